@@ -1,0 +1,1 @@
+"""Hyperparameter sweeps of convolutional networks on Slurm clusters."""

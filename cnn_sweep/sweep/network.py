@@ -1,0 +1,149 @@
+"""The layers of a network as data: what a sweep file's ``model.layers`` says once its references are filled in.
+
+Short forms of the file (``dropout: 0.25``, ``flatten``, ``kernel_size: 3``) are accepted here, so that every
+reader of a network sees one form only.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Activation = Literal["linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softmax"]
+Padding = Literal["valid", "same"]
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+Factor = Annotated[float, Field(ge=0.0)]
+
+
+def _pair(value: Any) -> Any:
+    """Read an ``n`` of the file as ``(n, n)``."""
+    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Pair = Annotated[tuple[Count, Count], BeforeValidator(_pair)]
+
+
+class Spec(BaseModel):
+    """Base of everything that a sweep file says: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class L2(Spec):
+    """Weight penalty ``l2 * sum(w ** 2)`` that is added to the loss."""
+
+    l2: Factor
+
+
+class Conv2D(Spec):
+    """2-D convolution over (height, width, channels)."""
+
+    kind: Literal["conv2d"] = "conv2d"
+    filters: Count
+    kernel_size: Pair
+    strides: Pair = (1, 1)
+    padding: Padding = "valid"
+    dilation: Pair = (1, 1)
+    activation: Activation = "linear"
+    kernel_regularizer: L2 | None = None
+
+
+class SeparableConv2D(Spec):
+    """Depthwise convolution followed by a pointwise one."""
+
+    kind: Literal["separable_conv2d"] = "separable_conv2d"
+    filters: Count
+    kernel_size: Pair
+    strides: Pair = (1, 1)
+    padding: Padding = "valid"
+    dilation: Pair = (1, 1)
+    activation: Activation = "linear"
+    kernel_regularizer: L2 | None = None
+
+
+class Pool(Spec):
+    """Maximum or average over windows; ``strides`` is the window's size unless given."""
+
+    kind: Literal["pool"] = "pool"
+    # The file calls it `kind`; here that name tells the layers apart.
+    pooling: Literal["max", "average"] = "max"
+    size: Pair = (2, 2)
+    strides: Pair | None = None
+    padding: Padding = "valid"
+
+
+class GlobalPool(Spec):
+    """Maximum or average over the whole map: (height, width, channels) to (channels,)."""
+
+    kind: Literal["global_pool"] = "global_pool"
+    pooling: Literal["max", "average"] = "average"
+
+
+class BatchNorm(Spec):
+    """Batch normalisation over the last axis."""
+
+    kind: Literal["batch_norm"] = "batch_norm"
+    momentum: Annotated[float, Field(ge=0.0, le=1.0)] = 0.99
+    epsilon: Annotated[float, Field(gt=0.0)] = 1e-3
+
+
+class Dropout(Spec):
+    """Sets each value to 0 with probability ``rate`` in training."""
+
+    kind: Literal["dropout"] = "dropout"
+    rate: Rate
+
+
+class SpatialDropout(Spec):
+    """Sets each whole channel to 0 with probability ``rate`` in training."""
+
+    kind: Literal["spatial_dropout"] = "spatial_dropout"
+    rate: Rate
+
+
+class Dense(Spec):
+    """Fully connected layer over the last axis."""
+
+    kind: Literal["dense"] = "dense"
+    units: Count
+    activation: Activation = "linear"
+    kernel_regularizer: L2 | None = None
+
+
+class Flatten(Spec):
+    """(height, width, channels) to (height * width * channels,)."""
+
+    kind: Literal["flatten"] = "flatten"
+
+
+class Activate(Spec):
+    """An activation as a layer of its own (``activation: relu``)."""
+
+    kind: Literal["activation"] = "activation"
+    activation: Activation
+
+
+class Output(Spec):
+    """The last layer: a dense one with a unit per class (``units=None``), or one sigmoid unit (``units=1``)."""
+
+    kind: Literal["output"] = "output"
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    units: Literal[1] | None = None
+
+
+Layer = Annotated[
+    Conv2D
+    | SeparableConv2D
+    | Pool
+    | GlobalPool
+    | BatchNorm
+    | Dropout
+    | SpatialDropout
+    | Dense
+    | Flatten
+    | Activate
+    | Output,
+    Field(discriminator="kind"),
+]

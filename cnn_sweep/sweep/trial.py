@@ -1,0 +1,118 @@
+"""One trial as data: a sweep file with every reference filled in, ready to be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from cnn_sweep.sweep.network import Count, Factor, Layer, Spec
+
+Scalar = bool | int | float | str | None
+ParamValue = Scalar | tuple[Any, ...]
+Params = Mapping[str, Any]  # hyperparameter name to value; inactive ones are absent
+
+OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "nadam"]
+Metric = Literal["accuracy", "auc", "macro_f1"]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class OptimizerSpec(Spec):
+    """An optimizer; names and defaults are Keras's. What an optimizer does not use is ignored."""
+
+    name: OptimizerName = "adam"
+    learning_rate: Annotated[float, Field(gt=0.0)] | None = None  # None: Keras's default for that optimizer
+    momentum: Decay = 0.0  # sgd, rmsprop
+    nesterov: bool = False  # sgd
+    rho: Decay | None = None  # rmsprop (0.9), adadelta (0.95)
+    beta_1: Decay = 0.9  # adam, adamw, nadam
+    beta_2: Decay = 0.999
+    epsilon: Annotated[float, Field(gt=0.0)] = 1e-7
+    weight_decay: Factor | None = None  # decoupled; adamw's default is 0.004
+    clip_norm: Annotated[float, Field(gt=0.0)] | None = None  # of the whole gradient
+
+
+class ScheduleSpec(Spec):
+    """How the learning rate changes; times are in epochs.
+
+    constant: lr. exponential: lr * rate ** (epoch / every). step: lr * rate ** floor(epoch / every).
+    cosine: from lr to lr * floor over all epochs. plateau: lr * rate when the monitored metric has not improved
+    for ``patience`` epochs, never below lr * floor. ``epoch`` is a real number that grows step by step.
+    """
+
+    kind: Literal["constant", "exponential", "cosine", "step", "plateau"] = "constant"
+    rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    every: Annotated[float, Field(gt=0.0)] = 1.0
+    patience: Count = 5
+    floor: Fraction = 0.0
+    warmup_epochs: Factor = 0.0  # linear from 0
+
+
+class EarlyStoppingSpec(Spec):
+    """Stop when the objective has not improved by ``min_delta`` for ``patience`` epochs."""
+
+    patience: Count
+    min_delta: Factor = 0.0
+
+
+class TrainingSpec(Spec):
+    """How one trial is trained."""
+
+    epochs: Count
+    batch_size: Count = 32
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    loss: Literal["auto", "binary_crossentropy", "categorical_crossentropy"] = "auto"
+    label_smoothing: Fraction = 0.0
+    early_stopping: EarlyStoppingSpec | None = None
+    engine: Literal["graph", "fit"] = "graph"
+    checkpoint_every_s: Factor = 20.0  # seconds of training between checkpoints; 0: after every epoch
+
+
+class ObjectiveSpec(Spec):
+    """What is optimised: a metric of the trainer, or one that the user's own function reports."""
+
+    metric: str = "val_accuracy"
+    direction: Literal["maximize", "minimize"] = "maximize"
+    function: str | None = None  # "module:function"
+
+    def better(self, a: float, b: float) -> bool:
+        """Tell whether value ``a`` beats value ``b``."""
+        return a > b if self.direction == "maximize" else a < b
+
+
+class TrialSpec(Spec):
+    """A configuration of a sweep with every reference filled in.
+
+    Attributes:
+        params: The hyperparameters that led here; inactive ones are absent.
+        layers: The network, with repeats unrolled; None where ``build`` or an objective function makes it.
+        build: ``module:function`` that is called as ``build(params, image_shape, classes)``, or None.
+        training: How it is trained; None where ``objective.function`` does everything.
+        objective: What is optimised.
+    """
+
+    params: dict[str, Any]
+    layers: tuple[Layer, ...] | None = None
+    build: str | None = None
+    training: TrainingSpec | None = None
+    objective: ObjectiveSpec = ObjectiveSpec()
+
+
+class ImageInfo(Spec):
+    """What a network must know about the images: the shape of one, and the classes.
+
+    Attributes:
+        image_shape: (height, width, channels) in pixels.
+        class_names: One per class, in the order of the labels.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
