@@ -1,0 +1,139 @@
+"""Who may run which attempt: names that are created exclusively.
+
+A claim is a hard link to its owner's file: creating a link is atomic on every POSIX file system, and where a
+network file system sends a request again whose answer was lost, the name that is found says who owns it.
+Where hard links are refused, the claim is a file of its own that is created exclusively.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.journal.durable import write_all
+from cnn_sweep.journal.identity import ProcessIdentity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cnn_sweep.journal.paths import StudyPaths
+
+_REFUSED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV}
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a claim.
+
+    Attributes:
+        writer: Name of the owner's journal; None while the claim is still empty or if it is damaged.
+        identity: The owner's process; None as for ``writer``.
+        written: When the owner's name was written (for an empty claim: when it was made), seconds since 1970.
+    """
+
+    writer: str | None
+    identity: ProcessIdentity | None
+    written: float
+
+
+class Claims:
+    """The claims of a study, as one process makes and reads them.
+
+    Args:
+        paths: Files of the study.
+        writer: Name of the journal of the process.
+        identity: The process.
+    """
+
+    def __init__(self, paths: StudyPaths, writer: str, identity: ProcessIdentity) -> None:
+        self._paths = paths
+        self._writer = writer
+        self._content = json.dumps({"writer": writer, "identity": identity.to_data()}).encode()
+        self._owner_files = 0
+        self._owner_file: Path | None = None
+        self._links = True
+
+    def claim(self, trial: int, attempt: int) -> bool:
+        """Try to become the owner of an attempt; also True if the caller owns it already.
+
+        Raises:
+            EnvironmentFault: If the folder of claims cannot be written to.
+        """
+        name = self._paths.claim(trial, attempt)
+        try:
+            return self._link(name) if self._links else self._create(name)
+        except OSError as error:
+            advice = f"{error.strerror or error}; check that the folder exists and has room"
+            raise EnvironmentFault(f"{name}: cannot claim the trial: {advice}") from error
+
+    def taken(self) -> set[tuple[int, int]]:
+        """Return the (trial, attempt) of all claims."""
+        found = set()
+        with os.scandir(self._paths.claims) as entries:
+            for entry in entries:
+                trial, _, attempt = entry.name.partition(".")
+                if trial.isdecimal() and attempt.isdecimal():
+                    found.add((int(trial), int(attempt)))
+        return found
+
+    def owner(self, trial: int, attempt: int) -> Owner | None:
+        """Return who holds a claim; None if nobody does."""
+        return _owner(self._paths.claim(trial, attempt))
+
+    def _link(self, name: Path) -> bool:
+        if self._owner_file is None:
+            self._owner_file = self._new_owner_file()
+        try:
+            os.link(self._owner_file, name)
+        except FileExistsError:
+            return self._is_mine(name)
+        except OSError as error:
+            if error.errno == errno.EMLINK:  # ext4 allows 65,000 links to a file
+                self._owner_file = self._new_owner_file()
+                return self._link(name)
+            if error.errno not in _REFUSED:
+                raise
+            self._links = False
+            return self._create(name)
+        return True
+
+    def _create(self, name: Path) -> bool:
+        try:
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return self._is_mine(name)
+        try:
+            write_all(fd, self._content)
+        except OSError:
+            name.unlink(missing_ok=True)  # an empty claim would belong to nobody
+            raise
+        return True
+
+    def _is_mine(self, name: Path) -> bool:
+        owner = _owner(name)
+        return owner is not None and owner.writer == self._writer
+
+    def _new_owner_file(self) -> Path:
+        suffix = f"-{self._owner_files}" if self._owner_files else ""
+        self._owner_files += 1
+        path = self._paths.claims / f".owner-{self._writer}{suffix}"
+        write_all(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), self._content)
+        return path
+
+
+def _owner(name: Path) -> Owner | None:
+    try:
+        with name.open("rb") as file:
+            written = os.fstat(file.fileno()).st_mtime
+            text = file.read()
+    except FileNotFoundError:
+        return None
+    try:
+        data = json.loads(text)
+        return Owner(str(data["writer"]), ProcessIdentity.from_data(data["identity"]), written)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Owner(None, None, written)
