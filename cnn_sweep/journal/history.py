@@ -31,6 +31,7 @@ from cnn_sweep.journal.paths import JOURNAL_SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cnn_sweep.journal.identity import ProcessIdentity
     from cnn_sweep.journal.paths import StudyPaths
 
 _EPOCH = b'{"type":"epoch"'
@@ -238,6 +239,11 @@ class WorkerHistory:
     writer: str
     worker: Worker | None = None
     last_event: float = 0.0
+
+    @property
+    def identity(self) -> ProcessIdentity | None:
+        """The writer's process; None if its first line is damaged."""
+        return self.worker.identity if self.worker is not None else None
 
 
 class History:

@@ -1,0 +1,203 @@
+"""Whether locks on the results folder can be believed.
+
+Locks lie where a lock is granted once per machine or once per mount: two programs then write to one database
+at a time, and its pages are mixed up without an error. What is mounted and how says most; a probe with two
+processes finds locks that do not even work on one machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.journal.durable import write_aside
+
+CACHE_NAME = ".filesystem.json"
+OVERRIDE = "CNN_SWEEP_LOCKS"
+_LOCAL = frozenset(
+    {
+        "bcachefs",
+        "btrfs",
+        "exfat",
+        "ext2",
+        "ext3",
+        "ext4",
+        "f2fs",
+        "jfs",
+        "overlay",
+        "ramfs",
+        "reiserfs",
+        "tmpfs",
+        "vfat",
+        "xfs",
+        "zfs",
+    }
+)
+_NFS_LIES = frozenset({"nolock", "local_lock=all", "local_lock=posix", "local_lock=flock"})
+_PROBE_TIMEOUT_S = 20.0
+
+# Exits with 0 if neither kind of lock is granted while the parent holds both.
+_PROBE = """
+import fcntl, sys
+for name, lock in (("record", fcntl.lockf), ("whole", fcntl.flock)):
+    with open(f"{sys.argv[1]}/{name}", "r+b") as file:
+        try:
+            lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        sys.exit(1)
+"""
+
+
+@dataclass(frozen=True)
+class Locks:
+    """A judgement about the locks of a folder.
+
+    Attributes:
+        honest: Whether a lock excludes every other process that uses the folder, on whatever machine.
+        reason: Why we think so.
+        fstype: Type of the file system, as the kernel calls it.
+    """
+
+    honest: bool
+    reason: str
+    fstype: str
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A line of ``/proc/self/mountinfo``.
+
+    Attributes:
+        point: Where it is mounted.
+        fstype: Type of the file system.
+        options: Options of the mount and of the file system.
+    """
+
+    point: Path
+    fstype: str
+    options: frozenset[str]
+
+
+def judge(results: Path) -> Locks:
+    """Judge the locks of a results folder.
+
+    The judgement is kept in the folder, so that all machines act alike: once any of them has found a reason
+    for mistrust, all mistrust. ``CNN_SWEEP_LOCKS=honest`` or ``dishonest`` overrules everything.
+
+    Raises:
+        EnvironmentFault: If ``CNN_SWEEP_LOCKS`` is neither.
+    """
+    override = os.environ.get(OVERRIDE)
+    if override:
+        if override not in {"honest", "dishonest"}:
+            raise EnvironmentFault(f"{OVERRIDE}={override}: choose honest or dishonest")
+        return Locks(override == "honest", f"{OVERRIDE}={override}", _mount_of(results).fstype)
+    known = _cached(results)
+    if known is not None and not known.honest:
+        return known
+    here = judge_mount(_mount_of(results))
+    if here.honest and known is not None:
+        return known
+    locks = _probed(results, here) if here.honest else here
+    _cache(results, locks)
+    return locks
+
+
+def judge_mount(mount: Mount) -> Locks:
+    """Judge by the type and the options of a mount alone."""
+    kind = mount.fstype
+    if kind in _LOCAL:
+        return Locks(honest=True, reason=f"{kind} is local to this machine", fstype=kind)
+    if kind in {"nfs", "nfs4"}:
+        lies = sorted(_NFS_LIES & mount.options)
+        reason = f"mounted with {lies[0]}" if lies else "locks are kept by the server"
+        return Locks(honest=not lies, reason=f"{kind}: {reason}", fstype=kind)
+    if kind == "lustre":
+        honest = "flock" in mount.options
+        reason = "mounted with flock" if honest else "not mounted with flock"
+        return Locks(honest=honest, reason=f"lustre: {reason}", fstype=kind)
+    if kind == "gpfs":
+        return Locks(honest=True, reason="gpfs: locks are kept by the cluster", fstype=kind)
+    return Locks(honest=False, reason=f"{kind}: not known to keep its locks", fstype=kind)
+
+
+def parse_mounts(text: str) -> list[Mount]:
+    """Read the text of ``/proc/self/mountinfo``; the last mounted comes last."""
+    mounts = []
+    for line in text.splitlines():
+        left, separator, right = line.partition(" - ")
+        fields, tail = left.split(" "), right.split(" ")
+        if separator and len(fields) > 5 and len(tail) > 2:
+            options = frozenset(fields[5].split(",")) | frozenset(tail[2].split(","))
+            mounts.append(Mount(Path(_unescape(fields[4])), tail[0], options))
+    return mounts
+
+
+def find_mount(path: Path, mounts: list[Mount]) -> Mount:
+    """Return the mount that a path is on: the longest mount point above it, the last one of equals."""
+    found = Mount(Path("/"), "unknown", frozenset())
+    for mount in mounts:
+        if path.is_relative_to(mount.point) and len(mount.point.parts) >= len(found.point.parts):
+            found = mount
+    return found
+
+
+def _mount_of(results: Path) -> Mount:
+    try:
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return Mount(Path("/"), "unknown", frozenset())
+    return find_mount(results.resolve(), parse_mounts(text))
+
+
+def _unescape(text: str) -> str:
+    for code, character in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
+        text = text.replace(code, character)
+    return text
+
+
+def _probed(results: Path, locks: Locks) -> Locks:
+    try:
+        refused = _locks_exclude(results)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Locks(honest=False, reason=f"{locks.fstype}: cannot lock ({error})", fstype=locks.fstype)
+    if refused:
+        return locks
+    return Locks(honest=False, reason=f"{locks.fstype}: two processes got one lock", fstype=locks.fstype)
+
+
+def _locks_exclude(results: Path) -> bool:
+    """Hold two kinds of lock and let another process try for them."""
+    with tempfile.TemporaryDirectory(prefix=".locks-", dir=results) as folder:
+        record, whole = Path(folder, "record"), Path(folder, "whole")
+        with record.open("wb") as a, whole.open("wb") as b:
+            fcntl.lockf(a, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(b, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            command = [sys.executable, "-I", "-S", "-c", _PROBE, folder]
+            done = subprocess.run(command, check=False, capture_output=True, timeout=_PROBE_TIMEOUT_S)
+    if done.returncode not in {0, 1}:
+        raise OSError(done.stderr.decode(errors="replace").strip()[-200:])
+    return done.returncode == 0
+
+
+def _cached(results: Path) -> Locks | None:
+    try:
+        data = json.loads((results / CACHE_NAME).read_bytes())
+        return Locks(bool(data["honest"]), str(data["reason"]), str(data["fstype"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _cache(results: Path, locks: Locks) -> None:
+    try:
+        write_aside(results / CACHE_NAME, (json.dumps(asdict(locks)) + "\n").encode())
+    except OSError:
+        return  # somebody else's results, read-only: judged anew by every process
