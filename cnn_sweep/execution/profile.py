@@ -1,0 +1,259 @@
+"""A cluster's settings (``slurm/*.toml``): what a task asks for, how many there are, what is tried again."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PrivateAttr
+
+from cnn_sweep.errors import InputError, Problem, SweepFileError
+from cnn_sweep.execution.slurm_units import gres, memory_mb, minutes
+from cnn_sweep.execution.toml_lines import error_line, key_lines, line_of
+from cnn_sweep.sweep.faults import check
+from cnn_sweep.sweep.mistakes import near, show
+from cnn_sweep.sweep.network import Count, Spec
+
+# What sbatch calls a setting that has a key of its own here.
+_OWN_KEYS = {
+    "account": "account",
+    "array": "array_width",
+    "constraint": "constraint",
+    "cpus-per-task": "cpus",
+    "exclude": "exclude",
+    "gpus-per-node": "gpus_per_node",
+    "gres": "gres",
+    "mem": "memory",
+    "no-requeue": "requeue",
+    "partition": "partition",
+    "qos": "qos",
+    "requeue": "requeue",
+    "signal": "signal_delay_s",
+    "time": "time_limit",
+}
+_OURS = ("error", "job-name", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output", "wait", "wrap")
+
+
+def _time_limit(value: Any) -> Any:
+    if isinstance(value, time):  # 01:30:00 without quotes is a time of day to TOML
+        value = value.isoformat()
+    return minutes(value) if isinstance(value, str) else value
+
+
+def _memory(value: Any) -> Any:
+    return memory_mb(value) if isinstance(value, str) else value
+
+
+def _texts(value: Any) -> Any:
+    """Read a single text as a list of one."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"must be a text or a list of texts, not {show(value)}")  # noqa: TRY004 (for pydantic)
+    return tuple(value)
+
+
+def _gpus_per_node(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not re.fullmatch(r"([A-Za-z][\w.-]*:)?[1-9]\d*", value):
+        raise ValueError(f"must be a number of GPUs (2) or a type and a number (a100:2), not {show(value)}")
+    return value
+
+
+def _gres(value: Any) -> Any:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z][\w.-]*(:[\w.-]+){0,2}(,[\w.:-]+)*", value):
+        raise ValueError(f"must be name:count or name:type:count, such as gpu:a100:1, not {show(value)}")
+    return value
+
+
+def _environment(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a table of names and texts, not {show(value)}")  # noqa: TRY004
+    for name, text in value.items():
+        if not re.fullmatch(r"[A-Za-z_]\w*", name):
+            raise ValueError(f"{show(name)} is no name of an environment variable")
+        if isinstance(text, bool) or not isinstance(text, str | int | float):
+            raise ValueError(f"{name} must be a text or a number, not {show(text)}")  # noqa: TRY004
+    return {name: str(text) for name, text in value.items()}
+
+
+def _sbatch(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a table of options of sbatch, not {show(value)}")  # noqa: TRY004
+    options = {}
+    for key, setting in value.items():
+        option = key.removeprefix("--").replace("_", "-")
+        if option in _OWN_KEYS:
+            raise ValueError(f"{key} has a key of its own in a profile: {_OWN_KEYS[option]}")
+        if option in _OURS:
+            raise ValueError(
+                f"{key} cannot be set: a task is one process on one node, with its own log files"
+            )
+        if setting is False or not isinstance(setting, str | int | float):
+            raise ValueError(f"{key} must be a text, a number or true, not {show(setting)}")
+        options[option] = setting
+    return options
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Retry(Spec):
+    """How often a trial that failed is tried again, by cause.
+
+    Attributes:
+        infrastructure: Node failures, preemptions, time limits: whatever is not the trial's fault.
+        exception: Errors that the trial itself raised.
+        out_of_memory: Trials that were killed for their memory.
+        memory_factor: By how much more memory the job asks for after that; 1 asks for the same.
+        fewer_workers: Whether half as many workers share the job's memory after that.
+    """
+
+    infrastructure: Annotated[int, Field(ge=0)] = 3
+    exception: Annotated[int, Field(ge=0)] = 0
+    out_of_memory: Annotated[int, Field(ge=0)] = 1
+    memory_factor: Annotated[float, Field(ge=1.0, le=64.0)] = 1.0
+    fewer_workers: bool = True
+
+
+class Profile(Spec):
+    """A cluster's settings. A setting that is None is left to the cluster's default.
+
+    Attributes:
+        partition: One partition, or several with commas between them.
+        account: Which account pays.
+        qos: Quality of service.
+        time_limit: Of one task, in minutes.
+        cpus: CPUs of one task.
+        memory: Of one task, in MB.
+        gres: Generic resources of one task, such as ``gpu:a100:1``.
+        gpus_per_node: GPUs of one task, such as ``2`` or ``a100:2``.
+        constraint: Features that the node must have.
+        exclude: Nodes to keep away from.
+        array_width: Tasks at most (each is a pool of workers); never more than the trials can use.
+        array_throttle: Tasks that may run at the same time.
+        workers_per_task: Workers of one pool.
+        threads: Threads of one worker; the CPUs are divided evenly where it is None.
+        trials_per_task: Trials after which a task ends; None goes on until nothing is left to do.
+        setup: Shell commands before the workers start.
+        python: Command that starts Python on the node, where it is not that of the submission.
+        environment: Variables of the workers' environment.
+        sbatch: Further options of sbatch; true for one without a value.
+        signal_delay_s: Seconds before the time limit at which the workers are told to checkpoint.
+        requeue: Whether Slurm may start a task again after a failure of its node, or a preemption.
+        locks: Whether file locks hold between nodes; auto finds out.
+        retry: What is tried again.
+    """
+
+    partition: Name | None = None
+    account: Name | None = None
+    qos: Name | None = None
+    time_limit: Annotated[int, Field(ge=1), BeforeValidator(_time_limit)] = 60
+    cpus: Count = 1
+    memory: Annotated[int, Field(ge=1), BeforeValidator(_memory)] | None = None
+    gres: Annotated[str, BeforeValidator(_gres)] | None = None
+    gpus_per_node: Annotated[str, BeforeValidator(_gpus_per_node)] | None = None
+    constraint: Name | None = None
+    exclude: Texts = ()
+    array_width: Count = 1
+    array_throttle: Count | None = None
+    workers_per_task: Count = 1
+    threads: Count | None = None
+    trials_per_task: Count | None = None
+    setup: Texts = ()
+    python: Name | None = None
+    environment: Annotated[dict[str, str], BeforeValidator(_environment)] = Field(default_factory=dict)
+    sbatch: Annotated[dict[str, str | int | float | bool], BeforeValidator(_sbatch)] = Field(
+        default_factory=dict
+    )
+    signal_delay_s: Annotated[int, Field(ge=5, le=65535)] = 90
+    requeue: bool = True
+    locks: Literal["auto", "honest", "dishonest"] = "auto"
+    retry: Retry = Retry()
+
+    _source: str = PrivateAttr(default="profile")
+    _lines: dict[str, int] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Profile:
+        """Read a profile.
+
+        Raises:
+            InputError: If the file cannot be read.
+            SweepFileError: With all mistakes in the file.
+        """
+        path = Path(path)
+        try:
+            text = path.read_bytes().decode("utf-8")
+        except FileNotFoundError:
+            others = sorted(other.name for other in path.parent.glob("*.toml"))
+            there = f"; there are {', '.join(others)}" if others else ""
+            raise InputError(f"there is no profile {path}{near(path.name, others)}{there}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"the profile {path} cannot be read: {error}") from None
+        return cls.parse(text, source=str(path))
+
+    @classmethod
+    def parse(cls, text: str, *, source: str = "<text>") -> Profile:
+        """Read a profile's text.
+
+        Raises:
+            SweepFileError: With all mistakes in the text.
+        """
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            line, reason = error_line(error, text)
+            raise SweepFileError(source, [Problem(line, "file", f"not valid TOML: {reason}")]) from None
+        lines = key_lines(text)
+        profile, faults = check(cls, data)
+        found = [(".".join(map(str, fault.path)), fault.message) for fault in faults]
+        if profile is not None:
+            found = list(profile.contradictions())
+        if profile is None or found:
+            problems = [Problem(line_of(lines, where), where or "file", message) for where, message in found]
+            raise SweepFileError(source, problems)
+        profile._locate(source, lines)  # noqa: SLF001 (a frozen model has no other way in)
+        return profile
+
+    def _locate(self, source: str, lines: dict[str, int]) -> None:
+        self._source, self._lines = source, lines
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, what is wrong) for settings that do not go together."""
+        if self.gres is not None and self.gpus_per_node is not None and self.gpus:
+            yield "gpus_per_node", f"GPUs are asked for twice: gres is {self.gres!r}; keep one of the two"
+        if self.signal_delay_s >= self.time_limit * 60:
+            limit = f"the time limit of {self.time_limit} min"
+            yield "signal_delay_s", f"{self.signal_delay_s} s before the end is not within {limit}"
+        if self.workers_per_task * self.worker_threads > self.cpus:
+            wanted = f"{self.workers_per_task} workers of {self.worker_threads} threads"
+            yield "workers_per_task", f"{wanted} do not fit on {self.cpus} cpus"
+
+    def where(self, key: str) -> str:
+        """Return file and line of a key for a message, such as ``slurm/cpu.toml:3: partition``."""
+        line = line_of(self._lines, key)
+        return f"{self._source}:{line}: {key}" if line else f"{self._source}: {key} (default)"
+
+    @property
+    def worker_threads(self) -> int:
+        """Threads of one worker."""
+        return self.threads or max(1, self.cpus // self.workers_per_task)
+
+    @property
+    def generic_resources(self) -> dict[str, int]:
+        """What one task asks for as counts by name and type, such as ``{"gpu:a100": 1}``."""
+        if self.gpus_per_node is None:
+            return gres(self.gres or "")
+        return {**gres(self.gres or ""), **gres(f"gpu:{self.gpus_per_node}")}
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one task, of whatever type."""
+        return sum(n for name, n in self.generic_resources.items() if name.split(":")[0] == "gpu")

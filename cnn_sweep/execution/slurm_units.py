@@ -1,0 +1,96 @@
+"""Slurm's notations for time, memory and countable resources, as numbers.
+
+The notations are those of the manual pages of sbatch(1) and sacctmgr(1).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
+_MEMORY = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGTkmgt]?)(?:i?[Bb])?[cn]?")
+_MB = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2}
+_UNLIMITED = {"", "unlimited", "infinite", "none", "n/a", "(null)", "-1"}
+
+
+def minutes(text: str) -> int:
+    """Read a time of Slurm's in minutes, rounded up.
+
+    The notations are ``minutes``, ``minutes:seconds``, ``hours:minutes:seconds``, ``days-hours``,
+    ``days-hours:minutes`` and ``days-hours:minutes:seconds``.
+
+    >>> minutes("90"), minutes("1:30:00"), minutes("2-12"), minutes("0:30")
+    (90, 90, 3600, 1)
+
+    Raises:
+        ValueError: If the text is none of these.
+    """
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no time: write minutes (90) or hours:minutes:seconds (1:30:00)")
+    numbers = [int(part) for part in match.group("first", "second", "third") if part is not None]
+    if match["days"] is not None:
+        hours, mins, seconds = (*numbers, 0, 0)[:3]
+    elif len(numbers) == 3:
+        hours, mins, seconds = numbers
+    else:
+        hours, (mins, seconds) = 0, (*numbers, 0)[:2]
+    return int(match["days"] or 0) * 1440 + hours * 60 + mins + math.ceil(seconds / 60)
+
+
+def limit_minutes(text: str) -> int | None:
+    """Read a time limit in minutes; None where there is none."""
+    return None if text.strip().lower() in _UNLIMITED else minutes(text)
+
+
+def limit_count(text: str) -> int | None:
+    """Read a limit on a number of things; None where there is none."""
+    return None if text.strip().lower() in _UNLIMITED else int(text)
+
+
+def memory_mb(text: str) -> int:
+    """Read an amount of memory in MB, rounded up.
+
+    >>> memory_mb("8G"), memory_mb("500"), memory_mb("1.5GB")
+    (8192, 500, 1536)
+
+    Raises:
+        ValueError: If the text is no number with one of the units K, M, G and T.
+    """
+    match = _MEMORY.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no amount of memory: write MB (8000) or a unit (8G)")
+    return math.ceil(float(match["number"]) * _MB[match["unit"].upper()])
+
+
+def resources(text: str) -> dict[str, int]:
+    """Read trackable resources such as ``cpu=8,mem=4G,gres/gpu=2``; memory is in MB.
+
+    >>> resources("cpu=8,mem=4G,gres/gpu=2")
+    {'cpu': 8, 'mem': 4096, 'gres/gpu': 2}
+    """
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, _, amount = part.partition("=")
+        if amount.strip().lower() not in _UNLIMITED:
+            found[name.strip()] = memory_mb(amount)  # plain numbers are counts
+    return found
+
+
+def gres(text: str) -> dict[str, int]:
+    """Read generic resources such as ``gpu:a100:2(S:0-1),tpu:1`` as counts by ``name:type``.
+
+    >>> gres("gpu:a100:2(S:0-1),tpu:1,gpu")
+    {'gpu:a100': 2, 'tpu': 1, 'gpu': 1}
+    """
+    found: dict[str, int] = {}
+    for part in re.split(r",(?![^(]*\))", text.strip()):
+        words = re.sub(r"\(.*\)", "", part).strip().removeprefix("gres:").removeprefix("gres/").split(":")
+        if words[0].lower() in _UNLIMITED:
+            continue
+        counted = len(words) > 1 and words[-1].rstrip("KMkm").isdigit()
+        name = ":".join(words[:-1] if counted else words)
+        count = int(words[-1]) if counted and words[-1].isdigit() else 1
+        found[name] = found.get(name, 0) + count
+    return found
