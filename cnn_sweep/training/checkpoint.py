@@ -1,0 +1,125 @@
+"""The state of an unfinished trial as bytes, and those bytes on a disk.
+
+Layout: magic, SHA-256 of the rest (32 bytes), length of the JSON header (8 bytes, little endian), header, arrays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_sweep.errors import CnnSweepError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.generic]
+
+_MAGIC = b"cnn-sweep checkpoint 1\n"
+_DIGEST_BYTES = 32
+_START = len(_MAGIC) + _DIGEST_BYTES
+
+
+class CheckpointError(CnnSweepError):
+    """A checkpoint is damaged, or belongs to another trial or version."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A checkpoint file as it was found.
+
+    Attributes:
+        state: The checkpoint, or None.
+        reason: Why there is none.
+    """
+
+    state: bytes | None
+    reason: str | None = None
+
+
+def pack(meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
+    """Return ``meta`` (what JSON can hold, with NaN and infinity) and ``arrays`` as checksummed bytes."""
+    layout = [
+        {"name": name, "dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()
+    ]
+    header = json.dumps({"meta": meta, "arrays": layout}).encode()
+    parts = [
+        struct.pack("<Q", len(header)),
+        header,
+        *(np.ascontiguousarray(a).tobytes() for a in arrays.values()),
+    ]
+    body = b"".join(parts)
+    return b"".join((_MAGIC, hashlib.sha256(body).digest(), body))
+
+
+def unpack(state: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return what was packed; the arrays are read-only.
+
+    Raises:
+        CheckpointError: The bytes are not what was packed.
+    """
+    reason = damage(state)
+    if reason is not None:
+        raise CheckpointError(f"the checkpoint cannot be used: {reason}")
+    (length,) = struct.unpack_from("<Q", state, _START)
+    start = _START + 8
+    header = json.loads(state[start : start + length])
+    offset = start + length
+    arrays: dict[str, Array] = {}
+    for entry in header["arrays"]:
+        dtype = np.dtype(entry["dtype"])
+        count = int(np.prod(entry["shape"], dtype=np.int64))
+        array = np.frombuffer(state, dtype=dtype, count=count, offset=offset)
+        arrays[entry["name"]] = array.reshape(entry["shape"])
+        offset += array.nbytes
+    return header["meta"], arrays
+
+
+def damage(state: bytes) -> str | None:
+    """Return what is wrong with the bytes of a checkpoint, or None."""
+    if not state.startswith(_MAGIC):
+        return "it does not start as a checkpoint of this version does"
+    if len(state) < _START + 8:
+        return f"it ends after {len(state)} bytes"
+    if hashlib.sha256(memoryview(state)[_START:]).digest() != state[len(_MAGIC) : _START]:
+        return "its checksum does not fit its content"
+    return None
+
+
+def write_aside(path: Path, state: bytes) -> None:
+    """Write ``path`` so that a reader sees the old file or the new one, never a part of it.
+
+    Raises:
+        OSError: As ``open``, ``write``, ``fsync`` and ``rename`` do; the old file is intact then.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as file:
+            file.write(state)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> Read:
+    """Read a checkpoint file; a missing or damaged one is a reason, not an error."""
+    try:
+        state = path.read_bytes()
+    except OSError as error:
+        return Read(None, f"{path.name}: {error.strerror or error}")
+    reason = damage(state)
+    return Read(None, f"{path.name}: {reason}") if reason else Read(state)

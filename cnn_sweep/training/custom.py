@@ -1,0 +1,77 @@
+"""Functions of the user's, named ``module:function`` in a sweep file; ``build`` makes a model."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from cnn_sweep.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import ModuleType
+
+    from cnn_sweep.sweep.trial import ImageInfo, TrialSpec
+
+
+def load_function(reference: str, folder: Path) -> Callable[..., Any]:
+    """Return the function that ``module:function`` names.
+
+    Args:
+        reference: Name of a module and of a function in it; the module is a file in ``folder``, or installed.
+        folder: Folder of the sweep file.
+
+    Raises:
+        InputError: There is no such module or function, or the module cannot be imported.
+    """
+    module_name, _, name = reference.partition(":")
+    if not module_name or not name:
+        raise InputError(f"{reference!r} must have the form module:function")
+    module = _import(module_name, folder, reference)
+    function = getattr(module, name, None)
+    if not callable(function):
+        callables = sorted(k for k, v in vars(module).items() if callable(v) and not k.startswith("_"))
+        raise InputError(
+            f"{reference}: {module_name} has no function {name!r}; it has {', '.join(callables) or 'none'}"
+        )
+    return function  # type: ignore[no-any-return]  # callable() has checked it
+
+
+def _import(name: str, folder: Path, reference: str) -> ModuleType:
+    folder = folder.resolve()
+    if str(folder) not in sys.path:
+        # First, as Python does for a script's own folder; modules may import their neighbours.
+        sys.path.insert(0, str(folder))
+    file = folder.joinpath(*name.split(".")).with_suffix(".py")
+    loaded = sys.modules.get(name)
+    if file.exists() and loaded is not None and getattr(loaded, "__file__", None) != str(file):
+        # Another study of this process has a module of this name.
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise InputError(
+            f"{reference}: the module {name!r} cannot be imported from {folder}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def build_model(spec: TrialSpec, seed: int, info: ImageInfo, folder: Path) -> Any:
+    """Call the user's ``build(params, image_shape, classes)`` with all random sources seeded.
+
+    Raises:
+        InputError: There is no such function, or it does not return a built Keras model.
+    """
+    reference = spec.build or ""
+    build = load_function(reference, folder)
+    keras.utils.set_random_seed(seed)
+    model = build(dict(spec.params), info.image_shape, info.classes)
+    if not isinstance(model, keras.Model):
+        raise InputError(f"{reference} must return a keras.Model, but returned {type(model).__name__}")
+    if not model.built:
+        model.build((None, *info.image_shape))
+    return model

@@ -1,0 +1,96 @@
+"""Dropout whose rate and seed are data of the graph.
+
+Keras's own layer holds the rate as a constant and draws 32 random bits per element. Here the rate is a variable
+(another rate needs no other graph), draws follow from (seed, layer, step), so that a resumed trial draws the same,
+and an element gets 16 bits, which halves the cost of the layer; the rate is the nearest multiple of 1/65536 and the
+scale is exact for it. At rate 0 nothing is drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_LEVELS = 65536
+
+
+class Draws:
+    """Rates and seeds of all dropout layers of one network, and the step for which they draw."""
+
+    def __init__(self, layers: int) -> None:
+        self._rates = tf.Variable(tf.zeros([layers], tf.int32), trainable=False, name="dropout_rates")
+        self._seeds = tf.Variable(tf.zeros([layers], tf.int64), trainable=False, name="dropout_seeds")
+        self._step: Any = None
+
+    def at_step(self, step: Any) -> None:
+        """Draw for ``step`` (scalar int64 tensor, counted over the whole trial) in what is traced from here on."""
+        self._step = step
+
+    def reset(self, rates: Sequence[float], seed: int) -> None:
+        """Set the rates of a new trial, and its seed."""
+        self._rates.assign([round(rate * _LEVELS) for rate in rates])
+        self._seeds.assign([_layer_seed(seed, index) for index in range(len(rates))])
+
+    def apply(self, index: int, inputs: Any, noise_shape: Callable[[Any], Any]) -> Any:
+        """Drop elements of ``inputs`` as the rate of layer ``index`` says.
+
+        Args:
+            index: Number of the dropout layer.
+            inputs: Tensor of any shape.
+            noise_shape: Gives the shape of the random draws, which is broadcast, from the shape of the inputs.
+        """
+        level = self._rates[index]
+        seed = tf.stack([self._seeds[index], self._step])
+
+        def dropped() -> Any:
+            shape = noise_shape(tf.shape(inputs))
+            keep = tf.cast(_random_16_bits(shape, seed) >= level, inputs.dtype)
+            scale = _LEVELS / tf.cast(_LEVELS - level, tf.float32)
+            return inputs * (keep * tf.cast(scale, inputs.dtype))
+
+        return tf.cond(level > 0, dropped, lambda: tf.identity(inputs))
+
+
+def _layer_seed(seed: int, index: int) -> int:
+    digest = hashlib.sha256(f"dropout {seed} {index}".encode()).digest()
+    return int.from_bytes(digest[:8], "little", signed=True)
+
+
+def _random_16_bits(shape: Any, seed: Any) -> Any:
+    """Return int32 numbers, uniform in 0..65535, two from each 32-bit draw."""
+    count = tf.reduce_prod(shape)
+    words = tf.random.stateless_uniform(
+        [(count + 1) // 2], seed=seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+    )
+    halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count]
+    return tf.cast(tf.reshape(halves, shape), tf.int32)
+
+
+@keras.saving.register_keras_serializable("cnn_sweep")
+class GraphDropout(keras.layers.Layer):  # type: ignore[misc]
+    """A dropout layer of a network in training; exported networks have Keras's own instead."""
+
+    def __init__(self, draws: Draws, index: int, *, spatial: bool, name: str) -> None:
+        super().__init__(name=name)
+        # Keras would take the draws' variables for weights of the layer.
+        self._draws_of = lambda: draws
+        self._index = index
+        self._spatial = spatial
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001  Keras's signature
+        """Return ``inputs`` with elements, or whole channels, dropped in training."""
+        if not training:
+            return inputs
+        return self._draws_of().apply(self._index, inputs, self._noise_shape)
+
+    def _noise_shape(self, shape: Any) -> Any:
+        if not self._spatial:
+            return shape
+        ones = tf.ones_like(shape[1:-1])
+        return tf.concat([shape[:1], ones, shape[-1:]], axis=0)  # (B, 1, 1, C)

@@ -1,0 +1,64 @@
+"""Plain Keras models of trained trials, which load where this package is not installed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.training.custom import build_model
+from cnn_sweep.training.model import plain_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.training.data.dataset import Dataset
+    from cnn_sweep.training.outcome import Outcome
+
+
+def export_model(
+    spec: TrialSpec, outcome: Outcome, *, dataset: Dataset, path: Path, folder: Path, seed: int = 0
+) -> None:
+    """Write the network with the weights of its best epoch as a ``.keras`` file.
+
+    It takes images as they are stored (pixel values of 0..255 where the data is uint8) and gives probabilities.
+    The file appears complete or not at all.
+
+    Args:
+        spec: The trial.
+        outcome: What `Trainer.train` returned.
+        dataset: The data that it was trained on.
+        path: The file, ending in ``.keras``.
+        folder: Folder of the sweep file, where modules of the user's are found.
+        seed: The trial's seed; matters to a build function that draws at random.
+
+    Raises:
+        CnnSweepError: The outcome holds no weights.
+    """
+    model = _model(spec, outcome, dataset, folder, seed)
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+    try:
+        model.save(aside)
+        aside.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def _model(spec: TrialSpec, outcome: Outcome, dataset: Dataset, folder: Path, seed: int) -> Any:
+    if outcome.model is not None:
+        return outcome.model
+    if outcome.weights is None:
+        raise CnnSweepError("no epoch of the trial has weights to export")
+    if spec.layers is not None:
+        model = plain_model(spec.layers, dataset.info, rescale=dataset.rescale)
+        model.set_weights(outcome.weights)
+        return model
+    network = build_model(spec, seed, dataset.info, folder)
+    network.set_weights(outcome.weights)
+    inputs = keras.Input(dataset.info.image_shape, name="image")
+    return keras.Model(inputs, network(keras.layers.Rescaling(dataset.rescale)(inputs)))

@@ -1,0 +1,176 @@
+"""The engine ``fit``: Keras's own training loop, for models with a ``train_step`` of their own."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from cnn_sweep.training.learner import Totals
+from cnn_sweep.training.losses import loss_name, output_units
+from cnn_sweep.training.schedules import base_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from cnn_sweep.sweep.trial import OptimizerSpec, TrainingSpec
+    from cnn_sweep.training.data.dataset import Dataset, Split
+    from cnn_sweep.training.learner import Arrays, EpochPlan
+    from cnn_sweep.training.outcome import Weights
+
+_ASK_EVERY_S = 1.0
+
+
+class FitLearner:
+    """A Keras model trained by ``model.fit``; see `cnn_sweep.training.learner.Learner`.
+
+    A model that comes compiled keeps its optimizer, loss and metrics; labels are then one-hot, or integers where
+    its loss is a sparse one.
+
+    Args:
+        model: From rescaled images to probabilities.
+        training: Optimizer and loss of a model that is not compiled.
+        dataset: Training and validation images.
+    """
+
+    divisible = False
+
+    def __init__(self, model: Any, training: TrainingSpec, dataset: Dataset) -> None:
+        self._model = model
+        self._sets_rate = not model.compiled
+        if not model.compiled:
+            model.compile(
+                optimizer=keras_optimizer(training.optimizer),
+                loss=keras_loss(training, model),
+                metrics=["accuracy"],
+            )
+        model.optimizer.build(model.trainable_variables)
+        self.parameters = int(model.count_params())
+        self.pace_s: float | None = None
+        sparse = "sparse" in _name(model.loss)
+        self._train = _floats(dataset.train, dataset.rescale, None if sparse else output_units(model))
+        if dataset.validation is None:
+            raise ValueError("the data set has no validation images")
+        self._validation = _floats(
+            dataset.validation, dataset.rescale, None if sparse else output_units(model)
+        )
+
+    def train(
+        self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]
+    ) -> Totals | None:
+        """Run a whole epoch; None if it was abandoned."""
+        images, labels = self._train
+        watch = _Watch(should_stop, plan.rates if self._sets_rate else None)
+        history = self._model.fit(
+            images[plan.order],
+            labels[plan.order],
+            batch_size=plan.batch_size,
+            shuffle=False,
+            epochs=1,
+            verbose=0,
+            callbacks=[watch],
+        )
+        if watch.stopped and watch.steps < last:
+            return None
+        logs = {name: values[-1] for name, values in history.history.items()}
+        size = len(plan.order)
+        return Totals(
+            step=so_far.step + watch.steps,
+            loss_sum=logs.get("loss", math.nan) * size,
+            correct=logs.get("accuracy", math.nan) * size,
+        )
+
+    def evaluate(self, smoothing: float) -> tuple[float, npt.NDArray[np.float32]]:  # noqa: ARG002
+        """Return loss and probabilities of the validation images."""
+        images, labels = self._validation
+        loss = self._model.evaluate(images, labels, verbose=0, return_dict=True)["loss"]
+        return float(loss), np.asarray(self._model.predict(images, verbose=0))
+
+    def weights(self) -> Weights:
+        """Return a copy of the model's weights."""
+        return tuple(self._model.get_weights())
+
+    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return a copy of all variables: weights, random states, optimizer."""
+        return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in self._variables()}
+
+    def restore(self, state: Arrays) -> None:
+        """Set all variables."""
+        for name, variable in self._variables():
+            variable.assign(state[name])
+
+    def _variables(self) -> list[tuple[str, Any]]:
+        model = [(f"model/{k:04d}", variable) for k, variable in enumerate(self._model.variables)]
+        optimizer = enumerate(self._model.optimizer.variables)
+        return model + [(f"optimizer/{k:04d}", variable) for k, variable in optimizer]
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Sets the learning rate of each step, and stops the epoch when asked to."""
+
+    def __init__(self, should_stop: Callable[[], bool], rates: npt.NDArray[np.float32] | None) -> None:
+        super().__init__()
+        self._should_stop = should_stop
+        self._rates = rates
+        self._asked_at = time.monotonic()
+        self.steps = 0
+        self.stopped = False
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002  Keras's signature
+        """Set the learning rate."""
+        if self._rates is not None:
+            self.model.optimizer.learning_rate.assign(self._rates[batch])
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002  Keras's signature
+        """Look at the clock."""
+        self.steps += 1
+        if time.monotonic() - self._asked_at >= _ASK_EVERY_S:
+            self._asked_at = time.monotonic()
+            if self._should_stop():
+                self.stopped = True
+                self.model.stop_training = True
+
+
+def keras_optimizer(spec: OptimizerSpec) -> Any:
+    """Return the Keras optimizer that a sweep file describes."""
+    names = {
+        "sgd": ("momentum", "nesterov"),
+        "rmsprop": ("rho", "momentum", "epsilon"),
+        "adam": ("beta_1", "beta_2", "epsilon"),
+        "adamw": ("beta_1", "beta_2", "epsilon"),
+        "adagrad": ("epsilon",),
+        "adadelta": ("rho", "epsilon"),
+        "nadam": ("beta_1", "beta_2", "epsilon"),
+    }[spec.name]
+    settings = {name: getattr(spec, name) for name in (*names, "weight_decay")}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    made: Any = keras.optimizers.get(
+        {"class_name": spec.name, "config": {"learning_rate": base_rate(spec), **settings}}
+    )
+    made.global_clipnorm = spec.clip_norm
+    return made
+
+
+def keras_loss(training: TrainingSpec, model: Any) -> Any:
+    """Return the Keras loss that a sweep file describes, for one-hot labels."""
+    binary = loss_name(training, model) == "binary_crossentropy"
+    kind = keras.losses.BinaryCrossentropy if binary else keras.losses.CategoricalCrossentropy
+    return kind(label_smoothing=training.label_smoothing)
+
+
+def _name(loss: Any) -> str:
+    return loss if isinstance(loss, str) else str(getattr(loss, "name", getattr(loss, "__name__", "")))
+
+
+def _floats(split: Split, rescale: float, units: int | None) -> tuple[Any, Any]:
+    """Return rescaled images, and labels one-hot for ``units`` (None: as they are)."""
+    images = np.asarray(split.x, dtype=np.float32) * np.float32(rescale)
+    labels = np.asarray(split.y)
+    if units == 1:
+        return images, labels.astype(np.float32)[:, np.newaxis]
+    return images, labels if units is None else np.eye(units, dtype=np.float32)[labels]

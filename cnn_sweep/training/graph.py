@@ -1,0 +1,205 @@
+"""An epoch as one TensorFlow graph, with everything that a trial sets as its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from cnn_sweep.training.losses import output_units, per_image_loss, targets
+from cnn_sweep.training.learner import Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from cnn_sweep.training.data.dataset import Dataset, Split
+    from cnn_sweep.training.learner import EpochPlan
+    from cnn_sweep.training.optimizers import Optimizer
+
+_EVALUATION_FLOATS = 2**22  # of the largest feature map of one evaluation batch
+
+
+@dataclass(frozen=True)
+class DeviceSplit:
+    """Images and labels as tensors: (n, height, width, channels) as stored, and (n,) int32."""
+
+    x: Any
+    y: Any
+
+    @classmethod
+    def of(cls, split: Split) -> DeviceSplit:
+        """Copy a split to where the graphs run."""
+        return cls(tf.constant(np.asarray(split.x)), tf.constant(np.asarray(split.y)))
+
+
+@dataclass(frozen=True)
+class DeviceData:
+    """The images that all graphs of a worker share; they are copied once."""
+
+    train: DeviceSplit
+    validation: DeviceSplit | None
+    rescale: float
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> DeviceData:
+        """Copy a data set to where the graphs run."""
+        validation = None if dataset.validation is None else DeviceSplit.of(dataset.validation)
+        return cls(DeviceSplit.of(dataset.train), validation, dataset.rescale)
+
+
+class EpochGraph:
+    """The compiled training and validation of one network.
+
+    Args:
+        model: From rescaled images to probabilities.
+        optimizer: Of the model's trainable variables.
+        loss: ``categorical_crossentropy`` or ``binary_crossentropy``.
+        data: Images and labels.
+        on_step: Called while tracing with the step of the whole trial, an int64 tensor.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Optimizer,
+        *,
+        loss: str,
+        data: DeviceData,
+        on_step: Callable[[Any], None] = lambda _: None,
+    ) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._loss = per_image_loss(loss)
+        self._data = data
+        self._on_step = on_step
+        self._units = output_units(model)
+        self._evaluation_batch = _evaluation_batch(model)
+        self._train = tf.function(self._chunk, autograph=False, jit_compile=False)
+        self._evaluate = tf.function(self._predictions, autograph=False, jit_compile=False)
+
+    def run(self, plan: EpochPlan, so_far: Totals, last: int) -> Totals:
+        """Run the steps from ``so_far.step`` up to, not including, ``last``.
+
+        Where an epoch is cut changes no bit of the result.
+        """
+        sums = self._train(
+            tf.constant(plan.order),
+            tf.constant(plan.rates),
+            tf.constant(so_far.step, tf.int32),
+            tf.constant(last, tf.int32),
+            tf.constant(plan.batch_size, tf.int32),
+            tf.constant(plan.steps_before, tf.int64),
+            tf.constant(plan.smoothing, tf.float32),
+            tf.constant(so_far.loss_sum, tf.float64),
+            tf.constant(so_far.correct, tf.int32),
+        )
+        step, loss_sum, correct = sums
+        return Totals(int(step), float(loss_sum), int(correct))
+
+    def evaluate(self, smoothing: float) -> tuple[float, npt.NDArray[np.float32]]:
+        """Return the loss over the validation images (penalties included) and their probabilities."""
+        loss, probabilities = self._evaluate(tf.constant(smoothing, tf.float32))
+        return float(loss), probabilities.numpy()
+
+    def _images(self, split: DeviceSplit, index: Any) -> Any:
+        return tf.cast(tf.gather(split.x, index), tf.float32) * self._data.rescale
+
+    def _penalty(self) -> Any:
+        """Sum of the model's own losses (weight penalties) of its last call."""
+        return tf.add_n(self._model.losses) if self._model.losses else tf.constant(0.0)
+
+    def _chunk(
+        self,
+        order: Any,
+        rates: Any,
+        first: Any,
+        last: Any,
+        batch_size: Any,
+        steps_before: Any,
+        smoothing: Any,
+        loss_sum: Any,
+        correct: Any,
+    ) -> Any:
+        size = tf.shape(order)[0]
+
+        def step(number: Any, loss_sum: Any, correct: Any) -> tuple[Any, Any, Any]:
+            start = number * batch_size
+            index = order[start : tf.minimum(start + batch_size, size)]
+            labels = tf.gather(self._data.train.y, index)
+            done = steps_before + tf.cast(number, tf.int64)
+            self._on_step(done)
+            loss, prediction = self._update(
+                self._images(self._data.train, index), labels, smoothing, rates[number], done
+            )
+            images = tf.cast(tf.shape(index)[0], tf.float64)
+            hits = tf.reduce_sum(tf.cast(_predicted(prediction) == labels, tf.int32))
+            return number + 1, loss_sum + tf.cast(loss, tf.float64) * images, correct + hits
+
+        # A loss that is not finite ends the loop at its step, so that what is reported does not depend on chunks.
+        return tf.while_loop(
+            lambda number, loss_sum, _: (number < last) & tf.math.is_finite(loss_sum),
+            step,
+            (first, loss_sum, correct),
+            parallel_iterations=1,
+        )
+
+    def _update(self, images: Any, labels: Any, smoothing: Any, rate: Any, done: Any) -> tuple[Any, Any]:
+        """Do one step; return its loss and the predictions before it."""
+        weights = [variable.value for variable in self._model.trainable_variables]
+        with tf.GradientTape() as tape:
+            prediction = self._model(images, training=True)
+            losses = self._loss(targets(labels, self._units), prediction, smoothing)
+            loss = tf.reduce_mean(losses) + self._penalty()
+        gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        self._optimizer.apply([tf.convert_to_tensor(g) for g in gradients], rate, done)
+        return loss, prediction
+
+    def _predictions(self, smoothing: Any) -> tuple[Any, Any]:
+        split = self._data.validation
+        if split is None:
+            raise ValueError("the data set has no validation images")
+        size = int(split.y.shape[0])
+        batch = self._evaluation_batch
+        batches = -(-size // batch)
+        parts = tf.TensorArray(tf.float32, size=batches, infer_shape=False, element_shape=[None, self._units])
+
+        def step(number: Any, loss_sum: Any, parts: Any) -> tuple[Any, Any, Any]:
+            index = tf.range(number * batch, tf.minimum((number + 1) * batch, size))
+            prediction = self._model(self._images(split, index), training=False)
+            target = targets(tf.gather(split.y, index), self._units)
+            losses = self._loss(target, prediction, smoothing)
+            total = loss_sum + tf.cast(tf.reduce_sum(losses), tf.float64)
+            return number + 1, total, parts.write(number, tf.cast(prediction, tf.float32))
+
+        _, loss_sum, parts = tf.while_loop(
+            lambda number, *_: number < batches,
+            step,
+            (tf.constant(0), tf.constant(0.0, tf.float64), parts),
+            parallel_iterations=1,
+        )
+        return loss_sum / size + tf.cast(self._penalty(), tf.float64), parts.concat()
+
+
+def _predicted(prediction: Any) -> Any:
+    if prediction.shape[-1] == 1:
+        return tf.cast(prediction[:, 0] > 0.5, tf.int32)
+    return tf.argmax(prediction, axis=-1, output_type=tf.int32)
+
+
+def _evaluation_batch(model: Any) -> int:
+    """Return how many images to evaluate at once: a function of the network alone, so results repeat."""
+    largest = max(
+        (int(np.prod(output.shape[1:])) for layer in model.layers if (output := _output(layer)) is not None),
+        default=1,
+    )
+    return int(np.clip(_EVALUATION_FLOATS // max(1, largest), 16, 1024))
+
+
+def _output(layer: Any) -> Any:
+    output = getattr(layer, "output", None) if getattr(layer, "_inbound_nodes", None) else None
+    shape = getattr(output, "shape", None)
+    return output if shape is not None and None not in shape[1:] else None

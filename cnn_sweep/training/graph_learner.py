@@ -1,0 +1,92 @@
+"""The graph engine: networks whose epochs are TensorFlow graphs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_sweep.training.graph import EpochGraph
+from cnn_sweep.training.losses import loss_name
+from cnn_sweep.training.model import GraphModel, graph_model
+from cnn_sweep.training.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from cnn_sweep.sweep.trial import ImageInfo, TrainingSpec, TrialSpec
+    from cnn_sweep.training.graph import DeviceData
+    from cnn_sweep.training.learner import Arrays, EpochPlan, Totals
+    from cnn_sweep.training.outcome import Weights
+
+
+class GraphLearner:
+    """A network, its optimizer and their compiled graphs; see `cnn_sweep.training.learner.Learner`.
+
+    Args:
+        model: A Keras model from rescaled images to probabilities.
+        training: Decides loss and optimizer.
+        data: Images and labels.
+        network: The settings of ``model`` that can be changed; None for a model that a user's function built.
+    """
+
+    divisible = True
+
+    def __init__(
+        self, model: Any, training: TrainingSpec, data: DeviceData, *, network: GraphModel | None = None
+    ) -> None:
+        self._model = model
+        self._network = network
+        self._optimizer = Optimizer(training.optimizer, [v.value for v in model.trainable_variables])
+        self._optimizer.reset(training.optimizer)
+        self._graph = EpochGraph(
+            model,
+            self._optimizer,
+            loss=loss_name(training, model),
+            data=data,
+            on_step=network.draws.at_step if network else lambda _: None,
+        )
+        self.parameters = int(model.count_params())
+        self.pace_s: float | None = None
+
+    @classmethod
+    def of_layers(cls, spec: TrialSpec, info: ImageInfo, data: DeviceData) -> GraphLearner:
+        """Build the network of a sweep file's layers; `reset` makes it that of a trial."""
+        if spec.layers is None or spec.training is None:
+            raise ValueError("the trial has no layers")
+        network = graph_model(spec.layers, info)
+        return cls(network.model, spec.training, data, network=network)
+
+    def reset(self, spec: TrialSpec, seed: int) -> None:
+        """Become the untrained network of another trial of the same shape."""
+        if self._network is None or spec.layers is None or spec.training is None:
+            raise ValueError("only a network of layers can be another trial's")
+        self._network.reset(spec.layers, seed)
+        self._optimizer.reset(spec.training.optimizer)
+
+    def train(self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]) -> Totals:  # noqa: ARG002
+        """Run some steps of an epoch."""
+        return self._graph.run(plan, so_far, last)
+
+    def evaluate(self, smoothing: float) -> tuple[float, npt.NDArray[np.float32]]:
+        """Return loss and probabilities of the validation images."""
+        return self._graph.evaluate(smoothing)
+
+    def weights(self) -> Weights:
+        """Return a copy of the model's weights."""
+        return tuple(self._model.get_weights())
+
+    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return a copy of all variables: weights, random states, optimizer."""
+        return {name: np.array(variable.numpy()) for name, variable in self._variables()}
+
+    def restore(self, state: Arrays) -> None:
+        """Set all variables."""
+        for name, variable in self._variables():
+            variable.assign(state[name])
+
+    def _variables(self) -> list[tuple[str, Any]]:
+        model = [(f"model/{k:04d}", variable.value) for k, variable in enumerate(self._model.variables)]
+        return model + [(f"optimizer/{k:04d}", variable) for k, variable in enumerate(self._optimizer.state)]

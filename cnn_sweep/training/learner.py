@@ -1,0 +1,97 @@
+"""What both engines offer to the loop over epochs: epochs, or parts of them, as calls on plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy.typing as npt
+
+    from cnn_sweep.training.outcome import Weights
+
+    Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """One epoch as data.
+
+    Attributes:
+        order: Permutation of the training images, int32.
+        rates: Learning rate of each step, float32.
+        batch_size: Images of a step; the last one may have fewer.
+        steps_before: Steps of all earlier epochs.
+        smoothing: Label smoothing.
+    """
+
+    order: npt.NDArray[np.int32]
+    rates: npt.NDArray[np.float32]
+    batch_size: int
+    steps_before: int
+    smoothing: float
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the steps of an epoch so far.
+
+    Attributes:
+        step: Steps done; fewer than asked for where the loss stopped being finite.
+        loss_sum: Sum of loss times images.
+        correct: Images classified rightly; NaN where the engine cannot know.
+    """
+
+    step: int
+    loss_sum: float
+    correct: float
+
+
+class Learner(Protocol):
+    """One network with its optimizer.
+
+    Attributes:
+        parameters: Number of its weights, trainable and not.
+        divisible: Whether an epoch can be cut into chunks.
+        pace_s: Measured seconds of a step, or None before the first.
+    """
+
+    parameters: int
+    divisible: bool
+    pace_s: float | None
+
+    def train(
+        self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]
+    ) -> Totals | None:
+        """Run the steps from ``so_far.step`` up to ``last``; None if an indivisible epoch was abandoned."""
+
+    def evaluate(self, smoothing: float) -> tuple[float, npt.NDArray[np.float32]]:
+        """Return loss and probabilities of the validation images."""
+        ...
+
+    def weights(self) -> Weights:
+        """Return a copy of the weights, in the order of ``keras.Model.get_weights``."""
+        ...
+
+    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return a copy of everything that the next step depends on."""
+        ...
+
+    def restore(self, state: Arrays) -> None:
+        """Go back to a state."""
+
+
+def order_of(seed: int, epoch: int, images: int) -> npt.NDArray[np.int32]:
+    """Return the order of the training images in an epoch: a pure function of its arguments.
+
+    Args:
+        seed: The trial's seed.
+        epoch: 0-based number of the epoch.
+        images: Number of training images.
+    """
+    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 2, epoch])))
+    return random.permutation(images).astype(np.int32)

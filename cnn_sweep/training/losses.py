@@ -1,0 +1,71 @@
+"""Losses on class labels: Keras's own functions, with the smoothing as data of the graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from cnn_sweep.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cnn_sweep.sweep.trial import TrainingSpec
+
+
+def loss_name(training: TrainingSpec | None, model: Any) -> str:
+    """Return the loss of a trial; ``auto`` (and no training) is the one that fits the model's output.
+
+    A sigmoid output, or one unit, calls for the binary cross-entropy, anything else for the categorical one.
+
+    Raises:
+        InputError: The categorical cross-entropy of a single unit was asked for; it is always 0.
+    """
+    units = output_units(model)
+    wanted = "auto" if training is None else training.loss
+    if wanted == "auto":
+        activation = getattr(model.layers[-1], "activation", None) if hasattr(model, "layers") else None
+        binary = units == 1 or activation is keras.activations.sigmoid
+        return "binary_crossentropy" if binary else "categorical_crossentropy"
+    if wanted == "categorical_crossentropy" and units == 1:
+        raise InputError(
+            "training.loss: categorical_crossentropy needs one output unit per class, but the network has 1; "
+            "the valid choice is binary_crossentropy"
+        )
+    return wanted
+
+
+def output_units(model: Any) -> int:
+    """Return the number of output units of a model.
+
+    Raises:
+        InputError: The model's output is not one row of numbers per image.
+    """
+    shape = getattr(model, "output_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(shape[1], int):
+        raise InputError(f"the model must have one output of the shape (images, units), but got {shape}")
+    return shape[1]
+
+
+def targets(labels: Any, units: int) -> Any:
+    """Return labels (B,) as (B, units): one-hot, or 0 and 1 for a single unit."""
+    if units == 1:
+        return tf.cast(labels, tf.float32)[:, tf.newaxis]
+    return tf.one_hot(labels, units)
+
+
+def per_image_loss(name: str) -> Callable[[Any, Any, Any], Any]:
+    """Return the function (targets, predictions, label smoothing) -> losses of shape (B,)."""
+    return _binary if name == "binary_crossentropy" else _categorical
+
+
+def _categorical(target: Any, prediction: Any, smoothing: Any) -> Any:
+    smooth = target * (1.0 - smoothing) + smoothing / tf.cast(tf.shape(target)[-1], target.dtype)
+    return keras.ops.categorical_crossentropy(smooth, prediction)
+
+
+def _binary(target: Any, prediction: Any, smoothing: Any) -> Any:
+    smooth = target * (1.0 - smoothing) + 0.5 * smoothing
+    return tf.reduce_mean(keras.ops.binary_crossentropy(smooth, prediction), axis=-1)

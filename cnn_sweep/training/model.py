@@ -1,0 +1,194 @@
+"""Keras models from the layers of a sweep file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cnn_sweep.training.dropout import Draws, GraphDropout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from cnn_sweep.sweep.network import L2, Layer
+    from cnn_sweep.sweep.trial import ImageInfo
+    from cnn_sweep.training.outcome import Weights
+
+    Regularize = Callable[[L2 | None], Any]
+    Drop = Callable[[float, bool, str], Any]
+
+
+class L2Factors:
+    """The L2 factors of one network as variables."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._variable = tf.Variable(tf.zeros([len(_l2_factors(layers))]), trainable=False, name="l2_factors")
+        self._given = 0
+
+    def next(self, _: L2) -> Callable[[Any], Any]:
+        """Return the penalty of the next layer that has one."""
+        index, variable = self._given, self._variable
+        self._given += 1
+        return lambda kernel: variable[index] * tf.reduce_sum(tf.square(kernel))
+
+    def reset(self, layers: Sequence[Layer]) -> None:
+        """Set the factors of a new trial."""
+        self._variable.assign(_l2_factors(layers))
+
+
+def _l2_factors(layers: Sequence[Layer]) -> list[float]:
+    regularizers = (getattr(layer, "kernel_regularizer", None) for layer in layers)
+    return [regularizer.l2 for regularizer in regularizers if regularizer is not None]
+
+
+def _dropout_rates(layers: Sequence[Layer]) -> list[float]:
+    return [layer.rate for layer in layers if layer.kind in {"dropout", "spatial_dropout"}]
+
+
+@dataclass(frozen=True)
+class GraphModel:
+    """A network whose rates and factors can be changed without another trace.
+
+    Attributes:
+        model: From rescaled images, float32, to probabilities.
+        draws: Its dropout layers' rates and seeds.
+        factors: Its L2 factors.
+    """
+
+    model: Any
+    draws: Draws
+    factors: L2Factors
+
+    def reset(self, layers: Sequence[Layer], seed: int) -> None:
+        """Make it the untrained network of ``layers`` and ``seed``."""
+        self.draws.reset(_dropout_rates(layers), seed)
+        self.factors.reset(layers)
+        for variable, value in zip(self.model.weights, initial_weights(self.model, seed), strict=True):
+            variable.assign(value)
+
+
+def graph_model(layers: Sequence[Layer], info: ImageInfo) -> GraphModel:
+    """Build the network of ``layers`` for training; its weights are set by `GraphModel.reset`.
+
+    Raises:
+        ValueError: Keras refuses the network, for instance where a feature map vanishes.
+    """
+    draws = Draws(len(_dropout_rates(layers)))
+    factors = L2Factors(layers)
+    drawn = iter(range(len(layers)))
+
+    def drop(_: float, spatial: bool, name: str) -> Any:  # noqa: FBT001  shared with the plain model
+        return GraphDropout(draws, next(drawn), spatial=spatial, name=name)
+
+    inputs = keras.Input(info.image_shape, name="image")
+    outputs = _stack(inputs, layers, info, drop, lambda l2: factors.next(l2) if l2 else None)
+    return GraphModel(keras.Model(inputs, outputs), draws, factors)
+
+
+def plain_model(layers: Sequence[Layer], info: ImageInfo, *, rescale: float | None) -> Any:
+    """Build the network of ``layers`` out of Keras's own layers only.
+
+    Args:
+        layers: The network.
+        info: Image shape and classes.
+        rescale: Factor of a first `keras.layers.Rescaling`; None leaves that layer out.
+    """
+
+    def drop(rate: float, spatial: bool, name: str) -> Any:  # noqa: FBT001  shared with the graph model
+        layer = keras.layers.SpatialDropout2D if spatial else keras.layers.Dropout
+        return layer(rate, name=name)
+
+    inputs = keras.Input(info.image_shape, name="image")
+    images = inputs if rescale is None else keras.layers.Rescaling(rescale, name="rescaling")(inputs)
+    outputs = _stack(images, layers, info, drop, lambda l2: keras.regularizers.L2(l2.l2) if l2 else None)
+    return keras.Model(inputs, outputs)
+
+
+def _stack(images: Any, layers: Sequence[Layer], info: ImageInfo, drop: Drop, regularize: Regularize) -> Any:
+    """Apply the layers one after the other; the last one's units follow from the classes."""
+    values = images
+    for index, layer in enumerate(layers, start=1):
+        values = _layer(layer, f"{index:02d}_{layer.kind}", info, drop, regularize)(values)
+    return values
+
+
+def _layer(layer: Layer, name: str, info: ImageInfo, drop: Drop, regularize: Regularize) -> Any:
+    """Return the Keras layer that one entry of a sweep file stands for."""
+    match layer.kind:
+        case "conv2d":
+            return keras.layers.Conv2D(
+                layer.filters,
+                layer.kernel_size,
+                strides=layer.strides,
+                padding=layer.padding,
+                dilation_rate=layer.dilation,
+                activation=layer.activation,
+                kernel_regularizer=regularize(layer.kernel_regularizer),
+                name=name,
+            )
+        case "separable_conv2d":
+            return keras.layers.SeparableConv2D(
+                layer.filters,
+                layer.kernel_size,
+                strides=layer.strides,
+                padding=layer.padding,
+                dilation_rate=layer.dilation,
+                activation=layer.activation,
+                depthwise_regularizer=regularize(layer.kernel_regularizer),
+                name=name,
+            )
+        case "pool":
+            pool = keras.layers.MaxPooling2D if layer.pooling == "max" else keras.layers.AveragePooling2D
+            return pool(layer.size, strides=layer.strides, padding=layer.padding, name=name)
+        case "global_pool":
+            maximum = layer.pooling == "max"
+            pool = keras.layers.GlobalMaxPooling2D if maximum else keras.layers.GlobalAveragePooling2D
+            return pool(name=name)
+        case "batch_norm":
+            return keras.layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, name=name)
+        case "dropout":
+            return drop(layer.rate, False, name)
+        case "spatial_dropout":
+            return drop(layer.rate, True, name)
+        case "dense":
+            return keras.layers.Dense(
+                layer.units,
+                activation=layer.activation,
+                kernel_regularizer=regularize(layer.kernel_regularizer),
+                name=name,
+            )
+        case "flatten":
+            return keras.layers.Flatten(name=name)
+        case "activation":
+            return keras.layers.Activation(layer.activation, name=name)
+        case "output":
+            return keras.layers.Dense(layer.units or info.classes, activation=layer.activation, name=name)
+
+
+def initial_weights(model: Any, seed: int) -> Weights:
+    """Return the weights of an untrained network: a pure function of (seed, index of the variable, shape).
+
+    Keras's defaults: Glorot uniform for kernels (Glorot and Bengio 2010), 0 for biases and means, 1 for scales and
+    variances.
+    """
+    return tuple(
+        _initial(variable.name, tuple(variable.shape), seed, index)
+        for index, variable in enumerate(model.weights)
+    )
+
+
+def _initial(name: str, shape: tuple[int, ...], seed: int, index: int) -> npt.NDArray[np.float32]:
+    if name.endswith("kernel"):
+        receptive = int(np.prod(shape[:-2], dtype=np.int64))
+        limit = np.sqrt(6.0 / ((shape[-2] + shape[-1]) * receptive))
+        random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 1, index])))
+        unit = random.random(shape, dtype=np.float32)
+        return ((2.0 * unit - 1.0) * np.float32(limit)).astype(np.float32)
+    fill = 1.0 if name in {"gamma", "moving_variance"} else 0.0
+    return np.full(shape, fill, np.float32)

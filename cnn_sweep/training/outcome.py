@@ -1,0 +1,73 @@
+"""What a trial tells while it runs, and what it leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+OutcomeState = Literal["complete", "failed", "interrupted"]
+Weights = tuple["npt.NDArray[np.generic]", ...]
+
+# What the trainer reports for each epoch; an objective is one of these unless a function of the user's reports it.
+METRICS = (
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_auc",
+    "val_macro_f1",
+    "learning_rate",
+)
+
+
+class Monitor(Protocol):
+    """Listens to a trial. What it raises ends the training and reaches the caller unchanged."""
+
+    def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
+        """Take the metrics of an epoch.
+
+        Args:
+            epoch: 1-based number of the epoch.
+            metrics: ``loss``, ``accuracy``, ``val_loss``, ... by name; may hold NaN and infinity.
+            seconds: Wall time of the epoch in this attempt.
+        """
+
+    def checkpoint(self, state: bytes, epoch: int) -> None:
+        """Keep ``state``, from which the trial can continue; ``epoch`` epochs are complete in it."""
+
+    def should_stop(self) -> bool:
+        """Tell whether to stop soon; asked every few seconds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial, or its attempt, ended.
+
+    Attributes:
+        state: ``complete``, ``failed`` or ``interrupted`` (can be resumed from the last checkpoint).
+        cause: Why it failed: ``diverged``, ``oom`` or ``exception``; None otherwise.
+        message: The cause in words, or None.
+        epochs: Number of complete epochs, those of earlier attempts included.
+        parameters: Weights of the network, trainable and not; None where no network is known.
+        history: Metrics per epoch, from the first epoch of the first attempt.
+        best_epoch: 1-based epoch with the best objective; None where no epoch has one.
+        value: The objective at the best epoch.
+        weights: Weights of the best epoch in the order of ``keras.Model.get_weights``.
+        model: A ``keras.Model`` where a function of the user's made it; exported as it is.
+    """
+
+    state: OutcomeState
+    cause: str | None = None
+    message: str | None = None
+    epochs: int = 0
+    parameters: int | None = None
+    history: tuple[dict[str, float], ...] = ()
+    best_epoch: int | None = None
+    value: float | None = None
+    weights: Weights | None = field(default=None, repr=False)
+    model: Any = field(default=None, repr=False)

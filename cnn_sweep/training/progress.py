@@ -1,0 +1,105 @@
+"""How far a trial has come: what its next epoch needs beyond weights, and what is known of the epochs before."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cnn_sweep.sweep.trial import ObjectiveSpec, TrainingSpec
+
+
+@dataclass
+class Progress:
+    """Position and history of one trial; a checkpoint holds all of it.
+
+    Attributes:
+        epoch: Complete epochs.
+        step: Steps done of the running epoch.
+        loss_sum: Sum over those steps of loss times images.
+        correct: Images of those steps that were classified rightly.
+        seconds: Wall time spent on those steps.
+        history: Metrics of each complete epoch.
+        best_epoch: 1-based epoch with the best objective, or None.
+        best_value: The objective there.
+        stop_value: The objective that early stopping compares with (``min_delta`` may let it lag behind).
+        stop_wait: Epochs since that improved.
+        plateau_value: The objective that the plateau schedule compares with.
+        plateau_wait: Epochs since that improved.
+        rate_scale: What the plateau schedule has multiplied the learning rate by.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    correct: float = 0.0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int | None = None
+    best_value: float | None = None
+    stop_value: float | None = None
+    stop_wait: int = 0
+    plateau_value: float | None = None
+    plateau_wait: int = 0
+    rate_scale: float = 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Progress:
+        """Return the progress that `to_json` wrote."""
+        return cls(**data)
+
+    def end_epoch(self, metrics: dict[str, float], objective: ObjectiveSpec, training: TrainingSpec) -> bool:
+        """Take the metrics of an epoch and move to the next one.
+
+        Returns:
+            Whether this epoch has the best objective so far.
+        """
+        self.epoch += 1
+        self.step, self.loss_sum, self.correct, self.seconds = 0, 0.0, 0.0, 0.0
+        self.history.append(metrics)
+        value = metrics.get(objective.metric, math.nan)
+        self._follow_plateau(value, objective, training)
+        self._follow_stopping(value, objective, training)
+        if not _improves(value, self.best_value, objective):
+            return False
+        self.best_epoch, self.best_value = self.epoch, value
+        return True
+
+    def finished(self, training: TrainingSpec) -> bool:
+        """Tell whether the trial has no more epochs: all are done, or early stopping ends it."""
+        stopping = training.early_stopping
+        return self.epoch >= training.epochs or (stopping is not None and self.stop_wait >= stopping.patience)
+
+    def _follow_stopping(self, value: float, objective: ObjectiveSpec, training: TrainingSpec) -> None:
+        delta = training.early_stopping.min_delta if training.early_stopping else 0.0
+        if _improves(value, self.stop_value, objective, by=delta):
+            self.stop_value, self.stop_wait = value, 0
+        else:
+            self.stop_wait += 1
+
+    def _follow_plateau(self, value: float, objective: ObjectiveSpec, training: TrainingSpec) -> None:
+        """As `keras.callbacks.ReduceLROnPlateau` with ``min_delta=0``."""
+        if _improves(value, self.plateau_value, objective):
+            self.plateau_value, self.plateau_wait = value, 0
+            return
+        self.plateau_wait += 1
+        if self.plateau_wait >= training.schedule.patience:
+            self.rate_scale = max(self.rate_scale * training.schedule.rate, training.schedule.floor)
+            self.plateau_wait = 0
+
+
+def _improves(value: float, best: float | None, objective: ObjectiveSpec, *, by: float = 0.0) -> bool:
+    """Tell whether ``value`` beats ``best`` by more than ``by``; NaN beats nothing."""
+    if math.isnan(value):
+        return False
+    if best is None:
+        return True
+    return objective.better(value - by if objective.direction == "maximize" else value + by, best)

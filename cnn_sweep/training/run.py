@@ -1,0 +1,199 @@
+"""The loop over the epochs of one trial, the same for every engine."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.training.checkpoint import CheckpointError, pack, unpack
+from cnn_sweep.training.learner import EpochPlan, Totals, order_of
+from cnn_sweep.training.metrics import all_metrics
+from cnn_sweep.training.outcome import Outcome
+from cnn_sweep.training.progress import Progress
+from cnn_sweep.training.schedules import base_rate, learning_rates
+
+if TYPE_CHECKING:
+    from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
+    from cnn_sweep.training.data.dataset import Dataset
+    from cnn_sweep.training.learner import Learner
+    from cnn_sweep.training.outcome import Monitor, OutcomeState, Weights
+
+_GROWTH = 8  # a chunk has at most so many times the steps of the one before
+
+
+class Run:
+    """One attempt at a trial.
+
+    Args:
+        spec: The trial.
+        seed: Its seed.
+        learner: Its network, untrained.
+        dataset: Training and validation images.
+        monitor: Who listens.
+        identity: What a checkpoint must agree in with the trial that resumes from it.
+        chunk_s: Seconds between two looks at ``monitor.should_stop``.
+    """
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        seed: int,
+        learner: Learner,
+        *,
+        dataset: Dataset,
+        monitor: Monitor,
+        identity: str,
+        chunk_s: float,
+    ) -> None:
+        if spec.training is None or dataset.validation is None:
+            raise ValueError("a trial needs training settings and validation images")
+        self._spec = spec
+        self._training: TrainingSpec = spec.training
+        self._seed = seed
+        self._learner = learner
+        self._images = len(dataset.train.y)
+        self._validation_labels = dataset.validation.y
+        self._monitor = monitor
+        self._identity = identity
+        self._chunk_s = chunk_s
+        self._steps = -(-self._images // self._training.batch_size)
+        self._progress = Progress()
+        self._best: Weights | None = None
+        self._saved_at = time.monotonic()
+
+    def resume(self, state: bytes) -> None:
+        """Continue from a checkpoint of this trial.
+
+        Raises:
+            CheckpointError: It is damaged, or of another trial.
+        """
+        meta, arrays = unpack(state)
+        if meta["identity"] != self._identity:
+            raise CheckpointError(
+                "the checkpoint belongs to another configuration, seed, data set or version of the trainer"
+            )
+        self._progress = Progress.from_json(meta["progress"])
+        best = [name for name in arrays if name.startswith("best/")]
+        self._best = tuple(arrays[name].copy() for name in best) or None
+        self._learner.restore({name: array for name, array in arrays.items() if not name.startswith("best/")})
+
+    def go(self) -> Outcome:
+        """Train until the end, or until the monitor wants to stop."""
+        while not self._progress.finished(self._training):
+            if self._monitor.should_stop():
+                return self._interrupt(self._pack())
+            before = None if self._learner.divisible else self._pack()
+            if not self._epoch():
+                return self._interrupt(before or self._pack())
+            last = self._progress.history[-1]
+            if not (math.isfinite(last["loss"]) and math.isfinite(last["val_loss"])):
+                return self._diverged(last)
+            self._save_now_and_then()
+        return self._outcome("complete")
+
+    def _epoch(self) -> bool:
+        """Do the rest of the running epoch; return False if it was stopped."""
+        progress = self._progress
+        plan = self._plan(progress.epoch)
+        started = time.perf_counter() - progress.seconds
+        chunk = 1 if self._learner.pace_s is None else self._chunk_of(self._learner.pace_s, self._steps)
+        while progress.step < self._steps and math.isfinite(progress.loss_sum):
+            last = min(progress.step + chunk, self._steps) if self._learner.divisible else self._steps
+            if not self._chunk(plan, last):
+                return False
+            progress.seconds = time.perf_counter() - started
+            chunk = self._chunk_of(self._learner.pace_s or 0.0, chunk * _GROWTH)
+            if (
+                progress.step < self._steps
+                and math.isfinite(progress.loss_sum)
+                and self._monitor.should_stop()
+            ):
+                return False
+        metrics = self._metrics(plan)
+        seconds = time.perf_counter() - started
+        if progress.end_epoch(metrics, self._spec.objective, self._training):
+            self._best = self._learner.weights()
+        self._monitor.epoch(progress.epoch, metrics, seconds)
+        return True
+
+    def _plan(self, epoch: int) -> EpochPlan:
+        training = self._training
+        return EpochPlan(
+            order=order_of(self._seed, epoch, self._images),
+            rates=learning_rates(
+                training.schedule,
+                base_rate(training.optimizer),
+                epoch=epoch,
+                epochs=training.epochs,
+                steps=self._steps,
+                scale=self._progress.rate_scale,
+            ),
+            batch_size=training.batch_size,
+            steps_before=epoch * self._steps,
+            smoothing=training.label_smoothing,
+        )
+
+    def _chunk(self, plan: EpochPlan, last: int) -> bool:
+        progress = self._progress
+        first = progress.step
+        started = time.perf_counter()
+        totals = self._learner.train(
+            plan, Totals(first, progress.loss_sum, progress.correct), last, self._monitor.should_stop
+        )
+        if totals is None:
+            return False
+        progress.step, progress.loss_sum, progress.correct = totals.step, totals.loss_sum, totals.correct
+        self._learner.pace_s = (time.perf_counter() - started) / max(1, totals.step - first)
+        return True
+
+    def _chunk_of(self, pace_s: float, most: int) -> int:
+        return max(1, min(most, int(self._chunk_s / pace_s) if pace_s else most))
+
+    def _metrics(self, plan: EpochPlan) -> dict[str, float]:
+        progress = self._progress
+        seen = min(progress.step * plan.batch_size, self._images)
+        metrics = {"loss": progress.loss_sum / seen, "accuracy": progress.correct / seen}
+        if math.isfinite(progress.loss_sum):
+            loss, probabilities = self._learner.evaluate(plan.smoothing)
+            metrics |= {"val_loss": loss, **all_metrics(self._validation_labels, probabilities, "val_")}
+        else:
+            metrics |= dict.fromkeys(("val_loss", "val_accuracy", "val_auc", "val_macro_f1"), math.nan)
+        return metrics | {"learning_rate": float(plan.rates[progress.step - 1])}
+
+    def _save_now_and_then(self) -> None:
+        if self._progress.finished(self._training):
+            return
+        if time.monotonic() - self._saved_at >= self._training.checkpoint_every_s:
+            self._monitor.checkpoint(self._pack(), self._progress.epoch)
+            self._saved_at = time.monotonic()
+
+    def _pack(self) -> bytes:
+        arrays = dict(self._learner.state())
+        arrays |= {f"best/{k:04d}": array for k, array in enumerate(self._best or ())}
+        return pack({"identity": self._identity, "progress": self._progress.to_json()}, arrays)
+
+    def _interrupt(self, state: bytes) -> Outcome:
+        self._monitor.checkpoint(state, self._progress.epoch)
+        return self._outcome("interrupted")
+
+    def _diverged(self, metrics: dict[str, float]) -> Outcome:
+        return self._outcome(
+            "failed",
+            cause="diverged",
+            message=f"epoch {self._progress.epoch}: the loss is {metrics['loss']}, on validation images "
+            f"{metrics['val_loss']} (learning rate {metrics['learning_rate']:g})",
+        )
+
+    def _outcome(self, state: OutcomeState, **cause: Any) -> Outcome:
+        progress = self._progress
+        return Outcome(
+            state=state,
+            epochs=progress.epoch,
+            parameters=self._learner.parameters,
+            history=tuple(progress.history),
+            best_epoch=progress.best_epoch,
+            value=progress.best_value,
+            weights=self._best,
+            **cause,
+        )

@@ -1,0 +1,65 @@
+"""Learning rates as pure functions of time.
+
+A graph gets the learning rate of each of its steps as data, so no schedule needs a graph of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from cnn_sweep.sweep.trial import OptimizerSpec, ScheduleSpec
+
+# Keras's defaults.
+_DEFAULT_LEARNING_RATE = {
+    "sgd": 0.01,
+    "rmsprop": 0.001,
+    "adam": 0.001,
+    "adamw": 0.001,
+    "adagrad": 0.001,
+    "adadelta": 0.001,
+    "nadam": 0.001,
+}
+
+
+def learning_rates(
+    schedule: ScheduleSpec, base: float, *, epoch: int, epochs: int, steps: int, scale: float = 1.0
+) -> npt.NDArray[np.float32]:
+    """Return the learning rate of each step of one epoch.
+
+    Args:
+        schedule: How the rate changes.
+        base: Learning rate at the start (after the warm-up).
+        epoch: 0-based number of the epoch.
+        epochs: Epochs of the whole trial.
+        steps: Steps of an epoch.
+        scale: What a plateau schedule has multiplied the rate by so far.
+
+    Returns:
+        Array of shape (steps,).
+    """
+    step = epoch * steps + np.arange(steps, dtype=np.float64)
+    match schedule.kind:
+        case "exponential":
+            factor = schedule.rate ** (step / (steps * schedule.every))
+        case "step":
+            factor = schedule.rate ** np.floor(step / (steps * schedule.every))
+        case "cosine":
+            cosine = 0.5 * (1.0 + np.cos(np.pi * step / (steps * epochs)))
+            factor = (1.0 - schedule.floor) * cosine + schedule.floor
+        case "plateau":
+            factor = np.full(steps, max(scale, schedule.floor))
+        case _:
+            factor = np.ones(steps)
+    if schedule.warmup_epochs:
+        factor = factor * np.minimum(1.0, step / (steps * schedule.warmup_epochs))
+    return (base * factor).astype(np.float32)
+
+
+def base_rate(spec: OptimizerSpec) -> float:
+    """Return the learning rate that the user gave, or Keras's default for the optimizer."""
+    return _DEFAULT_LEARNING_RATE[spec.name] if spec.learning_rate is None else spec.learning_rate

@@ -1,0 +1,71 @@
+"""Settings of TensorFlow that hold for a whole process; they must stand before its first operation."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import EnvironmentFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def configure(threads: int) -> None:
+    """Prepare this process for training: threads, log level, and GPU memory that grows.
+
+    Call it before anything imports ``keras`` or ``tensorflow``. With ``threads=1`` a run on a CPU is repeatable
+    bit for bit.
+
+    Args:
+        threads: CPU threads that TensorFlow may use, at least 1.
+
+    Raises:
+        EnvironmentFault: TensorFlow was already started with other settings.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    with _without_native_log():
+        # By name, so that importing this module starts nothing.
+        tf = importlib.import_module("tensorflow")
+        keras = importlib.import_module("keras")
+        gpus = tf.config.list_physical_devices("GPU")
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, enable=True)
+    except RuntimeError as error:
+        raise EnvironmentFault(
+            f"TensorFlow runs already in this process, so that it cannot be given {threads} threads: {error}"
+        ) from error
+    # A user's ~/.keras/keras.json must not change what a sweep computes.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+
+
+@contextmanager
+def _without_native_log() -> Iterator[None]:
+    """Keep back what native code writes to the standard error, unless the block fails.
+
+    TensorFlow's notes on oneDNN and missing GPU drivers come before its log level counts.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            log.seek(0)
+            os.write(kept, log.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

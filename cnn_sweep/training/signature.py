@@ -1,0 +1,54 @@
+"""Which trials share a compiled graph. No TensorFlow: schedulers ask, too.
+
+What changes only numbers (rates, factors, seeds, batch size, schedule) is data of the graph and left out of the
+key; what changes operations or shapes is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnn_sweep.sweep.network import Layer
+    from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
+
+
+def graph_key(spec: TrialSpec) -> str:
+    """Return a key that is equal for two trials on one data set if, and only if, they can share a graph.
+
+    Trials whose network is built by a user's function, and those of other engines, have a key of their own for
+    each configuration.
+    """
+    if spec.layers is None or spec.training is None or spec.training.engine != "graph":
+        return "own:" + _digest(spec.model_dump(mode="json"))
+    return "graph:" + _digest(
+        {"layers": [_shape_of(layer) for layer in spec.layers], **_operations(spec.training)}
+    )
+
+
+def _shape_of(layer: Layer) -> dict[str, Any]:
+    """Return a layer without the settings that are variables of the graph."""
+    described = layer.model_dump(mode="json")
+    described.pop("rate", None)
+    if described.get("kernel_regularizer") is not None:
+        described["kernel_regularizer"] = "l2"
+    return described
+
+
+def _operations(training: TrainingSpec) -> dict[str, Any]:
+    """Return what of the training decides which operations a step has."""
+    optimizer = training.optimizer
+    return {
+        "optimizer": optimizer.name,
+        "nesterov": optimizer.name == "sgd" and optimizer.nesterov,
+        "decays": optimizer.name == "adamw" or optimizer.weight_decay is not None,
+        "clips": optimizer.clip_norm is not None,
+        "loss": training.loss,
+    }
+
+
+def _digest(description: dict[str, Any]) -> str:
+    text = json.dumps(description, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,198 @@
+"""Trains trials one after the other in one process, and keeps compiled graphs between them."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from cnn_sweep.errors import CnnSweepError, InputError
+from cnn_sweep.training.custom import build_model
+from cnn_sweep.training.fit_learner import FitLearner
+from cnn_sweep.training.graph import DeviceData
+from cnn_sweep.training.graph_learner import GraphLearner
+from cnn_sweep.training.model import initial_weights, plain_model
+from cnn_sweep.training.objective import run_objective
+from cnn_sweep.training.outcome import METRICS, Outcome
+from cnn_sweep.training.run import Run
+from cnn_sweep.training.signature import graph_key
+
+if TYPE_CHECKING:
+    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.training.data.dataset import Dataset
+    from cnn_sweep.training.learner import Learner
+    from cnn_sweep.training.outcome import Monitor
+
+_VERSION = 1  # of what a checkpoint means; another one is not resumed from
+
+
+class Trainer:
+    """Trains trials of one study.
+
+    A graph that was compiled for a trial serves all later ones of its shape (`graph_key`), and gives each the
+    very numbers that a new process would.
+
+    Args:
+        dataset: Training and validation images.
+        folder: Folder of the sweep file, where modules of the user's are found.
+        max_graphs: Compiled graphs that are kept; the one that was unused for longest goes first.
+        chunk_s: Seconds of training between two looks at ``monitor.should_stop``.
+
+    Attributes:
+        hits: Trials that found their graph compiled.
+        misses: Trials that had to compile one.
+    """
+
+    def __init__(
+        self, dataset: Dataset, *, folder: Path = Path(), max_graphs: int = 32, chunk_s: float = 2.0
+    ) -> None:
+        if dataset.validation is None:
+            raise InputError("the data set has no validation images, so that trials cannot be compared")
+        self._dataset = dataset
+        self._folder = folder
+        self._max_graphs = max_graphs
+        self._chunk_s = chunk_s
+        self._data: DeviceData | None = None
+        self._learners: OrderedDict[str, GraphLearner] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
+
+    def train(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
+        """Train one trial, or go on with it.
+
+        Args:
+            spec: The trial.
+            seed: Decides initial weights, order of images and every random draw.
+            monitor: Hears of epochs and checkpoints, and is asked whether to stop.
+            resume: A checkpoint of the same trial.
+
+        Returns:
+            How it ended. What goes wrong in the trial itself is an outcome, not an exception.
+
+        Raises:
+            InputError: The trial asks for what cannot be.
+            CheckpointError: ``resume`` is damaged, or of another trial.
+        """
+        guarded = _Guard(monitor)
+        try:
+            return self._train(spec, seed, guarded, resume)
+        except _MonitorError as error:
+            raise error.original from None
+        except CnnSweepError:
+            raise
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            self._learners.pop(graph_key(spec), None)
+            return guarded.failed("oom", error)
+        except Exception as error:  # noqa: BLE001  a trial that fails is a result
+            self._learners.pop(graph_key(spec), None)
+            return guarded.failed("exception", error)
+
+    def _train(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None) -> Outcome:
+        if spec.objective.function is not None:
+            return run_objective(spec, seed, dataset=self._dataset, monitor=monitor, folder=self._folder)
+        if spec.objective.metric not in METRICS:
+            raise InputError(
+                f"objective.metric: {spec.objective.metric!r} is not reported by the trainer; "
+                f"valid choices: {', '.join(METRICS)}"
+            )
+        run = Run(
+            spec,
+            seed,
+            self._learner(spec, seed),
+            dataset=self._dataset,
+            monitor=monitor,
+            identity=self._identity(spec, seed),
+            chunk_s=self._chunk_s,
+        )
+        if resume is not None:
+            run.resume(resume)
+        return run.go()
+
+    def _learner(self, spec: TrialSpec, seed: int) -> Learner:
+        """Return the untrained network of a trial."""
+        if spec.training is None:
+            raise InputError("the trial has neither training settings nor an objective function")
+        if spec.training.engine == "fit":
+            return FitLearner(self._model(spec, seed), spec.training, self._dataset)
+        if self._data is None:
+            self._data = DeviceData.of(self._dataset)
+        if spec.layers is None:
+            return GraphLearner(self._model(spec, seed), spec.training, self._data)
+        learner = self._of_layers(spec, self._data)
+        learner.reset(spec, seed)
+        return learner
+
+    def _of_layers(self, spec: TrialSpec, data: DeviceData) -> GraphLearner:
+        key = graph_key(spec)
+        learner = self._learners.get(key)
+        if learner is None:
+            self.misses += 1
+            while len(self._learners) >= self._max_graphs:
+                self._learners.popitem(last=False)
+            learner = self._learners[key] = GraphLearner.of_layers(spec, self._dataset.info, data)
+        else:
+            self.hits += 1
+        self._learners.move_to_end(key)
+        return learner
+
+    def _model(self, spec: TrialSpec, seed: int) -> Any:
+        """Return an untrained Keras model without a graph of ours."""
+        # Keras counts names of layers and seeds for the whole process. (This drops compiled kernels, too, which
+        # is why networks of layers name theirs themselves.)
+        keras.backend.clear_session(free_memory=False)
+        if spec.layers is None:
+            return build_model(spec, seed, self._dataset.info, self._folder)
+        keras.utils.set_random_seed(seed)
+        model = plain_model(spec.layers, self._dataset.info, rescale=None)
+        model.set_weights(initial_weights(model, seed))
+        return model
+
+    def _identity(self, spec: TrialSpec, seed: int) -> str:
+        """Return what a checkpoint must agree in with the trial that resumes from it."""
+        parts = (str(_VERSION), str(seed), self._dataset.fingerprint, spec.model_dump_json())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+class _MonitorError(Exception):
+    """Carries what a monitor raised past the trial, whose fault it is not."""
+
+    def __init__(self, original: Exception) -> None:
+        super().__init__()
+        self.original = original
+
+
+class _Guard:
+    """Tells the monitor's exceptions from the trial's, and remembers the epochs for trials that fail."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._history: list[dict[str, float]] = []
+
+    def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
+        self._history.append(metrics)
+        try:
+            self._monitor.epoch(epoch, metrics, seconds)
+        except Exception as error:
+            raise _MonitorError(error) from error
+
+    def checkpoint(self, state: bytes, epoch: int) -> None:
+        try:
+            self._monitor.checkpoint(state, epoch)
+        except Exception as error:
+            raise _MonitorError(error) from error
+
+    def should_stop(self) -> bool:
+        try:
+            return self._monitor.should_stop()
+        except Exception as error:
+            raise _MonitorError(error) from error
+
+    def failed(self, cause: str, error: BaseException) -> Outcome:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        message = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+        return Outcome("failed", cause=cause, message=message, history=tuple(self._history))
