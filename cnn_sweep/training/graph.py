@@ -95,10 +95,10 @@ class EpochGraph:
             tf.constant(plan.steps_before, tf.int64),
             tf.constant(plan.smoothing, tf.float32),
             tf.constant(so_far.loss_sum, tf.float64),
-            tf.constant(so_far.correct, tf.int32),
+            tf.constant(so_far.correct, tf.float64),
         )
         step, loss_sum, correct = sums
-        return Totals(int(step), float(loss_sum), int(correct))
+        return Totals(int(step), float(loss_sum), float(correct))
 
     def evaluate(self, smoothing: float) -> tuple[float, npt.NDArray[np.float32]]:
         """Return the loss over the validation images (penalties included) and their probabilities."""
@@ -136,7 +136,7 @@ class EpochGraph:
                 self._images(self._data.train, index), labels, smoothing, rates[number], done
             )
             images = tf.cast(tf.shape(index)[0], tf.float64)
-            hits = tf.reduce_sum(tf.cast(_predicted(prediction) == labels, tf.int32))
+            hits = tf.reduce_sum(tf.cast(_predicted(prediction) == labels, tf.float64))
             return number + 1, loss_sum + tf.cast(loss, tf.float64) * images, correct + hits
 
         # A loss that is not finite ends the loop at its step, so that what is reported does not depend on chunks.
