@@ -5,15 +5,45 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench bench-journal faults clean
+.PHONY: help install demo test lint format faults bench bench-journal bench-help cluster-up cluster-down clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cnn-sweep needs Python 3.11 or newer")'
+	@$(PYTHON) -c 'import sys; sys.exit("cnn-sweep needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-install: $(STAMP)  ## create .venv and install the project with its exact versions
+install: $(STAMP)  ## create .venv with the project and its exact versions
+
+demo: $(STAMP)  ## run the default sweep on this machine and print its leaderboard
+	$(BIN)/cnn-sweep run sweeps/digits.yaml
+
+test: $(STAMP)  ## run the tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(STAMP)  ## ruff, formatting, mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## mend formatting
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+faults: $(STAMP)  ## the long campaign: 20 kills in one study, compared with a calm run
+	CNN_SWEEP_KILLS=20 $(BIN)/python -m pytest -m faults tests/faults
+
+bench: bench-journal bench-help  ## all benchmarks; the tables go to benchmarks/RESULTS.md
+
+bench-journal: $(STAMP)  ## journals and merge beside Optuna's storages
+	$(BIN)/python benchmarks/journal.py
+
+bench-help: $(STAMP)  ## seconds that login-node commands take
+	$(BIN)/python benchmarks/startup.py
+
+clean:  ## remove what the targets above made, results excepted
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

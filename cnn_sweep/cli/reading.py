@@ -1,0 +1,102 @@
+"""``status``, ``leaderboard``, ``show`` and ``export``: merge what is new, then read the store."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from cnn_sweep.cli.tables import print_table
+from cnn_sweep.report import export as exports
+from cnn_sweep.report import leaderboard as boards
+from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.study import Study, known_studies, merge_first
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_WRITERS = {"csv": boards.to_csv, "json": boards.to_json, "markdown": boards.to_markdown}
+
+
+def leaderboard(results: Path, study: str, selection: boards.Selection, output: str) -> None:
+    """Print a leaderboard."""
+    table = boards.select(_open(results, study).leaderboard_table(), selection)
+    if output == "table":
+        print_table(table)
+    else:
+        sys.stdout.write(_WRITERS[output](table))
+
+
+def print_leaderboard(results: Path, study: str, selection: boards.Selection) -> None:
+    """Print the best rows with the columns that tell them apart."""
+    found = Study.open(results, study)
+    table = boards.select(found.leaderboard_table(), selection)
+    always = ("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds")
+    print_table(Table((*always, *found.parameter_names), table.rows))
+
+
+def status(results: Path, study: str | None, *, as_json: bool) -> None:
+    """Print how far one study is, or all of them."""
+    names = [study] if study else known_studies(results)
+    reports = [_open(results, name).status() for name in names]
+    if as_json:
+        print(json.dumps(reports[0] if study else reports, indent=2))
+        return
+    if not reports:
+        print(f"no studies in {results}")
+    for report in reports:
+        _print_status(report)
+
+
+def _print_status(report: dict[str, Any]) -> None:
+    states = ", ".join(f"{count} {state}" for state, count in report["trials"].items() if count)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{report['study']}: {states or 'no trials'} of {report['planned']}", markup=False)
+    if best := report["best"]:
+        console.print(
+            f"  best: trial {best['trial']}, {report['metric']} {boards.shown(best['value'])}", markup=False
+        )
+    workers = report["workers"]
+    console.print(f"  workers: {workers['alive']} alive, {workers['unknown']} on other hosts", markup=False)
+    for cause, count in report["causes"].items():
+        console.print(f"  failed: {count} by {cause}", markup=False)
+    if report["bad_lines"]:
+        console.print(
+            f"  {report['bad_lines']} damaged journal lines (`cnn-sweep store check`)", markup=False
+        )
+
+
+def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
+    """Print everything about one trial."""
+    detail = _open(results, study).trial(trial)
+    if as_json:
+        print(json.dumps(detail, indent=2, default=str))
+        return
+    for name, value in detail["trial"].items():
+        if value is not None:
+            print(f"{name:<14} {boards.shown(value)}")
+    for title in ("attempts", "epochs", "artifacts"):
+        _print_rows(title, detail[title])
+
+
+def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        print_table(
+            Table(tuple(dict.fromkeys(name for row in rows for name in row)), tuple(rows)), title=title
+        )
+
+
+def export(results: Path, study: str, to: str, destination: Path) -> None:
+    """Write a study for other programs; ``csv`` is the form that there is so far."""
+    _open(results, study)
+    for file in {"csv": exports.to_csv}[to](results, study, destination):
+        print(file)
+
+
+def _open(results: Path, study: str) -> Study:
+    """Open a study with what its journals say by now; a store that cannot be brought up to date is said."""
+    if skipped := merge_first(results):
+        print(f"cnn-sweep: shown as of the last merge: {skipped}", file=sys.stderr)
+    return Study.open(results, study, merge=False)

@@ -1,0 +1,152 @@
+"""One attempt at a trial: from its claim to its end in the journal."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.execution.keeping import best_numbers, drop_checkpoints, drop_models_except, journal_model
+from cnn_sweep.execution.picking import MAX_CRASHES, crashes_in_a_row
+from cnn_sweep.execution.proposing import Proposer
+from cnn_sweep.execution.recorder import Recorder
+from cnn_sweep.journal.events import End, Start
+from cnn_sweep.search.plan import parameter_count
+from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.states import FINISHED
+from cnn_sweep.training.checkpoint import read as read_checkpoint
+from cnn_sweep.training.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cnn_sweep.execution.freeze import FrozenStudy
+    from cnn_sweep.execution.merging import Merger
+    from cnn_sweep.execution.picking import Claimed
+    from cnn_sweep.execution.stop import StopRequest
+    from cnn_sweep.journal.history import History
+    from cnn_sweep.journal.log import JournalWriter
+    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+
+class AttemptRunner:
+    """Runs a worker's attempts, one after the other."""
+
+    def __init__(
+        self,
+        study: FrozenStudy,
+        history: History,
+        journal: JournalWriter,
+        stop: StopRequest,
+        merger: Merger,
+        make_trainer: Callable[[], Trainer],
+    ) -> None:
+        self._study = study
+        self._history = history
+        self._journal = journal
+        self._stop = stop
+        self._merger = merger
+        self._make_trainer = make_trainer
+        self._trainer: Trainer | None = None
+        self._proposer = Proposer(study, history)
+        self._planned = {trial.number: trial for trial in study.plan.trials}
+
+    def run(self, claimed: Claimed) -> None:
+        """Train a claimed trial from its newest checkpoint, and journal its end whatever happens.
+
+        Raises:
+            EnvironmentFault: The journal cannot be written, or the data cannot be read; the trial can be continued.
+        """
+        began = time.monotonic()
+        spec = self._study.sweep.resolve(self._proposer.params(claimed.number))
+        state, epoch = self._newest_checkpoint(claimed.number)
+        self._journal_start(claimed, spec, epoch)
+        recorder = Recorder(claimed, self._study.paths, self._journal, self._stop, self._merger)
+        outcome = self._train(claimed, spec, state, recorder)
+        if outcome.state == "complete":
+            self._keep_model(claimed, spec, outcome)
+        self._journal_end(claimed, outcome, recorder, seconds=time.monotonic() - began)
+
+    def _newest_checkpoint(self, number: int) -> tuple[bytes | None, int]:
+        """Return the newest whole checkpoint of a trial, and how many epochs are complete in it."""
+        trial = self._history.trials.get(number)
+        for checkpoint in trial.checkpoints if trial else ():
+            found = read_checkpoint(self._study.paths.folder / checkpoint.file)
+            if found.state is not None:
+                return found.state, checkpoint.epoch
+            log.warning("trial %d: an older checkpoint is used: %s", number, found.reason)
+        return None, 0
+
+    def _journal_start(self, claimed: Claimed, spec: TrialSpec, epoch: int) -> None:
+        planned = self._planned[claimed.number]
+        self._journal.append(
+            Start(
+                time=time.time(),
+                trial=claimed.number,
+                attempt=claimed.attempt,
+                configuration=configuration_id(spec.params),
+                repeat=planned.repeat,
+                seed=planned.seed,
+                params=dict(spec.params),
+                epoch=epoch,
+                parameters=parameter_count(spec, self._study.info),
+            )
+        )
+        self._journal.flush()
+
+    def _train(self, claimed: Claimed, spec: TrialSpec, state: bytes | None, recorder: Recorder) -> Outcome:
+        trial = self._history.trials.get(claimed.number)
+        crashes = crashes_in_a_row(trial) if trial else 0
+        if crashes >= MAX_CRASHES:
+            message = f"its worker died {crashes} times in a row before an epoch was done"
+            return Outcome("failed", cause="crashed", message=message)
+        if self._trainer is None:
+            self._trainer = self._make_trainer()
+        try:
+            return self._trainer.train(
+                spec, seed=self._planned[claimed.number].seed, monitor=recorder, resume=state
+            )
+        except EnvironmentFault:
+            raise
+        except Exception as error:  # noqa: BLE001 - a trial's own fault must not end the worker's other trials
+            log.warning("trial %d failed\n%s", claimed.number, traceback.format_exc())
+            return Outcome("failed", cause="exception", message=f"{type(error).__name__}: {error}")
+
+    def _keep_model(self, claimed: Claimed, spec: TrialSpec, outcome: Outcome) -> None:
+        """Save the model if it is among the best so far; before the end is journaled, so that no best is without."""
+        keep = self._study.sweep.models_keep
+        if self._trainer is None or outcome.value is None or keep == 0:
+            return
+        self._history.refresh()
+        best = best_numbers(
+            self._history, self._study.sweep.objective, keep, candidate=(claimed.number, outcome.value)
+        )
+        if claimed.number in best and self._trainer.export(
+            spec, outcome, self._study.paths.model(claimed.number)
+        ):
+            journal_model(claimed, self._study.paths, self._journal)
+            drop_models_except(self._study.paths, best)
+
+    def _journal_end(self, claimed: Claimed, outcome: Outcome, recorder: Recorder, *, seconds: float) -> None:
+        cause = "superseded" if recorder.superseded else outcome.cause
+        self._journal.append(
+            End(
+                time=time.time(),
+                trial=claimed.number,
+                attempt=claimed.attempt,
+                state=outcome.state,
+                cause=cause,
+                message=outcome.message,
+                epochs=outcome.epochs,
+                seconds=seconds,
+                parameters=outcome.parameters,
+            )
+        )
+        self._journal.flush()
+        if outcome.state in FINISHED:
+            drop_checkpoints(self._study.paths, claimed.number)

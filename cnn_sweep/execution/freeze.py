@@ -1,0 +1,219 @@
+"""A sweep becomes a study: its text is frozen in the study's folder, together with where it came from.
+
+``sweep.yaml`` is the first revision; ``run --extend`` adds ``sweep.2.yaml`` and so on. A revision is created
+exclusively and never changed, so everybody who reads the folder plans the same trials.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from cnn_sweep.errors import StudyError
+from cnn_sweep.journal.events import Extend, Worker
+from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.journal.paths import StudyPaths, existing_studies
+from cnn_sweep.search.extend import extension
+from cnn_sweep.search.plan import Plan, make_plan
+from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.trial import ImageInfo
+from cnn_sweep.training import data
+
+_PACKAGES = ("cnn-sweep", "tensorflow", "keras", "optuna", "numpy", "sqlalchemy", "submitit")
+
+
+@dataclass(frozen=True)
+class FrozenStudy:
+    """A study on disk and what is planned in it.
+
+    Attributes:
+        paths: Where its files are.
+        revisions: The frozen sweeps, oldest first; the newest says what is done now.
+        info: Shape and classes of its images; None where the user's own function does everything.
+        plan: All trials of all revisions.
+    """
+
+    paths: StudyPaths
+    revisions: tuple[Sweep, ...]
+    info: ImageInfo | None
+    plan: Plan
+
+    @property
+    def sweep(self) -> Sweep:
+        """The newest revision."""
+        return self.revisions[-1]
+
+
+def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo | None]:
+    """Plan the trials of a sweep's revisions for the images that the newest of them names."""
+    newest = revisions[-1]
+    info = data.describe(newest.data, newest.folder) if newest.data is not None else None
+    return make_plan(revisions, info), info
+
+
+def open_study(results: Path, study: str) -> FrozenStudy:
+    """Read a study that exists.
+
+    Raises:
+        StudyError: No such study; the message lists those that there are.
+    """
+    paths = StudyPaths(results, study)
+    if not paths.sweep.is_file():
+        names = ", ".join(existing_studies(results)) or "none"
+        raise StudyError(f"no study {study!r} in {results}; studies there: {names}")
+    revisions = _read_revisions(paths)
+    plan, info = plan_sweeps(*revisions)
+    return FrozenStudy(paths, revisions, info, plan)
+
+
+def freeze(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
+    """Create the study of a sweep, or open it if the sweep is what was frozen.
+
+    Args:
+        sweep: What the user wants to run.
+        results: Root of all studies.
+        extend: Accept a sweep that only adds choices or trials, as a new revision.
+
+    Raises:
+        StudyError: The study exists with another sweep.
+    """
+    paths = StudyPaths(results, sweep.study)
+    if not paths.sweep.is_file():
+        return _create_revision(paths, sweep, ())
+    revisions = _read_revisions(paths)
+    if sweep.digest == revisions[-1].digest:
+        return open_study(results, sweep.study)
+    reasons = extension(revisions[-1], sweep)
+    if reasons is None and extend:
+        return _create_revision(paths, sweep, revisions)
+    raise StudyError(_refusal(paths, revisions[-1], sweep, reasons))
+
+
+def _read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
+    folder = Path(json.loads(paths.provenance.read_text())["folder"])
+    revisions = []
+    while (file := paths.revision(len(revisions) + 1)).is_file():
+        revisions.append(Sweep.parse(file.read_text(), source=str(file), folder=folder))
+    return tuple(revisions)
+
+
+def _create_revision(paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]) -> FrozenStudy:
+    plan, info = plan_sweeps(*earlier, sweep)
+    paths.create()
+    if not earlier:
+        # Before sweep.yaml, because a study exists from the moment that sweep.yaml does.
+        _write_once(paths.provenance, json.dumps(provenance(sweep), indent=2) + "\n")
+    _write_once(paths.revision(len(earlier) + 1), sweep.text)
+    frozen = _read_revisions(paths)
+    if frozen[len(earlier)].digest != sweep.digest:
+        raise StudyError(
+            _refusal(paths, frozen[len(earlier)], sweep, ["another command created it meanwhile"])
+        )
+    _journal_plan(paths, len(earlier) + 1, plan)
+    return FrozenStudy(paths, (*earlier, sweep), info, plan)
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Give a file its name only when its content is whole; the first of several writers wins."""
+    temporary = path.with_name(f".{path.name}.{new_writer_name()}")
+    with temporary.open("x") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    except OSError:  # no hard links here: a rename is whole as well, but the last writer wins
+        temporary.rename(path)
+        return
+    temporary.unlink()
+
+
+def _journal_plan(paths: StudyPaths, revision: int, plan: Plan) -> None:
+    journal = JournalWriter(paths.journal(new_writer_name()))
+    journal.append(worker_event(threads=0))
+    journal.append(
+        Extend(
+            time=time.time(),
+            revision=revision,
+            trials=len(plan.trials),
+            configurations=len(plan.configurations),
+            invalid=len(plan.invalid),
+            duplicates=plan.duplicates,
+        )
+    )
+    journal.close()
+
+
+def _refusal(paths: StudyPaths, old: Sweep, new: Sweep, reasons: list[str] | None) -> str:
+    diff = difflib.unified_diff(
+        old.text.splitlines(), new.text.splitlines(), str(paths.sweep), new.source, n=1, lineterm=""
+    )
+    ways = ["give the sweep another `study:` name"]
+    if reasons is None:
+        ways.append("`cnn-sweep run --extend` to add what is new to this study")
+    else:
+        ways.append("undo the change; `--extend` would not do: " + "; ".join(reasons))
+    return "\n".join(
+        [
+            f"study {new.study!r} in {paths.folder} was started with another sweep file:",
+            *(f"    {line}" for line in diff),
+            "ways on:",
+            *(f"  - {way}" for way in ways),
+        ]
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """Give the versions of Python and of the packages that a result depends on."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
+
+
+def provenance(sweep: Sweep) -> dict[str, Any]:
+    """Describe where a study comes from: code, versions, command, host and seeds."""
+    return {
+        "study": sweep.study,
+        "digest": sweep.digest,
+        "source": sweep.source,
+        "folder": str(sweep.folder.resolve()),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": shlex.join(sys.argv),
+        "host": platform.node(),
+        "versions": package_versions(),
+        "seeds": [sweep.search.seed + repeat for repeat in range(sweep.search.repeats)],
+        "git": {
+            "sha": _git(sweep.folder, "rev-parse", "HEAD"),
+            "diff": _git(sweep.folder, "diff", "HEAD"),
+        },
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def worker_event(*, threads: int) -> Worker:
+    """Describe this process for the first line of its journal."""
+    return Worker(time=time.time(), identity=current(), versions=package_versions(), threads=threads)

@@ -1,0 +1,119 @@
+"""Which trial a worker takes next: first what was begun and can be continued, then what nobody has begun.
+
+For planned searches trial *n* is a function of the sweep, so there is no queue: whoever creates the claim of
+(trial, attempt) first owns that attempt. The picker only orders the candidates so that workers rarely collide and
+a worker that has a network's graph gets the next trial of that network.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from cnn_sweep.sweep.states import FINISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from cnn_sweep.journal.claims import Claims
+    from cnn_sweep.journal.history import History, TrialHistory
+    from cnn_sweep.search.plan import Plan, PlannedTrial
+
+# A trial that kills its worker this often in a row without getting anywhere is not tried again.
+MAX_CRASHES = 5
+# After so many claims lost to others in a row it is cheaper to list what is claimed than to try on.
+_COLLISIONS_BEFORE_LISTING = 4
+
+
+class Claimed(NamedTuple):
+    """A right that this worker now has alone."""
+
+    number: int
+    attempt: int
+
+
+class Picker:
+    """Claims trials for one worker."""
+
+    def __init__(
+        self, plan: Plan, history: History, claims: Claims, signature: Callable[[Mapping[str, object]], str]
+    ) -> None:
+        """Prepare to claim trials of a plan.
+
+        Args:
+            plan: All trials of the study.
+            history: What the journals say; the caller refreshes it.
+            claims: This worker's claims.
+            signature: Parameters to a name of the graph that trains them.
+        """
+        self._history = history
+        self._claims = claims
+        self._taken: set[tuple[int, int]] = claims.taken()
+        self._warm: set[str] = set()
+        self._waiting = _by_signature(plan, signature)
+        self._signature_of = {number: name for name, group in self._waiting.items() for number in group}
+
+    def claim(self) -> Claimed | None:
+        """Claim the next trial, or return None when there is nothing left that may be claimed."""
+        collisions = 0
+        for candidate in self._candidates():
+            if candidate in self._taken:
+                continue
+            self._taken.add(candidate)
+            if self._claims.claim(*candidate):
+                self._warm.add(self._signature_of[candidate.number])
+                return candidate
+            collisions += 1
+            if collisions % _COLLISIONS_BEFORE_LISTING == 0:
+                self._taken |= self._claims.taken()
+        return None
+
+    def _candidates(self) -> Iterator[Claimed]:
+        begun = self._history.trials
+        continuable = [
+            t for t in begun.values() if t.state == "interrupted" and t.number in self._signature_of
+        ]
+        yield from (Claimed(t.number, t.next_attempt) for t in sorted(continuable, key=lambda t: t.number))
+        for name in self._signatures_in_order():
+            group = self._waiting[name]
+            group[:] = [number for number in group if number not in begun]
+            yield from (Claimed(number, 0) for number in tuple(group))
+
+    def _signatures_in_order(self) -> list[str]:
+        """Order: graphs that this worker has, then those with the fewest workers on them, then the plan's order."""
+        busy: dict[str, set[str]] = defaultdict(set)
+        for trial in self._history.trials.values():
+            if trial.state == "running" and trial.number in self._signature_of:
+                busy[self._signature_of[trial.number]].add(str(trial.last.writer))
+        return sorted(self._waiting, key=lambda name: (name not in self._warm, len(busy[name])))
+
+
+def _by_signature(plan: Plan, signature: Callable[[Mapping[str, object]], str]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for trial in plan.trials:
+        groups["" if trial.params is None else signature(trial.params)].append(trial.number)
+    return dict(groups)
+
+
+def crashes_in_a_row(trial: TrialHistory) -> int:
+    """Count the newest attempts that were lost one after the other without finishing a new epoch."""
+    count = 0
+    for number in sorted(trial.attempts, reverse=True):
+        attempt = trial.attempts[number]
+        if attempt.state == "running":  # the attempt that asks
+            continue
+        if attempt.state != "lost" or attempt.last_epoch > attempt.start_epoch:
+            break
+        count += 1
+    return count
+
+
+def is_finished(trial: TrialHistory) -> bool:
+    """Tell whether nothing more will happen to a trial."""
+    return trial.state in FINISHED
+
+
+def remaining(plan: Plan, history: History) -> list[PlannedTrial]:
+    """List the planned trials that are not finished."""
+    trials = history.trials
+    return [p for p in plan.trials if p.number not in trials or not is_finished(trials[p.number])]

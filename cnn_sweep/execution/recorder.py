@@ -1,0 +1,67 @@
+"""One attempt as the trainer sees its surroundings: epochs and checkpoints go out, a request to stop comes in."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cnn_sweep.journal.events import Checkpoint, Epoch
+from cnn_sweep.training.checkpoint import write_aside
+
+if TYPE_CHECKING:
+    from cnn_sweep.execution.picking import Claimed
+    from cnn_sweep.execution.stop import StopRequest
+    from cnn_sweep.journal.log import JournalWriter
+    from cnn_sweep.journal.paths import StudyPaths
+    from cnn_sweep.execution.merging import Merger
+
+
+class Recorder:
+    """Journals one attempt; the trainer's monitor.
+
+    Attributes:
+        superseded: Whether another worker was given this trial while this one was out of sight.
+    """
+
+    def __init__(
+        self, claimed: Claimed, paths: StudyPaths, journal: JournalWriter, stop: StopRequest, merger: Merger
+    ) -> None:
+        self._claimed = claimed
+        self._paths = paths
+        self._journal = journal
+        self._stop = stop
+        self._merger = merger
+        self.superseded = False
+
+    def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
+        """Journal a finished epoch."""
+        number, attempt = self._claimed
+        self._journal.append(
+            Epoch(
+                time=time.time(), trial=number, attempt=attempt, epoch=epoch, seconds=seconds, metrics=metrics
+            )
+        )
+
+    def checkpoint(self, state: bytes, epoch: int) -> None:
+        """Put a checkpoint in its place, then say so: a name in the journal means that the file was whole."""
+        number, attempt = self._claimed
+        path = self._paths.checkpoint(number, attempt)
+        write_aside(path, state)
+        self._journal.append(
+            Checkpoint(
+                time=time.time(),
+                trial=number,
+                attempt=attempt,
+                epoch=epoch,
+                file=path.relative_to(self._paths.folder).as_posix(),
+                bytes=len(state),
+            )
+        )
+        self._journal.flush()
+
+    def should_stop(self) -> bool:
+        """Tell whether to finish the chunk and write a checkpoint; meanwhile keep the store fresh."""
+        number, attempt = self._claimed
+        self._merger.while_training()
+        self.superseded = self.superseded or self._paths.claim(number, attempt + 1).exists()
+        return bool(self._stop) or self.superseded

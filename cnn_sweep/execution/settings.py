@@ -1,0 +1,32 @@
+"""What a worker process is told by the pool that starts it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Settings of one worker.
+
+    Attributes:
+        results: Root of all studies.
+        study: The study's name.
+        threads: Threads that TensorFlow may use.
+    """
+
+    results: Path
+    study: str
+    threads: int
+
+    def to_argument(self) -> str:
+        """Give the settings as one command-line argument."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_argument(cls, text: str) -> WorkerSettings:
+        """Read what :meth:`to_argument` wrote."""
+        values = json.loads(text)
+        return cls(results=Path(values["results"]), study=values["study"], threads=values["threads"])

@@ -1,0 +1,108 @@
+"""One process that trains trials until there is nothing left to claim, or until it is asked to stop.
+
+Started as ``python -m cnn_sweep.execution.worker SETTINGS`` by a pool. It depends on nobody: it claims its trials
+itself, journals what happens, and merges the journals into the store when nobody else does.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.execution.attempt import AttemptRunner
+from cnn_sweep.execution.freeze import FrozenStudy, open_study, worker_event
+from cnn_sweep.execution.merging import Merger
+from cnn_sweep.execution.picking import Claimed, Picker
+from cnn_sweep.execution.reconcile import declare_lost
+from cnn_sweep.execution.settings import WorkerSettings
+from cnn_sweep.execution.stop import StopRequest
+from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.history import History
+from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.training import data
+from cnn_sweep.training.session import configure
+from cnn_sweep.training.signature import graph_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cnn_sweep.training.trainer import Trainer
+
+
+class Worker:
+    """Claims and trains trials of one study."""
+
+    def __init__(self, study: FrozenStudy, settings: WorkerSettings, stop: StopRequest) -> None:
+        paths, writer = study.paths, new_writer_name()
+        self._study = study
+        self._stop = stop
+        self._merger = Merger(paths.results)
+        self._journal = JournalWriter(paths.journal(writer))
+        self._journal.append(worker_event(threads=settings.threads))
+        self._journal.flush()
+        self._history = History(paths, metric=study.sweep.objective.metric)
+        self._claims = Claims(paths, writer, current())
+        self._picker = Picker(study.plan, self._history, self._claims, self._graph_key)
+        self._runner = AttemptRunner(
+            study,
+            self._history,
+            self._journal,
+            stop,
+            self._merger,
+            lambda: _make_trainer(study, settings.threads),
+        )
+
+    def run(self) -> None:
+        """Train until nothing is left to claim or someone asks to stop."""
+        try:
+            while not self._stop and (claimed := self._claim()) is not None:
+                self._runner.run(claimed)
+                self._merger.after_trial()
+        finally:
+            self._journal.close()
+            self._merger.merge()
+
+    def _claim(self) -> Claimed | None:
+        self._history.refresh()
+        claimed = self._picker.claim()
+        if claimed is None and declare_lost(self._history, self._claims, self._journal):
+            self._history.refresh()
+            claimed = self._picker.claim()
+        return claimed
+
+    def _graph_key(self, params: Mapping[str, object]) -> str:
+        return graph_key(self._study.sweep.resolve(params))
+
+
+def _make_trainer(study: FrozenStudy, threads: int) -> Trainer:
+    configure(threads)
+    # Only now: TensorFlow starts with this import, and must know its threads by then.
+    from cnn_sweep.training.trainer import Trainer
+
+    sweep, dataset = study.sweep, None
+    if sweep.data is not None:
+        dataset = data.load(data.prepare(sweep.data, sweep.folder, study.paths.results / "data"))
+    return Trainer(dataset, folder=sweep.folder)
+
+
+def main() -> int:
+    """Run one worker; return the process's exit code."""
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(process)d %(name)s: %(message)s")
+    logging.Formatter.converter = time.gmtime
+    stop = StopRequest()
+    stop.listen()
+    settings = WorkerSettings.from_argument(sys.argv[1])
+    try:
+        Worker(open_study(settings.results, settings.study), settings, stop).run()
+    except CnnSweepError as error:
+        logging.getLogger(__name__).error("%s", error)  # one message, as on the command line; no traceback
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

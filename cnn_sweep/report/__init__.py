@@ -1,0 +1,1 @@
+"""What people read: leaderboards and exports, from the store alone."""

@@ -1,0 +1,139 @@
+"""One study, killed at random moments: whole process groups, single workers, mergers. Nothing is lost or counted twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults"), pytest.mark.timeout(1500)]
+
+# `make faults` sets 20; the everyday test takes a short cut of the same campaign.
+KILLS = int(os.environ.get("CNN_SWEEP_KILLS", "6"))
+DEADLINE_S = 1200
+
+SWEEP = """
+study: campaign
+data: {source: digits, validation: 0.2, test: 0.2}
+model:
+  layers:
+    - conv2d: {filters: $filters, kernel_size: 3, activation: relu}
+    - dropout: $dropout
+    - flatten
+    - output: softmax
+space:
+  filters: [4, 6]
+  dropout: [0.0, 0.25, 0.5]
+  optimizer: [sgd, adam]
+search: {method: grid, seed: 7}
+training:
+  epochs: 40
+  batch_size: 16
+  optimizer: {name: $optimizer, learning_rate: 0.01}
+  checkpoint_every_s: 0.5
+"""
+
+
+def _command(results: Path, *words: object) -> list[str]:
+    return [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words), "--results", str(results)]
+
+
+def _start(results: Path, sweep: Path) -> subprocess.Popen[bytes]:
+    """Start a run in a process group of its own, as a terminal would."""
+    command = _command(results, "run", sweep, "--workers", 2, "--threads", 1)
+    log = (results.parent / "run.log").open("ab")
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def _kill_worker(run: subprocess.Popen[bytes], results: Path, chance: random.Random) -> str:
+    if workers := _children(run.pid):
+        os.kill(chance.choice(workers), signal.SIGKILL)
+    return "worker" if workers else ""
+
+
+def _kill_group(run: subprocess.Popen[bytes], results: Path, chance: random.Random) -> str:
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    return "group"
+
+
+def _kill_merger(run: subprocess.Popen[bytes], results: Path, chance: random.Random) -> str:
+    """Kill a rebuild or a merge of the live store somewhere between its first import and its commit."""
+    merger = subprocess.Popen(
+        _command(results, "store", "merge"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        merger.wait(timeout=chance.uniform(0.3, 1.2))
+    except subprocess.TimeoutExpired:
+        merger.kill()
+        merger.wait()
+    return "merger"
+
+
+def _tables(results: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Read what a study is about, without who did it and when."""
+    with sqlite3.connect(results / "sweeps.db") as store:
+        return {
+            "trials": store.execute(
+                "SELECT trial, configuration, repeat, seed, state, value, best_epoch, best_metrics, epochs, parameters"
+                " FROM trials ORDER BY trial"
+            ).fetchall(),
+            "epochs": store.execute(
+                "SELECT trial, epoch, value, metrics FROM epochs WHERE counted ORDER BY trial, epoch"
+            ).fetchall(),
+        }
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+    """The tables of a run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("calm")
+    (folder / "sweep.yaml").write_text(SWEEP)
+    run = _start(folder / "results", folder / "sweep.yaml")
+    assert run.wait(timeout=DEADLINE_S) == 0, (folder / "run.log").read_text()
+    return _tables(folder / "results")
+
+
+def test_a_killed_study_ends_as_an_undisturbed_one(tmp_path, calm):
+    """After kill -9 of workers, process groups and mergers the tables equal a calm run's bit for bit."""
+    results, sweep = tmp_path / "results", tmp_path / "sweep.yaml"
+    sweep.write_text(SWEEP)
+    chance = random.Random(os.environ.get("CNN_SWEEP_FAULT_SEED", "1"))
+    kinds = [_kill_worker, _kill_group, _kill_merger]
+    killed: list[str] = []
+    deadline = time.monotonic() + DEADLINE_S
+    run = _start(results, sweep)
+    while len(killed) < KILLS:
+        assert time.monotonic() < deadline, killed
+        try:
+            code = run.wait(timeout=chance.uniform(1.0, 9.0))
+        except subprocess.TimeoutExpired:
+            kind = kinds[len(killed) % len(kinds)]
+            if done := kind(run, results, chance):
+                killed.append(done)
+        else:
+            assert code == 0, (tmp_path / "run.log").read_text()
+            break
+        if run.poll() is not None:
+            run = _start(results, sweep)
+    assert run.wait(timeout=DEADLINE_S) == 0, (tmp_path / "run.log").read_text()
+
+    print(f"{len(killed)} kills: {killed}")
+    assert len(killed) == KILLS, f"the study ended after {len(killed)} kills; give it more epochs"
+    assert _tables(results) == calm
+    checked = subprocess.run(_command(results, "store", "check"), capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -1,0 +1,148 @@
+"""The shape of the package: which layer may import which, and what a login node never loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "cnn_sweep"
+
+# Data flows from left to right; a module imports only from its own layer and those before it.
+LAYERS = ("errors", "sweep", "journal", "search", "training", "store", "execution", "report", "study", "cli")
+
+# One home for each heavy library.
+HOMES = {
+    "tensorflow": ("training",),
+    "keras": ("training",),
+    "sqlalchemy": ("store",),
+    "optuna": ("search",),
+    "submitit": ("execution/slurm.py",),
+    "typer": ("cli",),
+    "rich": ("cli",),
+}
+
+
+def _imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def _layer(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    """A module imports only from its own layer and from those before it."""
+    allowed = LAYERS[: LAYERS.index(_layer(path)) + 1]
+    ours = {name.split(".")[1] for name in _imports(path) if name.startswith("cnn_sweep.")}
+    assert ours <= set(allowed), f"{path} reaches forward"
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_each_heavy_library_has_one_home(path):
+    """TensorFlow, SQLAlchemy, Optuna, submitit and the terminal libraries are imported in one place each."""
+    relative = path.relative_to(PACKAGE).as_posix()
+    for library, homes in HOMES.items():
+        if not relative.startswith(homes):
+            assert not {name for name in _imports(path) if name.split(".")[0] == library}, (
+                f"{library} in {path}"
+            )
+
+
+def test_no_module_evaluates_text():
+    """Nothing hands a user's text to eval or exec."""
+    for path in _modules():
+        calls = {
+            node.func.id
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert not calls & {"eval", "exec"}, path
+
+
+SWEEP = """
+study: tiny
+data: {source: digits}
+model:
+  layers:
+    - conv2d: {filters: $filters, kernel_size: 3}
+    - flatten
+    - output: softmax
+space: {filters: [2, 4]}
+search: {method: grid}
+training: {epochs: 1}
+"""
+
+# A login node's verbs, each as its arguments; the study exists and has not run.
+VERBS = [
+    ["--help"],
+    ["plan", "{sweep}"],
+    ["plan", "{sweep}", "--json"],
+    ["status"],
+    ["status", "tiny", "--json"],
+    ["leaderboard", "tiny"],
+    ["leaderboard", "tiny", "--format", "csv"],
+    ["export", "tiny", "--to", "csv", "{folder}/csv"],
+    ["store", "merge"],
+    ["store", "rebuild"],
+    ["store", "check"],
+]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A results folder with a study that has not run yet, made without TensorFlow."""
+    folder = tmp_path_factory.mktemp("login")
+    (folder / "tiny.yaml").write_text(SWEEP)
+    code = (
+        "from pathlib import Path; from cnn_sweep.execution.freeze import freeze; from cnn_sweep import Sweep;"
+        f"freeze(Sweep.load(Path({str(folder / 'tiny.yaml')!r})), Path({str(folder / 'results')!r}))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return folder
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_login_node_verbs_load_no_tensorflow(verb, results):
+    """A verb that does not train never imports TensorFlow or Keras."""
+    arguments = [word.format(sweep=results / "tiny.yaml", folder=results) for word in verb]
+    code = (
+        "import sys\n"
+        "from cnn_sweep.cli.main import app\n"
+        "app(standalone_mode=False)\n"
+        "loaded = {'tensorflow', 'keras'} & set(sys.modules)\n"
+        "sys.exit(f'{loaded} loaded' if loaded else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={"PATH": "/usr/bin:/bin", "CNN_SWEEP_RESULTS": str(results / "results")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_help_loads_neither_pandas_nor_sqlalchemy():
+    """``cnn-sweep --help`` is quick because it loads nothing that it does not need."""
+    code = (
+        "import sys, cnn_sweep.cli.main\n"
+        "heavy = {'pandas', 'numpy', 'sqlalchemy', 'optuna', 'sklearn', 'pydantic'} & set(sys.modules)\n"
+        "sys.exit(f'{heavy} loaded' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
