@@ -1,0 +1,1 @@
+"""What to try next: samplers, and the plan that numbers the trials."""

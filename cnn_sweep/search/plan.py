@@ -1,0 +1,223 @@
+"""The plan of a study: which trials there are, numbered once and for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.search.samplers import Drawn, configurations, is_adaptive
+from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.layers import InvalidNetwork, trace
+from cnn_sweep.sweep.network import Output
+from cnn_sweep.sweep.spec import InvalidTrialError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cnn_sweep.sweep.network import Layer
+    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.trial import ImageInfo
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial.
+
+    Attributes:
+        number: Its place in the study; later revisions of the sweep never change it.
+        params: Its configuration, or None where that is proposed once the trial begins (adaptive search).
+        repeat: 0 for the first training of the configuration.
+        seed: Of the training.
+        configuration: Name of the configuration, or None with ``params``.
+        same_as: In an adaptive search, the number of the trial whose configuration this one repeats.
+    """
+
+    number: int
+    params: dict[str, Any] | None
+    repeat: int
+    seed: int
+    configuration: str | None
+    same_as: int | None = None
+
+
+@dataclass(frozen=True)
+class PlannedConfiguration:
+    """A configuration that will be trained.
+
+    Attributes:
+        params: The hyperparameters.
+        parameters: Number of the network's weights, or None where it is not known before it is built.
+    """
+
+    params: dict[str, Any]
+    parameters: int | None
+
+
+@dataclass(frozen=True)
+class InvalidConfiguration:
+    """A configuration that cannot be trained.
+
+    Attributes:
+        params: The hyperparameters.
+        reason: Why not.
+    """
+
+    params: dict[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All trials of a study, and all that was left out.
+
+    Attributes:
+        trials: In the order of their numbers, which begin at 0 and have no gaps.
+        configurations: Those of the trials; none in an adaptive search.
+        invalid: Those that cannot be trained, with the reason.
+        duplicates: How many configurations were dropped since they are equal to another.
+        rejected: How many configurations violate a constraint.
+        notes: What the user should know, such as that the space is smaller than the search.
+    """
+
+    trials: tuple[PlannedTrial, ...]
+    configurations: tuple[PlannedConfiguration, ...]
+    invalid: tuple[InvalidConfiguration, ...]
+    duplicates: int
+    rejected: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class Validator:
+    """Tells which configurations of a sweep can be trained; networks met before are remembered.
+
+    Args:
+        sweep: The sweep.
+        info: The images, or None where they are not known: then shapes are not looked at.
+    """
+
+    def __init__(self, sweep: Sweep, info: ImageInfo | None) -> None:
+        self._sweep = sweep
+        self._info = info
+        self._counts: dict[tuple[Layer, ...], int | str] = {}
+
+    def check(self, params: Mapping[str, Any]) -> PlannedConfiguration | InvalidConfiguration:
+        """Judge one configuration."""
+        own = dict(params)
+        try:
+            layers = self._sweep.resolve(own).layers
+        except InvalidTrialError as error:
+            return InvalidConfiguration(own, str(error))
+        if layers is None or self._info is None:
+            return PlannedConfiguration(own, None)
+        if layers not in self._counts:
+            self._counts[layers] = _count_or_reason(layers, self._info)
+        found = self._counts[layers]
+        return (
+            InvalidConfiguration(own, found) if isinstance(found, str) else PlannedConfiguration(own, found)
+        )
+
+    def is_valid(self, params: Mapping[str, Any]) -> bool:
+        """Tell whether a configuration can be trained."""
+        return isinstance(self.check(params), PlannedConfiguration)
+
+
+def _count_or_reason(layers: tuple[Layer, ...], info: ImageInfo) -> int | str:
+    last = layers[-1] if layers else None
+    if isinstance(last, Output) and last.units == 1 and info.classes != 2:
+        return (
+            f"layer {len(layers)} (output): one unit tells two classes apart, but the data has {info.classes}"
+        )
+    try:
+        return trace(layers, info).parameters
+    except InvalidNetwork as error:
+        return str(error)
+
+
+def make_plan(revisions: Sequence[Sweep], info: ImageInfo | None) -> Plan:
+    """Number the trials of a study.
+
+    Trials of a later revision follow those of the earlier ones, so that numbers never move. Within a revision all
+    configurations come once before any comes with the second seed.
+
+    Args:
+        revisions: The sweep as first submitted, and its extensions in their order.
+        info: The images, or None where they are not known: then networks count as valid.
+    """
+    book = _Book()
+    for sweep in revisions:
+        if is_adaptive(sweep):
+            book.add_adaptive(sweep)
+        else:
+            book.add(sweep, info)
+    return book.plan()
+
+
+@dataclass
+class _Book:
+    trials: list[PlannedTrial] = field(default_factory=list)
+    drawn: dict[str, dict[str, Any]] = field(default_factory=dict)
+    valid: dict[str, PlannedConfiguration] = field(default_factory=dict)
+    invalid: dict[str, InvalidConfiguration] = field(default_factory=dict)
+    planned: dict[tuple[str | int, int], int] = field(default_factory=dict)
+    draws: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, sweep: Sweep, info: ImageInfo | None) -> None:
+        drawn = configurations(sweep, known=self.drawn.values(), first=self.draws)
+        self._count(sweep, drawn)
+        validator = Validator(sweep, info)
+        for params in drawn.params:
+            name = configuration_id(params)
+            self.drawn[name] = params
+            judged = validator.check(params)
+            if isinstance(judged, InvalidConfiguration):
+                self.invalid[name] = judged
+            else:
+                self.valid[name] = judged
+        for repeat in range(sweep.search.repeats):
+            for name, configuration in self.valid.items():
+                self._append(sweep, name, repeat, configuration.params)
+
+    def add_adaptive(self, sweep: Sweep) -> None:
+        for repeat in range(sweep.search.repeats):
+            for first in range(sweep.search.trials or 0):
+                self._append(sweep, first, repeat, None)
+
+    def _append(self, sweep: Sweep, name: str | int, repeat: int, params: dict[str, Any] | None) -> None:
+        if (name, repeat) in self.planned:
+            return
+        number = self.planned[name, repeat] = len(self.trials)
+        trial = PlannedTrial(
+            number=number,
+            params=params,
+            repeat=repeat,
+            seed=sweep.search.seed + repeat,
+            configuration=None if params is None else str(name),
+            same_as=self.planned[name, 0] if params is None and repeat else None,
+        )
+        self.trials.append(trial)
+
+    def _count(self, sweep: Sweep, drawn: Drawn) -> None:
+        if sweep.search.method == "grid":  # counted over the whole grid, not from where it was left
+            self.duplicates, self.rejected = drawn.duplicates, drawn.rejected
+        else:
+            self.duplicates += drawn.duplicates
+            self.rejected += drawn.rejected
+        self.draws = max(self.draws, drawn.draws)
+        if drawn.exhausted:
+            total = len(self.drawn) + len(drawn.params)
+            self.notes.append(
+                f"{sweep.search.trials} trials were asked for, but only {total} configurations were found"
+            )
+
+    def plan(self) -> Plan:
+        return Plan(
+            trials=tuple(self.trials),
+            configurations=tuple(self.valid.values()),
+            invalid=tuple(self.invalid.values()),
+            duplicates=self.duplicates,
+            rejected=self.rejected,
+            notes=tuple(self.notes),
+        )

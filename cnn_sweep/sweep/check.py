@@ -1,0 +1,98 @@
+"""Tries a sweep with sample configurations, so that every value has been seen before anything runs."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.sweep.expressions import ExpressionError
+from cnn_sweep.sweep.grid import MAX_ROWS, GridTooLarge, grid, satisfies
+from cnn_sweep.sweep.mistakes import show
+from cnn_sweep.sweep.samples import draws, samples
+from cnn_sweep.sweep.templates import FaultyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cnn_sweep.sweep.faults import Fault
+    from cnn_sweep.sweep.mistakes import Mistakes
+    from cnn_sweep.sweep.sections import Sections
+    from cnn_sweep.sweep.yaml import Path
+
+_DRAWS = 2_000  # random configurations of which one must satisfy the constraints
+_SHOWN = 3  # values with the same mistake that a message lists
+
+
+def check_values(sections: Sections, mistakes: Mistakes) -> None:
+    """Find the mistakes that show only once hyperparameters have values.
+
+    Args:
+        sections: The file's parts; parameters that could not be read are missing from the space.
+        mistakes: Those found so far, and where new ones go.
+    """
+    intact = not len(mistakes)
+    is_grid = sections.search.method == "grid"
+    found: dict[tuple[Path, str], dict[str, Fault]] = {}
+    met = False
+    try:
+        for params in samples(sections.space, sections.constraints, grid=is_grid):
+            met = True
+            for fault in _faults(sections, params):
+                if intact or fault.kind != "missing":
+                    found.setdefault((fault.path, fault.kind), {})[repr(fault.value)] = fault
+        _check_count(sections, mistakes, found=met)
+    except ExpressionError as error:
+        texts = [constraint.text for constraint in sections.constraints]
+        mistakes.add(sections.constraint_paths[texts.index(error.text)], str(error))
+    for (path, _), faults in found.items():
+        mistakes.add(path, _message(list(faults.values())))
+
+
+def _message(faults: Sequence[Fault]) -> str:
+    """Tell the first of several values with the same mistake, and name the others."""
+    others = [show(fault.value) for fault in faults[1:]]
+    if not others:
+        return faults[0].message
+    rest = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    return f"{faults[0].message}; likewise {', '.join(others[:_SHOWN])}{rest}"
+
+
+def _faults(sections: Sections, params: dict[str, Any]) -> list[Fault]:
+    faults: list[Fault] = []
+    for template in (sections.network, sections.training):
+        try:
+            if template is not None:
+                template.resolve(params)
+        except FaultyError as error:
+            faults += error.faults
+    return faults
+
+
+def _check_count(sections: Sections, mistakes: Mistakes, *, found: bool) -> None:
+    """See that the search has something to try: the space is neither emptied by constraints nor endless."""
+    space, constraints = sections.space, sections.constraints
+    is_grid = sections.search.method == "grid"
+    product = math.prod(len(parameter.domain.grid or ()) for parameter in space.parameters) if is_grid else 0
+    if found and product <= MAX_ROWS:
+        return
+    try:
+        rows = grid(space, ()).rows if is_grid else tuple(draws(space, count=_DRAWS))
+    except GridTooLarge as error:
+        mistakes.add(("space",), f"{error}; use the method random, or fewer points")
+        return
+    if any(satisfies(row, constraints) for row in rows):
+        return
+    tried = (
+        f"none of the {len(rows):,} configurations"
+        if is_grid
+        else f"none of {len(rows):,} random configurations"
+    )
+    alone = [
+        (constraint, path)
+        for constraint, path in zip(constraints, sections.constraint_paths, strict=True)
+        if not any(satisfies(row, [constraint]) for row in rows)
+    ]
+    for constraint, path in alone:
+        mistakes.add(path, f"{tried} satisfies {constraint.text!r}")
+    if not alone:
+        mistakes.add(("constraints",), f"{tried} satisfies all constraints together")

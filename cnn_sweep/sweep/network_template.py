@@ -1,0 +1,226 @@
+"""The ``model.layers`` of a sweep file: short forms read, ``repeat`` unrolled, references filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cnn_sweep.sweep import network
+from cnn_sweep.sweep.expressions import ABSENT
+from cnn_sweep.sweep.faults import Fault, file_key
+from cnn_sweep.sweep.mistakes import listed, show, unknown
+from cnn_sweep.sweep.templates import FaultyError, Node, SpecTemplate, compile_node, compile_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cnn_sweep.sweep.network import Layer, Spec
+    from cnn_sweep.sweep.yaml import Path
+
+MAX_ROUNDS: Final = 1_000
+INDEX: Final = "index"  # `$index` is the round of the innermost repeat, from 0
+
+# The file's name of each layer, its model, and the field that a single value stands for.
+LAYERS: Final[dict[str, tuple[type[Spec], str | None]]] = {
+    "conv2d": (network.Conv2D, None),
+    "separable_conv2d": (network.SeparableConv2D, None),
+    "pool": (network.Pool, "size"),
+    "global_pool": (network.GlobalPool, "pooling"),
+    "batch_norm": (network.BatchNorm, None),
+    "dropout": (network.Dropout, "rate"),
+    "spatial_dropout": (network.SpatialDropout, "rate"),
+    "dense": (network.Dense, "units"),
+    "flatten": (network.Flatten, None),
+    "activation": (network.Activate, "activation"),
+    "output": (network.Output, "activation"),
+}
+NAMES: Final = (*LAYERS, "repeat")
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Layers that come several times.
+
+    Attributes:
+        times: How often; where it is absent, so are the layers.
+        layers: The layers of one round.
+        path: Where it stands.
+    """
+
+    times: Node
+    layers: tuple[SpecTemplate | Repeat, ...]
+    path: Path
+
+    def rounds(self, params: Mapping[str, Any]) -> int:
+        """Return how often the layers come for a configuration.
+
+        Raises:
+            FaultyError: It is not a number of times.
+        """
+        times = self.times.fill(params)
+        if times is ABSENT:
+            return 0
+        if isinstance(times, float) and times.is_integer():
+            times = int(times)
+        if isinstance(times, bool) or not isinstance(times, int) or not 0 <= times <= MAX_ROUNDS:
+            message = f"must be a whole number from 0 to {MAX_ROUNDS:,}, not {show(times)}"
+            raise FaultyError([Fault((*self.path, "times"), "times", times, message)])
+        return times
+
+
+@dataclass(frozen=True)
+class NetworkTemplate:
+    """All layers of a network, compiled.
+
+    Attributes:
+        layers: In the order of the file.
+    """
+
+    layers: tuple[SpecTemplate | Repeat, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The parameters that the network refers to."""
+        return frozenset(name for name, _ in references(self.layers))
+
+    def resolve(self, params: Mapping[str, Any]) -> tuple[Layer, ...]:
+        """Return the layers for a configuration, with repeats unrolled.
+
+        Raises:
+            FaultyError: With everything that is wrong in any layer.
+        """
+        layers: list[Layer] = []
+        faults: list[Fault] = []
+        for template, values in _unrolled(self.layers, params, faults):
+            try:
+                layer = template.resolve(values)
+            except FaultyError as error:
+                faults += error.faults
+                continue
+            if layer is not ABSENT:
+                layers.append(layer)
+        if faults:
+            raise FaultyError(faults)
+        return tuple(layers)
+
+    def static_faults(self) -> Iterator[Fault]:
+        """Yield what is wrong whatever the parameters are."""
+        for template in flat(self.layers):
+            yield from template.static_faults()
+
+
+def _unrolled(
+    layers: tuple[SpecTemplate | Repeat, ...], params: Mapping[str, Any], faults: list[Fault]
+) -> Iterator[tuple[SpecTemplate, Mapping[str, Any]]]:
+    for layer in layers:
+        if isinstance(layer, SpecTemplate):
+            yield layer, params
+            continue
+        try:
+            rounds = layer.rounds(params)
+        except FaultyError as error:
+            faults += error.faults
+            continue
+        for index in range(rounds):
+            yield from _unrolled(layer.layers, {**params, INDEX: index}, faults)
+
+
+def flat(layers: tuple[SpecTemplate | Repeat, ...]) -> Iterator[SpecTemplate]:
+    """Yield each layer once, whatever repeats it."""
+    for layer in layers:
+        if isinstance(layer, Repeat):
+            yield from flat(layer.layers)
+        else:
+            yield layer
+
+
+def references(
+    layers: tuple[SpecTemplate | Repeat, ...], *, inside: bool = False
+) -> Iterator[tuple[str, Path]]:
+    """Yield each parameter that layers refer to, with the place of the layer; ``$index`` only where it is unknown."""
+    for layer in layers:
+        if isinstance(layer, Repeat):
+            yield from ((n, (*layer.path, "times")) for n in layer.times.names if n != INDEX or not inside)
+            yield from references(layer.layers, inside=True)
+        else:
+            yield from ((n, layer.path) for n in layer.node.names if n != INDEX or not inside)
+
+
+def compile_network(value: Any, path: Path, faults: list[Fault]) -> NetworkTemplate:
+    """Compile ``model.layers``.
+
+    Args:
+        value: What the file has there.
+        path: Where.
+        faults: Takes what is wrong with names, keys, references and the order of the layers.
+    """
+    layers = _compile_layers(value, path, faults)
+    outputs = [layer for layer in flat(layers) if layer.model is network.Output]
+    message = "an output layer must stand last, and only there"
+    for output in outputs:
+        if output is not layers[-1]:
+            faults.append(Fault(output.path, "output", None, message))
+    if isinstance(value, list) and not outputs:
+        faults.append(
+            Fault(path, "output", None, "the last layer must be 'output', as in `- output: softmax`")
+        )
+    return NetworkTemplate(layers)
+
+
+def _compile_layers(value: Any, path: Path, faults: list[Fault]) -> tuple[SpecTemplate | Repeat, ...]:
+    if not isinstance(value, list) or not value:
+        faults.append(Fault(path, "list", None, f"must be a list of layers, not {show(value)}"))
+        return ()
+    layers = [_compile_layer(item, (*path, index), faults) for index, item in enumerate(value)]
+    return tuple(layer for layer in layers if layer is not None)
+
+
+def _compile_layer(item: Any, path: Path, faults: list[Fault]) -> SpecTemplate | Repeat | None:
+    name, value = _name_and_value(item, path, faults)
+    if name is None:
+        return None
+    path = path if isinstance(item, str) else (*path, name)
+    if name == "repeat":
+        return _compile_repeat(value, path, faults)
+    if name not in LAYERS:
+        faults.append(Fault(path, "layer", None, unknown("layer", name, NAMES)))
+        return None
+    model, short = LAYERS[name]
+    if value is None:
+        value = {}
+    elif not isinstance(value, dict) and short is not None:
+        value = {file_key(model, short): value}
+    return compile_spec(value, path, faults, model=model)
+
+
+def _name_and_value(item: Any, path: Path, faults: list[Fault]) -> tuple[str | None, Any]:
+    if isinstance(item, str):
+        return item, None
+    if isinstance(item, dict) and len(item) == 1:
+        return next(iter(item.items()))
+    if isinstance(item, dict) and item:
+        message = (
+            f"a layer is one name with its settings, but here are {len(item)} keys: {listed(item)}; "
+            "indent settings below their layer, and begin each layer with '-'"
+        )
+    else:
+        message = f"must be a layer, not {show(item)}; valid: {listed(NAMES)}"
+    faults.append(Fault(path, "layer", None, message))
+    return None, None
+
+
+def _compile_repeat(value: Any, path: Path, faults: list[Fault]) -> Repeat | None:
+    keys = ("times", "layers")
+    if not isinstance(value, dict):
+        faults.append(
+            Fault(path, "repeat", None, f"must be a mapping with the keys {listed(keys)}, not {show(value)}")
+        )
+        return None
+    for key in value:
+        if key not in keys:
+            faults.append(Fault((*path, key), "unknown", None, unknown("key", key, keys)))
+    missing = [key for key in keys if key not in value]
+    faults += [Fault((*path, key), "missing", None, f"the key {key!r} is missing") for key in missing]
+    times = compile_node(value.get("times", 0), (*path, "times"), faults)
+    layers = _compile_layers(value["layers"], (*path, "layers"), faults) if "layers" in value else ()
+    return Repeat(times, layers, path)

@@ -1,0 +1,264 @@
+"""Reads a whole sweep file, section by section, and finds all that is wrong with it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cnn_sweep.sweep.data_spec import SOURCES, DataSpec
+from cnn_sweep.sweep.expressions import REFERENCE, Expression, ExpressionError
+from cnn_sweep.sweep.faults import check, file_keys
+from cnn_sweep.sweep.mistakes import listed, show, unknown
+from cnn_sweep.sweep.network import Spec
+from cnn_sweep.sweep.network_template import INDEX, NetworkTemplate, compile_network, references
+from cnn_sweep.sweep.search_spec import OPTIONS, SearchSpec
+from cnn_sweep.sweep.space_file import read_space
+from cnn_sweep.sweep.templates import SpecTemplate, compile_spec
+from cnn_sweep.sweep.trial import ObjectiveSpec, TrainingSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cnn_sweep.sweep.faults import Fault
+    from cnn_sweep.sweep.mistakes import Mistakes
+    from cnn_sweep.sweep.space import Space
+    from cnn_sweep.sweep.yaml import Path
+
+KEYS: Final = ("study", "data", "model", "space", "constraints", "search", "training", "objective", "models")
+STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+METRICS: Final = ("val_accuracy", "val_loss", "val_auc", "val_macro_f1", "accuracy", "loss")
+
+
+@dataclass(frozen=True)
+class Sections:
+    """What a sweep file says, read but not yet tried with values of its hyperparameters."""
+
+    study: str
+    data: DataSpec | None
+    network: NetworkTemplate | None
+    build: str | None
+    space: Space
+    constraints: tuple[Expression, ...]
+    constraint_paths: tuple[Path, ...]
+    search: SearchSpec
+    training: SpecTemplate | None
+    objective: ObjectiveSpec
+    models_keep: int
+
+
+class ModelsSpec(Spec):
+    """Which models are kept."""
+
+    keep: int = 1
+
+
+def read_sections(data: Any, mistakes: Mistakes) -> Sections:
+    """Read the data of a sweep file; what cannot be read is a mistake, and missing from the result."""
+    top = mistakes.mapping(data, (), KEYS)
+    objective = _read_objective(top, mistakes)
+    required = ("study", "data") if objective.function else ("study", "data", "model", "training")
+    for key in required:
+        if key not in top and isinstance(data, dict):
+            mistakes.add((), f"the key {key!r} is missing; needed: {listed(required)}")
+    search = _read_search(top.get("search", {}), mistakes)
+    space = read_space(top.get("space", {}), mistakes, grid=search.method == "grid")
+    network, build = _read_model(top, mistakes)
+    declared = list(top["space"]) if isinstance(top.get("space"), dict) else []
+    training = _read_training(top, mistakes)
+    constraints = list(_read_constraints(top.get("constraints", []), declared, mistakes))
+    _check_references(network, training, declared, mistakes, all_used=bool(build or objective.function))
+    return Sections(
+        study=_read_study(top.get("study"), mistakes) if "study" in top else "",
+        data=_read_data(top["data"], mistakes) if "data" in top else None,
+        network=network,
+        build=build,
+        space=space,
+        constraints=tuple(constraint for constraint, _ in constraints),
+        constraint_paths=tuple(place for _, place in constraints),
+        search=search,
+        training=training,
+        objective=objective,
+        models_keep=_read_models(top.get("models", {}), mistakes),
+    )
+
+
+def report(faults: Iterable[Fault], path: Path, mistakes: Mistakes) -> None:
+    """Turn faults into mistakes; a missing key is told at the mapping that should have it."""
+    for fault in faults:
+        place = (*path, *fault.path)
+        mistakes.add(place[:-1] if fault.kind == "missing" else place, fault.message)
+
+
+def _checked(model: type[Spec], value: Any, path: Path, mistakes: Mistakes) -> Any:
+    """Read a section that has no references."""
+    if not isinstance(value, dict):
+        mistakes.add(path, f"must be a mapping with the keys {listed(file_keys(model))}, not {show(value)}")
+        return None
+    spec, faults = check(model, value)
+    report(faults, path, mistakes)
+    return spec
+
+
+def _read_study(value: Any, mistakes: Mistakes) -> str:
+    rule = "1 to 64 letters, digits, '.', '_' and '-', the first a letter or digit"
+    if not isinstance(value, str):
+        mistakes.add(("study",), f"must be text ({rule}), not {show(value)}; put it in quotes")
+        return ""
+    if not STUDY_NAME.fullmatch(value):
+        mistakes.add(("study",), f"{show(value)} cannot name a study; it must be {rule}")
+    return value
+
+
+def _read_data(value: Any, mistakes: Mistakes) -> DataSpec | None:
+    path: Path = ("data",)
+    if not isinstance(value, dict) or "source" not in value:
+        keys = f"'source', which is one of: {listed(SOURCES)}"
+        mistakes.add(path, f"must be a mapping with the key {keys}; not {show(value)}")
+        return None
+    source = value["source"]
+    if not isinstance(source, str) or source not in SOURCES:
+        mistakes.add((*path, "source"), unknown("source", source, list(SOURCES)))
+        return None
+    spec: DataSpec | None = _checked(SOURCES[source], value, path, mistakes)
+    return spec
+
+
+def _read_search(value: Any, mistakes: Mistakes) -> SearchSpec:
+    path: Path = ("search",)
+    spec: SearchSpec | None = _checked(SearchSpec, value, path, mistakes)
+    if spec is None:
+        method = value.get("method") if isinstance(value, dict) else None
+        # With another method the ranges of the space would look wrong too.
+        return SearchSpec(method="grid" if method in (None, "grid") else "random", trials=1)
+    if spec.method != "grid" and spec.trials is None:
+        mistakes.add(path, f"the method {spec.method!r} needs to know how many trials; add trials: 50")
+    options = spec.options
+    if model := OPTIONS.get(spec.method):
+        read = _checked(model, options, (*path, "options"), mistakes)
+        return spec.model_copy(update={"options": read.model_dump() if read else {}})
+    for key in options:
+        mistakes.add(
+            (*path, "options", key), f"the method {spec.method!r} has no options, but {show(key)} is given"
+        )
+    return spec
+
+
+def _read_objective(top: Any, mistakes: Mistakes) -> ObjectiveSpec:
+    path: Path = ("objective",)
+    value = top.get("objective", {})
+    spec: ObjectiveSpec | None = _checked(ObjectiveSpec, value, path, mistakes)
+    if spec is None:
+        # Whether the user's own function trains decides which keys must be there.
+        function = value.get("function") if isinstance(value, dict) else None
+        return ObjectiveSpec(function=function if isinstance(function, str) else None)
+    if spec.function is not None:
+        _check_function(spec.function, (*path, "function"), mistakes)
+    own_network = isinstance(top.get("model"), dict) and "build" in top["model"]
+    if spec.function is None and not own_network and spec.metric not in METRICS:
+        mistakes.add((*path, "metric"), unknown("metric", spec.metric, METRICS))
+    if "direction" not in value and spec.metric.endswith("loss"):
+        return spec.model_copy(update={"direction": "minimize"})
+    return spec
+
+
+def _check_function(text: Any, path: Path, mistakes: Mistakes) -> None:
+    if not isinstance(text, str) or not FUNCTION.fullmatch(text):
+        mistakes.add(path, f"must be 'module:function', such as 'my_module:build', not {show(text)}")
+
+
+def _read_model(top: Any, mistakes: Mistakes) -> tuple[NetworkTemplate | None, str | None]:
+    if "model" not in top:
+        return None, None
+    path: Path = ("model",)
+    model = mistakes.mapping(top["model"], path, ("layers", "build"))
+    if ("layers" in model) == ("build" in model) and isinstance(top["model"], dict):
+        mistakes.add(path, "needs either layers or build" + (", not both" if model else ""))
+    if "build" in model:
+        _check_function(model["build"], (*path, "build"), mistakes)
+        return None, str(model["build"])
+    if "layers" not in model:
+        return None, None
+    faults: list[Fault] = []
+    network = compile_network(model["layers"], (*path, "layers"), faults)
+    report([*faults, *network.static_faults()], (), mistakes)
+    return network, None
+
+
+def _read_training(top: Any, mistakes: Mistakes) -> SpecTemplate | None:
+    if "training" not in top:
+        return None
+    faults: list[Fault] = []
+    training = compile_spec(top["training"], ("training",), faults, model=TrainingSpec)
+    report([*faults, *training.static_faults()], (), mistakes)
+    return training
+
+
+def _read_models(value: Any, mistakes: Mistakes) -> int:
+    spec: ModelsSpec | None = _checked(ModelsSpec, value, ("models",), mistakes)
+    if spec is None:
+        return 1
+    if spec.keep < 0:
+        mistakes.add(("models", "keep"), f"{spec.keep} is not possible; it must be at least 0")
+    return spec.keep
+
+
+def _check_references(
+    network: NetworkTemplate | None,
+    training: SpecTemplate | None,
+    declared: list[str],
+    mistakes: Mistakes,
+    *,
+    all_used: bool,
+) -> None:
+    used = list(references(network.layers)) if network else []
+    used += [(name, training.path) for name in sorted(training.node.names)] if training else []
+    for name, path in used:
+        if name == INDEX:
+            mistakes.add(path, "'$index' is the round of a repeat; it has no meaning outside of one")
+        elif name not in declared:
+            mistakes.add(path, unknown("parameter", f"${name}", [f"${one}" for one in declared]))
+    names = {name for name, _ in used}
+    for name in declared:
+        if name not in names and not all_used:
+            mistakes.add(
+                ("space", name), f"nothing uses the parameter {name!r}; write ${name} under model or training"
+            )
+
+
+def _read_constraints(
+    value: Any, declared: list[str], mistakes: Mistakes
+) -> Iterator[tuple[Expression, Path]]:
+    path: Path = ("constraints",)
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list):
+        mistakes.add(path, f'must be a list such as ["batch_size * filters <= 2048"], not {show(value)}')
+        return
+    for index, text in enumerate(texts):
+        place = (*path, index)
+        if not isinstance(text, str):
+            mistakes.add(place, f"must be text such as 'batch_size * filters <= 2048', not {show(text)}")
+            continue
+        try:
+            constraint = Expression(text)
+        except ExpressionError as error:
+            mistakes.add(place, str(error))
+            continue
+        unknown_names = [name for name in constraint.names if name not in declared]
+        for name in unknown_names:
+            mistakes.add(place, unknown("parameter", name, declared))
+        if not constraint.names:
+            mistakes.add(place, f"{show(text)} mentions no parameter; valid: {listed(declared)}")
+        elif not _is_condition(text):
+            mistakes.add(
+                place, f"{show(text)} is not a condition; compare it with something, as in 'filters <= 32'"
+            )
+        elif not unknown_names:
+            yield constraint, place
+
+
+def _is_condition(text: str) -> bool:
+    body = ast.parse(REFERENCE.sub(r"\1", text).strip(), mode="eval").body
+    return not isinstance(body, ast.BinOp | ast.Constant | ast.List | ast.Tuple)

@@ -1,0 +1,177 @@
+"""A sweep: what a sweep file says, checked, and ready to give the trial of each configuration."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.errors import InputError, Problem, SweepFileError
+from cnn_sweep.sweep import yaml
+from cnn_sweep.sweep.canonical import canonical
+from cnn_sweep.sweep.check import check_values
+from cnn_sweep.sweep.configuration import canonical_json
+from cnn_sweep.sweep.expressions import ABSENT
+from cnn_sweep.sweep.grid import Grid, grid
+from cnn_sweep.sweep.mistakes import Mistakes, show
+from cnn_sweep.sweep.sections import Sections, read_sections
+from cnn_sweep.sweep.templates import FaultyError
+from cnn_sweep.sweep.trial import TrialSpec
+from cnn_sweep.sweep.yaml import dotted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cnn_sweep.sweep.data_spec import DataSpec
+    from cnn_sweep.sweep.expressions import Expression
+    from cnn_sweep.sweep.search_spec import SearchSpec
+    from cnn_sweep.sweep.space import Space
+    from cnn_sweep.sweep.trial import ObjectiveSpec
+
+MAX_BYTES = 1_000_000
+
+
+class InvalidTrialError(InputError):
+    """A configuration whose values make no valid trial."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep file says.
+
+    Attributes:
+        study: Name of the study.
+        data: Which images.
+        space: The hyperparameters.
+        constraints: What must hold for a configuration.
+        search: How configurations are chosen.
+        objective: What is optimised.
+        models_keep: How many of the best trained models are kept.
+        folder: Where the file is; relative paths and the user's own modules are found from there.
+        text: The file's text.
+        source: The file's name in messages.
+        sections: The file's parts, with their references.
+    """
+
+    study: str
+    data: DataSpec
+    space: Space
+    constraints: tuple[Expression, ...]
+    search: SearchSpec
+    objective: ObjectiveSpec
+    models_keep: int
+    folder: Path
+    text: str
+    source: str
+    sections: Sections
+
+    @classmethod
+    def load(cls, path: str | Path) -> Sweep:
+        """Read a sweep file.
+
+        Raises:
+            SweepFileError: With all mistakes of the file.
+        """
+        path = Path(path)
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise SweepFileError(
+                    str(path), [Problem(0, "", f"the file is larger than {MAX_BYTES:,} bytes")]
+                )
+            text = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            reason = f"the file cannot be read: {error.strerror or error}"
+            raise SweepFileError(str(path), [Problem(0, "", reason)]) from error
+        except UnicodeDecodeError as error:
+            reason = f"the file is not text in UTF-8 (byte {error.start})"
+            raise SweepFileError(str(path), [Problem(0, "", reason)]) from error
+        return cls.parse(text, source=str(path), folder=path.parent)
+
+    @classmethod
+    def parse(cls, text: str, *, source: str = "<text>", folder: Path | None = None) -> Sweep:
+        """Read a sweep from text.
+
+        Args:
+            text: YAML as in a sweep file.
+            source: Its name in messages.
+            folder: Where relative paths begin; the current folder by default.
+
+        Raises:
+            SweepFileError: With all mistakes of the text.
+        """
+        document, problems = yaml.read(text, source=source)
+        mistakes = Mistakes(document, source, problems)
+        sections = read_sections(document.data, mistakes)
+        check_values(sections, mistakes)
+        mistakes.raise_any()
+        if sections.data is None:
+            raise AssertionError("a file without data was found to have no mistakes")
+        return cls(
+            study=sections.study,
+            data=sections.data,
+            space=sections.space,
+            constraints=sections.constraints,
+            search=sections.search,
+            objective=sections.objective,
+            models_keep=sections.models_keep,
+            folder=folder if folder is not None else Path(),
+            text=text,
+            source=source,
+            sections=sections,
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _parse, (self.text, self.source, self.folder)
+
+    def resolve(self, params: Mapping[str, Any]) -> TrialSpec:
+        """Fill in every reference.
+
+        Args:
+            params: The hyperparameters; inactive ones are absent.
+
+        Raises:
+            InvalidTrialError: The values make no valid trial, or are no configuration of this sweep.
+        """
+        if unknown := [name for name in params if name not in self.space.by_name]:
+            raise InvalidTrialError(f"the sweep {self.study!r} has no parameter {', '.join(unknown)}")
+        network, training = self.sections.network, self.sections.training
+        try:
+            layers = network.resolve(params) if network else None
+            trained = training.resolve(params) if training else None
+        except FaultyError as error:
+            reasons = "; ".join(f"{dotted(fault.path)}: {fault.message}" for fault in error.faults)
+            raise InvalidTrialError(reasons) from error
+        if trained is ABSENT:
+            raise InvalidTrialError(
+                f"training.epochs refers to a parameter that is inactive with {show(dict(params))}"
+            )
+        return TrialSpec(
+            params=dict(params),
+            layers=layers,
+            build=self.sections.build,
+            training=trained,
+            objective=self.objective,
+        )
+
+    @cached_property
+    def grid(self) -> Grid:
+        """All configurations of a grid, in the row order of R's ``expand.grid``."""
+        return grid(self.space, self.constraints)
+
+    def canonical(self) -> dict[str, Any]:
+        """Return what the file means as plain data: comments, spacing, short forms and defaults do not show.
+
+        The order of the hyperparameters does, since it numbers the trials.
+        """
+        return canonical(self.sections)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical meaning, in hex."""
+        return hashlib.sha256(canonical_json(self.canonical()).encode()).hexdigest()
+
+
+def _parse(text: str, source: str, folder: Path) -> Sweep:
+    return Sweep.parse(text, source=source, folder=folder)

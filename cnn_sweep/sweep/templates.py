@@ -1,0 +1,274 @@
+"""Parts of a sweep file with ``$references``, compiled once and filled in for each configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.sweep.expressions import ABSENT, REFERENCE, Expression, ExpressionError
+from cnn_sweep.sweep.faults import Fault, check, file_keys, nested
+from cnn_sweep.sweep.mistakes import listed, show, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cnn_sweep.sweep.network import Spec
+    from cnn_sweep.sweep.yaml import Path
+
+_MEMO_SIZE = 20_000
+
+
+class FaultyError(ValueError):
+    """What a template gives for some configuration is not valid.
+
+    Attributes:
+        faults: All that is wrong; paths begin at the top of the file.
+    """
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(fault.message for fault in faults))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A value without references."""
+
+    value: Any
+    names: frozenset[str] = frozenset()
+
+    def fill(self, _params: Mapping[str, Any]) -> Any:
+        """Return the value."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class Reference:
+    """``$name`` alone: the parameter's own value."""
+
+    name: str
+    path: Path
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The parameter."""
+        return frozenset((self.name,))
+
+    @property
+    def text(self) -> str:
+        """As the user wrote it."""
+        return f"${self.name}"
+
+    def fill(self, params: Mapping[str, Any]) -> Any:
+        """Return the parameter's value, or ``ABSENT``."""
+        return params.get(self.name, ABSENT)
+
+
+@dataclass(frozen=True)
+class Formula:
+    """Arithmetic on parameters."""
+
+    text: str
+    expression: Expression
+    path: Path
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The parameters in it."""
+        return frozenset(self.expression.names)
+
+    def fill(self, params: Mapping[str, Any]) -> Any:
+        """Work out the value, or ``ABSENT``.
+
+        Raises:
+            FaultyError: There is none.
+        """
+        try:
+            return self.expression.evaluate(params)
+        except ExpressionError as error:
+            raise FaultyError([Fault(self.path, "expression", self.text, str(error))]) from error
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list; absent as soon as one item is."""
+
+    items: tuple[Node, ...]
+    names: frozenset[str]
+
+    def fill(self, params: Mapping[str, Any]) -> Any:
+        """Fill in each item."""
+        values = [item.fill(params) for item in self.items]
+        return ABSENT if any(value is ABSENT for value in values) else values
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A mapping; an absent value takes its key with it, and the whole mapping where it cannot do without the key."""
+
+    entries: Mapping[str, Node]
+    required: frozenset[str]
+    names: frozenset[str]
+
+    def fill(self, params: Mapping[str, Any]) -> Any:
+        """Fill in each value."""
+        filled = {}
+        for key, node in self.entries.items():
+            value = node.fill(params)
+            if value is not ABSENT:
+                filled[key] = value
+            elif key in self.required:
+                return ABSENT
+        return filled
+
+
+Node = Plain | Reference | Formula | Items | Entries
+
+
+def compile_node(value: Any, path: Path, faults: list[Fault], *, model: type[Spec] | None = None) -> Node:
+    """Compile a part of the file.
+
+    Args:
+        value: The part.
+        path: Where it stands.
+        faults: Takes what is wrong with its references.
+        model: What a mapping is going to be; its keys become the model's field names.
+    """
+    if isinstance(value, str) and "$" in value:
+        return _compile_text(value, path, faults)
+    if isinstance(value, list):
+        items = tuple(compile_node(item, (*path, index), faults) for index, item in enumerate(value))
+        names = frozenset[str]().union(*(item.names for item in items))
+        return Items(items, names) if names else Plain(value)
+    if isinstance(value, dict):
+        return _compile_mapping(value, path, faults, model)
+    return Plain(value)
+
+
+def _compile_text(text: str, path: Path, faults: list[Fault]) -> Node:
+    if match := REFERENCE.fullmatch(text.strip()):
+        return Reference(match[1], path)
+    referred = set(REFERENCE.findall(text))
+    try:
+        if REFERENCE.sub("", text).count("$"):
+            raise ExpressionError(
+                f"{show(text)}: a '$' must be followed by a parameter's name, as in $filters"
+            )
+        expression = Expression(text)
+        for name in expression.names:
+            if name not in referred:
+                raise ExpressionError(f"{show(text)}: write ${name} to refer to a parameter, or quote a text")
+    except ExpressionError as error:
+        faults.append(Fault(path, "expression", text, str(error)))
+        return Plain(None)
+    return Formula(text, expression, path)
+
+
+def _compile_mapping(
+    value: dict[str, Any], path: Path, faults: list[Fault], model: type[Spec] | None
+) -> Entries:
+    fields = file_keys(model) if model else {key: key for key in value}
+    entries = {}
+    for key, item in value.items():
+        if key not in fields:
+            faults.append(Fault((*path, key), "unknown", None, unknown("key", key, list(fields))))
+            continue
+        inner = nested(model, fields[key]) if model else None
+        entries[fields[key]] = compile_node(item, (*path, key), faults, model=inner)
+    required = {name for name, info in model.model_fields.items() if info.is_required()} if model else set()
+    names = frozenset[str]().union(*(node.names for node in entries.values()))
+    return Entries(entries, frozenset(required), names)
+
+
+def compile_spec(value: Any, path: Path, faults: list[Fault], *, model: type[Spec]) -> SpecTemplate:
+    """Compile a part of the file that becomes a model.
+
+    Args:
+        value: The part; anything but a mapping is a mistake.
+        path: Where it stands.
+        faults: Takes what is wrong with its keys and references, but not yet with its values.
+        model: The model.
+    """
+    if not isinstance(value, dict):
+        message = f"must be a mapping with the keys {listed(file_keys(model))}, not {show(value)}"
+        faults.append(Fault(path, "mapping", None, message))
+        value = {}
+    return SpecTemplate(model, _compile_mapping(value, path, faults, model), path)
+
+
+@dataclass(frozen=True)
+class SpecTemplate:
+    """A part of the file that becomes one model: a layer, or the training section.
+
+    Attributes:
+        model: The model.
+        node: The part, compiled.
+        path: Where it stands.
+    """
+
+    model: type[Spec]
+    node: Entries
+    path: Path
+    _memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def resolve(self, params: Mapping[str, Any]) -> Any:
+        """Return the model for a configuration, or ``ABSENT`` where it is left out.
+
+        Raises:
+            FaultyError: The values make no valid model.
+        """
+        key = repr([params.get(name, ABSENT) for name in sorted(self.node.names)])
+        if key not in self._memo:
+            if len(self._memo) >= _MEMO_SIZE:
+                self._memo.clear()
+            self._memo[key] = self._resolve(params)
+        return self._memo[key]
+
+    def _resolve(self, params: Mapping[str, Any]) -> Any:
+        data = self.node.fill(params)
+        if data is ABSENT:
+            return ABSENT
+        spec, faults = check(self.model, data)
+        if faults:
+            raise FaultyError([self._placed(fault, params) for fault in faults])
+        return spec
+
+    def static_faults(self) -> list[Fault]:
+        """Return what is wrong whatever the parameters are: keys, and values without references."""
+        data = {key: node.value for key, node in self.node.entries.items() if isinstance(node, Plain)}
+        data |= {k: _plain_part(n) for k, n in self.node.entries.items() if isinstance(n, Entries)}
+        _, faults = check(self.model, data)
+        return [self._placed(f, {}) for f in faults if f.kind != "missing" or not self._given(f.path)]
+
+    def _given(self, path: Path) -> bool:
+        return self._at(path) is not None
+
+    def _at(self, path: Path) -> Node | None:
+        node: Node | None = self.node
+        model: type[Spec] | None = self.model
+        for key in path:
+            if isinstance(node, Entries):
+                name = file_keys(model).get(str(key), str(key)) if model else str(key)
+                node, model = node.entries.get(name), nested(model, name) if model else None
+            elif isinstance(node, Items) and isinstance(key, int):
+                node = node.items[key] if key < len(node.items) else None
+            else:
+                return node if isinstance(node, Reference | Formula) else None
+        return node
+
+    def _placed(self, fault: Fault, params: Mapping[str, Any]) -> Fault:
+        node = self._at(fault.path)
+        message = fault.message
+        if isinstance(node, Reference):
+            message += f" (from {node.text})"
+        elif isinstance(node, Formula):
+            given = ", ".join(
+                f"{name}={show(params[name])}" for name in node.expression.names if name in params
+            )
+            message += f" (from {show(node.text)} with {given})"
+        return Fault((*self.path, *fault.path), fault.kind, fault.value, message)
+
+
+def _plain_part(node: Entries) -> dict[str, Any]:
+    plain = {key: item.value for key, item in node.entries.items() if isinstance(item, Plain)}
+    return plain | {key: _plain_part(item) for key, item in node.entries.items() if isinstance(item, Entries)}
