@@ -136,8 +136,8 @@ def _count_or_reason(layers: tuple[Layer, ...], info: ImageInfo) -> int | str:
 def make_plan(revisions: Sequence[Sweep], info: ImageInfo | None) -> Plan:
     """Number the trials of a study.
 
-    Trials of a later revision follow those of the earlier ones, so that numbers never move. Within a revision all
-    configurations come once before any comes with the second seed.
+    Trials of a later revision follow those of the earlier ones, so that numbers never move. Within a revision
+    all configurations come once before any comes with the second seed.
 
     Args:
         revisions: The sweep as first submitted, and its extensions in their order.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.grid import satisfies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +31,7 @@ class Drawn:
         duplicates: How many were dropped since they had come before.
         rejected: How many violated a constraint.
         draws: How many draws were made since the beginning of the sequence (0 on a grid).
-        exhausted: Whether the space seems to hold no more configurations than these, though more were asked for.
+        exhausted: Whether the space seems to hold no more than these, though more were asked for.
     """
 
     params: tuple[dict[str, Any], ...]
@@ -94,7 +93,7 @@ def _from_draws(sweep: Sweep, seen: set[str], first: int) -> Drawn:
         if len(seen) >= wanted or in_vain > 1_000 + 10 * len(seen):
             break
         in_vain += 1
-        if not satisfies(params, sweep.constraints):
+        if not sweep.satisfies(params):
             rejected += 1
             continue
         name = configuration_id(params)

@@ -73,4 +73,4 @@ def _node(node: Node) -> Any:
         return [_node(item) for item in node.items]
     if isinstance(node, Entries):
         return {name: _node(item) for name, item in node.entries.items()}
-    return to_jsonable_python(normal(node.value))
+    return to_jsonable_python(normal(node.value)) if isinstance(node, Plain) else None

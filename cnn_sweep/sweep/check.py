@@ -6,14 +6,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.sweep.expressions import ExpressionError
-from cnn_sweep.sweep.grid import MAX_ROWS, GridTooLarge, grid, satisfies
+from cnn_sweep.sweep.grid import MAX_ROWS, GridTooLargeError, grid, satisfies
 from cnn_sweep.sweep.mistakes import show
-from cnn_sweep.sweep.samples import draws, samples
+from cnn_sweep.sweep.samples import draws, holds, samples
 from cnn_sweep.sweep.templates import FaultyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from cnn_sweep.sweep.expressions import Expression
     from cnn_sweep.sweep.faults import Fault
     from cnn_sweep.sweep.mistakes import Mistakes
     from cnn_sweep.sweep.sections import Sections
@@ -31,21 +32,36 @@ def check_values(sections: Sections, mistakes: Mistakes) -> None:
         mistakes: Those found so far, and where new ones go.
     """
     intact = not len(mistakes)
-    is_grid = sections.search.method == "grid"
     found: dict[tuple[Path, str], dict[str, Fault]] = {}
-    met = False
-    try:
-        for params in samples(sections.space, sections.constraints, grid=is_grid):
-            met = True
-            for fault in _faults(sections, params):
-                if intact or fault.kind != "missing":
-                    found.setdefault((fault.path, fault.kind), {})[repr(fault.value)] = fault
-        _check_count(sections, mistakes, found=met)
-    except ExpressionError as error:
-        texts = [constraint.text for constraint in sections.constraints]
-        mistakes.add(sections.constraint_paths[texts.index(error.text)], str(error))
+    constraints = _usable(sections, mistakes)
+    for params in _some(sections, constraints):
+        for fault in _faults(sections, params):
+            if intact or fault.kind != "missing":
+                found.setdefault((fault.path, fault.kind), {})[repr(fault.value)] = fault
+    _check_count(sections, constraints, mistakes)
     for (path, _), faults in found.items():
         mistakes.add(path, _message(list(faults.values())))
+
+
+def _some(sections: Sections, constraints: Iterable[Expression]) -> list[dict[str, Any]]:
+    """Return sample configurations; where the constraints leave none, some that violate them."""
+    is_grid = sections.search.method == "grid"
+    kept = list(samples(sections.space, tuple(constraints), grid=is_grid))
+    return kept or list(samples(sections.space, (), grid=is_grid))
+
+
+def _usable(sections: Sections, mistakes: Mistakes) -> dict[Expression, Path]:
+    """Return the constraints that have a value for every sample; the others are mistakes."""
+    usable: dict[Expression, Path] = {}
+    for constraint, path in zip(sections.constraints, sections.constraint_paths, strict=True):
+        try:
+            for params in _some(sections, usable):
+                satisfies(params, [constraint])
+        except ExpressionError as error:
+            mistakes.add(path, str(error))
+        else:
+            usable[constraint] = path
+    return usable
 
 
 def _message(faults: Sequence[Fault]) -> str:
@@ -68,31 +84,27 @@ def _faults(sections: Sections, params: dict[str, Any]) -> list[Fault]:
     return faults
 
 
-def _check_count(sections: Sections, mistakes: Mistakes, *, found: bool) -> None:
+def _check_count(sections: Sections, constraints: dict[Expression, Path], mistakes: Mistakes) -> None:
     """See that the search has something to try: the space is neither emptied by constraints nor endless."""
-    space, constraints = sections.space, sections.constraints
+    space = sections.space
     is_grid = sections.search.method == "grid"
     product = math.prod(len(parameter.domain.grid or ()) for parameter in space.parameters) if is_grid else 0
-    if found and product <= MAX_ROWS:
+    if any(samples(space, tuple(constraints), grid=is_grid)) and product <= MAX_ROWS:
         return
     try:
         rows = grid(space, ()).rows if is_grid else tuple(draws(space, count=_DRAWS))
-    except GridTooLarge as error:
+    except GridTooLargeError as error:
         mistakes.add(("space",), f"{error}; use the method random, or fewer points")
         return
-    if any(satisfies(row, constraints) for row in rows):
+    if any(holds(row, constraints) for row in rows):
         return
     tried = (
         f"none of the {len(rows):,} configurations"
         if is_grid
         else f"none of {len(rows):,} random configurations"
     )
-    alone = [
-        (constraint, path)
-        for constraint, path in zip(constraints, sections.constraint_paths, strict=True)
-        if not any(satisfies(row, [constraint]) for row in rows)
-    ]
-    for constraint, path in alone:
-        mistakes.add(path, f"{tried} satisfies {constraint.text!r}")
+    alone = [one for one in constraints if not any(holds(row, [one]) for row in rows)]
+    for constraint in alone:
+        mistakes.add(constraints[constraint], f"{tried} satisfies {constraint.text!r}")
     if not alone:
         mistakes.add(("constraints",), f"{tried} satisfies all constraints together")

@@ -1,4 +1,4 @@
-"""Arithmetic on hyperparameters: ``$filters * 2`` in a template, ``batch_size * filters <= 2048`` as a constraint."""
+"""Arithmetic on hyperparameters: ``$filters * 2`` in a layer, ``filters <= 32`` as a constraint."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ MAX_EXPONENT = 64
 _MEMO_SIZE = 20_000
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SINGLE_EQUALS = re.compile(r"[^=!<>]=[^=]")
 REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -211,6 +212,7 @@ def _parse(text: str) -> ast.Expression:
             tree = ast.parse(REFERENCE.sub(r"\1", text).strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = getattr(error, "msg", None) or str(error) or "nested too deeply"
+        reason += "; write == to compare" if _SINGLE_EQUALS.search(text) else ""
         raise ExpressionError(f"{text!r} is not an expression: {reason}") from None
     for node in ast.walk(tree):
         if not isinstance(node, _NODES):

@@ -106,7 +106,7 @@ def _fault(model: type[Spec], error: ErrorDetails) -> Fault:
     if kind == "model_type":
         keys = list(file_keys(nested_at(model, error["loc"])))
         return Fault(path, kind, value, f"must be a mapping with the keys {listed(keys)}, not {show(value)}")
-    message = _MESSAGES.get(kind, lambda _value, _context: error["msg"])(value, context)
+    message = _MESSAGES[kind](value, context) if kind in _MESSAGES else f"{error['msg']}: {show(value)}"
     return Fault(path, kind, value, message)
 
 
@@ -120,7 +120,10 @@ def nested_at(model: type[Spec], location: tuple[int | str, ...]) -> type[Spec]:
 def _walk(
     model: type[Spec], location: tuple[int | str, ...], *, unknown_last: bool
 ) -> tuple[Path, type[Spec]]:
-    """Turn pydantic's location (which also names members of unions) into the file's, with the last key's model."""
+    """Turn pydantic's location into the file's, with the model that has the last key.
+
+    Pydantic's also names the members of unions, and fields as the model has them.
+    """
     path: list[str | int] = []
     for position, key in enumerate(location):
         last = position == len(location) - 1

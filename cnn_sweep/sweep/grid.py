@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cnn_sweep.sweep.expressions import Expression
     from cnn_sweep.sweep.space import Space
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 200_000
 
 
-class GridTooLarge(ValueError):
+class GridTooLargeError(ValueError):
     """A grid of more rows than anybody trains."""
 
 
@@ -38,7 +38,7 @@ def grid(space: Space, constraints: Sequence[Expression]) -> Grid:
     """List the configurations of a space whose every parameter has grid values.
 
     Raises:
-        GridTooLarge: There are more than ``MAX_ROWS`` rows.
+        GridTooLargeError: There are more than ``MAX_ROWS`` rows.
         ExpressionError: A constraint has no value for a row.
     """
     rows = _different_rows(space)
@@ -47,7 +47,7 @@ def grid(space: Space, constraints: Sequence[Expression]) -> Grid:
     return Grid(kept, duplicates=product - len(rows), rejected=len(rows) - len(kept))
 
 
-def satisfies(params: dict[str, Any], constraints: Sequence[Expression]) -> bool:
+def satisfies(params: dict[str, Any], constraints: Iterable[Expression]) -> bool:
     """Tell whether all constraints hold; one that mentions an inactive parameter does not apply."""
     for constraint in constraints:
         if all(name in params for name in constraint.names) and not constraint.evaluate(params):
@@ -58,8 +58,8 @@ def satisfies(params: dict[str, Any], constraints: Sequence[Expression]) -> bool
 def _different_rows(space: Space) -> list[dict[str, Any]]:
     """Build rows along the conditions, then sort them.
 
-    Of the rows of the full product that differ in inactive parameters only, the first is the one in which these
-    have their first value; so a row's place is given by its indices, with 0 for what is inactive.
+    Of the rows of the full product that differ in inactive parameters only, the first is the one in which
+    these have their first value; so a row's place is given by its indices, with 0 for what is inactive.
     """
     place = {name: len(space.names) - 1 - index for index, name in enumerate(space.names)}
     rows: list[tuple[tuple[int, ...], dict[str, Any]]] = [((0,) * len(place), {})]
@@ -74,6 +74,6 @@ def _different_rows(space: Space) -> list[dict[str, Any]]:
             longer += [((*before, i, *after), {**row, parameter.name: v}) for i, v in enumerate(values)]
         rows = longer
         if len(rows) > MAX_ROWS:
-            raise GridTooLarge(f"the grid has more than {MAX_ROWS:,} configurations")
+            raise GridTooLargeError(f"the grid has more than {MAX_ROWS:,} configurations")
     rows.sort(key=lambda pair: pair[0])
     return [{name: row[name] for name in space.names if name in row} for _, row in rows]

@@ -65,7 +65,7 @@ class InvalidNetwork(ValueError):
         super().__init__(f"layer {layer_index + 1} ({describe(layer)}): {reason}")
 
 
-class _Impossible(ValueError):
+class _ImpossibleError(ValueError):
     pass
 
 
@@ -90,7 +90,7 @@ def trace(layers: Sequence[Layer], info: ImageInfo) -> NetworkShape:
     for index, layer in enumerate(layers):
         try:
             shape, count = _apply(layer, shape, info)
-        except _Impossible as error:
+        except _ImpossibleError as error:
             raise InvalidNetwork(index, layer, str(error)) from None
         shapes.append(shape)
         counts.append(count)
@@ -109,15 +109,12 @@ def _apply(layer: Layer, shape: Shape, info: ImageInfo) -> tuple[Shape, int]:
         return (_map(shape)[2],), 0
     if isinstance(layer, Flatten):
         return (math.prod(shape),), 0
-    if isinstance(layer, Dense):
-        return (*shape[:-1], layer.units), (shape[-1] + 1) * layer.units
-    if isinstance(layer, Output):
-        if len(shape) != 1:
-            raise _Impossible(
-                f"its input is a feature map ({_by(shape)}); put flatten or global_pool before it"
-            )
+    if isinstance(layer, Dense | Output):
+        if isinstance(layer, Output) and len(shape) != 1:
+            where = f"its input is a feature map ({_by(shape)})"
+            raise _ImpossibleError(f"{where}; put flatten or global_pool before it")
         units = layer.units or info.classes
-        return (units,), (shape[0] + 1) * units
+        return (*shape[:-1], units), (shape[-1] + 1) * units
     if isinstance(layer, SpatialDropout):
         _map(shape)
     # Scale, shift, moving mean and moving variance of each channel.
@@ -127,7 +124,7 @@ def _apply(layer: Layer, shape: Shape, info: ImageInfo) -> tuple[Shape, int]:
 def _convolve(layer: Conv2D | SeparableConv2D, shape: Shape) -> tuple[Shape, int]:
     height, width, channels = _map(shape)
     if max(layer.strides) > 1 and max(layer.dilation) > 1:
-        raise _Impossible(
+        raise _ImpossibleError(
             f"strides {_by(layer.strides)} and dilation {_by(layer.dilation)} exclude each other"
         )
     (rows, columns), (down, across) = layer.kernel_size, layer.dilation
@@ -142,7 +139,7 @@ def _convolve(layer: Conv2D | SeparableConv2D, shape: Shape) -> tuple[Shape, int
 
 def _map(shape: Shape) -> tuple[int, int, int]:
     if len(shape) != 3:
-        raise _Impossible(
+        raise _ImpossibleError(
             f"it needs a feature map (height, width, channels), but its input is flat ({_by(shape)})"
         )
     return shape[0], shape[1], shape[2]
@@ -153,7 +150,7 @@ def _windows(size: _Pair, window: _Pair, strides: _Pair, padding: Padding) -> _P
     if padding == "same":
         return (size[0] - 1) // strides[0] + 1, (size[1] - 1) // strides[1] + 1
     if window[0] > size[0] or window[1] > size[1]:
-        raise _Impossible(f"the feature map is {_by(size)}, smaller than the window ({_by(window)})")
+        raise _ImpossibleError(f"the feature map is {_by(size)}, smaller than the window ({_by(window)})")
     return (size[0] - window[0]) // strides[0] + 1, (size[1] - window[1]) // strides[1] + 1
 
 

@@ -34,10 +34,10 @@ def listed(choices: Iterable[Any]) -> str:
 
 
 def near(name: Any, choices: Iterable[Any]) -> str:
-    """Return ``; did you mean 'x'?`` where one of the choices is close, otherwise nothing."""
+    """Return `` (did you mean 'x'?)`` where one of the choices is close, otherwise nothing."""
     names = {str(choice).lower(): str(choice) for choice in choices}
     close = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.6)
-    return f"; did you mean {names[close[0]]!r}?" if close else ""
+    return f" (did you mean {names[close[0]]!r}?)" if close else ""
 
 
 def unknown(what: str, name: Any, choices: Sequence[Any]) -> str:

@@ -1,4 +1,4 @@
-"""The layers of a network as data: what a sweep file's ``model.layers`` says once its references are filled in.
+"""The layers of a network as data: a sweep file's ``model.layers`` once its references are filled in.
 
 Short forms of the file (``dropout: 0.25``, ``flatten``, ``kernel_size: 3``) are accepted here, so that every
 reader of a network sees one form only.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Activation = Literal[
     "linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softmax"
@@ -128,11 +128,17 @@ class Activate(Spec):
 
 
 class Output(Spec):
-    """The last layer: a dense one with a unit per class (``units=None``), or one sigmoid unit (``units=1``)."""
+    """The last layer: dense, with a unit per class (``units=None``) or one sigmoid unit (``units=1``)."""
 
     kind: Literal["output"] = "output"
     activation: Literal["softmax", "sigmoid"] = "softmax"
     units: Literal[1] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Output:
+        if self.units == 1 and self.activation == "softmax":
+            raise ValueError("softmax over one unit is always 1; use sigmoid, or leave units out")
+        return self
 
 
 Layer = Annotated[

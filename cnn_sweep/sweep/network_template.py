@@ -9,7 +9,7 @@ from cnn_sweep.sweep import network
 from cnn_sweep.sweep.expressions import ABSENT
 from cnn_sweep.sweep.faults import Fault, file_key
 from cnn_sweep.sweep.mistakes import listed, show, unknown
-from cnn_sweep.sweep.templates import FaultyError, Node, SpecTemplate, compile_node, compile_spec
+from cnn_sweep.sweep.templates import FaultyError, Node, SpecTemplate, compile_node, compile_spec, references
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,7 +81,7 @@ class NetworkTemplate:
     @property
     def names(self) -> frozenset[str]:
         """The parameters that the network refers to."""
-        return frozenset(name for name, _ in references(self.layers))
+        return frozenset(name for name, _ in network_references(self.layers))
 
     def resolve(self, params: Mapping[str, Any]) -> tuple[Layer, ...]:
         """Return the layers for a configuration, with repeats unrolled.
@@ -134,16 +134,15 @@ def flat(layers: tuple[SpecTemplate | Repeat, ...]) -> Iterator[SpecTemplate]:
             yield layer
 
 
-def references(
+def network_references(
     layers: tuple[SpecTemplate | Repeat, ...], *, inside: bool = False
 ) -> Iterator[tuple[str, Path]]:
-    """Yield each parameter that layers refer to, with the place of the layer; ``$index`` only where it is unknown."""
+    """Yield each parameter that layers refer to, with the place; ``$index`` only where no repeat gives it."""
     for layer in layers:
+        node = layer.times if isinstance(layer, Repeat) else layer.node
+        yield from (found for found in references(node) if found[0] != INDEX or not inside)
         if isinstance(layer, Repeat):
-            yield from ((n, (*layer.path, "times")) for n in layer.times.names if n != INDEX or not inside)
-            yield from references(layer.layers, inside=True)
-        else:
-            yield from ((n, layer.path) for n in layer.node.names if n != INDEX or not inside)
+            yield from network_references(layer.layers, inside=True)
 
 
 def compile_network(value: Any, path: Path, faults: list[Fault]) -> NetworkTemplate:
@@ -157,9 +156,7 @@ def compile_network(value: Any, path: Path, faults: list[Fault]) -> NetworkTempl
     layers = _compile_layers(value, path, faults)
     outputs = [layer for layer in flat(layers) if layer.model is network.Output]
     message = "an output layer must stand last, and only there"
-    for output in outputs:
-        if output is not layers[-1]:
-            faults.append(Fault(output.path, "output", None, message))
+    faults += [Fault(one.path, "output", None, message) for one in outputs if one is not layers[-1]]
     if isinstance(value, list) and not outputs:
         faults.append(
             Fault(path, "output", None, "the last layer must be 'output', as in `- output: softmax`")
@@ -216,9 +213,8 @@ def _compile_repeat(value: Any, path: Path, faults: list[Fault]) -> Repeat | Non
             Fault(path, "repeat", None, f"must be a mapping with the keys {listed(keys)}, not {show(value)}")
         )
         return None
-    for key in value:
-        if key not in keys:
-            faults.append(Fault((*path, key), "unknown", None, unknown("key", key, keys)))
+    others = [key for key in value if key not in keys]
+    faults += [Fault((*path, key), "unknown", None, unknown("key", key, keys)) for key in others]
     missing = [key for key in keys if key not in value]
     faults += [Fault((*path, key), "missing", None, f"the key {key!r} is missing") for key in missing]
     times = compile_node(value.get("times", 0), (*path, "times"), faults)

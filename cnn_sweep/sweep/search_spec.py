@@ -22,8 +22,8 @@ class SearchSpec(Spec):
     """How a sweep searches its space.
 
     Attributes:
-        method: grid: all combinations. random: independent draws. qmc: a scrambled Sobol sequence, which covers
-            the space more evenly. tpe: learns from the results so far.
+        method: grid: all combinations. random: independent draws. qmc: a scrambled Sobol sequence, which
+            covers the space more evenly. tpe: learns from the results so far.
         trials: How many configurations; on a grid the first so many, None for all.
         repeats: How often each configuration is trained, each time with another seed.
         seed: Repeat r is trained with seed + r.

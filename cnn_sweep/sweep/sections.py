@@ -12,10 +12,10 @@ from cnn_sweep.sweep.expressions import REFERENCE, Expression, ExpressionError
 from cnn_sweep.sweep.faults import check, file_keys
 from cnn_sweep.sweep.mistakes import listed, show, unknown
 from cnn_sweep.sweep.network import Spec
-from cnn_sweep.sweep.network_template import INDEX, NetworkTemplate, compile_network, references
+from cnn_sweep.sweep.network_template import INDEX, NetworkTemplate, compile_network, network_references
 from cnn_sweep.sweep.search_spec import OPTIONS, SearchSpec
 from cnn_sweep.sweep.space_file import read_space
-from cnn_sweep.sweep.templates import SpecTemplate, compile_spec
+from cnn_sweep.sweep.templates import SpecTemplate, compile_spec, references
 from cnn_sweep.sweep.trial import ObjectiveSpec, TrainingSpec
 
 if TYPE_CHECKING:
@@ -149,17 +149,20 @@ def _read_search(value: Any, mistakes: Mistakes) -> SearchSpec:
 def _read_objective(top: Any, mistakes: Mistakes) -> ObjectiveSpec:
     path: Path = ("objective",)
     value = top.get("objective", {})
-    spec: ObjectiveSpec | None = _checked(ObjectiveSpec, value, path, mistakes)
-    if spec is None:
-        # Whether the user's own function trains decides which keys must be there.
-        function = value.get("function") if isinstance(value, dict) else None
-        return ObjectiveSpec(function=function if isinstance(function, str) else None)
+    read: ObjectiveSpec | None = _checked(ObjectiveSpec, value, path, mistakes)
+    # Other sections and checks need what could be read of it.
+    texts = (
+        {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
+    )
+    spec = read or ObjectiveSpec.model_construct(
+        metric=texts.get("metric", "loss"), function=texts.get("function")
+    )
     if spec.function is not None:
         _check_function(spec.function, (*path, "function"), mistakes)
     own_network = isinstance(top.get("model"), dict) and "build" in top["model"]
     if spec.function is None and not own_network and spec.metric not in METRICS:
         mistakes.add((*path, "metric"), unknown("metric", spec.metric, METRICS))
-    if "direction" not in value and spec.metric.endswith("loss"):
+    if "direction" not in texts and spec.metric.endswith("loss"):
         return spec.model_copy(update={"direction": "minimize"})
     return spec
 
@@ -213,8 +216,8 @@ def _check_references(
     *,
     all_used: bool,
 ) -> None:
-    used = list(references(network.layers)) if network else []
-    used += [(name, training.path) for name in sorted(training.node.names)] if training else []
+    used = list(network_references(network.layers)) if network else []
+    used += list(references(training.node)) if training else []
     for name, path in used:
         if name == INDEX:
             mistakes.add(path, "'$index' is the round of a repeat; it has no meaning outside of one")

@@ -58,7 +58,8 @@ def _check_names(names: list[str], mistakes: Mistakes) -> None:
             mistakes.add(path, f"{show(name)} cannot name a hyperparameter: it must be of {rule}{reserved}")
         elif name.lower() in COLUMNS:
             mistakes.add(
-                path, f"{show(name)} is a column of the leaderboard; use another name, such as 'max_{name}'"
+                path,
+                f"{show(name)} is a column of the leaderboard; use another name, such as '{name}_setting'",
             )
         elif name.lower() in seen:
             mistakes.add(path, f"{show(name)} and {show(seen[name.lower()])} differ in case only")

@@ -13,8 +13,8 @@ from cnn_sweep.sweep import yaml
 from cnn_sweep.sweep.canonical import canonical
 from cnn_sweep.sweep.check import check_values
 from cnn_sweep.sweep.configuration import canonical_json
-from cnn_sweep.sweep.expressions import ABSENT
-from cnn_sweep.sweep.grid import Grid, grid
+from cnn_sweep.sweep.expressions import ABSENT, ExpressionError
+from cnn_sweep.sweep.grid import Grid, grid, satisfies
 from cnn_sweep.sweep.mistakes import Mistakes, show
 from cnn_sweep.sweep.sections import Sections, read_sections
 from cnn_sweep.sweep.templates import FaultyError
@@ -155,10 +155,28 @@ class Sweep:
             objective=self.objective,
         )
 
+    def satisfies(self, params: dict[str, Any]) -> bool:
+        """Tell whether a configuration satisfies all constraints.
+
+        Raises:
+            InvalidTrialError: A constraint has no value for it.
+        """
+        try:
+            return satisfies(params, self.constraints)
+        except ExpressionError as error:
+            raise InvalidTrialError(f"constraint {error}") from error
+
     @cached_property
     def grid(self) -> Grid:
-        """All configurations of a grid, in the row order of R's ``expand.grid``."""
-        return grid(self.space, self.constraints)
+        """All configurations of a grid, in the row order of R's ``expand.grid``.
+
+        Raises:
+            InvalidTrialError: A constraint has no value for one of them.
+        """
+        try:
+            return grid(self.space, self.constraints)
+        except ExpressionError as error:
+            raise InvalidTrialError(f"constraint {error}") from error
 
     def canonical(self) -> dict[str, Any]:
         """Return what the file means as plain data: comments, spacing, short forms and defaults do not show.

@@ -10,7 +10,7 @@ from cnn_sweep.sweep.faults import Fault, check, file_keys, nested
 from cnn_sweep.sweep.mistakes import listed, show, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from cnn_sweep.sweep.network import Spec
     from cnn_sweep.sweep.yaml import Path
@@ -65,6 +65,17 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """A text that could not be compiled; it is absent, so that nothing else is said about it."""
+
+    names: frozenset[str] = frozenset()
+
+    def fill(self, _params: Mapping[str, Any]) -> Any:
+        """Return ``ABSENT``."""
+        return ABSENT
+
+
+@dataclass(frozen=True)
 class Formula:
     """Arithmetic on parameters."""
 
@@ -104,7 +115,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Entries:
-    """A mapping; an absent value takes its key with it, and the whole mapping where it cannot do without the key."""
+    """A mapping; an absent value takes its key with it, and the whole mapping where the key is required."""
 
     entries: Mapping[str, Node]
     required: frozenset[str]
@@ -122,7 +133,19 @@ class Entries:
         return filled
 
 
-Node = Plain | Reference | Formula | Items | Entries
+Node = Plain | Reference | Formula | Broken | Items | Entries
+
+
+def references(node: Node) -> Iterator[tuple[str, Path]]:
+    """Yield each parameter that a node refers to, with the place."""
+    if isinstance(node, Reference | Formula):
+        yield from ((name, node.path) for name in sorted(node.names))
+    elif isinstance(node, Items):
+        for item in node.items:
+            yield from references(item)
+    elif isinstance(node, Entries):
+        for item in node.entries.values():
+            yield from references(item)
 
 
 def compile_node(value: Any, path: Path, faults: list[Fault], *, model: type[Spec] | None = None) -> Node:
@@ -149,18 +172,19 @@ def _compile_text(text: str, path: Path, faults: list[Fault]) -> Node:
     if match := REFERENCE.fullmatch(text.strip()):
         return Reference(match[1], path)
     referred = set(REFERENCE.findall(text))
+    if "$" in REFERENCE.sub("", text):
+        message = f"{show(text)}: a '$' must be followed by a parameter's name, as in $filters"
+        faults.append(Fault(path, "expression", text, message))
+        return Broken()
     try:
-        if REFERENCE.sub("", text).count("$"):
-            raise ExpressionError(
-                f"{show(text)}: a '$' must be followed by a parameter's name, as in $filters"
-            )
         expression = Expression(text)
-        for name in expression.names:
-            if name not in referred:
-                raise ExpressionError(f"{show(text)}: write ${name} to refer to a parameter, or quote a text")
     except ExpressionError as error:
         faults.append(Fault(path, "expression", text, str(error)))
-        return Plain(None)
+        return Broken()
+    for name in expression.names:
+        if name not in referred:
+            message = f"{show(text)}: write ${name} to refer to a parameter, or quote a text"
+            faults.append(Fault(path, "expression", text, message))
     return Formula(text, expression, path)
 
 

@@ -38,8 +38,9 @@ class ScheduleSpec(Spec):
     """How the learning rate changes; times are in epochs.
 
     constant: lr. exponential: lr * rate ** (epoch / every). step: lr * rate ** floor(epoch / every).
-    cosine: from lr to lr * floor over all epochs. plateau: lr * rate when the monitored metric has not improved
-    for ``patience`` epochs, never below lr * floor. ``epoch`` is a real number that grows step by step.
+    cosine: from lr to lr * floor over all epochs. plateau: lr * rate when the monitored metric has not
+    improved for ``patience`` epochs, never below lr * floor. ``epoch`` is a real number that grows step by
+    step.
     """
 
     kind: Literal["constant", "exponential", "cosine", "step", "plateau"] = "constant"

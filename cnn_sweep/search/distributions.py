@@ -1,0 +1,40 @@
+"""The values of a hyperparameter as Optuna's distributions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from cnn_sweep.sweep.space import Choices, tidy
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+    from cnn_sweep.sweep.space import Range
+
+
+def distribution(domain: Choices | Range) -> BaseDistribution:
+    """Return the distribution for some values.
+
+    Choices are numbered, since Optuna takes no lists as choices.
+    """
+    if isinstance(domain, Choices):
+        return CategoricalDistribution(tuple(range(len(domain.values))))
+    high = domain.high if domain.step is None else tidy(domain.low + (domain.steps - 1) * domain.step)
+    if domain.integer:
+        step = 1 if domain.step is None else int(domain.step)
+        return IntDistribution(int(domain.low), int(high), log=domain.log, step=step)
+    return FloatDistribution(float(domain.low), float(high), log=domain.log, step=domain.step)
+
+
+def encode(domain: Choices | Range, value: Any) -> Any:
+    """Turn a value of the sweep into one of Optuna's."""
+    if isinstance(domain, Choices):
+        return next(i for i, one in enumerate(domain.values) if type(one) is type(value) and one == value)
+    return value
+
+
+def decode(domain: Choices | Range, value: Any) -> Any:
+    """Turn a value of Optuna's into one of the sweep."""
+    return domain.values[value] if isinstance(domain, Choices) else domain.nearest(value)
