@@ -155,7 +155,7 @@ def finalize(
     """Open the sealed test set and evaluate the best trials on it, once the search is over."""
     from cnn_sweep.cli import finalizing
 
-    finalizing.finalize(results, study, top)
+    raise typer.Exit(finalizing.finalize(results, study, top))
 
 
 @app.command()

@@ -67,7 +67,7 @@ def _say_how_it_ended(study: FrozenStudy, progress: Progress, console: Console) 
         console.print(
             f"{name}: nothing left to claim here; {others} trials are running elsewhere", markup=False
         )
-    elif not progress.did_something:
+    elif not progress.done_here:
         console.print(f"{name}: finished already, nothing was run", markup=False)
     if counts.get("failed"):
         console.print(

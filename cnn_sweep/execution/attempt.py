@@ -13,8 +13,8 @@ from cnn_sweep.execution.picking import MAX_CRASHES, crashes_in_a_row
 from cnn_sweep.execution.proposing import Proposer
 from cnn_sweep.execution.recorder import Recorder
 from cnn_sweep.journal.events import End, Start
-from cnn_sweep.search.plan import parameter_count
 from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.layers import trace
 from cnn_sweep.sweep.states import FINISHED
 from cnn_sweep.training.checkpoint import read as read_checkpoint
 from cnn_sweep.training.outcome import Outcome
@@ -22,6 +22,7 @@ from cnn_sweep.training.outcome import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cnn_sweep.execution.engine import Engine
     from cnn_sweep.execution.freeze import FrozenStudy
     from cnn_sweep.execution.merging import Merger
     from cnn_sweep.execution.picking import Claimed
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.log import JournalWriter
     from cnn_sweep.sweep.trial import TrialSpec
-    from cnn_sweep.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +44,15 @@ class AttemptRunner:
         journal: JournalWriter,
         stop: StopRequest,
         merger: Merger,
-        make_trainer: Callable[[], Trainer],
+        make_engine: Callable[[], Engine],
     ) -> None:
         self._study = study
         self._history = history
         self._journal = journal
         self._stop = stop
         self._merger = merger
-        self._make_trainer = make_trainer
-        self._trainer: Trainer | None = None
+        self._make_engine = make_engine
+        self._engine: Engine | None = None
         self._proposer = Proposer(study, history)
         self._planned = {trial.number: trial for trial in study.plan.trials}
 
@@ -94,7 +94,7 @@ class AttemptRunner:
                 seed=planned.seed,
                 params=dict(spec.params),
                 epoch=epoch,
-                parameters=parameter_count(spec, self._study.info),
+                parameters=trace(spec.layers, self._study.info).parameters if spec.layers else None,
             )
         )
         self._journal.flush()
@@ -105,13 +105,16 @@ class AttemptRunner:
         if crashes >= MAX_CRASHES:
             message = f"its worker died {crashes} times in a row before an epoch was done"
             return Outcome("failed", cause="crashed", message=message)
-        if self._trainer is None:
-            self._trainer = self._make_trainer()
+        if self._engine is None:
+            self._engine = self._make_engine()
         try:
-            return self._trainer.train(
+            return self._engine.train(
                 spec, seed=self._planned[claimed.number].seed, monitor=recorder, resume=state
             )
-        except EnvironmentFault:
+        except (
+            EnvironmentFault,
+            OSError,
+        ):  # of the journal, the checkpoint or the data: no fault of the trial
             raise
         except Exception as error:  # noqa: BLE001 - a trial's own fault must not end the worker's other trials
             log.warning("trial %d failed\n%s", claimed.number, traceback.format_exc())
@@ -120,15 +123,20 @@ class AttemptRunner:
     def _keep_model(self, claimed: Claimed, spec: TrialSpec, outcome: Outcome) -> None:
         """Save the model if it is among the best so far; before the end is journaled, so that no best is without."""
         keep = self._study.sweep.models_keep
-        if self._trainer is None or outcome.value is None or keep == 0:
+        if self._engine is None or outcome.value is None or keep == 0:
             return
         self._history.refresh()
-        best = best_numbers(
-            self._history, self._study.sweep.objective, keep, candidate=(claimed.number, outcome.value)
-        )
-        if claimed.number in best and self._trainer.export(
-            spec, outcome, self._study.paths.model(claimed.number)
-        ):
+        newcomer = (claimed.number, outcome.value)
+        best = best_numbers(self._history, self._study.sweep.objective, keep, candidate=newcomer)
+        if claimed.number not in best:
+            return
+        path, seed = self._study.paths.model(claimed.number), self._planned[claimed.number].seed
+        try:
+            saved = self._engine.export(spec, outcome, seed=seed, path=path)
+        except Exception:  # noqa: BLE001 - a model of the user's that cannot be saved; the result stands, and can be had again
+            log.warning("trial %d: its model could not be saved\n%s", claimed.number, traceback.format_exc())
+            return
+        if saved:
             journal_model(claimed, self._study.paths, self._journal)
             drop_models_except(self._study.paths, best)
 

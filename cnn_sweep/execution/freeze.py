@@ -29,7 +29,7 @@ from cnn_sweep.search.extend import extension
 from cnn_sweep.search.plan import Plan, make_plan
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.sweep.trial import ImageInfo
-from cnn_sweep.training import data
+from cnn_sweep.training.data.describe import describe
 
 _PACKAGES = ("cnn-sweep", "tensorflow", "keras", "optuna", "numpy", "sqlalchemy", "submitit")
 
@@ -41,13 +41,13 @@ class FrozenStudy:
     Attributes:
         paths: Where its files are.
         revisions: The frozen sweeps, oldest first; the newest says what is done now.
-        info: Shape and classes of its images; None where the user's own function does everything.
+        info: Shape and classes of its images.
         plan: All trials of all revisions.
     """
 
     paths: StudyPaths
     revisions: tuple[Sweep, ...]
-    info: ImageInfo | None
+    info: ImageInfo
     plan: Plan
 
     @property
@@ -55,11 +55,16 @@ class FrozenStudy:
         """The newest revision."""
         return self.revisions[-1]
 
+    @property
+    def data_root(self) -> Path:
+        """Where prepared data are kept, shared by all studies."""
+        return self.paths.results / ".data"
 
-def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo | None]:
+
+def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo]:
     """Plan the trials of a sweep's revisions for the images that the newest of them names."""
     newest = revisions[-1]
-    info = data.describe(newest.data, newest.folder) if newest.data is not None else None
+    info = describe(newest.data, newest.folder)
     return make_plan(revisions, info), info
 
 
@@ -103,10 +108,7 @@ def freeze(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
 
 def _read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
     folder = Path(json.loads(paths.provenance.read_text())["folder"])
-    revisions = []
-    while (file := paths.revision(len(revisions) + 1)).is_file():
-        revisions.append(Sweep.parse(file.read_text(), source=str(file), folder=folder))
-    return tuple(revisions)
+    return tuple(Sweep.parse(file.read_text(), source=str(file), folder=folder) for file in paths.revisions())
 
 
 def _create_revision(paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]) -> FrozenStudy:

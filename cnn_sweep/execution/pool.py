@@ -91,7 +91,7 @@ class Pool:
         self._false_starts += len(deaths)
         if deaths and self._false_starts > _MAX_FALSE_STARTS:
             raise EnvironmentFault(
-                f"workers die before they begin a trial, {self._false_starts} so far; the last one: {deaths[-1]}\n"
+                f"{self._false_starts} workers died without getting anywhere; the last one: {deaths[-1]}\n"
                 f"{_tail(deaths[-1].log)}"
             )
 

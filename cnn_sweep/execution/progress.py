@@ -28,6 +28,7 @@ class Progress:
         per_minute: Trials finished per minute since this pool began.
         left_s: Estimated seconds until all is done, or None before the first trial has finished.
         notes: What went wrong since the last moment, for the log.
+        done_here: Trials that were finished since this pool began.
     """
 
     total: int
@@ -37,6 +38,7 @@ class Progress:
     per_minute: float
     left_s: float | None
     notes: tuple[str, ...] = ()
+    done_here: int = 0
 
     @property
     def finished(self) -> int:
@@ -68,6 +70,7 @@ class ProgressMeter:
             per_minute=60 * done / seconds if seconds > 0 else 0.0,
             left_s=(total - finished) * seconds / done if done else None,
             notes=notes,
+            done_here=done,
         )
 
     def _counts(self) -> Counter[str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
-from cnn_sweep.search.samplers import is_adaptive
-from cnn_sweep.sweep.layers import InvalidNetwork, trace
+from cnn_sweep.search.plan import Validator
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.freeze import FrozenStudy
@@ -20,7 +19,8 @@ class Proposer:
         self._study = study
         self._history = history
         self._planned = {trial.number: trial for trial in study.plan.trials}
-        self._sampler = AdaptiveSampler(study.sweep, self._is_valid) if is_adaptive(study.sweep) else None
+        # Costs nothing for a planned search, which never asks it.
+        self._sampler = AdaptiveSampler(study.sweep, Validator(study.sweep, study.info).is_valid)
 
     def params(self, number: int) -> dict[str, Any]:
         """Return the parameters of a trial that this worker has claimed."""
@@ -43,13 +43,3 @@ class Proposer:
                 Observation(trial.number, trial.params, trial.state, best[1] if best else None)
             )
         return self._sampler.propose(number, observations)
-
-    def _is_valid(self, params: dict[str, Any]) -> bool:
-        spec = self._study.sweep.resolve(params)
-        if spec.layers is None or self._study.info is None:
-            return True
-        try:
-            trace(spec.layers, self._study.info)
-        except InvalidNetwork:
-            return False
-        return True

@@ -23,10 +23,10 @@ class WorkerSettings:
 
     def to_argument(self) -> str:
         """Give the settings as one command-line argument."""
-        return json.dumps(asdict(self), default=str)
+        return json.dumps(asdict(self) | {"results": str(self.results)})
 
     @classmethod
     def from_argument(cls, text: str) -> WorkerSettings:
         """Read what :meth:`to_argument` wrote."""
         values = json.loads(text)
-        return cls(results=Path(values["results"]), study=values["study"], threads=values["threads"])
+        return cls(**values | {"results": Path(values["results"])})

@@ -23,14 +23,15 @@ from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
-from cnn_sweep.training import data
 from cnn_sweep.training.session import configure
 from cnn_sweep.training.signature import graph_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.execution.engine import Engine
+    from cnn_sweep.sweep.spec import Sweep
 
 
 class Worker:
@@ -53,7 +54,7 @@ class Worker:
             self._journal,
             stop,
             self._merger,
-            lambda: _make_trainer(study, settings.threads),
+            lambda: _make_engine(study.sweep, study.data_root, settings.threads),
         )
 
     def run(self) -> None:
@@ -78,15 +79,12 @@ class Worker:
         return graph_key(self._study.sweep.resolve(params))
 
 
-def _make_trainer(study: FrozenStudy, threads: int) -> Trainer:
+def _make_engine(sweep: Sweep, data_root: Path, threads: int) -> Engine:
     configure(threads)
     # Only now: TensorFlow starts with this import, and must know its threads by then.
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.execution.engine import Engine  # noqa: PLC0415
 
-    sweep, dataset = study.sweep, None
-    if sweep.data is not None:
-        dataset = data.load(data.prepare(sweep.data, sweep.folder, study.paths.results / "data"))
-    return Trainer(dataset, folder=sweep.folder)
+    return Engine(sweep, data_root)
 
 
 def main() -> int:

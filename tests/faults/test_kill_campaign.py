@@ -89,11 +89,11 @@ def _tables(results: Path) -> dict[str, list[tuple[object, ...]]]:
     with sqlite3.connect(results / "sweeps.db") as store:
         return {
             "trials": store.execute(
-                "SELECT trial, configuration, repeat, seed, state, value, best_epoch, best_metrics, epochs, parameters"
+                "SELECT trial, configuration, repeat, seed, state, value, best_epoch, best_metrics_json, epochs, parameters"
                 " FROM trials ORDER BY trial"
             ).fetchall(),
             "epochs": store.execute(
-                "SELECT trial, epoch, value, metrics FROM epochs WHERE counted ORDER BY trial, epoch"
+                "SELECT trial, epoch, value, metrics_json FROM epochs WHERE counted ORDER BY trial, epoch"
             ).fetchall(),
         }
 

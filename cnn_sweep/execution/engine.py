@@ -1,0 +1,64 @@
+"""A worker's TensorFlow side. Importing this module starts TensorFlow, so threads must be configured before."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cnn_sweep.training.checkpoint import CheckpointError
+from cnn_sweep.training.data.dataset import load
+from cnn_sweep.training.data.prepare import prepare
+from cnn_sweep.training.evaluate import evaluate
+from cnn_sweep.training.export import export_model
+from cnn_sweep.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.training.outcome import Monitor, Outcome
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Trains, exports and evaluates trials of one sweep on its prepared data."""
+
+    def __init__(self, sweep: Sweep, data_root: Path) -> None:
+        """Prepare the data, or find it prepared.
+
+        Args:
+            sweep: Names the data and the folder of the user's modules.
+            data_root: Where prepared data are kept.
+        """
+        self._folder = sweep.folder
+        self._prepared = prepare(sweep.data, sweep.folder, data_root)
+        self._dataset = load(self._prepared)
+        self._trainer = Trainer(self._dataset, folder=sweep.folder)
+
+    def train(self, spec: TrialSpec, *, seed: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
+        """Train a trial; a checkpoint that belongs to something else is left aside."""
+        try:
+            return self._trainer.train(spec, seed, monitor, resume)
+        except CheckpointError as error:
+            if resume is None:
+                raise
+            log.warning("starting from the beginning: %s", error)
+            return self._trainer.train(spec, seed, monitor)
+
+    def export(self, spec: TrialSpec, outcome: Outcome, *, seed: int, path: Path) -> bool:
+        """Save the trained network as a plain Keras model; return False where there is none to save."""
+        if outcome.weights is None and outcome.model is None:
+            return False
+        export_model(spec, outcome, dataset=self._dataset, path=path, folder=self._folder, seed=seed)
+        return True
+
+    def evaluate_on_test(self, spec: TrialSpec, model_file: Path) -> dict[str, float]:
+        """Open the test set and measure a saved model on it.
+
+        Raises:
+            InputError: The sweep's data has no test set.
+        """
+        opened = load(self._prepared, splits=("train", "test"))
+        return evaluate(model_file, opened, split="test", training=spec.training)

@@ -1,0 +1,91 @@
+"""Keeps one pool of workers going over a study: starts as many as there is work for, and replaces those that die."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cnn_sweep.execution.freeze import worker_event
+from cnn_sweep.execution.picking import remaining
+from cnn_sweep.execution.pool import Pool
+from cnn_sweep.execution.progress import ProgressMeter
+from cnn_sweep.execution.reconcile import declare_lost
+from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.history import History
+from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.store.merge import merge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cnn_sweep.execution.freeze import FrozenStudy
+    from cnn_sweep.execution.progress import Progress
+    from cnn_sweep.execution.settings import WorkerSettings
+
+_POLL_S = 0.2
+# How long the last merge waits for another merger, in seconds.
+_PATIENCE_S = 10.0
+
+
+class PoolKeeper:
+    """A pool, and the journal in which its keeper declares dead workers' attempts lost."""
+
+    def __init__(self, study: FrozenStudy, settings: WorkerSettings, size: int) -> None:
+        """Prepare a pool of up to ``size`` workers with these settings."""
+        paths, writer = study.paths, new_writer_name()
+        self._study = study
+        self._size = size
+        self._history = History(paths, metric=study.sweep.objective.metric)
+        self._history.refresh()
+        self._claims = Claims(paths, writer, current())
+        self._journal = JournalWriter(paths.journal(writer))
+        self._journal.append(worker_event(threads=0))
+        self._meter = ProgressMeter(study, self._history)
+        self._pool = Pool(settings, size, paths.folder / "logs")
+        self._stopping = False
+
+    def run(self, observe: Callable[[Progress], None]) -> Progress:
+        """Keep workers running until none of them finds anything to claim, or until all have stopped.
+
+        Args:
+            observe: Told several times a second how far the study is.
+
+        Raises:
+            EnvironmentFault: Workers cannot even begin.
+        """
+        try:
+            self._refill()
+            while self._pool.running:
+                time.sleep(_POLL_S)
+                observe(self._step())
+        finally:
+            self._pool.kill()
+            self._journal.close()
+        merge(self._study.paths.results, wait_s=_PATIENCE_S)
+        self._history.refresh()
+        return self._meter.read(workers=0)
+
+    def stop(self) -> None:
+        """Let every worker finish its chunk and write a checkpoint; start no other. Safe in a signal handler."""
+        self._stopping = True
+        self._pool.stop()
+
+    def kill(self) -> None:
+        """End every worker at once; what was journaled stays. Safe in a signal handler."""
+        self._stopping = True
+        self._pool.kill()
+
+    def _step(self) -> Progress:
+        deaths = self._pool.reap()
+        progressed = self._history.refresh()
+        if deaths and not self._stopping:
+            self._pool.count_false_starts(deaths, progressed=progressed)
+            self._refill()
+        return self._meter.read(workers=self._pool.running, notes=tuple(str(death) for death in deaths))
+
+    def _refill(self) -> None:
+        """Free the trials of dead workers and start as many workers as there are trials for."""
+        if declare_lost(self._history, self._claims, self._journal):
+            self._history.refresh()
+        self._pool.fill(min(self._size, len(remaining(self._study.plan, self._history))))
