@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cnn_sweep.errors import StudyError
+from cnn_sweep.execution.freeze import freeze, open_study
+from cnn_sweep.sweep.spec import Sweep
+
+TEXT = """
+study: frozen
+data: {source: digits}
+model:
+  layers:
+    - conv2d: {filters: $filters, kernel_size: 3}
+    - flatten
+    - output: softmax
+space:
+  filters: [2, 4]
+search: {method: grid, repeats: 2, seed: 5}
+training: {epochs: 1}
+"""
+
+
+def _sweep(text=TEXT):
+    return Sweep.parse(text, source="sweep.yaml")
+
+
+def test_a_frozen_study_can_be_opened_by_name(tmp_path):
+    """What was frozen and what is opened plan the same trials."""
+    frozen = freeze(_sweep(), tmp_path)
+    assert open_study(tmp_path, "frozen").plan == frozen.plan
+    assert [(trial.number, trial.repeat, trial.seed) for trial in frozen.plan.trials] == [
+        (0, 0, 5),
+        (1, 0, 5),
+        (2, 1, 6),
+        (3, 1, 6),
+    ]
+
+
+def test_the_frozen_file_is_what_the_user_wrote(tmp_path):
+    """The frozen copy is the file itself, to the byte, and provenance says where it came from."""
+    frozen = freeze(_sweep(), tmp_path)
+    assert frozen.paths.sweep.read_text() == TEXT
+    provenance = json.loads(frozen.paths.provenance.read_text())
+    assert provenance["seeds"] == [5, 6]
+    assert "tensorflow" in provenance["versions"]
+
+
+def test_comments_and_spacing_do_not_change_a_study(tmp_path):
+    """A sweep that means the same goes on with the same study."""
+    freeze(_sweep(), tmp_path)
+    freeze(
+        _sweep("# a comment\n" + TEXT.replace("filters: [2, 4]", "filters: [ 2,  4 ]  # as before")), tmp_path
+    )
+    assert len(open_study(tmp_path, "frozen").revisions) == 1
+
+
+def test_another_sweep_under_the_same_name_is_refused_with_a_diff(tmp_path):
+    """The refusal shows what differs and the ways on, and nothing is changed."""
+    freeze(_sweep(), tmp_path)
+    with pytest.raises(StudyError) as refusal:
+        freeze(_sweep(TEXT.replace("epochs: 1", "epochs: 2")), tmp_path)
+    message = str(refusal.value)
+    assert "-training: {epochs: 1}" in message
+    assert "+training: {epochs: 2}" in message
+    assert "another `study:` name" in message
+    assert "`cnn-sweep run --extend`" not in message
+    assert open_study(tmp_path, "frozen").sweep.digest == _sweep().digest
+
+
+def test_new_choices_need_extend_and_keep_the_numbers(tmp_path):
+    """An extension is refused without ``--extend``; with it, old trials keep their numbers."""
+    before = freeze(_sweep(), tmp_path).plan.trials
+    wider = _sweep(TEXT.replace("[2, 4]", "[2, 3, 4]"))
+    with pytest.raises(StudyError, match="run --extend"):
+        freeze(wider, tmp_path)
+    after = freeze(wider, tmp_path, extend=True).plan.trials
+    assert after[: len(before)] == before
+    assert [trial.params for trial in after[len(before) :]] == [{"filters": 3}, {"filters": 3}]
+    assert open_study(tmp_path, "frozen").plan.trials == after
+
+
+def test_a_study_that_is_not_there_lists_those_that_are(tmp_path):
+    """An unknown study's message names the studies that there are."""
+    freeze(_sweep(), tmp_path)
+    with pytest.raises(StudyError, match=r"no study 'frosen' in .*; studies there: frozen"):
+        open_study(tmp_path, "frosen")

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from cnn_sweep.execution.freeze import freeze, worker_event
+from cnn_sweep.execution.picking import MAX_CRASHES, Picker, crashes_in_a_row
+from cnn_sweep.execution.reconcile import declare_lost
+from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.events import End, Epoch, Lost, Start
+from cnn_sweep.journal.history import History
+from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.sweep.spec import Sweep
+
+TEXT = """
+study: picked
+data: {source: digits}
+model:
+  layers:
+    - conv2d: {filters: $filters, kernel_size: 3}
+    - flatten
+    - output: softmax
+space:
+  filters: [2, 4]
+  learning_rate: [0.1, 0.01, 0.001]
+search: {method: grid}
+training: {epochs: 1, optimizer: {name: sgd, learning_rate: $learning_rate}}
+"""
+
+
+class Hand:
+    """A worker without TensorFlow: claims and journals by hand."""
+
+    def __init__(self, study, identity=None):
+        writer = new_writer_name()
+        self.journal = JournalWriter(study.paths.journal(writer))
+        self.journal.append(worker_event(threads=1))
+        self.history = History(study.paths)
+        self.claims = Claims(study.paths, writer, identity or current())
+        self.picker = Picker(study.plan, self.history, self.claims, lambda params: str(params["filters"]))
+
+    def claim(self):
+        self.history.refresh()
+        return self.picker.claim()
+
+    def start(self, claimed, epoch=0):
+        self.journal.append(
+            Start(
+                time=time.time(),
+                trial=claimed.number,
+                attempt=claimed.attempt,
+                configuration="c",
+                repeat=0,
+                seed=0,
+                params={"filters": 2},
+                epoch=epoch,
+            )
+        )
+
+    def end(self, claimed, state):
+        self.journal.append(End(time=time.time(), trial=claimed.number, attempt=claimed.attempt, state=state))
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study of six trials with two shapes of network."""
+    return freeze(Sweep.parse(TEXT), tmp_path)
+
+
+def test_two_workers_share_all_trials(study):
+    """Workers that alternate claim every trial once, then nothing."""
+    hands = [Hand(study), Hand(study)]
+    claimed = [hands[turn % 2].claim() for turn in range(6)]
+    assert sorted(claim.number for claim in claimed) == list(range(6))
+    assert [hand.claim() for hand in hands] == [None, None]
+
+
+def test_a_worker_stays_with_the_shape_whose_graph_it_has(study):
+    """Each of two workers keeps to one shape while there is one."""
+    hands = [Hand(study), Hand(study)]
+    shapes = [[], []]
+    for turn in range(6):
+        hand = hands[turn % 2]
+        claim = hand.claim()
+        hand.start(claim)
+        shapes[turn % 2].append(study.plan.trials[claim.number].params["filters"])
+    assert [len(set(seen)) for seen in shapes] == [1, 1]
+
+
+def test_an_interrupted_trial_is_taken_before_a_new_one(study):
+    """What was begun is continued first, as the next attempt."""
+    first, second = Hand(study), Hand(study)
+    claimed = first.claim()
+    first.start(claimed)
+    first.end(claimed, "interrupted")
+    assert second.claim() == (claimed.number, claimed.attempt + 1)
+
+
+def test_finished_trials_are_not_claimed_again(study):
+    """Complete, failed and pruned trials are over for a worker that comes later."""
+    first = Hand(study)
+    for state in ("complete", "failed", "pruned") * 2:
+        claimed = first.claim()
+        first.start(claimed)
+        first.end(claimed, state)
+    assert Hand(study).claim() is None
+
+
+def test_a_claim_without_a_start_is_freed_only_when_its_process_is_gone(study):
+    """A live owner keeps its claim; a dead one's goes to the next attempt."""
+    dead = current().__class__(**current().to_data() | {"pid": 2**22 - 1, "started": 1})
+    ghost, other = Hand(study, identity=dead), Hand(study)
+    claims = [ghost.claim() for _ in range(3)] + [other.claim() for _ in range(3)]
+    assert other.claim() is None
+    assert declare_lost(other.history, other.claims, other.journal) == 3
+    freed = {other.claim() for _ in range(3)}
+    assert freed == {(claim.number, 1) for claim in claims[:3]}
+    assert other.claim() is None
+
+
+def test_an_owner_on_another_host_is_left_alone(study):
+    """What cannot be judged from here is unknown, and unknown is not dead."""
+    elsewhere = current().__class__(**current().to_data() | {"host": "elsewhere", "boot_id": "another"})
+    far, near = Hand(study, identity=elsewhere), Hand(study)
+    for _ in range(6):
+        far.claim()
+    near.history.refresh()
+    assert declare_lost(near.history, near.claims, near.journal) == 0
+    assert near.claim() is None
+
+
+def test_only_attempts_that_got_nowhere_count_as_crashes(study):
+    """An epoch in between starts the count anew."""
+    hand = Hand(study)
+
+    def lose(attempt, *, epochs):
+        claim = type(first)(first.number, attempt)
+        hand.start(claim, epoch=0)
+        for epoch in range(1, epochs + 1):
+            hand.journal.append(
+                Epoch(time=1.0, trial=claim.number, attempt=attempt, epoch=epoch, seconds=1.0, metrics={})
+            )
+        hand.journal.append(Lost(time=2.0, trial=claim.number, attempt=attempt, cause="killed", message=""))
+
+    first = hand.claim()
+    for attempt in range(MAX_CRASHES):
+        lose(attempt, epochs=1 if attempt == 1 else 0)
+    hand.history.refresh()
+    assert crashes_in_a_row(hand.history.trials[first.number]) == MAX_CRASHES - 2
