@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.journal.identity import is_alive
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.report.leaderboard import Table
 from cnn_sweep.store import merge as store

@@ -58,9 +58,7 @@ def test_each_heavy_library_has_one_home(path):
     relative = path.relative_to(PACKAGE).as_posix()
     for library, homes in HOMES.items():
         if not relative.startswith(homes):
-            assert not {name for name in _imports(path) if name.split(".")[0] == library}, (
-                f"{library} in {path}"
-            )
+            assert not {name for name in _imports(path) if name.split(".")[0] == library}, f"{library} in {path}"
 
 
 def test_no_module_evaluates_text():

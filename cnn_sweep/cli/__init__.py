@@ -1,1 +1,1 @@
-"""The command line: each verb parses, calls and prints. Data goes to standard output, everything else to standard error."""
+"""The command line: each verb parses, calls and prints. Data goes to standard output, all else to standard error."""

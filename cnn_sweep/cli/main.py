@@ -46,9 +46,7 @@ SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.", show_default=False)]
 Workers = Annotated[
     int | None,
-    typer.Option(
-        "--workers", "-n", min=1, help="Worker processes.  [default: one a core]", show_default=False
-    ),
+    typer.Option("--workers", "-n", min=1, help="Worker processes.  [default: one a core]", show_default=False),
 ]
 Threads = Annotated[
     int | None,
@@ -76,9 +74,7 @@ def run(
 
 
 @app.command()
-def resume(
-    study: StudyName, workers: Workers = None, threads: Threads = None, results: Results = _RESULTS
-) -> None:
+def resume(study: StudyName, workers: Workers = None, threads: Threads = None, results: Results = _RESULTS) -> None:
     """Continue what is unfinished, each trial where it stopped; may join a study that is running."""
     from cnn_sweep.cli import running
 
@@ -117,9 +113,7 @@ def leaderboard(
     where: Annotated[
         str | None, typer.Option(help='Condition on columns, as in "val_accuracy > 0.9".', show_default=False)
     ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="Columns to show, as in A,B.", show_default=False)
-    ] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns to show, as in A,B.", show_default=False)] = None,
     output: Annotated[TableFormat, typer.Option("--format", help="How to write it.")] = TableFormat.table,
     results: Results = _RESULTS,
 ) -> None:
@@ -128,9 +122,7 @@ def leaderboard(
     from cnn_sweep.report.leaderboard import Selection
 
     names = tuple(name.strip() for name in columns.split(",")) if columns else ()
-    reading.leaderboard(
-        results, study, Selection(where=where, sort=sort, top=top, columns=names), output.value
-    )
+    reading.leaderboard(results, study, Selection(where=where, sort=sort, top=top, columns=names), output.value)
 
 
 @app.command()
@@ -161,9 +153,7 @@ def finalize(
 @app.command()
 def export(
     study: StudyName,
-    destination: Annotated[
-        Path, typer.Argument(metavar="DEST", help="Folder to write to.", show_default=False)
-    ],
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="Folder to write to.", show_default=False)],
     to: Annotated[ExportFormat, typer.Option("--to", help="What to export to.")],
     results: Results = _RESULTS,
 ) -> None:

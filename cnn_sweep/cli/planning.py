@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from cnn_sweep.cli.tables import print_table
 from cnn_sweep.execution.freeze import plan_sweeps
 from cnn_sweep.report.leaderboard import Table, shown
-from cnn_sweep.cli.tables import print_table
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ def plan(file: Path, *, as_json: bool) -> None:
         markup=False,
     )
     _print_rows("configurations", [c.params | {"parameters": c.parameters} for c in found.configurations])
-    _print_rows(
-        "invalid: the network cannot be built", [i.params | {"reason": i.reason} for i in found.invalid]
-    )
+    _print_rows("invalid: the network cannot be built", [i.params | {"reason": i.reason} for i in found.invalid])
 
 
 def as_data(found: Plan) -> dict[str, Any]:

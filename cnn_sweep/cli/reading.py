@@ -55,17 +55,13 @@ def _print_status(report: dict[str, Any]) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"{report['study']}: {states or 'no trials'} of {report['planned']}", markup=False)
     if best := report["best"]:
-        console.print(
-            f"  best: trial {best['trial']}, {report['metric']} {boards.shown(best['value'])}", markup=False
-        )
+        console.print(f"  best: trial {best['trial']}, {report['metric']} {boards.shown(best['value'])}", markup=False)
     workers = report["workers"]
     console.print(f"  workers: {workers['alive']} alive, {workers['unknown']} on other hosts", markup=False)
     for cause, count in report["causes"].items():
         console.print(f"  failed: {count} by {cause}", markup=False)
     if report["bad_lines"]:
-        console.print(
-            f"  {report['bad_lines']} damaged journal lines (`cnn-sweep store check`)", markup=False
-        )
+        console.print(f"  {report['bad_lines']} damaged journal lines (`cnn-sweep store check`)", markup=False)
 
 
 def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
@@ -83,9 +79,7 @@ def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
 
 def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
     if rows:
-        print_table(
-            Table(tuple(dict.fromkeys(name for row in rows for name in row)), tuple(rows)), title=title
-        )
+        print_table(Table(tuple(dict.fromkeys(name for row in rows for name in row)), tuple(rows)), title=title)
 
 
 def export(results: Path, study: str, to: str, destination: Path) -> None:

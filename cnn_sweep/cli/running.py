@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -19,7 +18,6 @@ from cnn_sweep.report.leaderboard import Selection
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from cnn_sweep.execution.progress import Progress
@@ -64,9 +62,7 @@ def _say_how_it_ended(study: FrozenStudy, progress: Progress, console: Console) 
     name, counts = study.paths.study, progress.counts
     if progress.finished < progress.total:
         others = counts.get("running", 0)
-        console.print(
-            f"{name}: nothing left to claim here; {others} trials are running elsewhere", markup=False
-        )
+        console.print(f"{name}: nothing left to claim here; {others} trials are running elsewhere", markup=False)
     elif not progress.done_here:
         console.print(f"{name}: finished already, nothing was run", markup=False)
     if counts.get("failed"):
@@ -86,7 +82,7 @@ class _Display:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._printed = time.monotonic()
 
-    def __enter__(self) -> _Display:
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live.start()
         return self

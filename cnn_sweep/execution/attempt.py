@@ -22,13 +22,9 @@ from cnn_sweep.training.outcome import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cnn_sweep.execution.context import WorkerContext
     from cnn_sweep.execution.engine import Engine
-    from cnn_sweep.execution.freeze import FrozenStudy
-    from cnn_sweep.execution.merging import Merger
     from cnn_sweep.execution.picking import Claimed
-    from cnn_sweep.execution.stop import StopRequest
-    from cnn_sweep.journal.history import History
-    from cnn_sweep.journal.log import JournalWriter
     from cnn_sweep.sweep.trial import TrialSpec
 
 log = logging.getLogger(__name__)
@@ -37,24 +33,21 @@ log = logging.getLogger(__name__)
 class AttemptRunner:
     """Runs a worker's attempts, one after the other."""
 
-    def __init__(
-        self,
-        study: FrozenStudy,
-        history: History,
-        journal: JournalWriter,
-        stop: StopRequest,
-        merger: Merger,
-        make_engine: Callable[[], Engine],
-    ) -> None:
-        self._study = study
-        self._history = history
-        self._journal = journal
-        self._stop = stop
-        self._merger = merger
+    def __init__(self, context: WorkerContext, make_engine: Callable[[], Engine]) -> None:
+        """Prepare to run attempts.
+
+        Args:
+            context: The worker.
+            make_engine: Starts TensorFlow; called when the first trial is trained.
+        """
+        self._context = context
+        self._study = context.study
+        self._history = context.history
+        self._journal = context.journal
         self._make_engine = make_engine
         self._engine: Engine | None = None
-        self._proposer = Proposer(study, history)
-        self._planned = {trial.number: trial for trial in study.plan.trials}
+        self._proposer = Proposer(self._study, self._history)
+        self._planned = {trial.number: trial for trial in self._study.plan.trials}
 
     def run(self, claimed: Claimed) -> None:
         """Train a claimed trial from its newest checkpoint, and journal its end whatever happens.
@@ -66,7 +59,7 @@ class AttemptRunner:
         spec = self._study.sweep.resolve(self._proposer.params(claimed.number))
         state, epoch = self._newest_checkpoint(claimed.number)
         self._journal_start(claimed, spec, epoch)
-        recorder = Recorder(claimed, self._study.paths, self._journal, self._stop, self._merger)
+        recorder = Recorder(claimed, self._context)
         outcome = self._train(claimed, spec, state, recorder)
         if outcome.state == "complete":
             self._keep_model(claimed, spec, outcome)
@@ -108,9 +101,7 @@ class AttemptRunner:
         if self._engine is None:
             self._engine = self._make_engine()
         try:
-            return self._engine.train(
-                spec, seed=self._planned[claimed.number].seed, monitor=recorder, resume=state
-            )
+            return self._engine.train(spec, seed=self._planned[claimed.number].seed, monitor=recorder, resume=state)
         except (
             EnvironmentFault,
             OSError,

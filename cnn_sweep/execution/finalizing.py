@@ -68,11 +68,9 @@ def finalize(study: FrozenStudy, engine: Engine, top: int) -> None:
             spec = study.sweep.resolve(trial.params or {})
             path = study.paths.model(number)
             if not path.is_file():
-                print(f"trial {number}: its model was not kept, training it again", file=sys.stderr)
+                print(f"trial {number}: its model was not kept, training it again", file=sys.stderr)  # noqa: T201 - as below
                 outcome = engine.train(spec, seed=trial.seed or 0, monitor=_Silent())
-                if outcome.state != "complete" or not engine.export(
-                    spec, outcome, seed=trial.seed or 0, path=path
-                ):
+                if outcome.state != "complete" or not engine.export(spec, outcome, seed=trial.seed or 0, path=path):
                     raise StudyError(f"trial {number} could not be trained again: {outcome.message}")
             metrics = engine.evaluate_on_test(spec, path)
             journal.append(Finalize(time=time.time(), trial=number, metrics=metrics))
@@ -89,7 +87,7 @@ def main() -> int:
         study = open_study(results, name)
         finalize(study, Engine(study.sweep, study.data_root), top)
     except CnnSweepError as error:
-        print(f"cnn-sweep: {error}", file=sys.stderr)
+        print(f"cnn-sweep: {error}", file=sys.stderr)  # noqa: T201 - this is its command line
         return error.exit_code
     return 0
 

@@ -120,9 +120,7 @@ def _create_revision(paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]
     _write_once(paths.revision(len(earlier) + 1), sweep.text)
     frozen = _read_revisions(paths)
     if frozen[len(earlier)].digest != sweep.digest:
-        raise StudyError(
-            _refusal(paths, frozen[len(earlier)], sweep, ["another command created it meanwhile"])
-        )
+        raise StudyError(_refusal(paths, frozen[len(earlier)], sweep, ["another command created it meanwhile"]))
     _journal_plan(paths, len(earlier) + 1, plan)
     return FrozenStudy(paths, (*earlier, sweep), info, plan)
 

@@ -58,9 +58,7 @@ def run_local(
     """
     size = workers or default_workers()
     prepare(study.sweep.data, study.sweep.folder, study.data_root)  # here, so that a fault is seen at once
-    settings = WorkerSettings(
-        study.paths.results, study.paths.study, threads=threads or max(1, usable_cores() // size)
-    )
+    settings = WorkerSettings(study.paths.results, study.paths.study, threads=threads or max(1, usable_cores() // size))
     keeper = PoolKeeper(study, settings, size)
     with _stopping_on_signals(keeper) as asked:
         progress = keeper.run(observe)

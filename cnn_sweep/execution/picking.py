@@ -70,9 +70,7 @@ class Picker:
 
     def _candidates(self) -> Iterator[Claimed]:
         begun = self._history.trials
-        continuable = [
-            t for t in begun.values() if t.state == "interrupted" and t.number in self._signature_of
-        ]
+        continuable = [t for t in begun.values() if t.state == "interrupted" and t.number in self._signature_of]
         yield from (Claimed(t.number, t.next_attempt) for t in sorted(continuable, key=lambda t: t.number))
         for name in self._signatures_in_order():
             group = self._waiting[name]

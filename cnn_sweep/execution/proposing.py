@@ -39,7 +39,5 @@ class Proposer:
         observations = []
         for trial in self._history.trials.values():
             best = trial.best(direction)
-            observations.append(
-                Observation(trial.number, trial.params, trial.state, best[1] if best else None)
-            )
+            observations.append(Observation(trial.number, trial.params, trial.state, best[1] if best else None))
         return self._sampler.propose(number, observations)

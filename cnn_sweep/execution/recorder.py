@@ -9,11 +9,8 @@ from cnn_sweep.journal.events import Checkpoint, Epoch
 from cnn_sweep.training.checkpoint import write_aside
 
 if TYPE_CHECKING:
+    from cnn_sweep.execution.context import WorkerContext
     from cnn_sweep.execution.picking import Claimed
-    from cnn_sweep.execution.stop import StopRequest
-    from cnn_sweep.journal.log import JournalWriter
-    from cnn_sweep.journal.paths import StudyPaths
-    from cnn_sweep.execution.merging import Merger
 
 
 class Recorder:
@@ -23,23 +20,19 @@ class Recorder:
         superseded: Whether another worker was given this trial while this one was out of sight.
     """
 
-    def __init__(
-        self, claimed: Claimed, paths: StudyPaths, journal: JournalWriter, stop: StopRequest, merger: Merger
-    ) -> None:
+    def __init__(self, claimed: Claimed, context: WorkerContext) -> None:
         self._claimed = claimed
-        self._paths = paths
-        self._journal = journal
-        self._stop = stop
-        self._merger = merger
+        self._paths = context.study.paths
+        self._journal = context.journal
+        self._stop = context.stop
+        self._merger = context.merger
         self.superseded = False
 
     def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
         """Journal a finished epoch."""
         number, attempt = self._claimed
         self._journal.append(
-            Epoch(
-                time=time.time(), trial=number, attempt=attempt, epoch=epoch, seconds=seconds, metrics=metrics
-            )
+            Epoch(time=time.time(), trial=number, attempt=attempt, epoch=epoch, seconds=seconds, metrics=metrics)
         )
 
     def checkpoint(self, state: bytes, epoch: int) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.attempt import AttemptRunner
+from cnn_sweep.execution.context import WorkerContext
 from cnn_sweep.execution.freeze import FrozenStudy, open_study, worker_event
 from cnn_sweep.execution.merging import Merger
 from cnn_sweep.execution.picking import Claimed, Picker
@@ -48,14 +49,8 @@ class Worker:
         self._history = History(paths, metric=study.sweep.objective.metric)
         self._claims = Claims(paths, writer, current())
         self._picker = Picker(study.plan, self._history, self._claims, self._graph_key)
-        self._runner = AttemptRunner(
-            study,
-            self._history,
-            self._journal,
-            stop,
-            self._merger,
-            lambda: _make_engine(study.sweep, study.data_root, settings.threads),
-        )
+        context = WorkerContext(study, self._history, self._journal, stop, self._merger)
+        self._runner = AttemptRunner(context, lambda: _make_engine(study.sweep, study.data_root, settings.threads))
 
     def run(self) -> None:
         """Train until nothing is left to claim or someone asks to stop."""
@@ -89,7 +84,7 @@ def _make_engine(sweep: Sweep, data_root: Path, threads: int) -> Engine:
 
 def main() -> int:
     """Run one worker; return the process's exit code."""
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(process)d %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(name)s: %(message)s")
     logging.Formatter.converter = time.gmtime
     stop = StopRequest()
     stop.listen()
@@ -97,7 +92,7 @@ def main() -> int:
     try:
         Worker(open_study(settings.results, settings.study), settings, stop).run()
     except CnnSweepError as error:
-        logging.getLogger(__name__).error("%s", error)  # one message, as on the command line; no traceback
+        print(f"cnn-sweep: {error}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
         return error.exit_code
     return 0
 

@@ -1,4 +1,4 @@
-"""One study, killed at random moments: whole process groups, single workers, mergers. Nothing is lost or counted twice."""
+"""One study, killed at random moments: process groups, workers, mergers. Nothing is lost or counted twice."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def _kill_group(run: subprocess.Popen[bytes], results: Path, chance: random.Rand
 
 def _kill_merger(run: subprocess.Popen[bytes], results: Path, chance: random.Random) -> str:
     """Kill a rebuild or a merge of the live store somewhere between its first import and its commit."""
-    merger = subprocess.Popen(
-        _command(results, "store", "merge"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    merger = subprocess.Popen(_command(results, "store", "merge"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         merger.wait(timeout=chance.uniform(0.3, 1.2))
     except subprocess.TimeoutExpired:

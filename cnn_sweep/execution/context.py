@@ -1,0 +1,32 @@
+"""What a worker's parts share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cnn_sweep.execution.freeze import FrozenStudy
+    from cnn_sweep.execution.merging import Merger
+    from cnn_sweep.execution.stop import StopRequest
+    from cnn_sweep.journal.history import History
+    from cnn_sweep.journal.log import JournalWriter
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """The surroundings of one worker.
+
+    Attributes:
+        study: What is run.
+        history: What the journals say.
+        journal: The worker's own journal.
+        stop: Whether someone asked it to stop.
+        merger: Keeps the store fresh.
+    """
+
+    study: FrozenStudy
+    history: History
+    journal: JournalWriter
+    stop: StopRequest
+    merger: Merger
