@@ -91,9 +91,7 @@ def _sbatch(value: Any) -> Any:
         if option in _OWN_KEYS:
             raise ValueError(f"{key} has a key of its own in a profile: {_OWN_KEYS[option]}")
         if option in _OURS:
-            raise ValueError(
-                f"{key} cannot be set: a task is one process on one node, with its own log files"
-            )
+            raise ValueError(f"{key} cannot be set: a task is one process on one node, with its own log files")
         if setting is False or not isinstance(setting, str | int | float):
             raise ValueError(f"{key} must be a text, a number or true, not {show(setting)}")
         options[option] = setting
@@ -169,9 +167,7 @@ class Profile(Spec):
     setup: Texts = ()
     python: Name | None = None
     environment: Annotated[dict[str, str], BeforeValidator(_environment)] = Field(default_factory=dict)
-    sbatch: Annotated[dict[str, str | int | float | bool], BeforeValidator(_sbatch)] = Field(
-        default_factory=dict
-    )
+    sbatch: Annotated[dict[str, str | int | float | bool], BeforeValidator(_sbatch)] = Field(default_factory=dict)
     signal_delay_s: Annotated[int, Field(ge=5, le=65535)] = 90
     requeue: bool = True
     locks: Literal["auto", "honest", "dishonest"] = "auto"
@@ -236,10 +232,15 @@ class Profile(Spec):
             wanted = f"{self.workers_per_task} workers of {self.worker_threads} threads"
             yield "workers_per_task", f"{wanted} do not fit on {self.cpus} cpus"
 
-    def where(self, key: str) -> str:
-        """Return file and line of a key for a message, such as ``slurm/cpu.toml:3: partition``."""
+    @property
+    def source(self) -> str:
+        """The file's name as the user gave it."""
+        return self._source
+
+    def problem(self, key: str, message: str) -> Problem:
+        """Return what is wrong with a setting, at its line in the file."""
         line = line_of(self._lines, key)
-        return f"{self._source}:{line}: {key}" if line else f"{self._source}: {key} (default)"
+        return Problem(line, key, message if line else f"{key} (not in the profile): {message}")
 
     @property
     def worker_threads(self) -> int:

@@ -1,0 +1,279 @@
+"""What a cluster allows, as data, and the readers of the texts in which Slurm says it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cnn_sweep.execution.slurm_units import gres, limit_count, limit_minutes, resources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+# Columns of sacctmgr: jobs in the queue, running jobs, resources of all running jobs.
+_USER_LIMITS = ("MaxSubmit", "MaxJobs", "GrpTRES")
+_GROUP_LIMITS = ("GrpSubmit", "GrpJobs", "GrpTRES")
+_QOS_LIMITS = ("MaxSubmitPU", "MaxJobsPU", "MaxTRESPU")
+
+
+@dataclass(frozen=True)
+class NodeKind:
+    """Nodes of one partition that are alike.
+
+    Attributes:
+        count: How many there are.
+        cpus: CPUs of one.
+        memory_mb: Memory of one.
+        resources: Generic resources of one, by name and type.
+        features: What a constraint may name.
+        state: As sinfo says it.
+    """
+
+    count: int
+    cpus: int
+    memory_mb: int
+    resources: Mapping[str, int]
+    features: frozenset[str]
+    state: str
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition.
+
+    Attributes:
+        name: Its name.
+        default: Whether jobs go here that name no partition.
+        state: ``UP`` takes and starts jobs, ``DOWN`` takes them, ``DRAIN`` and ``INACTIVE`` refuse them.
+        max_minutes: Longest time limit of a job; None without one.
+        accounts: Accounts that may use it; None for all.
+        denied_accounts: Accounts that may not.
+        qos: Qualities of service that may be used in it; None for all.
+        own_qos: A quality of service whose limits hold for all jobs in it, or None.
+        nodes: Its nodes.
+    """
+
+    name: str
+    default: bool = False
+    state: str = "UP"
+    max_minutes: int | None = None
+    accounts: frozenset[str] | None = None
+    denied_accounts: frozenset[str] = frozenset()
+    qos: frozenset[str] | None = None
+    own_qos: str | None = None
+    nodes: tuple[NodeKind, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobLimits:
+    """Limits of an association, an account or a quality of service; None where there is none.
+
+    Attributes:
+        source: Whose limits these are, for messages.
+        scope: Which of a user's jobs count: ``("account" | "qos" | "partition", name)``.
+        submit: Jobs in the queue, running or not; each array element is one.
+        running: Jobs that run at the same time.
+        minutes: Time limit of one job.
+        job_resources: Resources of one job.
+        total_resources: Resources of all running jobs together.
+    """
+
+    source: str
+    scope: tuple[str, str]
+    submit: int | None = None
+    running: int | None = None
+    minutes: int | None = None
+    job_resources: Mapping[str, int] = field(default_factory=dict)
+    total_resources: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Association:
+    """What a user may do under one account (and in one partition, where ``partition`` is given)."""
+
+    account: str
+    partition: str | None
+    qos: tuple[str, ...]
+    default_qos: str | None
+    limits: JobLimits
+
+
+@dataclass(frozen=True)
+class Qos:
+    """A quality of service: its flags, and the limits for one user and for all together."""
+
+    name: str
+    flags: frozenset[str]
+    limits: JobLimits
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a cluster allows a user at this moment.
+
+    Attributes:
+        name: The cluster's name.
+        user: The user that was asked for.
+        max_array_size: Array indices are below it.
+        max_array_tasks: Elements that one array may have at most; None without such a limit.
+        max_jobs: Jobs that the controller keeps at most, of all users.
+        enforced: Which of ``associations``, ``limits`` and ``qos`` are enforced.
+        partitions: By name.
+        default_account: Account of jobs that name none.
+        associations: The user's; None where accounting is off or did not answer.
+        accounts: Limits of whole accounts, by name.
+        qos: By name; None where accounting is off or did not answer.
+        queued: The user's jobs in the queue by (account, qos, partition); each array element is one.
+        notes: What could not be asked, for the user to see.
+    """
+
+    name: str
+    user: str
+    max_array_size: int = 1001
+    max_array_tasks: int | None = None
+    max_jobs: int | None = None
+    enforced: frozenset[str] = frozenset()
+    partitions: Mapping[str, Partition] = field(default_factory=dict)
+    default_account: str | None = None
+    associations: tuple[Association, ...] | None = None
+    accounts: Mapping[str, JobLimits] = field(default_factory=dict)
+    qos: Mapping[str, Qos] | None = None
+    queued: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def read_config(text: str) -> dict[str, str]:
+    """Read ``scontrol show config``."""
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {key.strip(): value.strip() for key, separator, value in pairs if separator}
+
+
+def read_partitions(text: str, nodes: Mapping[str, tuple[NodeKind, ...]]) -> dict[str, Partition]:
+    """Read ``scontrol show partition --oneliner``, with the nodes that :func:`read_nodes` gave."""
+    found = {}
+    for line in text.splitlines():
+        values = dict(word.split("=", 1) for word in line.split() if "=" in word)
+        if "PartitionName" not in values:
+            continue
+        name = values["PartitionName"]
+        found[name] = Partition(
+            name=name,
+            default=values.get("Default") == "YES",
+            state=values.get("State", "UP"),
+            max_minutes=limit_minutes(values.get("MaxTime", "")),
+            accounts=_names(values.get("AllowAccounts", "ALL")),
+            denied_accounts=_names(values.get("DenyAccounts", "")) or frozenset(),
+            qos=_names(values.get("AllowQos", "ALL")),
+            own_qos=None if values.get("QoS", "N/A") == "N/A" else values["QoS"],
+            nodes=nodes.get(name, ()),
+        )
+    return found
+
+
+def read_nodes(text: str) -> dict[str, tuple[NodeKind, ...]]:
+    """Read ``sinfo --format='%R|%D|%c|%m|%G|%f|%T'`` as the kinds of nodes of each partition."""
+    found: dict[str, tuple[NodeKind, ...]] = {}
+    for line in text.splitlines():
+        values = line.split("|")
+        if len(values) != 7:
+            continue
+        name, count, cpus, memory, generic, features, state = values
+        kind = NodeKind(
+            count=int(count),
+            cpus=int(cpus.rstrip("+")),  # "4+": at least, where nodes differ
+            memory_mb=int(memory.rstrip("+")),
+            resources=gres(generic),
+            features=_names(features) or frozenset(),
+            state=state,
+        )
+        found[name] = (*found.get(name, ()), kind)
+    return found
+
+
+def read_associations(text: str, cluster: str, user: str) -> tuple[tuple[Association, ...], str | None]:
+    """Read ``sacctmgr --parsable2 show user withassoc``: the user's associations and default account."""
+    found, default = [], None
+    for row in _table(text):
+        if row["Cluster"] != cluster:
+            continue
+        default = row["Def Acct"] or default
+        account = row["Account"]
+        association = Association(
+            account=account,
+            partition=row["Partition"] or None,
+            qos=tuple(filter(None, row["QOS"].split(","))),
+            default_qos=row["Def QOS"] or None,
+            limits=_limits(f"of user {user} in account {account}", ("account", account), row, _USER_LIMITS),
+        )
+        found.append(association)
+    return tuple(found), default
+
+
+def read_accounts(text: str) -> dict[str, JobLimits]:
+    """Read ``sacctmgr --parsable2 show association user=''``: what all users of an account share."""
+    found = {}
+    for row in _table(text):
+        name = row["Account"]
+        if not row["User"]:
+            found[name] = _limits(f"of account {name}", ("account", name), row, _GROUP_LIMITS)
+    return found
+
+
+def read_qos(text: str) -> dict[str, Qos]:
+    """Read ``sacctmgr --parsable2 show qos``."""
+    found = {}
+    for row in _table(text):
+        scope = ("qos", row["Name"])
+        limits = _limits(f"of QOS {row['Name']}", scope, row, _QOS_LIMITS)
+        shared = _limits(limits.source, scope, row, _GROUP_LIMITS)
+        both = JobLimits(
+            source=limits.source,
+            scope=scope,
+            submit=lowest(limits.submit, shared.submit),
+            running=lowest(limits.running, shared.running),
+            minutes=limits.minutes,
+            job_resources=limits.job_resources,
+            total_resources={**shared.total_resources, **limits.total_resources},
+        )
+        found[row["Name"]] = Qos(row["Name"], frozenset(filter(None, row["Flags"].split(","))), both)
+    return found
+
+
+def read_queue_counts(text: str) -> Counter[tuple[str, str, str]]:
+    """Read ``squeue --array --Format=Account:|,QOS:|,Partition:|`` as the number of jobs by these three."""
+    rows = (line.strip().split("|") for line in text.splitlines())
+    return Counter((row[0], row[1], row[2]) for row in rows if len(row) > 3)
+
+
+def lowest(*values: int | None) -> int | None:
+    """Return the least of the numbers that are given; None where none is."""
+    return min((value for value in values if value is not None), default=None)
+
+
+def _limits(source: str, scope: tuple[str, str], row: Mapping[str, str], columns: tuple[str, str, str]) -> JobLimits:
+    submit, running, total = columns
+    return JobLimits(
+        source=source,
+        scope=scope,
+        submit=limit_count(row[submit]),
+        running=limit_count(row[running]),
+        minutes=limit_minutes(row.get("MaxWall", "")),
+        job_resources=resources(row.get("MaxTRES", "")),
+        total_resources=resources(row[total]),
+    )
+
+
+def _table(text: str) -> Iterator[dict[str, str]]:
+    """Read rows with ``|`` between the values, the first with the names of the columns."""
+    lines = text.splitlines()
+    for line in lines[1:]:
+        yield dict(zip(lines[0].split("|"), line.split("|"), strict=False))
+
+
+def _names(text: str) -> frozenset[str] | None:
+    """Read names with commas between them; None for all."""
+    if text == "ALL":
+        return None
+    return frozenset(filter(None, (name.strip() for name in text.split(",")))) - {"(null)"}

@@ -1,0 +1,210 @@
+"""The boundary to Slurm's commands: each is run with a time limit, and its text is read at once.
+
+Whatever goes wrong is an :class:`EnvironmentFault` with Slurm's own words.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import subprocess
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.execution.cluster import (
+    Cluster,
+    read_accounts,
+    read_associations,
+    read_config,
+    read_nodes,
+    read_partitions,
+    read_qos,
+    read_queue_counts,
+)
+from cnn_sweep.execution.slurm_rows import (
+    ACCOUNTING_FORMAT,
+    MEMORY_FORMAT,
+    QUEUE_FORMAT,
+    AccountingRow,
+    QueueRow,
+    over_memory,
+    read_accounting,
+    read_queue,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+# A user's own defaults would filter or rename what is read here.
+_USERS_DEFAULTS = ("SACCT_", "SINFO_", "SQUEUE_", "SCONTROL_")
+_OURS = {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "%s", "LC_ALL": "C"}
+_IDS_AT_ONCE = 1000
+_NO_ACCOUNTING = "Slurm accounting storage is disabled"
+_USER_FIELDS = "User,DefaultAccount,Cluster,Account,Partition,QOS,DefaultQOS,MaxJobs,MaxSubmit,MaxWall,MaxTRES,GrpTRES"
+_ACCOUNT_FIELDS = "Account,User,GrpJobs,GrpSubmit,GrpTRES"
+_QOS_FIELDS = "Name,Flags,MaxJobsPU,MaxSubmitPU,MaxWall,MaxTRES,MaxTRESPU,GrpJobs,GrpSubmit,GrpTRES"
+
+
+@dataclass(frozen=True)
+class SlurmCli:
+    """Slurm's commands.
+
+    Attributes:
+        timeout_s: Seconds after which a command is given up.
+        environment: Environment of the commands; that of this process where it is None.
+    """
+
+    timeout_s: float = 60.0
+    environment: Mapping[str, str] | None = None
+
+    def run(self, *command: str) -> str:
+        """Run a command and return what it prints.
+
+        Raises:
+            EnvironmentFault: If it is not there, does not answer in time, or fails.
+        """
+        given = os.environ if self.environment is None else self.environment
+        environment = {key: value for key, value in given.items() if not key.startswith(_USERS_DEFAULTS)}
+        try:
+            done = subprocess.run(
+                command,
+                check=False,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                stdin=subprocess.DEVNULL,
+                timeout=self.timeout_s,
+                env=environment | _OURS,
+            )
+        except FileNotFoundError:
+            raise EnvironmentFault(f"{command[0]} is not on this machine: is it a login node of a cluster?") from None
+        except subprocess.TimeoutExpired:
+            raise EnvironmentFault(f"{command[0]} did not answer within {self.timeout_s:g} s") from None
+        except OSError as error:
+            raise EnvironmentFault(f"{command[0]} cannot be started: {error}") from None
+        if done.returncode != 0:
+            raise EnvironmentFault(f"{command[0]} failed: {_words(done.stderr) or _words(done.stdout)}")
+        return done.stdout
+
+    def queue(self, job_ids: Iterable[int]) -> list[QueueRow]:
+        """Return what squeue knows of jobs: all that wait or run, and what ended a few minutes ago.
+
+        Args:
+            job_ids: Ids of arrays or of single jobs; the elements of an array need not be named.
+        """
+        rows: list[QueueRow] = []
+        for ids in _batches(job_ids):
+            command = (
+                "squeue",
+                "--all",
+                "--noheader",
+                "--states=all",
+                f"--Format={QUEUE_FORMAT}",
+                f"--jobs={ids}",
+            )
+            try:
+                rows += read_queue(self.run(*command))
+            except EnvironmentFault as fault:
+                if "Invalid job id" not in str(fault):  # said of a single id that is not known (any more)
+                    raise
+        return rows
+
+    def accounting(self, job_ids: Iterable[int]) -> list[AccountingRow] | None:
+        """Return what sacct knows of jobs, with all earlier incarnations; None where no accounts are kept."""
+        rows: list[AccountingRow] = []
+        for ids in _batches(job_ids):
+            try:
+                rows += read_accounting(self._sacct("--allocations", f"--format={ACCOUNTING_FORMAT}", f"--jobs={ids}"))
+            except EnvironmentFault as fault:
+                if _NO_ACCOUNTING in str(fault):
+                    return None
+                raise
+        return rows
+
+    def over_memory(self, raw_ids: Iterable[int]) -> set[tuple[int, int]]:
+        """Return which of these jobs had a step that used all its memory, as (raw id, time of submission)."""
+        found: set[tuple[int, int]] = set()
+        for ids in _batches(raw_ids):
+            found |= over_memory(self._sacct(f"--format={MEMORY_FORMAT}", f"--jobs={ids}"))
+        return found
+
+    def _sacct(self, *options: str) -> str:
+        return self.run("sacct", "--duplicates", "--parsable2", "--noheader", *options)
+
+    def own_submit_time(self) -> int | None:
+        """Return when the job of this process was submitted (or requeued), in seconds since 1970.
+
+        Together with the job's id it names this incarnation. None outside a job, or where Slurm does not say.
+        """
+        given = os.environ if self.environment is None else self.environment
+        job = given.get("SLURM_JOB_ID", "")
+        if "SLURM_ARRAY_JOB_ID" in given:  # the id of an array's last element is that of the whole array
+            job = f"{given['SLURM_ARRAY_JOB_ID']}_{given.get('SLURM_ARRAY_TASK_ID', '')}"
+        if not job:
+            return None
+        try:
+            text = self.run("squeue", "--all", "--noheader", "--states=all", "--Format=SubmitTime:|", f"--jobs={job}")
+        except EnvironmentFault:
+            return None
+        times = [line.rstrip("|").strip() for line in text.splitlines()]
+        return next((int(value) for value in times if value.isdigit()), None)
+
+    def cluster(self, user: str | None = None) -> Cluster:
+        """Return what the cluster allows a user at this moment.
+
+        Raises:
+            EnvironmentFault: If the controller does not answer. Accounting that does not answer is noted.
+        """
+        user = user or getpass.getuser()
+        config = read_config(self.run("scontrol", "show", "config"))
+        nodes = read_nodes(self.run("sinfo", "--all", "--noheader", "--format=%R|%D|%c|%m|%G|%f|%T"))
+        partitions = read_partitions(self.run("scontrol", "--all", "show", "partition", "--oneliner"), nodes)
+        counted = ("--array", f"--user={user}", "--Format=Account:|,QOS:|,Partition:|")
+        queued = read_queue_counts(self.run("squeue", "--all", "--noheader", *counted))
+        name = config.get("ClusterName", "")
+        array_tasks = re.search(r"max_array_tasks=(\d+)", config.get("SchedulerParameters", ""))
+        enforced = config.get("AccountingStorageEnforce", "").lower().split(",")
+        cluster = Cluster(
+            name=name,
+            user=user,
+            max_array_size=int(config.get("MaxArraySize", "1001")),
+            max_array_tasks=int(array_tasks[1]) if array_tasks else None,
+            max_jobs=int(config["MaxJobCount"]) if "MaxJobCount" in config else None,
+            enforced=frozenset(enforced) & {"associations", "limits", "qos", "safe"},
+            partitions=partitions,
+            queued=queued,
+        )
+        if config.get("AccountingStorageType", "").endswith("/slurmdbd"):
+            return self._with_accounts(cluster)
+        return cluster
+
+    def _with_accounts(self, cluster: Cluster) -> Cluster:
+        try:
+            users = self._sacctmgr("user", _USER_FIELDS, f"name={cluster.user}", "withassoc")
+            associations, account = read_associations(users, cluster.name, cluster.user)
+            names = ",".join(sorted({association.account for association in associations}))
+            where = ("user=", f"account={names}", f"cluster={cluster.name}")
+            accounts = read_accounts(self._sacctmgr("association", _ACCOUNT_FIELDS, *where)) if names else {}
+            qos = read_qos(self._sacctmgr("qos", _QOS_FIELDS))
+        except EnvironmentFault as fault:
+            return replace(cluster, notes=(*cluster.notes, f"limits of accounts are not known: {fault}"))
+        return replace(cluster, associations=associations, default_account=account, accounts=accounts, qos=qos)
+
+    def _sacctmgr(self, what: str, fields: str, *where: str) -> str:
+        condition = ("where", *where) if where else ()
+        return self.run("sacctmgr", "--parsable2", "show", what, *condition, f"format={fields}")
+
+
+def _batches(ids: Iterable[int]) -> Iterator[str]:
+    remaining = iter(sorted(set(ids)))
+    while batch := list(islice(remaining, _IDS_AT_ONCE)):
+        yield ",".join(map(str, batch))
+
+
+def _words(text: str) -> str:
+    """Return what a command complains of, in one line without its own name."""
+    lines: Sequence[str] = [re.sub(r"^\w+: (error: |fatal: )?", "", line.strip()) for line in text.splitlines()]
+    return "; ".join(dict.fromkeys(filter(None, lines)))[:500]
