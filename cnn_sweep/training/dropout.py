@@ -1,8 +1,8 @@
 """Dropout whose rate and seed are data of the graph.
 
 Keras's own layer holds the rate as a constant and draws 32 random bits per element. Here the rate is a variable
-(another rate needs no other graph), draws follow from (seed, layer, step), so that a resumed trial draws the same,
-and an element gets 16 bits, which halves the cost of the layer; the rate is the nearest multiple of 1/65536 and the
+(another rate needs no other graph), and draws follow from (seed, layer, step), so that a resumed trial draws the
+same. The draws are most of the layer's cost, so they are short: the rate is the nearest multiple of 1/65536, and the
 scale is exact for it. At rate 0 nothing is drawn.
 """
 
@@ -50,9 +50,9 @@ class Draws:
 
         def dropped() -> Any:
             shape = noise_shape(tf.shape(inputs))
-            keep = tf.cast(_random_16_bits(shape, seed) >= level, inputs.dtype)
+            keep = tf.cast(tf.reshape(_keep(tf.reduce_prod(shape), level, seed), shape), inputs.dtype)
             scale = _LEVELS / tf.cast(_LEVELS - level, tf.float32)
-            return inputs * (keep * tf.cast(scale, inputs.dtype))
+            return inputs * tf.cast(scale, inputs.dtype) * keep
 
         return tf.cond(level > 0, dropped, lambda: tf.identity(inputs))
 
@@ -62,14 +62,20 @@ def _layer_seed(seed: int, index: int) -> int:
     return int.from_bytes(digest[:8], "little", signed=True)
 
 
-def _random_16_bits(shape: Any, seed: Any) -> Any:
-    """Return int32 numbers, uniform in 0..65535, two from each 32-bit draw."""
-    count = tf.reduce_prod(shape)
+def _keep(count: Any, level: Any, seed: Any) -> Any:
+    """Return ``count`` booleans, each true with probability ``1 - level / 65536``.
+
+    A byte per element decides, but for one element in 256, where it ties with the high byte of ``level``; there a
+    second byte does, which is that of the element half a batch away. This is 0.6 of the cost of drawing both.
+    """
     words = tf.random.stateless_uniform(
-        [(count + 1) // 2], seed=seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+        [(count + 3) // 4], seed=seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
     )
-    halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count]
-    return tf.cast(tf.reshape(halves, shape), tf.int32)
+    first = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count]
+    second = tf.concat([first[count // 2 :], first[: count // 2]], axis=0)
+    high = tf.cast(level // 256, tf.uint8)
+    low = tf.cast(level % 256, tf.uint8)
+    return (first > high) | ((first == high) & (second >= low))
 
 
 @keras.saving.register_keras_serializable("cnn_sweep")

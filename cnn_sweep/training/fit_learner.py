@@ -97,7 +97,7 @@ class FitLearner:
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return a copy of all variables: weights, random states, optimizer."""
-        return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in self._variables()}
+        return {name: np.array(variable.value.numpy()) for name, variable in self._variables()}
 
     def restore(self, state: Arrays) -> None:
         """Set all variables."""

@@ -1,0 +1,99 @@
+"""Small data and small networks; one thread, so that results repeat bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from cnn_sweep.sweep.trial import ImageInfo, TrialSpec
+from cnn_sweep.training.data.dataset import Dataset, Split
+from cnn_sweep.training.session import configure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LAYERS = (
+    {"kind": "conv2d", "filters": 4, "kernel_size": 3, "padding": "same", "activation": "relu"},
+    {"kind": "pool"},
+    {"kind": "flatten"},
+    {"kind": "dense", "units": 6, "activation": "relu"},
+    {"kind": "output"},
+)
+
+
+@dataclass
+class Recorder:
+    """A monitor that remembers, and stops when told to."""
+
+    stop_after_polls: int | None = None
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    checkpoints: list[tuple[bytes, int]] = field(default_factory=list)
+    polls: int = 0
+
+    def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
+        self.epochs.append(metrics)
+        self.seconds.append(seconds)
+
+    def checkpoint(self, state: bytes, epoch: int) -> None:
+        self.checkpoints.append((state, epoch))
+
+    def should_stop(self) -> bool:
+        self.polls += 1
+        return self.stop_after_polls is not None and self.polls > self.stop_after_polls
+
+
+def make_spec(layers: Any = LAYERS, *, objective: Any = None, params: Any = None, **training: Any) -> TrialSpec:
+    """Return a trial of two epochs, or as ``training`` says."""
+    return TrialSpec(
+        params=params or {},
+        layers=layers,
+        training={"epochs": 2, "batch_size": 8, **training},
+        objective=objective or {},
+    )
+
+
+def make_dataset(classes: int = 3, *, size: int = 45, seed: int = 0) -> Dataset:
+    """Return images whose brightness tells their class, in noise; sizes leave a rest after batches of 8."""
+    random = np.random.default_rng(seed)
+
+    def split(count: int) -> Split:
+        y = random.integers(0, classes, count).astype(np.int32)
+        y[:classes] = np.arange(classes)
+        noise = random.integers(0, 120, (count, 6, 6, 1))
+        return Split((noise + y[:, None, None, None] * 40).astype(np.uint8), y)
+
+    return Dataset(
+        splits={"train": split(size), "validation": split(20), "test": split(10)},
+        info=ImageInfo(image_shape=(6, 6, 1), class_names=tuple(str(k) for k in range(classes))),
+        rescale=1 / 255,
+        fingerprint=f"made {classes} {size} {seed}",
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    configure(threads=1)
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    return make_dataset()
+
+
+@pytest.fixture
+def recorder() -> Callable[..., Recorder]:
+    return Recorder
+
+
+@pytest.fixture
+def spec() -> Callable[..., TrialSpec]:
+    return make_spec
+
+
+@pytest.fixture
+def datasets() -> Callable[..., Dataset]:
+    return make_dataset

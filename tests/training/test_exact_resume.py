@@ -1,0 +1,203 @@
+"""A result is a function of (trial, seed) alone: not of interruptions, chunks, or what the process did before."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+LAYERS = (
+    {
+        "kind": "conv2d",
+        "filters": 4,
+        "kernel_size": 3,
+        "activation": "relu",
+        "kernel_regularizer": {"l2": 0.01},
+    },
+    {"kind": "batch_norm"},
+    {"kind": "spatial_dropout", "rate": 0.2},
+    {"kind": "flatten"},
+    {"kind": "dropout", "rate": 0.4},
+    {"kind": "dense", "units": 6, "activation": "relu"},
+    {"kind": "output"},
+)
+TRAINING = {
+    "epochs": 5,
+    "optimizer": {"name": "nadam", "learning_rate": 0.01},
+    "schedule": {"kind": "cosine", "warmup_epochs": 1},
+    "early_stopping": {"patience": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def trial(request):
+    from cnn_sweep.sweep.trial import TrialSpec
+
+    return TrialSpec(params={}, layers=LAYERS, training={"batch_size": 8, **TRAINING})
+
+
+@pytest.fixture(scope="module")
+def whole(trial, dataset):
+    """The trial as a fresh trainer does it in one go."""
+    from cnn_sweep.training.trainer import Trainer
+
+    return Trainer(dataset).train(trial, 7, Silent())
+
+
+class Silent:
+    """A monitor that does not care."""
+
+    def epoch(self, epoch, metrics, seconds):
+        pass
+
+    def checkpoint(self, state, epoch):
+        pass
+
+    def should_stop(self):
+        return False
+
+
+def assert_equal(one, other):
+    """Compare two outcomes bit for bit."""
+    assert one.state == other.state == "complete", (one.message, other.message)
+    assert one.history == other.history
+    assert (one.best_epoch, one.value, one.epochs) == (other.best_epoch, other.value, other.epochs)
+    for mine, theirs in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_the_same_trial_again_gives_the_same_bits(trial, dataset, whole):
+    """Two trainers agree on every metric and weight."""
+    from cnn_sweep.training.trainer import Trainer
+
+    assert_equal(Trainer(dataset).train(trial, 7, Silent()), whole)
+
+
+def test_another_seed_gives_another_result(trial, dataset, whole):
+    """The seed matters."""
+    from cnn_sweep.training.trainer import Trainer
+
+    assert Trainer(dataset).train(trial, 8, Silent()).history != whole.history
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3, 4])
+def test_resume_after_an_epoch_is_exact(epoch, trial, dataset, whole, recorder):
+    """A trial that goes on from the checkpoint of any epoch ends as if it had never stopped."""
+    from cnn_sweep.training.trainer import Trainer
+
+    eager = trial.model_copy(update={"training": trial.training.model_copy(update={"checkpoint_every_s": 0.0})})
+    notes = recorder()
+    Trainer(dataset).train(eager, 7, notes)
+    states = {complete: state for state, complete in notes.checkpoints}
+    resumed = Trainer(dataset).train(eager, 7, Silent(), states[epoch])
+    assert_equal(resumed, whole)
+
+
+@pytest.mark.parametrize("polls", [0, 1, 2, 5, 9, 14, 20, 29])
+def test_resume_within_an_epoch_is_exact(polls, trial, dataset, whole, recorder):
+    """A trial that was stopped after any step ends as if it had never stopped."""
+    from cnn_sweep.training.trainer import Trainer
+
+    stopped = recorder(stop_after_polls=polls)
+    # Chunks of one step: each is followed by a look at the monitor.
+    outcome = Trainer(dataset, chunk_s=0.0).train(trial, 7, stopped)
+    assert outcome.state == "interrupted"
+    assert outcome.epochs == len(stopped.epochs)
+    ((state, epoch),) = stopped.checkpoints
+    assert epoch == outcome.epochs
+    assert_equal(Trainer(dataset).train(trial, 7, Silent(), state), whole)
+
+
+def test_a_trial_may_be_stopped_at_every_chunk(trial, dataset, whole, recorder):
+    """Progress of one step per attempt adds up to the undisturbed result."""
+    from cnn_sweep.training.trainer import Trainer
+
+    trainer, state, epochs = Trainer(dataset, chunk_s=0.0), None, []
+    for _ in range(200):
+        monitor = recorder(stop_after_polls=1)
+        outcome = trainer.train(trial, 7, monitor, state)
+        epochs += monitor.epochs
+        if outcome.state == "complete":
+            break
+        ((state, _),) = monitor.checkpoints
+    assert_equal(outcome, whole)
+    assert tuple(epochs) == whole.history
+
+
+def test_chunks_change_nothing(trial, dataset, whole):
+    """One step at a time gives what whole epochs give."""
+    from cnn_sweep.training.trainer import Trainer
+
+    assert_equal(Trainer(dataset, chunk_s=0.0).train(trial, 7, Silent()), whole)
+
+
+def test_a_warm_graph_gives_what_a_fresh_one_gives(trial, dataset, whole):
+    """Trials that used the graph before leave nothing behind, whatever they set and however they ended."""
+    from cnn_sweep.training.trainer import Trainer
+
+    trainer = Trainer(dataset)
+    other = trial.model_dump()
+    other["layers"][2]["rate"] = 0.0
+    other["layers"][0]["kernel_regularizer"]["l2"] = 0.5
+    other["training"] |= {"batch_size": 11, "epochs": 2, "label_smoothing": 0.3}
+    other["training"]["optimizer"] |= {"learning_rate": 1e6, "beta_1": 0.5}
+    from cnn_sweep.sweep.trial import TrialSpec
+
+    trainer.train(TrialSpec.model_validate(other), 1, Silent())
+    trainer.train(trial, 8, Silent())
+    assert_equal(trainer.train(trial, 7, Silent()), whole)
+    assert (trainer.hits, trainer.misses) == (2, 1)
+
+
+RESUME = """
+import pickle, sys
+from cnn_sweep.training.session import configure
+configure(threads=1)
+from cnn_sweep.training.trainer import Trainer
+
+class Silent:
+    def epoch(self, epoch, metrics, seconds): pass
+    def checkpoint(self, state, epoch): pass
+    def should_stop(self): return False
+
+with open(sys.argv[1], "rb") as file:
+    trial, dataset, state = pickle.load(file)
+outcome = Trainer(dataset).train(trial, 7, Silent(), state)
+with open(sys.argv[1], "wb") as file:
+    pickle.dump(outcome, file)
+"""
+
+
+def test_resume_in_another_process_is_exact(trial, dataset, whole, recorder, tmp_path: Path):
+    """A checkpoint means the same in a process that never saw the trial."""
+    from cnn_sweep.training.trainer import Trainer
+
+    stopped = recorder(stop_after_polls=8)
+    Trainer(dataset, chunk_s=0.0).train(trial, 7, stopped)
+    file = tmp_path / "exchange"
+    file.write_bytes(pickle.dumps((trial, dataset, stopped.checkpoints[-1][0])))
+    subprocess.run([sys.executable, "-c", RESUME, str(file)], check=True, timeout=120)
+    assert_equal(pickle.loads(file.read_bytes()), whole)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"optimizer": {"name": name}, "schedule": {"kind": "plateau", "patience": 1}}
+        for name in ("sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta")
+    ],
+    ids=lambda t: t["optimizer"]["name"],
+)
+def test_the_state_of_each_optimizer_is_kept(training, spec, dataset, recorder):
+    """Momenta, accumulators and the plateau's memory survive an interruption."""
+    from cnn_sweep.training.trainer import Trainer
+
+    trial, trainer = spec(epochs=4, **training), Trainer(dataset, chunk_s=0.0)
+    whole = trainer.train(trial, 1, Silent())
+    stopped = recorder(stop_after_polls=17)
+    assert trainer.train(trial, 1, stopped).state == "interrupted"
+    assert_equal(trainer.train(trial, 1, Silent(), stopped.checkpoints[-1][0]), whole)
