@@ -265,12 +265,9 @@ class Unknown:
 
 
 _KINDS: dict[str, type[Event]] = {
-    kind.type: kind
-    for kind in (Worker, Start, Epoch, Checkpoint, End, Artifact, Lost, Cancel, Extend, Finalize)
+    kind.type: kind for kind in (Worker, Start, Epoch, Checkpoint, End, Artifact, Lost, Cancel, Extend, Finalize)
 }
-_FIELDS = {
-    kind: tuple(f.name for f in dataclasses.fields(kind) if f.name != "extra") for kind in _KINDS.values()
-}
+_FIELDS = {kind: tuple(f.name for f in dataclasses.fields(kind) if f.name != "extra") for kind in _KINDS.values()}
 
 
 def encode(event: Event) -> bytes:

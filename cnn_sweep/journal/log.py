@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SYNC_EVERY_S = 2.0
 READ_LIMIT = 32 << 20  # bytes that a reader takes into memory at once
+ZEROS = "zero bytes"  # a reason why a line is bad
 _EXCERPT = 120
 _LINE_START = re.compile(rb'[0-9a-f]{8} \{"')
 
@@ -138,10 +139,7 @@ class BadLine:
     @property
     def may_heal(self) -> bool:
         """Whether the bytes may still be on their way: network file systems show zeros for a while."""
-        return self.reason == _ZEROS
-
-
-_ZEROS = "zero bytes"
+        return self.reason == ZEROS
 
 
 @dataclass(frozen=True)
@@ -184,9 +182,7 @@ def read_from(path: Path, offset: int = 0, *, limit: int = READ_LIMIT, end: int 
             size = os.fstat(file.fileno()).st_size
             stop = size if end is None else min(size, end)
             if size < offset or (end is not None and size < end):
-                return Chunk(
-                    (), offset, fault=f"has {size} bytes where {max(offset, end or 0)} were read before"
-                )
+                return Chunk((), offset, fault=f"has {size} bytes where {max(offset, end or 0)} were read before")
             file.seek(offset)
             data, last = _read_lines(file.fileno(), min(limit, stop - offset), stop - offset)
     except OSError as error:
@@ -254,7 +250,7 @@ def _saved(line: bytes) -> Iterator[bytes]:
 
 
 def _bad(line: bytes, offset: int) -> BadLine:
-    reason = _ZEROS if b"\0" in line else "checksum does not match"
+    reason = ZEROS if b"\0" in line else "checksum does not match"
     text = line[:_EXCERPT].decode("ascii", errors="backslashreplace")
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return BadLine(offset, len(line), reason, text)

@@ -1,0 +1,1 @@
+"""The SQL database that is derived from all journals; all SQL of the package is here."""

@@ -1,0 +1,162 @@
+"""Finding damage: the store against itself, and against the journals that it was made of."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.journal.history import journal_sizes
+from cnn_sweep.journal.log import read_from
+from cnn_sweep.journal.paths import STUDY_NAME, StudyPaths, existing_studies
+from cnn_sweep.store import dialect, schema
+from cnn_sweep.store.apply import Limits, apply_new, create_tables, read_offsets
+from cnn_sweep.store.files import store_file
+from cnn_sweep.store.reading import open_store
+from cnn_sweep.store.views import definitions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Table
+
+_SHOWN = 5  # rows of a table that are named
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found.
+
+    Attributes:
+        findings: One line each; empty if all is well.
+        bad_lines: Damaged lines of all journals.
+        waiting_bytes: What the journals have and the store has not yet; no finding.
+    """
+
+    findings: tuple[str, ...]
+    bad_lines: int
+    waiting_bytes: int
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
+def check(results: Path) -> CheckReport:
+    """Compare the store with one that is made anew of the same lines, and look for damaged lines.
+
+    Nothing is changed. Programs that write meanwhile do no harm: journals are compared up to where the store
+    has read them, and damaged lines behind that are looked for as well.
+    """
+    findings: list[str] = []
+    if store_file(results).is_file():
+        try:
+            with open_store(results) as connection:
+                findings += _check_store(connection, results)
+                waiting = _waiting(read_offsets(connection), results)
+        except EnvironmentFault as error:
+            findings.append(str(error))
+            waiting = _waiting({}, results)
+    else:
+        waiting = _waiting({}, results)
+    bad = list(_bad_lines(results))
+    return CheckReport((*findings, *bad), len(bad), waiting)
+
+
+def _waiting(offsets: Limits, results: Path) -> int:
+    return sum(max(size - offsets.get(key, 0), 0) for key, size in _sizes(results).items())
+
+
+def _sizes(results: Path) -> Limits:
+    names = existing_studies(results)
+    return {(name, writer): size for name in names for writer, size in journal_sizes(StudyPaths(results, name))}
+
+
+def _check_store(connection: Connection, results: Path) -> Iterator[str]:
+    file = store_file(results)
+    yield from (f"{file}: {problem}" for problem in dialect.integrity(connection))
+    offsets = read_offsets(connection)
+    sizes = _sizes(results)
+    for (study, writer), offset in sorted(offsets.items()):
+        size = sizes.get((study, writer))
+        if size is None or size < offset:
+            known = "is gone" if size is None else f"has only {size} bytes"
+            name = StudyPaths(results, study).journal(writer) if STUDY_NAME.fullmatch(study) else writer
+            yield f"{name}: the store has read {offset} bytes of this journal, which {known}"
+    limits = {key: min(offset, sizes[key]) for key, offset in offsets.items() if key in sizes}
+    with tempfile.TemporaryDirectory(prefix="cnn-sweep-check-") as folder:
+        engine = dialect.open_private(Path(folder, "fresh.db"))
+        try:
+            with engine.begin() as fresh:
+                _make(fresh, results, limits)
+                yield from (f"{file}: {difference}" for difference in differences(connection, fresh))
+        finally:
+            engine.dispose()
+
+
+def _make(fresh: Connection, results: Path, limits: Limits) -> None:
+    create_tables(fresh)
+    while apply_new(fresh, results, limits=limits).more:
+        pass
+
+
+def differences(store: Connection, fresh: Connection) -> Iterator[str]:
+    """Yield where two stores differ, table by table."""
+    for table in schema.METADATA.sorted_tables:
+        try:
+            kept, made = _rows(store, table), _rows(fresh, table)
+        except (DBAPIError, UnicodeError) as error:
+            yield f"table {table.name}: cannot be read: {dialect.reason(error)}"
+            continue
+        wrong = sorted(key for key in kept.keys() | made.keys() if kept.get(key) != made.get(key))
+        for key in wrong[:_SHOWN]:
+            yield f"table {table.name}: {_difference(table, key, kept.get(key), made.get(key))}"
+        if len(wrong) > _SHOWN:
+            yield f"table {table.name}: {len(wrong) - _SHOWN} more rows differ from what the journals say"
+    yield from _different_views(store, fresh)
+
+
+def _rows(connection: Connection, table: Table) -> dict[str, Any]:
+    """Return all rows by their keys; keys as text, since damage may have changed their types."""
+    keys = len(table.primary_key)
+    return {repr(tuple(row[:keys])): tuple(row) for row in connection.execute(select(table))}
+
+
+def _difference(table: Table, key: str, kept: Any, made: Any) -> str:
+    if kept is None:
+        return f"row {key} is missing"
+    if made is None:
+        return f"row {key} is in no journal"
+    pairs = zip(table.columns.keys(), kept, made, strict=True)
+    columns = ", ".join(f"{name} is {a!r} and should be {b!r}" for name, a, b in pairs if a != b)
+    return f"row {key}: {columns}"
+
+
+def _different_views(store: Connection, fresh: Connection) -> Iterator[str]:
+    known = dialect.views(store)
+    names = [name for (name,) in fresh.execute(select(schema.studies.c.study))]
+    for study in names:
+        if sum(name.casefold() == study.casefold() for name in names) > 1:
+            continue  # SQLite takes their views' names for the same
+        for view, sql in definitions(fresh, study).items():
+            if known.get(view) != sql:
+                yield f"view {view}: {'is missing' if view not in known else 'is not what it should be'}"
+
+
+def _bad_lines(results: Path) -> Iterator[str]:
+    for study, writer in _sizes(results):
+        path = StudyPaths(results, study).journal(writer)
+        offset, more = 0, True
+        while more:
+            chunk = read_from(path, offset)
+            for bad in chunk.bad:
+                yield f"{path}: byte {bad.offset}: {bad.length} bytes: {bad.reason}: {bad.text}"
+            if chunk.fault is not None:
+                yield f"{path}: {chunk.fault}"
+            offset, more = chunk.end_offset, chunk.more

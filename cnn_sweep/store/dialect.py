@@ -1,0 +1,234 @@
+"""What differs between databases: how to open one, insert-or-update, JSON access, views.
+
+Only SQLite so far; PostgreSQL belongs here as well.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, create_engine, event, func
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+_CACHE_KIB = 64 << 10
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+# Begins a transaction that nobody reads or writes beside, so that its commit never waits for a reader.
+_ALONE = "BEGIN EXCLUSIVE"
+_READING = "BEGIN DEFERRED"
+
+
+def open_shared(path: Path, *, wait_s: float) -> Engine:
+    """Open a database file that other processes use as well, for transactions that hold it alone.
+
+    Args:
+        path: The file; it is made if it does not exist.
+        wait_s: How long to wait for locks, in seconds.
+    """
+    pragmas = ("synchronous=FULL", "journal_mode=DELETE")
+    return _engine(path, begin=_ALONE, wait_s=wait_s, pragmas=pragmas)
+
+
+def open_private(path: Path) -> Engine:
+    """Open a database file that nobody else knows and that is thrown away if anything goes wrong."""
+    return _engine(path, begin=_ALONE, wait_s=0.0, pragmas=("synchronous=OFF", "journal_mode=MEMORY"))
+
+
+def open_reading(path: Path, *, wait_s: float) -> Engine:
+    """Open a database file for queries.
+
+    It is not opened read-only: after a writer was killed, the first reader has to undo what it left behind.
+    """
+    return _engine(path, begin=_READING, wait_s=wait_s, pragmas=("query_only=ON",))
+
+
+def open_published(path: Path) -> Engine:
+    """Open a database file that is never changed, only replaced, for a glance that needs no locks."""
+    return _engine(path, begin=_READING, wait_s=0.0, pragmas=("query_only=ON",), query={"immutable": "1"})
+
+
+def _engine(
+    path: Path, *, begin: str, wait_s: float, pragmas: tuple[str, ...], query: dict[str, str] | None = None
+) -> Engine:
+    url = URL.create("sqlite+pysqlite", database=str(path))
+    if query:
+        query = {**query, "mode": "ro", "uri": "true"}
+        url = URL.create("sqlite+pysqlite", database=f"file:{quote(str(path))}", query=query)
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        connect_args={"timeout": wait_s, "isolation_level": None},
+    )
+
+    def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for pragma in ("temp_store=MEMORY", f"cache_size=-{_CACHE_KIB}", *pragmas):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", start)
+    return engine
+
+
+class DamageError(Exception):
+    """A value of the store is not what was written."""
+
+
+def whole(value: Any) -> int:
+    """Return a number of the store that counts something.
+
+    Raises:
+        DamageError: If it is no such number.
+    """
+    if type(value) is int and value >= 0:
+        return value
+    raise DamageError(f"{value!r} where a count should be")
+
+
+def moment(value: Any) -> float | None:
+    """Return a time of the store, or None.
+
+    Raises:
+        DamageError: If it is no number.
+    """
+    if value is None or isinstance(value, float):
+        return value
+    raise DamageError(f"{value!r} where a time should be")
+
+
+def names(value: Any) -> list[str]:
+    """Return a list of names that the store has as JSON.
+
+    Raises:
+        DamageError: If it is no such list.
+    """
+    found = _from_json(value)
+    if isinstance(found, list) and all(isinstance(name, str) for name in found):
+        return found
+    raise DamageError(f"{value!r} where names should be")
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Return an object that the store has as JSON.
+
+    Raises:
+        DamageError: If it is no such object.
+    """
+    found = _from_json(value)
+    if isinstance(found, dict):
+        return found
+    raise DamageError(f"{value!r} where an object should be")
+
+
+def _from_json(value: Any) -> Any:
+    try:
+        return json.loads(value)
+    except (TypeError, ValueError) as error:
+        raise DamageError(f"{value!r} where JSON should be") from error
+
+
+def is_damage(error: Exception) -> bool:
+    """Tell whether an error says that the file is not a sound database."""
+    return isinstance(error, DamageError | UnicodeError) or _code(error) in _DAMAGED or "Could not decode" in str(error)
+
+
+def reason(error: Exception) -> str:
+    """Return what happened, in the database's own words and without the statement."""
+    return str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
+
+
+def is_locked(error: Exception) -> bool:
+    """Tell whether an error says that somebody else uses the database."""
+    return _code(error) in _LOCKED
+
+
+def _code(error: Exception) -> int | None:
+    original = error.orig if isinstance(error, DBAPIError) else error
+    code: int | None = getattr(original, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF  # the rest of it are details
+
+
+def integrity(connection: Connection) -> list[str]:
+    """Return what the database itself finds wrong with its file."""
+    rows = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars()
+    return [str(row) for row in rows if row != "ok"]
+
+
+def upsert(
+    table: Table,
+    columns: Sequence[str],
+    *,
+    replaced: Sequence[str] = (),
+    prefer: ColumnElement[bool] | None = None,
+) -> Insert:
+    """Return an insert of ``columns`` that on a conflict of keys replaces others, or changes nothing.
+
+    Args:
+        table: The table.
+        columns: Columns that are inserted.
+        replaced: Columns that take the new value where the key exists.
+        prefer: Whether the new row is taken, in terms of ``table`` and :func:`new`; always if not given.
+    """
+    statement = insert(table).values(dict.fromkeys(columns))
+    keys = [column.name for column in table.primary_key]
+    if not replaced:
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    values = {name: statement.excluded[name] for name in replaced}
+    return statement.on_conflict_do_update(index_elements=keys, set_=values, where=prefer)
+
+
+def upsert_from(table: Table, query: Any, *, replaced: Sequence[str]) -> Insert:
+    """Return an insert of a query's rows that replaces columns where the key exists."""
+    names = [column.name for column in query.selected_columns]
+    statement = insert(table).from_select(names, query)
+    keys = [column.name for column in table.primary_key]
+    values = {name: statement.excluded[name] for name in replaced}
+    return statement.on_conflict_do_update(index_elements=keys, set_=values)
+
+
+def new(table: Table, name: str) -> ColumnElement[Any]:
+    """Return a column of the row that an insert offers."""
+    column: ColumnElement[Any] = insert(table).excluded[name]
+    return column
+
+
+def run_many(connection: Connection, statement: Insert, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Execute an insert for many rows, whose values stand in the order of its columns."""
+    if rows:
+        # The driver takes tuples as they are; a mapping for each row would cost as much as the insert itself.
+        sql = str(statement.compile(dialect=connection.dialect))
+        connection.exec_driver_sql(sql, list(rows))
+
+
+def rounded(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Round a sum to microseconds: versions of SQLite differ in the last digits of sums."""
+    return func.round(value, 6)
+
+
+def views(connection: Connection) -> dict[str, str]:
+    """Return the names and definitions of all views."""
+    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
+    return {str(name): str(sql) for name, sql in rows}
+
+
+def tables(connection: Connection) -> set[str]:
+    """Return the names of all tables."""
+    rows = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
+    return {str(name) for (name,) in rows}

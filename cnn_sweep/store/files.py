@@ -1,0 +1,89 @@
+"""The store's file and those beside it: who may write it, and what happens to a damaged one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+STORE_NAME = "sweeps.db"
+_LEASE_NAME = ".sweeps.lock"
+_BESIDE = ("-journal", "-wal", "-shm")  # what SQLite keeps next to a database
+_KEPT = 3  # damaged stores; they hold nothing that the journals do not
+_POLL_S = 0.02
+
+
+def store_file(results: Path) -> Path:
+    """Return the file of the store of a results folder."""
+    return results / STORE_NAME
+
+
+@contextlib.contextmanager
+def lease(results: Path, *, wait_s: float) -> Iterator[bool]:
+    """Hold the right to write the store where locks are honest; yields whether it was granted.
+
+    SQLite's own lock guards one file. This one guards its name: a store that is set aside must not be
+    replaced, nor its rollback journal be taken for the new one's, while another merger is at work.
+
+    Raises:
+        OSError: If the lock's file cannot be opened, as in somebody else's results.
+    """
+    fd = os.open(results / _LEASE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield _locked(fd, deadline=time.monotonic() + wait_s)
+    finally:
+        os.close(fd)
+
+
+def _locked(fd: int, *, deadline: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        else:
+            return True
+
+
+def set_aside(file: Path, reason: str) -> Path:
+    """Rename a store that is of no use and what SQLite keeps beside it; return its new name.
+
+    Raises:
+        OSError: If the folder cannot be written to.
+    """
+    target = _free_name(file)
+    # The rollback journal first: left alone beside a new store it would be played back into that one.
+    for suffix in _BESIDE:
+        with contextlib.suppress(FileNotFoundError):
+            file.with_name(file.name + suffix).rename(f"{target}{suffix}")
+    file.rename(target)
+    log.warning("%s was set aside as %s: %s", file, target.name, reason)
+    _drop_old(file)
+    return target
+
+
+def _free_name(file: Path) -> Path:
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    name, number = f"{file.name}.corrupt-{stamp}", 1
+    while file.with_name(name).exists():
+        number += 1
+        name = f"{file.name}.corrupt-{stamp}-{number}"
+    return file.with_name(name)
+
+
+def _drop_old(file: Path) -> None:
+    stores = [p for p in file.parent.glob(f"{file.name}.corrupt-*") if not p.name.endswith(_BESIDE)]
+    for old in sorted(stores)[:-_KEPT]:
+        for suffix in ("", *_BESIDE):
+            old.with_name(old.name + suffix).unlink(missing_ok=True)

@@ -1,0 +1,263 @@
+"""What commands and reports ask the store; times are seconds since 1970-01-01 UTC, None is a missing value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from cnn_sweep.errors import StudyError
+from cnn_sweep.journal.events import NON_FINITE
+from cnn_sweep.store import dialect, schema
+from cnn_sweep.store.reading import open_store
+from cnn_sweep.store.views import UNRANKED, Columns
+from cnn_sweep.sweep.states import STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Row, Select, Table
+
+Record = dict[str, Any]
+Columned = tuple[tuple[str, ...], list[Record]]
+
+_TRIAL = (
+    "study",
+    "trial",
+    "state",
+    "value",
+    "best_epoch",
+    "epochs",
+    "parameters",
+    "seconds",
+    "configuration",
+    "repeat",
+    "seed",
+    "attempts",
+    "started",
+    "ended",
+    "cause",
+    "message",
+)
+_EPOCH = ("study", "trial", "attempt", "epoch")
+
+
+def list_studies(results: Path) -> list[str]:
+    """Return the names of all studies in the store, sorted."""
+    with open_store(results) as connection:
+        return list(connection.execute(select(schema.studies.c.study).order_by(schema.studies.c.study)).scalars())
+
+
+def study_summary(results: Path, study: str) -> Record:
+    """Return what is known of a study as a whole.
+
+    Keys: study, metric, direction, method, digest, revisions, planned, configurations, invalid, duplicates,
+    parameters (names in the sweep file's order), metrics (names), created, cancelled, trials (state to count, all
+    states), best ({"trial", "value"} or None), causes (cause to count, of failed trials), bad_lines (count).
+    """
+    with open_store(results) as connection:
+        row = _study(connection, study)
+        names = ("study", "metric", "direction", "method", "digest", "revisions", "configurations")
+        summary = {name: getattr(row, name) for name in (*names, "invalid", "duplicates", "created", "cancelled")}
+        bad = schema.bad_lines.c
+        return summary | {
+            "planned": row.trials,
+            "parameters": dialect.names(row.parameters_json),
+            "metrics": dialect.names(row.metrics_json),
+            "trials": _counts(connection, row),
+            "best": _best(connection, row),
+            "causes": _causes(connection, study),
+            "bad_lines": connection.execute(
+                select(func.count()).select_from(schema.bad_lines).where(bad.study == study)
+            ).scalar_one(),
+        }
+
+
+def counts(results: Path, study: str) -> dict[str, int]:
+    """Return how many trials are in each state; all states are there, also ``waiting``."""
+    with open_store(results) as connection:
+        return _counts(connection, _study(connection, study))
+
+
+def leaderboard(results: Path, study: str) -> Columned:
+    """Return the columns of a study's leaderboard and a record per trial that began.
+
+    Complete trials come first, ranked by value and then by number; the others follow with ``rank`` None. Columns:
+    rank, trial, state, value, best_epoch, epochs, parameters, seconds; metrics at the best epoch; hyperparameters
+    in the order of the sweep file. Epochs are not read.
+    """
+    with open_store(results) as connection:
+        row = _study(connection, study)
+        columns = Columns.of(dialect.names(row.metrics_json), dialect.names(row.parameters_json))
+        rows = connection.execute(_trials_with_params(study)).all()
+    ranked = [r for r in rows if r.state == "complete" and r.value is not None]
+    sign = -1.0 if row.direction == "maximize" else 1.0
+    ranked.sort(key=lambda r: (sign * r.value, r.trial))
+    others = [r for r in rows if r.state != "complete" or r.value is None]
+    others.sort(key=lambda r: (_place(r.state), r.trial))
+    records = [{"rank": rank, **_record(r, columns)} for rank, r in enumerate(ranked, start=1)]
+    records += [{"rank": None, **_record(r, columns)} for r in others]
+    return columns.names, records
+
+
+def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
+    """Return all that is known of a trial.
+
+    Returns:
+        ``trial``: its row, with ``params``, ``best_metrics`` and ``test_metrics`` as mappings; ``attempts``,
+        ``epochs`` (also those that do not count, ``counted`` 0; metrics by name) and ``artifacts``: rows.
+
+    Raises:
+        StudyError: If the trial did not begin yet.
+    """
+    with open_store(results) as connection:
+        planned = _study(connection, study).trials
+        row = connection.execute(_trials_with_params(study).where(schema.trials.c.trial == trial)).one_or_none()
+        if row is None:
+            raise StudyError(f"{study}: no trial {trial} began yet; {planned} are planned, numbered from 0")
+        record = {name: getattr(row, name) for name in _TRIAL}
+        record["params"] = _params(row)
+        record["best_metrics"] = _restored(row.best_metrics_json)
+        record["test_metrics"] = _restored(row.test_metrics_json)
+        return {
+            "trial": record,
+            "attempts": _of_trial(connection, schema.attempts, study, trial),
+            "epochs": [_flat(epoch) for epoch in _of_trial(connection, schema.epochs, study, trial)],
+            "artifacts": _of_trial(connection, schema.artifacts, study, trial),
+        }
+
+
+def list_workers(results: Path, study: str) -> list[Record]:
+    """Return a record per journal, the first started first.
+
+    Keys: writer, started, host, pid, job, threads, identity, versions, last_event.
+    """
+    w, j = schema.workers, schema.journals
+    query = (
+        select(w, j.c.last_event)
+        .join(j, (j.c.study == w.c.study) & (j.c.writer == w.c.writer))
+        .where(w.c.study == study)
+        .order_by(w.c.started, w.c.writer)
+    )
+    with open_store(results) as connection:
+        return [_with_mappings(row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # its public name
+
+
+def export_trials(results: Path, study: str) -> Columned:
+    """Return columns and records of all trials that began, by number."""
+    with open_store(results) as connection:
+        row = _study(connection, study)
+        rows = connection.execute(_trials_with_params(study).order_by(schema.trials.c.trial)).all()
+        metrics, parameters = dialect.names(row.metrics_json), dialect.names(row.parameters_json)
+    tests = [_restored(r.test_metrics_json) or {} for r in rows]
+    test_names = sorted({name for test in tests for name in test})
+    columns = Columns.of(metrics, parameters, leading=(*_TRIAL, *test_names))
+    names = (*_TRIAL, *columns.metrics, *test_names, *columns.parameters)
+    return names, [_record(r, columns, _TRIAL) | test for r, test in zip(rows, tests, strict=True)]
+
+
+def export_epochs(results: Path, study: str) -> tuple[tuple[str, ...], Iterator[Record]]:
+    """Return columns and records of all epochs that count, by trial and epoch."""
+    with open_store(results) as connection:
+        metrics = dialect.names(_study(connection, study).metrics_json)
+    columns = Columns.of(metrics, (), leading=(*_EPOCH, "seconds"))
+    return (*_EPOCH, *columns.metrics, "seconds"), _epochs(results, study, columns)
+
+
+def _epochs(results: Path, study: str, columns: Columns) -> Iterator[Record]:
+    e = schema.epochs.c
+    query = select(schema.epochs).where(e.study == study, e.counted == 1).order_by(e.trial, e.epoch)
+    with open_store(results) as connection:
+        for row in connection.execute(query):
+            metrics = _restored(row.metrics_json) or {}
+            record = {name: getattr(row, name) for name in (*_EPOCH, "seconds")}
+            yield record | {column: metrics.get(name) for column, name in columns.metrics.items()}
+
+
+def _study(connection: Connection, study: str) -> Row[Any]:
+    row = connection.execute(select(schema.studies).where(schema.studies.c.study == study)).one_or_none()
+    if row is None:
+        known = ", ".join(connection.execute(select(schema.studies.c.study)).scalars()) or "none"
+        raise StudyError(f"no study {study!r} in the store; studies there: {known}")
+    return row
+
+
+def _trials_with_params(study: str) -> Select[Any]:
+    t, c = schema.trials, schema.configurations
+    same = (c.c.study == t.c.study) & (c.c.configuration == t.c.configuration)
+    return select(t, c.c.params_json).join(c, same, isouter=True).where(t.c.study == study, t.c.attempts > 0)
+
+
+def _counts(connection: Connection, study: Row[Any]) -> dict[str, int]:
+    t = schema.trials.c
+    query = select(t.state, func.count()).where(t.study == study.study, t.attempts > 0).group_by(t.state)
+    found = {str(state): int(count) for state, count in connection.execute(query)}
+    waiting = max(study.trials - sum(found.values()), 0)
+    return dict.fromkeys(STATES, 0) | found | {"waiting": waiting}
+
+
+def _causes(connection: Connection, study: str) -> dict[str, int]:
+    t = schema.trials.c
+    cause = func.coalesce(t.cause, "unknown")
+    query = select(cause, func.count()).where(t.study == study, t.state == "failed").group_by(cause).order_by(cause)
+    return {str(name): int(count) for name, count in connection.execute(query)}
+
+
+def _best(connection: Connection, study: Row[Any]) -> Record | None:
+    t = schema.trials.c
+    better_first = t.value.desc() if study.direction == "maximize" else t.value
+    query = (
+        select(t.trial, t.value)
+        .where(t.study == study.study, t.state == "complete", t.value.is_not(None))
+        .order_by(better_first, t.trial)
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else {"trial": row.trial, "value": row.value}
+
+
+def _place(state: str | None) -> int:
+    return UNRANKED.index(state) if state in UNRANKED else len(UNRANKED)
+
+
+def _record(row: Row[Any], columns: Columns, leading: Sequence[str] = ()) -> Record:
+    """Flatten a trial's row to columns; ``rank`` is not its own."""
+    metrics, params = _restored(row.best_metrics_json) or {}, _params(row) or {}
+    own = leading or [name for name in columns.leading if name != "rank"]
+    record = {name: getattr(row, name) for name in own}
+    record |= {column: metrics.get(name) for column, name in columns.metrics.items()}
+    return record | {column: params.get(name) for column, name in columns.parameters.items()}
+
+
+def _of_trial(connection: Connection, table: Table, study: str, trial: int) -> list[Record]:
+    keys = list(table.primary_key)
+    columns = [column for column in table.columns if column.name not in {"study", "trial"}]
+    query = select(*columns).where(table.c.study == study, table.c.trial == trial).order_by(*keys)
+    return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # its public name
+
+
+def _flat(epoch: Record) -> Record:
+    """Put an epoch's metrics beside its own columns, which keep their names."""
+    metrics = _restored(epoch.pop("metrics_json")) or {}
+    return epoch | {f"metric_{name}" if name in epoch else name: value for name, value in metrics.items()}
+
+
+def _with_mappings(row: Any) -> Record:
+    record = dict(row)
+    del record["study"]
+    for name in ("identity", "versions"):
+        record[name] = dialect.mapping(record.pop(f"{name}_json"))
+    return record
+
+
+def _params(row: Row[Any]) -> Record | None:
+    return None if row.params_json is None else dialect.mapping(row.params_json)
+
+
+def _restored(text: str | None) -> Record | None:
+    """Read metrics of the store, with the numbers that JSON lacks."""
+    if text is None:
+        return None
+    found = dialect.mapping(text)
+    return {name: NON_FINITE.get(v, v) if isinstance(v, str) else v for name, v in found.items()}

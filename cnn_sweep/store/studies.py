@@ -1,0 +1,106 @@
+"""A study's own row: what it optimises, how much is planned, which columns its leaderboard has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, select
+
+from cnn_sweep.store import dialect, schema
+from cnn_sweep.store.facts import Facts, read_facts, source_of
+from cnn_sweep.store.rows import text_of
+from cnn_sweep.store.views import drop_views
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from cnn_sweep.journal.paths import StudyPaths
+    from cnn_sweep.store.rows import Rows
+
+_COUNTS = ("trials", "configurations", "invalid", "duplicates")
+
+
+@dataclass(frozen=True)
+class KnownStudy:
+    """What the store says of a study before a merge.
+
+    Attributes:
+        facts: Its meaning.
+        row: Its row; None if the study is new.
+    """
+
+    facts: Facts
+    row: Any = None
+
+
+def known_study(connection: Connection, paths: StudyPaths) -> KnownStudy:
+    """Return what is known of a study; of a new one, what its first sweep file says."""
+    s = schema.studies
+    row = connection.execute(select(s).where(s.c.study == paths.study)).one_or_none()
+    if row is None:
+        return KnownStudy(read_facts(paths, 1))
+    parameters = tuple(dialect.names(row.parameters_json))
+    return KnownStudy(Facts(row.metric, row.direction, row.method, row.digest, parameters, row.source), row)
+
+
+def newest_facts(connection: Connection, paths: StudyPaths, rows: Rows, known: KnownStudy) -> Facts:
+    """Return what the newest journaled revision of the sweep says; it is read only if it changed.
+
+    A file that cannot be read now does not overrule what was read before.
+    """
+    r = schema.revisions.c
+    stored = connection.execute(select(func.max(r.revision)).where(r.study == paths.study)).scalar()
+    newest = max([dialect.whole(stored or 1), *(row[1] for row in rows.others.get("extend", ()))])
+    source = source_of(paths, newest)
+    if known.facts.source is not None and source in {known.facts.source, None}:
+        return known.facts
+    facts = read_facts(paths, newest)
+    return known.facts if facts.problem and known.facts.source is not None else facts
+
+
+def forget(connection: Connection, study: str) -> None:
+    """Drop all that is known of a study."""
+    drop_views(connection, study)
+    for table in schema.OF_A_STUDY:
+        connection.execute(delete(table).where(table.c.study == study))
+
+
+def write_study(connection: Connection, rows: Rows, facts: Facts, known: KnownStudy) -> None:
+    """Write a study's row; its revisions and configurations are written already."""
+    r = schema.revisions
+    revisions = connection.execute(select(r).where(r.c.study == rows.study).order_by(r.c.revision)).all()
+    newest = revisions[-1] if revisions else None
+    old = known.row
+    cancels = [row[2] for row in rows.others.get("cancel", ()) if row[1] is None]
+    before = dialect.moment(old.cancelled) if old is not None else None
+    cancels += [before] if before is not None else []
+    metrics = rows.metrics.union(dialect.names(old.metrics_json) if old is not None else ())
+    values = {
+        "study": rows.study,
+        "metric": facts.metric,
+        "direction": facts.direction,
+        "method": facts.method,
+        "digest": facts.digest,
+        "revisions": newest.revision if newest is not None else 0,
+        **{name: getattr(newest, name) if newest is not None else 0 for name in _COUNTS},
+        "parameters_json": text_of(_parameters(connection, rows, facts, known)),
+        "metrics_json": text_of(sorted(metrics)),
+        "created": revisions[0].time if newest is not None and revisions[0].revision == 1 else None,
+        "cancelled": max(cancels, default=None),
+        "source": facts.source,
+    }
+    statement = dialect.upsert(schema.studies, list(values), replaced=list(values)[1:])
+    dialect.run_many(connection, statement, [tuple(values.values())])
+
+
+def _parameters(connection: Connection, rows: Rows, facts: Facts, known: KnownStudy) -> list[str]:
+    """Return the sweep's hyperparameters, then others that trials have all the same."""
+    names = list(facts.parameters)
+    if facts is known.facts and known.row is not None and rows.parameters.issubset(names):
+        return names  # nothing new
+    c = schema.configurations.c
+    seen: set[str] = set()
+    for (params,) in connection.execute(select(c.params_json).where(c.study == rows.study)):
+        seen.update(dialect.mapping(params))
+    return names + sorted(seen.difference(names))

@@ -1,0 +1,149 @@
+"""A view per study with a column per hyperparameter, for sqlite3, Datasette or pandas on the file itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from cnn_sweep.store import dialect
+from cnn_sweep.store.schema import studies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+LEADING = ("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds")
+PREFIXES = ("leaderboard_", "epochs_")
+_METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_macro_f1")
+# Trials that are not ranked come in this order.
+UNRANKED = ("complete", "running", "paused", "interrupted", "pruned", "failed")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a leaderboard.
+
+    A hyperparameter keeps its name unless it is one of the leading columns'; a metric that is called like a
+    hyperparameter (the learning rate at the best epoch) gets a longer one.
+
+    Attributes:
+        leading: The first columns.
+        metrics: Name of the column to name of the metric, in order.
+        parameters: Name of the column to name of the hyperparameter, in order.
+    """
+
+    leading: tuple[str, ...]
+    metrics: dict[str, str]
+    parameters: dict[str, str]
+
+    @classmethod
+    def of(cls, metrics: Iterable[str], parameters: Iterable[str], *, leading: tuple[str, ...] = LEADING) -> Columns:
+        """Name the columns.
+
+        Args:
+            metrics: Names of the metrics, in any order.
+            parameters: Names of the hyperparameters, in their order.
+            leading: The first columns.
+        """
+        by_parameter = {f"params_{name}" if name in leading else name: name for name in parameters}
+        known = set(metrics)
+        ordered = [name for name in _METRICS if name in known] + sorted(known.difference(_METRICS))
+        taken = {*leading, *by_parameter}
+        by_metric = {f"{name}_at_best_epoch" if name in taken else name: name for name in ordered}
+        return cls(leading, by_metric, by_parameter)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, in order."""
+        return (*self.leading, *self.metrics, *self.parameters)
+
+
+def refresh_views(connection: Connection, study: str) -> None:
+    """Make the views of a study what its row says; nothing happens if they are."""
+    wanted = definitions(connection, study)
+    known = dialect.views(connection)
+    for name, sql in wanted.items():
+        if known.get(name) != sql:
+            drop_view(connection, name)
+            connection.exec_driver_sql(sql)
+
+
+def drop_views(connection: Connection, study: str) -> None:
+    """Remove the views of a study."""
+    for name in _names(study):
+        drop_view(connection, name)
+
+
+def drop_view(connection: Connection, name: str) -> None:
+    """Remove a view, if it is there."""
+    connection.exec_driver_sql(f"DROP VIEW IF EXISTS {_quoted(name)}")
+
+
+def definitions(connection: Connection, study: str) -> dict[str, str]:
+    """Return the names of a study's views and the statements that make them."""
+    row = connection.execute(select(studies).where(studies.c.study == study)).one()
+    metrics, parameters = dialect.names(row.metrics_json), dialect.names(row.parameters_json)
+    leaderboard, epochs = _names(study)
+    order = "DESC" if row.direction == "maximize" else "ASC"
+    return {
+        leaderboard: _leaderboard(leaderboard, study, order, Columns.of(metrics, parameters)),
+        epochs: _epochs(epochs, study, [name for name in metrics if _nameable(name)]),
+    }
+
+
+def _names(study: str) -> tuple[str, str]:
+    leaderboard, epochs = PREFIXES
+    return f"{leaderboard}{study}", f"{epochs}{study}"
+
+
+def _leaderboard(view: str, study: str, order: str, columns: Columns) -> str:
+    fields = [*(f"t.{name}" for name in LEADING[1:])]
+    fields += _json_fields("t.best_metrics_json", columns.metrics)
+    fields += _json_fields("c.params_json", columns.parameters)
+    ranked = "t.state = 'complete' AND t.value IS NOT NULL"
+    group = " ".join(f"WHEN '{state}' THEN {place}" for place, state in enumerate(UNRANKED))
+    return (
+        f"CREATE VIEW {_quoted(view)} AS\n"
+        f"SELECT CASE WHEN {ranked} THEN row_number() OVER (\n"
+        f"  PARTITION BY {ranked} ORDER BY t.value {order}, t.trial) END AS rank,\n"
+        f"  {(',' + chr(10) + '  ').join(fields)}\n"
+        "FROM trials AS t LEFT JOIN configurations AS c\n"
+        "  ON c.study = t.study AND c.configuration = t.configuration\n"
+        f"WHERE t.study = {_literal(study)} AND t.attempts > 0\n"
+        f"ORDER BY rank IS NULL, rank, CASE t.state {group} ELSE {len(UNRANKED)} END, t.trial"
+    )
+
+
+def _epochs(view: str, study: str, metrics: list[str]) -> str:
+    own = ("trial", "attempt", "epoch", "seconds", "value", "counted")
+    columns = {f"metric_{name}" if name in own else name: name for name in metrics}
+    fields = [*own, *_json_fields("metrics_json", columns)]
+    return (
+        f"CREATE VIEW {_quoted(view)} AS\n"
+        f"SELECT {', '.join(fields)}\n"
+        f"FROM epochs WHERE study = {_literal(study)} ORDER BY trial, epoch, attempt"
+    )
+
+
+def _json_fields(column: str, names: dict[str, str]) -> list[str]:
+    return [
+        f"json_extract({column}, {_literal('$.' + _quoted(name))}) AS {_quoted(label)}"
+        for label, name in names.items()
+        if _nameable(name)
+    ]
+
+
+def _nameable(name: str) -> bool:
+    """Tell whether SQLite's paths into JSON can say a name; quotes and control characters they cannot."""
+    return '"' not in name and "\\" not in name and name.isprintable()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,91 @@
+"""Rows into tables: what the lines say, without what is derived from them.
+
+Where two lines speak of one thing, which of them counts is decided by what they say and never by which came
+first, so every order of merging ends in the same tables.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import or_, tuple_
+
+from cnn_sweep.store import schema
+from cnn_sweep.store.dialect import new, run_many, upsert
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Insert, Table
+
+    from cnn_sweep.store.rows import Rows
+
+_START = ("writer", "started", "configuration", "repeat", "seed", "start_epoch", "start_parameters")
+_END = ("ended", "end_state", "end_cause", "end_message", "end_epochs", "end_seconds", "end_parameters")
+_LOST = ("lost", "lost_cause", "lost_message")
+_CHECKPOINT = ("checkpointed", "checkpoint_epoch", "checkpoint_file", "checkpoint_bytes")
+_ATTEMPT = ("study", "trial", "attempt")
+
+
+def write_rows(connection: Connection, rows: Rows) -> None:
+    """Insert what a batch of lines says."""
+    run_many(connection, _EPOCHS, sorted(rows.epochs))
+    run_many(connection, _ATTEMPT_KEYS, [(rows.study, *key) for key in sorted(rows.attempts)])
+    for kind, found in rows.others.items():
+        if kind == "start":
+            run_many(connection, _STARTS, [row[:-1] for row in found])
+            run_many(connection, _CONFIGURATIONS, [(row[0], row[5], row[-1]) for row in found])
+        elif kind == "cancel":
+            run_many(connection, _CANCELS, [row for row in found if row[1] is not None])
+        else:
+            run_many(connection, _PLAIN[kind], found)
+
+
+def _first(table: Table, *columns: str) -> ColumnElement[bool]:
+    """Prefer the row that sorts first by ``columns``; a row without them is no rival."""
+    offered, known = (new(table, name) for name in columns), (table.c[name] for name in columns)
+    return or_(table.c[columns[0]].is_(None), tuple_(*offered) < tuple_(*known))
+
+
+def _last(table: Table, *columns: str) -> ColumnElement[bool]:
+    """Prefer the row that sorts last by ``columns``; a row without them is no rival."""
+    offered, known = (new(table, name) for name in columns), (table.c[name] for name in columns)
+    return or_(table.c[columns[0]].is_(None), tuple_(*offered) > tuple_(*known))
+
+
+def _of_attempt(columns: Sequence[str], prefer: ColumnElement[bool]) -> Insert:
+    return upsert(schema.attempts, [*_ATTEMPT, *columns], replaced=columns, prefer=prefer)
+
+
+def _all(table: Table, prefer: ColumnElement[bool]) -> Insert:
+    names = [column.name for column in table.columns]
+    others = [column.name for column in table.columns if not column.primary_key]
+    return upsert(table, names, replaced=others, prefer=prefer)
+
+
+_EPOCHS = _all(schema.epochs, _first(schema.epochs, "time", "seconds", "metrics_json"))
+_ATTEMPT_KEYS = upsert(schema.attempts, _ATTEMPT)
+_STARTS = _of_attempt(_START, _first(schema.attempts, "writer", "started"))
+_CONFIGURATIONS = upsert(schema.configurations, ["study", "configuration", "params_json"])
+_CANCELS = upsert(
+    schema.trials,
+    ["study", "trial", "cancelled"],
+    replaced=["cancelled"],
+    prefer=_last(schema.trials, "cancelled"),
+)
+_PLAIN = {
+    "worker": _all(schema.workers, _first(schema.workers, "started", "identity_json")),
+    "checkpoint": _of_attempt(
+        _CHECKPOINT, _last(schema.attempts, "checkpoint_epoch", "checkpointed", "checkpoint_file")
+    ),
+    "end": _of_attempt(_END, _first(schema.attempts, "ended", "end_state")),
+    "artifact": _all(schema.artifacts, _last(schema.artifacts, "time", "sha256")),
+    "lost": _of_attempt(_LOST, _first(schema.attempts, "lost", "lost_cause")),
+    "extend": _all(schema.revisions, _first(schema.revisions, "time", "trials")),
+    "finalize": upsert(
+        schema.trials,
+        ["study", "trial", "tested", "test_metrics_json"],
+        replaced=["tested", "test_metrics_json"],
+        prefer=_last(schema.trials, "tested", "test_metrics_json"),
+    ),
+}
