@@ -23,9 +23,7 @@ def canonical(sections: Sections) -> dict[str, Any]:
     return {
         "study": sections.study,
         "data": None if sections.data is None else sections.data.model_dump(mode="json"),
-        "model": {"build": sections.build}
-        if network is None
-        else [_layer(layer) for layer in network.layers],
+        "model": {"build": sections.build} if network is None else [_layer(layer) for layer in network.layers],
         "space": [_parameter(parameter) for parameter in sections.space.parameters],
         "constraints": sorted(constraint.canonical for constraint in sections.constraints),
         "search": sections.search.model_dump(mode="json"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.sweep.expressions import ExpressionError
 from cnn_sweep.sweep.grid import MAX_ROWS, GridTooLargeError, grid, satisfies
 from cnn_sweep.sweep.mistakes import show
+from cnn_sweep.sweep.network_template import INDEX
 from cnn_sweep.sweep.samples import draws, holds, samples
 from cnn_sweep.sweep.templates import FaultyError
 
@@ -40,7 +41,7 @@ def check_values(sections: Sections, mistakes: Mistakes) -> None:
                 found.setdefault((fault.path, fault.kind), {})[repr(fault.value)] = fault
     _check_count(sections, constraints, mistakes)
     for (path, _), faults in found.items():
-        mistakes.add(path, _message(list(faults.values())))
+        mistakes.add(path, _message(list(faults.values()), mistakes))
 
 
 def _some(sections: Sections, constraints: Iterable[Expression]) -> list[dict[str, Any]]:
@@ -64,13 +65,14 @@ def _usable(sections: Sections, mistakes: Mistakes) -> dict[Expression, Path]:
     return usable
 
 
-def _message(faults: Sequence[Fault]) -> str:
-    """Tell the first of several values with the same mistake, and name the others."""
-    others = [show(fault.value) for fault in faults[1:]]
-    if not others:
-        return faults[0].message
+def _message(faults: Sequence[Fault], mistakes: Mistakes) -> str:
+    """Tell the first of several values with the same mistake, name the others, and say where they stand."""
+    first, others = faults[0], [show(fault.value) for fault in faults[1:]]
     rest = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-    return f"{faults[0].message}; likewise {', '.join(others[:_SHOWN])}{rest}"
+    likewise = f"; likewise {', '.join(others[:_SHOWN])}{rest}" if others else ""
+    places = [str(mistakes.line(("space", name))) for name in first.names if name != INDEX]
+    lines = f", line {', '.join(places)}" if places else ""
+    return f"{first.message}{likewise}" + (f" (from {first.origin}{lines})" if first.origin else "")
 
 
 def _faults(sections: Sections, params: dict[str, Any]) -> list[Fault]:
@@ -98,11 +100,7 @@ def _check_count(sections: Sections, constraints: dict[Expression, Path], mistak
         return
     if any(holds(row, constraints) for row in rows):
         return
-    tried = (
-        f"none of the {len(rows):,} configurations"
-        if is_grid
-        else f"none of {len(rows):,} random configurations"
-    )
+    tried = f"none of the {len(rows):,} configurations" if is_grid else f"none of {len(rows):,} random configurations"
     alone = [one for one in constraints if not any(holds(row, [one]) for row in rows)]
     for constraint in alone:
         mistakes.add(constraints[constraint], f"{tried} satisfies {constraint.text!r}")

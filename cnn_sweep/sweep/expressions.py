@@ -111,6 +111,7 @@ _NODES: Final = (
     ast.Tuple,
     ast.Subscript,
     ast.Call,
+    ast.keyword,
 )
 
 
@@ -208,9 +209,9 @@ def _parse(text: str) -> ast.Expression:
         raise ExpressionError(f"an expression can have {MAX_LENGTH:,} characters, this one has {len(text):,}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", SyntaxWarning)  # such as `8 (2)`
+            warnings.simplefilter("error")  # such as of `1if a else 2`
             tree = ast.parse(REFERENCE.sub(r"\1", text).strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (SyntaxError, Warning, ValueError, RecursionError, MemoryError) as error:
         reason = getattr(error, "msg", None) or str(error) or "nested too deeply"
         reason += "; write == to compare" if _SINGLE_EQUALS.search(text) else ""
         raise ExpressionError(f"{text!r} is not an expression: {reason}") from None

@@ -33,12 +33,19 @@ class Fault:
         kind: Sort of mistake, so that the same one is told once; ``missing`` for a key that is not there.
         value: The value.
         message: What is wrong, with the value and the valid choices.
+        origin: The text of the file that gave the value, where it refers to parameters.
+        names: These parameters.
     """
 
     path: Path
     kind: str
     value: Any
     message: str
+    origin: str = ""
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.message} (from {self.origin})" if self.origin else self.message
 
 
 def file_key(model: type[Spec], field: str) -> str:
@@ -51,9 +58,7 @@ def file_keys(model: type[Spec]) -> dict[str, str]:
     fields = model.model_fields.items()
     # A layer's `kind` is the name before the colon, never a key.
     return {
-        file_key(model, name): name
-        for name, info in fields
-        if len(get_args(info.annotation)) != 1 or name != "kind"
+        file_key(model, name): name for name, info in fields if len(get_args(info.annotation)) != 1 or name != "kind"
     }
 
 
@@ -117,9 +122,7 @@ def nested_at(model: type[Spec], location: tuple[int | str, ...]) -> type[Spec]:
     return model
 
 
-def _walk(
-    model: type[Spec], location: tuple[int | str, ...], *, unknown_last: bool
-) -> tuple[Path, type[Spec]]:
+def _walk(model: type[Spec], location: tuple[int | str, ...], *, unknown_last: bool) -> tuple[Path, type[Spec]]:
     """Turn pydantic's location into the file's, with the model that has the last key.
 
     Pydantic's also names the members of unions, and fields as the model has them.

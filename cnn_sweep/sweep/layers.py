@@ -123,17 +123,14 @@ def _apply(layer: Layer, shape: Shape, info: ImageInfo) -> tuple[Shape, int]:
 
 def _convolve(layer: Conv2D | SeparableConv2D, shape: Shape) -> tuple[Shape, int]:
     height, width, channels = _map(shape)
-    if max(layer.strides) > 1 and max(layer.dilation) > 1:
-        raise _ImpossibleError(
-            f"strides {_by(layer.strides)} and dilation {_by(layer.dilation)} exclude each other"
-        )
+    # Keras does both at once in separable convolutions only.
+    if isinstance(layer, Conv2D) and max(layer.strides) > 1 and max(layer.dilation) > 1:
+        raise _ImpossibleError(f"strides {_by(layer.strides)} and dilation {_by(layer.dilation)} exclude each other")
     (rows, columns), (down, across) = layer.kernel_size, layer.dilation
     reach = (down * (rows - 1) + 1, across * (columns - 1) + 1)
     size = _windows((height, width), reach, layer.strides, layer.padding)
     weights = rows * columns * channels
-    weights = (
-        weights + channels * layer.filters if isinstance(layer, SeparableConv2D) else weights * layer.filters
-    )
+    weights = weights + channels * layer.filters if isinstance(layer, SeparableConv2D) else weights * layer.filters
     return (*size, layer.filters), weights + layer.filters
 
 

@@ -61,6 +61,10 @@ class Mistakes:
         found, line = self._document.locate(path)
         self._problems[Problem(line, dotted(found) or "file", message)] = None
 
+    def line(self, path: Path) -> int:
+        """Return the 1-based line of the value with this path, or of what is nearest to it in the file."""
+        return self._document.locate(path)[1]
+
     def mapping(self, value: Any, path: Path, keys: Sequence[str]) -> Mapping[str, Any]:
         """Return a mapping's known keys; everything else about it is a mistake.
 

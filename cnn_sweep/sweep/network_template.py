@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.yaml import Path
 
 MAX_ROUNDS: Final = 1_000
+MAX_LAYERS: Final = 10_000
 INDEX: Final = "index"  # `$index` is the round of the innermost repeat, from 0
 
 # The file's name of each layer, its model, and the field that a single value stands for.
@@ -99,6 +100,9 @@ class NetworkTemplate:
                 continue
             if layer is not ABSENT:
                 layers.append(layer)
+            if len(layers) > MAX_LAYERS:
+                message = f"the network has more than {MAX_LAYERS:,} layers"
+                raise FaultyError([*faults, Fault(template.path, "layers", None, message)])
         if faults:
             raise FaultyError(faults)
         return tuple(layers)
@@ -158,9 +162,7 @@ def compile_network(value: Any, path: Path, faults: list[Fault]) -> NetworkTempl
     message = "an output layer must stand last, and only there"
     faults += [Fault(one.path, "output", None, message) for one in outputs if one is not layers[-1]]
     if isinstance(value, list) and not outputs:
-        faults.append(
-            Fault(path, "output", None, "the last layer must be 'output', as in `- output: softmax`")
-        )
+        faults.append(Fault(path, "output", None, "the last layer must be 'output', as in `- output: softmax`"))
     return NetworkTemplate(layers)
 
 
@@ -209,9 +211,7 @@ def _name_and_value(item: Any, path: Path, faults: list[Fault]) -> tuple[str | N
 def _compile_repeat(value: Any, path: Path, faults: list[Fault]) -> Repeat | None:
     keys = ("times", "layers")
     if not isinstance(value, dict):
-        faults.append(
-            Fault(path, "repeat", None, f"must be a mapping with the keys {listed(keys)}, not {show(value)}")
-        )
+        faults.append(Fault(path, "repeat", None, f"must be a mapping with the keys {listed(keys)}, not {show(value)}"))
         return None
     others = [key for key in value if key not in keys]
     faults += [Fault((*path, key), "unknown", None, unknown("key", key, keys)) for key in others]

@@ -89,7 +89,7 @@ def report(faults: Iterable[Fault], path: Path, mistakes: Mistakes) -> None:
     """Turn faults into mistakes; a missing key is told at the mapping that should have it."""
     for fault in faults:
         place = (*path, *fault.path)
-        mistakes.add(place[:-1] if fault.kind == "missing" else place, fault.message)
+        mistakes.add(place[:-1] if fault.kind == "missing" else place, str(fault))
 
 
 def _checked(model: type[Spec], value: Any, path: Path, mistakes: Mistakes) -> Any:
@@ -140,9 +140,7 @@ def _read_search(value: Any, mistakes: Mistakes) -> SearchSpec:
         read = _checked(model, options, (*path, "options"), mistakes)
         return spec.model_copy(update={"options": read.model_dump() if read else {}})
     for key in options:
-        mistakes.add(
-            (*path, "options", key), f"the method {spec.method!r} has no options, but {show(key)} is given"
-        )
+        mistakes.add((*path, "options", key), f"the method {spec.method!r} has no options, but {show(key)} is given")
     return spec
 
 
@@ -151,12 +149,8 @@ def _read_objective(top: Any, mistakes: Mistakes) -> ObjectiveSpec:
     value = top.get("objective", {})
     read: ObjectiveSpec | None = _checked(ObjectiveSpec, value, path, mistakes)
     # Other sections and checks need what could be read of it.
-    texts = (
-        {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
-    )
-    spec = read or ObjectiveSpec.model_construct(
-        metric=texts.get("metric", "loss"), function=texts.get("function")
-    )
+    texts = {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
+    spec = read or ObjectiveSpec.model_construct(metric=texts.get("metric", "loss"), function=texts.get("function"))
     if spec.function is not None:
         _check_function(spec.function, (*path, "function"), mistakes)
     own_network = isinstance(top.get("model"), dict) and "build" in top["model"]
@@ -226,14 +220,10 @@ def _check_references(
     names = {name for name, _ in used}
     for name in declared:
         if name not in names and not all_used:
-            mistakes.add(
-                ("space", name), f"nothing uses the parameter {name!r}; write ${name} under model or training"
-            )
+            mistakes.add(("space", name), f"nothing uses the parameter {name!r}; write ${name} under model or training")
 
 
-def _read_constraints(
-    value: Any, declared: list[str], mistakes: Mistakes
-) -> Iterator[tuple[Expression, Path]]:
+def _read_constraints(value: Any, declared: list[str], mistakes: Mistakes) -> Iterator[tuple[Expression, Path]]:
     path: Path = ("constraints",)
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list):
@@ -255,9 +245,7 @@ def _read_constraints(
         if not constraint.names:
             mistakes.add(place, f"{show(text)} mentions no parameter; valid: {listed(declared)}")
         elif not _is_condition(text):
-            mistakes.add(
-                place, f"{show(text)} is not a condition; compare it with something, as in 'filters <= 32'"
-            )
+            mistakes.add(place, f"{show(text)} is not a condition; compare it with something, as in 'filters <= 32'")
         elif not unknown_names:
             yield constraint, place
 

@@ -122,8 +122,10 @@ class Range:
         return self.low + share * (self.high - self.low)
 
     def _value(self, value: float) -> Any:
-        inside = min(max(value, self.low), self.high)
-        return round(inside) if self.integer else tidy(inside)
+        near = round(value) if self.integer else tidy(value)
+        # The ends stay as the user wrote them, whatever rounding does.
+        kind = int if self.integer else float
+        return min(max(near, kind(self.low)), kind(self.high))
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,7 @@ class Space:
     def at(self, shares: Iterable[float]) -> dict[str, Any]:
         """Return the configuration at a point of the unit cube, one coordinate in [0, 1) a parameter."""
         pairs = zip(self.parameters, shares, strict=True)
-        return self.complete(
-            {parameter.name: parameter.domain.at(float(share)) for parameter, share in pairs}
-        )
+        return self.complete({parameter.name: parameter.domain.at(float(share)) for parameter, share in pairs})
 
 
 def _among(value: Any, values: tuple[Any, ...]) -> bool:

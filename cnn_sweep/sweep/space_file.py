@@ -34,9 +34,7 @@ def read_space(value: Any, mistakes: Mistakes, *, grid: bool) -> Space:
     """
     path: Path = ("space",)
     if not isinstance(value, dict):
-        mistakes.add(
-            path, f"must be a mapping from names to values, such as filters: {_EXAMPLE}, not {show(value)}"
-        )
+        mistakes.add(path, f"must be a mapping from names to values, such as filters: {_EXAMPLE}, not {show(value)}")
         return Space()
     _check_names(list(value), mistakes)
     domains = {name: _read_domain(entry, (*path, name), mistakes, grid=grid) for name, entry in value.items()}
@@ -71,9 +69,7 @@ def _read_domain(entry: Any, path: Path, mistakes: Mistakes, *, grid: bool) -> C
         return _read_choices(entry, path, mistakes)
     if not isinstance(entry, dict):
         hint = "" if entry is None or isinstance(entry, str) else f"; for one value write [{show(entry)}]"
-        mistakes.add(
-            path, f"must be a list of choices or a range, such as {_EXAMPLE}, not {show(entry)}{hint}"
-        )
+        mistakes.add(path, f"must be a list of choices or a range, such as {_EXAMPLE}, not {show(entry)}{hint}")
         return None
     if "choices" in entry:
         mistakes.mapping(entry, path, _CHOICE_KEYS)
@@ -95,14 +91,10 @@ def _read_choices(values: Any, path: Path, mistakes: Mistakes) -> Choices | None
         seen: set[str] = set()
         for index, value in enumerate(values):
             if not _is_value(value):
-                mistakes.add(
-                    (*path, index), f"{show(value)} is no value; valid: numbers, text, true, false, lists"
-                )
+                mistakes.add((*path, index), f"{show(value)} is no value; valid: numbers, text, true, false, lists")
                 continue
             if isinstance(value, str) and "$" in value:
-                mistakes.add(
-                    (*path, index), f"{show(value)}: references are possible under model and training only"
-                )
+                mistakes.add((*path, index), f"{show(value)}: references are possible under model and training only")
             # 0 and 0.0 are the same choice.
             key = canonical_json(float(value)) if type(value) in (int, float) else canonical_json(value)
             if key in seen:
@@ -129,12 +121,8 @@ def _read_range(entry: dict[str, Any], path: Path, mistakes: Mistakes, *, grid: 
     if not isinstance(entry.get("log", False), bool):
         mistakes.add((*path, "log"), f"must be true or false, not {show(entry['log'])}")
     points = entry.get("points")
-    if "points" in entry and not (
-        _is_number(points) and isinstance(points, int) and 1 <= points <= MAX_POINTS
-    ):
-        mistakes.add(
-            (*path, "points"), f"must be a whole number from 1 to {MAX_POINTS:,}, not {show(points)}"
-        )
+    if "points" in entry and not (_is_number(points) and isinstance(points, int) and 1 <= points <= MAX_POINTS):
+        mistakes.add((*path, "points"), f"must be a whole number from 1 to {MAX_POINTS:,}, not {show(points)}")
     if len(mistakes) == before:
         _check_range(entry, path, mistakes)
     if len(mistakes) > before:
@@ -158,9 +146,7 @@ def _check_range(entry: dict[str, Any], path: Path, mistakes: Mistakes) -> None:
     elif step is not None and step <= 0:
         mistakes.add((*path, "step"), f"{show(step)} is not possible; it must be more than 0")
     elif step is not None and step > high - low:
-        mistakes.add(
-            (*path, "step"), f"step {show(step)} is larger than the range from {show(low)} to {show(high)}"
-        )
+        mistakes.add((*path, "step"), f"step {show(step)} is larger than the range from {show(low)} to {show(high)}")
     elif step is not None and (high - low) / step > MAX_POINTS:
         mistakes.add((*path, "step"), f"step {show(step)} makes more than {MAX_POINTS:,} values")
     elif step is None and not log and "points" not in entry and isinstance(low, int) and high - low > 10**9:
@@ -194,34 +180,33 @@ def _read_when(
             mistakes.add((*path, other), f"{name!r} cannot depend on itself")
         elif other not in domains:
             mistakes.add((*path, other), f"{unknown('parameter', other, others)}")
-        elif domains[other] is not None:
-            values = (
-                tuple(wanted)
-                if isinstance(wanted, list) and not _is_choice(domains[other], wanted)
-                else (wanted,)
-            )
-            _check_condition(other, values, domains[other], mistakes, path)
-            when[other] = values
+        elif (domain := domains[other]) is not None:
+            several = isinstance(wanted, list) and not (isinstance(domain, Choices) and domain.contains(wanted))
+            possible = _possible(other, tuple(wanted) if several else (wanted,), domain, mistakes, path)
+            if possible:
+                when[other] = possible
     return when
 
 
-def _is_choice(domain: Choices | Range | None, value: Any) -> bool:
-    return isinstance(domain, Choices) and domain.contains(value)
-
-
-def _check_condition(
-    other: str, values: tuple[Any, ...], domain: Choices | Range | None, mistakes: Mistakes, path: Path
-) -> None:
+def _possible(
+    other: str, values: tuple[Any, ...], domain: Choices | Range, mistakes: Mistakes, path: Path
+) -> tuple[Any, ...]:
+    """Return the values of a condition that the other parameter can take; the rest are mistakes."""
     if not values:
         mistakes.add((*path, other), "the list of values is empty; give at least one")
+    possible = []
     for index, value in enumerate(values):
         if isinstance(domain, Choices):
-            if not any(_same(value, choice) for choice in domain.values):
-                choices = f"{near(value, domain.values)}; valid: {listed(map(show, domain.values))}"
-                mistakes.add((*path, other, index), f"{other!r} is never {show(value)}{choices}")
-        elif isinstance(domain, Range) and not domain.contains(value):
-            limits = f"it goes from {show(domain.low)} to {show(domain.high)}"
-            mistakes.add((*path, other, index), f"{other!r} is never {show(value)}; {limits}")
+            found = any(_same(value, choice) for choice in domain.values)
+            valid = f"{near(value, domain.values)}; valid: {listed(map(show, domain.values))}"
+        else:
+            found = domain.contains(value)
+            valid = f"; it goes from {show(domain.low)} to {show(domain.high)}"
+        if found:
+            possible.append(value)
+        else:
+            mistakes.add((*path, other, index), f"{other!r} is never {show(value)}{valid}")
+    return tuple(possible)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -77,9 +77,7 @@ class Sweep:
         path = Path(path)
         try:
             if path.stat().st_size > MAX_BYTES:
-                raise SweepFileError(
-                    str(path), [Problem(0, "", f"the file is larger than {MAX_BYTES:,} bytes")]
-                )
+                raise SweepFileError(str(path), [Problem(0, "", f"the file is larger than {MAX_BYTES:,} bytes")])
             text = path.read_text(encoding="utf-8-sig")
         except OSError as error:
             reason = f"the file cannot be read: {error.strerror or error}"
@@ -141,12 +139,10 @@ class Sweep:
             layers = network.resolve(params) if network else None
             trained = training.resolve(params) if training else None
         except FaultyError as error:
-            reasons = "; ".join(f"{dotted(fault.path)}: {fault.message}" for fault in error.faults)
+            reasons = "; ".join(f"{dotted(fault.path)}: {fault}" for fault in error.faults)
             raise InvalidTrialError(reasons) from error
         if trained is ABSENT:
-            raise InvalidTrialError(
-                f"training.epochs refers to a parameter that is inactive with {show(dict(params))}"
-            )
+            raise InvalidTrialError(f"training.epochs refers to a parameter that is inactive with {show(dict(params))}")
         return TrialSpec(
             params=dict(params),
             layers=layers,

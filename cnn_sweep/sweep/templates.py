@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.sweep.expressions import ABSENT, REFERENCE, Expression, ExpressionError
@@ -27,7 +27,7 @@ class FaultyError(ValueError):
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
-        super().__init__("; ".join(fault.message for fault in faults))
+        super().__init__("; ".join(map(str, faults)))
 
 
 @dataclass(frozen=True)
@@ -188,9 +188,7 @@ def _compile_text(text: str, path: Path, faults: list[Fault]) -> Node:
     return Formula(text, expression, path)
 
 
-def _compile_mapping(
-    value: dict[str, Any], path: Path, faults: list[Fault], model: type[Spec] | None
-) -> Entries:
+def _compile_mapping(value: dict[str, Any], path: Path, faults: list[Fault], model: type[Spec] | None) -> Entries:
     fields = file_keys(model) if model else {key: key for key in value}
     entries = {}
     for key, item in value.items():
@@ -282,15 +280,14 @@ class SpecTemplate:
 
     def _placed(self, fault: Fault, params: Mapping[str, Any]) -> Fault:
         node = self._at(fault.path)
-        message = fault.message
+        origin, names = "", tuple[str, ...]()
         if isinstance(node, Reference):
-            message += f" (from {node.text})"
+            origin, names = node.text, (node.name,)
         elif isinstance(node, Formula):
-            given = ", ".join(
-                f"{name}={show(params[name])}" for name in node.expression.names if name in params
-            )
-            message += f" (from {show(node.text)} with {given})"
-        return Fault((*self.path, *fault.path), fault.kind, fault.value, message)
+            names = node.expression.names
+            given = ", ".join(f"{name}={show(params[name])}" for name in names if name in params)
+            origin = f"{show(node.text)} with {given}"
+        return replace(fault, path=(*self.path, *fault.path), origin=origin, names=names)
 
 
 def _plain_part(node: Entries) -> dict[str, Any]:
