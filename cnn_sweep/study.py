@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import StudyError
+from cnn_sweep.journal.identity import ProcessIdentity, is_alive
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.report.leaderboard import Table
 from cnn_sweep.store import merge as store
 from cnn_sweep.store import queries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     import pandas as pd
 
 # How long a reader waits for another merger before it reads what there is, in seconds.
 _PATIENCE_S = 10.0
-_LEADING = ("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds")
 
 
 def known_studies(results: Path) -> list[str]:
@@ -60,6 +62,37 @@ class Study:
             merge_first(root)
         return cls(root, name)
 
+    @property
+    def parameter_names(self) -> list[str]:
+        """Hyperparameters in the order of the sweep file."""
+        return list(self.summary()["parameters"])
+
+    def summary(self) -> dict[str, Any]:
+        """Describe the study as a whole; keys as of :func:`cnn_sweep.store.queries.study_summary`."""
+        return queries.study_summary(self.results, self.name)
+
+    def status(self) -> dict[str, Any]:
+        """Count trials per state and live workers.
+
+        Returns:
+            ``study``, ``metric``, ``planned``, ``trials`` (state to count), ``best`` ({"trial", "value"} or None),
+            ``workers`` (``alive`` on this host, ``unknown`` on others), ``jobs``, ``causes`` (of failed trials),
+            ``bad_lines`` (damaged journal lines).
+        """
+        summary = self.summary()
+        names = ("study", "metric", "planned", "trials", "best", "causes", "bad_lines")
+        return {name: summary[name] for name in names} | {"workers": self._workers(), "jobs": []}
+
+    def _workers(self) -> dict[str, int]:
+        """Count the processes that may be training: those with threads that are not known to be gone."""
+        identities = [
+            ProcessIdentity.from_data(worker["identity"])
+            for worker in queries.list_workers(self.results, self.name)
+            if worker["threads"] > 0
+        ]
+        alive = [is_alive(identity) for identity in identities]
+        return {"alive": alive.count(True), "unknown": alive.count(None)}
+
     def leaderboard_table(self) -> Table:
         """Rank the trials, as plain rows."""
         columns, rows = queries.leaderboard(self.results, self.name)
@@ -67,7 +100,34 @@ class Study:
 
     def leaderboard(self) -> pd.DataFrame:
         """Rank the trials: one row each, best first, columns as in ``leaderboard --format csv``."""
-        import pandas as pd
-
         table = self.leaderboard_table()
-        return pd.DataFrame.from_records(list(table.rows), columns=list(table.columns))
+        return _frame(table.columns, table.rows)
+
+    def trials(self) -> pd.DataFrame:
+        """Give all trials that began, by number."""
+        return _frame(*queries.export_trials(self.results, self.name))
+
+    def epochs(self, trial: int | None = None) -> pd.DataFrame:
+        """Give the epochs that count, of one trial or of all."""
+        columns, rows = queries.export_epochs(self.results, self.name)
+        return _frame(columns, [row for row in rows if trial is None or row["trial"] == trial])
+
+    def trial(self, number: int) -> dict[str, Any]:
+        """Give all that is known of one trial: ``trial``, ``attempts``, ``epochs``, ``artifacts``.
+
+        Raises:
+            StudyError: The trial has not begun.
+        """
+        return queries.trial_detail(self.results, self.name, number)
+
+    def best(self) -> dict[str, Any] | None:
+        """Give number and value of the best complete trial, or None."""
+        best: dict[str, Any] | None = self.summary()["best"]
+        return best
+
+
+def _frame(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    # Commands that read the store answer without pandas, which takes longer to import than they take to work.
+    import pandas as pd  # noqa: PLC0415
+
+    return pd.DataFrame.from_records(list(rows), columns=list(columns))

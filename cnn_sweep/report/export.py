@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault
@@ -12,6 +11,7 @@ from cnn_sweep.store import queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
 
 def to_csv(results: Path, study: str, folder: Path) -> tuple[Path, Path]:

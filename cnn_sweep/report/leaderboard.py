@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.expressions import ABSENT, Expression
+from cnn_sweep.sweep.expressions import ABSENT, Expression, ExpressionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,10 @@ def select(table: Table, selection: Selection) -> Table:
     """
     rows = list(table.rows)
     if selection.where is not None:
-        rows = _filter(table, selection.where)
+        try:
+            rows = _filter(table, selection.where)
+        except ExpressionError as error:
+            raise InputError(f"--where: {error}") from None
     if selection.sort is not None:
         rows = _sort(table, rows, selection.sort)
     if selection.top is not None:
