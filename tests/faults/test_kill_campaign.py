@@ -19,12 +19,12 @@ pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults"), pytest.mark
 KILLS = int(os.environ.get("CNN_SWEEP_KILLS", "6"))
 DEADLINE_S = 1200
 
-SWEEP = """
+SWEEP = f"""
 study: campaign
-data: {source: digits, validation: 0.2, test: 0.2}
+data: {{source: digits, validation: 0.2, test: 0.2}}
 model:
   layers:
-    - conv2d: {filters: $filters, kernel_size: 3, activation: relu}
+    - conv2d: {{filters: $filters, kernel_size: 3, activation: relu}}
     - dropout: $dropout
     - flatten
     - output: softmax
@@ -32,11 +32,11 @@ space:
   filters: [4, 6]
   dropout: [0.0, 0.25, 0.5]
   optimizer: [sgd, adam]
-search: {method: grid, seed: 7}
+search: {{method: grid, seed: 7}}
 training:
-  epochs: 40
+  epochs: {12 * KILLS}
   batch_size: 16
-  optimizer: {name: $optimizer, learning_rate: 0.01}
+  optimizer: {{name: $optimizer, learning_rate: 0.01}}
   checkpoint_every_s: 0.5
 """
 
@@ -48,8 +48,8 @@ def _command(results: Path, *words: object) -> list[str]:
 def _start(results: Path, sweep: Path) -> subprocess.Popen[bytes]:
     """Start a run in a process group of its own, as a terminal would."""
     command = _command(results, "run", sweep, "--workers", 2, "--threads", 1)
-    log = (results.parent / "run.log").open("ab")
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    with (results.parent / "run.log").open("ab") as log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
 def _children(pid: int) -> list[int]:
