@@ -49,9 +49,7 @@ class Read:
 
 def pack(meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
     """Return ``meta`` (what JSON can hold, with NaN and infinity) and ``arrays`` as checksummed bytes."""
-    layout = [
-        {"name": name, "dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()
-    ]
+    layout = [{"name": name, "dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()]
     header = json.dumps({"meta": meta, "arrays": layout}).encode()
     parts = [
         struct.pack("<Q", len(header)),

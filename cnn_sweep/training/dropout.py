@@ -78,7 +78,6 @@ def _keep(count: Any, level: Any, seed: Any) -> Any:
     return (first > high) | ((first == high) & (second >= low))
 
 
-@keras.saving.register_keras_serializable("cnn_sweep")
 class GraphDropout(keras.layers.Layer):  # type: ignore[misc]
     """A dropout layer of a network in training; exported networks have Keras's own instead."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from cnn_sweep.errors import InputError
 from cnn_sweep.training.learner import Totals
 from cnn_sweep.training.losses import loss_name, output_units
 from cnn_sweep.training.schedules import base_rate
@@ -56,13 +57,9 @@ class FitLearner:
         self._train = _floats(dataset.train, dataset.rescale, None if sparse else output_units(model))
         if dataset.validation is None:
             raise ValueError("the data set has no validation images")
-        self._validation = _floats(
-            dataset.validation, dataset.rescale, None if sparse else output_units(model)
-        )
+        self._validation = _floats(dataset.validation, dataset.rescale, None if sparse else output_units(model))
 
-    def train(
-        self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]
-    ) -> Totals | None:
+    def train(self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]) -> Totals | None:
         """Run a whole epoch; None if it was abandoned."""
         images, labels = self._train
         watch = _Watch(should_stop, plan.rates if self._sets_rate else None)
@@ -78,10 +75,15 @@ class FitLearner:
         if watch.stopped and watch.steps < last:
             return None
         logs = {name: values[-1] for name, values in history.history.items()}
+        if "loss" not in logs:
+            raise InputError(
+                f"train_step of {type(self._model).__name__} must report its loss as 'loss', "
+                f"but reported {', '.join(sorted(logs)) or 'nothing'}"
+            )
         size = len(plan.order)
         return Totals(
             step=so_far.step + watch.steps,
-            loss_sum=logs.get("loss", math.nan) * size,
+            loss_sum=logs["loss"] * size,
             correct=logs.get("accuracy", math.nan) * size,
         )
 

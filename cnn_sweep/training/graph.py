@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from cnn_sweep.training.losses import output_units, per_image_loss, targets
 from cnn_sweep.training.learner import Totals
+from cnn_sweep.training.losses import output_units, per_image_loss, targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,34 @@ class DeviceData:
         return cls(DeviceSplit.of(dataset.train), validation, dataset.rescale)
 
 
+class _Chunk(NamedTuple):
+    """Steps ``first`` to ``last`` of an epoch, as tensors; the fields are those of `EpochPlan` and `Totals`."""
+
+    order: Any
+    rates: Any
+    first: Any
+    last: Any
+    batch_size: Any
+    steps_before: Any
+    smoothing: Any
+    loss_sum: Any
+    correct: Any
+
+
+# Lengths are open, so that another batch size needs no other trace.
+_CHUNK = _Chunk(
+    order=tf.TensorSpec([None], tf.int32),
+    rates=tf.TensorSpec([None], tf.float32),
+    first=tf.TensorSpec([], tf.int32),
+    last=tf.TensorSpec([], tf.int32),
+    batch_size=tf.TensorSpec([], tf.int32),
+    steps_before=tf.TensorSpec([], tf.int64),
+    smoothing=tf.TensorSpec([], tf.float32),
+    loss_sum=tf.TensorSpec([], tf.float64),
+    correct=tf.TensorSpec([], tf.float64),
+)
+
+
 class EpochGraph:
     """The compiled training and validation of one network.
 
@@ -78,26 +106,27 @@ class EpochGraph:
         self._on_step = on_step
         self._units = output_units(model)
         self._evaluation_batch = _evaluation_batch(model)
-        self._train = tf.function(self._chunk, autograph=False, jit_compile=False)
-        self._evaluate = tf.function(self._predictions, autograph=False, jit_compile=False)
+        self._train = _compiled(self._chunk, _CHUNK)
+        self._evaluate = _compiled(self._predictions, tf.TensorSpec([], tf.float32))
 
     def run(self, plan: EpochPlan, so_far: Totals, last: int) -> Totals:
         """Run the steps from ``so_far.step`` up to, not including, ``last``.
 
         Where an epoch is cut changes no bit of the result.
         """
-        sums = self._train(
-            tf.constant(plan.order),
-            tf.constant(plan.rates),
-            tf.constant(so_far.step, tf.int32),
-            tf.constant(last, tf.int32),
-            tf.constant(plan.batch_size, tf.int32),
-            tf.constant(plan.steps_before, tf.int64),
-            tf.constant(plan.smoothing, tf.float32),
-            tf.constant(so_far.loss_sum, tf.float64),
-            tf.constant(so_far.correct, tf.float64),
+        step, loss_sum, correct = self._train(
+            _Chunk(
+                order=tf.constant(plan.order),
+                rates=tf.constant(plan.rates),
+                first=tf.constant(so_far.step),
+                last=tf.constant(last),
+                batch_size=tf.constant(plan.batch_size),
+                steps_before=tf.constant(plan.steps_before, tf.int64),
+                smoothing=tf.constant(plan.smoothing, tf.float32),
+                loss_sum=tf.constant(so_far.loss_sum, tf.float64),
+                correct=tf.constant(so_far.correct, tf.float64),
+            )
         )
-        step, loss_sum, correct = sums
         return Totals(int(step), float(loss_sum), float(correct))
 
     def evaluate(self, smoothing: float) -> tuple[float, npt.NDArray[np.float32]]:
@@ -112,40 +141,30 @@ class EpochGraph:
         """Sum of the model's own losses (weight penalties) of its last call."""
         return tf.add_n(self._model.losses) if self._model.losses else tf.constant(0.0)
 
-    def _chunk(
-        self,
-        order: Any,
-        rates: Any,
-        first: Any,
-        last: Any,
-        batch_size: Any,
-        steps_before: Any,
-        smoothing: Any,
-        loss_sum: Any,
-        correct: Any,
-    ) -> Any:
-        size = tf.shape(order)[0]
+    def _chunk(self, chunk: _Chunk) -> tuple[Any, Any, Any]:
+        """Run steps in a loop inside the graph."""
+        size = tf.shape(chunk.order)[0]
 
         def step(number: Any, loss_sum: Any, correct: Any) -> tuple[Any, Any, Any]:
-            start = number * batch_size
-            index = order[start : tf.minimum(start + batch_size, size)]
+            start = number * chunk.batch_size
+            index = chunk.order[start : tf.minimum(start + chunk.batch_size, size)]  # (B,)
             labels = tf.gather(self._data.train.y, index)
-            done = steps_before + tf.cast(number, tf.int64)
+            done = chunk.steps_before + tf.cast(number, tf.int64)
             self._on_step(done)
-            loss, prediction = self._update(
-                self._images(self._data.train, index), labels, smoothing, rates[number], done
-            )
-            images = tf.cast(tf.shape(index)[0], tf.float64)
+            images = self._images(self._data.train, index)
+            loss, prediction = self._update(images, labels, chunk.smoothing, chunk.rates[number], done)
+            count = tf.cast(tf.shape(index)[0], tf.float64)
             hits = tf.reduce_sum(tf.cast(_predicted(prediction) == labels, tf.float64))
-            return number + 1, loss_sum + tf.cast(loss, tf.float64) * images, correct + hits
+            return number + 1, loss_sum + tf.cast(loss, tf.float64) * count, correct + hits
 
         # A loss that is not finite ends the loop at its step, so that what is reported does not depend on chunks.
-        return tf.while_loop(
-            lambda number, loss_sum, _: (number < last) & tf.math.is_finite(loss_sum),
+        sums: tuple[Any, Any, Any] = tf.while_loop(
+            lambda number, loss_sum, _: (number < chunk.last) & tf.math.is_finite(loss_sum),
             step,
-            (first, loss_sum, correct),
+            (chunk.first, chunk.loss_sum, chunk.correct),
             parallel_iterations=1,
         )
+        return sums
 
     def _update(self, images: Any, labels: Any, smoothing: Any, rate: Any, done: Any) -> tuple[Any, Any]:
         """Do one step; return its loss and the predictions before it."""
@@ -182,6 +201,11 @@ class EpochGraph:
             parallel_iterations=1,
         )
         return loss_sum / size + tf.cast(self._penalty(), tf.float64), parts.concat()
+
+
+def _compiled(function: Callable[..., Any], signature: Any) -> Any:
+    """Return a graph of ``function``. XLA is 20 to 30 times slower on CPUs."""
+    return tf.function(function, input_signature=[signature], autograph=False, jit_compile=False)
 
 
 def _predicted(prediction: Any) -> Any:

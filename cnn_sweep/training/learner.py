@@ -64,9 +64,7 @@ class Learner(Protocol):
     divisible: bool
     pace_s: float | None
 
-    def train(
-        self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]
-    ) -> Totals | None:
+    def train(self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]) -> Totals | None:
         """Run the steps from ``so_far.step`` up to ``last``; None if an indivisible epoch was abandoned."""
 
     def evaluate(self, smoothing: float) -> tuple[float, npt.NDArray[np.float32]]:

@@ -17,7 +17,8 @@ def predicted(probabilities: Probabilities) -> Labels:
     """
     if probabilities.shape[1] == 1:
         return (probabilities[:, 0] > 0.5).astype(np.int64)
-    return np.argmax(probabilities, axis=1)
+    best: Labels = probabilities.argmax(axis=1)
+    return best
 
 
 def accuracy(labels: Labels, probabilities: Probabilities) -> float:

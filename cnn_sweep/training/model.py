@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.network import L2, Layer
+    from cnn_sweep.sweep.network import L2, Conv2D, Layer, SeparableConv2D
     from cnn_sweep.sweep.trial import ImageInfo
     from cnn_sweep.training.outcome import Weights
 
@@ -120,55 +120,53 @@ def _stack(images: Any, layers: Sequence[Layer], info: ImageInfo, drop: Drop, re
 
 def _layer(layer: Layer, name: str, info: ImageInfo, drop: Drop, regularize: Regularize) -> Any:
     """Return the Keras layer that one entry of a sweep file stands for."""
+    made: Any
     match layer.kind:
-        case "conv2d":
-            return keras.layers.Conv2D(
-                layer.filters,
-                layer.kernel_size,
-                strides=layer.strides,
-                padding=layer.padding,
-                dilation_rate=layer.dilation,
-                activation=layer.activation,
-                kernel_regularizer=regularize(layer.kernel_regularizer),
-                name=name,
-            )
-        case "separable_conv2d":
-            return keras.layers.SeparableConv2D(
-                layer.filters,
-                layer.kernel_size,
-                strides=layer.strides,
-                padding=layer.padding,
-                dilation_rate=layer.dilation,
-                activation=layer.activation,
-                depthwise_regularizer=regularize(layer.kernel_regularizer),
-                name=name,
-            )
+        case "conv2d" | "separable_conv2d":
+            made = _convolution(layer, name, regularize(layer.kernel_regularizer))
         case "pool":
             pool = keras.layers.MaxPooling2D if layer.pooling == "max" else keras.layers.AveragePooling2D
-            return pool(layer.size, strides=layer.strides, padding=layer.padding, name=name)
+            made = pool(layer.size, strides=layer.strides, padding=layer.padding, name=name)
         case "global_pool":
             maximum = layer.pooling == "max"
             pool = keras.layers.GlobalMaxPooling2D if maximum else keras.layers.GlobalAveragePooling2D
-            return pool(name=name)
+            made = pool(name=name)
         case "batch_norm":
-            return keras.layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, name=name)
-        case "dropout":
-            return drop(layer.rate, False, name)
-        case "spatial_dropout":
-            return drop(layer.rate, True, name)
+            made = keras.layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, name=name)
+        case "dropout" | "spatial_dropout":
+            made = drop(layer.rate, layer.kind == "spatial_dropout", name)
         case "dense":
-            return keras.layers.Dense(
-                layer.units,
-                activation=layer.activation,
-                kernel_regularizer=regularize(layer.kernel_regularizer),
-                name=name,
+            regularizer = regularize(layer.kernel_regularizer)
+            made = keras.layers.Dense(
+                layer.units, activation=layer.activation, kernel_regularizer=regularizer, name=name
             )
         case "flatten":
-            return keras.layers.Flatten(name=name)
+            made = keras.layers.Flatten(name=name)
         case "activation":
-            return keras.layers.Activation(layer.activation, name=name)
+            made = keras.layers.Activation(layer.activation, name=name)
         case "output":
-            return keras.layers.Dense(layer.units or info.classes, activation=layer.activation, name=name)
+            made = keras.layers.Dense(layer.units or info.classes, activation=layer.activation, name=name)
+    return made
+
+
+def _convolution(layer: Conv2D | SeparableConv2D, name: str, regularizer: Any) -> Any:
+    """Return a convolution; of a separable one, the penalty is on the depthwise and on the pointwise kernel."""
+    common = {
+        "strides": layer.strides,
+        "padding": layer.padding,
+        "dilation_rate": layer.dilation,
+        "activation": layer.activation,
+        "name": name,
+    }
+    if layer.kind == "conv2d":
+        return keras.layers.Conv2D(layer.filters, layer.kernel_size, kernel_regularizer=regularizer, **common)
+    return keras.layers.SeparableConv2D(
+        layer.filters,
+        layer.kernel_size,
+        depthwise_regularizer=regularizer,
+        pointwise_regularizer=regularizer,
+        **common,
+    )
 
 
 def initial_weights(model: Any, seed: int) -> Weights:
@@ -178,8 +176,7 @@ def initial_weights(model: Any, seed: int) -> Weights:
     variances.
     """
     return tuple(
-        _initial(variable.name, tuple(variable.shape), seed, index)
-        for index, variable in enumerate(model.weights)
+        _initial(variable.name, tuple(variable.shape), seed, index) for index, variable in enumerate(model.weights)
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.trial import ObjectiveSpec, TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
-    from cnn_sweep.training.outcome import Monitor
+    from cnn_sweep.training.outcome import Monitor, OutcomeState
 
 
 class Context:
@@ -29,6 +29,7 @@ class Context:
         seed: The trial's seed.
         data: Training and validation images as stored; ``data.rescale`` is the factor for pixel values.
         history: What was reported so far.
+        asked_to_stop: Whether `should_stop` has said so.
     """
 
     def __init__(self, spec: TrialSpec, seed: int, dataset: Dataset, monitor: Monitor) -> None:
@@ -39,7 +40,7 @@ class Context:
         self._objective: ObjectiveSpec = spec.objective
         self._monitor = monitor
         self._reported_at = time.perf_counter()
-        self._asked_to_stop = False
+        self.asked_to_stop = False
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Report the metrics of an epoch; the objective must be among them.
@@ -56,9 +57,7 @@ class Context:
             names = ", ".join(sorted(metrics)) or "nothing"
             raise InputError(f"{function} reported {names}, but the objective is {wanted!r}")
         if epoch != len(self.history) + 1:
-            raise InputError(
-                f"{function} reported epoch {epoch}, but the next one is {len(self.history) + 1}"
-            )
+            raise InputError(f"{function} reported epoch {epoch}, but the next one is {len(self.history) + 1}")
         self.history.append({name: float(value) for name, value in metrics.items()})
         now = time.perf_counter()
         self._monitor.epoch(epoch, self.history[-1], now - self._reported_at)
@@ -66,28 +65,11 @@ class Context:
 
     def should_stop(self) -> bool:
         """Tell whether the function should return soon; its trial then counts as interrupted."""
-        self._asked_to_stop = self._asked_to_stop or self._monitor.should_stop()
-        return self._asked_to_stop
+        self.asked_to_stop = self.asked_to_stop or self._monitor.should_stop()
+        return self.asked_to_stop
 
-    def outcome(self, model: Any) -> Outcome:
-        """Return what the reports amount to."""
-        epoch, value = self._best()
-        state: Any = "interrupted" if self._asked_to_stop else "complete"
-        cause: dict[str, Any] = {"state": state}
-        if state == "complete" and epoch is None:
-            message = f"{self._objective.function} reported no finite {self._objective.metric}"
-            cause = {"state": "failed", "cause": "diverged", "message": message}
-        return Outcome(
-            epochs=len(self.history),
-            parameters=None if model is None else int(model.count_params()),
-            history=tuple(self.history),
-            best_epoch=epoch,
-            value=value,
-            model=model,
-            **cause,
-        )
-
-    def _best(self) -> tuple[int | None, float | None]:
+    def best(self) -> tuple[int | None, float | None]:
+        """Return the epoch with the best finite objective, and that; None and None if there is none."""
         best: tuple[int | None, float | None] = (None, None)
         for epoch, metrics in enumerate(self.history, start=1):
             value = metrics[self._objective.metric]
@@ -96,25 +78,57 @@ class Context:
         return best
 
 
-def run_objective(spec: TrialSpec, seed: int, *, dataset: Dataset, monitor: Monitor, folder: Path) -> Outcome:
-    """Call the user's ``function(context)``.
+class UserTrial:
+    """A trial that is one call of the user's ``function(context)``.
 
-    It may return None, a ``keras.Model`` that is to be exported, or, where it reported nothing, the objective.
+    The function may return None, a ``keras.Model`` that is to be exported, or, having reported nothing, the
+    objective.
 
     Raises:
-        InputError: There is no such function, or it returns something else.
+        InputError: There is no such function.
     """
-    reference = spec.objective.function or ""
-    function = load_function(reference, folder)
-    context = Context(spec, seed, dataset, monitor)
-    keras.utils.set_random_seed(seed)
-    result = function(context)
-    if isinstance(result, int | float) and not context.history:
-        context.report(1, {spec.objective.metric: float(result)})
-        result = None
-    if result is not None and not isinstance(result, keras.Model):
-        raise InputError(
-            f"{reference} must return None, a keras.Model or (having reported nothing) a number, "
-            f"but returned {type(result).__name__}"
+
+    def __init__(self, spec: TrialSpec, seed: int, *, dataset: Dataset, monitor: Monitor, folder: Path) -> None:
+        self._objective = spec.objective
+        self._function = load_function(spec.objective.function or "", folder)
+        self._context = Context(spec, seed, dataset, monitor)
+        self._model: Any = None
+
+    def go(self) -> Outcome:
+        """Call the function.
+
+        Raises:
+            InputError: It returned something else, or reported what it should not.
+        """
+        keras.utils.set_random_seed(self._context.seed)
+        result = self._function(self._context)
+        if isinstance(result, int | float) and not self._context.history:
+            self._context.report(1, {self._objective.metric: float(result)})
+        elif isinstance(result, keras.Model):
+            self._model = result
+        elif result is not None:
+            raise InputError(
+                f"{self._objective.function} must return None, a keras.Model or (having reported nothing) a number, "
+                f"but returned {type(result).__name__}"
+            )
+        if self._context.asked_to_stop:
+            return self.outcome("interrupted")
+        if self._context.best()[0] is None:
+            message = f"{self._objective.function} reported no finite {self._objective.metric}"
+            return self.outcome("failed", cause="diverged", message=message)
+        return self.outcome("complete")
+
+    def outcome(self, state: OutcomeState, *, cause: str | None = None, message: str | None = None) -> Outcome:
+        """Return what was reported so far, as the outcome of the trial."""
+        best_epoch, value = self._context.best()
+        return Outcome(
+            state=state,
+            cause=cause,
+            message=message,
+            epochs=len(self._context.history),
+            parameters=None if self._model is None else int(self._model.count_params()),
+            history=tuple(self._context.history),
+            best_epoch=best_epoch,
+            value=value,
+            model=self._model,
         )
-    return context.outcome(result)

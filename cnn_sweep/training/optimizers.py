@@ -120,9 +120,7 @@ class Optimizer:
 
     def _adagrad(self, gradients: Sequence[Any], rate: Any, _: Any, __: dict[str, Any]) -> None:
         for weight, gradient, (accumulator,) in zip(self._weights, gradients, self._slots, strict=True):
-            tf.raw_ops.ResourceApplyAdagrad(
-                var=weight.handle, accum=accumulator.handle, lr=rate, grad=gradient
-            )
+            tf.raw_ops.ResourceApplyAdagrad(var=weight.handle, accum=accumulator.handle, lr=rate, grad=gradient)
 
     def _adadelta(self, gradients: Sequence[Any], rate: Any, _: Any, settings: dict[str, Any]) -> None:
         for weight, gradient, (squares, updates) in zip(self._weights, gradients, self._slots, strict=True):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cnn_sweep.training.checkpoint import CheckpointError, pack, unpack
 from cnn_sweep.training.learner import EpochPlan, Totals, order_of
 from cnn_sweep.training.metrics import all_metrics
 from cnn_sweep.training.outcome import Outcome
 from cnn_sweep.training.progress import Progress
-from cnn_sweep.training.schedules import base_rate, learning_rates
+from cnn_sweep.training.schedules import learning_rates
 
 if TYPE_CHECKING:
     from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
@@ -22,40 +23,42 @@ if TYPE_CHECKING:
 _GROWTH = 8  # a chunk has at most so many times the steps of the one before
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is to be trained.
+
+    Attributes:
+        spec: The trial.
+        seed: Its seed.
+        identity: What a checkpoint must agree in with the trial that resumes from it.
+    """
+
+    spec: TrialSpec
+    seed: int
+    identity: str
+
+
 class Run:
     """One attempt at a trial.
 
     Args:
-        spec: The trial.
-        seed: Its seed.
+        task: The trial.
         learner: Its network, untrained.
         dataset: Training and validation images.
         monitor: Who listens.
-        identity: What a checkpoint must agree in with the trial that resumes from it.
         chunk_s: Seconds between two looks at ``monitor.should_stop``.
     """
 
-    def __init__(
-        self,
-        spec: TrialSpec,
-        seed: int,
-        learner: Learner,
-        *,
-        dataset: Dataset,
-        monitor: Monitor,
-        identity: str,
-        chunk_s: float,
-    ) -> None:
+    def __init__(self, task: Task, learner: Learner, *, dataset: Dataset, monitor: Monitor, chunk_s: float) -> None:
+        spec = task.spec
         if spec.training is None or dataset.validation is None:
             raise ValueError("a trial needs training settings and validation images")
-        self._spec = spec
+        self._task = task
         self._training: TrainingSpec = spec.training
-        self._seed = seed
         self._learner = learner
         self._images = len(dataset.train.y)
         self._validation_labels = dataset.validation.y
         self._monitor = monitor
-        self._identity = identity
         self._chunk_s = chunk_s
         self._steps = -(-self._images // self._training.batch_size)
         self._progress = Progress()
@@ -69,7 +72,7 @@ class Run:
             CheckpointError: It is damaged, or of another trial.
         """
         meta, arrays = unpack(state)
-        if meta["identity"] != self._identity:
+        if meta["identity"] != self._task.identity:
             raise CheckpointError(
                 "the checkpoint belongs to another configuration, seed, data set or version of the trainer"
             )
@@ -90,7 +93,7 @@ class Run:
             if not (math.isfinite(last["loss"]) and math.isfinite(last["val_loss"])):
                 return self._diverged(last)
             self._save_now_and_then()
-        return self._outcome("complete")
+        return self.outcome("complete")
 
     def _epoch(self) -> bool:
         """Do the rest of the running epoch; return False if it was stopped."""
@@ -104,15 +107,11 @@ class Run:
                 return False
             progress.seconds = time.perf_counter() - started
             chunk = self._chunk_of(self._learner.pace_s or 0.0, chunk * _GROWTH)
-            if (
-                progress.step < self._steps
-                and math.isfinite(progress.loss_sum)
-                and self._monitor.should_stop()
-            ):
+            if progress.step < self._steps and math.isfinite(progress.loss_sum) and self._monitor.should_stop():
                 return False
         metrics = self._metrics(plan)
         seconds = time.perf_counter() - started
-        if progress.end_epoch(metrics, self._spec.objective, self._training):
+        if progress.end_epoch(metrics, self._task.spec.objective, self._training):
             self._best = self._learner.weights()
         self._monitor.epoch(progress.epoch, metrics, seconds)
         return True
@@ -120,15 +119,8 @@ class Run:
     def _plan(self, epoch: int) -> EpochPlan:
         training = self._training
         return EpochPlan(
-            order=order_of(self._seed, epoch, self._images),
-            rates=learning_rates(
-                training.schedule,
-                base_rate(training.optimizer),
-                epoch=epoch,
-                epochs=training.epochs,
-                steps=self._steps,
-                scale=self._progress.rate_scale,
-            ),
+            order=order_of(self._task.seed, epoch, self._images),
+            rates=learning_rates(training, epoch=epoch, steps=self._steps, scale=self._progress.rate_scale),
             batch_size=training.batch_size,
             steps_before=epoch * self._steps,
             smoothing=training.label_smoothing,
@@ -171,21 +163,22 @@ class Run:
     def _pack(self) -> bytes:
         arrays = dict(self._learner.state())
         arrays |= {f"best/{k:04d}": array for k, array in enumerate(self._best or ())}
-        return pack({"identity": self._identity, "progress": self._progress.to_json()}, arrays)
+        return pack({"identity": self._task.identity, "progress": self._progress.to_json()}, arrays)
 
     def _interrupt(self, state: bytes) -> Outcome:
         self._monitor.checkpoint(state, self._progress.epoch)
-        return self._outcome("interrupted")
+        return self.outcome("interrupted")
 
     def _diverged(self, metrics: dict[str, float]) -> Outcome:
-        return self._outcome(
+        return self.outcome(
             "failed",
             cause="diverged",
             message=f"epoch {self._progress.epoch}: the loss is {metrics['loss']}, on validation images "
             f"{metrics['val_loss']} (learning rate {metrics['learning_rate']:g})",
         )
 
-    def _outcome(self, state: OutcomeState, **cause: Any) -> Outcome:
+    def outcome(self, state: OutcomeState, *, cause: str | None = None, message: str | None = None) -> Outcome:
+        """Return how far the trial came, as its outcome."""
         progress = self._progress
         return Outcome(
             state=state,
@@ -195,5 +188,6 @@ class Run:
             best_epoch=progress.best_epoch,
             value=progress.best_value,
             weights=self._best,
-            **cause,
+            cause=cause,
+            message=message,
         )

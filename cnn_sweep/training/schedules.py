@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import OptimizerSpec, ScheduleSpec
+    from cnn_sweep.sweep.trial import OptimizerSpec, TrainingSpec
 
 # Keras's defaults.
 _DEFAULT_LEARNING_RATE = {
@@ -26,22 +26,21 @@ _DEFAULT_LEARNING_RATE = {
 }
 
 
-def learning_rates(
-    schedule: ScheduleSpec, base: float, *, epoch: int, epochs: int, steps: int, scale: float = 1.0
-) -> npt.NDArray[np.float32]:
+def learning_rates(training: TrainingSpec, *, epoch: int, steps: int, scale: float = 1.0) -> npt.NDArray[np.float32]:
     """Return the learning rate of each step of one epoch.
 
+    A warm-up multiplies what the schedule says by a factor that grows from 0 to 1; it does not shift the schedule.
+
     Args:
-        schedule: How the rate changes.
-        base: Learning rate at the start (after the warm-up).
+        training: Its schedule, and the learning rate at the start.
         epoch: 0-based number of the epoch.
-        epochs: Epochs of the whole trial.
         steps: Steps of an epoch.
         scale: What a plateau schedule has multiplied the rate by so far.
 
     Returns:
         Array of shape (steps,).
     """
+    schedule = training.schedule
     step = epoch * steps + np.arange(steps, dtype=np.float64)
     match schedule.kind:
         case "exponential":
@@ -49,7 +48,7 @@ def learning_rates(
         case "step":
             factor = schedule.rate ** np.floor(step / (steps * schedule.every))
         case "cosine":
-            cosine = 0.5 * (1.0 + np.cos(np.pi * step / (steps * epochs)))
+            cosine = 0.5 * (1.0 + np.cos(np.pi * step / (steps * training.epochs)))
             factor = (1.0 - schedule.floor) * cosine + schedule.floor
         case "plateau":
             factor = np.full(steps, max(scale, schedule.floor))
@@ -57,7 +56,7 @@ def learning_rates(
             factor = np.ones(steps)
     if schedule.warmup_epochs:
         factor = factor * np.minimum(1.0, step / (steps * schedule.warmup_epochs))
-    return (base * factor).astype(np.float32)
+    return (base_rate(training.optimizer) * factor).astype(np.float32)
 
 
 def base_rate(spec: OptimizerSpec) -> float:

@@ -23,9 +23,7 @@ def graph_key(spec: TrialSpec) -> str:
     """
     if spec.layers is None or spec.training is None or spec.training.engine != "graph":
         return "own:" + _digest(spec.model_dump(mode="json"))
-    return "graph:" + _digest(
-        {"layers": [_shape_of(layer) for layer in spec.layers], **_operations(spec.training)}
-    )
+    return "graph:" + _digest({"layers": [_shape_of(layer) for layer in spec.layers], **_operations(spec.training)})
 
 
 def _shape_of(layer: Layer) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import traceback
 from collections import OrderedDict
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,20 @@ from cnn_sweep.training.fit_learner import FitLearner
 from cnn_sweep.training.graph import DeviceData
 from cnn_sweep.training.graph_learner import GraphLearner
 from cnn_sweep.training.model import initial_weights, plain_model
-from cnn_sweep.training.objective import run_objective
+from cnn_sweep.training.objective import UserTrial
 from cnn_sweep.training.outcome import METRICS, Outcome
-from cnn_sweep.training.run import Run
+from cnn_sweep.training.run import Run, Task
 from cnn_sweep.training.signature import graph_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cnn_sweep.sweep.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.learner import Learner
     from cnn_sweep.training.outcome import Monitor
 
+_MESSAGE_LENGTH = 1000  # characters of an exception's text
 _VERSION = 1  # of what a checkpoint means; another one is not resumed from
 
 
@@ -48,9 +52,9 @@ class Trainer:
         misses: Trials that had to compile one.
     """
 
-    def __init__(
-        self, dataset: Dataset, *, folder: Path = Path(), max_graphs: int = 32, chunk_s: float = 2.0
-    ) -> None:
+    graph_key = staticmethod(graph_key)
+
+    def __init__(self, dataset: Dataset, *, folder: Path = Path(), max_graphs: int = 32, chunk_s: float = 2.0) -> None:
         if dataset.validation is None:
             raise InputError("the data set has no validation images, so that trials cannot be compared")
         self._dataset = dataset
@@ -78,40 +82,38 @@ class Trainer:
             InputError: The trial asks for what cannot be.
             CheckpointError: ``resume`` is damaged, or of another trial.
         """
-        guarded = _Guard(monitor)
+        attempt: Run | UserTrial | None = None
         try:
-            return self._train(spec, seed, guarded, resume)
+            attempt = self._attempt(spec, seed, _Guard(monitor), resume)
+            return attempt.go()
         except _MonitorError as error:
             raise error.original from None
         except CnnSweepError:
             raise
-        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-            self._learners.pop(graph_key(spec), None)
-            return guarded.failed("oom", error)
         except Exception as error:  # noqa: BLE001  a trial that fails is a result
+            # What it compiled may be in any state.
             self._learners.pop(graph_key(spec), None)
-            return guarded.failed("exception", error)
+            return _failed(attempt, error)
 
-    def _train(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None) -> Outcome:
+    def _attempt(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None) -> Run | UserTrial:
         if spec.objective.function is not None:
-            return run_objective(spec, seed, dataset=self._dataset, monitor=monitor, folder=self._folder)
+            keras.backend.clear_session()
+            return UserTrial(spec, seed, dataset=self._dataset, monitor=monitor, folder=self._folder)
         if spec.objective.metric not in METRICS:
             raise InputError(
                 f"objective.metric: {spec.objective.metric!r} is not reported by the trainer; "
                 f"valid choices: {', '.join(METRICS)}"
             )
         run = Run(
-            spec,
-            seed,
+            Task(spec, seed, self._identity(spec, seed)),
             self._learner(spec, seed),
             dataset=self._dataset,
             monitor=monitor,
-            identity=self._identity(spec, seed),
             chunk_s=self._chunk_s,
         )
         if resume is not None:
             run.resume(resume)
-        return run.go()
+        return run
 
     def _learner(self, spec: TrialSpec, seed: int) -> Learner:
         """Return the untrained network of a trial."""
@@ -167,32 +169,41 @@ class _MonitorError(Exception):
 
 
 class _Guard:
-    """Tells the monitor's exceptions from the trial's, and remembers the epochs for trials that fail."""
+    """Tells the monitor's exceptions from the trial's."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
-        self._history: list[dict[str, float]] = []
 
     def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
-        self._history.append(metrics)
-        try:
+        with _blamed_on_monitor():
             self._monitor.epoch(epoch, metrics, seconds)
-        except Exception as error:
-            raise _MonitorError(error) from error
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
-        try:
+        with _blamed_on_monitor():
             self._monitor.checkpoint(state, epoch)
-        except Exception as error:
-            raise _MonitorError(error) from error
 
     def should_stop(self) -> bool:
-        try:
+        with _blamed_on_monitor():
             return self._monitor.should_stop()
-        except Exception as error:
-            raise _MonitorError(error) from error
 
-    def failed(self, cause: str, error: BaseException) -> Outcome:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        message = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
-        return Outcome("failed", cause=cause, message=message, history=tuple(self._history))
+
+@contextmanager
+def _blamed_on_monitor() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _MonitorError(error) from error
+
+
+def _failed(attempt: Run | UserTrial | None, error: Exception) -> Outcome:
+    """Return the outcome of a trial that raised; the place is where its own code, or ours, called others'."""
+    out_of_memory = isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
+    where = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename][-1]
+    text = " ".join(str(error).split())
+    if len(text) > _MESSAGE_LENGTH:
+        text = text[:_MESSAGE_LENGTH] + "..."
+    message = f"{type(error).__name__}: {text} ({Path(where.filename).name}:{where.lineno})"
+    cause = "oom" if out_of_memory else "exception"
+    if attempt is None:
+        return Outcome("failed", cause=cause, message=message)
+    return attempt.outcome("failed", cause=cause, message=message)

@@ -35,13 +35,16 @@ class Recorder:
     polls: int = 0
 
     def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
+        """Remember an epoch."""
         self.epochs.append(metrics)
         self.seconds.append(seconds)
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
+        """Remember a checkpoint."""
         self.checkpoints.append((state, epoch))
 
     def should_stop(self) -> bool:
+        """Count the question."""
         self.polls += 1
         return self.stop_after_polls is not None and self.polls > self.stop_after_polls
 
@@ -81,19 +84,23 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def dataset() -> Dataset:
+    """Three classes of small images."""
     return make_dataset()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recorder() -> Callable[..., Recorder]:
+    """Make monitors that remember."""
     return Recorder
 
 
 @pytest.fixture
 def spec() -> Callable[..., TrialSpec]:
+    """Make trials."""
     return make_spec
 
 
 @pytest.fixture
 def datasets() -> Callable[..., Dataset]:
+    """Make data sets."""
     return make_dataset

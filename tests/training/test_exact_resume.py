@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,31 +33,19 @@ TRAINING = {
 
 
 @pytest.fixture(scope="module")
-def trial(request):
+def trial():
+    """A trial with everything that has a state."""
     from cnn_sweep.sweep.trial import TrialSpec
 
     return TrialSpec(params={}, layers=LAYERS, training={"batch_size": 8, **TRAINING})
 
 
 @pytest.fixture(scope="module")
-def whole(trial, dataset):
+def whole(trial, dataset, recorder):
     """The trial as a fresh trainer does it in one go."""
     from cnn_sweep.training.trainer import Trainer
 
-    return Trainer(dataset).train(trial, 7, Silent())
-
-
-class Silent:
-    """A monitor that does not care."""
-
-    def epoch(self, epoch, metrics, seconds):
-        pass
-
-    def checkpoint(self, state, epoch):
-        pass
-
-    def should_stop(self):
-        return False
+    return Trainer(dataset).train(trial, 7, recorder())
 
 
 def assert_equal(one, other):
@@ -70,18 +57,18 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_the_same_trial_again_gives_the_same_bits(trial, dataset, whole):
+def test_the_same_trial_again_gives_the_same_bits(trial, dataset, whole, recorder):
     """Two trainers agree on every metric and weight."""
     from cnn_sweep.training.trainer import Trainer
 
-    assert_equal(Trainer(dataset).train(trial, 7, Silent()), whole)
+    assert_equal(Trainer(dataset).train(trial, 7, recorder()), whole)
 
 
-def test_another_seed_gives_another_result(trial, dataset, whole):
+def test_another_seed_gives_another_result(trial, dataset, whole, recorder):
     """The seed matters."""
     from cnn_sweep.training.trainer import Trainer
 
-    assert Trainer(dataset).train(trial, 8, Silent()).history != whole.history
+    assert Trainer(dataset).train(trial, 8, recorder()).history != whole.history
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3, 4])
@@ -93,7 +80,7 @@ def test_resume_after_an_epoch_is_exact(epoch, trial, dataset, whole, recorder):
     notes = recorder()
     Trainer(dataset).train(eager, 7, notes)
     states = {complete: state for state, complete in notes.checkpoints}
-    resumed = Trainer(dataset).train(eager, 7, Silent(), states[epoch])
+    resumed = Trainer(dataset).train(eager, 7, recorder(), states[epoch])
     assert_equal(resumed, whole)
 
 
@@ -109,7 +96,7 @@ def test_resume_within_an_epoch_is_exact(polls, trial, dataset, whole, recorder)
     assert outcome.epochs == len(stopped.epochs)
     ((state, epoch),) = stopped.checkpoints
     assert epoch == outcome.epochs
-    assert_equal(Trainer(dataset).train(trial, 7, Silent(), state), whole)
+    assert_equal(Trainer(dataset).train(trial, 7, recorder(), state), whole)
 
 
 def test_a_trial_may_be_stopped_at_every_chunk(trial, dataset, whole, recorder):
@@ -128,14 +115,14 @@ def test_a_trial_may_be_stopped_at_every_chunk(trial, dataset, whole, recorder):
     assert tuple(epochs) == whole.history
 
 
-def test_chunks_change_nothing(trial, dataset, whole):
+def test_chunks_change_nothing(trial, dataset, whole, recorder):
     """One step at a time gives what whole epochs give."""
     from cnn_sweep.training.trainer import Trainer
 
-    assert_equal(Trainer(dataset, chunk_s=0.0).train(trial, 7, Silent()), whole)
+    assert_equal(Trainer(dataset, chunk_s=0.0).train(trial, 7, recorder()), whole)
 
 
-def test_a_warm_graph_gives_what_a_fresh_one_gives(trial, dataset, whole):
+def test_a_warm_graph_gives_what_a_fresh_one_gives(trial, dataset, whole, recorder):
     """Trials that used the graph before leave nothing behind, whatever they set and however they ended."""
     from cnn_sweep.training.trainer import Trainer
 
@@ -147,9 +134,9 @@ def test_a_warm_graph_gives_what_a_fresh_one_gives(trial, dataset, whole):
     other["training"]["optimizer"] |= {"learning_rate": 1e6, "beta_1": 0.5}
     from cnn_sweep.sweep.trial import TrialSpec
 
-    trainer.train(TrialSpec.model_validate(other), 1, Silent())
-    trainer.train(trial, 8, Silent())
-    assert_equal(trainer.train(trial, 7, Silent()), whole)
+    trainer.train(TrialSpec.model_validate(other), 1, recorder())
+    trainer.train(trial, 8, recorder())
+    assert_equal(trainer.train(trial, 7, recorder()), whole)
     assert (trainer.hits, trainer.misses) == (2, 1)
 
 
@@ -172,7 +159,7 @@ with open(sys.argv[1], "wb") as file:
 """
 
 
-def test_resume_in_another_process_is_exact(trial, dataset, whole, recorder, tmp_path: Path):
+def test_resume_in_another_process_is_exact(trial, dataset, whole, recorder, tmp_path):
     """A checkpoint means the same in a process that never saw the trial."""
     from cnn_sweep.training.trainer import Trainer
 
@@ -197,7 +184,7 @@ def test_the_state_of_each_optimizer_is_kept(training, spec, dataset, recorder):
     from cnn_sweep.training.trainer import Trainer
 
     trial, trainer = spec(epochs=4, **training), Trainer(dataset, chunk_s=0.0)
-    whole = trainer.train(trial, 1, Silent())
+    whole = trainer.train(trial, 1, recorder())
     stopped = recorder(stop_after_polls=17)
     assert trainer.train(trial, 1, stopped).state == "interrupted"
-    assert_equal(trainer.train(trial, 1, Silent(), stopped.checkpoints[-1][0]), whole)
+    assert_equal(trainer.train(trial, 1, recorder(), stopped.checkpoints[-1][0]), whole)

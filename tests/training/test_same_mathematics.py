@@ -42,8 +42,6 @@ def train_both(spec, dataset, recorder, *, seed=3):
 
 def fit(spec, dataset, seed):
     """Train with Keras alone: its layers, optimizer, schedule, losses and callbacks."""
-    import keras
-
     from cnn_sweep.training.learner import order_of
     from cnn_sweep.training.model import initial_weights, plain_model
 
@@ -52,9 +50,7 @@ def fit(spec, dataset, seed):
     model.set_weights(initial_weights(model, seed))
     steps = -(-len(dataset.train.y) // training.batch_size)
     loss, as_target = keras_loss(training, model, len(dataset.info.class_names))
-    model.compile(
-        optimizer=keras_optimizer(training, keras_rate(training, steps)), loss=loss, metrics=["accuracy"]
-    )
+    model.compile(optimizer=keras_optimizer(training, keras_rate(training, steps)), loss=loss, metrics=["accuracy"])
     callbacks = keras_callbacks(spec)
     for callback in callbacks:
         callback.set_model(model)
@@ -65,9 +61,7 @@ def fit(spec, dataset, seed):
         x, y = dataset.train.x[order].astype(np.float32), as_target(dataset.train.y[order])
         history = model.fit(x, y, batch_size=training.batch_size, shuffle=False, verbose=0)
         validation = dataset.validation
-        val_loss, _ = model.evaluate(
-            validation.x.astype(np.float32), as_target(validation.y), batch_size=7, verbose=0
-        )
+        val_loss, _ = model.evaluate(validation.x.astype(np.float32), as_target(validation.y), batch_size=7, verbose=0)
         logs = {name: values[-1] for name, values in history.history.items()} | {"val_loss": val_loss}
         for callback in callbacks:
             callback.on_epoch_end(epoch, logs)
@@ -92,9 +86,7 @@ def keras_optimizer(training, rate):
             rate or 0.001, **adam, **(common | {"weight_decay": o.weight_decay or 0.004})
         ),
         "adagrad": lambda: keras.optimizers.Adagrad(rate or 0.001, epsilon=o.epsilon, **common),
-        "adadelta": lambda: keras.optimizers.Adadelta(
-            rate or 0.001, rho=o.rho or 0.95, epsilon=o.epsilon, **common
-        ),
+        "adadelta": lambda: keras.optimizers.Adadelta(rate or 0.001, rho=o.rho or 0.95, epsilon=o.epsilon, **common),
         "nadam": lambda: keras.optimizers.Nadam(rate or 0.001, **adam, **common),
     }
     return made[o.name]()
@@ -127,9 +119,7 @@ def keras_loss(training, model, classes):
     smoothing = training.label_smoothing
     activation = model.layers[-1].activation
     if model.output_shape[-1] == 1:
-        return keras.losses.BinaryCrossentropy(label_smoothing=smoothing), lambda y: y[:, None].astype(
-            np.float32
-        )
+        return keras.losses.BinaryCrossentropy(label_smoothing=smoothing), lambda y: y[:, None].astype(np.float32)
     binary = training.loss == "binary_crossentropy" or (
         training.loss == "auto" and activation is keras.activations.sigmoid
     )
@@ -161,6 +151,7 @@ def keras_callbacks(spec):
 
 
 def assert_same(ours, theirs):
+    """Compare losses to 1e-5 and accuracies."""
     assert len(ours) == len(theirs)
     for mine, keras in zip(ours, theirs, strict=True):
         assert math.isclose(mine["loss"], keras["loss"], abs_tol=1e-5), (ours, theirs)
@@ -226,9 +217,10 @@ LOSSES = [
 ]
 
 
-@pytest.mark.parametrize(("classes", "output", "training"), LOSSES)
-def test_each_loss_is_that_of_keras(classes, output, training, spec, datasets, recorder):
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_each_loss_is_that_of_keras(loss, spec, datasets, recorder):
     """Every pair of output layer and loss gives the losses that Keras gives."""
+    classes, output, training = loss
     trial = spec((*LAYERS, {"kind": "output", **output}), epochs=EPOCHS, optimizer={"learning_rate": 0.01}, **training)
     assert_same(*train_both(trial, datasets(classes), recorder))
 

@@ -86,9 +86,7 @@ def _labels(array: Array, path: Path) -> tuple[npt.NDArray[np.int32], int, bool]
         return _from_one_hot(np.asarray(array), path)
     flat: Any = np.asarray(array).reshape(-1) if array.ndim == 2 else np.asarray(array)
     if flat.ndim != 1:
-        raise InputError(
-            f"{path}: labels must have the shape (n,), or (n, classes) if one-hot, but got {array.shape}"
-        )
+        raise InputError(f"{path}: labels must have the shape (n,), or (n, classes) if one-hot, but got {array.shape}")
     if flat.dtype != bool and not np.issubdtype(flat.dtype, np.integer):
         raise InputError(f"{path}: labels must be integers, or one-hot, but got {flat.dtype}")
     if flat.size and int(flat.min()) < 0:

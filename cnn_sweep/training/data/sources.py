@@ -96,9 +96,7 @@ def _check_fits(pair: Pair, train: Pair, name: str) -> None:
 def _check_classes(splits: Mapping[str, Split]) -> None:
     known = np.unique(splits["train"].y)
     if known.size < 2:
-        raise InputError(
-            f"the training set holds a single class ({known.tolist()}); there is nothing to learn"
-        )
+        raise InputError(f"the training set holds a single class ({known.tolist()}); there is nothing to learn")
     for name, split in splits.items():
         unknown = np.setdiff1d(split.y, known)
         if unknown.size:
