@@ -73,7 +73,8 @@ def _kill_group(run: subprocess.Popen[bytes], results: Path, chance: random.Rand
 
 def _kill_merger(run: subprocess.Popen[bytes], results: Path, chance: random.Random) -> str:
     """Kill a rebuild or a merge of the live store somewhere between its first import and its commit."""
-    merger = subprocess.Popen(_command(results, "store", "merge"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    verb = chance.choice(["merge", "rebuild"])
+    merger = subprocess.Popen(_command(results, "store", verb), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         merger.wait(timeout=chance.uniform(0.3, 1.2))
     except subprocess.TimeoutExpired:
@@ -94,6 +95,13 @@ def _tables(results: Path) -> dict[str, list[tuple[object, ...]]]:
                 "SELECT trial, epoch, value, metrics_json FROM epochs WHERE counted ORDER BY trial, epoch"
             ).fetchall(),
         }
+
+
+def _attempts(results: Path) -> dict[str, int]:
+    with sqlite3.connect(results / "sweeps.db") as store:
+        counts = dict(store.execute("SELECT state, count(*) FROM attempts GROUP BY state").fetchall())
+        repeated = store.execute("SELECT count(*) FROM epochs WHERE NOT counted").fetchone()[0]
+    return counts | {"epochs trained twice": repeated}
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +138,7 @@ def test_a_killed_study_ends_as_an_undisturbed_one(tmp_path, calm):
             run = _start(results, sweep)
     assert run.wait(timeout=DEADLINE_S) == 0, (tmp_path / "run.log").read_text()
 
-    print(f"{len(killed)} kills: {killed}")
+    print(f"{len(killed)} kills: {killed}; attempts: {_attempts(results)}")
     assert len(killed) == KILLS, f"the study ended after {len(killed)} kills; give it more epochs"
     assert _tables(results) == calm
     checked = subprocess.run(_command(results, "store", "check"), capture_output=True, text=True, check=False)
