@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from cnn_sweep.sweep.faults import normal
@@ -12,6 +14,7 @@ from cnn_sweep.sweep.space import Choices
 from cnn_sweep.sweep.templates import Entries, Formula, Items, Plain, Reference
 
 if TYPE_CHECKING:
+    from cnn_sweep.sweep.network import Spec
     from cnn_sweep.sweep.sections import Sections
     from cnn_sweep.sweep.space import Parameter
     from cnn_sweep.sweep.templates import Node, SpecTemplate
@@ -56,10 +59,21 @@ def _spec(template: SpecTemplate) -> dict[str, Any]:
         return data
     given = {}
     for name, node in template.node.entries.items():
-        default = template.model.model_fields[name].get_default()
-        if not isinstance(node, Plain) or normal(node.value) != normal(default):
+        if not isinstance(node, Plain):
             given[name] = _node(node)
+            continue
+        field = _field(template.model, name)
+        value = field.dump_python(field.validate_python(normal(node.value), strict=True), mode="json")
+        info = template.model.model_fields[name]
+        if info.is_required() or value != field.dump_python(info.get_default(), mode="json"):
+            given[name] = value
     return given
+
+
+@cache
+def _field(model: type[Spec], name: str) -> TypeAdapter[Any]:
+    """Return what reads one field, so that 3 and [3, 3] are the same kernel size."""
+    return TypeAdapter(model.model_fields[name].rebuild_annotation())
 
 
 def _node(node: Node) -> Any:

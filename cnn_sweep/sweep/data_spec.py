@@ -26,9 +26,6 @@ def _share_or_files(value: Any) -> str:
 
 
 class _Split(Spec):
-    seed: Seed = 0  # of the splits
-    rescale: Rescale = None  # factor on pixel values; None: 1/255 for uint8, 1 for floats
-
     @model_validator(mode="after")
     def _leaves_training_images(self) -> _Split:
         validation, test = getattr(self, "validation", 0), getattr(self, "test", 0)
@@ -44,6 +41,8 @@ class DigitsData(_Split):
     source: Literal["digits"]
     validation: Share = 0.2
     test: ShareOrNone = 0.2  # 0: no test set
+    seed: Seed = 0  # of the splits
+    rescale: Rescale = None  # factor on pixel values; None: 1/255
 
 
 class ArraysData(_Split):
@@ -61,6 +60,8 @@ class ArraysData(_Split):
         ]
         | None
     ) = None
+    seed: Seed = 0  # of the splits
+    rescale: Rescale = None  # factor on pixel values; None: 1/255 for uint8, 1 for floats
 
 
 DataSpec = DigitsData | ArraysData

@@ -33,11 +33,25 @@ def listed(choices: Iterable[Any]) -> str:
     return ", ".join(names) if names else "(none)"
 
 
-def near(name: Any, choices: Iterable[Any]) -> str:
-    """Return `` (did you mean 'x'?)`` where one of the choices is close, otherwise nothing."""
+def closest(name: Any, choices: Iterable[Any]) -> str | None:
+    """Return the choice that a name was probably meant to be, or None."""
     names = {str(choice).lower(): str(choice) for choice in choices}
     close = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.6)
-    return f" (did you mean {names[close[0]]!r}?)" if close else ""
+    return names[close[0]] if close else None
+
+
+def near(name: Any, choices: Iterable[Any]) -> str:
+    """Return `` (did you mean 'x'?)`` where one of the choices is close, otherwise nothing."""
+    close = closest(name, choices)
+    return "" if close is None else f" (did you mean {close!r}?)"
+
+
+def missing(keys: Iterable[str], given: Iterable[str]) -> list[str]:
+    """Return the keys that are not given, not even misspelt."""
+    given = list(given)
+    keys = list(keys)
+    meant = {closest(name, keys) for name in given if name not in keys}
+    return [key for key in keys if key not in given and key not in meant]
 
 
 def unknown(what: str, name: Any, choices: Sequence[Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.sweep import network
 from cnn_sweep.sweep.expressions import ABSENT
 from cnn_sweep.sweep.faults import Fault, file_key
-from cnn_sweep.sweep.mistakes import listed, show, unknown
+from cnn_sweep.sweep.mistakes import listed, missing, show, unknown
 from cnn_sweep.sweep.templates import FaultyError, Node, SpecTemplate, compile_node, compile_spec, references
 
 if TYPE_CHECKING:
@@ -215,8 +215,8 @@ def _compile_repeat(value: Any, path: Path, faults: list[Fault]) -> Repeat | Non
         return None
     others = [key for key in value if key not in keys]
     faults += [Fault((*path, key), "unknown", None, unknown("key", key, keys)) for key in others]
-    missing = [key for key in keys if key not in value]
-    faults += [Fault((*path, key), "missing", None, f"the key {key!r} is missing") for key in missing]
+    absent = missing(keys, value)
+    faults += [Fault((*path, key), "missing", None, f"the key {key!r} is missing") for key in absent]
     times = compile_node(value.get("times", 0), (*path, "times"), faults)
     layers = _compile_layers(value["layers"], (*path, "layers"), faults) if "layers" in value else ()
     return Repeat(times, layers, path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.sweep.data_spec import SOURCES, DataSpec
 from cnn_sweep.sweep.expressions import REFERENCE, Expression, ExpressionError
 from cnn_sweep.sweep.faults import check, file_keys
-from cnn_sweep.sweep.mistakes import listed, show, unknown
+from cnn_sweep.sweep.mistakes import listed, missing, show, unknown
 from cnn_sweep.sweep.network import Spec
 from cnn_sweep.sweep.network_template import INDEX, NetworkTemplate, compile_network, network_references
 from cnn_sweep.sweep.search_spec import OPTIONS, SearchSpec
@@ -60,8 +60,8 @@ def read_sections(data: Any, mistakes: Mistakes) -> Sections:
     top = mistakes.mapping(data, (), KEYS)
     objective = _read_objective(top, mistakes)
     required = ("study", "data") if objective.function else ("study", "data", "model", "training")
-    for key in required:
-        if key not in top and isinstance(data, dict):
+    for key in missing(KEYS, data) if isinstance(data, dict) else ():
+        if key in required:
             mistakes.add((), f"the key {key!r} is missing; needed: {listed(required)}")
     search = _read_search(top.get("search", {}), mistakes)
     space = read_space(top.get("space", {}), mistakes, grid=search.method == "grid")
@@ -69,7 +69,9 @@ def read_sections(data: Any, mistakes: Mistakes) -> Sections:
     declared = list(top["space"]) if isinstance(top.get("space"), dict) else []
     training = _read_training(top, mistakes)
     constraints = list(_read_constraints(top.get("constraints", []), declared, mistakes))
-    _check_references(network, training, declared, mistakes, all_used=bool(build or objective.function))
+    _check_references(network, training, declared, mistakes)
+    if not build and not objective.function:
+        _check_use(data, declared, mistakes)
     return Sections(
         study=_read_study(top.get("study"), mistakes) if "study" in top else "",
         data=_read_data(top["data"], mistakes) if "data" in top else None,
@@ -171,8 +173,10 @@ def _read_model(top: Any, mistakes: Mistakes) -> tuple[NetworkTemplate | None, s
         return None, None
     path: Path = ("model",)
     model = mistakes.mapping(top["model"], path, ("layers", "build"))
-    if ("layers" in model) == ("build" in model) and isinstance(top["model"], dict):
-        mistakes.add(path, "needs either layers or build" + (", not both" if model else ""))
+    if "layers" in model and "build" in model:
+        mistakes.add(path, "needs either layers or build, not both")
+    if top["model"] == {}:
+        mistakes.add(path, "needs either layers or build")
     if "build" in model:
         _check_function(model["build"], (*path, "build"), mistakes)
         return None, str(model["build"])
@@ -203,12 +207,7 @@ def _read_models(value: Any, mistakes: Mistakes) -> int:
 
 
 def _check_references(
-    network: NetworkTemplate | None,
-    training: SpecTemplate | None,
-    declared: list[str],
-    mistakes: Mistakes,
-    *,
-    all_used: bool,
+    network: NetworkTemplate | None, training: SpecTemplate | None, declared: list[str], mistakes: Mistakes
 ) -> None:
     used = list(network_references(network.layers)) if network else []
     used += list(references(training.node)) if training else []
@@ -217,10 +216,24 @@ def _check_references(
             mistakes.add(path, "'$index' is the round of a repeat; it has no meaning outside of one")
         elif name not in declared:
             mistakes.add(path, unknown("parameter", f"${name}", [f"${one}" for one in declared]))
-    names = {name for name, _ in used}
+
+
+def _check_use(data: Any, declared: list[str], mistakes: Mistakes) -> None:
+    """Find parameters that nothing uses, also where the rest of a section could not be read."""
+    parts = data.items() if isinstance(data, dict) else ()
+    used = set(_referred([part for key, part in parts if key not in ("space", "constraints")]))
     for name in declared:
-        if name not in names and not all_used:
-            mistakes.add(("space", name), f"nothing uses the parameter {name!r}; write ${name} under model or training")
+        if name not in used:
+            message = f"nothing uses the parameter {name!r}; write ${name} under model or training"
+            mistakes.add(("space", name), message)
+
+
+def _referred(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from REFERENCE.findall(value)
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _referred(item)
 
 
 def _read_constraints(value: Any, declared: list[str], mistakes: Mistakes) -> Iterator[tuple[Expression, Path]]:

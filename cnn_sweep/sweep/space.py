@@ -83,7 +83,7 @@ class Range:
     @property
     def samples(self) -> tuple[Any, ...]:
         """The ends and an odd value between them (half a unit is a mistake where whole ones are needed)."""
-        return tuple(dict.fromkeys((self._value(self.low), self.at(0.99999999), self.at(0.381966))))
+        return tuple(dict.fromkeys((self.nearest(self.low), self.nearest(self.high), self.at(0.381966))))
 
     @property
     def steps(self) -> int:

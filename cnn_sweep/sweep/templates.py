@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.sweep.expressions import ABSENT, REFERENCE, Expression, ExpressionError
 from cnn_sweep.sweep.faults import Fault, check, file_keys, nested
-from cnn_sweep.sweep.mistakes import listed, show, unknown
+from cnn_sweep.sweep.mistakes import closest, listed, show, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -120,6 +120,7 @@ class Entries:
     entries: Mapping[str, Node]
     required: frozenset[str]
     names: frozenset[str]
+    misspelt: frozenset[str] = frozenset()
 
     def fill(self, params: Mapping[str, Any]) -> Any:
         """Fill in each value."""
@@ -181,25 +182,26 @@ def _compile_text(text: str, path: Path, faults: list[Fault]) -> Node:
     except ExpressionError as error:
         faults.append(Fault(path, "expression", text, str(error)))
         return Broken()
-    for name in expression.names:
-        if name not in referred:
-            message = f"{show(text)}: write ${name} to refer to a parameter, or quote a text"
-            faults.append(Fault(path, "expression", text, message))
-    return Formula(text, expression, path)
+    bare = [name for name in expression.names if name not in referred]
+    for name in bare:
+        message = f"{show(text)}: write ${name} to refer to a parameter, or quote a text"
+        faults.append(Fault(path, "expression", text, message))
+    return Broken() if bare else Formula(text, expression, path)
 
 
 def _compile_mapping(value: dict[str, Any], path: Path, faults: list[Fault], model: type[Spec] | None) -> Entries:
     fields = file_keys(model) if model else {key: key for key in value}
-    entries = {}
+    entries, misspelt = {}, set()
     for key, item in value.items():
         if key not in fields:
             faults.append(Fault((*path, key), "unknown", None, unknown("key", key, list(fields))))
+            misspelt.add(fields.get(closest(key, fields) or "", ""))
             continue
         inner = nested(model, fields[key]) if model else None
         entries[fields[key]] = compile_node(item, (*path, key), faults, model=inner)
     required = {name for name, info in model.model_fields.items() if info.is_required()} if model else set()
     names = frozenset[str]().union(*(node.names for node in entries.values()))
-    return Entries(entries, frozenset(required), names)
+    return Entries(entries, frozenset(required), names, frozenset(misspelt))
 
 
 def compile_spec(value: Any, path: Path, faults: list[Fault], *, model: type[Spec]) -> SpecTemplate:
@@ -256,14 +258,17 @@ class SpecTemplate:
         return spec
 
     def static_faults(self) -> list[Fault]:
-        """Return what is wrong whatever the parameters are: keys, and values without references."""
+        """Return what is wrong whatever the parameters are: missing keys, and values without references."""
         data = {key: node.value for key, node in self.node.entries.items() if isinstance(node, Plain)}
         data |= {k: _plain_part(n) for k, n in self.node.entries.items() if isinstance(n, Entries)}
         _, faults = check(self.model, data)
         return [self._placed(f, {}) for f in faults if f.kind != "missing" or not self._given(f.path)]
 
     def _given(self, path: Path) -> bool:
-        return self._at(path) is not None
+        """Tell whether a key is there, though it may be misspelt, or refer to what is not known yet."""
+        owner = self._at(path[:-1])
+        misspelt = owner.misspelt if isinstance(owner, Entries) else frozenset()
+        return self._at(path) is not None or path[-1] in misspelt
 
     def _at(self, path: Path) -> Node | None:
         node: Node | None = self.node
