@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SYNC_EVERY_S = 2.0
-READ_LIMIT = 32 << 20  # bytes that a reader takes into memory at once
+READ_LIMIT = 16 << 20  # bytes that a reader takes into memory at once
 ZEROS = "zero bytes"  # a reason why a line is bad
 _EXCERPT = 120
 _LINE_START = re.compile(rb'[0-9a-f]{8} \{"')

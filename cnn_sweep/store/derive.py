@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Integer, and_, case, cast, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import (
+    Integer,
+    String,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.schema import CreateTable
 
 from cnn_sweep.store.dialect import rounded, upsert_from
@@ -18,159 +31,112 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from sqlalchemy import ColumnElement, Connection, FromClause, Insert, Select, Update
+    from sqlalchemy import ColumnElement, Connection, Insert, Table, Update
 
-_TRIAL = ("study", "trial")
-_ATTEMPT = ("study", "trial", "attempt")
+_STUDY = bindparam("of_study", type_=String)
 
 
 def derive(connection: Connection, study: str, numbers: Iterable[int]) -> None:
     """Compute the derived columns of some trials of a study."""
     connection.execute(CreateTable(touched, if_not_exists=True))
     connection.execute(delete(touched))
-    rows = [{"study": study, "trial": number} for number in sorted(numbers)]
+    rows = [{"trial": number} for number in sorted(numbers)]
     if rows:
         connection.execute(insert(touched), rows)
-        for statement in (_ATTEMPTS, _COUNTED, _TRIALS):
-            connection.execute(statement)
+        for statement in _STATEMENTS:
+            connection.execute(statement, {"of_study": study})
 
 
-def _same(left: FromClause, right: FromClause, names: tuple[str, ...]) -> ColumnElement[bool]:
-    return and_(*(left.c[name] == right.c[name] for name in names))
+def _is_touched(table: Table) -> ColumnElement[bool]:
+    """Select the rows of touched trials; in this form they are looked up, and the table is not scanned."""
+    return and_(table.c.study == _STUDY, table.c.trial.in_(select(touched.c.trial)))
+
+
+def _sums() -> Insert:
+    """What follows from an attempt's epochs."""
+    e = epochs.c
+    sums = {
+        "first_epoch": func.min(e.epoch),
+        "last_epoch": func.max(e.epoch),
+        "epoch_seconds": rounded(func.sum(e.seconds)),
+    }
+    columns = (value.label(name) for name, value in sums.items())
+    keys = (e.study, e.trial, e.attempt)
+    query = select(*keys, *columns).where(_is_touched(epochs)).group_by(*keys)
+    return upsert_from(attempts, query, replaced=tuple(sums))
 
 
 def _attempts() -> Insert:
-    """Sums over an attempt's epochs; its own end counts over what others say of it."""
-    of_attempt = [epochs.c[name] for name in _ATTEMPT]
-    sums = (
-        select(
-            *of_attempt,
-            func.min(epochs.c.epoch).label("first_epoch"),
-            func.max(epochs.c.epoch).label("last_epoch"),
-            func.sum(epochs.c.seconds).label("seconds"),
-        )
-        .join_from(touched, epochs, _same(touched, epochs, _TRIAL))
-        .group_by(*of_attempt)
-        .subquery()
-    )
+    """What became of an attempt: its own end counts over what others say of it."""
     a = attempts.c
     ended, lost = a.ended.is_not(None), a.lost.is_not(None)
-    query = (
-        select(
-            *(a[name] for name in _ATTEMPT),
-            case((ended, a.end_state), (lost, "lost"), else_="running").label("state"),
-            case((ended, a.end_cause), else_=a.lost_cause).label("cause"),
-            case((ended, a.end_message), else_=a.lost_message).label("message"),
-            sums.c.first_epoch,
-            sums.c.last_epoch,
-            rounded(func.coalesce(a.end_seconds, sums.c.seconds, 0.0)).label("seconds"),
-        )
-        .join_from(touched, attempts, _same(touched, attempts, _TRIAL))
-        .join(sums, _same(sums, attempts, _ATTEMPT), isouter=True)
-    )
-    replaced = ("state", "cause", "message", "first_epoch", "last_epoch", "seconds")
-    return upsert_from(attempts, query, replaced=replaced)
+    values = {
+        "state": case((ended, a.end_state), (lost, "lost"), else_="running"),
+        "cause": case((ended, a.end_cause), else_=a.lost_cause),
+        "message": case((ended, a.end_message), else_=a.lost_message),
+        "seconds": rounded(func.coalesce(a.end_seconds, a.epoch_seconds, 0.0)),
+    }
+    columns = (value.label(name) for name, value in values.items())
+    query = select(a.study, a.trial, a.attempt, *columns).where(_is_touched(attempts))
+    return upsert_from(attempts, query, replaced=tuple(values))
 
 
 def _counted() -> Update:
-    """An epoch counts unless a later attempt started before it; it can only where there are several."""
-    several = (
-        select(attempts.c.study, attempts.c.trial)
-        .join_from(touched, attempts, _same(touched, attempts, _TRIAL))
-        .group_by(attempts.c.study, attempts.c.trial)
-        .having(func.count() > 1)
-    )
+    """An epoch counts unless a later attempt started before it; only where there are several is there one."""
+    several = select(attempts.c.trial).where(_is_touched(attempts)).group_by(attempts.c.trial).having(func.count() > 1)
     later = attempts.alias("later")
     # Where the line of the start is damaged, it started just before the first epoch that it reported.
     started_after = func.coalesce(later.c.start_epoch, later.c.first_epoch - 1)
     redone = exists().where(
-        _same(later, epochs, _TRIAL), later.c.attempt > epochs.c.attempt, started_after < epochs.c.epoch
+        later.c.study == epochs.c.study,
+        later.c.trial == epochs.c.trial,
+        later.c.attempt > epochs.c.attempt,
+        started_after < epochs.c.epoch,
     )
     counted = case((redone, 0), else_=1)
-    return (
-        update(epochs)
-        .values(counted=counted)
-        .where(tuple_(epochs.c.study, epochs.c.trial).in_(several), epochs.c.counted != counted)
-    )
+    of_several = (epochs.c.study == _STUDY, epochs.c.trial.in_(several))
+    return update(epochs).values(counted=counted).where(*of_several, epochs.c.counted != counted)
 
 
 def _trials() -> Insert:
-    """Join what the attempts of a trial and its epochs that count say of it."""
-    by_attempt, by_epoch, best = _of_attempts(), _of_epochs(), _best()
-    query = (
-        select(
-            touched.c.study,
-            touched.c.trial,
-            *(by_attempt.c[name] for name in _FROM_ATTEMPTS),
-            by_epoch.c.epochs,
-            best.c.value,
-            best.c.epoch.label("best_epoch"),
-            best.c.metrics_json.label("best_metrics_json"),
-        )
-        .join_from(touched, by_attempt, _same(touched, by_attempt, _TRIAL), isouter=True)
-        .join(by_epoch, _same(touched, by_epoch, _TRIAL), isouter=True)
-        .join(best, and_(_same(touched, best, _TRIAL), best.c.place == 1), isouter=True)
-    )
-    return upsert_from(trials, query, replaced=(*_FROM_ATTEMPTS, "epochs", "value", "best_epoch", "best_metrics_json"))
-
-
-_FROM_ATTEMPTS = (
-    "configuration",
-    "repeat",
-    "seed",
-    "parameters",
-    "state",
-    "cause",
-    "message",
-    "ended",
-    "seconds",
-    "attempts",
-    "started",
-)
-
-
-def _of_attempts() -> FromClause:
-    """Group the attempts of each touched trial; most columns are those of one of them."""
+    """What the attempts of a trial say of it; most columns are those of one of them."""
     a = attempts.c
     parameters = func.coalesce(a.end_parameters, a.start_parameters)
-
-    def place(known: ColumnElement[Any]) -> ColumnElement[int]:
-        """Count attempts from the highest down, those with a value before those without."""
-        order = (cast(known.is_(None), Integer), a.attempt.desc())
-        return func.row_number().over(partition_by=(a.study, a.trial), order_by=order)
-
     ranked = (
         select(
             attempts,
             parameters.label("parameters"),
-            place(a.attempt).label("place"),
-            place(a.started).label("started_place"),
-            place(parameters).label("parameters_place"),
+            _place(a.attempt).label("place"),
+            _place(a.started).label("started_place"),
+            _place(parameters).label("parameters_place"),
         )
-        .join_from(touched, attempts, _same(touched, attempts, _TRIAL))
+        .where(_is_touched(attempts))
         .subquery()
     )
     r = ranked.c
-    state = case((r.state == "lost", "interrupted"), else_=r.state)
-    return (
-        select(
-            r.study,
-            r.trial,
-            _at(r.started_place, r.configuration).label("configuration"),
-            _at(r.started_place, r.repeat).label("repeat"),
-            _at(r.started_place, r.seed).label("seed"),
-            _at(r.parameters_place, r.parameters).label("parameters"),
-            _at(r.place, state).label("state"),
-            _at(r.place, r.cause).label("cause"),
-            _at(r.place, r.message).label("message"),
-            _at(r.place, func.coalesce(r.ended, r.lost)).label("ended"),
-            rounded(func.sum(r.seconds)).label("seconds"),
-            func.count().label("attempts"),
-            func.min(r.started).label("started"),
-        )
-        .group_by(r.study, r.trial)
-        .subquery()
-    )
+    values = {
+        "configuration": _at(r.started_place, r.configuration),
+        "repeat": _at(r.started_place, r.repeat),
+        "seed": _at(r.started_place, r.seed),
+        "parameters": _at(r.parameters_place, r.parameters),
+        "state": _at(r.place, case((r.state == "lost", "interrupted"), else_=r.state)),
+        "cause": _at(r.place, r.cause),
+        "message": _at(r.place, r.message),
+        "ended": _at(r.place, func.coalesce(r.ended, r.lost)),
+        "seconds": rounded(func.sum(r.seconds)),
+        "attempts": func.count(),
+        "started": func.min(r.started),
+    }
+    columns = (value.label(name) for name, value in values.items())
+    # SQLite reads a conflict clause right behind a FROM as part of a join: hence the condition.
+    query = select(r.study, r.trial, *columns).where(r.place > 0).group_by(r.study, r.trial)
+    return upsert_from(trials, query, replaced=tuple(values))
+
+
+def _place(known: ColumnElement[Any]) -> ColumnElement[int]:
+    """Number a trial's attempts from the highest down, those that have a value before those that have none."""
+    a = attempts.c
+    return func.row_number().over(partition_by=a.trial, order_by=(cast(known.is_(None), Integer), a.attempt.desc()))
 
 
 def _at(place: ColumnElement[int], value: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -178,28 +144,34 @@ def _at(place: ColumnElement[int], value: ColumnElement[Any]) -> ColumnElement[A
     return func.max(case((place == 1, value), else_=None))
 
 
-def _counting_epochs(*columns: ColumnElement[Any]) -> Select[Any]:
-    return (
-        select(epochs.c.study, epochs.c.trial, *columns)
-        .join_from(touched, epochs, _same(touched, epochs, _TRIAL))
-        .where(epochs.c.counted == 1)
+def _best() -> Insert:
+    """The best of the epochs that count, the first one of equals; nothing if none has a value."""
+    e = epochs.c
+    direction = select(studies.c.direction).where(studies.c.study == _STUDY).scalar_subquery()
+    goodness = case((direction == "maximize", -e.value), else_=e.value)
+    rival = case((and_(e.counted == 1, e.value.is_not(None)), 1), else_=0)
+    counted_epoch = case((e.counted == 1, e.epoch), else_=None)
+    ranked = (
+        select(
+            epochs,
+            rival.label("rival"),
+            func.max(counted_epoch).over(partition_by=e.trial).label("epochs"),
+            func.row_number().over(partition_by=e.trial, order_by=(rival.desc(), goodness, e.epoch)).label("place"),
+        )
+        .where(_is_touched(epochs))
+        .subquery()
     )
+    r = ranked.c
+    values = {
+        "epochs": func.coalesce(r.epochs, 0),
+        "value": case((r.rival == 1, r.value), else_=None),
+        "best_epoch": case((r.rival == 1, r.epoch), else_=None),
+        "best_metrics_json": case((r.rival == 1, r.metrics_json), else_=None),
+    }
+    columns = (value.label(name) for name, value in values.items())
+    query = select(r.study, r.trial, *columns).where(r.place == 1)
+    return upsert_from(trials, query, replaced=tuple(values))
 
 
-def _of_epochs() -> FromClause:
-    last = func.max(epochs.c.epoch).label("epochs")
-    return _counting_epochs(last).group_by(epochs.c.study, epochs.c.trial).subquery()
-
-
-def _best() -> FromClause:
-    """Rank the epochs that count by the objective, the first of equals first."""
-    value = epochs.c.value
-    goodness = case((studies.c.direction == "maximize", -value), else_=value)
-    place = func.row_number().over(partition_by=(epochs.c.study, epochs.c.trial), order_by=(goodness, epochs.c.epoch))
-    query = _counting_epochs(epochs.c.epoch, value, epochs.c.metrics_json, place.label("place"))
-    return query.join(studies, studies.c.study == epochs.c.study).where(value.is_not(None)).subquery()
-
-
-_ATTEMPTS = _attempts()
-_COUNTED = _counted()
-_TRIALS = _trials()
+# In this order: each reads what those before it wrote.
+_STATEMENTS = (_sums(), _attempts(), _counted(), _trials(), _best())

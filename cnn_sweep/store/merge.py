@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.journal.filesystem import judge
@@ -80,7 +80,7 @@ def _run(results: Path, *, wait_s: float, database: str | None, anew: bool) -> M
     applied, skipped = Applied(), None
     try:
         applied, skipped = _merge(results, wait_s=wait_s, anew=anew)
-    except (OSError, SQLAlchemyError, DamageError, UnicodeError) as error:
+    except (OSError, DBAPIError, DamageError, UnicodeError) as error:
         skipped = reason(error)
     for note in applied.notes:
         log.warning("%s", note)

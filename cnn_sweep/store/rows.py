@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.journal.events import metric_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator, Sequence
 
 Row = tuple[Any, ...]
 _LARGEST = 1 << 63  # an integer column holds less
+_TOGETHER = 500  # lines that are parsed in one go, which is a third faster
 _METRICS = b'"metrics":'
 _EPOCH_FIELDS = 7
 _OF_A_TRIAL = frozenset({"start", "checkpoint", "end", "artifact", "lost", "cancel", "finalize"})
@@ -54,19 +55,17 @@ class Rows:
         """Trials whose derived columns have to be computed anew."""
         return self.touched.union(trial for trial, _ in self.attempts)
 
-    def add(self, writer: str, bodies: Iterable[bytes]) -> Tally:
+    def add(self, writer: str, bodies: Sequence[bytes]) -> Tally:
         """Take the events of a journal's good lines.
 
         Args:
             writer: Name of the journal.
             bodies: JSON texts, as :func:`cnn_sweep.journal.log.read_from` gives them.
         """
-        events = unknown = 0
+        unknown = 0
         last: float | None = None
-        for body in bodies:
-            events += 1
+        for body, data in _parsed(bodies):
             try:
-                data = json.loads(body)
                 time = _number(data["time"])
                 kind = data["type"]
                 if kind == "epoch":
@@ -78,7 +77,7 @@ class Rows:
                 continue
             if last is None or time > last:
                 last = time
-        return Tally(events, unknown, last)
+        return Tally(len(bodies), unknown, last)
 
     def _epoch(self, body: bytes, data: dict[str, Any], time: float) -> None:
         metrics = data["metrics"]
@@ -119,6 +118,24 @@ class Tally:
     events: int
     unknown: int
     last_event: float | None
+
+
+def _parsed(bodies: Sequence[bytes]) -> Iterator[tuple[bytes, Any]]:
+    """Yield JSON texts with what they say; None for what is no JSON."""
+    for start in range(0, len(bodies), _TOGETHER):
+        portion = bodies[start : start + _TOGETHER]
+        try:
+            found = json.loads(b"[%b]" % b",".join(portion))
+        except ValueError:
+            found = [_parse(body) for body in portion]
+        yield from zip(portion, found if len(found) == len(portion) else map(_parse, portion), strict=True)
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
 
 
 def _integer(value: Any) -> int:

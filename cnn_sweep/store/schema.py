@@ -8,7 +8,7 @@ for every trial that a merge touches. Times are seconds since 1970-01-01 UTC; co
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, text
 
 SCHEMA_VERSION = 1
 
@@ -17,9 +17,9 @@ METADATA = MetaData()
 
 def _table(name: str, keys: tuple[str, ...], *columns: Column[object]) -> Table:
     """Make a table that is stored in the order of its key, whose integers are numbers of the journals."""
-    text = {"study", "writer", "configuration", "kind", "path", "key"}
+    textual = {"study", "writer", "configuration", "kind", "path", "key"}
     key_columns: list[Column[object]] = [
-        Column(key, String if key in text else BigInteger, primary_key=True, autoincrement=False) for key in keys
+        Column(key, String if key in textual else BigInteger, primary_key=True, autoincrement=False) for key in keys
     ]
     return Table(name, METADATA, *key_columns, *columns, sqlite_with_rowid=False)
 
@@ -74,7 +74,7 @@ trials = _table(
     Column("value", Float),
     Column("best_epoch", BigInteger),
     Column("best_metrics_json", Text),
-    Column("epochs", BigInteger),
+    Column("epochs", BigInteger, nullable=False, server_default=text("0")),
     # and of all attempts.
     Column("seconds", Float),
     Column("attempts", BigInteger),
@@ -119,6 +119,7 @@ attempts = _table(
     Column("message", Text),
     Column("first_epoch", BigInteger),
     Column("last_epoch", BigInteger),
+    Column("epoch_seconds", Float),  # sum over its epochs
     Column("seconds", Float),
 )
 
@@ -183,12 +184,10 @@ OF_A_STUDY: tuple[Table, ...] = (
     bad_lines,
 )
 
-# Trials that the running merge touches: a temporary table, seen by its own connection only.
+# Trials of one study that the running merge touches: a temporary table, seen by its own connection only.
 touched = Table(
     "touched",
     MetaData(),
-    Column("study", String, primary_key=True),
     Column("trial", BigInteger, primary_key=True, autoincrement=False),
     prefixes=["TEMPORARY"],
-    sqlite_with_rowid=False,
 )
