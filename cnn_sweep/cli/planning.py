@@ -34,6 +34,8 @@ def plan(file: Path, *, as_json: bool) -> None:
         f"{len(found.invalid)} invalid",
         markup=False,
     )
+    for note in found.notes:
+        console.print(note, markup=False)
     _print_rows("configurations", [c.params | {"parameters": c.parameters} for c in found.configurations])
     _print_rows("invalid: the network cannot be built", [i.params | {"reason": i.reason} for i in found.invalid])
 

@@ -49,6 +49,8 @@ def _train(study: FrozenStudy, workers: int | None, threads: int | None) -> int:
 
 def _warn_of_skipped(study: FrozenStudy, console: Console) -> None:
     plan = study.plan
+    for note in plan.notes:
+        console.print(note, markup=False)
     if plan.invalid:
         first = plan.invalid[0]
         console.print(

@@ -9,7 +9,7 @@ from cnn_sweep.execution.freeze import worker_event
 from cnn_sweep.execution.picking import remaining
 from cnn_sweep.execution.pool import Pool
 from cnn_sweep.execution.progress import ProgressMeter
-from cnn_sweep.execution.reconcile import declare_lost
+from cnn_sweep.execution.reconcile import declare_lost, judges
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
@@ -41,6 +41,7 @@ class PoolKeeper:
         self._claims = Claims(paths, writer, current())
         self._journal = JournalWriter(paths.journal(writer))
         self._journal.append(worker_event(threads=0))
+        self._judges = judges()
         self._meter = ProgressMeter(study, self._history)
         self._pool = Pool(settings, size, paths.folder / "logs")
         self._stopping = False
@@ -62,7 +63,8 @@ class PoolKeeper:
         finally:
             self._pool.kill()
             self._journal.close()
-        merge(self._study.paths.results, wait_s=_PATIENCE_S)
+        # Who is told to stop has seconds: the next reader merges what this one leaves.
+        merge(self._study.paths.results, wait_s=0.0 if self._stopping else _PATIENCE_S)
         self._history.refresh()
         return self._meter.read(workers=0)
 
@@ -70,6 +72,13 @@ class PoolKeeper:
         """Let every worker finish its chunk and write a checkpoint; start no other. Safe in a signal handler."""
         self._stopping = True
         self._pool.stop()
+
+    def stop_and_wait(self) -> None:
+        """Stop, and return when every worker has journaled its end."""
+        self.stop()
+        while self._pool.running:
+            self._pool.reap()
+            time.sleep(_POLL_S)
 
     def kill(self) -> None:
         """End every worker at once; what was journaled stays. Safe in a signal handler."""
@@ -86,6 +95,6 @@ class PoolKeeper:
 
     def _refill(self) -> None:
         """Free the trials of dead workers and start as many workers as there are trials for."""
-        if declare_lost(self._history, self._claims, self._journal):
+        if declare_lost(self._history, self._claims, self._journal, self._judges):
             self._history.refresh()
         self._pool.fill(min(self._size, len(remaining(self._study.plan, self._history))))

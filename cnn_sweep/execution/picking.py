@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from cnn_sweep.journal.identity import current
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.claims import Claims
     from cnn_sweep.journal.history import History, TrialHistory
+    from cnn_sweep.journal.identity import ProcessIdentity
     from cnn_sweep.search.plan import Plan, PlannedTrial
 
 # A trial that kills its worker this often in a row without getting anywhere is not tried again.
@@ -50,6 +52,7 @@ class Picker:
         self._claims = claims
         self._taken: set[tuple[int, int]] = claims.taken()
         self._warm: set[str] = set()
+        self._job = _job(current())
         self._waiting = _by_signature(plan, signature)
         self._signature_of = {number: name for name, group in self._waiting.items() for number in group}
 
@@ -71,11 +74,22 @@ class Picker:
     def _candidates(self) -> Iterator[Claimed]:
         begun = self._history.trials
         continuable = [t for t in begun.values() if t.state == "interrupted" and t.number in self._signature_of]
-        yield from (Claimed(t.number, t.next_attempt) for t in sorted(continuable, key=lambda t: t.number))
+        continuable.sort(key=lambda trial: (not self._was_ours(trial), trial.number))
+        yield from (Claimed(trial.number, trial.next_attempt) for trial in continuable)
         for name in self._signatures_in_order():
             group = self._waiting[name]
             group[:] = [number for number in group if number not in begun]
             yield from (Claimed(number, 0) for number in tuple(group))
+
+    def _was_ours(self, trial: TrialHistory) -> bool:
+        """Tell whether the last attempt was made by an earlier incarnation of this Slurm job."""
+        worker = self._history.workers.get(trial.last.writer or "")
+        return (
+            self._job is not None
+            and worker is not None
+            and worker.worker is not None
+            and (_job(worker.worker.identity) == self._job)
+        )
 
     def _signatures_in_order(self) -> list[str]:
         """Order: graphs that this worker has, then those with the fewest workers on them, then the plan's order."""
@@ -91,6 +105,12 @@ def _by_signature(plan: Plan, signature: Callable[[Mapping[str, object]], str]) 
     for trial in plan.trials:
         groups["" if trial.params is None else signature(trial.params)].append(trial.number)
     return dict(groups)
+
+
+def _job(identity: ProcessIdentity) -> tuple[str | None, ...] | None:
+    """Name the job or array element of a process, the same for all its incarnations; None outside Slurm."""
+    slurm = identity.slurm
+    return None if slurm is None else (slurm.get("array_job_id", slurm["job_id"]), slurm.get("array_task_id"))
 
 
 def crashes_in_a_row(trial: TrialHistory) -> int:

@@ -15,11 +15,15 @@ class WorkerSettings:
         results: Root of all studies.
         study: The study's name.
         threads: Threads that TensorFlow may use.
+        trials: Trials after which it ends; None goes on until nothing is left to claim.
+        drain_at: Moment after which it begins no trial, in seconds since 1970; None has no such moment.
     """
 
     results: Path
     study: str
     threads: int
+    trials: int | None = None
+    drain_at: float | None = None
 
     def to_argument(self) -> str:
         """Give the settings as one command-line argument."""

@@ -6,6 +6,7 @@ itself, journals what happens, and merges the journals into the store when nobod
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 import time
@@ -17,7 +18,7 @@ from cnn_sweep.execution.context import WorkerContext
 from cnn_sweep.execution.freeze import FrozenStudy, open_study, worker_event
 from cnn_sweep.execution.merging import Merger
 from cnn_sweep.execution.picking import Claimed, Picker
-from cnn_sweep.execution.reconcile import declare_lost
+from cnn_sweep.execution.reconcile import declare_lost, judges
 from cnn_sweep.execution.settings import WorkerSettings
 from cnn_sweep.execution.stop import StopRequest
 from cnn_sweep.journal.claims import Claims
@@ -28,7 +29,7 @@ from cnn_sweep.training.session import configure
 from cnn_sweep.training.signature import graph_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from cnn_sweep.execution.engine import Engine
@@ -41,6 +42,7 @@ class Worker:
     def __init__(self, study: FrozenStudy, settings: WorkerSettings, stop: StopRequest) -> None:
         paths, writer = study.paths, new_writer_name()
         self._study = study
+        self._settings = settings
         self._stop = stop
         self._merger = Merger(paths.results)
         self._journal = JournalWriter(paths.journal(writer))
@@ -49,23 +51,35 @@ class Worker:
         self._history = History(paths, metric=study.sweep.objective.metric)
         self._claims = Claims(paths, writer, current())
         self._picker = Picker(study.plan, self._history, self._claims, self._graph_key)
+        self._judges = judges()
         context = WorkerContext(study, self._history, self._journal, stop, self._merger)
         self._runner = AttemptRunner(context, lambda: _make_engine(study.sweep, study.data_root, settings.threads))
 
     def run(self) -> None:
         """Train until nothing is left to claim or someone asks to stop."""
         try:
-            while not self._stop and (claimed := self._claim()) is not None:
+            for _ in self._turns():
+                if (claimed := self._claim()) is None:
+                    break
                 self._runner.run(claimed)
                 self._merger.after_trial()
         finally:
             self._journal.close()
             self._merger.merge()
 
+    def _turns(self) -> Iterator[int]:
+        """Count the trials that may be begun: until someone asks to stop, or the settings say that it is enough."""
+        trials, drain_at = self._settings.trials, self._settings.drain_at
+        for turn in itertools.count():
+            drained = drain_at is not None and time.time() >= drain_at
+            if self._stop or drained or turn == trials:
+                return
+            yield turn
+
     def _claim(self) -> Claimed | None:
         self._history.refresh()
         claimed = self._picker.claim()
-        if claimed is None and declare_lost(self._history, self._claims, self._journal):
+        if claimed is None and declare_lost(self._history, self._claims, self._journal, self._judges):
             self._history.refresh()
             claimed = self._picker.claim()
         return claimed

@@ -252,6 +252,24 @@ class Finalize(Event):
 
 
 @dataclass(frozen=True)
+class Submit(Event):
+    """Jobs were put into a cluster's queue.
+
+    Attributes:
+        jobs: For each array its ``job`` (id), ``tasks`` (elements) and ``time`` (of submission).
+        profile: The profile's file.
+        cluster: The cluster's name.
+        extra: Fields of newer versions.
+    """
+
+    type: ClassVar[str] = "submit"
+    jobs: list[dict[str, Any]]
+    profile: str
+    cluster: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Unknown:
     """An event of a newer version.
 
@@ -265,7 +283,7 @@ class Unknown:
 
 
 _KINDS: dict[str, type[Event]] = {
-    kind.type: kind for kind in (Worker, Start, Epoch, Checkpoint, End, Artifact, Lost, Cancel, Extend, Finalize)
+    kind.type: kind for kind in (Worker, Start, Epoch, Checkpoint, End, Artifact, Lost, Cancel, Extend, Finalize, Submit)
 }
 _FIELDS = {kind: tuple(f.name for f in dataclasses.fields(kind) if f.name != "extra") for kind in _KINDS.values()}
 

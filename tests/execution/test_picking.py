@@ -6,7 +6,7 @@ import pytest
 
 from cnn_sweep.execution.freeze import freeze, worker_event
 from cnn_sweep.execution.picking import MAX_CRASHES, Picker, crashes_in_a_row
-from cnn_sweep.execution.reconcile import declare_lost
+from cnn_sweep.execution.reconcile import LocalJudge, declare_lost
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Lost, Start
 from cnn_sweep.journal.history import History
@@ -114,7 +114,7 @@ def test_a_claim_without_a_start_is_freed_only_when_its_process_is_gone(study):
     ghost, other = Hand(study, identity=dead), Hand(study)
     claims = [ghost.claim() for _ in range(3)] + [other.claim() for _ in range(3)]
     assert other.claim() is None
-    assert declare_lost(other.history, other.claims, other.journal) == 3
+    assert declare_lost(other.history, other.claims, other.journal, (LocalJudge(),)) == 3
     freed = {other.claim() for _ in range(3)}
     assert freed == {(claim.number, 1) for claim in claims[:3]}
     assert other.claim() is None
@@ -127,7 +127,7 @@ def test_an_owner_on_another_host_is_left_alone(study):
     for _ in range(6):
         far.claim()
     near.history.refresh()
-    assert declare_lost(near.history, near.claims, near.journal) == 0
+    assert declare_lost(near.history, near.claims, near.journal, (LocalJudge(),)) == 0
     assert near.claim() is None
 
 

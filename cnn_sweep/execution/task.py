@@ -1,0 +1,128 @@
+"""A pool inside one element of a Slurm array: told when to stop by signals and by the clock."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.execution.freeze import open_study, package_versions
+from cnn_sweep.execution.keeper import PoolKeeper
+from cnn_sweep.execution.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import FrameType
+
+    from cnn_sweep.execution.progress import Progress
+
+log = logging.getLogger(__name__)
+
+# A trial that begins later than this before the warning may not reach its first checkpoint, in seconds: the import of
+# TensorFlow, one trace and one chunk.
+_TO_FIRST_CHECKPOINT_S = 20.0
+_SAY_EVERY_S = 60.0
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What a submission tells each of its array elements.
+
+    Attributes:
+        results: Root of all studies.
+        study: The study's name.
+        digest: Meaning of the sweep that was submitted.
+        versions: Packages of the environment that submitted.
+        workers: Workers of the pool.
+        threads: Threads of each worker.
+        trials: Trials after which the pool ends; None goes on until nothing is left to claim.
+        run_s: Seconds from the start to the warning before the time limit.
+        requeue: Whether a pool that stops early with work left puts itself into the queue again.
+    """
+
+    results: Path
+    study: str
+    digest: str
+    versions: Mapping[str, str]
+    workers: int
+    threads: int
+    trials: int | None
+    run_s: float
+    requeue: bool
+
+
+class TaskRun:
+    """One incarnation of an array element."""
+
+    def __init__(self, settings: TaskSettings) -> None:
+        """Open the study.
+
+        Raises:
+            EnvironmentFault: This node's packages, or the study, are not what was submitted.
+        """
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
+        self._settings = settings
+        self._study = open_study(settings.results, settings.study)
+        _check_same(settings, self._study.sweep.digest)
+        self._drain_at = time.time() + max(0.0, settings.run_s - _TO_FIRST_CHECKPOINT_S)
+        self._keeper = PoolKeeper(self._study, self._worker_settings(), settings.workers)
+        self._terminated = False
+        self._said = 0.0
+
+    def run(self) -> bool:
+        """Keep the pool going; return whether there is work left that another incarnation of this task could do."""
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        progress = self._keeper.run(self._observe)
+        left = progress.total - progress.finished
+        log.info("%d of %d trials are finished", progress.finished, progress.total)
+        return bool(left) and time.time() >= self._drain_at and not self._terminated
+
+    def stop(self) -> None:
+        """Let the workers write their checkpoints, and wait for them."""
+        self._keeper.stop_and_wait()
+
+    def _worker_settings(self) -> WorkerSettings:
+        settings = self._settings
+        trials = None if settings.trials is None else -(-settings.trials // settings.workers)
+        return WorkerSettings(
+            results=settings.results,
+            study=settings.study,
+            threads=settings.threads,
+            trials=trials,
+            drain_at=self._drain_at,
+        )
+
+    def _on_terminate(self, number: int, _frame: FrameType | None) -> None:
+        log.warning("%s: stopping after a checkpoint", signal.Signals(number).name)
+        self._terminated = True
+        self._keeper.stop()
+
+    def _observe(self, progress: Progress) -> None:
+        for note in progress.notes:
+            log.warning("%s", note)
+        if time.monotonic() - self._said >= _SAY_EVERY_S:
+            self._said = time.monotonic()
+            log.info("%s", dict(progress.counts))
+
+
+def _check_same(settings: TaskSettings, digest: str) -> None:
+    if digest != settings.digest:
+        raise EnvironmentFault(
+            f"study {settings.study!r} has another sweep than was submitted; `cnn-sweep resume {settings.study}` submits it"
+        )
+    here = package_versions()
+    different = [
+        f"{name} is {here.get(name, 'missing')}, submitted with {version}"
+        for name, version in settings.versions.items()
+        if here.get(name) != version
+    ]
+    if different:
+        raise EnvironmentFault(
+            f"{sys.executable}: not the environment that submitted: {'; '.join(different)}. "
+            "Submit from the environment that the nodes have, or set `python` in the profile"
+        )
