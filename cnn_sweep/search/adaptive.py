@@ -142,9 +142,7 @@ class AdaptiveSampler:
                     return params
                 fallback = fallback or params
         if fallback is None:
-            raise InvalidTrialError(
-                f"none of {MAX_DRAWS:,} random configurations can be trained; see the plan"
-            )
+            raise InvalidTrialError(f"none of {MAX_DRAWS:,} random configurations can be trained; see the plan")
         return fallback
 
     def _forget(self) -> None:

@@ -38,10 +38,8 @@ def _changes(where: str, before: Any, after: Any) -> list[str]:
     if isinstance(before, dict) and isinstance(after, dict):
         keys = dict.fromkeys([*before, *after])
         pairs = [(f"{where}.{key}", before.get(key, _MISSING), after.get(key, _MISSING)) for key in keys]
-    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        pairs = [
-            (f"{where}[{i}]", one, other) for i, (one, other) in enumerate(zip(before, after, strict=True))
-        ]
+    elif _are_mappings(before) and _are_mappings(after) and len(before) == len(after):
+        pairs = [(f"{where}[{i}]", one, other) for i, (one, other) in enumerate(zip(before, after, strict=True))]
     else:
         return [f"{where}: {show(before)} became {show(after)}"]
     reasons = []
@@ -53,6 +51,10 @@ def _changes(where: str, before: Any, after: Any) -> list[str]:
         else:
             reasons += _changes(place, one, other)
     return reasons
+
+
+def _are_mappings(data: Any) -> bool:
+    return isinstance(data, list) and all(isinstance(item, dict) for item in data)
 
 
 def _search_changes(old: Sweep, new: Sweep) -> list[str]:
@@ -106,11 +108,7 @@ def _condition_changes(before: Parameter, after: Parameter, old: Sweep) -> list[
         return [f"{where}: {show(dict(before.when))} became {show(dict(after.when))}"]
     reasons = []
     for name, values in before.when.items():
-        changed = [
-            value
-            for value in (*values, *after.when[name])
-            if (value in values) != (value in after.when[name])
-        ]
+        changed = [value for value in (*values, *after.when[name]) if (value in values) != (value in after.when[name])]
         if any(old.space.by_name[name].domain.contains(value) for value in changed):
             reasons.append(f"{where}.{name}: {show(list(values))} became {show(list(after.when[name]))}")
     return reasons

@@ -112,9 +112,7 @@ class Validator:
         if layers not in self._counts:
             self._counts[layers] = _count_or_reason(layers, self._info)
         found = self._counts[layers]
-        return (
-            InvalidConfiguration(own, found) if isinstance(found, str) else PlannedConfiguration(own, found)
-        )
+        return InvalidConfiguration(own, found) if isinstance(found, str) else PlannedConfiguration(own, found)
 
     def is_valid(self, params: Mapping[str, Any]) -> bool:
         """Tell whether a configuration can be trained."""
@@ -124,9 +122,7 @@ class Validator:
 def _count_or_reason(layers: tuple[Layer, ...], info: ImageInfo) -> int | str:
     last = layers[-1] if layers else None
     if isinstance(last, Output) and last.units == 1 and info.classes != 2:
-        return (
-            f"layer {len(layers)} (output): one unit tells two classes apart, but the data has {info.classes}"
-        )
+        return f"layer {len(layers)} (output): one unit tells two classes apart, but the data has {info.classes}"
     try:
         return trace(layers, info).parameters
     except InvalidNetwork as error:

@@ -71,7 +71,7 @@ def _message(faults: Sequence[Fault], mistakes: Mistakes) -> str:
     rest = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
     likewise = f"; likewise {', '.join(others[:_SHOWN])}{rest}" if others else ""
     places = [str(mistakes.line(("space", name))) for name in first.names if name != INDEX]
-    lines = f", line {', '.join(places)}" if places else ""
+    lines = f", line{'s' if len(places) > 1 else ''} {', '.join(places)}" if places else ""
     return f"{first.message}{likewise}" + (f" (from {first.origin}{lines})" if first.origin else "")
 
 
