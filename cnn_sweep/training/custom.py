@@ -43,9 +43,8 @@ def load_function(reference: str, folder: Path) -> Callable[..., Any]:
 
 def _import(name: str, folder: Path, reference: str) -> ModuleType:
     folder = folder.resolve()
-    if str(folder) not in sys.path:
-        # First, as Python does for a script's own folder; modules may import their neighbours.
-        sys.path.insert(0, str(folder))
+    # First, as Python does for a script's own folder; modules may import their neighbours.
+    sys.path[:] = [str(folder), *(path for path in sys.path if path != str(folder))]
     file = folder.joinpath(*name.split(".")).with_suffix(".py")
     loaded = sys.modules.get(name)
     if file.exists() and loaded is not None and getattr(loaded, "__file__", None) != str(file):
@@ -73,5 +72,5 @@ def build_model(spec: TrialSpec, seed: int, info: ImageInfo, folder: Path) -> An
     if not isinstance(model, keras.Model):
         raise InputError(f"{reference} must return a keras.Model, but returned {type(model).__name__}")
     if not model.built:
-        model.build((None, *info.image_shape))
+        model(keras.ops.zeros((1, *info.image_shape)))
     return model

@@ -84,7 +84,7 @@ class GraphDropout(keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, draws: Draws, index: int, *, spatial: bool, name: str) -> None:
         super().__init__(name=name)
         # Keras would take the draws' variables for weights of the layer.
-        self._draws_of = lambda: draws
+        self._draws_of: Callable[[], Draws] = lambda: draws
         self._index = index
         self._spatial = spatial
 

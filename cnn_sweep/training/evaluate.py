@@ -78,8 +78,8 @@ def _run(
     training: TrainingSpec | None = None,
 ) -> tuple[npt.NDArray[np.float32], float]:
     """Return probabilities and, where there are labels, the mean loss with the model's penalties."""
-    units = output_units(model)
-    loss_of = per_image_loss(loss_name(training, model))
+    units = output_units(model, images.shape[1:])
+    loss_of = per_image_loss(loss_name(training, model, units))
     smoothing = training.label_smoothing if training else 0.0
     parts, loss, penalty = [], 0.0, 0.0
     for start in range(0, len(images), _BATCH):

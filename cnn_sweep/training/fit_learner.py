@@ -44,20 +44,18 @@ class FitLearner:
     def __init__(self, model: Any, training: TrainingSpec, dataset: Dataset) -> None:
         self._model = model
         self._sets_rate = not model.compiled
+        units = output_units(model, dataset.info.image_shape)
         if not model.compiled:
-            model.compile(
-                optimizer=keras_optimizer(training.optimizer),
-                loss=keras_loss(training, model),
-                metrics=["accuracy"],
-            )
+            loss = keras_loss(training, loss_name(training, model, units))
+            model.compile(optimizer=keras_optimizer(training.optimizer), loss=loss, metrics=["accuracy"])
         model.optimizer.build(model.trainable_variables)
         self.parameters = int(model.count_params())
         self.pace_s: float | None = None
-        sparse = "sparse" in _name(model.loss)
-        self._train = _floats(dataset.train, dataset.rescale, None if sparse else output_units(model))
+        columns = None if "sparse" in _name(model.loss) else units
         if dataset.validation is None:
             raise ValueError("the data set has no validation images")
-        self._validation = _floats(dataset.validation, dataset.rescale, None if sparse else output_units(model))
+        self._train = _floats(dataset.train, dataset.rescale, columns)
+        self._validation = _floats(dataset.validation, dataset.rescale, columns)
 
     def train(self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]) -> Totals | None:
         """Run a whole epoch; None if it was abandoned."""
@@ -158,9 +156,9 @@ def keras_optimizer(spec: OptimizerSpec) -> Any:
     return made
 
 
-def keras_loss(training: TrainingSpec, model: Any) -> Any:
-    """Return the Keras loss that a sweep file describes, for one-hot labels."""
-    binary = loss_name(training, model) == "binary_crossentropy"
+def keras_loss(training: TrainingSpec, name: str) -> Any:
+    """Return the Keras loss of that name for one-hot labels, smoothed as the sweep file says."""
+    binary = name == "binary_crossentropy"
     kind = keras.losses.BinaryCrossentropy if binary else keras.losses.CategoricalCrossentropy
     return kind(label_smoothing=training.label_smoothing)
 

@@ -9,13 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from cnn_sweep.training.learner import Totals
-from cnn_sweep.training.losses import output_units, per_image_loss, targets
+from cnn_sweep.training.losses import loss_name, output_units, per_image_loss, targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
+    from cnn_sweep.sweep.trial import TrainingSpec
     from cnn_sweep.training.data.dataset import Dataset, Split
     from cnn_sweep.training.learner import EpochPlan
     from cnn_sweep.training.optimizers import Optimizer
@@ -85,7 +86,7 @@ class EpochGraph:
     Args:
         model: From rescaled images to probabilities.
         optimizer: Of the model's trainable variables.
-        loss: ``categorical_crossentropy`` or ``binary_crossentropy``.
+        training: Its loss; by default the one that fits the model's output.
         data: Images and labels.
         on_step: Called while tracing with the step of the whole trial, an int64 tensor.
     """
@@ -95,16 +96,16 @@ class EpochGraph:
         model: Any,
         optimizer: Optimizer,
         *,
-        loss: str,
+        training: TrainingSpec,
         data: DeviceData,
         on_step: Callable[[Any], None] = lambda _: None,
     ) -> None:
         self._model = model
         self._optimizer = optimizer
-        self._loss = per_image_loss(loss)
         self._data = data
         self._on_step = on_step
-        self._units = output_units(model)
+        self._units = output_units(model, tuple(data.train.x.shape[1:]))
+        self._loss = per_image_loss(loss_name(training, model, self._units))
         self._evaluation_batch = _evaluation_batch(model)
         self._train = _compiled(self._chunk, _CHUNK)
         self._evaluate = _compiled(self._predictions, tf.TensorSpec([], tf.float32))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.training.graph import EpochGraph
-from cnn_sweep.training.losses import loss_name
 from cnn_sweep.training.model import GraphModel, graph_model
 from cnn_sweep.training.optimizers import Optimizer
 
@@ -44,7 +43,7 @@ class GraphLearner:
         self._graph = EpochGraph(
             model,
             self._optimizer,
-            loss=loss_name(training, model),
+            training=training,
             data=data,
             on_step=network.draws.at_step if network else lambda _: None,
         )

@@ -15,7 +15,20 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.trial import TrainingSpec
 
 
-def loss_name(training: TrainingSpec | None, model: Any) -> str:
+def output_units(model: Any, image_shape: tuple[int, ...]) -> int:
+    """Return the number of output units of a model.
+
+    Raises:
+        InputError: The model's output is not one row of numbers per image.
+    """
+    output = model.compute_output_spec(keras.KerasTensor((None, *image_shape)))
+    shape = getattr(output, "shape", None)
+    if shape is None or len(shape) != 2 or shape[1] is None:
+        raise InputError(f"the model must have one output of the shape (images, units), but has {shape or output}")
+    return int(shape[1])
+
+
+def loss_name(training: TrainingSpec | None, model: Any, units: int) -> str:
     """Return the loss of a trial; ``auto`` (and no training) is the one that fits the model's output.
 
     A sigmoid output, or one unit, calls for the binary cross-entropy, anything else for the categorical one.
@@ -23,11 +36,10 @@ def loss_name(training: TrainingSpec | None, model: Any) -> str:
     Raises:
         InputError: The categorical cross-entropy of a single unit was asked for; it is always 0.
     """
-    units = output_units(model)
     wanted = "auto" if training is None else training.loss
     if wanted == "auto":
-        activation = getattr(model.layers[-1], "activation", None) if hasattr(model, "layers") else None
-        binary = units == 1 or activation is keras.activations.sigmoid
+        last = model.layers[-1] if model.layers else None
+        binary = units == 1 or getattr(last, "activation", None) is keras.activations.sigmoid
         return "binary_crossentropy" if binary else "categorical_crossentropy"
     if wanted == "categorical_crossentropy" and units == 1:
         raise InputError(
@@ -35,18 +47,6 @@ def loss_name(training: TrainingSpec | None, model: Any) -> str:
             "the valid choice is binary_crossentropy"
         )
     return wanted
-
-
-def output_units(model: Any) -> int:
-    """Return the number of output units of a model.
-
-    Raises:
-        InputError: The model's output is not one row of numbers per image.
-    """
-    shape = getattr(model, "output_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(shape[1], int):
-        raise InputError(f"the model must have one output of the shape (images, units), but got {shape}")
-    return shape[1]
 
 
 def targets(labels: Any, units: int) -> Any:

@@ -61,7 +61,7 @@ def _open(path: Path) -> Array:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise InputError(f"{path} is not a .npy file of numbers: {error}") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} is an archive of arrays (.npz); save each array with numpy.save")

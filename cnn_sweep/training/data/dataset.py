@@ -80,7 +80,7 @@ def load(path: Path, *, splits: Sequence[str] = ("train", "validation")) -> Data
             rescale=meta["rescale"],
             fingerprint=meta["fingerprint"],
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError) as error:
         raise EnvironmentFault(
             f"the prepared data in {path} cannot be read ({type(error).__name__}: {error}); "
             "remove the folder and it will be made again"

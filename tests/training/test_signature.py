@@ -1,0 +1,73 @@
+"""Trials share a graph exactly when their networks and optimizers do the same operations."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from cnn_sweep.sweep.trial import TrialSpec
+from cnn_sweep.training.signature import graph_key
+
+
+def trial(*, dropout=0.25, l2=0.1, filters=4, build=None, **training):
+    """Return a small trial."""
+    layers = [
+        {"kind": "conv2d", "filters": filters, "kernel_size": 3, "kernel_regularizer": l2 and {"l2": l2}},
+        {"kind": "flatten"},
+        {"kind": "dropout", "rate": dropout},
+        {"kind": "output"},
+    ]
+    return TrialSpec(params={}, layers=None if build else layers, build=build, training={"epochs": 2, **training})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        trial(dropout=0.0),
+        trial(l2=0.5),
+        trial(batch_size=7, epochs=9, label_smoothing=0.1),
+        trial(optimizer={"learning_rate": 3.0, "beta_1": 0.5, "epsilon": 1e-3}),
+        trial(schedule={"kind": "cosine"}, early_stopping={"patience": 1}),
+    ],
+)
+def test_numbers_do_not_change_the_key(other):
+    """Rates, factors, sizes of batches, schedules: all trials that differ in those share a graph."""
+    assert graph_key(other) == graph_key(trial())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        trial(filters=5),
+        trial(l2=None),
+        trial(optimizer={"name": "sgd"}),
+        trial(optimizer={"weight_decay": 0.1}),
+        trial(optimizer={"clip_norm": 1.0}),
+        trial(loss="binary_crossentropy"),
+        trial(engine="fit"),
+        trial(build="module:function"),
+    ],
+)
+def test_operations_change_the_key(other):
+    """What adds, drops or reshapes an operation needs another graph."""
+    assert graph_key(other) != graph_key(trial())
+
+
+def test_each_configuration_of_a_build_function_has_its_own_key():
+    """Nobody knows which settings of a function change its network."""
+    one, other = trial(build="m:f"), trial(build="m:f", batch_size=2)
+    assert graph_key(one) != graph_key(other)
+
+
+def test_schedulers_and_login_nodes_load_no_tensorflow():
+    """Keys, data sets and checkpoints are for processes that never train."""
+    code = """
+import sys
+import cnn_sweep.training, cnn_sweep.training.data.dataset, cnn_sweep.training.data.describe
+import cnn_sweep.training.data.prepare, cnn_sweep.training.signature, cnn_sweep.training.checkpoint
+import cnn_sweep.training.outcome, cnn_sweep.training.session
+assert not {"tensorflow", "keras", "sklearn"} & set(sys.modules), sorted(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
