@@ -52,6 +52,12 @@ Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Threads of each worker.  [default: cores / workers]", show_default=False),
 ]
+ProfileFile = Annotated[
+    Path, typer.Option("--profile", "-p", help="The cluster's settings, such as slurm/cpu.toml.", show_default=False)
+]
+Extend = Annotated[
+    bool, typer.Option("--extend", help="Add the choices or trials that are new in the file to the study.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 _RESULTS = Path("results")
 
@@ -61,10 +67,7 @@ def run(
     sweep: SweepFile,
     workers: Workers = None,
     threads: Threads = None,
-    extend: Annotated[
-        bool,
-        typer.Option("--extend", help="Add the choices or trials that are new in the file to the study."),
-    ] = False,
+    extend: Extend = False,
     results: Results = _RESULTS,
 ) -> None:
     """Run a sweep on this machine: start it, or continue what is unfinished."""
@@ -74,8 +77,36 @@ def run(
 
 
 @app.command()
-def resume(study: StudyName, workers: Workers = None, threads: Threads = None, results: Results = _RESULTS) -> None:
+def submit(
+    sweep: SweepFile,
+    profile: ProfileFile,
+    extend: Extend = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch scripts and submit nothing.")] = False,
+    results: Results = _RESULTS,
+) -> None:
+    """Run a sweep on a Slurm cluster: submit an array job and return at once."""
+    from cnn_sweep.cli import submitting
+
+    submitting.submit(sweep, results, profile, extend=extend, dry_run=dry_run)
+
+
+@app.command()
+def resume(
+    study: StudyName,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--profile", "-p", help="Continue on the cluster with this profile.", show_default=False),
+    ] = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    results: Results = _RESULTS,
+) -> None:
     """Continue what is unfinished, each trial where it stopped; may join a study that is running."""
+    if profile is not None:
+        from cnn_sweep.cli import submitting
+
+        submitting.resume(study, results, profile)
+        return
     from cnn_sweep.cli import running
 
     raise typer.Exit(running.resume(study, results, workers=workers, threads=threads))

@@ -106,6 +106,15 @@ def freeze(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
     raise StudyError(_refusal(paths, revisions[-1], sweep, reasons))
 
 
+def draft(sweep: Sweep, results: Path) -> FrozenStudy:
+    """Plan a sweep as :func:`freeze` would, without writing anything."""
+    paths = StudyPaths(results, sweep.study)
+    if paths.sweep.is_file():
+        return freeze(sweep, results)
+    plan, info = plan_sweeps(sweep)
+    return FrozenStudy(paths, (sweep,), info, plan)
+
+
 def _read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
     folder = Path(json.loads(paths.provenance.read_text())["folder"])
     return tuple(Sweep.parse(file.read_text(), source=str(file), folder=folder) for file in paths.revisions())

@@ -21,6 +21,7 @@ from cnn_sweep.journal.events import (
     Finalize,
     Lost,
     Start,
+    Submit,
     Worker,
     from_json,
     metric_value,
@@ -258,6 +259,7 @@ class History:
         workers: Journal name to writer.
         extends: Revision to event.
         cancels: All cancellations, by time.
+        submits: All submissions to a cluster, by time.
         finalized: Trial to the newest measurement on the test set.
         bad: Journal name to what had to be skipped in it.
         unknown: How many events this version does not know.
@@ -271,6 +273,7 @@ class History:
         self.workers: dict[str, WorkerHistory] = {}
         self.extends: dict[int, Extend] = {}
         self.cancels: list[Cancel] = []
+        self.submits: list[Submit] = []
         self.finalized: dict[int, Finalize] = {}
         self.bad: dict[str, list[BadLine]] = {}
         self.unknown = 0
@@ -360,6 +363,8 @@ class History:
                 attempt.lost = min(attempt.lost or event, event, key=lambda lost: (lost.time, lost.cause))
             case Cancel():
                 self.cancels = sorted([*self.cancels, event], key=lambda cancel: cancel.time)
+            case Submit():
+                self.submits = sorted([*self.submits, event], key=lambda submit: submit.time)
             case Extend():
                 known = self.extends.get(event.revision, event)
                 self.extends[event.revision] = min(known, event, key=lambda extend: extend.time)

@@ -1,0 +1,109 @@
+"""From a study and a profile to jobs in the queue: planned under the cluster's limits, shown or submitted, journaled."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import InputError
+from cnn_sweep.execution.freeze import package_versions, worker_event
+from cnn_sweep.execution.limits import ArrayPlan, array_plan
+from cnn_sweep.execution.picking import remaining
+from cnn_sweep.execution.slurm import sbatch_scripts, submit
+from cnn_sweep.execution.task import TaskSettings
+from cnn_sweep.journal.events import Submit
+from cnn_sweep.journal.history import History
+from cnn_sweep.journal.identity import new_writer_name
+from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.training.data.prepare import prepare
+
+if TYPE_CHECKING:
+    from cnn_sweep.execution.cluster import Cluster
+    from cnn_sweep.execution.freeze import FrozenStudy
+    from cnn_sweep.execution.profile import Profile
+    from cnn_sweep.execution.slurm import Submitted
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is to be submitted.
+
+    Attributes:
+        study: What is run.
+        profile: The cluster's settings.
+        cluster: The cluster as it was found.
+        arrays: The arrays, cut to its limits.
+        trials: Trials that are not finished.
+    """
+
+    study: FrozenStudy
+    profile: Profile
+    cluster: Cluster
+    arrays: ArrayPlan
+    trials: int
+
+    @property
+    def settings(self) -> TaskSettings:
+        """What each array element is told."""
+        return TaskSettings(
+            results=self.study.paths.results.resolve(),
+            study=self.study.paths.study,
+            digest=self.study.sweep.digest,
+            versions=package_versions(),
+            workers=self.profile.workers_per_task,
+            threads=self.profile.worker_threads,
+            trials=self.arrays.trials_per_task,
+            run_s=self.profile.time_limit * 60.0 - self.profile.signal_delay_s,
+            requeue=self.profile.requeue,
+        )
+
+    def scripts(self) -> list[str]:
+        """Give the sbatch scripts, exactly."""
+        return sbatch_scripts(self.arrays, self.profile, self.settings, self.study.paths.slurm.resolve())
+
+    def commit(self) -> list[Submitted]:
+        """Submit, and journal the jobs' ids.
+
+        Raises:
+            SweepFileError: sbatch refused; nothing was submitted.
+            EnvironmentFault: The controller does not answer.
+        """
+        prepare(self.study.sweep.data, self.study.sweep.folder, self.study.data_root)
+        jobs = submit(self.arrays, self.profile, self.settings, self.study.paths.slurm.resolve())
+        with JournalWriter(self.study.paths.journal(new_writer_name())) as journal:
+            journal.append(worker_event(threads=0))
+            journal.append(
+                Submit(
+                    time=time.time(),
+                    jobs=[asdict(job) for job in jobs],
+                    profile=self.profile.source,
+                    cluster=self.cluster.name,
+                )
+            )
+        return jobs
+
+
+def plan_submission(study: FrozenStudy, profile: Profile, cluster: Cluster, *, busy: int = 0) -> Submission:
+    """Cut the work that is left into arrays.
+
+    Args:
+        study: What to run.
+        profile: How.
+        cluster: What is allowed there.
+        busy: Pools of this study that are in the queue already.
+
+    Raises:
+        InputError: Nothing is left to do, or the profile's width is in the queue already.
+        SweepFileError: The cluster would refuse; every reason, at the line of the profile that caused it.
+    """
+    history = History(study.paths, metric=study.sweep.objective.metric)
+    history.refresh()
+    left = len(remaining(study.plan, history))
+    if left == 0:
+        raise InputError(f"study {study.paths.study!r} is finished; there is nothing to submit")
+    if busy >= profile.array_width:
+        raise InputError(f"{busy} pools of study {study.paths.study!r} are in the queue, as many as array_width allows")
+    arrays = array_plan(left, profile.model_copy(update={"array_width": profile.array_width - busy}), cluster)
+    arrays.raise_refusals(profile)
+    return Submission(study, profile, cluster, arrays, left)
