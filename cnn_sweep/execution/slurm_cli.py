@@ -26,13 +26,14 @@ from cnn_sweep.execution.cluster import (
 )
 from cnn_sweep.execution.slurm_rows import (
     ACCOUNTING_FORMAT,
-    MEMORY_FORMAT,
     QUEUE_FORMAT,
+    STEPS_FORMAT,
     AccountingRow,
     QueueRow,
-    over_memory,
+    StepEnds,
     read_accounting,
     read_queue,
+    read_steps,
 )
 
 if TYPE_CHECKING:
@@ -124,15 +125,19 @@ class SlurmCli:
                 raise
         return rows
 
-    def over_memory(self, raw_ids: Iterable[int]) -> set[tuple[int, int]]:
-        """Return which of these jobs had a step that used all its memory, as (raw id, time of submission)."""
-        found: set[tuple[int, int]] = set()
+    def steps(self, raw_ids: Iterable[int]) -> dict[tuple[int, int], StepEnds]:
+        """Return how the steps of jobs ended, by raw id and time of submission."""
+        found: dict[tuple[int, int], StepEnds] = {}
         for ids in _batches(raw_ids):
-            found |= over_memory(self._sacct(f"--format={MEMORY_FORMAT}", f"--jobs={ids}"))
+            found |= read_steps(self._sacct(f"--format={STEPS_FORMAT}", f"--jobs={ids}"))
         return found
 
     def _sacct(self, *options: str) -> str:
         return self.run("sacct", "--duplicates", "--parsable2", "--noheader", *options)
+
+    def cluster_name(self) -> str:
+        """Return the name of the cluster that answers."""
+        return read_config(self.run("scontrol", "show", "config")).get("ClusterName", "")
 
     def own_submit_time(self) -> int | None:
         """Return when the job of this process was submitted (or requeued), in seconds since 1970.

@@ -10,10 +10,12 @@ from cnn_sweep.execution.slurm_units import memory_mb
 # The character after the colon is put after the value, which is then not cut.
 _QUEUE_FIELDS = "JobArrayID,JobID,State,Reason,RestartCnt,SubmitTime,StartTime,EndTime,exit_code,NodeList,Partition"
 QUEUE_FORMAT = ",".join(f"{name}:|" for name in _QUEUE_FIELDS.split(","))
-ACCOUNTING_FORMAT = "JobID,JobIDRaw,State,ExitCode,DerivedExitCode,Submit,Start,End,NodeList"
-MEMORY_FORMAT = "JobIDRaw,Submit,ReqMem,MaxRSS"
+# Not DerivedExitCode: a requeued job has that of its earlier incarnations.
+ACCOUNTING_FORMAT = "JobID,JobIDRaw,State,ExitCode,Submit,Start,End,NodeList"
+STEPS_FORMAT = "JobIDRaw,State,ExitCode,Submit,ReqMem,MaxRSS"
 
 _NAME = re.compile(r"(?P<job>\d+)(?:_(?:(?P<task>\d+)|\[(?P<tasks>[\d,:-]+)(?:%\d+)?\]))?")
+_OUT_OF_MEMORY = 125  # Slurm's own signal
 _ALMOST_ALL = 0.95  # of its memory: Slurm polls, so the highest that it saw is a little less than what killed
 
 
@@ -58,9 +60,8 @@ class AccountingRow:
         jobs: Names.
         raw_id: The job's own id.
         state: The first word of what sacct says.
-        exit_code: Of the job's script, 0-255.
-        signal: That ended the job's script, or 0.
-        derived_signal: That ended the worst of the job's steps, or 0; 125 stands for out of memory.
+        exit_code: Of the job's script, less 128 where a signal made it.
+        signal: That ended the job, or 0.
         submitted: When this incarnation was submitted or requeued.
         started: When it started.
         ended: When it ended.
@@ -72,11 +73,23 @@ class AccountingRow:
     state: str
     exit_code: int
     signal: int
-    derived_signal: int
     submitted: int | None
     started: int | None
     ended: int | None
     nodes: str
+
+
+@dataclass(frozen=True)
+class StepEnds:
+    """How the steps of an incarnation ended.
+
+    Attributes:
+        signals: That ended some step.
+        out_of_memory: Whether a step was killed for its memory, or used all that there was.
+    """
+
+    signals: frozenset[int] = frozenset()
+    out_of_memory: bool = False
 
 
 def read_queue(text: str) -> list[QueueRow]:
@@ -110,7 +123,7 @@ def read_accounting(text: str) -> list[AccountingRow]:
     rows = []
     for line in text.splitlines():
         values = line.split("|")
-        if len(values) < 9 or not (jobs := names(values[0])):
+        if len(values) < 8 or not (jobs := names(values[0])):
             continue
         code, signal = _exit(values[3])
         row = AccountingRow(
@@ -119,30 +132,31 @@ def read_accounting(text: str) -> list[AccountingRow]:
             state=values[2].split(" ")[0],  # "CANCELLED by 1000"
             exit_code=code,
             signal=signal,
-            derived_signal=_exit(values[4])[1],
-            submitted=_seconds(values[5]),
-            started=_seconds(values[6]),
-            ended=_seconds(values[7]),
-            nodes="" if values[8] == "None assigned" else values[8],
+            submitted=_seconds(values[4]),
+            started=_seconds(values[5]),
+            ended=_seconds(values[6]),
+            nodes="" if values[7] == "None assigned" else values[7],
         )
         rows.append(row)
     return rows
 
 
-def over_memory(text: str) -> set[tuple[int, int]]:
-    """Read ``sacct --format=MEMORY_FORMAT`` with steps: (raw id, submit time) of jobs that used all they had.
+def read_steps(text: str) -> dict[tuple[int, int], StepEnds]:
+    """Read ``sacct --format=STEPS_FORMAT``: how the steps of jobs ended, by the job's raw id and time of submission.
 
-    Steps stand below their job; the time is the job's.
+    Steps stand below their job.
     """
-    found = set()
+    found: dict[tuple[int, int], StepEnds] = {}
     job, limit = (0, 0), 0
     for line in text.splitlines():
-        name, submitted, requested, used = (line.split("|") + [""] * 4)[:4]
+        name, state, exits, submitted, requested, used = (line.split("|") + [""] * 6)[:6]
         if "." not in name:
-            job = (int(name), _seconds(submitted) or 0) if name.isdigit() else (0, 0)
-            limit = _megabytes(requested)
-        elif limit and _megabytes(used) >= limit * _ALMOST_ALL:
-            found.add(job)
+            job, limit = (int(name) if name.isdigit() else 0, _seconds(submitted) or 0), _megabytes(requested)
+            continue
+        before, signal = found.get(job, StepEnds()), _exit(exits)[1]
+        used_up = limit > 0 and _megabytes(used) >= limit * _ALMOST_ALL
+        full = state == "OUT_OF_MEMORY" or signal == _OUT_OF_MEMORY or used_up
+        found[job] = StepEnds(before.signals | {signal} - {0}, before.out_of_memory or full)
     return found
 
 
