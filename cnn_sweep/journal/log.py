@@ -242,7 +242,7 @@ def _read_lines(fd: int, limit: int, available: int) -> tuple[bytes, bool]:
 def _saved(line: bytes) -> Iterator[bytes]:
     """Yield the whole events inside a bad line: those around a damaged newline or behind a torn beginning."""
     starts = [match.start() for match in _LINE_START.finditer(line)]
-    for start, stop in zip(starts, [*starts[1:], len(line) + 1], strict=True):
+    for start, stop in zip(starts, [*starts, len(line) + 1][1:], strict=True):
         piece = line[start : stop - 1]
         body = checked(piece) or checked(line[start:stop])
         if body is not None:

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+
+import pytest
+
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.journal import claims as module
+from cnn_sweep.journal.claims import Claims
+
+
+@pytest.fixture
+def pair(paths, me):
+    """Two workers' views of one study's claims."""
+    return Claims(paths, "first", me), Claims(paths, "second", replace(me, pid=me.pid + 1))
+
+
+def test_an_attempt_is_claimed_once(pair):
+    """The first one has it, the second one learns who has it."""
+    first, second = pair
+    assert first.claim(17, 0)
+    assert not second.claim(17, 0)
+    assert second.owner(17, 0).writer == "first"
+    assert second.claim(17, 1)
+    assert first.taken() == {(17, 0), (17, 1)}
+
+
+def test_a_claim_whose_answer_was_lost_is_ones_own(pair):
+    """Who finds its own name on a claim has it: the request arrived, the answer did not."""
+    first, _ = pair
+    assert first.claim(3, 0)
+    assert first.claim(3, 0)
+
+
+def test_a_claim_names_its_process(pair, me):
+    """Who looks for dead workers finds the process in the claim, also before any event."""
+    first, _ = pair
+    first.claim(3, 0)
+    assert first.owner(3, 0).identity == me
+    assert first.owner(4, 0) is None
+
+
+def test_claims_cost_names_and_no_files(pair, paths):
+    """All claims of a worker are links to one file."""
+    first, _ = pair
+    for trial in range(20):
+        first.claim(trial, 0)
+    assert len({paths.claim(trial, 0).stat().st_ino for trial in range(20)}) == 1
+
+
+def test_a_file_with_too_many_links_gets_a_successor(pair, paths, monkeypatch):
+    """ext4 allows 65,000 links to a file; the claim after that goes to a new one of the same owner."""
+    first, second = pair
+    real = os.link
+
+    def link(source, target):
+        if source.stat().st_nlink > 2:
+            raise OSError(errno.EMLINK, "Too many links")
+        real(source, target)
+
+    monkeypatch.setattr(module.os, "link", link)
+    assert all(first.claim(trial, 0) for trial in range(7))
+    assert all(first.owner(trial, 0).writer == "first" for trial in range(7))
+    assert not any(second.claim(trial, 0) for trial in range(7))
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
+def test_where_hard_links_are_refused_claims_are_files(pair, paths, monkeypatch, code):
+    """On file systems without hard links an exclusively created file does the same."""
+
+    def refuse(source, target):
+        raise OSError(code, "no links here")
+
+    monkeypatch.setattr(module.os, "link", refuse)
+    first, second = pair
+    assert first.claim(1, 0)
+    assert first.claim(1, 0)
+    assert not second.claim(1, 0)
+    assert second.owner(1, 0).writer == "first"
+    assert paths.claim(1, 0).stat().st_nlink == 1
+
+
+def test_an_empty_claim_belongs_to_nobody_yet(pair, paths):
+    """A claim whose owner is not written yet is taken, and nobody is called its owner."""
+    first, _ = pair
+    paths.claim(5, 0).touch()
+    assert not first.claim(5, 0)
+    assert first.owner(5, 0).writer is None
+    assert first.owner(5, 0).identity is None
+
+
+def test_a_claim_that_could_not_be_written_is_given_back(pair, paths, monkeypatch):
+    """On a full disk no claim is left that names nobody."""
+    first, _ = pair
+
+    def refuse(source, target):
+        raise OSError(errno.EPERM, "no links here")
+
+    first.claim(0, 0)
+    monkeypatch.setattr(module.os, "link", refuse)
+
+    def full(fd, data):
+        os.close(fd)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "write_all", full)
+    with pytest.raises(EnvironmentFault, match=r"claims/6\.0: cannot claim the trial: No space left"):
+        first.claim(6, 0)
+    assert (6, 0) not in first.taken()
+
+
+def test_what_is_no_claim_is_not_listed(pair, paths):
+    """Owners' files and strangers do not count as claims."""
+    first, _ = pair
+    first.claim(1, 0)
+    (paths.claims / "README").touch()
+    (paths.claims / ".1.0.swp").touch()
+    assert first.taken() == {(1, 0)}
+
+
+def test_a_missing_folder_is_named(pair, paths):
+    """Without the folder of claims the message says which name could not be made, and why."""
+    first, _ = pair
+    for file in paths.claims.iterdir():
+        file.unlink()
+    paths.claims.rmdir()
+    with pytest.raises(EnvironmentFault, match=r"claims/1\.0: cannot claim the trial: No such file"):
+        first.claim(1, 0)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from cnn_sweep.errors import StudyError
+from cnn_sweep.journal.paths import StudyPaths, existing_studies
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/etc", "-x", ".x", "a b", "a\n", "x" * 65, "ä"])
+def test_a_name_that_could_leave_the_results_folder_is_refused(tmp_path, name):
+    """No study name leads out of the results folder or to a hidden file."""
+    with pytest.raises(StudyError, match="cannot be the name of a study"):
+        StudyPaths(tmp_path, name)
+
+
+def test_every_file_of_a_study_is_below_its_folder(tmp_path):
+    """All files stand where DESIGN says, below results/<study>."""
+    paths = StudyPaths(tmp_path, "digits")
+    found = {
+        "sweep": paths.sweep,
+        "second": paths.revision(2),
+        "journal": paths.journal("w"),
+        "claim": paths.claim(17, 0),
+        "checkpoint": paths.checkpoint(17, 0),
+        "model": paths.model(17),
+    }
+    assert {name: str(path.relative_to(tmp_path / "digits")) for name, path in found.items()} == {
+        "sweep": "sweep.yaml",
+        "second": "sweep.2.yaml",
+        "journal": "journal/w.jsonl",
+        "claim": "claims/17.0",
+        "checkpoint": "checkpoints/17.0.ckpt",
+        "model": "models/17.keras",
+    }
+
+
+def test_a_study_is_readable_by_its_owner_alone(paths):
+    """The study's folders have mode 0700, and making them again changes nothing."""
+    paths.create()
+    for folder in (paths.folder, paths.journals, paths.claims, paths.checkpoints, paths.models, paths.slurm):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_studies_are_found_by_their_journals(paths):
+    """A folder without journals and a plain file are no studies."""
+    (paths.results / "notes").mkdir()
+    (paths.results / "sweeps.db").touch()
+    assert existing_studies(paths.results) == ["digits"]
+    assert existing_studies(paths.results / "missing") == []
+
+
+def test_revisions_are_counted_up_to_the_first_gap(paths):
+    """Revisions are the frozen sweep files that exist, oldest first."""
+    for number in (1, 2, 4):
+        paths.revision(number).touch()
+    assert paths.revisions() == (paths.revision(1), paths.revision(2))
