@@ -15,7 +15,7 @@ from cnn_sweep.training.trainer import Trainer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.execution.freeze import FrozenStudy
     from cnn_sweep.sweep.trial import TrialSpec
     from cnn_sweep.training.outcome import Monitor, Outcome
 
@@ -23,19 +23,14 @@ log = logging.getLogger(__name__)
 
 
 class Engine:
-    """Trains, exports and evaluates trials of one sweep on its prepared data."""
+    """Trains, exports and evaluates trials of one study on its prepared data."""
 
-    def __init__(self, sweep: Sweep, data_root: Path) -> None:
-        """Prepare the data, or find it prepared.
-
-        Args:
-            sweep: Names the data and the folder of the user's modules.
-            data_root: Where prepared data are kept.
-        """
-        self._folder = sweep.folder
-        self._prepared = prepare(sweep.data, sweep.folder, data_root)
+    def __init__(self, study: FrozenStudy) -> None:
+        """Prepare the study's data, or find it prepared."""
+        self._code = study.code_folder
+        self._prepared = prepare(study.sweep.data, study.sweep.folder, study.data_root)
         self._dataset = load(self._prepared)
-        self._trainer = Trainer(self._dataset, folder=sweep.folder)
+        self._trainer = Trainer(self._dataset, folder=self._code)
 
     def train(self, spec: TrialSpec, *, seed: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
         """Train a trial; a checkpoint that belongs to something else is left aside."""
@@ -51,7 +46,7 @@ class Engine:
         """Save the trained network as a plain Keras model; return False where there is none to save."""
         if outcome.weights is None and outcome.model is None:
             return False
-        export_model(spec, outcome, dataset=self._dataset, path=path, folder=self._folder, seed=seed)
+        export_model(spec, outcome, dataset=self._dataset, path=path, folder=self._code, seed=seed)
         return True
 
     def evaluate_on_test(self, spec: TrialSpec, model_file: Path) -> dict[str, float]:

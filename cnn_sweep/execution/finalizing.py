@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import CnnSweepError, StudyError
-from cnn_sweep.execution.freeze import FrozenStudy, open_study, worker_event
+from cnn_sweep.execution.freeze import FrozenStudy, open_study
 from cnn_sweep.execution.keeping import best_numbers
+from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.journal.events import Finalize
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import new_writer_name
@@ -85,7 +86,7 @@ def main() -> int:
 
     try:
         study = open_study(results, name)
-        finalize(study, Engine(study.sweep, study.data_root), top)
+        finalize(study, Engine(study), top)
     except CnnSweepError as error:
         print(f"cnn-sweep: {error}", file=sys.stderr)  # noqa: T201 - this is its command line
         return error.exit_code

@@ -10,28 +10,27 @@ import contextlib
 import difflib
 import json
 import os
-import platform
-import shlex
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.journal.events import Extend, Worker
-from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.execution.provenance import provenance, worker_event
+from cnn_sweep.execution.snapshot import snapshot_code, uses_own_code
+from cnn_sweep.journal.events import Extend
+from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.search.extend import extension
 from cnn_sweep.search.plan import Plan, make_plan
 from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.trial import ImageInfo
 from cnn_sweep.training.data.describe import describe
 
-_PACKAGES = ("cnn-sweep", "tensorflow", "keras", "optuna", "numpy", "sqlalchemy", "submitit")
+if TYPE_CHECKING:
+    from cnn_sweep.sweep.trial import ImageInfo
+
+_CODE = "code"
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,12 @@ class FrozenStudy:
     def data_root(self) -> Path:
         """Where prepared data are kept, shared by all studies."""
         return self.paths.results / ".data"
+
+    @property
+    def code_folder(self) -> Path:
+        """Where the user's own modules are found: the copy that was made when the study was created."""
+        copy = self.paths.folder / _CODE
+        return copy if copy.is_dir() else self.sweep.folder
 
 
 def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo]:
@@ -123,14 +128,16 @@ def _read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
 def _create_revision(paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]) -> FrozenStudy:
     plan, info = plan_sweeps(*earlier, sweep)
     paths.create()
+    # All this before the sweep's file, because a revision exists from the moment that its file does.
     if not earlier:
-        # Before sweep.yaml, because a study exists from the moment that sweep.yaml does.
         _write_once(paths.provenance, json.dumps(provenance(sweep), indent=2) + "\n")
+        if uses_own_code(sweep):
+            snapshot_code(sweep, paths.folder / _CODE)
+    _journal_plan(paths, len(earlier) + 1, plan)
     _write_once(paths.revision(len(earlier) + 1), sweep.text)
     frozen = _read_revisions(paths)
     if frozen[len(earlier)].digest != sweep.digest:
         raise StudyError(_refusal(paths, frozen[len(earlier)], sweep, ["another command created it meanwhile"]))
-    _journal_plan(paths, len(earlier) + 1, plan)
     return FrozenStudy(paths, (*earlier, sweep), info, plan)
 
 
@@ -183,46 +190,3 @@ def _refusal(paths: StudyPaths, old: Sweep, new: Sweep, reasons: list[str] | Non
             *(f"  - {way}" for way in ways),
         ]
     )
-
-
-def package_versions() -> dict[str, str]:
-    """Give the versions of Python and of the packages that a result depends on."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions
-
-
-def provenance(sweep: Sweep) -> dict[str, Any]:
-    """Describe where a study comes from: code, versions, command, host and seeds."""
-    return {
-        "study": sweep.study,
-        "digest": sweep.digest,
-        "source": sweep.source,
-        "folder": str(sweep.folder.resolve()),
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": shlex.join(sys.argv),
-        "host": platform.node(),
-        "versions": package_versions(),
-        "seeds": [sweep.search.seed + repeat for repeat in range(sweep.search.repeats)],
-        "git": {
-            "sha": _git(sweep.folder, "rev-parse", "HEAD"),
-            "diff": _git(sweep.folder, "diff", "HEAD"),
-        },
-    }
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def worker_event(*, threads: int) -> Worker:
-    """Describe this process for the first line of its journal."""
-    return Worker(time=time.time(), identity=current(), versions=package_versions(), threads=threads)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from cnn_sweep.execution.freeze import worker_event
 from cnn_sweep.execution.picking import remaining
 from cnn_sweep.execution.pool import Pool
 from cnn_sweep.execution.progress import ProgressMeter
+from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.execution.reconcile import declare_lost, judges
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.history import History

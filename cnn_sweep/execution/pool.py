@@ -51,7 +51,7 @@ class Pool:
         Args:
             settings: Given to each worker.
             size: How many workers at once.
-            logs: Folder for one log file a worker slot.
+            logs: Folder for one log file a worker.
         """
         self._settings = settings
         self._logs = logs
@@ -77,7 +77,7 @@ class Pool:
                 continue
             self._slots[slot] = None
             if process.returncode != 0:
-                deaths.append(Death(process.pid, process.returncode, self._log(slot)))
+                deaths.append(Death(process.pid, process.returncode, self._log(process.pid)))
         return deaths
 
     def count_false_starts(self, deaths: list[Death], *, progressed: bool) -> None:
@@ -108,8 +108,8 @@ class Pool:
             if process is not None:
                 process.send_signal(number)
 
-    def _log(self, slot: int) -> Path:
-        return self._logs / f"worker-{os.uname().nodename}-{slot}.log"
+    def _log(self, pid: int) -> Path:
+        return log_file(self._logs, os.uname().nodename, pid)
 
     def _start(self, slot: int) -> subprocess.Popen[bytes]:
         self._logs.mkdir(mode=0o700, exist_ok=True)
@@ -119,14 +119,22 @@ class Pool:
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
             "PYTHONUNBUFFERED": "1",
         }
-        with self._log(slot).open("ab") as log:
-            return subprocess.Popen(
+        beginning = self._logs / f".{os.uname().nodename}-{os.getpid()}-{slot}"
+        with beginning.open("ab") as log:
+            process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "cnn_sweep.execution.worker", self._settings.to_argument()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=environment,
             )
+        beginning.rename(self._log(process.pid))
+        return process
+
+
+def log_file(logs: Path, host: str, pid: int) -> Path:
+    """Name the file with a worker's standard error."""
+    return logs / f"worker-{host}-{pid}.log"
 
 
 def _tail(path: Path) -> str:

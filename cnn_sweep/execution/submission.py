@@ -1,4 +1,4 @@
-"""From a study and a profile to jobs in the queue: planned under the cluster's limits, shown or submitted, journaled."""
+"""From a study and a profile to jobs in the queue: planned under the cluster's limits, submitted, journaled."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution.freeze import package_versions, worker_event
 from cnn_sweep.execution.limits import ArrayPlan, array_plan
 from cnn_sweep.execution.picking import remaining
+from cnn_sweep.execution.provenance import package_versions, worker_event
 from cnn_sweep.execution.slurm import sbatch_scripts, submit
 from cnn_sweep.execution.task import TaskSettings
 from cnn_sweep.journal.events import Submit

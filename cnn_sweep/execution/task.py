@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -10,9 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.freeze import open_study, package_versions
+from cnn_sweep.execution.freeze import open_study
 from cnn_sweep.execution.keeper import PoolKeeper
+from cnn_sweep.execution.provenance import package_versions
 from cnn_sweep.execution.settings import WorkerSettings
+from cnn_sweep.execution.slurm_cli import SlurmCli
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +72,8 @@ class TaskRun:
         self._settings = settings
         self._study = open_study(settings.results, settings.study)
         _check_same(settings, self._study.sweep.digest)
+        if submitted := SlurmCli().own_submit_time():  # with the job's id it names this incarnation
+            os.environ["CNN_SWEEP_SUBMIT_TIME"] = str(submitted)
         self._drain_at = time.time() + max(0.0, settings.run_s - _TO_FIRST_CHECKPOINT_S)
         self._keeper = PoolKeeper(self._study, self._worker_settings(), settings.workers)
         self._terminated = False
@@ -113,7 +118,8 @@ class TaskRun:
 def _check_same(settings: TaskSettings, digest: str) -> None:
     if digest != settings.digest:
         raise EnvironmentFault(
-            f"study {settings.study!r} has another sweep than was submitted; `cnn-sweep resume {settings.study}` submits it"
+            f"study {settings.study!r} has another sweep than was submitted; "
+            f"`cnn-sweep resume {settings.study} --profile …` submits it"
         )
     here = package_versions()
     different = [

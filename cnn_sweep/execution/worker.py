@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.attempt import AttemptRunner
 from cnn_sweep.execution.context import WorkerContext
-from cnn_sweep.execution.freeze import FrozenStudy, open_study, worker_event
+from cnn_sweep.execution.freeze import FrozenStudy, open_study
 from cnn_sweep.execution.merging import Merger
 from cnn_sweep.execution.picking import Claimed, Picker
+from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.execution.reconcile import declare_lost, judges
 from cnn_sweep.execution.settings import WorkerSettings
 from cnn_sweep.execution.stop import StopRequest
@@ -30,10 +31,8 @@ from cnn_sweep.training.signature import graph_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from cnn_sweep.execution.engine import Engine
-    from cnn_sweep.sweep.spec import Sweep
 
 
 class Worker:
@@ -53,7 +52,7 @@ class Worker:
         self._picker = Picker(study.plan, self._history, self._claims, self._graph_key)
         self._judges = judges()
         context = WorkerContext(study, self._history, self._journal, stop, self._merger)
-        self._runner = AttemptRunner(context, lambda: _make_engine(study.sweep, study.data_root, settings.threads))
+        self._runner = AttemptRunner(context, lambda: _make_engine(study, settings.threads))
 
     def run(self) -> None:
         """Train until nothing is left to claim or someone asks to stop."""
@@ -88,12 +87,12 @@ class Worker:
         return graph_key(self._study.sweep.resolve(params))
 
 
-def _make_engine(sweep: Sweep, data_root: Path, threads: int) -> Engine:
+def _make_engine(study: FrozenStudy, threads: int) -> Engine:
     configure(threads)
     # Only now: TensorFlow starts with this import, and must know its threads by then.
     from cnn_sweep.execution.engine import Engine  # noqa: PLC0415
 
-    return Engine(sweep, data_root)
+    return Engine(study)
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ _SLURM = {
     "array_task_id": "SLURM_ARRAY_TASK_ID",
     "restart_count": "SLURM_RESTART_COUNT",
     "submit_time": "CNN_SWEEP_SUBMIT_TIME",
+    "cluster": "SLURM_CLUSTER_NAME",
 }
 _START_TIME = 19  # field 22 of /proc/<pid>/stat, counted from the state (field 3) on
 

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from cnn_sweep.execution.freeze import freeze, worker_event
+from cnn_sweep.execution.freeze import freeze
 from cnn_sweep.execution.picking import MAX_CRASHES, Picker, crashes_in_a_row
+from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.execution.reconcile import LocalJudge, declare_lost
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Lost, Start
