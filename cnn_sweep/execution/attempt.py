@@ -8,8 +8,9 @@ import traceback
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.execution.cancelling import CANCELLED
+from cnn_sweep.execution.giving_up import why_given_up
 from cnn_sweep.execution.keeping import best_numbers, drop_checkpoints, drop_models_except, journal_model
-from cnn_sweep.execution.picking import MAX_CRASHES, crashes_in_a_row
 from cnn_sweep.execution.proposing import Proposer
 from cnn_sweep.execution.recorder import Recorder
 from cnn_sweep.journal.events import End, Start
@@ -94,10 +95,8 @@ class AttemptRunner:
 
     def _train(self, claimed: Claimed, spec: TrialSpec, state: bytes | None, recorder: Recorder) -> Outcome:
         trial = self._history.trials.get(claimed.number)
-        crashes = crashes_in_a_row(trial) if trial else 0
-        if crashes >= MAX_CRASHES:
-            message = f"its worker died {crashes} times in a row before an epoch was done"
-            return Outcome("failed", cause="crashed", message=message)
+        if trial is not None and (given_up := why_given_up(trial)) is not None:
+            return Outcome("failed", cause=given_up.cause, message=given_up.message)
         if self._engine is None:
             self._engine = self._make_engine()
         try:
@@ -132,13 +131,17 @@ class AttemptRunner:
             drop_models_except(self._study.paths, best)
 
     def _journal_end(self, claimed: Claimed, outcome: Outcome, recorder: Recorder, *, seconds: float) -> None:
-        cause = "superseded" if recorder.superseded else outcome.cause
+        state, cause = outcome.state, outcome.cause
+        if state == "interrupted" and recorder.superseded:
+            cause = "superseded"
+        elif state == "interrupted" and recorder.cancelled:
+            state, cause = "failed", CANCELLED
         self._journal.append(
             End(
                 time=time.time(),
                 trial=claimed.number,
                 attempt=claimed.attempt,
-                state=outcome.state,
+                state=state,
                 cause=cause,
                 message=outcome.message,
                 epochs=outcome.epochs,
@@ -147,5 +150,5 @@ class AttemptRunner:
             )
         )
         self._journal.flush()
-        if outcome.state in FINISHED:
+        if state in FINISHED:
             drop_checkpoints(self._study.paths, claimed.number)

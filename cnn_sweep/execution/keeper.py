@@ -44,6 +44,7 @@ class PoolKeeper:
         self._judges = judges()
         self._meter = ProgressMeter(study, self._history)
         self._pool = Pool(settings, size, paths.folder / "logs")
+        self._since = settings.since
         self._stopping = False
 
     def run(self, observe: Callable[[Progress], None]) -> Progress:
@@ -88,10 +89,16 @@ class PoolKeeper:
     def _step(self) -> Progress:
         deaths = self._pool.reap()
         progressed = self._history.refresh()
+        if not self._stopping and self._is_cancelled():
+            self.stop()
         if deaths and not self._stopping:
             self._pool.count_false_starts(deaths, progressed=progressed)
             self._refill()
         return self._meter.read(workers=self._pool.running, notes=tuple(str(death) for death in deaths))
+
+    def _is_cancelled(self) -> bool:
+        """Tell whether the user gave up the whole study since this pool began."""
+        return any(cancel.trial is None and cancel.time >= self._since for cancel in self._history.cancels)
 
     def _refill(self) -> None:
         """Free the trials of dead workers and start as many workers as there are trials for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import Interrupted
@@ -58,7 +59,9 @@ def run_local(
     """
     size = workers or default_workers()
     prepare(study.sweep.data, study.sweep.folder, study.data_root)  # here, so that a fault is seen at once
-    settings = WorkerSettings(study.paths.results, study.paths.study, threads=threads or max(1, usable_cores() // size))
+    settings = WorkerSettings(
+        study.paths.results, study.paths.study, threads or max(1, usable_cores() // size), since=time.time()
+    )
     keeper = PoolKeeper(study, settings, size)
     with _stopping_on_signals(keeper) as asked:
         progress = keeper.run(observe)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.identity import ProcessIdentity
     from cnn_sweep.search.plan import Plan, PlannedTrial
 
-# A trial that kills its worker this often in a row without getting anywhere is not tried again.
-MAX_CRASHES = 5
 # After so many claims lost to others in a row it is cheaper to list what is claimed than to try on.
 _COLLISIONS_BEFORE_LISTING = 4
 
@@ -111,19 +109,6 @@ def _job(identity: ProcessIdentity) -> tuple[str | None, ...] | None:
     """Name the job or array element of a process, the same for all its incarnations; None outside Slurm."""
     slurm = identity.slurm
     return None if slurm is None else (slurm.get("array_job_id", slurm["job_id"]), slurm.get("array_task_id"))
-
-
-def crashes_in_a_row(trial: TrialHistory) -> int:
-    """Count the newest attempts that were lost one after the other without finishing a new epoch."""
-    count = 0
-    for number in sorted(trial.attempts, reverse=True):
-        attempt = trial.attempts[number]
-        if attempt.state == "running":  # the attempt that asks
-            continue
-        if attempt.state != "lost" or attempt.last_epoch > attempt.start_epoch:
-            break
-        count += 1
-    return count
 
 
 def is_finished(trial: TrialHistory) -> bool:

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.picking import Claimed
 
 
+# How often a worker in the middle of a trial reads what others journaled, in seconds.
+_LOOK_EVERY_S = 5.0
+
+
 class Recorder:
     """Journals one attempt; the trainer's monitor.
 
     Attributes:
         superseded: Whether another worker was given this trial while this one was out of sight.
+        cancelled: Whether the user gave this trial up.
     """
 
     def __init__(self, claimed: Claimed, context: WorkerContext) -> None:
@@ -26,7 +31,10 @@ class Recorder:
         self._journal = context.journal
         self._stop = context.stop
         self._merger = context.merger
+        self._history = context.history
+        self._looked = time.monotonic()
         self.superseded = False
+        self.cancelled = False
 
     def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
         """Journal a finished epoch."""
@@ -57,4 +65,12 @@ class Recorder:
         number, attempt = self._claimed
         self._merger.while_training()
         self.superseded = self.superseded or self._paths.claim(number, attempt + 1).exists()
-        return bool(self._stop) or self.superseded
+        self._look_for_cancel()
+        return bool(self._stop) or self.superseded or self.cancelled
+
+    def _look_for_cancel(self) -> None:
+        if time.monotonic() - self._looked < _LOOK_EVERY_S:
+            return
+        self._history.refresh()
+        self._looked = time.monotonic()
+        self.cancelled = any(cancel.trial == self._claimed.number for cancel in self._history.cancels)

@@ -16,12 +16,14 @@ class WorkerSettings:
         study: The study's name.
         threads: Threads that TensorFlow may use.
         trials: Trials after which it ends; None goes on until nothing is left to claim.
+        since: When the run or the job that it belongs to was begun, in seconds since 1970.
         drain_at: Moment after which it begins no trial, in seconds since 1970; None has no such moment.
     """
 
     results: Path
     study: str
     threads: int
+    since: float
     trials: int | None = None
     drain_at: float | None = None
 

@@ -55,6 +55,7 @@ class Submission:
             threads=self.profile.worker_threads,
             trials=self.arrays.trials_per_task,
             run_s=self.profile.time_limit * 60.0 - self.profile.signal_delay_s,
+            submitted=time.time(),
             requeue=self.profile.requeue,
         )
 

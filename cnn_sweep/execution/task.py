@@ -45,6 +45,7 @@ class TaskSettings:
         threads: Threads of each worker.
         trials: Trials after which the pool ends; None goes on until nothing is left to claim.
         run_s: Seconds from the start to the warning before the time limit.
+        submitted: When the jobs were submitted, in seconds since 1970.
         requeue: Whether a pool that stops early with work left puts itself into the queue again.
     """
 
@@ -56,6 +57,7 @@ class TaskSettings:
     threads: int
     trials: int | None
     run_s: float
+    submitted: float
     requeue: bool
 
 
@@ -98,6 +100,7 @@ class TaskRun:
             results=settings.results,
             study=settings.study,
             threads=settings.threads,
+            since=settings.submitted,
             trials=trials,
             drain_at=self._drain_at,
         )

@@ -16,6 +16,7 @@ from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.attempt import AttemptRunner
 from cnn_sweep.execution.context import WorkerContext
 from cnn_sweep.execution.freeze import FrozenStudy, open_study
+from cnn_sweep.execution.giving_up import failing_alike
 from cnn_sweep.execution.merging import Merger
 from cnn_sweep.execution.picking import Claimed, Picker
 from cnn_sweep.execution.provenance import worker_event
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cnn_sweep.execution.engine import Engine
+
+
+log = logging.getLogger(__name__)
 
 
 class Worker:
@@ -77,6 +81,9 @@ class Worker:
 
     def _claim(self) -> Claimed | None:
         self._history.refresh()
+        if (reason := failing_alike(self._history, self._settings.since)) is not None:
+            log.warning("no trial is begun: those so far failed alike: %s", reason)
+            return None
         claimed = self._picker.claim()
         if claimed is None and declare_lost(self._history, self._claims, self._journal, self._judges):
             self._history.refresh()

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from cnn_sweep.execution.freeze import freeze
-from cnn_sweep.execution.picking import MAX_CRASHES, Picker, crashes_in_a_row
+from cnn_sweep.execution.giving_up import LIMITS, why_given_up
+from cnn_sweep.execution.picking import Picker
 from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.execution.reconcile import LocalJudge, declare_lost
 from cnn_sweep.journal.claims import Claims
@@ -43,10 +44,12 @@ class Hand:
         self.picker = Picker(study.plan, self.history, self.claims, lambda params: str(params["filters"]))
 
     def claim(self):
+        """Claim as a worker does."""
         self.history.refresh()
         return self.picker.claim()
 
     def start(self, claimed, epoch=0):
+        """Journal a start."""
         self.journal.append(
             Start(
                 time=time.time(),
@@ -61,6 +64,7 @@ class Hand:
         )
 
     def end(self, claimed, state):
+        """Journal an end."""
         self.journal.append(End(time=time.time(), trial=claimed.number, attempt=claimed.attempt, state=state))
 
 
@@ -146,7 +150,12 @@ def test_only_attempts_that_got_nowhere_count_as_crashes(study):
         hand.journal.append(Lost(time=2.0, trial=claim.number, attempt=attempt, cause="killed", message=""))
 
     first = hand.claim()
-    for attempt in range(MAX_CRASHES):
-        lose(attempt, epochs=1 if attempt == 1 else 0)
+    limit = LIMITS["killed"]
+    for attempt in range(limit):
+        lose(attempt, epochs=1 if attempt == 0 else 0)
     hand.history.refresh()
-    assert crashes_in_a_row(hand.history.trials[first.number]) == MAX_CRASHES - 2
+    trial = hand.history.trials[first.number]
+    assert why_given_up(trial) is None
+    lose(limit, epochs=0)
+    hand.history.refresh()
+    assert why_given_up(trial) == ("crashed", "its worker died 5 times in a row before an epoch was done (killed)")

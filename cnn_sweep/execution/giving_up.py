@@ -1,0 +1,66 @@
+"""When to stop trying: a trial that keeps killing its workers, and a study whose trials all fail alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from cnn_sweep.journal.history import History, TrialHistory
+
+# A trial whose worker dies this often in a row before an epoch is done is not tried again: by cause of death.
+# Causes that are not here (time limits, preemptions, node failures) say nothing about the trial.
+LIMITS = {"killed": 5, "gone": 5, "exception": 5, "out_of_memory": 2}
+# So many trials that end with one and the same exception, and none that does better, stop a study.
+_ALIKE = 3
+
+
+class GivenUp(NamedTuple):
+    """Why a trial is not tried again."""
+
+    cause: str
+    message: str
+
+
+def why_given_up(trial: TrialHistory) -> GivenUp | None:
+    """Tell why a trial should not be tried again, or None."""
+    causes = _deaths_in_a_row(trial)
+    for cause, limit in LIMITS.items():
+        if causes.count(cause) >= limit:
+            times = f"{causes.count(cause)} times in a row before an epoch was done"
+            if cause == "out_of_memory":
+                return GivenUp(cause, f"its worker ran out of memory {times}; it needs more memory or fewer workers")
+            return GivenUp("crashed", f"its worker died {times} ({cause})")
+    return None
+
+
+def _deaths_in_a_row(trial: TrialHistory) -> list[str]:
+    """List the causes of the newest attempts that were lost one after the other without finishing an epoch."""
+    causes: list[str] = []
+    for number in sorted(trial.attempts, reverse=True):
+        attempt = trial.attempts[number]
+        if attempt.state == "running":  # the attempt that asks
+            continue
+        if attempt.state != "lost" or attempt.last_epoch > attempt.start_epoch:
+            break
+        causes.append(attempt.cause or "gone")
+    return causes
+
+
+def failing_alike(history: History, since: float) -> str | None:
+    """Return the exception with which all trials that ended since some moment failed, if there are several.
+
+    Args:
+        history: What the journals say.
+        since: Moment from which on ends count, in seconds since 1970: a study that is resumed gets another chance.
+    """
+    messages = set()
+    count = 0
+    for trial in history.trials.values():
+        end = trial.last.end
+        if end is None or end.time < since or end.state == "interrupted":
+            continue
+        if end.state != "failed" or end.cause != "exception":
+            return None
+        messages.add(end.message)
+        count += 1
+    return messages.pop() if count >= _ALIKE and len(messages) == 1 else None
