@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import StudyError
+from cnn_sweep.execution.jobs import jobs_in_queue
+from cnn_sweep.execution.pool import log_file
+from cnn_sweep.execution.slurm_cli import SlurmCli
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.report.leaderboard import Table
@@ -81,7 +86,27 @@ class Study:
         """
         summary = self.summary()
         names = ("study", "metric", "planned", "trials", "best", "causes", "bad_lines")
-        return {name: summary[name] for name in names} | {"workers": self._workers(), "jobs": []}
+        return {name: summary[name] for name in names} | {"workers": self._workers(), "jobs": self._jobs()}
+
+    def _jobs(self) -> list[dict[str, Any]]:
+        """Ask Slurm, where there is one, how the study's jobs are; those that are over are left out."""
+        if shutil.which("squeue") is None:
+            return []
+        return [asdict(job) for job in jobs_in_queue(StudyPaths(self.results, self.name), SlurmCli())]
+
+    def log_files(self) -> list[Path]:
+        """List what workers and jobs wrote to standard error, the newest last."""
+        paths = StudyPaths(self.results, self.name)
+        files = [*paths.logs.glob("worker-*.log"), *paths.slurm.glob("*.err")]
+        return sorted((file for file in files if file.stat().st_size), key=lambda file: file.stat().st_mtime)
+
+    def log_files_of(self, trial: int) -> list[Path]:
+        """List the log files of the workers that ran a trial's attempts, the first attempt's first."""
+        writers = {worker["writer"]: worker for worker in queries.list_workers(self.results, self.name)}
+        ran = [writers[a["writer"]] for a in self.trial(trial)["attempts"] if a["writer"] in writers]
+        logs = StudyPaths(self.results, self.name).logs
+        files = [log_file(logs, worker["host"], worker["pid"]) for worker in ran]
+        return [file for file in dict.fromkeys(files) if file.is_file()]
 
     def _workers(self) -> dict[str, int]:
         """Count the processes that may be training: those with threads that are not known to be gone."""

@@ -194,6 +194,35 @@ def export(
     reading.export(results, study, to.value, destination)
 
 
+@app.command()
+def cancel(
+    study: StudyName,
+    trial: Annotated[
+        int | None, typer.Argument(metavar="[TRIAL]", help="Give up this trial only.", show_default=False)
+    ] = None,
+    results: Results = _RESULTS,
+) -> None:
+    """Stop a study: running trials write a checkpoint, and `resume` continues. Or give up one trial for good."""
+    from cnn_sweep.cli import cancelling
+
+    cancelling.cancel(results, study, trial)
+
+
+@app.command()
+def logs(
+    study: StudyName,
+    trial: Annotated[
+        int | None, typer.Argument(metavar="[TRIAL]", help="Of the workers of this trial.", show_default=False)
+    ] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Last lines of each file.")] = 20,
+    results: Results = _RESULTS,
+) -> None:
+    """Show what workers and jobs wrote to standard error."""
+    from cnn_sweep.cli import reading
+
+    reading.logs(results, study, trial, lines)
+
+
 @store_app.command("merge")
 def store_merge(results: Results = _RESULTS) -> None:
     """Take the journals' new lines into the store."""

@@ -58,6 +58,9 @@ def _print_status(report: dict[str, Any]) -> None:
         console.print(f"  best: trial {best['trial']}, {report['metric']} {boards.shown(best['value'])}", markup=False)
     workers = report["workers"]
     console.print(f"  workers: {workers['alive']} alive, {workers['unknown']} on other hosts", markup=False)
+    for job in report["jobs"]:
+        states = ", ".join(f"{count} {state}" for state, count in job["states"].items())
+        console.print(f"  job {job['job']}: {states}", markup=False)
     for cause, count in report["causes"].items():
         console.print(f"  failed: {count} by {cause}", markup=False)
     if report["bad_lines"]:
@@ -87,6 +90,18 @@ def export(results: Path, study: str, to: str, destination: Path) -> None:
     _open(results, study)
     for file in {"csv": exports.to_csv}[to](results, study, destination):
         print(file)
+
+
+def logs(results: Path, study: str, trial: int | None, lines: int) -> None:
+    """Print the ends of log files, the newest last."""
+    found = _open(results, study)
+    files = found.log_files() if trial is None else found.log_files_of(trial)
+    if not files:
+        print(f"cnn-sweep: there are no logs of {study if trial is None else f'trial {trial}'}", file=sys.stderr)
+    for file in files:
+        print(f"==> {file} <==")
+        for line in file.read_text(errors="replace").splitlines()[-lines:]:
+            print(line)
 
 
 def _open(results: Path, study: str) -> Study:

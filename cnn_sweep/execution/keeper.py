@@ -43,7 +43,7 @@ class PoolKeeper:
         self._journal.append(worker_event(threads=0))
         self._judges = judges()
         self._meter = ProgressMeter(study, self._history)
-        self._pool = Pool(settings, size, paths.folder / "logs")
+        self._pool = Pool(settings, size, paths.logs)
         self._since = settings.since
         self._stopping = False
 

@@ -90,6 +90,11 @@ class StudyPaths:
         """Folder of submitit's scripts and logs."""
         return self.folder / "slurm"
 
+    @property
+    def logs(self) -> Path:
+        """Folder of what workers wrote to standard error."""
+        return self.folder / "logs"
+
     def journal(self, writer: str) -> Path:
         """Return a writer's journal."""
         return self.journals / f"{writer}{JOURNAL_SUFFIX}"

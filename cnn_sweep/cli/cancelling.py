@@ -1,0 +1,27 @@
+"""``cancel``: a study stops after its checkpoints, or one trial is given up."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from cnn_sweep.execution.cancelling import cancel_study, cancel_trial
+from cnn_sweep.execution.freeze import open_study
+from cnn_sweep.execution.slurm_cli import SlurmCli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def cancel(results: Path, study: str, trial: int | None) -> None:
+    """Cancel a study, or one trial of it."""
+    frozen = open_study(results, study)
+    if trial is not None:
+        running = cancel_trial(frozen, trial)
+        print(f"trial {trial} {'ends at its next chunk' if running else 'is cancelled'}", file=sys.stderr)
+        return
+    jobs = cancel_study(frozen.paths, SlurmCli() if shutil.which("squeue") else None)
+    for job in jobs:
+        print(f"job {job} is cancelled", file=sys.stderr)
+    print(f"{study} stops after its checkpoints; `cnn-sweep resume {study}` continues it", file=sys.stderr)
