@@ -16,7 +16,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 
-from cnn_sweep.search.distributions import decode, distribution, encode
+from cnn_sweep.search.distributions import decode, distribution, encode, suggest
 from cnn_sweep.search.samplers import draw
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.spec import InvalidTrialError
@@ -127,8 +127,7 @@ class AdaptiveSampler:
         active: dict[str, Any] = {}
         for parameter in self._sweep.space.ordered:
             if parameter.is_active(active):
-                # What the public suggest_float, suggest_int and suggest_categorical do.
-                chosen = trial._suggest(parameter.name, self._distributions[parameter.name])  # noqa: SLF001
+                chosen = suggest(trial, parameter.name, self._distributions[parameter.name])
                 active[parameter.name] = decode(parameter.domain, chosen)
         self._study.tell(trial, state=TrialState.FAIL)
         return {name: active[name] for name in self._sweep.space.names if name in active}

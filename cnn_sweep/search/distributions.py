@@ -10,6 +10,7 @@ from cnn_sweep.sweep.space import Choices, tidy
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from optuna.trial import Trial
 
     from cnn_sweep.sweep.space import Range
 
@@ -26,6 +27,17 @@ def distribution(domain: Choices | Range) -> BaseDistribution:
         step = 1 if domain.step is None else int(domain.step)
         return IntDistribution(int(domain.low), int(high), log=domain.log, step=step)
     return FloatDistribution(float(domain.low), float(high), log=domain.log, step=domain.step)
+
+
+def suggest(trial: Trial, name: str, values: BaseDistribution) -> Any:
+    """Let Optuna choose a value."""
+    if isinstance(values, CategoricalDistribution):
+        return trial.suggest_categorical(name, values.choices)
+    if isinstance(values, IntDistribution):
+        return trial.suggest_int(name, values.low, values.high, step=values.step, log=values.log)
+    if isinstance(values, FloatDistribution):
+        return trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
+    raise TypeError(f"{values!r} is not one of our distributions")
 
 
 def encode(domain: Choices | Range, value: Any) -> Any:

@@ -10,6 +10,7 @@ from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.layers import InvalidNetwork, trace
 from cnn_sweep.sweep.network import Output
 from cnn_sweep.sweep.spec import InvalidTrialError
+from cnn_sweep.sweep.templates import values_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,7 +99,9 @@ class Validator:
     def __init__(self, sweep: Sweep, info: ImageInfo | None) -> None:
         self._sweep = sweep
         self._info = info
-        self._counts: dict[tuple[Layer, ...], int | str] = {}
+        network = sweep.sections.network
+        self._names = sorted(network.names) if network else []
+        self._counts: dict[str, int | str] = {}
 
     def check(self, params: Mapping[str, Any]) -> PlannedConfiguration | InvalidConfiguration:
         """Judge one configuration."""
@@ -109,9 +112,10 @@ class Validator:
             return InvalidConfiguration(own, str(error))
         if layers is None or self._info is None:
             return PlannedConfiguration(own, None)
-        if layers not in self._counts:
-            self._counts[layers] = _count_or_reason(layers, self._info)
-        found = self._counts[layers]
+        key = values_key(self._names, own)
+        if key not in self._counts:
+            self._counts[key] = _count_or_reason(layers, self._info)
+        found = self._counts[key]
         return InvalidConfiguration(own, found) if isinstance(found, str) else PlannedConfiguration(own, found)
 
     def is_valid(self, params: Mapping[str, Any]) -> bool:

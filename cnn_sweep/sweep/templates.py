@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.sweep.expressions import ABSENT, REFERENCE, Expression, ExpressionError
@@ -10,7 +11,7 @@ from cnn_sweep.sweep.faults import Fault, check, file_keys, nested
 from cnn_sweep.sweep.mistakes import closest, listed, show, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cnn_sweep.sweep.network import Spec
     from cnn_sweep.sweep.yaml import Path
@@ -220,6 +221,11 @@ def compile_spec(value: Any, path: Path, faults: list[Fault], *, model: type[Spe
     return SpecTemplate(model, _compile_mapping(value, path, faults, model), path)
 
 
+def values_key(names: Sequence[str], params: Mapping[str, Any]) -> str:
+    """Return a text that tells the values of some parameters from all others, types included."""
+    return repr([params.get(name, ABSENT) for name in names]) if names else ""
+
+
 @dataclass(frozen=True)
 class SpecTemplate:
     """A part of the file that becomes one model: a layer, or the training section.
@@ -241,12 +247,17 @@ class SpecTemplate:
         Raises:
             FaultyError: The values make no valid model.
         """
-        key = repr([params.get(name, ABSENT) for name in sorted(self.node.names)])
+        key = values_key(self.names, params)
         if key not in self._memo:
             if len(self._memo) >= _MEMO_SIZE:
                 self._memo.clear()
             self._memo[key] = self._resolve(params)
         return self._memo[key]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The parameters that it refers to."""
+        return tuple(sorted(self.node.names))
 
     def _resolve(self, params: Mapping[str, Any]) -> Any:
         data = self.node.fill(params)

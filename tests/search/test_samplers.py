@@ -43,8 +43,11 @@ def test_the_first_random_draws_never_change(sweep):
     """Studies that are continued by another version rely on these values."""
     first = next(draw(sweep("method: random, trials: 5, seed: 1")))
     assert first == {
-        "filters": 8, "kernel": 9, "rate": 0.0103501616115,
-        "optimizer": "sgd", "momentum": 0.634675697101,
+        "filters": 8,
+        "kernel": 9,
+        "rate": 0.0103501616115,
+        "optimizer": "sgd",
+        "momentum": 0.634675697101,
     }
 
 
