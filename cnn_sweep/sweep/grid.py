@@ -65,15 +65,16 @@ def _different_rows(space: Space) -> list[dict[str, Any]]:
     rows: list[tuple[tuple[int, ...], dict[str, Any]]] = [((0,) * len(place), {})]
     for parameter in space.ordered:
         values, at = parameter.domain.grid or (), place[parameter.name]
-        longer = []
-        for indices, row in rows:
-            if parameter.when and not parameter.is_active(row):
-                longer.append((indices, row))
-                continue
-            before, after = indices[:at], indices[at + 1 :]
-            longer += [((*before, i, *after), {**row, parameter.name: v}) for i, v in enumerate(values)]
-        rows = longer
-        if len(rows) > MAX_ROWS:
+        active = [not parameter.when or parameter.is_active(row) for _, row in rows]
+        if len(rows) + sum(active) * (len(values) - 1) > MAX_ROWS:
             raise GridTooLargeError(f"the grid has more than {MAX_ROWS:,} configurations")
+        longer = []
+        for (indices, row), counts in zip(rows, active, strict=True):
+            if counts:
+                before, after = indices[:at], indices[at + 1 :]
+                longer += [((*before, i, *after), {**row, parameter.name: v}) for i, v in enumerate(values)]
+            else:
+                longer.append((indices, row))
+        rows = longer
     rows.sort(key=lambda pair: pair[0])
     return [{name: row[name] for name in space.names if name in row} for _, row in rows]

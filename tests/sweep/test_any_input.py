@@ -100,7 +100,7 @@ def read(text: str) -> tuple[Sweep | None, tuple[Problem, ...]]:
 
 
 @given(damaged())
-@settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_files_are_mistakes(text):
     """A good file with junk in it is read, or refused with a line and a message for each mistake."""
     sweep, mistakes = read(text)

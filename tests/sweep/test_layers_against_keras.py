@@ -163,7 +163,7 @@ def test_shapes_and_counts_of_valid_networks_are_those_of_keras(layers, info):
 
 
 @given(networks(), images())
-@settings(MANY, max_examples=150)
+@settings(MANY, max_examples=100)
 def test_what_trace_calls_invalid_fails_in_keras_too(layers, info):
     """A network that is called invalid cannot be built with Keras, or its outputs do not fit the labels."""
     broken = fault(layers, info)
