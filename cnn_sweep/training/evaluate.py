@@ -13,6 +13,7 @@ from cnn_sweep.training.losses import loss_name, output_units, per_image_loss, t
 from cnn_sweep.training.metrics import all_metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -45,8 +46,8 @@ def predict(model_file: Path, images: npt.NDArray[np.generic]) -> npt.NDArray[np
     Returns:
         Shape (n, units).
     """
-    probabilities, _ = _run(load_model(model_file), images)
-    return probabilities
+    model = load_model(model_file)
+    return np.concatenate([prediction.numpy() for prediction in _predictions(model, images)])
 
 
 def evaluate(
@@ -61,34 +62,29 @@ def evaluate(
         training: The trial's training, for its loss; by default the loss that fits the output.
 
     Raises:
-        InputError: The data set has no such split.
+        InputError: The data set has no such split, or has other classes.
     """
     if split not in dataset.splits:
         raise InputError(f"the data set has no {split} images; it has {', '.join(dataset.splits)}")
-    images, labels = dataset.splits[split].x, np.asarray(dataset.splits[split].y)
     model = load_model(model_file)
-    probabilities, loss = _run(model, images, labels, training)
-    return {f"{split}_loss": loss, **all_metrics(labels, probabilities, f"{split}_")}
-
-
-def _run(
-    model: Any,
-    images: npt.NDArray[np.generic],
-    labels: npt.NDArray[np.int32] | None = None,
-    training: TrainingSpec | None = None,
-) -> tuple[npt.NDArray[np.float32], float]:
-    """Return probabilities and, where there are labels, the mean loss with the model's penalties."""
-    units = output_units(model, images.shape[1:])
+    units = output_units(model, dataset.info)
     loss_of = per_image_loss(loss_name(training, model, units))
     smoothing = training.label_smoothing if training else 0.0
-    parts, loss, penalty = [], 0.0, 0.0
-    for start in range(0, len(images), _BATCH):
-        batch = tf.constant(np.asarray(images[start : start + _BATCH]), tf.float32)
-        prediction = model(batch, training=False)
+    labels = np.asarray(dataset.splits[split].y)
+    parts: list[npt.NDArray[np.float32]] = []
+    loss = penalty = 0.0
+    for number, prediction in enumerate(_predictions(model, dataset.splits[split].x)):
+        target = targets(tf.constant(labels[number * _BATCH : (number + 1) * _BATCH]), units)
+        loss += float(tf.reduce_sum(loss_of(target, prediction, smoothing)))
         penalty = float(tf.add_n(model.losses)) if model.losses else 0.0
         parts.append(prediction.numpy())
-        if labels is not None:
-            target = targets(tf.constant(labels[start : start + _BATCH]), units)
-            loss += float(tf.reduce_sum(loss_of(target, prediction, smoothing)))
-    probabilities = np.concatenate(parts) if parts else np.empty((0, units), np.float32)
-    return probabilities, loss / max(1, len(images)) + penalty
+    return {
+        f"{split}_loss": loss / len(labels) + penalty,
+        **all_metrics(labels, np.concatenate(parts), f"{split}_"),
+    }
+
+
+def _predictions(model: Any, images: npt.NDArray[np.generic]) -> Iterator[Any]:
+    """Yield the predictions of one batch after the other, as tensors; of no images, one empty batch."""
+    for start in range(0, max(1, len(images)), _BATCH):
+        yield model(tf.constant(np.asarray(images[start : start + _BATCH]), tf.float32), training=False)

@@ -44,7 +44,7 @@ class FitLearner:
     def __init__(self, model: Any, training: TrainingSpec, dataset: Dataset) -> None:
         self._model = model
         self._sets_rate = not model.compiled
-        units = output_units(model, dataset.info.image_shape)
+        units = output_units(model, dataset.info)
         if not model.compiled:
             loss = keras_loss(training, loss_name(training, model, units))
             model.compile(optimizer=keras_optimizer(training.optimizer), loss=loss, metrics=["accuracy"])

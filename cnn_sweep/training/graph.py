@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import TrainingSpec
+    from cnn_sweep.sweep.trial import ImageInfo, TrainingSpec
     from cnn_sweep.training.data.dataset import Dataset, Split
     from cnn_sweep.training.learner import EpochPlan
     from cnn_sweep.training.optimizers import Optimizer
@@ -41,6 +41,7 @@ class DeviceSplit:
 class DeviceData:
     """The images that all graphs of a worker share; they are copied once."""
 
+    info: ImageInfo
     train: DeviceSplit
     validation: DeviceSplit | None
     rescale: float
@@ -49,7 +50,7 @@ class DeviceData:
     def of(cls, dataset: Dataset) -> DeviceData:
         """Copy a data set to where the graphs run."""
         validation = None if dataset.validation is None else DeviceSplit.of(dataset.validation)
-        return cls(DeviceSplit.of(dataset.train), validation, dataset.rescale)
+        return cls(dataset.info, DeviceSplit.of(dataset.train), validation, dataset.rescale)
 
 
 class _Chunk(NamedTuple):
@@ -104,7 +105,7 @@ class EpochGraph:
         self._optimizer = optimizer
         self._data = data
         self._on_step = on_step
-        self._units = output_units(model, tuple(data.train.x.shape[1:]))
+        self._units = output_units(model, data.info)
         self._loss = per_image_loss(loss_name(training, model, self._units))
         self._evaluation_batch = _evaluation_batch(model)
         self._train = _compiled(self._chunk, _CHUNK)

@@ -57,7 +57,7 @@ class Learner(Protocol):
     Attributes:
         parameters: Number of its weights, trainable and not.
         divisible: Whether an epoch can be cut into chunks.
-        pace_s: Measured seconds of a step, or None before the first.
+        pace_s: Measured seconds per training image, or None before the first chunk.
     """
 
     parameters: int

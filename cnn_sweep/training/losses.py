@@ -12,20 +12,23 @@ from cnn_sweep.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cnn_sweep.sweep.trial import TrainingSpec
+    from cnn_sweep.sweep.trial import ImageInfo, TrainingSpec
 
 
-def output_units(model: Any, image_shape: tuple[int, ...]) -> int:
+def output_units(model: Any, info: ImageInfo) -> int:
     """Return the number of output units of a model.
 
     Raises:
-        InputError: The model's output is not one row of numbers per image.
+        InputError: The output is not one row of numbers per image, or does not fit the classes.
     """
-    output = model.compute_output_spec(keras.KerasTensor((None, *image_shape)))
+    output = model.compute_output_spec(keras.KerasTensor((None, *info.image_shape)))
     shape = getattr(output, "shape", None)
     if shape is None or len(shape) != 2 or shape[1] is None:
         raise InputError(f"the model must have one output of the shape (images, units), but has {shape or output}")
-    return int(shape[1])
+    units = int(shape[1])
+    if units != info.classes and (units, info.classes) != (1, 2):
+        raise InputError(f"the network has {units} output units, but the data has {info.classes} classes")
+    return units
 
 
 def loss_name(training: TrainingSpec | None, model: Any, units: int) -> str:

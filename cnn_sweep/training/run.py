@@ -100,13 +100,13 @@ class Run:
         progress = self._progress
         plan = self._plan(progress.epoch)
         started = time.perf_counter() - progress.seconds
-        chunk = 1 if self._learner.pace_s is None else self._chunk_of(self._learner.pace_s, self._steps)
+        chunk = 1 if self._learner.pace_s is None else self._chunk_of(self._steps)
         while progress.step < self._steps and math.isfinite(progress.loss_sum):
             last = min(progress.step + chunk, self._steps) if self._learner.divisible else self._steps
             if not self._chunk(plan, last):
                 return False
             progress.seconds = time.perf_counter() - started
-            chunk = self._chunk_of(self._learner.pace_s or 0.0, chunk * _GROWTH)
+            chunk = self._chunk_of(chunk * _GROWTH)
             if progress.step < self._steps and math.isfinite(progress.loss_sum) and self._monitor.should_stop():
                 return False
         metrics = self._metrics(plan)
@@ -136,11 +136,14 @@ class Run:
         if totals is None:
             return False
         progress.step, progress.loss_sum, progress.correct = totals.step, totals.loss_sum, totals.correct
-        self._learner.pace_s = (time.perf_counter() - started) / max(1, totals.step - first)
+        images = max(1, totals.step - first) * plan.batch_size
+        self._learner.pace_s = (time.perf_counter() - started) / images
         return True
 
-    def _chunk_of(self, pace_s: float, most: int) -> int:
-        return max(1, min(most, int(self._chunk_s / pace_s) if pace_s else most))
+    def _chunk_of(self, most: int) -> int:
+        """Return how many steps fit between two looks at the clock; at least one, and no more than ``most``."""
+        step_s = (self._learner.pace_s or 0.0) * self._training.batch_size
+        return max(1, min(most, int(self._chunk_s / step_s) if step_s else most))
 
     def _metrics(self, plan: EpochPlan) -> dict[str, float]:
         progress = self._progress

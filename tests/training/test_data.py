@@ -225,3 +225,10 @@ def test_a_damaged_folder_says_what_to_do(tmp_path):
     (path / "meta.json").write_text(json.dumps({k: v for k, v in meta.items() if k != "sizes"}))
     with pytest.raises(EnvironmentFault, match=r"KeyError"):
         load(path)
+
+
+def test_a_root_that_cannot_be_written_is_the_environments_fault(tmp_path):
+    """The message names the folder and what the system said."""
+    (tmp_path / "root").write_text("a file")
+    with pytest.raises(EnvironmentFault, match=r"root/digits-\w+: the prepared data cannot be stored"):
+        prepare(DigitsData(source="digits"), tmp_path, tmp_path / "root")

@@ -130,13 +130,18 @@ def test_running_out_of_memory_has_a_cause_of_its_own(trainer, spec, recorder, m
     assert (outcome.state, outcome.cause) == ("failed", "oom")
 
 
-def test_what_no_trial_can_have_is_the_users_mistake(trainer, spec, recorder):
+def test_what_no_trial_can_have_is_the_users_mistake(trainer, spec, recorder, datasets):
     """An objective that is never reported, or a loss that is always 0, ends with the valid choices."""
+    from cnn_sweep.training.trainer import Trainer
+
     with pytest.raises(InputError, match=r"'val_acc' is not reported.*val_accuracy"):
         trainer.train(spec(objective={"metric": "val_acc"}), 0, recorder())
     single = ({"kind": "flatten"}, {"kind": "output", "activation": "sigmoid", "units": 1})
+    with pytest.raises(InputError, match="has 1 output units, but the data has 3 classes"):
+        trainer.train(spec(single), 0, recorder())
+    two = Trainer(datasets(classes=2))
     with pytest.raises(InputError, match="categorical_crossentropy needs one output unit per class"):
-        trainer.train(spec(single, loss="categorical_crossentropy"), 0, recorder())
+        two.train(spec(single, loss="categorical_crossentropy"), 0, recorder())
 
 
 def test_old_graphs_make_room_for_new_ones(dataset, spec, recorder):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn_sweep.errors import InputError
+from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.training.data.arrays import files_of
 from cnn_sweep.training.data.dataset import META, array_file
 
@@ -37,6 +37,7 @@ def prepare(spec: DataSpec, folder: Path, root: Path) -> Path:
 
     Raises:
         InputError: The data is not what it should be; the message says which file and why.
+        EnvironmentFault: ``root`` cannot be written.
     """
     path = root / _key(spec, folder)
     if (path / META).exists():
@@ -46,14 +47,14 @@ def prepare(spec: DataSpec, folder: Path, root: Path) -> Path:
 
     source = read_source(spec, folder)
     aside = root / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}"
-    aside.mkdir(parents=True)
     try:
+        aside.mkdir(parents=True)
         _store(source, spec, aside)
-        try:
-            aside.rename(path)
-        except OSError:
-            if not (path / META).exists():
-                raise
+        aside.rename(path)
+    except OSError as error:
+        # Another process may have been faster.
+        if not (path / META).exists():
+            raise EnvironmentFault(f"{path}: the prepared data cannot be stored: {error}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return path

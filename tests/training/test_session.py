@@ -1,0 +1,44 @@
+"""Settings of a training process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import os, sys
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.training.session import configure
+configure(threads=1)
+import keras, tensorflow as tf
+assert keras.backend.backend() == "tensorflow"
+assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+assert tf.config.threading.get_inter_op_parallelism_threads() == 1
+tf.constant(1.0) + 1.0
+configure(threads=1)
+try:
+    configure(threads=2)
+except EnvironmentFault as error:
+    assert "cannot be given 2 threads" in str(error), error
+else:
+    sys.exit("a running TensorFlow was given other threads")
+"""
+
+
+@pytest.fixture(scope="module")
+def finished():
+    """A process that configured itself, started TensorFlow, and tried to change its mind."""
+    return subprocess.run([sys.executable, "-c", CODE], check=False, timeout=120, capture_output=True, text=True)
+
+
+def test_threads_are_set_once_and_before_tensorflow_starts(finished):
+    """The same settings again are fine; others come too late and say so."""
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_nothing_is_written_to_the_terminal(finished):
+    """TensorFlow's notes on drivers and instruction sets do not reach the user."""
+    assert finished.stdout == ""
+    assert finished.stderr == ""
