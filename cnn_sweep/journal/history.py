@@ -357,7 +357,7 @@ class History:
                 attempt.checkpoint = max(attempt.checkpoint or saved, saved)
             case End():
                 attempt = self._attempt(event.trial, event.attempt, event.time)
-                attempt.end = min(attempt.end or event, event, key=lambda end: end.time)
+                attempt.end = min(attempt.end or event, event, key=lambda end: (end.time, end.state))
             case Lost():
                 attempt = self._attempt(event.trial, event.attempt, 0.0)
                 attempt.lost = min(attempt.lost or event, event, key=lambda lost: (lost.time, lost.cause))

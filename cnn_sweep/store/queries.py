@@ -10,6 +10,7 @@ from cnn_sweep.errors import StudyError
 from cnn_sweep.journal.events import NON_FINITE
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.reading import open_store
+from cnn_sweep.store.studies import parameter_names
 from cnn_sweep.store.views import UNRANKED, Columns
 from cnn_sweep.sweep.states import STATES
 
@@ -63,7 +64,7 @@ def study_summary(results: Path, study: str) -> Record:
         bad = schema.bad_lines.c
         return summary | {
             "planned": row.trials,
-            "parameters": dialect.names(row.parameters_json),
+            "parameters": parameter_names(row),
             "metrics": dialect.names(row.metrics_json),
             "trials": _counts(connection, row),
             "best": _best(connection, row),
@@ -89,7 +90,7 @@ def leaderboard(results: Path, study: str) -> Columned:
     """
     with open_store(results) as connection:
         row = _study(connection, study)
-        columns = Columns.of(dialect.names(row.metrics_json), dialect.names(row.parameters_json))
+        columns = Columns.of(dialect.names(row.metrics_json), parameter_names(row))
         rows = connection.execute(_trials_with_params(study)).all()
     ranked = [r for r in rows if r.state == "complete" and r.value is not None]
     sign = -1.0 if row.direction == "maximize" else 1.0
@@ -149,7 +150,7 @@ def export_trials(results: Path, study: str) -> Columned:
     with open_store(results) as connection:
         row = _study(connection, study)
         rows = connection.execute(_trials_with_params(study).order_by(schema.trials.c.trial)).all()
-        metrics, parameters = dialect.names(row.metrics_json), dialect.names(row.parameters_json)
+        metrics, parameters = dialect.names(row.metrics_json), parameter_names(row)
     tests = [_restored(r.test_metrics_json) or {} for r in rows]
     test_names = sorted({name for test in tests for name in test})
     columns = Columns.of(metrics, parameters, leading=(*_TRIAL, *test_names))

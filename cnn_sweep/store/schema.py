@@ -39,6 +39,7 @@ studies = _table(
     Column("invalid", BigInteger, nullable=False),
     Column("duplicates", BigInteger, nullable=False),
     Column("parameters_json", Text, nullable=False),  # hyperparameters in the order of the sweep file
+    Column("others_json", Text, nullable=False),  # hyperparameters that trials have and the file has not
     Column("metrics_json", Text, nullable=False),  # names of all metrics that any epoch reported
     Column("created", Float),
     Column("cancelled", Float),  # when the whole study was cancelled last

@@ -84,7 +84,8 @@ def write_study(connection: Connection, rows: Rows, facts: Facts, known: KnownSt
         "digest": facts.digest,
         "revisions": newest.revision if newest is not None else 0,
         **{name: getattr(newest, name) if newest is not None else 0 for name in _COUNTS},
-        "parameters_json": text_of(_parameters(connection, rows, facts, known)),
+        "parameters_json": text_of(list(facts.parameters)),
+        "others_json": text_of(_others(connection, rows, facts, known)),
         "metrics_json": text_of(sorted(metrics)),
         "created": revisions[0].time if newest is not None and revisions[0].revision == 1 else None,
         "cancelled": max(cancels, default=None),
@@ -94,13 +95,18 @@ def write_study(connection: Connection, rows: Rows, facts: Facts, known: KnownSt
     dialect.run_many(connection, statement, [tuple(values.values())])
 
 
-def _parameters(connection: Connection, rows: Rows, facts: Facts, known: KnownStudy) -> list[str]:
-    """Return the sweep's hyperparameters, then others that trials have all the same."""
-    names = list(facts.parameters)
-    if facts is known.facts and known.row is not None and rows.parameters.issubset(names):
-        return names  # nothing new
+def parameter_names(row: Any) -> list[str]:
+    """Return the hyperparameters of a study's row: the sweep file's in its order, then any others."""
+    return dialect.names(row.parameters_json) + dialect.names(row.others_json)
+
+
+def _others(connection: Connection, rows: Rows, facts: Facts, known: KnownStudy) -> list[str]:
+    """Return the hyperparameters that trials have and the sweep file has not, as when it is damaged."""
+    before = dialect.names(known.row.others_json) if known.row is not None else []
+    if facts is known.facts:
+        return sorted(rows.parameters.union(before).difference(facts.parameters))
     c = schema.configurations.c
     seen: set[str] = set()
     for (params,) in connection.execute(select(c.params_json).where(c.study == rows.study)):
         seen.update(dialect.mapping(params))
-    return names + sorted(seen.difference(names))
+    return sorted(seen.difference(facts.parameters))

@@ -85,7 +85,8 @@ def drop_view(connection: Connection, name: str) -> None:
 def definitions(connection: Connection, study: str) -> dict[str, str]:
     """Return the names of a study's views and the statements that make them."""
     row = connection.execute(select(studies).where(studies.c.study == study)).one()
-    metrics, parameters = dialect.names(row.metrics_json), dialect.names(row.parameters_json)
+    metrics = dialect.names(row.metrics_json)
+    parameters = dialect.names(row.parameters_json) + dialect.names(row.others_json)
     leaderboard, epochs = _names(study)
     order = "DESC" if row.direction == "maximize" else "ASC"
     return {
