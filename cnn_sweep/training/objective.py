@@ -81,8 +81,8 @@ class Context:
 class UserTrial:
     """A trial that is one call of the user's ``function(context)``.
 
-    The function may return None, a ``keras.Model`` that is to be exported, or, having reported nothing, the
-    objective.
+    The function may return None; a ``keras.Model`` that is to be exported as it is, taking images as they are stored;
+    or, having reported nothing, the objective.
 
     Raises:
         InputError: There is no such function.

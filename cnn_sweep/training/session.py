@@ -44,6 +44,8 @@ def configure(threads: int) -> None:
         raise EnvironmentFault(
             f"TensorFlow runs already in this process, so that it cannot be given {threads} threads: {error}"
         ) from error
+    # It warns of retracing where each network, rightly, has a graph of its own.
+    tf.get_logger().setLevel("ERROR")
     # A user's ~/.keras/keras.json must not change what a sweep computes.
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
