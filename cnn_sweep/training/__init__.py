@@ -12,7 +12,8 @@ Importing this package, or anything under `cnn_sweep.training.data`, imports no 
     from cnn_sweep.training.trainer import Trainer              Trainer(dataset, folder=...).train(spec, seed=...,
                                                                 monitor=..., resume=None) -> Outcome
     from cnn_sweep.training.evaluate import evaluate, predict   of an exported .keras file
-    from cnn_sweep.training.export import export_model          export_model(spec, outcome, dataset=, path=, folder=, seed=)
+    from cnn_sweep.training.export import export_model          export_model(spec, outcome, dataset=..., path=...,
+                                                                folder=..., seed=...)
     from cnn_sweep.training.checkpoint import write_aside, read
 
 Words: *epoch*, one pass over the training images; *step*, one batch; *chunk*, the steps that run between two looks
