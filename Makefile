@@ -22,7 +22,7 @@ demo: $(STAMP)  ## run the default sweep on this machine and print its leaderboa
 	$(BIN)/cnn-sweep run sweeps/digits.yaml
 
 test: $(STAMP)  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)  ## ruff, formatting, mypy
 	$(BIN)/ruff check .

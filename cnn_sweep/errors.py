@@ -1,11 +1,11 @@
 """The one tree of errors; each class knows the exit code of the command that meets it.
 
-    CnnSweepError                 (3)
-    ├── InputError                (2)  the user's input is wrong
-    │   ├── SweepFileError             all mistakes of one sweep file
-    │   └── StudyError                 the study is not what the request assumes
-    ├── EnvironmentFault          (3)  the machine, the cluster or the file system is wrong
-    └── Interrupted             (130)  the user asked to stop
+CnnSweepError                 (3)
+├── InputError                (2)  the user's input is wrong
+│   ├── SweepFileError             all mistakes of one sweep file
+│   └── StudyError                 the study is not what the request assumes
+├── EnvironmentFault          (3)  the machine, the cluster or the file system is wrong
+└── Interrupted             (130)  the user asked to stop
 """
 
 from __future__ import annotations

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("commands")
-
 SWEEP = """
 study: tiny
 data: {source: digits, validation: 0.2, test: 0.2}

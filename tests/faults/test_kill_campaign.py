@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 
 # `make faults` sets 20; the everyday test takes a short cut of the same campaign.
 KILLS = int(os.environ.get("CNN_SWEEP_KILLS", "6"))
