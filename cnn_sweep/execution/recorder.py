@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 # How often a worker in the middle of a trial reads what others journaled, in seconds.
-_LOOK_EVERY_S = 5.0
+_LOOK_EVERY_S = 3.0
 
 
 class Recorder:
@@ -62,15 +62,15 @@ class Recorder:
 
     def should_stop(self) -> bool:
         """Tell whether to finish the chunk and write a checkpoint; meanwhile keep the store fresh."""
-        number, attempt = self._claimed
         self._merger.while_training()
-        self.superseded = self.superseded or self._paths.claim(number, attempt + 1).exists()
-        self._look_for_cancel()
+        if time.monotonic() - self._looked >= _LOOK_EVERY_S:
+            self._look_around()
+            self._looked = time.monotonic()
         return bool(self._stop) or self.superseded or self.cancelled
 
-    def _look_for_cancel(self) -> None:
-        if time.monotonic() - self._looked < _LOOK_EVERY_S:
-            return
+    def _look_around(self) -> None:
+        """See what others did with this trial; asked often, so that it must not burden a shared file system."""
+        number, attempt = self._claimed
         self._history.refresh()
-        self._looked = time.monotonic()
-        self.cancelled = any(cancel.trial == self._claimed.number for cancel in self._history.cancels)
+        self.superseded = self._paths.claim(number, attempt + 1).exists()
+        self.cancelled = any(cancel.trial == number for cancel in self._history.cancels)
