@@ -18,6 +18,7 @@ from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.apply import Limits, apply_new, create_tables, read_offsets
 from cnn_sweep.store.files import store_file
 from cnn_sweep.store.reading import open_store
+from cnn_sweep.store.versions import digest_of, list_versions
 from cnn_sweep.store.views import definitions
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _sizes(results: Path) -> Limits:
 
 def _check_store(connection: Connection, results: Path) -> Iterator[str]:
     file = store_file(results)
-    yield from (f"{file}: {problem}" for problem in dialect.integrity(connection))
+    yield from (f"{file}: {problem}" for problem in (*_unlike(results), *dialect.integrity(connection)))
     offsets = read_offsets(connection)
     sizes = _sizes(results)
     for (study, writer), offset in sorted(offsets.items()):
@@ -98,6 +99,13 @@ def _check_store(connection: Connection, results: Path) -> Iterator[str]:
                 yield from (f"{file}: {difference}" for difference in differences(connection, fresh))
         finally:
             engine.dispose()
+
+
+def _unlike(results: Path) -> Iterator[str]:
+    """Say whether the file is another than the newest that was published; where locks lie, none is changed."""
+    newest = next(iter(list_versions(results)), None)
+    if newest is not None and digest_of(store_file(results)) != newest.digest:
+        yield "it is not what was published last: its checksum does not match"
 
 
 def _make(fresh: Connection, results: Path, limits: Limits) -> None:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STORE_NAME = "sweeps.db"
+# Why a merge did not do all there was to do.
+BUSY = "another merge is at work"
+LOCKED = "somebody else has the database open"
+UNFINISHED = "there was too much for one time; the next merge goes on"
 _LEASE_NAME = ".sweeps.lock"
 _BESIDE = ("-journal", "-wal", "-shm")  # what SQLite keeps next to a database
 _KEPT = 3  # damaged stores; they hold nothing that the journals do not

@@ -10,15 +10,13 @@ from sqlalchemy.exc import DBAPIError
 from cnn_sweep.store import dialect
 from cnn_sweep.store.apply import apply_new, check_layout, create_tables, empty, layout
 from cnn_sweep.store.batch import Applied
-from cnn_sweep.store.files import lease, set_aside, store_file
+from cnn_sweep.store.files import BUSY, LOCKED, UNFINISHED, lease, set_aside, store_file
+from cnn_sweep.store.versions import abandon
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Engine
-
-BUSY = "another merge is at work"
-LOCKED = "somebody else has the database open"
 
 
 def merge_in_place(results: Path, *, wait_s: float, work_s: float, anew: bool) -> tuple[Applied, str | None]:
@@ -39,6 +37,7 @@ def merge_in_place(results: Path, *, wait_s: float, work_s: float, anew: bool) -
     with lease(results, wait_s=wait_s) as granted:
         if not granted:
             return applied, BUSY
+        abandon(results)
         try:
             return applied, _merge(results, applied, deadline, work_s, anew=anew)
         except (DBAPIError, dialect.DamageError, UnicodeError) as error:
@@ -60,7 +59,7 @@ def _merge(results: Path, applied: Applied, deadline: float, work_s: float, *, a
             if not applied.more:
                 return None
             if time.monotonic() - began >= work_s:
-                return "there was too much for one time; the next merge goes on"
+                return UNFINISHED
     except DBAPIError as error:
         if dialect.is_locked(error):
             return LOCKED

@@ -83,7 +83,7 @@ def _run(results: Path, *, wait_s: float, database: str | None, anew: bool) -> M
     except (OSError, DBAPIError, DamageError, UnicodeError) as error:
         skipped = reason(error)
     for note in applied.notes:
-        log.warning("%s", note)
+        log.info("%s", note)
     return MergeReport(applied.events, time.monotonic() - began, skipped, applied.bad_lines, tuple(applied.notes))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,9 @@ from sqlalchemy.exc import DBAPIError
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal.filesystem import judge
-from cnn_sweep.store import dialect
+from cnn_sweep.store import dialect, versions
 from cnn_sweep.store.apply import check_layout, layout
 from cnn_sweep.store.files import store_file
-from cnn_sweep.store.publish import copy_published
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,22 +41,23 @@ def open_store(results: Path) -> Iterator[Connection]:
         engine = dialect.open_reading(file, wait_s=_WAIT_S)
         stack.callback(engine.dispose)
         try:
-            connection = stack.enter_context(engine.begin())
-            check_layout(layout(connection))
-            yield connection
+            with engine.begin() as connection:
+                check_layout(layout(connection))
+                yield connection
         except (DBAPIError, dialect.DamageError, UnicodeError) as error:
             raise _fault(store_file(results), error) from error
 
 
 def _readable(results: Path, stack: contextlib.ExitStack) -> Path:
-    """Return the file to read: the store itself or a copy that lives as long as ``stack``."""
+    """Return the file to read: the store itself, or a copy that lives as long as ``stack``."""
     file = store_file(results)
     if not file.is_file():
         raise EnvironmentFault(f"{file}: there is no store; `cnn-sweep store merge` makes it")
     if judge(results).honest:
         return file
     copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cnn-sweep-read-")), file.name)
-    copy_published(results, copy)
+    if not versions.fetch_first(results, copy):
+        shutil.copyfile(file, copy)  # of a time when locks were believed
     return copy
 
 

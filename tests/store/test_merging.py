@@ -13,8 +13,9 @@ import pytest
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.journal.events import Artifact, Cancel, Checkpoint, End, Epoch, Finalize, Lost, Start
-from cnn_sweep.store import apply, publish, queries
+from cnn_sweep.store import apply, queries, versions
 from cnn_sweep.store import merge as module
+from cnn_sweep.store.check import check
 from cnn_sweep.store.files import lease
 from cnn_sweep.store.merge import merge, rebuild
 
@@ -207,15 +208,15 @@ def test_who_may_wait_gets_its_turn(study, results, monkeypatch):
 def test_two_published_stores_do_not_undo_each_other(study, results, monkeypatch, tables):
     """Where somebody published more meanwhile, the poorer copy is not published."""
     monkeypatch.setenv("CNN_SWEEP_LOCKS", "dishonest")
-    real = publish._publish
+    real = versions.publish
 
-    def late(folder, copy, before, *, anew):
-        monkeypatch.setattr(publish, "_publish", real)
+    def late(folder, copy, *, number, size):
+        monkeypatch.setattr(versions, "publish", real)
         study.run("a", 4, [0.3])
         assert merge(results, wait_s=1).events > 0
-        real(folder, copy, before, anew=anew)
+        return real(folder, copy, number=number, size=size)
 
-    monkeypatch.setattr(publish, "_publish", late)
+    monkeypatch.setattr(versions, "publish", late)
     merge(results, wait_s=1)
     assert tables.now(results) == tables.anew(results)
 
@@ -244,7 +245,7 @@ def test_a_large_store_is_not_published_all_the_time(study, results, monkeypatch
     assert merge(results, wait_s=1).events == 3
 
 
-@pytest.mark.parametrize("damage", ["header", "middle", "truncated", "text", "version", "stranger"])
+@pytest.mark.parametrize("damage", ["header", "middle", "truncated", "text", "version"])
 def test_a_store_of_no_use_is_set_aside_and_made_anew(study, results, locks, damage, tables):
     """A damaged store, or one of another layout, is kept under another name, and nothing is missing."""
     merge(results, wait_s=1)
@@ -262,7 +263,6 @@ def test_a_store_of_no_use_is_set_aside_and_made_anew(study, results, locks, dam
 
 def _break(file, damage):
     data = file.read_bytes()
-    connection = sqlite3.connect(file)
     match damage:
         case "header":
             file.write_bytes(b"garbage" + data[7:])
@@ -273,15 +273,50 @@ def _break(file, damage):
         case "text":
             file.write_text("this is no database, but a text that is long enough to look like one " * 20)
         case "version":
+            connection = sqlite3.connect(file)
             connection.execute("UPDATE meta SET value = '999'")
             connection.commit()
-        case "stranger":
             connection.close()
-            file.unlink()
-            connection = sqlite3.connect(file)
-            connection.execute("CREATE TABLE mine (x)")
-            connection.commit()
+
+
+def test_somebody_elses_database_is_set_aside(study, results, locks, tables):
+    """A database that is no store, and stands in its place, is not written into and not lost."""
+    connection = sqlite3.connect(results / "sweeps.db")
+    connection.execute("CREATE TABLE mine (x)")
+    connection.commit()
     connection.close()
+    assert merge(results, wait_s=1).events == 17
+    (aside,) = results.glob("sweeps.db.corrupt-*")
+    connection = sqlite3.connect(aside)
+    assert connection.execute("SELECT count(*) FROM mine").fetchone() == (0,)
+    connection.close()
+    assert tables.now(results) == tables.anew(results)
+
+
+def test_a_published_store_that_was_removed_or_replaced_is_back_at_the_next_merge(study, results, monkeypatch, tables):
+    """Where locks lie the file is one more name of what was published, and is made so again."""
+    monkeypatch.setenv("CNN_SWEEP_LOCKS", "dishonest")
+    merge(results, wait_s=1)
+    before = tables.now(results)
+    (results / "sweeps.db").unlink()
+    merge(results, wait_s=1)
+    assert tables.now(results) == before
+    (results / "sweeps.db").unlink()
+    (results / "sweeps.db").write_bytes(b"garbage")
+    merge(results, wait_s=1)
+    assert tables.now(results) == before
+
+
+def test_a_folder_whose_locks_are_believed_again_has_one_store(study, results, monkeypatch, tables):
+    """From lying locks to honest ones and back: what was published before is never written in place."""
+    for number, mode in enumerate(["honest", "dishonest", "honest", "dishonest"]):
+        monkeypatch.setenv("CNN_SWEEP_LOCKS", mode)
+        study.run("a", 10 + number, [0.3])
+        assert merge(results, wait_s=1).skipped is None
+        assert queries.leaderboard(results, "digits")[1][-1]["trial"] == 2
+        assert check(results).sound
+        assert tables.now(results) == tables.anew(results)
+    assert not list(results.glob("sweeps.db.corrupt-*"))
 
 
 def test_old_damaged_stores_do_not_pile_up(study, results):

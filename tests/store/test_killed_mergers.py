@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from cnn_sweep.store import queries
+from cnn_sweep.store.merge import merge
+
+pytestmark = pytest.mark.faults
+
+KILLS = int(os.environ.get("CNN_SWEEP_KILLS", "6"))
+# Small batches, so that there are many moments to be killed at: in a batch, in a commit, between two of them.
+_MERGER = """
+import sys
+from pathlib import Path
+from cnn_sweep.store import apply
+from cnn_sweep.store.merge import merge, rebuild
+apply.apply_new.__kwdefaults__["batch_bytes"] = 200_000
+print("ready", flush=True)
+(rebuild if sys.argv[2] == "rebuild" else merge)(Path(sys.argv[1]), wait_s=60)
+"""
+
+
+def _kill_one(results, verb, seconds):
+    """Start a merger and kill it so many seconds after it began; tell whether it was still at it."""
+    command = [sys.executable, "-c", _MERGER, str(results), verb]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as merger:
+        assert merger.stdout.readline() == b"ready\n"
+        try:
+            merger.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            merger.send_signal(signal.SIGKILL)
+        return merger.wait() == -signal.SIGKILL
+
+
+def test_mergers_that_are_killed_lose_nothing_and_count_nothing_twice(study, results, locks, tables):
+    """However often and whenever mergers die, the tables are what an undisturbed merge makes of the journals."""
+    chance = random.Random(7)
+    killed = 0
+    for turn in range(KILLS):
+        for trial in range(10 + 150 * turn, 160 + 150 * turn):
+            study.run("ab"[trial % 2], trial, [chance.random() for _ in range(4)])
+        killed += _kill_one(results, chance.choice(["merge", "merge", "rebuild"]), chance.uniform(0.01, 0.3))
+    assert killed >= KILLS // 4
+    report = merge(results, wait_s=30)
+    assert report.skipped is None
+    assert tables.now(results) == tables.anew(results)
+    assert not list(results.glob("sweeps.db.corrupt-*"))
+    assert queries.counts(results, "digits")["complete"] == 2 + 150 * KILLS
+
+
+def test_a_reader_finds_a_whole_store_after_a_merger_was_killed(study, results, locks, tables):
+    """What a killed merger had not finished is undone by the first one who looks."""
+    merge(results, wait_s=5)
+    before = tables.now(results)
+    for trial in range(10, 400):
+        study.run("a", trial, [0.1, 0.2, 0.3])
+    chance = random.Random(3)
+    for _ in range(KILLS // 2):
+        _kill_one(results, "rebuild", chance.uniform(0.01, 0.3))
+        found = {row["trial"] for row in queries.leaderboard(results, "digits")[1]}
+        assert found in ({0, 1, 2, 3}, {0, 1, 2, 3, *range(10, 400)})
+    assert before["workers"] == tables.now(results)["workers"]
