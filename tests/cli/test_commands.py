@@ -276,7 +276,7 @@ def test_extend_adds_what_is_new(cli):
     assert {row["trial"]: row["value"] for row in after if row["trial"] in old} == old
 
 
-SLOW = SWEEP.replace("study: tiny", "study: slow").replace("epochs: 2", "epochs: 300")
+SLOW = SWEEP.replace("study: tiny", "study: slow").replace("epochs: 2", "epochs: 150")
 
 
 def _journals_have(results: Path, text: bytes) -> bool:
