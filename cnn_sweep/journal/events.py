@@ -1,27 +1,12 @@
-"""What a journal can say, and its one-line form.
-
-A line is the CRC-32 of a JSON object in 8 hexadecimal digits, a space, the object, a newline. The object's
-first key is ``type``. Types and fields that this version does not know are kept, and are never an error.
-Numbers that JSON lacks are written as the strings "nan", "inf" and "-inf"; in metrics they are read back.
-"""
+"""What a journal can say; :mod:`cnn_sweep.journal.lines` has its written form."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
-from zlib import crc32
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from cnn_sweep.journal.identity import ProcessIdentity
-
-NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-PREFIX = 9  # bytes before the object: 8 digits and a space
-
-
-class BadLineError(ValueError):
-    """A line that is not what its writer wrote."""
+if TYPE_CHECKING:
+    from cnn_sweep.journal.identity import ProcessIdentity
 
 
 @dataclass(frozen=True)
@@ -280,106 +265,3 @@ class Unknown:
 
     type: str
     data: dict[str, Any]
-
-
-_KINDS: dict[str, type[Event]] = {
-    kind.type: kind for kind in (Worker, Start, Epoch, Checkpoint, End, Artifact, Lost, Cancel, Extend, Finalize, Submit)
-}
-_FIELDS = {kind: tuple(f.name for f in dataclasses.fields(kind) if f.name != "extra") for kind in _KINDS.values()}
-
-
-def encode(event: Event) -> bytes:
-    """Return the line of an event, with its newline."""
-    values = event.__dict__
-    data: dict[str, Any] = {"type": event.type}
-    data.update((name, values[name]) for name in _FIELDS[type(event)])
-    data.update((name, value) for name, value in values["extra"].items() if name not in data)
-    try:
-        text = _DUMPS(data)
-    except ValueError:  # only numbers that JSON lacks; too rare to look for in every line
-        text = _DUMPS(_writable(data))
-    body = text.encode("ascii")
-    return b"%08x %b\n" % (crc32(body), body)
-
-
-def decode(line: bytes) -> Event | Unknown:
-    """Return the event of a line, with or without its newline.
-
-    Raises:
-        BadLineError: If the line is not what its writer wrote.
-    """
-    body = checked(line.rstrip(b"\n"))
-    if body is None:
-        raise BadLineError(f"checksum does not match: {line[:80]!r}")
-    return from_json(body)
-
-
-def checked(line: bytes) -> bytes | None:
-    """Return the JSON text of a line without newline; None if its checksum does not match."""
-    body = line[PREFIX:]
-    return body if line[:PREFIX] == b"%08x " % crc32(body) and body else None
-
-
-def from_json(body: bytes) -> Event | Unknown:
-    """Return the event of a line's JSON text.
-
-    Raises:
-        BadLineError: If the text is no JSON object with a type.
-    """
-    try:
-        data = json.loads(body)
-        name = data.pop("type")
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise BadLineError(f"no event: {body[:80]!r}") from error
-    kind = _KINDS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        return Unknown(str(name), data)
-    try:
-        return _build(kind, dict(data))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return Unknown(name, data)  # a newer version may have changed what the type means
-
-
-def metric_value(value: Any) -> float | None:
-    """Return a metric as it was before it was written; None for what is no number."""
-    if isinstance(value, str):
-        return NON_FINITE.get(value)
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _build(kind: type[Event], data: dict[str, Any]) -> Event:
-    if "metrics" in data:
-        data["metrics"] = {name: _restored(value) for name, value in data["metrics"].items()}
-    if "identity" in data:
-        data["identity"] = ProcessIdentity.from_data(data["identity"])
-    known = {name: data.pop(name) for name in _FIELDS[kind] if name in data}
-    return kind(**known, extra=data)  # type: ignore[call-arg]  # every kind of _KINDS has the field
-
-
-def _restored(value: Any) -> Any:
-    return NON_FINITE.get(value, value) if isinstance(value, str) else value
-
-
-def _writable(value: Any) -> Any:
-    """Return plain data in which numbers that JSON lacks are strings."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    if isinstance(value, dict):
-        return {key: _writable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_writable(item) for item in value]
-    if isinstance(value, str | int | float) or value is None:
-        return value
-    return _writable(_plain(value))
-
-
-def _plain(value: Any) -> Any:
-    """Return what is not JSON as it stands: identities and numpy's scalars and arrays."""
-    if isinstance(value, ProcessIdentity):
-        return value.to_data()
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"cannot be written to a journal: {value!r}")
-
-
-_DUMPS = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode

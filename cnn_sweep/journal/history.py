@@ -1,18 +1,13 @@
-"""What the journals of a study say, kept up to date by reading only what is new.
-
-What is derived here does not depend on the order in which journals are read; the store derives the same.
-"""
+"""What the journals of a study say, kept up to date by reading only what is new."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.journal.events import (
-    BadLineError,
     Cancel,
     Checkpoint,
     End,
@@ -23,11 +18,11 @@ from cnn_sweep.journal.events import (
     Start,
     Submit,
     Worker,
-    from_json,
-    metric_value,
 )
+from cnn_sweep.journal.lines import BadLineError, from_json, metric_value
 from cnn_sweep.journal.log import BadLine, read_from, reread
 from cnn_sweep.journal.paths import JOURNAL_SUFFIX
+from cnn_sweep.journal.trials import AttemptHistory, EpochHistory, SavedState, TrialHistory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,196 +30,9 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.identity import ProcessIdentity
     from cnn_sweep.journal.paths import StudyPaths
 
+__all__ = ["AttemptHistory", "EpochHistory", "History", "SavedState", "TrialHistory", "WorkerHistory"]
+
 _EPOCH = b'{"type":"epoch"'
-
-
-class SavedState(NamedTuple):
-    """A checkpoint that was journaled.
-
-    Attributes:
-        attempt: The attempt that wrote it.
-        epoch: The last epoch that is complete in it.
-        time: When it was journaled, seconds since 1970.
-        file: Path relative to the study's folder.
-    """
-
-    attempt: int
-    epoch: int
-    time: float
-    file: str
-
-
-class EpochHistory(NamedTuple):
-    """One epoch that an attempt reported.
-
-    Attributes:
-        time: When it was done, seconds since 1970.
-        seconds: How long it took.
-        value: The objective; None if it was not reported.
-    """
-
-    time: float
-    seconds: float
-    value: float | None
-
-
-@dataclass
-class AttemptHistory:
-    """One attempt as its journals tell it.
-
-    Attributes:
-        number: Number of the attempt.
-        start: Its start event; None if only others spoke of it.
-        writer: The journal that has its start.
-        end: Its end event.
-        lost: The event in which somebody declared it lost.
-        epochs: Number to epoch.
-        checkpoint: Its newest checkpoint.
-        last_event: When it last gave a sign of life, seconds since 1970.
-    """
-
-    number: int
-    start: Start | None = None
-    writer: str | None = None
-    end: End | None = None
-    lost: Lost | None = None
-    epochs: dict[int, EpochHistory] = field(default_factory=dict)
-    checkpoint: SavedState | None = None
-    last_event: float = 0.0
-
-    @property
-    def state(self) -> str:
-        """The end's state, else ``lost``, else ``running``."""
-        if self.end is not None:
-            return self.end.state
-        return "lost" if self.lost is not None else "running"
-
-    @property
-    def cause(self) -> str | None:
-        """Why it ended as it did, in one word."""
-        last = self.end or self.lost
-        return last.cause if last is not None else None
-
-    @property
-    def last_epoch(self) -> int:
-        """The last epoch that it reported; 0 if none."""
-        return max(self.epochs, default=0)
-
-    @property
-    def start_epoch(self) -> int:
-        """The last epoch that it took over; if its start was damaged, the one before its first."""
-        return self.start.epoch if self.start is not None else min(self.epochs, default=1) - 1
-
-    @property
-    def ran(self) -> bool:
-        """Whether it trained at all, as far as is known."""
-        return self.start is not None or bool(self.epochs)
-
-    @property
-    def seconds(self) -> float:
-        """How long it took; while it runs, the sum over its epochs."""
-        return self.end.seconds if self.end is not None else sum(e.seconds for e in self.epochs.values())
-
-
-@dataclass
-class TrialHistory:
-    """One trial as the journals tell it.
-
-    Attributes:
-        number: Number of the trial.
-        attempts: Number to attempt.
-    """
-
-    number: int
-    attempts: dict[int, AttemptHistory] = field(default_factory=dict)
-
-    @property
-    def last(self) -> AttemptHistory:
-        """The attempt that counts: the highest that any event names."""
-        return self.attempts[max(self.attempts)]
-
-    @property
-    def state(self) -> str:
-        """running, complete, pruned, failed, paused or interrupted."""
-        state = self.last.state
-        return "interrupted" if state == "lost" else state
-
-    @property
-    def next_attempt(self) -> int:
-        """Number of the attempt that may be claimed next."""
-        return max(self.attempts) + 1
-
-    @property
-    def start(self) -> Start | None:
-        """The start event of the highest attempt that started."""
-        return max(
-            (attempt.start for attempt in self.attempts.values() if attempt.start is not None),
-            key=lambda start: start.attempt,
-            default=None,
-        )
-
-    @property
-    def params(self) -> dict[str, Any] | None:
-        """The hyperparameters; None while no attempt started."""
-        return self.start.params if self.start is not None else None
-
-    @property
-    def configuration(self) -> str | None:
-        """Id of the hyperparameters."""
-        return self.start.configuration if self.start is not None else None
-
-    @property
-    def repeat(self) -> int | None:
-        """Which repeat of the configuration."""
-        return self.start.repeat if self.start is not None else None
-
-    @property
-    def seed(self) -> int | None:
-        """Seed of everything random in the trial."""
-        return self.start.seed if self.start is not None else None
-
-    @property
-    def checkpoints(self) -> tuple[SavedState, ...]:
-        """The newest checkpoint of each attempt, the newest attempt's first."""
-        found = (attempt.checkpoint for attempt in self.attempts.values())
-        return tuple(sorted((c for c in found if c is not None), reverse=True))
-
-    @property
-    def checkpoint(self) -> SavedState | None:
-        """The newest checkpoint."""
-        return next(iter(self.checkpoints), None)
-
-    @property
-    def values(self) -> dict[int, float]:
-        """Epoch to objective, of the epochs that count: a later attempt redoes what follows its start."""
-        counted: dict[int, float] = {}
-        redone_after: float = math.inf
-        for number in sorted(self.attempts, reverse=True):
-            attempt = self.attempts[number]
-            for epoch, row in attempt.epochs.items():
-                if epoch <= redone_after and row.value is not None:
-                    counted[epoch] = row.value
-            if attempt.ran:
-                redone_after = min(redone_after, attempt.start_epoch)
-        return dict(sorted(counted.items()))
-
-    @property
-    def seconds(self) -> float:
-        """Time that all attempts took."""
-        return sum(attempt.seconds for attempt in self.attempts.values())
-
-    def best(self, direction: str) -> tuple[int, float] | None:
-        """Return epoch and value of the best epoch, the first one of equals; None without a value.
-
-        Args:
-            direction: maximize or minimize.
-        """
-        sign = -1.0 if direction == "maximize" else 1.0
-        known = [(sign * value, epoch) for epoch, value in self.values.items() if not math.isnan(value)]
-        if not known:
-            return None
-        value, epoch = min(known)
-        return epoch, sign * value
 
 
 @dataclass

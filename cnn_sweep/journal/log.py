@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Self
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal.durable import sync, sync_folder
-from cnn_sweep.journal.events import Epoch, Event, Unknown, Worker, checked, encode, from_json
+from cnn_sweep.journal.events import Epoch, Worker
+from cnn_sweep.journal.lines import checked, encode, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from cnn_sweep.journal.events import Event, Unknown
 
 SYNC_EVERY_S = 2.0
 READ_LIMIT = 16 << 20  # bytes that a reader takes into memory at once

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.journal.events import NON_FINITE
+from cnn_sweep.journal.lines import NON_FINITE
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.reading import open_store
 from cnn_sweep.store.studies import parameter_names

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.journal.events import metric_value
+from cnn_sweep.journal.lines import metric_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

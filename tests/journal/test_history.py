@@ -6,19 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_sweep.journal.events import (
-    Cancel,
-    Checkpoint,
-    End,
-    Epoch,
-    Extend,
-    Finalize,
-    Lost,
-    Start,
-    Worker,
-    encode,
-)
+from cnn_sweep.journal.events import Cancel, Checkpoint, End, Epoch, Extend, Finalize, Lost, Start, Worker
 from cnn_sweep.journal.history import History
+from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
 
 _PARAMS = {"filters": 8}

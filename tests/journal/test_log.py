@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal import durable, log
-from cnn_sweep.journal.events import Cancel, Epoch, Lost, encode
+from cnn_sweep.journal.events import Cancel, Epoch, Lost
+from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.log import JournalWriter, parse_lines, read_from, reread
 
 _LOST = [Lost(float(n), n, 0, "killed", "x" * n) for n in range(20)]

@@ -7,8 +7,9 @@ import sqlite3
 
 import pytest
 
-from cnn_sweep.journal.events import End, Epoch, Extend, Start, Worker, encode
+from cnn_sweep.journal.events import End, Epoch, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
+from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.store.merge import merge
 

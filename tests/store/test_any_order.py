@@ -8,19 +8,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from cnn_sweep.journal.events import (
-    Artifact,
-    Cancel,
-    Checkpoint,
-    End,
-    Epoch,
-    Extend,
-    Finalize,
-    Lost,
-    Start,
-    encode,
-)
+from cnn_sweep.journal.events import Artifact, Cancel, Checkpoint, End, Epoch, Extend, Finalize, Lost, Start
 from cnn_sweep.journal.history import History
+from cnn_sweep.journal.lines import encode
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
 

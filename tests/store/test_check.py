@@ -5,7 +5,8 @@ import sqlite3
 
 import pytest
 
-from cnn_sweep.journal.events import Cancel, encode
+from cnn_sweep.journal.events import Cancel
+from cnn_sweep.journal.lines import encode
 from cnn_sweep.store import queries
 from cnn_sweep.store.check import check
 from cnn_sweep.store.merge import merge, rebuild
