@@ -1,0 +1,89 @@
+"""What the README says, done."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def _block(language: str, containing: str) -> str:
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return next(block for block in blocks if containing in block)
+
+
+def _commands() -> list[str]:
+    """Read the commands of the README's list, with alternatives (`merge|check`) one by one."""
+    found = []
+    for line in _block("sh", "cnn-sweep plan").splitlines():
+        command = line.partition("  #")[0].strip()
+        words = command.split()
+        alternatives = words[-1].split("|") if "|" in words[-1] else [words[-1]]
+        found += [" ".join([*words[:-1], last]) for last in alternatives]
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the README's sweep file."""
+    found = tmp_path_factory.mktemp("readme")
+    (found / "first.yaml").write_text(_block("yaml", "study: my-first"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def ran(folder):
+    """The commands of the README in their order, run with its sweep file."""
+    names = {"SWEEP.yaml": "first.yaml", "STUDY": "my-first", "TRIAL": "0", "DIR": "csv"}
+    done = {}
+    for command in _commands():
+        program, *words = [names.get(word, word) for word in shlex.split(command)]
+        if "--profile" in words:
+            continue  # needs a cluster: tests/slurm/ runs it
+        assert program == "cnn-sweep"
+        done[command] = subprocess.run(
+            [sys.executable, "-m", "cnn_sweep.cli.main", *words],
+            cwd=folder,
+            env=os.environ | {"CNN_SWEEP_RESULTS": "results"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    return done
+
+
+def test_every_command_of_the_readme_runs(ran):
+    """Each line of the command list ends with exit code 0."""
+    assert len(ran) >= 10
+    for command, done in ran.items():
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def test_the_view_that_the_readme_names_is_there(ran, folder):
+    """The README's SQL works on the study that it trains."""
+    statement = re.search(r"'(SELECT .*?)'", README).group(1).replace("leaderboard_digits", '"leaderboard_my-first"')
+    with sqlite3.connect(folder / "results" / "sweeps.db") as store:
+        assert len(store.execute(statement).fetchall()) == 5
+
+
+def test_the_python_lines_of_the_readme_run(ran, folder):
+    """The README's Python gives a DataFrame."""
+    code = _block("python", "Study").replace('"digits"', '"my-first"')
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=folder, check=True)
+
+
+def test_make_targets_of_the_readme_exist():
+    """Every `make` target that the README and CONTRIBUTING name is one."""
+    root = Path(__file__).parents[1]
+    text = README + (root / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"\bmake ([a-z-]+)", text)) - {"it"}
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    assert named <= targets
