@@ -136,6 +136,8 @@ class AttemptRunner:
             cause = "superseded"
         elif state == "interrupted" and recorder.cancelled:
             state, cause = "failed", CANCELLED
+        elif state == "interrupted" and cause is None:
+            cause = self._context.stop.cause(self._context.settings.drain_at)
         self._journal.append(
             End(
                 time=time.time(),

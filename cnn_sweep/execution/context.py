@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cnn_sweep.execution.freeze import FrozenStudy
     from cnn_sweep.execution.merging import Merger
+    from cnn_sweep.execution.settings import WorkerSettings
     from cnn_sweep.execution.stop import StopRequest
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.log import JournalWriter
@@ -23,6 +24,7 @@ class WorkerContext:
         journal: The worker's own journal.
         stop: Whether someone asked it to stop.
         merger: Keeps the store fresh.
+        settings: What the pool told this worker.
     """
 
     study: FrozenStudy
@@ -30,3 +32,4 @@ class WorkerContext:
     journal: JournalWriter
     stop: StopRequest
     merger: Merger
+    settings: WorkerSettings

@@ -120,5 +120,5 @@ def _open_numbers(history: History, claims: Claims) -> Iterator[Attempt]:
 
 
 def judges() -> tuple[Judge, ...]:
-    """Return who can be asked from here: this machine's process table and, where there is one, Slurm."""
-    return (LocalJudge(), SlurmJudge(SlurmCli())) if shutil.which("squeue") else (LocalJudge(),)
+    """Return who can be asked from here: Slurm where there is one, since it knows causes, and the process table."""
+    return (SlurmJudge(SlurmCli()), LocalJudge()) if shutil.which("squeue") else (LocalJudge(),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,13 +12,16 @@ if TYPE_CHECKING:
 
 # SIGTERM: cancelled, or preempted without a warning. SIGUSR2: near the time limit, or preempted with one.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
+# Slurm's warning may come this much before its time, in seconds.
+_EARLY_S = 60.0
 
 
 class StopRequest:
     """Tells whether this process shall stop at the next chunk."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._signal: int | None = None
+        self._when = 0.0
         self._parent = os.getppid()
 
     def listen(self) -> None:
@@ -27,9 +30,22 @@ class StopRequest:
         for number in STOP_SIGNALS:
             signal.signal(number, self._on_signal)
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._event.set()
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self._signal is None:
+            self._signal, self._when = number, time.time()
+
+    def cause(self, drain_at: float | None) -> str:
+        """Say in one word why this worker stops.
+
+        Args:
+            drain_at: Moment after which it would have begun no trial, in seconds since 1970.
+        """
+        if self._signal is None:
+            return "pool_gone"
+        if self._signal == signal.SIGTERM:
+            return "stopped"  # by the user, scancel or a preemption: a process is not told by whom
+        return "time_limit" if drain_at is not None and self._when >= drain_at - _EARLY_S else "preempted"
 
     def __bool__(self) -> bool:
         """Tell whether someone asked, or whether the process that would collect this one is gone."""
-        return self._event.is_set() or os.getppid() != self._parent
+        return self._signal is not None or os.getppid() != self._parent

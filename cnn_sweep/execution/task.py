@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 # TensorFlow, one trace and one chunk.
 _TO_FIRST_CHECKPOINT_S = 20.0
 _SAY_EVERY_S = 60.0
+# Who got SIGTERM waits for its end: Slurm puts a preempted job into the queue again only if it had to kill it. The
+# longest grace time that one meets, in seconds.
+_LONGEST_GRACE_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,16 @@ class TaskRun:
         progress = self._keeper.run(self._observe)
         left = progress.total - progress.finished
         log.info("%d of %d trials are finished", progress.finished, progress.total)
+        if self._terminated and left:
+            log.info("waiting to be killed: scancel, a preemption and a requeue all do that")
+            time.sleep(_LONGEST_GRACE_S)
         return bool(left) and time.time() >= self._drain_at and not self._terminated
 
     def stop(self) -> None:
-        """Let the workers write their checkpoints, and wait for them."""
+        """Let the workers write their checkpoints, and wait for them; from here on no other signal is heeded."""
+        # Also by the child that puts the job back into the queue: at the end of a short grace time Slurm sends more.
+        for number in (signal.SIGUSR2, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         self._keeper.stop_and_wait()
 
     def _worker_settings(self) -> WorkerSettings:
