@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from cnn_sweep.cli.tables import print_table
 from cnn_sweep.execution.freeze import plan_sweeps
-from cnn_sweep.report.leaderboard import Table, shown
+from cnn_sweep.report.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
@@ -27,15 +25,13 @@ def plan(file: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(as_data(found), indent=2))
         return
-    console = Console()
-    console.print(
+    print(
         f"{sweep.study}: {len(found.trials)} trials of {len(found.configurations) or 'proposed'} configurations "
         f"({sweep.search.method}, {sweep.search.repeats} repeats), {found.duplicates} duplicates dropped, "
-        f"{len(found.invalid)} invalid",
-        markup=False,
+        f"{len(found.invalid)} invalid"
     )
     for note in found.notes:
-        console.print(note, markup=False)
+        print(note)
     _print_rows("configurations", [c.params | {"parameters": c.parameters} for c in found.configurations])
     _print_rows("invalid: the network cannot be built", [i.params | {"reason": i.reason} for i in found.invalid])
 
@@ -56,4 +52,4 @@ def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
     names = tuple(dict.fromkeys(name for row in rows for name in row))
     print_table(Table(names, tuple(rows[:_ROWS_SHOWN])), title=title)
     if len(rows) > _ROWS_SHOWN:
-        print(shown(f"… and {len(rows) - _ROWS_SHOWN} more (`--json` gives all)"))
+        print(f"… and {len(rows) - _ROWS_SHOWN} more (`--json` gives all)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -69,20 +70,52 @@ def _print_status(report: dict[str, Any]) -> None:
 
 def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
     """Print everything about one trial."""
-    detail = _open(results, study).trial(trial)
+    found = _open(results, study)
+    detail = found.trial(trial)
     if as_json:
         print(json.dumps(detail, indent=2, default=str))
         return
-    for name, value in detail["trial"].items():
-        if value is not None:
-            print(f"{name:<14} {boards.shown(value)}")
-    for title in ("attempts", "epochs", "artifacts"):
-        _print_rows(title, detail[title])
+    _print_trial(detail["trial"], found.summary()["metric"])
+    _print_rows("attempts", [_attempt(row) for row in detail["attempts"]])
+    _print_rows("epochs", [_epoch(row) for row in detail["epochs"] if row["counted"]])
+    _print_rows("files", [{name: row[name] for name in ("kind", "path", "bytes")} for row in detail["artifacts"]])
+
+
+def _print_trial(trial: dict[str, Any], metric: str) -> None:
+    state = f"{trial['state']}: {trial['cause']}" if trial["cause"] else trial["state"]
+    best = f", {metric} {boards.shown(trial['value'])} at epoch {trial['best_epoch']}" if trial["best_epoch"] else ""
+    print(f"trial {trial['trial']} of {trial['study']}: {state}{best}")
+    if trial["message"]:
+        print(f"  {trial['message']}")
+    print(
+        f"  {trial['epochs'] or 0} epochs in {boards.shown(trial['seconds'])} s, {trial['parameters'] or '?'} weights, "
+        f"repeat {trial['repeat']}, seed {trial['seed']}"
+    )
+    for name, value in ((trial["params"] or {}) | (trial["test_metrics"] or {})).items():
+        print(f"  {name:<16} {boards.shown(value)}")
+
+
+def _attempt(row: dict[str, Any]) -> dict[str, Any]:
+    shown = {name: row[name] for name in ("attempt", "state", "cause", "start_epoch", "last_epoch", "seconds")}
+    return shown | {"started": _moment(row["started"]), "writer": row["writer"], "message": row["message"]}
+
+
+def _epoch(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in {"time", "value", "counted"}}
+
+
+def _moment(seconds: float | None) -> str | None:
+    """Give a time as the user's clock shows it."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows without the columns that are empty in all of them."""
+    names = dict.fromkeys(name for row in rows for name in row if row[name] is not None)
     if rows:
-        print_table(Table(tuple(dict.fromkeys(name for row in rows for name in row)), tuple(rows)), title=title)
+        print_table(Table(tuple(names), tuple(rows)), title=title)
 
 
 def export(results: Path, study: str, to: str, destination: Path) -> None:

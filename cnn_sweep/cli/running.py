@@ -38,7 +38,7 @@ def resume(study: str, results: Path, *, workers: int | None, threads: int | Non
 
 
 def _train(study: FrozenStudy, workers: int | None, threads: int | None) -> int:
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
     _warn_of_skipped(study, console)
     with _Display(study, console) as display:
         progress = run_local(study, display.show, workers=workers, threads=threads)
@@ -62,7 +62,11 @@ def _warn_of_skipped(study: FrozenStudy, console: Console) -> None:
 
 def _say_how_it_ended(study: FrozenStudy, progress: Progress, console: Console) -> None:
     name, counts = study.paths.study, progress.counts
-    if progress.finished < progress.total:
+    if progress.failing_alike is not None:
+        left = progress.total - progress.finished
+        console.print(f"{name}: stopped with {left} trials left: those so far failed alike", markup=False)
+        console.print(f"  {progress.failing_alike}", markup=False)
+    elif progress.finished < progress.total:
         others = counts.get("running", 0)
         console.print(f"{name}: nothing left to claim here; {others} trials are running elsewhere", markup=False)
     elif not progress.done_here:

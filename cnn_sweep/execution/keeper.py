@@ -42,7 +42,7 @@ class PoolKeeper:
         self._journal = JournalWriter(paths.journal(writer))
         self._journal.append(worker_event(threads=0))
         self._judges = judges()
-        self._meter = ProgressMeter(study, self._history)
+        self._meter = ProgressMeter(study, self._history, settings.since)
         self._pool = Pool(settings, size, paths.logs)
         self._since = settings.since
         self._stopping = False

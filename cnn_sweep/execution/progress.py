@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cnn_sweep.execution.giving_up import failing_alike
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Progress:
         per_minute: Trials finished per minute since this pool began.
         left_s: Estimated seconds until all is done, or None before the first trial has finished.
         notes: What went wrong since the last moment, for the log.
+        failing_alike: The exception with which all trials since then failed, if that stopped the study.
         done_here: Trials that were finished since this pool began.
     """
 
@@ -39,6 +41,7 @@ class Progress:
     left_s: float | None
     notes: tuple[str, ...] = ()
     done_here: int = 0
+    failing_alike: str | None = None
 
     @property
     def finished(self) -> int:
@@ -49,7 +52,15 @@ class Progress:
 class ProgressMeter:
     """Measures the rate since it was made."""
 
-    def __init__(self, study: FrozenStudy, history: History) -> None:
+    def __init__(self, study: FrozenStudy, history: History, since: float) -> None:
+        """Begin to measure.
+
+        Args:
+            study: What is run.
+            history: What the journals say; the caller refreshes it.
+            since: When the run began, in seconds since 1970.
+        """
+        self._since = since
         self._study = study
         self._history = history
         self._began = time.monotonic()
@@ -71,6 +82,7 @@ class ProgressMeter:
             left_s=(total - finished) * seconds / done if done else None,
             notes=notes,
             done_here=done,
+            failing_alike=failing_alike(self._history, self._since),
         )
 
     def _counts(self) -> Counter[str]:

@@ -340,3 +340,39 @@ def test_all_mistakes_of_a_file_come_at_once(tmp_path):
     assert "pol" in errors
     assert "bad.yaml:17" in errors or "bad.yaml:16" in errors
     assert not cli.results.exists()
+
+
+def test_a_study_whose_trials_fail_alike_is_stopped(tmp_path):
+    """Three trials with one and the same exception are enough; ``resume`` gives a mended study another chance."""
+    cli = Cli(tmp_path)
+    (tmp_path / "network.py").write_text("def build(params, image_shape, classes):\n    return params['missing']\n")
+    model = "model: {build: 'network:build'}\n"
+    text = SWEEP[: SWEEP.index("model:")] + model + SWEEP[SWEEP.index("space:") :]
+    (tmp_path / "tiny.yaml").write_text(text)
+    done = cli("run", "tiny.yaml", "--workers", 1, code=1)
+    assert "stopped with 9 trials left: those so far failed alike" in done.stderr
+    assert "KeyError: 'missing'" in done.stderr
+    assert json.loads(cli("status", "tiny", "--json").stdout)["trials"]["failed"] == 3
+
+
+def test_cancel_stops_a_run_after_its_checkpoints(tmp_path):
+    """``cancel`` from another terminal ends a local run as Ctrl-C does; a cancelled trial is failed for good."""
+    cli = Cli(tmp_path)
+    (tmp_path / "slow.yaml").write_text(SLOW.replace("window: [2, 7]", "window: [2]").replace("[2, 4]", "[2]"))
+    run = subprocess.Popen(
+        cli.command("run", "slow.yaml", "--workers", 1),
+        cwd=tmp_path,
+        env=cli.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    _wait_for(lambda: _journals_have(cli.results, b'"epoch":3'))
+    cli("cancel", "slow", 1)
+    cli("cancel", "slow")
+    run.communicate(timeout=60)
+    states = json.loads(cli("status", "slow", "--json").stdout)["trials"]
+    assert states["failed"] == 1
+    assert states["interrupted"] == 1
+    assert json.loads(cli("show", "slow", 1, "--json").stdout)["trial"]["cause"] == "cancelled"
+    assert "is cancelled" not in cli("logs", "slow").stdout
+    assert "trial 1 is failed already" in cli("cancel", "slow", 1, code=2).stderr
