@@ -7,18 +7,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.execution.job_states import LIVING
-from cnn_sweep.journal.history import History
+from cnn_sweep.journal.events import Submit
+from cnn_sweep.journal.history import journal_sizes
+from cnn_sweep.journal.lines import from_json
+from cnn_sweep.journal.log import read_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cnn_sweep.execution.slurm_cli import SlurmCli
     from cnn_sweep.execution.slurm_rows import QueueRow
-    from cnn_sweep.journal.events import Submit
     from cnn_sweep.journal.paths import StudyPaths
 
 # Slurm's clock and that of the login node that submitted differ by less, in seconds.
 _CLOCKS_DIFFER_S = 60.0
+# A journal's first line says whose it is; no worker that trains submits jobs.
+_FIRST_LINE_BYTES = 4096
+_NO_THREADS = b'"threads":0'
+_SUBMIT = b'{"type":"submit"'
+# What to do about a job that Slurm will not start by itself.
+_CURES = {
+    "launch failed requeued held": "its node could not start it: `scontrol release {job}`, or `cnn-sweep cancel` and "
+    "`resume`; `sinfo -R` names nodes to mend",
+    "job requeued in held state": "somebody held it: `scontrol release {job}`",
+    "JobHeldUser": "somebody held it: `scontrol release {job}`",
+    "JobHeldAdmin": "an administrator held it: ask them",
+    "PartitionTimeLimit": "its time_limit is above the partition's: cancel, lower it, and resume",
+    "PartitionConfig": "no node of the partition is large enough: cancel, ask for less, and resume",
+    "BadConstraints": "no node is as it asks for: cancel, change the profile, and resume",
+}
 
 
 @dataclass(frozen=True)
@@ -29,11 +46,26 @@ class JobState:
         job: Its id.
         tasks: Elements that were submitted.
         states: Elements per state and reason, such as ``PENDING: AssocMaxJobsLimit``; those that are over are left out.
+        cures: What to do about elements that will not start by themselves.
     """
 
     job: str
     tasks: int
     states: Mapping[str, int]
+    cures: tuple[str, ...] = ()
+
+
+def submissions(paths: StudyPaths) -> list[Submit]:
+    """List what was submitted for a study, without reading the journals of those that train."""
+    found: list[Submit] = []
+    for name, _ in journal_sizes(paths):
+        journal = paths.journal(name)
+        with journal.open("rb") as file:
+            if _NO_THREADS not in file.read(_FIRST_LINE_BYTES).partition(b"\n")[0]:
+                continue
+        events = (from_json(body) for body in read_from(journal, 0).bodies if body.startswith(_SUBMIT))
+        found += [event for event in events if isinstance(event, Submit)]
+    return sorted(found, key=lambda submit: submit.time)
 
 
 def jobs_in_queue(paths: StudyPaths, slurm: SlurmCli) -> list[JobState]:
@@ -42,21 +74,30 @@ def jobs_in_queue(paths: StudyPaths, slurm: SlurmCli) -> list[JobState]:
     Raises:
         EnvironmentFault: Slurm does not answer.
     """
-    history = History(paths)
-    history.refresh()
-    submitted = {int(job["job"]): (job, submit) for submit in history.submits for job in submit.jobs}
+    submitted = {int(job["job"]): (job, submit) for submit in submissions(paths) for job in submit.jobs}
     if not submitted:
         return []
     rows = slurm.queue(submitted)
     found = []
     for number, (job, submit) in submitted.items():
         states: Counter[str] = Counter()
+        cures: dict[str, None] = {}
         for row in _living_rows(number, submit, rows):
-            waits = row.state == "PENDING" and row.reason not in {"None", ""}
+            waits = row.state in {"PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT"} and row.reason not in {"None", ""}
             states[f"{row.state}: {row.reason}" if waits else row.state] += len(row.jobs)
+            if waits and (cure := _cure(row)):
+                cures[cure] = None
         if states:
-            found.append(JobState(str(number), int(job["tasks"]), dict(states)))
+            found.append(JobState(str(number), int(job["tasks"]), dict(states), tuple(cures)))
     return found
+
+
+def _cure(row: QueueRow) -> str | None:
+    reason = row.reason.replace("_", " ")
+    for words, cure in _CURES.items():
+        if words in reason:
+            return f"{words}: {cure.format(job=row.jobs[0])}"
+    return None
 
 
 def _living_rows(job: int, submit: Submit, rows: list[QueueRow]) -> Iterator[QueueRow]:
