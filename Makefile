@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format faults bench bench-journal bench-help cluster-up cluster-down clean
+.PHONY: help install demo test lint format faults storm bench bench-journal bench-help cluster-up cluster-down clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -35,6 +35,15 @@ format: $(STAMP)  ## mend formatting
 
 faults: $(STAMP)  ## the long campaign: 20 kills in one study, compared with a calm run
 	CNN_SWEEP_KILLS=20 $(BIN)/python -m pytest -m faults tests/faults
+
+cluster-up:  ## start a real Slurm on this host (Debian, root); see slurm/dev-cluster/README.md
+	slurm/dev-cluster/up.sh
+
+cluster-down:  ## stop it
+	slurm/dev-cluster/down.sh
+
+storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in one study
+	CNN_SWEEP_STORM_EVENTS=30 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -s tests/slurm/test_storm.py
 
 bench: bench-journal bench-help  ## all benchmarks; the tables go to benchmarks/RESULTS.md
 
