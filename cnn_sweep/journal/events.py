@@ -255,6 +255,22 @@ class Submit(Event):
 
 
 @dataclass(frozen=True)
+class Fault(Event):
+    """Workers could not work, or had no reason to go on; what a pool saw, for people to read.
+
+    Attributes:
+        message: What is wrong, and what to do about it.
+        job: The pool's job and element; None outside Slurm.
+        extra: Fields of newer versions.
+    """
+
+    type: ClassVar[str] = "fault"
+    message: str
+    job: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Unknown:
     """An event of a newer version.
 

@@ -21,6 +21,7 @@ from cnn_sweep.journal.events import (
     Epoch,
     Event,
     Extend,
+    Fault,
     Finalize,
     Lost,
     Start,
@@ -40,7 +41,7 @@ class BadLineError(ValueError):
 
 _KINDS: dict[str, type[Event]] = {
     kind.type: kind
-    for kind in (Worker, Start, Epoch, Checkpoint, End, Artifact, Lost, Cancel, Extend, Finalize, Submit)
+    for kind in (Worker, Start, Epoch, Checkpoint, End, Artifact, Lost, Cancel, Extend, Finalize, Submit, Fault)
 }
 _FIELDS = {kind: tuple(f.name for f in dataclasses.fields(kind) if f.name != "extra") for kind in _KINDS.values()}
 

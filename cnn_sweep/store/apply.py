@@ -16,7 +16,6 @@ from cnn_sweep.journal.paths import STUDY_NAME, StudyPaths, existing_studies
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.batch import Applied, Batch
 from cnn_sweep.store.studies import forget
-from cnn_sweep.store.views import PREFIXES, drop_view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,14 +72,6 @@ def nothing_new(connection: Connection, results: Path) -> bool:
     names = existing_studies(results)
     sizes = {(name, w): size for name in names for w, size in journal_sizes(StudyPaths(results, name)) if size}
     return sizes == read_offsets(connection)
-
-
-def empty(connection: Connection) -> None:
-    """Drop all tables and views of ours."""
-    for name in dialect.views(connection):
-        if name.startswith(PREFIXES):
-            drop_view(connection, name)
-    schema.METADATA.drop_all(connection)
 
 
 def apply_new(

@@ -127,6 +127,8 @@ def differences(store: Connection, fresh: Connection) -> Iterator[str]:
             yield f"table {table.name}: {_difference(table, key, kept.get(key), made.get(key))}"
         if len(wrong) > _SHOWN:
             yield f"table {table.name}: {len(wrong) - _SHOWN} more rows differ from what the journals say"
+    known, made_of = dialect.definitions(store), dialect.definitions(fresh)
+    yield from (f"table {name}: is not defined as it should be" for name in made_of if known.get(name) != made_of[name])
     yield from _different_views(store, fresh)
 
 

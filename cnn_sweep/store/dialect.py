@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 _CACHE_KIB = 64 << 10
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# Our statements never change, so a table or column that they do not find was there when the store was made.
+_DAMAGED = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_NOTADB,
+}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 # Begins a transaction that nobody reads or writes beside, so that its commit never waits for a reader.
 _ALONE = "BEGIN EXCLUSIVE"
@@ -220,6 +228,14 @@ def run_many(connection: Connection, statement: Insert, rows: Sequence[tuple[Any
 def rounded(value: ColumnElement[Any]) -> ColumnElement[Any]:
     """Round a sum to microseconds: versions of SQLite differ in the last digits of sums."""
     return func.round(value, 6)
+
+
+def definitions(connection: Connection) -> dict[str, tuple[str, ...]]:
+    """Return what the database knows of each table and index that it was told to make."""
+    rows = connection.exec_driver_sql(
+        "SELECT name, type, tbl_name, sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql IS NOT NULL"
+    )
+    return {str(name): tuple(map(str, rest)) for name, *rest in rows}
 
 
 def views(connection: Connection) -> dict[str, str]:

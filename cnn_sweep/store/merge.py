@@ -15,7 +15,7 @@ from cnn_sweep.journal.filesystem import judge
 from cnn_sweep.store.batch import Applied
 from cnn_sweep.store.check import CheckReport, check
 from cnn_sweep.store.dialect import DamageError, reason
-from cnn_sweep.store.inplace import merge_in_place
+from cnn_sweep.store.inplace import merge_in_place, rebuild_in_place
 from cnn_sweep.store.publish import merge_and_publish
 
 if TYPE_CHECKING:
@@ -90,5 +90,7 @@ def _run(results: Path, *, wait_s: float, database: str | None, anew: bool) -> M
 def _merge(results: Path, *, wait_s: float, anew: bool) -> tuple[Applied, str | None]:
     work_s = math.inf if wait_s > 0 or anew else _WORK_S
     if judge(results).honest:
-        return merge_in_place(results, wait_s=wait_s, work_s=work_s, anew=anew)
+        if anew:
+            return rebuild_in_place(results, wait_s=wait_s)
+        return merge_in_place(results, wait_s=wait_s, work_s=work_s)
     return merge_and_publish(results, urgent=wait_s > 0 or anew, work_s=work_s, anew=anew)

@@ -59,6 +59,7 @@ def merge_and_publish(results: Path, *, urgent: bool, work_s: float, anew: bool)
         if reason is not None and not urgent:
             return applied, reason
         copy = Path(folder, "sweeps.db")
+        _make_room(results, applied.notes)
         number = _newest_number(results) + 1
         if not anew and not fetch_newest(results, copy, applied.notes):
             copy.unlink(missing_ok=True)
@@ -73,8 +74,6 @@ def merge_and_publish(results: Path, *, urgent: bool, work_s: float, anew: bool)
             size, unfinished = _merge(results, copy, applied, work_s)
         if applied.changed:
             versions.publish(results, copy, number=number, size=size)
-        if number == 1:
-            _make_room(results, applied.notes)
         _expose_newest(results)
     return applied, unfinished
 
@@ -157,7 +156,8 @@ def _expose_newest(results: Path) -> None:
 def _make_room(results: Path, notes: list[str]) -> None:
     """Before the first publication, set aside a file in the store's place that is none."""
     file = store_file(results)
-    if file.exists() and not _is_ours(file):
+    # In this order: whoever publishes makes the version first, and then the file a name of it.
+    if file.exists() and not versions.list_versions(results) and not _is_ours(file):
         _discard(results, notes, "it is no store of this version")
 
 

@@ -224,6 +224,13 @@ def _finalize(data: dict[str, Any], time: float, _: str) -> Row:
     return _integer(data["trial"]), time, text_of(dict(data["metrics"]))
 
 
+def _submit(data: dict[str, Any], _time: float, _: str) -> Row:
+    cluster, profile = _text(data["cluster"]), _text(data["profile"])
+    return tuple(
+        (cluster, _text(job["job"]), _number(job["time"]), _integer(job["tasks"]), profile) for job in data["jobs"]
+    )
+
+
 _MAKERS: dict[str, Callable[[dict[str, Any], float, str], Row]] = {
     "worker": _worker,
     "start": _start,
@@ -234,4 +241,5 @@ _MAKERS: dict[str, Callable[[dict[str, Any], float, str], Row]] = {
     "cancel": _cancel,
     "extend": _extend,
     "finalize": _finalize,
+    "submit": _submit,
 }

@@ -13,13 +13,17 @@ from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Tab
 SCHEMA_VERSION = 1
 
 METADATA = MetaData()
+# Types of columns of keys that are no numbers of the journals.
+_KEY_TYPES: dict[str, type[String | Float[float]]] = {
+    **dict.fromkeys(("study", "writer", "configuration", "kind", "path", "key", "cluster", "job"), String),
+    "time": Float,
+}
 
 
 def _table(name: str, keys: tuple[str, ...], *columns: Column[object]) -> Table:
     """Make a table that is stored in the order of its key, whose integers are numbers of the journals."""
-    textual = {"study", "writer", "configuration", "kind", "path", "key"}
     key_columns: list[Column[object]] = [
-        Column(key, String if key in textual else BigInteger, primary_key=True, autoincrement=False) for key in keys
+        Column(key, _KEY_TYPES.get(key, BigInteger), primary_key=True, autoincrement=False) for key in keys
     ]
     return Table(name, METADATA, *key_columns, *columns, sqlite_with_rowid=False)
 
@@ -154,6 +158,13 @@ workers = _table(
     Column("versions_json", Text, nullable=False),
 )
 
+jobs = _table(
+    "jobs",
+    ("study", "cluster", "job", "time"),  # clusters count from the start again one day
+    Column("tasks", BigInteger, nullable=False),  # elements of the array
+    Column("profile", Text, nullable=False),
+)
+
 journals = _table(
     "journals",
     ("study", "writer"),
@@ -181,6 +192,7 @@ OF_A_STUDY: tuple[Table, ...] = (
     epochs,
     artifacts,
     workers,
+    jobs,
     journals,
     bad_lines,
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 LEADING = ("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds")
-PREFIXES = ("leaderboard_", "epochs_")
+_PREFIXES = ("leaderboard_", "epochs_")
 _METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_macro_f1")
 # Trials that are not ranked come in this order.
 UNRANKED = ("complete", "running", "paused", "interrupted", "pruned", "failed")
@@ -67,17 +67,17 @@ def refresh_views(connection: Connection, study: str) -> None:
     known = dialect.views(connection)
     for name, sql in wanted.items():
         if known.get(name) != sql:
-            drop_view(connection, name)
+            _drop_view(connection, name)
             connection.exec_driver_sql(sql)
 
 
 def drop_views(connection: Connection, study: str) -> None:
     """Remove the views of a study."""
     for name in _names(study):
-        drop_view(connection, name)
+        _drop_view(connection, name)
 
 
-def drop_view(connection: Connection, name: str) -> None:
+def _drop_view(connection: Connection, name: str) -> None:
     """Remove a view, if it is there."""
     connection.exec_driver_sql(f"DROP VIEW IF EXISTS {_quoted(name)}")
 
@@ -96,7 +96,7 @@ def definitions(connection: Connection, study: str) -> dict[str, str]:
 
 
 def _names(study: str) -> tuple[str, str]:
-    leaderboard, epochs = PREFIXES
+    leaderboard, epochs = _PREFIXES
     return f"{leaderboard}{study}", f"{epochs}{study}"
 
 

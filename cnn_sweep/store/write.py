@@ -37,6 +37,8 @@ def write_rows(connection: Connection, rows: Rows) -> None:
             run_many(connection, _CONFIGURATIONS, [(row[0], row[5], row[-1]) for row in found])
         elif kind == "cancel":
             run_many(connection, _CANCELS, [row for row in found if row[1] is not None])
+        elif kind == "submit":
+            run_many(connection, _JOBS, [(study, *job) for study, *jobs in found for job in jobs])
         else:
             run_many(connection, _PLAIN[kind], found)
 
@@ -73,6 +75,7 @@ _CANCELS = upsert(
     replaced=["cancelled"],
     prefer=_last(schema.trials, "cancelled"),
 )
+_JOBS = upsert(schema.jobs, [column.name for column in schema.jobs.columns])
 _PLAIN = {
     "worker": _all(schema.workers, _first(schema.workers, "started", "identity_json")),
     "checkpoint": _of_attempt(

@@ -48,6 +48,7 @@ _events = st.one_of(
     st.builds(events.Cancel, _times, st.none() | _numbers),
     st.builds(events.Extend, _times, _numbers, _numbers, _numbers, _numbers, _numbers),
     st.builds(events.Finalize, _times, _numbers, _metrics),
+    st.builds(events.Submit, _times, st.just([{"job": "7", "tasks": 2, "time": 1.0}]), _words, _words),
 )
 
 

@@ -30,7 +30,7 @@ objective: {{metric: {metric}, direction: {direction}}}
 """
 # What a merge leaves to chance or to the clock is none of these.
 TABLES = (
-    *("studies", "revisions", "configurations", "trials", "attempts", "epochs", "artifacts", "workers"),
+    *("studies", "revisions", "configurations", "trials", "attempts", "epochs", "artifacts", "workers", "jobs"),
     *("journals", "bad_lines"),
 )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from cnn_sweep.journal.events import Artifact, Cancel, Checkpoint, End, Epoch, Extend, Finalize, Lost, Start
+from cnn_sweep.journal.events import Artifact, Cancel, Checkpoint, End, Epoch, Extend, Finalize, Lost, Start, Submit
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import encode
 from cnn_sweep.store import queries
@@ -46,6 +46,7 @@ _EVENT = st.one_of(
     st.builds(Artifact, *_KEY, st.just("model"), st.just("models/0.keras"), st.just(1), st.sampled_from("ab")),
     st.builds(Finalize, _TIME, _TRIAL, st.fixed_dictionaries({"test_loss": _TIME})),
     st.builds(Cancel, _TIME, st.none() | _TRIAL),
+    st.builds(Submit, _TIME, st.just([{"job": "7", "tasks": 2, "time": 1.0}]), st.just("p"), st.sampled_from("ab")),
     st.builds(Extend, _TIME, st.integers(1, 2), *[st.integers(0, 9)] * 4),
 )
 _LINE = _EVENT.map(encode) | st.just(b"garbage\n") | st.just(b"\n")
