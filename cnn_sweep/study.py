@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.jobs import jobs_in_queue
+from cnn_sweep.errors import EnvironmentFault, StudyError
+from cnn_sweep.execution.jobs import faults_of, jobs_in_queue
 from cnn_sweep.execution.pool import log_file
 from cnn_sweep.execution.slurm_cli import SlurmCli
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
@@ -82,17 +82,23 @@ class Study:
         Returns:
             ``study``, ``metric``, ``planned``, ``trials`` (state to count), ``best`` ({"trial", "value"} or None),
             ``workers`` (``alive`` on this host, ``unknown`` on others), ``jobs``, ``causes`` (of failed trials),
-            ``bad_lines`` (damaged journal lines).
+            ``faults`` (what keeps pools from working, or Slurm from answering), ``bad_lines`` (damaged journal lines).
         """
         summary = self.summary()
         names = ("study", "metric", "planned", "trials", "best", "causes", "bad_lines")
-        return {name: summary[name] for name in names} | {"workers": self._workers(), "jobs": self._jobs()}
+        jobs, silence = self._jobs()
+        faults = faults_of(StudyPaths(self.results, self.name))
+        more = {"workers": self._workers(), "jobs": jobs, "faults": [*faults, *silence]}
+        return {name: summary[name] for name in names} | more
 
-    def _jobs(self) -> list[dict[str, Any]]:
+    def _jobs(self) -> tuple[list[dict[str, Any]], list[str]]:
         """Ask Slurm, where there is one, how the study's jobs are; those that are over are left out."""
         if shutil.which("squeue") is None:
-            return []
-        return [asdict(job) for job in jobs_in_queue(StudyPaths(self.results, self.name), SlurmCli())]
+            return [], []
+        try:
+            return [asdict(job) for job in jobs_in_queue(StudyPaths(self.results, self.name), SlurmCli())], []
+        except EnvironmentFault as fault:
+            return [], [f"jobs are not known: {fault}"]
 
     def log_files(self) -> list[Path]:
         """List what workers and jobs wrote to standard error, the newest last."""

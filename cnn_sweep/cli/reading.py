@@ -62,6 +62,10 @@ def _print_status(report: dict[str, Any]) -> None:
     for job in report["jobs"]:
         states = ", ".join(f"{count} {state}" for state, count in job["states"].items())
         console.print(f"  job {job['job']}: {states}", markup=False)
+        for cure in job["cures"]:
+            console.print(f"    {cure}", markup=False)
+    for fault in report["faults"]:
+        console.print(f"  {fault}", markup=False)
     for cause, count in report["causes"].items():
         console.print(f"  failed: {count} by {cause}", markup=False)
     if report["bad_lines"]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.freeze import FrozenStudy, draft, freeze, open_study
 from cnn_sweep.execution.jobs import pools_in_queue
 from cnn_sweep.execution.profile import Profile
 from cnn_sweep.execution.slurm_cli import SlurmCli
-from cnn_sweep.execution.submission import plan_submission
+from cnn_sweep.execution.submission import Submission, plan_submission
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
@@ -17,27 +20,40 @@ if TYPE_CHECKING:
 
 
 def submit(sweep: Path, results: Path, profile: Path, *, extend: bool, dry_run: bool) -> None:
-    """Submit a sweep file's study, or print the scripts that would be submitted."""
+    """Submit a sweep file's study, or print the scripts that would be submitted.
+
+    A study of which nothing could be submitted is not left behind.
+    """
     loaded = Sweep.load(sweep)
-    settings = Profile.load(profile)
-    study = draft(loaded, results) if dry_run else freeze(loaded, results, extend=extend)
-    _submit(study, settings, dry_run=dry_run)
+    submission = _planned(draft(loaded, results, extend=extend), Profile.load(profile))
+    if dry_run:
+        print("\n".join(submission.scripts()))
+        return
+    paths = submission.study.paths
+    existed = paths.sweep.is_file()
+    try:
+        _commit(replace(submission, study=freeze(loaded, results, extend=extend)))
+    except CnnSweepError:
+        if not existed:
+            shutil.rmtree(paths.folder, ignore_errors=True)
+        raise
 
 
 def resume(study: str, results: Path, profile: Path) -> None:
     """Submit as many pools as the profile's width allows beside those that are in the queue."""
-    settings = Profile.load(profile)
-    _submit(open_study(results, study), settings, dry_run=False)
+    _commit(_planned(open_study(results, study), Profile.load(profile)))
 
 
-def _submit(study: FrozenStudy, profile: Profile, *, dry_run: bool) -> None:
+def _planned(study: FrozenStudy, profile: Profile) -> Submission:
     slurm = SlurmCli()
     submission = plan_submission(study, profile, slurm.cluster(), busy=pools_in_queue(study.paths, slurm))
-    for note in submission.arrays.notes:
+    for note in submission.notes:
         print(f"cnn-sweep: {note}", file=sys.stderr)
-    if dry_run:
-        print("\n".join(submission.scripts()))
-        return
+    return submission
+
+
+def _commit(submission: Submission) -> None:
+    name = submission.study.paths.study
     for job in submission.commit():
-        print(f"{study.paths.study} {job.job}")
+        print(f"{name} {job.job}")
         print(f"cnn-sweep: array job {job.job}: {job.tasks} pools for {submission.trials} trials", file=sys.stderr)

@@ -111,13 +111,14 @@ def freeze(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
     raise StudyError(_refusal(paths, revisions[-1], sweep, reasons))
 
 
-def draft(sweep: Sweep, results: Path) -> FrozenStudy:
-    """Plan a sweep as :func:`freeze` would, without writing anything."""
+def draft(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
+    """Plan a sweep as :func:`freeze` would, and refuse what it would refuse, without writing anything."""
     paths = StudyPaths(results, sweep.study)
-    if paths.sweep.is_file():
+    earlier = _read_revisions(paths) if paths.sweep.is_file() else ()
+    if earlier and not (extend and sweep.digest != earlier[-1].digest and extension(earlier[-1], sweep) is None):
         return freeze(sweep, results)
-    plan, info = plan_sweeps(sweep)
-    return FrozenStudy(paths, (sweep,), info, plan)
+    plan, info = plan_sweeps(*earlier, sweep)
+    return FrozenStudy(paths, (*earlier, sweep), info, plan)
 
 
 def _read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:

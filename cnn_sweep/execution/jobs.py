@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cnn_sweep.execution.job_states import LIVING
-from cnn_sweep.journal.events import Submit
+from cnn_sweep.journal.events import Fault, Submit
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.lines import from_json
 from cnn_sweep.journal.log import read_from
@@ -24,7 +24,6 @@ _CLOCKS_DIFFER_S = 60.0
 # A journal's first line says whose it is; no worker that trains submits jobs.
 _FIRST_LINE_BYTES = 4096
 _NO_THREADS = b'"threads":0'
-_SUBMIT = b'{"type":"submit"'
 # What to do about a job that Slurm will not start by itself.
 _CURES = {
     "launch failed requeued held": "its node could not start it: `scontrol release {job}`, or `cnn-sweep cancel` and "
@@ -36,6 +35,9 @@ _CURES = {
     "PartitionConfig": "no node of the partition is large enough: cancel, ask for less, and resume",
     "BadConstraints": "no node is as it asks for: cancel, change the profile, and resume",
 }
+
+
+_Told = TypeVar("_Told", Submit, Fault)
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,27 @@ class JobState:
 
 
 def submissions(paths: StudyPaths) -> list[Submit]:
-    """List what was submitted for a study, without reading the journals of those that train."""
-    found: list[Submit] = []
+    """List what was submitted for a study, the oldest first."""
+    return sorted(_told(paths, Submit), key=lambda submit: submit.time)
+
+
+def faults_of(paths: StudyPaths) -> list[str]:
+    """List what has kept a study's pools from working since the newest submission, each once."""
+    since = max((submit.time for submit in submissions(paths)), default=0.0)
+    faults = sorted(_told(paths, Fault), key=lambda fault: fault.time)
+    return list(dict.fromkeys(fault.message for fault in faults if fault.time >= since))
+
+
+def _told(paths: StudyPaths, kind: type[_Told]) -> Iterator[_Told]:
+    """Yield what login commands and pools journaled, without reading the journals of those that train."""
+    beginning = f'{{"type":"{kind.type}"'.encode()
     for name, _ in journal_sizes(paths):
         journal = paths.journal(name)
         with journal.open("rb") as file:
             if _NO_THREADS not in file.read(_FIRST_LINE_BYTES).partition(b"\n")[0]:
                 continue
-        events = (from_json(body) for body in read_from(journal, 0).bodies if body.startswith(_SUBMIT))
-        found += [event for event in events if isinstance(event, Submit)]
-    return sorted(found, key=lambda submit: submit.time)
+        events = (from_json(body) for body in read_from(journal, 0).bodies if body.startswith(beginning))
+        yield from (event for event in events if isinstance(event, kind))
 
 
 def jobs_in_queue(paths: StudyPaths, slurm: SlurmCli) -> list[JobState]:

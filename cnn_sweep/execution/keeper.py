@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
+from cnn_sweep.execution.giving_up import failing_alike
 from cnn_sweep.execution.picking import remaining
 from cnn_sweep.execution.pool import Pool
 from cnn_sweep.execution.progress import ProgressMeter
-from cnn_sweep.execution.provenance import worker_event
+from cnn_sweep.execution.provenance import fault_event, worker_event
 from cnn_sweep.execution.reconcile import declare_lost, judges
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.history import History
@@ -61,6 +63,7 @@ class PoolKeeper:
             while self._pool.running:
                 time.sleep(_POLL_S)
                 observe(self._step())
+            self._say_why_no_more()
         finally:
             self._pool.kill()
             self._journal.close()
@@ -69,14 +72,14 @@ class PoolKeeper:
         self._history.refresh()
         return self._meter.read(workers=0)
 
-    def stop(self) -> None:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Let every worker finish its chunk and write a checkpoint; start no other. Safe in a signal handler."""
         self._stopping = True
-        self._pool.stop()
+        self._pool.stop(number)
 
-    def stop_and_wait(self) -> None:
-        """Stop, and return when every worker has journaled its end."""
-        self.stop()
+    def stop_and_wait(self, number: signal.Signals) -> None:
+        """Stop by a signal that tells workers why, and return when every one has journaled its end."""
+        self.stop(number)
         while self._pool.running:
             self._pool.reap()
             time.sleep(_POLL_S)
@@ -95,6 +98,16 @@ class PoolKeeper:
             self._pool.count_false_starts(deaths, progressed=progressed)
             self._refill()
         return self._meter.read(workers=self._pool.running, notes=tuple(str(death) for death in deaths))
+
+    def _say_why_no_more(self) -> None:
+        """Journal why a pool ends that leaves trials waiting of its own accord."""
+        self._history.refresh()
+        if not self._stopping and (reason := failing_alike(self._history, self._since)) is not None:
+            self._journal.append(
+                fault_event(
+                    f"no further trial was begun, since those so far failed alike: {reason}. Mend that, and resume"
+                )
+            )
 
     def _is_cancelled(self) -> bool:
         """Tell whether the user gave up the whole study since this pool began."""

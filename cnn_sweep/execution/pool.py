@@ -95,9 +95,9 @@ class Pool:
                 f"{_tail(deaths[-1].log)}"
             )
 
-    def stop(self) -> None:
-        """Ask every worker to finish its chunk, write a checkpoint and end."""
-        self._signal(signal.SIGTERM)
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Ask every worker to finish its chunk, write a checkpoint and end; the signal tells it why."""
+        self._signal(number)
 
     def kill(self) -> None:
         """End every worker at once; what was journaled stays, the running chunk is lost."""

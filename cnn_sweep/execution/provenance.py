@@ -11,7 +11,7 @@ import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.journal.events import Worker
+from cnn_sweep.journal.events import Fault, Worker
 from cnn_sweep.journal.identity import current
 
 if TYPE_CHECKING:
@@ -63,3 +63,11 @@ def _git(folder: Path, *arguments: str) -> str | None:
 def worker_event(*, threads: int) -> Worker:
     """Describe this process for the first line of its journal."""
     return Worker(time=time.time(), identity=current(), versions=package_versions(), threads=threads)
+
+
+def fault_event(message: str) -> Fault:
+    """Say for a pool's journal what kept it from working."""
+    slurm = current().slurm or {}
+    job = slurm.get("array_job_id", slurm.get("job_id"))
+    task = slurm.get("array_task_id")
+    return Fault(time=time.time(), message=message, job=f"{job}_{task}" if task is not None else job)

@@ -111,7 +111,9 @@ def _executor(profile: Profile, settings: TaskSettings, folder: Path, *, throttl
 
 
 def _python(profile: Profile) -> str:
-    return profile.python or shlex.quote(sys.executable)
+    # Until Python has its handlers the signals are ignored: a job that dies of one of them is not requeued.
+    deaf = "sh -c 'trap \"\" USR2 TERM; exec \"$0\" \"$@\"'"
+    return f"{deaf} {profile.python or shlex.quote(sys.executable)}"
 
 
 def sbatch_parameters(profile: Profile, study: str, *, throttle: int) -> dict[str, Any]:

@@ -42,9 +42,11 @@ class StopRequest:
         """
         if self._signal is None:
             return "pool_gone"
-        if self._signal == signal.SIGTERM:
-            return "stopped"  # by the user, scancel or a preemption: a process is not told by whom
-        return "time_limit" if drain_at is not None and self._when >= drain_at - _EARLY_S else "preempted"
+        early = _EARLY_S if self._signal == signal.SIGUSR2 else 0.0
+        if drain_at is not None and self._when >= drain_at - early:
+            return "time_limit"
+        # SIGTERM comes from the user, scancel, a requeue or a preemption: a process is not told from whom.
+        return "preempted" if self._signal == signal.SIGUSR2 else "stopped"
 
     def __bool__(self) -> bool:
         """Tell whether someone asked, or whether the process that would collect this one is gone."""

@@ -44,6 +44,11 @@ class Submission:
     trials: int
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What differs from the profile and why."""
+        return self.arrays.notes
+
+    @property
     def settings(self) -> TaskSettings:
         """What each array element is told."""
         return TaskSettings(

@@ -7,21 +7,25 @@ import os
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.freeze import open_study
 from cnn_sweep.execution.keeper import PoolKeeper
-from cnn_sweep.execution.provenance import package_versions
+from cnn_sweep.execution.provenance import fault_event, package_versions, worker_event
 from cnn_sweep.execution.settings import WorkerSettings
 from cnn_sweep.execution.slurm_cli import SlurmCli
+from cnn_sweep.journal.identity import new_writer_name
+from cnn_sweep.journal.log import JournalWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from types import FrameType
 
+    from cnn_sweep.execution.freeze import FrozenStudy
     from cnn_sweep.execution.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -76,10 +80,12 @@ class TaskRun:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
         self._settings = settings
         self._study = open_study(settings.results, settings.study)
-        _check_same(settings, self._study.sweep.digest)
+        with _telling(self._study):
+            _check_same(settings, self._study)
         if submitted := SlurmCli().own_submit_time():  # with the job's id it names this incarnation
             os.environ["CNN_SWEEP_SUBMIT_TIME"] = str(submitted)
-        self._drain_at = time.time() + max(0.0, settings.run_s - _TO_FIRST_CHECKPOINT_S)
+        self._warn_at = time.time() + settings.run_s
+        self._drain_at = self._warn_at - min(settings.run_s, _TO_FIRST_CHECKPOINT_S)
         self._keeper = PoolKeeper(self._study, self._worker_settings(), settings.workers)
         self._terminated = False
         self._said = 0.0
@@ -87,20 +93,21 @@ class TaskRun:
     def run(self) -> bool:
         """Keep the pool going; return whether there is work left that another incarnation of this task could do."""
         signal.signal(signal.SIGTERM, self._on_terminate)
-        progress = self._keeper.run(self._observe)
+        with _telling(self._study):
+            progress = self._keeper.run(self._observe)
         left = progress.total - progress.finished
         log.info("%d of %d trials are finished", progress.finished, progress.total)
         if self._terminated and left:
             log.info("waiting to be killed: scancel, a preemption and a requeue all do that")
-            time.sleep(_LONGEST_GRACE_S)
-        return bool(left) and time.time() >= self._drain_at and not self._terminated
+            time.sleep(min(_LONGEST_GRACE_S, max(0.0, self._warn_at - time.time())))
+        return bool(left) and time.time() >= self._drain_at
 
     def stop(self) -> None:
         """Let the workers write their checkpoints, and wait for them; from here on no other signal is heeded."""
         # Also by the child that puts the job back into the queue: at the end of a short grace time Slurm sends more.
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        self._keeper.stop_and_wait()
+        self._keeper.stop_and_wait(signal.SIGUSR2)
 
     def _worker_settings(self) -> WorkerSettings:
         settings = self._settings
@@ -120,6 +127,9 @@ class TaskRun:
         self._keeper.stop()
 
     def _observe(self, progress: Progress) -> None:
+        if time.time() >= self._warn_at and not self._terminated:
+            # Slurm's own warning is lost when it comes while Python starts.
+            signal.raise_signal(signal.SIGUSR2)
         for note in progress.notes:
             log.warning("%s", note)
         if time.monotonic() - self._said >= _SAY_EVERY_S:
@@ -127,8 +137,20 @@ class TaskRun:
             log.info("%s", dict(progress.counts))
 
 
-def _check_same(settings: TaskSettings, digest: str) -> None:
-    if digest != settings.digest:
+@contextmanager
+def _telling(study: FrozenStudy) -> Iterator[None]:
+    """Journal a fault that keeps the pool from working, so that `status` can say it."""
+    try:
+        yield
+    except EnvironmentFault as fault:
+        with JournalWriter(study.paths.journal(new_writer_name())) as journal:
+            journal.append(worker_event(threads=0))
+            journal.append(fault_event(str(fault)))
+        raise
+
+
+def _check_same(settings: TaskSettings, study: FrozenStudy) -> None:
+    if settings.digest not in {revision.digest for revision in study.revisions}:
         raise EnvironmentFault(
             f"study {settings.study!r} has another sweep than was submitted; "
             f"`cnn-sweep resume {settings.study} --profile …` submits it"
