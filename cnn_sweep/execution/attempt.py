@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.cancelling import CANCELLED
-from cnn_sweep.execution.giving_up import why_given_up
+from cnn_sweep.execution.giving_up import may_be_tried_again, why_given_up
 from cnn_sweep.execution.keeping import best_numbers, drop_checkpoints, drop_models_except, journal_model
 from cnn_sweep.execution.proposing import Proposer
 from cnn_sweep.execution.recorder import Recorder
@@ -21,8 +21,6 @@ from cnn_sweep.training.checkpoint import read as read_checkpoint
 from cnn_sweep.training.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cnn_sweep.execution.context import WorkerContext
     from cnn_sweep.execution.engine import Engine
     from cnn_sweep.execution.picking import Claimed
@@ -34,19 +32,12 @@ log = logging.getLogger(__name__)
 class AttemptRunner:
     """Runs a worker's attempts, one after the other."""
 
-    def __init__(self, context: WorkerContext, make_engine: Callable[[], Engine]) -> None:
-        """Prepare to run attempts.
-
-        Args:
-            context: The worker.
-            make_engine: Starts TensorFlow; called when the first trial is trained.
-        """
+    def __init__(self, context: WorkerContext, engine: Engine) -> None:
         self._context = context
+        self._engine = engine
         self._study = context.study
         self._history = context.history
         self._journal = context.journal
-        self._make_engine = make_engine
-        self._engine: Engine | None = None
         self._proposer = Proposer(self._study, self._history)
         self._planned = {trial.number: trial for trial in self._study.plan.trials}
 
@@ -94,11 +85,9 @@ class AttemptRunner:
         self._journal.flush()
 
     def _train(self, claimed: Claimed, spec: TrialSpec, state: bytes | None, recorder: Recorder) -> Outcome:
-        trial = self._history.trials.get(claimed.number)
-        if trial is not None and (given_up := why_given_up(trial)) is not None:
+        trial, retries = self._history.trials.get(claimed.number), self._context.settings.retries
+        if trial is not None and (given_up := why_given_up(trial, retries)) is not None:
             return Outcome("failed", cause=given_up.cause, message=given_up.message)
-        if self._engine is None:
-            self._engine = self._make_engine()
         try:
             return self._engine.train(spec, seed=self._planned[claimed.number].seed, monitor=recorder, resume=state)
         except (
@@ -108,12 +97,14 @@ class AttemptRunner:
             raise
         except Exception as error:  # noqa: BLE001 - a trial's own fault must not end the worker's other trials
             log.warning("trial %d failed\n%s", claimed.number, traceback.format_exc())
-            return Outcome("failed", cause="exception", message=f"{type(error).__name__}: {error}")
+            message = f"{type(error).__name__}: {error}"
+            again = may_be_tried_again(trial, retries)
+            return Outcome("interrupted" if again else "failed", cause="exception", message=message)
 
     def _keep_model(self, claimed: Claimed, spec: TrialSpec, outcome: Outcome) -> None:
         """Save the model if it is among the best so far; before the end is journaled, so that no best is without."""
         keep = self._study.sweep.models_keep
-        if self._engine is None or outcome.value is None or keep == 0:
+        if outcome.value is None or keep == 0:
             return
         self._history.refresh()
         newcomer = (claimed.number, outcome.value)

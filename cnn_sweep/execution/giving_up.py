@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from cnn_sweep.execution.settings import Retries
     from cnn_sweep.journal.history import History, TrialHistory
 
 # A trial whose worker dies this often in a row before an epoch is done is not tried again: by cause of death.
-# Causes that are not here (time limits, preemptions, node failures) say nothing about the trial.
-LIMITS = {"killed": 5, "gone": 5, "exception": 5, "out_of_memory": 2}
+# Causes that are not here (time limits, preemptions) say nothing about the trial.
+_WORKER_DEATHS = {"killed": 5, "gone": 5, "exception": 5}
 # So many trials that end with one and the same exception, and none that does better, stop a study.
 _ALIKE = 3
 
@@ -21,16 +23,25 @@ class GivenUp(NamedTuple):
     message: str
 
 
-def why_given_up(trial: TrialHistory) -> GivenUp | None:
+def why_given_up(trial: TrialHistory, retries: Retries) -> GivenUp | None:
     """Tell why a trial should not be tried again, or None."""
-    causes = _deaths_in_a_row(trial)
-    for cause, limit in LIMITS.items():
-        if causes.count(cause) >= limit:
-            times = f"{causes.count(cause)} times in a row before an epoch was done"
-            if cause == "out_of_memory":
-                return GivenUp(cause, f"its worker ran out of memory {times}; it needs more memory or fewer workers")
-            return GivenUp("crashed", f"its worker died {times} ({cause})")
+    deaths = Counter(_deaths_in_a_row(trial))
+    times = "{} times in a row before an epoch was done"
+    if (count := deaths["out_of_memory"]) > retries.out_of_memory:
+        cure = "it needs more memory or fewer workers"
+        return GivenUp("out_of_memory", f"its worker ran out of memory {times.format(count)}; {cure}")
+    if (count := deaths["node_failure"]) > retries.infrastructure:
+        return GivenUp("node_failure", f"its node failed {times.format(count)}")
+    for cause, limit in _WORKER_DEATHS.items():
+        if deaths[cause] >= limit:
+            return GivenUp("crashed", f"its worker died {times.format(deaths[cause])} ({cause})")
     return None
+
+
+def may_be_tried_again(trial: TrialHistory | None, retries: Retries) -> bool:
+    """Tell whether a trial that raised an exception just now gets another chance, after those that it had."""
+    before = [] if trial is None else [a for a in trial.attempts.values() if a.end and a.end.cause == "exception"]
+    return len(before) < retries.exception
 
 
 def _deaths_in_a_row(trial: TrialHistory) -> list[str]:

@@ -48,12 +48,14 @@ class JobState:
         job: Its id.
         tasks: Elements that were submitted.
         states: Elements per state and reason, such as ``PENDING: AssocMaxJobsLimit``; those that are over are left out.
-        cures: What to do about elements that will not start by themselves.
+        stuck: Elements of these that will not start by themselves.
+        cures: What to do about those.
     """
 
     job: str
     tasks: int
     states: Mapping[str, int]
+    stuck: int = 0
     cures: tuple[str, ...] = ()
 
 
@@ -94,14 +96,15 @@ def jobs_in_queue(paths: StudyPaths, slurm: SlurmCli) -> list[JobState]:
     found = []
     for number, (job, submit) in submitted.items():
         states: Counter[str] = Counter()
-        cures: dict[str, None] = {}
+        cures: dict[str, int] = {}
         for row in _living_rows(number, submit, rows):
             waits = row.state in {"PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT"} and row.reason not in {"None", ""}
             states[f"{row.state}: {row.reason}" if waits else row.state] += len(row.jobs)
             if waits and (cure := _cure(row)):
-                cures[cure] = None
+                cures[cure] = cures.get(cure, 0) + len(row.jobs)
         if states:
-            found.append(JobState(str(number), int(job["tasks"]), dict(states), tuple(cures)))
+            stuck = sum(cures.values())
+            found.append(JobState(str(number), int(job["tasks"]), dict(states), stuck, tuple(cures)))
     return found
 
 
@@ -124,5 +127,5 @@ def _living_rows(job: int, submit: Submit, rows: list[QueueRow]) -> Iterator[Que
 
 
 def pools_in_queue(paths: StudyPaths, slurm: SlurmCli) -> int:
-    """Count the pools of a study that run or wait."""
-    return sum(sum(job.states.values()) for job in jobs_in_queue(paths, slurm))
+    """Count the pools of a study that run, or wait and will start by themselves."""
+    return sum(sum(job.states.values()) - job.stuck for job in jobs_in_queue(paths, slurm))

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often a trial is tried again, by cause.
+
+    Attributes:
+        infrastructure: After node failures in a row without a finished epoch between them.
+        exception: After exceptions of its own.
+        out_of_memory: After deaths for memory in a row without a finished epoch between them.
+    """
+
+    infrastructure: int = 3
+    exception: int = 0
+    out_of_memory: int = 1
 
 
 @dataclass(frozen=True)
@@ -18,6 +33,7 @@ class WorkerSettings:
         trials: Trials after which it ends; None goes on until nothing is left to claim.
         since: When the run or the job that it belongs to was begun, in seconds since 1970.
         drain_at: Moment after which it begins no trial, in seconds since 1970; None has no such moment.
+        retries: What is tried again.
     """
 
     results: Path
@@ -26,6 +42,7 @@ class WorkerSettings:
     since: float
     trials: int | None = None
     drain_at: float | None = None
+    retries: Retries = field(default_factory=Retries)
 
     def to_argument(self) -> str:
         """Give the settings as one command-line argument."""
@@ -35,4 +52,4 @@ class WorkerSettings:
     def from_argument(cls, text: str) -> WorkerSettings:
         """Read what :meth:`to_argument` wrote."""
         values = json.loads(text)
-        return cls(**values | {"results": Path(values["results"])})
+        return cls(**values | {"results": Path(values["results"]), "retries": Retries(**values["retries"])})

@@ -10,6 +10,7 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.execution.limits import ArrayPlan, array_plan
 from cnn_sweep.execution.picking import remaining
 from cnn_sweep.execution.provenance import package_versions, worker_event
+from cnn_sweep.execution.settings import Retries
 from cnn_sweep.execution.slurm import sbatch_scripts, submit
 from cnn_sweep.execution.task import TaskSettings
 from cnn_sweep.journal.events import Submit
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.cluster import Cluster
     from cnn_sweep.execution.freeze import FrozenStudy
     from cnn_sweep.execution.profile import Profile
-    from cnn_sweep.execution.slurm import Submitted
+    from cnn_sweep.execution.settings import Retries
+from cnn_sweep.execution.slurm import Submitted
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class Submission:
             run_s=self.profile.time_limit * 60.0 - self.profile.signal_delay_s,
             submitted=time.time(),
             requeue=self.profile.requeue,
+            retries=Retries(
+                infrastructure=self.profile.retry.infrastructure,
+                exception=self.profile.retry.exception,
+                out_of_memory=self.profile.retry.out_of_memory,
+            ),
         )
 
     def scripts(self) -> list[str]:

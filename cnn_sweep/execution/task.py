@@ -15,7 +15,7 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.freeze import open_study
 from cnn_sweep.execution.keeper import PoolKeeper
 from cnn_sweep.execution.provenance import fault_event, package_versions, worker_event
-from cnn_sweep.execution.settings import WorkerSettings
+from cnn_sweep.execution.settings import Retries, WorkerSettings
 from cnn_sweep.execution.slurm_cli import SlurmCli
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
@@ -54,6 +54,7 @@ class TaskSettings:
         run_s: Seconds from the start to the warning before the time limit.
         submitted: When the jobs were submitted, in seconds since 1970.
         requeue: Whether a pool that stops early with work left puts itself into the queue again.
+        retries: What is tried again.
     """
 
     results: Path
@@ -66,6 +67,7 @@ class TaskSettings:
     run_s: float
     submitted: float
     requeue: bool
+    retries: Retries
 
 
 class TaskRun:
@@ -119,6 +121,7 @@ class TaskRun:
             since=settings.submitted,
             trials=trials,
             drain_at=self._drain_at,
+            retries=settings.retries,
         )
 
     def _on_terminate(self, number: int, _frame: FrameType | None) -> None:

@@ -5,15 +5,17 @@ import time
 import pytest
 
 from cnn_sweep.execution.freeze import freeze
-from cnn_sweep.execution.giving_up import LIMITS, why_given_up
+from cnn_sweep.execution.giving_up import may_be_tried_again, why_given_up
 from cnn_sweep.execution.picking import Picker
 from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.execution.reconcile import LocalJudge, declare_lost
+from cnn_sweep.execution.settings import Retries
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Lost, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.journal.trials import AttemptHistory, TrialHistory
 from cnn_sweep.sweep.spec import Sweep
 
 TEXT = """
@@ -150,12 +152,37 @@ def test_only_attempts_that_got_nowhere_count_as_crashes(study):
         hand.journal.append(Lost(time=2.0, trial=claim.number, attempt=attempt, cause="killed", message=""))
 
     first = hand.claim()
-    limit = LIMITS["killed"]
+    limit = 5
     for attempt in range(limit):
         lose(attempt, epochs=1 if attempt == 0 else 0)
     hand.history.refresh()
     trial = hand.history.trials[first.number]
-    assert why_given_up(trial) is None
+    assert why_given_up(trial, Retries()) is None
     lose(limit, epochs=0)
     hand.history.refresh()
-    assert why_given_up(trial) == ("crashed", "its worker died 5 times in a row before an epoch was done (killed)")
+    assert why_given_up(trial, Retries()) == (
+        "crashed",
+        "its worker died 5 times in a row before an epoch was done (killed)",
+    )
+
+
+def test_retries_are_counted_by_cause():
+    """Node failures, lack of memory and exceptions each have their own number of further chances."""
+    trial = TrialHistory(0)
+
+    def lose(cause, times):
+        for number in range(times):
+            lost = Lost(time=2.0, trial=0, attempt=number, cause=cause, message="")
+            trial.attempts[number] = AttemptHistory(number, lost=lost)
+        return why_given_up(trial, Retries(infrastructure=3, out_of_memory=1))
+
+    assert lose("out_of_memory", 1) is None
+    assert lose("out_of_memory", 2).cause == "out_of_memory"
+    assert lose("node_failure", 3) is None
+    assert lose("node_failure", 4).cause == "node_failure"
+    assert lose("preempted", 50) is None
+    assert not may_be_tried_again(None, Retries(exception=0))
+    assert may_be_tried_again(None, Retries(exception=1))
+    end = End(time=3.0, trial=0, attempt=0, state="interrupted", cause="exception", message="", epochs=0, seconds=1.0)
+    again = TrialHistory(0, {0: AttemptHistory(0, end=end)})
+    assert not may_be_tried_again(again, Retries(exception=1))
