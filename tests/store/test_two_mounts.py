@@ -20,7 +20,7 @@ pytestmark = pytest.mark.faults
 
 PROCESSES = 8
 CLAIMS = 2000
-TRIALS = 160
+TRIALS = 80
 _LOCKER = """
 import fcntl, sys
 with open(sys.argv[1], "r+") as file:
