@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from cnn_sweep.errors import StudyError
+from cnn_sweep.journal.durable import write_once
 from cnn_sweep.training.checkpoint import CheckpointError
 from cnn_sweep.training.data.dataset import load
 from cnn_sweep.training.data.prepare import prepare
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.freeze import FrozenStudy
     from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.outcome import Monitor, Outcome
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ class Engine:
         self._code = study.code_folder
         self._prepared = prepare(study.sweep.data, study.sweep.folder, study.data_root)
         self._dataset = load(self._prepared)
+        _check_same_data(study, self._dataset)
         self._trainer = Trainer(self._dataset, folder=self._code)
 
     def train(self, spec: TrialSpec, *, seed: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
@@ -57,3 +61,18 @@ class Engine:
         """
         opened = load(self._prepared, splits=("train", "test"))
         return evaluate(model_file, opened, split="test", training=spec.training)
+
+
+def _check_same_data(study: FrozenStudy, dataset: Dataset) -> None:
+    """Compare the data with what the study's first worker found; results on other data cannot be ranked together.
+
+    Raises:
+        StudyError: The files have changed since then.
+    """
+    write_once(study.paths.fingerprint, f"{dataset.fingerprint}\n".encode())
+    first = study.paths.fingerprint.read_text().strip()
+    if first != dataset.fingerprint:
+        raise StudyError(
+            f"the data of study {study.paths.study!r} are not what its first trials were trained on: their fingerprint "
+            f"is {dataset.fingerprint[:12]}, it was {first[:12]}. Put the files back, or give the sweep another name"
+        )

@@ -6,10 +6,8 @@ exclusively and never changed, so everybody who reads the folder plans the same 
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.provenance import provenance, worker_event
 from cnn_sweep.execution.snapshot import snapshot_code, uses_own_code
+from cnn_sweep.journal.durable import write_once
 from cnn_sweep.journal.events import Extend
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
@@ -131,31 +130,15 @@ def _create_revision(paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]
     paths.create()
     # All this before the sweep's file, because a revision exists from the moment that its file does.
     if not earlier:
-        _write_once(paths.provenance, json.dumps(provenance(sweep), indent=2) + "\n")
+        write_once(paths.provenance, f"{json.dumps(provenance(sweep), indent=2)}\n".encode())
         if uses_own_code(sweep):
             snapshot_code(sweep, paths.folder / _CODE)
     _journal_plan(paths, len(earlier) + 1, plan)
-    _write_once(paths.revision(len(earlier) + 1), sweep.text)
+    write_once(paths.revision(len(earlier) + 1), sweep.text.encode())
     frozen = _read_revisions(paths)
     if frozen[len(earlier)].digest != sweep.digest:
         raise StudyError(_refusal(paths, frozen[len(earlier)], sweep, ["another command created it meanwhile"]))
     return FrozenStudy(paths, (*earlier, sweep), info, plan)
-
-
-def _write_once(path: Path, text: str) -> None:
-    """Give a file its name only when its content is whole; the first of several writers wins."""
-    temporary = path.with_name(f".{path.name}.{new_writer_name()}")
-    with temporary.open("x") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    except OSError:  # no hard links here: a rename is whole as well, but the last writer wins
-        temporary.rename(path)
-        return
-    temporary.unlink()
 
 
 def _journal_plan(paths: StudyPaths, revision: int, plan: Plan) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from cnn_sweep.journal.durable import write_aside
 from cnn_sweep.journal.events import Checkpoint, Epoch
-from cnn_sweep.training.checkpoint import write_aside
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.context import WorkerContext

@@ -56,7 +56,7 @@ class Worker:
         self._picker = Picker(study.plan, self._history, self._claims, self._graph_key)
         self._judges = judges()
         context = WorkerContext(study, self._history, self._journal, stop, self._merger, settings)
-        self._runner = AttemptRunner(context, lambda: _make_engine(study, settings.threads))
+        self._runner = AttemptRunner(context, _make_engine(study, settings.threads))
 
     def run(self) -> None:
         """Train until nothing is left to claim or someone asks to stop."""

@@ -67,3 +67,21 @@ def write_aside(path: Path, data: bytes) -> None:
     except OSError:
         aside.unlink(missing_ok=True)
         raise
+
+
+def write_once(path: Path, data: bytes) -> None:
+    """Give a file its name only when its content is whole; of several writers the first wins.
+
+    Raises:
+        OSError: If the disk is full or fails.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), data)
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        aside.unlink()
+    except OSError:  # no hard links here: a rename is whole as well, but the last writer wins
+        aside.replace(path)
+    else:
+        aside.unlink()

@@ -66,6 +66,11 @@ class StudyPaths:
         return self.folder / "provenance.json"
 
     @property
+    def fingerprint(self) -> Path:
+        """SHA-256 of the data that the study's first worker found."""
+        return self.folder / "data.sha256"
+
+    @property
     def journals(self) -> Path:
         """Folder of the journals."""
         return self.folder / "journal"

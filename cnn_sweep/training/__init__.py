@@ -14,7 +14,7 @@ Importing this package, or anything under `cnn_sweep.training.data`, imports no 
     from cnn_sweep.training.evaluate import evaluate, predict   of an exported .keras file
     from cnn_sweep.training.export import export_model          export_model(spec, outcome, dataset=..., path=...,
                                                                 folder=..., seed=...)
-    from cnn_sweep.training.checkpoint import write_aside, read
+    from cnn_sweep.training.checkpoint import pack, unpack, read
 
 Words: *epoch*, one pass over the training images; *step*, one batch; *chunk*, the steps that run between two looks
 at the clock; *graph*, the compiled epoch of all trials whose networks have one shape; *order*, the permutation of

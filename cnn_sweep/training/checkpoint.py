@@ -5,10 +5,8 @@ Layout: magic, SHA-256 of the rest (32 bytes), length of the JSON header (8 byte
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -92,25 +90,6 @@ def damage(state: bytes) -> str | None:
     if hashlib.sha256(memoryview(state)[_START:]).digest() != state[len(_MAGIC) : _START]:
         return "its checksum does not fit its content"
     return None
-
-
-def write_aside(path: Path, state: bytes) -> None:
-    """Write ``path`` so that a reader sees the old file or the new one, never a part of it.
-
-    Raises:
-        OSError: As ``open``, ``write``, ``fsync`` and ``rename`` do; the old file is intact then.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            file.write(state)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise
 
 
 def read(path: Path) -> Read:

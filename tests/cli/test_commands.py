@@ -376,3 +376,22 @@ def test_cancel_stops_a_run_after_its_checkpoints(tmp_path):
     assert json.loads(cli("show", "slow", 1, "--json").stdout)["trial"]["cause"] == "cancelled"
     assert "is cancelled" not in cli("logs", "slow").stdout
     assert "trial 1 is failed already" in cli("cancel", "slow", 1, code=2).stderr
+
+
+def test_data_that_changed_under_a_study_are_refused(tmp_path):
+    """Trials on other data than the first ones' cannot be ranked with them: the run ends with what changed."""
+    numpy = pytest.importorskip("numpy")
+    cli = Cli(tmp_path)
+    images, labels = numpy.zeros((40, 8, 8, 1), numpy.uint8), numpy.arange(40) % 2
+    images[labels == 1] = 200
+    numpy.save(tmp_path / "x.npy", images)
+    numpy.save(tmp_path / "y.npy", labels)
+    data = "data: {source: arrays, train: {x: x.npy, y: y.npy}, validation: 0.5}"
+    text = SWEEP.replace("data: {source: digits, validation: 0.2, test: 0.2}", data)
+    (tmp_path / "tiny.yaml").write_text(text.replace("filters: [2, 4]", "filters: [2]"))
+    cli("run", "tiny.yaml", "--workers", 1)
+    images[:3] = 7
+    numpy.save(tmp_path / "x.npy", images)
+    (tmp_path / "tiny.yaml").write_text(text)
+    refused = cli("run", "tiny.yaml", "--extend", "--workers", 1, code=3).stderr
+    assert "the data of study 'tiny' are not what its first trials were trained on" in refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cnn_sweep.training import checkpoint
-from cnn_sweep.training.checkpoint import CheckpointError, pack, read, unpack, write_aside
+from cnn_sweep.journal.durable import write_aside
+from cnn_sweep.training.checkpoint import CheckpointError, pack, read, unpack
 
 arrays = hnp.arrays(
     dtype=st.sampled_from(["f4", "f8", "i4", "i8", "u1", "u4"]), shape=hnp.array_shapes(min_dims=0, min_side=0)
@@ -61,7 +62,7 @@ def test_files_are_replaced_whole(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(os, "fdatasync", full)
     with pytest.raises(OSError, match="No space left"):
         write_aside(path, pack({}, {}))
     assert read(path).state == state
