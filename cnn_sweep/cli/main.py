@@ -113,11 +113,23 @@ def resume(
 
 
 @app.command()
-def plan(sweep: SweepFile, json: AsJson = False) -> None:
+def plan(
+    sweep: SweepFile,
+    json: AsJson = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--profile", "-p", help="Also show what `submit` would ask the cluster for.", show_default=False),
+    ] = None,
+    results: Results = _RESULTS,
+) -> None:
     """Show what would run: trials, duplicates, networks that cannot be built. Nothing is written."""
     from cnn_sweep.cli import planning
 
     planning.plan(sweep, as_json=json)
+    if profile is not None and not json:
+        from cnn_sweep.cli import submitting
+
+        submitting.plan(sweep, results, profile)
 
 
 @app.command()

@@ -39,6 +39,20 @@ def submit(sweep: Path, results: Path, profile: Path, *, extend: bool, dry_run: 
         raise
 
 
+def plan(sweep: Path, results: Path, profile: Path) -> None:
+    """Say what a submission would ask the cluster for."""
+    submission = _planned(draft(Sweep.load(sweep), results), Profile.load(profile))
+    settings = submission.settings
+    for array in submission.arrays.arrays:
+        print(
+            f"array of {array.tasks} tasks, {array.throttle} at a time: each {settings.workers} workers of "
+            f"{settings.threads} threads, for {submission.profile.time_limit} min at a time"
+        )
+    # Of each task submitit keeps two files and two logs; workers have a journal, a claim's owner and a log each.
+    tasks = submission.arrays.tasks
+    print(f"about {4 * tasks + 3 * tasks * (settings.workers + 1)} files for {submission.trials} trials, and models")
+
+
 def resume(study: str, results: Path, profile: Path) -> None:
     """Submit as many pools as the profile's width allows beside those that are in the queue."""
     _commit(_planned(open_study(results, study), Profile.load(profile)))

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.settings import Retries
     from cnn_sweep.journal.history import History, TrialHistory
 
+OUT_OF_MEMORY = "out_of_memory"
 # A trial whose worker dies this often in a row before an epoch is done is not tried again: by cause of death.
 # Causes that are not here (time limits, preemptions) say nothing about the trial.
 _WORKER_DEATHS = {"killed": 5, "gone": 5, "exception": 5}
@@ -27,9 +28,9 @@ def why_given_up(trial: TrialHistory, retries: Retries) -> GivenUp | None:
     """Tell why a trial should not be tried again, or None."""
     deaths = Counter(_deaths_in_a_row(trial))
     times = "{} times in a row before an epoch was done"
-    if (count := deaths["out_of_memory"]) > retries.out_of_memory:
+    if (count := deaths[OUT_OF_MEMORY]) > retries.out_of_memory:
         cure = "it needs more memory or fewer workers"
-        return GivenUp("out_of_memory", f"its worker ran out of memory {times.format(count)}; {cure}")
+        return GivenUp(OUT_OF_MEMORY, f"its worker ran out of memory {times.format(count)}; {cure}")
     if (count := deaths["node_failure"]) > retries.infrastructure:
         return GivenUp("node_failure", f"its node failed {times.format(count)}")
     for cause, limit in _WORKER_DEATHS.items():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.execution.giving_up import OUT_OF_MEMORY
 from cnn_sweep.execution.limits import ArrayPlan, array_plan
 from cnn_sweep.execution.picking import remaining
 from cnn_sweep.execution.provenance import package_versions, worker_event
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.cluster import Cluster
     from cnn_sweep.execution.freeze import FrozenStudy
     from cnn_sweep.execution.profile import Profile
-    from cnn_sweep.execution.settings import Retries
-from cnn_sweep.execution.slurm import Submitted
+    from cnn_sweep.execution.slurm import Submitted
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Submission:
         cluster: The cluster as it was found.
         arrays: The arrays, cut to its limits.
         trials: Trials that are not finished.
+        gentler: How the profile was changed because workers ran out of memory before; None if it was not.
     """
 
     study: FrozenStudy
@@ -44,11 +46,12 @@ class Submission:
     cluster: Cluster
     arrays: ArrayPlan
     trials: int
+    gentler: str | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What differs from the profile and why."""
-        return self.arrays.notes
+        return (*([self.gentler] if self.gentler else []), *self.arrays.notes)
 
     @property
     def settings(self) -> TaskSettings:
@@ -117,6 +120,27 @@ def plan_submission(study: FrozenStudy, profile: Profile, cluster: Cluster, *, b
         raise InputError(f"study {study.paths.study!r} is finished; there is nothing to submit")
     if busy >= profile.array_width:
         raise InputError(f"{busy} pools of study {study.paths.study!r} are in the queue, as many as array_width allows")
+    starved = sum(
+        trial.state == "interrupted" and trial.last.cause == OUT_OF_MEMORY for trial in history.trials.values()
+    )
+    changes, gentler = _after_out_of_memory(profile, starved)
+    profile = profile.model_copy(update=changes)
     arrays = array_plan(left, profile.model_copy(update={"array_width": profile.array_width - busy}), cluster)
     arrays.raise_refusals(profile)
-    return Submission(study, profile, cluster, arrays, left)
+    return Submission(study, profile, cluster, arrays, left, gentler)
+
+
+def _after_out_of_memory(profile: Profile, starved: int) -> tuple[dict[str, int], str | None]:
+    """Return settings with more memory a worker where trials were lost for want of it, and a sentence about them."""
+    retry, workers, memory = profile.retry, profile.workers_per_task, profile.memory
+    if starved == 0 or retry.out_of_memory == 0:
+        return {}, None
+    changes: dict[str, int] = {}
+    if memory is not None and retry.memory_factor > 1:
+        changes["memory"] = math.ceil(memory * retry.memory_factor)
+    if retry.fewer_workers and workers > 1:
+        changes["workers_per_task"] = workers // 2
+    words = [f"{name} = {value}" for name, value in changes.items()] or [
+        "nothing changes: set memory_factor, or fewer_workers with several workers, in the profile's [retry]"
+    ]
+    return changes, f"{starved} trials ran out of memory: {', '.join(words)}"
