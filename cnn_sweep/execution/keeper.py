@@ -47,6 +47,7 @@ class PoolKeeper:
         self._meter = ProgressMeter(study, self._history, settings.since)
         self._pool = Pool(settings, size, paths.logs)
         self._since = settings.since
+        self._epochs = 0
         self._stopping = False
 
     def run(self, observe: Callable[[Progress], None]) -> Progress:
@@ -91,11 +92,11 @@ class PoolKeeper:
 
     def _step(self) -> Progress:
         deaths = self._pool.reap()
-        progressed = self._history.refresh()
+        self._history.refresh()
         if not self._stopping and self._is_cancelled():
             self.stop()
         if deaths and not self._stopping:
-            self._pool.count_false_starts(deaths, progressed=progressed)
+            self._pool.count_false_starts(deaths, progressed=self._has_progressed())
             self._refill()
         return self._meter.read(workers=self._pool.running, notes=tuple(str(death) for death in deaths))
 
@@ -108,6 +109,12 @@ class PoolKeeper:
                     f"no further trial was begun, since those so far failed alike: {reason}. Mend that, and resume"
                 )
             )
+
+    def _has_progressed(self) -> bool:
+        """Tell whether any epoch was done since the last time that a worker died."""
+        before = self._epochs
+        self._epochs = sum(len(a.epochs) for trial in self._history.trials.values() for a in trial.attempts.values())
+        return self._epochs > before
 
     def _is_cancelled(self) -> bool:
         """Tell whether the user gave up the whole study since this pool began."""

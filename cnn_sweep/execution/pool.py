@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.errors import EnvironmentFault, InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Workers that die one after the other without having begun a trial: the environment is broken, not the trial.
 _MAX_FALSE_STARTS = 3
+# Exit codes of workers that ended with one clear message: another worker would say the same.
+_OWN_WORDS = {InputError.exit_code, EnvironmentFault.exit_code}
 _LOG_TAIL_LINES = 20
 
 
@@ -89,6 +91,9 @@ class Pool:
         if progressed:
             self._false_starts = 0
         self._false_starts += len(deaths)
+        for death in deaths:
+            if death.returncode in _OWN_WORDS:
+                raise EnvironmentFault(f"a worker cannot work:\n{_tail(death.log, 1)}")
         if deaths and self._false_starts > _MAX_FALSE_STARTS:
             raise EnvironmentFault(
                 f"{self._false_starts} workers died without getting anywhere; the last one: {deaths[-1]}\n"
@@ -137,6 +142,6 @@ def log_file(logs: Path, host: str, pid: int) -> Path:
     return logs / f"worker-{host}-{pid}.log"
 
 
-def _tail(path: Path) -> str:
+def _tail(path: Path, most: int = _LOG_TAIL_LINES) -> str:
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    return "\n".join(f"    {line}" for line in lines[-_LOG_TAIL_LINES:])
+    return "\n".join(f"    {line}" for line in lines[-most:])
