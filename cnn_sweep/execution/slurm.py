@@ -112,7 +112,7 @@ def _executor(profile: Profile, settings: TaskSettings, folder: Path, *, throttl
 
 def _python(profile: Profile) -> str:
     # Until Python has its handlers the signals are ignored: a job that dies of one of them is not requeued.
-    deaf = "sh -c 'trap \"\" USR2 TERM; exec \"$0\" \"$@\"'"
+    deaf = 'sh -c \'trap "" USR2 TERM; exec "$0" "$@"\''
     return f"{deaf} {profile.python or shlex.quote(sys.executable)}"
 
 
