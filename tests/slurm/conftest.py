@@ -1,8 +1,11 @@
 """Real clusters for tests: the dev cluster that runs, and spare ones that a test starts and removes."""
 
+import csv
 import fcntl
+import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -30,16 +33,20 @@ class DevCluster:
         lab: Its folder.
         folder: Where jobs write down who they are.
         submitted: Ids of the jobs that were submitted from here.
+        path: At most one PATH with stand-ins for Slurm's commands.
     """
 
     lab: Path
     folder: Path
     submitted: list[int] = field(default_factory=list)
+    path: list[str] = field(default_factory=list)
 
     @property
     def environment(self):
         """Environment of every client of this cluster."""
-        return {**os.environ, "SLURM_LAB": str(self.lab), "SLURM_CONF": str(self.lab / "etc" / "slurm.conf")}
+        conf = self.lab / "etc" / "slurm.conf"
+        path = self.path[-1] if self.path else os.environ["PATH"]
+        return {**os.environ, "SLURM_LAB": str(self.lab), "SLURM_CONF": str(conf), "PATH": path}
 
     @property
     def slurm(self):
@@ -94,6 +101,87 @@ class DevCluster:
             yield
 
 
+@dataclass(frozen=True)
+class Desk:
+    """A login node's shell, in a folder with sweep files and results.
+
+    Attributes:
+        cluster: Where jobs go.
+        folder: Where sweep files are.
+    """
+
+    cluster: DevCluster
+    folder: Path
+
+    @property
+    def results(self):
+        """Root of the studies."""
+        return self.folder / "results"
+
+    def write(self, name, text):
+        """Write a file, and return its path."""
+        (self.folder / name).write_text(text)
+        return self.folder / name
+
+    def type(self, *words, code=0, **environment):
+        """Type a command; fail unless it exits as expected."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words)],
+            cwd=self.folder,
+            env=self.cluster.environment | {"CNN_SWEEP_RESULTS": str(self.results), "COLUMNS": "200"} | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def submit(self, sweep, profile, *words):
+        """Submit a sweep file; return the jobs' ids."""
+        return self._jobs(self.type("submit", sweep, "--profile", profile, *words))
+
+    def resume(self, study, profile):
+        """Continue a study on the cluster; return the jobs' ids."""
+        return self._jobs(self.type("resume", study, "--profile", profile))
+
+    def _jobs(self, done):
+        jobs = [line.split()[1] for line in done.stdout.splitlines()]
+        self.cluster.submitted.extend(map(int, jobs))
+        return jobs
+
+    def status(self, study):
+        """Return ``status --json``."""
+        return json.loads(self.type("status", study, "--json").stdout)
+
+    def wait_until_complete(self, study, trials, seconds):
+        """Wait until so many trials of a study have ended well, by its journals."""
+        self.cluster.until(
+            lambda: self.journaled(study, b'"state":"complete"') >= trials, seconds, f"{trials} trials of {study}"
+        )
+
+    def journaled(self, study, text):
+        """Count how often a text stands in a study's journals."""
+        return sum(file.read_bytes().count(text) for file in self.results.glob(f"{study}/journal/*.jsonl"))
+
+    def query(self, sql, *values):
+        """Read the store as it is after a merge."""
+        self.type("store", "merge")
+        with sqlite3.connect(self.results / "sweeps.db") as store:
+            return store.execute(sql, values).fetchall()
+
+    def attempts(self, study, trial=0):
+        """Return state and cause of each attempt at a trial."""
+        return self.query(
+            "SELECT state, cause FROM attempts WHERE study = ? AND trial = ? ORDER BY attempt", study, trial
+        )
+
+    def board(self, study):
+        """Return the leaderboard without the times, as texts."""
+        rows = csv.DictReader(io.StringIO(self.type("leaderboard", study, "--format", "csv").stdout))
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
 def pytest_collection_modifyitems(items):
     """Mark every test of this folder."""
     for item in items:
@@ -125,10 +213,22 @@ def dev_cluster(tmp_path_factory):
 @pytest.fixture
 def cluster(dev_cluster, tmp_path):
     """The dev cluster, for this test alone; what the test leaves in the queue is cancelled."""
-    mine = replace(dev_cluster, folder=tmp_path, submitted=[])
+    mine = replace(dev_cluster, folder=tmp_path, submitted=[], path=[])
     with mine.exclusive():
         yield mine
         mine.cancel_submitted()
+
+
+@pytest.fixture
+def desk(cluster, tmp_path):
+    """A folder on the login node of the dev cluster."""
+    return Desk(cluster, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def desk_at():
+    """The type of desks, for tests that choose cluster and folder themselves."""
+    return Desk
 
 
 @pytest.fixture

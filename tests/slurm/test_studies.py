@@ -1,0 +1,252 @@
+"""Studies on a real cluster, from ``submit`` to the leaderboard, and what is refused on the way."""
+
+import json
+import os
+import shutil
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from cnn_sweep.cli import submitting
+from cnn_sweep.execution import submission
+from cnn_sweep.journal.lines import encode, from_json
+
+DEV = Path(__file__).parents[2] / "slurm" / "dev.toml"
+SWEEP = """
+study: {name}
+data: {{source: digits, validation: 0.2, test: 0.2}}
+model:
+  layers:
+    - conv2d: {{filters: 2, kernel_size: 3, activation: relu}}
+    - flatten
+    - output: softmax
+space:
+  rate: {{low: 1.0e-4, high: 1.0e-1, log: true}}
+search: {{method: random, trials: {trials}, seed: 3}}
+training:
+  epochs: {epochs}
+  batch_size: 128
+  optimizer: {{name: adam, learning_rate: $rate}}
+"""
+GRID = """
+study: {name}
+data: {{source: digits, validation: 0.2, test: 0.2}}
+model:
+  layers:
+    - conv2d: {{filters: $filters, kernel_size: 3, activation: relu}}
+    - dropout: $dropout
+    - flatten
+    - output: softmax
+space:
+  filters: [2, 3]
+  dropout: [0.0, 0.25, 0.5]
+  optimizer: [sgd, adam]
+search: {{method: grid, seed: 7}}
+training:
+  epochs: 3
+  batch_size: 32
+  optimizer: {{name: $optimizer, learning_rate: 0.01}}
+  checkpoint_every_s: 0.2
+"""
+PROFILE = 'time_limit = 10\nmemory = "1500M"\nthreads = 1\n'
+
+
+def sweep(desk, name, *, trials=1, epochs=1):
+    """Write a sweep of cheap trials."""
+    return desk.write(f"{name}.yaml", SWEEP.format(name=name, trials=trials, epochs=epochs))
+
+
+def profile(desk, text=""):
+    """Write a profile; keys before those that all have."""
+    return desk.write("profile.toml", PROFILE + text)
+
+
+def test_the_cluster_finds_what_one_worker_finds(desk):
+    """A study on four nodes has the leaderboard of ``run`` with one worker on this machine, to the last bit."""
+    desk.submit(desk.write("four.yaml", GRID.format(name="four")), DEV)
+    desk.type("run", desk.write("one.yaml", GRID.format(name="one")), "--workers", 1, "--threads", 1)
+    desk.wait_until_complete("four", 12, 120)
+    assert desk.board("four") == desk.board("one")
+    workers = desk.query("SELECT count(*) FROM (SELECT DISTINCT writer FROM attempts WHERE study = 'four')")
+    print(f"{workers[0][0]} workers took part")
+
+
+def test_a_module_that_is_edited_after_submit_changes_nothing(desk):
+    """The network comes from the copy that was made at submit."""
+    module = """
+import keras
+
+def build(params, image_shape, classes):
+    units = {units}
+    return keras.Sequential([
+        keras.Input(image_shape), keras.layers.Flatten(),
+        keras.layers.Dense(classes * units), keras.layers.Dense(classes),
+    ])
+"""
+    desk.write("nets.py", module.format(units=1))
+    layers = GRID[GRID.index("  layers:") : GRID.index("space:")]
+    text = GRID.replace(layers, '  build: "nets:build"\n').replace("  dropout: [0.0, 0.25, 0.5]\n", "")
+    desk.submit(desk.write("own.yaml", text.format(name="own")), profile(desk))
+    desk.write("nets.py", module.format(units=50))
+    desk.wait_until_complete("own", 4, 120)
+    assert {row["parameters"] for row in desk.board("own")} == {str(64 * 10 + 10 + 110)}
+
+
+def test_another_environment_is_refused(desk, monkeypatch):
+    """A pool whose packages are not those of the submission trains nothing; log and status say why."""
+    for name, value in desk.cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(submission, "package_versions", lambda: {"numpy": "0.1"})
+    submitting.submit(sweep(desk, "other"), desk.results, profile(desk), extend=False, dry_run=False)
+    fault = desk.cluster.until(lambda: desk.status("other")["faults"], 60, "the refusal")[0]
+    assert "not the environment that submitted: numpy is " in fault
+    assert "submitted with 0.1. Submit from the environment that the nodes have" in fault
+    assert "submitted with 0.1" in desk.type("logs", "other").stdout
+    assert desk.status("other")["trials"]["waiting"] == 1
+
+
+def test_a_study_whose_trials_all_fail_alike_is_stopped(desk):
+    """After three trials with one and the same exception no other is begun; status says why, in one line."""
+    desk.write("nets.py", "def build(params, image_shape, classes):\n    raise ValueError('no such layer')\n")
+    layers = GRID[GRID.index("  layers:") : GRID.index("space:")]
+    text = GRID.replace(layers, '  build: "nets:build"\n')
+    desk.submit(desk.write("broken.yaml", text.format(name="broken")), profile(desk))
+    desk.cluster.until(lambda: desk.journaled("broken", b'"type":"fault"'), 90, "the pool to give up")
+    status = desk.status("broken")
+    assert (status["trials"]["failed"], status["trials"]["waiting"]) == (3, 9)
+    assert "no further trial was begun" in status["faults"][0]
+    assert "no such layer" in status["faults"][0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "cure"),
+    [
+        ("time_limit = 61", "profile.toml:1: time_limit: 61 min is above the 60 min of MaxTime of partition main"),
+        ('partition = "mian"', "profile.toml:1: partition: unknown partition 'mian'"),
+        ('account = "nobody"', "profile.toml:1: account: unknown account 'nobody'"),
+        ('gres = "gpu:a100:1"', "profile.toml:1: gres:"),
+        ('[sbatch]\nreservation = "mine"', "profile.toml:2: sbatch.reservation: sbatch refused the job"),
+        ("tme_limit = 5", "did you mean 'time_limit'"),
+    ],
+)
+def test_what_cannot_run_is_refused_with_the_cure(desk, settings, cure):
+    """The message names the line of the profile and what is possible; nothing of the study stays behind."""
+    desk.write("profile.toml", settings)
+    refused = desk.type("submit", sweep(desk, "refused"), "--profile", "profile.toml", code=2)
+    assert cure in " ".join(refused.stderr.split())
+    assert not (desk.results / "refused").exists()
+
+
+@pytest.fixture
+def counted(desk, tmp_path):
+    """Stand-ins for Slurm's commands that count how often each is called; gives the file with the calls."""
+    folder, calls = tmp_path / "bin", tmp_path / "calls"
+    folder.mkdir()
+    for name in ("sbatch", "squeue", "sacct", "scontrol", "sinfo", "sacctmgr"):
+        script = folder / name
+        script.write_text(f'#!/bin/sh\necho {name} >>{calls}\nexec {shutil.which(name)} "$@"\n')
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    desk.cluster.path.append(f"{folder}:{os.environ['PATH']}")
+    return calls
+
+
+def test_ten_thousand_trials_cost_one_sbatch_and_few_files(desk, counted):
+    """Submitting is one call and some files, whatever the number of trials; status is one or two calls."""
+    many = sweep(desk, "many", trials=10_000)
+    hold = profile(desk, "array_width = 8\n[sbatch]\nhold = true\n")
+    script = desk.type("submit", many, "--profile", hold, "--dry-run").stdout
+    assert "#SBATCH --array=0-7" in script
+    assert not (desk.results / "many").exists()
+    begun = time.monotonic()
+    desk.submit(many, hold)
+    submitted = time.monotonic() - begun
+    assert counted.read_text().split().count("sbatch") == 1
+    files = [file for file in desk.results.rglob("*") if file.is_file()]
+    assert len(files) < 50
+    desk.status("many")
+    counted.unlink()
+    begun = time.monotonic()
+    status = desk.status("many")
+    print(f"submit {submitted:.1f} s, {len(files)} files; status {time.monotonic() - begun:.2f} s")
+    assert time.monotonic() - begun < 5
+    assert len(counted.read_text().split()) <= 2
+    assert status["trials"]["waiting"] == 10_000
+    assert status["jobs"][0]["states"] == {"PENDING: JobHeldUser": 8}
+    assert "scontrol release" in desk.type("status", "many").stdout
+
+
+def test_a_small_cluster_takes_a_large_study(spare_cluster, desk_at, tmp_path):
+    """MaxArraySize=11 and MaxSubmitJobs=5: 200 trials are done by tasks of one trial (each takes more) and by pools."""
+    spare = spare_cluster(SLURM_MAX_ARRAY="11")
+    limits = ("MaxSubmitJobs=5", "MaxJobs=3")
+    spare.slurm.run("sacctmgr", "-i", "modify", "user", "root", "where", "account=root", "set", *limits)
+    desk = desk_at(spare, tmp_path)
+    done = desk.type("submit", sweep(desk, "classic", trials=200), "--profile", profile(desk, "trials_per_task = 1\n"))
+    assert "5 tasks instead of 200: MaxSubmitJobs of user root in account root is 5" in done.stderr
+    assert "so each task takes up to 40 trials instead of 1" in done.stderr
+    status = spare.until(lambda: _waiting(desk.status("classic")), 30, "a task to wait")
+    assert "PENDING: AssocMaxJobsLimit" in status["jobs"][0]["states"]
+    desk.wait_until_complete("classic", 200, 180)
+    spare.until(lambda: not spare.slurm.run("squeue", "--noheader").strip(), 60, "an empty queue")
+    desk.submit(sweep(desk, "pools", trials=200), profile(desk, "array_width = 20\n"))
+    desk.wait_until_complete("pools", 200, 180)
+    assert desk.board("pools") == desk.board("classic")
+
+
+def _waiting(status):
+    states = [state for job in status["jobs"] for state in job["states"]]
+    return status if any(state.startswith("PENDING: Assoc") for state in states) else None
+
+
+def test_a_cluster_without_accounts_will_do(spare_cluster, desk_at, tmp_path):
+    """Submit, status, cancel of a trial and of the study, and resume work by squeue alone."""
+    spare = spare_cluster(SLURM_DBD="0")
+    desk = desk_at(spare, tmp_path)
+    desk.submit(sweep(desk, "bare", trials=2, epochs=400), profile(desk))
+    spare.until(lambda: desk.journaled("bare", b'"type":"epoch"'), 60, "training")
+    desk.type("cancel", "bare", 1)
+    assert desk.status("bare")["jobs"][0]["states"] == {"RUNNING": 1}
+    desk.type("cancel", "bare")
+    spare.until(lambda: not desk.status("bare")["jobs"], 30, "the end of the job")
+    assert desk.status("bare")["trials"]["interrupted"] == 1
+    assert len(desk.resume("bare", profile(desk))) == 1
+    desk.wait_until_complete("bare", 1, 120)
+    assert [(row["state"], row["trial"]) for row in desk.board("bare")] == [("complete", "0"), ("failed", "1")]
+    assert desk.attempts("bare") == [("interrupted", "stopped"), ("complete", None)]
+
+
+def test_a_job_id_that_is_given_out_again_is_not_ours(spare_cluster, desk_at, tmp_path):
+    """On a fresh cluster another job has our id: it is not shown, counted or cancelled."""
+    spare = spare_cluster(SLURM_DBD="0")
+    desk = desk_at(spare, tmp_path)
+    (job,) = desk.submit(sweep(desk, "old", trials=2, epochs=400), profile(desk))
+    spare.until(lambda: desk.journaled("old", b'"type":"epoch"'), 60, "training")
+    spare.script("node.sh", "crash", "n1")
+    spare.script("down.sh")
+    shutil.rmtree(spare.lab / "state" / "ctld")
+    for file in desk.results.glob("old/journal/*.jsonl"):  # as if it were of yesterday: clocks may differ by a minute
+        file.write_bytes(_a_day_earlier(file.read_bytes(), job))
+    spare = spare_cluster(SLURM_DBD="0")
+    assert spare.submit("other", "sleep") == int(job)
+    spare.wait_for_starts("other")
+    assert desk.status("old")["jobs"] == []
+    desk.type("cancel", "old")
+    assert spare.states(job) == {job: "RUNNING"}
+    (ours,) = desk.resume("old", profile(desk))
+    desk.wait_until_complete("old", 2, 120)
+    assert ours != job
+    assert desk.attempts("old") == [("lost", "gone"), ("complete", None)]
+    assert spare.states(job) == {job: "RUNNING"}
+
+
+def _a_day_earlier(journal, job):
+    lines = []
+    for line in journal.splitlines():
+        event = json.loads(line[9:])
+        event["time"] -= 86_400
+        if event["type"] == "submit":
+            event["jobs"][0]["time"] -= 86_400
+        lines.append(event)
+    return b"".join(encode(from_json(json.dumps(event).encode())) for event in lines)
