@@ -51,9 +51,7 @@ def test_the_frozen_file_is_what_the_user_wrote(tmp_path):
 def test_comments_and_spacing_do_not_change_a_study(tmp_path):
     """A sweep that means the same goes on with the same study."""
     freeze(_sweep(), tmp_path)
-    freeze(
-        _sweep("# a comment\n" + TEXT.replace("filters: [2, 4]", "filters: [ 2,  4 ]  # as before")), tmp_path
-    )
+    freeze(_sweep("# a comment\n" + TEXT.replace("filters: [2, 4]", "filters: [ 2,  4 ]  # as before")), tmp_path)
     assert len(open_study(tmp_path, "frozen").revisions) == 1
 
 
