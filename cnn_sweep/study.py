@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault, StudyError
-from cnn_sweep.execution.jobs import faults_of, jobs_in_queue
+from cnn_sweep.execution.job_states import Incarnation
+from cnn_sweep.execution.jobs import Queue, faults_of, queue_of
 from cnn_sweep.execution.pool import log_file
 from cnn_sweep.execution.slurm_cli import SlurmCli
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
@@ -81,24 +82,21 @@ class Study:
 
         Returns:
             ``study``, ``metric``, ``planned``, ``trials`` (state to count), ``best`` ({"trial", "value"} or None),
-            ``workers`` (``alive`` on this host, ``unknown`` on others), ``jobs``, ``causes`` (of failed trials),
+            ``workers`` (``alive`` here or in jobs that run, ``unknown`` elsewhere), ``jobs``, ``causes`` (of failed trials),
             ``faults`` (what keeps pools from working, or Slurm from answering), ``bad_lines`` (damaged journal lines).
         """
         summary = self.summary()
         names = ("study", "metric", "planned", "trials", "best", "causes", "bad_lines")
-        jobs, silence = self._jobs()
         faults = faults_of(StudyPaths(self.results, self.name))
-        more = {"workers": self._workers(), "jobs": jobs, "faults": [*faults, *silence]}
+        queue: Queue | None = None
+        if shutil.which("squeue") is not None:
+            try:
+                queue = queue_of(StudyPaths(self.results, self.name), SlurmCli())
+            except EnvironmentFault as fault:
+                faults.append(f"jobs are not known: {fault}")
+        jobs = [asdict(job) for job in queue.jobs] if queue else []
+        more = {"workers": self._workers(queue), "jobs": jobs, "faults": faults}
         return {name: summary[name] for name in names} | more
-
-    def _jobs(self) -> tuple[list[dict[str, Any]], list[str]]:
-        """Ask Slurm, where there is one, how the study's jobs are; those that are over are left out."""
-        if shutil.which("squeue") is None:
-            return [], []
-        try:
-            return [asdict(job) for job in jobs_in_queue(StudyPaths(self.results, self.name), SlurmCli())], []
-        except EnvironmentFault as fault:
-            return [], [f"jobs are not known: {fault}"]
 
     def log_files(self) -> list[Path]:
         """List what workers and jobs wrote to standard error, the newest last."""
@@ -114,14 +112,14 @@ class Study:
         files = [log_file(logs, worker["host"], worker["pid"]) for worker in ran]
         return [file for file in dict.fromkeys(files) if file.is_file()]
 
-    def _workers(self) -> dict[str, int]:
+    def _workers(self, queue: Queue | None) -> dict[str, int]:
         """Count the processes that may be training: those with threads that are not known to be gone."""
         identities = [
             ProcessIdentity.from_data(worker["identity"])
             for worker in queries.list_workers(self.results, self.name)
             if worker["threads"] > 0
         ]
-        alive = [is_alive(identity) for identity in identities]
+        alive = [_is_alive(identity, queue) for identity in identities]
         return {"alive": alive.count(True), "unknown": alive.count(None)}
 
     def leaderboard_table(self) -> Table:
@@ -155,6 +153,15 @@ class Study:
         """Give number and value of the best complete trial, or None."""
         best: dict[str, Any] | None = self.summary()["best"]
         return best
+
+
+def _is_alive(identity: ProcessIdentity, queue: Queue | None) -> bool | None:
+    """Judge by this machine's processes, or by whether Slurm runs that incarnation of the process's job."""
+    alive = is_alive(identity)
+    if alive is not None or queue is None or not identity.slurm:
+        return alive
+    job = Incarnation.from_slurm(identity.slurm)
+    return (job.job, job.restarts) in queue.running
 
 
 def _frame(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cnn_sweep.execution.job_states import LIVING
 from cnn_sweep.journal.events import Fault, Submit
@@ -59,6 +59,18 @@ class JobState:
     cures: tuple[str, ...] = ()
 
 
+class Queue(NamedTuple):
+    """A study's part of the queue.
+
+    Attributes:
+        jobs: Its arrays.
+        running: Name and number of restarts of each element that runs.
+    """
+
+    jobs: list[JobState]
+    running: frozenset[tuple[str, int]]
+
+
 def submissions(paths: StudyPaths) -> list[Submit]:
     """List what was submitted for a study, the oldest first."""
     return sorted(_told(paths, Submit), key=lambda submit: submit.time)
@@ -89,23 +101,34 @@ def jobs_in_queue(paths: StudyPaths, slurm: SlurmCli) -> list[JobState]:
     Raises:
         EnvironmentFault: Slurm does not answer.
     """
+    return queue_of(paths, slurm).jobs
+
+
+def queue_of(paths: StudyPaths, slurm: SlurmCli) -> Queue:
+    """Ask with one call how a study's jobs are, and which incarnations of their elements run.
+
+    Raises:
+        EnvironmentFault: Slurm does not answer.
+    """
     submitted = {int(job["job"]): (job, submit) for submit in submissions(paths) for job in submit.jobs}
-    if not submitted:
-        return []
-    rows = slurm.queue(submitted)
-    found = []
-    for number, (job, submit) in submitted.items():
-        states: Counter[str] = Counter()
-        cures: dict[str, int] = {}
-        for row in _living_rows(number, submit, rows):
-            waits = row.state in {"PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT"} and row.reason not in {"None", ""}
-            states[f"{row.state}: {row.reason}" if waits else row.state] += len(row.jobs)
-            if waits and (cure := _cure(row)):
-                cures[cure] = cures.get(cure, 0) + len(row.jobs)
-        if states:
-            stuck = sum(cures.values())
-            found.append(JobState(str(number), int(job["tasks"]), dict(states), stuck, tuple(cures)))
-    return found
+    rows = slurm.queue(submitted) if submitted else []
+    living = {number: list(_living_rows(number, submit, rows)) for number, (_, submit) in submitted.items()}
+    jobs = [_state(number, int(submitted[number][0]["tasks"]), ours) for number, ours in living.items() if ours]
+    running = {
+        (job, row.restarts) for ours in living.values() for row in ours if row.state != "PENDING" for job in row.jobs
+    }
+    return Queue(jobs, frozenset(running))
+
+
+def _state(number: int, tasks: int, rows: list[QueueRow]) -> JobState:
+    states: Counter[str] = Counter()
+    cures: Counter[str] = Counter()
+    for row in rows:
+        waits = row.state in {"PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT"} and row.reason not in {"None", ""}
+        states[f"{row.state}: {row.reason}" if waits else row.state] += len(row.jobs)
+        if waits and (cure := _cure(row)):
+            cures[cure] += len(row.jobs)
+    return JobState(str(number), tasks, dict(states), cures.total(), tuple(cures))
 
 
 def _cure(row: QueueRow) -> str | None:
