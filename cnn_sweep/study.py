@@ -82,8 +82,9 @@ class Study:
 
         Returns:
             ``study``, ``metric``, ``planned``, ``trials`` (state to count), ``best`` ({"trial", "value"} or None),
-            ``workers`` (``alive`` here or in jobs that run, ``unknown`` elsewhere), ``jobs``, ``causes`` (of failed trials),
-            ``faults`` (what keeps pools from working, or Slurm from answering), ``bad_lines`` (damaged journal lines).
+            ``workers`` (``alive`` here or in jobs that run, ``unknown`` elsewhere), ``jobs``, ``causes`` (of failed
+            trials), ``faults`` (what keeps pools from working, or Slurm from answering), ``bad_lines`` (damaged
+            journal lines).
         """
         summary = self.summary()
         names = ("study", "metric", "planned", "trials", "best", "causes", "bad_lines")
