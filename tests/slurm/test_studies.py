@@ -123,7 +123,7 @@ def test_a_study_whose_trials_all_fail_alike_is_stopped(desk):
 @pytest.mark.parametrize(
     ("settings", "cure"),
     [
-        ("time_limit = 61", "profile.toml:1: time_limit: 61 min is above the 60 min of MaxTime of partition main"),
+        ("time_limit = 61", "profile.toml:1: time_limit: 61 min is over the MaxTime of partition main, 60 min"),
         ('partition = "mian"', "profile.toml:1: partition: unknown partition 'mian'"),
         ('account = "nobody"', "profile.toml:1: account: unknown account 'nobody'"),
         ('gres = "gpu:a100:1"', "profile.toml:1: gres:"),
