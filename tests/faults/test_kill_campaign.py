@@ -88,8 +88,8 @@ def _tables(results: Path) -> dict[str, list[tuple[object, ...]]]:
     with sqlite3.connect(results / "sweeps.db") as store:
         return {
             "trials": store.execute(
-                "SELECT trial, configuration, repeat, seed, state, value, best_epoch, best_metrics_json, epochs, parameters"
-                " FROM trials ORDER BY trial"
+                "SELECT trial, configuration, repeat, seed, state, value, best_epoch, best_metrics_json, epochs,"
+                " parameters FROM trials ORDER BY trial"
             ).fetchall(),
             "epochs": store.execute(
                 "SELECT trial, epoch, value, metrics_json FROM epochs WHERE counted ORDER BY trial, epoch"

@@ -1,0 +1,104 @@
+"""Commands as people type them, in folders of their own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SWEEP = """
+study: tiny
+data: {source: digits, validation: 0.2, test: 0.2}
+model:
+  layers:
+    - conv2d: {filters: $filters, kernel_size: 3, activation: relu}
+    - pool: $window
+    - flatten
+    - output: softmax
+space:
+  filters: [2, 4]
+  window: [2, 7]
+  optimizer: [sgd, adam]
+  momentum: {low: 0.0, high: 0.9, points: 2, when: {optimizer: sgd}}
+search: {method: grid}
+training:
+  epochs: 2
+  batch_size: 64
+  optimizer: {name: $optimizer, learning_rate: 0.01, momentum: $momentum}
+"""
+
+
+class Cli:
+    """Types commands in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results = folder / "results"
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def command(self, *words: object) -> list[str]:
+        return [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words)]
+
+    def __call__(self, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*words), cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def start(self, *words: object) -> subprocess.Popen[bytes]:
+        """Type a command and go on; it has a process group of its own, as in a terminal."""
+        run = subprocess.Popen(
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.started.append(run)
+        return run
+
+    def end(self) -> None:
+        """End what a test that failed left running."""
+        for run in self.started:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.communicate()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"CNN_SWEEP_RESULTS": str(self.results), "COLUMNS": "200"}
+
+    def table(self, *words: object) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self(*words).stdout)))
+
+
+@pytest.fixture(scope="session")
+def sweep_text():
+    """A sweep file of twelve configurations, six of which cannot be built."""
+    return SWEEP
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """A command line in an empty folder."""
+    found = Cli(tmp_path)
+    yield found
+    found.end()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A command line in a folder with the sweep file, which was run once."""
+    found = Cli(tmp_path_factory.mktemp("commands"))
+    (found.folder / "tiny.yaml").write_text(SWEEP)
+    found.run = found("run", "tiny.yaml", "--workers", 2)
+    return found
