@@ -21,7 +21,6 @@ from cnn_sweep.execution.slurm_cli import SlurmCli
 
 HERE = Path(__file__).parent
 SCRIPTS = HERE.parents[1] / "slurm" / "dev-cluster"
-LOCK = Path(tempfile.gettempdir()) / "cnn-sweep-slurm-tests.lock"
 SPARE_LAB = Path(tempfile.gettempdir()) / "cnn-sweep-spare-cluster"  # not in a folder of pytest's: others must get in
 
 
@@ -92,11 +91,10 @@ class DevCluster:
             time.sleep(0.1)
         return result
 
-    @staticmethod
     @contextmanager
-    def exclusive():
-        """Keep other tests, also in other processes, from all clusters meanwhile."""
-        with LOCK.open("w") as file:
+    def exclusive(self):
+        """Keep other tests, also in other processes, from this cluster meanwhile."""
+        with Path(tempfile.gettempdir(), f"cnn-sweep-tests-of-{self.lab.name}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -234,15 +232,16 @@ def desk_at():
 @pytest.fixture
 def spare_cluster(dev_cluster, tmp_path):
     """A function that starts a second cluster of one node with other knobs; it is removed afterwards."""
+    spare = DevCluster(SPARE_LAB, tmp_path)
     knobs = {"SLURM_LAB": str(SPARE_LAB), "SLURM_PORT0": "17300", "SLURM_NODES": "1"}
 
     def start(**more):
         environment = {**os.environ, **knobs, **more}
         done = subprocess.run([SCRIPTS / "up.sh"], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        return DevCluster(SPARE_LAB, tmp_path)
+        return spare
 
-    with dev_cluster.exclusive():
+    with spare.exclusive():
         try:
             yield start
         finally:
