@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 # TensorFlow, one trace and one chunk.
 _TO_FIRST_CHECKPOINT_S = 20.0
 _SAY_EVERY_S = 60.0
+# How long a pool that is to be requeued waits for a controller that is down, and how often it asks, in seconds.
+_CONTROLLER_BACK_S = 60.0
+_ASK_AGAIN_S = 2.0
 # Who got SIGTERM waits for its end: Slurm puts a preempted job into the queue again only if it had to kill it. The
 # longest grace time that one meets, in seconds.
 _LONGEST_GRACE_S = 3600.0
@@ -110,6 +113,7 @@ class TaskRun:
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         self._keeper.stop_and_wait(signal.SIGUSR2)
+        _wait_for_controller()
 
     def _worker_settings(self) -> WorkerSettings:
         settings = self._settings
@@ -138,6 +142,19 @@ class TaskRun:
         if time.monotonic() - self._said >= _SAY_EVERY_S:
             self._said = time.monotonic()
             log.info("%s", dict(progress.counts))
+
+
+def _wait_for_controller() -> None:
+    """Return when the controller answers, or when there is no more time to wait for that: a requeue needs it."""
+    deadline = time.monotonic() + _CONTROLLER_BACK_S
+    while time.monotonic() < deadline:
+        try:
+            SlurmCli(timeout_s=10.0).run("scontrol", "ping")
+        except EnvironmentFault as fault:
+            log.warning("waiting for the controller: %s", fault)
+            time.sleep(_ASK_AGAIN_S)
+        else:
+            return
 
 
 @contextmanager
