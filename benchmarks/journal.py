@@ -64,7 +64,7 @@ class Size:
     trials: dict[str, int]
 
 
-FULL = Size(32, 3, {"ours": 6400, "rdb": 96, "journal_file": 320})
+FULL = Size(32, 3, {"ours": 6400, "rdb": 64, "journal_file": 192})
 QUICK = Size(8, 1, {"ours": 1600, "rdb": 32, "journal_file": 80})
 NAMES = {
     "ours": "cnn-sweep journals",

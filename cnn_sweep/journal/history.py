@@ -203,6 +203,6 @@ def journal_sizes(paths: StudyPaths) -> list[tuple[str, int]]:
                 for entry in entries
                 if entry.name.endswith(JOURNAL_SUFFIX)
             )
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # somebody else's
         pass
     return sorted(found)

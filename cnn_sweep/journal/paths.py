@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -125,9 +126,19 @@ class StudyPaths:
 
 
 def existing_studies(results: Path) -> list[str]:
-    """Return the names of all studies under ``results``, sorted; a study is a folder with journals."""
+    """Return the names of all studies under ``results``, sorted; a study is a folder with journals.
+
+    Other people's studies, whose folders nobody else may read, are left out.
+    """
     try:
         names = [entry.name for entry in results.iterdir() if STUDY_NAME.fullmatch(entry.name)]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(name for name in names if StudyPaths(results, name).journals.is_dir())
+    return sorted(name for name in names if _is_readable_folder(StudyPaths(results, name).journals))
+
+
+def _is_readable_folder(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
+    except PermissionError:
+        return False

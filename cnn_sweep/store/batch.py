@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.paths import StudyPaths
 
+_JOURNALS = dialect.upsert_all(schema.journals)
+_BAD_LINES = dialect.upsert_all(schema.bad_lines)
+
 
 @dataclass
 class Applied:
@@ -116,18 +119,15 @@ class Batch:
         known = self._connection.execute(query.where(j.c.study == self._study, j.c.writer == writer)).one_or_none()
         events, unknown, last = known if known is not None else (0, 0, None)
         times = [time for time in (dialect.moment(last), tally.last_event) if time is not None]
-        names = [column.name for column in j.columns]
         counts = (dialect.whole(events) + tally.events, dialect.whole(unknown) + tally.unknown)
         row = (self._study, writer, offset, *counts, max(times, default=None))
-        dialect.run_many(self._connection, dialect.upsert(j, names, replaced=names[2:]), [row])
+        dialect.run_many(self._connection, _JOURNALS, [row])
         self._offsets[writer] = offset
         self._applied.events += tally.events
 
     def _note_bad(self, writer: str, found: Iterable[BadLine]) -> None:
-        b = schema.bad_lines
         rows = [(self._study, writer, bad.offset, bad.length, bad.reason, bad.text) for bad in found]
-        names = [column.name for column in b.columns]
-        dialect.run_many(self._connection, dialect.upsert(b, names, replaced=names[3:]), rows)
+        dialect.run_many(self._connection, _BAD_LINES, rows)
         self._applied.bad_lines += len(rows)
 
     def _sick_lines(self) -> list[tuple[str, BadLine]]:

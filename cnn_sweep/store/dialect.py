@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, create_engine, event, func
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -202,6 +204,13 @@ def upsert(
     return statement.on_conflict_do_update(index_elements=keys, set_=values, where=prefer)
 
 
+def upsert_all(table: Table, *, prefer: ColumnElement[bool] | None = None) -> Insert:
+    """Return an insert of whole rows that replaces those whose keys exist; arguments as of :func:`upsert`."""
+    columns = [column.name for column in table.columns]
+    others = [column.name for column in table.columns if not column.primary_key]
+    return upsert(table, columns, replaced=others, prefer=prefer)
+
+
 def upsert_from(table: Table, query: Any, *, replaced: Sequence[str]) -> Insert:
     """Return an insert of a query's rows that replaces columns where the key exists."""
     names = [column.name for column in query.selected_columns]
@@ -221,8 +230,12 @@ def run_many(connection: Connection, statement: Insert, rows: Sequence[tuple[Any
     """Execute an insert for many rows, whose values stand in the order of its columns."""
     if rows:
         # The driver takes tuples as they are; a mapping for each row would cost as much as the insert itself.
-        sql = str(statement.compile(dialect=connection.dialect))
-        connection.exec_driver_sql(sql, list(rows))
+        connection.exec_driver_sql(_compiled(statement), list(rows))
+
+
+@lru_cache(maxsize=64)
+def _compiled(statement: Insert) -> str:
+    return str(statement.compile(dialect=sqlite.dialect()))
 
 
 def rounded(value: ColumnElement[Any]) -> ColumnElement[Any]:

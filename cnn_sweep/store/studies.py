@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.store.rows import Rows
 
+_STUDIES = dialect.upsert_all(schema.studies)
 _COUNTS = ("trials", "configurations", "invalid", "duplicates")
 
 
@@ -91,8 +92,8 @@ def write_study(connection: Connection, rows: Rows, facts: Facts, known: KnownSt
         "cancelled": max(cancels, default=None),
         "source": facts.source,
     }
-    statement = dialect.upsert(schema.studies, list(values), replaced=list(values)[1:])
-    dialect.run_many(connection, statement, [tuple(values.values())])
+    row = tuple(values[column.name] for column in schema.studies.columns)
+    dialect.run_many(connection, _STUDIES, [row])
 
 
 def parameter_names(row: Any) -> list[str]:

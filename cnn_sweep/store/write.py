@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_, tuple_
 
 from cnn_sweep.store import schema
-from cnn_sweep.store.dialect import new, run_many, upsert
+from cnn_sweep.store.dialect import new, run_many, upsert, upsert_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,13 +59,7 @@ def _of_attempt(columns: Sequence[str], prefer: ColumnElement[bool]) -> Insert:
     return upsert(schema.attempts, [*_ATTEMPT, *columns], replaced=columns, prefer=prefer)
 
 
-def _all(table: Table, prefer: ColumnElement[bool]) -> Insert:
-    names = [column.name for column in table.columns]
-    others = [column.name for column in table.columns if not column.primary_key]
-    return upsert(table, names, replaced=others, prefer=prefer)
-
-
-_EPOCHS = _all(schema.epochs, _first(schema.epochs, "time", "seconds", "metrics_json"))
+_EPOCHS = upsert_all(schema.epochs, prefer=_first(schema.epochs, "time", "seconds", "metrics_json"))
 _ATTEMPT_KEYS = upsert(schema.attempts, _ATTEMPT)
 _STARTS = _of_attempt(_START, _first(schema.attempts, "writer", "started"))
 _CONFIGURATIONS = upsert(schema.configurations, ["study", "configuration", "params_json"])
@@ -77,14 +71,14 @@ _CANCELS = upsert(
 )
 _JOBS = upsert(schema.jobs, [column.name for column in schema.jobs.columns])
 _PLAIN = {
-    "worker": _all(schema.workers, _first(schema.workers, "started", "identity_json")),
+    "worker": upsert_all(schema.workers, prefer=_first(schema.workers, "started", "identity_json")),
     "checkpoint": _of_attempt(
         _CHECKPOINT, _last(schema.attempts, "checkpoint_epoch", "checkpointed", "checkpoint_file")
     ),
     "end": _of_attempt(_END, _first(schema.attempts, "ended", "end_state")),
-    "artifact": _all(schema.artifacts, _last(schema.artifacts, "time", "sha256")),
+    "artifact": upsert_all(schema.artifacts, prefer=_last(schema.artifacts, "time", "sha256")),
     "lost": _of_attempt(_LOST, _first(schema.attempts, "lost", "lost_cause")),
-    "extend": _all(schema.revisions, _first(schema.revisions, "time", "trials")),
+    "extend": upsert_all(schema.revisions, prefer=_first(schema.revisions, "time", "trials")),
     "finalize": upsert(
         schema.trials,
         ["study", "trial", "tested", "test_metrics_json"],

@@ -49,6 +49,16 @@ def test_studies_are_found_by_their_journals(paths):
     assert existing_studies(paths.results / "missing") == []
 
 
+def test_studies_of_other_people_are_left_out(paths, monkeypatch):
+    """A folder that may not be read is no study of ours, and no error."""
+
+    def refuse(folder):
+        raise PermissionError(folder)
+
+    monkeypatch.setattr(type(paths.journals), "is_dir", refuse)
+    assert existing_studies(paths.results) == []
+
+
 def test_revisions_are_counted_up_to_the_first_gap(paths):
     """Revisions are the frozen sweep files that exist, oldest first."""
     for number in (1, 2, 4):
