@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cnn_sweep.execution.freeze import FrozenStudy
+    from cnn_sweep.execution.pool import Death
     from cnn_sweep.execution.progress import Progress
     from cnn_sweep.execution.settings import WorkerSettings
 
@@ -33,8 +34,17 @@ _PATIENCE_S = 10.0
 class PoolKeeper:
     """A pool, and the journal in which its keeper declares dead workers' attempts lost."""
 
-    def __init__(self, study: FrozenStudy, settings: WorkerSettings, size: int) -> None:
-        """Prepare a pool of up to ``size`` workers with these settings."""
+    def __init__(
+        self, study: FrozenStudy, settings: WorkerSettings, size: int, *, look_every_s: float = _POLL_S
+    ) -> None:
+        """Prepare a pool of up to ``size`` workers.
+
+        Args:
+            study: What they train.
+            settings: Given to each of them.
+            size: How many at once.
+            look_every_s: How often to read what is new in the journals, which may be on a shared file system.
+        """
         paths, writer = study.paths, new_writer_name()
         self._study = study
         self._size = size
@@ -49,21 +59,26 @@ class PoolKeeper:
         self._since = settings.since
         self._epochs = 0
         self._stopping = False
+        self._look_every_s = look_every_s
 
     def run(self, observe: Callable[[Progress], None]) -> Progress:
         """Keep workers running until none of them finds anything to claim, or until all have stopped.
 
         Args:
-            observe: Told several times a second how far the study is.
+            observe: Told now and then, and of every death, how far the study is.
 
         Raises:
             EnvironmentFault: Workers cannot even begin.
         """
         try:
             self._refill()
+            look_at = 0.0
             while self._pool.running:
                 time.sleep(_POLL_S)
-                observe(self._step())
+                deaths = self._pool.reap()
+                if deaths or time.monotonic() >= look_at:
+                    look_at = time.monotonic() + self._look_every_s
+                    observe(self._step(deaths))
             self._say_why_no_more()
         finally:
             self._pool.kill()
@@ -90,8 +105,7 @@ class PoolKeeper:
         self._stopping = True
         self._pool.kill()
 
-    def _step(self) -> Progress:
-        deaths = self._pool.reap()
+    def _step(self, deaths: list[Death]) -> Progress:
         self._history.refresh()
         if not self._stopping and self._is_cancelled():
             self.stop()

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 # TensorFlow, one trace and one chunk.
 _TO_FIRST_CHECKPOINT_S = 20.0
 _SAY_EVERY_S = 60.0
+_LOOK_EVERY_S = 3.0
 # How long a pool that is to be requeued waits for a controller that is down, and how often it asks, in seconds.
 _CONTROLLER_BACK_S = 60.0
 _ASK_AGAIN_S = 2.0
@@ -91,7 +92,7 @@ class TaskRun:
             os.environ["CNN_SWEEP_SUBMIT_TIME"] = str(submitted)
         self._warn_at = time.time() + settings.run_s
         self._drain_at = self._warn_at - min(settings.run_s, _TO_FIRST_CHECKPOINT_S)
-        self._keeper = PoolKeeper(self._study, self._worker_settings(), settings.workers)
+        self._keeper = PoolKeeper(self._study, self._worker_settings(), settings.workers, look_every_s=_LOOK_EVERY_S)
         self._terminated = False
         self._said = 0.0
 

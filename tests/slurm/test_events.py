@@ -159,9 +159,9 @@ def nodes_fail(stage):
     stage.say("the nodes are back")
 
 
-def slurmd_killed(stage):
+def slurmd_killed(stage, failing):
     """Kill one slurmd: the job's processes live on while Slurm starts a second copy."""
-    stage.submit("slurmd_killed")
+    stage.submit("slurmd_killed", exclude=[node for node in ("n1", "n2", "n3", "n4") if node not in failing])
     stage.has_checkpoint("slurmd_killed")
     node = stage.node_of("slurmd_killed")
     with stage.frozen_workers("slurmd_killed"):
@@ -224,7 +224,14 @@ HARMLESS_TO_NODES = (time_limit, preempted, preempted_at_once, cancelled, usr2, 
 def calm(dev_cluster, desk_at, tmp_path_factory):
     """The epochs of a run that nobody disturbed, on this machine."""
     desk = desk_at(dev_cluster, tmp_path_factory.mktemp("calm"))
-    desk.type("run", desk.write("calm.yaml", SWEEP.format(name="calm", filters="2, 3", epochs=EPOCHS)), "--workers", 1)
+    desk.type(
+        "run",
+        desk.write("calm.yaml", SWEEP.format(name="calm", filters="2, 3", epochs=EPOCHS)),
+        "--workers",
+        1,
+        "--threads",
+        1,
+    )
     return epochs(desk, "calm")
 
 
@@ -249,14 +256,8 @@ def stage(dev_cluster, desk_at, tmp_path_factory):
             nodes = next(failing)
             with ThreadPoolExecutor(AT_ONCE) as threads:
                 others = [threads.submit(stage.play, event, nodes) for event in HARMLESS_TO_NODES]
-                try:
-                    next(failing, None)
-                    slurmd_killed(stage)
-                except BaseException:
-                    import traceback
-
-                    traceback.print_exc()
-                    raise
+                next(failing, None)
+                slurmd_killed(stage, nodes)
                 for done in others:
                     done.result()
             for name in ("crash", "freeze", "slurmd_killed"):
