@@ -11,6 +11,7 @@ from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.freeze import FrozenStudy, draft, freeze, open_study
 from cnn_sweep.execution.jobs import pools_in_queue
 from cnn_sweep.execution.profile import Profile
+from cnn_sweep.execution.reconcile import reconcile
 from cnn_sweep.execution.slurm_cli import SlurmCli
 from cnn_sweep.execution.submission import Submission, plan_submission
 from cnn_sweep.sweep.spec import Sweep
@@ -55,7 +56,10 @@ def plan(sweep: Path, results: Path, profile: Path) -> None:
 
 def resume(study: str, results: Path, profile: Path) -> None:
     """Submit as many pools as the profile's width allows beside those that are in the queue."""
-    _commit(_planned(open_study(results, study), Profile.load(profile)))
+    settings, found = Profile.load(profile), open_study(results, study)
+    if lost := reconcile(found):
+        print(f"cnn-sweep: {lost} trials were left by jobs that are over (`cnn-sweep show` says why)", file=sys.stderr)
+    _commit(_planned(found, settings))
 
 
 def _planned(study: FrozenStudy, profile: Profile) -> Submission:

@@ -11,16 +11,19 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cnn_sweep.execution.job_states import Incarnation, fates
+from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.execution.slurm_cli import SlurmCli
+from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Lost
-from cnn_sweep.journal.identity import is_alive
+from cnn_sweep.journal.history import History
+from cnn_sweep.journal.identity import current, is_alive, new_writer_name
+from cnn_sweep.journal.log import JournalWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cnn_sweep.journal.claims import Claims, Owner
-    from cnn_sweep.journal.history import History
-    from cnn_sweep.journal.log import JournalWriter
+    from cnn_sweep.execution.freeze import FrozenStudy
+    from cnn_sweep.journal.claims import Owner
 
 
 class Death(NamedTuple):
@@ -99,6 +102,18 @@ def declare_lost(history: History, claims: Claims, journal: JournalWriter, judge
             del owners[Attempt(trial, number)]
             lost += 1
     return lost
+
+
+def reconcile(study: FrozenStudy) -> int:
+    """Declare lost what nobody else declared, from a login node; return how many attempts that were."""
+    history, writer = History(study.paths, metric=study.sweep.objective.metric), new_writer_name()
+    history.refresh()
+    claims = Claims(study.paths, writer, current())
+    if not dict(_open_attempts(history, claims)):
+        return 0
+    with JournalWriter(study.paths.journal(writer)) as journal:
+        journal.append(worker_event(threads=0))
+        return declare_lost(history, claims, journal, judges())
 
 
 def _open_attempts(history: History, claims: Claims) -> Iterator[tuple[Attempt, Owner]]:

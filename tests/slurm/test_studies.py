@@ -120,6 +120,19 @@ def test_a_study_whose_trials_all_fail_alike_is_stopped(desk):
     assert "no such layer" in status["faults"][0]
 
 
+def test_after_death_for_memory_resume_asks_for_more(desk):
+    """The cause is recorded, and the next job has as much more memory as the profile says."""
+    small = PROFILE.replace("1500M", "300M") + "[retry]\nmemory_factor = 5.0\n"
+    (job,) = desk.submit(sweep(desk, "starved"), desk.write("profile.toml", small))
+    desk.cluster.until(lambda: "FAILED" in desk.cluster.states(int(job)).values(), 60, "the job's death")
+    desk.cluster.until(lambda: desk.cluster.slurm.accounting([int(job)])[0].state == "FAILED", 30, "the accounts")
+    resumed = desk.type("resume", "starved", "--profile", "profile.toml")
+    assert "1 trials ran out of memory: memory = 1500" in resumed.stderr
+    desk.cluster.submitted.append(int(resumed.stdout.split()[1]))
+    desk.wait_until_complete("starved", 1, 90)
+    assert desk.attempts("starved") == [("lost", "out_of_memory"), ("complete", None)]
+
+
 @pytest.mark.parametrize(
     ("settings", "cure"),
     [
