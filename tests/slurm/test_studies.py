@@ -122,8 +122,8 @@ def test_a_study_whose_trials_all_fail_alike_is_stopped(desk):
 
 def test_after_death_for_memory_resume_asks_for_more(desk):
     """The cause is recorded, and the next job has as much more memory as the profile says."""
-    small = PROFILE.replace("1500M", "300M") + "[retry]\nmemory_factor = 5.0\n"
-    (job,) = desk.submit(sweep(desk, "starved"), desk.write("profile.toml", small))
+    small = PROFILE.replace("1500M", "750M") + "[retry]\nmemory_factor = 2.0\n"  # enough to begin with
+    (job,) = desk.submit(sweep(desk, "starved", epochs=300), desk.write("profile.toml", small))
     desk.cluster.until(lambda: "FAILED" in desk.cluster.states(int(job)).values(), 60, "the job's death")
     desk.cluster.until(lambda: desk.cluster.slurm.accounting([int(job)])[0].state == "FAILED", 30, "the accounts")
     resumed = desk.type("resume", "starved", "--profile", "profile.toml")
