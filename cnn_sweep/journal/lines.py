@@ -48,10 +48,10 @@ _FIELDS = {kind: tuple(f.name for f in dataclasses.fields(kind) if f.name != "ex
 
 def encode(event: Event) -> bytes:
     """Return the line of an event, with its newline."""
-    values = event.__dict__
-    data: dict[str, Any] = {"type": event.type}
-    data.update((name, values[name]) for name in _FIELDS[type(event)])
-    data.update((name, value) for name, value in values["extra"].items() if name not in data)
+    data: dict[str, Any] = {"type": event.type, **event.__dict__}  # fields stand in the order of the class
+    extra = data.pop("extra")
+    if extra:
+        data |= {name: value for name, value in extra.items() if name not in data}
     try:
         text = _DUMPS(data)
     except ValueError:  # only numbers that JSON lacks; too rare to look for in every line
