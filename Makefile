@@ -21,8 +21,9 @@ install: $(STAMP)  ## create .venv with the project and its exact versions
 demo: $(STAMP)  ## run the default sweep on this machine and print its leaderboard
 	$(BIN)/cnn-sweep run sweeps/digits.yaml
 
-test: $(STAMP)  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(STAMP)  ## run the tests; those on a real Slurm are skipped where no dev cluster is up
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
+	$(BIN)/python -m pytest -m slurm
 
 lint: $(STAMP)  ## ruff, formatting, mypy
 	$(BIN)/ruff check .
