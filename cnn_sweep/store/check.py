@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -16,13 +14,14 @@ from cnn_sweep.journal.log import read_from
 from cnn_sweep.journal.paths import STUDY_NAME, StudyPaths, existing_studies
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.apply import Limits, apply_new, create_tables, read_offsets
-from cnn_sweep.store.files import store_file
+from cnn_sweep.store.files import private_folder, store_file
 from cnn_sweep.store.reading import open_store
 from cnn_sweep.store.versions import digest_of, list_versions
 from cnn_sweep.store.views import definitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Connection, Table
 
@@ -91,8 +90,8 @@ def _check_store(connection: Connection, results: Path) -> Iterator[str]:
             name = StudyPaths(results, study).journal(writer) if STUDY_NAME.fullmatch(study) else writer
             yield f"{name}: the store has read {offset} bytes of this journal, which {known}"
     limits = {key: min(offset, sizes[key]) for key, offset in offsets.items() if key in sizes}
-    with tempfile.TemporaryDirectory(prefix="cnn-sweep-check-") as folder:
-        engine = dialect.open_private(Path(folder, "fresh.db"))
+    with private_folder() as folder:
+        engine = dialect.open_private(folder / "fresh.db")
         try:
             with engine.begin() as fresh:
                 _make(fresh, results, limits)

@@ -6,12 +6,14 @@ import contextlib
 import fcntl
 import logging
 import os
+import shutil
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,22 @@ _LEASE_NAME = ".sweeps.lock"
 _BESIDE = ("-journal", "-wal", "-shm")  # what SQLite keeps next to a database
 _KEPT = 3  # damaged stores; they hold nothing that the journals do not
 _POLL_S = 0.02
+_PRIVATE = "cnn-sweep-store-"
+_LEFTOVER_AGE_S = 3600.0
+
+
+@contextlib.contextmanager
+def private_folder() -> Iterator[Path]:
+    """Make a folder on this machine's own disk for the time of a merge or a query.
+
+    Folders that killed processes left behind are removed when they are an hour old.
+    """
+    for old in Path(tempfile.gettempdir()).glob(f"{_PRIVATE}*"):
+        with contextlib.suppress(OSError):
+            if old.stat().st_uid == os.getuid() and time.time() - old.stat().st_mtime > _LEFTOVER_AGE_S:
+                shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix=_PRIVATE) as folder:
+        yield Path(folder)
 
 
 def store_file(results: Path) -> Path:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
@@ -25,11 +23,12 @@ from cnn_sweep.store.apply import (
     read_offsets,
 )
 from cnn_sweep.store.batch import Applied
-from cnn_sweep.store.files import BUSY, UNFINISHED, set_aside, store_file
+from cnn_sweep.store.files import BUSY, UNFINISHED, private_folder, set_aside, store_file
 from cnn_sweep.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _HINT_NAME = ".sweeps.merging"
 _HINT_AGE_S = 60.0  # an older hint is of a merger that died
@@ -55,10 +54,10 @@ def merge_and_publish(results: Path, *, urgent: bool, work_s: float, anew: bool)
     applied = Applied()
     if not anew and _is_current(results):
         return applied, None
-    with _hint(results) as reason, tempfile.TemporaryDirectory(prefix="cnn-sweep-merge-") as folder:
+    with _hint(results) as reason, private_folder() as folder:
         if reason is not None and not urgent:
             return applied, reason
-        copy = Path(folder, "sweeps.db")
+        copy = folder / "sweeps.db"
         _make_room(results, applied.notes)
         number = _newest_number(results) + 1
         if not anew and not fetch_newest(results, copy, applied.notes):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
@@ -14,10 +12,11 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal.filesystem import judge
 from cnn_sweep.store import dialect, versions
 from cnn_sweep.store.apply import check_layout, layout
-from cnn_sweep.store.files import store_file
+from cnn_sweep.store.files import private_folder, store_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Connection
 
@@ -55,7 +54,7 @@ def _readable(results: Path, stack: contextlib.ExitStack) -> Path:
         raise EnvironmentFault(f"{file}: there is no store; `cnn-sweep store merge` makes it")
     if judge(results).honest:
         return file
-    copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cnn-sweep-read-")), file.name)
+    copy = stack.enter_context(private_folder()) / file.name
     if not versions.fetch_first(results, copy):
         shutil.copyfile(file, copy)  # of a time when locks were believed
     return copy

@@ -60,7 +60,7 @@ def _honest():
         yield
 
 
-@settings(max_examples=40, deadline=None, phases=_PHASES)
+@settings(max_examples=25, deadline=None, phases=_PHASES)
 @given(tale=_TALE, data=st.data())
 def test_however_lines_arrive_the_tables_are_the_same(tmp_path_factory, new_study, tables, tale, data):
     """Portions of any size, of any writer, with merges in between: equal to one merge of everything."""
@@ -80,7 +80,7 @@ def test_however_lines_arrive_the_tables_are_the_same(tmp_path_factory, new_stud
     assert tables.now(results) == tables.anew(results)
 
 
-@settings(max_examples=40, deadline=None, phases=_PHASES)
+@settings(max_examples=25, deadline=None, phases=_PHASES)
 @given(tale=_TALE)
 def test_the_store_and_the_history_tell_the_same(tmp_path_factory, new_study, tale):
     """What a worker concludes from the journals is what the tables say."""

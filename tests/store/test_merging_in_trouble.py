@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -236,3 +237,16 @@ def test_a_full_disk_stops_no_worker(study, results, tmp_path, locks, tables):
         assert tables.now(small) == tables.anew(small)
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_what_killed_mergers_left_on_the_node_is_removed(study, results, tmp_path, monkeypatch):
+    """Private copies that are an hour old are nobody's any more; younger ones are left alone."""
+    monkeypatch.setenv("CNN_SWEEP_LOCKS", "dishonest")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, young = tmp_path / "cnn-sweep-store-old", tmp_path / "cnn-sweep-store-young"
+    for folder in (old, young):
+        folder.mkdir()
+        (folder / "sweeps.db").touch()
+    os.utime(old, (1.0, 1.0))
+    merge(results, wait_s=1)
+    assert (old.exists(), young.exists()) == (False, True)
