@@ -157,7 +157,8 @@ class History:
                 worker.worker = event
             case Start():
                 attempt = self._attempt(event.trial, event.attempt, event.time)
-                if attempt.writer is None or worker.writer <= attempt.writer:
+                before = attempt.start
+                if before is None or (worker.writer, event.time) < (attempt.writer or "", before.time):
                     attempt.start, attempt.writer = event, worker.writer
             case Checkpoint():
                 attempt = self._attempt(event.trial, event.attempt, event.time)
@@ -165,10 +166,10 @@ class History:
                 attempt.checkpoint = max(attempt.checkpoint or saved, saved)
             case End():
                 attempt = self._attempt(event.trial, event.attempt, event.time)
-                attempt.end = min(attempt.end or event, event, key=lambda end: (end.time, end.state))
+                attempt.end = min(attempt.end or event, event, key=_end_order)
             case Lost():
                 attempt = self._attempt(event.trial, event.attempt, 0.0)
-                attempt.lost = min(attempt.lost or event, event, key=lambda lost: (lost.time, lost.cause))
+                attempt.lost = min(attempt.lost or event, event, key=_lost_order)
             case Cancel():
                 self.cancels = sorted([*self.cancels, event], key=lambda cancel: cancel.time)
             case Submit():
@@ -191,6 +192,16 @@ class History:
             found = history.attempts[attempt] = AttemptHistory(attempt)
         found.last_event = max(found.last_event, at)
         return found
+
+
+def _end_order(end: End) -> tuple[float, str, str, str, int, float, int]:
+    """Sort rival ends of one attempt as the store does; there is one, unless somebody copied files."""
+    why = (end.state, end.cause or "", end.message or "")
+    return end.time, *why, end.epochs, end.seconds, -1 if end.parameters is None else end.parameters
+
+
+def _lost_order(lost: Lost) -> tuple[float, str, str]:
+    return lost.time, lost.cause, lost.message
 
 
 def journal_sizes(paths: StudyPaths) -> list[tuple[str, int]]:

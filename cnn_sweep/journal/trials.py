@@ -172,16 +172,16 @@ class TrialHistory:
     @property
     def values(self) -> dict[int, float]:
         """Epoch to objective, of the epochs that count: a later attempt redoes what follows its start."""
-        counted: dict[int, float] = {}
+        counted: dict[int, float | None] = {}
         redone_after: float = math.inf
         for number in sorted(self.attempts, reverse=True):
             attempt = self.attempts[number]
             for epoch, row in attempt.epochs.items():
-                if epoch <= redone_after and row.value is not None:
-                    counted[epoch] = row.value
+                if epoch <= redone_after:
+                    counted.setdefault(epoch, row.value)
             if attempt.ran:
                 redone_after = min(redone_after, attempt.start_epoch)
-        return dict(sorted(counted.items()))
+        return {epoch: value for epoch, value in sorted(counted.items()) if value is not None}
 
     @property
     def seconds(self) -> float:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -82,7 +83,10 @@ def _attempts() -> Insert:
 
 
 def _counted() -> Update:
-    """An epoch counts unless a later attempt started before it; only where there are several is there one."""
+    """An epoch counts unless a later attempt started before it, or reported it as well.
+
+    Only trials of several attempts are looked at.
+    """
     several = select(attempts.c.trial).where(_is_touched(attempts)).group_by(attempts.c.trial).having(func.count() > 1)
     later = attempts.alias("later")
     # Where the line of the start is damaged, it started just before the first epoch that it reported.
@@ -93,7 +97,14 @@ def _counted() -> Update:
         later.c.attempt > epochs.c.attempt,
         started_after < epochs.c.epoch,
     )
-    counted = case((redone, 0), else_=1)
+    again = epochs.alias("again")
+    reported = exists().where(
+        again.c.study == epochs.c.study,
+        again.c.trial == epochs.c.trial,
+        again.c.attempt > epochs.c.attempt,
+        again.c.epoch == epochs.c.epoch,
+    )
+    counted = case((or_(redone, reported), 0), else_=1)
     of_several = (epochs.c.study == _STUDY, epochs.c.trial.in_(several))
     return update(epochs).values(counted=counted).where(*of_several, epochs.c.counted != counted)
 
