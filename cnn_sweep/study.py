@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault, StudyError
-from cnn_sweep.execution.job_states import Incarnation
 from cnn_sweep.execution.jobs import Queue, faults_of, queue_of
 from cnn_sweep.execution.pool import log_file
-from cnn_sweep.execution.slurm_cli import SlurmCli
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.slurm.commands import SlurmCli
+from cnn_sweep.slurm.job_states import Incarnation
 from cnn_sweep.store import merge as store
 from cnn_sweep.store import queries
 

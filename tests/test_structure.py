@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "cnn_sweep"
 
 # Data flows from left to right; a module imports only from its own layer and those before it.
-LAYERS = ("errors", "sweep", "journal", "search", "training", "store", "execution", "report", "study", "cli")
+LAYERS = ("errors", "sweep", "journal", "search", "training", "store", "slurm", "execution", "report", "study", "cli")
 
 # One home for each heavy library.
 HOMES = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.execution.cancelling import cancel_study, cancel_trial
 from cnn_sweep.execution.freeze import open_study
-from cnn_sweep.execution.slurm_cli import SlurmCli
+from cnn_sweep.slurm.commands import SlurmCli
 
 if TYPE_CHECKING:
     from pathlib import Path

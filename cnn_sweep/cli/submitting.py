@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.freeze import FrozenStudy, draft, freeze, open_study
 from cnn_sweep.execution.jobs import pools_in_queue
-from cnn_sweep.execution.profile import Profile
 from cnn_sweep.execution.reconcile import reconcile
-from cnn_sweep.execution.slurm_cli import SlurmCli
 from cnn_sweep.execution.submission import Submission, plan_submission
+from cnn_sweep.slurm.commands import SlurmCli
+from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.freeze import FrozenStudy
-    from cnn_sweep.execution.slurm_cli import SlurmCli
     from cnn_sweep.journal.paths import StudyPaths
+    from cnn_sweep.slurm.commands import SlurmCli
 
 CANCELLED = "cancelled"
 

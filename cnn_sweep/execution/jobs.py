@@ -6,18 +6,18 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from cnn_sweep.execution.job_states import LIVING
 from cnn_sweep.journal.events import Fault, Submit
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.lines import from_json
 from cnn_sweep.journal.log import read_from
+from cnn_sweep.slurm.job_states import LIVING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cnn_sweep.execution.slurm_cli import SlurmCli
-    from cnn_sweep.execution.slurm_rows import QueueRow
     from cnn_sweep.journal.paths import StudyPaths
+    from cnn_sweep.slurm.commands import SlurmCli
+    from cnn_sweep.slurm.rows import QueueRow
 
 # Slurm's clock and that of the login node that submitted differ by less, in seconds.
 _CLOCKS_DIFFER_S = 60.0

@@ -10,14 +10,14 @@ import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from cnn_sweep.execution.job_states import Incarnation, fates
 from cnn_sweep.execution.provenance import worker_event
-from cnn_sweep.execution.slurm_cli import SlurmCli
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Lost
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, is_alive, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.slurm.commands import SlurmCli
+from cnn_sweep.slurm.job_states import Incarnation, fates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

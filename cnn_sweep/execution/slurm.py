@@ -18,14 +18,14 @@ from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 from submitit.helpers import DelayedSubmission
 
-from cnn_sweep.execution.sbatch_words import refused
 from cnn_sweep.execution.task import TaskRun, TaskSettings
+from cnn_sweep.slurm.sbatch_words import refused
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnn_sweep.execution.limits import ArrayPlan
-    from cnn_sweep.execution.profile import Profile
+    from cnn_sweep.slurm.limits import ArrayPlan
+    from cnn_sweep.slurm.profile import Profile
 
 # submitit gives up after so many time-outs of one job; a study takes as many as it takes.
 _TIMEOUTS = 1_000_000

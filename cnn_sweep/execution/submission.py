@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.giving_up import OUT_OF_MEMORY
-from cnn_sweep.execution.limits import ArrayPlan, array_plan
 from cnn_sweep.execution.picking import remaining
 from cnn_sweep.execution.provenance import package_versions, worker_event
 from cnn_sweep.execution.settings import Retries
@@ -19,13 +18,14 @@ from cnn_sweep.journal.events import Submit
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.slurm.limits import ArrayPlan, array_plan
 from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.cluster import Cluster
     from cnn_sweep.execution.freeze import FrozenStudy
-    from cnn_sweep.execution.profile import Profile
     from cnn_sweep.execution.slurm import Submitted
+    from cnn_sweep.slurm.cluster import Cluster
+    from cnn_sweep.slurm.profile import Profile
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from cnn_sweep.execution.freeze import open_study
 from cnn_sweep.execution.keeper import PoolKeeper
 from cnn_sweep.execution.provenance import fault_event, package_versions, worker_event
 from cnn_sweep.execution.settings import Retries, WorkerSettings
-from cnn_sweep.execution.slurm_cli import SlurmCli
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.slurm.commands import SlurmCli
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

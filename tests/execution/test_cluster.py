@@ -1,4 +1,4 @@
-from cnn_sweep.execution.cluster import (
+from cnn_sweep.slurm.cluster import (
     read_accounts,
     read_associations,
     read_config,

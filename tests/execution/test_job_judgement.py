@@ -3,8 +3,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.job_states import Fate, Incarnation, fates, judge
-from cnn_sweep.execution.slurm_rows import AccountingRow, QueueRow, StepEnds
+from cnn_sweep.slurm.job_states import Fate, Incarnation, fates, judge
+from cnn_sweep.slurm.rows import AccountingRow, QueueRow, StepEnds
 
 OURS = Incarnation("7_3", restarts=0, submitted=1000, started=1010.5)
 ROW = QueueRow(("7_3",), 9, "RUNNING", "", 0, 1000, 1010, 4000, 0, 0, "n1", "main")

@@ -6,12 +6,12 @@ import pytest
 
 from cnn_sweep.execution.jobs import faults_of, jobs_in_queue, pools_in_queue, queue_of
 from cnn_sweep.execution.provenance import fault_event, worker_event
-from cnn_sweep.execution.slurm_rows import QueueRow
 from cnn_sweep.execution.stop import StopRequest
 from cnn_sweep.journal.events import Submit
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.slurm.rows import QueueRow
 
 SUBMITTED = 1_000_000.0
 

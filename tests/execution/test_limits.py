@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_sweep.errors import SweepFileError
-from cnn_sweep.execution.cluster import Association, Cluster, JobLimits, NodeKind, Partition, Qos
-from cnn_sweep.execution.limits import array_plan
-from cnn_sweep.execution.profile import Profile
+from cnn_sweep.slurm.cluster import Association, Cluster, JobLimits, NodeKind, Partition, Qos
+from cnn_sweep.slurm.limits import array_plan
+from cnn_sweep.slurm.profile import Profile
 
 NODE = NodeKind(4, cpus=4, memory_mb=8000, resources={"gpu:toy": 2}, features=frozenset({"odd"}), state="idle")
 MAIN = Partition("main", default=True, max_minutes=60, nodes=(NODE,))

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cnn_sweep.errors import InputError, Problem, SweepFileError
-from cnn_sweep.execution.profile import Profile, Retry
+from cnn_sweep.slurm.profile import Profile, Retry
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "slurm").glob("*.toml"))
 

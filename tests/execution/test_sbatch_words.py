@@ -1,8 +1,8 @@
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault, SweepFileError
-from cnn_sweep.execution.profile import Profile
-from cnn_sweep.execution.sbatch_words import refused
+from cnn_sweep.slurm.profile import Profile
+from cnn_sweep.slurm.sbatch_words import refused
 
 PROFILE = Profile.parse(
     """partition = "nope"

@@ -4,7 +4,7 @@ import stat
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.slurm_cli import SlurmCli
+from cnn_sweep.slurm.commands import SlurmCli
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cnn_sweep.execution.profile import Profile
 from cnn_sweep.execution.submission import _after_out_of_memory
+from cnn_sweep.slurm.profile import Profile
 
 
 @pytest.mark.parametrize(

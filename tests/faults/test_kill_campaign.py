@@ -52,6 +52,17 @@ def _start(results: Path, sweep: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
+def _epochs(results: Path) -> int:
+    return sum(journal.read_bytes().count(b'"type":"epoch"') for journal in results.glob("*/journal/*.jsonl"))
+
+
+def _wait(run: subprocess.Popen[bytes], results: Path, *, seconds: float, epochs: int) -> None:
+    """Wait for some time or some progress: on a fast machine time alone would see the study end before its kills."""
+    deadline, enough = time.monotonic() + seconds, _epochs(results) + epochs
+    while run.poll() is None and time.monotonic() < deadline and _epochs(results) < enough:
+        time.sleep(0.02)
+
+
 def _children(pid: int) -> list[int]:
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -125,15 +136,12 @@ def test_a_killed_study_ends_as_an_undisturbed_one(tmp_path, calm):
     run = _start(results, sweep)
     while len(killed) < KILLS:
         assert time.monotonic() < deadline, killed
-        try:
-            code = run.wait(timeout=chance.uniform(1.0, 9.0))
-        except subprocess.TimeoutExpired:
-            kind = kinds[len(killed) % len(kinds)]
-            if done := kind(run, results, chance):
-                killed.append(done)
-        else:
-            assert code == 0, (tmp_path / "run.log").read_text()
+        _wait(run, results, seconds=chance.uniform(1.0, 9.0), epochs=chance.randint(20, 100))
+        if run.poll() is not None:
+            assert run.returncode == 0, (tmp_path / "run.log").read_text()
             break
+        if done := kinds[len(killed) % len(kinds)](run, results, chance):
+            killed.append(done)
         if run.poll() is not None:
             run = _start(results, sweep)
     assert run.wait(timeout=DEADLINE_S) == 0, (tmp_path / "run.log").read_text()

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from cnn_sweep.execution.job_states import Incarnation
-from cnn_sweep.execution.slurm_cli import SlurmCli
+from cnn_sweep.slurm.commands import SlurmCli
+from cnn_sweep.slurm.job_states import Incarnation
 
 HERE = Path(__file__).parent
 SCRIPTS = HERE.parents[1] / "slurm" / "dev-cluster"

@@ -8,9 +8,9 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from cnn_sweep.execution.job_states import Incarnation
-from cnn_sweep.execution.slurm_cli import SlurmCli
 from cnn_sweep.journal.identity import current
+from cnn_sweep.slurm.commands import SlurmCli
+from cnn_sweep.slurm.job_states import Incarnation
 
 
 def main(action, path):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from cnn_sweep.execution.job_states import Incarnation, fates
-from cnn_sweep.execution.slurm_cli import SlurmCli
+from cnn_sweep.slurm.commands import SlurmCli
+from cnn_sweep.slurm.job_states import Incarnation, fates
 
 CALM = ("--exclude=n3,n4",)
 ON_N3 = ("--partition=low", "--nodelist=n3", "--cpus-per-task=2")

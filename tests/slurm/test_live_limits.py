@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.limits import array_plan
-from cnn_sweep.execution.profile import Profile
-from cnn_sweep.execution.sbatch_words import refused
+from cnn_sweep.slurm.limits import array_plan
+from cnn_sweep.slurm.profile import Profile
+from cnn_sweep.slurm.sbatch_words import refused
 
 DEV = Path(__file__).parents[2] / "slurm" / "dev.toml"
 CLASSIC = "trials_per_task = 1\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, Problem, SweepFileError
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.profile import Profile
+    from cnn_sweep.slurm.profile import Profile
 
 # The first that occurs decides. What Slurm 22.05 says; other versions differ in details.
 _CAUSES = (

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.cluster import (
+from cnn_sweep.slurm.cluster import (
     Cluster,
     read_accounts,
     read_associations,
@@ -24,7 +24,7 @@ from cnn_sweep.execution.cluster import (
     read_qos,
     read_queue_counts,
 )
-from cnn_sweep.execution.slurm_rows import (
+from cnn_sweep.slurm.rows import (
     ACCOUNTING_FORMAT,
     QUEUE_FORMAT,
     STEPS_FORMAT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from cnn_sweep.execution.slurm_units import memory_mb
+from cnn_sweep.slurm.units import memory_mb
 
 # The character after the colon is put after the value, which is then not cut.
 _QUEUE_FIELDS = "JobArrayID,JobID,State,Reason,RestartCnt,SubmitTime,StartTime,EndTime,exit_code,NodeList,Partition"

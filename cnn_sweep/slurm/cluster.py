@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cnn_sweep.execution.slurm_units import gres, limit_count, limit_minutes, resources
+from cnn_sweep.slurm.units import gres, limit_count, limit_minutes, resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

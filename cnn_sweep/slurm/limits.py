@@ -1,6 +1,6 @@
 """From what there is to do and what a cluster allows to arrays: split, narrowed, or refused with the cure.
 
-Nothing here asks Slurm: :meth:`cnn_sweep.execution.slurm_cli.SlurmCli.cluster` does.
+Nothing here asks Slurm: :meth:`cnn_sweep.slurm.commands.SlurmCli.cluster` does.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import SweepFileError
-from cnn_sweep.execution.admission import Refusal, limits_of, refusals_of, task_resources
-from cnn_sweep.execution.cluster import lowest
+from cnn_sweep.slurm.admission import Refusal, limits_of, refusals_of, task_resources
+from cnn_sweep.slurm.cluster import lowest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cnn_sweep.execution.cluster import Cluster, JobLimits
-    from cnn_sweep.execution.profile import Profile
+    from cnn_sweep.slurm.cluster import Cluster, JobLimits
+    from cnn_sweep.slurm.profile import Profile
 
 
 @dataclass(frozen=True)

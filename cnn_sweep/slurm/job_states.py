@@ -13,13 +13,13 @@ from signal import SIGTERM
 from typing import TYPE_CHECKING, Literal
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.slurm_rows import StepEnds
+from cnn_sweep.slurm.rows import StepEnds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from cnn_sweep.execution.slurm_cli import SlurmCli
-    from cnn_sweep.execution.slurm_rows import AccountingRow, QueueRow
+    from cnn_sweep.slurm.commands import SlurmCli
+    from cnn_sweep.slurm.rows import AccountingRow, QueueRow
 
 Cause = Literal[
     "completed",

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from cnn_sweep.errors import InputError, Problem, SweepFileError
-from cnn_sweep.execution.slurm_units import gres, memory_mb, minutes
-from cnn_sweep.execution.toml_lines import error_line, key_lines, line_of
+from cnn_sweep.slurm.toml_lines import error_line, key_lines, line_of
+from cnn_sweep.slurm.units import gres, memory_mb, minutes
 from cnn_sweep.sweep.faults import check
 from cnn_sweep.sweep.mistakes import near, show
 from cnn_sweep.sweep.network import Count, Spec

@@ -15,8 +15,8 @@ from cnn_sweep.sweep.mistakes import listed, unknown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cnn_sweep.execution.cluster import Association, Cluster, JobLimits, NodeKind, Partition
-    from cnn_sweep.execution.profile import Profile
+    from cnn_sweep.slurm.cluster import Association, Cluster, JobLimits, NodeKind, Partition
+    from cnn_sweep.slurm.profile import Profile
 
 _FEATURE = r"[A-Za-z0-9_.-]+"
 
