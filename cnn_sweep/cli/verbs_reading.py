@@ -1,0 +1,82 @@
+"""Verbs that show what has happened: ``status``, ``leaderboard``, ``show``, ``logs``, ``export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnn_sweep.cli.options import RESULTS, AsJson, ExportFormat, Results, StudyName, TableFormat
+
+
+def status(
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="One study, or all.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+    results: Results = RESULTS,
+) -> None:
+    """Show how far a study is."""
+    from cnn_sweep.cli import reading
+
+    reading.status(results, study, as_json=json)
+
+
+def leaderboard(
+    study: StudyName,
+    top: Annotated[int | None, typer.Option(min=1, help="Show the best K rows.", show_default=False)] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="Column to sort by; -COLUMN for descending.", show_default=False)
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(help='Condition on columns, as in "val_accuracy > 0.9".', show_default=False)
+    ] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns to show, as in A,B.", show_default=False)] = None,
+    output: Annotated[TableFormat, typer.Option("--format", help="How to write it.")] = TableFormat.table,
+    results: Results = RESULTS,
+) -> None:
+    """Rank the trials of a study by its objective on validation data."""
+    from cnn_sweep.cli import reading
+    from cnn_sweep.report.leaderboard import Selection
+
+    names = tuple(name.strip() for name in columns.split(",")) if columns else ()
+    reading.leaderboard(results, study, Selection(where=where, sort=sort, top=top, columns=names), output.value)
+
+
+def show(
+    study: StudyName,
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's number.", show_default=False)],
+    json: AsJson = False,
+    results: Results = RESULTS,
+) -> None:
+    """Show one trial: parameters, attempts, learning curve, files."""
+    from cnn_sweep.cli import reading
+
+    reading.show(results, study, trial, as_json=json)
+
+
+def logs(
+    study: StudyName,
+    trial: Annotated[
+        int | None, typer.Argument(metavar="[TRIAL]", help="Of the workers of this trial.", show_default=False)
+    ] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Last lines of each file.")] = 20,
+    results: Results = RESULTS,
+) -> None:
+    """Show what workers and jobs wrote to standard error."""
+    from cnn_sweep.cli import reading
+
+    reading.logs(results, study, trial, lines)
+
+
+def export(
+    study: StudyName,
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="Folder to write to.", show_default=False)],
+    to: Annotated[ExportFormat, typer.Option("--to", help="What to export to.")],
+    results: Results = RESULTS,
+) -> None:
+    """Write a study's trials and epochs for other programs."""
+    from cnn_sweep.cli import reading
+
+    reading.export(results, study, to.value, destination)

@@ -1,0 +1,89 @@
+"""Verbs that make things happen: ``run``, ``plan``, ``submit``, ``resume``, ``cancel``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnn_sweep.cli.options import RESULTS, AsJson, Extend, ProfileFile, Results, StudyName, SweepFile, Threads, Workers
+
+
+def run(
+    sweep: SweepFile,
+    workers: Workers = None,
+    threads: Threads = None,
+    extend: Extend = False,
+    results: Results = RESULTS,
+) -> None:
+    """Run a sweep on this machine: start it, or continue what is unfinished."""
+    from cnn_sweep.cli import running
+
+    raise typer.Exit(running.run(sweep, results, workers=workers, threads=threads, extend=extend))
+
+
+def plan(
+    sweep: SweepFile,
+    json: AsJson = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--profile", "-p", help="Also show what `submit` would ask the cluster for.", show_default=False),
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Show what would run: trials, duplicates, networks that cannot be built. Nothing is written."""
+    from cnn_sweep.cli import planning
+
+    planning.plan(sweep, as_json=json)
+    if profile is not None and not json:
+        from cnn_sweep.cli import submitting
+
+        submitting.plan(sweep, results, profile)
+
+
+def submit(
+    sweep: SweepFile,
+    profile: ProfileFile,
+    extend: Extend = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch scripts and submit nothing.")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Run a sweep on a Slurm cluster: submit an array job and return at once."""
+    from cnn_sweep.cli import submitting
+
+    submitting.submit(sweep, results, profile, extend=extend, dry_run=dry_run)
+
+
+def resume(
+    study: StudyName,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--profile", "-p", help="Continue on the cluster with this profile.", show_default=False),
+    ] = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    results: Results = RESULTS,
+) -> None:
+    """Continue what is unfinished, each trial where it stopped; may join a study that is running."""
+    if profile is not None:
+        from cnn_sweep.cli import submitting
+
+        submitting.resume(study, results, profile)
+        return
+    from cnn_sweep.cli import running
+
+    raise typer.Exit(running.resume(study, results, workers=workers, threads=threads))
+
+
+def cancel(
+    study: StudyName,
+    trial: Annotated[
+        int | None, typer.Argument(metavar="[TRIAL]", help="Give up this trial only.", show_default=False)
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Stop a study: running trials write a checkpoint, and `resume` continues. Or give up one trial for good."""
+    from cnn_sweep.cli import cancelling
+
+    cancelling.cancel(results, study, trial)
