@@ -33,6 +33,7 @@ for verb in (
     verbs_reading.export,
     verbs_running.cancel,
     verbs_reading.logs,
+    verbs_reading.doctor,
 ):
     app.command()(verb)
 app.add_typer(verbs_store.app, name="store")

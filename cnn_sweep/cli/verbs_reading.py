@@ -1,4 +1,4 @@
-"""Verbs that show what has happened: ``status``, ``leaderboard``, ``show``, ``logs``, ``export``."""
+"""Verbs that show what there is: ``status``, ``leaderboard``, ``show``, ``logs``, ``export``, ``doctor``."""
 
 from __future__ import annotations
 
@@ -80,3 +80,10 @@ def export(
     from cnn_sweep.cli import reading
 
     reading.export(results, study, to.value, destination)
+
+
+def doctor(json: AsJson = False, results: Results = RESULTS) -> None:
+    """Look at this machine, Slurm, the results folder and GPUs: what will work, and what to do about the rest."""
+    from cnn_sweep.cli import diagnosing
+
+    raise typer.Exit(diagnosing.doctor(results, as_json=json))

@@ -99,11 +99,11 @@ def judge(results: Path) -> Locks:
     if override:
         if override not in {"honest", "dishonest"}:
             raise EnvironmentFault(f"{OVERRIDE}={override}: choose honest or dishonest")
-        return Locks(override == "honest", f"{OVERRIDE}={override}", _mount_of(results).fstype)
+        return Locks(override == "honest", f"{OVERRIDE}={override}", mount_of(results).fstype)
     known = _cached(results)
     if known is not None and not known.honest:
         return known
-    here = judge_mount(_mount_of(results))
+    here = judge_mount(mount_of(results))
     if here.honest and known is not None:
         return known
     locks = _probed(results, here) if here.honest else here
@@ -150,12 +150,13 @@ def find_mount(path: Path, mounts: list[Mount]) -> Mount:
     return found
 
 
-def _mount_of(results: Path) -> Mount:
+def mount_of(path: Path) -> Mount:
+    """Return the mount that a path is on; of an unknown type where the kernel does not say."""
     try:
         text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return Mount(Path("/"), "unknown", frozenset())
-    return find_mount(results.resolve(), parse_mounts(text))
+    return find_mount(path.resolve(), parse_mounts(text))
 
 
 def _unescape(text: str) -> str:

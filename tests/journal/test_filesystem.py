@@ -78,14 +78,14 @@ def test_two_processes_do_not_get_one_lock_on_a_local_disk(tmp_path):
 
 def test_locks_that_are_granted_twice_are_found_out(tmp_path, monkeypatch):
     """Where a second process gets the lock as well, the mount's good name does not help."""
-    monkeypatch.setattr(filesystem, "_mount_of", lambda results: _mount("ext4"))
+    monkeypatch.setattr(filesystem, "mount_of", lambda results: _mount("ext4"))
     monkeypatch.setattr(filesystem.fcntl, "lockf", lambda *_: None)
     assert judge(tmp_path) == Locks(False, "ext4: two processes got one lock", "ext4")
 
 
 def test_the_judgement_is_kept_for_all_machines(tmp_path, monkeypatch):
     """The probe runs once for a results folder."""
-    monkeypatch.setattr(filesystem, "_mount_of", lambda results: _mount("ext4"))
+    monkeypatch.setattr(filesystem, "mount_of", lambda results: _mount("ext4"))
     assert judge(tmp_path).honest
     monkeypatch.setattr(filesystem, "_locks_exclude", lambda results: pytest.fail("probed twice"))
     assert judge(tmp_path).honest
@@ -93,11 +93,11 @@ def test_the_judgement_is_kept_for_all_machines(tmp_path, monkeypatch):
 
 def test_one_machine_that_mistrusts_makes_all_mistrust(tmp_path, monkeypatch):
     """A node with a bad mount overrules the login node's judgement, for everybody and for good."""
-    monkeypatch.setattr(filesystem, "_mount_of", lambda results: _mount("nfs4"))
+    monkeypatch.setattr(filesystem, "mount_of", lambda results: _mount("nfs4"))
     assert judge(tmp_path).honest
-    monkeypatch.setattr(filesystem, "_mount_of", lambda results: _mount("nfs", "nolock"))
+    monkeypatch.setattr(filesystem, "mount_of", lambda results: _mount("nfs", "nolock"))
     assert not judge(tmp_path).honest
-    monkeypatch.setattr(filesystem, "_mount_of", lambda results: _mount("nfs4"))
+    monkeypatch.setattr(filesystem, "mount_of", lambda results: _mount("nfs4"))
     assert not judge(tmp_path).honest
     assert json.loads((tmp_path / filesystem.CACHE_NAME).read_text())["reason"] == "nfs: mounted with nolock"
 

@@ -1,0 +1,91 @@
+"""What is wrong with a machine is found before a study is, and named with its cure."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnn_sweep.cli import diagnosing
+from cnn_sweep.execution import doctor
+
+STARTS = 'import json; print(json.dumps({"version": "2.21.0", "seconds": 4.0, "gpus": []}))'
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with no programs but those that a test writes, and a TensorFlow that starts at once."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setattr(doctor, "_TENSORFLOW", STARTS)
+
+    def install(name, script):
+        (programs / name).write_text(f"#!{sys.executable} -S\n{script}\n")
+        (programs / name).chmod(0o755)
+
+    return install
+
+
+def _found(results: Path) -> dict[str, doctor.Finding]:
+    return {finding.subject: finding for finding in doctor.examine(results)}
+
+
+def test_a_machine_without_slurm_or_gpu_is_fine_for_run(machine, tmp_path):
+    """Neither is an error: it is said what works without them, and nothing is made in the results folder."""
+    found = _found(tmp_path / "results")
+    assert {finding.level for finding in found.values()} == {"ok", "note"}
+    assert "`run` works here" in found["slurm"].text
+    assert found["gpu"].level == "note"
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_results_folder_that_cannot_be_is_bad(machine, tmp_path):
+    """A file in its place is named, with the option that chooses another."""
+    (tmp_path / "file").write_text("")
+    found = _found(tmp_path / "file" / "results")
+    assert found["results"].level == "bad"
+    assert str(tmp_path / "file") in found["results"].text
+    assert "--results" in found["results"].cure
+
+
+def test_a_controller_that_does_not_answer_is_told_in_its_own_words(machine, tmp_path):
+    """Slurm is installed but silent: its message is shown, and the rest is looked at all the same."""
+    for program in ("sbatch", "scontrol"):
+        machine(program, "import sys; sys.exit('scontrol: error: Unable to contact slurm controller')")
+    found = _found(tmp_path)
+    assert found["slurm"].level == "bad"
+    assert "Unable to contact slurm controller" in found["slurm"].text
+    assert found["tensorflow"].level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [("import os; os.abort()", "exit -6"), ("raise ImportError('libcuda is not what it was')", "libcuda is not")],
+)
+def test_a_tensorflow_that_does_not_start_is_bad(machine, tmp_path, monkeypatch, script, words):
+    """Whether it is killed or raises, the last words are shown."""
+    monkeypatch.setattr(doctor, "_TENSORFLOW", script)
+    found = _found(tmp_path)
+    assert found["tensorflow"].level == "bad"
+    assert words in found["tensorflow"].text
+
+
+def test_gpus_that_tensorflow_cannot_use_are_bad(machine, tmp_path):
+    """The driver sees a GPU and TensorFlow does not: the libraries are missing, and how to get them is said."""
+    machine("nvidia-smi", "print('GPU 0: NVIDIA T4 (UUID: x)')")
+    found = _found(tmp_path)
+    assert found["gpu"].level == "bad"
+    assert "cnn-sweep[cuda]" in found["gpu"].cure
+
+
+def test_something_bad_makes_the_exit_code_3(monkeypatch, tmp_path, capsys):
+    """The verb prints every finding, also as JSON, and ends as for a wrong environment."""
+    found = [doctor.Finding("ok", "a", "fine"), doctor.Finding("bad", "b", "broken", "mend it")]
+    monkeypatch.setattr(diagnosing, "examine", lambda _: iter(found))
+    assert diagnosing.doctor(tmp_path, as_json=True) == 3
+    assert [finding["level"] for finding in json.loads(capsys.readouterr().out)] == ["ok", "bad"]
+    assert diagnosing.doctor(tmp_path, as_json=False) == 3
+    assert "mend it" in capsys.readouterr().out
