@@ -95,7 +95,7 @@ def _print_trial(trial: dict[str, Any], metric: str) -> None:
         f"  {trial['epochs'] or 0} epochs in {boards.shown(trial['seconds'])} s, {trial['parameters'] or '?'} weights, "
         f"repeat {trial['repeat']}, seed {trial['seed']}"
     )
-    for name, value in ((trial["params"] or {}) | (trial["test_metrics"] or {})).items():
+    for name, value in ((trial["params"] or {}) | (trial["curve"] or {}) | (trial["test_metrics"] or {})).items():
         print(f"  {name:<16} {boards.shown(value)}")
 
 

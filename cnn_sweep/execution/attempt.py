@@ -18,6 +18,7 @@ from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.layers import trace
 from cnn_sweep.sweep.states import FINISHED
 from cnn_sweep.training.checkpoint import read as read_checkpoint
+from cnn_sweep.training.curve import curve_numbers
 from cnn_sweep.training.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class AttemptRunner:
                 epochs=outcome.epochs,
                 seconds=seconds,
                 parameters=outcome.parameters,
+                curve=curve_numbers(outcome.history) if state in FINISHED else {},
             )
         )
         self._journal.flush()

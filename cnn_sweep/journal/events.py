@@ -125,6 +125,7 @@ class End(Event):
         epochs: The last epoch that is complete.
         seconds: How long the attempt took.
         parameters: Number of weights of the network, where known.
+        curve: The five numbers of the trial's learning curve by name, once it is finished.
         extra: Fields of newer versions.
     """
 
@@ -137,6 +138,7 @@ class End(Event):
     epochs: int = 0
     seconds: float = 0.0
     parameters: int | None = None
+    curve: dict[str, float] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
 

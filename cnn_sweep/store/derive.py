@@ -134,6 +134,7 @@ def _trials() -> Insert:
         "cause": _at(r.place, r.cause),
         "message": _at(r.place, r.message),
         "ended": _at(r.place, func.coalesce(r.ended, r.lost)),
+        "curve_json": _at(r.place, r.end_curve_json),
         "seconds": rounded(func.sum(r.seconds)),
         "attempts": func.count(),
         "started": func.min(r.started),

@@ -85,8 +85,8 @@ def leaderboard(results: Path, study: str) -> Columned:
     """Return the columns of a study's leaderboard and a record per trial that began.
 
     Complete trials come first, ranked by value and then by number; the others follow with ``rank`` None. Columns:
-    rank, trial, state, value, best_epoch, epochs, parameters, seconds; metrics at the best epoch; hyperparameters
-    in the order of the sweep file. Epochs are not read.
+    rank, trial, state, value, best_epoch, epochs, parameters, seconds; metrics at the best epoch; numbers of the
+    learning curve; hyperparameters in the order of the sweep file. Epochs are not read.
     """
     with open_store(results) as connection:
         row = _study(connection, study)
@@ -106,7 +106,7 @@ def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
     """Return all that is known of a trial.
 
     Returns:
-        ``trial``: its row, with ``params``, ``best_metrics`` and ``test_metrics`` as mappings; ``attempts``,
+        ``trial``: its row, with ``params``, ``best_metrics``, ``curve`` and ``test_metrics`` as mappings; ``attempts``,
         ``epochs`` (also those that do not count, ``counted`` 0; metrics by name) and ``artifacts``: rows.
 
     Raises:
@@ -120,6 +120,7 @@ def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
         record = {name: getattr(row, name) for name in _TRIAL}
         record["params"] = _params(row)
         record["best_metrics"] = _restored(row.best_metrics_json)
+        record["curve"] = _restored(row.curve_json)
         record["test_metrics"] = _restored(row.test_metrics_json)
         return {
             "trial": record,
@@ -154,7 +155,7 @@ def export_trials(results: Path, study: str) -> Columned:
     tests = [_restored(r.test_metrics_json) or {} for r in rows]
     test_names = sorted({name for test in tests for name in test})
     columns = Columns.of(metrics, parameters, leading=(*_TRIAL, *test_names))
-    names = (*_TRIAL, *columns.metrics, *test_names, *columns.parameters)
+    names = (*_TRIAL, *columns.metrics, *columns.curve, *test_names, *columns.parameters)
     return names, [_record(r, columns, _TRIAL) | test for r, test in zip(rows, tests, strict=True)]
 
 
@@ -228,6 +229,8 @@ def _record(row: Row[Any], columns: Columns, leading: Sequence[str] = ()) -> Rec
     own = leading or [name for name in columns.leading if name != "rank"]
     record = {name: getattr(row, name) for name in own}
     record |= {column: metrics.get(name) for column, name in columns.metrics.items()}
+    curve = _restored(row.curve_json) or {}
+    record |= {column: curve.get(name) for column, name in columns.curve.items()}
     return record | {column: params.get(name) for column, name in columns.parameters.items()}
 
 

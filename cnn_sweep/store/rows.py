@@ -199,7 +199,8 @@ def _checkpoint(data: dict[str, Any], time: float, _: str) -> Row:
 def _end(data: dict[str, Any], time: float, _: str) -> Row:
     why = (_text(data["state"]), _optional_text(data.get("cause")), _optional_text(data.get("message")))
     size = (_integer(data.get("epochs", 0)), _number(data.get("seconds", 0.0)))
-    return (*_key(data), time, *why, *size, _optional(data.get("parameters")))
+    curve = data.get("curve")
+    return (*_key(data), time, *why, *size, _optional(data.get("parameters")), text_of(dict(curve)) if curve else None)
 
 
 def _artifact(data: dict[str, Any], time: float, _: str) -> Row:

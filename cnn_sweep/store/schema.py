@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 METADATA = MetaData()
 # Types of columns of keys that are no numbers of the journals.
@@ -75,6 +75,7 @@ trials = _table(
     Column("cause", Text),
     Column("message", Text),
     Column("ended", Float),
+    Column("curve_json", Text),
     # of the epochs that count,
     Column("value", Float),
     Column("best_epoch", BigInteger),
@@ -109,6 +110,7 @@ attempts = _table(
     Column("end_epochs", BigInteger),
     Column("end_seconds", Float),
     Column("end_parameters", BigInteger),
+    Column("end_curve_json", Text),  # the five numbers of the learning curve, once the trial is finished
     # of who declared it lost,
     Column("lost", Float),
     Column("lost_cause", Text),

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from cnn_sweep.store import dialect
 from cnn_sweep.store.schema import studies
+from cnn_sweep.training.curve import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,16 +28,19 @@ class Columns:
     """The columns of a leaderboard.
 
     A hyperparameter keeps its name unless it is one of the leading columns'; a metric that is called like a
-    hyperparameter (the learning rate at the best epoch) gets a longer one.
+    hyperparameter (the learning rate at the best epoch) gets a longer one, and so does a number of the learning curve
+    that is called like either.
 
     Attributes:
         leading: The first columns.
         metrics: Name of the column to name of the metric, in order.
+        curve: Name of the column to name of the number of the learning curve, in order.
         parameters: Name of the column to name of the hyperparameter, in order.
     """
 
     leading: tuple[str, ...]
     metrics: dict[str, str]
+    curve: dict[str, str]
     parameters: dict[str, str]
 
     @classmethod
@@ -53,12 +57,13 @@ class Columns:
         ordered = [name for name in _METRICS if name in known] + sorted(known.difference(_METRICS))
         taken = {*leading, *by_parameter}
         by_metric = {f"{name}_at_best_epoch" if name in taken else name: name for name in ordered}
-        return cls(leading, by_metric, by_parameter)
+        by_number = {f"curve_{name}" if name in taken or name in known else name: name for name in NUMBERS}
+        return cls(leading, by_metric, by_number, by_parameter)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names, in order."""
-        return (*self.leading, *self.metrics, *self.parameters)
+        return (*self.leading, *self.metrics, *self.curve, *self.parameters)
 
 
 def refresh_views(connection: Connection, study: str) -> None:
@@ -103,6 +108,7 @@ def _names(study: str) -> tuple[str, str]:
 def _leaderboard(view: str, study: str, order: str, columns: Columns) -> str:
     fields = [*(f"t.{name}" for name in LEADING[1:])]
     fields += _json_fields("t.best_metrics_json", columns.metrics)
+    fields += _json_fields("t.curve_json", columns.curve)
     fields += _json_fields("c.params_json", columns.parameters)
     ranked = "t.state = 'complete' AND t.value IS NOT NULL"
     group = " ".join(f"WHEN '{state}' THEN {place}" for place, state in enumerate(UNRANKED))

@@ -19,11 +19,12 @@ def board(study, results):
 
 
 def test_the_columns_are_those_of_the_contract(board):
-    """Fixed columns, metrics at the best epoch, hyperparameters in the order of the sweep file."""
+    """Fixed columns, metrics at the best epoch, the curve's numbers, hyperparameters in the order of the sweep file."""
     columns, rows = board
     assert columns == (
         *("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds"),
         *("loss", "val_loss", "val_accuracy", "learning_rate_at_best_epoch"),
+        *("spread", "epochs_to_90", "gap", "slope", "final"),
         *("filters", "learning_rate", "optimizer"),
     )
     assert all(tuple(row) == columns for row in rows)
@@ -204,3 +205,27 @@ def test_a_missing_or_damaged_store_is_said_with_the_cure(study, results):
     (results / "sweeps.db").write_bytes(b"garbage" * 1000)
     with pytest.raises(EnvironmentFault, match="file is not a database; `cnn-sweep store rebuild` makes it anew"):
         queries.counts(results, "digits")
+
+
+def test_the_numbers_of_a_curve_are_columns(study, results):
+    """What an end says of the learning curve stands in leaderboard, view, export and detail."""
+    study.run("a", 5, [0.8, 0.99], state=None)
+    study.tell("a", End(1060.0, 5, 0, "complete", None, None, 2, 4.5, 123, curve={"gap": 0.25, "final": 0.99}))
+    merge(results)
+    best, second, *_ = queries.leaderboard(results, "digits")[1]
+    assert (best["trial"], best["gap"], best["final"], best["slope"]) == (5, 0.25, 0.99, None)
+    assert second["gap"] is None
+    exported = queries.export_trials(results, "digits")[1]
+    assert {row["trial"]: row["gap"] for row in exported} == {0: None, 1: None, 2: None, 3: None, 5: 0.25}
+    assert queries.trial_detail(results, "digits", 5)["trial"]["curve"] == {"gap": 0.25, "final": 0.99}
+    with sqlite3.connect(results / "sweeps.db") as store:
+        assert store.execute("SELECT gap, slope FROM leaderboard_digits WHERE rank = 1").fetchone() == (0.25, None)
+
+
+def test_a_hyperparameter_that_is_called_like_a_number_keeps_its_name(study, results):
+    """The number of the curve gives way."""
+    study.run("a", 5, [0.99], params={"gap": "global"}, state=None)
+    study.tell("a", End(1060.0, 5, 0, "complete", None, None, 1, 4.5, 123, curve={"gap": 0.25}))
+    merge(results)
+    best = queries.leaderboard(results, "digits")[1][0]
+    assert (best["gap"], best["curve_gap"]) == ("global", 0.25)
