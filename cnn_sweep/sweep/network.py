@@ -31,6 +31,15 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def later(default: Any) -> Any:
+    """Declare a field that sweep files did not always have.
+
+    Where it has its default it is not written out, so that a file means the same (has the same digest, and goes on
+    from the same checkpoints) to every version.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
 class L2(Spec):
     """Weight penalty ``l2 * sum(w ** 2)`` that is added to the loss."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from cnn_sweep.sweep.network import Count, Factor, Layer, Spec
+from cnn_sweep.sweep.network import Count, Factor, Layer, Spec, later
 
 Scalar = bool | int | float | str | None
 ParamValue = Scalar | tuple[Any, ...]
@@ -17,6 +17,7 @@ OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta"
 Metric = Literal["accuracy", "auc", "macro_f1"]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class OptimizerSpec(Spec):
@@ -58,6 +59,24 @@ class EarlyStoppingSpec(Spec):
     min_delta: Factor = 0.0
 
 
+class AugmentationSpec(Spec):
+    """Random changes of training images, the same sorts as those of Keras's ``ImageDataGenerator``.
+
+    Each amount is the most that an image is changed by, in either direction; 0 and false leave it alone.
+    """
+
+    rotation: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0  # degrees
+    width_shift: Fraction = 0.0  # share of the width
+    height_shift: Fraction = 0.0  # share of the height
+    shear: Annotated[float, Field(ge=0.0, lt=90.0)] = 0.0  # degrees
+    zoom: Fraction = 0.0  # height and width each times 1 - zoom to 1 + zoom
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    brightness: Share = 0.0  # pixel values times 1 - brightness to 1 + brightness
+    contrast: Share = 0.0  # distance from the channel's mean, likewise
+    fill: Literal["nearest", "reflect", "constant"] = "nearest"  # beyond the edge: its pixels, a mirror, 0
+
+
 class TrainingSpec(Spec):
     """How one trial is trained."""
 
@@ -70,6 +89,13 @@ class TrainingSpec(Spec):
     early_stopping: EarlyStoppingSpec | None = None
     engine: Literal["graph", "fit"] = "graph"
     checkpoint_every_s: Factor = 20.0  # seconds of training between checkpoints; 0: after every epoch
+    augmentation: AugmentationSpec | None = later(None)
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> TrainingSpec:
+        if self.engine == "fit" and self.augmentation is not None:
+            raise ValueError("the engine fit does not augment images; use the engine graph, or augment in train_step")
+        return self
 
 
 class ObjectiveSpec(Spec):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from cnn_sweep.training.augment import Augmentation, top_of
 from cnn_sweep.training.learner import Totals
 from cnn_sweep.training.losses import loss_name, output_units, per_image_loss, targets
 
@@ -39,18 +40,27 @@ class DeviceSplit:
 
 @dataclass(frozen=True)
 class DeviceData:
-    """The images that all graphs of a worker share; they are copied once."""
+    """The images that all graphs of a worker share; they are copied once.
+
+    Attributes:
+        info: Shape of an image and names of the classes.
+        train: Training images.
+        validation: Validation images, if any.
+        rescale: Factor of stored pixel values.
+        top: Largest stored pixel value, where it is known.
+    """
 
     info: ImageInfo
     train: DeviceSplit
     validation: DeviceSplit | None
     rescale: float
+    top: float | None
 
     @classmethod
     def of(cls, dataset: Dataset) -> DeviceData:
         """Copy a data set to where the graphs run."""
         validation = None if dataset.validation is None else DeviceSplit.of(dataset.validation)
-        return cls(dataset.info, DeviceSplit.of(dataset.train), validation, dataset.rescale)
+        return cls(dataset.info, DeviceSplit.of(dataset.train), validation, dataset.rescale, top_of(dataset.train.x))
 
 
 class _Chunk(NamedTuple):
@@ -63,6 +73,8 @@ class _Chunk(NamedTuple):
     batch_size: Any
     steps_before: Any
     smoothing: Any
+    amounts: Any
+    seed: Any
     loss_sum: Any
     correct: Any
 
@@ -76,6 +88,8 @@ _CHUNK = _Chunk(
     batch_size=tf.TensorSpec([], tf.int32),
     steps_before=tf.TensorSpec([], tf.int64),
     smoothing=tf.TensorSpec([], tf.float32),
+    amounts=tf.TensorSpec([None], tf.float32),
+    seed=tf.TensorSpec([], tf.int64),
     loss_sum=tf.TensorSpec([], tf.float64),
     correct=tf.TensorSpec([], tf.float64),
 )
@@ -104,6 +118,8 @@ class EpochGraph:
         self._model = model
         self._optimizer = optimizer
         self._data = data
+        fill = training.augmentation.fill if training.augmentation else None
+        self._augmentation = Augmentation(fill, data.top) if fill else None
         self._on_step = on_step
         self._units = output_units(model, data.info)
         self._loss = per_image_loss(loss_name(training, model, self._units))
@@ -125,6 +141,8 @@ class EpochGraph:
                 batch_size=tf.constant(plan.batch_size),
                 steps_before=tf.constant(plan.steps_before, tf.int64),
                 smoothing=tf.constant(plan.smoothing, tf.float32),
+                amounts=tf.constant(plan.amounts),
+                seed=tf.constant(plan.seed, tf.int64),
                 loss_sum=tf.constant(so_far.loss_sum, tf.float64),
                 correct=tf.constant(so_far.correct, tf.float64),
             )
@@ -138,6 +156,12 @@ class EpochGraph:
 
     def _images(self, split: DeviceSplit, index: Any) -> Any:
         return tf.cast(tf.gather(split.x, index), tf.float32) * self._data.rescale
+
+    def _training_images(self, index: Any, done: Any, chunk: _Chunk) -> Any:
+        if self._augmentation is None:
+            return self._images(self._data.train, index)
+        stored = tf.cast(tf.gather(self._data.train.x, index), tf.float32)
+        return self._augmentation.apply(stored, chunk.amounts, tf.stack([chunk.seed, done])) * self._data.rescale
 
     def _penalty(self) -> Any:
         """Sum of the model's own losses (weight penalties) of its last call."""
@@ -153,7 +177,7 @@ class EpochGraph:
             labels = tf.gather(self._data.train.y, index)
             done = chunk.steps_before + tf.cast(number, tf.int64)
             self._on_step(done)
-            images = self._images(self._data.train, index)
+            images = self._training_images(index, done, chunk)
             loss, prediction = self._update(images, labels, chunk.smoothing, chunk.rates[number], done)
             count = tf.cast(tf.shape(index)[0], tf.float64)
             hits = tf.reduce_sum(tf.cast(_predicted(prediction) == labels, tf.float64))

@@ -27,6 +27,8 @@ class EpochPlan:
         batch_size: Images of a step; the last one may have fewer.
         steps_before: Steps of all earlier epochs.
         smoothing: Label smoothing.
+        amounts: How much training images are changed, as `augment.amounts_of` returns; not read where they are not.
+        seed: Decides how each is changed.
     """
 
     order: npt.NDArray[np.int32]
@@ -34,6 +36,8 @@ class EpochPlan:
     batch_size: int
     steps_before: int
     smoothing: float
+    amounts: npt.NDArray[np.float32]
+    seed: int
 
 
 @dataclass(frozen=True)

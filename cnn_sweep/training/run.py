@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cnn_sweep.training.augment import amounts_of, seed_of
 from cnn_sweep.training.checkpoint import CheckpointError, pack, unpack
 from cnn_sweep.training.learner import EpochPlan, Totals, order_of
 from cnn_sweep.training.metrics import all_metrics
@@ -124,6 +125,8 @@ class Run:
             batch_size=training.batch_size,
             steps_before=epoch * self._steps,
             smoothing=training.label_smoothing,
+            amounts=amounts_of(training.augmentation),
+            seed=seed_of(self._task.seed),
         )
 
     def _chunk(self, plan: EpochPlan, last: int) -> bool:

@@ -299,6 +299,15 @@ def test_the_digest_sees_what_a_thing_means(text, edit, change):
     assert Sweep.parse(edit(change)).digest != Sweep.parse(text).digest
 
 
+def test_keys_that_came_later_do_not_change_old_digests(text, edit):
+    """A file that does without the newer keys of training has the digest it had when there were none of them."""
+    later = ("augmentation",)
+    plain = Sweep.parse(text).resolve(next(iter(Sweep.parse(text).grid.rows))).training.model_dump()
+    assert not set(later) & set(plain)
+    fixed = edit(("batch_size: $batch_size", "batch_size: 8 if $batch_size else 8"))
+    assert not set(later) & set(Sweep.parse(fixed).canonical()["training"])
+
+
 def test_the_canonical_form_is_plain_data(text):
     """It can be written as JSON, and has every section."""
     canonical = Sweep.parse(text).canonical()

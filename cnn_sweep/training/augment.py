@@ -1,0 +1,147 @@
+"""Random changes of images inside the graph, with their amounts and their seed as data of it.
+
+One affine map an image, as in Keras's ``ImageDataGenerator`` (``apply_affine_transform`` in
+``keras/src/legacy/preprocessing/image.py``: rotation, shift, shear, zoom, in this order, then flips), sampled once with
+bilinear interpolation. Two slips of Keras 3.15 are not copied: there the middle of an image that is no square is
+another point, and ``height_shift_range`` moves images sideways. What is drawn for the images of a step follows from
+(seed, step).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from cnn_sweep.sweep.trial import AugmentationSpec
+
+    Images = npt.NDArray[np.generic]
+
+# Places of the amounts; the first seven need the affine map.
+_AMOUNTS = (
+    "rotation",
+    "height_shift",
+    "width_shift",
+    "shear",
+    "zoom",
+    "horizontal_flip",
+    "vertical_flip",
+    "contrast",
+    "brightness",
+)
+_AFFINE = 7
+_DRAWS = 10  # for an image: one for each amount, and zoom has two
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is fixed for all trials that share a graph.
+
+    Attributes:
+        fill: What stands beyond an image's edge: ``nearest``, ``reflect`` or ``constant``.
+        top: Largest pixel value, to which brighter ones are cut; None where it is not known.
+    """
+
+    fill: str
+    top: float | None
+
+    def apply(self, images: Any, amounts: Any, seed: Any) -> Any:
+        """Change each image by what is drawn for its place in the batch.
+
+        Args:
+            images: Pixel values as stored, float32, shape (B, height, width, channels).
+            amounts: The most that they are changed by, as `amounts_of` returns.
+            seed: Of the draws, shape (2,), int64.
+        """
+        # (B, draws), each from -1 to 1
+        shape = [tf.shape(images)[0], _DRAWS]
+        draws = tf.random.stateless_uniform(shape, seed=seed, minval=-1.0, maxval=1.0, alg="philox")
+        moved = tf.cond(
+            tf.reduce_any(amounts[:_AFFINE] > 0),
+            lambda: self._sampled(images, _affine(draws, amounts, images.shape)),
+            lambda: tf.identity(images),
+        )
+        return tf.cond(
+            tf.reduce_any(amounts[_AFFINE:] > 0),
+            lambda: self._lit(moved, draws[:, 8:] * amounts[_AFFINE:]),
+            lambda: tf.identity(moved),
+        )
+
+    def _sampled(self, images: Any, transforms: Any) -> Any:
+        return tf.raw_ops.ImageProjectiveTransformV3(
+            images=images,
+            transforms=transforms,
+            output_shape=tf.shape(images)[1:3],
+            fill_value=0.0,
+            interpolation="BILINEAR",
+            fill_mode=self.fill.upper(),
+        )
+
+    def _lit(self, images: Any, changes: Any) -> Any:
+        """Change contrast, then brightness; ``changes`` has a column for each."""
+        contrast, brightness = (1.0 + changes[:, k, tf.newaxis, tf.newaxis, tf.newaxis] for k in (0, 1))
+        mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)  # (B, 1, 1, C)
+        lit = ((images - mean) * contrast + mean) * brightness
+        return lit if self.top is None else tf.clip_by_value(lit, 0.0, self.top)
+
+
+def _affine(draws: Any, amounts: Any, shape: Any) -> Any:
+    """Return where each pixel comes from: rows (a0, a1, a2, b0, b1, b2, 0, 0) of a projective map of (x, y)."""
+    height, width = float(shape[1]), float(shape[2])
+    middle_y, middle_x = height / 2.0 - 0.5, width / 2.0 - 0.5
+    turn = draws[:, 0] * amounts[0] * (math.pi / 180.0)
+    tilt = turn + draws[:, 3] * amounts[3] * (math.pi / 180.0)
+    down, across = draws[:, 1] * amounts[1] * height, draws[:, 2] * amounts[2] * width
+    zoom_x, zoom_y = 1.0 + draws[:, 4] * amounts[4], 1.0 + draws[:, 5] * amounts[4]
+    # A flip mirrors at the middle, so that it is a factor of -1, of half the images.
+    zoom_x *= tf.where((draws[:, 6] < 0.0) & (amounts[5] > 0.0), -1.0, 1.0)
+    zoom_y *= tf.where((draws[:, 7] < 0.0) & (amounts[6] > 0.0), -1.0, 1.0)
+    # rotation @ shear @ zoom, acting on (x, y) from the middle
+    xx, xy = zoom_x * tf.cos(turn), -zoom_y * tf.sin(tilt)
+    yx, yy = zoom_x * tf.sin(turn), zoom_y * tf.cos(tilt)
+    shift_x = tf.cos(turn) * across - tf.sin(turn) * down + middle_x - xx * middle_x - xy * middle_y
+    shift_y = tf.sin(turn) * across + tf.cos(turn) * down + middle_y - yx * middle_x - yy * middle_y
+    zero = tf.zeros_like(turn)
+    return tf.stack([xx, xy, shift_x, yx, yy, shift_y, zero, zero], axis=1)
+
+
+def amounts_of(spec: AugmentationSpec | None) -> npt.NDArray[np.float32]:
+    """Return the amounts as data of a graph; none is 0 everywhere."""
+    return np.array([float(getattr(spec, name)) if spec else 0.0 for name in _AMOUNTS], np.float32)
+
+
+def seed_of(seed: int) -> int:
+    """Return the seed of a trial's augmentation: 64 bits, signed, that no other draws begin from."""
+    digest = hashlib.sha256(f"augmentation {seed}".encode()).digest()
+    return int.from_bytes(digest[:8], "little", signed=True)
+
+
+def top_of(images: Images) -> float | None:
+    """Return the largest value that a pixel of stored images can have, where that is known."""
+    return 255.0 if images.dtype == np.uint8 else None
+
+
+def variants(images: Images, spec: AugmentationSpec, *, seed: int, count: int) -> Images:
+    """Return images as a training with this augmentation could see them.
+
+    Args:
+        images: As stored, shape (n, height, width, channels).
+        spec: How they are changed.
+        seed: The same seed gives the same variants.
+        count: How many of each image.
+
+    Returns:
+        Shape (n, count, height, width, channels), of the images' type; uint8 is rounded.
+    """
+    augmentation = Augmentation(spec.fill, top_of(images))
+    stored, amounts = tf.constant(np.asarray(images), tf.float32), tf.constant(amounts_of(spec))
+    seeds = [tf.constant([seed_of(seed), number], tf.int64) for number in range(count)]
+    made = np.stack([augmentation.apply(stored, amounts, one).numpy() for one in seeds], axis=1)
+    return made.round().astype(np.uint8) if images.dtype == np.uint8 else made.astype(images.dtype)
