@@ -73,6 +73,11 @@ class Study:
         """Hyperparameters in the order of the sweep file."""
         return list(self.summary()["parameters"])
 
+    @property
+    def parameter_columns(self) -> list[str]:
+        """Columns of the leaderboard that hyperparameters have."""
+        return queries.parameter_columns(self.parameter_names)
+
     def summary(self) -> dict[str, Any]:
         """Describe the study as a whole; keys as of :func:`cnn_sweep.store.queries.study_summary`."""
         return queries.study_summary(self.results, self.name)
@@ -126,7 +131,7 @@ class Study:
     def leaderboard_table(self) -> Table:
         """Rank the trials, as plain rows."""
         columns, rows = queries.leaderboard(self.results, self.name)
-        return Table(tuple(columns), tuple(rows))
+        return Table(columns, tuple(rows), tuple(name for name in queries.MORE if name not in columns))
 
     def leaderboard(self) -> pd.DataFrame:
         """Rank the trials: one row each, best first, columns as in ``leaderboard --format csv``."""

@@ -16,6 +16,8 @@ class TableFormat(StrEnum):
     csv = "csv"
     json = "json"
     markdown = "markdown"
+    latex = "latex"
+    html = "html"
 
 
 class ExportFormat(StrEnum):
@@ -29,6 +31,9 @@ Results = Annotated[
 ]
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.", show_default=False)]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.", show_default=False)]
+StudyNames = Annotated[
+    list[str], typer.Argument(metavar="STUDY...", help="One study, or several to compare.", show_default=False)
+]
 Workers = Annotated[
     int | None,
     typer.Option("--workers", "-n", min=1, help="Worker processes.  [default: one a core]", show_default=False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +13,35 @@ from rich.console import Console
 from cnn_sweep.cli.tables import print_table
 from cnn_sweep.report import export as exports
 from cnn_sweep.report import leaderboard as boards
+from cnn_sweep.report.formats import WRITERS
+from cnn_sweep.report.grouping import compared, grouped, without_constants
 from cnn_sweep.report.leaderboard import Table
 from cnn_sweep.study import Study, known_studies, merge_first
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-_WRITERS = {"csv": boards.to_csv, "json": boards.to_json, "markdown": boards.to_markdown}
 
-
-def leaderboard(results: Path, study: str, selection: boards.Selection, output: str) -> None:
-    """Print a leaderboard."""
-    table = boards.select(_open(results, study).leaderboard_table(), selection)
+def leaderboard(
+    results: Path, names: Sequence[str], selection: boards.Selection, output: str, *, by: Sequence[str], diff: bool
+) -> None:
+    """Print a leaderboard of one study or of several."""
+    _merge(results)
+    studies = [Study.open(results, name, merge=False) for name in dict.fromkeys(names)]
+    table = studies[0].leaderboard_table()
+    if len(studies) > 1:
+        table = compared([(study.summary(), study.leaderboard_table()) for study in studies])
+    if by:
+        table = grouped(boards.matching(table, selection.where), by, direction=studies[0].summary()["direction"])
+        selection = replace(selection, where=None)
+    table = boards.select(table, selection)
+    if diff:
+        table = without_constants(table, [name for study in studies for name in study.parameter_columns])
     if output == "table":
         print_table(table)
     else:
-        sys.stdout.write(_WRITERS[output](table))
+        sys.stdout.write(WRITERS[output](table))
 
 
 def print_leaderboard(results: Path, study: str, selection: boards.Selection) -> None:
@@ -142,7 +156,12 @@ def logs(results: Path, study: str, trial: int | None, lines: int) -> None:
 
 
 def _open(results: Path, study: str) -> Study:
-    """Open a study with what its journals say by now; a store that cannot be brought up to date is said."""
+    """Open a study with what its journals say by now."""
+    _merge(results)
+    return Study.open(results, study, merge=False)
+
+
+def _merge(results: Path) -> None:
+    """Bring the store up to date; if that cannot be done it is said."""
     if skipped := merge_first(results):
         print(f"cnn-sweep: shown as of the last merge: {skipped}", file=sys.stderr)
-    return Study.open(results, study, merge=False)

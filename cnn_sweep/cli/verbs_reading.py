@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnn_sweep.cli.options import RESULTS, AsJson, ExportFormat, Results, StudyName, TableFormat
+from cnn_sweep.cli.options import RESULTS, AsJson, ExportFormat, Results, StudyName, StudyNames, TableFormat
 
 
 def status(
@@ -24,7 +24,7 @@ def status(
 
 
 def leaderboard(
-    study: StudyName,
+    studies: StudyNames,
     top: Annotated[int | None, typer.Option(min=1, help="Show the best K rows.", show_default=False)] = None,
     sort: Annotated[
         str | None, typer.Option(help="Column to sort by; -COLUMN for descending.", show_default=False)
@@ -32,16 +32,27 @@ def leaderboard(
     where: Annotated[
         str | None, typer.Option(help='Condition on columns, as in "val_accuracy > 0.9".', show_default=False)
     ] = None,
-    columns: Annotated[str | None, typer.Option(help="Columns to show, as in A,B.", show_default=False)] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns to show, as in trial,val_*.", show_default=False)] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Sum up trials with equal values, as in A,B.", show_default=False)
+    ] = None,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Leave out hyperparameters that are the same in all rows.")
+    ] = False,
     output: Annotated[TableFormat, typer.Option("--format", help="How to write it.")] = TableFormat.table,
     results: Results = RESULTS,
 ) -> None:
-    """Rank the trials of a study by its objective on validation data."""
+    """Rank the trials of a study, or of several, by their objective on validation data."""
     from cnn_sweep.cli import reading
     from cnn_sweep.report.leaderboard import Selection
 
-    names = tuple(name.strip() for name in columns.split(",")) if columns else ()
-    reading.leaderboard(results, study, Selection(where=where, sort=sort, top=top, columns=names), output.value)
+    selection = Selection(where=where, sort=sort, top=top, columns=_names(columns))
+    reading.leaderboard(results, studies, selection, output.value, by=_names(by), diff=diff)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """Read A,B as two names."""
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
 
 
 def show(

@@ -1,19 +1,19 @@
-"""Leaderboards: rows of the store, filtered, sorted, cut to size and written in a machine-readable form."""
+"""Leaderboards: rows of the store, filtered, sorted and cut to size."""
 
 from __future__ import annotations
 
-import csv
-import io
+import fnmatch
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.expressions import ABSENT, Expression, ExpressionError
+from cnn_sweep.report.filters import Filter, FilterError
+from cnn_sweep.sweep.mistakes import near
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 Row = dict[str, Any]
 
@@ -25,10 +25,12 @@ class Table:
     Attributes:
         columns: Names, in the order to show them.
         rows: One mapping a row.
+        more: Names of columns that rows have as well and that are shown if somebody asks for them.
     """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,10 @@ class Selection:
     """What of a leaderboard to show.
 
     Attributes:
-        where: Keep rows for which this expression over columns is true.
+        where: Keep rows for which this condition on columns is true; see :mod:`cnn_sweep.report.filters`.
         sort: Column to sort by, ascending; with a leading ``-`` descending.
         top: Keep this many rows.
-        columns: Show these columns only.
+        columns: Show these columns only; ``*`` and ``?`` match as in a shell.
     """
 
     where: str | None = None
@@ -52,44 +54,64 @@ def select(table: Table, selection: Selection) -> Table:
     """Filter, then sort, then cut.
 
     Raises:
-        InputError: An unknown column, or an expression that is not one.
+        InputError: An unknown column, or a condition that is not one.
     """
+    table = matching(table, selection.where)
     rows = list(table.rows)
-    if selection.where is not None:
-        try:
-            rows = _filter(table, selection.where)
-        except ExpressionError as error:
-            raise InputError(f"--where: {error}") from None
     if selection.sort is not None:
         rows = _sort(table, rows, selection.sort)
     if selection.top is not None:
         rows = rows[: selection.top]
-    for name in selection.columns:
-        _check_column(table, name)
-    return Table(selection.columns or table.columns, tuple(rows))
+    return replace(table, columns=matched(table, selection.columns) or table.columns, rows=tuple(rows))
 
 
-def _check_column(table: Table, name: str) -> None:
-    if name not in table.columns:
-        raise InputError(f"unknown column {name!r}; columns: {', '.join(table.columns)}")
+def matching(table: Table, where: str | None) -> Table:
+    """Keep the rows that meet a condition, if there is one.
+
+    Raises:
+        InputError: An unknown column, or a condition that is not one.
+    """
+    if where is None:
+        return table
+    try:
+        condition = Filter(where)
+        check_columns(table, condition.names)
+        return replace(table, rows=tuple(filter(condition.accepts, table.rows)))
+    except FilterError as error:
+        raise InputError(f"--where: {error}") from None
 
 
-def _filter(table: Table, where: str) -> list[Row]:
-    expression = Expression(where)
-    for name in expression.names:
-        _check_column(table, name)
-    kept = []
-    for row in table.rows:
-        known = {name: value for name, value in row.items() if value is not None}
-        verdict = expression.evaluate(known)
-        if verdict is not ABSENT and verdict:  # a row without the value is not one that meets the condition
-            kept.append(row)
-    return kept
+def matched(table: Table, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Name the columns that patterns mean, in the patterns' order and each once.
+
+    Raises:
+        InputError: A pattern that means none.
+    """
+    known = (*table.columns, *table.more)
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        names = [pattern] if pattern in known else fnmatch.filter(known, pattern)
+        if not names:
+            check_columns(table, [pattern])
+        found |= dict.fromkeys(names)
+    return tuple(found)
+
+
+def check_columns(table: Table, names: Iterable[str]) -> None:
+    """Make sure that a table has these columns.
+
+    Raises:
+        InputError: With the columns that there are.
+    """
+    known = (*table.columns, *table.more)
+    for name in names:
+        if name not in known:
+            raise InputError(f"unknown column {name!r}{near(name, known)}; columns: {', '.join(known)}")
 
 
 def _sort(table: Table, rows: list[Row], sort: str) -> list[Row]:
     name, descending = sort.removeprefix("-"), sort.startswith("-")
-    _check_column(table, name)
+    check_columns(table, [name])
     with_value = [row for row in rows if not _is_missing(row.get(name))]
     without = [row for row in rows if _is_missing(row.get(name))]
     try:
@@ -103,39 +125,9 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def to_csv(table: Table) -> str:
-    """Write comma-separated values with full precision; an empty field is a missing value."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    for row in table.rows:
-        writer.writerow(["" if (value := row.get(name)) is None else _plain(value) for name in table.columns])
-    return text.getvalue()
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Give lists and mappings as JSON, anything else as it is."""
     return json.dumps(value) if isinstance(value, list | tuple | dict) else value
-
-
-def to_json(table: Table) -> str:
-    """Write a list of objects; numbers that JSON has no word for (NaN, infinities) are strings."""
-    rows = [{name: _finite(row.get(name)) for name in table.columns} for row in table.rows]
-    return json.dumps(rows, indent=2, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def to_markdown(table: Table) -> str:
-    """Write a pipe table, as people paste it into a README."""
-    lines = [_markdown_row(table.columns), _markdown_row(["---"] * len(table.columns))]
-    lines += [_markdown_row([shown(row.get(name)) for name in table.columns]) for row in table.rows]
-    return "\n".join(lines) + "\n"
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def shown(value: Any) -> str:
@@ -144,9 +136,4 @@ def shown(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.5g}"
-    return str(_plain(value))
-
-
-def differing(table: Table, names: Mapping[str, Any] | Sequence[str]) -> list[str]:
-    """List the columns among ``names`` whose values are not the same in all rows."""
-    return [name for name in names if len({json.dumps(row.get(name), default=str) for row in table.rows}) > 1]
+    return str(plain(value))

@@ -41,6 +41,8 @@ _TRIAL = (
     "cause",
     "message",
 )
+# What a trial's row says beyond the columns of a leaderboard.
+MORE = ("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message")
 _EPOCH = ("study", "trial", "attempt", "epoch")
 
 
@@ -86,7 +88,8 @@ def leaderboard(results: Path, study: str) -> Columned:
 
     Complete trials come first, ranked by value and then by number; the others follow with ``rank`` None. Columns:
     rank, trial, state, value, best_epoch, epochs, parameters, seconds; metrics at the best epoch; numbers of the
-    learning curve; hyperparameters in the order of the sweep file. Epochs are not read.
+    learning curve; hyperparameters in the order of the sweep file. Records have the names of ``MORE``
+    as well. Epochs are not read.
     """
     with open_store(results) as connection:
         row = _study(connection, study)
@@ -97,9 +100,15 @@ def leaderboard(results: Path, study: str) -> Columned:
     ranked.sort(key=lambda r: (sign * r.value, r.trial))
     others = [r for r in rows if r.state != "complete" or r.value is None]
     others.sort(key=lambda r: (_place(r.state), r.trial))
-    records = [{"rank": rank, **_record(r, columns)} for rank, r in enumerate(ranked, start=1)]
-    records += [{"rank": None, **_record(r, columns)} for r in others]
+    own = (*columns.leading[1:], *MORE)
+    records = [{"rank": rank, **_record(r, columns, own)} for rank, r in enumerate(ranked, start=1)]
+    records += [{"rank": None, **_record(r, columns, own)} for r in others]
     return columns.names, records
+
+
+def parameter_columns(names: Sequence[str]) -> list[str]:
+    """Return the columns of a leaderboard that these hyperparameters have."""
+    return list(Columns.of((), names).parameters)
 
 
 def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
@@ -223,10 +232,9 @@ def _place(state: str | None) -> int:
     return UNRANKED.index(state) if state in UNRANKED else len(UNRANKED)
 
 
-def _record(row: Row[Any], columns: Columns, leading: Sequence[str] = ()) -> Record:
-    """Flatten a trial's row to columns; ``rank`` is not its own."""
+def _record(row: Row[Any], columns: Columns, own: Sequence[str]) -> Record:
+    """Flatten a trial's row to columns: its ``own``, then metrics, then hyperparameters."""
     metrics, params = _restored(row.best_metrics_json) or {}, _params(row) or {}
-    own = leading or [name for name in columns.leading if name != "rank"]
     record = {name: getattr(row, name) for name in own}
     record |= {column: metrics.get(name) for column, name in columns.metrics.items()}
     curve = _restored(row.curve_json) or {}

@@ -84,7 +84,7 @@ def test_leaderboard_filters_sorts_and_cuts(tiny):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--sort", "accurracy"], "unknown column 'accurracy'; columns: rank, trial"),
+        (["--sort", "accurracy"], "unknown column 'accurracy' (did you mean 'accuracy'?); columns: rank, trial"),
         (["--where", "lr > 1"], "unknown column 'lr'"),
         (["--where", "value >"], "value >"),
         (["--where", "__import__('os').system('true')"], "__import__"),
@@ -94,6 +94,15 @@ def test_leaderboard_filters_sorts_and_cuts(tiny):
 def test_leaderboard_refuses_what_it_does_not_know(tiny, words, message):
     """A wrong column or expression is one message with the choices, exit code 2."""
     assert message in tiny("leaderboard", "tiny", *words, code=2).stderr
+
+
+def test_leaderboard_groups_and_leaves_out(tiny):
+    """``--by`` sums up, ``--diff`` leaves out what is the same, and both go with ``--where``."""
+    rows = tiny.table("leaderboard", "tiny", "--by", "optimizer", "--where", "filters == 2", "--format", "csv")
+    assert list(rows[0]) == ["optimizer", "n", "mean", "std", "best", "best_trial"]
+    assert {row["optimizer"]: row["n"] for row in rows} == {"adam": "1", "sgd": "2"}
+    rows = tiny.table("leaderboard", "tiny", "--diff", "--where", "missing(momentum)", "--format", "csv")
+    assert list(rows[0])[-1] == "filters"
 
 
 def test_leaderboard_in_other_forms(tiny):

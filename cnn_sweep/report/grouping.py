@@ -1,0 +1,105 @@
+"""Leaderboards of groups of trials, and of several studies together."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.errors import InputError
+from cnn_sweep.report.leaderboard import Table, check_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cnn_sweep.report.leaderboard import Row
+
+OF_A_GROUP = ("n", "mean", "std", "best", "best_trial")
+
+
+def grouped(table: Table, by: Sequence[str], *, direction: str) -> Table:
+    """Sum up the ranked trials that have the same values of some columns, the group with the best mean first.
+
+    Args:
+        table: A leaderboard.
+        by: Columns whose values make a group; a missing value is one too.
+        direction: Of the objective, ``maximize`` or ``minimize``.
+
+    Returns:
+        A row a group: the columns of ``by``, then ``n`` (ranked trials), ``mean`` and ``std`` (sample standard
+        deviation; missing for one trial) of their values, ``best`` and the number of that trial, ``best_trial``.
+
+    Raises:
+        InputError: An unknown column.
+    """
+    check_columns(table, by)
+    groups: dict[str, list[Row]] = {}
+    for row in table.rows:
+        if row.get("rank") is not None:
+            groups.setdefault(json.dumps([row.get(name) for name in by]), []).append(row)
+    sign = -1.0 if direction == "maximize" else 1.0
+    rows = [_summed_up(members, by, sign) for members in groups.values()]
+    rows.sort(key=lambda row: (sign * row["mean"], row["best_trial"]))
+    leading = ("study",) if "study" in table.columns and "study" not in by else ()
+    return Table((*by, *OF_A_GROUP, *leading), tuple(rows))
+
+
+def _summed_up(members: list[Row], by: Sequence[str], sign: float) -> Row:
+    values = [row["value"] for row in members]
+    best = min(members, key=lambda row: (sign * row["value"], row["rank"]))
+    summary: Row = {name: best.get(name) for name in by}
+    summary |= {
+        "n": len(values),
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None,
+        "best": best["value"],
+        "best_trial": best["trial"],
+    }
+    return summary | ({"study": best["study"]} if "study" in best and "study" not in by else {})
+
+
+def compared(boards: Sequence[tuple[dict[str, Any], Table]]) -> Table:
+    """Rank the trials of several studies in one table, whose first column is the study.
+
+    Args:
+        boards: Each study's summary (:func:`cnn_sweep.store.queries.study_summary`) and its leaderboard.
+
+    Raises:
+        InputError: The studies have different objectives.
+    """
+    objectives = {(summary["metric"], summary["direction"]) for summary, _ in boards}
+    if len(objectives) > 1:
+        each = "; ".join(f"{s['study']}: {s['direction']} {s['metric']}" for s, _ in boards)
+        raise InputError(f"studies with different objectives have no common ranking: {each}")
+    (_, direction) = objectives.pop()
+    sign = -1.0 if direction == "maximize" else 1.0
+    rows = [{**row, "study": summary["study"]} for summary, table in boards for row in table.rows]
+    ranked = sorted((r for r in rows if r["rank"] is not None), key=lambda r: sign * r["value"])
+    rows = [{**row, "rank": rank} for rank, row in enumerate(ranked, start=1)]
+    rows += [{**row, "study": s["study"]} for s, table in boards for row in table.rows if row["rank"] is None]
+    return Table(_columns(boards), tuple(rows), _union(table.more for _, table in boards))
+
+
+def _columns(boards: Sequence[tuple[dict[str, Any], Table]]) -> tuple[str, ...]:
+    """Join the studies' columns, hyperparameters last as in each of them."""
+    parameters = set(_union(summary["parameters"] for summary, _ in boards))
+    names = _union(table.columns for _, table in boards)
+    others = [name for name in names if name not in parameters and name != "rank"]
+    return ("rank", "study", *others, *(name for name in names if name in parameters))
+
+
+def _union(lists: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for names in lists for name in names))
+
+
+def without_constants(table: Table, names: Sequence[str]) -> Table:
+    """Leave out those columns among ``names`` that have the same value in all rows.
+
+    With one row or none there is nothing to tell apart, and nothing is left out.
+    """
+    if len(table.rows) <= 1:
+        return table
+    same = {name for name in names if len({json.dumps(row.get(name)) for row in table.rows}) == 1}
+    return replace(table, columns=tuple(name for name in table.columns if name not in same))

@@ -1,0 +1,108 @@
+"""Leaderboards: selected, grouped, compared, and in every form."""
+
+from __future__ import annotations
+
+import csv
+import html.parser
+import io
+import json
+
+import pytest
+
+from cnn_sweep.errors import InputError
+from cnn_sweep.report.formats import WRITERS
+from cnn_sweep.report.grouping import compared, grouped, without_constants
+from cnn_sweep.report.leaderboard import Selection, Table, select
+from cnn_sweep.study import Study
+
+NASTY = '<script>alert("1")</script> & a|b\n50% \\_{x}'
+
+
+@pytest.fixture
+def study(written):
+    """A study of 30 complete trials and 10 that failed."""
+    written.study(trials=40, states=("complete", "complete", "complete", "failed"))
+    return Study.open(written.results, "digits")
+
+
+def test_groups_are_those_of_pandas(study):
+    """``--by`` gives n, mean, standard deviation and best of the ranked trials, as pandas does."""
+    table = grouped(study.leaderboard_table(), ["optimizer", "filters"], direction="maximize")
+    frame = study.leaderboard().dropna(subset=["rank"])
+    expected = frame.groupby(["optimizer", "filters"])["value"].agg(["count", "mean", "std", "max"])
+    for row in table.rows:
+        wanted = expected.loc[(row["optimizer"], row["filters"])]
+        assert (row["n"], row["mean"], row["best"]) == pytest.approx((wanted["count"], wanted["mean"], wanted["max"]))
+        assert row["std"] == pytest.approx(wanted["std"])
+        assert frame.set_index("trial")["value"][row["best_trial"]] == row["best"]
+    assert len(table.rows) == len(expected)
+    assert [row["mean"] for row in table.rows] == sorted(expected["mean"], reverse=True)
+
+
+def test_studies_are_ranked_together(written):
+    """``leaderboard A B`` ranks all trials in one table, with the study beside the rank."""
+    written.study("first", trials=5).study("second", trials=6, states=("complete", "failed"))
+    studies = [Study.open(written.results, name) for name in ("first", "second")]
+    table = compared([(study.summary(), study.leaderboard_table()) for study in studies])
+    assert table.columns[:3] == ("rank", "study", "trial")
+    ranked = [row for row in table.rows if row["rank"]]
+    assert [row["rank"] for row in ranked] == list(range(1, 9))
+    values = [row["value"] for row in ranked]
+    assert values == sorted((v for study in studies for v in study.leaderboard()["value"].dropna()), reverse=True)
+    assert {row["study"] for row in table.rows[8:]} == {"second"}
+
+
+def test_studies_with_other_objectives_are_not_ranked_together(written):
+    """The message has each study's objective."""
+    written.study("first", trials=2).study("second", trials=2, metric="val_loss", direction="minimize")
+    studies = [Study.open(written.results, name) for name in ("first", "second")]
+    with pytest.raises(InputError, match="first: maximize val_accuracy; second: minimize val_loss"):
+        compared([(study.summary(), study.leaderboard_table()) for study in studies])
+
+
+def test_columns_by_pattern_and_those_that_are_not_shown(study):
+    """``val_*`` means all columns of that kind; cause and message are there for who asks."""
+    table = select(
+        study.leaderboard_table(), Selection(columns=("trial", "val_*", "cause"), where='cause == "exception"')
+    )
+    assert table.columns == ("trial", "val_loss", "val_accuracy", "cause")
+    assert len(table.rows) == 10
+    with pytest.raises(
+        InputError, match=r"unknown column 'val_acuracy' \(did you mean 'val_accuracy'\?\); columns: rank"
+    ):
+        select(study.leaderboard_table(), Selection(columns=("val_acuracy",)))
+
+
+def test_diff_leaves_out_what_is_the_same(study):
+    """Hyperparameters with one value in all rows are no column; everything else stays."""
+    table = select(study.leaderboard_table(), Selection(where='optimizer == "adam" and filters == 8'))
+    shorter = without_constants(table, study.parameter_columns)
+    assert set(table.columns) - set(shorter.columns) == {"optimizer", "filters", "momentum"}
+
+
+def test_html_carries_no_markup_of_values():
+    """Values are text in HTML, Markdown and LaTeX, whatever they contain."""
+    table = Table(("a<b", "x"), ({"a<b": NASTY, "x": [1, 2]},))
+
+    found = set()
+
+    class Tags(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            found.add(tag)
+
+    Tags().feed(WRITERS["html"](table))
+    assert found == {"table", "thead", "tbody", "tr", "th", "td"}
+    assert WRITERS["markdown"](table).splitlines()[2].count(" | ") == 1
+    assert "<script" not in WRITERS["markdown"](table)
+    latex = WRITERS["latex"](table)
+    assert r"50\% \textbackslash{}\_\{x\}" in latex
+    assert r"{}[1, 2] \\" in latex
+
+
+def test_csv_and_json_carry_every_bit(study):
+    """What is read back is what the store has."""
+    table = study.leaderboard_table()
+    values = [row["value"] for row in csv.DictReader(io.StringIO(WRITERS["csv"](table)))]
+    assert [float(value) if value else None for value in values] == [row["value"] for row in table.rows]
+    rows = json.loads(WRITERS["json"](table))
+    assert rows == [{name: row[name] for name in table.columns} for row in table.rows]
