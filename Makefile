@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format faults storm bench bench-journal bench-help cluster-up cluster-down clean
+.PHONY: help install demo test lint format faults storm bench bench-throughput bench-overhead bench-store \
+	bench-scale bench-journal bench-help cluster-up cluster-down clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -46,7 +48,23 @@ cluster-down:  ## stop it
 storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in one study
 	CNN_SWEEP_STORM_EVENTS=30 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -s tests/slurm/test_storm.py
 
-bench: bench-journal bench-help  ## all benchmarks; the tables go to benchmarks/RESULTS.md
+bench: bench-throughput bench-overhead bench-store bench-scale bench-journal bench-help  ## all benchmarks; tables in benchmarks/RESULTS.md
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
+bench-throughput: $(BENCH_STAMP)  ## trials per hour beside KerasTuner, an Optuna loop, one process a trial
+	$(BIN)/python benchmarks/throughput.py
+
+bench-overhead: $(STAMP)  ## what a trial costs beside its training
+	$(BIN)/python benchmarks/overhead.py
+
+bench-store: $(STAMP)  ## leaderboard, status and show on a store of 100,000 trials
+	$(BIN)/python benchmarks/store.py
+
+bench-scale: $(STAMP)  ## plan, submit, status and resume from 100 to 100,000 trials
+	$(BIN)/python benchmarks/scale.py
 
 bench-journal: $(STAMP)  ## journals and merge beside Optuna's storages
 	$(BIN)/python benchmarks/journal.py
