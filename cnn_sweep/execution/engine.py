@@ -9,7 +9,7 @@ from cnn_sweep.errors import StudyError
 from cnn_sweep.journal.durable import write_once
 from cnn_sweep.training.checkpoint import CheckpointError
 from cnn_sweep.training.data.dataset import load
-from cnn_sweep.training.data.prepare import prepare
+from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.evaluate import evaluate
 from cnn_sweep.training.export import export_model
 from cnn_sweep.training.trainer import Trainer
@@ -31,7 +31,7 @@ class Engine:
     def __init__(self, study: FrozenStudy) -> None:
         """Prepare the study's data, or find it prepared."""
         self._code = study.code_folder
-        self._prepared = prepare(study.sweep.data, study.sweep.folder, study.data_root)
+        self._prepared = prepared(study.sweep.data, study.sweep.folder, study.data_root)
         self._dataset = load(self._prepared)
         _check_same_data(study, self._dataset)
         self._trainer = Trainer(self._dataset, folder=self._code)

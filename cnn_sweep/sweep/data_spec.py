@@ -2,67 +2,277 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
 
-from cnn_sweep.sweep.network import Spec
+from cnn_sweep.sweep.network import Count, Pair, Spec
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 ShareOrNone = Annotated[float, Field(ge=0.0, lt=1.0)]
 Rescale = Annotated[float, Field(gt=0.0)] | None
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Fit = Literal["stretch", "crop", "pad"]
+Color = Literal["rgb", "grayscale"]
+WhenWrong = Literal["skip", "fail"]
+WhenLeaking = Literal["fail", "warn"]
+
+
+class Last(Spec):
+    """The last images of the training set, in their order, as Keras's ``validation_split`` takes them."""
+
+    last: Share
 
 
 class ArrayFiles(Spec):
-    """Two ``.npy`` files, relative to the sweep file: images and their labels."""
+    """Images and their labels: ``.npy`` files, or arrays of ``.npz`` files (``data.npz:x_train``)."""
 
     x: str
     y: str
 
 
-def _share_or_files(value: Any) -> str:
-    return "files" if isinstance(value, dict | ArrayFiles) else "share"
+class PerClass(Spec):
+    """How many images of each class to take at most; None: all."""
+
+    train: Count | None = None
+    validation: Count | None = None
+    test: Count | None = None
 
 
-class _Split(Spec):
+def _one_or_several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _counts(value: Any) -> Any:
+    """Read ``per_class: 1000`` as that many in every split."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"train": value, "validation": value, "test": value}
+    return value
+
+
+Folders = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), Field(min_length=1)]
+
+
+def _kind_of_split(value: Any) -> str:
+    if isinstance(value, str):
+        return "folder"
+    if isinstance(value, dict):
+        return "files" if {"x", "y"} & set(value) else "tail"
+    return "tail" if isinstance(value, Last) else "files" if isinstance(value, ArrayFiles) else "share"
+
+
+def _share_or_last(value: Any) -> str:
+    return "tail" if isinstance(value, dict | Last) else "share"
+
+
+_Tail = Annotated[Last, Tag("tail")]
+ShareOrLast = Annotated[Annotated[Share, Tag("share")] | _Tail, Discriminator(_share_or_last)]
+ShareOrFolder = Annotated[
+    Annotated[Share, Tag("share")] | Annotated[str, Tag("folder")],
+    Discriminator(lambda value: "folder" if isinstance(value, str) else "share"),
+]
+ShareNoneOrFolder = Annotated[
+    Annotated[ShareOrNone, Tag("share")] | Annotated[str, Tag("folder")],
+    Discriminator(lambda value: "folder" if isinstance(value, str) else "share"),
+]
+
+# A mapping whose order counts, since it numbers the classes; JSON in one form would sort its keys.
+_in_order = PlainSerializer(lambda value: [list(item) for item in value.items()], when_used="json")
+
+
+class _Data(Spec):
+    """What all sources have in common."""
+
+    source: str
+    seed: Seed = 0  # of the splits, and of the choice of images
+    rescale: Rescale = None  # factor on pixel values; None: 1/255 for uint8, 1 for floats
+    per_class: Annotated[PerClass, BeforeValidator(_counts)] = PerClass()
+    mirror: bool = False  # add each training image's mirror image (left and right exchanged) to the training set
+
     @model_validator(mode="after")
-    def _leaves_training_images(self) -> _Split:
+    def _leaves_training_images(self) -> _Data:
         validation, test = getattr(self, "validation", 0), getattr(self, "test", 0)
+        validation = validation.last if isinstance(validation, Last) else validation
         shares = sum(share for share in (validation, test) if isinstance(share, float | int))
         if shares >= 1:
             raise ValueError(f"validation {validation} and test {test} leave no images for training")
         return self
 
 
-class DigitsData(_Split):
+class Resizable(_Data):
+    """Images that are arrays already; with a size or a colour they are brought into that form."""
+
+    image_size: Pair | None = None  # height, width
+    fit: Fit = "stretch"  # how an image of another shape is brought to the size
+    color: Color | None = None  # None: as they are
+    on_leak: WhenLeaking = "warn"  # the same image in two splits
+
+
+class DigitsData(Resizable):
     """scikit-learn's 1,797 handwritten digits, 8x8 pixels, in stratified splits."""
 
     source: Literal["digits"]
-    validation: Share = 0.2
+    validation: ShareOrLast = 0.2
     test: ShareOrNone = 0.2  # 0: no test set
-    seed: Seed = 0  # of the splits
-    rescale: Rescale = None  # factor on pixel values; None: 1/255
 
 
-class ArraysData(_Split):
+class ArraysData(Resizable):
     """Images in ``.npy`` files; ``validation`` and ``test`` are shares of the training files, or files."""
 
     source: Literal["arrays"]
     train: ArrayFiles
     validation: Annotated[
-        Annotated[Share, Tag("share")] | Annotated[ArrayFiles, Tag("files")], Discriminator(_share_or_files)
+        Annotated[Share, Tag("share")] | _Tail | Annotated[ArrayFiles, Tag("files")],
+        Discriminator(_kind_of_split),
     ] = 0.2
     test: (
         Annotated[
             Annotated[ShareOrNone, Tag("share")] | Annotated[ArrayFiles, Tag("files")],
-            Discriminator(_share_or_files),
+            Discriminator(_kind_of_split),
         ]
         | None
     ) = None
-    seed: Seed = 0  # of the splits
-    rescale: Rescale = None  # factor on pixel values; None: 1/255 for uint8, 1 for floats
+    unlabelled: str | None = None  # images without labels, to be predicted
+    class_names: Folders | None = None  # in the order of the labels
 
 
-DataSpec = DigitsData | ArraysData
-SOURCES: dict[str, type[DigitsData | ArraysData]] = {"digits": DigitsData, "arrays": ArraysData}
+class BenchmarkData(Resizable):
+    """MNIST, Fashion-MNIST or CIFAR-10; their own test images are the test set."""
+
+    source: Literal["mnist", "fashion_mnist", "cifar10"]
+    path: str | None = None  # an .npz file with x_train, y_train, x_test, y_test; None: Keras's cache
+    validation: ShareOrLast = 0.2
+
+
+class RdsSplits(Spec):
+    """The ``.rds`` files of one class: R lists of images."""
+
+    train: str
+    validation: str | None = None
+    test: str | None = None
+
+
+class RdsData(Resizable):
+    """R lists of images as R's imager makes them, in ``.rds`` files, two per class: training and validation."""
+
+    source: Literal["rds"]
+    classes: Annotated[dict[str, RdsSplits], Field(min_length=1), _in_order]
+    unlabelled: str | None = None
+    validation: Share = 0.2  # where classes have no validation files
+    test: ShareOrNone = 0.0
+    on_bad_image: WhenWrong = "skip"
+
+
+class _Files(_Data):
+    """Images in files of their own."""
+
+    train: str  # a folder
+    validation: ShareOrFolder = 0.2
+    test: ShareNoneOrFolder = 0.0
+    unlabelled: str | None = None  # a folder of images without labels, to be predicted
+    image_size: Pair  # height, width
+    fit: Fit = "stretch"  # how an image of another shape is brought to the size
+    color: Color = "rgb"
+    on_bad_image: WhenWrong = "skip"
+    on_leak: WhenLeaking = "fail"  # the same file in two splits
+
+
+class FolderData(_Files):
+    """A folder with a subfolder for each class, or subfolders that are grouped into classes."""
+
+    source: Literal["folder"]
+    classes: Annotated[dict[str, Folders], Field(min_length=2), _in_order] | Folders | None = None
+
+
+class Labels(Spec):
+    """Where the labels of files are: in their names, or in a table (CSV, or a DataFrame saved as Parquet)."""
+
+    pattern: str | None = None  # such as "{class}.*.jpg"
+    table: str | None = None
+    filename: str = "filename"  # column: path of the image, from the folder of images
+    label: str = "label"  # column: its class; empty: unlabelled
+    split: str | None = None  # column: train, validation, test or unlabelled
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Labels:
+        if (self.pattern is None) == (self.table is None):
+            raise ValueError("labels come from a 'pattern' of file names or from a 'table': give one of the two")
+        if self.pattern is not None and self.pattern.count("{class}") != 1:
+            raise ValueError(
+                f"pattern {self.pattern!r} must hold {{class}} once, as in '{{class}}.*.jpg'; "
+                "* and ? stand for the rest"
+            )
+        return self
+
+
+class FilesData(_Files):
+    """Files whose label stands in their names, or in a table."""
+
+    source: Literal["files"]
+    labels: Labels
+    classes: Folders | None = None  # their order; None: all that occur, sorted
+
+
+class TileLabels(Spec):
+    """Where the labels of tiles are: in a mask as large as the picture, or in a table of positions."""
+
+    mask: str | None = None
+    cover: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5  # least share of a tile's pixels that a class must have
+    table: str | None = None
+    row: str = "row"  # column: the tile's row in the grid, from 0
+    column: str = "column"
+    label: str = "label"  # column: its class; empty: unlabelled
+    split: str | None = None  # column: train, validation, test or unlabelled
+
+    @model_validator(mode="after")
+    def _one_place(self) -> TileLabels:
+        if (self.mask is None) == (self.table is None):
+            raise ValueError("labels come from a 'mask' or from a 'table': give one of the two")
+        return self
+
+
+class TilesData(Resizable):
+    """One large picture, cut into a grid of tiles; those without a label are the prediction set."""
+
+    source: Literal["tiles"]
+    picture: str
+    size: Pair  # of a tile: height, width
+    stride: Pair | None = None  # None: the size, tiles touch
+    labels: TileLabels
+    classes: Annotated[dict[str, int], _in_order] | Folders | None = None  # with a mask: its values; or an order
+    validation: Share = 0.2  # of the labelled tiles, unless the table has a column with the split
+    test: ShareOrNone = 0.0
+    color: Color | None = "rgb"
+
+    @model_validator(mode="after")
+    def _mask_has_values(self) -> TilesData:
+        if self.labels.mask is not None and not isinstance(self.classes, Mapping):
+            raise ValueError("a mask needs 'classes' with the value of each, such as {bush: 1, other: 2}")
+        if self.labels.mask is None and isinstance(self.classes, Mapping):
+            raise ValueError("'classes' have values only with a mask; with a table write a list of names")
+        return self
+
+
+DataSpec = DigitsData | ArraysData | BenchmarkData | FolderData | FilesData | TilesData | RdsData
+SOURCES: dict[str, type[DataSpec]] = {
+    "digits": DigitsData,
+    "arrays": ArraysData,
+    "mnist": BenchmarkData,
+    "fashion_mnist": BenchmarkData,
+    "cifar10": BenchmarkData,
+    "folder": FolderData,
+    "files": FilesData,
+    "tiles": TilesData,
+    "rds": RdsData,
+}
+
+# What the canonical form of the first two sources always says; all else only where it differs from the default.
+_ALWAYS = {"source", "train", "validation", "test", "seed", "rescale"}
+
+
+def canonical_data(spec: DataSpec) -> dict[str, Any]:
+    """Return what a data section means as plain data; a key that is new in a later version leaves older files alike."""
+    whole, short = spec.model_dump(mode="json"), spec.model_dump(mode="json", exclude_defaults=True)
+    always = _ALWAYS if spec.source in ("digits", "arrays") else {"source"}
+    return {key: value for key, value in whole.items() if key in always or key in short}

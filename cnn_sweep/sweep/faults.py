@@ -117,8 +117,9 @@ def _fault(model: type[Spec], error: ErrorDetails) -> Fault:
 
 def nested_at(model: type[Spec], location: tuple[int | str, ...]) -> type[Spec]:
     """Return the model at a place of pydantic's, or the last one on the way there."""
-    for key in location:
-        model = (nested(model, key) if isinstance(key, str) else None) or model
+    for position, key in enumerate(location):
+        if isinstance(key, str) and nested(model, key):
+            model = _inner(model, key, location[position + 1 :])
     return model
 
 
@@ -135,8 +136,14 @@ def _walk(model: type[Spec], location: tuple[int | str, ...], *, unknown_last: b
         elif key in model.model_fields:
             path.append(file_key(model, key))
             if not last:
-                model = nested(model, key) or model
+                model = _inner(model, key, location[position + 1 :])
     return tuple(path), model
+
+
+def _inner(model: type[Spec], field: str, rest: tuple[int | str, ...]) -> type[Spec]:
+    """Return the model of a field; of several the one that has the next key."""
+    models = list(_specs(model.model_fields[field].annotation)) or [model]
+    return next((one for one in models if any(key in one.model_fields for key in rest)), models[0])
 
 
 def _pair_fault(path: Path, kind: str, value: Any) -> Fault | None:

@@ -51,7 +51,7 @@ CASES = [
         "data.source",
         "'digit' (did you mean 'digits'?); valid: digits, arrays",
     ),
-    ([("test: 0.2", "tset: 0.2")], 2, "data.tset", "did you mean 'test'?); valid: source, validation, test"),
+    ([("test: 0.2", "tset: 0.2")], 2, "data.tset", "did you mean 'test'?); valid: source, seed, rescale"),
     ([("validation: 0.2", "validation: 1.5")], 2, "data.validation", "1.5 is not possible; it must be less than 1"),
     ([("validation: 0.2", "validation: 0.9")], 2, "data", "validation 0.9 and test 0.2 leave no images"),
     ([("{source: digits, validation: 0.2, test: 0.2}", "digits")], 2, "data", "which is one of: digits, arrays"),

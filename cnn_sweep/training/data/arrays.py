@@ -1,7 +1,9 @@
-"""The source ``arrays``: images and labels in .npy files of the user's."""
+"""The source ``arrays``: images and labels in .npy and .npz files of the user's."""
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,20 +37,34 @@ class Pair:
     one_hot: bool
 
 
+_ARCHIVE = ".npz"
+
+
+def path_of(name: str, folder: Path) -> tuple[Path, str | None]:
+    """Return the file of an array, and the array's name where the file is an archive (``data.npz:x_train``).
+
+    Relative paths are found from ``folder``.
+    """
+    before, colon, inner = name.rpartition(":")
+    if colon and before.lower().endswith(_ARCHIVE):
+        return folder / Path(before).expanduser(), inner
+    return folder / Path(name).expanduser(), None
+
+
 def files_of(files: ArrayFiles, folder: Path) -> tuple[Path, Path]:
-    """Return the paths of images and labels; relative ones are found from ``folder``."""
-    return folder / Path(files.x).expanduser(), folder / Path(files.y).expanduser()
+    """Return the files of images and labels."""
+    return path_of(files.x, folder)[0], path_of(files.y, folder)[0]
 
 
 def read_pair(files: ArrayFiles, folder: Path) -> Pair:
-    """Read images (memory-mapped) and labels, and check that they fit each other.
+    """Read images (memory-mapped, where they are a file of their own) and labels, and check that they fit each other.
 
     Raises:
         InputError: A file cannot be read, or its shape, type or content is not what is needed.
     """
-    x_path, y_path = files_of(files, folder)
-    x = _images(_open(x_path), x_path)
-    y, classes, one_hot = _labels(_open(y_path), y_path)
+    x = open_images(files.x, folder)
+    y, classes, one_hot = read_labels(files.y, folder)
+    x_path, y_path = folder / files.x, folder / files.y
     if len(x) != len(y):
         raise InputError(f"{x_path} holds {len(x)} images, but {y_path} holds {len(y)} labels")
     if not len(x):
@@ -56,29 +72,99 @@ def read_pair(files: ArrayFiles, folder: Path) -> Pair:
     return Pair(x, y, classes, one_hot)
 
 
-def _open(path: Path) -> Array:
+def open_images(name: str, folder: Path) -> Array:
+    """Read images, (n, height, width, channels), memory-mapped where they are a file of their own.
+
+    Raises:
+        InputError: The file cannot be read, or holds no images.
+    """
+    path, inner = path_of(name, folder)
+    array = _open(path, inner)
+    _check_images(array.shape, array.dtype, folder / name)
+    return array[..., np.newaxis] if array.ndim == 3 else array
+
+
+def image_shape(name: str, folder: Path) -> tuple[int, int, int]:
+    """Return (height, width, channels) of the images in a file; reads its header only.
+
+    Raises:
+        InputError: As `open_images`.
+    """
+    path, inner = path_of(name, folder)
+    if inner is None:
+        shape, dtype = (array := _open(path, inner)).shape, array.dtype
+    else:
+        shape, dtype = _header(path, inner)
+    _check_images(shape, dtype, folder / name)
+    height, width, channels = (*shape[1:], 1)[:3]
+    return height, width, channels
+
+
+def read_labels(name: str, folder: Path) -> tuple[npt.NDArray[np.int32], int, bool]:
+    """Return labels (n,), the number of classes that they can name, and whether they were one-hot.
+
+    Raises:
+        InputError: The file cannot be read, or holds no labels.
+    """
+    path, inner = path_of(name, folder)
+    return _labels(_open(path, inner), folder / name)
+
+
+def _open(path: Path, inner: str | None) -> Array:
+    if inner is not None:
+        return _from_archive(path, inner)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except (ValueError, EOFError) as error:
         raise InputError(f"{path} is not a .npy file of numbers: {error}") from error
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path} is damaged: {error}") from error
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an archive of arrays (.npz); save each array with numpy.save")
+        names = ", ".join(array.files)
+        raise InputError(f"{path} is an archive of arrays; say which one, as in {path.name}:NAME. It has {names}")
     return array
 
 
-def _images(array: Array, path: Path) -> Array:
-    if array.ndim == 3:
-        array = array[..., np.newaxis]
-    if array.ndim != 4 or 0 in array.shape[1:]:
+def _from_archive(path: Path, inner: str) -> Array:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if inner not in archive.files:
+                raise InputError(f"{path}: no array {inner!r}; it has {', '.join(archive.files)}")
+            array: Array = archive[inner]
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not a .npz archive of numbers: {error}") from error
+    return array
+
+
+def _header(path: Path, inner: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and type of an array in an archive without unpacking it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            if inner not in names:
+                raise InputError(f"{path}: no array {inner!r}; it has {', '.join(names)}")
+            with archive.open(f"{inner}.npy") as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is not a .npz archive of numbers: {error}") from error
+    return shape, dtype
+
+
+def _check_images(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
+    if len(shape) not in (3, 4) or 0 in shape[1:]:
         raise InputError(
-            f"{path}: images must have the shape (n, height, width, channels) or (n, height, width), "
-            f"but got {array.shape}"
+            f"{path}: images must have the shape (n, height, width, channels) or (n, height, width), but got {shape}"
         )
-    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
-        raise InputError(f"{path}: images must be uint8 or floating-point numbers, but got {array.dtype}")
-    return array
+    if dtype != np.uint8 and not np.issubdtype(dtype, np.floating):
+        raise InputError(f"{path}: images must be uint8 or floating-point numbers, but got {dtype}")
 
 
 def _labels(array: Array, path: Path) -> tuple[npt.NDArray[np.int32], int, bool]:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.sweep.trial import ImageInfo
+from cnn_sweep.training.data.images import ImageOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
 META = "meta.json"
-SPLITS = ("train", "validation", "test")
+UNLABELLED = "unlabelled"  # the prediction set: images without labels
+SPLITS = ("train", "validation", "test", UNLABELLED)
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,51 @@ class Split:
 
     Attributes:
         x: Shape (n, height, width, channels); uint8 or float32, as stored, not yet rescaled.
-        y: Shape (n,), int32: indices into the class names.
+        y: Shape (n,), int32: indices into the class names; -1 in the split ``unlabelled``.
     """
 
     x: npt.NDArray[np.generic]
     y: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Item:
+    """Where an image comes from.
+
+    Attributes:
+        name: Its file, from the data set's folder, or its place in an array (``x.npy#17``); mirror images end in
+            `MIRRORED`.
+        row: Of a tile, its row in the grid of tiles, from 0; None for images of their own.
+        column: As for ``row``.
+    """
+
+    name: str
+    row: int | None = None
+    column: int | None = None
+
+
+MIRRORED = " (mirrored)"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a picture was cut into tiles.
+
+    Attributes:
+        rows: Of tiles.
+        columns: Of tiles.
+        size: Height and width of a tile, in pixels of the picture.
+        stride: From one tile to the next, downwards and to the right.
+        picture: Height and width of the picture, in pixels.
+        file: The picture.
+    """
+
+    rows: int
+    columns: int
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    picture: tuple[int, int]
+    file: str
 
 
 @dataclass(frozen=True)
@@ -42,7 +85,7 @@ class Dataset:
         splits: By name; a split that the data set lacks, or that was not asked for, is missing.
         info: Shape of an image and names of the classes.
         rescale: What a stored value is multiplied by before the network sees it.
-        fingerprint: SHA-256 of all arrays, the test set's included.
+        fingerprint: SHA-256 of all images with labels, the test set's included.
     """
 
     splits: Mapping[str, Split]
@@ -66,13 +109,13 @@ def load(path: Path, *, splits: Sequence[str] = ("train", "validation")) -> Data
 
     Args:
         path: What `prepare` returned.
-        splits: Names of the splits to load. The test set is opened only by name.
+        splits: Names of the splits to load. The test set and the unlabelled images are opened only by name.
 
     Raises:
         EnvironmentFault: The folder is not one that `prepare` made, or is damaged.
     """
-    try:
-        meta = json.loads((path / META).read_text(encoding="utf-8"))
+    with _readable(path):
+        meta = read_meta(path)
         wanted = [name for name in splits if name in meta["sizes"]]
         return Dataset(
             splits={name: _map(path, name) for name in wanted},
@@ -80,11 +123,73 @@ def load(path: Path, *, splits: Sequence[str] = ("train", "validation")) -> Data
             rescale=meta["rescale"],
             fingerprint=meta["fingerprint"],
         )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+
+
+def items(path: Path, split: str) -> tuple[Item, ...]:
+    """Return where each image of a split comes from, in the order of the split.
+
+    Raises:
+        InputError: The data set has no such split.
+        EnvironmentFault: The folder is damaged.
+    """
+    with _readable(path):
+        _check_split(path, split)
+        data = json.loads(items_file(path, split).read_text(encoding="utf-8"))
+        positions = data["positions"] or [(None, None)] * len(data["names"])
+        return tuple(Item(name, *position) for name, position in zip(data["names"], positions, strict=True))
+
+
+def image_options(path: Path) -> ImageOptions | None:
+    """Return what was made of each image, so that the same can be made of new files; None for arrays kept as they are.
+
+    Raises:
+        EnvironmentFault: The folder is damaged.
+    """
+    with _readable(path):
+        data = read_meta(path)["image"]
+        return None if data is None else ImageOptions.from_data(data)
+
+
+def grid(path: Path) -> Grid | None:
+    """Return how the picture was cut; None where the images are no tiles.
+
+    Raises:
+        EnvironmentFault: The folder is damaged.
+    """
+    with _readable(path):
+        data = read_meta(path)["grid"]
+        if data is None:
+            return None
+        pairs = {key: tuple(data[key]) for key in ("size", "stride", "picture")}
+        return Grid(rows=data["rows"], columns=data["columns"], file=data["file"], **pairs)
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Return what is known about a prepared data set, as its file has it."""
+    meta: dict[str, Any] = json.loads((path / META).read_text(encoding="utf-8"))
+    return meta
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
         raise EnvironmentFault(
             f"the prepared data in {path} cannot be read ({type(error).__name__}: {error}); "
             "remove the folder and it will be made again"
         ) from error
+
+
+def _check_split(path: Path, split: str) -> None:
+    sizes = read_meta(path)["sizes"]
+    if split not in sizes:
+        raise InputError(f"the data set has no {split} images; it has {', '.join(sizes)}")
+
+
+def items_file(path: Path, split: str) -> Path:
+    """Return the file with the names of a split's images."""
+    return path / f"items_{split}.json"
 
 
 def array_file(path: Path, which: str, split: str) -> Path:

@@ -2,101 +2,240 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
-import secrets
 import shutil
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.training.data.arrays import files_of
-from cnn_sweep.training.data.dataset import META, array_file
+from cnn_sweep.journal.durable import write_aside
+from cnn_sweep.sweep.data_spec import BenchmarkData
+from cnn_sweep.training.data import benchmark_sets, rds, tiles
+from cnn_sweep.training.data.arrays import files_of, path_of
+from cnn_sweep.training.data.checks import check_bad, check_classes, check_leaks
+from cnn_sweep.training.data.dataset import META, SPLITS, UNLABELLED, Item
+from cnn_sweep.training.data.decoder import JOB
+from cnn_sweep.training.data.files import list_files, stamp
+from cnn_sweep.training.data.ownership import own
+from cnn_sweep.training.data.storing import FORM, REPORT, Facts, Stored, facts_of, finish, mirrored_names, store_arrays
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cnn_sweep.sweep.data_spec import DataSpec
-    from cnn_sweep.training.data.sources import Source
+    from cnn_sweep.training.data.source import FileList, Listing, Part
 
-_FORM = 1  # of the prepared folder; another form gets another key
+    Observe = Callable[[int, int], None]
 
 
-def prepare(spec: DataSpec, folder: Path, root: Path) -> Path:
+def _silent(_done: int, _total: int) -> None:
+    return
+
+
+def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _silent, fetch: bool = False) -> Path:
     """Store the splits of a data set under ``root`` and return their folder; at once if that was done before.
 
-    The folder's name follows from ``spec`` and from the files' sizes and times, so changed data gets a new one.
-    It appears complete or not at all; two callers at the same time are fine.
+    The folder's name follows from ``spec`` and from the files' names, sizes and times, so changed data gets a new one.
+    It appears complete or not at all. Of several callers one works and the others wait; if it dies, another one goes on
+    with the image files that are not done.
 
     Args:
         spec: The sweep's data.
         folder: Where relative paths start.
         root: Folder of prepared data sets; made if missing.
+        observe: Told from time to time how many images of how many are done.
+        fetch: Whether data sets that Keras knows may be downloaded.
 
     Raises:
         InputError: The data is not what it should be; the message says which file and why.
         EnvironmentFault: ``root`` cannot be written.
     """
-    path = root / _key(spec, folder)
-    if (path / META).exists():
-        return path
-    # scikit-learn takes longer to import than most workers, which find the data prepared, take to start.
-    from cnn_sweep.training.data.sources import read_source  # noqa: PLC0415
+    listing = list_files(spec, folder) if spec.source in ("folder", "files") else None
+    if fetch and isinstance(spec, BenchmarkData):
+        benchmark_sets.fetch(spec, folder)
+    path = root / _key(spec, folder, listing)
+    work = root / f".{path.name}.work"
 
-    source = read_source(spec, folder)
-    aside = root / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}"
+    def is_finished() -> bool:
+        return (path / META).exists()
+
     try:
-        aside.mkdir(parents=True)
-        _store(source, spec, aside)
-        aside.rename(path)
-    except OSError as error:
+        if not is_finished():
+            work.mkdir(parents=True, exist_ok=True)
+            if own(work, is_finished):
+                _fill(spec, folder, listing, work, observe)
+                work.rename(path)
+                _tidy(path)
+        shutil.rmtree(work, ignore_errors=True)
+        _remember(spec, folder, root, path)
+    except InputError:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    except (OSError, EnvironmentFault) as error:
         # Another process may have been faster.
-        if not (path / META).exists():
+        if not is_finished():
             raise EnvironmentFault(f"{path}: the prepared data cannot be stored: {error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return path
 
 
-def _key(spec: DataSpec, folder: Path) -> str:
-    description: dict[str, Any] = {"form": _FORM, "spec": spec.model_dump(mode="json"), "files": []}
-    for files in _files(spec):
-        for path in files_of(files, folder):
-            try:
-                status = path.stat()
-            except OSError as error:
-                raise InputError(f"{path}: {error.strerror or error}") from error
-            description["files"].append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+def _tidy(path: Path) -> None:
+    """Remove what only the work itself needed."""
+    for pattern in ("owner.*", "part_*.json", JOB):
+        for file in path.glob(pattern):
+            file.unlink(missing_ok=True)
+
+
+def prepared(spec: DataSpec, folder: Path, root: Path) -> Path:
+    """Return what the last `prepare` of this data section made, without looking at the files again.
+
+    For workers: whoever started them has looked, and 25,000 files are not looked at by each of them. Where
+    nothing was prepared they prepare it themselves.
+
+    Raises:
+        InputError: As `prepare`.
+        EnvironmentFault: As `prepare`.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        path = root / _pointer(spec, folder, root).read_text(encoding="utf-8").strip()
+        if (path / META).exists():
+            return path
+    return prepare(spec, folder, root)
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Return the report of a prepared folder: images of each class and split, bad images, notes, seconds."""
+    report: dict[str, Any] = json.loads((path / REPORT).read_text(encoding="utf-8"))
+    return report
+
+
+def _pointer(spec: DataSpec, folder: Path, root: Path) -> Path:
+    text = json.dumps([spec.model_dump(mode="json"), str(folder.resolve())], sort_keys=True)
+    return root / f".newest-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _remember(spec: DataSpec, folder: Path, root: Path, path: Path) -> None:
+    pointer = _pointer(spec, folder, root)
+    with contextlib.suppress(OSError):  # a root that is read only: workers look at the files themselves
+        if not pointer.exists() or pointer.read_text(encoding="utf-8") != path.name:
+            write_aside(pointer, path.name.encode())
+
+
+def _key(spec: DataSpec, folder: Path, listing: Listing | None) -> str:
+    description: dict[str, Any] = {"form": FORM, "spec": spec.model_dump(mode="json"), "files": []}
+    if listing is not None:
+        description["files"] = stamp(listing.splits)
+    for path in [] if listing is not None else _files(spec, folder):
+        try:
+            status = path.stat()
+        except OSError as error:
+            if isinstance(spec, BenchmarkData):
+                raise InputError(benchmark_sets.where_it_is_looked_for(spec, folder)) from error
+            raise InputError(f"{path}: {error.strerror or error}") from error
+        description["files"].append([str(path.resolve()), status.st_size, status.st_mtime_ns])
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
     return f"{spec.source}-{digest[:12]}"
 
 
-def _files(spec: DataSpec) -> list[Any]:
-    if spec.source == "digits":
-        return []
-    return [files for files in (spec.train, spec.validation, spec.test) if hasattr(files, "x")]
+def _files(spec: Any, folder: Path) -> list[Path]:
+    if spec.source == "arrays":
+        pairs = [files for files in (spec.train, spec.validation, spec.test) if hasattr(files, "x")]
+        more = [path_of(spec.unlabelled, folder)[0]] if spec.unlabelled else []
+        return [path for pair in pairs for path in files_of(pair, folder)] + more
+    if spec.source == "rds":
+        return [path_of(name, folder)[0] for name in rds.rds_files(spec)]
+    if spec.source == "tiles":
+        return tiles.tile_files(spec, folder)
+    return benchmark_sets.benchmark_files(spec, folder) if spec.source in benchmark_sets.SETS else []
 
 
-def _store(source: Source, spec: DataSpec, path: Path) -> None:
-    digest = hashlib.sha256()
-    for name, split in source.splits.items():
-        x = np.asarray(split.x if split.x.dtype == np.uint8 else split.x.astype(np.float32), order="C")
-        if x.dtype != np.uint8 and not np.isfinite(x).all():
-            raise InputError(f"the images of the {name} set hold NaN or infinity")
-        for which, array in (("x", x), ("y", np.ascontiguousarray(split.y))):
-            np.save(array_file(path, which, name), array, allow_pickle=False)
-            digest.update(f"{which} {name} {array.dtype} {array.shape}\n".encode())
-            digest.update(array.data)
-    train = source.splits["train"].x
-    default = 1.0 / 255.0 if train.dtype == np.uint8 else 1.0
-    meta = {
-        "form": _FORM,
-        "image_shape": list(train.shape[1:]),
-        "class_names": list(source.class_names),
-        "rescale": default if spec.rescale is None else spec.rescale,
-        "sizes": {name: len(split.y) for name, split in source.splits.items()},
-        "fingerprint": digest.hexdigest(),
+def _fill(spec: DataSpec, folder: Path, listing: Listing | None, work: Path, observe: Observe) -> None:
+    began = time.monotonic()
+    if listing is None:
+        stored, facts = _from_arrays(spec, folder, work, observe)
+    else:
+        stored, facts = _from_files(spec, listing, work, observe)
+    if getattr(spec, "on_bad_image", "skip") == "fail":
+        check_bad(facts.bad)
+    notes = check_leaks(stored, spec.on_leak)
+    finish(
+        work,
+        stored,
+        replace(facts, notes=(*facts.notes, *notes)),
+        rescale=spec.rescale,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _from_arrays(spec: DataSpec, folder: Path, work: Path, observe: Observe) -> tuple[dict[str, Stored], Facts]:
+    # scikit-learn takes longer to import than most workers, which find the data prepared, take to start.
+    from cnn_sweep.training.data.sources import read_source  # noqa: PLC0415
+
+    source = read_source(spec, folder)
+    labels = {name: part.y for name, part in source.splits.items()}
+    notes = check_classes(labels, source.class_names, numbered=spec.source == "arrays")
+    source = replace(source, splits={name: _chosen(name, part, spec) for name, part in source.splits.items()})
+    stored = store_arrays(source, work, mirror=spec.mirror, observe=observe)
+    return stored, facts_of(source, work, stored, notes)
+
+
+def _chosen(name: str, part: Part, spec: DataSpec) -> Part:
+    keep = _subset(name, part.y, spec)
+    return replace(part, index=part.index[keep], y=part.y[keep])
+
+
+def _subset(name: str, labels: Any, spec: DataSpec) -> Any:
+    from cnn_sweep.training.data.splits import subset  # noqa: PLC0415 - as above
+
+    everything = np.arange(len(labels))
+    count = None if name == UNLABELLED else getattr(spec.per_class, name)
+    return subset(everything, labels, count, spec.seed)
+
+
+def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tuple[dict[str, Stored], Facts]:
+    from cnn_sweep.training.data.decoding import decode_all  # noqa: PLC0415 - as above
+
+    divided = replace(listing, splits=_divided(spec, listing.splits))
+    decoded = decode_all(divided, work, mirror=spec.mirror, observe=observe)
+    stored = {}
+    for name, files in divided.splits.items():
+        kept = files.take(decoded.kept[name])
+        items = [Item(file) for file in kept.names]
+        mirrored = spec.mirror and name == "train"
+        y = np.concatenate([kept.y, kept.y]) if mirrored else kept.y
+        all_items = [*items, *mirrored_names(items)] if mirrored else items
+        stored[name] = Stored(y, all_items, decoded.digests[name])
+    labels = {name: split.y for name, split in stored.items()}
+    notes = check_classes(labels, listing.class_names, numbered=False)
+    return stored, Facts(
+        shape=listing.options.shape,
+        is_uint8=True,
+        class_names=listing.class_names,
+        fingerprint=decoded.fingerprint,
+        options=listing.options,
+        grid=None,
+        notes=(*listing.notes, *notes),
+        bad={name: images for name, images in decoded.bad.items() if images},
+    )
+
+
+def _divided(spec: Any, splits: Any) -> dict[str, FileList]:
+    """Cut validation and test set from the training files, where they are shares, and take so many of each class."""
+    from cnn_sweep.training.data.splits import divide  # noqa: PLC0415 - as above
+
+    train = splits["train"]
+    by_column = spec.source == "files" and spec.labels.split is not None
+    shares = {
+        name: 0.0 if by_column or isinstance(getattr(spec, name), str) else getattr(spec, name)
+        for name in ("validation", "test")
     }
-    (path / META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    parts = divide(train.y, validation=shares["validation"], test=shares["test"], seed=spec.seed)
+    found = {name: train.take(index) for name, index in parts.items()}
+    found |= {name: files for name, files in splits.items() if name != "train"}
+    found = {name: files.take(_subset(name, files.y, spec)) for name, files in found.items() if files.names}
+    return {name: found[name] for name in SPLITS if name in found}

@@ -1,86 +1,96 @@
-"""Reads the images of each kind of source, and splits them."""
+"""Reads the images of each kind of source that is an array already, and divides them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.datasets import load_digits
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.training.data.arrays import files_of, read_pair
-from cnn_sweep.training.data.dataset import Split
-from cnn_sweep.training.data.describe import DIGITS, class_names
-from cnn_sweep.training.data.splits import partition
+from cnn_sweep.sweep.data_spec import ArrayFiles, ArraysData, BenchmarkData, DigitsData, RdsData, TilesData
+from cnn_sweep.training.data.arrays import open_images, read_pair
+from cnn_sweep.training.data.benchmark_sets import read_benchmark
+from cnn_sweep.training.data.dataset import UNLABELLED
+from cnn_sweep.training.data.describe import named
+from cnn_sweep.training.data.rds import read_rds_source
+from cnn_sweep.training.data.source import ArrayImages, Part, Source, in_form
+from cnn_sweep.training.data.splits import divide
+from cnn_sweep.training.data.tiles import read_tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from cnn_sweep.sweep.data_spec import ArraysData, DataSpec, DigitsData
+    from cnn_sweep.sweep.data_spec import DataSpec
     from cnn_sweep.training.data.arrays import Pair
-
-
-@dataclass(frozen=True)
-class Source:
-    """All splits in memory (or mapped), before they are stored."""
-
-    splits: Mapping[str, Split]
-    class_names: tuple[str, ...]
+    from cnn_sweep.training.data.source import Images, Labels
 
 
 def read_source(spec: DataSpec, folder: Path) -> Source:
-    """Return all splits of a data set.
+    """Return all splits of a data set whose images are arrays.
 
     Raises:
         InputError: The data is not what it should be; the message says which file and why.
     """
-    return _digits(spec) if spec.source == "digits" else _arrays(spec, folder)
+    if isinstance(spec, DigitsData):
+        return _digits(spec)
+    if isinstance(spec, ArraysData):
+        return _arrays(spec, folder)
+    if isinstance(spec, RdsData):
+        return read_rds_source(spec, folder)
+    if isinstance(spec, TilesData):
+        return read_tiles(spec, folder)
+    if isinstance(spec, BenchmarkData):
+        return _benchmark(spec, folder)
+    raise AssertionError(f"{spec.source} images are files, not arrays")
+
+
+def _in_splits(
+    images: Images, y: Labels, spec: DigitsData | ArraysData | BenchmarkData, *, test: float
+) -> dict[str, Part]:
+    """Divide labelled images into training, validation and, if asked for, test set."""
+    share = None if isinstance(spec.validation, ArrayFiles) else spec.validation
+    parts = divide(y, validation=share, test=test, seed=spec.seed)
+    return {name: Part(images, index, y[index]) for name, index in parts.items()}
 
 
 def _digits(spec: DigitsData) -> Source:
     """scikit-learn's 1,797 scanned digits; their 17 grey levels are spread over 0..255."""
     bunch = load_digits()
     x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]  # (n, 8, 8, 1)
-    y = bunch.target.astype(np.int32)
-    parts = partition(y, validation=spec.validation, test=spec.test, seed=spec.seed)
-    return Source(
-        splits={
-            name: Split(x[indices], y[indices])
-            for name, indices in (
-                ("train", parts.train),
-                ("validation", parts.validation),
-                ("test", parts.test),
-            )
-            if len(indices)
-        },
-        class_names=DIGITS.class_names,
-    )
+    images = in_form(ArrayImages(x, "digits"), spec)
+    return Source(_in_splits(images, bunch.target.astype(np.int32), spec, test=spec.test), tuple("0123456789"))
+
+
+def _benchmark(spec: BenchmarkData, folder: Path) -> Source:
+    train, test, names = read_benchmark(spec, folder)
+    splits = _in_splits(in_form(ArrayImages(train[0], "train"), spec), train[1], spec, test=0.0)
+    images = in_form(ArrayImages(test[0], "test"), spec)
+    return Source({**splits, "test": Part(images, np.arange(len(test[1])), test[1])}, names)
 
 
 def _arrays(spec: ArraysData, folder: Path) -> Source:
     whole = read_pair(spec.train, folder)
-    shares = {
-        name: value if isinstance(value, float | int) else 0.0
-        for name, value in (("validation", spec.validation), ("test", spec.test))
-    }
-    parts = partition(whole.y, validation=shares["validation"], test=shares["test"], seed=spec.seed)
-    splits = {"train": Split(whole.x[parts.train], whole.y[parts.train])}
-    for name, indices in (("validation", parts.validation), ("test", parts.test)):
-        files: Any = getattr(spec, name)
+    test = spec.test if isinstance(spec.test, float | int) else 0.0
+    splits = _in_splits(in_form(ArrayImages(whole.x, spec.train.x), spec), whole.y, spec, test=test)
+    for name in ("validation", "test"):
+        files = getattr(spec, name)
         if hasattr(files, "x"):
             pair = read_pair(files, folder)
-            _check_fits(pair, whole, str(files_of(files, folder)[0]))
-            splits[name] = Split(pair.x, pair.y)
-        elif len(indices):
-            splits[name] = Split(whole.x[indices], whole.y[indices])
-    _check_classes(splits)
-    return Source(splits, class_names(whole.classes))
+            _check_fits(pair, whole, files.x, resized=spec.image_size is not None)
+            images = in_form(ArrayImages(pair.x, files.x), spec)
+            splits[name] = Part(images, np.arange(len(pair.y)), pair.y)
+    if spec.unlabelled is not None:
+        x = open_images(spec.unlabelled, folder)
+        images = in_form(ArrayImages(x, spec.unlabelled), spec)
+        if (images.shape, images.is_uint8) != (splits["train"].images.shape, splits["train"].images.is_uint8):
+            raise InputError(f"{spec.unlabelled}: its images have another shape or type than those of the training set")
+        splits[UNLABELLED] = Part(images, np.arange(len(x)), np.full(len(x), -1, np.int32))
+    return Source(splits, named(spec, whole.classes))
 
 
-def _check_fits(pair: Pair, train: Pair, name: str) -> None:
-    if pair.x.shape[1:] != train.x.shape[1:]:
+def _check_fits(pair: Pair, train: Pair, name: str, *, resized: bool) -> None:
+    if pair.x.shape[1:] != train.x.shape[1:] and not resized:
         raise InputError(
             f"{name}: its images have the shape {pair.x.shape[1:]}, those of the training set {train.x.shape[1:]}"
         )
@@ -91,16 +101,3 @@ def _check_fits(pair: Pair, train: Pair, name: str) -> None:
         )
     if pair.one_hot and train.one_hot and pair.classes != train.classes:
         raise InputError(f"{name}: {pair.classes} classes, but the training set has {train.classes}")
-
-
-def _check_classes(splits: Mapping[str, Split]) -> None:
-    known = np.unique(splits["train"].y)
-    if known.size < 2:
-        raise InputError(f"the training set holds a single class ({known.tolist()}); there is nothing to learn")
-    for name, split in splits.items():
-        unknown = np.setdiff1d(split.y, known)
-        if unknown.size:
-            raise InputError(
-                f"the {name} set holds classes that the training set lacks: {unknown[:10].tolist()}; "
-                f"those of the training set are {known[:20].tolist()}"
-            )

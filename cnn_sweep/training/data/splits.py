@@ -1,4 +1,4 @@
-"""Stratified splits by seed."""
+"""Which images are for training, validation and test: by seed and stratified, or the last ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.sweep.data_spec import Last
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,3 +57,49 @@ def _split(indices: Indices, labels: npt.NDArray[np.int32], count: int, seed: in
             f"with every class in both: {error}"
         ) from error
     return np.sort(kept), np.sort(taken)
+
+
+def divide(
+    labels: npt.NDArray[np.int32], *, validation: float | Last | None, test: float, seed: int
+) -> dict[str, Indices]:
+    """Return the indices of the images of each split, sorted; splits without images are left out.
+
+    Args:
+        labels: Class of each image.
+        validation: A stratified share, the last share of what the test set leaves, or None.
+        test: A stratified share; may be 0.
+        seed: Of the shares.
+
+    Raises:
+        InputError: There are too few images to split them so.
+    """
+    tail = validation.last if isinstance(validation, Last) else None
+    share = 0.0 if isinstance(validation, Last) or validation is None else validation
+    parts = partition(labels, validation=share, test=test, seed=seed)
+    train, chosen = parts.train, parts.validation
+    if tail is not None:
+        first = len(train) - round(tail * len(train))
+        train, chosen = train[:first], train[first:]
+        if not len(train) or not len(chosen):
+            raise InputError(f"the last {tail:g} of {len(parts.train)} images leave no images for one of the sets")
+    found = {"train": train, "validation": chosen, "test": parts.test}
+    return {name: indices for name, indices in found.items() if len(indices)}
+
+
+def subset(indices: Indices, labels: npt.NDArray[np.int32], count: int | None, seed: int) -> Indices:
+    """Draw ``count`` images of each class without replacement, or take all where there are no more.
+
+    Args:
+        indices: Of the images to draw from.
+        labels: Class of every image, also of those not in ``indices``.
+        count: How many of each class; None for all.
+        seed: The same seed draws the same images.
+    """
+    if count is None:
+        return indices
+    random = np.random.default_rng(seed)
+    drawn = []
+    for label in np.unique(labels[indices]):
+        members = indices[labels[indices] == label]
+        drawn.append(random.permutation(members)[:count])
+    return np.sort(np.concatenate(drawn)) if drawn else indices

@@ -1,0 +1,205 @@
+"""Decodes all files of a data set with all cores, and goes on where an earlier process was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.journal.durable import write_aside
+from cnn_sweep.journal.identity import current
+from cnn_sweep.training.data.dataset import UNLABELLED, array_file
+from cnn_sweep.training.data.decoder import JOB, PART, Decoder, SplitJob, part_file, pixels_file
+from cnn_sweep.training.data.images import BadImage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import numpy.typing as npt
+
+    from cnn_sweep.training.data.source import FileList, Listing
+
+_FEW = 2 * PART  # so many files are decoded here: processes would take longer to start
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was found in the files.
+
+    Attributes:
+        kept: By split, the indices of the files that could be decoded; their pixels are the array file's rows.
+        bad: By split, the others.
+        digests: By split, one text per kept file that tells contents apart.
+        fingerprint: SHA-256 of the pixels of the splits with labels.
+        resumed: Parts that were done already.
+    """
+
+    kept: Mapping[str, npt.NDArray[np.intp]]
+    bad: Mapping[str, list[BadImage]]
+    digests: Mapping[str, list[str]]
+    fingerprint: str
+    resumed: int
+
+
+def decode_all(listing: Listing, work: Path, *, mirror: bool, observe: Callable[[int, int], None]) -> Decoded:
+    """Write the array files of all splits into a folder.
+
+    Args:
+        listing: The files.
+        work: An empty folder, or one in which this was begun.
+        mirror: Add the mirror images of the training set to it.
+        observe: Told from time to time how many files of how many are done.
+
+    Raises:
+        OSError: The disk is full or fails.
+        EnvironmentFault: A decoding process died.
+    """
+    _begin(listing, work, mirror=mirror)
+    decoder = Decoder(work)
+    parts = [(split, part) for split, job in decoder.splits.items() for part in range(job.parts)]
+    todo = [(split, part) for split, part in parts if not part_file(work, split, part).exists()]
+    total = sum(len(job.names) for job in decoder.splits.values())
+    done = total - sum(_size(decoder.splits[split], part) for split, part in todo)
+    observe(done, total)
+    for split, part in _run(decoder, work, todo):
+        done += _size(decoder.splits[split], part)
+        observe(done, total)
+    return _collect(decoder, work, resumed=len(parts) - len(todo))
+
+
+def _begin(listing: Listing, work: Path, *, mirror: bool) -> None:
+    """Write the job and make room for the arrays; what another run of the machine left half-written is forgotten."""
+    boot = current().boot_id
+    if (work / JOB).exists():
+        if json.loads((work / JOB).read_text(encoding="utf-8"))["boot"] == boot:
+            return
+        for file in work.glob("part_*.json"):  # its pixels may have died with the machine's memory
+            file.unlink()
+    splits = [_make_room(name, files, listing, work, mirror=mirror) for name, files in listing.splits.items()]
+    job = {"boot": boot, "options": listing.options.to_data(), "splits": [asdict(split) for split in splits]}
+    write_aside(work / JOB, json.dumps(job).encode())
+
+
+def _make_room(name: str, files: FileList, listing: Listing, work: Path, *, mirror: bool) -> SplitJob:
+    mirrored = mirror and name == "train"
+    shape = (len(files.names) * (2 if mirrored else 1), *listing.options.shape)
+    array = np.lib.format.open_memmap(pixels_file(work, name), mode="w+", dtype=np.uint8, shape=shape)
+    return SplitJob(name, str(files.folder.resolve()), list(files.names), mirrored, int(array.offset))
+
+
+def _size(job: SplitJob, part: int) -> int:
+    return min(PART, len(job.names) - part * PART)
+
+
+def _run(decoder: Decoder, work: Path, todo: list[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    cores = len(os.sched_getaffinity(0))
+    if sum(_size(decoder.splits[split], part) for split, part in todo) <= _FEW or cores == 1:
+        for split, part in todo:
+            decoder.do(split, part)
+            yield split, part
+    else:
+        yield from _run_processes(work, todo, min(cores, len(todo)))
+
+
+def _run_processes(work: Path, todo: list[tuple[str, int]], count: int) -> Iterator[tuple[str, int]]:
+    """Hand parts to processes, each the next one as it becomes free; they end when this one does."""
+    waiting: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+    for part in todo:
+        waiting.put(part)
+    done: queue.SimpleQueue[tuple[str, int] | str] = queue.SimpleQueue()
+    processes = [_start(work) for _ in range(count)]
+    for process in processes:
+        threading.Thread(target=_feed, args=(process, waiting, done), daemon=True).start()
+    try:
+        for _ in todo:
+            answer = done.get()
+            if isinstance(answer, str):
+                raise EnvironmentFault(f"{work}: an image decoder died: {answer}")
+            yield answer
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def _start(work: Path) -> subprocess.Popen[str]:
+    path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "cnn_sweep.training.data.decoder", str(work)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A decoder is one thread; the numerical libraries that it loads need not start more.
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+
+
+def _feed(process: subprocess.Popen[str], waiting: Any, done: Any) -> None:
+    """Give a process one part after the other."""
+    try:
+        while True:
+            split, part = waiting.get_nowait()
+            process.stdin.write(f"{split} {part}\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+            if not process.stdout.readline():  # type: ignore[union-attr]
+                done.put(_last_words(process))
+                return
+            done.put((split, part))
+    except queue.Empty:
+        return
+    except (OSError, ValueError) as error:
+        done.put(str(error))
+
+
+def _last_words(process: subprocess.Popen[str]) -> str:
+    words = process.stderr.read().strip() if process.stderr else ""
+    return words.rpartition("\n")[2] or f"exit code {process.wait()}"
+
+
+def _collect(decoder: Decoder, work: Path, *, resumed: int) -> Decoded:
+    digest = hashlib.sha256(json.dumps(decoder.options.to_data(), sort_keys=True).encode())
+    kept: dict[str, Any] = {}
+    bad: dict[str, list[BadImage]] = {}
+    digests: dict[str, list[str]] = {}
+    for name, job in decoder.splits.items():
+        reports = [json.loads(part_file(work, name, part).read_text()) for part in range(job.parts)]
+        lost = {row: reason for report in reports for row, reason in report["bad"]}
+        files = [text for report in reports for text in report["files"]]
+        kept[name] = np.array([row for row in range(len(job.names)) if row not in lost], np.intp)
+        bad[name] = [BadImage(job.names[row], reason) for row, reason in lost.items()]
+        digests[name] = [text for text in files if text]
+        if name != UNLABELLED:
+            digest.update(f"{name} {len(kept[name])} mirror={job.mirror}\n".encode())
+            digest.update("".join(report["pixels"] for report in reports).encode())
+        _close_gaps(work, job, kept[name])
+    return Decoded(kept, bad, digests, digest.hexdigest(), resumed)
+
+
+def _close_gaps(work: Path, job: SplitJob, kept: npt.NDArray[np.intp]) -> None:
+    """Give the array file its name, without the rows of files that could not be decoded."""
+    pixels, final = pixels_file(work, job.name), array_file(work, "x", job.name)
+    if not pixels.exists():
+        return  # done before
+    if len(kept) == len(job.names):
+        pixels.replace(final)
+        return
+    full: Any = np.load(pixels, mmap_mode="r")
+    rows = np.concatenate([kept, kept + len(job.names)]) if job.mirror else kept
+    aside = final.with_name(f".{final.name}")
+    whole = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=(len(rows), *full.shape[1:]))
+    for first in range(0, len(rows), PART):
+        whole[first : first + PART] = full[rows[first : first + PART]]
+    whole.flush()
+    aside.replace(final)
+    pixels.unlink()

@@ -1,0 +1,287 @@
+"""Image files: found in folders, labelled by folder, by name or by a table. Nothing is opened here."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_sweep.errors import InputError
+from cnn_sweep.sweep.mistakes import listed, near
+from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED
+from cnn_sweep.training.data.images import ImageOptions
+from cnn_sweep.training.data.source import FileList, Listing
+from cnn_sweep.training.data.tables import read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cnn_sweep.sweep.data_spec import FilesData, FolderData
+
+_SHOWN = 8  # names in a message
+_IGNORED = {"thumbs.db", "desktop.ini"}  # what file managers leave behind; hidden files are ignored as well
+
+
+def options_of(spec: FolderData | FilesData) -> ImageOptions:
+    """Return what is made of each image."""
+    height, width = spec.image_size
+    return ImageOptions(height, width, fit=spec.fit, color=spec.color)
+
+
+def file_classes(spec: FolderData | FilesData, folder: Path) -> tuple[str, ...]:
+    """Return the names of the classes; reads names of folders, of files or a table, whatever is least.
+
+    Raises:
+        InputError: There are no two classes, or a folder or table cannot be read.
+    """
+    if spec.source == "folder":
+        names = tuple(_class_folders(spec, folder / Path(spec.train).expanduser()))
+    else:
+        names = spec.classes or tuple(sorted({label for _, label, _ in _labelled(spec, folder) if label}))
+    if len(names) < 2:
+        raise InputError(
+            f"{folder / spec.train}: two classes are needed, but found {listed(names)}"
+            + ("; each class is a subfolder" if spec.source == "folder" else "")
+        )
+    return names
+
+
+def list_files(spec: FolderData | FilesData, folder: Path) -> Listing:
+    """Find and label all files of a data set; the training set is not yet divided.
+
+    Args:
+        spec: The sweep's data.
+        folder: Where relative paths start.
+
+    Raises:
+        InputError: A folder, table or pattern gives no images; the message says which.
+    """
+    classes, notes = file_classes(spec, folder), list[str]()
+    splits = _splits_of_table(spec, folder, classes) if _split_column(spec) else _folders(spec, folder, classes, notes)
+    empty = [name for label, name in enumerate(classes) if not (splits["train"].y == label).any()]
+    if empty:
+        raise InputError(f"{splits['train'].folder}: no image of the class {', '.join(empty)}; it needs some to train")
+    return Listing(splits, classes, options_of(spec), tuple(notes))
+
+
+def _folders(
+    spec: FolderData | FilesData, folder: Path, classes: Sequence[str], notes: list[str]
+) -> dict[str, FileList]:
+    splits = {"train": _labelled_files(spec, folder, spec.train, classes, notes)}
+    for name in ("validation", "test"):
+        place = getattr(spec, name)
+        if isinstance(place, str):
+            splits[name] = _labelled_files(spec, folder, place, classes, notes)
+            if not splits[name].names:
+                raise InputError(f"{splits[name].folder}: no images for the {name} set")
+    if spec.unlabelled is not None:
+        root = _existing(folder / Path(spec.unlabelled).expanduser())
+        names = tuple(_walk(root))
+        splits[UNLABELLED] = FileList(root, names, np.full(len(names), -1, np.int32))
+    elif spec.source == "files" and spec.labels.table is not None:
+        unlabelled = tuple(name for name, label, _ in _labelled(spec, folder) if not label)
+        if unlabelled:
+            root = splits["train"].folder
+            splits[UNLABELLED] = FileList(root, unlabelled, np.full(len(unlabelled), -1, np.int32))
+    return splits
+
+
+def _labelled_files(
+    spec: FolderData | FilesData, folder: Path, place: str, classes: Sequence[str], notes: list[str]
+) -> FileList:
+    root = _existing(folder / Path(place).expanduser())
+    if spec.source == "folder":
+        return _by_folder(spec, root, classes, notes)
+    labelled = _labelled(spec, folder, place)
+    others = [name for name, label, _ in labelled if not label]
+    if others and spec.labels.pattern is not None:
+        notes.append(f"{root}: {len(others)} files do not match {spec.labels.pattern!r}: {_few(others)}")
+    found = [(name, label) for name, label, _ in labelled if label]
+    return _numbered(root, found, classes, notes, chosen=spec.classes is not None)
+
+
+def _by_folder(spec: FolderData, root: Path, classes: Sequence[str], notes: list[str]) -> FileList:
+    groups = _class_folders(spec, root)
+    used = {part for folders in groups.values() for part in folders}
+    others = sorted(name for name in _subfolders(root) if not any(_is_in(part, name) for part in used))
+    if others and spec.classes is not None:
+        notes.append(f"{root}: subfolders of no class are left aside: {_few(others)}")
+    unknown = [name for name in groups if name not in classes]
+    if unknown:
+        raise InputError(
+            f"{root}: classes that the training set lacks: {_few(unknown)}; those of the training set are "
+            f"{listed(classes)}"
+        )
+    names: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        for part in groups.get(name, ()):
+            found = [f"{part}/{file}" for file in _walk(root / part)]
+            names += found
+            labels += [label] * len(found)
+    return FileList(root, tuple(names), np.array(labels, np.int32))
+
+
+def _class_folders(spec: FolderData, root: Path) -> dict[str, tuple[str, ...]]:
+    """Return each class's folders, relative to ``root``.
+
+    Raises:
+        InputError: One is missing, or belongs to two classes.
+    """
+    present = _subfolders(_existing(root))
+    if spec.classes is None:
+        return {name: (name,) for name in present}
+    groups: dict[str, tuple[str, ...]]
+    groups = {n: (n,) for n in spec.classes} if isinstance(spec.classes, tuple) else dict(spec.classes)
+    owners: dict[str, str] = {}
+    for name, parts in groups.items():
+        for part in parts:
+            if not (root / part).is_dir():
+                raise InputError(f"{root}: no subfolder {part!r}{near(part, present)}; there are {_few(present)}")
+            for other, owner in owners.items():
+                if _is_in(part, other) or _is_in(other, part):
+                    raise InputError(f"{root}: the folder {part!r} of class {name!r} is in {other!r} of {owner!r} too")
+            owners[part] = name
+    return groups
+
+
+def _labelled(spec: FilesData, folder: Path, place: str | None = None) -> list[tuple[str, str, str]]:
+    """Return (file, label, split) of all files of a folder, or of the table's rows; "" for none."""
+    labels = spec.labels
+    root = _existing(folder / Path(place or spec.train).expanduser())
+    if labels.pattern is not None:
+        expression, whole_path = _expression(labels.pattern), "/" in labels.pattern
+        found = []
+        for name in _walk(root):
+            match = expression.fullmatch(name if whole_path else name.rpartition("/")[2])
+            found.append((name, match["label"] if match else "", ""))
+        if not any(label for _, label, _ in found):
+            raise InputError(
+                f"{root}: none of {len(found)} files matches {labels.pattern!r}; the first are "
+                f"{_few([name for name, _, _ in found])}"
+            )
+        return found
+    columns = [labels.filename, labels.label, *([labels.split] if labels.split else [])]
+    rows = read_table(folder / Path(labels.table or "").expanduser(), columns)
+    table = [(name, label, split[0] if split else "") for name, label, *split in rows]
+    repeated = _repeated([name for name, _, _ in table])
+    if repeated:
+        raise InputError(f"{folder / (labels.table or '')}: files that stand there twice: {_few(repeated)}")
+    if place is not None and place != spec.train:
+        raise InputError(
+            f"validation and test folders cannot be labelled by the table {labels.table!r}; "
+            "give it a column with the split, and name it: labels: {split: COLUMN}"
+        )
+    return table
+
+
+def _numbered(
+    root: Path, found: Sequence[tuple[str, str]], classes: Sequence[str], notes: list[str], *, chosen: bool
+) -> FileList:
+    number = {name: label for label, name in enumerate(classes)}
+    others = sorted({label for _, label in found if label not in number})
+    if others and not chosen:
+        raise InputError(f"{root}: classes that the training set lacks: {_few(others)}; it has {listed(classes)}")
+    if others:
+        notes.append(f"{root}: images of other classes are left aside: {_few(others)}")
+    kept = [(name, number[label]) for name, label in found if label in number]
+    return FileList(root, tuple(name for name, _ in kept), np.array([label for _, label in kept], np.int32))
+
+
+def _split_column(spec: FolderData | FilesData) -> bool:
+    return spec.source == "files" and spec.labels.table is not None and spec.labels.split is not None
+
+
+def _splits_of_table(spec: Any, folder: Path, classes: Sequence[str]) -> dict[str, FileList]:
+    root = _existing(folder / Path(spec.train).expanduser())
+    return split_rows(_labelled(spec, folder), root, classes, str(spec.labels.table))
+
+
+def split_rows(
+    rows: Iterable[tuple[str, str, str]], root: Path, classes: Sequence[str], table: str
+) -> dict[str, FileList]:
+    """Return the files of each split, as a table's rows (file, label, split) say.
+
+    Raises:
+        InputError: A split has another name, or a row lacks its label.
+    """
+    number = {name: label for label, name in enumerate(classes)}
+    found: dict[str, list[tuple[str, int]]] = {name: [] for name in SPLITS}
+    for name, label, split in rows:
+        if split not in SPLITS:
+            raise InputError(f"{table}: {name}: unknown split {split!r}{near(split, SPLITS)}; valid: {listed(SPLITS)}")
+        if split != UNLABELLED and label not in number:
+            raise InputError(f"{table}: {name}: label {label!r} is no class; they are {listed(classes)}")
+        found[split].append((name, -1 if split == UNLABELLED else number[label]))
+    return {
+        split: FileList(root, tuple(name for name, _ in files), np.array([y for _, y in files], np.int32))
+        for split, files in found.items()
+        if files or split == "train"
+    }
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Turn ``{class}.*.jpg`` into a regular expression; no part of it goes across a slash."""
+    parts = {"{class}": "(?P<label>[^/]+?)", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\{class\}|\*|\?)", pattern)
+    return re.compile("".join(parts.get(piece, re.escape(piece)) for piece in pieces))
+
+
+def _existing(root: Path) -> Path:
+    if not root.is_dir():
+        raise InputError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
+    return root
+
+
+def _subfolders(root: Path) -> list[str]:
+    with os.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _walk(root: Path) -> list[str]:
+    """Return all files below a folder, as relative paths with slashes, sorted; hidden ones are left out."""
+    found = []
+    seen = {_inode(root)}
+    for at, folders, files in os.walk(root, followlinks=True):
+        inodes = {name: _inode(Path(at) / name) for name in folders if not name.startswith(".")}
+        folders[:] = [name for name, inode in inodes.items() if inode not in seen]  # a link may lead back up
+        seen.update(inodes.values())
+        inner = Path(at).relative_to(root).as_posix()
+        start = "" if inner == "." else f"{inner}/"
+        found += [start + name for name in files if not name.startswith(".") and name.lower() not in _IGNORED]
+    return sorted(found)
+
+
+def _inode(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_in(part: str, folder: str) -> bool:
+    return part == folder or part.startswith(f"{folder}/")
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    return sorted({name for name in names if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
+
+
+def _few(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + rest
+
+
+def stamp(splits: Mapping[str, FileList]) -> list[list[Any]]:
+    """Return names, sizes and times of all files: what tells whether one of them has changed."""
+    found: list[list[Any]] = []
+    for split, files in splits.items():
+        for name, label in zip(files.names, files.y.tolist(), strict=True):
+            try:
+                status = (files.folder / name).stat()
+                found.append([split, name, label, status.st_size, status.st_mtime_ns])
+            except OSError as error:
+                found.append([split, name, label, error.errno])
+    return found

@@ -1,0 +1,188 @@
+"""Image files to arrays: the one way in which images are decoded, for training and for prediction.
+
+What is made of which file is written down in docs/data.md: EXIF rotation is applied, palettes and CMYK become RGB,
+16 bits become 8, transparency becomes white; what cannot be shown in 8 bits without guessing is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
+_ORIENTATION = 0x0112  # EXIF tag
+_TURNED = {5, 6, 7, 8}  # orientations that exchange width and height
+_SIXTEEN_BITS = 65_535
+_RESAMPLING = Image.Resampling.BILINEAR  # widened when it shrinks, so that no pixel is left out
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """What is made of each image.
+
+    Attributes:
+        height: In pixels.
+        width: In pixels.
+        fit: An image of another shape is stretched, cropped in the middle after scaling, or padded with black.
+        color: Three channels or one.
+    """
+
+    height: int
+    width: int
+    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    color: Literal["rgb", "grayscale"] = "rgb"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return self.height, self.width, 3 if self.color == "rgb" else 1
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> ImageOptions:
+        """Rebuild options from what `to_data` gave."""
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """An image that could not be used.
+
+    Attributes:
+        name: Its file.
+        reason: Why not.
+    """
+
+    name: str
+    reason: str
+
+
+class UnusableImageError(Exception):
+    """An image that cannot be decoded; the message is the reason."""
+
+
+def read_images(paths: Sequence[Path | str], options: ImageOptions) -> tuple[Pixels, list[BadImage]]:
+    """Decode image files.
+
+    Args:
+        paths: The files.
+        options: What is made of each.
+
+    Returns:
+        Shape (n, height, width, channels), of those that could be read, in their order; and the others.
+    """
+    images, bad = [], []
+    for path in paths:
+        try:
+            images.append(decode(read_bytes(Path(path)), options))
+        except UnusableImageError as error:
+            bad.append(BadImage(str(path), str(error)))
+    return np.stack(images) if images else np.zeros((0, *options.shape), np.uint8), bad
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        UnusableImageError: It is empty, or cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnusableImageError(f"cannot be read: {error.strerror or error}") from error
+    if not content:
+        raise UnusableImageError("the file is empty")
+    return content
+
+
+def content_digest(content: bytes) -> str:
+    """Return what tells files with other content apart: 32 hex digits of the SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def decode(content: bytes, options: ImageOptions) -> Pixels:
+    """Decode an image file's bytes to (height, width, channels).
+
+    Raises:
+        UnusableImageError: They are no image, or one that is damaged or cannot be shown in 8 bits.
+    """
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            warnings.simplefilter("ignore")  # about odd metadata, and sizes below the limit that raises
+            return fitted(_upright(image, options), options)
+    except UnusableImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnusableImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
+    except Exception as error:  # decoders of damaged files raise whatever they like
+        raise UnusableImageError(f"damaged: {error or type(error).__name__}") from error
+
+
+def fitted(image: Image.Image, options: ImageOptions) -> Pixels:
+    """Bring an image to its size and colour; returns (height, width, channels)."""
+    image = eight_bits(image, "RGB" if options.color == "rgb" else "L")
+    size = (options.width, options.height)
+    if image.size != size:
+        if options.fit == "crop":
+            image = ImageOps.fit(image, size, _RESAMPLING)
+        elif options.fit == "pad":
+            image = ImageOps.pad(image, size, _RESAMPLING)
+        else:
+            image = image.resize(size, _RESAMPLING)
+    return np.asarray(image).reshape(options.shape)
+
+
+def _upright(image: Image.Image, options: ImageOptions) -> Image.Image:
+    """Load an image, no larger than needed, and turn it as its EXIF data say."""
+    orientation = image.getexif().get(_ORIENTATION, 1) if image.info.get("exif") or image.format != "JPEG" else 1
+    if image.format == "JPEG":
+        height, width = options.height, options.width
+        if orientation in _TURNED:
+            height, width = width, height
+        # Decodes to a half, a quarter or an eighth if that is large enough, and grey without its colours.
+        image.draft("L" if options.color == "grayscale" else image.mode, (2 * width, 2 * height))
+    image.load()
+    return image if orientation == 1 else ImageOps.exif_transpose(image)
+
+
+def eight_bits(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
+    """Turn an image of any kind into colours or greys of 8 bits.
+
+    Raises:
+        UnusableImageError: Its values cannot be brought to 8 bits without guessing.
+    """
+    if image.mode == mode and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        return _from_sixteen_bits(image).convert(mode)
+    if image.mode == "F":
+        raise UnusableImageError("floating-point pixels; save it with 8 or 16 bits")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert(mode) if image.mode != "CMYK" else image.convert("RGB").convert(mode)
+
+
+def _from_sixteen_bits(image: Image.Image) -> Image.Image:
+    """Spread 0..65535 over 0..255, as all viewers do."""
+    values: Any = np.asarray(image)
+    if values.size and (int(values.min()) < 0 or int(values.max()) > _SIXTEEN_BITS):
+        raise UnusableImageError("32-bit pixels; save it with 8 or 16 bits")
+    return Image.fromarray(np.round(values / 257.0).astype(np.uint8))

@@ -1,0 +1,218 @@
+"""R lists of images, as R's package imager makes them (class ``cimg``: width, height, depth, channels; doubles).
+
+They are read by rdata, a reader of R's files in Python: https://rdata.readthedocs.io
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.training.data.dataset import UNLABELLED, Item
+from cnn_sweep.training.data.images import BadImage
+from cnn_sweep.training.data.source import Part, Source, in_form
+from cnn_sweep.training.data.splits import divide
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cnn_sweep.sweep.data_spec import RdsData
+    from cnn_sweep.training.data.source import Array, Indices
+
+_SPLITS = ("train", "validation", "test")
+_EXACT = 1e-6  # how far 255 times a value may be from a whole number to have come from 8 bits
+
+
+@dataclass(frozen=True)
+class RdsImages:
+    """The images of several files.
+
+    Attributes:
+        x: Shape (n, height, width, channels); uint8 where all values came from 8 bits, else float32.
+        items: Where each comes from.
+    """
+
+    x: Array
+    items: tuple[Item, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of each."""
+        height, width, channels = self.x.shape[1:]
+        return height, width, channels
+
+    @property
+    def is_uint8(self) -> bool:
+        """Whether values are whole numbers from 0 to 255."""
+        return self.x.dtype == np.uint8
+
+    def read(self, index: Indices) -> Array:
+        """Return the images at these places."""
+        return self.x[index]
+
+    def item(self, index: int) -> Item:
+        """Return where an image comes from."""
+        return self.items[index]
+
+
+def rds_files(spec: RdsData) -> list[str]:
+    """Return the names of all files."""
+    named = [getattr(files, split) for files in spec.classes.values() for split in _SPLITS]
+    return [name for name in (*named, spec.unlabelled) if name is not None]
+
+
+def rds_shape(spec: RdsData, folder: Path) -> tuple[int, int, int]:
+    """Return (height, width, channels), as the first image has it; nothing is read where the file says both.
+
+    Raises:
+        InputError: The first file cannot be read, or holds no images.
+    """
+    if spec.image_size is not None and spec.color is not None:
+        return (*spec.image_size, 3 if spec.color == "rgb" else 1)
+    path = folder / Path(next(iter(spec.classes.values())).train).expanduser()
+    try:
+        return _first_shape(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=8)
+def _first_shape(path: Path, _changed: int) -> tuple[int, int, int]:
+    for _, value in read_list(path):
+        if isinstance(value, np.ndarray) and value.ndim == 4:
+            width, height, _, channels = value.shape
+            return height, width, channels
+    raise InputError(f"{path}: no image among its elements; an image is an array of width x height x 1 x channels")
+
+
+def read_rds_source(spec: RdsData, folder: Path) -> Source:
+    """Read all files.
+
+    Raises:
+        InputError: A file cannot be read, or classes differ in the splits that they have files for.
+        EnvironmentFault: The package rdata is missing.
+    """
+    bad: list[BadImage] = []
+    found: dict[str, list[tuple[int, Item, Array]]] = {}
+    for split in _SPLITS:
+        files = {name: getattr(splits, split) for name, splits in spec.classes.items()}
+        missing = [name for name, file in files.items() if file is None]
+        if missing and len(missing) < len(files):
+            raise InputError(f"the class {', '.join(missing)} has no {split} file, but others have; give all or none")
+        for label, file in enumerate(files.values()):
+            if file is not None:
+                found.setdefault(split, []).extend(_images(file, folder, label, bad))
+    if spec.unlabelled is not None:
+        found[UNLABELLED] = _images(spec.unlabelled, folder, -1, bad)
+    images, labels, places = _together(found, bad)
+    form = in_form(images, spec)
+    splits = {name: Part(form, index, labels[index]) for name, index in places.items()}
+    return Source(_divided(splits, spec), tuple(spec.classes), bad=tuple(bad))
+
+
+def read_list(path: Path) -> list[tuple[str, Any]]:
+    """Return names ("" for none) and values of an R list's elements; a single object is a list of one.
+
+    Raises:
+        InputError: The file cannot be read.
+        EnvironmentFault: The package rdata is missing.
+    """
+    try:
+        import rdata  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise EnvironmentFault(".rds files need the package rdata: pip install 'cnn-sweep[rds]'") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # classes such as cimg, of which the plain array is what we want
+            parsed = rdata.parser.parse_file(path, extension=".rds")
+            return _elements(parsed, rdata)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged file raises whatever it likes
+        raise InputError(f"{path} is not an .rds file that can be read: {error or type(error).__name__}") from error
+
+
+def _elements(parsed: Any, rdata: Any) -> list[tuple[str, Any]]:
+    whole = rdata.conversion.convert(parsed)
+    if isinstance(whole, dict):
+        values = parsed.object.value
+        if len(whole) == len(values):
+            return [(str(name), value) for name, value in whole.items()]
+        return [("", rdata.conversion.convert(value)) for value in values]  # names that are there twice
+    return [("", value) for value in whole] if isinstance(whole, list) else [("", whole)]
+
+
+def _images(file: str, folder: Path, label: int, bad: list[BadImage]) -> list[tuple[int, Item, Array]]:
+    found = []
+    elements = read_list(folder / Path(file).expanduser())
+    if not elements:
+        raise InputError(f"{folder / file}: the list is empty")
+    for number, (name, value) in enumerate(elements, start=1):
+        item = Item(f"{file}#{name or number}")
+        reason = _fault(value)
+        if reason:
+            bad.append(BadImage(item.name, reason))
+        else:
+            # (width, height, 1, channels) -> (height, width, channels)
+            found.append((label, item, value[:, :, 0, :].transpose(1, 0, 2)))
+    return found
+
+
+def _fault(value: Any) -> str | None:
+    if not isinstance(value, np.ndarray) or not np.issubdtype(value.dtype, np.number):
+        return "not an array of numbers"
+    if value.ndim != 4 or value.shape[2] != 1:
+        return f"of the shape {value.shape}, not width x height x 1 x channels"
+    return None if np.isfinite(value).all() else "it holds NA, NaN or infinity"
+
+
+def _together(
+    found: Mapping[str, Sequence[tuple[int, Item, Array]]], bad: list[BadImage]
+) -> tuple[RdsImages, Any, dict[str, Any]]:
+    """Put the images of all splits into one array; return it, the labels and each split's places."""
+    shape = found["train"][0][2].shape if found["train"] else ()
+    rows: list[tuple[int, Item, Array]] = []
+    places = {}
+    for split, images in found.items():
+        first = len(rows)
+        for row in images:
+            if row[2].shape == shape:
+                rows.append(row)
+            else:
+                bad.append(BadImage(row[1].name, f"{row[2].shape} pixels and channels, but the first has {shape}"))
+        places[split] = np.arange(first, len(rows))
+    if not len(places["train"]):
+        raise InputError(
+            "none of the training images can be used: " + "; ".join(f"{b.name}: {b.reason}" for b in bad[:5])
+        )
+    x = _in_eight_bits(np.stack([pixels for _, _, pixels in rows]))
+    return RdsImages(x, tuple(item for _, item, _ in rows)), np.array([y for y, _, _ in rows], np.int32), places
+
+
+def _in_eight_bits(x: Any) -> Array:
+    """Return uint8 where no value is changed by it: imager divides 8 bits by 255 when it reads a file."""
+    low, high = float(x.min()), float(x.max())
+    factor = 255.0 if high <= 1.0 else 1.0
+    if low < 0.0 or high > 255.0:
+        return np.asarray(x, np.float32)
+    scaled = x * factor
+    whole = np.round(scaled)
+    return whole.astype(np.uint8) if float(np.abs(scaled - whole).max()) < _EXACT else np.asarray(x, np.float32)
+
+
+def _divided(splits: dict[str, Part], spec: RdsData) -> dict[str, Part]:
+    """Cut what has no files of its own from the training images."""
+    train = splits["train"]
+    shares = {
+        "validation": None if "validation" in splits else spec.validation,
+        "test": 0.0 if "test" in splits else spec.test,
+    }
+    parts = divide(train.y, validation=shares["validation"], test=shares["test"] or 0.0, seed=spec.seed)
+    cut = {name: Part(train.images, train.index[index], train.y[index]) for name, index in parts.items()}
+    return {**cut, **{name: part for name, part in splits.items() if name != "train"}}

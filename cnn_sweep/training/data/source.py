@@ -1,0 +1,203 @@
+"""What a source of images gives, before anything is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from cnn_sweep.errors import InputError
+from cnn_sweep.training.data.dataset import Item
+from cnn_sweep.training.data.images import ImageOptions, fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from cnn_sweep.sweep.data_spec import Color, Fit, Resizable
+    from cnn_sweep.training.data.dataset import Grid
+    from cnn_sweep.training.data.images import BadImage
+
+    Array = npt.NDArray[np.generic]
+    Indices = npt.NDArray[np.intp]
+    Labels = npt.NDArray[np.int32]
+
+
+class Images(Protocol):
+    """Images that can be read without decoding files one by one."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of each."""
+
+    @property
+    def is_uint8(self) -> bool:
+        """Whether values are whole numbers from 0 to 255; otherwise they are floating-point numbers."""
+
+    def read(self, index: Indices) -> Array:
+        """Return the images at these places, (n, height, width, channels)."""
+
+    def item(self, index: int) -> Item:
+        """Return where an image comes from."""
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images in one array.
+
+    Attributes:
+        x: Shape (n, height, width, channels).
+        name: What items are called after, as in ``x.npy#17``.
+    """
+
+    x: Array
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of each."""
+        height, width, channels = self.x.shape[1:]
+        return height, width, channels
+
+    @property
+    def is_uint8(self) -> bool:
+        """Whether values are whole numbers from 0 to 255."""
+        return self.x.dtype == np.uint8
+
+    def read(self, index: Indices) -> Array:
+        """Return the images at these places."""
+        return self.x[index]
+
+    def item(self, index: int) -> Item:
+        """Return where an image comes from."""
+        return Item(f"{self.name}#{index}")
+
+
+@dataclass(frozen=True)
+class FittedImages:
+    """Images brought to a size and a colour as they are read."""
+
+    images: Images
+    options: ImageOptions
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of each."""
+        return self.options.shape
+
+    @property
+    def is_uint8(self) -> bool:
+        """Always so."""
+        return True
+
+    def read(self, index: Indices) -> Array:
+        """Return the images at these places."""
+        x: Any = self.images.read(index)
+        pictures = (Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in x)
+        return np.stack([fitted(picture, self.options) for picture in pictures])
+
+    def item(self, index: int) -> Item:
+        """Return where an image comes from."""
+        return self.images.item(index)
+
+
+def in_form(images: Images, spec: Resizable) -> Images:
+    """Bring images to a size and a colour, where either is asked for.
+
+    Raises:
+        InputError: They are no pictures in 8 bits.
+    """
+    options = options_for(images.shape, size=spec.image_size, fit=spec.fit, color=spec.color)
+    if options is None or options.shape == images.shape:
+        return images
+    if not images.is_uint8 or images.shape[-1] not in (1, 3):
+        raise InputError(
+            f"image_size and color need images in 8 bits with 1 or 3 channels; these have {images.shape[-1]} channels "
+            f"of {'8 bits' if images.is_uint8 else 'floating-point numbers'}"
+        )
+    return FittedImages(images, options)
+
+
+def options_for(
+    shape: tuple[int, int, int], *, size: tuple[int, int] | None, fit: Fit, color: Color | None
+) -> ImageOptions | None:
+    """Return what is made of images of a shape; None if they cannot be pictures and nothing is asked for."""
+    height, width, channels = shape
+    if size is None and color is None and channels not in (1, 3):
+        return None
+    default: Color = "rgb" if channels == 3 else "grayscale"
+    return ImageOptions(*(size or (height, width)), fit=fit, color=color or default)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split of a source.
+
+    Attributes:
+        images: Where the images are read from.
+        index: Places of the split's images there.
+        y: Their classes, (n,); -1 for unlabelled ones.
+    """
+
+    images: Images
+    index: Indices
+    y: Labels
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images that are arrays, or cut out of one.
+
+    Attributes:
+        splits: By name.
+        class_names: In the order of the labels.
+        bad: Images that cannot be used.
+        notes: What the user should know.
+        grid: How a picture was cut.
+    """
+
+    splits: Mapping[str, Part]
+    class_names: tuple[str, ...]
+    bad: tuple[BadImage, ...] = ()
+    notes: tuple[str, ...] = ()
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True)
+class FileList:
+    """The image files of one split.
+
+    Attributes:
+        folder: Where names start.
+        names: Relative paths with slashes.
+        y: Class of each; -1 for unlabelled ones.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    y: Labels
+
+    def take(self, index: Indices) -> FileList:
+        """Return some of the files."""
+        return FileList(self.folder, tuple(self.names[k] for k in index), self.y[index])
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Images in files of their own, found and labelled, not yet opened.
+
+    Attributes:
+        splits: By name.
+        class_names: In the order of the labels.
+        options: What is made of each image.
+        notes: What the user should know.
+    """
+
+    splits: Mapping[str, FileList]
+    class_names: tuple[str, ...]
+    options: ImageOptions
+    notes: tuple[str, ...] = field(default=())

@@ -1,0 +1,196 @@
+"""Writes a prepared data set: arrays, labels, where each image comes from, and a report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_sweep.errors import InputError
+from cnn_sweep.training.data.dataset import META, MIRRORED, UNLABELLED, Item, array_file, items_file
+from cnn_sweep.training.data.images import content_digest
+from cnn_sweep.training.data.source import options_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from cnn_sweep.training.data.dataset import Grid
+    from cnn_sweep.training.data.images import BadImage, ImageOptions
+    from cnn_sweep.training.data.source import Labels, Part, Source
+
+FORM = 2  # of the prepared folder; another form gets another key
+REPORT = "report.json"
+_BLOCK_BYTES = 2**24  # of images that are in memory at a time
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A split whose images are written.
+
+    Attributes:
+        y: Classes of all its images, mirror images included.
+        items: Where each comes from.
+        digests: One text per image that tells contents apart; mirror images have none.
+    """
+
+    y: Labels
+    items: Sequence[Item]
+    digests: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about a data set when all images are written.
+
+    Attributes:
+        shape: (height, width, channels).
+        is_uint8: Whether values are whole numbers from 0 to 255.
+        class_names: In the order of the labels.
+        fingerprint: SHA-256 of the images with labels.
+        options: What was made of each image.
+        grid: How a picture was cut.
+        notes: What the user should know.
+        bad: By split, the images that could not be used.
+    """
+
+    shape: tuple[int, int, int]
+    is_uint8: bool
+    class_names: tuple[str, ...]
+    fingerprint: str
+    options: ImageOptions | None
+    grid: Grid | None
+    notes: tuple[str, ...]
+    bad: Mapping[str, Sequence[BadImage]]
+
+
+def store_arrays(source: Source, work: Path, *, mirror: bool, observe: Callable[[int, int], None]) -> dict[str, Stored]:
+    """Write the images of all splits.
+
+    Raises:
+        InputError: Floating-point images hold NaN or infinity.
+        OSError: The disk is full or fails.
+    """
+    total = sum(len(part.index) for part in source.splits.values())
+    done = 0
+    stored = {}
+    for name, part in source.splits.items():
+        digests = []
+        for count, texts in _store_part(name, part, work, mirror=mirror and name == "train"):
+            digests += texts
+            done += count
+            observe(min(done, total), total)
+        items = [part.images.item(int(k)) for k in part.index]
+        mirrored = mirror and name == "train"
+        y = np.concatenate([part.y, part.y]) if mirrored else part.y
+        stored[name] = Stored(y, [*items, *_mirrored(items)] if mirrored else items, digests)
+    return stored
+
+
+def _store_part(name: str, part: Part, work: Path, *, mirror: bool) -> Any:
+    count = len(part.index)
+    dtype = np.uint8 if part.images.is_uint8 else np.float32
+    shape = (count * (2 if mirror else 1), *part.images.shape)
+    array = np.lib.format.open_memmap(array_file(work, "x", name), mode="w+", dtype=dtype, shape=shape)
+    block = max(1, _BLOCK_BYTES // max(1, int(np.prod(part.images.shape)) * array.itemsize))
+    for first in range(0, count, block):
+        images = np.asarray(part.images.read(part.index[first : first + block]), dtype, order="C")
+        if dtype == np.float32 and not np.isfinite(images).all():
+            raise InputError(f"the images of the {name} set hold NaN or infinity")
+        array[first : first + block] = images
+        if mirror:
+            array[count + first : count + first + len(images)] = images[:, :, ::-1]
+        yield len(images), [content_digest(image.tobytes()) for image in images]
+    array.flush()
+
+
+def mirrored_names(items: Sequence[Item]) -> list[Item]:
+    """Return the items of mirror images."""
+    return _mirrored(items)
+
+
+def _mirrored(items: Sequence[Item]) -> list[Item]:
+    return [Item(item.name + MIRRORED, item.row, item.column) for item in items]
+
+
+def fingerprint(work: Path, stored: Mapping[str, Stored]) -> str:
+    """Return the SHA-256 of all images with labels, and of the labels."""
+    digest = hashlib.sha256()
+    for name, split in stored.items():
+        if name == UNLABELLED:
+            continue
+        x: Any = np.load(array_file(work, "x", name), mmap_mode="r")
+        for which, array in (("x", x), ("y", np.ascontiguousarray(split.y))):
+            digest.update(f"{which} {name} {array.dtype} {array.shape}\n".encode())
+            digest.update(array.data)
+    return digest.hexdigest()
+
+
+def finish(work: Path, stored: Mapping[str, Stored], facts: Facts, *, rescale: float | None, seconds: float) -> None:
+    """Write labels, items, report, and last of all the file that makes the folder valid.
+
+    Raises:
+        OSError: The disk is full or fails.
+    """
+    for name, split in stored.items():
+        np.save(array_file(work, "y", name), np.ascontiguousarray(split.y, np.int32), allow_pickle=False)
+        _write_items(items_file(work, name), split.items)
+    report = {
+        "images": {name: _counts(split.y, facts.class_names) for name, split in stored.items()},
+        "bad": [
+            {"split": name, "file": image.name, "reason": image.reason}
+            for name, images in facts.bad.items()
+            for image in images
+        ],
+        "notes": list(facts.notes),
+        "seconds": round(seconds, 2),
+    }
+    _write_json(work / REPORT, report)
+    default = 1.0 / 255.0 if facts.is_uint8 else 1.0
+    meta = {
+        "form": FORM,
+        "image_shape": list(facts.shape),
+        "class_names": list(facts.class_names),
+        "rescale": default if rescale is None else rescale,
+        "sizes": {name: len(split.y) for name, split in stored.items()},
+        "fingerprint": facts.fingerprint,
+        "image": facts.options and facts.options.to_data(),
+        "grid": facts.grid and asdict(facts.grid),
+    }
+    _write_json(work / META, meta)
+
+
+def facts_of(source: Source, work: Path, stored: Mapping[str, Stored], notes: Sequence[str]) -> Facts:
+    """Gather what is known about a source whose images are written."""
+    images = source.splits["train"].images
+    options = options_for(images.shape, size=None, fit="stretch", color=None) if images.is_uint8 else None
+    return Facts(
+        shape=images.shape,
+        is_uint8=images.is_uint8,
+        class_names=source.class_names,
+        fingerprint=fingerprint(work, stored),
+        options=getattr(images, "options", options),
+        grid=source.grid,
+        notes=(*source.notes, *notes),
+        bad={"": source.bad} if source.bad else {},
+    )
+
+
+def _counts(y: npt.NDArray[np.int32], names: Sequence[str]) -> dict[str, int]:
+    if len(y) and int(y.min()) < 0:
+        return {"(none)": len(y)}
+    return dict(zip(names, np.bincount(y, minlength=len(names)).tolist(), strict=True))
+
+
+def _write_items(path: Path, items: Sequence[Item]) -> None:
+    positions = [[item.row, item.column] for item in items] if any(item.row is not None for item in items) else None
+    path.write_text(json.dumps({"names": [item.name for item in items], "positions": positions}), encoding="utf-8")
+
+
+def _write_json(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

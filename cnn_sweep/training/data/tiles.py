@@ -1,0 +1,211 @@
+"""One large picture, cut into a grid of tiles: labelled ones to learn from, the others to be predicted."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from cnn_sweep.errors import InputError
+from cnn_sweep.sweep.mistakes import listed, near
+from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED, Grid, Item
+from cnn_sweep.training.data.images import FORMATS, UnusableImageError, eight_bits
+from cnn_sweep.training.data.source import Part, Source, in_form
+from cnn_sweep.training.data.splits import divide
+from cnn_sweep.training.data.tables import read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cnn_sweep.sweep.data_spec import TilesData
+    from cnn_sweep.training.data.source import Array, Indices, Labels
+
+
+@dataclass(frozen=True)
+class TileImages:
+    """The tiles of a picture, row by row.
+
+    Attributes:
+        picture: Shape (height, width, channels), uint8.
+        grid: How it is cut.
+    """
+
+    picture: Array
+    grid: Grid
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of a tile."""
+        return (*self.grid.size, self.picture.shape[-1])
+
+    @property
+    def is_uint8(self) -> bool:
+        """Always so."""
+        return True
+
+    def read(self, index: Indices) -> Array:
+        """Return the tiles at these places."""
+        height, width = self.grid.size
+        down, right = self.grid.stride
+        corners = ((int(k) // self.grid.columns * down, int(k) % self.grid.columns * right) for k in index)
+        return np.stack([self.picture[y : y + height, x : x + width] for y, x in corners])
+
+    def item(self, index: int) -> Item:
+        """Return a tile's place."""
+        row, column = divmod(index, self.grid.columns)
+        return Item(f"{self.grid.file}[{row},{column}]", row, column)
+
+
+def tile_classes(spec: TilesData, folder: Path) -> tuple[str, ...]:
+    """Return the names of the classes.
+
+    Raises:
+        InputError: The table cannot be read.
+    """
+    if spec.classes is not None:
+        return tuple(spec.classes)
+    table = folder / Path(spec.labels.table or "").expanduser()
+    return tuple(sorted({label for (label,) in read_table(table, [spec.labels.label]) if label}))
+
+
+def tile_files(spec: TilesData, folder: Path) -> list[Path]:
+    """Return the files that the tiles come from."""
+    names = (spec.picture, spec.labels.mask, spec.labels.table)
+    return [folder / Path(name).expanduser() for name in names if name is not None]
+
+
+def read_tiles(spec: TilesData, folder: Path) -> Source:
+    """Cut the picture and label its tiles.
+
+    Raises:
+        InputError: A file cannot be read, or does not fit the picture.
+    """
+    picture = _read_picture(folder / Path(spec.picture).expanduser(), "L" if spec.color == "grayscale" else "RGB")
+    stride = spec.stride or spec.size
+    height, width = picture.shape[:2]
+    rows, columns = (
+        (side - tile) // step + 1 for side, tile, step in zip((height, width), spec.size, stride, strict=True)
+    )
+    if rows < 1 or columns < 1:
+        raise InputError(f"{spec.picture}: {height} x {width} pixels are less than one tile of {spec.size}")
+    grid = Grid(rows, columns, spec.size, stride, (height, width), spec.picture)
+    classes = tile_classes(spec, folder)
+    labels, splits = (
+        _labels_of_mask(spec, folder, grid) if spec.labels.mask else _labels_of_table(spec, folder, grid, classes)
+    )
+    tiles = in_form(TileImages(picture, grid), spec)
+    parts = {name: Part(tiles, index, labels[index]) for name, index in _splits(spec, labels, splits).items()}
+    if "train" not in parts:
+        raise InputError(f"{spec.labels.mask or spec.labels.table}: no tile is labelled for training")
+    return Source(parts, classes, notes=tuple(_notes(spec, grid, stride)), grid=grid)
+
+
+def _splits(spec: TilesData, labels: Labels, splits: Array | None) -> dict[str, Indices]:
+    labelled = np.flatnonzero(labels >= 0)
+    if splits is not None:
+        found = {name: labelled[splits[labelled] == name] for name in SPLITS[:3]}
+    else:
+        parts = divide(labels[labelled], validation=spec.validation, test=spec.test, seed=spec.seed)
+        found = {name: labelled[index] for name, index in parts.items()}
+    found[UNLABELLED] = np.flatnonzero(labels < 0)
+    return {name: index for name, index in found.items() if len(index)}
+
+
+def _notes(spec: TilesData, grid: Grid, stride: tuple[int, int]) -> list[str]:
+    notes = []
+    rest = [(side - tile) % step for side, tile, step in zip(grid.picture, grid.size, stride, strict=True)]
+    if any(rest):
+        notes.append(f"{spec.picture}: {rest[0]} pixels at the bottom and {rest[1]} at the right fill no tile")
+    if any(step < tile for step, tile in zip(stride, grid.size, strict=True)):
+        notes.append("tiles overlap, so neighbours that are in two sets share pixels")
+    return notes
+
+
+def _open(path: Path) -> Image.Image:
+    """Open a picture of any size: it is the user's own, and one."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(path, formats=FORMATS)
+            image.load()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except Exception as error:  # decoders of damaged files raise whatever they like
+        raise InputError(f"{path}: the picture cannot be read: {error or type(error).__name__}") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    return image
+
+
+def _read_picture(path: Path, mode: Any) -> Array:
+    try:
+        pixels: Any = np.asarray(eight_bits(_open(path), mode))
+    except UnusableImageError as error:
+        raise InputError(f"{path}: {error}") from error
+    return np.atleast_3d(pixels)
+
+
+def _labels_of_mask(spec: TilesData, folder: Path, grid: Grid) -> tuple[Labels, None]:
+    path = folder / Path(spec.labels.mask or "").expanduser()
+    mask: Any = np.asarray(_open(path))
+    if mask.ndim != 2:
+        raise InputError(f"{path}: a mask has one value per pixel, but this has {mask.shape[-1]} channels")
+    if mask.shape != grid.picture:
+        raise InputError(f"{path}: the mask has {mask.shape} pixels, the picture {grid.picture}")
+    values = np.array(list(spec.classes.values()) if isinstance(spec.classes, dict) else [])
+    tiles = TileImages(mask[..., np.newaxis].astype(np.int64), grid)
+    labels = np.full(grid.rows * grid.columns, -1, np.int32)
+    for k in range(len(labels)):
+        shares = (tiles.read(np.array([k])) == values).mean(axis=(0, 1, 2))  # (classes,)
+        best = int(shares.argmax())
+        if shares[best] >= spec.labels.cover:
+            labels[k] = best
+    absent = [name for k, name in enumerate(spec.classes or ()) if not (labels == k).any()]
+    if absent:
+        found = ", ".join(map(str, np.unique(mask)[:12].tolist()))
+        raise InputError(
+            f"{path}: no tile of the class {', '.join(absent)}; a tile needs {spec.labels.cover:g} of its pixels "
+            f"of one class. Values in the mask: {found}"
+        )
+    return labels, None
+
+
+def _labels_of_table(spec: TilesData, folder: Path, grid: Grid, classes: Sequence[str]) -> tuple[Labels, Array | None]:
+    path = folder / Path(spec.labels.table or "").expanduser()
+    keys = spec.labels
+    rows = read_table(path, [keys.row, keys.column, keys.label, *([keys.split] if keys.split else [])])
+    labels = np.full(grid.rows * grid.columns, -1, np.int32)
+    splits = np.full(len(labels), "", "U16")
+    seen = set()
+    for row, column, label, *split in rows:
+        k = _place(row, column, grid, path)
+        if k in seen:
+            raise InputError(f"{path}: the tile [{row},{column}] stands there twice")
+        seen.add(k)
+        if not label or split == [UNLABELLED]:
+            continue
+        if label not in classes:
+            raise InputError(f"{path}: tile [{row},{column}]: label {label!r} is no class; they are {listed(classes)}")
+        if split and split[0] not in SPLITS:
+            raise InputError(
+                f"{path}: tile [{row},{column}]: unknown split {split[0]!r}{near(split[0], SPLITS)}; "
+                f"valid: {listed(SPLITS)}"
+            )
+        labels[k] = classes.index(label)
+        splits[k] = split[0] if split else ""
+    return labels, splits if keys.split else None
+
+
+def _place(row: str, column: str, grid: Grid, path: Path) -> int:
+    try:
+        y, x = int(row), int(column)
+    except ValueError as error:
+        raise InputError(f"{path}: row and column must be whole numbers, not {row!r} and {column!r}") from error
+    if not (0 <= y < grid.rows and 0 <= x < grid.columns):
+        raise InputError(f"{path}: no tile [{y},{x}]; the grid has {grid.rows} rows and {grid.columns} columns, from 0")
+    return y * grid.columns + x
