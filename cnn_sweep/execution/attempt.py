@@ -51,8 +51,10 @@ class AttemptRunner:
         began = time.monotonic()
         spec = self._study.sweep.resolve(self._proposer.params(claimed.number))
         state, epoch = self._newest_checkpoint(claimed.number)
-        self._journal_start(claimed, spec, epoch)
-        recorder = Recorder(claimed, self._context)
+        epochs = spec.training.epochs if spec.training is not None else 0
+        until = self._context.contest.until(claimed.number, epochs, promoted=claimed.promotion)
+        self._journal_start(claimed, spec, epoch, until)
+        recorder = Recorder(claimed, self._context, until=until)
         outcome = self._train(claimed, spec, state, recorder)
         if outcome.state == "complete":
             self._keep_model(claimed, spec, outcome)
@@ -68,7 +70,7 @@ class AttemptRunner:
             log.warning("trial %d: an older checkpoint is used: %s", number, found.reason)
         return None, 0
 
-    def _journal_start(self, claimed: Claimed, spec: TrialSpec, epoch: int) -> None:
+    def _journal_start(self, claimed: Claimed, spec: TrialSpec, epoch: int, until: int | None) -> None:
         planned = self._planned[claimed.number]
         self._journal.append(
             Start(
@@ -81,6 +83,8 @@ class AttemptRunner:
                 params=dict(spec.params),
                 epoch=epoch,
                 parameters=trace(spec.layers, self._study.info).parameters if spec.layers else None,
+                until=until,
+                promotion=claimed.promotion.to_data() if claimed.promotion is not None else None,
             )
         )
         self._journal.flush()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.jobs import jobs_in_queue
 from cnn_sweep.execution.provenance import worker_event
+from cnn_sweep.execution.unrun import end_unrun
 from cnn_sweep.journal.claims import Claims
-from cnn_sweep.journal.events import Cancel, End, Start
+from cnn_sweep.journal.events import Cancel
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
-from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -65,22 +65,5 @@ def cancel_trial(study: FrozenStudy, number: int) -> bool:
         running = trial is not None and trial.state == "running"
         if running or not Claims(study.paths, writer, current()).claim(number, attempt):
             return True
-        _journal_end(study, journal, number, attempt, begun=trial is not None)
+        end_unrun(study.plan, journal, (number, attempt), trial=trial, end=("failed", CANCELLED))
     return False
-
-
-def _journal_end(study: FrozenStudy, journal: JournalWriter, number: int, attempt: int, *, begun: bool) -> None:
-    planned = study.plan.trials[number]
-    if planned.params is not None and not begun:
-        journal.append(
-            Start(
-                time=time.time(),
-                trial=number,
-                attempt=attempt,
-                configuration=configuration_id(planned.params),
-                repeat=planned.repeat,
-                seed=planned.seed,
-                params=planned.params,
-            )
-        )
-    journal.append(End(time=time.time(), trial=number, attempt=attempt, state="failed", cause=CANCELLED))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.stop import StopRequest
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.log import JournalWriter
+    from cnn_sweep.search.contest import Contest
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class WorkerContext:
         stop: Whether someone asked it to stop.
         merger: Keeps the store fresh.
         settings: What the pool told this worker.
+        contest: What the study's pruner lets its trials do.
     """
 
     study: FrozenStudy
@@ -33,3 +35,4 @@ class WorkerContext:
     stop: StopRequest
     merger: Merger
     settings: WorkerSettings
+    contest: Contest

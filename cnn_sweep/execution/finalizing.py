@@ -26,6 +26,7 @@ from cnn_sweep.training.session import configure
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.engine import Engine
+    from cnn_sweep.training.outcome import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,10 @@ class _Silent:
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
         """Hear of a checkpoint."""
+
+    def verdict(self) -> Verdict:
+        """Never prune: it was a good trial."""
+        return "go on"
 
     def should_stop(self) -> bool:
         """Never stop."""

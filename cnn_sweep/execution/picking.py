@@ -1,5 +1,7 @@
 """Which trial a worker takes next: first what was begun and can be continued, then what nobody has begun.
 
+Under a pruner with rungs, trials that wait there and may be promoted come between the two.
+
 For planned searches trial *n* is a function of the sweep, so there is no queue: whoever creates the claim of
 (trial, attempt) first owns that attempt. The picker only orders the candidates so that workers rarely collide and
 a worker that has a network's graph gets the next trial of that network.
@@ -8,7 +10,8 @@ a worker that has a network's graph gets the next trial of that network.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cnn_sweep.journal.identity import current
 from cnn_sweep.sweep.states import FINISHED
@@ -19,24 +22,44 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.claims import Claims
     from cnn_sweep.journal.history import History, TrialHistory
     from cnn_sweep.journal.identity import ProcessIdentity
+    from cnn_sweep.search.contest import Contest
     from cnn_sweep.search.plan import Plan, PlannedTrial
+    from cnn_sweep.search.rungs import Promotion
 
 # After so many claims lost to others in a row it is cheaper to list what is claimed than to try on.
 _COLLISIONS_BEFORE_LISTING = 4
 
 
-class Claimed(NamedTuple):
-    """A right that this worker now has alone."""
+@dataclass(frozen=True)
+class Claimed:
+    """A right that this worker now has alone.
+
+    Attributes:
+        number: Of the trial.
+        attempt: Of the attempt.
+        promotion: Why the trial may leave the rung where it waited; None if it did not wait at one.
+    """
 
     number: int
     attempt: int
+    promotion: Promotion | None = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Trial and attempt, as the claim is called."""
+        return self.number, self.attempt
 
 
 class Picker:
     """Claims trials for one worker."""
 
     def __init__(
-        self, plan: Plan, history: History, claims: Claims, signature: Callable[[Mapping[str, object]], str]
+        self,
+        plan: Plan,
+        history: History,
+        claims: Claims,
+        signature: Callable[[Mapping[str, object]], str],
+        contest: Contest,
     ) -> None:
         """Prepare to claim trials of a plan.
 
@@ -45,7 +68,9 @@ class Picker:
             history: What the journals say; the caller refreshes it.
             claims: This worker's claims.
             signature: Parameters to a name of the graph that trains them.
+            contest: Says which trials may begin or go on.
         """
+        self._contest = contest
         self._history = history
         self._claims = claims
         self._taken: set[tuple[int, int]] = claims.taken()
@@ -58,10 +83,10 @@ class Picker:
         """Claim the next trial, or return None when there is nothing left that may be claimed."""
         collisions = 0
         for candidate in self._candidates():
-            if candidate in self._taken:
+            if candidate.key in self._taken:
                 continue
-            self._taken.add(candidate)
-            if self._claims.claim(*candidate):
+            self._taken.add(candidate.key)
+            if self._claims.claim(*candidate.key):
                 self._warm.add(self._signature_of[candidate.number])
                 return candidate
             collisions += 1
@@ -69,15 +94,38 @@ class Picker:
                 self._taken |= self._claims.taken()
         return None
 
+    def claim_leftovers(self) -> Iterator[tuple[Claimed, str]]:
+        """Claim the trials that will never go on, one by one, each with the cause; others may end some of them."""
+        if self._has_open_claims():
+            return  # somebody is about to begin something
+        for number, cause in self._contest.leftovers():
+            candidate = self._next_attempt(number)
+            if candidate.key not in self._taken and self._claims.claim(*candidate.key):
+                self._taken.add(candidate.key)
+                yield candidate, cause
+
+    def _has_open_claims(self) -> bool:
+        """Tell whether anybody has claimed an attempt of which no journal speaks yet."""
+        self._taken |= self._claims.taken()
+        begun = self._history.trials
+        return any(number not in begun or attempt >= begun[number].next_attempt for number, attempt in self._taken)
+
     def _candidates(self) -> Iterator[Claimed]:
         begun = self._history.trials
-        continuable = [t for t in begun.values() if t.state == "interrupted" and t.number in self._signature_of]
+        continuable = [t for t in begun.values() if t.number in self._signature_of and self._contest.may_continue(t)]
         continuable.sort(key=lambda trial: (not self._was_ours(trial), trial.number))
         yield from (Claimed(trial.number, trial.next_attempt) for trial in continuable)
+        yield from (self._next_attempt(number, promotion) for number, promotion in self._contest.promotions())
         for name in self._signatures_in_order():
             group = self._waiting[name]
             group[:] = [number for number in group if number not in begun]
-            yield from (Claimed(number, 0) for number in tuple(group))
+            yield from (Claimed(number, 0) for number in tuple(group) if self._contest.may_begin(number))
+        if (last := self._contest.last_promotion()) is not None:
+            yield self._next_attempt(*last)
+
+    def _next_attempt(self, number: int, promotion: Promotion | None = None) -> Claimed:
+        trial = self._history.trials.get(number)
+        return Claimed(number, 0 if trial is None else trial.next_attempt, promotion)
 
     def _was_ours(self, trial: TrialHistory) -> bool:
         """Tell whether the last attempt was made by an earlier incarnation of this Slurm job."""

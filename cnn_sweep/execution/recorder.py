@@ -11,6 +11,7 @@ from cnn_sweep.journal.events import Checkpoint, Epoch
 if TYPE_CHECKING:
     from cnn_sweep.execution.context import WorkerContext
     from cnn_sweep.execution.picking import Claimed
+    from cnn_sweep.training.outcome import Verdict
 
 
 # How often a worker in the middle of a trial reads what others journaled, in seconds.
@@ -20,13 +21,20 @@ _LOOK_EVERY_S = 3.0
 class Recorder:
     """Journals one attempt; the trainer's monitor.
 
+    Args:
+        claimed: The attempt.
+        context: The worker's surroundings.
+        until: The epoch after which the trial pauses; None if it goes to the end.
+
     Attributes:
         superseded: Whether another worker was given this trial while this one was out of sight.
         cancelled: Whether the user gave this trial up.
     """
 
-    def __init__(self, claimed: Claimed, context: WorkerContext) -> None:
-        self._claimed = claimed
+    def __init__(self, claimed: Claimed, context: WorkerContext, *, until: int | None = None) -> None:
+        self._claimed = claimed.key
+        self._until = until
+        self._epoch = 0
         self._paths = context.study.paths
         self._journal = context.journal
         self._stop = context.stop
@@ -39,9 +47,14 @@ class Recorder:
     def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
         """Journal a finished epoch."""
         number, attempt = self._claimed
+        self._epoch = epoch
         self._journal.append(
             Epoch(time=time.time(), trial=number, attempt=attempt, epoch=epoch, seconds=seconds, metrics=metrics)
         )
+
+    def verdict(self) -> Verdict:
+        """Say what becomes of the trial after the epoch that was journaled last."""
+        return "pause" if self._until is not None and self._epoch >= self._until else "go on"
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
         """Put a checkpoint in its place, then say so: a name in the journal means that the file was whole."""

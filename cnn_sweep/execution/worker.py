@@ -17,16 +17,20 @@ from cnn_sweep.execution.attempt import AttemptRunner
 from cnn_sweep.execution.context import WorkerContext
 from cnn_sweep.execution.freeze import FrozenStudy, open_study
 from cnn_sweep.execution.giving_up import failing_alike
+from cnn_sweep.execution.keeping import drop_checkpoints
 from cnn_sweep.execution.merging import Merger
+from cnn_sweep.execution.patience import LOOK_EVERY_S, Patience
 from cnn_sweep.execution.picking import Claimed, Picker
 from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.execution.reconcile import declare_lost, judges
 from cnn_sweep.execution.settings import WorkerSettings
 from cnn_sweep.execution.stop import StopRequest
+from cnn_sweep.execution.unrun import end_unrun
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.search.contest import Contest
 from cnn_sweep.training.session import configure
 from cnn_sweep.training.signature import graph_key
 
@@ -53,9 +57,10 @@ class Worker:
         self._journal.flush()
         self._history = History(paths, metric=study.sweep.objective.metric)
         self._claims = Claims(paths, writer, current())
-        self._picker = Picker(study.plan, self._history, self._claims, self._graph_key)
+        self._contest = Contest(study.sweep, study.plan, self._history)
+        self._picker = Picker(study.plan, self._history, self._claims, self._graph_key, self._contest)
         self._judges = judges()
-        context = WorkerContext(study, self._history, self._journal, stop, self._merger, settings)
+        context = WorkerContext(study, self._history, self._journal, stop, self._merger, settings, self._contest)
         self._runner = AttemptRunner(context, _make_engine(study, settings.threads))
 
     def run(self) -> None:
@@ -72,23 +77,45 @@ class Worker:
 
     def _turns(self) -> Iterator[int]:
         """Count the trials that may be begun: until someone asks to stop, or the settings say that it is enough."""
-        trials, drain_at = self._settings.trials, self._settings.drain_at
         for turn in itertools.count():
-            drained = drain_at is not None and time.time() >= drain_at
-            if self._stop or drained or turn == trials:
+            if self._is_to_stop() or turn == self._settings.trials:
                 return
             yield turn
 
+    def _is_to_stop(self) -> bool:
+        drain_at = self._settings.drain_at
+        return bool(self._stop) or (drain_at is not None and time.time() >= drain_at)
+
     def _claim(self) -> Claimed | None:
-        self._history.refresh()
-        if (reason := failing_alike(self._history, self._settings.since)) is not None:
-            log.warning("no trial is begun: those so far failed alike: %s", reason)
-            return None
-        claimed = self._picker.claim()
-        if claimed is None and declare_lost(self._history, self._claims, self._journal, self._judges):
+        """Claim a trial; where others' results may let one go on, wait for them."""
+        patience = Patience(self._history)
+        while not self._is_to_stop():
             self._history.refresh()
+            if (reason := failing_alike(self._history, self._settings.since)) is not None:
+                log.warning("no trial is begun: those so far failed alike: %s", reason)
+                return None
             claimed = self._picker.claim()
-        return claimed
+            if claimed is not None:
+                return claimed
+            if declare_lost(self._history, self._claims, self._journal, self._judges) or self._end_leftovers():
+                continue
+            if not self._contest.is_worth_waiting() or not patience.lasts():
+                return None
+            self._merger.while_training()
+            time.sleep(LOOK_EVERY_S)
+        return None
+
+    def _end_leftovers(self) -> bool:
+        """End the trials that will never go on; tell whether there were any."""
+        trials = self._history.trials
+        ended = 0
+        for claimed, cause in self._picker.claim_leftovers():
+            trial = trials.get(claimed.number)
+            end_unrun(self._study.plan, self._journal, claimed.key, trial=trial, end=("pruned", cause))
+            self._journal.flush()
+            drop_checkpoints(self._study.paths, claimed.number)
+            ended += 1
+        return ended > 0
 
     def _graph_key(self, params: Mapping[str, object]) -> str:
         return graph_key(self._study.sweep.resolve(params))

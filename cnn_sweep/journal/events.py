@@ -53,6 +53,8 @@ class Start(Event):
         params: The hyperparameters.
         epoch: The last epoch that was taken over from earlier attempts; 0 if there is none.
         parameters: Number of weights of the network, where known.
+        until: The epoch after which the trial pauses, at a rung; None if the attempt goes to the end.
+        promotion: Why a trial that had paused goes on: what :class:`cnn_sweep.search.rungs.Promotion` says.
         extra: Fields of newer versions.
     """
 
@@ -65,6 +67,8 @@ class Start(Event):
     params: dict[str, Any]
     epoch: int = 0
     parameters: int | None = None
+    until: int | None = None
+    promotion: dict[str, Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ class History:
         finalized: Trial to the newest measurement on the test set.
         bad: Journal name to what had to be skipped in it.
         unknown: How many events this version does not know.
+        refreshed: When reading began last, seconds since 1970: what was journaled before then is known.
     """
 
     def __init__(self, paths: StudyPaths, *, metric: str = "val_accuracy") -> None:
@@ -85,6 +87,7 @@ class History:
         self.finalized: dict[int, Finalize] = {}
         self.bad: dict[str, list[BadLine]] = {}
         self.unknown = 0
+        self.refreshed = 0.0
 
     @property
     def bad_lines(self) -> int:
@@ -94,6 +97,7 @@ class History:
     def refresh(self) -> bool:
         """Read what is new in all journals; tell whether anything was."""
         news = False
+        self.refreshed = time.time()
         for name, size in journal_sizes(self._paths):
             if size > self._offsets.get(name, 0):
                 news |= self._read(name)

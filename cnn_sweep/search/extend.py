@@ -26,8 +26,8 @@ def extension(old: Sweep, new: Sweep) -> list[str] | None:
         None if it does (or changes nothing); otherwise each change that stands against it.
     """
     before, after = old.canonical(), new.canonical()
-    sections = [name for name in before if name not in ("space", "search")]
-    reasons = [reason for name in sections for reason in _changes(name, before[name], after[name])]
+    sections = dict.fromkeys(name for name in (*before, *after) if name not in ("space", "search"))
+    reasons = [reason for name in sections for reason in _changes(name, before.get(name), after.get(name))]
     return [*reasons, *_search_changes(old, new), *_space_changes(old, new)] or None
 
 

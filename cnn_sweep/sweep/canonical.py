@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def canonical(sections: Sections) -> dict[str, Any]:
     """Return what a file means: comments, spacing, short forms and written-out defaults do not show."""
-    network = sections.network
+    network, pruner = sections.network, sections.pruner
     return {
         "study": sections.study,
         "data": None if sections.data is None else canonical_data(sections.data),
@@ -34,6 +34,8 @@ def canonical(sections: Sections) -> dict[str, Any]:
         "training": None if sections.training is None else _spec(sections.training),
         "objective": sections.objective.model_dump(mode="json"),
         "models": {"keep": sections.models_keep},
+        # What a file of an earlier version could not say has no place in its meaning.
+        **({} if pruner is None else {"pruner": pruner.model_dump(mode="json")}),
     }
 
 

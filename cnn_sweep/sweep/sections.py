@@ -13,6 +13,7 @@ from cnn_sweep.sweep.faults import check, file_keys
 from cnn_sweep.sweep.mistakes import listed, missing, show, unknown
 from cnn_sweep.sweep.network import Spec
 from cnn_sweep.sweep.network_template import INDEX, NetworkTemplate, compile_network, network_references
+from cnn_sweep.sweep.pruner_spec import PRUNERS, PrunerSpec, settings_of
 from cnn_sweep.sweep.search_spec import OPTIONS, SearchSpec
 from cnn_sweep.sweep.space_file import read_space
 from cnn_sweep.sweep.templates import SpecTemplate, compile_spec, references
@@ -26,7 +27,18 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.space import Space
     from cnn_sweep.sweep.yaml import Path
 
-KEYS: Final = ("study", "data", "model", "space", "constraints", "search", "training", "objective", "models")
+KEYS: Final = (
+    "study",
+    "data",
+    "model",
+    "space",
+    "constraints",
+    "search",
+    "pruner",
+    "training",
+    "objective",
+    "models",
+)
 STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 METRICS: Final = ("val_accuracy", "val_loss", "val_auc", "val_macro_f1", "accuracy", "loss")
@@ -44,6 +56,7 @@ class Sections:
     constraints: tuple[Expression, ...]
     constraint_paths: tuple[Path, ...]
     search: SearchSpec
+    pruner: PrunerSpec | None
     training: SpecTemplate | None
     objective: ObjectiveSpec
     models_keep: int
@@ -81,6 +94,7 @@ def read_sections(data: Any, mistakes: Mistakes) -> Sections:
         constraints=tuple(constraint for constraint, _ in constraints),
         constraint_paths=tuple(place for _, place in constraints),
         search=search,
+        pruner=_read_pruner(top, objective, search, mistakes),
         training=training,
         objective=objective,
         models_keep=_read_models(top.get("models", {}), mistakes),
@@ -143,6 +157,26 @@ def _read_search(value: Any, mistakes: Mistakes) -> SearchSpec:
         return spec.model_copy(update={"options": read.model_dump() if read else {}})
     for key in options:
         mistakes.add((*path, "options", key), f"the method {spec.method!r} has no options, but {show(key)} is given")
+    return spec
+
+
+def _read_pruner(top: Any, objective: ObjectiveSpec, search: SearchSpec, mistakes: Mistakes) -> PrunerSpec | None:
+    if "pruner" not in top:
+        return None
+    path: Path = ("pruner",)
+    found = settings_of(top["pruner"])
+    if found is None:
+        mistakes.add(path, f"must be one of {listed(PRUNERS)}, as in pruner: {{asha: {{reduction: 3}}}}")
+        return None
+    name, settings = found
+    if name not in PRUNERS:
+        mistakes.add(path, unknown("pruner", name, list(PRUNERS)))
+        return None
+    if name in ("asha", "hyperband") and objective.function is not None:
+        mistakes.add(path, f"{name} pauses trials at a checkpoint, and objective.function writes none; try median")
+    if name == "wilcoxon" and search.repeats < 2:
+        mistakes.add(path, "wilcoxon compares repeats of configurations; add repeats: 5 to the search")
+    spec: PrunerSpec | None = _checked(PRUNERS[name], settings, (*path, name), mistakes)
     return spec
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.data_spec import DataSpec
     from cnn_sweep.sweep.expressions import Expression
+    from cnn_sweep.sweep.pruner_spec import PrunerSpec
     from cnn_sweep.sweep.search_spec import SearchSpec
     from cnn_sweep.sweep.space import Space
     from cnn_sweep.sweep.trial import ObjectiveSpec
@@ -47,6 +48,7 @@ class Sweep:
         space: The hyperparameters.
         constraints: What must hold for a configuration.
         search: How configurations are chosen.
+        pruner: What ends trials early, or None.
         objective: What is optimised.
         models_keep: How many of the best trained models are kept.
         folder: Where the file is; relative paths and the user's own modules are found from there.
@@ -60,6 +62,7 @@ class Sweep:
     space: Space
     constraints: tuple[Expression, ...]
     search: SearchSpec
+    pruner: PrunerSpec | None
     objective: ObjectiveSpec
     models_keep: int
     folder: Path
@@ -112,6 +115,7 @@ class Sweep:
             space=sections.space,
             constraints=sections.constraints,
             search=sections.search,
+            pruner=sections.pruner,
             objective=sections.objective,
             models_keep=sections.models_keep,
             folder=folder if folder is not None else Path(),

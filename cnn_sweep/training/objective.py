@@ -30,6 +30,7 @@ class Context:
         data: Training and validation images as stored; ``data.rescale`` is the factor for pixel values.
         history: What was reported so far.
         asked_to_stop: Whether `should_stop` has said so.
+        pruned: Whether the study's pruner has given the trial up.
     """
 
     def __init__(self, spec: TrialSpec, seed: int, dataset: Dataset, monitor: Monitor) -> None:
@@ -41,6 +42,7 @@ class Context:
         self._monitor = monitor
         self._reported_at = time.perf_counter()
         self.asked_to_stop = False
+        self.pruned = False
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Report the metrics of an epoch; the objective must be among them.
@@ -62,9 +64,12 @@ class Context:
         now = time.perf_counter()
         self._monitor.epoch(epoch, self.history[-1], now - self._reported_at)
         self._reported_at = now
+        self.pruned = self.pruned or self._monitor.verdict() == "prune"
 
     def should_stop(self) -> bool:
-        """Tell whether the function should return soon; its trial then counts as interrupted."""
+        """Tell whether the function should return soon; its trial then counts as interrupted, or as pruned."""
+        if self.pruned:
+            return True
         self.asked_to_stop = self.asked_to_stop or self._monitor.should_stop()
         return self.asked_to_stop
 
@@ -111,6 +116,8 @@ class UserTrial:
                 f"{self._objective.function} must return None, a keras.Model or (having reported nothing) a number, "
                 f"but returned {type(result).__name__}"
             )
+        if self._context.pruned:
+            return self.outcome("pruned")
         if self._context.asked_to_stop:
             return self.outcome("interrupted")
         if self._context.best()[0] is None:

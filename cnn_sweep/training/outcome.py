@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-OutcomeState = Literal["complete", "failed", "interrupted"]
+OutcomeState = Literal["complete", "pruned", "failed", "paused", "interrupted"]
+Verdict = Literal["go on", "pause", "prune"]
 Weights = tuple["npt.NDArray[np.generic]", ...]
 
 # What the trainer reports for each epoch; an objective is one of these unless a function of the user's reports it.
@@ -39,6 +40,10 @@ class Monitor(Protocol):
     def checkpoint(self, state: bytes, epoch: int) -> None:
         """Keep ``state``, from which the trial can continue; ``epoch`` epochs are complete in it."""
 
+    def verdict(self) -> Verdict:
+        """Say what becomes of the trial, once after each epoch but the last; who pauses it gets a checkpoint first."""
+        ...
+
     def should_stop(self) -> bool:
         """Tell whether to stop soon; asked every few seconds."""
         ...
@@ -49,7 +54,8 @@ class Outcome:
     """How a trial, or its attempt, ended.
 
     Attributes:
-        state: ``complete``, ``failed`` or ``interrupted`` (can be resumed from the last checkpoint).
+        state: ``complete``, ``pruned``, ``failed``, or (can go on from the last checkpoint) ``paused``, as the monitor
+            asked, or ``interrupted``.
         cause: Why it failed: ``diverged``, ``oom`` or ``exception``; None otherwise.
         message: The cause in words, or None.
         epochs: Number of complete epochs, those of earlier attempts included.

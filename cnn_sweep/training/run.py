@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.learner import Learner
-    from cnn_sweep.training.outcome import Monitor, OutcomeState, Weights
+    from cnn_sweep.training.outcome import Monitor, OutcomeState, Verdict, Weights
 
 _GROWTH = 8  # a chunk has at most so many times the steps of the one before
 
@@ -93,6 +93,10 @@ class Run:
             last = self._progress.history[-1]
             if not (math.isfinite(last["loss"]) and math.isfinite(last["val_loss"])):
                 return self._diverged(last)
+            if not self._progress.finished(self._training):
+                verdict = self._monitor.verdict()
+                if verdict != "go on":
+                    return self._leave(verdict)
             self._save_now_and_then()
         return self.outcome("complete")
 
@@ -174,6 +178,13 @@ class Run:
     def _interrupt(self, state: bytes) -> Outcome:
         self._monitor.checkpoint(state, self._progress.epoch)
         return self.outcome("interrupted")
+
+    def _leave(self, verdict: Verdict) -> Outcome:
+        """End the attempt between two epochs, as the monitor decided."""
+        if verdict == "prune":
+            return self.outcome("pruned")
+        self._monitor.checkpoint(self._pack(), self._progress.epoch)
+        return self.outcome("paused")
 
     def _diverged(self, metrics: dict[str, float]) -> Outcome:
         return self.outcome(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.learner import Learner
-    from cnn_sweep.training.outcome import Monitor
+    from cnn_sweep.training.outcome import Monitor, Verdict
 
 _MESSAGE_LENGTH = 1000  # characters of an exception's text
 _VERSION = 1  # of what a checkpoint means; another one is not resumed from
@@ -181,6 +181,10 @@ class _Guard:
     def checkpoint(self, state: bytes, epoch: int) -> None:
         with _blamed_on_monitor():
             self._monitor.checkpoint(state, epoch)
+
+    def verdict(self) -> Verdict:
+        with _blamed_on_monitor():
+            return self._monitor.verdict()
 
     def should_stop(self) -> bool:
         with _blamed_on_monitor():

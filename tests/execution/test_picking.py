@@ -6,7 +6,7 @@ import pytest
 
 from cnn_sweep.execution.freeze import freeze
 from cnn_sweep.execution.giving_up import may_be_tried_again, why_given_up
-from cnn_sweep.execution.picking import Picker
+from cnn_sweep.execution.picking import Claimed, Picker
 from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.execution.reconcile import LocalJudge, declare_lost
 from cnn_sweep.execution.settings import Retries
@@ -16,6 +16,7 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.trials import AttemptHistory, TrialHistory
+from cnn_sweep.search.contest import Contest
 from cnn_sweep.sweep.spec import Sweep
 
 TEXT = """
@@ -43,7 +44,8 @@ class Hand:
         self.journal.append(worker_event(threads=1))
         self.history = History(study.paths)
         self.claims = Claims(study.paths, writer, identity or current())
-        self.picker = Picker(study.plan, self.history, self.claims, lambda params: str(params["filters"]))
+        contest = Contest(study.sweep, study.plan, self.history)
+        self.picker = Picker(study.plan, self.history, self.claims, lambda params: str(params["filters"]), contest)
 
     def claim(self):
         """Claim as a worker does."""
@@ -102,7 +104,7 @@ def test_an_interrupted_trial_is_taken_before_a_new_one(study):
     claimed = first.claim()
     first.start(claimed)
     first.end(claimed, "interrupted")
-    assert second.claim() == (claimed.number, claimed.attempt + 1)
+    assert second.claim() == Claimed(claimed.number, claimed.attempt + 1)
 
 
 def test_finished_trials_are_not_claimed_again(study):
@@ -123,7 +125,7 @@ def test_a_claim_without_a_start_is_freed_only_when_its_process_is_gone(study):
     assert other.claim() is None
     assert declare_lost(other.history, other.claims, other.journal, (LocalJudge(),)) == 3
     freed = {other.claim() for _ in range(3)}
-    assert freed == {(claim.number, 1) for claim in claims[:3]}
+    assert freed == {Claimed(claim.number, 1) for claim in claims[:3]}
     assert other.claim() is None
 
 

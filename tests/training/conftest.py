@@ -29,6 +29,7 @@ class Recorder:
     """A monitor that remembers, and stops when told to."""
 
     stop_after_polls: int | None = None
+    pause_after: int | None = None
     epochs: list[dict[str, float]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     checkpoints: list[tuple[bytes, int]] = field(default_factory=list)
@@ -42,6 +43,10 @@ class Recorder:
     def checkpoint(self, state: bytes, epoch: int) -> None:
         """Remember a checkpoint."""
         self.checkpoints.append((state, epoch))
+
+    def verdict(self) -> str:
+        """Pause at the epoch that was named, or go on."""
+        return "pause" if len(self.epochs) == self.pause_after else "go on"
 
     def should_stop(self) -> bool:
         """Count the question."""

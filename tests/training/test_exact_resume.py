@@ -99,6 +99,19 @@ def test_resume_within_an_epoch_is_exact(polls, trial, dataset, whole, recorder)
     assert_equal(Trainer(dataset).train(trial, 7, recorder(), state), whole)
 
 
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_pausing_at_a_rung_and_going_on_is_exact(epoch, trial, dataset, whole, recorder):
+    """A trial that paused after an epoch and was promoted ends bit for bit as one that never paused."""
+    from cnn_sweep.training.trainer import Trainer
+
+    paused = recorder(pause_after=epoch)
+    outcome = Trainer(dataset).train(trial, 7, paused)
+    assert (outcome.state, outcome.epochs, len(paused.epochs)) == ("paused", epoch, epoch)
+    state, complete = paused.checkpoints[-1]
+    assert complete == epoch
+    assert_equal(Trainer(dataset).train(trial, 7, recorder(), state), whole)
+
+
 def test_a_trial_may_be_stopped_at_every_chunk(trial, dataset, whole, recorder):
     """Progress of one step per attempt adds up to the undisturbed result."""
     from cnn_sweep.training.trainer import Trainer
@@ -149,6 +162,7 @@ from cnn_sweep.training.trainer import Trainer
 class Silent:
     def epoch(self, epoch, metrics, seconds): pass
     def checkpoint(self, state, epoch): pass
+    def verdict(self): return "go on"
     def should_stop(self): return False
 
 with open(sys.argv[1], "rb") as file:

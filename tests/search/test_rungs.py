@@ -1,0 +1,23 @@
+"""Where rungs are, and which trials are in which bracket."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from cnn_sweep.search.rungs import Ladder
+
+
+def test_rungs_grow_by_the_reduction():
+    """A trial's rungs are min_epochs times powers of the reduction."""
+    ladder = Ladder(min_epochs=2, reduction=3)
+    assert [ladder.level(0, rung) for rung in range(4)] == [2, 6, 18, 54]
+    assert [ladder.next_level(0, epochs) for epochs in (0, 1, 2, 5, 6)] == [2, 2, 6, 6, 18]
+
+
+def test_brackets_have_the_sizes_of_hyperband():
+    """Of 22 trials in a row, three brackets with reduction 3 have 9, 5 and 3 parts, and begin rung by rung later."""
+    ladder = Ladder(min_epochs=1, reduction=3, brackets=3)
+    for first in (0, 17, 170):
+        assert Counter(ladder.bracket(n) for n in range(first, first + 17)) == {0: 9, 1: 5, 2: 3}
+    assert [ladder.level(bracket, 0) for bracket in range(3)] == [1, 3, 9]
+    assert {ladder.bracket(n) for n in range(5)} == {0, 1, 2}
