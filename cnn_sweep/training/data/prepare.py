@@ -22,7 +22,7 @@ from cnn_sweep.training.data.dataset import META, SPLITS, UNLABELLED, Item
 from cnn_sweep.training.data.decoder import JOB
 from cnn_sweep.training.data.files import list_files, stamp
 from cnn_sweep.training.data.ownership import own
-from cnn_sweep.training.data.storing import FORM, REPORT, Facts, Stored, facts_of, finish, mirrored_names, store_arrays
+from cnn_sweep.training.data.storing import FORM, REPORT, Facts, Stored, facts_of, finish, store_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,10 +206,7 @@ def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tu
     for name, files in divided.splits.items():
         kept = files.take(decoded.kept[name])
         items = [Item(file) for file in kept.names]
-        mirrored = spec.mirror and name == "train"
-        y = np.concatenate([kept.y, kept.y]) if mirrored else kept.y
-        all_items = [*items, *mirrored_names(items)] if mirrored else items
-        stored[name] = Stored(y, all_items, decoded.digests[name])
+        stored[name] = Stored.of(kept.y, items, decoded.digests[name], mirror=spec.mirror and name == "train")
     labels = {name: split.y for name, split in stored.items()}
     notes = check_classes(labels, listing.class_names, numbered=False)
     return stored, Facts(

@@ -43,6 +43,14 @@ class Stored:
     items: Sequence[Item]
     digests: Sequence[str]
 
+    @classmethod
+    def of(cls, y: Labels, items: Sequence[Item], digests: Sequence[str], *, mirror: bool) -> Stored:
+        """Describe a split; its mirror images follow after the last image."""
+        if not mirror:
+            return cls(y, items, digests)
+        mirrored = [Item(item.name + MIRRORED, item.row, item.column) for item in items]
+        return cls(np.concatenate([y, y]), [*items, *mirrored], digests)
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -86,9 +94,7 @@ def store_arrays(source: Source, work: Path, *, mirror: bool, observe: Callable[
             done += count
             observe(min(done, total), total)
         items = [part.images.item(int(k)) for k in part.index]
-        mirrored = mirror and name == "train"
-        y = np.concatenate([part.y, part.y]) if mirrored else part.y
-        stored[name] = Stored(y, [*items, *_mirrored(items)] if mirrored else items, digests)
+        stored[name] = Stored.of(part.y, items, digests, mirror=mirror and name == "train")
     return stored
 
 
@@ -102,20 +108,11 @@ def _store_part(name: str, part: Part, work: Path, *, mirror: bool) -> Any:
         images = np.asarray(part.images.read(part.index[first : first + block]), dtype, order="C")
         if dtype == np.float32 and not np.isfinite(images).all():
             raise InputError(f"the images of the {name} set hold NaN or infinity")
-        array[first : first + block] = images
+        array[first : first + len(images)] = images
         if mirror:
             array[count + first : count + first + len(images)] = images[:, :, ::-1]
         yield len(images), [content_digest(image.tobytes()) for image in images]
     array.flush()
-
-
-def mirrored_names(items: Sequence[Item]) -> list[Item]:
-    """Return the items of mirror images."""
-    return _mirrored(items)
-
-
-def _mirrored(items: Sequence[Item]) -> list[Item]:
-    return [Item(item.name + MIRRORED, item.row, item.column) for item in items]
 
 
 def fingerprint(work: Path, stored: Mapping[str, Stored]) -> str:

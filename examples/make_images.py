@@ -1,0 +1,203 @@
+"""Writes small stand-ins for the images of the example workflows, so that each of them runs without a download.
+
+The pixels are real ones: random cuts of the two photographs that scikit-learn carries, a temple and a flower. What is
+called a cat here is a piece of the flower; only layout, names, formats and sizes are those of the data that each
+workflow is about:
+
+    bush/       an aerial-like picture of 50 x 50 tiles, tiles.csv and mask.png with the labels of a few of them;
+                truth.csv has all; rds/*.rds are the same tiles as R's imager would save them (where R is installed)
+    scenes/     seg_train, seg_test: six folders of about 150 x 150 JPEGs, some of another size; seg_pred: no labels
+    cats_dogs/  train, validation, test, each with cats and dogs; all: one folder of cat.N.jpg and dog.N.jpg
+    named/      files whose label stands in their name
+
+    python examples/make_images.py DEST [--scale small|full]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+TILE = 50  # pixels
+SCENES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How many of everything.
+
+    Attributes:
+        grid: Rows and columns of tiles.
+        tiles: Labelled tiles of both classes together, for training and as many for validation.
+        scenes: Images of each scene for training; a fourth of it for the test and for prediction.
+        pets: Images of each animal for training; half of it for validation and for the test.
+        named: Files of each label.
+    """
+
+    grid: tuple[int, int]
+    tiles: int
+    scenes: int
+    pets: int
+    named: int
+
+
+# Of the real ones: 100 + 100 + 5,047 tiles; about 2,300 of each scene; 2,000 + 1,000 + 1,000 pets.
+SCALES = {
+    "small": Scale(grid=(12, 15), tiles=20, scenes=16, pets=20, named=24),
+    "full": Scale(grid=(53, 99), tiles=100, scenes=2300, pets=1000, named=1000),
+}
+
+_TO_R = """
+arguments <- commandArgs(trailingOnly = TRUE)
+n <- as.integer(arguments[3]); side <- as.integer(arguments[4])
+bytes <- readBin(arguments[1], "integer", n * side * side * 3, size = 1, signed = FALSE)
+whole <- array(bytes / 255, dim = c(side, side, 1, 3, n))
+images <- lapply(seq_len(n), function(k) {
+    structure(array(whole[, , , , k], dim = c(side, side, 1, 3)), class = c("cimg", "imager_array", "numeric"))
+})
+saveRDS(images, arguments[2])
+"""
+
+
+class Photographs:
+    """Random pieces of the two photographs (427 x 640 pixels)."""
+
+    def __init__(self, seed: int) -> None:
+        """Load them; pieces follow from the seed."""
+        self.random = np.random.default_rng(seed)
+        self._photographs: dict[str, Any] = {name: load_sample_image(f"{name}.jpg") for name in ("china", "flower")}
+
+    def piece(self, name: str, height: int, width: int, *, third: int | None = None) -> Any:
+        """Cut a piece; of the left, middle or right ``third`` only, if one is given."""
+        photograph = self._photographs[name]
+        if third is not None:
+            step = photograph.shape[1] // 3
+            photograph = photograph[:, third * step : (third + 1) * step]
+        y = self.random.integers(0, photograph.shape[0] - height + 1)
+        x = self.random.integers(0, photograph.shape[1] - width + 1)
+        light = self.random.uniform(0.8, 1.1)
+        return np.clip(photograph[y : y + height, x : x + width] * light, 0, 255).astype(np.uint8)
+
+
+def write_jpeg(path: Path, pixels: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, quality=90)
+
+
+def make_pets(folder: Path, scale: Scale, photographs: Photographs) -> None:
+    sizes = {"train": scale.pets, "validation": scale.pets // 2, "test": scale.pets // 2}
+    for animal, photograph in (("cat", "flower"), ("dog", "china")):
+        number = 0
+        for split, count in sizes.items():
+            for _ in range(count):
+                height, width = photographs.random.integers(100, 200, 2)
+                pixels = photographs.piece(photograph, int(height), int(width))
+                write_jpeg(folder / split / f"{animal}s" / f"{animal}.{number}.jpg", pixels)
+                write_jpeg(folder / "all" / f"{animal}.{number}.jpg", pixels)
+                number += 1
+
+
+def make_scenes(folder: Path, scale: Scale, photographs: Photographs) -> None:
+    for place, scene in enumerate(SCENES):
+        for part, count in (("seg_train", scale.scenes), ("seg_test", scale.scenes // 4)):
+            for number in range(count):
+                height = 113 if number % 10 == 9 else 150
+                pixels = photographs.piece(("china", "flower")[place % 2], height, 150, third=place // 2)
+                write_jpeg(folder / part / scene / f"{scene}_{number}.jpg", pixels)
+    for number in range(scale.scenes // 4):
+        write_jpeg(folder / "seg_pred" / f"{number}.jpg", photographs.piece("china", 150, 150))
+
+
+def make_named(folder: Path, scale: Scale, photographs: Photographs) -> None:
+    for label, photograph in (("flower", "flower"), ("temple", "china")):
+        for number in range(scale.named):
+            write_jpeg(folder / f"{label}.{number}.jpg", photographs.piece(photograph, 64, 64))
+
+
+def make_bush(folder: Path, scale: Scale, photographs: Photographs) -> None:
+    rows, columns = scale.grid
+    is_bush = photographs.random.random((rows, columns)) < 0.3
+    picture = np.zeros((rows * TILE, columns * TILE, 3), np.uint8)
+    for row in range(rows):
+        for column in range(columns):
+            pixels = photographs.piece("flower" if is_bush[row, column] else "china", TILE, TILE)
+            picture[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] = pixels
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(folder / "picture.png")
+    labelled = choose(is_bush, scale.tiles, photographs.random)
+    write_table(folder / "tiles.csv", ("row", "column", "label", "split"), labelled)
+    truth = [(r, c, name(is_bush[r, c])) for r in range(rows) for c in range(columns)]
+    write_table(folder / "truth.csv", ("row", "column", "label"), truth)
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    for row, column, label, _ in labelled:
+        mask[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] = 1 if label == "bush" else 2
+    Image.fromarray(mask).save(folder / "mask.png")
+    write_rds(folder / "rds", picture, labelled)
+
+
+def name(is_bush: Any) -> str:
+    return "bush" if is_bush else "other"
+
+
+def choose(is_bush: Any, count: int, random: np.random.Generator) -> list[tuple[int, int, str, str]]:
+    """Draw ``count`` tiles for training and as many for validation, half of them bush."""
+    found = []
+    for value in (True, False):
+        places = random.permutation(np.argwhere(is_bush == value))[:count]
+        for number, (row, column) in enumerate(places):
+            found.append((int(row), int(column), name(value), "train" if number < count // 2 else "validation"))
+    return sorted(found)
+
+
+def write_table(path: Path, header: tuple[str, ...], rows: list[Any]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def write_rds(folder: Path, picture: Any, labelled: list[tuple[int, int, str, str]]) -> None:
+    """Let R save the tiles: a file for each class and split, and one of all tiles without a label."""
+    if shutil.which("Rscript") is None:
+        print("R is not installed: no .rds files", file=sys.stderr)
+        return
+    folder.mkdir(exist_ok=True)
+    known = {(row, column) for row, column, _, _ in labelled}
+    rows, columns = picture.shape[0] // TILE, picture.shape[1] // TILE
+    files = {"unlabelled": [(r, c) for r in range(rows) for c in range(columns) if (r, c) not in known]}
+    for row, column, label, split in labelled:
+        files.setdefault(f"{label}_{split}", []).append((row, column))
+    with tempfile.TemporaryDirectory() as temporary:
+        script, raw = Path(temporary, "save.R"), Path(temporary, "tiles")
+        script.write_text(_TO_R)
+        for file, places in files.items():
+            tiles = [picture[r * TILE : (r + 1) * TILE, c * TILE : (c + 1) * TILE] for r, c in places]
+            raw.write_bytes(np.stack(tiles).transpose(0, 3, 1, 2).tobytes())  # x fastest, then y, channel, tile
+            arguments = (script, raw, folder / f"{file}.rds", len(tiles), TILE)
+            subprocess.run(["Rscript", "--vanilla", *map(str, arguments)], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write stand-ins for the images of the example workflows.")
+    parser.add_argument("destination", type=Path)
+    parser.add_argument("--scale", choices=list(SCALES), default="small")
+    arguments = parser.parse_args()
+    scale = SCALES[arguments.scale]
+    make_bush(arguments.destination / "bush", scale, Photographs(1))
+    make_scenes(arguments.destination / "scenes", scale, Photographs(2))
+    make_pets(arguments.destination / "cats_dogs", scale, Photographs(3))
+    make_named(arguments.destination / "named", scale, Photographs(4))
+    print(f"images in {arguments.destination}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
