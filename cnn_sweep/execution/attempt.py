@@ -145,7 +145,7 @@ class AttemptRunner:
                 epochs=outcome.epochs,
                 seconds=seconds,
                 parameters=outcome.parameters,
-                curve=curve_numbers(outcome.history) if state in FINISHED else {},
+                curve={} if state == "interrupted" else curve_numbers(outcome.history),
             )
         )
         self._journal.flush()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import StudyError
+from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.journal.durable import write_once
 from cnn_sweep.training.checkpoint import CheckpointError
-from cnn_sweep.training.data.dataset import load
+from cnn_sweep.training.data.dataset import SPLITS, load
 from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.evaluate import evaluate
 from cnn_sweep.training.export import export_model
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.freeze import FrozenStudy
     from cnn_sweep.sweep.trial import TrialSpec
-    from cnn_sweep.training.data.dataset import Dataset
+    from cnn_sweep.training.data.dataset import Dataset, Split
     from cnn_sweep.training.outcome import Monitor, Outcome
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,22 @@ class Engine:
             return False
         export_model(spec, outcome, dataset=self._dataset, path=path, folder=self._code, seed=seed)
         return True
+
+    @property
+    def prepared(self) -> Path:
+        """Folder of the prepared data set."""
+        return self._prepared
+
+    def open(self, split: str) -> Split:
+        """Return the images of a split.
+
+        Raises:
+            InputError: The sweep's data has no such split.
+        """
+        splits = load(self._prepared, splits=SPLITS).splits
+        if split not in splits:
+            raise InputError(f"the data set has no {split} images; it has {', '.join(splits)}")
+        return splits[split]
 
     def evaluate_on_test(self, spec: TrialSpec, model_file: Path) -> dict[str, float]:
         """Open the test set and measure a saved model on it.

@@ -129,7 +129,7 @@ class End(Event):
         epochs: The last epoch that is complete.
         seconds: How long the attempt took.
         parameters: Number of weights of the network, where known.
-        curve: The five numbers of the trial's learning curve by name, once it is finished.
+        curve: The five numbers of the trial's learning curve by name, once it is finished or paused.
         extra: Fields of newer versions.
     """
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.training.graph import evaluation_batch
 from cnn_sweep.training.losses import loss_name, output_units, per_image_loss, targets
 from cnn_sweep.training.metrics import all_metrics
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.trial import TrainingSpec
     from cnn_sweep.training.data.dataset import Dataset
-
-_BATCH = 256
 
 
 def load_model(path: Path) -> Any:
@@ -47,7 +46,7 @@ def predict(model_file: Path, images: npt.NDArray[np.generic]) -> npt.NDArray[np
         Shape (n, units).
     """
     model = load_model(model_file)
-    return np.concatenate([prediction.numpy() for prediction in _predictions(model, images)])
+    return np.concatenate([prediction.numpy() for prediction in _predictions(model, images, evaluation_batch(model))])
 
 
 def evaluate(
@@ -73,8 +72,9 @@ def evaluate(
     labels = np.asarray(dataset.splits[split].y)
     parts: list[npt.NDArray[np.float32]] = []
     loss = penalty = 0.0
-    for number, prediction in enumerate(_predictions(model, dataset.splits[split].x)):
-        target = targets(tf.constant(labels[number * _BATCH : (number + 1) * _BATCH]), units)
+    batch = evaluation_batch(model)
+    for number, prediction in enumerate(_predictions(model, dataset.splits[split].x, batch)):
+        target = targets(tf.constant(labels[number * batch : (number + 1) * batch]), units)
         loss += float(tf.reduce_sum(loss_of(target, prediction, smoothing)))
         penalty = float(tf.add_n(model.losses)) if model.losses else 0.0
         parts.append(prediction.numpy())
@@ -84,7 +84,7 @@ def evaluate(
     }
 
 
-def _predictions(model: Any, images: npt.NDArray[np.generic]) -> Iterator[Any]:
+def _predictions(model: Any, images: npt.NDArray[np.generic], batch: int) -> Iterator[Any]:
     """Yield the predictions of one batch after the other, as tensors; of no images, one empty batch."""
-    for start in range(0, max(1, len(images)), _BATCH):
-        yield model(tf.constant(np.asarray(images[start : start + _BATCH]), tf.float32), training=False)
+    for start in range(0, max(1, len(images)), batch):
+        yield model(tf.constant(np.asarray(images[start : start + batch]), tf.float32), training=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,13 @@ def export_model(  # noqa: PLR0913  all of them by name
     finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def save_h5(model: Any, path: Path) -> None:
+    """Write a model in Keras's older form, one HDF5 file, for programs that read nothing else."""
+    # It warns that there is a newer form; whoever asks for this one knows.
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    model.save(path)
 
 
 def _model(spec: TrialSpec, outcome: Outcome, dataset: Dataset, folder: Path, seed: int) -> Any:

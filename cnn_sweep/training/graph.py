@@ -123,7 +123,7 @@ class EpochGraph:
         self._on_step = on_step
         self._units = output_units(model, data.info)
         self._loss = per_image_loss(loss_name(training, model, self._units))
-        self._evaluation_batch = _evaluation_batch(model)
+        self._evaluation_batch = evaluation_batch(model)
         self._train = _compiled(self._chunk, _CHUNK)
         self._evaluate = _compiled(self._predictions, tf.TensorSpec([], tf.float32))
 
@@ -240,7 +240,7 @@ def _predicted(prediction: Any) -> Any:
     return tf.argmax(prediction, axis=-1, output_type=tf.int32)
 
 
-def _evaluation_batch(model: Any) -> int:
+def evaluation_batch(model: Any) -> int:
     """Return how many images to evaluate at once: a function of the network alone, so results repeat."""
     largest = max(
         (int(np.prod(output.shape[1:])) for layer in model.layers if (output := _output(layer)) is not None),

@@ -1,0 +1,155 @@
+"""Images as people look at them: contact sheets with captions, mosaics of tiles, maps of activations."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from cnn_sweep.errors import EnvironmentFault, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Images = npt.NDArray[np.generic]
+
+_SMALLEST = 72  # pixels of a thumbnail's longer side: smaller images are enlarged by a whole factor
+_LARGEST = 160  # and larger ones reduced
+_MARGIN = 6
+_FONT_SIZE = 12
+_MOST_PIXELS = 200_000_000  # of a picture that common programs still open
+
+
+def contact_sheet(images: Images, captions: Sequence[str]) -> Image.Image:
+    """Lay images out in rows, each with its caption below.
+
+    Args:
+        images: Shape (n, height, width, channels), one or three channels; floating-point values are scaled as a whole.
+        captions: One per image; lines that do not fit the image's width make its cell wider.
+
+    Raises:
+        InputError: There is nothing to show.
+    """
+    if not len(images):
+        raise InputError("there is no image to show")
+    size = _thumbnail_size(images.shape[1], images.shape[2])
+    font = ImageFont.load_default(_FONT_SIZE)
+    widest = max(int(font.getlength(line)) for caption in captions for line in caption.split("\n"))
+    lines = max(caption.count("\n") + 1 for caption in captions)
+    cell = (max(size[0], widest) + 2 * _MARGIN, size[1] + lines * (_FONT_SIZE + 3) + _MARGIN)
+    columns = min(len(images), max(1, round(math.sqrt(len(images) * cell[1] / cell[0] * 1.4))))
+    rows = -(-len(images) // columns)
+    sheet = _canvas("RGB", (columns * cell[0] + _MARGIN, rows * cell[1] + _MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    low, high = _limits(images)
+    for place, caption in enumerate(captions):
+        x, y = _MARGIN + place % columns * cell[0], _MARGIN + place // columns * cell[1]
+        enlarged = size[0] >= images.shape[2]
+        how = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
+        sheet.paste(_picture(images[place], low, high).resize(size, how), (x, y))
+        draw.multiline_text((x, y + size[1] + 1), caption, "black", font, spacing=2)
+    return sheet
+
+
+def mosaic(
+    images: Images, places: Sequence[tuple[int, int]], opacity: npt.NDArray[np.floating], *, step: tuple[float, float]
+) -> Image.Image:
+    """Put tiles back to where they were in their picture, each as opaque as it is likely.
+
+    Args:
+        images: The tiles, shape (n, height, width, channels).
+        places: Row and column of each.
+        opacity: Shape (n,), from 0 (unseen) to 1.
+        step: From one tile to the next, downwards and to the right, in pixels of the tiles.
+
+    Returns:
+        A picture with an alpha channel; where there is no tile, it is transparent.
+    """
+    height, width = images.shape[1:3]
+    corners = [(round(row * step[0]), round(column * step[1])) for row, column in places]
+    bottom, right = (max(corner[axis] for corner in corners) for axis in (0, 1))
+    whole = _canvas("RGBA", (right + width, bottom + height), (0, 0, 0, 0))
+    low, high = _limits(images)
+    for image, (top, left), share in zip(images, corners, opacity, strict=True):
+        tile = _picture(image, low, high).convert("RGBA")
+        tile.putalpha(round(255 * float(np.clip(share, 0.0, 1.0))))
+        whole.paste(tile, (left, top))
+    return whole
+
+
+def activation_maps(values: npt.NDArray[np.floating], *, channel: int | None = None) -> Image.Image:
+    """Show what a layer makes of one image: one channel, or all of them side by side.
+
+    Each channel is spread from black (its least value) to white.
+
+    Args:
+        values: (height, width, channels), or (units,), each of which becomes a square.
+        channel: Which one, from 0; None for all.
+
+    Raises:
+        InputError: There is no such channel.
+    """
+    maps = np.moveaxis(values, -1, 0) if values.ndim == 3 else values.reshape(-1, 1, 1)
+    if channel is not None and not 0 <= channel < len(maps):
+        raise InputError(f"no channel {channel}; the layer has {len(maps)}, numbered from 0")
+    if values.ndim == 3:
+        lowest = maps.min(axis=(1, 2), keepdims=True)
+        spread = np.ptp(maps, axis=(1, 2), keepdims=True)
+    else:
+        lowest, spread = maps.min(), np.ptp(maps)
+    grey = np.round(255 * (maps - lowest) / np.where(spread > 0, spread, 1)).astype(np.uint8)[..., np.newaxis]
+    wanted = range(len(maps)) if channel is None else [channel]
+    numbers = [str(number) if values.ndim == 3 else f"{number}: {values[number]:.3g}" for number in wanted]
+    return contact_sheet(grey[list(wanted)], numbers)
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture in the form that the file's name says; it appears complete or not at all.
+
+    Raises:
+        InputError: Pillow knows no such form.
+        EnvironmentFault: The file cannot be written.
+    """
+    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        picture.save(aside)
+        aside.replace(path)
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{path}: {path.suffix or 'no suffix'} is no form of a picture; write it as .png") from error
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _thumbnail_size(height: int, width: int) -> tuple[int, int]:
+    """Return (width, height) of thumbnails."""
+    longer = max(height, width)
+    factor = min(1.0, _LARGEST / longer) if longer >= _SMALLEST else math.ceil(_SMALLEST / longer)
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _limits(images: Images) -> tuple[float, float]:
+    if images.dtype == np.uint8:
+        return 0.0, 255.0
+    return float(images.min()), float(images.max())
+
+
+def _picture(image: Images, low: float, high: float) -> Image.Image:
+    pixels: Any = image
+    if image.dtype != np.uint8:
+        pixels = np.round(255 * (np.asarray(image, float) - low) / ((high - low) or 1.0)).astype(np.uint8)
+    # Of other numbers of channels the first is shown.
+    return Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0]))
+
+
+def _canvas(mode: str, size: tuple[int, int], color: Any) -> Image.Image:
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise InputError(f"the picture would have {size[0]} x {size[1]} pixels; show fewer images")
+    return Image.new(mode, size, color)

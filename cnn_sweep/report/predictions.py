@@ -1,0 +1,132 @@
+"""What a trial's model makes of images, as tables."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_sweep.errors import InputError
+from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.training.confusion import class_scores, confusion_matrix, proportions
+from cnn_sweep.training.data.dataset import items
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from cnn_sweep.execution.models import Predictions
+    from cnn_sweep.training.confusion import Counts
+
+
+def matrix_of(found: Predictions) -> Counts:
+    """Return the confusion matrix, true classes down and predicted ones across.
+
+    Raises:
+        InputError: The images have no labels.
+    """
+    if found.labels is None:
+        raise InputError("these images have no labels, so that nothing is known of right and wrong")
+    return confusion_matrix(found.labels, found.predicted, len(found.class_names))
+
+
+def confusion_table(found: Predictions, *, share: str | None = None) -> Table:
+    """Show a confusion matrix: a row per true class, a column per predicted one.
+
+    Args:
+        found: Predictions with labels.
+        share: Proportions of the true class's images, of those predicted as a class, or of all; None for counts.
+    """
+    counts = matrix_of(found)
+    values = counts if share is None else proportions(counts, share)
+    columns = [f"as {name}" for name in found.class_names]
+    rows = [
+        {"true": name} | {column: _known(value) for column, value in zip(columns, line.tolist(), strict=True)}
+        for name, line in zip(found.class_names, values, strict=True)
+    ]
+    return Table(("true", *columns), tuple(rows))
+
+
+def class_table(found: Predictions) -> Table:
+    """Show precision, recall and F1 of each class; empty where a class never occurs, or is never predicted."""
+    rows = [
+        {
+            "class": name,
+            "precision": _known(score.precision),
+            "recall": _known(score.recall),
+            "f1": _known(score.f1),
+            "images": score.support,
+        }
+        for name, score in zip(found.class_names, class_scores(matrix_of(found)), strict=True)
+    ]
+    return Table(("class", "precision", "recall", "f1", "images"), tuple(rows))
+
+
+def prediction_table(found: Predictions, names: Sequence[str], *, rows: Sequence[int] | None = None) -> Table:
+    """Show images with their predicted class and all probabilities; the true class as well where it is known.
+
+    Args:
+        found: The predictions.
+        names: What the images are called.
+        rows: Which of them to show, in this order; None for all.
+    """
+    chances = [f"p_{name}" for name in found.class_names]
+    predicted = found.predicted
+    true = () if found.labels is None else ("true",)
+    lines: list[dict[str, Any]] = []
+    for row in range(len(names)) if rows is None else rows:
+        guess = int(predicted[row])
+        line: dict[str, Any] = {"image": names[row]}
+        if found.labels is not None:
+            line["true"] = found.class_names[found.labels[row]]
+        line |= {"predicted": found.class_names[guess], "probability": float(found.probabilities[row, guess])}
+        lines.append(line | dict(zip(chances, found.probabilities[row].tolist(), strict=True)))
+    return Table(("image", *true, "predicted", "probability", *chances), tuple(lines))
+
+
+def misclassified_rows(found: Predictions, *, true: str | None = None, predicted: str | None = None) -> list[int]:
+    """Return the images whose predicted class is not the true one, the surest mistakes first.
+
+    Args:
+        found: Predictions with labels.
+        true: Only images of this class.
+        predicted: Only images taken for this class.
+
+    Raises:
+        InputError: There is no such class, or there are no labels.
+    """
+    matrix_of(found)
+    labels, guesses = np.asarray(found.labels), found.predicted
+    wanted: npt.NDArray[np.bool_] = labels != guesses
+    for name, of in ((true, labels), (predicted, guesses)):
+        if name is not None:
+            wanted = wanted & (of == class_index(found.class_names, name))
+    rows = np.flatnonzero(wanted)
+    sureness = found.probabilities[rows, guesses[rows]]
+    return [int(row) for row in rows[np.argsort(-sureness, kind="stable")]]
+
+
+def class_index(class_names: Sequence[str], name: str) -> int:
+    """Return the place of a class.
+
+    Raises:
+        InputError: There is no such class; the message has the nearest name and all of them.
+    """
+    if name in class_names:
+        return class_names.index(name)
+    near = difflib.get_close_matches(name, class_names, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"no class {name!r}; classes: {', '.join(class_names)}{hint}")
+
+
+def _known(value: float) -> float | None:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def image_names(prepared: Path, split: str) -> list[str]:
+    """Return what the images of a split are called: their files, or their places in an array."""
+    return [item.name for item in items(prepared, split)]

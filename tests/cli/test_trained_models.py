@@ -1,0 +1,200 @@
+"""What is done with trained models; the process that works with them is this one, so that TensorFlow starts once."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from cnn_sweep.cli.main import app
+from cnn_sweep.errors import InputError, StudyError
+from cnn_sweep.execution import model_process, models
+from cnn_sweep.execution.freeze import freeze
+from cnn_sweep.execution.settings import WorkerSettings
+from cnn_sweep.execution.stop import StopRequest
+from cnn_sweep.execution.worker import Worker
+from cnn_sweep.study import Study
+from cnn_sweep.sweep.spec import Sweep
+
+SWEEP = """
+study: tiny
+data: {source: digits, validation: 0.2, test: 0.2}
+model:
+  layers:
+    - conv2d: {filters: $filters, kernel_size: 3, activation: relu}
+    - flatten
+    - output: softmax
+space: {filters: [2, 4]}
+training: {epochs: 4, batch_size: 64, optimizer: {name: adam, learning_rate: 0.01}}
+"""
+# Isolated from this package and from the environment; KERAS_BACKEND is not set either.
+ELSEWHERE = """
+import sys
+import keras, numpy as np
+for file in sys.argv[2:]:
+    model = keras.models.load_model(file, compile=False)
+    np.save(file + ".npy", model.predict(np.load(sys.argv[1]), verbose=0))
+sys.exit(f"{sys.modules['cnn_sweep']} was imported" if "cnn_sweep" in sys.modules else 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """Probabilities of the validation images, as the worker saw them after each epoch of each trial."""
+    return []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def results(tmp_path_factory, seen):
+    """A study of two trials, of which the best one's model was kept."""
+    found = tmp_path_factory.mktemp("models") / "results"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "_answer", model_process.answer)
+        patch.setattr(model_process, "_cores", lambda: 1)  # as TensorFlow runs in this process already
+        study = freeze(Sweep.parse(SWEEP), found)
+        worker = Worker(study, WorkerSettings(found, "tiny", threads=1, since=time.time()), StopRequest())
+        from cnn_sweep.training.graph_learner import GraphLearner
+
+        evaluate = GraphLearner.evaluate
+
+        def keep(self, smoothing):
+            loss, probabilities = evaluate(self, smoothing)
+            seen.append(probabilities)
+            return loss, probabilities
+
+        patch.setattr(GraphLearner, "evaluate", keep)
+        worker.run()
+        patch.setattr(GraphLearner, "evaluate", evaluate)
+        yield found
+
+
+@pytest.fixture
+def type_in(results, monkeypatch):
+    """Type a command in this process; return what it prints."""
+    monkeypatch.setenv("CNN_SWEEP_RESULTS", str(results))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words):
+        done = CliRunner().invoke(app, list(map(str, words)))
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.stdout
+
+    return run
+
+
+def _rows(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def _trials(results):
+    """Return the trial whose model was kept and the other one."""
+    rows = Study.open(results, "tiny").leaderboard_table().rows
+    return rows[0], rows[1]
+
+
+def test_the_test_set_is_sealed(results):
+    """Nobody sees the test set's confusion before ``finalize``; the message says so."""
+    with pytest.raises(StudyError, match="sealed until `cnn-sweep finalize tiny`"):
+        models.predict_split(results, "tiny", "test")
+
+
+def test_predictions_are_those_of_the_workers_validation_pass(results, seen):
+    """The kept model's probabilities, image by image, are what the worker saw after the best epoch."""
+    best, _ = _trials(results)
+    found = models.predict_split(results, "tiny", "validation")
+    assert found.trial == best["trial"]
+    after = seen[4 * best["trial"] + best["best_epoch"] - 1]
+    np.testing.assert_allclose(found.probabilities, after, atol=1e-6)
+    assert np.mean(found.predicted == found.labels) == best["val_accuracy"]
+
+
+def test_a_model_that_was_not_kept_is_trained_again(results, seen, capfd):
+    """Its predictions are those of the first time."""
+    _, second = _trials(results)
+    found = models.predict_split(results, "tiny", "validation", trial=second["trial"])
+    assert f"trial {second['trial']}: its model was not kept" in capfd.readouterr().err
+    after = seen[4 * second["trial"] + second["best_epoch"] - 1]
+    np.testing.assert_allclose(found.probabilities, after, atol=1e-6)
+
+
+def test_saved_models_predict_the_same_without_this_package(results, seen, type_in, tmp_path):
+    """A process with Keras alone reads both forms, and gets from raw pixels what the worker's validation pass saw."""
+    from cnn_sweep.training.data.dataset import load
+
+    best, _ = _trials(results)
+    prepared = models.predict_split(results, "tiny", "validation").prepared
+    np.save(tmp_path / "x.npy", load(prepared).validation.x)
+    files = [tmp_path / "best.keras", tmp_path / "best.h5"]
+    for file in files:
+        type_in("model", "tiny", "--output", file)
+    words = [sys.executable, "-I", "-c", ELSEWHERE, tmp_path / "x.npy", *files]
+    subprocess.run(words, check=True, cwd=tmp_path, capture_output=True, timeout=240)
+    after = seen[4 * best["trial"] + best["best_epoch"] - 1]
+    for file in files:
+        np.testing.assert_allclose(np.load(f"{file}.npy"), after, atol=1e-6)
+
+
+def test_confusion_counts_every_image(results, type_in):
+    """Its rows are the true classes; its diagonal is the accuracy; proportions of a row add up to 1."""
+    best, _ = _trials(results)
+    rows = _rows(type_in("confusion", "tiny", "--format", "csv"))
+    assert [row["true"] for row in rows] == list("0123456789")
+    counts = np.array([[int(row[f"as {name}"]) for name in "0123456789"] for row in rows])
+    assert np.trace(counts) / counts.sum() == pytest.approx(best["val_accuracy"])
+    shares = _rows(type_in("confusion", "tiny", "--normalize", "true", "--format", "csv"))
+    assert [sum(float(row[f"as {name}"]) for name in "0123456789") for row in shares] == pytest.approx([1.0] * 10)
+    assert "precision" in type_in("confusion", "tiny")
+
+
+def test_misclassified_images_are_listed_and_drawn(results, type_in, tmp_path):
+    """``--true`` and ``--predicted`` choose one cell of the confusion matrix; the sheet shows its images."""
+    counts = {row["true"]: row for row in _rows(type_in("confusion", "tiny", "--format", "csv"))}
+    cells = {(a, b): int(counts[a][f"as {b}"]) for a in counts for b in counts if a != b}
+    (true, predicted), count = max(cells.items(), key=lambda item: item[1])
+    words = ("misclassified", "tiny", "--true", true, "--predicted", predicted, "--sheet", tmp_path / "sheet.png")
+    rows = _rows(type_in(*words, "--format", "csv"))
+    assert len(rows) == count > 0
+    assert {(row["true"], row["predicted"]) for row in rows} == {(true, predicted)}
+    assert all(float(row["probability"]) == float(row[f"p_{predicted}"]) for row in rows)
+    everything = _rows(type_in("misclassified", "tiny", "--format", "csv"))
+    assert len(everything) == sum(cells.values())
+    sureness = [float(row["probability"]) for row in everything]
+    assert sureness == sorted(sureness, reverse=True)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size > (72, 72)
+        assert len(sheet.convert("L").getcolors()) > 5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["confusion", "tiny", "--trial", "7"], "no trial 7 began yet; 2 are planned"),
+        (["confusion", "tiny", "--trial", "worst"], "neither a number nor 'best'"),
+        (["misclassified", "tiny", "--true", "seven"], "no class 'seven'; classes: 0, 1"),
+        (["model", "tiny", "--output", "model.onnx"], "must end in .keras or .h5"),
+        (["model", "tiny", "--output", "nowhere/model.keras"], "there is no folder nowhere"),
+        (["confusion", "other"], "studies there: tiny"),
+    ],
+)
+def test_mistakes_are_said(type_in, words, message):
+    """What cannot be is one message with the valid choices."""
+    with pytest.raises(InputError, match=message):
+        type_in(*words)
+
+
+def test_finalize_opens_the_test_set_and_shows_its_confusion(results, type_in):
+    """After ``finalize`` the test set's confusion is open, and its accuracy is the one that was journaled."""
+    shown = type_in("finalize", "tiny")
+    assert "test_accuracy" in shown
+    assert "precision" in shown
+    found = models.predict_split(results, "tiny", "test")
+    tested = Study.open(results, "tiny").trial(found.trial)["trial"]["test_metrics"]["test_accuracy"]
+    assert np.mean(found.predicted == found.labels) == pytest.approx(tested)
