@@ -11,6 +11,7 @@ from cnn_sweep.sweep.layers import InvalidNetwork, trace
 from cnn_sweep.sweep.network import Output
 from cnn_sweep.sweep.spec import InvalidTrialError
 from cnn_sweep.sweep.templates import values_key
+from cnn_sweep.sweep.trial import check_class_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,9 +143,14 @@ def make_plan(revisions: Sequence[Sweep], info: ImageInfo | None) -> Plan:
     Args:
         revisions: The sweep as first submitted, and its extensions in their order.
         info: The images, or None where they are not known: then networks count as valid.
+
+    Raises:
+        InputError: A sweep weighs a class that the images do not have.
     """
     book = _Book()
     for sweep in revisions:
+        if info is not None:
+            check_class_names(sweep.weighted_classes, info)
         if is_adaptive(sweep):
             book.add_adaptive(sweep)
         else:

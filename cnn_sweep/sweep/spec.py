@@ -17,7 +17,7 @@ from cnn_sweep.sweep.expressions import ABSENT, ExpressionError
 from cnn_sweep.sweep.grid import Grid, grid, satisfies
 from cnn_sweep.sweep.mistakes import Mistakes, show
 from cnn_sweep.sweep.sections import Sections, read_sections
-from cnn_sweep.sweep.templates import FaultyError
+from cnn_sweep.sweep.templates import Entries, FaultyError
 from cnn_sweep.sweep.trial import TrialSpec
 from cnn_sweep.sweep.yaml import dotted
 
@@ -165,6 +165,14 @@ class Sweep:
             return satisfies(params, self.constraints)
         except ExpressionError as error:
             raise InvalidTrialError(f"constraint {error}") from error
+
+    @property
+    def weighted_classes(self) -> tuple[str, ...]:
+        """Names of the classes to which ``training.class_weights`` gives a weight."""
+        training = self.sections.training
+        node = training.node.entries.get("class_weights") if training else None
+        given = node.entries if isinstance(node, Entries) else {}
+        return tuple(given)
 
     @cached_property
     def grid(self) -> Grid:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from cnn_sweep.errors import InputError
+from cnn_sweep.sweep.mistakes import unknown
 from cnn_sweep.sweep.network import Count, Factor, Layer, Spec, later
 
 Scalar = bool | int | float | str | None
@@ -77,6 +79,20 @@ class AugmentationSpec(Spec):
     fill: Literal["nearest", "reflect", "constant"] = "nearest"  # beyond the edge: its pixels, a mirror, 0
 
 
+def _weights_or_balanced(value: Any) -> Any:
+    if isinstance(value, Mapping) or value == "balanced":
+        return value
+    raise ValueError(f"must be balanced, or a mapping from class names to weights, not {value!r}")
+
+
+ClassWeights = Annotated[
+    Annotated[Literal["balanced"], Tag("balanced")]
+    | Annotated[dict[str, Annotated[float, Field(gt=0.0)]], Tag("weights")],
+    Discriminator(lambda value: "balanced" if value == "balanced" else "weights"),
+    BeforeValidator(_weights_or_balanced),
+]
+
+
 class TrainingSpec(Spec):
     """How one trial is trained."""
 
@@ -90,12 +106,9 @@ class TrainingSpec(Spec):
     engine: Literal["graph", "fit"] = "graph"
     checkpoint_every_s: Factor = 20.0  # seconds of training between checkpoints; 0: after every epoch
     augmentation: AugmentationSpec | None = later(None)
-
-    @model_validator(mode="after")
-    def _is_possible(self) -> TrainingSpec:
-        if self.engine == "fit" and self.augmentation is not None:
-            raise ValueError("the engine fit does not augment images; use the engine graph, or augment in train_step")
-        return self
+    class_weights: ClassWeights | None = later(None)  # of training images in the loss; classes left out: 1
+    steps_per_epoch: Count | None = later(None)  # None: one pass over the training images
+    validation_steps: Count | None = later(None)  # batches of validation images; None: all images
 
 
 class ObjectiveSpec(Spec):
@@ -143,3 +156,14 @@ class ImageInfo(Spec):
     def classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+
+def check_class_names(names: Iterable[str], info: ImageInfo) -> None:
+    """See that the data has these classes.
+
+    Raises:
+        InputError: It lacks one.
+    """
+    for name in names:
+        if name not in info.class_names:
+            raise InputError(f"training.class_weights: {unknown('class', name, info.class_names)}")

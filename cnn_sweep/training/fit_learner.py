@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.training.augment import Augmentation, top_of
 from cnn_sweep.training.learner import Totals
 from cnn_sweep.training.losses import loss_name, output_units
 from cnn_sweep.training.schedules import base_rate
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
     from cnn_sweep.training.learner import Arrays, EpochPlan
     from cnn_sweep.training.outcome import Weights
 
+    Example = tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]  # images and labels of a step
+
 _ASK_EVERY_S = 1.0
+_EVALUATION_BATCH = 32  # Keras's default
 
 
 class FitLearner:
@@ -51,20 +56,21 @@ class FitLearner:
         model.optimizer.build(model.trainable_variables)
         self.parameters = int(model.count_params())
         self.pace_s: float | None = None
-        columns = None if "sparse" in _name(model.loss) else units
+        self._columns = None if "sparse" in _name(model.loss) else units
         if dataset.validation is None:
             raise ValueError("the data set has no validation images")
-        self._train = _floats(dataset.train, dataset.rescale, columns)
-        self._validation = _floats(dataset.validation, dataset.rescale, columns)
+        self._train, self._validation = dataset.train, dataset.validation
+        self._rescale = np.float32(dataset.rescale)
+        fill = training.augmentation.fill if training.augmentation else None
+        self._augmentation = Augmentation(fill, top_of(dataset.train.x)) if fill else None
 
     def train(self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]) -> Totals | None:
         """Run a whole epoch; None if it was abandoned."""
-        images, labels = self._train
         watch = _Watch(should_stop, plan.rates if self._sets_rate else None)
+        weights = None if (plan.class_weights == 1).all() else dict(enumerate(plan.class_weights.tolist()))
         history = self._model.fit(
-            images[plan.order],
-            labels[plan.order],
-            batch_size=plan.batch_size,
+            _Steps(lambda step: self._batch(plan, step), len(plan.starts) - 1),
+            class_weight=weights,
             shuffle=False,
             epochs=1,
             verbose=0,
@@ -85,11 +91,25 @@ class FitLearner:
             correct=logs.get("accuracy", math.nan) * size,
         )
 
-    def evaluate(self, smoothing: float) -> tuple[float, npt.NDArray[np.float32]]:  # noqa: ARG002
-        """Return loss and probabilities of the validation images."""
-        images, labels = self._validation
-        loss = self._model.evaluate(images, labels, verbose=0, return_dict=True)["loss"]
-        return float(loss), np.asarray(self._model.predict(images, verbose=0))
+    def _batch(self, plan: EpochPlan, step: int) -> Example:
+        index = plan.order[plan.starts[step] : plan.starts[step + 1]]
+        images = self._train.x[index].astype(np.float32)
+        if self._augmentation is not None:
+            seed = tf.constant([plan.seed, plan.steps_before + step], tf.int64)
+            images = self._augmentation.apply(tf.constant(images), tf.constant(plan.amounts), seed).numpy()
+        return images * self._rescale, _labels(self._train, index, self._columns)
+
+    def evaluate(self, plan: EpochPlan) -> tuple[float, npt.NDArray[np.float32]]:
+        """Return loss and probabilities of the plan's validation images."""
+
+        def batch(step: int) -> Example:
+            index = plan.validation[step * _EVALUATION_BATCH : (step + 1) * _EVALUATION_BATCH]
+            images = self._validation.x[index].astype(np.float32) * self._rescale
+            return images, _labels(self._validation, index, self._columns)
+
+        steps = _Steps(batch, -(-len(plan.validation) // _EVALUATION_BATCH))
+        loss = self._model.evaluate(steps, verbose=0, return_dict=True)["loss"]
+        return float(loss), np.asarray(self._model.predict(steps, verbose=0))
 
     def weights(self) -> Weights:
         """Return a copy of the model's weights."""
@@ -167,10 +187,24 @@ def _name(loss: Any) -> str:
     return loss if isinstance(loss, str) else str(getattr(loss, "name", getattr(loss, "__name__", "")))
 
 
-def _floats(split: Split, rescale: float, units: int | None) -> tuple[Any, Any]:
-    """Return rescaled images, and labels one-hot for ``units`` (None: as they are)."""
-    images = np.asarray(split.x, dtype=np.float32) * np.float32(rescale)
-    labels = np.asarray(split.y)
+class _Steps(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches that are made when Keras asks for them, so that no copy of the images is held."""
+
+    def __init__(self, batch: Callable[[int], Example], count: int) -> None:
+        super().__init__()
+        self._batch = batch
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, step: int) -> Example:
+        return self._batch(step)
+
+
+def _labels(split: Split, index: npt.NDArray[np.int32], units: int | None) -> npt.NDArray[np.generic]:
+    """Return labels, one-hot for ``units`` (None: as they are)."""
+    labels = split.y[index]
     if units == 1:
-        return images, labels.astype(np.float32)[:, np.newaxis]
-    return images, labels if units is None else np.eye(units, dtype=np.float32)[labels]
+        return labels.astype(np.float32)[:, np.newaxis]
+    return labels if units is None else np.eye(units, dtype=np.float32)[labels]

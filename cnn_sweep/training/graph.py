@@ -67,14 +67,15 @@ class _Chunk(NamedTuple):
     """Steps ``first`` to ``last`` of an epoch, as tensors; the fields are those of `EpochPlan` and `Totals`."""
 
     order: Any
+    starts: Any
     rates: Any
     first: Any
     last: Any
-    batch_size: Any
     steps_before: Any
     smoothing: Any
     amounts: Any
     seed: Any
+    class_weights: Any
     loss_sum: Any
     correct: Any
 
@@ -82,17 +83,21 @@ class _Chunk(NamedTuple):
 # Lengths are open, so that another batch size needs no other trace.
 _CHUNK = _Chunk(
     order=tf.TensorSpec([None], tf.int32),
+    starts=tf.TensorSpec([None], tf.int32),
     rates=tf.TensorSpec([None], tf.float32),
     first=tf.TensorSpec([], tf.int32),
     last=tf.TensorSpec([], tf.int32),
-    batch_size=tf.TensorSpec([], tf.int32),
     steps_before=tf.TensorSpec([], tf.int64),
     smoothing=tf.TensorSpec([], tf.float32),
     amounts=tf.TensorSpec([None], tf.float32),
     seed=tf.TensorSpec([], tf.int64),
+    class_weights=tf.TensorSpec([None], tf.float32),
     loss_sum=tf.TensorSpec([], tf.float64),
     correct=tf.TensorSpec([], tf.float64),
 )
+
+
+_VALIDATION = (tf.TensorSpec([], tf.float32), tf.TensorSpec([None], tf.int32))
 
 
 class EpochGraph:
@@ -125,7 +130,7 @@ class EpochGraph:
         self._loss = per_image_loss(loss_name(training, model, self._units))
         self._evaluation_batch = evaluation_batch(model)
         self._train = _compiled(self._chunk, _CHUNK)
-        self._evaluate = _compiled(self._predictions, tf.TensorSpec([], tf.float32))
+        self._evaluate = _compiled(self._predictions, _VALIDATION)
 
     def run(self, plan: EpochPlan, so_far: Totals, last: int) -> Totals:
         """Run the steps from ``so_far.step`` up to, not including, ``last``.
@@ -135,23 +140,24 @@ class EpochGraph:
         step, loss_sum, correct = self._train(
             _Chunk(
                 order=tf.constant(plan.order),
+                starts=tf.constant(plan.starts),
                 rates=tf.constant(plan.rates),
                 first=tf.constant(so_far.step),
                 last=tf.constant(last),
-                batch_size=tf.constant(plan.batch_size),
                 steps_before=tf.constant(plan.steps_before, tf.int64),
                 smoothing=tf.constant(plan.smoothing, tf.float32),
                 amounts=tf.constant(plan.amounts),
                 seed=tf.constant(plan.seed, tf.int64),
+                class_weights=tf.constant(plan.class_weights),
                 loss_sum=tf.constant(so_far.loss_sum, tf.float64),
                 correct=tf.constant(so_far.correct, tf.float64),
             )
         )
         return Totals(int(step), float(loss_sum), float(correct))
 
-    def evaluate(self, smoothing: float) -> tuple[float, npt.NDArray[np.float32]]:
-        """Return the loss over the validation images (penalties included) and their probabilities."""
-        loss, probabilities = self._evaluate(tf.constant(smoothing, tf.float32))
+    def evaluate(self, plan: EpochPlan) -> tuple[float, npt.NDArray[np.float32]]:
+        """Return the loss over the plan's validation images (penalties included) and their probabilities."""
+        loss, probabilities = self._evaluate((tf.constant(plan.smoothing, tf.float32), tf.constant(plan.validation)))
         return float(loss), probabilities.numpy()
 
     def _images(self, split: DeviceSplit, index: Any) -> Any:
@@ -169,16 +175,14 @@ class EpochGraph:
 
     def _chunk(self, chunk: _Chunk) -> tuple[Any, Any, Any]:
         """Run steps in a loop inside the graph."""
-        size = tf.shape(chunk.order)[0]
 
         def step(number: Any, loss_sum: Any, correct: Any) -> tuple[Any, Any, Any]:
-            start = number * chunk.batch_size
-            index = chunk.order[start : tf.minimum(start + chunk.batch_size, size)]  # (B,)
+            index = chunk.order[chunk.starts[number] : chunk.starts[number + 1]]  # (B,)
             labels = tf.gather(self._data.train.y, index)
             done = chunk.steps_before + tf.cast(number, tf.int64)
             self._on_step(done)
             images = self._training_images(index, done, chunk)
-            loss, prediction = self._update(images, labels, chunk.smoothing, chunk.rates[number], done)
+            loss, prediction = self._update(images, labels, chunk, chunk.rates[number], done)
             count = tf.cast(tf.shape(index)[0], tf.float64)
             hits = tf.reduce_sum(tf.cast(_predicted(prediction) == labels, tf.float64))
             return number + 1, loss_sum + tf.cast(loss, tf.float64) * count, correct + hits
@@ -192,28 +196,30 @@ class EpochGraph:
         )
         return sums
 
-    def _update(self, images: Any, labels: Any, smoothing: Any, rate: Any, done: Any) -> tuple[Any, Any]:
+    def _update(self, images: Any, labels: Any, chunk: _Chunk, rate: Any, done: Any) -> tuple[Any, Any]:
         """Do one step; return its loss and the predictions before it."""
         weights = [variable.value for variable in self._model.trainable_variables]
         with tf.GradientTape() as tape:
             prediction = self._model(images, training=True)
-            losses = self._loss(targets(labels, self._units), prediction, smoothing)
-            loss = tf.reduce_mean(losses) + self._penalty()
+            losses = self._loss(targets(labels, self._units), prediction, chunk.smoothing)
+            # As Keras's class_weight: the mean's divisor is the number of images, not the sum of weights.
+            loss = tf.reduce_mean(losses * tf.gather(chunk.class_weights, labels)) + self._penalty()
         gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._optimizer.apply([tf.convert_to_tensor(g) for g in gradients], rate, done)
         return loss, prediction
 
-    def _predictions(self, smoothing: Any) -> tuple[Any, Any]:
+    def _predictions(self, wanted: tuple[Any, Any]) -> tuple[Any, Any]:
+        smoothing, sample = wanted
         split = self._data.validation
         if split is None:
             raise ValueError("the data set has no validation images")
-        size = int(split.y.shape[0])
+        size = tf.shape(sample)[0]
         batch = self._evaluation_batch
         batches = -(-size // batch)
         parts = tf.TensorArray(tf.float32, size=batches, infer_shape=False, element_shape=[None, self._units])
 
         def step(number: Any, loss_sum: Any, parts: Any) -> tuple[Any, Any, Any]:
-            index = tf.range(number * batch, tf.minimum((number + 1) * batch, size))
+            index = sample[number * batch : (number + 1) * batch]
             prediction = self._model(self._images(split, index), training=False)
             target = targets(tf.gather(split.y, index), self._units)
             losses = self._loss(target, prediction, smoothing)
@@ -226,7 +232,7 @@ class EpochGraph:
             (tf.constant(0), tf.constant(0.0, tf.float64), parts),
             parallel_iterations=1,
         )
-        return loss_sum / size + tf.cast(self._penalty(), tf.float64), parts.concat()
+        return loss_sum / tf.cast(size, tf.float64) + tf.cast(self._penalty(), tf.float64), parts.concat()
 
 
 def _compiled(function: Callable[..., Any], signature: Any) -> Any:

@@ -69,9 +69,9 @@ class GraphLearner:
         """Run some steps of an epoch."""
         return self._graph.run(plan, so_far, last)
 
-    def evaluate(self, smoothing: float) -> tuple[float, npt.NDArray[np.float32]]:
-        """Return loss and probabilities of the validation images."""
-        return self._graph.evaluate(smoothing)
+    def evaluate(self, plan: EpochPlan) -> tuple[float, npt.NDArray[np.float32]]:
+        """Return loss and probabilities of the plan's validation images."""
+        return self._graph.evaluate(plan)
 
     def weights(self) -> Weights:
         """Return a copy of the model's weights."""

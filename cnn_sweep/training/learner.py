@@ -22,22 +22,26 @@ class EpochPlan:
     """One epoch as data.
 
     Attributes:
-        order: Permutation of the training images, int32.
+        order: Training images in the order of the steps, int32.
+        starts: Where each step's images begin in ``order``, and its length at last; int32, shape (steps + 1,).
         rates: Learning rate of each step, float32.
-        batch_size: Images of a step; the last one may have fewer.
         steps_before: Steps of all earlier epochs.
         smoothing: Label smoothing.
         amounts: How much training images are changed, as `augment.amounts_of` returns; not read where they are not.
         seed: Decides how each is changed.
+        class_weights: Factor of the loss of each class's training images, float32.
+        validation: Validation images to look at after the epoch, int32.
     """
 
     order: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int32]
     rates: npt.NDArray[np.float32]
-    batch_size: int
     steps_before: int
     smoothing: float
     amounts: npt.NDArray[np.float32]
     seed: int
+    class_weights: npt.NDArray[np.float32]
+    validation: npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ class Learner(Protocol):
     def train(self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]) -> Totals | None:
         """Run the steps from ``so_far.step`` up to ``last``; None if an indivisible epoch was abandoned."""
 
-    def evaluate(self, smoothing: float) -> tuple[float, npt.NDArray[np.float32]]:
-        """Return loss and probabilities of the validation images."""
+    def evaluate(self, plan: EpochPlan) -> tuple[float, npt.NDArray[np.float32]]:
+        """Return loss and probabilities of the plan's validation images."""
         ...
 
     def weights(self) -> Weights:

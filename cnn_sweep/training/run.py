@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.training.augment import amounts_of, seed_of
+from cnn_sweep.training.batches import batches_of, class_weights, steps_of, validation_sample
 from cnn_sweep.training.checkpoint import CheckpointError, pack, unpack
-from cnn_sweep.training.learner import EpochPlan, Totals, order_of
+from cnn_sweep.training.learner import EpochPlan, Totals
 from cnn_sweep.training.metrics import all_metrics
 from cnn_sweep.training.outcome import Outcome
 from cnn_sweep.training.progress import Progress
@@ -58,10 +59,12 @@ class Run:
         self._training: TrainingSpec = spec.training
         self._learner = learner
         self._images = len(dataset.train.y)
-        self._validation_labels = dataset.validation.y
+        self._validation = validation_sample(spec.training, len(dataset.validation.y))
+        self._validation_labels = dataset.validation.y[self._validation]
+        self._class_weights = class_weights(spec.training, dataset.info, dataset.train.y)
         self._monitor = monitor
         self._chunk_s = chunk_s
-        self._steps = -(-self._images // self._training.batch_size)
+        self._steps = steps_of(self._training, self._images)
         self._progress = Progress()
         self._best: Weights | None = None
         self._saved_at = time.monotonic()
@@ -123,14 +126,17 @@ class Run:
 
     def _plan(self, epoch: int) -> EpochPlan:
         training = self._training
+        batches = batches_of(training, seed=self._task.seed, epoch=epoch, images=self._images)
         return EpochPlan(
-            order=order_of(self._task.seed, epoch, self._images),
+            order=batches.order,
+            starts=batches.starts,
             rates=learning_rates(training, epoch=epoch, steps=self._steps, scale=self._progress.rate_scale),
-            batch_size=training.batch_size,
             steps_before=epoch * self._steps,
             smoothing=training.label_smoothing,
             amounts=amounts_of(training.augmentation),
             seed=seed_of(self._task.seed),
+            class_weights=self._class_weights,
+            validation=self._validation,
         )
 
     def _chunk(self, plan: EpochPlan, last: int) -> bool:
@@ -143,7 +149,7 @@ class Run:
         if totals is None:
             return False
         progress.step, progress.loss_sum, progress.correct = totals.step, totals.loss_sum, totals.correct
-        images = max(1, totals.step - first) * plan.batch_size
+        images = max(1, int(plan.starts[totals.step] - plan.starts[first]))
         self._learner.pace_s = (time.perf_counter() - started) / images
         return True
 
@@ -154,10 +160,10 @@ class Run:
 
     def _metrics(self, plan: EpochPlan) -> dict[str, float]:
         progress = self._progress
-        seen = min(progress.step * plan.batch_size, self._images)
+        seen = int(plan.starts[progress.step])
         metrics = {"loss": progress.loss_sum / seen, "accuracy": progress.correct / seen}
         if math.isfinite(progress.loss_sum):
-            loss, probabilities = self._learner.evaluate(plan.smoothing)
+            loss, probabilities = self._learner.evaluate(plan)
             metrics |= {"val_loss": loss, **all_metrics(self._validation_labels, probabilities, "val_")}
         else:
             metrics |= dict.fromkeys(("val_loss", "val_accuracy", "val_auc", "val_macro_f1"), math.nan)
