@@ -128,9 +128,9 @@ class Study:
         alive = [_is_alive(identity, queue) for identity in identities]
         return {"alive": alive.count(True), "unknown": alive.count(None)}
 
-    def leaderboard_table(self) -> Table:
-        """Rank the trials, as plain rows."""
-        columns, rows = queries.leaderboard(self.results, self.name)
+    def leaderboard_table(self, *, top: int | None = None) -> Table:
+        """Rank the trials, as plain rows: all of them, or the first ``top``."""
+        columns, rows = queries.leaderboard(self.results, self.name, top=top)
         return Table(columns, tuple(rows), tuple(name for name in queries.MORE if name not in columns))
 
     def leaderboard(self) -> pd.DataFrame:

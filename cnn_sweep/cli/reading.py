@@ -29,7 +29,9 @@ def leaderboard(
     """Print a leaderboard of one study or of several."""
     _merge(results)
     studies = [Study.open(results, name, merge=False) for name in dict.fromkeys(names)]
-    table = studies[0].leaderboard_table()
+    # Where rank alone decides, the database need not give more than is shown.
+    by_rank = len(studies) == 1 and not (by or selection.where or selection.sort)
+    table = studies[0].leaderboard_table(top=selection.top if by_rank else None)
     if len(studies) > 1:
         table = compared([(study.summary(), study.leaderboard_table()) for study in studies])
     if by:
@@ -44,10 +46,10 @@ def leaderboard(
         sys.stdout.write(WRITERS[output](table))
 
 
-def print_leaderboard(results: Path, study: str, selection: boards.Selection) -> None:
+def print_leaderboard(results: Path, study: str, top: int) -> None:
     """Print the best rows with the columns that tell them apart."""
     found = Study.open(results, study)
-    table = boards.select(found.leaderboard_table(), selection)
+    table = found.leaderboard_table(top=top)
     always = ("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds")
     print_table(Table((*always, *found.parameter_names), table.rows))
 

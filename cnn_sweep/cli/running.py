@@ -14,7 +14,6 @@ from rich.text import Text
 from cnn_sweep.cli.reading import print_leaderboard
 from cnn_sweep.execution.freeze import FrozenStudy, freeze, open_study
 from cnn_sweep.execution.local import run_local
-from cnn_sweep.report.leaderboard import Selection
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def _train(study: FrozenStudy, workers: int | None, threads: int | None) -> int:
     with _Display(study, console) as display:
         progress = run_local(study, display.show, workers=workers, threads=threads)
     _say_how_it_ended(study, progress, console)
-    print_leaderboard(study.paths.results, study.paths.study, Selection(top=_TOP))
+    print_leaderboard(study.paths.results, study.paths.study, _TOP)
     return 1 if progress.counts.get("failed") else 0
 
 

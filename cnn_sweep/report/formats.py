@@ -23,6 +23,7 @@ _TEX: Final = {
     "^": r"\textasciicircum{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
+_AS_THEY_ARE: Final = frozenset({float, int, str, bool, type(None)})
 _TEX_SPECIAL = re.compile("|".join(map(re.escape, _TEX)))
 
 
@@ -31,9 +32,14 @@ def to_csv(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.columns)
-    for row in table.rows:
-        writer.writerow(["" if (value := row.get(name)) is None else plain(value) for name in table.columns])
+    columns = table.columns
+    # The writer leaves a field empty for None, and writes numbers and texts as they are.
+    writer.writerows([_field(row.get(name)) for name in columns] for row in table.rows)
     return text.getvalue()
+
+
+def _field(value: Any) -> Any:
+    return value if type(value) in _AS_THEY_ARE else plain(value)
 
 
 def to_json(table: Table) -> str:

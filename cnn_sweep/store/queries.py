@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.journal.lines import NON_FINITE
@@ -83,8 +83,8 @@ def counts(results: Path, study: str) -> dict[str, int]:
         return _counts(connection, _study(connection, study))
 
 
-def leaderboard(results: Path, study: str) -> Columned:
-    """Return the columns of a study's leaderboard and a record per trial that began.
+def leaderboard(results: Path, study: str, *, top: int | None = None) -> Columned:
+    """Return the columns of a study's leaderboard and a record per trial that began, or for the first ``top`` of them.
 
     Complete trials come first, ranked by value and then by number; the others follow with ``rank`` None. Columns:
     rank, trial, state, value, best_epoch, epochs, parameters, seconds; metrics at the best epoch; numbers of the
@@ -94,15 +94,12 @@ def leaderboard(results: Path, study: str) -> Columned:
     with open_store(results) as connection:
         row = _study(connection, study)
         columns = Columns.of(dialect.names(row.metrics_json), parameter_names(row))
-        rows = connection.execute(_trials_with_params(study)).all()
-    ranked = [r for r in rows if r.state == "complete" and r.value is not None]
-    sign = -1.0 if row.direction == "maximize" else 1.0
-    ranked.sort(key=lambda r: (sign * r.value, r.trial))
-    others = [r for r in rows if r.state != "complete" or r.value is None]
-    others.sort(key=lambda r: (_place(r.state), r.trial))
+        rows = connection.execute(_best_first(study, row.direction, top)).all()
     own = (*columns.leading[1:], *MORE)
-    records = [{"rank": rank, **_record(r, columns, own)} for rank, r in enumerate(ranked, start=1)]
-    records += [{"rank": None, **_record(r, columns, own)} for r in others]
+    records = [
+        {"rank": place if r.state == "complete" and r.value is not None else None, **_record(r, columns, own)}
+        for place, r in enumerate(rows, start=1)
+    ]
     return columns.names, records
 
 
@@ -200,6 +197,21 @@ def _trials_with_params(study: str) -> Select[Any]:
     return select(t, c.c.params_json).join(c, same, isouter=True).where(t.c.study == study, t.c.attempts > 0)
 
 
+def _best_first(study: str, direction: str, top: int | None) -> Select[Any]:
+    """Order trials by rank; those without one follow by state, then all by number."""
+    t = schema.trials.c
+    ranked = (t.state == "complete") & t.value.is_not(None)
+    value = case((ranked, -t.value if direction == "maximize" else t.value))
+    place = case({state: number for number, state in enumerate(UNRANKED)}, value=t.state, else_=len(UNRANKED))
+    order = (case((ranked, 0), else_=1), value, place, t.trial)
+    query = _trials_with_params(study).order_by(*order)
+    if top is None:
+        return query
+    # Numbers first: parameters are looked up for those only that are shown.
+    first = select(t.trial).where(t.study == study, t.attempts > 0).order_by(*order).limit(top)
+    return query.where(t.trial.in_(first))
+
+
 def _counts(connection: Connection, study: Row[Any]) -> dict[str, int]:
     t = schema.trials.c
     query = select(t.state, func.count()).where(t.study == study.study, t.attempts > 0).group_by(t.state)
@@ -228,18 +240,15 @@ def _best(connection: Connection, study: Row[Any]) -> Record | None:
     return None if row is None else {"trial": row.trial, "value": row.value}
 
 
-def _place(state: str | None) -> int:
-    return UNRANKED.index(state) if state in UNRANKED else len(UNRANKED)
-
-
 def _record(row: Row[Any], columns: Columns, own: Sequence[str]) -> Record:
     """Flatten a trial's row to columns: its ``own``, then metrics, then hyperparameters."""
     metrics, params = _restored(row.best_metrics_json) or {}, _params(row) or {}
     record = {name: getattr(row, name) for name in own}
-    record |= {column: metrics.get(name) for column, name in columns.metrics.items()}
     curve = _restored(row.curve_json) or {}
-    record |= {column: curve.get(name) for column, name in columns.curve.items()}
-    return record | {column: params.get(name) for column, name in columns.parameters.items()}
+    for names, found in ((columns.metrics, metrics), (columns.curve, curve), (columns.parameters, params)):
+        for column, name in names.items():
+            record[column] = found.get(name)
+    return record
 
 
 def _of_trial(connection: Connection, table: Table, study: str, trial: int) -> list[Record]:
@@ -272,4 +281,6 @@ def _restored(text: str | None) -> Record | None:
     if text is None:
         return None
     found = dialect.mapping(text)
+    if ':"' not in text:  # no value is a text, which is nearly always so
+        return found
     return {name: NON_FINITE.get(v, v) if isinstance(v, str) else v for name, v in found.items()}
