@@ -39,7 +39,7 @@ class AttemptRunner:
         self._study = context.study
         self._history = context.history
         self._journal = context.journal
-        self._proposer = Proposer(self._study, self._history)
+        self._proposer = Proposer(self._study, self._history, context.claims)
         self._planned = {trial.number: trial for trial in self._study.plan.trials}
 
     def run(self, claimed: Claimed) -> None:

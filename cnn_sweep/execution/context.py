@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.merging import Merger
     from cnn_sweep.execution.settings import WorkerSettings
     from cnn_sweep.execution.stop import StopRequest
+    from cnn_sweep.journal.claims import Claims
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.log import JournalWriter
     from cnn_sweep.search.contest import Contest
@@ -22,6 +23,7 @@ class WorkerContext:
     Attributes:
         study: What is run.
         history: What the journals say.
+        claims: The worker's claims.
         journal: The worker's own journal.
         stop: Whether someone asked it to stop.
         merger: Keeps the store fresh.
@@ -31,6 +33,7 @@ class WorkerContext:
 
     study: FrozenStudy
     history: History
+    claims: Claims
     journal: JournalWriter
     stop: StopRequest
     merger: Merger

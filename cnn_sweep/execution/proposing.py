@@ -4,23 +4,67 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
+from cnn_sweep.search.observation import Observation
 from cnn_sweep.search.plan import Validator
+from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.freeze import FrozenStudy
+    from cnn_sweep.journal.claims import Claims
     from cnn_sweep.journal.history import History
+    from cnn_sweep.journal.trials import TrialHistory
+    from cnn_sweep.search.adaptive import AdaptiveSampler
+    from cnn_sweep.sweep.trial import ObjectiveSpec
+
+
+class Observer:
+    """Turns the journals' trials into observations; those of finished trials are made once."""
+
+    def __init__(self, objectives: tuple[ObjectiveSpec, ...], history: History) -> None:
+        self._direction = objectives[0].direction
+        self._history = history
+        self._finished: dict[int, tuple[int, Observation]] = {}
+
+    def observations(self) -> list[Observation]:
+        """Give what is known of all trials that have begun."""
+        return [self._observation(trial) for trial in self._history.trials.values()]
+
+    def _observation(self, trial: TrialHistory) -> Observation:
+        known = self._finished.get(trial.number)
+        if known is not None and known[0] == len(trial.attempts):
+            return known[1]
+        last, best = trial.last, trial.best(self._direction)
+        found = Observation(
+            trial.number,
+            trial.params,
+            trial.state,
+            best[1] if best else None,
+            epochs=max(trial.values, default=1),
+            ended=last.end.time if last.end is not None else 0.0,
+        )
+        if trial.state in FINISHED:
+            self._finished[trial.number] = len(trial.attempts), found
+        return found
 
 
 class Proposer:
-    """Gives a trial its parameters."""
+    """Gives a trial its parameters.
 
-    def __init__(self, study: FrozenStudy, history: History) -> None:
+    Args:
+        study: What is run.
+        history: What the journals say; the caller refreshes it.
+        claims: This worker's claims: a proposed configuration is claimed too, so that no two workers that propose at
+            the same moment train the same one.
+    """
+
+    def __init__(self, study: FrozenStudy, history: History, claims: Claims) -> None:
         self._study = study
         self._history = history
+        self._claims = claims
         self._planned = {trial.number: trial for trial in study.plan.trials}
-        # Costs nothing for a planned search, which never asks it.
-        self._sampler = AdaptiveSampler(study.sweep, Validator(study.sweep, study.info).is_valid)
+        self._observer = Observer(study.sweep.objectives, history)
+        self._sampler: AdaptiveSampler | None = None
 
     def params(self, number: int) -> dict[str, Any]:
         """Return the parameters of a trial that this worker has claimed."""
@@ -32,12 +76,15 @@ class Proposer:
             return dict(planned.params)
         if planned.same_as is not None:
             return self.params(planned.same_as)
-        return self._propose(number)
+        return self._propose(number, planned.part)
 
-    def _propose(self, number: int) -> dict[str, Any]:
-        direction = self._study.sweep.objective.direction
-        observations = []
-        for trial in self._history.trials.values():
-            best = trial.best(direction)
-            observations.append(Observation(trial.number, trial.params, trial.state, best[1] if best else None))
-        return self._sampler.propose(number, observations)
+    def _propose(self, number: int, part: dict[str, Any] | None) -> dict[str, Any]:
+        if self._sampler is None:
+            # Optuna takes a fifth of a second to import, which a planned search should not cost.
+            from cnn_sweep.search.adaptive import AdaptiveSampler  # noqa: PLC0415
+
+            self._sampler = AdaptiveSampler(self._study.sweep, Validator(self._study.sweep, self._study.info).is_valid)
+        return self._sampler.propose(number, self._observer.observations(), part=part, claim=self._claim)
+
+    def _claim(self, params: dict[str, Any]) -> bool:
+        return self._claims.claim_configuration(configuration_id(params))

@@ -60,7 +60,9 @@ class Worker:
         self._contest = Contest(study.sweep, study.plan, self._history)
         self._picker = Picker(study.plan, self._history, self._claims, self._graph_key, self._contest)
         self._judges = judges()
-        context = WorkerContext(study, self._history, self._journal, stop, self._merger, settings, self._contest)
+        context = WorkerContext(
+            study, self._history, self._claims, self._journal, stop, self._merger, settings, self._contest
+        )
         self._runner = AttemptRunner(context, _make_engine(study, settings.threads))
 
     def run(self) -> None:

@@ -63,7 +63,20 @@ class Claims:
         Raises:
             EnvironmentFault: If the folder of claims cannot be written to.
         """
-        name = self._paths.claim(trial, attempt)
+        return self._claim(self._paths.claim(trial, attempt))
+
+    def claim_configuration(self, configuration: str) -> bool:
+        """Try to become the one who begins a configuration; also True if the caller is that already.
+
+        Args:
+            configuration: Its id.
+
+        Raises:
+            EnvironmentFault: If the folder of claims cannot be written to.
+        """
+        return self._claim(self._paths.configuration_claim(configuration))
+
+    def _claim(self, name: Path) -> bool:
         try:
             return self._link(name) if self._links else self._create(name)
         except OSError as error:

@@ -109,6 +109,10 @@ class StudyPaths:
         """Return the claim of an attempt."""
         return self.claims / f"{trial}.{attempt}"
 
+    def configuration_claim(self, configuration: str) -> Path:
+        """Return the claim of a configuration that a worker proposed to itself."""
+        return self.claims / f"configuration-{configuration}"
+
     def checkpoint(self, trial: int, attempt: int) -> Path:
         """Return the checkpoint that an attempt writes."""
         return self.checkpoints / f"{trial}.{attempt}.ckpt"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.sweep.configuration import canonical_json
 from cnn_sweep.sweep.mistakes import listed, show
+from cnn_sweep.sweep.search_spec import ON_A_GRID
 from cnn_sweep.sweep.space import Choices
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _space_changes(old: Sweep, new: Sweep) -> list[str]:
     reasons = []
     for name in old.space.names:
         before, after = old.space.by_name[name], new.space.by_name[name]
-        reasons += _lost_values(before, after, grid=old.search.method == "grid")
+        reasons += _lost_values(before, after, grid=old.search.method in ON_A_GRID)
         for reason in _condition_changes(before, after, old):
             reasons.append(reason)
     return reasons

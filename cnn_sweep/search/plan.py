@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.search.samplers import Drawn, configurations, is_adaptive
+from cnn_sweep.search.finite import all_configurations
+from cnn_sweep.search.packages import check_packages
+from cnn_sweep.search.samplers import Drawn, completed, configurations, is_adaptive
 from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.given import is_complete
 from cnn_sweep.sweep.layers import InvalidNetwork, trace
 from cnn_sweep.sweep.network import Output
 from cnn_sweep.sweep.spec import InvalidTrialError
@@ -32,6 +35,7 @@ class PlannedTrial:
         seed: Of the training.
         configuration: Name of the configuration, or None with ``params``.
         same_as: In an adaptive search, the number of the trial whose configuration this one repeats.
+        part: In an adaptive search, hyperparameters that are given; the sampler proposes the others.
     """
 
     number: int
@@ -40,6 +44,7 @@ class PlannedTrial:
     seed: int
     configuration: str | None
     same_as: int | None = None
+    part: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Plan:
 
     Attributes:
         trials: In the order of their numbers, which begin at 0 and have no gaps.
-        configurations: Those of the trials; none in an adaptive search.
+        configurations: Those of the trials; in an adaptive search those that are given.
         invalid: Those that cannot be trained, with the reason.
         duplicates: How many configurations were dropped since they are equal to another.
         rejected: How many configurations violate a constraint.
@@ -152,7 +157,7 @@ def make_plan(revisions: Sequence[Sweep], info: ImageInfo | None) -> Plan:
         if info is not None:
             check_class_names(sweep.weighted_classes, info)
         if is_adaptive(sweep):
-            book.add_adaptive(sweep)
+            book.add_adaptive(sweep, info)
         else:
             book.add(sweep, info)
     return book.plan()
@@ -165,33 +170,82 @@ class _Book:
     valid: dict[str, PlannedConfiguration] = field(default_factory=dict)
     invalid: dict[str, InvalidConfiguration] = field(default_factory=dict)
     planned: dict[tuple[str | int, int], int] = field(default_factory=dict)
+    enqueued: set[str] = field(default_factory=set)
+    proposals: list[dict[str, Any]] = field(default_factory=list)
     draws: int = 0
     duplicates: int = 0
     rejected: int = 0
     notes: list[str] = field(default_factory=list)
 
     def add(self, sweep: Sweep, info: ImageInfo | None) -> None:
+        validator = Validator(sweep, info)
+        for place, part in self._newly_enqueued(sweep):
+            params = completed(sweep, part, place, validator.is_valid)
+            if params is None:
+                self.notes.append(f"nothing that can be trained was found to complete {part}, which is enqueued")
+            elif configuration_id(params) not in self.drawn:
+                self._judge(validator, params)
         drawn = configurations(sweep, known=self.drawn.values(), first=self.draws)
         self._count(sweep, drawn)
-        validator = Validator(sweep, info)
         for params in drawn.params:
-            name = configuration_id(params)
-            self.drawn[name] = params
-            judged = validator.check(params)
-            if isinstance(judged, InvalidConfiguration):
-                self.invalid[name] = judged
-            else:
-                self.valid[name] = judged
+            self._judge(validator, params)
         for repeat in range(sweep.search.repeats):
             for name, configuration in self.valid.items():
                 self._append(sweep, name, repeat, configuration.params)
 
-    def add_adaptive(self, sweep: Sweep) -> None:
+    def add_adaptive(self, sweep: Sweep, info: ImageInfo | None) -> None:
+        """Plan trials whose configurations the sampler will propose: of each, what is given of it."""
+        check_packages(sweep.search.method)
+        validator = Validator(sweep, info)
+        for _, part in self._newly_enqueued(sweep):
+            if not is_complete(sweep.space, part) or self._judge(validator, part):
+                self.proposals.append(part)
+        wanted = self._possible(sweep, validator)
+        self.proposals += [{} for _ in range(wanted - len(self.proposals))]
         for repeat in range(sweep.search.repeats):
-            for first in range(sweep.search.trials or 0):
-                self._append(sweep, first, repeat, None)
+            for place, part in enumerate(self.proposals):
+                complete = bool(part) and is_complete(sweep.space, part)
+                self._append(sweep, place, repeat, part if complete else None, part=part or None)
 
-    def _append(self, sweep: Sweep, name: str | int, repeat: int, params: dict[str, Any] | None) -> None:
+    def _newly_enqueued(self, sweep: Sweep) -> list[tuple[int, dict[str, Any]]]:
+        found = []
+        for given in sweep.search.enqueue:
+            part = {name: given[name] for name in sweep.space.names if name in given}
+            if (name := configuration_id(part)) not in self.enqueued:
+                found.append((len(self.enqueued), part))
+                self.enqueued.add(name)
+        return found
+
+    def _judge(self, validator: Validator, params: dict[str, Any]) -> bool:
+        name = configuration_id(params)
+        self.drawn[name] = params
+        judged = validator.check(params)
+        if isinstance(judged, InvalidConfiguration):
+            self.invalid[name] = judged
+            return False
+        self.valid[name] = judged
+        return True
+
+    def _possible(self, sweep: Sweep, validator: Validator) -> int:
+        """Return how many trials an adaptive search may have: no more than there are configurations."""
+        wanted = sweep.search.most_trials or 0
+        rows = all_configurations(sweep)
+        if rows is None:
+            return wanted
+        valid = sum(map(validator.is_valid, rows))
+        if valid < wanted:
+            self._note_exhausted(sweep, valid)
+        return min(wanted, valid)
+
+    def _append(
+        self,
+        sweep: Sweep,
+        name: str | int,
+        repeat: int,
+        params: dict[str, Any] | None,
+        *,
+        part: dict[str, Any] | None = None,
+    ) -> None:
         if (name, repeat) in self.planned:
             return
         number = self.planned[name, repeat] = len(self.trials)
@@ -200,8 +254,9 @@ class _Book:
             params=params,
             repeat=repeat,
             seed=sweep.search.seed + repeat,
-            configuration=None if params is None else str(name),
+            configuration=None if params is None else configuration_id(params),
             same_as=self.planned[name, 0] if params is None and repeat else None,
+            part=part if params is None else None,
         )
         self.trials.append(trial)
 
@@ -213,10 +268,12 @@ class _Book:
             self.rejected += drawn.rejected
         self.draws = max(self.draws, drawn.draws)
         if drawn.exhausted:
-            total = len(self.drawn) + len(drawn.params)
-            self.notes.append(
-                f"{sweep.search.trials} trials were asked for, but only {total} configurations were found"
-            )
+            self._note_exhausted(sweep, len(self.drawn) + len(drawn.params))
+
+    def _note_exhausted(self, sweep: Sweep, found: int) -> None:
+        if sweep.search.trials is not None:
+            asked = sweep.search.trials
+            self.notes.append(f"{asked} trials were asked for, but only {found} configurations were found")
 
     def plan(self) -> Plan:
         return Plan(

@@ -1,8 +1,8 @@
-"""The scrambled Sobol sequence, which fills a space more evenly than random draws."""
+"""Sequences that fill a space more evenly than random draws."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from scipy.stats import qmc
 
@@ -11,18 +11,22 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-_BLOCK = 256  # a power of two keeps the sequence balanced
+    from cnn_sweep.sweep.search_spec import QmcOptions
+
+_BLOCK: Final = 256  # a power of two keeps Sobol's sequence balanced
+_ENGINES: Final = {"sobol": qmc.Sobol, "halton": qmc.Halton}
 
 
-def points(dimensions: int, seed: int, first: int) -> Iterator[np.ndarray]:
+def points(dimensions: int, seed: int, first: int, options: QmcOptions) -> Iterator[np.ndarray]:
     """Yield the points of the sequence from number ``first`` on, each in [0, 1)^dimensions.
 
     Args:
-        dimensions: Number of coordinates, at least 1.
-        seed: Of the scrambling (Owen's, by random linear matrices and a shift).
+        dimensions: Number of coordinates.
+        seed: Of the scrambling (for Sobol's sequence Owen's, by random linear matrices and a shift).
         first: Number of the first point.
+        options: Which sequence, and whether it is scrambled.
     """
-    engine = qmc.Sobol(max(dimensions, 1), scramble=True, rng=seed)
+    engine = _ENGINES[options.qmc_type](max(dimensions, 1), scramble=options.scramble, rng=seed)
     skip = first % _BLOCK
     if first > skip:
         engine.fast_forward(first - skip)

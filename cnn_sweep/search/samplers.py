@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.given import is_complete
+from cnn_sweep.sweep.search_spec import ON_A_GRID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from cnn_sweep.sweep.spec import Sweep
 
-Draws = Callable[[int, int, int], Iterator[np.ndarray]]  # (dimensions, seed, first): points of the unit cube
-
-ADAPTIVE: Final = frozenset({"tpe"})
+# Draws that complete a part of a configuration come from the far end of the random numbers, so that they are not
+# those of the search itself.
+_COMPLETIONS: Final = 1 << 62
+_PER_COMPLETION: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Drawn:
 
 def is_adaptive(sweep: Sweep) -> bool:
     """Tell whether the next configuration depends on the results so far."""
-    return sweep.search.method in ADAPTIVE
+    return sweep.search.is_adaptive
 
 
 def configurations(sweep: Sweep, *, known: Iterable[dict[str, Any]] = (), first: int = 0) -> Drawn:
@@ -51,8 +53,8 @@ def configurations(sweep: Sweep, *, known: Iterable[dict[str, Any]] = (), first:
 
     Args:
         sweep: The sweep.
-        known: Configurations of earlier revisions of the sweep, which count as drawn already.
-        first: The first draw that these did not use.
+        known: Configurations that count as drawn already: of earlier revisions, and those that are tried first.
+        first: The first draw that earlier revisions did not use.
 
     Raises:
         ValueError: The sweep is adaptive.
@@ -60,23 +62,56 @@ def configurations(sweep: Sweep, *, known: Iterable[dict[str, Any]] = (), first:
     if is_adaptive(sweep):
         raise ValueError(f"the method {sweep.search.method!r} chooses configurations one by one")
     seen = {configuration_id(params) for params in known}
-    return _from_grid(sweep, seen) if sweep.search.method == "grid" else _from_draws(sweep, seen, first)
+    return _from_grid(sweep, seen) if sweep.search.method in ON_A_GRID else _from_draws(sweep, seen, first)
 
 
-def draw(sweep: Sweep, *, first: int = 0) -> Iterator[dict[str, Any]]:
+def draw(sweep: Sweep, *, first: int = 0, fixed: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
     """Yield draw ``first`` and all that follow it, whatever the constraints.
 
     Args:
-        sweep: The sweep; an adaptive one draws at random here.
+        sweep: The sweep; methods that are not quasi-random draw at random here.
         first: Number of the first draw.
+        fixed: Values that hold besides those that the sweep fixes.
     """
-    points = _sobol if sweep.search.method == "qmc" else _philox
-    for point in points(len(sweep.space.parameters), sweep.search.seed, first):
-        yield sweep.space.at(point)
+    space = sweep.space.narrowed({**sweep.search.fixed, **(fixed or {})})
+    points = _quasi_random if sweep.search.method == "qmc" else _philox
+    for point in points(len(space.parameters), sweep, first):
+        yield space.at(point)
+
+
+def completed(
+    sweep: Sweep, part: Mapping[str, Any], place: int, is_valid: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any] | None:
+    """Complete a part of a configuration by the first row of the grid, or the first random draw, that can be trained.
+
+    Args:
+        sweep: The sweep.
+        part: Some hyperparameters.
+        place: Which of several parts this is; each has random numbers of its own.
+        is_valid: Tells whether a configuration can be trained.
+
+    Returns:
+        The configuration; None if none was found.
+    """
+    if is_complete(sweep.space, part):
+        return {name: part[name] for name in sweep.space.names if name in part}
+    if sweep.search.method in ON_A_GRID:
+        for row in sweep.grid.rows:
+            if all(name in row and row[name] == value for name, value in part.items()) and is_valid(row):
+                return row
+    space = sweep.space.narrowed({**sweep.search.fixed, **part})
+    points = _philox(len(space.parameters), sweep, _COMPLETIONS + place * _PER_COMPLETION)
+    for params in map(space.at, islice(points, _PER_COMPLETION)):
+        if sweep.satisfies(params) and is_valid(params):
+            return params
+    return None
 
 
 def _from_grid(sweep: Sweep, seen: set[str]) -> Drawn:
     rows = sweep.grid.rows
+    if sweep.search.method == "brute_force":
+        order = np.random.Generator(np.random.Philox(key=sweep.search.seed)).permutation(len(rows))
+        rows = tuple(rows[place] for place in order)
     limit = sweep.search.trials
     if limit is not None or seen:
         fresh = [row for row in rows if configuration_id(row) not in seen]
@@ -85,7 +120,7 @@ def _from_grid(sweep: Sweep, seen: set[str]) -> Drawn:
 
 
 def _from_draws(sweep: Sweep, seen: set[str], first: int) -> Drawn:
-    wanted = sweep.search.trials or 0
+    wanted = sweep.search.most_trials or 0
     found: list[dict[str, Any]] = []
     duplicates = rejected = in_vain = 0
     number = first
@@ -106,12 +141,13 @@ def _from_draws(sweep: Sweep, seen: set[str], first: int) -> Drawn:
     return Drawn(tuple(found), duplicates, rejected, draws=number, exhausted=len(seen) < wanted)
 
 
-def _philox(dimensions: int, seed: int, first: int) -> Iterator[np.ndarray]:
+def _philox(dimensions: int, sweep: Sweep, first: int) -> Iterator[np.ndarray]:
     for number in count(first):
-        yield np.random.Generator(np.random.Philox(key=(seed << 64) | number)).random(dimensions)
+        yield np.random.Generator(np.random.Philox(key=(sweep.search.seed << 64) | number)).random(dimensions)
 
 
-def _sobol(dimensions: int, seed: int, first: int) -> Iterator[np.ndarray]:
+def _quasi_random(dimensions: int, sweep: Sweep, first: int) -> Iterator[np.ndarray]:
     # SciPy's statistics take a second to import, which only this method should cost.
-    sobol: Draws = importlib.import_module("cnn_sweep.search.sobol").points
-    return sobol(dimensions, seed, first)
+    module: Any = importlib.import_module("cnn_sweep.search.quasi_random")
+    points: Iterator[np.ndarray] = module.points(dimensions, sweep.search.seed, first, sweep.search.settings)
+    return points

@@ -10,6 +10,7 @@ from cnn_sweep.sweep.grid import MAX_ROWS, GridTooLargeError, grid, satisfies
 from cnn_sweep.sweep.mistakes import show
 from cnn_sweep.sweep.network_template import INDEX
 from cnn_sweep.sweep.samples import draws, holds, samples
+from cnn_sweep.sweep.search_spec import ON_A_GRID
 from cnn_sweep.sweep.templates import FaultyError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def check_values(sections: Sections, mistakes: Mistakes) -> None:
 
 def _some(sections: Sections, constraints: Iterable[Expression]) -> list[dict[str, Any]]:
     """Return sample configurations; where the constraints leave none, some that violate them."""
-    is_grid = sections.search.method == "grid"
+    is_grid = sections.search.method in ON_A_GRID
     kept = list(samples(sections.space, tuple(constraints), grid=is_grid))
     return kept or list(samples(sections.space, (), grid=is_grid))
 
@@ -89,7 +90,7 @@ def _faults(sections: Sections, params: dict[str, Any]) -> list[Fault]:
 def _check_count(sections: Sections, constraints: dict[Expression, Path], mistakes: Mistakes) -> None:
     """See that the search has something to try: the space is neither emptied by constraints nor endless."""
     space = sections.space
-    is_grid = sections.search.method == "grid"
+    is_grid = sections.search.method in ON_A_GRID
     product = math.prod(len(parameter.domain.grid or ()) for parameter in space.parameters) if is_grid else 0
     if any(samples(space, tuple(constraints), grid=is_grid)) and product <= MAX_ROWS:
         return

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.sweep.data_spec import SOURCES, DataSpec
 from cnn_sweep.sweep.expressions import REFERENCE, Expression, ExpressionError
 from cnn_sweep.sweep.faults import check, file_keys
+from cnn_sweep.sweep.given import read_given
 from cnn_sweep.sweep.mistakes import listed, missing, show, unknown
 from cnn_sweep.sweep.network import Spec
 from cnn_sweep.sweep.network_template import INDEX, NetworkTemplate, compile_network, network_references
 from cnn_sweep.sweep.pruner_spec import PRUNERS, PrunerSpec, settings_of
-from cnn_sweep.sweep.search_spec import OPTIONS, SearchSpec
+from cnn_sweep.sweep.search_spec import ON_A_GRID, OPTIONS, SearchSpec
 from cnn_sweep.sweep.space_file import read_space
 from cnn_sweep.sweep.templates import SpecTemplate, compile_spec, references
 from cnn_sweep.sweep.trial import ObjectiveSpec, TrainingSpec
@@ -77,12 +78,14 @@ def read_sections(data: Any, mistakes: Mistakes) -> Sections:
         if key in required:
             mistakes.add((), f"the key {key!r} is missing; needed: {listed(required)}")
     search = _read_search(top.get("search", {}), mistakes)
-    space = read_space(top.get("space", {}), mistakes, grid=search.method == "grid")
+    space = read_space(top.get("space", {}), mistakes, grid=search.method in ON_A_GRID)
     network, build = _read_model(top, mistakes)
     declared = list(top["space"]) if isinstance(top.get("space"), dict) else []
     training = _read_training(top, mistakes)
     constraints = list(_read_constraints(top.get("constraints", []), declared, mistakes))
     _check_references(network, training, declared, mistakes)
+    search = read_given(search, space, [constraint for constraint, _ in constraints], mistakes)
+    _check_until(search, objective, mistakes)
     if not build and not objective.function:
         _check_use(data, declared, mistakes)
     return Sections(
@@ -148,8 +151,8 @@ def _read_search(value: Any, mistakes: Mistakes) -> SearchSpec:
     if spec is None:
         method = value.get("method") if isinstance(value, dict) else None
         # With another method the ranges of the space would look wrong too.
-        return SearchSpec(method="grid" if method in (None, "grid") else "random", trials=1)
-    if spec.method != "grid" and spec.trials is None:
+        return SearchSpec(method="grid" if method is None or method in ON_A_GRID else "random", trials=1)
+    if spec.method not in ON_A_GRID and spec.most_trials is None:
         mistakes.add(path, f"the method {spec.method!r} needs to know how many trials; add trials: 50")
     options = spec.options
     if model := OPTIONS.get(spec.method):
@@ -178,6 +181,13 @@ def _read_pruner(top: Any, objective: ObjectiveSpec, search: SearchSpec, mistake
         mistakes.add(path, "wilcoxon compares repeats of configurations; add repeats: 5 to the search")
     spec: PrunerSpec | None = _checked(PRUNERS[name], settings, (*path, name), mistakes)
     return spec
+
+
+def _check_until(search: SearchSpec, objective: ObjectiveSpec, mistakes: Mistakes) -> None:
+    """See that the search can tell when it has reached what it is to reach."""
+    for name in search.until:
+        if name != objective.metric:
+            mistakes.add(("search", "until", name), unknown("objective", name, [objective.metric]))
 
 
 def _read_objective(top: Any, mistakes: Mistakes) -> ObjectiveSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -180,6 +180,21 @@ class Space:
             ordered += ready
             waiting = [parameter for parameter in waiting if parameter not in ready]
         return tuple(ordered)
+
+    def narrowed(self, values: Mapping[str, Any]) -> Space:
+        """Return the space in which some parameters have one value only.
+
+        Args:
+            values: Name to value.
+        """
+        if not values:
+            return self
+        return Space(
+            tuple(
+                replace(one, domain=Choices((values[one.name],))) if one.name in values else one
+                for one in self.parameters
+            )
+        )
 
     def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Keep the values of the active parameters, in the order of the file.

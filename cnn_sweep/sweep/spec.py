@@ -182,9 +182,14 @@ class Sweep:
             InvalidTrialError: A constraint has no value for one of them.
         """
         try:
-            return grid(self.space, self.constraints)
+            return grid(self.space.narrowed(self.search.fixed), self.constraints)
         except ExpressionError as error:
             raise InvalidTrialError(f"constraint {error}") from error
+
+    @property
+    def objectives(self) -> tuple[ObjectiveSpec, ...]:
+        """All that is optimised; the first one decides which epoch of a trial is its best."""
+        return (self.objective,)
 
     def canonical(self) -> dict[str, Any]:
         """Return what the file means as plain data: comments, spacing, short forms and defaults do not show.

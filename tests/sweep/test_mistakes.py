@@ -168,8 +168,13 @@ CASES = [
     ([('"batch_size * filters <= 2048"', "3")], 19, "constraints[0]", "must be text such as"),
     ([('2048"]', '2048", "filters > 8", "filters < 16"]')], 19, "constraints", "satisfies all constraints together"),
     # the search
-    ([("method: grid", "method: gird")], 20, "search.method", "(did you mean 'grid'?); valid: grid, random, qmc, tpe"),
-    ([("method: grid", "method: cmaes")], 20, "search.method", "'cmaes' is not possible; valid: grid"),
+    (
+        [("method: grid", "method: gird")],
+        20,
+        "search.method",
+        "(did you mean 'grid'?); valid: grid, brute_force, random",
+    ),
+    ([("method: grid", "method: pso")], 20, "search.method", "'pso' is not possible; valid: grid"),
     ([("method: grid", "method: random")], 20, "search", "needs to know how many trials; add trials: 50"),
     ([("method: grid", "method: grid, trials: 0")], 20, "search.trials", "0 is not possible; it must be at least 1"),
     ([("method: grid", "method: grid, repeats: 0")], 20, "search.repeats", "it must be at least 1"),
@@ -179,6 +184,33 @@ CASES = [
     (
         [("method: grid", "method: tpe, trials: 9, options: {n_startup: 3}")],
         *(20, "search.options.n_startup", "(did you mean 'n_startup_trials'?); valid: n_startup_trials, multivariate"),
+    ),
+    (
+        [("method: grid", "method: nsga2, trials: 9, options: {crossover: unifrom}")],
+        *(20, "search.options.crossover", "'unifrom' is not possible (did you mean 'uniform'?); valid: uniform"),
+    ),
+    (
+        [("method: grid", "fixed: {poling: max}")],
+        20,
+        "search.fixed.poling",
+        "(did you mean 'pooling'?); valid: filters",
+    ),
+    (
+        [("method: grid", "enqueue: [{filters: 9}]")],
+        20,
+        "search.enqueue[0].filters",
+        "9 is not in the space of 'filters'",
+    ),
+    ([("method: grid", "enqueue: [{dropout: 0.7}]")], 20, "enqueue[0].dropout", "0 to 0.5 in steps of 0.25"),
+    (
+        [("method: grid", "enqueue: [{momentum: 0.5}]")],
+        20,
+        "enqueue[0].momentum",
+        "depends on optimizer, which must be",
+    ),
+    (
+        [("method: grid", "enqueue: [{optimizer: adam, momentum: 0.5}]")],
+        *(20, "search.enqueue[0].momentum", "'momentum' does not count beside {'optimizer': 'adam'}; leave it out"),
     ),
     # training, objective and models
     (training("epoch: 3"), 22, "training.epoch", "unknown key 'epoch' (did you mean 'epochs'?); valid: epochs, batch"),

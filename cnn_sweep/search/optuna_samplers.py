@@ -1,0 +1,98 @@
+"""Optuna's samplers, made from a sweep's search."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import (
+    CmaEsSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    PartialFixedSampler,
+    TPESampler,
+    nsgaii,
+)
+
+from cnn_sweep.search.packages import check_packages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from optuna.samplers import BaseSampler
+
+    from cnn_sweep.sweep.search_spec import CmaesOptions, GpOptions, Nsga2Options, TpeOptions
+    from cnn_sweep.sweep.spec import Sweep
+
+SAMPLERS: Final[dict[str, type[BaseSampler]]] = {
+    "tpe": TPESampler,
+    "gp": GPSampler,
+    "cmaes": CmaEsSampler,
+    "nsga2": NSGAIISampler,
+    "nsga3": NSGAIIISampler,
+}
+_CROSSOVERS: Final[dict[str, Callable[[], nsgaii.BaseCrossover]]] = {
+    "uniform": nsgaii.UniformCrossover,
+    "blxalpha": nsgaii.BLXAlphaCrossover,
+    "sbx": nsgaii.SBXCrossover,
+    "undx": nsgaii.UNDXCrossover,
+    "spx": nsgaii.SPXCrossover,
+    "vsbx": nsgaii.VSBXCrossover,
+}
+
+
+def make_sampler(sweep: Sweep, *, seed: int, fixed: Mapping[str, Any]) -> BaseSampler:
+    """Make the sampler of a sweep.
+
+    Args:
+        sweep: The sweep; its search is adaptive.
+        seed: Of all random draws of the sampler.
+        fixed: Parameters that have one value, as Optuna knows it.
+
+    Raises:
+        EnvironmentFault: A package is missing.
+    """
+    method, options = sweep.search.method, sweep.search.settings
+    check_packages(method)
+    with warnings.catch_warnings():
+        # Groups of parameters, NSGA-III and most crossovers have been called experimental for years.
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if method == "tpe":
+            sampler = _tpe(sweep, options, seed)
+        elif method == "gp":
+            sampler = _gp(options, seed)
+        elif method == "cmaes":
+            sampler = _cmaes(options, seed)
+        else:
+            sampler = _nsga(method, options, seed)
+        return PartialFixedSampler(dict(fixed), sampler) if fixed else sampler
+
+
+def _tpe(sweep: Sweep, options: TpeOptions, seed: int) -> BaseSampler:
+    return TPESampler(
+        seed=seed,
+        n_startup_trials=options.n_startup_trials,
+        n_ei_candidates=options.n_ei_candidates,
+        multivariate=options.multivariate,
+        group=options.multivariate and any(one.when for one in sweep.space.parameters),
+        constant_liar=options.constant_liar,
+    )
+
+
+def _gp(options: GpOptions, seed: int) -> BaseSampler:
+    return GPSampler(seed=seed, warn_independent_sampling=False, **options.model_dump())
+
+
+def _cmaes(options: CmaesOptions, seed: int) -> BaseSampler:
+    return CmaEsSampler(seed=seed, warn_independent_sampling=False, **options.model_dump())
+
+
+def _nsga(method: str, options: Nsga2Options, seed: int) -> BaseSampler:
+    given = options.model_dump()
+    crossover = _CROSSOVERS[given.pop("crossover")]()
+    # A crossover of three parents needs as many to choose from.
+    given["population_size"] = max(given["population_size"], crossover.n_parents)
+    kind = NSGAIISampler if method == "nsga2" else NSGAIIISampler
+    return kind(seed=seed, crossover=crossover, **given)
