@@ -12,7 +12,7 @@ Method = Literal["grid", "brute_force", "random", "qmc", "tpe", "gp", "cmaes", "
 
 # Methods whose n-th configuration is a function of the sweep, and those that take the grid's rows.
 ADAPTIVE: Final = frozenset({"tpe", "gp", "cmaes", "nsga2", "nsga3"})
-ON_A_GRID: Final = frozenset({"grid", "brute_force"})
+ON_A_GRID: Final = ("grid", "brute_force")
 # Trials that a search plans whose only limits are of other kinds.
 MOST_TRIALS: Final = 10_000
 
