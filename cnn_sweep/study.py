@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,14 +128,32 @@ class Study:
         alive = [_is_alive(identity, queue) for identity in identities]
         return {"alive": alive.count(True), "unknown": alive.count(None)}
 
-    def leaderboard_table(self, *, top: int | None = None) -> Table:
-        """Rank the trials, as plain rows: all of them, or the first ``top``."""
-        columns, rows = queries.leaderboard(self.results, self.name, top=top)
-        return Table(columns, tuple(rows), tuple(name for name in queries.MORE if name not in columns))
+    def leaderboard_table(self, per: str | None = "trial", *, top: int | None = None) -> Table:
+        """Rank the trials, or the configurations, as plain rows.
 
-    def leaderboard(self) -> pd.DataFrame:
-        """Rank the trials: one row each, best first, columns as in ``leaderboard --format csv``."""
-        table = self.leaderboard_table()
+        Args:
+            per: trial; configuration; None for configurations if any has repeats, else trials.
+            top: Only the first so many.
+        """
+        if per is None:
+            per = "configuration" if queries.has_repeats(self.results, self.name) else "trial"
+        columns, rows = queries.leaderboard(self.results, self.name, top=top if per == "trial" else None)
+        table = Table(columns, tuple(rows), tuple(name for name in queries.MORE if name not in columns))
+        if per == "trial":
+            return table
+        # Statistics cost an import that only studies with repeats should pay for.
+        from cnn_sweep.report.configurations import per_configuration  # noqa: PLC0415
+
+        found = per_configuration(table, direction=self.summary()["direction"])
+        return replace(found, rows=found.rows[:top])
+
+    def leaderboard(self, per: str | None = None) -> pd.DataFrame:
+        """Rank the study: best first, columns as in ``leaderboard --format csv``.
+
+        Args:
+            per: What a row stands for, as of :meth:`leaderboard_table`.
+        """
+        table = self.leaderboard_table(per)
         return _frame(table.columns, table.rows)
 
     def trials(self) -> pd.DataFrame:

@@ -20,6 +20,13 @@ class TableFormat(StrEnum):
     html = "html"
 
 
+class Per(StrEnum):
+    """What a row of a leaderboard stands for."""
+
+    trial = "trial"
+    configuration = "configuration"
+
+
 class ExportFormat(StrEnum):
     """What to export to."""
 

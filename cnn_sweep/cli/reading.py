@@ -24,14 +24,21 @@ if TYPE_CHECKING:
 
 
 def leaderboard(
-    results: Path, names: Sequence[str], selection: boards.Selection, output: str, *, by: Sequence[str], diff: bool
+    results: Path,
+    names: Sequence[str],
+    selection: boards.Selection,
+    output: str,
+    *,
+    by: Sequence[str],
+    per: str | None,
+    diff: bool,
 ) -> None:
     """Print a leaderboard of one study or of several."""
     _merge(results)
     studies = [Study.open(results, name, merge=False) for name in dict.fromkeys(names)]
     # Where rank alone decides, the database need not give more than is shown.
     by_rank = len(studies) == 1 and not (by or selection.where or selection.sort)
-    table = studies[0].leaderboard_table(top=selection.top if by_rank else None)
+    table = studies[0].leaderboard_table("trial" if by else per, top=selection.top if by_rank else None)
     if len(studies) > 1:
         table = compared([(study.summary(), study.leaderboard_table()) for study in studies])
     if by:
@@ -49,8 +56,10 @@ def leaderboard(
 def print_leaderboard(results: Path, study: str, top: int) -> None:
     """Print the best rows with the columns that tell them apart."""
     found = Study.open(results, study)
-    table = found.leaderboard_table(top=top)
-    always = ("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds")
+    table = found.leaderboard_table(None, top=top)
+    always = table.columns[: table.columns.index("seconds") + 1]
+    if "tied" in table.columns:  # of the first trial of a configuration only
+        always = ("rank", "trial", "state", *table.columns[len(always) : table.columns.index("tied") + 1], "parameters")
     print_table(Table((*always, *found.parameter_names), table.rows))
 
 

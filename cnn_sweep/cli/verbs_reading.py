@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnn_sweep.cli.options import RESULTS, AsJson, ExportFormat, Results, StudyName, StudyNames, TableFormat
+from cnn_sweep.cli.options import RESULTS, AsJson, ExportFormat, Per, Results, StudyName, StudyNames, TableFormat
 
 
 def status(
@@ -36,6 +36,12 @@ def leaderboard(
     by: Annotated[
         str | None, typer.Option(help="Sum up trials with equal values, as in A,B.", show_default=False)
     ] = None,
+    per: Annotated[
+        Per | None,
+        typer.Option(
+            help="One row a trial or a configuration.  [default: configuration, with repeats]", show_default=False
+        ),
+    ] = None,
     diff: Annotated[
         bool, typer.Option("--diff", help="Leave out hyperparameters that are the same in all rows.")
     ] = False,
@@ -47,7 +53,7 @@ def leaderboard(
     from cnn_sweep.report.leaderboard import Selection
 
     selection = Selection(where=where, sort=sort, top=top, columns=_names(columns))
-    reading.leaderboard(results, studies, selection, output.value, by=_names(by), diff=diff)
+    reading.leaderboard(results, studies, selection, output.value, by=_names(by), per=per, diff=diff)
 
 
 def _names(text: str | None) -> tuple[str, ...]:

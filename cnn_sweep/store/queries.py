@@ -103,6 +103,14 @@ def leaderboard(results: Path, study: str, *, top: int | None = None) -> Columne
     return columns.names, records
 
 
+def has_repeats(results: Path, study: str) -> bool:
+    """Tell whether any configuration of a study was trained with a second seed."""
+    t = schema.trials.c
+    query = select(t.trial).where(t.study == study, t.repeat > 0).limit(1)
+    with open_store(results) as connection:
+        return connection.execute(query).first() is not None
+
+
 def parameter_columns(names: Sequence[str]) -> list[str]:
     """Return the columns of a leaderboard that these hyperparameters have."""
     return list(Columns.of((), names).parameters)
