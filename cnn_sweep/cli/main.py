@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from cnn_sweep.cli import verbs_models, verbs_reading, verbs_running, verbs_store
+from cnn_sweep.cli import verbs_models, verbs_reading, verbs_report, verbs_running, verbs_store
 from cnn_sweep.errors import CnnSweepError, Interrupted
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ for verb in (
     verbs_reading.status,
     verbs_reading.leaderboard,
     verbs_reading.show,
+    verbs_report.report,
     verbs_models.finalize,
     verbs_models.confusion,
     verbs_models.misclassified,

@@ -66,7 +66,7 @@ def print_leaderboard(results: Path, study: str, top: int) -> None:
 def status(results: Path, study: str | None, *, as_json: bool) -> None:
     """Print how far one study is, or all of them."""
     names = [study] if study else known_studies(results)
-    reports = [_open(results, name).status() for name in names]
+    reports = [open_merged(results, name).status() for name in names]
     if as_json:
         print(json.dumps(reports[0] if study else reports, indent=2))
         return
@@ -99,7 +99,7 @@ def _print_status(report: dict[str, Any]) -> None:
 
 def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
     """Print everything about one trial."""
-    found = _open(results, study)
+    found = open_merged(results, study)
     detail = found.trial(trial)
     if as_json:
         print(json.dumps(detail, indent=2, default=str))
@@ -149,14 +149,14 @@ def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
 
 def export(results: Path, study: str, to: str, destination: Path) -> None:
     """Write a study for other programs; ``csv`` is the form that there is so far."""
-    _open(results, study)
+    open_merged(results, study)
     for file in {"csv": exports.to_csv}[to](results, study, destination):
         print(file)
 
 
 def logs(results: Path, study: str, trial: int | None, lines: int) -> None:
     """Print the ends of log files, the newest last."""
-    found = _open(results, study)
+    found = open_merged(results, study)
     files = found.log_files() if trial is None else found.log_files_of(trial)
     if not files:
         print(f"cnn-sweep: there are no logs of {study if trial is None else f'trial {trial}'}", file=sys.stderr)
@@ -166,7 +166,7 @@ def logs(results: Path, study: str, trial: int | None, lines: int) -> None:
             print(line)
 
 
-def _open(results: Path, study: str) -> Study:
+def open_merged(results: Path, study: str) -> Study:
     """Open a study with what its journals say by now."""
     _merge(results)
     return Study.open(results, study, merge=False)

@@ -133,9 +133,9 @@ def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
             raise StudyError(f"{study}: no trial {trial} began yet; {planned} are planned, numbered from 0")
         record = {name: getattr(row, name) for name in _TRIAL}
         record["params"] = _params(row)
-        record["best_metrics"] = _restored(row.best_metrics_json)
-        record["curve"] = _restored(row.curve_json)
-        record["test_metrics"] = _restored(row.test_metrics_json)
+        record["best_metrics"] = restored(row.best_metrics_json)
+        record["curve"] = restored(row.curve_json)
+        record["test_metrics"] = restored(row.test_metrics_json)
         return {
             "trial": record,
             "attempts": _of_trial(connection, schema.attempts, study, trial),
@@ -166,7 +166,7 @@ def export_trials(results: Path, study: str) -> Columned:
         row = _study(connection, study)
         rows = connection.execute(_trials_with_params(study).order_by(schema.trials.c.trial)).all()
         metrics, parameters = dialect.names(row.metrics_json), parameter_names(row)
-    tests = [_restored(r.test_metrics_json) or {} for r in rows]
+    tests = [restored(r.test_metrics_json) or {} for r in rows]
     test_names = sorted({name for test in tests for name in test})
     columns = Columns.of(metrics, parameters, leading=(*_TRIAL, *test_names))
     names = (*_TRIAL, *columns.metrics, *columns.curve, *test_names, *columns.parameters)
@@ -186,7 +186,7 @@ def _epochs(results: Path, study: str, columns: Columns) -> Iterator[Record]:
     query = select(schema.epochs).where(e.study == study, e.counted == 1).order_by(e.trial, e.epoch)
     with open_store(results) as connection:
         for row in connection.execute(query):
-            metrics = _restored(row.metrics_json) or {}
+            metrics = restored(row.metrics_json) or {}
             record = {name: getattr(row, name) for name in (*_EPOCH, "seconds")}
             yield record | {column: metrics.get(name) for column, name in columns.metrics.items()}
 
@@ -250,9 +250,9 @@ def _best(connection: Connection, study: Row[Any]) -> Record | None:
 
 def _record(row: Row[Any], columns: Columns, own: Sequence[str]) -> Record:
     """Flatten a trial's row to columns: its ``own``, then metrics, then hyperparameters."""
-    metrics, params = _restored(row.best_metrics_json) or {}, _params(row) or {}
+    metrics, params = restored(row.best_metrics_json) or {}, _params(row) or {}
     record = {name: getattr(row, name) for name in own}
-    curve = _restored(row.curve_json) or {}
+    curve = restored(row.curve_json) or {}
     for names, found in ((columns.metrics, metrics), (columns.curve, curve), (columns.parameters, params)):
         for column, name in names.items():
             record[column] = found.get(name)
@@ -268,7 +268,7 @@ def _of_trial(connection: Connection, table: Table, study: str, trial: int) -> l
 
 def _flat(epoch: Record) -> Record:
     """Put an epoch's metrics beside its own columns, which keep their names."""
-    metrics = _restored(epoch.pop("metrics_json")) or {}
+    metrics = restored(epoch.pop("metrics_json")) or {}
     return epoch | {f"metric_{name}" if name in epoch else name: value for name, value in metrics.items()}
 
 
@@ -284,7 +284,7 @@ def _params(row: Row[Any]) -> Record | None:
     return None if row.params_json is None else dialect.mapping(row.params_json)
 
 
-def _restored(text: str | None) -> Record | None:
+def restored(text: str | None) -> Record | None:
     """Read metrics of the store, with the numbers that JSON lacks."""
     if text is None:
         return None

@@ -1,0 +1,36 @@
+"""Verbs that make something to look at of a study: ``report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnn_sweep.cli.options import RESULTS, Results, StudyName
+
+
+def report(
+    study: StudyName,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write.  [default: STUDY.html]", show_default=False),
+    ] = None,
+    trials: Annotated[
+        str | None,
+        typer.Option(help="Learning curves of these trials, as in 3,17.  [default: the best]", show_default=False),
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Write a study as one HTML page that opens anywhere, without a network."""
+    from cnn_sweep.cli import reporting
+
+    reporting.report(results, study, output, _numbers(trials))
+
+
+def _numbers(text: str | None) -> list[int]:
+    """Read 3,17 as two numbers."""
+    words = [word.strip() for word in (text or "").split(",") if word.strip()]
+    if wrong := [word for word in words if not word.isdecimal()]:
+        raise typer.BadParameter(f"{wrong[0]!r} is no trial's number; write them as in 3,17", param_hint="--trials")
+    return [int(word) for word in words]

@@ -1,0 +1,100 @@
+"""Hyperparameters as axes of figures: numbers, even or logarithmic, and categories, with a place for missing values."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.report.leaderboard import shown
+from cnn_sweep.sweep.space import Range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cnn_sweep.report.leaderboard import Row
+    from cnn_sweep.sweep.space import Parameter
+
+# More numbers than this are an axis of numbers; fewer are told apart as categories where that serves.
+FEW = 8
+_LOG_SPAN = 50.0  # largest over smallest value, from which on a logarithm shows more
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How to draw one hyperparameter.
+
+    Attributes:
+        column: Its column of the leaderboard.
+        label: Its name.
+        numeric: Whether its values are numbers; else they are categories.
+        log: Whether shares of the way are even in the logarithm.
+        values: The different values in their order; of categories, those of the sweep file first.
+        missing: Whether there are rows without a value: it is inactive there.
+    """
+
+    column: str
+    label: str
+    numeric: bool
+    log: bool
+    values: tuple[Any, ...]
+    missing: bool
+
+    @property
+    def varies(self) -> bool:
+        """Whether there is anything to compare."""
+        return len(self.values) + self.missing > 1
+
+    def position(self, value: Any) -> float | None:
+        """Give a value's place: itself, its logarithm to base 10, or the number of its category."""
+        if value is None:
+            return None
+        if not self.numeric:
+            return float(self._places[_key(value)])
+        return math.log10(value) if self.log else float(value)
+
+    @property
+    def _places(self) -> dict[str, int]:
+        return {_key(value): place for place, value in enumerate(self.values)}
+
+    def positions(self, rows: Sequence[Row]) -> list[float | None]:
+        """Give the places of many rows' values."""
+        if self.numeric:
+            return [self.position(row.get(self.column)) for row in rows]
+        places = self._places
+        values = [row.get(self.column) for row in rows]
+        return [None if value is None else float(places[_key(value)]) for value in values]
+
+    def words(self, rows: Sequence[Row]) -> list[str | None]:
+        """Give the values of many rows as text for an axis of categories."""
+        return [None if (value := row.get(self.column)) is None else shown(value) for row in rows]
+
+
+def axis_of(column: str, label: str, rows: Iterable[Row], parameter: Parameter | None) -> Axis:
+    """Choose the axis of a hyperparameter by the values that trials have and by what the sweep file says of it."""
+    values = [row.get(column) for row in rows]
+    there = {_key(value): value for value in values if value is not None}
+    numeric = bool(there) and all(_is_number(value) for value in there.values())
+    domain = parameter.domain if parameter is not None else None
+    if numeric:
+        ordered = tuple(sorted(there.values()))
+        log = domain.log if isinstance(domain, Range) else _spans_decades(ordered)
+        log = log and ordered[0] > 0
+    else:
+        of_file = [] if domain is None or isinstance(domain, Range) else [_key(value) for value in domain.values]
+        order = [key for key in of_file if key in there] + sorted(there.keys() - set(of_file))
+        ordered, log = tuple(there[key] for key in order), False
+    return Axis(column, label, numeric, log, ordered, missing=any(value is None for value in values))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _spans_decades(ordered: tuple[Any, ...]) -> bool:
+    return len(ordered) > 2 and ordered[0] > 0 and ordered[-1] / ordered[0] >= _LOG_SPAN
+
+
+def _key(value: Any) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value, sort_keys=True, default=str)

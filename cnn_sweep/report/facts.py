@@ -1,0 +1,140 @@
+"""What a study was and what it took, in words: for the report's summary, its provenance, and its Markdown."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.report.leaderboard import shown
+from cnn_sweep.sweep.space import Choices
+
+if TYPE_CHECKING:
+    from cnn_sweep.report.leaderboard import Row
+    from cnn_sweep.report.material import Material
+    from cnn_sweep.sweep.space import Parameter
+
+
+def summary(material: Material) -> list[tuple[str, str]]:
+    """Say what was searched, on what, how long, where, and what it cost."""
+    found = material.summary
+    states = ", ".join(f"{count:,} {state}" for state, count in found["trials"].items() if count)
+    skipped = f"; {found['invalid']:,} invalid and {found['duplicates']:,} duplicate configurations were left out"
+    return [
+        ("objective", f"{found['direction']} {found['metric']}"),
+        ("best", _best(material)),
+        ("trials", f"{states or 'none'}, of {found['planned']:,} planned" + skipped),
+        ("search", f"{found['method'] or 'unknown'}, {len(found['parameters'])} hyperparameters"),
+        ("data", _data(material)),
+        ("time", _time(material)),
+        ("where", _where(material)),
+        ("cost", _cost(material)),
+        *([("damage", f"{found['bad_lines']:,} damaged journal lines were skipped")] if found["bad_lines"] else []),
+    ]
+
+
+def _best(material: Material) -> str:
+    best = material.summary["best"]
+    if best is None:
+        return "no trial is complete yet"
+    return f"{material.metric} {shown(best['value'])} (trial {best['trial']})"
+
+
+def _data(material: Material) -> str:
+    if material.sweep is None:
+        return "the sweep file cannot be read"
+    settings = material.sweep.data.model_dump(exclude_none=True, mode="json")
+    source = settings.pop("source", material.sweep.data.source)
+    return ", ".join([str(source), *(f"{name} {shown(value)}" for name, value in settings.items())])
+
+
+def _time(material: Material) -> str:
+    began, ended = material.cost["began"], material.cost["ended"]
+    if began is None:
+        return "nothing has begun"
+    return f"{moment(began)} to {moment(ended)} UTC ({duration(ended - began)})"
+
+
+def _where(material: Material) -> str:
+    hosts = sorted({worker["host"] for worker in material.workers})
+    some = ", ".join(hosts[:8]) + (f" and {len(hosts) - 8} more" if len(hosts) > 8 else "")
+    places = f"{len(material.workers):,} workers on {some}" if hosts else "no worker has begun"
+    clusters: dict[str, list[str]] = {}
+    for job in material.jobs:
+        clusters.setdefault(job["cluster"], []).append(job["job"])
+    return "; ".join([places, *(f"Slurm cluster {name}, jobs {', '.join(jobs)}" for name, jobs in clusters.items())])
+
+
+def _cost(material: Material) -> str:
+    cost = material.cost
+    return (
+        f"{cost['core_seconds'] / 3600:.3g} core hours in {cost['attempts']:,} attempts "
+        f"({duration(cost['attempt_seconds'])} of training)"
+    )
+
+
+def space(material: Material) -> list[Row]:
+    """Describe each hyperparameter: what it could be and when it counts."""
+    if material.sweep is None:
+        return [{"hyperparameter": name, "values": "?"} for name in material.summary["parameters"]]
+    return [_parameter(parameter) for parameter in material.sweep.space.parameters]
+
+
+def _parameter(parameter: Parameter) -> Row:
+    domain = parameter.domain
+    if isinstance(domain, Choices):
+        values = ", ".join(shown(value) for value in domain.values)
+    else:
+        values = f"{shown(domain.low)} to {shown(domain.high)}"
+        values += f" in steps of {shown(domain.step)}" if domain.step is not None else ""
+        values += ", logarithmic" if domain.log else ""
+    when = ", ".join(f"{name} in ({', '.join(map(shown, values))})" for name, values in parameter.when.items())
+    return {"hyperparameter": parameter.name, "values": values, "only with": when}
+
+
+def origins(material: Material) -> list[tuple[str, str]]:
+    """Say where the study comes from: code, versions, command, host, seeds."""
+    found = material.provenance
+    if not found:
+        return [("provenance", "provenance.json cannot be read")]
+    git = found.get("git") or {}
+    pairs: list[tuple[str, Any]] = [
+        ("created", found.get("created")),
+        ("command", found.get("command")),
+        ("host", found.get("host")),
+        ("folder", found.get("folder")),
+        ("git commit", f"{git['sha']}{', with changes' if git.get('diff') else ''}" if git.get("sha") else None),
+        ("seeds", ", ".join(map(str, found.get("seeds") or []))),
+        ("digest", found.get("digest")),
+        ("versions", ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())),
+    ]
+    return [(name, str(value)) for name, value in pairs if value]
+
+
+def commands(material: Material) -> str:
+    """Write the commands that do the study again, and train its best trial again."""
+    versions = material.provenance.get("versions") or {}
+    sha = (material.provenance.get("git") or {}).get("sha")
+    pins = " ".join(
+        shlex.quote(f"{name}=={versions[name]}") for name in ("cnn-sweep", "tensorflow", "keras") if name in versions
+    )
+    lines = ["# The sweep file below, saved as sweep.yaml; the same versions; the same seeds give the same results."]
+    lines += [f"git checkout {shlex.quote(sha)}"] if sha else []
+    lines += [f"pip install {pins}"] if pins else []
+    lines += ["cnn-sweep run sweep.yaml", f"cnn-sweep leaderboard {material.study} --top 10"]
+    best = material.summary["best"]
+    lines += [f"cnn-sweep show {material.study} {best['trial']}"] if best else []
+    return "\n".join(lines)
+
+
+def moment(seconds: float) -> str:
+    """Write a time in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float) -> str:
+    """Write how long something took."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.3g} min" if hours < 1 else f"{hours:.4g} h"

@@ -1,0 +1,131 @@
+"""Figures of the objective over one hyperparameter (slices) and over two (contours)."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.report.axes import FEW
+from cnn_sweep.report.figure import BLUE, SCALE, VERMILLION, Figure, number, numbers, text
+from cnn_sweep.report.leaderboard import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cnn_sweep.report.axes import Axis
+    from cnn_sweep.report.leaderboard import Row
+    from cnn_sweep.report.material import Material
+
+_CELLS = 16  # along an axis of numbers
+_MOST_PAIRS = 15
+
+
+def slices(material: Material) -> list[Figure]:
+    """Draw the objective over each hyperparameter that varies."""
+    rows = material.ranked
+    return [_slice(material, axis, rows) for axis in material.axes.values() if axis.varies and axis.values and rows]
+
+
+def _slice(material: Material, axis: Axis, rows: Sequence[Row]) -> Figure:
+    there = [row for row in rows if row.get(axis.column) is not None]
+    values = numbers(row["value"] for row in there)
+    trials = [row["trial"] for row in there]
+    name, caption = f"slice-{axis.column}", f"{material.metric} of each complete trial over {axis.label}."
+    if axis.numeric and len(axis.values) > FEW:
+        x: Any = numbers(row[axis.column] for row in there)
+        marker = {"color": BLUE, "size": 5, "opacity": 0.75}
+        trace = {"type": "scatter", "mode": "markers", "x": x, "y": values, "marker": marker, "customdata": trials}
+        trace["hovertemplate"] = "trial %{customdata}<br>%{x}: %{y:.5g}<extra></extra>"
+        layout = _layout(axis.label, material.metric, "log" if axis.log else "linear")
+        return Figure(name, axis.label, caption, (trace,), layout)
+    x = [text(word) for word in axis.words(there)]
+    box = {"type": "box", "x": x, "y": values, "boxpoints": "all", "jitter": 0.5, "pointpos": 0, "name": ""}
+    box |= {"marker": {"color": BLUE, "size": 4, "opacity": 0.75}, "line": {"color": VERMILLION, "width": 1.5}}
+    box |= {"fillcolor": "rgba(0,0,0,0)", "customdata": trials}
+    box["hovertemplate"] = "trial %{customdata}<br>%{x}: %{y:.5g}<extra></extra>"
+    layout = _layout(axis.label, material.metric, "category")
+    layout["xaxis"] |= {"categoryorder": "array", "categoryarray": [text(shown(value)) for value in axis.values]}
+    return Figure(name, axis.label, caption + " Boxes: median and quartiles.", (box,), layout)
+
+
+def contours(material: Material, order: Sequence[str] = ()) -> list[Figure]:
+    """Draw the mean of the objective over pairs of hyperparameters.
+
+    Args:
+        material: What is known.
+        order: Columns of hyperparameters, the most important first; only the first pairs are drawn.
+    """
+    rows = material.ranked
+    axes = [axis for axis in material.axes.values() if len(axis.values) > 1]
+    if order:
+        axes.sort(key=lambda axis: order.index(axis.column) if axis.column in order else len(order))
+    pairs = sorted(itertools.combinations(range(len(axes)), 2), key=sum)[:_MOST_PAIRS]
+    found = [_contour(material, axes[one], axes[other], rows) for one, other in pairs] if rows else []
+    return [figure for figure in found if figure is not None]
+
+
+def _contour(material: Material, across: Axis, up: Axis, rows: Sequence[Row]) -> Figure | None:
+    there = [row for row in rows if row.get(across.column) is not None and row.get(up.column) is not None]
+    if len(there) < 2:
+        return None
+    columns, lines = _Cells(across), _Cells(up)
+    cells: dict[tuple[int, int], list[float]] = {}
+    for row, i, j in zip(there, columns.of(there), lines.of(there), strict=True):
+        cells.setdefault((j, i), []).append(row["value"])
+    z = [[_mean(cells.get((j, i))) for i in range(columns.count)] for j in range(lines.count)]
+    counts = [[len(cells.get((j, i), ())) for i in range(columns.count)] for j in range(lines.count)]
+    bar = {"title": {"text": text(material.metric)}}
+    common: Row = {"x": columns.places, "y": lines.places, "z": z, "colorscale": SCALE, "colorbar": bar}
+    common |= {"reversescale": not material.maximize, "customdata": counts}
+    common["hovertemplate"] = "%{x}, %{y}<br>mean %{z:.5g} of %{customdata} trials<extra></extra>"
+    smooth = across.numeric and up.numeric and min(columns.count, lines.count) > 3
+    contour, heatmap = {"type": "contour", "connectgaps": True}, {"type": "heatmap", "hoverongaps": False}
+    trace = common | (contour if smooth else heatmap)
+    layout = {"xaxis": columns.axis(), "yaxis": lines.axis()}
+    title = f"{across.label} and {up.label}"
+    caption = f"Mean {material.metric} of the complete trials with these values; empty where there is none."
+    return Figure(f"contour-{across.column}-{up.column}", title, caption, (trace,), layout)
+
+
+def _mean(values: list[float] | None) -> float | None:
+    return number(statistics.fmean(values)) if values else None
+
+
+class _Cells:
+    """The cells along one axis: one a value, or equal parts where there are many numbers."""
+
+    def __init__(self, axis: Axis) -> None:
+        self._axis = axis
+        self._even = axis.numeric and len(axis.values) > _CELLS
+        self.count = _CELLS if self._even else len(axis.values)
+        ends = axis.position(axis.values[0]) or 0.0, axis.position(axis.values[-1]) or 0.0
+        self._low, self._width = ends[0], (ends[1] - ends[0]) / _CELLS
+
+    @property
+    def places(self) -> list[Any]:
+        """Where the cells are, in the axis's own positions; of categories and of few numbers, their order."""
+        if not self._even:
+            return list(range(self.count))
+        middles = (self._low + (i + 0.5) * self._width for i in range(self.count))
+        return numbers(10**middle if self._axis.log else middle for middle in middles)
+
+    def of(self, rows: Sequence[Row]) -> list[int]:
+        """Give each row's cell."""
+        if not self._even:
+            place = {repr(value): i for i, value in enumerate(self._axis.values)}
+            return [place[repr(row[self._axis.column])] for row in rows]
+        places = self._axis.positions(rows)
+        return [min(int(((place or 0.0) - self._low) / self._width), _CELLS - 1) for place in places]
+
+    def axis(self) -> dict[str, Any]:
+        """Describe the axis to Plotly."""
+        title = {"text": text(self._axis.label)}
+        if self._even:
+            return {"title": title, "type": "log" if self._axis.log else "linear"}
+        words = [text(shown(value)) for value in self._axis.values]
+        return {"title": title, "tickvals": list(range(self.count)), "ticktext": words, "type": "linear"}
+
+
+def _layout(x: str, y: str, kind: str) -> dict[str, Any]:
+    return {"xaxis": {"title": {"text": text(x)}, "type": kind}, "yaxis": {"title": {"text": text(y)}}}

@@ -1,0 +1,168 @@
+"""Figures with a point or a line a trial: history, learning curves, parallel coordinates, trade-offs."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.report.figure import BLUE, COLOURS, DASHES, SCALE, VERMILLION, Figure, number, numbers, text
+from cnn_sweep.report.leaderboard import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cnn_sweep.report.axes import Axis
+    from cnn_sweep.report.leaderboard import Row
+    from cnn_sweep.report.material import Material
+
+_HOVER = "trial %{customdata}<br>%{x}<br>%{y:.5g}<extra></extra>"
+# Lines of one plot of parallel coordinates beyond which nobody sees anything: the best are drawn.
+_MOST_LINES = 2_000
+_MOST_TICKS = 12
+
+
+def history(material: Material) -> Figure | None:
+    """Draw every complete trial's value in the order in which they ended, and the best so far."""
+    rows = sorted(material.ranked, key=lambda row: (row["ended"] or 0.0, row["trial"]))
+    if not rows:
+        return None
+    values = [row["value"] for row in rows]
+    better = max if material.maximize else min
+    best = [values[0]]
+    for value in values[1:]:
+        best.append(better(best[-1], value))
+    order = list(range(1, len(rows) + 1))
+    trials = [row["trial"] for row in rows]
+    points = _points(order, values, trials, name="trial", color=BLUE)
+    line: Row = {"type": "scatter", "mode": "lines", "x": order, "y": numbers(best), "name": "best so far"}
+    line |= {"line": {"color": VERMILLION, "width": 2, "shape": "hv"}, "hoverinfo": "skip"}
+    caption = f"{material.metric} of each complete trial in the order in which they ended, and the best so far."
+    layout = _axes("complete trials", material.metric)
+    return Figure("history", "Optimization history", caption, (points, line), layout)
+
+
+def curves(material: Material, metrics: Sequence[str] | None = None) -> list[Figure]:
+    """Draw the learning curves of the chosen trials, a figure a metric, training beside validation."""
+    names = metrics if metrics is not None else _curve_metrics(material)
+    return [figure for name in names if (figure := _curve(material, name)) is not None]
+
+
+def _curve_metrics(material: Material) -> list[str]:
+    """Name the validation metrics, the objective first, and those that have no validation beside them."""
+    known = list(material.summary["metrics"])
+    own = [name for name in known if name.startswith("val_") or f"val_{name}" not in known]
+    return sorted(own, key=lambda name: (name != material.metric, name != "val_loss", not name.startswith("val_")))
+
+
+def _curve(material: Material, metric: str) -> Figure | None:
+    beside = metric.removeprefix("val_") if metric.startswith("val_") else None
+    traces = []
+    for place, trial in enumerate(material.chosen):
+        epochs = material.curves.get(trial, [])
+        color, dash = COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+        for name, opacity in ((metric, 1.0), (beside, 0.4)):
+            found = [(row["epoch"], row[name]) for row in epochs if name is not None and row.get(name) is not None]
+            if not found:
+                continue
+            x, y = [epoch for epoch, _ in found], numbers(value for _, value in found)
+            trace = {"type": "scatter", "mode": "lines+markers", "x": x, "y": y, "opacity": opacity}
+            trace |= {"name": f"trial {trial}" + ("" if name == metric else ", training"), "meta": trial}
+            trace |= {"legendgroup": str(trial), "line": {"color": color, "dash": dash}, "marker": {"size": 4}}
+            traces.append(trace | {"hovertemplate": f"trial {trial}<br>epoch %{{x}}: %{{y:.5g}}<extra></extra>"})
+    if not traces:
+        return None
+    caption = f"{metric} by epoch" + (", and the same on training data in pale." if beside else ".")
+    return Figure(f"curves-{metric}", f"{metric} by epoch", caption, tuple(traces), _axes("epoch", metric))
+
+
+def parallel(material: Material) -> Figure | None:
+    """Draw the hyperparameters of each complete trial as a line across one axis each."""
+    rows = material.ranked[:_MOST_LINES]
+    axes = [axis for axis in material.axes.values() if axis.varies]
+    if not rows or not axes:
+        return None
+    dimensions = []
+    for axis in axes:
+        places = axis.positions(rows)
+        there = [place for place in places if place is not None]
+        low, high = (min(there), max(there)) if there else (0.0, 0.0)
+        # Inactive hyperparameters meet in a place of their own below the axis.
+        below = low - 0.15 * ((high - low) or 1.0)
+        filled = [number(below if place is None else place) for place in places]
+        ticks: dict[float | None, str] = {axis.position(value): shown(value) for value in _ticks(axis)}
+        ticks |= {below: "inactive"} if None in places else {}
+        dimensions.append(
+            {
+                "label": text(axis.label),
+                "values": filled,
+                "tickvals": numbers(ticks),
+                "ticktext": [*map(text, ticks.values())],
+            }
+        )
+    values = numbers(row["value"] for row in rows)
+    dimensions.append({"label": text(material.metric), "values": values})
+    line = {"color": values, "colorscale": SCALE, "showscale": True, "reversescale": not material.maximize}
+    trace = {"type": "parcoords", "dimensions": dimensions, "line": line}
+    some = f"the best {_MOST_LINES:,}" if len(material.ranked) > len(rows) else "each"
+    caption = (
+        f"A line for {some} complete trial{'s' if some != 'each' else ''}; drag along an axis to keep a part of it."
+    )
+    layout = {"margin": {"l": 70, "r": 70, "t": 50, "b": 30}}
+    return Figure("parallel", "Parallel coordinates", caption, (trace,), layout)
+
+
+def _ticks(axis: Axis) -> Sequence[Any]:
+    """Take the values of an axis, or round numbers between them if there are too many to label."""
+    values = axis.values
+    if len(values) <= _MOST_TICKS:
+        return values
+    if not axis.numeric:
+        return [values[round(i * (len(values) - 1) / (_MOST_TICKS - 1))] for i in range(_MOST_TICKS)]
+    low, high = float(values[0]), float(values[-1])
+    if axis.log:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        steps = [float(f"{digit}e{decade}") for decade in decades for digit in (1, 3)]
+    else:
+        size = 10.0 ** math.floor(math.log10(high - low))
+        steps = [i * size / 2 for i in range(math.ceil(2 * low / size), math.floor(2 * high / size) + 1)]
+    return [step for step in steps if low <= step <= high]
+
+
+def trade_offs(material: Material) -> list[Figure]:
+    """Draw value against what it costs: weights, and seconds of training, each with its Pareto front."""
+    found = []
+    for column, words in (("parameters", "weights"), ("seconds", "seconds of training")):
+        rows = [row for row in material.ranked if row.get(column)]
+        if not rows:
+            continue
+        front = pareto(rows, column, maximize=material.maximize)
+        points = _points([r[column] for r in rows], [r["value"] for r in rows], [r["trial"] for r in rows], color=BLUE)
+        x, y = [row[column] for row in front], [row["value"] for row in front]
+        best = _points(x, y, [row["trial"] for row in front], name="Pareto front", color=VERMILLION)
+        best |= {"mode": "lines+markers", "line": {"color": VERMILLION, "shape": "hv"}}
+        best["marker"] = {"color": VERMILLION, "size": 9, "symbol": "diamond"}
+        layout = _axes(words, material.metric)
+        layout["xaxis"] |= {"type": "log"} if max(r[column] for r in rows) > 20 * min(r[column] for r in rows) else {}
+        caption = f"{material.metric} against {words}; no trial is better than those of the front in both."
+        found.append(Figure(f"pareto-{column}", f"{material.metric} and {words}", caption, (points, best), layout))
+    return found
+
+
+def pareto(rows: Sequence[Row], column: str, *, maximize: bool) -> list[Row]:
+    """Return the rows that no other one beats in value and in cost (the smaller, the better) at once, by cost."""
+    sign = -1.0 if maximize else 1.0
+    front: list[Row] = []
+    for row in sorted(rows, key=lambda row: (row[column], sign * row["value"], row["trial"])):
+        if not front or sign * row["value"] < sign * front[-1]["value"]:
+            front.append(row)
+    return front
+
+
+def _points(x: Sequence[Any], y: Sequence[Any], trials: Sequence[int], *, color: str, name: str = "trial") -> Row:
+    marker = {"color": color, "size": 6, "opacity": 0.85}
+    kind = {"type": "scatter", "mode": "markers", "name": name, "marker": marker, "hovertemplate": _HOVER}
+    return kind | {"x": numbers(x), "y": numbers(y), "customdata": list(trials)}
+
+
+def _axes(x: str, y: str) -> dict[str, Any]:
+    return {"xaxis": {"title": {"text": text(x)}}, "yaxis": {"title": {"text": text(y)}}}

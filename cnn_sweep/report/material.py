@@ -1,0 +1,144 @@
+"""Everything that a report shows, read from the store and from the study's frozen files in one go."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.errors import InputError
+from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.report.axes import Axis, axis_of
+from cnn_sweep.store import queries, report_queries
+from cnn_sweep.sweep.spec import Sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cnn_sweep.report.leaderboard import Row, Table
+
+# Epochs' metrics in one report, in numbers: about 2 MB of text.
+_CURVE_BUDGET = 150_000
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a report is made of.
+
+    Attributes:
+        summary: Of the study, as of :func:`cnn_sweep.store.queries.study_summary`.
+        board: Its leaderboard.
+        axes: One for each hyperparameter, by its column of the leaderboard.
+        curves: Trial to its epochs, of the trials that were asked for and then the best, as far as there is room.
+        chosen: Trials whose learning curves are shown at first.
+        cost: As of :func:`cnn_sweep.store.report_queries.cost`.
+        failures: By cause.
+        jobs: Of Slurm.
+        workers: Processes that trained.
+        provenance: Where the study comes from; empty if the file cannot be read.
+        sweep: What its newest sweep file says; None if that cannot be read.
+        sweep_text: That file's text.
+    """
+
+    summary: dict[str, Any]
+    board: Table
+    axes: dict[str, Axis]
+    curves: dict[int, list[Row]]
+    chosen: tuple[int, ...]
+    cost: dict[str, Any]
+    failures: list[Row]
+    jobs: list[Row]
+    workers: list[Row]
+    provenance: dict[str, Any]
+    sweep: Sweep | None
+    sweep_text: str
+
+    @property
+    def study(self) -> str:
+        """The study's name."""
+        return str(self.summary["study"])
+
+    @property
+    def metric(self) -> str:
+        """The objective."""
+        return str(self.summary["metric"])
+
+    @property
+    def maximize(self) -> bool:
+        """Whether greater is better."""
+        return bool(self.summary["direction"] == "maximize")
+
+    @property
+    def ranked(self) -> list[Row]:
+        """Complete trials with a value, best first."""
+        return [row for row in self.board.rows if row["rank"] is not None]
+
+
+def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (), shown: int = 8) -> Material:
+    """Read what a report shows.
+
+    Args:
+        results: Root of all studies.
+        study: The study's name.
+        board: Its leaderboard.
+        trials: Show these trials' learning curves; by default the best ones'.
+        shown: How many of the best.
+    """
+    paths = StudyPaths(results, study)
+    summary = queries.study_summary(results, study)
+    sweep, text = _sweep(paths)
+    columns = queries.parameter_columns(summary["parameters"])
+    axes = {
+        column: axis_of(column, name, board.rows, sweep.space.by_name.get(name) if sweep else None)
+        for column, name in zip(columns, summary["parameters"], strict=True)
+    }
+    best = [row["trial"] for row in board.rows if row["epochs"]]
+    chosen = tuple(trials) or tuple(best[:shown])
+    return Material(
+        summary=summary,
+        board=board,
+        axes=axes,
+        curves=report_queries.curves(results, study, _affordable(board, (*chosen, *best), len(summary["metrics"]))),
+        chosen=chosen,
+        cost=report_queries.cost(results, study),
+        failures=report_queries.failures(results, study),
+        jobs=report_queries.list_jobs(results, study),
+        workers=[worker for worker in queries.list_workers(results, study) if worker["threads"]],
+        provenance=_provenance(paths),
+        sweep=sweep,
+        sweep_text=text,
+    )
+
+
+def _affordable(board: Table, wanted: Sequence[int], metrics: int) -> list[int]:
+    """Take trials as long as there is room for their epochs; the chosen ones come first."""
+    epochs = {row["trial"]: row["epochs"] or 0 for row in board.rows}
+    taken: list[int] = []
+    room = _CURVE_BUDGET
+    for trial in dict.fromkeys(wanted):
+        room -= epochs.get(trial, 0) * metrics
+        if room < 0 and taken:
+            break
+        taken.append(trial)
+    return taken
+
+
+def _sweep(paths: StudyPaths) -> tuple[Sweep | None, str]:
+    """Read the newest sweep file; a damaged one is shown as it is."""
+    try:
+        newest = paths.revisions()[-1]
+        text = newest.read_text(encoding="utf-8-sig", errors="replace")
+        return Sweep.parse(text, source=str(newest), folder=paths.folder), text
+    except (OSError, IndexError):
+        return None, ""
+    except InputError:
+        return None, text
+
+
+def _provenance(paths: StudyPaths) -> dict[str, Any]:
+    try:
+        found = json.loads(paths.provenance.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

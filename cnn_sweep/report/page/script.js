@@ -1,0 +1,263 @@
+"use strict";
+// Everything that the page shows is in its own JSON; values become text nodes, never markup.
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const COLOURS = DATA.colours;
+const DASHES = DATA.dashes;
+const PAGE = 20; // rows of the leaderboard that are shown at once
+const $ = (id) => document.getElementById(id);
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === "onclick" || key === "onchange") made.addEventListener(key.slice(2), value);
+    else if (value !== false) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children);
+  return made;
+}
+
+function shown(value) {
+  if (value === null || value === undefined) return "";
+  if (typeof value === "number") return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+// ---- figures -------------------------------------------------------------------------------------------------------
+
+function themed(layout) {
+  const style = getComputedStyle(document.documentElement);
+  const [ink, grid, shade] = ["--ink", "--grid", "--shade"].map((name) => style.getPropertyValue(name).trim());
+  const themedLayout = {
+    margin: { l: 60, r: 20, t: 20, b: 50 },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: ink, size: 12 },
+    hoverlabel: { bgcolor: shade, font: { color: ink } },
+    legend: { orientation: "h", y: 1.12 },
+    hovermode: "closest",
+    ...layout,
+  };
+  for (const axis of ["xaxis", "yaxis"]) {
+    themedLayout[axis] = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true, ...layout[axis] };
+  }
+  return themedLayout;
+}
+
+function draw(holder) {
+  const figure = holder.dataset.curve ? curveFigure(holder.dataset.curve) : DATA.figures[holder.dataset.figure];
+  const first = !holder.dataset.drawn;
+  holder.dataset.drawn = "yes";
+  Plotly.react(holder, figure.data, themed(figure.layout), { responsive: true, displaylogo: false });
+  if (first && holder.on) holder.on("plotly_click", (event) => openPoint(event.points[0]));
+}
+
+function openPoint(point) {
+  const trial = point.customdata ?? point.data.meta;
+  if (Number.isInteger(trial)) openTrial(trial);
+}
+
+const isVisible = (holder) => holder.offsetParent !== null;
+const holders = () => [...document.querySelectorAll(".plot")];
+
+// A figure is drawn when it comes near the screen, so that long pages open at once.
+const nearby = new IntersectionObserver(
+  (entries) => entries.forEach((entry) => {
+    if (entry.isIntersecting && !entry.target.dataset.drawn) draw(entry.target);
+  }),
+  { rootMargin: "400px" },
+);
+
+function redraw() {
+  holders().filter((holder) => holder.dataset.drawn && isVisible(holder)).forEach(draw);
+}
+
+function drawAll() {
+  holders().filter((holder) => !holder.dataset.drawn && isVisible(holder)).forEach(draw);
+}
+
+function choose(select) {
+  for (const figure of select.closest("section").querySelectorAll("figure[data-choice]")) {
+    figure.hidden = figure.dataset.choice !== select.value;
+    const holder = figure.querySelector(".plot");
+    if (!figure.hidden && holder) draw(holder);
+  }
+}
+
+// ---- learning curves -----------------------------------------------------------------------------------------------
+
+const chosen = new Set(DATA.chosen);
+
+function curveFigure(metric) {
+  const traces = [];
+  let place = 0;
+  for (const trial of chosen) {
+    const curve = DATA.curves[trial];
+    if (!curve) continue;
+    const line = {
+      color: COLOURS[place % COLOURS.length],
+      dash: DASHES[Math.floor(place / COLOURS.length) % DASHES.length],
+    };
+    place += 1;
+    const names = metric.startsWith("val_") ? [metric, metric.slice(4)] : [metric];
+    for (const name of names) {
+      if (!curve[name] || curve[name].every((value) => value === null)) continue;
+      traces.push({
+        type: "scatter", mode: "lines+markers", x: curve.epoch, y: curve[name], line, marker: { size: 4 },
+        opacity: name === metric ? 1 : 0.4, meta: trial, legendgroup: String(trial), showlegend: name === metric,
+        name: `trial ${trial}`,
+        hovertemplate: `trial ${trial}${name === metric ? "" : ", training"}<br>epoch %{x}: %{y:.5g}<extra></extra>`,
+      });
+    }
+  }
+  return { data: traces, layout: { xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: metric } }, showlegend: true } };
+}
+
+function toggleCurve(trial, on) {
+  if (on) chosen.add(trial);
+  else chosen.delete(trial);
+  holders().filter((holder) => holder.dataset.curve && holder.dataset.drawn && isVisible(holder)).forEach(draw);
+}
+
+// ---- leaderboard ---------------------------------------------------------------------------------------------------
+
+const COLUMNS = DATA.columns;
+const NUMERIC = DATA.numeric;
+let order = DATA.rows.map((_, index) => index);
+let visible = PAGE;
+let sorting = { column: "rank", descending: false };
+
+// "val_accuracy > 0.9 and optimizer = adam": terms joined by `and`; a term without a comparison is looked for as text.
+const TERM = /^\s*(`[^`]+`|[^<>=!~\s]+)\s*(<=|>=|!=|==|=|<|>|~)\s*(.+?)\s*$/;
+const COMPARISONS = {
+  "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b,
+  "=": (a, b) => a === b, "!=": (a, b) => a !== b,
+};
+
+function term(text) {
+  const match = TERM.exec(text);
+  if (!match) {
+    const wanted = text.trim().toLowerCase();
+    return (row) => row.some((value) => shown(value).toLowerCase().includes(wanted));
+  }
+  const name = match[1].replaceAll("`", "");
+  const column = COLUMNS.indexOf(name);
+  if (column < 0) throw new Error(`no column ${name}; columns: ${COLUMNS.join(", ")}`);
+  const word = match[3].replace(/^(["'])(.*)\1$/, "$2");
+  if (match[2] === "~") return (row) => shown(row[column]).toLowerCase().includes(word.toLowerCase());
+  const compare = COMPARISONS[match[2] === "==" ? "=" : match[2]];
+  if (!NUMERIC[column]) return (row) => row[column] !== null && compare(shown(row[column]), word);
+  const number = Number(word);
+  if (Number.isNaN(number)) throw new Error(`${name} has numbers; ${word} is none`);
+  return (row) => row[column] !== null && compare(row[column], number);
+}
+
+function select() {
+  const text = $("filter").value;
+  const problem = $("problem");
+  let tests = [];
+  problem.textContent = "";
+  try {
+    tests = text.trim() ? text.split(/\s+and\s+/i).map(term) : [];
+  } catch (error) {
+    problem.textContent = error.message;
+  }
+  order = DATA.rows.map((_, index) => index).filter((index) => tests.every((test) => test(DATA.rows[index])));
+  const column = COLUMNS.indexOf(sorting.column);
+  const sign = sorting.descending ? -1 : 1;
+  order.sort((one, other) => {
+    const [a, b] = [DATA.rows[one][column], DATA.rows[other][column]];
+    if (a === null || b === null) return (a === null) - (b === null) || one - other; // nothing comes last, always
+    const [x, y] = NUMERIC[column] ? [a, b] : [shown(a), shown(b)];
+    return (x < y ? -sign : x > y ? sign : 0) || one - other;
+  });
+  visible = PAGE;
+  list();
+}
+
+function cell(value, column, trial) {
+  const td = element("td", NUMERIC[column] ? { class: "number" } : {});
+  if (COLUMNS[column] === "trial") td.append(element("button", { onclick: () => openTrial(trial) }, shown(value)));
+  else td.append(shown(value));
+  return td;
+}
+
+function list() {
+  const trialAt = COLUMNS.indexOf("trial");
+  const rows = order.slice(0, visible).map((index) => {
+    const row = DATA.rows[index];
+    const trial = row[trialAt];
+    const box = element("input", {
+      type: "checkbox", "aria-label": `learning curve of trial ${trial}`, disabled: !DATA.curves[trial],
+      onchange: (event) => toggleCurve(trial, event.target.checked),
+    });
+    box.checked = chosen.has(trial);
+    const best = row[COLUMNS.indexOf("rank")] === 1;
+    return element("tr", best ? { class: "best" } : {}, element("td", { class: "pick" }, box),
+      ...row.map((value, column) => cell(value, column, trial)));
+  });
+  $("rows").replaceChildren(...rows);
+  $("count").textContent = `${order.length} of ${DATA.rows.length} trials, ${rows.length} shown`;
+  $("more").hidden = visible >= order.length;
+  for (const th of document.querySelectorAll("#board th[data-column]")) {
+    const own = th.dataset.column === sorting.column;
+    th.setAttribute("aria-sort", own ? (sorting.descending ? "descending" : "ascending") : "none");
+  }
+}
+
+function sortBy(column) {
+  sorting = { column, descending: sorting.column === column && !sorting.descending };
+  select();
+}
+
+function openTrial(trial) {
+  const row = DATA.rows.find((one) => one[COLUMNS.indexOf("trial")] === trial);
+  if (!row) return;
+  const facts = element("dl", { class: "facts" });
+  COLUMNS.forEach((name, column) => {
+    if (row[column] !== null) facts.append(element("dt", {}, name), element("dd", {}, shown(row[column])));
+  });
+  $("trial").replaceChildren(element("h2", {}, `Trial ${trial}`), facts,
+    element("p", {}, element("button", { onclick: () => $("trial").close() }, "Close")));
+  $("trial").showModal();
+}
+
+// ---- the page ------------------------------------------------------------------------------------------------------
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  $("theme").textContent = theme === "dark" ? "Light" : "Dark";
+  redraw();
+}
+
+function copy(button) {
+  const text = button.closest("div").querySelector("pre").textContent;
+  navigator.clipboard?.writeText(text).then(() => { button.textContent = "Copied"; }, () => {});
+}
+
+const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+setTheme(prefersDark.matches ? "dark" : "light");
+prefersDark.addEventListener("change", (event) => setTheme(event.matches ? "dark" : "light"));
+$("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+let before = null;
+addEventListener("beforeprint", () => { before = document.documentElement.dataset.theme; setTheme("light"); drawAll(); });
+addEventListener("afterprint", () => setTheme(before));
+for (const control of document.querySelectorAll(".controls")) control.hidden = false;
+for (const chooser of document.querySelectorAll("select[data-choose]")) {
+  chooser.addEventListener("change", () => choose(chooser));
+}
+for (const button of document.querySelectorAll("button[data-copy]")) button.addEventListener("click", () => copy(button));
+if ($("board")) {
+  for (const th of document.querySelectorAll("#board th[data-column]")) {
+    th.replaceChildren(element("button", { onclick: () => sortBy(th.dataset.column) }, th.textContent));
+  }
+  $("filter").addEventListener("input", select);
+  $("more").addEventListener("click", () => { visible += 500; list(); });
+  list();
+}
+document.documentElement.dataset.ready = "yes";
+
+// Called once Plotly is there.
+function startFigures() {
+  holders().forEach((holder) => nearby.observe(holder));
+  document.documentElement.dataset.figures = "yes";
+}

@@ -1,0 +1,83 @@
+"""What reports ask the store beyond leaderboards: cost, jobs, failures, learning curves of chosen trials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from cnn_sweep.store import schema
+from cnn_sweep.store.queries import Record, restored
+from cnn_sweep.store.reading import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+# SQLite takes a limited number of values in one statement.
+_CHUNK = 500
+
+
+def cost(results: Path, study: str) -> Record:
+    """Return what a study has cost.
+
+    Keys: attempts (count), attempt_seconds (of all attempts, also those whose work was lost), core_seconds (each
+    attempt's seconds times the threads of its worker), began and ended (first and last moment of any attempt).
+    """
+    a, w = schema.attempts, schema.workers
+    of_worker = (w.c.study == a.c.study) & (w.c.writer == a.c.writer)
+    query = (
+        select(
+            func.count(),
+            func.coalesce(func.sum(a.c.seconds), 0.0),
+            func.coalesce(func.sum(a.c.seconds * func.coalesce(w.c.threads, 1)), 0.0),
+            func.min(a.c.started),
+            func.max(func.coalesce(a.c.ended, a.c.lost, a.c.started)),
+        )
+        .select_from(a.outerjoin(w, of_worker))
+        .where(a.c.study == study)
+    )
+    with open_store(results) as connection:
+        row = connection.execute(query).one()
+    return dict(zip(("attempts", "attempt_seconds", "core_seconds", "began", "ended"), row, strict=True))
+
+
+def list_jobs(results: Path, study: str) -> list[Record]:
+    """Return the Slurm jobs of a study, the first first; keys: cluster, job, time, tasks, profile."""
+    j = schema.jobs.c
+    query = select(j.cluster, j.job, j.time, j.tasks, j.profile).where(j.study == study).order_by(j.time, j.job)
+    with open_store(results) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # its public name
+
+
+def failures(results: Path, study: str) -> list[Record]:
+    """Return the failed trials by cause, the most frequent first; keys: cause, count, trial and message of one."""
+    t = schema.trials.c
+    cause = func.coalesce(t.cause, "unknown").label("cause")
+    # SQLite gives the other columns of the row in which the minimum stands.
+    query = (
+        select(cause, func.count().label("count"), func.min(t.trial).label("trial"), t.message)
+        .where(t.study == study, t.state == "failed", t.attempts > 0)
+        .group_by(cause)
+        .order_by(func.count().desc(), cause)
+    )
+    with open_store(results) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # its public name
+
+
+def curves(results: Path, study: str, trials: Sequence[int]) -> dict[int, list[Record]]:
+    """Return the epochs that count of some trials, in order; keys: epoch, seconds and the metrics by name."""
+    e = schema.epochs.c
+    found: dict[int, list[Record]] = {trial: [] for trial in trials}
+    with open_store(results) as connection:
+        for first in range(0, len(trials), _CHUNK):
+            some = trials[first : first + _CHUNK]
+            query = (
+                select(e.trial, e.epoch, e.seconds, e.metrics_json)
+                .where(e.study == study, e.counted == 1, e.trial.in_(some))
+                .order_by(e.trial, e.epoch)
+            )
+            for row in connection.execute(query):
+                own: dict[str, Any] = {"epoch": row.epoch, "seconds": row.seconds}
+                found[row.trial].append((restored(row.metrics_json) or {}) | own)
+    return found

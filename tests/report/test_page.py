@@ -1,0 +1,196 @@
+"""The report in a real browser: Debian's Chromium, driven by playwright, without a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cnn_sweep.report.material import gather
+from cnn_sweep.report.page.html import page
+from cnn_sweep.study import Study
+
+SECTIONS = (*("summary", "leaderboard", "history", "curves", "parallel", "slices", "contours", "pareto", "provenance"),)
+NASTY = '"\'><img src=x onerror="window.pwned=1"></script><script>window.pwned=1</script><b>{{7*7}}</b>&lt;'
+SWEEP = """\
+study: {study}
+data: {{source: digits, validation: 0.2, test: 0.2}}
+model:
+  layers:
+    - conv2d: {{filters: $filters, kernel_size: 3}}
+    - flatten
+    - output: softmax
+space:
+  filters: [4, 8]
+  optimizer: [sgd, adam]
+training: {{epochs: 3, optimizer: {{name: $optimizer}}}}   # </script><img src=x onerror="window.pwned=1">
+objective: {{metric: {metric}, direction: {direction}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("no chromium on this machine (.ci/debian-packages installs it)")
+    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program, args=flags)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def screenshots(tmp_path_factory):
+    """Where screenshots are kept: the folder that CNN_SWEEP_ARTIFACTS names, or pytest's own."""
+    folder = Path(os.environ.get("CNN_SWEEP_ARTIFACTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def opened(browser, file, **how):
+    """Open a page; what it logs, raises or asks of the network is a failure."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True, **how)
+    tab, complaints = context.new_page(), []
+    tab.set_default_timeout(15_000)
+    tab.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+    tab.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+    allowed = ("data:", "blob:", file.as_uri())
+    tab.on("request", lambda r: r.url.startswith(allowed) or complaints.append(f"request: {r.url}"))
+    begin = time.perf_counter()
+    tab.goto(file.as_uri(), wait_until="commit")
+    tab.wait_for_selector("html[data-ready]", state="attached")
+    tab.usable_s = time.perf_counter() - begin
+    tab.wait_for_selector("html[data-figures]", state="attached")
+    tab.whole_s = time.perf_counter() - begin
+    yield tab
+    tab.evaluate("drawAll()")
+    assert tab.evaluate("window.pwned") is None
+    context.close()
+    assert [one for one in complaints if "GPU stall due to ReadPixels" not in one] == []
+
+
+def written_page(written, name="digits"):
+    """Write a study's report."""
+    board = Study.open(written.results, name, merge=False).leaderboard_table()
+    file = Path(written.results) / f"{name}.html"
+    file.write_text(page(gather(written.results, name, board)))
+    return file
+
+
+@pytest.fixture
+def report(written):
+    """A report of 1,000 trials, a tenth of which failed."""
+    return written_page(written.study(trials=1_000, epochs=5, states=("complete",) * 9 + ("failed",)))
+
+
+def column(tab, name):
+    """Read a column of the leaderboard as it is shown."""
+    place = [th.text_content() for th in tab.query_selector_all("#board th")].index(name) + 1
+    return [td.text_content() for td in tab.query_selector_all(f"#rows td:nth-child({place})")]
+
+
+def test_the_report_works(browser, report, screenshots):
+    """Under 8 MB, all sections; sorting, filtering and curves by clicks and keys; both themes, a phone, print."""
+    assert report.stat().st_size < 8_000_000
+    with opened(browser, report, color_scheme="light") as tab:
+        assert [section.get_attribute("id") for section in tab.query_selector_all("main section")] == list(SECTIONS)
+        tab.click("#board th[data-column=parameters] button")
+        assert column(tab, "parameters") == sorted(column(tab, "parameters"), key=int)
+        assert column(tab, "parameters")[0] == "400"
+        tab.focus("#board th[data-column=parameters] button")
+        tab.keyboard.press("Enter")
+        assert column(tab, "parameters")[0] == "1600"
+        assert tab.get_attribute("#board th[data-column=parameters]", "aria-sort") == "descending"
+
+        tab.fill("#filter", "val_accuracy > 0.8 and optimizer = adam")
+        assert {*column(tab, "optimizer")} == {"adam"}
+        assert min(map(float, column(tab, "val_accuracy"))) > 0.8
+        tab.fill("#filter", "acuracy > 1")
+        assert "no column acuracy" in tab.text_content("#problem")
+        tab.fill("#filter", "failed")
+        assert tab.text_content("#count").startswith("100 of 1000")
+        tab.fill("#filter", "")
+
+        tab.evaluate("drawAll()")
+        lines = "document.querySelector('[data-curve=val_accuracy]').data.length"
+        before = tab.evaluate(lines)
+        tab.click("#rows input:not(:checked):enabled >> nth=0")
+        assert tab.evaluate(lines) == before + 2  # training and validation
+        tab.click("#rows tr:nth-child(1) td:nth-child(3) button")
+        assert "learning_rate" in tab.text_content("dialog[open]")
+        tab.keyboard.press("Escape")
+        tab.select_option("#contours select", index=1)
+        assert len(tab.query_selector_all("#contours figure:not([hidden]) .main-svg")) > 0
+        tab.screenshot(path=screenshots / "light.png", full_page=True)
+
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        tab.click("#theme")
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 29)"
+        tab.screenshot(path=screenshots / "dark.png", full_page=True)
+
+        tab.set_viewport_size({"width": 360, "height": 740})
+        tab.wait_for_function("document.documentElement.scrollWidth <= 360")
+        tab.wait_for_function("document.querySelector('#history .main-svg').clientWidth <= 360")
+        tab.screenshot(path=screenshots / "phone.png", full_page=True)
+        pdf = tab.pdf(path=screenshots / "print.pdf")
+        assert len(pdf) > 20_000
+
+
+def test_five_thousand_trials_open_in_three_seconds(browser, written):
+    """From the file's name to a page that can be used."""
+    report = written_page(written.study(trials=5_000, epochs=3))
+    seconds = []
+    for _ in range(3):
+        with opened(browser, report) as tab:
+            seconds.append((tab.usable_s, tab.whole_s))
+        if min(seconds)[0] < 3:
+            break
+    usable, whole = min(seconds)
+    print(f"5,000 trials: {usable:.2f} s to the leaderboard, {whole:.2f} s to the figures")
+    assert usable < 3
+
+
+@pytest.mark.parametrize("states", [("running",), ("failed",), ("waiting",)])
+def test_a_report_of_nothing_says_so(browser, written, states):
+    """Without any complete trial every section is there, with words instead of figures."""
+    report = written_page(written.study(trials=4, epochs=0 if states == ("running",) else 2, states=states))
+    with opened(browser, report) as tab:
+        assert len(tab.query_selector_all("main section")) == len(SECTIONS)
+        assert "No trial is complete yet" in tab.text_content("#history")
+        assert "no trial is complete yet" in tab.text_content("#summary")
+
+
+def test_nothing_of_the_data_is_run(browser, written):
+    """Hyperparameters, metrics, messages, hosts and file names that are HTML are shown as they are."""
+
+    def params(draw):
+        return {"filters": 4, "optimizer": NASTY + draw.choice("ab"), NASTY: draw.choice([NASTY, "x"])}
+
+    written.study(
+        trials=30, states=("complete", "complete", "failed"), params=params, sweep=SWEEP, metric="val_accuracy"
+    )
+    report = written_page(written)
+    with opened(browser, report) as tab:
+        tab.evaluate("drawAll()")
+        assert NASTY + "a" in column(tab, "optimizer")
+        tab.fill("#filter", NASTY)
+        tab.fill("#filter", f"optimizer = {NASTY}a")
+        tab.fill("#filter", "")
+        tab.click("#rows tr:nth-child(1) td:nth-child(3) button")
+        assert NASTY in tab.text_content("dialog[open]")
+        tab.keyboard.press("Escape")
+        for place in range(len(tab.query_selector_all("#contours option"))):
+            tab.select_option("#contours select", index=place)
+        holder = tab.query_selector("#parallel .plot")
+        holder.scroll_into_view_if_needed()
+        holder.hover()
+        assert tab.query_selector_all("main img, main b, main script") == []
