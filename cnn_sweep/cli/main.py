@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from cnn_sweep.cli import verbs_models, verbs_reading, verbs_report, verbs_running, verbs_store
+from cnn_sweep.cli import verbs_data, verbs_models, verbs_reading, verbs_report, verbs_running, verbs_store
 from cnn_sweep.errors import CnnSweepError, Interrupted
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ for verb in (
     verbs_reading.doctor,
 ):
     app.command()(verb)
+app.add_typer(verbs_data.app, name="data")
 app.add_typer(verbs_store.app, name="store")
 
 

@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.cli.reading import print_leaderboard
 from cnn_sweep.execution.freeze import FrozenStudy, freeze, open_study
 from cnn_sweep.execution.local import run_local
@@ -28,12 +29,16 @@ _LINE_EVERY_S = 10.0
 
 def run(sweep: Path, results: Path, *, workers: int | None, threads: int | None, extend: bool) -> int:
     """Start or continue the study of a sweep file; return the exit code."""
-    return _train(freeze(Sweep.load(sweep), results, extend=extend), workers, threads)
+    loaded = Sweep.load(sweep)
+    prepare_shown(loaded, results)  # before the study exists, so that a mistake in the data can be mended in the file
+    return _train(freeze(loaded, results, extend=extend), workers, threads)
 
 
 def resume(study: str, results: Path, *, workers: int | None, threads: int | None) -> int:
     """Continue a study by name; return the exit code."""
-    return _train(open_study(results, study), workers, threads)
+    found = open_study(results, study)
+    prepare_shown(found.sweep, results)
+    return _train(found, workers, threads)
 
 
 def _train(study: FrozenStudy, workers: int | None, threads: int | None) -> int:

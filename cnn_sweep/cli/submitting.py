@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.freeze import FrozenStudy, draft, freeze, open_study
 from cnn_sweep.execution.jobs import pools_in_queue
@@ -32,6 +33,7 @@ def submit(sweep: Path, results: Path, profile: Path, *, extend: bool, dry_run: 
         return
     paths = submission.study.paths
     existed = paths.sweep.is_file()
+    prepare_shown(loaded, results)
     try:
         _commit(replace(submission, study=freeze(loaded, results, extend=extend)))
     except CnnSweepError:
@@ -59,6 +61,7 @@ def resume(study: str, results: Path, profile: Path) -> None:
     settings, found = Profile.load(profile), open_study(results, study)
     if lost := reconcile(found):
         print(f"cnn-sweep: {lost} trials were left by jobs that are over (`cnn-sweep show` says why)", file=sys.stderr)
+    prepare_shown(found.sweep, results)
     _commit(_planned(found, settings))
 
 

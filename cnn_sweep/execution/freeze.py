@@ -56,13 +56,18 @@ class FrozenStudy:
     @property
     def data_root(self) -> Path:
         """Where prepared data are kept, shared by all studies."""
-        return self.paths.results / ".data"
+        return data_root(self.paths.results)
 
     @property
     def code_folder(self) -> Path:
         """Where the user's own modules are found: the copy that was made when the study was created."""
         copy = self.paths.folder / _CODE
         return copy if copy.is_dir() else self.sweep.folder
+
+
+def data_root(results: Path) -> Path:
+    """Return where prepared data are kept, shared by all studies of a results folder."""
+    return results / ".data"
 
 
 def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from cnn_sweep.sweep.data_spec import canonical_data
 from cnn_sweep.sweep.faults import normal
 from cnn_sweep.sweep.network_template import Repeat
 from cnn_sweep.sweep.space import Choices
@@ -26,7 +25,7 @@ def canonical(sections: Sections) -> dict[str, Any]:
     network, pruner = sections.network, sections.pruner
     return {
         "study": sections.study,
-        "data": None if sections.data is None else canonical_data(sections.data),
+        "data": None if sections.data is None else sections.data.model_dump(mode="json"),
         "model": {"build": sections.build} if network is None else [_layer(layer) for layer in network.layers],
         "space": [_parameter(parameter) for parameter in sections.space.parameters],
         "constraints": sorted(constraint.canonical for constraint in sections.constraints),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
 
-from cnn_sweep.sweep.network import Count, Pair, Spec
+from cnn_sweep.sweep.network import Count, Pair, Spec, later
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 ShareOrNone = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -87,8 +87,8 @@ class _Data(Spec):
     source: str
     seed: Seed = 0  # of the splits, and of the choice of images
     rescale: Rescale = None  # factor on pixel values; None: 1/255 for uint8, 1 for floats
-    per_class: Annotated[PerClass, BeforeValidator(_counts)] = PerClass()
-    mirror: bool = False  # add each training image's mirror image (left and right exchanged) to the training set
+    per_class: Annotated[PerClass, BeforeValidator(_counts)] = later(PerClass())
+    mirror: bool = later(False)  # add each training image's mirror image, left and right exchanged
 
     @model_validator(mode="after")
     def _leaves_training_images(self) -> _Data:
@@ -103,10 +103,10 @@ class _Data(Spec):
 class Resizable(_Data):
     """Images that are arrays already; with a size or a colour they are brought into that form."""
 
-    image_size: Pair | None = None  # height, width
-    fit: Fit = "stretch"  # how an image of another shape is brought to the size
-    color: Color | None = None  # None: as they are
-    on_leak: WhenLeaking = "warn"  # the same image in two splits
+    image_size: Pair | None = later(None)  # height, width
+    fit: Fit = later("stretch")  # how an image of another shape is brought to the size
+    color: Color | None = later(None)  # None: as they are
+    on_leak: WhenLeaking = later("warn")  # the same image in two splits
 
 
 class DigitsData(Resizable):
@@ -133,8 +133,8 @@ class ArraysData(Resizable):
         ]
         | None
     ) = None
-    unlabelled: str | None = None  # images without labels, to be predicted
-    class_names: Folders | None = None  # in the order of the labels
+    unlabelled: str | None = later(None)  # images without labels, to be predicted
+    class_names: Folders | None = later(None)  # in the order of the labels
 
 
 class BenchmarkData(Resizable):
@@ -266,13 +266,3 @@ SOURCES: dict[str, type[DataSpec]] = {
     "tiles": TilesData,
     "rds": RdsData,
 }
-
-# What the canonical form of the first two sources always says; all else only where it differs from the default.
-_ALWAYS = {"source", "train", "validation", "test", "seed", "rescale"}
-
-
-def canonical_data(spec: DataSpec) -> dict[str, Any]:
-    """Return what a data section means as plain data; a key that is new in a later version leaves older files alike."""
-    whole, short = spec.model_dump(mode="json"), spec.model_dump(mode="json", exclude_defaults=True)
-    always = _ALWAYS if spec.source in ("digits", "arrays") else {"source"}
-    return {key: value for key, value in whole.items() if key in always or key in short}

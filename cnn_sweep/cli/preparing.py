@@ -1,0 +1,107 @@
+"""``data prepare``, and the progress of the same where other verbs need the images."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cnn_sweep.cli.tables import print_table
+from cnn_sweep.execution.freeze import data_root
+from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.training.data.dataset import MIRRORED, SPLITS, items, read_meta
+from cnn_sweep.training.data.prepare import prepare as prepare_data
+from cnn_sweep.training.data.prepare import read_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SHOWN = 20  # bad images on the terminal; the report has all
+# Where the display is a file and not a terminal, one line this often, in seconds.
+_LINE_EVERY_S = 10.0
+
+
+def prepare(file: Path, results: Path, *, as_json: bool) -> None:
+    """Prepare a sweep file's images and print what was found."""
+    sweep = Sweep.load(file)
+    began = time.monotonic()
+    path = prepare_shown(sweep, results)
+    report = read_report(path)
+    if as_json:
+        print(json.dumps({"folder": str(path), **report}, indent=2))
+        return
+    height, width, channels = read_meta(path)["image_shape"]
+    splits = [name for name in SPLITS if name in report["images"]]
+    names = dict.fromkeys(name for split in splits for name in report["images"][split])
+    rows = [{"class": name} | {split: report["images"][split].get(name, 0) for split in splits} for name in names]
+    totals = {split: sum(report["images"][split].values()) for split in splits}
+    print_table(Table(("class", *splits), (*rows, {"class": "all", **totals})))
+    mirrored = sum(item.name.endswith(MIRRORED) for item in items(path, "train"))
+    extra = f", {mirrored} of them mirror images" if mirrored else ""
+    print(f"{sum(totals.values())} images of {height} x {width} x {channels}{extra}, in {path}")
+    _print_troubles(report, path)
+    print(f"{time.monotonic() - began:.1f} s, and {report['seconds']:.1f} s when it was prepared", file=sys.stderr)
+
+
+def prepare_shown(sweep: Sweep, results: Path) -> Path:
+    """Prepare a sweep's images with a progress bar; what was found amiss is told where they are prepared now."""
+    display = _Display(sweep.study)
+    with display:
+        path = prepare_data(sweep.data, sweep.folder, data_root(results), observe=display.show, fetch=True)
+    if display.was_needed:
+        report = read_report(path)
+        for line in report["notes"]:
+            print(f"cnn-sweep: {line}", file=sys.stderr)
+        if report["bad"]:
+            print(
+                f"cnn-sweep: {len(report['bad'])} images cannot be used and are left out; `cnn-sweep data prepare` "
+                f"lists them, as does {path / 'report.json'}",
+                file=sys.stderr,
+            )
+    return path
+
+
+def _print_troubles(report: dict[str, Any], path: Path) -> None:
+    for note in report["notes"]:
+        print(f"note: {note}")
+    if report["bad"]:
+        print(f"{len(report['bad'])} images cannot be used and are left out:")
+    for bad in report["bad"][:_SHOWN]:
+        print(f"  {bad['file']}: {bad['reason']}")
+    if len(report["bad"]) > _SHOWN:
+        print(f"  and {len(report['bad']) - _SHOWN} more; all are in {path / 'report.json'}")
+
+
+class _Display:
+    """A progress bar on a terminal, and a line now and then elsewhere; nothing where nothing is to be done."""
+
+    def __init__(self, study: str) -> None:
+        console = Console(stderr=True)
+        self.was_needed = False
+        self._study = study
+        self._is_terminal = console.is_terminal
+        self._bar = Progress(
+            TextColumn(f"{study}: images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+        )
+        self._task = self._bar.add_task("images", total=None)
+        self._printed = time.monotonic()
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, done: int, total: int) -> None:
+        if not self.was_needed and self._is_terminal:
+            self._bar.start()
+        self.was_needed = True
+        self._bar.update(self._task, completed=done, total=total)
+        if not self._is_terminal and time.monotonic() - self._printed >= _LINE_EVERY_S:
+            self._printed = time.monotonic()
+            print(f"{self._study}: {done} of {total} images", file=sys.stderr)
