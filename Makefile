@@ -7,7 +7,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format faults storm bench bench-throughput bench-overhead bench-store \
-	bench-scale bench-journal bench-help cluster-up cluster-down clean
+	bench-scale bench-journal bench-memory bench-help cluster-up cluster-down clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -48,7 +48,7 @@ cluster-down:  ## stop it
 storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in one study
 	CNN_SWEEP_STORM_EVENTS=30 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -s tests/slurm/test_storm.py
 
-bench: bench-throughput bench-overhead bench-store bench-scale bench-journal bench-help  ## all benchmarks; tables in benchmarks/RESULTS.md
+bench: bench-throughput bench-overhead bench-store bench-scale bench-journal bench-memory bench-help  ## all benchmarks; tables in benchmarks/RESULTS.md
 
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
@@ -68,6 +68,9 @@ bench-scale: $(STAMP)  ## plan, submit, status and resume from 100 to 100,000 tr
 
 bench-journal: $(STAMP)  ## journals and merge beside Optuna's storages
 	$(BIN)/python benchmarks/journal.py
+
+bench-memory: $(STAMP)  ## memory of four workers on one data set of 1 GB
+	$(BIN)/python benchmarks/memory.py
 
 bench-help: $(STAMP)  ## seconds that login-node commands take
 	$(BIN)/python benchmarks/startup.py

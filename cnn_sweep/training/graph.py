@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from cnn_sweep.training.augment import Augmentation, top_of
+from cnn_sweep.training.augment import Augmentation
 from cnn_sweep.training.learner import Totals
 from cnn_sweep.training.losses import loss_name, output_units, per_image_loss, targets
 
@@ -17,50 +16,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import ImageInfo, TrainingSpec
-    from cnn_sweep.training.data.dataset import Dataset, Split
+    from cnn_sweep.sweep.trial import TrainingSpec
+    from cnn_sweep.training.device_data import DeviceData, DeviceSplit
     from cnn_sweep.training.learner import EpochPlan
     from cnn_sweep.training.optimizers import Optimizer
 
 _EVALUATION_FLOATS = 2**22  # of the largest feature map of one evaluation batch
-
-
-@dataclass(frozen=True)
-class DeviceSplit:
-    """Images and labels as tensors: (n, height, width, channels) as stored, and (n,) int32."""
-
-    x: Any
-    y: Any
-
-    @classmethod
-    def of(cls, split: Split) -> DeviceSplit:
-        """Copy a split to where the graphs run."""
-        return cls(tf.constant(np.asarray(split.x)), tf.constant(np.asarray(split.y)))
-
-
-@dataclass(frozen=True)
-class DeviceData:
-    """The images that all graphs of a worker share; they are copied once.
-
-    Attributes:
-        info: Shape of an image and names of the classes.
-        train: Training images.
-        validation: Validation images, if any.
-        rescale: Factor of stored pixel values.
-        top: Largest stored pixel value, where it is known.
-    """
-
-    info: ImageInfo
-    train: DeviceSplit
-    validation: DeviceSplit | None
-    rescale: float
-    top: float | None
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> DeviceData:
-        """Copy a data set to where the graphs run."""
-        validation = None if dataset.validation is None else DeviceSplit.of(dataset.validation)
-        return cls(dataset.info, DeviceSplit.of(dataset.train), validation, dataset.rescale, top_of(dataset.train.x))
 
 
 class _Chunk(NamedTuple):
@@ -161,12 +122,12 @@ class EpochGraph:
         return float(loss), probabilities.numpy()
 
     def _images(self, split: DeviceSplit, index: Any) -> Any:
-        return tf.cast(tf.gather(split.x, index), tf.float32) * self._data.rescale
+        return split.images(index) * self._data.rescale
 
     def _training_images(self, index: Any, done: Any, chunk: _Chunk) -> Any:
         if self._augmentation is None:
             return self._images(self._data.train, index)
-        stored = tf.cast(tf.gather(self._data.train.x, index), tf.float32)
+        stored = self._data.train.images(index)
         return self._augmentation.apply(stored, chunk.amounts, tf.stack([chunk.seed, done])) * self._data.rescale
 
     def _penalty(self) -> Any:

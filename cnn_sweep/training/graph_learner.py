@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cnn_sweep.sweep.trial import ImageInfo, TrainingSpec, TrialSpec
-    from cnn_sweep.training.graph import DeviceData
+    from cnn_sweep.training.device_data import DeviceData
     from cnn_sweep.training.learner import Arrays, EpochPlan, Totals
     from cnn_sweep.training.outcome import Weights
 

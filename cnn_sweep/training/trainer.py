@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from cnn_sweep.errors import CnnSweepError, InputError
 from cnn_sweep.training.custom import build_model
+from cnn_sweep.training.device_data import DeviceData
 from cnn_sweep.training.fit_learner import FitLearner
-from cnn_sweep.training.graph import DeviceData
 from cnn_sweep.training.graph_learner import GraphLearner
 from cnn_sweep.training.model import initial_weights, plain_model
 from cnn_sweep.training.objective import UserTrial

@@ -1,0 +1,100 @@
+"""Images and labels as tensors, without a copy where the graphs run on the CPU.
+
+A prepared data set is a file that all workers of a node map into memory. Its pages are the system's: shared by all,
+read when they are first touched, dropped when memory is short. So a worker's own memory does not grow with the data,
+and data that are larger than the memory can be trained on.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from cnn_sweep.training.augment import top_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from cnn_sweep.sweep.trial import ImageInfo
+    from cnn_sweep.training.data.dataset import Dataset, Split
+
+ON_GPU_BYTES = 2**30  # data up to this size are copied to a GPU's memory, by each worker; larger stay with the CPU
+_ALIGNMENT = 64  # bytes; TensorFlow's own tensors begin at multiples of it
+
+
+@dataclass(frozen=True)
+class DeviceSplit:
+    """Images and labels as tensors.
+
+    Attributes:
+        x: Shape (n, height, width, channels), as stored.
+        y: Shape (n,), int32.
+        host: Whether the images are in the CPU's memory.
+    """
+
+    x: Any
+    y: Any
+    host: bool
+
+    @classmethod
+    def of(cls, split: Split, *, host: bool) -> DeviceSplit:
+        """Map a split, or copy it to where the graphs run."""
+        return cls(
+            _mapped(split.x) if host else tf.constant(np.asarray(split.x)), tf.constant(np.asarray(split.y)), host
+        )
+
+    def images(self, index: Any) -> Any:
+        """Return some images, as float32."""
+        if not self.host:
+            return tf.cast(tf.gather(self.x, index), tf.float32)
+        with tf.device("CPU:0"):
+            chosen = tf.gather(self.x, index)
+        return tf.cast(chosen, tf.float32)
+
+
+@dataclass(frozen=True)
+class DeviceData:
+    """The images that all graphs of a worker share.
+
+    Attributes:
+        info: Shape of an image and names of the classes.
+        train: Training images.
+        validation: Validation images, if any.
+        rescale: Factor of stored pixel values.
+        top: Largest stored pixel value, where it is known.
+    """
+
+    info: ImageInfo
+    train: DeviceSplit
+    validation: DeviceSplit | None
+    rescale: float
+    top: float | None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> DeviceData:
+        """Map a data set, or copy it to where the graphs run."""
+        splits = [split for split in (dataset.train, dataset.validation) if split is not None]
+        gpu = bool(tf.config.list_physical_devices("GPU"))
+        host = not gpu or sum(split.x.nbytes for split in splits) > ON_GPU_BYTES
+        train, *rest = (DeviceSplit.of(split, host=host) for split in splits)
+        return cls(dataset.info, train, rest[0] if rest else None, dataset.rescale, top_of(dataset.train.x))
+
+
+def _mapped(x: npt.NDArray[np.generic]) -> Any:
+    """Return a tensor of images; of a mapped file one that shares its pages.
+
+    TensorFlow takes writable memory only, so the file is mapped once more, for changes that nobody makes and that
+    would stay in this process.
+    """
+    file: Any = getattr(x, "base", None)  # of a slice it would be the array that was cut
+    if not isinstance(x, np.memmap) or not isinstance(file, mmap.mmap) or not x.flags.c_contiguous or not x.size:
+        return tf.constant(np.asarray(x))
+    name: Any = x.filename
+    private = np.memmap(name, dtype=x.dtype, mode="c", offset=x.offset, shape=x.shape)
+    if private.ctypes.data % _ALIGNMENT:
+        return tf.constant(np.asarray(x))
+    return tf.experimental.dlpack.from_dlpack(private.__dlpack__())
