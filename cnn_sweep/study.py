@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from cnn_sweep.report.trained import TrainedModels
+
 # How long a reader waits for another merger before it reads what there is, in seconds.
 _PATIENCE_S = 10.0
 
@@ -177,6 +179,56 @@ class Study:
         """Give number and value of the best complete trial, or None."""
         best: dict[str, Any] | None = self.summary()["best"]
         return best
+
+    def confusion(
+        self, *, trial: int | None = None, split: str = "validation", normalize: str | None = None
+    ) -> pd.DataFrame:
+        """Count images by true class (rows) and predicted class (columns).
+
+        Args:
+            trial: A complete trial; None for the best.
+            split: ``train``, ``validation``, or ``test`` once the study is finalized.
+            normalize: ``true``, ``predicted`` or ``all``: shares instead of counts.
+
+        Raises:
+            StudyError: No such trial, or the test set is sealed.
+        """
+        table = self._models().confusion(trial, split, normalize)
+        return _frame(table.columns, table.rows).set_index("true").rename(columns=lambda name: name.removeprefix("as "))
+
+    def misclassified(
+        self,
+        *,
+        trial: int | None = None,
+        split: str = "validation",
+        true: str | None = None,
+        predicted: str | None = None,
+    ) -> pd.DataFrame:
+        """Give the images that are taken for another class, the surest mistakes first; arguments as of `confusion`."""
+        table = self._models().misclassified(trial, split, true, predicted)
+        return _frame(table.columns, table.rows)
+
+    def predict(self, *images: str | Path, trial: int | None = None) -> pd.DataFrame:
+        """Predict image files, and all image files of folders; without any, the unlabelled images of the data.
+
+        Raises:
+            InputError: There are no such images, or one cannot be read.
+        """
+        table = self._models().predict([str(image) for image in images], trial)
+        return _frame(table.columns, table.rows)
+
+    def load_model(self, trial: int | None = None) -> Any:
+        """Load a complete trial's Keras model, or the best one's; it takes images as they are stored.
+
+        This starts TensorFlow in this process.
+        """
+        return self._models().load(trial)
+
+    def _models(self) -> TrainedModels:
+        # It loads four times as much as all else here, for commands that must answer at once.
+        from cnn_sweep.report.trained import TrainedModels  # noqa: PLC0415
+
+        return TrainedModels(self.results, self.name)
 
 
 def _is_alive(identity: ProcessIdentity, queue: Queue | None) -> bool | None:

@@ -33,6 +33,8 @@ for verb in (
     verbs_models.finalize,
     verbs_models.confusion,
     verbs_models.misclassified,
+    verbs_models.predict,
+    verbs_models.activations,
     verbs_models.model,
     verbs_reading.export,
     verbs_running.cancel,

@@ -1,26 +1,28 @@
-"""``confusion``, ``misclassified``, ``model``: what trained models make of a study's images."""
+"""``confusion``, ``misclassified``, ``predict``, ``activations``, ``model``: trained models at work."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.cli.tables import print_table
-from cnn_sweep.errors import InputError
+from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution import models
+from cnn_sweep.report.chosen import choose_images, prepared_data
 from cnn_sweep.report.formats import WRITERS
-from cnn_sweep.report.pictures import contact_sheet, save_picture
+from cnn_sweep.report.pictures import activation_maps, contact_sheet, mosaic, save_picture
 from cnn_sweep.report.predictions import (
     class_index,
     class_table,
     confusion_table,
-    image_names,
     misclassified_rows,
     prediction_table,
 )
-from cnn_sweep.training.data.dataset import load
+from cnn_sweep.training.data.dataset import UNLABELLED, Item, grid, items, load
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cnn_sweep.report.leaderboard import Table
@@ -71,8 +73,7 @@ def misclassified(
         if name is not None:
             class_index(found.class_names, name)
     rows = misclassified_rows(found, true=true, predicted=predicted)
-    names = image_names(found.prepared, split)
-    table = prediction_table(found, names, rows=rows)
+    table = prediction_table(found, items(found.prepared, split), rows=rows)
     if sheet is not None and rows:
         images = load(found.prepared, splits=(split,)).splits[split].x[rows]
         save_picture(contact_sheet(images, [_caption(row) for row in table.rows]), sheet)
@@ -100,6 +101,123 @@ def show_rows(table: Table) -> None:
     print_table(type(table)(table.columns, table.rows[:_SHOWN]))
     if len(table.rows) > _SHOWN:
         print(f"… and {len(table.rows) - _SHOWN} more (`--format csv` gives all)")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What ``predict`` is to give.
+
+    Attributes:
+        csv: File for the table.
+        sheet: File for a contact sheet.
+        mosaic: Folder for a picture per class.
+        columns: Tiles of a row, where the data do not say it.
+        output: How to print the table; nothing is printed where a file is wanted and this is ``table``.
+    """
+
+    csv: Path | None = None
+    sheet: Path | None = None
+    mosaic: Path | None = None
+    columns: int | None = None
+    output: str = "table"
+
+
+def predict(
+    results: Path, study: str, trial: int | None, words: tuple[str, ...], *, unlabelled: bool, wanted: Wanted
+) -> int:
+    """Predict images; return the exit code: 1 if a file could not be read.
+
+    Raises:
+        InputError: No images, or both kinds of them, are asked for.
+    """
+    if bool(words) == unlabelled:
+        raise InputError("name image files or folders, or ask for --unlabelled: one of the two")
+    if wanted.mosaic is not None and not unlabelled:
+        raise InputError("--mosaic shows the unlabelled tiles of the study's data: add --unlabelled")
+    for file in (wanted.csv, wanted.sheet, wanted.mosaic):
+        if file is not None:
+            check_folder(file)
+    if unlabelled:
+        found = models.predict_split(results, study, UNLABELLED, trial=trial)
+        x, names = load(found.prepared, splits=(UNLABELLED,)).splits[UNLABELLED].x, items(found.prepared, UNLABELLED)
+        unread = 0
+    else:
+        chosen = choose_images(prepared_data(results, study), words)
+        found = models.predict_images(results, study, chosen.x, trial=trial)
+        x, names, unread = chosen.x, tuple(map(Item, chosen.names)), len(chosen.bad)
+        for image in chosen.bad:
+            print(f"cnn-sweep: {image.name}: {image.reason}", file=sys.stderr)
+    _write_predictions(found, x, names, wanted)
+    return int(unread > 0)
+
+
+def _write_predictions(found: models.Predictions, x: Any, names: Sequence[Item], wanted: Wanted) -> None:
+    table = prediction_table(found, names)
+    if wanted.csv is not None:
+        write_text(wanted.csv, WRITERS["csv"](table))
+    if wanted.sheet is not None:
+        captions = [f"{row['predicted']}  {row['probability']:.3f}\n{short_name(row['image'])}" for row in table.rows]
+        save_picture(contact_sheet(x, captions), wanted.sheet)
+    if wanted.mosaic is not None:
+        _draw_mosaics(found, x, names, wanted.mosaic, wanted.columns)
+    for file in (wanted.csv, wanted.sheet, wanted.mosaic):
+        if file is not None:
+            print(file, file=sys.stderr)
+    if wanted.output != "table":
+        sys.stdout.write(WRITERS[wanted.output](table))
+    elif wanted.csv is None and wanted.sheet is None and wanted.mosaic is None:
+        show_rows(table)
+
+
+def _draw_mosaics(found: models.Predictions, x: Any, names: Sequence[Item], folder: Path, columns: int | None) -> None:
+    """Draw a picture per class."""
+    cut = grid(found.prepared)
+    if cut is not None:
+        places = [(item.row or 0, item.column or 0) for item in names]
+        step = tuple(n * s / size for n, s, size in zip(x.shape[1:3], cut.stride, cut.size, strict=True))
+    elif columns is not None:
+        places, step = [divmod(number, columns) for number in range(len(names))], x.shape[1:3]
+    else:
+        raise InputError(
+            "--mosaic: the study's data do not say where tiles are; say with --columns how many make a row"
+        )
+    folder.mkdir(exist_ok=True)
+    files = [file_name(name) for name in found.class_names]
+    if len({file.lower() for file in files}) < len(files):
+        files = [f"{number}_{file}" for number, file in enumerate(files)]
+    for number, file in enumerate(files):
+        picture = mosaic(x, places, found.probabilities[:, number], step=(step[0], step[1]))
+        save_picture(picture, folder / f"{file}.png")
+
+
+def file_name(text: str) -> str:
+    """Return a text as a name of a file: what could be a path is replaced."""
+    return "".join(character if character.isalnum() or character in "-_. " else "_" for character in text)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file of the user's.
+
+    Raises:
+        EnvironmentFault: It cannot be written.
+    """
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {file}: {error.strerror or error}") from error
+
+
+def activations(
+    results: Path, study: str, trial: int | None, image: str, layer: str, channel: int | None, output: Path
+) -> None:
+    """Draw what a layer makes of an image."""
+    check_folder(output)
+    chosen = choose_images(prepared_data(results, study), [image])
+    if len(chosen.names) != 1:
+        raise InputError(f"{image}: activations are drawn of one image, these are {len(chosen.names)}")
+    values = models.activations(results, study, chosen.x, layer, trial=trial)[0]
+    save_picture(activation_maps(values, channel=channel), output)
+    print(output, file=sys.stderr)
 
 
 def save(results: Path, study: str, trial: int | None, output: Path) -> None:

@@ -110,6 +110,17 @@ def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
     _print_rows("files", [{name: row[name] for name in ("kind", "path", "bytes")} for row in detail["artifacts"]])
 
 
+def draw_curves(results: Path, study: str, trial: int, file: Path) -> None:
+    """Draw the learning curves of a trial."""
+    from cnn_sweep.report.curves import learning_curves
+    from cnn_sweep.report.pictures import save_picture
+
+    detail = _open(results, study).trial(trial)
+    epochs = [row for row in detail["epochs"] if row["counted"]]
+    save_picture(learning_curves(epochs, f"{study}, trial {trial}"), file)
+    print(file, file=sys.stderr)
+
+
 def _print_trial(trial: dict[str, Any], metric: str) -> None:
     state = f"{trial['state']}: {trial['cause']}" if trial["cause"] else trial["state"]
     best = f", {metric} {boards.shown(trial['value'])} at epoch {trial['best_epoch']}" if trial["best_epoch"] else ""

@@ -1,4 +1,4 @@
-"""Verbs about trained models: ``finalize``, ``confusion``, ``misclassified``, ``model``."""
+"""Verbs about trained models, from ``finalize`` to ``predict``."""
 
 from __future__ import annotations
 
@@ -81,6 +81,61 @@ def misclassified(
     predicting.misclassified(
         results, study, number, split.value, true=true, predicted=predicted, sheet=sheet, output=output.value
     )
+
+
+def predict(
+    study: StudyName,
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[IMAGE|FOLDER]...", help="Image files, or folders of them.", show_default=False),
+    ] = None,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="The unlabelled images of the study's data.")
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write a table.", show_default=False)] = None,
+    sheet: Sheet = None,
+    mosaic: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Put unlabelled tiles back to their places: a picture per class, each tile as opaque as it is likely.",
+            show_default=False,
+        ),
+    ] = None,
+    columns: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tiles of a row, where the data do not say it (R lists).", show_default=False),
+    ] = None,
+    trial: Trial = "best",
+    output: Format = TableFormat.table,
+    results: Results = RESULTS,
+) -> None:
+    """Predict the classes of images with a trial's model."""
+    from cnn_sweep.cli import predicting
+
+    wanted = predicting.Wanted(csv=csv, sheet=sheet, mosaic=mosaic, columns=columns, output=output.value)
+    number = predicting.trial_number(trial)
+    code = predicting.predict(results, study, number, tuple(images or ()), unlabelled=unlabelled, wanted=wanted)
+    raise typer.Exit(code)
+
+
+def activations(
+    study: StudyName,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image file.", show_default=False)],
+    layer: Annotated[str, typer.Option(help="The layer's number, from 1, or name.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.png", help="The picture.", show_default=False)
+    ],
+    channel: Annotated[
+        int | None, typer.Option(min=0, help="One channel, from 0.  [default: all]", show_default=False)
+    ] = None,
+    trial: Trial = "best",
+    results: Results = RESULTS,
+) -> None:
+    """Draw what a layer of a trial's model makes of an image."""
+    from cnn_sweep.cli import predicting
+
+    predicting.activations(results, study, predicting.trial_number(trial), image, layer, channel, output)
 
 
 def model(

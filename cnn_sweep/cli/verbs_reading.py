@@ -64,12 +64,17 @@ def _names(text: str | None) -> tuple[str, ...]:
 def show(
     study: StudyName,
     trial: Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's number.", show_default=False)],
+    curves: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the learning curves.", show_default=False)
+    ] = None,
     json: AsJson = False,
     results: Results = RESULTS,
 ) -> None:
     """Show one trial: parameters, attempts, learning curve, files."""
     from cnn_sweep.cli import reading
 
+    if curves is not None:
+        reading.draw_curves(results, study, trial, curves)
     reading.show(results, study, trial, as_json=json)
 
 

@@ -55,8 +55,12 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
             f"the test set of {request.study!r} is sealed until `cnn-sweep finalize {request.study}`; "
             "the validation set is open"
         )
+    kept = study.paths.model(number)
+    if request.work == "save" and kept.is_file() and Path(request.output).suffix == kept.suffix:
+        _save(kept, Path(request.output))  # a copy, for which TensorFlow need not start
+        return {"trial": number}
     # What is trained again has its bits from one thread.
-    engine = _engine(study, threads=_cores() if study.paths.model(number).is_file() else 1)
+    engine = _engine(study, threads=_cores() if kept.is_file() else 1)
     model = model_file(study, history, number, engine)
     found: dict[str, Any] = {"trial": number}
     match request.work:

@@ -11,16 +11,15 @@ import numpy as np
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboard import Table
 from cnn_sweep.training.confusion import class_scores, confusion_matrix, proportions
-from cnn_sweep.training.data.dataset import items
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
     from cnn_sweep.execution.models import Predictions
     from cnn_sweep.training.confusion import Counts
+    from cnn_sweep.training.data.dataset import Item
 
 
 def matrix_of(found: Predictions) -> Counts:
@@ -66,26 +65,27 @@ def class_table(found: Predictions) -> Table:
     return Table(("class", "precision", "recall", "f1", "images"), tuple(rows))
 
 
-def prediction_table(found: Predictions, names: Sequence[str], *, rows: Sequence[int] | None = None) -> Table:
+def prediction_table(found: Predictions, images: Sequence[Item], *, rows: Sequence[int] | None = None) -> Table:
     """Show images with their predicted class and all probabilities; the true class as well where it is known.
 
     Args:
         found: The predictions.
-        names: What the images are called.
+        images: What the images are called; of tiles, the row and the column are shown as well.
         rows: Which of them to show, in this order; None for all.
     """
     chances = [f"p_{name}" for name in found.class_names]
     predicted = found.predicted
     true = () if found.labels is None else ("true",)
     lines: list[dict[str, Any]] = []
-    for row in range(len(names)) if rows is None else rows:
+    for row in range(len(images)) if rows is None else rows:
         guess = int(predicted[row])
-        line: dict[str, Any] = {"image": names[row]}
+        line: dict[str, Any] = {"image": images[row].name, "row": images[row].row, "column": images[row].column}
         if found.labels is not None:
             line["true"] = found.class_names[found.labels[row]]
         line |= {"predicted": found.class_names[guess], "probability": float(found.probabilities[row, guess])}
         lines.append(line | dict(zip(chances, found.probabilities[row].tolist(), strict=True)))
-    return Table(("image", *true, "predicted", "probability", *chances), tuple(lines))
+    place = ("row", "column") if any(image.row is not None for image in images) else ()
+    return Table(("image", *place, *true, "predicted", "probability", *chances), tuple(lines))
 
 
 def misclassified_rows(found: Predictions, *, true: str | None = None, predicted: str | None = None) -> list[int]:
@@ -125,8 +125,3 @@ def class_index(class_names: Sequence[str], name: str) -> int:
 
 def _known(value: float) -> float | None:
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def image_names(prepared: Path, split: str) -> list[str]:
-    """Return what the images of a split are called: their files, or their places in an array."""
-    return [item.name for item in items(prepared, split)]

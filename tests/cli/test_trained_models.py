@@ -20,8 +20,10 @@ from cnn_sweep.execution.freeze import freeze
 from cnn_sweep.execution.settings import WorkerSettings
 from cnn_sweep.execution.stop import StopRequest
 from cnn_sweep.execution.worker import Worker
+from cnn_sweep.report.chosen import choose_images, prepared_data
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.training.data.dataset import items, load
 
 SWEEP = """
 study: tiny
@@ -82,11 +84,17 @@ def type_in(results, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*words):
+        done = result(*words)
+        assert done.exit_code == 0, done.stderr
+        return done.stdout
+
+    def result(*words):
         done = CliRunner().invoke(app, list(map(str, words)))
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception
-        return done.stdout
+        return done
 
+    run.result = result
     return run
 
 
@@ -126,12 +134,10 @@ def test_a_model_that_was_not_kept_is_trained_again(results, seen, capfd):
 
 
 def test_saved_models_predict_the_same_without_this_package(results, seen, type_in, tmp_path):
-    """A process with Keras alone reads both forms, and gets from raw pixels what the worker's validation pass saw."""
-    from cnn_sweep.training.data.dataset import load
-
+    """``predict`` on an image file, and a process with Keras alone, get what the worker's validation pass saw."""
     best, _ = _trials(results)
-    prepared = models.predict_split(results, "tiny", "validation").prepared
-    np.save(tmp_path / "x.npy", load(prepared).validation.x)
+    images = load(prepared_data(results, "tiny")).validation.x
+    np.save(tmp_path / "x.npy", images)
     files = [tmp_path / "best.keras", tmp_path / "best.h5"]
     for file in files:
         type_in("model", "tiny", "--output", file)
@@ -140,6 +146,9 @@ def test_saved_models_predict_the_same_without_this_package(results, seen, type_
     after = seen[4 * best["trial"] + best["best_epoch"] - 1]
     for file in files:
         np.testing.assert_allclose(np.load(f"{file}.npy"), after, atol=1e-6)
+    Image.fromarray(images[5, ..., 0]).save(tmp_path / "5.png")
+    (row,) = _rows(type_in("predict", "tiny", tmp_path / "5.png", "--format", "csv"))
+    np.testing.assert_allclose([float(row[f"p_{name}"]) for name in range(10)], after[5], atol=1e-6)
 
 
 def test_confusion_counts_every_image(results, type_in):
@@ -173,6 +182,76 @@ def test_misclassified_images_are_listed_and_drawn(results, type_in, tmp_path):
         assert len(sheet.convert("L").getcolors()) > 5
 
 
+def test_a_folder_of_images_is_predicted(type_in, results, tmp_path):
+    """Each image has a row in the table and a cell of the sheet; what cannot be read is named, the exit code is 1."""
+    images = load(prepared_data(results, "tiny")).validation.x[:7, ..., 0]
+    (tmp_path / "new" / "inner").mkdir(parents=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image).resize((16, 16)).save(tmp_path / "new" / "inner" / f"{number}.png")
+    (tmp_path / "new" / "torn.png").write_bytes(b"\x89PNG\r\n")
+    (tmp_path / "new" / "notes.txt").write_text("no image")
+    table, sheet = tmp_path / "new.csv", tmp_path / "new.png"
+    done = type_in.result("predict", "tiny", tmp_path / "new", "--csv", table, "--sheet", sheet)
+    assert done.exit_code == 1
+    assert "torn.png: " in done.stderr
+    rows = _rows(table.read_text())
+    assert [row["image"].rpartition("/")[2] for row in rows] == [f"{number}.png" for number in range(7)]
+    for row in rows:
+        chances = [float(row[f"p_{name}"]) for name in range(10)]
+        assert sum(chances) == pytest.approx(1.0, abs=1e-6)
+        assert float(row["probability"]) == max(chances)
+        assert row["predicted"] == str(np.argmax(chances))
+    with Image.open(sheet) as picture:
+        assert min(picture.size) > 150
+
+
+def test_activations_are_those_of_the_layer(results, type_in, tmp_path):
+    """A channel is the convolution of the image with its kernel; layers go by number and by name."""
+    import keras
+
+    data = prepared_data(results, "tiny")
+    name = items(data, "validation")[3].name
+    chosen = choose_images(data, [name])
+    np.testing.assert_array_equal(chosen.x[0], load(data).validation.x[3])
+    found = models.activations(results, "tiny", chosen.x, "1")[0]
+    file = results / "tiny" / "models" / f"{_trials(results)[0]['trial']}.keras"
+    kernel, bias = keras.models.load_model(file, compile=False).get_layer("01_conv2d").get_weights()
+    patch = chosen.x[0, 2:5, 1:4, 0].astype(np.float32) / 255
+    expected = np.maximum(np.tensordot(patch, kernel[:, :, 0], 2) + bias, 0)
+    np.testing.assert_allclose(found[2, 1], expected, atol=1e-5)
+    np.testing.assert_array_equal(models.activations(results, "tiny", chosen.x, "01_conv2d")[0], found)
+    type_in("activations", "tiny", name, "--layer", 1, "--channel", 0, "--output", tmp_path / "map.png")
+    with Image.open(tmp_path / "map.png") as picture:
+        pixels = np.asarray(picture.convert("L"))[6:78:12, 6:78:12]  # 6x6 values, each 12 pixels wide
+    spread = (found[..., 0] - found[..., 0].min()) / np.ptp(found[..., 0])
+    np.testing.assert_allclose(pixels, 255 * spread, atol=1)
+    with pytest.raises(InputError, match="no layer '9'; layers: image, rescaling, 01_conv2d"):
+        models.activations(results, "tiny", chosen.x, "9")
+
+
+def test_python_gives_the_same(results, type_in):
+    """``Study`` has the commands' tables as DataFrames, and the model itself."""
+    study = Study.open(results, "tiny")
+    rows = _rows(type_in("confusion", "tiny", "--format", "csv"))
+    assert study.confusion().to_numpy().tolist() == [[int(row[f"as {n}"]) for n in range(10)] for row in rows]
+    mistakes = study.misclassified(predicted="9")
+    assert (mistakes["predicted"] == "9").all()
+    assert len(mistakes) == sum(int(row["as 9"]) for row in rows if row["true"] != "9")
+    images = load(prepared_data(results, "tiny")).validation.x
+    probabilities = study.load_model()(images[:3].astype("float32"), training=False)
+    expected = models.predict_split(results, "tiny", "validation").probabilities[:3]
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+
+
+def test_learning_curves_are_drawn(type_in, results, tmp_path):
+    """``show --curves`` draws both lines of each metric."""
+    best, _ = _trials(results)
+    type_in("show", "tiny", best["trial"], "--curves", tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        colors = {color for _, color in picture.getcolors(100_000)}
+    assert {(31, 111, 180), (209, 100, 31)} <= colors
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -182,6 +261,10 @@ def test_misclassified_images_are_listed_and_drawn(results, type_in, tmp_path):
         (["model", "tiny", "--output", "model.onnx"], "must end in .keras or .h5"),
         (["model", "tiny", "--output", "nowhere/model.keras"], "there is no folder nowhere"),
         (["confusion", "other"], "studies there: tiny"),
+        (["predict", "tiny"], "name image files or folders, or ask for --unlabelled"),
+        (["predict", "tiny", "nowhere.png"], "nowhere.png: there is no such file or folder"),
+        (["predict", "tiny", "--unlabelled"], "no unlabelled images; it has train, validation"),
+        (["activations", "tiny", ".", "--layer", "1", "--output", "no/m.png"], "there is no folder no"),
     ],
 )
 def test_mistakes_are_said(type_in, words, message):

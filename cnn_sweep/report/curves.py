@@ -1,0 +1,109 @@
+"""Learning curves of a trial as a picture, drawn with Pillow alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from cnn_sweep.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Epochs = Sequence[Mapping[str, Any]]
+
+_PANEL = (460, 300)  # pixels of one diagram, with its margins
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 16, 34, 40
+_TICKS = 5
+_GREY, _TRAINING, _VALIDATION = "#888888", "#1f6fb4", "#d1641f"
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """From values to pixels."""
+
+    epochs: tuple[float, float]
+    values: tuple[float, float]
+
+    def place(self, epoch: float, value: float) -> tuple[float, float]:
+        width, height = _PANEL[0] - _LEFT - _RIGHT, _PANEL[1] - _TOP - _BOTTOM
+        across = (epoch - self.epochs[0]) / (self.epochs[1] - self.epochs[0])
+        up = (value - self.values[0]) / (self.values[1] - self.values[0])
+        return _LEFT + across * width, _PANEL[1] - _BOTTOM - up * height
+
+
+def learning_curves(epochs: Epochs, title: str) -> Image.Image:
+    """Draw each metric of the training beside its twin on validation images.
+
+    Args:
+        epochs: One mapping an epoch: its number ``epoch`` and its metrics.
+        title: Stands above.
+
+    Raises:
+        InputError: There is no metric to draw.
+    """
+    names = [name.removeprefix("val_") for name in (epochs[-1] if epochs else {}) if name.startswith("val_")]
+    panels = [name for name in ("loss", "accuracy", *names) if _points(epochs, name) or _points(epochs, f"val_{name}")]
+    panels = list(dict.fromkeys(panels))
+    if not panels:
+        raise InputError("the trial has no epoch with a metric to draw")
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    picture = Image.new("RGB", (columns * _PANEL[0], rows * _PANEL[1] + 24), "white")
+    ImageDraw.Draw(picture).text((_LEFT, 6), title, "black", ImageFont.load_default(14))
+    for number, name in enumerate(panels):
+        panel = Image.new("RGB", _PANEL, "white")
+        _draw_panel(ImageDraw.Draw(panel), epochs, name)
+        picture.paste(panel, (number % columns * _PANEL[0], 24 + number // columns * _PANEL[1]))
+    return picture
+
+
+def _points(epochs: Epochs, name: str) -> list[tuple[float, float]]:
+    pairs = ((epoch["epoch"], epoch.get(name)) for epoch in epochs)
+    return [(e, v) for e, v in pairs if isinstance(v, int | float) and math.isfinite(v)]
+
+
+def _draw_panel(draw: ImageDraw.ImageDraw, epochs: Epochs, name: str) -> None:
+    lines = [(name, _TRAINING, _points(epochs, name)), (f"val_{name}", _VALIDATION, _points(epochs, f"val_{name}"))]
+    values = [value for _, _, points in lines for _, value in points]
+    numbers = [number for _, _, points in lines for number, _ in points]
+    ticks = nice_ticks(min(values), max(values))
+    axes = _Axes((min(numbers), max(*numbers, min(numbers) + 1)), (ticks[0], ticks[-1]))
+    font = ImageFont.load_default(11)
+    for tick in ticks:
+        left, y = axes.place(axes.epochs[0], tick)
+        draw.line([(left, y), (_PANEL[0] - _RIGHT, y)], "#e4e4e4")
+        draw.text((left - 6, y), f"{tick:.4g}", _GREY, font, anchor="rm")
+    for number in _whole_ticks(*axes.epochs):
+        x, bottom = axes.place(number, ticks[0])
+        draw.text((x, bottom + 5), str(number), _GREY, font, anchor="mt")
+    draw.text((_PANEL[0] / 2, _PANEL[1] - 12), "epoch", _GREY, font, anchor="mm")
+    x = float(_LEFT)
+    for label, color, points in lines:
+        if not points:
+            continue
+        corners = [axes.place(*point) for point in points]
+        if len(corners) > 1:
+            draw.line(corners, color, width=2, joint="curve")
+        if len(corners) <= 60:
+            for cx, cy in corners:
+                draw.ellipse([cx - 2, cy - 2, cx + 2, cy + 2], color)
+        draw.text((x, 12), label, color, font)
+        x += font.getlength(label) + 18
+
+
+def nice_ticks(low: float, high: float) -> list[float]:
+    """Return about five round numbers from just below ``low`` to just above ``high``."""
+    spread = (high - low) or abs(high) or 1.0
+    unit = 10.0 ** math.floor(math.log10(spread / _TICKS))
+    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor * _TICKS >= spread)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [step * k for k in range(first, max(last, first + 1) + 1)]
+
+
+def _whole_ticks(first: float, last: float) -> list[int]:
+    step = max(1, math.ceil((last - first) / 8))
+    return list(range(int(first), int(last) + 1, step))
