@@ -115,7 +115,7 @@ def draw_curves(results: Path, study: str, trial: int, file: Path) -> None:
     from cnn_sweep.report.curves import learning_curves
     from cnn_sweep.report.pictures import save_picture
 
-    detail = _open(results, study).trial(trial)
+    detail = open_merged(results, study).trial(trial)
     epochs = [row for row in detail["epochs"] if row["counted"]]
     save_picture(learning_curves(epochs, f"{study}, trial {trial}"), file)
     print(file, file=sys.stderr)
