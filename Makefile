@@ -36,8 +36,8 @@ format: $(STAMP)  ## mend formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-faults: $(STAMP)  ## the long campaign: 20 kills in one study, compared with a calm run
-	CNN_SWEEP_KILLS=20 $(BIN)/python -m pytest -m faults tests/faults
+faults: $(STAMP)  ## the long campaigns: 20 kills in one study and 10 in one with rungs
+	CNN_SWEEP_KILLS=20 CNN_SWEEP_RUNG_KILLS=10 $(BIN)/python -m pytest -m faults tests/faults
 
 cluster-up:  ## start a real Slurm on this host (Debian, root); see slurm/dev-cluster/README.md
 	slurm/dev-cluster/up.sh

@@ -10,7 +10,7 @@ from cnn_sweep.execution.jobs import jobs_in_queue
 from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.execution.unrun import end_unrun
 from cnn_sweep.journal.claims import Claims
-from cnn_sweep.journal.events import Cancel
+from cnn_sweep.journal.events import Cancel, End
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
@@ -65,5 +65,6 @@ def cancel_trial(study: FrozenStudy, number: int) -> bool:
         running = trial is not None and trial.state == "running"
         if running or not Claims(study.paths, writer, current()).claim(number, attempt):
             return True
-        end_unrun(study.plan, journal, (number, attempt), trial=trial, end=("failed", CANCELLED))
+        end = End(time=time.time(), trial=number, attempt=attempt, state="failed", cause=CANCELLED)
+        end_unrun(study.plan.trials[number], trial, journal, end)
     return False

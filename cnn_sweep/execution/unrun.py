@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cnn_sweep.journal.events import End, Start
+from cnn_sweep.journal.events import Start
 from cnn_sweep.sweep.configuration import configuration_id
 
 if TYPE_CHECKING:
+    from cnn_sweep.journal.events import End
     from cnn_sweep.journal.log import JournalWriter
     from cnn_sweep.journal.trials import TrialHistory
-    from cnn_sweep.search.plan import Plan
+    from cnn_sweep.search.plan import PlannedTrial
 
 
-def end_unrun(
-    plan: Plan, journal: JournalWriter, attempt: tuple[int, int], *, trial: TrialHistory | None, end: tuple[str, str]
-) -> None:
+def end_unrun(planned: PlannedTrial, trial: TrialHistory | None, journal: JournalWriter, end: End) -> None:
     """Journal the end of a trial in a claimed attempt that does nothing else.
 
     Args:
-        plan: All trials.
+        planned: The trial.
+        trial: What is known of it; None if nothing is.
         journal: Of the process that owns the attempt.
-        attempt: Numbers of trial and attempt.
-        trial: What is known of the trial; None if nothing is.
-        end: State and cause.
+        end: Its end; the number of epochs is filled in.
     """
-    number, own = attempt
-    planned = plan.trials[number]
     if trial is None and planned.params is not None:  # so that its parameters are known
         journal.append(
             Start(
-                time=time.time(),
-                trial=number,
-                attempt=own,
+                time=end.time,
+                trial=planned.number,
+                attempt=end.attempt,
                 configuration=configuration_id(planned.params),
                 repeat=planned.repeat,
                 seed=planned.seed,
                 params=planned.params,
             )
         )
-    state, cause = end
-    epochs = 0 if trial is None else max(a.last_epoch for a in trial.attempts.values())
-    journal.append(End(time=time.time(), trial=number, attempt=own, state=state, cause=cause, epochs=epochs))
+    epochs = 0 if trial is None else max(attempt.last_epoch for attempt in trial.attempts.values())
+    journal.append(replace(end, epochs=epochs))

@@ -27,6 +27,7 @@ from cnn_sweep.execution.settings import WorkerSettings
 from cnn_sweep.execution.stop import StopRequest
 from cnn_sweep.execution.unrun import end_unrun
 from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.events import End
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
@@ -112,10 +113,11 @@ class Worker:
         trials = self._history.trials
         ended = 0
         for claimed, cause in self._picker.claim_leftovers():
-            trial = trials.get(claimed.number)
-            end_unrun(self._study.plan, self._journal, claimed.key, trial=trial, end=("pruned", cause))
+            number, attempt = claimed.key
+            end = End(time=time.time(), trial=number, attempt=attempt, state="pruned", cause=cause)
+            end_unrun(self._study.plan.trials[number], trials.get(number), self._journal, end)
             self._journal.flush()
-            drop_checkpoints(self._study.paths, claimed.number)
+            drop_checkpoints(self._study.paths, number)
             ended += 1
         return ended > 0
 

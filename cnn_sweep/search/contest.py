@@ -38,7 +38,7 @@ class Contest:
         self._history = history
         self._pruned_early = sweep.pruner is not None
         self._rungs = Rungs(self.ladder, sweep.objective.direction) if self.ladder else None
-        self._first = _first_trainings(plan) if self._pruned_early else {}
+        self._first = first_trainings(plan) if self._pruned_early else {}
 
     def may_begin(self, number: int) -> bool:
         """Tell whether a trial that nobody began may be begun."""
@@ -124,8 +124,8 @@ class Contest:
         return {n: trial for n, trial in self._history.trials.items() if n not in self._first}
 
 
-def _first_trainings(plan: Plan) -> dict[int, int]:
-    """Map each repeat to the trial that trains its configuration first."""
+def first_trainings(plan: Plan) -> dict[int, int]:
+    """Map each repeat to the trial that trains its configuration first; the others compete."""
     by_configuration = {p.configuration: p.number for p in reversed(plan.trials) if p.configuration and not p.repeat}
     firsts = {}
     for planned in plan.trials:

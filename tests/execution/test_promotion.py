@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -11,10 +12,12 @@ from cnn_sweep.execution.picking import Picker
 from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.execution.unrun import end_unrun
 from cnn_sweep.journal.claims import Claims
-from cnn_sweep.journal.events import End, Epoch, Lost, Start
+from cnn_sweep.journal.events import Checkpoint, End, Epoch, Lost, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.lines import decode, encode
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.search.audit import Audit
 from cnn_sweep.search.contest import Contest
 from cnn_sweep.sweep.spec import Sweep
 
@@ -42,9 +45,10 @@ class Hand:
         claims = Claims(study.paths, writer, current())
         self.picker = Picker(study.plan, self.history, claims, lambda _: "", self.contest)
 
-    def claim(self):
-        """Claim as a worker does, and journal the start."""
-        self.look()
+    def claim(self, *, stale=False):
+        """Claim as a worker does (or by what was read the last time), and journal the start."""
+        if not stale:
+            self.look()
         claimed = self.picker.claim()
         if claimed is not None:
             self.start(claimed)
@@ -93,8 +97,9 @@ class Hand:
             return True
         found = list(self.picker.claim_leftovers())
         for left, cause in found:
+            end = End(next(self.clock), left.number, left.attempt, "pruned", cause)
             trial = self.history.trials.get(left.number)
-            end_unrun(self.study.plan, self.journal, left.key, trial=trial, end=("pruned", cause))
+            end_unrun(self.study.plan.trials[left.number], trial, self.journal, end)
         return bool(found)
 
 
@@ -109,6 +114,12 @@ def hands(tmp_path):
         return [Hand(study, clock, worth) for _ in range(count)]
 
     return make
+
+
+def breaches(hand):
+    """Audit the study; return what was illegal, and how many promotions there were."""
+    audit = Audit(hand.study.paths, hand.study.sweep, hand.study.plan)
+    return list(audit.breaches()), audit.promotions
 
 
 def states(hand):
@@ -192,7 +203,7 @@ def test_repeats_follow_their_configuration(hands):
 
 
 def test_workers_in_any_order_end_the_study(hands):
-    """However four workers take turns, every trial ends, the best is complete, and no rung lets too many go on."""
+    """However four workers take turns, also by old news, every trial ends, the best is complete, and all is legal."""
     for seed in range(3):
         chance = random.Random(seed)
         text = TEXT.replace("study: halved", f"study: halved{seed}")
@@ -203,11 +214,65 @@ def test_workers_in_any_order_end_the_study(hands):
             hand = chance.choice(workers)
             if hand in running:
                 hand.train(running.pop(hand))
-            elif (claimed := hand.claim()) is not None:
+            elif (claimed := hand.claim(stale=chance.random() < 0.3)) is not None:
                 running[hand] = claimed
             elif not running and not hand.run():
                 break
         found = states(workers[0])
         assert {state for state, _ in found.values()} == {"complete", "pruned"}
         assert found[max(range(30), key=worth.__getitem__)][0] == "complete"
-        assert len([1 for _, epochs in found.values() if epochs >= 3]) <= 10 + 3
+        illegal, promotions = breaches(workers[0])
+        assert illegal == []
+        assert promotions >= 13
+
+
+def _edited(study, change):
+    """Rewrite the journals of a study, event by event."""
+    for path in study.paths.journals.glob("*.jsonl"):
+        events = [decode(line) for line in path.read_bytes().splitlines()]
+        path.write_bytes(b"".join(encode(changed) for event in events if (changed := change(event)) is not None))
+
+
+def test_the_audit_finds_what_is_not_legal(hands):
+    """Journals that were altered are told from legal ones: places, counts, grants, epochs trained twice, early ends."""
+    (hand,) = hands(1, worth=lambda number: -float(number))
+    while hand.run():
+        pass
+    assert breaches(hand) == ([], 4)
+    kept = {path: path.read_bytes() for path in hand.study.paths.journals.glob("*.jsonl")}
+
+    def promoted(event):
+        return isinstance(event, Start) and event.promotion is not None and event.trial == 1
+
+    def start(**changes):
+        return lambda e: replace(e, **changes) if promoted(e) else e
+
+    def promotion(**changes):
+        return lambda e: replace(e, promotion=e.promotion | changes) if promoted(e) else e
+
+    def swapped(event):
+        """Let trial 5 go on in trial 1's place."""
+        other = {1: 5, 5: 1}.get(getattr(event, "trial", None))
+        return event if other is None or getattr(event, "attempt", 0) == 0 else replace(event, trial=other)
+
+    cases = {
+        "it was said to have 0 better": promotion(place=1),
+        "2 better results at rung 1, but 1 to 1": promotion(place=3, results=9),
+        "is not among the best": promotion(place=2, results=5),
+        "6 worse results": promotion(results=8),
+        "had been granted 1": promotion(rung=3),
+        "without a promotion": start(promotion=None),
+        "it may train to epoch 2": start(until=2),
+        "but had to pause": lambda e: replace(e, epoch=e.epoch + 3) if isinstance(e, Epoch) and e.trial == 1 else e,
+        "again, which was in the checkpoint": (
+            lambda e: Checkpoint(e.time, 1, 0, 3, "", 1) if isinstance(e, End) and e.trial == 8 else e
+        ),
+        "better results at rung 1, but": swapped,
+        "it was given up while": lambda e: replace(e, time=30.5) if isinstance(e, End) and e.trial == 8 else e,
+    }
+    for words, change in cases.items():
+        for path, content in kept.items():
+            path.write_bytes(content)
+        _edited(hand.study, change)
+        found = [breach.what for breach in breaches(hand)[0]]
+        assert any(words in what for what in found), (words, found)

@@ -1,0 +1,251 @@
+"""Proves from the journals that every decision at a rung was legal, without the code that made it.
+
+Workers decide by what they have read, and that lags behind. A promotion is legal if there is a state of knowledge that
+its worker can have had and that allows it: all results journaled before it began to read (``seen``, less ``lag_s`` for
+clocks that differ and writes on their way), and any of those journaled until the promotion's start. Its worker
+journaled place and number of results, so this can be decided exactly: the results of that state must split into as many
+better and worse ones.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from cnn_sweep.journal.events import Checkpoint, End, Epoch, Event, Lost, Start
+from cnn_sweep.journal.history import journal_sizes
+from cnn_sweep.journal.lines import from_json
+from cnn_sweep.journal.log import read_from
+from cnn_sweep.search.contest import NEVER_PROMOTED, first_trainings
+from cnn_sweep.search.rungs import Ladder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cnn_sweep.journal.paths import StudyPaths
+    from cnn_sweep.search.plan import Plan
+    from cnn_sweep.sweep.spec import Sweep
+
+
+class Breach(NamedTuple):
+    """A decision that the rule does not allow."""
+
+    trial: int
+    attempt: int
+    what: str
+
+
+class _Result(NamedTuple):
+    """A trial's result at a rung: when it was journaled, and how good it is (less is better)."""
+
+    trial: int
+    time: float
+    badness: float
+
+
+@dataclass
+class _Trial:
+    """What the journals say of a trial, in the order of time."""
+
+    number: int
+    starts: dict[int, Start] = field(default_factory=dict)
+    ends: dict[int, tuple[float, str]] = field(default_factory=dict)  # attempt to time and state, ``lost`` among them
+    epochs: dict[int, tuple[float, float]] = field(default_factory=dict)  # epoch to time and value, as reported first
+    reports: dict[int, list[Epoch]] = field(default_factory=dict)
+    saved: dict[int, int] = field(default_factory=dict)  # attempt to the epoch of its newest checkpoint
+
+    def is_open(self, seen: float, now: float) -> bool:
+        """Tell whether an attempt that had started when somebody read the journals is not over now."""
+        return any(s.time < seen and self.ends.get(a, (math.inf, ""))[0] > now for a, s in self.starts.items())
+
+    def granted_before(self, attempt: int) -> float:
+        """Return up to which epoch the attempts before one might train."""
+        untils = [math.inf if s.until is None else s.until for a, s in self.starts.items() if a < attempt]
+        return max(untils, default=0)
+
+
+class Audit:
+    """The journals of a study under a pruner with rungs.
+
+    Args:
+        paths: Files of the study.
+        sweep: Its sweep, which has such a pruner.
+        plan: All its trials.
+        lag_s: How far clocks and the visibility of writes may be apart, in seconds.
+    """
+
+    def __init__(self, paths: StudyPaths, sweep: Sweep, plan: Plan, *, lag_s: float = 0.0) -> None:
+        ladder = Ladder.of(sweep.pruner)
+        if ladder is None:
+            raise ValueError(f"the study {sweep.study!r} has no pruner with rungs")
+        self._ladder = ladder
+        self._sign = -1.0 if sweep.objective.direction == "maximize" else 1.0
+        self._lag_s = lag_s
+        repeats = first_trainings(plan)
+        self._planned = [p.number for p in plan.trials if p.number not in repeats]
+        self._trials = {number: _Trial(number) for number in self._planned}
+        for event in sorted(_events(paths), key=lambda event: event.time):
+            self._take(event, sweep.objective.metric)
+        self._known: dict[tuple[int, int], list[_Result]] = {}
+        self.promotions = 0
+
+    def breaches(self) -> Iterator[Breach]:
+        """Yield every decision that was not legal; afterwards ``promotions`` says how many were looked at."""
+        self.promotions = 0
+        for trial in self._trials.values():
+            for attempt, start in sorted(trial.starts.items()):
+                for what in (*self._of_start(trial, start), *_of_epochs(trial, start)):
+                    yield Breach(trial.number, attempt, what)
+            yield from self._of_end(trial)
+
+    def _take(self, event: Event, metric: str) -> None:
+        number = getattr(event, "trial", None)
+        if number not in self._trials:
+            return
+        trial = self._trials[number]
+        match event:
+            case Start():
+                trial.starts.setdefault(event.attempt, event)
+            case Epoch():
+                value = event.metrics.get(metric, math.nan)
+                trial.epochs.setdefault(event.epoch, (event.time, value))
+                trial.reports.setdefault(event.attempt, []).append(event)
+            case Checkpoint():
+                trial.saved[event.attempt] = max(event.epoch, trial.saved.get(event.attempt, 0))
+            case End():
+                state = f"{event.state}:{event.cause}" if event.state == "pruned" else event.state
+                trial.ends.setdefault(event.attempt, (event.time, state))
+            case Lost():
+                trial.ends.setdefault(event.attempt, (event.time, "lost"))
+            case _:
+                pass
+
+    def _of_start(self, trial: _Trial, start: Start) -> Iterator[str]:
+        before = trial.granted_before(start.attempt)
+        if start.until is None and not trial.reports.get(start.attempt):
+            return  # it trained nothing: it was cancelled, or has not come far
+        if start.promotion is None:
+            wanted = before or self._ladder.next_level(trial.number, 0)
+            if start.until != wanted and not (start.until is None and wanted >= self._last_epoch()):
+                yield f"it may train to epoch {start.until} without a promotion, but had been granted {before:g}"
+            return
+        self.promotions += 1
+        rung, last = int(start.promotion["rung"]), bool(start.promotion["last"])
+        if before != rung:
+            yield f"it is promoted from rung {rung}, but had been granted {before:g}"
+        if start.until not in (None, self._ladder.next_level(trial.number, rung)):
+            yield f"from rung {rung} it may train to epoch {start.until}"
+        yield from self._of_knowledge(trial, start, rung)
+        if last:
+            yield from self._of_last(start)
+        elif start.promotion["place"] > start.promotion["results"] // self._ladder.reduction:
+            yield f"place {start.promotion['place']} of {start.promotion['results']} results is not among the best"
+
+    def _of_knowledge(self, trial: _Trial, start: Start, rung: int) -> Iterator[str]:
+        """Check that place and number of results are what the worker can have seen."""
+        if start.promotion is None:
+            return
+        place, count, seen = (start.promotion[name] for name in ("place", "results", "seen"))
+        results = self._results(rung, self._ladder.bracket(trial.number))
+        own = next((r for r in results if r.trial == trial.number), None)
+        if own is None or own.time > start.time:
+            yield f"it has no result at rung {rung}"
+            return
+        rank = (own.badness, own.trial)
+        possible = [r for r in results if r.time <= start.time and r is not own]
+        certain = [r for r in possible if r.time < seen - self._lag_s]
+        for words, wanted, is_side in (
+            ("better", place - 1, lambda r: (r.badness, r.trial) < rank),
+            ("worse", count - place, lambda r: (r.badness, r.trial) > rank),
+        ):
+            least, most = sum(map(is_side, certain)), sum(map(is_side, possible))
+            if not least <= wanted <= most:
+                yield f"it was said to have {wanted} {words} results at rung {rung}, but {least} to {most} were known"
+
+    def _of_last(self, start: Start) -> Iterator[str]:
+        """Check that nothing else could be done when a trial went on alone."""
+        seen = (start.promotion or {})["seen"] - self._lag_s
+        for trial in self._trials.values():
+            if trial.number != start.trial and trial.is_open(seen, start.time):
+                yield f"it went on as the last one, but trial {trial.number} was running"
+            if any(t < seen and state == "complete" for t, state in trial.ends.values()):
+                yield f"it went on as the last one, but trial {trial.number} was complete"
+        yield from self._not_exhausted(seen, start.time, "it went on as the last one", but=start.trial)
+
+    def _of_end(self, trial: _Trial) -> Iterator[Breach]:
+        """Check that a trial was given up only at the study's end."""
+        for attempt, (time, state) in trial.ends.items():
+            if state != f"pruned:{NEVER_PROMOTED}":
+                continue
+            for other in self._trials.values():
+                if other is not trial and other.is_open(time - self._lag_s, time):
+                    yield Breach(trial.number, attempt, f"it was given up while trial {other.number} was running")
+            for what in self._not_exhausted(time - self._lag_s, time, "it was given up"):
+                yield Breach(trial.number, attempt, what)
+
+    def _not_exhausted(self, seen: float, time: float, doing: str, *, but: int | None = None) -> Iterator[str]:
+        """Find what could still have begun or been promoted at a time."""
+        waiting = [t.number for t in self._trials.values() if not t.ends and not t.starts]
+        late = [t.number for t in self._trials.values() if t.starts and min(s.time for s in t.starts.values()) > time]
+        if waiting or late:
+            yield f"{doing} while trials had not begun: {sorted(waiting + late)[:5]}"
+        for (level, bracket), quota in self._quotas(seen).items():
+            for result in [r for r in self._results(level, bracket) if r.time <= time][:quota]:
+                trial = self._trials[result.trial]
+                went_on = any(s.promotion and s.promotion["rung"] == level for s in trial.starts.values())
+                over = any(t <= time and state.partition(":")[0] in _OVER for t, state in trial.ends.values())
+                if not went_on and not over and result.trial != but:
+                    yield f"{doing} while trial {result.trial} might have gone on from rung {level}"
+
+    def _quotas(self, time: float) -> dict[tuple[int, int], int]:
+        quotas = {}
+        for bracket in range(self._ladder.brackets):
+            for rung in range(64):
+                level = self._ladder.level(bracket, rung)
+                count = sum(result.time <= time for result in self._results(level, bracket))
+                if not count:
+                    break
+                quotas[level, bracket] = count // self._ladder.reduction
+        return quotas
+
+    def _results(self, level: int, bracket: int) -> list[_Result]:
+        """Return the results at a rung, the best first."""
+        if (level, bracket) not in self._known:
+            self._known[level, bracket] = sorted(self._read(level, bracket), key=lambda r: (r.badness, r.trial))
+        return self._known[level, bracket]
+
+    def _read(self, level: int, bracket: int) -> Iterator[_Result]:
+        for number in self._planned:
+            epochs = self._trials[number].epochs
+            if self._ladder.bracket(number) != bracket or max(epochs, default=0) < level:
+                continue
+            known = [self._sign * v for epoch, (_, v) in epochs.items() if epoch <= level and not math.isnan(v)]
+            time = min(t for epoch, (t, _) in epochs.items() if epoch >= level)
+            yield _Result(number, time, min(known, default=math.inf))
+
+    def _last_epoch(self) -> int:
+        return max((max(t.epochs, default=0) for t in self._trials.values()), default=0)
+
+
+_OVER = ("complete", "pruned", "failed")
+
+
+def _of_epochs(trial: _Trial, start: Start) -> Iterator[str]:
+    """Check that an attempt stayed below its rung, and trained nothing again that a checkpoint had."""
+    saved = max((epoch for attempt, epoch in trial.saved.items() if attempt < start.attempt), default=0)
+    reports: Sequence[Epoch] = trial.reports.get(start.attempt, [])
+    for report in reports:
+        if start.until is not None and report.epoch > start.until:
+            yield f"it trained epoch {report.epoch}, but had to pause after {start.until}"
+        if report.epoch <= saved:
+            yield f"it trained epoch {report.epoch} again, which was in the checkpoint of epoch {saved}"
+
+
+def _events(paths: StudyPaths) -> Iterator[Event]:
+    for writer, _ in journal_sizes(paths):
+        offset, more = 0, True
+        while more:
+            chunk = read_from(paths.journal(writer), offset)
+            offset, more = chunk.end_offset, chunk.more
+            yield from (event for event in map(from_json, chunk.bodies) if isinstance(event, Event))
