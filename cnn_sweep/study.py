@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.execution.jobs import Queue, faults_of, queue_of
 from cnn_sweep.execution.pool import log_file
+from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation
 from cnn_sweep.store import merge as store
 from cnn_sweep.store import queries
+from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,7 +94,8 @@ class Study:
             ``study``, ``metric``, ``planned``, ``trials`` (state to count), ``best`` ({"trial", "value"} or None),
             ``workers`` (``alive`` here or in jobs that run, ``unknown`` elsewhere), ``jobs``, ``causes`` (of failed
             trials), ``faults`` (what keeps pools from working, or Slurm from answering), ``bad_lines`` (damaged
-            journal lines).
+            journal lines), ``limits`` (of the search, beside the number of trials: ``name``, ``used``, ``limit``,
+            ``reached``).
         """
         summary = self.summary()
         names = ("study", "metric", "planned", "trials", "best", "causes", "bad_lines")
@@ -103,8 +107,25 @@ class Study:
             except EnvironmentFault as fault:
                 faults.append(f"jobs are not known: {fault}")
         jobs = [asdict(job) for job in queue.jobs] if queue else []
-        more = {"workers": self._workers(queue), "jobs": jobs, "faults": faults}
+        limits = [asdict(limit) for limit in self.limits()]
+        more = {"workers": self._workers(queue), "jobs": jobs, "faults": faults, "limits": limits}
         return {name: summary[name] for name in names} | more
+
+    def limits(self) -> list[Limit]:
+        """Tell how far the limits of the search are used up; only a study that has some has its journals read."""
+        sweep = self.sweep
+        if not sweep.search.has_budget:
+            return []
+        history = History(StudyPaths(self.results, self.name), metric=sweep.objective.metric)
+        history.refresh()
+        return list(Budget(sweep, history).limits())
+
+    @property
+    def sweep(self) -> Sweep:
+        """The newest revision of the sweep."""
+        paths = StudyPaths(self.results, self.name)
+        newest = paths.revisions()[-1]
+        return Sweep.parse(newest.read_text(), source=str(newest), folder=paths.folder)
 
     def log_files(self) -> list[Path]:
         """List what workers and jobs wrote to standard error, the newest last."""

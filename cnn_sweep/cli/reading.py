@@ -93,6 +93,10 @@ def _print_status(report: dict[str, Any]) -> None:
         console.print(f"  {fault}", markup=False)
     for cause, count in report["causes"].items():
         console.print(f"  failed: {count} by {cause}", markup=False)
+    for limit in report["limits"]:
+        used = "none" if limit["used"] is None else boards.shown(limit["used"])
+        end = ", which ended the search" if limit["reached"] else ""
+        console.print(f"  budget: {limit['name']} {used} of {boards.shown(limit['limit'])}{end}", markup=False)
     if report["bad_lines"]:
         console.print(f"  {report['bad_lines']} damaged journal lines (`cnn-sweep store check`)", markup=False)
 

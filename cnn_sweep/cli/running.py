@@ -13,11 +13,12 @@ from rich.text import Text
 
 from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.cli.reading import print_leaderboard
-from cnn_sweep.execution.freeze import FrozenStudy, freeze, open_study
+from cnn_sweep.execution.freeze import FrozenStudy, enlarge, freeze
 from cnn_sweep.execution.local import run_local
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from cnn_sweep.execution.progress import Progress
@@ -34,9 +35,11 @@ def run(sweep: Path, results: Path, *, workers: int | None, threads: int | None,
     return _train(freeze(loaded, results, extend=extend), workers, threads)
 
 
-def resume(study: str, results: Path, *, workers: int | None, threads: int | None) -> int:
-    """Continue a study by name; return the exit code."""
-    found = open_study(results, study)
+def resume(
+    study: str, results: Path, *, workers: int | None, threads: int | None, more: Mapping[str, float | int]
+) -> int:
+    """Continue a study by name, with larger limits if there are any; return the exit code."""
+    found = enlarge(results, study, more)
     prepare_shown(found.sweep, results)
     return _train(found, workers, threads)
 
@@ -70,6 +73,8 @@ def _say_how_it_ended(study: FrozenStudy, progress: Progress, console: Console) 
         left = progress.total - progress.finished
         console.print(f"{name}: stopped with {left} trials left: those so far failed alike", markup=False)
         console.print(f"  {progress.failing_alike}", markup=False)
+    elif (limit := progress.ended_by) is not None:
+        console.print(f"{name}: ended by its budget: {limit}; a larger one continues it", markup=False)
     elif progress.finished < progress.total:
         others = counts.get("running", 0)
         console.print(f"{name}: nothing left to claim here; {others} trials are running elsewhere", markup=False)
@@ -128,6 +133,7 @@ def _words(progress: Progress) -> str:
     if progress.best is not None:
         words.append(f"best {progress.best[1]:.4f} (trial {progress.best[0]})")
     words.append(f"{progress.per_minute:.1f} trials/min")
+    words += map(str, progress.limits)
     if progress.left_s is not None:
         words.append(f"{_duration(progress.left_s)} left")
     return ", ".join(words)

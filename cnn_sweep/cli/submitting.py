@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.errors import CnnSweepError
-from cnn_sweep.execution.freeze import FrozenStudy, draft, freeze, open_study
+from cnn_sweep.execution.freeze import FrozenStudy, draft, enlarge, freeze
 from cnn_sweep.execution.jobs import pools_in_queue
 from cnn_sweep.execution.reconcile import reconcile
 from cnn_sweep.execution.submission import Submission, plan_submission
@@ -18,6 +18,7 @@ from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -56,9 +57,9 @@ def plan(sweep: Path, results: Path, profile: Path) -> None:
     print(f"about {4 * tasks + 3 * tasks * (settings.workers + 1)} files for {submission.trials} trials, and models")
 
 
-def resume(study: str, results: Path, profile: Path) -> None:
+def resume(study: str, results: Path, profile: Path, more: Mapping[str, float | int]) -> None:
     """Submit as many pools as the profile's width allows beside those that are in the queue."""
-    settings, found = Profile.load(profile), open_study(results, study)
+    settings, found = Profile.load(profile), enlarge(results, study, more)
     if lost := reconcile(found):
         print(f"cnn-sweep: {lost} trials were left by jobs that are over (`cnn-sweep show` says why)", file=sys.stderr)
     prepare_shown(found.sweep, results)

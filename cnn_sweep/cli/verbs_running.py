@@ -63,17 +63,23 @@ def resume(
     ] = None,
     workers: Workers = None,
     threads: Threads = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="As many trials in all.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="As many epochs in all.", show_default=False)] = None,
+    hours: Annotated[float | None, typer.Option(help="As many hours in all.", show_default=False)] = None,
+    gpu_hours: Annotated[float | None, typer.Option(help="As many hours of GPUs in all.", show_default=False)] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Continue what is unfinished, each trial where it stopped; may join a study that is running."""
+    """Continue what is unfinished, each trial where it stopped, or with a larger budget; may join a running study."""
+    limits = {"trials": trials, "epochs": epochs, "hours": hours, "gpu_hours": gpu_hours}
+    more = {name: value for name, value in limits.items() if value is not None}
     if profile is not None:
         from cnn_sweep.cli import submitting
 
-        submitting.resume(study, results, profile)
+        submitting.resume(study, results, profile, more)
         return
     from cnn_sweep.cli import running
 
-    raise typer.Exit(running.resume(study, results, workers=workers, threads=threads))
+    raise typer.Exit(running.resume(study, results, workers=workers, threads=threads, more=more))
 
 
 def cancel(

@@ -11,7 +11,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.provenance import provenance, worker_event
@@ -23,10 +23,13 @@ from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.search.extend import extension
 from cnn_sweep.search.plan import Plan, make_plan
+from cnn_sweep.sweep.rewrite import with_search
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.training.data.describe import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cnn_sweep.sweep.trial import ImageInfo
 
 _CODE = "code"
@@ -113,6 +116,25 @@ def freeze(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
     if reasons is None and extend:
         return _create_revision(paths, sweep, revisions)
     raise StudyError(_refusal(paths, revisions[-1], sweep, reasons))
+
+
+def enlarge(results: Path, study: str, settings: Mapping[str, Any]) -> FrozenStudy:
+    """Open a study, with more to do if there is any setting.
+
+    Args:
+        results: Root of all studies.
+        study: The study's name.
+        settings: Keys of the sweep's ``search`` to their new values.
+
+    Raises:
+        StudyError: No such study, or the settings are no extension.
+    """
+    found = open_study(results, study)
+    if not settings:
+        return found
+    text = with_search(found.sweep.text, settings)
+    source = f"{found.sweep.source} with {', '.join(f'{name}: {value}' for name, value in settings.items())}"
+    return freeze(Sweep.parse(text, source=source, folder=found.sweep.folder), results, extend=True)
 
 
 def draft(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:

@@ -16,6 +16,7 @@ from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.search.budget import Budget
 from cnn_sweep.store.merge import merge
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class PoolKeeper:
         self._size = size
         self._history = History(paths, metric=study.sweep.objective.metric)
         self._history.refresh()
+        self._budget = Budget(study.sweep, self._history)
         self._claims = Claims(paths, writer, current())
         self._journal = JournalWriter(paths.journal(writer))
         self._journal.append(worker_event(threads=0))
@@ -138,4 +140,7 @@ class PoolKeeper:
         """Free the trials of dead workers and start as many workers as there are trials for."""
         if declare_lost(self._history, self._claims, self._journal, self._judges):
             self._history.refresh()
-        self._pool.fill(min(self._size, len(remaining(self._study.plan, self._history))))
+        left = remaining(self._study.plan, self._history)
+        if self._budget.reached() is not None:
+            left = [planned for planned in left if planned.number in self._history.trials]
+        self._pool.fill(min(self._size, len(left)))

@@ -115,6 +115,8 @@ class Picker:
         continuable = [t for t in begun.values() if t.number in self._signature_of and self._contest.may_continue(t)]
         continuable.sort(key=lambda trial: (not self._was_ours(trial), trial.number))
         yield from (Claimed(trial.number, trial.next_attempt) for trial in continuable)
+        if self._contest.budget.reached() is not None:
+            return
         yield from (self._next_attempt(number, promotion) for number, promotion in self._contest.promotions())
         for name in self._signatures_in_order():
             group = self._waiting[name]

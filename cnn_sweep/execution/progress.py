@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.execution.giving_up import failing_alike
+from cnn_sweep.search.budget import Budget
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.freeze import FrozenStudy
     from cnn_sweep.journal.history import History
+    from cnn_sweep.search.budget import Limit
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Progress:
         notes: What went wrong since the last moment, for the log.
         failing_alike: The exception with which all trials since then failed, if that stopped the study.
         done_here: Trials that were finished since this pool began.
+        limits: Limits of the search beside the number of trials.
     """
 
     total: int
@@ -42,6 +45,12 @@ class Progress:
     notes: tuple[str, ...] = ()
     done_here: int = 0
     failing_alike: str | None = None
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def ended_by(self) -> Limit | None:
+        """The limit that ended the search, or None."""
+        return next((limit for limit in self.limits if limit.reached), None)
 
     @property
     def finished(self) -> int:
@@ -64,6 +73,7 @@ class ProgressMeter:
         self._study = study
         self._history = history
         self._began = time.monotonic()
+        self._budget = Budget(study.sweep, history)
         self._finished_before = self._counts()
 
     def read(self, *, workers: int, notes: tuple[str, ...] = ()) -> Progress:
@@ -79,10 +89,11 @@ class ProgressMeter:
             workers=workers,
             best=best_trial(self._study, self._history),
             per_minute=60 * done / seconds if seconds > 0 else 0.0,
-            left_s=(total - finished) * seconds / done if done else None,
+            left_s=(total - finished) * seconds / done if done and not self._study.sweep.search.has_budget else None,
             notes=notes,
             done_here=done,
             failing_alike=failing_alike(self._history, self._since),
+            limits=tuple(self._budget.limits()),
         )
 
     def _counts(self) -> Counter[str]:

@@ -11,6 +11,7 @@ import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.execution.gpus import visible_gpus
 from cnn_sweep.journal.events import Fault, Worker
 from cnn_sweep.journal.identity import current
 
@@ -61,8 +62,10 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def worker_event(*, threads: int) -> Worker:
-    """Describe this process for the first line of its journal."""
-    return Worker(time=time.time(), identity=current(), versions=package_versions(), threads=threads)
+    """Describe this process for the first line of its journal; ``threads`` is 0 for one that does not train."""
+    gpus = visible_gpus() if threads else []
+    extra = {"gpus": gpus} if gpus else {}
+    return Worker(time=time.time(), identity=current(), versions=package_versions(), threads=threads, extra=extra)
 
 
 def fault_event(message: str) -> Fault:

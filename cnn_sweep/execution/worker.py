@@ -100,7 +100,12 @@ class Worker:
             claimed = self._picker.claim()
             if claimed is not None:
                 return claimed
-            if declare_lost(self._history, self._claims, self._journal, self._judges) or self._end_leftovers():
+            if declare_lost(self._history, self._claims, self._journal, self._judges):
+                continue
+            if (limit := self._contest.budget.reached()) is not None:
+                log.info("nothing new is begun: %s", limit)
+                return None
+            if self._end_leftovers():
                 continue
             if not self._contest.is_worth_waiting() or not patience.lasts():
                 return None

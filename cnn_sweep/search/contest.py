@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnn_sweep.search.budget import Budget
 from cnn_sweep.search.rungs import Ladder, Promotion, Rungs, granted, is_resting, reached
 from cnn_sweep.sweep.states import FINISHED
 
@@ -30,9 +31,13 @@ class Contest:
         sweep: Says which pruner.
         plan: All trials.
         history: What the journals say; the caller refreshes it.
+
+    Attributes:
+        budget: Says when nothing new may begin, and nobody may be promoted.
     """
 
     def __init__(self, sweep: Sweep, plan: Plan, history: History) -> None:
+        self.budget = Budget(sweep, history)
         self.ladder = Ladder.of(sweep.pruner)
         self._plan = plan
         self._history = history

@@ -63,12 +63,29 @@ def _search_changes(old: Sweep, new: Sweep) -> list[str]:
     reasons = []
     for name in ("method", "seed", "options"):
         reasons += _changes(f"search.{name}", getattr(before, name), getattr(after, name))
+    for name in ("epochs", "hours", "gpu_hours"):
+        reasons += _less(name, getattr(before, name), getattr(after, name))
+    reasons += _easier(old, new)
     if after.repeats < before.repeats:
         reasons.append(f"search.repeats: {before.repeats} became {after.repeats}, which is less")
-    unlimited = before.trials is None and after.trials is not None
-    if unlimited or (before.trials is not None and after.trials is not None and after.trials < before.trials):
-        was = "all" if before.trials is None else before.trials
-        reasons.append(f"search.trials: {was} became {after.trials}, which is less")
+    return [*reasons, *_less("trials", before.most_trials, after.most_trials)]
+
+
+def _less(name: str, before: float | None, after: float | None) -> list[str]:
+    """Compare limits, of which None is the largest."""
+    if after is None or (before is not None and after >= before):
+        return []
+    return [f"search.{name}: {'all' if before is None else show(before)} became {show(after)}, which is less"]
+
+
+def _easier(old: Sweep, new: Sweep) -> list[str]:
+    """Compare values that are to be reached."""
+    reasons = []
+    for name, goal in new.search.until.items():
+        before = old.search.until.get(name)
+        if before is None or old.objective.better(before, goal):
+            was = "nothing" if before is None else show(before)
+            reasons.append(f"search.until.{name}: {was} became {show(goal)}, which is reached earlier")
     return reasons
 
 

@@ -1,0 +1,132 @@
+"""When a study has searched enough, as its journals tell.
+
+What was begun is finished; once any limit is reached, nothing new is begun. Nobody keeps an account: every worker
+derives it from the journals, so it holds over all workers, jobs and days.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cnn_sweep.sweep.states import FINISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cnn_sweep.journal.history import History
+    from cnn_sweep.journal.trials import AttemptHistory, TrialHistory
+    from cnn_sweep.sweep.spec import Sweep
+
+_HOUR_S: Final = 3600.0
+_Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit of a search, and how far it is used up.
+
+    Attributes:
+        name: epochs, hours or gpu_hours; or the metric that is to reach a value.
+        used: Epochs or hours so far; the best value of the metric, or None.
+        limit: How much there is, or the value to reach.
+        reached: Whether it ends the search.
+    """
+
+    name: str
+    used: float | None
+    limit: float
+    reached: bool
+
+    def __str__(self) -> str:
+        used = "none" if self.used is None else f"{self.used:.4g}" if self.name != "epochs" else f"{self.used:.0f}"
+        return f"{self.name} {used} of {self.limit:.10g}"
+
+
+class Budget:
+    """The limits of a study beside the number of its trials.
+
+    Args:
+        sweep: The newest revision of its sweep.
+        history: What the journals say; the caller refreshes it.
+    """
+
+    def __init__(self, sweep: Sweep, history: History) -> None:
+        self._search = sweep.search
+        self._objective = sweep.objective
+        self._history = history
+        self._values: dict[int, tuple[int, float | None]] = {}
+
+    def reached(self) -> Limit | None:
+        """Return a limit that ends the search, or None."""
+        return next((limit for limit in self.limits() if limit.reached), None)
+
+    def limits(self) -> Iterator[Limit]:
+        """Yield all limits that the sweep sets."""
+        search = self._search
+        if search.epochs is not None:
+            used = sum(map(_epochs, self._history.trials.values()))
+            yield Limit("epochs", used, search.epochs, used >= search.epochs)
+        if search.hours is not None:
+            hours = _covered(map(_interval, self._attempts())) / _HOUR_S
+            yield Limit("hours", hours, search.hours, hours >= search.hours)
+        if search.gpu_hours is not None:
+            hours = self._gpu_seconds() / _HOUR_S
+            yield Limit("gpu_hours", hours, search.gpu_hours, hours >= search.gpu_hours)
+        for name, goal in search.until.items():
+            best = self._best()
+            reached = best is not None and (best == goal or self._objective.better(best, goal))
+            yield Limit(name, best, goal, reached)
+
+    def _attempts(self) -> Iterator[AttemptHistory]:
+        return (attempt for trial in self._history.trials.values() for attempt in trial.attempts.values())
+
+    def _gpu_seconds(self) -> float:
+        """Add the time of all GPUs; workers that share them are told by their equal lists of GPUs on one host."""
+        together: dict[tuple[str, ...], list[_Interval]] = defaultdict(list)
+        for attempt in self._attempts():
+            worker = self._history.workers.get(attempt.writer or "")
+            if worker is None or worker.worker is None or not worker.worker.extra.get("gpus"):
+                continue
+            key = (worker.worker.identity.host, *map(str, worker.worker.extra["gpus"]))
+            together[key].append(_interval(attempt))
+        return sum((len(key) - 1) * _covered(intervals) for key, intervals in together.items())
+
+    def _best(self) -> float | None:
+        values = [value for trial in self._history.trials.values() if (value := self._value(trial)) is not None]
+        pick = max if self._objective.direction == "maximize" else min
+        return pick(values, default=None)
+
+    def _value(self, trial: TrialHistory) -> float | None:
+        known = self._values.get(trial.number)
+        if known is not None and known[0] == len(trial.attempts):
+            return known[1]
+        best = trial.best(self._objective.direction)
+        value = best[1] if best is not None else None
+        if trial.state in FINISHED:
+            self._values[trial.number] = len(trial.attempts), value
+        return value
+
+
+def _epochs(trial: TrialHistory) -> int:
+    """Count a trial's epochs; one that was done again after a death counts once."""
+    return max(attempt.last_epoch for attempt in trial.attempts.values())
+
+
+def _interval(attempt: AttemptHistory) -> _Interval:
+    """Return from when to when an attempt is known to have run, in seconds since 1970."""
+    if attempt.start is None:
+        return math.inf, -math.inf
+    return attempt.start.time, attempt.end.time if attempt.end is not None else attempt.last_event
+
+
+def _covered(intervals: Iterable[_Interval]) -> float:
+    """Return the length of the union of intervals."""
+    covered, end = 0.0, -math.inf
+    for begin, until in sorted(intervals):
+        if until > max(begin, end):
+            covered += until - max(begin, end)
+            end = until
+    return covered
