@@ -195,43 +195,37 @@ def bare_share(number: int, case: Case, folder: Path) -> dict:
     from cnn_sweep.sweep.spec import Sweep
     from cnn_sweep.training.data.dataset import load
     from cnn_sweep.training.data.prepare import prepare
-    from cnn_sweep.training.graph import DeviceData
     from cnn_sweep.training.signature import graph_key
+    from cnn_sweep.training.trainer import Trainer
 
     sweep = Sweep.load(folder / "sweep.yaml")
     dataset = load(prepare(sweep.data, folder, folder / "prepared"))
-    data = DeviceData.of(dataset)
+    trainer = Trainer(dataset)
     groups: dict = {}
     for params in case.configurations:
         spec = sweep.resolve(params)
         groups.setdefault(graph_key(spec), []).append(spec)
     mine = list(groups.values())[number::AT_A_TIME]
     began = time.time()
-    values = [value for group in mine for value in _bare_trials(group, dataset, data)]
+    values = [value for group in mine for value in _bare_trials(group, dataset, trainer)]
     return {"began": began, "ended": time.time(), "best": max(values, default=0.0), "trials": len(values)}
 
 
-def _bare_trials(specs: list, dataset, data):
+def _bare_trials(specs: list, dataset, trainer):
     """Train trials of one shape; nothing but their graphs runs."""
     import numpy as np
 
-    from cnn_sweep.training.graph_learner import GraphLearner
-    from cnn_sweep.training.learner import EpochPlan, Totals
-    from cnn_sweep.training.schedules import learning_rates
+    from cnn_sweep.training.learner import Totals
+    from cnn_sweep.training.run import Run, Task
 
-    learner = GraphLearner.of_layers(specs[0], dataset.info, data)
-    labels, random = np.asarray(dataset.validation.y), np.random.default_rng(0)
-    size = len(dataset.train.y)
+    labels = np.asarray(dataset.validation.y)
     for spec in specs:
-        learner.reset(spec, 0)
-        training, best = spec.training, 0.0
-        steps = -(-size // training.batch_size)
-        for epoch in range(training.epochs):
-            order = random.permutation(size).astype(np.int32)
-            rates = learning_rates(training, epoch=epoch, steps=steps)
-            plan = EpochPlan(order, rates, training.batch_size, epoch * steps, 0.0)
-            learner.train(plan, Totals(0, 0.0, 0.0), steps, lambda: False)
-            _, probabilities = learner.evaluate(0.0)
+        learner, best = trainer._learner(spec, 0), 0.0
+        plans = Run(Task(spec, 0, ""), learner, dataset=dataset, monitor=None, chunk_s=1e9)
+        for epoch in range(spec.training.epochs):
+            plan = plans._plan(epoch)
+            learner.train(plan, Totals(0, 0.0, 0.0), len(plan.rates), lambda: False)
+            _, probabilities = learner.evaluate(plan)
             best = max(best, float((probabilities.argmax(axis=1) == labels).mean()))
         yield best
 

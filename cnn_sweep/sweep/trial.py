@@ -16,6 +16,7 @@ ParamValue = Scalar | tuple[Any, ...]
 Params = Mapping[str, Any]  # hyperparameter name to value; inactive ones are absent
 
 OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "nadam"]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Metric = Literal["accuracy", "auc", "macro_f1"]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -106,6 +107,7 @@ class TrainingSpec(Spec):
     engine: Literal["graph", "fit"] = "graph"
     checkpoint_every_s: Factor = 20.0  # seconds of training between checkpoints; 0: after every epoch
     augmentation: AugmentationSpec | None = later(None)
+    precision: Precision = later("float32")  # in which layers compute; weights, output and loss are float32
     class_weights: ClassWeights | None = later(None)  # of training images in the loss; classes left out: 1
     steps_per_epoch: Count | None = later(None)  # None: one pass over the training images
     validation_steps: Count | None = later(None)  # batches of validation images; None: all images

@@ -87,4 +87,6 @@ def evaluate(
 def _predictions(model: Any, images: npt.NDArray[np.generic], batch: int) -> Iterator[Any]:
     """Yield the predictions of one batch after the other, as tensors; of no images, one empty batch."""
     for start in range(0, max(1, len(images)), batch):
-        yield model(tf.constant(np.asarray(images[start : start + batch]), tf.float32), training=False)
+        given = tf.constant(np.asarray(images[start : start + batch]), tf.float32)
+        # A model of the user's may answer in 16 bits.
+        yield tf.cast(model(given, training=False), tf.float32)

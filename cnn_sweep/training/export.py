@@ -12,6 +12,7 @@ import keras
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.training.custom import build_model
 from cnn_sweep.training.model import plain_model
+from cnn_sweep.training.precision import computing_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,10 +64,12 @@ def _model(spec: TrialSpec, outcome: Outcome, dataset: Dataset, folder: Path, se
     if outcome.weights is None:
         raise CnnSweepError("no epoch of the trial has weights to export")
     if spec.layers is not None:
-        model = plain_model(spec.layers, dataset.info, rescale=dataset.rescale)
+        with computing_in(spec.training):
+            model = plain_model(spec.layers, dataset.info, rescale=dataset.rescale)
         model.set_weights(outcome.weights)
         return model
-    network = build_model(spec, seed, dataset.info, folder)
+    with computing_in(spec.training):
+        network = build_model(spec, seed, dataset.info, folder)
     network.set_weights(outcome.weights)
     inputs = keras.Input(dataset.info.image_shape, name="image")
     return keras.Model(inputs, network(keras.layers.Rescaling(dataset.rescale)(inputs)))

@@ -161,11 +161,12 @@ class EpochGraph:
         """Do one step; return its loss and the predictions before it."""
         weights = [variable.value for variable in self._model.trainable_variables]
         with tf.GradientTape() as tape:
-            prediction = self._model(images, training=True)
+            prediction = tf.cast(self._model(images, training=True), tf.float32)
             losses = self._loss(targets(labels, self._units), prediction, chunk.smoothing)
             # As Keras's class_weight: the mean's divisor is the number of images, not the sum of weights.
             loss = tf.reduce_mean(losses * tf.gather(chunk.class_weights, labels)) + self._penalty()
-        gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            scaled = self._optimizer.scaled(loss)
+        gradients = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._optimizer.apply([tf.convert_to_tensor(g) for g in gradients], rate, done)
         return loss, prediction
 
@@ -181,11 +182,11 @@ class EpochGraph:
 
         def step(number: Any, loss_sum: Any, parts: Any) -> tuple[Any, Any, Any]:
             index = sample[number * batch : (number + 1) * batch]
-            prediction = self._model(self._images(split, index), training=False)
+            prediction = tf.cast(self._model(self._images(split, index), training=False), tf.float32)
             target = targets(tf.gather(split.y, index), self._units)
             losses = self._loss(target, prediction, smoothing)
             total = loss_sum + tf.cast(tf.reduce_sum(losses), tf.float64)
-            return number + 1, total, parts.write(number, tf.cast(prediction, tf.float32))
+            return number + 1, total, parts.write(number, prediction)
 
         _, loss_sum, parts = tf.while_loop(
             lambda number, *_: number < batches,

@@ -9,6 +9,7 @@ import numpy as np
 from cnn_sweep.training.graph import EpochGraph
 from cnn_sweep.training.model import GraphModel, graph_model
 from cnn_sweep.training.optimizers import Optimizer
+from cnn_sweep.training.precision import computing_in, needs_loss_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,11 @@ class GraphLearner:
     ) -> None:
         self._model = model
         self._network = network
-        self._optimizer = Optimizer(training.optimizer, [v.value for v in model.trainable_variables])
+        self._optimizer = Optimizer(
+            training.optimizer,
+            [v.value for v in model.trainable_variables],
+            scales_loss=needs_loss_scale(training),
+        )
         self._optimizer.reset(training.optimizer)
         self._graph = EpochGraph(
             model,
@@ -55,7 +60,8 @@ class GraphLearner:
         """Build the network of a sweep file's layers; `reset` makes it that of a trial."""
         if spec.layers is None or spec.training is None:
             raise ValueError("the trial has no layers")
-        network = graph_model(spec.layers, info)
+        with computing_in(spec.training):
+            network = graph_model(spec.layers, info)
         return cls(network.model, spec.training, data, network=network)
 
     def reset(self, spec: TrialSpec, seed: int) -> None:

@@ -105,7 +105,7 @@ def plain_model(layers: Sequence[Layer], info: ImageInfo, *, rescale: float | No
         return layer(rate, name=name)
 
     inputs = keras.Input(info.image_shape, name="image")
-    images = inputs if rescale is None else keras.layers.Rescaling(rescale, name="rescaling")(inputs)
+    images = inputs if rescale is None else keras.layers.Rescaling(rescale, dtype="float32", name="rescaling")(inputs)
     outputs = _stack(images, layers, info, drop, lambda l2: keras.regularizers.L2(l2.l2) if l2 else None)
     return keras.Model(inputs, outputs)
 
@@ -145,7 +145,9 @@ def _layer(layer: Layer, name: str, info: ImageInfo, drop: Drop, regularize: Reg
         case "activation":
             made = keras.layers.Activation(layer.activation, name=name)
         case "output":
-            made = keras.layers.Dense(layer.units or info.classes, activation=layer.activation, name=name)
+            made = keras.layers.Dense(
+                layer.units or info.classes, activation=layer.activation, dtype="float32", name=name
+            )
     return made
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from cnn_sweep.training.precision import LossScale
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -29,9 +31,11 @@ class Optimizer:
     Args:
         spec: Decides the operations: the name, Nesterov, and whether weights decay and gradients are clipped.
         variables: Trainable `tf.Variable` objects.
+        scales_loss: Whether gradients are those of a scaled loss.
     """
 
-    def __init__(self, spec: OptimizerSpec, variables: Sequence[Any]) -> None:
+    def __init__(self, spec: OptimizerSpec, variables: Sequence[Any], *, scales_loss: bool = False) -> None:
+        self._loss_scale = LossScale() if scales_loss else None
         self._name = spec.name
         self._nesterov = spec.nesterov
         self._decays = spec.name == "adamw" or spec.weight_decay is not None
@@ -49,7 +53,8 @@ class Optimizer:
     def state(self) -> tuple[Any, ...]:
         """The variables that a checkpoint must hold."""
         slots = tuple(slot for slots in self._slots for slot in slots)
-        return (*slots, self._u_product) if self._name == "nadam" else slots
+        slots = (*slots, self._u_product) if self._name == "nadam" else slots
+        return slots if self._loss_scale is None else (*slots, *self._loss_scale.state)
 
     def reset(self, spec: OptimizerSpec) -> None:
         """Set the settings of a new trial and forget the old one."""
@@ -61,15 +66,27 @@ class Optimizer:
             for slot in slots:
                 slot.assign(tf.fill(slot.shape, np.float32(start)))
         self._u_product.assign(1.0)
+        if self._loss_scale is not None:
+            self._loss_scale.reset()
+
+    def scaled(self, loss: Any) -> Any:
+        """Return the loss whose gradients `apply` takes."""
+        return loss if self._loss_scale is None else self._loss_scale.scaled(loss)
 
     def apply(self, gradients: Sequence[Any], learning_rate: Any, iteration: Any) -> None:
         """Update the weights.
 
         Args:
-            gradients: One dense tensor per variable.
+            gradients: One dense tensor per variable, of the `scaled` loss.
             learning_rate: Scalar float32 tensor.
             iteration: Scalar int64 tensor: updates done so far.
         """
+        if self._loss_scale is None:
+            self._apply(gradients, learning_rate, iteration)
+        else:
+            self._loss_scale.apply(gradients, iteration, lambda true, done: self._apply(true, learning_rate, done))
+
+    def _apply(self, gradients: Sequence[Any], learning_rate: Any, iteration: Any) -> None:
         values = self._scalars.read_value()
         settings = {name: values[k] for k, name in enumerate(_SETTINGS)}
         if self._clips:

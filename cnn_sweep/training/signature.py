@@ -44,6 +44,7 @@ def _operations(training: TrainingSpec) -> dict[str, Any]:
         "decays": optimizer.name == "adamw" or optimizer.weight_decay is not None,
         "clips": optimizer.clip_norm is not None,
         "loss": training.loss,
+        "precision": training.precision,
         "fill": training.augmentation.fill if training.augmentation else None,
     }
 

@@ -20,6 +20,7 @@ from cnn_sweep.training.graph_learner import GraphLearner
 from cnn_sweep.training.model import initial_weights, plain_model
 from cnn_sweep.training.objective import UserTrial
 from cnn_sweep.training.outcome import METRICS, Outcome
+from cnn_sweep.training.precision import computing_in
 from cnn_sweep.training.run import Run, Task
 from cnn_sweep.training.signature import graph_key
 
@@ -147,10 +148,11 @@ class Trainer:
         # Keras counts names of layers and seeds for the whole process. (This drops compiled kernels, too, which
         # is why networks of layers name theirs themselves.)
         keras.backend.clear_session(free_memory=False)
-        if spec.layers is None:
-            return build_model(spec, seed, self._dataset.info, self._folder)
-        keras.utils.set_random_seed(seed)
-        model = plain_model(spec.layers, self._dataset.info, rescale=None)
+        with computing_in(spec.training):
+            if spec.layers is None:
+                return build_model(spec, seed, self._dataset.info, self._folder)
+            keras.utils.set_random_seed(seed)
+            model = plain_model(spec.layers, self._dataset.info, rescale=None)
         model.set_weights(initial_weights(model, seed))
         return model
 
