@@ -25,6 +25,7 @@ for verb in (
     verbs_running.run,
     verbs_running.submit,
     verbs_running.resume,
+    verbs_running.repeat,
     verbs_running.plan,
     verbs_reading.status,
     verbs_reading.leaderboard,

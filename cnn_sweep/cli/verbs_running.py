@@ -1,4 +1,4 @@
-"""Verbs that make things happen: ``run``, ``plan``, ``submit``, ``resume``, ``cancel``."""
+"""Verbs that make things happen: ``run``, ``plan``, ``submit``, ``resume``, ``repeat``, ``cancel``."""
 
 from __future__ import annotations
 
@@ -80,6 +80,18 @@ def resume(
     from cnn_sweep.cli import running
 
     raise typer.Exit(running.resume(study, results, workers=workers, threads=threads, more=more))
+
+
+def repeat(
+    study: StudyName,
+    top: Annotated[int, typer.Option(min=1, help="Of the best K configurations.")] = 10,
+    repeats: Annotated[int, typer.Option(min=2, help="How many each of them shall have in all.")] = 5,
+    results: Results = RESULTS,
+) -> None:
+    """Add repeats with other seeds of a study's best configurations; `resume` runs them."""
+    from cnn_sweep.cli import repeating
+
+    repeating.repeat(results, study, top=top, repeats=repeats)
 
 
 def cancel(

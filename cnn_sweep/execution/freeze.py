@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.search.extend import extension
 from cnn_sweep.search.plan import Plan, make_plan
+from cnn_sweep.sweep.more_repeats import MoreRepeats, read_more_repeats, text_of
 from cnn_sweep.sweep.rewrite import with_search
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.training.data.describe import describe
@@ -137,6 +138,26 @@ def enlarge(results: Path, study: str, settings: Mapping[str, Any]) -> FrozenStu
     return freeze(Sweep.parse(text, source=source, folder=found.sweep.folder), results, extend=True)
 
 
+def extend_repeats(results: Path, study: str, more: MoreRepeats) -> tuple[FrozenStudy, int]:
+    """Add repeats of some configurations to a study, as a new revision; return it, and how many trials that adds.
+
+    Raises:
+        StudyError: No such study, or another command extended it at the same moment.
+    """
+    old = open_study(results, study)
+    new = replace(old.sweep, text=more.before(old.sweep.text), more_repeats=more)
+    plan, info = plan_sweeps(*old.revisions, new)
+    added = len(plan.trials) - len(old.plan.trials)
+    if not added:
+        return old, 0
+    number = len(old.revisions) + 1
+    _journal_plan(old.paths, number, plan)
+    write_once(old.paths.revision(number), new.text.encode())
+    if old.paths.revision(number).read_text() != new.text:
+        raise StudyError(f"study {study!r} was extended by another command at this moment; try again")
+    return FrozenStudy(old.paths, (*old.revisions, new), info, plan), added
+
+
 def draft(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
     """Plan a sweep as :func:`freeze` would, and refuse what it would refuse, without writing anything."""
     paths = StudyPaths(results, sweep.study)
@@ -149,7 +170,12 @@ def draft(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
 
 def _read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
     folder = Path(json.loads(paths.provenance.read_text())["folder"])
-    return tuple(Sweep.parse(file.read_text(), source=str(file), folder=folder) for file in paths.revisions())
+    revisions = []
+    for file in paths.revisions():
+        text = file.read_text()
+        sweep = Sweep.parse(text, source=str(file), folder=folder)
+        revisions.append(replace(sweep, more_repeats=read_more_repeats(text)))
+    return tuple(revisions)
 
 
 def _create_revision(paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]) -> FrozenStudy:
@@ -161,7 +187,7 @@ def _create_revision(paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]
         if uses_own_code(sweep):
             snapshot_code(sweep, paths.folder / _CODE)
     _journal_plan(paths, len(earlier) + 1, plan)
-    write_once(paths.revision(len(earlier) + 1), sweep.text.encode())
+    write_once(paths.revision(len(earlier) + 1), text_of(sweep.text).encode())
     frozen = _read_revisions(paths)
     if frozen[len(earlier)].digest != sweep.digest:
         raise StudyError(_refusal(paths, frozen[len(earlier)], sweep, ["another command created it meanwhile"]))

@@ -19,6 +19,7 @@ from cnn_sweep.sweep.trial import check_class_names
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cnn_sweep.sweep.more_repeats import MoreRepeats
     from cnn_sweep.sweep.network import Layer
     from cnn_sweep.sweep.spec import Sweep
     from cnn_sweep.sweep.trial import ImageInfo
@@ -156,7 +157,9 @@ def make_plan(revisions: Sequence[Sweep], info: ImageInfo | None) -> Plan:
     for sweep in revisions:
         if info is not None:
             check_class_names(sweep.weighted_classes, info)
-        if is_adaptive(sweep):
+        if sweep.more_repeats is not None:
+            book.add_repeats(sweep, sweep.more_repeats)
+        elif is_adaptive(sweep):
             book.add_adaptive(sweep, info)
         else:
             book.add(sweep, info)
@@ -206,6 +209,14 @@ class _Book:
             for place, part in enumerate(self.proposals):
                 complete = bool(part) and is_complete(sweep.space, part)
                 self._append(sweep, place, repeat, part if complete else None, part=part or None)
+
+    def add_repeats(self, sweep: Sweep, more: MoreRepeats) -> None:
+        """Plan repeats of some configurations alone."""
+        names = {number: name for (name, _), number in self.planned.items()}
+        for repeat in range(more.repeats):
+            for number in more.trials:
+                first = self.trials[number]
+                self._append(sweep, names[number], repeat, first.params, part=first.part)
 
     def _newly_enqueued(self, sweep: Sweep) -> list[tuple[int, dict[str, Any]]]:
         found = []

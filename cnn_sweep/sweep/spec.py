@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.data_spec import DataSpec
     from cnn_sweep.sweep.expressions import Expression
+    from cnn_sweep.sweep.more_repeats import MoreRepeats
     from cnn_sweep.sweep.pruner_spec import PrunerSpec
     from cnn_sweep.sweep.search_spec import SearchSpec
     from cnn_sweep.sweep.space import Space
@@ -55,6 +56,7 @@ class Sweep:
         text: The file's text.
         source: The file's name in messages.
         sections: The file's parts, with their references.
+        more_repeats: What this revision adds to the one before it, if it adds nothing but repeats.
     """
 
     study: str
@@ -69,6 +71,7 @@ class Sweep:
     text: str
     source: str
     sections: Sections
+    more_repeats: MoreRepeats | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Sweep:
@@ -125,7 +128,7 @@ class Sweep:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _parse, (self.text, self.source, self.folder)
+        return _parse, (self.text, self.source, self.folder, self.more_repeats)
 
     def resolve(self, params: Mapping[str, Any]) -> TrialSpec:
         """Fill in every reference.
@@ -204,5 +207,5 @@ class Sweep:
         return hashlib.sha256(canonical_json(self.canonical()).encode()).hexdigest()
 
 
-def _parse(text: str, source: str, folder: Path) -> Sweep:
-    return Sweep.parse(text, source=source, folder=folder)
+def _parse(text: str, source: str, folder: Path, more_repeats: MoreRepeats | None) -> Sweep:
+    return replace(Sweep.parse(text, source=source, folder=folder), more_repeats=more_repeats)

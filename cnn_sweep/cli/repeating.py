@@ -1,0 +1,27 @@
+"""``repeat``: more seeds for the configurations where it matters which is better."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import StudyError
+from cnn_sweep.execution.freeze import extend_repeats
+from cnn_sweep.study import Study
+from cnn_sweep.sweep.more_repeats import MoreRepeats
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def repeat(results: Path, name: str, *, top: int, repeats: int) -> None:
+    """Plan repeats of a study's best configurations, and say how they are run."""
+    rows = [row for row in Study.open(results, name).leaderboard_table("configuration").rows if row["rank"] is not None]
+    if not rows:
+        raise StudyError(f"study {name!r} has no complete trial yet, so there is nothing to repeat")
+    best = tuple(row["trial"] for row in rows[:top])
+    _, added = extend_repeats(results, name, MoreRepeats(best, repeats))
+    if not added:
+        print(f"{name}: the best {len(best)} configurations have {repeats} repeats already")
+        return
+    print(f"{name}: {added} trials were added, so that the best {len(best)} configurations have {repeats} repeats")
+    print(f"`cnn-sweep resume {name}` runs them")
