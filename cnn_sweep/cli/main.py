@@ -37,6 +37,7 @@ for verb in (
     verbs_models.predict,
     verbs_models.activations,
     verbs_models.model,
+    verbs_reading.sql,
     verbs_reading.export,
     verbs_running.cancel,
     verbs_reading.logs,

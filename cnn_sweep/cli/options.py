@@ -31,6 +31,10 @@ class ExportFormat(StrEnum):
     """What to export to."""
 
     csv = "csv"
+    parquet = "parquet"
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+    wandb = "wandb"
 
 
 Results = Annotated[

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from cnn_sweep.cli.tables import print_table
-from cnn_sweep.report import export as exports
+from cnn_sweep.report import exports
 from cnn_sweep.report import leaderboard as boards
 from cnn_sweep.report.formats import WRITERS
 from cnn_sweep.report.grouping import compared, grouped, without_constants
 from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.store.sql import query
 from cnn_sweep.study import Study, known_studies, merge_first
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def leaderboard(
     table = boards.select(table, selection)
     if diff:
         table = without_constants(table, [name for study in studies for name in study.parameter_columns])
+    _write(table, output)
+
+
+def _write(table: Table, output: str) -> None:
     if output == "table":
         print_table(table)
     else:
@@ -162,11 +167,20 @@ def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
         print_table(Table(tuple(names), tuple(rows)), title=title)
 
 
-def export(results: Path, study: str, to: str, destination: Path) -> None:
-    """Write a study for other programs; ``csv`` is the form that there is so far."""
+def export(results: Path, study: str, to: str, destination: str) -> None:
+    """Write a study for other programs."""
     open_merged(results, study)
-    for file in {"csv": exports.to_csv}[to](results, study, destination):
-        print(file)
+    for written in exports.export(to, results, study, destination):
+        print(written)
+
+
+def sql(results: Path, statement: str, output: str) -> None:
+    """Print the answer to a question of the user's own."""
+    _merge(results)
+    columns, rows = query(results, statement)
+    values = [[value.hex() if isinstance(value, bytes) else value for value in row] for row in rows]
+    table = Table(columns, tuple(dict(zip(columns, row, strict=True)) for row in values))
+    _write(table, output)
 
 
 def logs(results: Path, study: str, trial: int | None, lines: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -94,7 +93,9 @@ def logs(
 
 def export(
     study: StudyName,
-    destination: Annotated[Path, typer.Argument(metavar="DEST", help="Folder to write to.", show_default=False)],
+    destination: Annotated[
+        str, typer.Argument(metavar="DEST", help="Folder to write to; for mlflow also a server.", show_default=False)
+    ],
     to: Annotated[ExportFormat, typer.Option("--to", help="What to export to.")],
     results: Results = RESULTS,
 ) -> None:
@@ -102,6 +103,17 @@ def export(
     from cnn_sweep.cli import reading
 
     reading.export(results, study, to.value, destination)
+
+
+def sql(
+    statement: Annotated[str, typer.Argument(metavar="SELECT", help="One statement of SQL.", show_default=False)],
+    output: Annotated[TableFormat, typer.Option("--format", help="How to write it.")] = TableFormat.table,
+    results: Results = RESULTS,
+) -> None:
+    """Ask the store a question of your own; it cannot be changed."""
+    from cnn_sweep.cli import reading
+
+    reading.sql(results, statement, output.value)
 
 
 def doctor(json: AsJson = False, results: Results = RESULTS) -> None:

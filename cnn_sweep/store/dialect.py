@@ -156,7 +156,7 @@ def _from_json(value: Any) -> Any:
 
 def is_damage(error: Exception) -> bool:
     """Tell whether an error says that the file is not a sound database."""
-    return isinstance(error, DamageError | UnicodeError) or _code(error) in _DAMAGED or "Could not decode" in str(error)
+    return isinstance(error, DamageError | UnicodeError) or code(error) in _DAMAGED or "Could not decode" in str(error)
 
 
 def reason(error: Exception) -> str:
@@ -166,13 +166,14 @@ def reason(error: Exception) -> str:
 
 def is_locked(error: Exception) -> bool:
     """Tell whether an error says that somebody else uses the database."""
-    return _code(error) in _LOCKED
+    return code(error) in _LOCKED
 
 
-def _code(error: Exception) -> int | None:
+def code(error: Exception) -> int | None:
+    """Return SQLite's number for what is wrong, without its details; None if the error is not SQLite's."""
     original = error.orig if isinstance(error, DBAPIError) else error
-    code: int | None = getattr(original, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF  # the rest of it are details
+    number: int | None = getattr(original, "sqlite_errorcode", None)
+    return None if number is None else number & 0xFF
 
 
 def integrity(connection: Connection) -> list[str]:

@@ -34,7 +34,7 @@ def open_store(results: Path) -> Iterator[Connection]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            file = _readable(results, stack)
+            file = readable_file(results, stack)
         except OSError as error:
             raise _fault(store_file(results), error) from error
         engine = dialect.open_reading(file, wait_s=_WAIT_S)
@@ -47,7 +47,7 @@ def open_store(results: Path) -> Iterator[Connection]:
             raise _fault(store_file(results), error) from error
 
 
-def _readable(results: Path, stack: contextlib.ExitStack) -> Path:
+def readable_file(results: Path, stack: contextlib.ExitStack) -> Path:
     """Return the file to read: the store itself, or a copy that lives as long as ``stack``."""
     file = store_file(results)
     if not file.is_file():

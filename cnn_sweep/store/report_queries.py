@@ -66,18 +66,18 @@ def failures(results: Path, study: str) -> list[Record]:
 
 
 def curves(results: Path, study: str, trials: Sequence[int]) -> dict[int, list[Record]]:
-    """Return the epochs that count of some trials, in order; keys: epoch, seconds and the metrics by name."""
+    """Return the epochs that count of some trials, in order; keys: epoch, seconds, time and the metrics by name."""
     e = schema.epochs.c
     found: dict[int, list[Record]] = {trial: [] for trial in trials}
     with open_store(results) as connection:
         for first in range(0, len(trials), _CHUNK):
             some = trials[first : first + _CHUNK]
             query = (
-                select(e.trial, e.epoch, e.seconds, e.metrics_json)
+                select(e.trial, e.epoch, e.seconds, e.time, e.metrics_json)
                 .where(e.study == study, e.counted == 1, e.trial.in_(some))
                 .order_by(e.trial, e.epoch)
             )
             for row in connection.execute(query):
-                own: dict[str, Any] = {"epoch": row.epoch, "seconds": row.seconds}
+                own: dict[str, Any] = {"epoch": row.epoch, "seconds": row.seconds, "time": row.time}
                 found[row.trial].append((restored(row.metrics_json) or {}) | own)
     return found

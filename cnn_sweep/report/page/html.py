@@ -98,7 +98,7 @@ def _data(material: Material, sections: Sequence[Section]) -> dict[str, Any]:
 
 def _by_name(epochs: list[dict[str, Any]]) -> dict[str, list[Any]]:
     names = dict.fromkeys(name for epoch in epochs for name in epoch)
-    return {name: [number(epoch.get(name)) for epoch in epochs] for name in names if name != "seconds"}
+    return {name: [number(epoch.get(name)) for epoch in epochs] for name in names if name not in {"seconds", "time"}}
 
 
 def _plain(value: Any) -> Any:

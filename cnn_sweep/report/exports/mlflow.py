@@ -1,0 +1,97 @@
+"""A study as an MLflow experiment, a run a trial, in a folder or on a tracking server."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.report.exports import library
+from cnn_sweep.report.exports.trials import Run, runs
+from cnn_sweep.report.leaderboard import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MOST_METRICS = 1_000  # in one request to MLflow
+_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "running": "RUNNING"}
+_TAGS = ("state", "cause", "configuration", "repeat", "seed", "attempts", "best_epoch", "parameters")
+# MLflow refuses anything else in the name of a metric or a parameter.
+_UNNAMEABLE = re.compile(r"[^\w\-. :/]")
+
+
+def to_mlflow(results: Path, study: str, destination: str) -> list[str]:
+    """Write an experiment with the study's name.
+
+    Args:
+        results: Root of all studies.
+        study: The study's name.
+        destination: A folder (read with ``MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri DEST``), or the
+            address of a server, ``http://…``.
+
+    Returns:
+        Where the experiment is.
+
+    Raises:
+        InputError: There is an experiment of that name already.
+        EnvironmentFault: MLflow is not installed, or its store or server refuses.
+    """
+    library("mlflow.tracking", "mlflow-skinny")
+    remote = "://" in destination
+    uri = destination if remote else Path(destination).resolve().as_uri()
+    errors = library("mlflow.exceptions", "mlflow-skinny")
+    with _file_store_allowed():
+        client = library("mlflow.tracking", "mlflow-skinny").MlflowClient(tracking_uri=uri)
+        try:
+            if client.get_experiment_by_name(study) is not None:
+                raise InputError(f"{destination} has an experiment {study!r} already; remove it or take another place")
+            experiment = client.create_experiment(study)
+            for run in runs(results, study):
+                _write(client, experiment, study, run)
+        except errors.MlflowException as error:
+            raise EnvironmentFault(f"MLflow at {destination}: {error}") from error
+    return [f"{destination}: experiment {study}"]
+
+
+@contextmanager
+def _file_store_allowed() -> Iterator[None]:
+    """Let MLflow write folders, which it has put into maintenance in favour of databases."""
+    name = "MLFLOW_ALLOW_FILE_STORE"
+    before = os.environ.get(name)
+    os.environ[name] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _write(client: Any, experiment: str, study: str, run: Run) -> None:
+    entities = library("mlflow.entities", "mlflow-skinny")
+    started, ended = run.facts["started"] or 0.0, run.facts["ended"]
+    tags = {f"cnn_sweep.{name}": str(run.facts[name]) for name in _TAGS if run.facts.get(name) is not None}
+    name = f"{study}-{run.trial}"
+    made = client.create_run(experiment, start_time=_ms(started), run_name=name, tags=tags).info.run_id
+    params = [entities.Param(_nameable(name), str(plain(value))) for name, value in run.params.items()]
+    metrics = [
+        entities.Metric(_nameable(name), value, _ms(time), epoch)
+        for epoch, time, values in run.epochs
+        for name, value in values.items()
+    ]
+    client.log_batch(made, params=params)
+    for first in range(0, len(metrics), _MOST_METRICS):
+        client.log_batch(made, metrics=metrics[first : first + _MOST_METRICS])
+    client.set_terminated(made, _STATUS.get(run.facts["state"], "SCHEDULED"), _ms(ended or started))
+
+
+def _nameable(name: str) -> str:
+    return _UNNAMEABLE.sub("_", name)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,54 @@
+"""Trials one by one with their epochs, as programs that keep runs want them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.store import queries, report_queries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_TOGETHER = 200  # trials whose epochs are in memory at a time
+_OWN = ("epoch", "seconds", "time")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trial.
+
+    Attributes:
+        trial: Its number.
+        facts: Its own columns: state, value, seed, started and so on.
+        params: Its hyperparameters by name.
+        epochs: Each with ``epoch``, ``time`` (seconds since 1970) and the metrics by name, as (epoch, time, metrics).
+    """
+
+    trial: int
+    facts: dict[str, Any]
+    params: dict[str, Any]
+    epochs: list[tuple[int, float, dict[str, float]]]
+
+
+def runs(results: Path, study: str) -> Iterator[Run]:
+    """Give all trials that began, by number, with the epochs that count."""
+    names, rows = queries.export_trials(results, study)
+    parameters = queries.study_summary(results, study)["parameters"]
+    columns = dict(zip(queries.parameter_columns(parameters), parameters, strict=True))
+    own = [name for name in names if name not in columns]
+    for first in range(0, len(rows), _TOGETHER):
+        some = rows[first : first + _TOGETHER]
+        curves = report_queries.curves(results, study, [row["trial"] for row in some])
+        for row in some:
+            yield Run(
+                trial=row["trial"],
+                facts={name: row[name] for name in own},
+                params={name: row[column] for column, name in columns.items() if row.get(column) is not None},
+                epochs=[(epoch["epoch"], epoch["time"], _metrics(epoch)) for epoch in curves[row["trial"]]],
+            )
+
+
+def _metrics(epoch: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in epoch.items() if name not in _OWN and value is not None}
