@@ -8,9 +8,24 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
+
+from cnn_sweep.cli.main import app
+from cnn_sweep.execution import model_process, models
+from cnn_sweep.execution.freeze import freeze
+from cnn_sweep.execution.settings import WorkerSettings
+from cnn_sweep.execution.stop import StopRequest
+from cnn_sweep.execution.worker import Worker
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+    from cnn_sweep.sweep.spec import Sweep
 
 SWEEP = """
 study: tiny
@@ -79,6 +94,45 @@ class Cli:
 
     def table(self, *words: object) -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO(self(*words).stdout)))
+
+
+class Here:
+    """Types commands, trains and works with models in this process, so that TensorFlow starts once."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+
+    def train(self, sweep: Sweep) -> None:
+        """Run all trials of a sweep."""
+        settings = WorkerSettings(self.results, sweep.study, threads=1, since=time.time())
+        Worker(freeze(sweep, self.results), settings, StopRequest()).run()
+
+    def result(self, *words: object) -> Result:
+        """Type a command; what it raises is raised."""
+        done = CliRunner().invoke(app, [*map(str, words), "--results", str(self.results)])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done
+
+    def __call__(self, *words: object) -> str:
+        """Type a command that succeeds; return what it prints."""
+        done = self.result(*words)
+        assert done.exit_code == 0, done.stderr
+        return done.stdout
+
+    def table(self, *words: object) -> list[dict[str, str]]:
+        """Type a command; return the rows of its table."""
+        return list(csv.DictReader(io.StringIO(self(*words, "--format", "csv"))))
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """Commands and models in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "_answer", model_process.answer)
+        patch.setattr(model_process, "_cores", lambda: 1)  # as TensorFlow runs in this process already
+        patch.setenv("COLUMNS", "200")
+        yield Here(tmp_path_factory.mktemp("here") / "results")
 
 
 @pytest.fixture(scope="session")

@@ -6,20 +6,13 @@ import csv
 import io
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from cnn_sweep.cli.main import app
 from cnn_sweep.errors import InputError, StudyError
-from cnn_sweep.execution import model_process, models
-from cnn_sweep.execution.freeze import freeze
-from cnn_sweep.execution.settings import WorkerSettings
-from cnn_sweep.execution.stop import StopRequest
-from cnn_sweep.execution.worker import Worker
+from cnn_sweep.execution import models
 from cnn_sweep.report.chosen import choose_images, prepared_data
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.spec import Sweep
@@ -54,48 +47,21 @@ def seen():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def results(tmp_path_factory, seen):
+def results(here, seen):
     """A study of two trials, of which the best one's model was kept."""
-    found = tmp_path_factory.mktemp("models") / "results"
+    from cnn_sweep.training.graph_learner import GraphLearner
+
+    evaluate = GraphLearner.evaluate
+
+    def keep(self, smoothing):
+        loss, probabilities = evaluate(self, smoothing)
+        seen.append(probabilities)
+        return loss, probabilities
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "_answer", model_process.answer)
-        patch.setattr(model_process, "_cores", lambda: 1)  # as TensorFlow runs in this process already
-        study = freeze(Sweep.parse(SWEEP), found)
-        worker = Worker(study, WorkerSettings(found, "tiny", threads=1, since=time.time()), StopRequest())
-        from cnn_sweep.training.graph_learner import GraphLearner
-
-        evaluate = GraphLearner.evaluate
-
-        def keep(self, smoothing):
-            loss, probabilities = evaluate(self, smoothing)
-            seen.append(probabilities)
-            return loss, probabilities
-
         patch.setattr(GraphLearner, "evaluate", keep)
-        worker.run()
-        patch.setattr(GraphLearner, "evaluate", evaluate)
-        yield found
-
-
-@pytest.fixture
-def type_in(results, monkeypatch):
-    """Type a command in this process; return what it prints."""
-    monkeypatch.setenv("CNN_SWEEP_RESULTS", str(results))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words):
-        done = result(*words)
-        assert done.exit_code == 0, done.stderr
-        return done.stdout
-
-    def result(*words):
-        done = CliRunner().invoke(app, list(map(str, words)))
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return done
-
-    run.result = result
-    return run
+        here.train(Sweep.parse(SWEEP))
+    return here.results
 
 
 def _rows(text):
@@ -133,47 +99,47 @@ def test_a_model_that_was_not_kept_is_trained_again(results, seen, capfd):
     np.testing.assert_allclose(found.probabilities, after, atol=1e-6)
 
 
-def test_saved_models_predict_the_same_without_this_package(results, seen, type_in, tmp_path):
+def test_saved_models_predict_the_same_without_this_package(results, seen, here, tmp_path):
     """``predict`` on an image file, and a process with Keras alone, get what the worker's validation pass saw."""
     best, _ = _trials(results)
     images = load(prepared_data(results, "tiny")).validation.x
     np.save(tmp_path / "x.npy", images)
     files = [tmp_path / "best.keras", tmp_path / "best.h5"]
     for file in files:
-        type_in("model", "tiny", "--output", file)
+        here("model", "tiny", "--output", file)
     words = [sys.executable, "-I", "-c", ELSEWHERE, tmp_path / "x.npy", *files]
     subprocess.run(words, check=True, cwd=tmp_path, capture_output=True, timeout=240)
     after = seen[4 * best["trial"] + best["best_epoch"] - 1]
     for file in files:
         np.testing.assert_allclose(np.load(f"{file}.npy"), after, atol=1e-6)
     Image.fromarray(images[5, ..., 0]).save(tmp_path / "5.png")
-    (row,) = _rows(type_in("predict", "tiny", tmp_path / "5.png", "--format", "csv"))
+    (row,) = here.table("predict", "tiny", tmp_path / "5.png")
     np.testing.assert_allclose([float(row[f"p_{name}"]) for name in range(10)], after[5], atol=1e-6)
 
 
-def test_confusion_counts_every_image(results, type_in):
+def test_confusion_counts_every_image(results, here):
     """Its rows are the true classes; its diagonal is the accuracy; proportions of a row add up to 1."""
     best, _ = _trials(results)
-    rows = _rows(type_in("confusion", "tiny", "--format", "csv"))
+    rows = here.table("confusion", "tiny")
     assert [row["true"] for row in rows] == list("0123456789")
     counts = np.array([[int(row[f"as {name}"]) for name in "0123456789"] for row in rows])
     assert np.trace(counts) / counts.sum() == pytest.approx(best["val_accuracy"])
-    shares = _rows(type_in("confusion", "tiny", "--normalize", "true", "--format", "csv"))
+    shares = here.table("confusion", "tiny", "--normalize", "true")
     assert [sum(float(row[f"as {name}"]) for name in "0123456789") for row in shares] == pytest.approx([1.0] * 10)
-    assert "precision" in type_in("confusion", "tiny")
+    assert "precision" in here("confusion", "tiny")
 
 
-def test_misclassified_images_are_listed_and_drawn(results, type_in, tmp_path):
+def test_misclassified_images_are_listed_and_drawn(results, here, tmp_path):
     """``--true`` and ``--predicted`` choose one cell of the confusion matrix; the sheet shows its images."""
-    counts = {row["true"]: row for row in _rows(type_in("confusion", "tiny", "--format", "csv"))}
+    counts = {row["true"]: row for row in here.table("confusion", "tiny")}
     cells = {(a, b): int(counts[a][f"as {b}"]) for a in counts for b in counts if a != b}
     (true, predicted), count = max(cells.items(), key=lambda item: item[1])
     words = ("misclassified", "tiny", "--true", true, "--predicted", predicted, "--sheet", tmp_path / "sheet.png")
-    rows = _rows(type_in(*words, "--format", "csv"))
+    rows = here.table(*words)
     assert len(rows) == count > 0
     assert {(row["true"], row["predicted"]) for row in rows} == {(true, predicted)}
     assert all(float(row["probability"]) == float(row[f"p_{predicted}"]) for row in rows)
-    everything = _rows(type_in("misclassified", "tiny", "--format", "csv"))
+    everything = here.table("misclassified", "tiny")
     assert len(everything) == sum(cells.values())
     sureness = [float(row["probability"]) for row in everything]
     assert sureness == sorted(sureness, reverse=True)
@@ -182,7 +148,7 @@ def test_misclassified_images_are_listed_and_drawn(results, type_in, tmp_path):
         assert len(sheet.convert("L").getcolors()) > 5
 
 
-def test_a_folder_of_images_is_predicted(type_in, results, tmp_path):
+def test_a_folder_of_images_is_predicted(here, results, tmp_path):
     """Each image has a row in the table and a cell of the sheet; what cannot be read is named, the exit code is 1."""
     images = load(prepared_data(results, "tiny")).validation.x[:7, ..., 0]
     (tmp_path / "new" / "inner").mkdir(parents=True)
@@ -191,7 +157,7 @@ def test_a_folder_of_images_is_predicted(type_in, results, tmp_path):
     (tmp_path / "new" / "torn.png").write_bytes(b"\x89PNG\r\n")
     (tmp_path / "new" / "notes.txt").write_text("no image")
     table, sheet = tmp_path / "new.csv", tmp_path / "new.png"
-    done = type_in.result("predict", "tiny", tmp_path / "new", "--csv", table, "--sheet", sheet)
+    done = here.result("predict", "tiny", tmp_path / "new", "--csv", table, "--sheet", sheet)
     assert done.exit_code == 1
     assert "torn.png: " in done.stderr
     rows = _rows(table.read_text())
@@ -205,7 +171,7 @@ def test_a_folder_of_images_is_predicted(type_in, results, tmp_path):
         assert min(picture.size) > 150
 
 
-def test_activations_are_those_of_the_layer(results, type_in, tmp_path):
+def test_activations_are_those_of_the_layer(results, here, tmp_path):
     """A channel is the convolution of the image with its kernel; layers go by number and by name."""
     import keras
 
@@ -220,7 +186,7 @@ def test_activations_are_those_of_the_layer(results, type_in, tmp_path):
     expected = np.maximum(np.tensordot(patch, kernel[:, :, 0], 2) + bias, 0)
     np.testing.assert_allclose(found[2, 1], expected, atol=1e-5)
     np.testing.assert_array_equal(models.activations(results, "tiny", chosen.x, "01_conv2d")[0], found)
-    type_in("activations", "tiny", name, "--layer", 1, "--channel", 0, "--output", tmp_path / "map.png")
+    here("activations", "tiny", name, "--layer", 1, "--channel", 0, "--output", tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as picture:
         pixels = np.asarray(picture.convert("L"))[6:78:12, 6:78:12]  # 6x6 values, each 12 pixels wide
     spread = (found[..., 0] - found[..., 0].min()) / np.ptp(found[..., 0])
@@ -229,10 +195,10 @@ def test_activations_are_those_of_the_layer(results, type_in, tmp_path):
         models.activations(results, "tiny", chosen.x, "9")
 
 
-def test_python_gives_the_same(results, type_in):
+def test_python_gives_the_same(results, here):
     """``Study`` has the commands' tables as DataFrames, and the model itself."""
     study = Study.open(results, "tiny")
-    rows = _rows(type_in("confusion", "tiny", "--format", "csv"))
+    rows = here.table("confusion", "tiny")
     assert study.confusion().to_numpy().tolist() == [[int(row[f"as {n}"]) for n in range(10)] for row in rows]
     mistakes = study.misclassified(predicted="9")
     assert (mistakes["predicted"] == "9").all()
@@ -243,10 +209,10 @@ def test_python_gives_the_same(results, type_in):
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
 
-def test_learning_curves_are_drawn(type_in, results, tmp_path):
+def test_learning_curves_are_drawn(here, results, tmp_path):
     """``show --curves`` draws both lines of each metric."""
     best, _ = _trials(results)
-    type_in("show", "tiny", best["trial"], "--curves", tmp_path / "curves.png")
+    here("show", "tiny", best["trial"], "--curves", tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
         colors = {color for _, color in picture.getcolors(100_000)}
     assert {(31, 111, 180), (209, 100, 31)} <= colors
@@ -267,15 +233,15 @@ def test_learning_curves_are_drawn(type_in, results, tmp_path):
         (["activations", "tiny", ".", "--layer", "1", "--output", "no/m.png"], "there is no folder no"),
     ],
 )
-def test_mistakes_are_said(type_in, words, message):
+def test_mistakes_are_said(here, words, message):
     """What cannot be is one message with the valid choices."""
     with pytest.raises(InputError, match=message):
-        type_in(*words)
+        here(*words)
 
 
-def test_finalize_opens_the_test_set_and_shows_its_confusion(results, type_in):
+def test_finalize_opens_the_test_set_and_shows_its_confusion(results, here):
     """After ``finalize`` the test set's confusion is open, and its accuracy is the one that was journaled."""
-    shown = type_in("finalize", "tiny")
+    shown = here("finalize", "tiny")
     assert "test_accuracy" in shown
     assert "precision" in shown
     found = models.predict_split(results, "tiny", "test")
