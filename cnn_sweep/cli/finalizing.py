@@ -9,11 +9,15 @@ from cnn_sweep.cli.tables import print_table
 from cnn_sweep.execution import models
 from cnn_sweep.report.leaderboard import Table
 from cnn_sweep.report.predictions import class_table, confusion_table
+from cnn_sweep.report.sealed_score import sealed_score
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cnn_sweep.execution.models import Predictions
+    from cnn_sweep.report.leaderboard import Row
 
 
 def finalize(results: Path, study: str, top: int) -> None:
@@ -23,9 +27,21 @@ def finalize(results: Path, study: str, top: int) -> None:
         print(f"cnn-sweep: {unfinished} trials of {study} are not finished; the best so far are taken", file=sys.stderr)
     numbers, best = models.finalize(results, study, top)
     found = Study.open(results, study)
-    rows = [row for row in found.leaderboard_table().rows if row["trial"] in numbers]
+    table = found.leaderboard_table(None)
+    rows = [row for row in table.rows if row["trial"] in numbers]
     tested = [row | found.trial(row["trial"])["trial"]["test_metrics"] for row in rows]
     names = dict.fromkeys(name for row in tested for name in row if name.startswith("test_"))
-    print_table(Table(("rank", "trial", "value", *names, *found.parameter_names), tuple(tested)))
+    means = [name for name in ("mean", "n", "ci_low", "ci_high") if "tied" in table.columns]
+    print_table(Table(("rank", "trial", "value", *means, *names, *found.parameter_names), tuple(tested)))
+    tried = sum(row["value"] is not None for row in table.rows)
+    _say_how_sure(found.summary()["metric"], best, next(row for row in tested if row["trial"] == best.trial), tried)
     print_table(confusion_table(best), title=f"trial {best.trial}, test set: true classes down, predicted ones across")
     print_table(class_table(best))
+
+
+def _say_how_sure(metric: str, best: Predictions, picked: Row, tried: int) -> None:
+    """Print the picked trial's scores; that on validation images is the best of many, and too good for it."""
+    choice = f", the best of {tried}, which flatters it" if tried > 1 else ""
+    print(f"trial {best.trial}: {metric} {picked['value']:.4f}{choice}")
+    if (score := sealed_score(best, metric, picked)) is not None:
+        print(f"trial {best.trial}: {score}")

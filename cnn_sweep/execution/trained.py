@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
@@ -43,12 +44,22 @@ def read_history(study: FrozenStudy) -> History:
 
 
 def best_trials(study: FrozenStudy, history: History, top: int) -> list[int]:
-    """Return the numbers of the best complete trials, the best first.
+    """Return the numbers of the best complete trials, the best first; of a configuration with repeats, its first one.
+
+    Configurations are ranked as on a leaderboard: by mean, those with several values before those with one.
 
     Raises:
         StudyError: There is none.
     """
-    if numbers := best_numbers(history, study.sweep.objective, top):
+    direction = study.sweep.objective.direction
+    values: dict[str | int, dict[int, float]] = {}
+    for number in sorted(best_numbers(history, study.sweep.objective, len(history.trials))):
+        trial = history.trials[number]
+        if (best := trial.best(direction)) is not None:
+            values.setdefault(trial.configuration or number, {})[number] = best[1]
+    sign = -1.0 if direction == "maximize" else 1.0
+    ranked = sorted(values.values(), key=lambda own: (len(own) == 1, sign * fmean(own.values()), min(own)))
+    if numbers := [min(own) for own in ranked[:top]]:
         return numbers
     raise StudyError(f"study {study.paths.study!r} has no complete trial with a value, so that there is no model")
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from cnn_sweep.execution.models import Predictions
 from cnn_sweep.report.configurations import STATISTICS, per_configuration
 from cnn_sweep.report.leaderboard import Table
-from cnn_sweep.report.statistics import holm, summarize, tied_with_best, wilson, worse_p
+from cnn_sweep.report.sealed_score import sealed_score
+from cnn_sweep.report.statistics import bootstrap, holm, summarize, tied_with_best, wilson, worse_p
+from cnn_sweep.training.metrics import all_metrics
 
 
 def test_intervals_are_those_of_scipy():
@@ -69,3 +74,25 @@ def test_a_row_a_configuration():
     ]
     assert table.rows[0]["mean"] == pytest.approx(0.9133, abs=1e-4)
     assert table.rows[3]["sd"] is table.rows[3]["ci_low"] is None
+
+
+def test_scores_on_the_test_set_have_intervals():
+    """An accuracy gets Wilson's interval, other objectives one from drawing images anew; a function's own gets none."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 200).astype(np.int32)
+    probabilities = random.dirichlet(np.ones(3), 200)
+    probabilities[np.arange(200), labels] += 0.5
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    found = Predictions(4, ("a", "b", "c"), probabilities.astype(np.float32), labels, Path())
+    measured = {**all_metrics(labels, found.probabilities, "test_"), "test_loss": 0.7}
+    accuracy = sealed_score(found, "val_accuracy", measured)
+    assert (accuracy.low, accuracy.high) == wilson(round(200 * measured["test_accuracy"]), 200)
+    for name in ("loss", "auc", "macro_f1"):
+        score = sealed_score(found, f"val_{name}", measured)
+        assert score.low < score.value == measured[f"test_{name}"] < score.high
+        assert score.method == "bootstrap"
+    # The two ways agree where both are good.
+    right = labels == found.predicted
+    low, high = bootstrap(lambda drawn: float(right[drawn].mean()), 200)
+    assert (low, high) == pytest.approx((accuracy.low, accuracy.high), abs=0.02)
+    assert sealed_score(found, "my_own", measured) is None
