@@ -21,6 +21,7 @@ HOMES = {
     "sqlalchemy": ("store",),
     "optuna": ("search",),
     "submitit": ("execution/slurm.py",),
+    "PIL": ("training/data", "report"),
     "typer": ("cli",),
     "rich": ("cli",),
 }
@@ -137,6 +138,17 @@ def test_login_node_verbs_load_no_tensorflow(verb, results):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_asking_for_work_with_models_loads_no_tensorflow():
+    """Verbs that need a trained model leave TensorFlow to the process that they start."""
+    code = (
+        "import sys, cnn_sweep.cli.predicting, cnn_sweep.cli.finalizing, cnn_sweep.report.trained\n"
+        "loaded = {'tensorflow', 'keras'} & set(sys.modules)\n"
+        "sys.exit(f'{loaded} loaded' if loaded else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_help_loads_neither_pandas_nor_sqlalchemy():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.journal.durable import write_once
 from cnn_sweep.training.checkpoint import CheckpointError
+from cnn_sweep.training.custom import load_function
 from cnn_sweep.training.data.dataset import SPLITS, load
 from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.evaluate import evaluate
@@ -68,6 +69,12 @@ class Engine:
         if split not in splits:
             raise InputError(f"the data set has no {split} images; it has {', '.join(splits)}")
         return splits[split]
+
+    def import_code(self, spec: TrialSpec) -> None:
+        """Import the user's modules, so that the layers that they register are known where a model is loaded."""
+        for reference in (spec.build, spec.objective.function):
+            if reference is not None:
+                load_function(reference, self._code)
 
     def evaluate_on_test(self, spec: TrialSpec, model_file: Path) -> dict[str, float]:
         """Open the test set and measure a saved model on it.

@@ -84,7 +84,13 @@ def _predict(study: FrozenStudy, engine: Engine, model: Path, folder: Path, *, s
         images = opened.x
         if len(opened.y) and opened.y.min() >= 0:
             np.save(folder / "labels.npy", opened.y)
-    np.save(folder / "probabilities.npy", per_class(predict(model, images)))
+    probabilities = per_class(predict(model, images))
+    classes = len(study.info.class_names)
+    if probabilities.shape[1] != classes:
+        raise StudyError(
+            f"{model}: the model gives {probabilities.shape[1]} numbers an image, the data has {classes} classes"
+        )
+    np.save(folder / "probabilities.npy", probabilities)
     return {"class_names": study.info.class_names, "prepared": str(engine.prepared)}
 
 

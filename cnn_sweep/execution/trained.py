@@ -90,10 +90,11 @@ def model_file(study: FrozenStudy, history: History, number: int, engine: Engine
         StudyError: The trial does not end in a model this time.
     """
     path = study.paths.model(number)
-    if path.is_file():
-        return path
     trial = history.trials[number]
     spec, seed = study.sweep.resolve(trial.params or {}), trial.seed or 0
+    if path.is_file():
+        engine.import_code(spec)
+        return path
     print(f"trial {number}: its model was not kept, training it again", file=sys.stderr)  # noqa: T201 - for who typed the command
     outcome = engine.train(spec, seed=seed, monitor=_Silent())
     if outcome.state != "complete" or not engine.export(spec, outcome, seed=seed, path=path):

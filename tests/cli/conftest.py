@@ -96,6 +96,9 @@ class Cli:
         return list(csv.DictReader(io.StringIO(self(*words).stdout)))
 
 
+IN_A_PROCESS = models._answer
+
+
 class Here:
     """Types commands, trains and works with models in this process, so that TensorFlow starts once."""
 
@@ -133,6 +136,12 @@ def here(tmp_path_factory):
         patch.setattr(model_process, "_cores", lambda: 1)  # as TensorFlow runs in this process already
         patch.setenv("COLUMNS", "200")
         yield Here(tmp_path_factory.mktemp("here") / "results")
+
+
+@pytest.fixture
+def elsewhere(here, monkeypatch):
+    """Let a process of its own work with models, as outside of tests."""
+    monkeypatch.setattr(models, "_answer", IN_A_PROCESS)
 
 
 @pytest.fixture(scope="session")

@@ -209,6 +209,28 @@ def test_python_gives_the_same(results, here):
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
 
+def test_layers_of_the_users_own_are_known(here, elsewhere, tmp_path):
+    """A model with a layer that the user's module registers is loaded in the process that works with models."""
+    (tmp_path / "network.py").write_text(
+        "import keras\n"
+        "@keras.saving.register_keras_serializable('mine')\n"
+        "class Twice(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        return 2.0 * x\n"
+        "def build(params, image_shape, classes):\n"
+        "    x = keras.Input(image_shape)\n"
+        "    y = Twice(name='twice')(keras.layers.Flatten()(x))\n"
+        "    return keras.Model(x, keras.layers.Dense(classes, activation='softmax')(y))\n"
+    )
+    text = SWEEP[: SWEEP.index("model:")] + "model: {build: 'network:build'}\n" + SWEEP[SWEEP.index("space:") :]
+    (tmp_path / "own.yaml").write_text(text.replace("study: tiny", "study: own").replace("[2, 4]", "[2]"))
+    here.train(Sweep.load(tmp_path / "own.yaml"))
+    found = models.predict_split(here.results, "own", "validation")
+    assert np.mean(found.predicted == found.labels) == Study.open(here.results, "own").best()["value"]
+    name = items(prepared_data(here.results, "own"), "validation")[0].name
+    here("activations", "own", name, "--layer", "twice", "--output", tmp_path / "twice.png")
+
+
 def test_learning_curves_are_drawn(here, results, tmp_path):
     """``show --curves`` draws both lines of each metric."""
     best, _ = _trials(results)
