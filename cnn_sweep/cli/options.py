@@ -27,6 +27,13 @@ class Per(StrEnum):
     configuration = "configuration"
 
 
+class ReportFormat(StrEnum):
+    """How to write a report."""
+
+    html = "html"
+    markdown = "markdown"
+
+
 class ExportFormat(StrEnum):
     """What to export to."""
 

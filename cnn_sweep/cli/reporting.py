@@ -2,24 +2,76 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_sweep.cli.reading import open_merged
-from cnn_sweep.report.material import gather
-from cnn_sweep.report.page.html import page
+from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.report.all_figures import KINDS, figures
+from cnn_sweep.report.material import Material, gather
 from cnn_sweep.report.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_SUFFIXES = {"html": "html", "markdown": "md"}
 
-def report(results: Path, study: str, output: Path | None, trials: Sequence[int]) -> None:
-    """Write a study's page and print its name."""
+
+def report(
+    results: Path,
+    study: str,
+    output: Path | None,
+    *,
+    form: str,
+    images: Path | None,
+    trials: Sequence[int],
+    predictions: bool,
+) -> None:
+    """Write a study's report and print its name."""
     found = open_merged(results, study)
     for trial in trials:
         found.trial(trial)  # says which trials there are
     material = gather(results, study, found.leaderboard_table(), trials=trials)
-    file = output if output is not None else Path(f"{study}.html")
-    write_whole(file, page(material))
+    material = _with_best_model(results, material, predictions=predictions)
+    file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
+    if images is not None:
+        # Their writing takes a browser: asked for only here.
+        from cnn_sweep.report.images import write_images
+
+        written = write_images([figure for kind in KINDS for figure in figures(material, kind)], images)
+        print(f"{len(written)} images in {images}", file=sys.stderr)
+    write_whole(file, _text(material, file, form, images))
     print(file)
+
+
+def _text(material: Material, file: Path, form: str, images: Path | None) -> str:
+    if form == "markdown":
+        from cnn_sweep.report.markdown import markdown
+
+        beside = None if images is None else os.path.relpath(images.resolve(), file.resolve().parent)
+        return markdown(material, images=beside)
+    from cnn_sweep.report.page.html import page
+
+    return page(material)
+
+
+def _with_best_model(results: Path, material: Material, *, predictions: bool) -> Material:
+    """Let the best model predict, if it was kept; otherwise say why it does not."""
+    best = material.summary["best"]
+    if best is None:
+        return replace(material, no_model="No trial is complete yet.")
+    if not predictions:
+        return replace(material, no_model="Left out with --no-predictions.")
+    if not StudyPaths(results, material.study).model(best["trial"]).is_file():
+        return replace(material, no_model=f"The model of trial {best['trial']} was not kept.")
+    print("cnn-sweep: the best model predicts the validation images (--no-predictions leaves it out)", file=sys.stderr)
+    from cnn_sweep.report.best_model import best_model
+
+    try:
+        return replace(material, best_model=best_model(results, material.study))
+    except CnnSweepError as error:
+        return replace(material, no_model=f"The best model's predictions cannot be had: {error}")

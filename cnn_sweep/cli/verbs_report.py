@@ -7,25 +7,34 @@ from typing import Annotated
 
 import typer
 
-from cnn_sweep.cli.options import RESULTS, Results, StudyName
+from cnn_sweep.cli.options import RESULTS, ReportFormat, Results, StudyName
 
 
 def report(
     study: StudyName,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write.  [default: STUDY.html]", show_default=False),
+        typer.Option("--output", "-o", help="File to write.  [default: STUDY.html or STUDY.md]", show_default=False),
+    ] = None,
+    form: Annotated[ReportFormat, typer.Option("--format", help="How to write it.")] = ReportFormat.html,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write each figure there too, as SVG, PNG and PDF.", show_default=False),
     ] = None,
     trials: Annotated[
         str | None,
         typer.Option(help="Learning curves of these trials, as in 3,17.  [default: the best]", show_default=False),
     ] = None,
+    predictions: Annotated[
+        bool, typer.Option(help="Let the best model predict the validation images: its confusion and its mistakes.")
+    ] = True,
     results: Results = RESULTS,
 ) -> None:
     """Write a study as one HTML page that opens anywhere, without a network."""
     from cnn_sweep.cli import reporting
 
-    reporting.report(results, study, output, _numbers(trials))
+    chosen = _numbers(trials)
+    reporting.report(results, study, output, form=form.value, images=figures, trials=chosen, predictions=predictions)
 
 
 def _numbers(text: str | None) -> list[int]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from cnn_sweep.report.best_model import BestModel
     from cnn_sweep.report.leaderboard import Row, Table
 
 # Epochs' metrics in one report, in numbers: about 2 MB of text.
@@ -39,6 +40,8 @@ class Material:
         provenance: Where the study comes from; empty if the file cannot be read.
         sweep: What its newest sweep file says; None if that cannot be read.
         sweep_text: That file's text.
+        best_model: What the best model does with the validation images; None if nobody looked.
+        no_model: Why nobody did.
     """
 
     summary: dict[str, Any]
@@ -53,6 +56,8 @@ class Material:
     provenance: dict[str, Any]
     sweep: Sweep | None
     sweep_text: str
+    best_model: BestModel | None = None
+    no_model: str = ""
 
     @property
     def study(self) -> str:

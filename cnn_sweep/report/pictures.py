@@ -57,6 +57,14 @@ def contact_sheet(images: Images, captions: Sequence[str]) -> Image.Image:
     return sheet
 
 
+def thumbnails(images: Images) -> list[Image.Image]:
+    """Return images small enough to be looked at side by side, shape as of :func:`contact_sheet`."""
+    low, high = _limits(images)
+    size = _thumbnail_size(images.shape[1], images.shape[2])
+    how = Image.Resampling.NEAREST if size[0] >= images.shape[2] else Image.Resampling.LANCZOS
+    return [_picture(image, low, high).resize(size, how) for image in images]
+
+
 def mosaic(
     images: Images, places: Sequence[tuple[int, int]], opacity: npt.NDArray[np.floating], *, step: tuple[float, float]
 ) -> Image.Image:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from cnn_sweep.report.material import gather
 from cnn_sweep.report.page.html import page
 from cnn_sweep.study import Study
 
-SECTIONS = (*("summary", "leaderboard", "history", "curves", "parallel", "slices", "contours", "pareto", "provenance"),)
+SECTIONS = (
+    *("summary", "leaderboard", "history", "curves", "parallel", "slices", "contours", "pareto", "model", "provenance"),
+)
 NASTY = '"\'><img src=x onerror="window.pwned=1"></script><script>window.pwned=1</script><b>{{7*7}}</b>&lt;'
 SWEEP = """\
 study: {study}
@@ -65,12 +66,8 @@ def opened(browser, file, **how):
     tab.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
     allowed = ("data:", "blob:", file.as_uri())
     tab.on("request", lambda r: r.url.startswith(allowed) or complaints.append(f"request: {r.url}"))
-    begin = time.perf_counter()
-    tab.goto(file.as_uri(), wait_until="commit")
-    tab.wait_for_selector("html[data-ready]", state="attached")
-    tab.usable_s = time.perf_counter() - begin
+    tab.goto(file.as_uri())
     tab.wait_for_selector("html[data-figures]", state="attached")
-    tab.whole_s = time.perf_counter() - begin
     yield tab
     tab.evaluate("drawAll()")
     assert tab.evaluate("window.pwned") is None
@@ -146,12 +143,12 @@ def test_the_report_works(browser, report, screenshots):
 
 
 def test_five_thousand_trials_open_in_three_seconds(browser, written):
-    """From the file's name to a page that can be used."""
+    """From the moment that the browser is told to open the file, by its own clock, to a leaderboard to work with."""
     report = written_page(written.study(trials=5_000, epochs=3))
     seconds = []
     for _ in range(3):
         with opened(browser, report) as tab:
-            seconds.append((tab.usable_s, tab.whole_s))
+            seconds.append([float(tab.get_attribute("html", f"data-{name}")) / 1000 for name in ("ready", "figures")])
         if min(seconds)[0] < 3:
             break
     usable, whole = min(seconds)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report import facts, figures_of_hyperparameters, figures_of_trials
+from cnn_sweep.report import facts
+from cnn_sweep.report.all_figures import figures
 from cnn_sweep.report.page import markup
 from cnn_sweep.report.page.markup import Section, escaped
+from cnn_sweep.report.rungs import rung_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cnn_sweep.report.figure import Figure
     from cnn_sweep.report.material import Material
 
 # Rows of the leaderboard that stand in the page for readers without scripts.
@@ -22,17 +21,20 @@ _NONE = '<p class="quiet">No trial is complete yet.</p>'
 
 def all_sections(material: Material) -> list[Section]:
     """Make every section."""
-    return [
+    found = [
         _summary(material),
         _leaderboard(material),
-        _figures("history", "Optimization history", [figures_of_trials.history(material)]),
+        _rungs(material),
+        _figures(material, "history", "Optimization history"),
         _curves(material),
-        _figures("parallel", "Parallel coordinates", [figures_of_trials.parallel(material)]),
-        _slices(material),
+        _figures(material, "parallel", "Parallel coordinates"),
+        _figures(material, "slices", "One hyperparameter at a time", several=True),
         _contours(material),
-        _figures("pareto", "Trade-offs", figures_of_trials.trade_offs(material), several=True),
+        _figures(material, "pareto", "Trade-offs", several=True),
+        _model(material),
         _provenance(material),
     ]
+    return [section for section in found if section is not None]
 
 
 def _summary(material: Material) -> Section:
@@ -78,8 +80,16 @@ def _leaderboard(material: Material) -> Section:
     return Section("leaderboard", "Leaderboard", controls + table)
 
 
-def _figures(name: str, title: str, figures: Sequence[Figure | None], *, several: bool = False) -> Section:
-    there = tuple(figure for figure in figures if figure is not None)
+def _rungs(material: Material) -> Section | None:
+    table = rung_table(material)
+    if table is None:
+        return None
+    body = "<p>Trials pause at rungs, and the best of each go on.</p>" + markup.table(table.columns, table.rows)
+    return Section("rungs", "Rungs", body)
+
+
+def _figures(material: Material, name: str, title: str, *, several: bool = False) -> Section:
+    there = tuple(figures(material, name))
     if not there:
         return Section(name, title, _NONE)
     body = "".join(markup.figure(figure, heading=several) for figure in there)
@@ -87,25 +97,38 @@ def _figures(name: str, title: str, figures: Sequence[Figure | None], *, several
 
 
 def _curves(material: Material) -> Section:
-    figures = figures_of_trials.curves(material)
-    if not figures:
+    found = figures(material, "curves")
+    if not found:
         return Section("curves", "Learning curves", '<p class="quiet">No epoch is done yet.</p>')
     # The page draws these itself, of the trials that are ticked.
-    body = markup.choice_of(figures, "Metric").replace('data-figure="curves-', 'data-curve="')
+    body = markup.choice_of(found, "Metric").replace('data-figure="curves-', 'data-curve="')
     return Section("curves", "Learning curves", body)
 
 
-def _slices(material: Material) -> Section:
-    return _figures("slices", "One hyperparameter at a time", figures_of_hyperparameters.slices(material), several=True)
-
-
 def _contours(material: Material) -> Section:
-    figures = figures_of_hyperparameters.contours(material)
-    if not figures:
+    found = figures(material, "contours")
+    if not found:
         nothing = '<p class="quiet">There are no two hyperparameters to compare.</p>' if material.ranked else _NONE
         return Section("contours", "Two hyperparameters at a time", nothing)
-    body = markup.choice_of(figures, "Hyperparameters")
-    return Section("contours", "Two hyperparameters at a time", body, tuple(figures))
+    body = markup.choice_of(found, "Hyperparameters")
+    return Section("contours", "Two hyperparameters at a time", body, tuple(found))
+
+
+def _model(material: Material) -> Section:
+    title, best = "Best model", material.best_model
+    if best is None:
+        return Section("model", title, f'<p class="quiet">{escaped(material.no_model)}</p>')
+    words = f"{best.wrong:,} of {best.images:,} validation images are taken for another class by trial {best.trial}."
+    body = f"<p>{words}</p>" + markup.figure(best.confusion)
+    body += markup.table(best.classes.columns, best.classes.rows)
+    if best.mistakes:
+        pictures = "".join(
+            f'<figure><img src="{one.picture}" alt="{escaped(one.name)}"><figcaption>{escaped(one.true)} taken for '
+            f"{escaped(one.predicted)}, {one.probability:.3f}<br>{escaped(one.name)}</figcaption></figure>"
+            for one in best.mistakes
+        )
+        body += f'<h3>Surest mistakes</h3><div class="images">{pictures}</div>'
+    return Section("model", title, body, (best.confusion,))
 
 
 def _provenance(material: Material) -> Section:
