@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # How often a worker in the middle of a trial reads what others journaled, in seconds.
 _LOOK_EVERY_S = 3.0
+# How old the news may be on which a pruner decides, in seconds.
+_REFRESH_EVERY_S = 1.0
 
 
 class Recorder:
@@ -35,6 +38,11 @@ class Recorder:
         self._claimed = claimed.key
         self._until = until
         self._epoch = 0
+        self._contest = context.contest
+        self._metric = context.study.sweep.objective.metric
+        trial = context.history.trials.get(claimed.number)
+        self._curve = dict(trial.values) if trial is not None else {}
+        self._refreshed = 0.0
         self._paths = context.study.paths
         self._journal = context.journal
         self._stop = context.stop
@@ -48,13 +56,21 @@ class Recorder:
         """Journal a finished epoch."""
         number, attempt = self._claimed
         self._epoch = epoch
+        self._curve[epoch] = metrics.get(self._metric, math.nan)
         self._journal.append(
             Epoch(time=time.time(), trial=number, attempt=attempt, epoch=epoch, seconds=seconds, metrics=metrics)
         )
 
     def verdict(self) -> Verdict:
         """Say what becomes of the trial after the epoch that was journaled last."""
-        return "pause" if self._until is not None and self._epoch >= self._until else "go on"
+        if self._until is not None:
+            return "pause" if self._epoch >= self._until else "go on"
+        if not self._contest.stops_trials:
+            return "go on"
+        if time.monotonic() - self._refreshed >= _REFRESH_EVERY_S:
+            self._history.refresh()
+            self._refreshed = time.monotonic()
+        return "prune" if self._contest.prunes(self._claimed[0], self._curve) else "go on"
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
         """Put a checkpoint in its place, then say so: a name in the journal means that the file was whole."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn_sweep.search.budget import Budget
+from cnn_sweep.search.pruners import RepeatPruner, StopPruner
 from cnn_sweep.search.rungs import Ladder, Promotion, Rungs, granted, is_resting, reached
+from cnn_sweep.sweep.pruner_spec import StopSpec, WilcoxonSpec
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 NEVER_PROMOTED = "not_promoted"
 OF_A_PRUNED_CONFIGURATION = "configuration_pruned"
+WORSE_THAN_THE_BEST = "worse_than_the_best"
 
 
 class Contest:
@@ -44,11 +47,32 @@ class Contest:
         self._pruned_early = sweep.pruner is not None
         self._rungs = Rungs(self.ladder, sweep.objective.direction) if self.ladder else None
         self._first = first_trainings(plan) if self._pruned_early else {}
+        direction = self._direction = sweep.objective.direction
+        self._stopper = StopPruner(sweep.pruner, direction) if isinstance(sweep.pruner, StopSpec) else None
+        self._sieve = RepeatPruner(sweep.pruner, direction) if isinstance(sweep.pruner, WilcoxonSpec) else None
 
     def may_begin(self, number: int) -> bool:
         """Tell whether a trial that nobody began may be begun."""
-        first = self._history.trials.get(self._first[number]) if number in self._first else None
-        return number not in self._first or (first is not None and first.state in ("complete", "failed"))
+        if number not in self._first:
+            return True
+        first = self._history.trials.get(self._first[number])
+        return first is not None and first.state in ("complete", "failed") and not self._is_sieved(first.number)
+
+    @property
+    def stops_trials(self) -> bool:
+        """Whether the pruner stops trials that run."""
+        return self._stopper is not None
+
+    def prunes(self, number: int, curve: dict[int, float]) -> bool:
+        """Tell whether a trial that runs is stopped for good.
+
+        Args:
+            number: Of the trial.
+            curve: Its objective after each epoch so far.
+        """
+        if self._stopper is None or number in self._first:
+            return False
+        return self._stopper.prunes(number, curve, self._history.trials)
 
     def may_continue(self, trial: TrialHistory) -> bool:
         """Tell whether a trial was interrupted on its way, and not at a rung."""
@@ -91,11 +115,24 @@ class Contest:
         for number, first in self._first.items():
             if number not in trials and first in trials and trials[first].state == "pruned":
                 yield number, OF_A_PRUNED_CONFIGURATION
+        if self._sieve is not None and self.is_settled():
+            yield from ((number, WORSE_THAN_THE_BEST) for number in self._first if number not in trials)
 
     def is_worth_waiting(self) -> bool:
         """Tell whether what others are doing may let a trial go on, or begin."""
         held = any(n not in self._history.trials for n in self._first)
         return held or any(self.is_resting(trial) for trial in self._history.trials.values())
+
+    def _is_sieved(self, first: int) -> bool:
+        """Tell whether a configuration's repeats so far show that it is worse than the best one."""
+        if self._sieve is None:
+            return False
+        curves: dict[int, dict[int, float]] = {}
+        for number, trial in self._history.trials.items():
+            best = trial.best(self._direction) if trial.state == "complete" else None
+            if best is not None:
+                curves.setdefault(self._first.get(number, number), {})[trial.repeat or 0] = best[1]
+        return self._sieve.prunes(curves.pop(first, {}), curves.values())
 
     def _has_ended(self) -> bool:
         return (
