@@ -55,7 +55,10 @@ class AttemptRunner:
         until = self._context.contest.until(claimed.number, epochs, promoted=claimed.promotion)
         self._journal_start(claimed, spec, epoch, until)
         recorder = Recorder(claimed, self._context, until=until)
-        outcome = self._train(claimed, spec, state, recorder)
+        try:
+            outcome = self._train(claimed, spec, state, recorder)
+        finally:
+            recorder.close()
         if outcome.state == "complete":
             self._keep_model(claimed, spec, outcome)
         self._journal_end(claimed, outcome, recorder, seconds=time.monotonic() - began)

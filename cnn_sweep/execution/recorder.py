@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
 
 from cnn_sweep.journal.durable import write_aside
 from cnn_sweep.journal.events import Checkpoint, Epoch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cnn_sweep.execution.context import WorkerContext
     from cnn_sweep.execution.picking import Claimed
     from cnn_sweep.training.outcome import Verdict
@@ -19,6 +22,13 @@ if TYPE_CHECKING:
 _LOOK_EVERY_S = 3.0
 # How old the news may be on which a pruner decides, in seconds.
 _REFRESH_EVERY_S = 1.0
+
+
+class _Saving(NamedTuple):
+    """A checkpoint that is being written: its bytes, and how many epochs are complete in it."""
+
+    size: Future[int]
+    epoch: int
 
 
 class Recorder:
@@ -49,11 +59,14 @@ class Recorder:
         self._merger = context.merger
         self._history = context.history
         self._looked = time.monotonic()
+        self._saver = ThreadPoolExecutor(1, "checkpoint")
+        self._saving: _Saving | None = None
         self.superseded = False
         self.cancelled = False
 
     def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
         """Journal a finished epoch."""
+        self._settle_if_written()
         number, attempt = self._claimed
         self._epoch = epoch
         self._curve[epoch] = metrics.get(self._metric, math.nan)
@@ -74,9 +87,42 @@ class Recorder:
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
         """Put a checkpoint in its place, then say so: a name in the journal means that the file was whole."""
+        self._settle()
+        self._journal_checkpoint(self._write(lambda: state), epoch)
+
+    def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
+        """Do the same while training goes on; one at a time, and only this thread writes to the journal."""
+        self._settle()
+        self._saving = _Saving(self._saver.submit(self._write, state), epoch)
+
+    def close(self) -> None:
+        """Wait for the checkpoint that is being written, if there is one.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        try:
+            self._settle()
+        finally:
+            self._saver.shutdown()
+
+    def _settle(self) -> None:
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            self._journal_checkpoint(saving.size.result(), saving.epoch)
+
+    def _settle_if_written(self) -> None:
+        if self._saving is not None and self._saving.size.done():
+            self._settle()
+
+    def _write(self, state: Callable[[], bytes]) -> int:
+        content = state()
+        write_aside(self._paths.checkpoint(*self._claimed), content)
+        return len(content)
+
+    def _journal_checkpoint(self, size: int, epoch: int) -> None:
         number, attempt = self._claimed
         path = self._paths.checkpoint(number, attempt)
-        write_aside(path, state)
         self._journal.append(
             Checkpoint(
                 time=time.time(),
@@ -84,13 +130,14 @@ class Recorder:
                 attempt=attempt,
                 epoch=epoch,
                 file=path.relative_to(self._paths.folder).as_posix(),
-                bytes=len(state),
+                bytes=size,
             )
         )
         self._journal.flush()
 
     def should_stop(self) -> bool:
         """Tell whether to finish the chunk and write a checkpoint; meanwhile keep the store fresh."""
+        self._settle_if_written()
         self._merger.while_training()
         if time.monotonic() - self._looked >= _LOOK_EVERY_S:
             self._look_around()

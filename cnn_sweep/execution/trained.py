@@ -11,6 +11,7 @@ from cnn_sweep.execution.keeping import best_numbers
 from cnn_sweep.journal.history import History
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cnn_sweep.execution.engine import Engine
@@ -25,6 +26,9 @@ class _Silent:
         """Hear of an epoch."""
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
+        """Hear of a checkpoint."""
+
+    def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
         """Hear of a checkpoint."""
 
     def verdict(self) -> Verdict:

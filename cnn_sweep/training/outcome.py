@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
 
@@ -39,6 +41,9 @@ class Monitor(Protocol):
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
         """Keep ``state``, from which the trial can continue; ``epoch`` epochs are complete in it."""
+
+    def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
+        """Keep what ``state`` returns, as `checkpoint`, while training goes on; it may be called on another thread."""
 
     def verdict(self) -> Verdict:
         """Say what becomes of the trial, once after each epoch but the last; who pauses it gets a checkpoint first."""

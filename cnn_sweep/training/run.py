@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.training.augment import amounts_of, seed_of
 from cnn_sweep.training.batches import batches_of, class_weights, steps_of, validation_sample
@@ -19,7 +20,7 @@ from cnn_sweep.training.schedules import learning_rates
 if TYPE_CHECKING:
     from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
-    from cnn_sweep.training.learner import Learner
+    from cnn_sweep.training.learner import Arrays, Learner
     from cnn_sweep.training.outcome import Monitor, OutcomeState, Verdict, Weights
 
 _GROWTH = 8  # a chunk has at most so many times the steps of the one before
@@ -173,13 +174,18 @@ class Run:
         if self._progress.finished(self._training):
             return
         if time.monotonic() - self._saved_at >= self._training.checkpoint_every_s:
-            self._monitor.checkpoint(self._pack(), self._progress.epoch)
+            # The copy is made now; checksums and disks can wait for another thread.
+            self._monitor.checkpoint_later(partial(pack, *self._state()), self._progress.epoch)
             self._saved_at = time.monotonic()
 
     def _pack(self) -> bytes:
+        return pack(*self._state())
+
+    def _state(self) -> tuple[dict[str, Any], Arrays]:
+        """Return a copy of all that a checkpoint holds."""
         arrays = dict(self._learner.state())
         arrays |= {f"best/{k:04d}": array for k, array in enumerate(self._best or ())}
-        return pack({"identity": self._task.identity, "progress": self._progress.to_json()}, arrays)
+        return {"identity": self._task.identity, "progress": self._progress.to_json()}, arrays
 
     def _interrupt(self, state: bytes) -> Outcome:
         self._monitor.checkpoint(state, self._progress.epoch)

@@ -25,7 +25,7 @@ from cnn_sweep.training.run import Run, Task
 from cnn_sweep.training.signature import graph_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cnn_sweep.sweep.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
@@ -183,6 +183,10 @@ class _Guard:
     def checkpoint(self, state: bytes, epoch: int) -> None:
         with _blamed_on_monitor():
             self._monitor.checkpoint(state, epoch)
+
+    def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
+        with _blamed_on_monitor():
+            self._monitor.checkpoint_later(state, epoch)
 
     def verdict(self) -> Verdict:
         with _blamed_on_monitor():

@@ -48,6 +48,10 @@ class Recorder:
         """Pause at the epoch that was named, or go on."""
         return "pause" if len(self.epochs) == self.pause_after else "go on"
 
+    def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
+        """Remember a checkpoint."""
+        self.checkpoint(state(), epoch)
+
     def should_stop(self) -> bool:
         """Count the question."""
         self.polls += 1
