@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.cancelling import CANCELLED
-from cnn_sweep.execution.giving_up import may_be_tried_again, why_given_up
+from cnn_sweep.execution.endings import Ending
+from cnn_sweep.execution.giving_up import OOM, may_be_tried_again, may_be_tried_alone, why_given_up
 from cnn_sweep.execution.keeping import best_numbers, drop_checkpoints, drop_models_except, journal_model
 from cnn_sweep.execution.proposing import Proposer
 from cnn_sweep.execution.recorder import Recorder
@@ -42,8 +44,11 @@ class AttemptRunner:
         self._proposer = Proposer(self._study, self._history, context.claims)
         self._planned = {trial.number: trial for trial in self._study.plan.trials}
 
-    def run(self, claimed: Claimed) -> None:
+    def run(self, claimed: Claimed) -> Ending:
         """Train a claimed trial from its newest checkpoint, and journal its end whatever happens.
+
+        Returns:
+            Whether this process can go on after it.
 
         Raises:
             EnvironmentFault: The journal cannot be written, or the data cannot be read; the trial can be continued.
@@ -62,6 +67,7 @@ class AttemptRunner:
         if outcome.state == "complete":
             self._keep_model(claimed, spec, outcome)
         self._journal_end(claimed, outcome, recorder, seconds=time.monotonic() - began)
+        return Ending.OUT_OF_MEMORY if outcome.cause == OOM else Ending.DONE
 
     def _newest_checkpoint(self, number: int) -> tuple[bytes | None, int]:
         """Return the newest whole checkpoint of a trial, and how many epochs are complete in it."""
@@ -97,7 +103,8 @@ class AttemptRunner:
         if trial is not None and (given_up := why_given_up(trial, retries)) is not None:
             return Outcome("failed", cause=given_up.cause, message=given_up.message)
         try:
-            return self._engine.train(spec, seed=self._planned[claimed.number].seed, monitor=recorder, resume=state)
+            seed = self._planned[claimed.number].seed
+            outcome = self._engine.train(spec, seed=seed, monitor=recorder, resume=state)
         except (
             EnvironmentFault,
             OSError,
@@ -108,6 +115,9 @@ class AttemptRunner:
             message = f"{type(error).__name__}: {error}"
             again = may_be_tried_again(trial, retries)
             return Outcome("interrupted" if again else "failed", cause="exception", message=message)
+        if outcome.cause == OOM and may_be_tried_alone(trial, retries):
+            return replace(outcome, state="interrupted")
+        return outcome
 
     def _keep_model(self, claimed: Claimed, spec: TrialSpec, outcome: Outcome) -> None:
         """Save the model if it is among the best so far; before the end is journaled, so that no best is without."""

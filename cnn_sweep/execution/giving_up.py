@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History, TrialHistory
 
 OUT_OF_MEMORY = "out_of_memory"
+# A trial that ran out of its device's memory and could say so, unlike one whose worker was killed for it.
+OOM = "oom"
 # A trial whose worker dies this often in a row before an epoch is done is not tried again: by cause of death.
 # Causes that are not here (time limits, preemptions) say nothing about the trial.
 _WORKER_DEATHS = {"killed": 5, "gone": 5, "exception": 5}
@@ -43,6 +45,17 @@ def may_be_tried_again(trial: TrialHistory | None, retries: Retries) -> bool:
     """Tell whether a trial that raised an exception just now gets another chance, after those that it had."""
     before = [] if trial is None else [a for a in trial.attempts.values() if a.end and a.end.cause == "exception"]
     return len(before) < retries.exception
+
+
+def may_be_tried_alone(trial: TrialHistory | None, retries: Retries) -> bool:
+    """Tell whether a trial that ran out of memory just now may be tried once more with the device to itself."""
+    before = [] if trial is None else [a for a in trial.attempts.values() if a.end and a.end.cause == OOM]
+    return len(before) < retries.out_of_memory
+
+
+def needs_device_alone(trial: TrialHistory) -> bool:
+    """Tell whether a trial waits for a worker that has its device to itself."""
+    return trial.state == "interrupted" and trial.last.cause == OOM
 
 
 def _deaths_in_a_row(trial: TrialHistory) -> list[str]:

@@ -78,7 +78,7 @@ class PoolKeeper:
             while self._pool.running:
                 time.sleep(_POLL_S)
                 deaths = self._pool.reap()
-                if deaths or time.monotonic() >= look_at:
+                if self._pool.short or time.monotonic() >= look_at:
                     look_at = time.monotonic() + self._look_every_s
                     observe(self._step(deaths))
             self._say_why_no_more()
@@ -113,6 +113,7 @@ class PoolKeeper:
             self.stop()
         if deaths and not self._stopping:
             self._pool.count_false_starts(deaths, progressed=self._has_progressed())
+        if self._pool.short and not self._stopping:
             self._refill()
         return self._meter.read(workers=self._pool.running, notes=tuple(str(death) for death in deaths))
 

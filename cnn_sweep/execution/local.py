@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import Interrupted
+from cnn_sweep.execution.gpus import visible_gpus
 from cnn_sweep.execution.keeper import PoolKeeper
 from cnn_sweep.execution.settings import WorkerSettings
 from cnn_sweep.training.data.prepare import prepare
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
 # A warm worker holds TensorFlow and its graphs: about this much memory, in bytes.
 _WORKER_BYTES = 1.5e9
+# While one of them prepares its next epoch, another one computes.
+_WORKERS_PER_GPU = 2
 
 
 def default_workers() -> int:
-    """One worker a usable core, as far as memory allows."""
+    """One worker a usable core, as far as memory allows; on GPUs a few for each of them."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(usable_cores(), int(memory / _WORKER_BYTES)))
+    wanted = min(usable_cores(), int(memory / _WORKER_BYTES))
+    gpus = visible_gpus()
+    return max(1, min(wanted, _WORKERS_PER_GPU * len(gpus)) if gpus else wanted)
 
 
 def usable_cores() -> int:

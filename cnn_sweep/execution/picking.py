@@ -13,6 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cnn_sweep.execution.giving_up import needs_device_alone
 from cnn_sweep.journal.identity import current
 from cnn_sweep.sweep.states import FINISHED
 
@@ -53,13 +54,15 @@ class Claimed:
 class Picker:
     """Claims trials for one worker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what decides about the order
         self,
         plan: Plan,
         history: History,
         claims: Claims,
         signature: Callable[[Mapping[str, object]], str],
         contest: Contest,
+        *,
+        alone: bool = False,
     ) -> None:
         """Prepare to claim trials of a plan.
 
@@ -69,7 +72,9 @@ class Picker:
             claims: This worker's claims.
             signature: Parameters to a name of the graph that trains them.
             contest: Says which trials may begin or go on.
+            alone: Whether the worker has its device to itself, for the trials that need that.
         """
+        self._alone = alone
         self._contest = contest
         self._history = history
         self._claims = claims
@@ -112,10 +117,10 @@ class Picker:
 
     def _candidates(self) -> Iterator[Claimed]:
         begun = self._history.trials
-        continuable = [t for t in begun.values() if t.number in self._signature_of and self._contest.may_continue(t)]
+        continuable = [trial for trial in self._continuable() if needs_device_alone(trial) == self._alone]
         continuable.sort(key=lambda trial: (not self._was_ours(trial), trial.number))
         yield from (Claimed(trial.number, trial.next_attempt) for trial in continuable)
-        if self._contest.budget.reached() is not None:
+        if self._alone or self._contest.budget.reached() is not None:
             return
         yield from (self._next_attempt(number, promotion) for number, promotion in self._contest.promotions())
         for name in self._signatures_in_order():
@@ -124,6 +129,19 @@ class Picker:
             yield from (Claimed(number, 0) for number in tuple(group) if self._contest.may_begin(number))
         if (last := self._contest.last_promotion()) is not None:
             yield self._next_attempt(*last)
+
+    def leaves_some_alone(self) -> bool:
+        """Tell whether there are trials that a worker could claim if it had its device to itself."""
+        return not self._alone and any(
+            needs_device_alone(trial) and (trial.number, trial.next_attempt) not in self._taken
+            for trial in self._continuable()
+        )
+
+    def _continuable(self) -> Iterator[TrialHistory]:
+        """Yield the trials that were begun and may go on now."""
+        for trial in self._history.trials.values():
+            if trial.number in self._signature_of and self._contest.may_continue(trial):
+                yield trial
 
     def _next_attempt(self, number: int, promotion: Promotion | None = None) -> Claimed:
         trial = self._history.trials.get(number)

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.execution.endings import Ending
+from cnn_sweep.execution.gpus import VISIBLE, gpu_of, visible_gpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +46,30 @@ class Death:
         return f"worker {self.pid} ended with exit code {self.returncode}; see {self.log}"
 
 
+@dataclass
+class _Slot:
+    """A place for one worker.
+
+    Attributes:
+        gpu: The GPU of its workers; None where they train on the CPU.
+        process: The worker, if there is one.
+        alone: Whether the worker has its device to itself.
+    """
+
+    gpu: str | None
+    process: subprocess.Popen[bytes] | None = None
+    alone: bool = False
+
+
 class Pool:
-    """Keeps up to ``size`` workers alive while there is work."""
+    """Keeps up to ``size`` workers alive while there is work.
+
+    A worker whose trial ran out of memory says so at its end. Then the others on its device (its GPU, or this
+    machine) are stopped after a checkpoint, one worker has the device to itself for such trials, and all begin anew.
+
+    Attributes:
+        short: Whether workers ended that others shall replace; `fill` does that.
+    """
 
     def __init__(self, settings: WorkerSettings, size: int, logs: Path) -> None:
         """Prepare a pool; :meth:`fill` starts it.
@@ -55,30 +79,44 @@ class Pool:
             size: How many workers at once.
             logs: Folder for one log file a worker.
         """
+        gpus = visible_gpus()
         self._settings = settings
         self._logs = logs
-        self._slots: list[subprocess.Popen[bytes] | None] = [None] * size
+        self._slots = [_Slot(gpu_of(number, gpus)) for number in range(size)]
+        self._reserved: set[str | None] = set()
         self._false_starts = 0
+        self.short = False
 
     @property
     def running(self) -> int:
         """Number of live workers."""
-        return sum(process is not None for process in self._slots)
+        return sum(slot.process is not None for slot in self._slots)
 
     def fill(self, wanted: int) -> None:
         """Start workers in empty slots until ``wanted`` run, or the pool is full."""
-        for slot, process in enumerate(self._slots):
-            if process is None and self.running < wanted:
-                self._slots[slot] = self._start(slot)
+        self.short = False
+        for number, slot in enumerate(self._slots):
+            if slot.process is not None or self.running >= wanted:
+                continue
+            slot.alone = slot.gpu in self._reserved
+            if not (slot.alone and self._is_in_use(slot.gpu)):
+                slot.process = self._start(number, slot)
 
     def reap(self) -> list[Death]:
         """Take note of workers that ended, and return those that died."""
         deaths = []
-        for slot, process in enumerate(self._slots):
+        for slot in self._slots:
+            process = slot.process
             if process is None or process.poll() is None:
                 continue
-            self._slots[slot] = None
-            if process.returncode != 0:
+            slot.process = None
+            # While a device is being cleared, its workers end for that, and come back after it.
+            self.short |= process.returncode != Ending.DONE or slot.gpu in self._reserved
+            if slot.alone:
+                self._reserved.discard(slot.gpu)
+            elif process.returncode == Ending.OUT_OF_MEMORY:
+                self._reserve(slot.gpu)
+            if process.returncode not in set(Ending):
                 deaths.append(Death(process.pid, process.returncode, self._log(process.pid)))
         return deaths
 
@@ -109,25 +147,39 @@ class Pool:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        for process in self._slots:
-            if process is not None:
-                process.send_signal(number)
+        for slot in self._slots:
+            if slot.process is not None:
+                slot.process.send_signal(number)
+
+    def _reserve(self, gpu: str | None) -> None:
+        """Keep a device for one worker alone; those that use it stop after a checkpoint."""
+        if gpu in self._reserved:
+            return
+        self._reserved.add(gpu)
+        for slot in self._slots:
+            if slot.gpu == gpu and slot.process is not None:
+                slot.process.send_signal(signal.SIGTERM)
+
+    def _is_in_use(self, gpu: str | None) -> bool:
+        return any(slot.gpu == gpu and slot.process is not None for slot in self._slots)
 
     def _log(self, pid: int) -> Path:
         return log_file(self._logs, os.uname().nodename, pid)
 
-    def _start(self, slot: int) -> subprocess.Popen[bytes]:
+    def _start(self, number: int, slot: _Slot) -> subprocess.Popen[bytes]:
         self._logs.mkdir(mode=0o700, exist_ok=True)
         threads = str(self._settings.threads)
         environment = os.environ | {
             "OMP_NUM_THREADS": threads,
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
             "PYTHONUNBUFFERED": "1",
+            **({} if slot.gpu is None else {VISIBLE: slot.gpu}),
         }
-        beginning = self._logs / f".{os.uname().nodename}-{os.getpid()}-{slot}"
+        settings = replace(self._settings, alone=slot.alone)
+        beginning = self._logs / f".{os.uname().nodename}-{os.getpid()}-{number}"
         with beginning.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "cnn_sweep.execution.worker", self._settings.to_argument()],
+                [sys.executable, "-P", "-m", "cnn_sweep.execution.worker", settings.to_argument()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -34,6 +34,8 @@ class WorkerSettings:
         since: When the run or the job that it belongs to was begun, in seconds since 1970.
         drain_at: Moment after which it begins no trial, in seconds since 1970; None has no such moment.
         retries: What is tried again.
+        alone: Whether it has its device to itself, for trials that ran out of memory.
+        gpu_memory_mb: Memory of the GPU that it may use; None lets it grow.
     """
 
     results: Path
@@ -43,6 +45,8 @@ class WorkerSettings:
     trials: int | None = None
     drain_at: float | None = None
     retries: Retries = field(default_factory=Retries)
+    alone: bool = False
+    gpu_memory_mb: int | None = None
 
     def to_argument(self) -> str:
         """Give the settings as one command-line argument."""

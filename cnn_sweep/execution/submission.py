@@ -61,12 +61,13 @@ class Submission:
             study=self.study.paths.study,
             digest=self.study.sweep.digest,
             versions=package_versions(),
-            workers=self.profile.workers_per_task,
+            workers=self.profile.workers,
             threads=self.profile.worker_threads,
             trials=self.arrays.trials_per_task,
             run_s=self.profile.time_limit * 60.0 - self.profile.signal_delay_s,
             submitted=time.time(),
             requeue=self.profile.requeue,
+            gpu_memory_mb=self.profile.gpu_memory,
             retries=Retries(
                 infrastructure=self.profile.retry.infrastructure,
                 exception=self.profile.retry.exception,
@@ -132,14 +133,16 @@ def plan_submission(study: FrozenStudy, profile: Profile, cluster: Cluster, *, b
 
 def _after_out_of_memory(profile: Profile, starved: int) -> tuple[dict[str, int], str | None]:
     """Return settings with more memory a worker where trials were lost for want of it, and a sentence about them."""
-    retry, workers, memory = profile.retry, profile.workers_per_task, profile.memory
+    retry, memory = profile.retry, profile.memory
+    sharing = "workers_per_task" if profile.workers_per_gpu is None else "workers_per_gpu"
+    workers = int(getattr(profile, sharing))
     if starved == 0 or retry.out_of_memory == 0:
         return {}, None
     changes: dict[str, int] = {}
     if memory is not None and retry.memory_factor > 1:
         changes["memory"] = math.ceil(memory * retry.memory_factor)
     if retry.fewer_workers and workers > 1:
-        changes["workers_per_task"] = workers // 2
+        changes[sharing] = workers // 2
     words = [f"{name} = {value}" for name, value in changes.items()] or [
         "nothing changes: set memory_factor, or fewer_workers with several workers, in the profile's [retry]"
     ]

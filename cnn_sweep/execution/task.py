@@ -59,6 +59,7 @@ class TaskSettings:
         submitted: When the jobs were submitted, in seconds since 1970.
         requeue: Whether a pool that stops early with work left puts itself into the queue again.
         retries: What is tried again.
+        gpu_memory_mb: Memory of a GPU that each worker may use; None lets it grow.
     """
 
     results: Path
@@ -72,6 +73,7 @@ class TaskSettings:
     submitted: float
     requeue: bool
     retries: Retries
+    gpu_memory_mb: int | None = None
 
 
 class TaskRun:
@@ -127,6 +129,7 @@ class TaskRun:
             trials=trials,
             drain_at=self._drain_at,
             retries=settings.retries,
+            gpu_memory_mb=settings.gpu_memory_mb,
         )
 
     def _on_terminate(self, number: int, _frame: FrameType | None) -> None:

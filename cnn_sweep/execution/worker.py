@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.attempt import AttemptRunner
 from cnn_sweep.execution.context import WorkerContext
+from cnn_sweep.execution.endings import Ending
 from cnn_sweep.execution.freeze import FrozenStudy, open_study
 from cnn_sweep.execution.giving_up import failing_alike
 from cnn_sweep.execution.keeping import drop_checkpoints
+from cnn_sweep.execution.memory import GrowthWatch
 from cnn_sweep.execution.merging import Merger
 from cnn_sweep.execution.patience import LOOK_EVERY_S, Patience
 from cnn_sweep.execution.picking import Claimed, Picker
@@ -27,7 +29,7 @@ from cnn_sweep.execution.settings import WorkerSettings
 from cnn_sweep.execution.stop import StopRequest
 from cnn_sweep.execution.unrun import end_unrun
 from cnn_sweep.journal.claims import Claims
-from cnn_sweep.journal.events import End
+from cnn_sweep.journal.events import End, Retire
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
@@ -59,21 +61,31 @@ class Worker:
         self._history = History(paths, metric=study.sweep.objective.metric)
         self._claims = Claims(paths, writer, current())
         self._contest = Contest(study.sweep, study.plan, self._history)
-        self._picker = Picker(study.plan, self._history, self._claims, self._graph_key, self._contest)
+        self._picker = Picker(
+            study.plan, self._history, self._claims, self._graph_key, self._contest, alone=settings.alone
+        )
+        self._growth = GrowthWatch()
         self._judges = judges()
         context = WorkerContext(
             study, self._history, self._claims, self._journal, stop, self._merger, settings, self._contest
         )
-        self._runner = AttemptRunner(context, _make_engine(study, settings.threads))
+        self._runner = AttemptRunner(context, _make_engine(study, settings))
 
-    def run(self) -> None:
-        """Train until nothing is left to claim or someone asks to stop."""
+    def run(self) -> Ending:
+        """Train until nothing is left to claim, someone asks to stop, or this process had better be replaced."""
         try:
             for _ in self._turns():
                 if (claimed := self._claim()) is None:
-                    break
-                self._runner.run(claimed)
+                    return Ending.OUT_OF_MEMORY if self._picker.leaves_some_alone() else Ending.DONE
+                ending = self._runner.run(claimed)
                 self._merger.after_trial()
+                if ending is Ending.DONE and (grown := self._growth.after_trial()) is not None:
+                    log.info("another worker takes over: %s", grown)
+                    self._journal.append(Retire(time=time.time(), reason=f"grown: {grown}"))
+                    ending = Ending.GROWN
+                if ending is not Ending.DONE:
+                    return ending
+            return Ending.DONE
         finally:
             self._journal.close()
             self._merger.merge()
@@ -130,8 +142,8 @@ class Worker:
         return graph_key(self._study.sweep.resolve(params))
 
 
-def _make_engine(study: FrozenStudy, threads: int) -> Engine:
-    configure(threads)
+def _make_engine(study: FrozenStudy, settings: WorkerSettings) -> Engine:
+    configure(settings.threads, gpu_memory_mb=None if settings.alone else settings.gpu_memory_mb)
     # Only now: TensorFlow starts with this import, and must know its threads by then.
     from cnn_sweep.execution.engine import Engine  # noqa: PLC0415
 
@@ -146,11 +158,10 @@ def main() -> int:
     stop.listen()
     settings = WorkerSettings.from_argument(sys.argv[1])
     try:
-        Worker(open_study(settings.results, settings.study), settings, stop).run()
+        return Worker(open_study(settings.results, settings.study), settings, stop).run()
     except CnnSweepError as error:
         print(f"cnn-sweep: {error}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
         return error.exit_code
-    return 0
 
 
 if __name__ == "__main__":

@@ -277,6 +277,20 @@ class Fault(Event):
 
 
 @dataclass(frozen=True)
+class Retire(Event):
+    """A worker ends to be replaced by another one of its pool.
+
+    Attributes:
+        reason: Why, in words.
+        extra: Fields of newer versions.
+    """
+
+    type: ClassVar[str] = "retire"
+    reason: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Unknown:
     """An event of a newer version.
 

@@ -24,6 +24,7 @@ from cnn_sweep.journal.events import (
     Fault,
     Finalize,
     Lost,
+    Retire,
     Start,
     Submit,
     Unknown,
@@ -41,7 +42,7 @@ class BadLineError(ValueError):
 
 _KINDS: dict[str, type[Event]] = {
     kind.type: kind
-    for kind in (Worker, Start, Epoch, Checkpoint, End, Artifact, Lost, Cancel, Extend, Finalize, Submit, Fault)
+    for kind in (Worker, Start, Epoch, Checkpoint, End, Artifact, Lost, Cancel, Extend, Finalize, Submit, Fault, Retire)
 }
 _FIELDS = {kind: tuple(f.name for f in dataclasses.fields(kind) if f.name != "extra") for kind in _KINDS.values()}
 

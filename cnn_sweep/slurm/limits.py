@@ -95,7 +95,7 @@ def array_plan(trials: int, profile: Profile, cluster: Cluster) -> ArrayPlan:
 
 
 def _pools(trials: int, profile: Profile, cluster: Cluster, caps: Iterable[_Cap]) -> ArrayPlan:
-    wanted = min(profile.array_width, math.ceil(trials / profile.workers_per_task))
+    wanted = min(profile.array_width, math.ceil(trials / profile.workers))
     tasks, notes = _lower(wanted, [*caps, *_throttle_cap(profile, cluster)])
     arrays = _split(tasks, profile, cluster)
     return ArrayPlan(arrays=arrays, notes=(*cluster.notes, *notes, *_split_note(arrays, cluster)))

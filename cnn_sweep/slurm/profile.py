@@ -137,6 +137,8 @@ class Profile(Spec):
         array_width: Tasks at most (each is a pool of workers); never more than the trials can use.
         array_throttle: Tasks that may run at the same time.
         workers_per_task: Workers of one pool.
+        workers_per_gpu: The same for each GPU of a task, which these share; instead of ``workers_per_task``.
+        gpu_memory: Of one worker, in MB; None lets it take what it needs as it needs it.
         threads: Threads of one worker; the CPUs are divided evenly where it is None.
         trials_per_task: Trials after which a task ends; None goes on until nothing is left to do.
         setup: Shell commands before the workers start.
@@ -162,6 +164,8 @@ class Profile(Spec):
     array_width: Count = 1
     array_throttle: Count | None = None
     workers_per_task: Count = 1
+    workers_per_gpu: Count | None = None
+    gpu_memory: Annotated[int, Field(ge=1), BeforeValidator(_memory)] | None = None
     threads: Count | None = None
     trials_per_task: Count | None = None
     setup: Texts = ()
@@ -228,9 +232,13 @@ class Profile(Spec):
         if self.signal_delay_s >= self.time_limit * 60:
             limit = f"the time limit of {self.time_limit} min"
             yield "signal_delay_s", f"{self.signal_delay_s} s before the end is not within {limit}"
-        if self.workers_per_task * self.worker_threads > self.cpus:
-            wanted = f"{self.workers_per_task} workers of {self.worker_threads} threads"
-            yield "workers_per_task", f"{wanted} do not fit on {self.cpus} cpus"
+        if self.workers_per_gpu is not None and self.gpus == 0:
+            yield "workers_per_gpu", "a task has no GPU; add gpus_per_node, or gres"
+        if self.workers_per_gpu is not None and self.workers_per_task != 1:
+            yield "workers_per_gpu", "give either workers_per_gpu or workers_per_task"
+        if self.workers * self.worker_threads > self.cpus:
+            key = "workers_per_task" if self.workers_per_gpu is None else "workers_per_gpu"
+            yield key, f"{self.workers} workers of {self.worker_threads} threads do not fit on {self.cpus} cpus"
 
     @property
     def source(self) -> str:
@@ -243,9 +251,14 @@ class Profile(Spec):
         return Problem(line, key, message if line else f"{key} (not in the profile): {message}")
 
     @property
+    def workers(self) -> int:
+        """Workers of one pool."""
+        return self.workers_per_task if self.workers_per_gpu is None else self.workers_per_gpu * max(1, self.gpus)
+
+    @property
     def worker_threads(self) -> int:
         """Threads of one worker."""
-        return self.threads or max(1, self.cpus // self.workers_per_task)
+        return self.threads or max(1, self.cpus // self.workers)
 
     @property
     def generic_resources(self) -> dict[str, int]:

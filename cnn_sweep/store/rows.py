@@ -18,6 +18,7 @@ _TOGETHER = 500  # lines that are parsed in one go, which is a third faster
 _METRICS = b'"metrics":'
 _EPOCH_FIELDS = 7
 _OF_A_TRIAL = frozenset({"start", "checkpoint", "end", "artifact", "lost", "cancel", "finalize"})
+_FOR_PEOPLE = frozenset({"fault", "retire"})  # they stay in the journals
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
@@ -70,7 +71,7 @@ class Rows:
                 kind = data["type"]
                 if kind == "epoch":
                     self._epoch(body, data, time)
-                else:
+                elif kind not in _FOR_PEOPLE:
                     self._others(kind, data, time, writer)
             except _MALFORMED:
                 unknown += 1  # a newer version's event; it stays in its journal

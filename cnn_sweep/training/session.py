@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def configure(threads: int) -> None:
+def configure(threads: int, *, gpu_memory_mb: int | None = None) -> None:
     """Prepare this process for training: threads, log level, and GPU memory that grows.
 
     Call it before anything imports ``keras`` or ``tensorflow``. With ``threads=1`` a run on a CPU is repeatable
@@ -23,6 +23,7 @@ def configure(threads: int) -> None:
 
     Args:
         threads: CPU threads that TensorFlow may use, at least 1.
+        gpu_memory_mb: Memory of each GPU that this process may use; None takes what it needs as it needs it.
 
     Raises:
         EnvironmentFault: TensorFlow was already started with other settings.
@@ -39,7 +40,11 @@ def configure(threads: int) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
         for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, enable=True)
+            if gpu_memory_mb is None:
+                tf.config.experimental.set_memory_growth(gpu, enable=True)
+            else:
+                share = tf.config.LogicalDeviceConfiguration(memory_limit=gpu_memory_mb)
+                tf.config.set_logical_device_configuration(gpu, [share])
     except RuntimeError as error:
         raise EnvironmentFault(
             f"TensorFlow runs already in this process, so that it cannot be given {threads} threads: {error}"

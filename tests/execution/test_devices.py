@@ -1,0 +1,126 @@
+"""Workers share devices: who gets which, who grows too large, and who needs one alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from cnn_sweep.execution import gpus as devices
+from cnn_sweep.execution.endings import Ending
+from cnn_sweep.execution.memory import GrowthWatch, own_bytes
+from cnn_sweep.execution.pool import Pool
+from cnn_sweep.execution.settings import WorkerSettings
+from cnn_sweep.slurm.profile import Profile
+
+UNTIL_TOLD = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); print(flush=True); signal.pause()"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_JOB_GPUS": "2,3"}, ["0", "1"]),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-a,MIG-b"}, ["GPU-a", "MIG-b"]),
+        ({"SLURM_JOB_GPUS": "2,3"}, ["2", "3"]),
+        ({"CUDA_VISIBLE_DEVICES": "", "SLURM_JOB_GPUS": "2"}, []),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, []),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, []),
+    ],
+)
+def test_a_task_uses_the_gpus_that_slurm_granted(environment, expected):
+    """The job's own names come before the node's numbers, and no name means no GPU."""
+    assert devices.visible_gpus(environment) == expected
+
+
+def test_without_a_word_of_the_environment_the_driver_is_asked(tmp_path, monkeypatch):
+    """GPUs are numbers then; a machine without a driver has none."""
+    monkeypatch.setattr(devices, "_DRIVER", tmp_path / "gpus")
+    assert devices.visible_gpus({}) == []
+    for name in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / "gpus" / name).mkdir(parents=True)
+    assert devices.visible_gpus({}) == ["0", "1"]
+
+
+def test_workers_take_turns_on_the_gpus_of_their_task():
+    """Each GPU gets as many workers as any other, give or take one."""
+    assert [devices.gpu_of(worker, ["2", "5"]) for worker in range(5)] == ["2", "5", "2", "5", "2"]
+    assert devices.gpu_of(0, []) is None
+
+
+def test_a_profile_counts_workers_by_gpu():
+    """workers_per_gpu makes the pool as large as the task's GPUs allow, and must make sense."""
+    text = 'cpus = 16\ngpus_per_node = "a100:2"\nworkers_per_gpu = 4\ngpu_memory = "9G"\n'
+    profile = Profile.parse(text)
+    assert (profile.workers, profile.worker_threads, profile.gpu_memory) == (8, 2, 9 * 1024)
+    for wrong in ("cpus = 4\nworkers_per_gpu = 2\n", text + "workers_per_task = 2\n", text.replace("16", "4")):
+        with pytest.raises(Exception, match="workers_per_gpu"):
+            Profile.parse(wrong)
+
+
+def test_a_worker_that_grows_by_a_fifth_and_more_is_noticed():
+    """Compared with what it needed when it was warm; less than 200 MB is not worth a new process."""
+    for sizes, noticed in (([1.0e9] * 20 + [1.39e9] * 9, False), ([1.0e9] * 20 + [1.41e9], True)):
+        left = iter(map(int, sizes[19:]))
+        watch = GrowthWatch(lambda left=left: next(left))
+        told = [watch.after_trial() for _ in sizes]
+        assert [words is not None for words in told] == [False] * (len(sizes) - 1) + [noticed]
+    assert "1410 MB after 21 trials, 1000 MB after 20" in told[-1]
+    assert own_bytes() > 1e6
+
+
+@pytest.fixture
+def pool(tmp_path, monkeypatch):
+    """A pool of two whose workers are programs that the test gives, one after the other, and what they were told."""
+    programs, told, started = [], [], []
+
+    def start(number, slot):
+        told.append((number, slot.alone))
+        started.append(subprocess.Popen([sys.executable, "-c", programs.pop(0)], stdout=subprocess.PIPE))
+        return started[-1]
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    made = Pool(WorkerSettings(tmp_path, "study", 1, since=0.0), 2, tmp_path)
+    monkeypatch.setattr(made, "_start", start)
+    yield SimpleNamespace(pool=made, programs=programs, told=told)
+    made.kill()
+    for process in started:
+        process.communicate()
+
+
+def reap_until(pool, condition):
+    """Reap until a condition holds; return all deaths."""
+    deadline, deaths = time.monotonic() + 30, []
+    while not condition():
+        assert time.monotonic() < deadline
+        deaths += pool.reap()
+    return deaths
+
+
+def test_a_worker_that_has_grown_is_replaced(pool):
+    """Its end is no death, and its place is taken by a new one."""
+    pool.programs += [f"raise SystemExit({int(Ending.GROWN)})", UNTIL_TOLD]
+    pool.pool.fill(1)
+    assert reap_until(pool.pool, lambda: pool.pool.short) == []
+    pool.pool.fill(1)
+    assert pool.pool.running == 1
+
+
+def test_after_lack_of_memory_one_worker_has_the_device_alone(pool):
+    """The others stop first, and begin again after it; none of that counts as a death."""
+    pool.programs += [UNTIL_TOLD, f"raise SystemExit({int(Ending.OUT_OF_MEMORY)})", "pass", UNTIL_TOLD, UNTIL_TOLD]
+    pool.pool.fill(2)
+    pool.pool._slots[0].process.stdout.readline()  # it can be told to stop from now on
+    deaths = reap_until(pool.pool, lambda: pool.pool.running < 2)
+    pool.pool.fill(2)
+    assert pool.told == [(0, False), (1, False)], "somebody still uses the device"
+    deaths += reap_until(pool.pool, lambda: not pool.pool.running)
+    pool.pool.fill(2)
+    assert pool.told[2:] == [(0, True)]
+    deaths += reap_until(pool.pool, lambda: not pool.pool.running)
+    assert pool.pool.short
+    pool.pool.fill(2)
+    assert pool.told[3:] == [(0, False), (1, False)]
+    assert deaths == []
