@@ -56,7 +56,10 @@ def ends(study):
     """Return the state and cause of all attempts, by trial."""
     history = History(study.paths)
     history.refresh()
-    return [[(a.state, a.cause) for a in trial.attempts.values()] for _, trial in sorted(history.trials.items())]
+    return [
+        [(attempt.state, attempt.cause) for _, attempt in sorted(trial.attempts.items())]
+        for _, trial in sorted(history.trials.items())
+    ]
 
 
 def test_a_trial_is_tried_once_more_alone_and_then_fails_for_want_of_memory(work):
