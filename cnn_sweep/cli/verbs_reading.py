@@ -15,9 +15,18 @@ def status(
         str | None, typer.Argument(metavar="[STUDY]", help="One study, or all.", show_default=False)
     ] = None,
     json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it until it is finished.")] = False,
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between looks of --watch.")] = 5.0,
     results: Results = RESULTS,
 ) -> None:
     """Show how far a study is."""
+    if watch:
+        if json:
+            raise typer.BadParameter("--watch is for people; --json answers once")
+        from cnn_sweep.cli import watching
+
+        watching.watch(results, study, interval)
+        return
     from cnn_sweep.cli import reading
 
     reading.status(results, study, as_json=json)

@@ -19,6 +19,7 @@ _HOVER = "trial %{customdata}<br>%{x}<br>%{y:.5g}<extra></extra>"
 # Lines of one plot of parallel coordinates beyond which nobody sees anything: the best are drawn.
 _MOST_LINES = 2_000
 _MOST_TICKS = 12
+_SPREAD = 0.06  # of an axis
 
 
 def history(material: Material) -> Figure | None:
@@ -88,7 +89,11 @@ def parallel(material: Material) -> Figure | None:
         low, high = (min(there), max(there)) if there else (0.0, 0.0)
         # Inactive hyperparameters meet in a place of their own below the axis.
         below = low - 0.15 * ((high - low) or 1.0)
-        filled = [number(below if place is None else place) for place in places]
+        # Where many lines meet in few values they lie side by side, the best on top.
+        spread = _SPREAD * ((high - low) or 1.0) if len(axis.values) <= _MOST_TICKS else 0.0
+        shares = [0.5 - rank / max(len(rows) - 1, 1) for rank in range(len(rows))]
+        pairs = zip(places, shares, strict=True)
+        filled = [number((below if place is None else place) + spread * share) for place, share in pairs]
         ticks: dict[float | None, str] = {axis.position(value): shown(value) for value in _ticks(axis)}
         ticks |= {below: "inactive"} if None in places else {}
         dimensions.append(

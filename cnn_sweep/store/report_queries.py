@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from cnn_sweep.store import schema
 from cnn_sweep.store.queries import Record, restored
 from cnn_sweep.store.reading import open_store
+from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,3 +82,44 @@ def curves(results: Path, study: str, trials: Sequence[int]) -> dict[int, list[R
                 own: dict[str, Any] = {"epoch": row.epoch, "seconds": row.seconds, "time": row.time}
                 found[row.trial].append((restored(row.metrics_json) or {}) | own)
     return found
+
+
+def running(results: Path, study: str) -> list[Record]:
+    """Return the attempts that run, by worker; keys: trial, attempt, host, pid, job, started, epoch, epoch_seconds.
+
+    ``epoch`` is the last one that is done and ``epoch_seconds`` the mean over this attempt's; None before the first.
+    """
+    a, w = schema.attempts, schema.workers
+    of_worker = (w.c.study == a.c.study) & (w.c.writer == a.c.writer)
+    epochs = func.nullif(a.c.last_epoch - a.c.first_epoch + 1, 0)
+    query = (
+        select(
+            *(a.c.trial, a.c.attempt, w.c.host, w.c.pid, w.c.job, a.c.started, a.c.last_epoch.label("epoch")),
+            (a.c.epoch_seconds / epochs).label("epoch_seconds"),
+        )
+        .select_from(a.outerjoin(w, of_worker))
+        .where(a.c.study == study, a.c.state == "running")
+        .order_by(w.c.host, w.c.pid, a.c.trial)
+    )
+    with open_store(results) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # its public name
+
+
+def endings(results: Path, study: str) -> list[tuple[float, str, float | None]]:
+    """Return when the finished trials ended, how, and their values; the first first."""
+    t = schema.trials.c
+    query = (
+        select(t.ended, t.state, t.value)
+        .where(t.study == study, t.ended.is_not(None), t.state.in_(FINISHED))
+        .order_by(t.ended, t.trial)
+    )
+    with open_store(results) as connection:
+        return [(float(row.ended), str(row.state), row.value) for row in connection.execute(query)]
+
+
+def epochs_since(results: Path, study: str, since: float) -> int:
+    """Count the epochs that ended after a moment."""
+    e = schema.epochs.c
+    query = select(func.count()).where(e.study == study, e.time > since)
+    with open_store(results) as connection:
+        return int(connection.execute(query).scalar_one())

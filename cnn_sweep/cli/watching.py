@@ -1,0 +1,118 @@
+"""``status --watch``: a page on the terminal that keeps up with a study; lines where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cnn_sweep.cli.reading import open_merged
+from cnn_sweep.errors import InputError
+from cnn_sweep.report.leaderboard import shown
+from cnn_sweep.report.live import Moment, clock, line, moment, sparkline
+from cnn_sweep.study import known_studies
+from cnn_sweep.sweep.states import FINISHED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SPARKS = 60
+
+
+def watch(results: Path, study: str | None, interval_s: float) -> None:
+    """Show a study until all its trials are finished or the user has seen enough.
+
+    Raises:
+        InputError: No study is named and there is not just one.
+    """
+    name = study if study is not None else _only_study(results)
+    try:
+        if sys.stdout.isatty():
+            _page(results, name, interval_s)
+        else:
+            _lines(results, name, interval_s)
+    except KeyboardInterrupt:
+        return
+
+
+def _only_study(results: Path) -> str:
+    names = known_studies(results)
+    if len(names) != 1:
+        raise InputError(f"--watch shows one study; studies there: {', '.join(names) or 'none'}")
+    return names[0]
+
+
+def _look(results: Path, name: str) -> tuple[dict[str, Any], Moment]:
+    report = open_merged(results, name).status()
+    return report, moment(results, name, time.time())
+
+
+def _is_over(report: dict[str, Any]) -> bool:
+    return not any(count for state, count in report["trials"].items() if state not in FINISHED)
+
+
+def _lines(results: Path, name: str, interval_s: float) -> None:
+    while True:
+        report, found = _look(results, name)
+        print(line(report, found), flush=True)
+        if _is_over(report):
+            return
+        time.sleep(interval_s)
+
+
+def _page(results: Path, name: str, interval_s: float) -> None:
+    report, found = _look(results, name)
+    with Live(page(report, found), console=Console(), screen=True, auto_refresh=False) as live:
+        while not _is_over(report):
+            time.sleep(interval_s)
+            report, found = _look(results, name)
+            live.update(page(report, found), refresh=True)
+    Console().print(page(report, found))
+
+
+def page(report: dict[str, Any], found: Moment) -> Group:
+    """Lay a moment out."""
+    counts = report["trials"]
+    done = sum(count for state, count in counts.items() if state in FINISHED)
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    left = f", {clock(found.left_s)} left" if found.left_s is not None else ""
+    rate = f", {found.trials_per_min:.3g} trials/min" if found.trials_per_min is not None else ""
+    workers = report["workers"]
+    parts: list[Any] = [
+        Text(f"{report['study']}: {done} of {report['planned']} trials{left}", style="bold"),
+        ProgressBar(total=max(report["planned"], 1), completed=done, width=_SPARKS),
+        Text(f"{states or 'no trials'}{rate}, {found.epochs_per_s:.3g} epochs/s"),
+        Text(f"{workers['alive']} workers alive, {workers['unknown']} on other hosts"),
+    ]
+    if best := report["best"]:
+        parts.append(Text(f"best {report['metric']} {shown(best['value'])}, trial {best['trial']}"))
+        parts.append(Text(sparkline(found.best, _SPARKS), style="cyan"))
+    parts += [Text(f"failed: {count} by {cause}", style="red") for cause, count in report["causes"].items()]
+    parts += [Text(fault, style="red") for fault in report["faults"]]
+    parts += [_jobs(report["jobs"])] if report["jobs"] else []
+    parts += [_running(found)] if found.running else []
+    return Group(*parts)
+
+
+def _jobs(jobs: list[dict[str, Any]]) -> Table:
+    table = Table("job", "elements", box=SIMPLE_HEAD)
+    for job in jobs:
+        states = ", ".join(f"{count} {state}" for state, count in job["states"].items())
+        table.add_row(Text(str(job["job"])), Text("; ".join([states, *job["cures"]])))
+    return table
+
+
+def _running(found: Moment) -> Table:
+    table = Table("worker", "job", "trial", "epoch", "s/epoch", box=SIMPLE_HEAD)
+    for row in found.running:
+        worker = f"{row['host']}:{row['pid']}" if row["host"] else "?"
+        values = (worker, row["job"], row["trial"], row["epoch"] or 0, row["epoch_seconds"])
+        table.add_row(*(Text(shown(value)) for value in values))
+    return table
