@@ -22,6 +22,7 @@ HOMES = {
     "optuna": ("search",),
     "submitit": ("execution/slurm.py",),
     "PIL": ("training/data", "report"),
+    "rdata": ("training/data",),
     "typer": ("cli",),
     "rich": ("cli",),
 }
@@ -91,6 +92,8 @@ VERBS = [
     ["--help"],
     ["plan", "{sweep}"],
     ["plan", "{sweep}", "--json"],
+    ["data", "prepare", "{sweep}"],
+    ["data", "show", "{sweep}", "--output", "{folder}/sheet.png"],
     ["status"],
     ["status", "tiny", "--json"],
     ["leaderboard", "tiny"],

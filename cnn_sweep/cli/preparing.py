@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -69,6 +70,9 @@ def prepare_shown(sweep: Sweep, results: Path) -> Path:
 def _print_troubles(report: dict[str, Any], path: Path) -> None:
     for note in report["notes"]:
         print(f"note: {note}")
+    kinds = Counter(image["reason"] for image in report["converted"])
+    for reason, count in kinds.most_common(_SHOWN):
+        print(f"converted: {count} images: {reason}")
     if report["bad"]:
         print(f"{len(report['bad'])} images cannot be used and are left out:")
     for bad in report["bad"][:_SHOWN]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
 
+from cnn_sweep.sweep.mistakes import show
 from cnn_sweep.sweep.network import Count, Pair, Spec, later
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -41,7 +42,13 @@ class PerClass(Spec):
 
 
 def _one_or_several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
+    """Read a name as a list of one."""
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"must be a name or a list of names, not {show(value)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"a name stands twice in {show(value)}")
+    return names
 
 
 def _counts(value: Any) -> Any:
@@ -51,7 +58,7 @@ def _counts(value: Any) -> Any:
     return value
 
 
-Folders = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
 
 
 def _kind_of_split(value: Any) -> str:
@@ -79,6 +86,10 @@ ShareNoneOrFolder = Annotated[
 
 # A mapping whose order counts, since it numbers the classes; JSON in one form would sort its keys.
 _in_order = PlainSerializer(lambda value: [list(item) for item in value.items()], when_used="json")
+
+
+def _groups_or_names(value: Any) -> str:
+    return "groups" if isinstance(value, Mapping) else "names"
 
 
 class _Data(Spec):
@@ -134,7 +145,7 @@ class ArraysData(Resizable):
         | None
     ) = None
     unlabelled: str | None = later(None)  # images without labels, to be predicted
-    class_names: Folders | None = later(None)  # in the order of the labels
+    class_names: Names | None = later(None)  # in the order of the labels
 
 
 class BenchmarkData(Resizable):
@@ -182,7 +193,13 @@ class FolderData(_Files):
     """A folder with a subfolder for each class, or subfolders that are grouped into classes."""
 
     source: Literal["folder"]
-    classes: Annotated[dict[str, Folders], Field(min_length=2), _in_order] | Folders | None = None
+    classes: (
+        Annotated[
+            Annotated[dict[str, Names], _in_order, Tag("groups")] | Annotated[Names, Tag("names")],
+            Discriminator(_groups_or_names),
+        ]
+        | None
+    ) = None
 
 
 class Labels(Spec):
@@ -211,7 +228,7 @@ class FilesData(_Files):
 
     source: Literal["files"]
     labels: Labels
-    classes: Folders | None = None  # their order; None: all that occur, sorted
+    classes: Names | None = None  # their order; None: all that occur, sorted
 
 
 class TileLabels(Spec):
@@ -240,7 +257,13 @@ class TilesData(Resizable):
     size: Pair  # of a tile: height, width
     stride: Pair | None = None  # None: the size, tiles touch
     labels: TileLabels
-    classes: Annotated[dict[str, int], _in_order] | Folders | None = None  # with a mask: its values; or an order
+    classes: (  # with a mask: its values; or an order
+        Annotated[
+            Annotated[dict[str, int], _in_order, Tag("groups")] | Annotated[Names, Tag("names")],
+            Discriminator(_groups_or_names),
+        ]
+        | None
+    ) = None
     validation: Share = 0.2  # of the labelled tiles, unless the table has a column with the split
     test: ShareOrNone = 0.0
     color: Color | None = "rgb"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=Spec)
 
+# Members of unions that hold a mapping, as their tags are; pydantic's places name them.
+_MEMBERS = {"groups"}
 # What the file calls a field otherwise than the model.
 _FILE_KEYS: dict[type[Spec], dict[str, str]] = {Pool: {"pooling": "kind"}, GlobalPool: {"pooling": "kind"}}
 
@@ -126,18 +128,28 @@ def nested_at(model: type[Spec], location: tuple[int | str, ...]) -> type[Spec]:
 def _walk(model: type[Spec], location: tuple[int | str, ...], *, unknown_last: bool) -> tuple[Path, type[Spec]]:
     """Turn pydantic's location into the file's, with the model that has the last key.
 
-    Pydantic's also names the members of unions, and fields as the model has them.
+    Pydantic's also names the members of unions, and fields as the model has them. The keys of a mapping are names of
+    the user's own.
     """
     path: list[str | int] = []
+    own_names = False
     for position, key in enumerate(location):
         last = position == len(location) - 1
         if isinstance(key, int) or (last and unknown_last):
             path.append(key)
+        elif own_names and key not in _MEMBERS:
+            path.append(key)
+            own_names = False
         elif key in model.model_fields:
             path.append(file_key(model, key))
+            own_names = _has_mapping(model.model_fields[key].annotation)
             if not last:
                 model = _inner(model, key, location[position + 1 :])
     return tuple(path), model
+
+
+def _has_mapping(annotation: Any) -> bool:
+    return get_origin(annotation) is dict or any(_has_mapping(part) for part in get_args(annotation))
 
 
 def _inner(model: type[Spec], field: str, rest: tuple[int | str, ...]) -> type[Spec]:

@@ -24,6 +24,11 @@ def layer(line: str) -> list[tuple[str, str]]:
     return [("    - flatten\n", f"    - flatten\n    - {line}\n")]
 
 
+def data(source: str) -> list[tuple[str, str]]:
+    """Take the images from another source, in line 2."""
+    return [("source: digits, validation: 0.2, test: 0.2", f"source: {source}")]
+
+
 def training(line: str) -> list[tuple[str, str]]:
     """Add a setting to the training section, in line 22."""
     return [("training:\n", f"training:\n  {line}\n")]
@@ -65,6 +70,24 @@ CASES = [
         [("source: digits, validation: 0.2", "source: arrays, train: {x: a, y: b}, validation: {x: c}")],
         *(2, "data.validation", "the key 'y' is missing"),
     ),
+    (data("mnist, validation: {lst: 0.2}"), 2, "lst", "unknown key 'lst' (did you mean 'last'?)", "'last' is m"),
+    (data("mnist, validation: {last: 2}"), 2, "data.validation.last", "2 is not possible; it must be less than 1"),
+    (data("mnist, per_class: {tran: 9}"), 2, "data.per_class.tran", "did you mean 'train'?); valid: train, val"),
+    (data("mnist, per_class: 0"), 2, "data.per_class", "0 is not possible; it must be at least 1"),
+    (data("folder, train: a"), 2, "data", "the key 'image_size' is missing"),
+    (data("folder, train: a, image_size: many"), 2, "data.image_size", "must be a whole number or a list of two"),
+    (data("folder, train: a, image_size: 9, fit: crp"), 2, "data.fit", "'crp' is not possible (did you mean 'crop'?)"),
+    (data("folder, train: a, image_size: 9, color: gray"), 2, "data.color", "did you mean 'grayscale'?); valid: rgb"),
+    (data("folder, train: a, image_size: 9, classes: 3"), 2, "data.classes", "a name or a list of names, not 3"),
+    (data("folder, train: a, image_size: 9, classes: {x: [a, 3]}"), 2, "data.classes.x", "not ['a', 3]"),
+    (data("folder, train: a, image_size: 9, classes: [a, a]"), 2, "data.classes", "a name stands twice in"),
+    (data("folder, train: a, image_size: 9, on_leak: ignore"), 2, "data.on_leak", "valid: fail, warn"),
+    (data("files, train: a, image_size: 9, labels: {}"), 2, "data.labels", "give one of the two"),
+    (data("files, train: a, image_size: 9, labels: {pattern: x}"), 2, "data.labels", "must hold {class} once"),
+    (data("files, train: a, image_size: 9, labels: {patern: x}"), 2, "data.labels.patern", "did you mean 'pattern'?"),
+    (data("tiles, picture: a, size: 9, labels: {mask: m}"), 2, "data", "a mask needs 'classes' with the value of each"),
+    (data("tiles, picture: a, size: 9, labels: {mask: m, cover: 2}, classes: {a: 1}"), 2, "cover", "at most 1"),
+    (data("rds, classes: {a: {tran: a.rds}}"), 2, "classes.a.tran", "unknown key 'tran' (did you mean", "is missing"),
     # layers
     (layer("dens: 3"), 9, "model.layers[4].dens", f"unknown layer 'dens' (did you mean 'dense'?); valid: {LAYERS}"),
     (layer("flaten"), 9, "model.layers[4]", "unknown layer 'flaten' (did you mean 'flatten'?)"),

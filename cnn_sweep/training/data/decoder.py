@@ -78,19 +78,22 @@ class Decoder:
         first = part * PART
         names = job.names[first : first + PART]
         pixels = np.zeros((len(names), *self.options.shape), np.uint8)
-        bad, digests = [], []
+        bad, converted, digests = [], [], []
         for row, name in enumerate(names):
             digest = ""
             try:
                 content = read_bytes(Path(job.folder) / name)
-                pixels[row] = decode(content, self.options)
+                pixels[row], conversion = decode(content, self.options)
+                if conversion:
+                    converted.append([first + row, conversion])
                 digest = content_digest(content)
             except UnusableImageError as error:
                 bad.append([first + row, str(error)])
             digests.append(digest)
         self._write(job, first, pixels)
         good = np.array([bool(digest) for digest in digests])
-        report = {"bad": bad, "files": digests, "pixels": content_digest(np.ascontiguousarray(pixels[good]).tobytes())}
+        digest = content_digest(np.ascontiguousarray(pixels[good]).tobytes())
+        report = {"bad": bad, "converted": converted, "files": digests, "pixels": digest}
         write_aside(done, json.dumps(report).encode())
 
     def _write(self, job: SplitJob, first: int, pixels: Any) -> None:

@@ -20,7 +20,7 @@ from cnn_sweep.journal.durable import write_aside
 from cnn_sweep.journal.identity import current
 from cnn_sweep.training.data.dataset import UNLABELLED, array_file
 from cnn_sweep.training.data.decoder import JOB, PART, Decoder, SplitJob, part_file, pixels_file
-from cnn_sweep.training.data.images import BadImage
+from cnn_sweep.training.data.images import Remark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,13 +39,15 @@ class Decoded:
     Attributes:
         kept: By split, the indices of the files that could be decoded; their pixels are the array file's rows.
         bad: By split, the others.
+        converted: By split, images that are more than resized, and what was done to them.
         digests: By split, one text per kept file that tells contents apart.
         fingerprint: SHA-256 of the pixels of the splits with labels.
         resumed: Parts that were done already.
     """
 
     kept: Mapping[str, npt.NDArray[np.intp]]
-    bad: Mapping[str, list[BadImage]]
+    bad: Mapping[str, list[Remark]]
+    converted: Mapping[str, list[Remark]]
     digests: Mapping[str, list[str]]
     fingerprint: str
     resumed: int
@@ -170,20 +172,22 @@ def _last_words(process: subprocess.Popen[str]) -> str:
 def _collect(decoder: Decoder, work: Path, *, resumed: int) -> Decoded:
     digest = hashlib.sha256(json.dumps(decoder.options.to_data(), sort_keys=True).encode())
     kept: dict[str, Any] = {}
-    bad: dict[str, list[BadImage]] = {}
+    bad: dict[str, list[Remark]] = {}
+    converted: dict[str, list[Remark]] = {}
     digests: dict[str, list[str]] = {}
     for name, job in decoder.splits.items():
         reports = [json.loads(part_file(work, name, part).read_text()) for part in range(job.parts)]
         lost = {row: reason for report in reports for row, reason in report["bad"]}
         files = [text for report in reports for text in report["files"]]
         kept[name] = np.array([row for row in range(len(job.names)) if row not in lost], np.intp)
-        bad[name] = [BadImage(job.names[row], reason) for row, reason in lost.items()]
+        bad[name] = [Remark(job.names[row], reason) for row, reason in lost.items()]
+        converted[name] = [Remark(job.names[row], done) for report in reports for row, done in report["converted"]]
         digests[name] = [text for text in files if text]
         if name != UNLABELLED:
             digest.update(f"{name} {len(kept[name])} mirror={job.mirror}\n".encode())
             digest.update("".join(report["pixels"] for report in reports).encode())
         _close_gaps(work, job, kept[name])
-    return Decoded(kept, bad, digests, digest.hexdigest(), resumed)
+    return Decoded(kept, bad, converted, digests, digest.hexdigest(), resumed)
 
 
 def _close_gaps(work: Path, job: SplitJob, kept: npt.NDArray[np.intp]) -> None:

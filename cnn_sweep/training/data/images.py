@@ -27,6 +27,8 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNED = {5, 6, 7, 8}  # orientations that exchange width and height
 _SIXTEEN_BITS = 65_535
+_TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
+_KINDS = {"P": "palette", "PA": "palette", "CMYK": "CMYK", "1": "black and white", "YCbCr": "YCbCr", "LAB": "LAB"}
 _RESAMPLING = Image.Resampling.BILINEAR  # widened when it shrinks, so that no pixel is left out
 
 
@@ -62,12 +64,12 @@ class ImageOptions:
 
 
 @dataclass(frozen=True)
-class BadImage:
-    """An image that could not be used.
+class Remark:
+    """What is to be said about an image: why it cannot be used, or what was done to it.
 
     Attributes:
         name: Its file.
-        reason: Why not.
+        reason: The remark.
     """
 
     name: str
@@ -78,7 +80,7 @@ class UnusableImageError(Exception):
     """An image that cannot be decoded; the message is the reason."""
 
 
-def read_images(paths: Sequence[Path | str], options: ImageOptions) -> tuple[Pixels, list[BadImage]]:
+def read_images(paths: Sequence[Path | str], options: ImageOptions) -> tuple[Pixels, list[Remark]]:
     """Decode image files.
 
     Args:
@@ -91,9 +93,9 @@ def read_images(paths: Sequence[Path | str], options: ImageOptions) -> tuple[Pix
     images, bad = [], []
     for path in paths:
         try:
-            images.append(decode(read_bytes(Path(path)), options))
+            images.append(decode(read_bytes(Path(path)), options)[0])
         except UnusableImageError as error:
-            bad.append(BadImage(str(path), str(error)))
+            bad.append(Remark(str(path), str(error)))
     return np.stack(images) if images else np.zeros((0, *options.shape), np.uint8), bad
 
 
@@ -117,8 +119,11 @@ def content_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def decode(content: bytes, options: ImageOptions) -> Pixels:
-    """Decode an image file's bytes to (height, width, channels).
+def decode(content: bytes, options: ImageOptions) -> tuple[Pixels, str]:
+    """Decode an image file's bytes.
+
+    Returns:
+        Shape (height, width, channels); and what was done to it beyond size and colour, such as turning it, or "".
 
     Raises:
         UnusableImageError: They are no image, or one that is damaged or cannot be shown in 8 bits.
@@ -126,13 +131,36 @@ def decode(content: bytes, options: ImageOptions) -> Pixels:
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
             warnings.simplefilter("ignore")  # about odd metadata, and sizes below the limit that raises
-            return fitted(_upright(image, options), options)
+            done = _oddities(image)
+            return fitted(_upright(image, options), options), done
     except UnusableImageError:
         raise
     except UnidentifiedImageError as error:
         raise UnusableImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
     except Exception as error:  # decoders of damaged files raise whatever they like
         raise UnusableImageError(f"damaged: {error or type(error).__name__}") from error
+
+
+def _oddities(image: Image.Image) -> str:
+    """Say what is done to an image that is no plain picture in RGB or grey, with 8 bits and upright."""
+    done = []
+    if _orientation(image) != 1:
+        done.append("turned as its EXIF data say")
+    if image.mode.startswith("I"):
+        done.append("16 bits made 8")
+    elif image.mode in _KINDS:
+        done.append(f"{_KINDS[image.mode]} converted")
+    if "transparency" in image.info or image.mode in _TRANSPARENT:
+        done.append("transparency made white")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        done.append(f"first of {frames} frames taken")
+    return ", ".join(done)
+
+
+def _orientation(image: Image.Image) -> int:
+    has_none = image.format == "JPEG" and "exif" not in image.info
+    return 1 if has_none else int(image.getexif().get(_ORIENTATION, 1))
 
 
 def fitted(image: Image.Image, options: ImageOptions) -> Pixels:
@@ -151,7 +179,7 @@ def fitted(image: Image.Image, options: ImageOptions) -> Pixels:
 
 def _upright(image: Image.Image, options: ImageOptions) -> Image.Image:
     """Load an image, no larger than needed, and turn it as its EXIF data say."""
-    orientation = image.getexif().get(_ORIENTATION, 1) if image.info.get("exif") or image.format != "JPEG" else 1
+    orientation = _orientation(image)
     if image.format == "JPEG":
         height, width = options.height, options.width
         if orientation in _TURNED:
@@ -174,7 +202,7 @@ def eight_bits(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
         return _from_sixteen_bits(image).convert(mode)
     if image.mode == "F":
         raise UnusableImageError("floating-point pixels; save it with 8 or 16 bits")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if image.mode in _TRANSPARENT or "transparency" in image.info:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     return image.convert(mode) if image.mode != "CMYK" else image.convert("RGB").convert(mode)

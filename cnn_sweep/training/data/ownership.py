@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from cnn_sweep.journal.durable import write_once
 from cnn_sweep.journal.identity import ProcessIdentity, current, is_alive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _POLL_S = 0.1
@@ -19,19 +20,33 @@ _POLL_S = 0.1
 _SILENCE_S = 300.0
 
 
-def own(work: Path, is_finished: Callable[[], bool]) -> bool:
+@contextlib.contextmanager
+def owned(work: Path, is_finished: Callable[[], bool]) -> Iterator[bool]:
     """Wait until this process owns a folder of work, or the work is finished.
+
+    An owner that gives up, by an exception, no longer owns it.
 
     Args:
         work: The folder; it exists unless the work is finished.
         is_finished: Whether there is nothing left to do.
 
-    Returns:
+    Yields:
         True to the owner, False if the work is finished.
 
     Raises:
         OSError: The folder cannot be read or written.
     """
+    number = _own(work, is_finished)
+    try:
+        yield number is not None
+    except BaseException:
+        if number is not None:
+            _owner_file(work, number).unlink(missing_ok=True)
+        raise
+
+
+def _own(work: Path, is_finished: Callable[[], bool]) -> int | None:
+    """Return the number under which this process owns the work; None if the work is finished."""
     heard, since = -1.0, time.monotonic()
     while not is_finished():
         try:
@@ -43,20 +58,20 @@ def own(work: Path, is_finished: Callable[[], bool]) -> bool:
             is_dead = alive is False or (alive is None and time.monotonic() - since > _SILENCE_S)
             if number == 0 or is_dead:
                 if _claim(work, number + 1):
-                    return True
+                    return number + 1
                 continue
         except FileNotFoundError:
             if is_finished():
-                return False
+                return None
             work.mkdir(parents=True, exist_ok=True)  # its owner gave up
             continue
         time.sleep(_POLL_S)
-    return False
+    return None
 
 
 def _claim(work: Path, number: int) -> bool:
     mine = json.dumps(current().to_data()).encode()
-    path = work / f"owner.{number}"
+    path = _owner_file(work, number)
     write_once(path, mine)
     return path.read_bytes() == mine
 
@@ -68,9 +83,13 @@ def _newest(work: Path) -> tuple[int, ProcessIdentity | None]:
     if not number:
         return 0, None
     try:
-        return number, ProcessIdentity.from_data(json.loads((work / f"owner.{number}").read_text()))
+        return number, ProcessIdentity.from_data(json.loads(_owner_file(work, number).read_text()))
     except (ValueError, KeyError, TypeError):
         return number, None
+
+
+def _owner_file(work: Path, number: int) -> Path:
+    return work / f"owner.{number}"
 
 
 def _latest(work: Path) -> float:

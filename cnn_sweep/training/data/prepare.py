@@ -21,7 +21,7 @@ from cnn_sweep.training.data.checks import check_bad, check_classes, check_leaks
 from cnn_sweep.training.data.dataset import META, SPLITS, UNLABELLED, Item
 from cnn_sweep.training.data.decoder import JOB
 from cnn_sweep.training.data.files import list_files, stamp
-from cnn_sweep.training.data.ownership import own
+from cnn_sweep.training.data.ownership import owned
 from cnn_sweep.training.data.storing import FORM, REPORT, Facts, Stored, facts_of, finish, store_arrays
 
 if TYPE_CHECKING:
@@ -68,10 +68,11 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
     try:
         if not is_finished():
             work.mkdir(parents=True, exist_ok=True)
-            if own(work, is_finished):
-                _fill(spec, folder, listing, work, observe)
-                work.rename(path)
-                _tidy(path)
+            with owned(work, is_finished) as mine:
+                if mine:
+                    _fill(spec, folder, listing, work, observe)
+                    work.rename(path)
+                    _tidy(path)
         shutil.rmtree(work, ignore_errors=True)
         _remember(spec, folder, root, path)
     except InputError:
@@ -217,7 +218,8 @@ def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tu
         options=listing.options,
         grid=None,
         notes=(*listing.notes, *notes),
-        bad={name: images for name, images in decoded.bad.items() if images},
+        bad=decoded.bad,
+        converted=decoded.converted,
     )
 
 

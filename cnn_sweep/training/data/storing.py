@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cnn_sweep.training.data.dataset import Grid
-    from cnn_sweep.training.data.images import BadImage, ImageOptions
+    from cnn_sweep.training.data.images import ImageOptions, Remark
     from cnn_sweep.training.data.source import Labels, Part, Source
 
 FORM = 2  # of the prepared folder; another form gets another key
@@ -65,6 +65,7 @@ class Facts:
         grid: How a picture was cut.
         notes: What the user should know.
         bad: By split, the images that could not be used.
+        converted: By split, the images that are more than resized.
     """
 
     shape: tuple[int, int, int]
@@ -74,7 +75,8 @@ class Facts:
     options: ImageOptions | None
     grid: Grid | None
     notes: tuple[str, ...]
-    bad: Mapping[str, Sequence[BadImage]]
+    bad: Mapping[str, Sequence[Remark]]
+    converted: Mapping[str, Sequence[Remark]] = field(default_factory=dict)
 
 
 def store_arrays(source: Source, work: Path, *, mirror: bool, observe: Callable[[int, int], None]) -> dict[str, Stored]:
@@ -139,11 +141,8 @@ def finish(work: Path, stored: Mapping[str, Stored], facts: Facts, *, rescale: f
         _write_items(items_file(work, name), split.items)
     report = {
         "images": {name: _counts(split.y, facts.class_names) for name, split in stored.items()},
-        "bad": [
-            {"split": name, "file": image.name, "reason": image.reason}
-            for name, images in facts.bad.items()
-            for image in images
-        ],
+        "bad": _remarks(facts.bad),
+        "converted": _remarks(facts.converted),
         "notes": list(facts.notes),
         "seconds": round(seconds, 2),
     }
@@ -176,6 +175,14 @@ def facts_of(source: Source, work: Path, stored: Mapping[str, Stored], notes: Se
         notes=(*source.notes, *notes),
         bad={"": source.bad} if source.bad else {},
     )
+
+
+def _remarks(images: Mapping[str, Sequence[Remark]]) -> list[dict[str, str]]:
+    return [
+        {"split": split, "file": image.name, "reason": image.reason}
+        for split, remarks in images.items()
+        for image in remarks
+    ]
 
 
 def _counts(y: npt.NDArray[np.int32], names: Sequence[str]) -> dict[str, int]:

@@ -1,0 +1,108 @@
+"""The verbs `data prepare` and `data show`: what is wrong with images is named, and what is right is trained on."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SWEEP = """
+study: odd
+data: {source: folder, train: images, validation: 0.25, image_size: 12, on_bad_image: skip}
+model: {layers: [{conv2d: {filters: 2, kernel_size: 3}}, flatten, output]}
+training: {epochs: 1, batch_size: 16, augmentation: {horizontal_flip: true, rotation: 20}}
+"""
+
+
+def encoded(image, kind, **options):
+    """Write an image to memory."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def odd_images():
+    """Give 60 files that are no plain pictures: (name, content, what the report says of it)."""
+    random = np.random.default_rng(0)
+
+    def noise(mode="RGB"):
+        return Image.fromarray(random.integers(0, 256, (20, 14, 3), np.uint8)).convert(mode)
+
+    def turned():
+        image = noise()
+        exif = image.getexif()
+        exif[0x0112] = 8
+        return encoded(image, "JPEG", exif=exif)
+
+    def sixteen():
+        return encoded(Image.fromarray(random.integers(0, 65536, (9, 9)).astype(np.uint16)), "PNG")
+
+    kinds = [
+        ("empty.jpg", lambda: b"", "the file is empty"),
+        ("cut.jpg", lambda: encoded(noise(), "JPEG")[:-200], "truncated"),
+        ("cut.png", lambda: encoded(noise(), "PNG")[:90], "damaged"),
+        ("text.jpg", lambda: random.bytes(50).hex().encode(), "not an image"),
+        ("page.html.png", lambda: b"<html>" + random.bytes(9).hex().encode(), "not an image"),
+        ("float.tif", lambda: encoded(noise("L").convert("F"), "TIFF"), "floating-point"),
+        ("cmyk.jpg", lambda: encoded(noise("CMYK"), "JPEG"), "CMYK converted"),
+        ("palette.gif", lambda: encoded(noise("P"), "GIF"), "palette converted"),
+        ("sixteen.png", sixteen, "16 bits made 8"),
+        ("turned.jpg", turned, "turned as its EXIF data say"),
+        ("clear.png", lambda: encoded(noise("RGBA"), "PNG"), "transparency made white"),
+        ("two.tif", lambda: encoded(noise(), "TIFF", save_all=True, append_images=[noise()]), "first of 2 frames"),
+    ]
+    return [(f"{k}-{name}", make(), told) for k in range(5) for name, make, told in kinds]
+
+
+@pytest.fixture
+def odd(cli):
+    """A command line beside a folder of two classes, with 60 odd images among 40 plain ones."""
+    random = np.random.default_rng(1)
+    for label, name in enumerate(("dark", "light")):
+        folder = cli.folder / "images" / name
+        folder.mkdir(parents=True)
+        for k in range(20):
+            pixels = random.integers(label * 100, label * 100 + 100, (15, 15, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"plain{k}.png")
+    for k, (name, content, _) in enumerate(odd_images()):
+        (cli.folder / "images" / ("dark", "light")[k % 2] / name).write_bytes(content)
+    (cli.folder / "odd.yaml").write_text(SWEEP)
+    return cli
+
+
+def test_sixty_odd_images_are_each_named_and_a_model_is_trained(odd):
+    """Each odd image is in the report with its reason: 30 that are left out, 30 that are converted."""
+    shown = odd("data", "prepare", "odd.yaml").stdout
+    (file,) = odd.results.glob(".data/folder-*/report.json")
+    report = json.loads(file.read_text())
+    told = {remark["file"].rpartition("/")[2]: remark["reason"] for remark in report["bad"] + report["converted"]}
+    assert len(report["bad"]) == len(report["converted"]) == 30
+    for name, _, reason in odd_images():
+        assert reason in told[name], (name, told[name])
+    assert "30 images cannot be used and are left out:" in shown
+    assert "converted: 5 images: CMYK converted" in shown
+    assert "70 images of 12 x 12 x 3" in shown
+    ended = odd("run", "odd.yaml", "--workers", 1)
+    assert "complete" in ended.stdout
+    sheet = odd("data", "show", "odd.yaml", "--samples", 3).stdout.strip()
+    with Image.open(odd.folder / sheet) as plain:
+        assert plain.height > 2 * 96
+    made = odd("data", "show", "odd.yaml", "--augmented", "--output", "changed.png").stdout.strip()
+    with Image.open(odd.folder / made) as image:
+        changed = np.asarray(image)
+    first, second = changed[22:118, 4:100], changed[22:118, 112:208]
+    assert first.std() > 0
+    assert (first != second).any()
+
+
+def test_a_sweep_may_insist_on_good_images(odd):
+    """With `on_bad_image: fail` the bad images are listed and no study is left behind."""
+    (odd.folder / "odd.yaml").write_text(SWEEP.replace("on_bad_image: skip", "on_bad_image: fail"))
+    said = odd("run", "odd.yaml", code=2).stderr
+    assert "30 images cannot be used:" in said
+    assert "dark/0-cut.png: damaged" in said
+    assert "write on_bad_image: skip" in said
+    assert not (odd.results / "odd").exists()
