@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cnn_sweep.sweep.data_spec import WhenLeaking
-    from cnn_sweep.training.data.images import Remark
+    from cnn_sweep.training.data.images import BadImage
     from cnn_sweep.training.data.source import Labels
     from cnn_sweep.training.data.storing import Stored
 
@@ -90,7 +90,7 @@ def check_leaks(stored: Mapping[str, Stored], when: WhenLeaking) -> list[str]:
     return [message]
 
 
-def check_bad(bad: Mapping[str, Sequence[Remark]]) -> None:
+def check_bad(bad: Mapping[str, Sequence[BadImage]]) -> None:
     """Stop at images that cannot be used.
 
     Raises:

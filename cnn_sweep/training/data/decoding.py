@@ -20,7 +20,7 @@ from cnn_sweep.journal.durable import write_aside
 from cnn_sweep.journal.identity import current
 from cnn_sweep.training.data.dataset import UNLABELLED, array_file
 from cnn_sweep.training.data.decoder import JOB, PART, Decoder, SplitJob, part_file, pixels_file
-from cnn_sweep.training.data.images import Remark
+from cnn_sweep.training.data.images import BadImage, Remark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,7 +46,7 @@ class Decoded:
     """
 
     kept: Mapping[str, npt.NDArray[np.intp]]
-    bad: Mapping[str, list[Remark]]
+    bad: Mapping[str, list[BadImage]]
     converted: Mapping[str, list[Remark]]
     digests: Mapping[str, list[str]]
     fingerprint: str
@@ -172,7 +172,7 @@ def _last_words(process: subprocess.Popen[str]) -> str:
 def _collect(decoder: Decoder, work: Path, *, resumed: int) -> Decoded:
     digest = hashlib.sha256(json.dumps(decoder.options.to_data(), sort_keys=True).encode())
     kept: dict[str, Any] = {}
-    bad: dict[str, list[Remark]] = {}
+    bad: dict[str, list[BadImage]] = {}
     converted: dict[str, list[Remark]] = {}
     digests: dict[str, list[str]] = {}
     for name, job in decoder.splits.items():
@@ -180,7 +180,7 @@ def _collect(decoder: Decoder, work: Path, *, resumed: int) -> Decoded:
         lost = {row: reason for report in reports for row, reason in report["bad"]}
         files = [text for report in reports for text in report["files"]]
         kept[name] = np.array([row for row in range(len(job.names)) if row not in lost], np.intp)
-        bad[name] = [Remark(job.names[row], reason) for row, reason in lost.items()]
+        bad[name] = [BadImage(job.names[row], reason) for row, reason in lost.items()]
         converted[name] = [Remark(job.names[row], done) for report in reports for row, done in report["converted"]]
         digests[name] = [text for text in files if text]
         if name != UNLABELLED:

@@ -76,11 +76,15 @@ class Remark:
     reason: str
 
 
+class BadImage(Remark):
+    """Why an image cannot be used."""
+
+
 class UnusableImageError(Exception):
     """An image that cannot be decoded; the message is the reason."""
 
 
-def read_images(paths: Sequence[Path | str], options: ImageOptions) -> tuple[Pixels, list[Remark]]:
+def read_images(paths: Sequence[Path | str], options: ImageOptions) -> tuple[Pixels, list[BadImage]]:
     """Decode image files.
 
     Args:
@@ -95,7 +99,7 @@ def read_images(paths: Sequence[Path | str], options: ImageOptions) -> tuple[Pix
         try:
             images.append(decode(read_bytes(Path(path)), options)[0])
         except UnusableImageError as error:
-            bad.append(Remark(str(path), str(error)))
+            bad.append(BadImage(str(path), str(error)))
     return np.stack(images) if images else np.zeros((0, *options.shape), np.uint8), bad
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.training.data.dataset import UNLABELLED, Item
-from cnn_sweep.training.data.images import Remark
+from cnn_sweep.training.data.images import BadImage
 from cnn_sweep.training.data.source import Part, Source, in_form
 from cnn_sweep.training.data.splits import divide
 
@@ -98,7 +98,7 @@ def read_rds_source(spec: RdsData, folder: Path) -> Source:
         InputError: A file cannot be read, or classes differ in the splits that they have files for.
         EnvironmentFault: The package rdata is missing.
     """
-    bad: list[Remark] = []
+    bad: list[BadImage] = []
     found: dict[str, list[tuple[int, Item, Array]]] = {}
     for split in _SPLITS:
         files = {name: getattr(splits, split) for name, splits in spec.classes.items()}
@@ -148,7 +148,7 @@ def _elements(parsed: Any, rdata: Any) -> list[tuple[str, Any]]:
     return [("", value) for value in whole] if isinstance(whole, list) else [("", whole)]
 
 
-def _images(file: str, folder: Path, label: int, bad: list[Remark]) -> list[tuple[int, Item, Array]]:
+def _images(file: str, folder: Path, label: int, bad: list[BadImage]) -> list[tuple[int, Item, Array]]:
     found = []
     elements = read_list(folder / Path(file).expanduser())
     if not elements:
@@ -157,7 +157,7 @@ def _images(file: str, folder: Path, label: int, bad: list[Remark]) -> list[tupl
         item = Item(f"{file}#{name or number}")
         reason = _fault(value)
         if reason:
-            bad.append(Remark(item.name, reason))
+            bad.append(BadImage(item.name, reason))
         else:
             # (width, height, 1, channels) -> (height, width, channels)
             found.append((label, item, value[:, :, 0, :].transpose(1, 0, 2)))
@@ -173,7 +173,7 @@ def _fault(value: Any) -> str | None:
 
 
 def _together(
-    found: Mapping[str, Sequence[tuple[int, Item, Array]]], bad: list[Remark]
+    found: Mapping[str, Sequence[tuple[int, Item, Array]]], bad: list[BadImage]
 ) -> tuple[RdsImages, Any, dict[str, Any]]:
     """Put the images of all splits into one array; return it, the labels and each split's places."""
     shape = found["train"][0][2].shape if found["train"] else ()
@@ -185,7 +185,7 @@ def _together(
             if row[2].shape == shape:
                 rows.append(row)
             else:
-                bad.append(Remark(row[1].name, f"{row[2].shape} pixels and channels, but the first has {shape}"))
+                bad.append(BadImage(row[1].name, f"{row[2].shape} pixels and channels, but the first has {shape}"))
         places[split] = np.arange(first, len(rows))
     if not len(places["train"]):
         raise InputError(

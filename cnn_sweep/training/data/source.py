@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.data_spec import Color, Fit, Resizable
     from cnn_sweep.training.data.dataset import Grid
-    from cnn_sweep.training.data.images import Remark
+    from cnn_sweep.training.data.images import BadImage
 
     Array = npt.NDArray[np.generic]
     Indices = npt.NDArray[np.intp]
@@ -162,7 +162,7 @@ class Source:
 
     splits: Mapping[str, Part]
     class_names: tuple[str, ...]
-    bad: tuple[Remark, ...] = ()
+    bad: tuple[BadImage, ...] = ()
     notes: tuple[str, ...] = ()
     grid: Grid | None = None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cnn_sweep.training.data.dataset import Grid
-    from cnn_sweep.training.data.images import ImageOptions, Remark
+    from cnn_sweep.training.data.images import BadImage, ImageOptions, Remark
     from cnn_sweep.training.data.source import Labels, Part, Source
 
 FORM = 2  # of the prepared folder; another form gets another key
@@ -75,7 +75,7 @@ class Facts:
     options: ImageOptions | None
     grid: Grid | None
     notes: tuple[str, ...]
-    bad: Mapping[str, Sequence[Remark]]
+    bad: Mapping[str, Sequence[BadImage]]
     converted: Mapping[str, Sequence[Remark]] = field(default_factory=dict)
 
 
