@@ -130,7 +130,9 @@ def run(here, images):
         assert spreads == sorted(spreads)
         assert all(0 <= float(row["final"]) <= 1 for row in rows)
         matrix = here.table("confusion", name)
-        assert sum(int(count) for row in matrix for key, count in row.items() if key != "true") > 0
+        counts = np.array([[int(count) for key, count in row.items() if key != "true"] for row in matrix])
+        best = next(row for row in rows if row["rank"] == "1")
+        assert np.trace(counts) / counts.sum() == pytest.approx(float(best["val_accuracy"]))
         return rows
 
     return run
@@ -172,6 +174,10 @@ def test_city_and_nature(run, here, tmp_path):
     assert [row["image"] for row in rows] == ["0.jpg", "1.jpg"]
     assert {row["predicted"] for row in rows} <= {"city", "nature"}
     assert (tmp_path / "p.png").exists()
+    here("predict", "city_nature", "--unlabelled", "--mosaic", tmp_path / "m", "--columns", 1)
+    with Image.open(tmp_path / "m" / "city.png") as picture:
+        assert picture.size == (150, 300)
+        assert [picture.getpixel((0, y))[3] for y in (0, 150)] == [round(255 * float(row["p_city"])) for row in rows]
 
 
 def test_mnist(run, here, images, tmp_path):
