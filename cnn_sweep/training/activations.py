@@ -45,8 +45,8 @@ def activations(model: Any, layer: str, images: npt.NDArray[np.generic]) -> npt.
         model(tf.constant(np.asarray(images), tf.float32), training=False)
     if not seen or not hasattr(seen[-1], "shape"):
         raise InputError(f"layer {names[0]!r} has no output of its own")
-    found: npt.NDArray[np.float32] = tf.cast(seen[-1], tf.float32).numpy()
-    return found
+    values: npt.NDArray[np.float32] = tf.cast(seen[-1], tf.float32).numpy()
+    return values
 
 
 @contextlib.contextmanager
