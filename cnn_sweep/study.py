@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from cnn_sweep.report.plots import Plots
     from cnn_sweep.report.trained import TrainedModels
 
 # How long a reader waits for another merger before it reads what there is, in seconds.
@@ -244,6 +245,32 @@ class Study:
         This starts TensorFlow in this process.
         """
         return self._models().load(trial)
+
+    @property
+    def plot(self) -> Plots:
+        """Draw the study as it is now: ``study.plot.history()``, ``.curves(3, 17)``, ``.slice("dropout")``."""
+        # As of _models: what draws takes longer to load than other commands may take to answer.
+        from cnn_sweep.report.plots import Plots  # noqa: PLC0415
+
+        return Plots(self.results, self.name, self.leaderboard_table())
+
+    def report(self, output: str | Path) -> Path:
+        """Write the study as one HTML page, without the best model's predictions; return the file."""
+        from cnn_sweep.report.material import gather  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.page.html import page  # noqa: PLC0415
+        from cnn_sweep.report.writing import write_whole  # noqa: PLC0415
+
+        material = gather(self.results, self.name, self.leaderboard_table())
+        write_whole(Path(output), page(replace(material, no_model="`cnn-sweep report` has it.")))
+        return Path(output)
+
+    def _repr_html_(self) -> str:
+        from cnn_sweep.report.plots import glance  # noqa: PLC0415 - as of `plot`
+
+        return glance(self.results, self.name, self.leaderboard_table())
+
+    def __repr__(self) -> str:
+        return f"Study.open({str(self.results)!r}, {self.name!r})"
 
     def _models(self) -> TrainedModels:
         # It loads four times as much as all else here, for commands that must answer at once.
