@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cnn_sweep.journal.history import History
 
-LOOK_EVERY_S = 0.5
+# Between two looks, in seconds: the first, and the longest, since many may wait on one file system.
+_LOOK_FIRST_S = 0.3
+_LOOK_MOST_S = 5.0
 # Others that are silent for so many of their epochs, or for this long, are not waited for; seconds. Whoever of them
 # still lives goes on with what is left by itself.
 _SILENT_EPOCHS = 4
@@ -22,6 +24,12 @@ class Patience:
         self._history = history
         self._news_at = time.monotonic()
         self._events = 0.0
+        self._pause_s = _LOOK_FIRST_S
+
+    def sleep(self) -> None:
+        """Wait a little, longer each time."""
+        time.sleep(self._pause_s)
+        self._pause_s = min(_LOOK_MOST_S, 1.3 * self._pause_s)
 
     def lasts(self) -> bool:
         """Tell whether to look again, after the history was refreshed."""

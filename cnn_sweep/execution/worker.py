@@ -21,7 +21,7 @@ from cnn_sweep.execution.giving_up import failing_alike
 from cnn_sweep.execution.keeping import drop_checkpoints
 from cnn_sweep.execution.memory import GrowthWatch
 from cnn_sweep.execution.merging import Merger
-from cnn_sweep.execution.patience import LOOK_EVERY_S, Patience
+from cnn_sweep.execution.patience import Patience
 from cnn_sweep.execution.picking import Claimed, Picker
 from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.execution.reconcile import declare_lost, judges
@@ -122,7 +122,7 @@ class Worker:
             if not self._contest.is_worth_waiting() or not patience.lasts():
                 return None
             self._merger.while_training()
-            time.sleep(LOOK_EVERY_S)
+            patience.sleep()
         return None
 
     def _end_leftovers(self) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.sweep.pruner_spec import AshaSpec, HyperbandSpec
+from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -138,7 +139,9 @@ class Rungs:
         self._ladder = ladder
         self._sign = -1.0 if direction == "maximize" else 1.0
         self._known: dict[int, int] = {}  # trial to the highest rung (from 1) whose result stands below
-        self._results: dict[tuple[int, int], list[tuple[float, int]]] = {}  # best first
+        self._results: dict[tuple[int, int], list[tuple[float, int]]] = {}  # (epochs, bracket): best first
+        self._seen: dict[int, int] = {}  # trial to its epochs when it was looked at last
+        self._gone: set[tuple[int, int]] = set()  # (epochs, trial): went on from there, or is over
 
     def update(self, trials: Mapping[int, TrialHistory]) -> None:
         """Take the results that are new.
@@ -147,11 +150,13 @@ class Rungs:
             trials: Of the history, those that compete: first trainings of a configuration.
         """
         for number, trial in trials.items():
+            epochs = sum(len(attempt.epochs) for attempt in trial.attempts.values())
+            if self._seen.get(number) == epochs:
+                continue
+            self._seen[number] = epochs
             rung = self._known.get(number, 0)
             bracket = self._ladder.bracket(number)
             level = self._ladder.level(bracket, rung)
-            if reached(trial) < level:
-                continue
             values = reported(trial)
             while max(values, default=0) >= level:
                 known = [v for epoch, v in values.items() if epoch <= level and not math.isnan(v)]
@@ -189,5 +194,9 @@ class Rungs:
         return None
 
     def _rests_at(self, trials: Mapping[int, TrialHistory], number: int, level: int) -> bool:
+        if (level, number) in self._gone:
+            return False
         trial = trials[number]
+        if granted(trial) > level or trial.state in FINISHED:
+            self._gone.add((level, number))
         return granted(trial) == level and is_resting(trial)
