@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-r lint format faults storm bench bench-throughput bench-overhead bench-store \
+.PHONY: help install demo test test-r lint format faults leaks storm bench bench-throughput bench-overhead bench-store \
 	bench-scale bench-journal bench-memory bench-help cluster-up cluster-down clean
 
 help:  ## list the targets
@@ -47,6 +47,9 @@ cluster-up:  ## start a real Slurm on this host (Debian, root); see slurm/dev-cl
 
 cluster-down:  ## stop it
 	slurm/dev-cluster/down.sh
+
+leaks: $(STAMP)  ## the long form: memory of one process that trains 500 trials of 24 shapes
+	CNN_SWEEP_LEAK_TRIALS=500 $(BIN)/python -m pytest -s --timeout 1200 tests/training/test_leaks.py
 
 storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in one study
 	CNN_SWEEP_STORM_EVENTS=30 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -s tests/slurm/test_storm.py
