@@ -44,6 +44,11 @@ class AttemptRunner:
         self._proposer = Proposer(self._study, self._history, context.claims)
         self._planned = {trial.number: trial for trial in self._study.plan.trials}
 
+    @property
+    def graphs(self) -> str:
+        """How many trials found their graph compiled, in words."""
+        return self._engine.graphs
+
     def run(self, claimed: Claimed) -> Ending:
         """Train a claimed trial from its newest checkpoint, and journal its end whatever happens.
 

@@ -87,6 +87,7 @@ class Worker:
                     return ending
             return Ending.DONE
         finally:
+            log.info("graphs: %s", self._runner.graphs)
             self._journal.close()
             self._merger.merge()
 

@@ -41,6 +41,15 @@ class _Chunk(NamedTuple):
     correct: Any
 
 
+class _Step(NamedTuple):
+    """What a step needs beside its images and labels, as tensors; ``done`` counts the steps before it."""
+
+    smoothing: Any
+    class_weights: Any
+    rate: Any
+    done: Any
+
+
 # Lengths are open, so that another batch size needs no other trace.
 _CHUNK = _Chunk(
     order=tf.TensorSpec([None], tf.int32),
@@ -90,6 +99,7 @@ class EpochGraph:
         self._units = output_units(model, data.info)
         self._loss = per_image_loss(loss_name(training, model, self._units))
         self._evaluation_batch = evaluation_batch(model)
+        self._step = tf.function(self._update, autograph=False, jit_compile=True) if uses_xla() else self._update
         self._train = _compiled(self._chunk, _CHUNK)
         self._evaluate = _compiled(self._predictions, _VALIDATION)
 
@@ -143,7 +153,8 @@ class EpochGraph:
             done = chunk.steps_before + tf.cast(number, tf.int64)
             self._on_step(done)
             images = self._training_images(index, done, chunk)
-            loss, prediction = self._update(images, labels, chunk, chunk.rates[number], done)
+            settings = _Step(chunk.smoothing, chunk.class_weights, chunk.rates[number], done)
+            loss, prediction = self._step(images, labels, settings)
             count = tf.cast(tf.shape(index)[0], tf.float64)
             hits = tf.reduce_sum(tf.cast(_predicted(prediction) == labels, tf.float64))
             return number + 1, loss_sum + tf.cast(loss, tf.float64) * count, correct + hits
@@ -157,17 +168,17 @@ class EpochGraph:
         )
         return sums
 
-    def _update(self, images: Any, labels: Any, chunk: _Chunk, rate: Any, done: Any) -> tuple[Any, Any]:
+    def _update(self, images: Any, labels: Any, settings: _Step) -> tuple[Any, Any]:
         """Do one step; return its loss and the predictions before it."""
         weights = [variable.value for variable in self._model.trainable_variables]
         with tf.GradientTape() as tape:
             prediction = tf.cast(self._model(images, training=True), tf.float32)
-            losses = self._loss(targets(labels, self._units), prediction, chunk.smoothing)
+            losses = self._loss(targets(labels, self._units), prediction, settings.smoothing)
             # As Keras's class_weight: the mean's divisor is the number of images, not the sum of weights.
-            loss = tf.reduce_mean(losses * tf.gather(chunk.class_weights, labels)) + self._penalty()
+            loss = tf.reduce_mean(losses * tf.gather(settings.class_weights, labels)) + self._penalty()
             scaled = self._optimizer.scaled(loss)
         gradients = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        self._optimizer.apply([tf.convert_to_tensor(g) for g in gradients], rate, done)
+        self._optimizer.apply([tf.convert_to_tensor(g) for g in gradients], settings.rate, settings.done)
         return loss, prediction
 
     def _predictions(self, wanted: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -197,8 +208,17 @@ class EpochGraph:
         return loss_sum / tf.cast(size, tf.float64) + tf.cast(self._penalty(), tf.float64), parts.concat()
 
 
+def uses_xla() -> bool:
+    """Tell whether steps are compiled by XLA: on GPUs; on CPUs they would take 20 to 30 times as long.
+
+    It wants shapes that are known, which those of a step's batch are at the time that it is run, and those of an epoch
+    are not.
+    """
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def _compiled(function: Callable[..., Any], signature: Any) -> Any:
-    """Return a graph of ``function``. XLA is 20 to 30 times slower on CPUs."""
+    """Return a graph of ``function``."""
     return tf.function(function, input_signature=[signature], autograph=False, jit_compile=False)
 
 
