@@ -18,7 +18,7 @@ from cnn_sweep.journal.identity import current
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from cnn_sweep.journal.claims import Claims
     from cnn_sweep.journal.history import History, TrialHistory
@@ -99,11 +99,17 @@ class Picker:
                 self._taken |= self._claims.taken()
         return None
 
+    def claim_out_of_reach(self) -> Iterator[tuple[Claimed, str]]:
+        """Claim the trials that can never leave their rung, one by one, each with the cause."""
+        return self._claim_each(self._contest.out_of_reach())
+
     def claim_leftovers(self) -> Iterator[tuple[Claimed, str]]:
-        """Claim the trials that will never go on, one by one, each with the cause; others may end some of them."""
-        if self._has_open_claims():
-            return  # somebody is about to begin something
-        for number, cause in self._contest.leftovers():
+        """Claim what is left at the study's end, one by one, each with the cause; others may claim some of it."""
+        # Whoever has claimed and not journaled yet is about to begin something.
+        return self._claim_each(() if self._has_open_claims() else self._contest.leftovers())
+
+    def _claim_each(self, ending: Iterable[tuple[int, str]]) -> Iterator[tuple[Claimed, str]]:
+        for number, cause in ending:
             candidate = self._next_attempt(number)
             if candidate.key not in self._taken and self._claims.claim(*candidate.key):
                 self._taken.add(candidate.key)

@@ -110,6 +110,7 @@ class Worker:
             if (reason := failing_alike(self._history, self._settings.since)) is not None:
                 log.warning("no trial is begun: those so far failed alike: %s", reason)
                 return None
+            self._end(self._picker.claim_out_of_reach())
             claimed = self._picker.claim()
             if claimed is not None:
                 return claimed
@@ -118,7 +119,7 @@ class Worker:
             if (limit := self._contest.budget.reached()) is not None:
                 log.info("nothing new is begun: %s", limit)
                 return None
-            if self._end_leftovers():
+            if self._end(self._picker.claim_leftovers()):
                 continue
             if not self._contest.is_worth_waiting() or not patience.lasts():
                 return None
@@ -126,18 +127,18 @@ class Worker:
             patience.sleep()
         return None
 
-    def _end_leftovers(self) -> bool:
-        """End the trials that will never go on; tell whether there were any."""
-        trials = self._history.trials
-        ended = 0
-        for claimed, cause in self._picker.claim_leftovers():
-            number, attempt = claimed.key
+    def _end(self, claimed: Iterator[tuple[Claimed, str]]) -> bool:
+        """End trials that will never go on, each with its cause; tell whether there were any."""
+        numbers = []
+        for (number, attempt), cause in ((one.key, cause) for one, cause in claimed):
             end = End(time=time.time(), trial=number, attempt=attempt, state="pruned", cause=cause)
-            end_unrun(self._study.plan.trials[number], trials.get(number), self._journal, end)
+            end_unrun(self._study.plan.trials[number], self._history.trials.get(number), self._journal, end)
+            numbers.append(number)
+        if numbers:
             self._journal.flush()
+        for number in numbers:
             drop_checkpoints(self._study.paths, number)
-            ended += 1
-        return ended > 0
+        return bool(numbers)
 
     def _graph_key(self, params: Mapping[str, object]) -> str:
         return graph_key(self._study.sweep.resolve(params))

@@ -17,7 +17,7 @@ from cnn_sweep.journal.events import Checkpoint, End, Epoch, Event, Lost, Start
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.lines import from_json
 from cnn_sweep.journal.log import read_from
-from cnn_sweep.search.contest import NEVER_PROMOTED, first_trainings
+from cnn_sweep.search.contest import NEVER_PROMOTED, OUT_OF_REACH, first_trainings
 from cnn_sweep.search.rungs import Ladder
 
 if TYPE_CHECKING:
@@ -174,8 +174,10 @@ class Audit:
         yield from self._not_exhausted(seen, start.time, "it went on as the last one", but=start.trial)
 
     def _of_end(self, trial: _Trial) -> Iterator[Breach]:
-        """Check that a trial was given up only at the study's end."""
+        """Check that a trial was given up only at the study's end, or when it could not go on any more."""
         for attempt, (time, state) in trial.ends.items():
+            if state == f"pruned:{OUT_OF_REACH}" and (what := self._of_reach(trial, time)) is not None:
+                yield Breach(trial.number, attempt, what)
             if state != f"pruned:{NEVER_PROMOTED}":
                 continue
             for other in self._trials.values():
@@ -183,6 +185,15 @@ class Audit:
                     yield Breach(trial.number, attempt, f"it was given up while trial {other.number} was running")
             for what in self._not_exhausted(time - self._lag_s, time, "it was given up"):
                 yield Breach(trial.number, attempt, what)
+
+    def _of_reach(self, trial: _Trial, time: float) -> str | None:
+        bracket = self._ladder.bracket(trial.number)
+        results = [r for r in self._results(self._ladder.level(bracket, 0), bracket) if r.time <= time]
+        place = next((place for place, r in enumerate(results) if r.trial == trial.number), 0)
+        rivals = sum(self._ladder.bracket(number) == bracket for number in self._planned)
+        if place >= max(1, rivals // self._ladder.reduction):
+            return None
+        return f"it was given up as out of reach with {place} better results, but might have been among the best"
 
     def _not_exhausted(self, seen: float, time: float, doing: str, *, but: int | None = None) -> Iterator[str]:
         """Find what could still have begun or been promoted at a time."""

@@ -6,6 +6,7 @@ to the end, once their configuration's first training is complete; where that wa
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from cnn_sweep.search.budget import Budget
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.spec import Sweep
 
 NEVER_PROMOTED = "not_promoted"
+OUT_OF_REACH = "out_of_reach"
 OF_A_PRUNED_CONFIGURATION = "configuration_pruned"
 WORSE_THAN_THE_BEST = "worse_than_the_best"
 
@@ -47,6 +49,8 @@ class Contest:
         self._pruned_early = sweep.pruner is not None
         self._rungs = Rungs(self.ladder, sweep.objective.direction) if self.ladder else None
         self._first = first_trainings(plan) if self._pruned_early else {}
+        competing = (p.number for p in plan.trials if p.number not in self._first)
+        self._planned = Counter(map(self.ladder.bracket, competing)) if self.ladder else Counter()
         direction = self._direction = sweep.objective.direction
         self._stopper = StopPruner(sweep.pruner, direction) if isinstance(sweep.pruner, StopSpec) else None
         self._sieve = RepeatPruner(sweep.pruner, direction) if isinstance(sweep.pruner, WilcoxonSpec) else None
@@ -117,6 +121,13 @@ class Contest:
                 yield number, OF_A_PRUNED_CONFIGURATION
         if self._sieve is not None and self.is_settled():
             yield from ((number, WORSE_THAN_THE_BEST) for number in self._first if number not in trials)
+
+    def out_of_reach(self) -> Iterator[tuple[int, str]]:
+        """Yield trials at rungs that can never go on, with the cause: their checkpoints need not wait for the end."""
+        if self._rungs is not None:
+            rivals = self._rivals()
+            self._rungs.update(rivals)
+            yield from ((number, OUT_OF_REACH) for number in self._rungs.out_of_reach(rivals, self._planned))
 
     def is_worth_waiting(self) -> bool:
         """Tell whether what others are doing may let a trial go on, or begin."""

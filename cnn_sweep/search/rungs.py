@@ -179,6 +179,21 @@ class Rungs:
                 if self._rests_at(trials, number, level):
                     yield number, Promotion(level, place, len(results), last=False, seen=seen)
 
+    def out_of_reach(self, trials: Mapping[int, TrialHistory], planned: Mapping[int, int]) -> Iterator[int]:
+        """Yield trials that wait at their first rung and can never be among those that go on from it.
+
+        Places there only get worse, and no more results can come than trials are planned.
+
+        Args:
+            trials: As of `update`.
+            planned: Bracket to the number of trials that compete in it.
+        """
+        for bracket, count in planned.items():
+            level = self._ladder.level(bracket, 0)
+            for _, number in self._results.get((level, bracket), [])[max(1, count // self._ladder.reduction) :]:
+                if self._rests_at(trials, number, level):
+                    yield number
+
     def last_promotion(self, trials: Mapping[int, TrialHistory], seen: float) -> tuple[int, Promotion] | None:
         """Return the trial that goes on when nothing else can: the best that waits at the highest rung.
 

@@ -91,11 +91,17 @@ class Hand:
 
     def run(self):
         """Do the next thing, as a worker would; tell whether there was any."""
+        self.look()
+        self.end(self.picker.claim_out_of_reach())
         claimed = self.claim()
         if claimed is not None:
             self.train(claimed)
             return True
-        found = list(self.picker.claim_leftovers())
+        return self.end(self.picker.claim_leftovers())
+
+    def end(self, claimed):
+        """End trials that will never go on."""
+        found = list(claimed)
         for left, cause in found:
             end = End(next(self.clock), left.number, left.attempt, "pruned", cause)
             trial = self.history.trials.get(left.number)
@@ -215,6 +221,7 @@ def test_workers_in_any_order_end_the_study(hands):
             hand = chance.choice(workers)
             if hand in running:
                 hand.train(running.pop(hand))
+                hand.end(hand.picker.claim_out_of_reach())
             elif (claimed := hand.claim(stale=chance.random() < 0.3)) is not None:
                 running[hand] = claimed
             elif not running and not hand.run():
@@ -241,6 +248,8 @@ def test_the_audit_finds_what_is_not_legal(hands):
     while hand.run():
         pass
     assert breaches(hand) == ([], 4)
+    causes = {n: trial.last.cause for n, trial in hand.history.trials.items() if trial.state == "pruned"}
+    assert causes == dict.fromkeys(range(3, 9), "out_of_reach") | {1: "not_promoted", 2: "not_promoted"}
     kept = {path: path.read_bytes() for path in hand.study.paths.journals.glob("*.jsonl")}
 
     def promoted(event):
@@ -270,7 +279,10 @@ def test_the_audit_finds_what_is_not_legal(hands):
             lambda e: Checkpoint(e.time, 1, 0, 3, "", 1) if isinstance(e, End) and e.trial == 8 else e
         ),
         "better results at rung 1, but": swapped,
-        "it was given up while": lambda e: replace(e, time=30.5) if isinstance(e, End) and e.trial == 8 else e,
+        "it was given up while": lambda e: replace(e, time=30.5) if isinstance(e, End) and e.trial == 2 else e,
+        "given up as out of reach": lambda e: (
+            replace(e, cause="out_of_reach") if isinstance(e, End) and e.cause == "not_promoted" else e
+        ),
     }
     for words, change in cases.items():
         for path, content in kept.items():
