@@ -63,6 +63,10 @@ Threads = Annotated[
 ProfileFile = Annotated[
     Path, typer.Option("--profile", "-p", help="The cluster's settings, such as slurm/cpu.toml.", show_default=False)
 ]
+Notify = Annotated[
+    list[str],
+    typer.Option(help="Shell command or https address that is told of the study's end.", show_default=False),
+]
 Extend = Annotated[
     bool, typer.Option("--extend", help="Add the choices or trials that are new in the file to the study.")
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -18,7 +19,7 @@ from cnn_sweep.execution.local import run_local
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from cnn_sweep.execution.progress import Progress
@@ -28,27 +29,40 @@ _TOP = 10
 _LINE_EVERY_S = 10.0
 
 
-def run(sweep: Path, results: Path, *, workers: int | None, threads: int | None, extend: bool) -> int:
+@dataclass(frozen=True)
+class How:
+    """How to train on this machine.
+
+    Attributes:
+        workers: Worker processes; None for one a core.
+        threads: Threads of each; None divides the cores.
+        notify: Whom to tell of the end.
+    """
+
+    workers: int | None
+    threads: int | None
+    notify: Sequence[str] = ()
+
+
+def run(sweep: Path, results: Path, how: How, *, extend: bool) -> int:
     """Start or continue the study of a sweep file; return the exit code."""
     loaded = Sweep.load(sweep)
     prepare_shown(loaded, results)  # before the study exists, so that a mistake in the data can be mended in the file
-    return _train(freeze(loaded, results, extend=extend), workers, threads)
+    return _train(freeze(loaded, results, extend=extend), how)
 
 
-def resume(
-    study: str, results: Path, *, workers: int | None, threads: int | None, more: Mapping[str, float | int]
-) -> int:
+def resume(study: str, results: Path, how: How, *, more: Mapping[str, float | int]) -> int:
     """Continue a study by name, with larger limits if there are any; return the exit code."""
     found = enlarge(results, study, more)
     prepare_shown(found.sweep, results)
-    return _train(found, workers, threads)
+    return _train(found, how)
 
 
-def _train(study: FrozenStudy, workers: int | None, threads: int | None) -> int:
+def _train(study: FrozenStudy, how: How) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     _warn_of_skipped(study, console)
     with _Display(study, console) as display:
-        progress = run_local(study, display.show, workers=workers, threads=threads)
+        progress = run_local(study, display.show, workers=how.workers, threads=how.threads, notify=how.notify)
     _say_how_it_ended(study, progress, console)
     print_leaderboard(study.paths.results, study.paths.study, _TOP)
     return 1 if progress.counts.get("failed") else 0

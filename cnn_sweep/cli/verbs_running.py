@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from cnn_sweep.cli.options import RESULTS, AsJson, Extend, ProfileFile, Results, StudyName, SweepFile, Threads, Workers
+from cnn_sweep.cli.options import (
+    RESULTS,
+    AsJson,
+    Extend,
+    Notify,
+    ProfileFile,
+    Results,
+    StudyName,
+    SweepFile,
+    Threads,
+    Workers,
+)
 
 
 def run(
@@ -15,12 +26,13 @@ def run(
     workers: Workers = None,
     threads: Threads = None,
     extend: Extend = False,
+    notify: Notify = [],  # noqa: B006 - typer copies it
     results: Results = RESULTS,
 ) -> None:
     """Run a sweep on this machine: start it, or continue what is unfinished."""
     from cnn_sweep.cli import running
 
-    raise typer.Exit(running.run(sweep, results, workers=workers, threads=threads, extend=extend))
+    raise typer.Exit(running.run(sweep, results, running.How(workers, threads, notify), extend=extend))
 
 
 def plan(
@@ -67,6 +79,7 @@ def resume(
     epochs: Annotated[int | None, typer.Option(min=1, help="As many epochs in all.", show_default=False)] = None,
     hours: Annotated[float | None, typer.Option(help="As many hours in all.", show_default=False)] = None,
     gpu_hours: Annotated[float | None, typer.Option(help="As many hours of GPUs in all.", show_default=False)] = None,
+    notify: Notify = [],  # noqa: B006 - typer copies it
     results: Results = RESULTS,
 ) -> None:
     """Continue what is unfinished, each trial where it stopped, or with a larger budget; may join a running study."""
@@ -79,7 +92,7 @@ def resume(
         return
     from cnn_sweep.cli import running
 
-    raise typer.Exit(running.resume(study, results, workers=workers, threads=threads, more=more))
+    raise typer.Exit(running.resume(study, results, running.How(workers, threads, notify), more=more))
 
 
 def repeat(

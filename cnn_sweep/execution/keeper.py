@@ -6,7 +6,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.giving_up import failing_alike
+from cnn_sweep.execution.notifying import Notice, notice_of, notify
 from cnn_sweep.execution.picking import remaining
 from cnn_sweep.execution.pool import Pool
 from cnn_sweep.execution.progress import ProgressMeter
@@ -20,7 +22,7 @@ from cnn_sweep.search.budget import Budget
 from cnn_sweep.store.merge import merge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cnn_sweep.execution.freeze import FrozenStudy
     from cnn_sweep.execution.pool import Death
@@ -36,7 +38,13 @@ class PoolKeeper:
     """A pool, and the journal in which its keeper declares dead workers' attempts lost."""
 
     def __init__(
-        self, study: FrozenStudy, settings: WorkerSettings, size: int, *, look_every_s: float = _POLL_S
+        self,
+        study: FrozenStudy,
+        settings: WorkerSettings,
+        size: int,
+        *,
+        look_every_s: float = _POLL_S,
+        notify: Sequence[str] = (),
     ) -> None:
         """Prepare a pool of up to ``size`` workers.
 
@@ -45,6 +53,7 @@ class PoolKeeper:
             settings: Given to each of them.
             size: How many at once.
             look_every_s: How often to read what is new in the journals, which may be on a shared file system.
+            notify: Whom to tell that the study ended, as of :func:`cnn_sweep.execution.notifying.notify`.
         """
         paths, writer = study.paths, new_writer_name()
         self._study = study
@@ -62,6 +71,7 @@ class PoolKeeper:
         self._epochs = 0
         self._stopping = False
         self._look_every_s = look_every_s
+        self._notify = notify
 
     def run(self, observe: Callable[[Progress], None]) -> Progress:
         """Keep workers running until none of them finds anything to claim, or until all have stopped.
@@ -72,6 +82,14 @@ class PoolKeeper:
         Raises:
             EnvironmentFault: Workers cannot even begin.
         """
+        try:
+            return self._keep_going(observe)
+        except EnvironmentFault as fault:
+            counts = dict(self._meter.read(workers=0).counts)
+            self._tell(Notice(self._study.paths.study, "failed", f"{self._study.paths.study}: {fault}", counts))
+            raise
+
+    def _keep_going(self, observe: Callable[[Progress], None]) -> Progress:
         try:
             self._refill()
             look_at = 0.0
@@ -88,7 +106,17 @@ class PoolKeeper:
         # Who is told to stop has seconds: the next reader merges what this one leaves.
         merge(self._study.paths.results, wait_s=0.0 if self._stopping else _PATIENCE_S)
         self._history.refresh()
-        return self._meter.read(workers=0)
+        progress = self._meter.read(workers=0)
+        self._tell(notice_of(self._study.paths.study, progress))
+        return progress
+
+    def _tell(self, notice: Notice | None) -> None:
+        """Tell people, once for each end: a study that was extended ends again, and so does one that was resumed."""
+        if notice is None or self._stopping:
+            return
+        planned = f"{len(self._study.revisions)}-{sum(notice.trials.values())}"
+        key = planned if notice.outcome == "finished" else str(round(self._since))
+        notify(notice, self._notify, self._claims, key=key)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Let every worker finish its chunk and write a checkpoint; start no other. Safe in a signal handler."""

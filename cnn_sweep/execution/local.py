@@ -15,7 +15,7 @@ from cnn_sweep.execution.settings import WorkerSettings
 from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from cnn_sweep.execution.freeze import FrozenStudy
@@ -46,6 +46,7 @@ def run_local(
     *,
     workers: int | None = None,
     threads: int | None = None,
+    notify: Sequence[str] = (),
 ) -> Progress:
     """Train every unfinished trial of a study on this machine.
 
@@ -54,6 +55,7 @@ def run_local(
         observe: Told several times a second how far it is.
         workers: Worker processes; one a usable core by default.
         threads: Threads of each worker; by default the cores are divided between the workers.
+        notify: Whom to tell that the study ended, as of :func:`cnn_sweep.execution.notifying.notify`.
 
     Returns:
         How far the study is at the end.
@@ -67,7 +69,7 @@ def run_local(
     settings = WorkerSettings(
         study.paths.results, study.paths.study, threads or max(1, usable_cores() // size), since=time.time()
     )
-    keeper = PoolKeeper(study, settings, size)
+    keeper = PoolKeeper(study, settings, size, notify=notify)
     with _stopping_on_signals(keeper) as asked:
         progress = keeper.run(observe)
     if asked:

@@ -68,6 +68,7 @@ class Submission:
             submitted=time.time(),
             requeue=self.profile.requeue,
             gpu_memory_mb=self.profile.gpu_memory,
+            notify=self.profile.notify,
             retries=Retries(
                 infrastructure=self.profile.retry.infrastructure,
                 exception=self.profile.retry.exception,

@@ -60,6 +60,7 @@ class TaskSettings:
         requeue: Whether a pool that stops early with work left puts itself into the queue again.
         retries: What is tried again.
         gpu_memory_mb: Memory of a GPU that each worker may use; None lets it grow.
+        notify: Whom to tell that the study ended.
     """
 
     results: Path
@@ -74,6 +75,7 @@ class TaskSettings:
     requeue: bool
     retries: Retries
     gpu_memory_mb: int | None = None
+    notify: tuple[str, ...] = ()
 
 
 class TaskRun:
@@ -94,7 +96,13 @@ class TaskRun:
             os.environ["CNN_SWEEP_SUBMIT_TIME"] = str(submitted)
         self._warn_at = time.time() + settings.run_s
         self._drain_at = self._warn_at - min(settings.run_s, _TO_FIRST_CHECKPOINT_S)
-        self._keeper = PoolKeeper(self._study, self._worker_settings(), settings.workers, look_every_s=_LOOK_EVERY_S)
+        self._keeper = PoolKeeper(
+            self._study,
+            self._worker_settings(),
+            settings.workers,
+            look_every_s=_LOOK_EVERY_S,
+            notify=settings.notify,
+        )
         self._terminated = False
         self._said = 0.0
 

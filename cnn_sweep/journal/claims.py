@@ -76,6 +76,17 @@ class Claims:
         """
         return self._claim(self._paths.configuration_claim(configuration))
 
+    def claim_notice(self, key: str) -> bool:
+        """Try to become the one who tells people of something; also True if the caller is that already.
+
+        Args:
+            key: What there is to tell: letters, digits, ``-`` and ``.``.
+
+        Raises:
+            EnvironmentFault: If the folder of claims cannot be written to.
+        """
+        return self._claim(self._paths.notice_claim(key))
+
     def _claim(self, name: Path) -> bool:
         try:
             return self._link(name) if self._links else self._create(name)

@@ -113,6 +113,10 @@ class StudyPaths:
         """Return the claim of a configuration that a worker proposed to itself."""
         return self.claims / f"configuration-{configuration}"
 
+    def notice_claim(self, key: str) -> Path:
+        """Return the claim of telling people that the study ended."""
+        return self.claims / f"notice-{key}"
+
     def checkpoint(self, trial: int, attempt: int) -> Path:
         """Return the checkpoint that an attempt writes."""
         return self.checkpoints / f"{trial}.{attempt}.ckpt"

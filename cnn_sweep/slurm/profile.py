@@ -149,6 +149,7 @@ class Profile(Spec):
         requeue: Whether Slurm may start a task again after a failure of its node, or a preemption.
         locks: Whether file locks hold between nodes; auto finds out.
         retry: What is tried again.
+        notify: Who is told once that the study is finished or cannot go on: shell commands, addresses (``https://…``).
     """
 
     partition: Name | None = None
@@ -176,6 +177,7 @@ class Profile(Spec):
     requeue: bool = True
     locks: Literal["auto", "honest", "dishonest"] = "auto"
     retry: Retry = Retry()
+    notify: Texts = ()
 
     _source: str = PrivateAttr(default="profile")
     _lines: dict[str, int] = PrivateAttr(default_factory=dict)
