@@ -1,4 +1,4 @@
-"""Tells people that a study ended or cannot go on: by a command of theirs or a message to an address, once, by a claim."""
+"""Tells people that a study ended or cannot go on: by a command of theirs or a message to an address, and once."""
 
 from __future__ import annotations
 
