@@ -13,6 +13,7 @@ from cnn_sweep.execution.pool import log_file
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
+from cnn_sweep.report.fronts import with_front
 from cnn_sweep.report.leaderboard import Table
 from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.report.plots import Plots
     from cnn_sweep.report.trained import TrainedModels
+    from cnn_sweep.sweep.trial import ObjectiveSpec
 
 # How long a reader waits for another merger before it reads what there is, in seconds.
 _PATIENCE_S = 10.0
@@ -128,6 +130,11 @@ class Study:
         newest = paths.revisions()[-1]
         return Sweep.parse(newest.read_text(), source=str(newest), folder=paths.folder)
 
+    def _several_objectives(self) -> tuple[ObjectiveSpec, ...]:
+        """Return the objectives of a sweep that has several; the text tells without being read as a whole."""
+        newest = StudyPaths(self.results, self.name).revisions()[-1]
+        return self.sweep.objectives if "objectives" in newest.read_text() else ()
+
     def log_files(self) -> list[Path]:
         """List what workers and jobs wrote to standard error, the newest last."""
         paths = StudyPaths(self.results, self.name)
@@ -161,10 +168,13 @@ class Study:
         """
         if per is None:
             per = "configuration" if queries.has_repeats(self.results, self.name) else "trial"
-        columns, rows = queries.leaderboard(self.results, self.name, top=top if per == "trial" else None)
+        objectives = self._several_objectives()
+        cut = top if per == "trial" and not objectives else None
+        columns, rows = queries.leaderboard(self.results, self.name, top=cut)
         table = Table(columns, tuple(rows), tuple(name for name in queries.MORE if name not in columns))
         if per == "trial":
-            return table
+            found = with_front(table, objectives)
+            return replace(found, rows=found.rows[:top])
         # Statistics cost an import that only studies with repeats should pay for.
         from cnn_sweep.report.configurations import per_configuration  # noqa: PLC0415
 

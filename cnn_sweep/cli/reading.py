@@ -14,6 +14,7 @@ from cnn_sweep.cli.tables import print_table
 from cnn_sweep.report import exports
 from cnn_sweep.report import leaderboard as boards
 from cnn_sweep.report.formats import WRITERS
+from cnn_sweep.report.fronts import only_front
 from cnn_sweep.report.grouping import compared, grouped, without_constants
 from cnn_sweep.report.leaderboard import Table
 from cnn_sweep.store.sql import query
@@ -33,13 +34,16 @@ def leaderboard(
     by: Sequence[str],
     per: str | None,
     diff: bool,
+    pareto: bool,
 ) -> None:
     """Print a leaderboard of one study or of several."""
     _merge(results)
     studies = [Study.open(results, name, merge=False) for name in dict.fromkeys(names)]
     # Where rank alone decides, the database need not give more than is shown.
-    by_rank = len(studies) == 1 and not (by or selection.where or selection.sort)
+    by_rank = len(studies) == 1 and not (by or pareto or selection.where or selection.sort)
     table = studies[0].leaderboard_table("trial" if by else per, top=selection.top if by_rank else None)
+    if pareto:
+        table = only_front(table)
     if len(studies) > 1:
         table = compared([(study.summary(), study.leaderboard_table()) for study in studies])
     if by:

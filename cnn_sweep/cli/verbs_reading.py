@@ -51,6 +51,9 @@ def leaderboard(
             help="One row a trial or a configuration.  [default: configuration, with repeats]", show_default=False
         ),
     ] = None,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Only trials that no other one beats in all objectives.")
+    ] = False,
     diff: Annotated[
         bool, typer.Option("--diff", help="Leave out hyperparameters that are the same in all rows.")
     ] = False,
@@ -62,7 +65,7 @@ def leaderboard(
     from cnn_sweep.report.leaderboard import Selection
 
     selection = Selection(where=where, sort=sort, top=top, columns=_names(columns))
-    reading.leaderboard(results, studies, selection, output.value, by=_names(by), per=per, diff=diff)
+    reading.leaderboard(results, studies, selection, output.value, by=_names(by), per=per, diff=diff, pareto=pareto)
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.search.observation import Observation
 from cnn_sweep.search.plan import Validator
 from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.sections import OF_A_TRIAL
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -18,11 +19,18 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.trial import ObjectiveSpec
 
 
+def further_metrics(objectives: tuple[ObjectiveSpec, ...]) -> tuple[str, ...]:
+    """Name the metrics beside the first objective that a history has to keep."""
+    return tuple(one.metric for one in objectives[1:] if one.metric not in OF_A_TRIAL)
+
+
 class Observer:
     """Turns the journals' trials into observations; those of finished trials are made once."""
 
     def __init__(self, objectives: tuple[ObjectiveSpec, ...], history: History) -> None:
         self._direction = objectives[0].direction
+        self._objectives = objectives
+        self._metrics = further_metrics(objectives)
         self._history = history
         self._finished: dict[int, tuple[int, Observation]] = {}
 
@@ -40,12 +48,21 @@ class Observer:
             trial.params,
             trial.state,
             best[1] if best else None,
+            self._others(trial, best[0]) if best else (None,) * (len(self._objectives) - 1),
             epochs=max(trial.values, default=1),
             ended=last.end.time if last.end is not None else 0.0,
         )
         if trial.state in FINISHED:
             self._finished[trial.number] = len(trial.attempts), found
         return found
+
+    def _others(self, trial: TrialHistory, best_epoch: int) -> tuple[float | None, ...]:
+        """Measure the other objectives on the network of the best epoch."""
+        if len(self._objectives) == 1:
+            return ()
+        found = dict(zip(self._metrics, trial.counted[best_epoch].more, strict=True))
+        found |= {"parameters": trial.parameters, "seconds": trial.seconds}
+        return tuple(found[one.metric] for one in self._objectives[1:])
 
 
 class Proposer:

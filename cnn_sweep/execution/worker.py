@@ -23,6 +23,7 @@ from cnn_sweep.execution.memory import GrowthWatch
 from cnn_sweep.execution.merging import Merger
 from cnn_sweep.execution.patience import Patience
 from cnn_sweep.execution.picking import Claimed, Picker
+from cnn_sweep.execution.proposing import further_metrics
 from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.execution.reconcile import declare_lost, judges
 from cnn_sweep.execution.settings import WorkerSettings
@@ -58,7 +59,9 @@ class Worker:
         self._journal = JournalWriter(paths.journal(writer))
         self._journal.append(worker_event(threads=settings.threads))
         self._journal.flush()
-        self._history = History(paths, metric=study.sweep.objective.metric)
+        self._history = History(
+            paths, metric=study.sweep.objective.metric, more=further_metrics(study.sweep.objectives)
+        )
         self._claims = Claims(paths, writer, current())
         self._contest = Contest(study.sweep, study.plan, self._history)
         self._picker = Picker(

@@ -61,7 +61,8 @@ class History:
 
     Args:
         paths: Files of the study.
-        metric: The objective; other metrics are not kept.
+        metric: The objective.
+        more: Other metrics that are kept; the rest is not.
 
     Attributes:
         trials: Number to trial; only trials that any event names.
@@ -75,9 +76,10 @@ class History:
         refreshed: When reading began last, seconds since 1970: what was journaled before then is known.
     """
 
-    def __init__(self, paths: StudyPaths, *, metric: str = "val_accuracy") -> None:
+    def __init__(self, paths: StudyPaths, *, metric: str = "val_accuracy", more: tuple[str, ...] = ()) -> None:
         self._paths = paths
         self._metric = metric
+        self._more = more
         self._offsets: dict[str, int] = {}
         self.trials: dict[int, TrialHistory] = {}
         self.workers: dict[str, WorkerHistory] = {}
@@ -150,7 +152,9 @@ class History:
         epoch, at = int(data["epoch"]), float(data["time"])
         attempt = self._attempt(int(data["trial"]), int(data["attempt"]), at)
         worker.last_event = max(worker.last_event, at)
-        row = EpochHistory(at, float(data["seconds"]), metric_value(data["metrics"].get(self._metric)))
+        metrics = data["metrics"]
+        more = tuple(metric_value(metrics.get(name)) for name in self._more)
+        row = EpochHistory(at, float(data["seconds"]), metric_value(metrics.get(self._metric)), more)
         known = attempt.epochs.get(epoch)
         if known is None or row[:2] < known[:2]:
             attempt.epochs[epoch] = row

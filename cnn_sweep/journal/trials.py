@@ -36,11 +36,13 @@ class EpochHistory(NamedTuple):
         time: When it was done, seconds since 1970.
         seconds: How long it took.
         value: The objective; None if it was not reported.
+        more: Other metrics that were asked for.
     """
 
     time: float
     seconds: float
     value: float | None
+    more: tuple[float | None, ...] = ()
 
 
 @dataclass
@@ -159,6 +161,16 @@ class TrialHistory:
         return self.start.seed if self.start is not None else None
 
     @property
+    def parameters(self) -> int | None:
+        """Number of weights of the network, as the newest attempt that knows tells."""
+        for number in sorted(self.attempts, reverse=True):
+            attempt = self.attempts[number]
+            for event in (attempt.end, attempt.start):
+                if event is not None and event.parameters is not None:
+                    return event.parameters
+        return None
+
+    @property
     def checkpoints(self) -> tuple[SavedState, ...]:
         """The newest checkpoint of each attempt, the newest attempt's first."""
         found = (attempt.checkpoint for attempt in self.attempts.values())
@@ -171,17 +183,22 @@ class TrialHistory:
 
     @property
     def values(self) -> dict[int, float]:
-        """Epoch to objective, of the epochs that count: a later attempt redoes what follows its start."""
-        counted: dict[int, float | None] = {}
+        """Epoch to objective, of the epochs that count."""
+        return {epoch: row.value for epoch, row in sorted(self.counted.items()) if row.value is not None}
+
+    @property
+    def counted(self) -> dict[int, EpochHistory]:
+        """The epochs that count: a later attempt redoes what follows its start."""
+        counted: dict[int, EpochHistory] = {}
         redone_after: float = math.inf
         for number in sorted(self.attempts, reverse=True):
             attempt = self.attempts[number]
             for epoch, row in attempt.epochs.items():
                 if epoch <= redone_after:
-                    counted.setdefault(epoch, row.value)
+                    counted.setdefault(epoch, row)
             if attempt.ran:
                 redone_after = min(redone_after, attempt.start_epoch)
-        return {epoch: value for epoch, value in sorted(counted.items()) if value is not None}
+        return counted
 
     @property
     def seconds(self) -> float:

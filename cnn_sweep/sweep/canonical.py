@@ -33,6 +33,11 @@ def canonical(sections: Sections) -> dict[str, Any]:
         "training": None if sections.training is None else _spec(sections.training),
         "objective": sections.objective.model_dump(mode="json"),
         "models": {"keep": sections.models_keep},
+        **(
+            {"objectives": [one.model_dump(mode="json") for one in sections.objectives[1:]]}
+            if sections.objectives[1:]
+            else {}
+        ),
         # What a file of an earlier version could not say has no place in its meaning.
         **({} if pruner is None else {"pruner": pruner.model_dump(mode="json")}),
     }

@@ -38,10 +38,12 @@ KEYS: Final = (
     "pruner",
     "training",
     "objective",
+    "objectives",
     "models",
 )
 STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+OF_A_TRIAL: Final = ("parameters", "seconds")  # objectives beside metrics: less is better
 METRICS: Final = ("val_accuracy", "val_loss", "val_auc", "val_macro_f1", "accuracy", "loss")
 
 
@@ -59,8 +61,13 @@ class Sections:
     search: SearchSpec
     pruner: PrunerSpec | None
     training: SpecTemplate | None
-    objective: ObjectiveSpec
+    objectives: tuple[ObjectiveSpec, ...]
     models_keep: int
+
+    @property
+    def objective(self) -> ObjectiveSpec:
+        """The first objective, which decides which epoch of a trial is its best."""
+        return self.objectives[0]
 
 
 class ModelsSpec(Spec):
@@ -72,7 +79,8 @@ class ModelsSpec(Spec):
 def read_sections(data: Any, mistakes: Mistakes) -> Sections:
     """Read the data of a sweep file; what cannot be read is a mistake, and missing from the result."""
     top = mistakes.mapping(data, (), KEYS)
-    objective = _read_objective(top, mistakes)
+    objectives = _read_objectives(top, mistakes)
+    objective = objectives[0]
     required = ("study", "data") if objective.function else ("study", "data", "model", "training")
     for key in missing(KEYS, data) if isinstance(data, dict) else ():
         if key in required:
@@ -86,6 +94,8 @@ def read_sections(data: Any, mistakes: Mistakes) -> Sections:
     _check_references(network, training, declared, mistakes)
     search = read_given(search, space, [constraint for constraint, _ in constraints], mistakes)
     _check_until(search, objective, mistakes)
+    if search.method == "cmaes" and len(objectives) > 1:
+        mistakes.add(("search", "method"), "cmaes takes one objective; valid with several: tpe, gp, nsga2, nsga3")
     if not build and not objective.function:
         _check_use(data, declared, mistakes)
     return Sections(
@@ -99,7 +109,7 @@ def read_sections(data: Any, mistakes: Mistakes) -> Sections:
         search=search,
         pruner=_read_pruner(top, objective, search, mistakes),
         training=training,
-        objective=objective,
+        objectives=objectives,
         models_keep=_read_models(top.get("models", {}), mistakes),
     )
 
@@ -190,21 +200,50 @@ def _check_until(search: SearchSpec, objective: ObjectiveSpec, mistakes: Mistake
             mistakes.add(("search", "until", name), unknown("objective", name, [objective.metric]))
 
 
-def _read_objective(top: Any, mistakes: Mistakes) -> ObjectiveSpec:
-    path: Path = ("objective",)
-    value = top.get("objective", {})
+def _read_objectives(top: Any, mistakes: Mistakes) -> tuple[ObjectiveSpec, ...]:
+    """Read what is optimised; there is at least one objective, and the first is a metric of each epoch."""
+    if "objectives" not in top:
+        return (_read_objective(top, top.get("objective", {}), ("objective",), mistakes),)
+    path, listing = ("objectives",), top["objectives"]
+    if "objective" in top:
+        mistakes.add(path, "needs either objective or objectives, not both")
+    if not isinstance(listing, list) or not listing:
+        example = "[{metric: val_accuracy}, {metric: parameters}]"
+        mistakes.add(path, f"must be a list such as {example}, not {show(listing)}")
+        listing = [{}]
+    found = [
+        _read_objective(top, value, (*path, index), mistakes, more=OF_A_TRIAL if index else ())
+        for index, value in enumerate(listing)
+    ]
+    for index, one in enumerate(found[1:], start=1):
+        if one.function is not None:
+            mistakes.add((*path, index, "function"), "belongs to the first objective; it reports all metrics")
+        if one.metric in [other.metric for other in found[:index]]:
+            mistakes.add((*path, index, "metric"), f"{show(one.metric)} is an objective already")
+    return tuple(found)
+
+
+def _read_objective(
+    top: Any, value: Any, path: Path, mistakes: Mistakes, *, more: tuple[str, ...] = ()
+) -> ObjectiveSpec:
     read: ObjectiveSpec | None = _checked(ObjectiveSpec, value, path, mistakes)
     # Other sections and checks need what could be read of it.
     texts = {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
     spec = read or ObjectiveSpec.model_construct(metric=texts.get("metric", "loss"), function=texts.get("function"))
     if spec.function is not None:
         _check_function(spec.function, (*path, "function"), mistakes)
-    own_network = isinstance(top.get("model"), dict) and "build" in top["model"]
-    if spec.function is None and not own_network and spec.metric not in METRICS:
-        mistakes.add((*path, "metric"), unknown("metric", spec.metric, METRICS))
-    if "direction" not in texts and spec.metric.endswith("loss"):
+    if not _has_own_metrics(top) and spec.metric not in (*METRICS, *more):
+        mistakes.add((*path, "metric"), unknown("metric", spec.metric, (*METRICS, *more)))
+    if "direction" not in texts and (spec.metric.endswith("loss") or spec.metric in OF_A_TRIAL):
         return spec.model_copy(update={"direction": "minimize"})
     return spec
+
+
+def _has_own_metrics(top: Any) -> bool:
+    """Tell whether a network or an objective of the user's may report any metric."""
+    specs = [top.get("objective"), *(top["objectives"] if isinstance(top.get("objectives"), list) else ())]
+    own_objective = any(isinstance(spec, dict) and spec.get("function") is not None for spec in specs)
+    return own_objective or (isinstance(top.get("model"), dict) and "build" in top["model"])
 
 
 def _check_function(text: Any, path: Path, mistakes: Mistakes) -> None:

@@ -192,7 +192,7 @@ class Sweep:
     @property
     def objectives(self) -> tuple[ObjectiveSpec, ...]:
         """All that is optimised; the first one decides which epoch of a trial is its best."""
-        return (self.objective,)
+        return self.sections.objectives
 
     def canonical(self) -> dict[str, Any]:
         """Return what the file means as plain data: comments, spacing, short forms and defaults do not show.

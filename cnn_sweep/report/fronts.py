@@ -1,0 +1,50 @@
+"""Leaderboards of studies with several objectives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from cnn_sweep.errors import InputError
+from cnn_sweep.search.pareto import pareto_front
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cnn_sweep.report.leaderboard import Row, Table
+    from cnn_sweep.sweep.trial import ObjectiveSpec
+
+PARETO: Final = "pareto"
+
+
+def with_front(table: Table, objectives: Sequence[ObjectiveSpec]) -> Table:
+    """Add a column that tells which of the ranked rows no other one dominates.
+
+    Args:
+        table: A leaderboard.
+        objectives: What counts; with a single one the table stays as it is.
+    """
+    if len(objectives) < 2:
+        return table
+    values = [
+        [_value(row, one.metric) if row.get("rank") is not None else None for one in objectives] for row in table.rows
+    ]
+    front = pareto_front(values, [one.direction for one in objectives])
+    rows = tuple(row | {PARETO: on_front} for row, on_front in zip(table.rows, front, strict=True))
+    return replace(table, columns=(table.columns[0], PARETO, *table.columns[1:]), rows=rows)
+
+
+def only_front(table: Table) -> Table:
+    """Keep the rows that no other one dominates.
+
+    Raises:
+        InputError: The study has one objective.
+    """
+    if PARETO not in table.columns:
+        raise InputError("--pareto: the study has one objective; a sweep file with `objectives:` has several")
+    return replace(table, rows=tuple(row for row in table.rows if row[PARETO]))
+
+
+def _value(row: Row, metric: str) -> float | None:
+    value = row.get(metric, row.get(f"metric_{metric}"))
+    return None if value is None else float(value)
