@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.report.plots import Plots
     from cnn_sweep.report.trained import TrainedModels
+    from cnn_sweep.search.importance import Findings
     from cnn_sweep.sweep.trial import ObjectiveSpec
 
 # How long a reader waits for another merger before it reads what there is, in seconds.
@@ -134,6 +135,20 @@ class Study:
         """Return the objectives of a sweep that has several; the text tells without being read as a whole."""
         newest = StudyPaths(self.results, self.name).revisions()[-1]
         return self.sweep.objectives if "objectives" in newest.read_text() else ()
+
+    def what_matters(self) -> Findings:
+        """Estimate how much each hyperparameter matters, from the complete trials.
+
+        Raises:
+            StudyError: There are too few of them.
+        """
+        # Optuna and its estimators take a second to import.
+        from cnn_sweep.search.importance import find  # noqa: PLC0415
+
+        names = dict(zip(self.parameter_names, self.parameter_columns, strict=True))
+        rows = [row for row in self.leaderboard_table().rows if row["rank"] is not None]
+        params = [{name: row[column] for name, column in names.items() if row[column] is not None} for row in rows]
+        return find(self.sweep, [(found, row["value"]) for found, row in zip(params, rows, strict=True)])
 
     def log_files(self) -> list[Path]:
         """List what workers and jobs wrote to standard error, the newest last."""

@@ -10,7 +10,15 @@ import sys
 
 import typer
 
-from cnn_sweep.cli import verbs_data, verbs_models, verbs_reading, verbs_report, verbs_running, verbs_store
+from cnn_sweep.cli import (
+    verbs_data,
+    verbs_models,
+    verbs_reading,
+    verbs_report,
+    verbs_running,
+    verbs_search,
+    verbs_store,
+)
 from cnn_sweep.errors import CnnSweepError, Interrupted
 
 app = typer.Typer(
@@ -38,6 +46,7 @@ for verb in (
     verbs_models.activations,
     verbs_models.model,
     verbs_reading.sql,
+    verbs_search.importance,
     verbs_reading.export,
     verbs_running.cancel,
     verbs_reading.logs,
@@ -46,6 +55,7 @@ for verb in (
     app.command()(verb)
 app.add_typer(verbs_data.app, name="data")
 app.add_typer(verbs_store.app, name="store")
+app.add_typer(verbs_search.importing, name="import")
 
 
 def main() -> None:

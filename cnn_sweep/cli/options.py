@@ -42,6 +42,7 @@ class ExportFormat(StrEnum):
     tensorboard = "tensorboard"
     mlflow = "mlflow"
     wandb = "wandb"
+    optuna = "optuna"
 
 
 Results = Annotated[

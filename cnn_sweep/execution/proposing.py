@@ -13,6 +13,7 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from cnn_sweep.execution.freeze import FrozenStudy
     from cnn_sweep.journal.claims import Claims
+    from cnn_sweep.journal.events import Known
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.trials import TrialHistory
     from cnn_sweep.search.adaptive import AdaptiveSampler
@@ -32,11 +33,15 @@ class Observer:
         self._objectives = objectives
         self._metrics = further_metrics(objectives)
         self._history = history
+        self._imported: list[Observation] = []
         self._finished: dict[int, tuple[int, Observation]] = {}
 
     def observations(self) -> list[Observation]:
-        """Give what is known of all trials that have begun."""
-        return [self._observation(trial) for trial in self._history.trials.values()]
+        """Give what is known of all trials that have begun, and of what was brought in from elsewhere."""
+        if len(self._imported) != len(self._history.known):
+            known = [self._history.known[key] for key in sorted(self._history.known)]
+            self._imported = [_imported(place, one) for place, one in enumerate(known, start=1)]
+        return [*self._imported, *(self._observation(trial) for trial in self._history.trials.values())]
 
     def _observation(self, trial: TrialHistory) -> Observation:
         known = self._finished.get(trial.number)
@@ -63,6 +68,11 @@ class Observer:
         found = dict(zip(self._metrics, trial.counted[best_epoch].more, strict=True))
         found |= {"parameters": trial.parameters, "seconds": trial.seconds}
         return tuple(found[one.metric] for one in self._objectives[1:])
+
+
+def _imported(place: int, one: Known) -> Observation:
+    value = one.values[0] if one.values else None
+    return Observation(-place, one.params, one.state, value, tuple(one.values[1:]))
 
 
 class Proposer:

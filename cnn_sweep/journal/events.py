@@ -291,6 +291,28 @@ class Retire(Event):
 
 
 @dataclass(frozen=True)
+class Known(Event):
+    """Another program's result for a configuration of this study, from which the sampler learns.
+
+    Attributes:
+        source: Where it comes from.
+        number: Of the trial there.
+        params: The hyperparameters.
+        state: complete, pruned or failed.
+        values: One an objective; none of a trial that failed.
+        extra: Fields of newer versions.
+    """
+
+    type: ClassVar[str] = "known"
+    source: str
+    number: int
+    params: dict[str, Any]
+    state: str
+    values: list[float]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Unknown:
     """An event of a newer version.
 

@@ -15,6 +15,7 @@ from cnn_sweep.journal.events import (
     Event,
     Extend,
     Finalize,
+    Known,
     Lost,
     Start,
     Submit,
@@ -71,6 +72,7 @@ class History:
         cancels: All cancellations, by time.
         submits: All submissions to a cluster, by time.
         finalized: Trial to the newest measurement on the test set.
+        known: (source, number there) to what another program found out.
         bad: Journal name to what had to be skipped in it.
         unknown: How many events this version does not know.
         refreshed: When reading began last, seconds since 1970: what was journaled before then is known.
@@ -87,6 +89,7 @@ class History:
         self.cancels: list[Cancel] = []
         self.submits: list[Submit] = []
         self.finalized: dict[int, Finalize] = {}
+        self.known: dict[tuple[str, int], Known] = {}
         self.bad: dict[str, list[BadLine]] = {}
         self.unknown = 0
         self.refreshed = 0.0
@@ -185,6 +188,9 @@ class History:
             case Extend():
                 known = self.extends.get(event.revision, event)
                 self.extends[event.revision] = min(known, event, key=lambda extend: extend.time)
+            case Known():
+                key = event.source, event.number
+                self.known[key] = min(self.known.get(key, event), event, key=lambda known: known.time)
             case Finalize():
                 last = self.finalized.get(event.trial, event)
                 self.finalized[event.trial] = max(last, event, key=lambda finalize: finalize.time)

@@ -23,6 +23,7 @@ from cnn_sweep.journal.events import (
     Extend,
     Fault,
     Finalize,
+    Known,
     Lost,
     Retire,
     Start,
@@ -42,7 +43,22 @@ class BadLineError(ValueError):
 
 _KINDS: dict[str, type[Event]] = {
     kind.type: kind
-    for kind in (Worker, Start, Epoch, Checkpoint, End, Artifact, Lost, Cancel, Extend, Finalize, Submit, Fault, Retire)
+    for kind in (
+        Worker,
+        Start,
+        Epoch,
+        Checkpoint,
+        End,
+        Artifact,
+        Lost,
+        Cancel,
+        Extend,
+        Finalize,
+        Submit,
+        Fault,
+        Retire,
+        Known,
+    )
 }
 _FIELDS = {kind: tuple(f.name for f in dataclasses.fields(kind) if f.name != "extra") for kind in _KINDS.values()}
 

@@ -40,6 +40,11 @@ def suggest(trial: Trial, name: str, values: BaseDistribution) -> Any:
     raise TypeError(f"{values!r} is not one of our distributions")
 
 
+def hashable(value: Any) -> Any:
+    """Return a value as a sweep has it: journals write its lists, which are tuples, as JSON does."""
+    return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value
+
+
 def encode(domain: Choices | Range, value: Any) -> Any:
     """Turn a value of the sweep into one of Optuna's."""
     if isinstance(domain, Choices):

@@ -46,7 +46,7 @@ def _values(given: Mapping[str, Any], path: Path, space: Space, mistakes: Mistak
         value = normal(raw)
         if name not in space.by_name:
             mistakes.add((*path, name), unknown("parameter", name, space.names))
-        elif (found := _value(space.by_name[name].domain, value)) is None:
+        elif (found := value_in(space.by_name[name].domain, value)) is None:
             where = _described(space.by_name[name].domain)
             mistakes.add((*path, name), f"{show(value)} is not in the space of {name!r}: {where}")
         else:
@@ -54,7 +54,7 @@ def _values(given: Mapping[str, Any], path: Path, space: Space, mistakes: Mistak
     return values
 
 
-def _value(domain: Choices | Range, value: Any) -> tuple[Any] | None:
+def value_in(domain: Choices | Range, value: Any) -> tuple[Any] | None:
     """Return a value as the space has it, 0.0 for 0, in a tuple of its own since it may be nothing."""
     if isinstance(domain, Choices):
         same = [one for one in domain.values if one == value and isinstance(one, bool) == isinstance(value, bool)]

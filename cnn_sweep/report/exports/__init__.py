@@ -16,6 +16,7 @@ FORMS = {
     "parquet": ("tables", "to_parquet"),
     "tensorboard": ("tensorboard", "to_tensorboard"),
     "mlflow": ("mlflow", "to_mlflow"),
+    "optuna": ("optuna", "to_optuna"),
     "wandb": ("wandb", "to_wandb"),
 }
 
@@ -27,7 +28,7 @@ def export(form: str, results: Path, study: str, destination: str) -> list[str]:
         form: One of ``FORMS``.
         results: Root of all studies.
         study: The study's name.
-        destination: A folder; for ``mlflow`` also the address of a server.
+        destination: A folder; for ``mlflow`` also the address of a server, for ``optuna`` that of a storage.
 
     Returns:
         What was written, for people to read.

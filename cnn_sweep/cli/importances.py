@@ -1,0 +1,49 @@
+"""``importance`` and ``import optuna``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.cli.reading import open_merged
+from cnn_sweep.cli.tables import print_table
+from cnn_sweep.execution.importing import import_from_optuna
+from cnn_sweep.report.formats import WRITERS
+from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.sweep.spec import Sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+def importance(results: Path, study: str, output: str) -> None:
+    """Print what mattered."""
+    found = open_merged(results, study).what_matters()
+    if output == "json":
+        print(json.dumps(asdict(found), indent=2))
+    elif output == "csv":
+        sys.stdout.write(WRITERS["csv"](_table(found.importances)))
+    else:
+        print_table(
+            _table(found.importances), title="importance (shares; fanova: of the variance, ped_anova: of the best)"
+        )
+        print_table(_table(found.effects), title="effect of each value on the objective")
+        if found.interactions:
+            print_table(_table(found.interactions), title="interactions (share of the variance)")
+
+
+def _table(items: Iterable[Any]) -> Table:
+    rows = tuple(asdict(item) for item in items)
+    return Table(tuple(rows[0]) if rows else (), rows)
+
+
+def import_optuna(results: Path, sweep: Path, storage: str, name: str) -> None:
+    """Journal the trials of a study of Optuna's as known, and say which are of no use."""
+    loaded = Sweep.load(sweep)
+    imported = import_from_optuna(loaded, results, storage, name)
+    print(f"{loaded.study}: {imported.new} trials of {name} are history now, {imported.known} were before")
+    for reason, count in imported.skipped.items():
+        print(f"cnn-sweep: {count} skipped: {reason}", file=sys.stderr)

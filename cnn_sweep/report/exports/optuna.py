@@ -1,0 +1,56 @@
+"""A study in a storage of Optuna's: for its visualisations, its command line and optuna-dashboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.report.exports.trials import Run, runs
+from cnn_sweep.search.optuna_study import Record, write_study
+from cnn_sweep.sweep.spec import Sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ATTRIBUTES: Final = (
+    *("trial", "state", "cause", "configuration", "repeat", "seed"),
+    *("best_epoch", "epochs", "parameters", "seconds"),
+)
+
+
+def to_optuna(results: Path, study: str, destination: str) -> list[str]:
+    """Write a study of the same name; an epoch is a step, and what else is known of a trial a user attribute.
+
+    Args:
+        results: Root of all studies.
+        study: The study's name.
+        destination: Address of a storage, such as ``sqlite:///study.db``; a path is that of an SQLite file.
+
+    Returns:
+        Where the study is.
+
+    Raises:
+        InputError: The storage has a study of that name.
+        EnvironmentFault: The storage cannot be written.
+    """
+    newest = StudyPaths(results, study).revisions()[-1]
+    sweep = Sweep.parse(newest.read_text(), source=str(newest))
+    address = destination if "://" in destination else f"sqlite:///{destination}"
+    written = write_study(address, sweep, [_record(run, sweep) for run in runs(results, study)])
+    return [f"{address}: study {study} of {written} trials"]
+
+
+def _record(run: Run, sweep: Sweep) -> Record:
+    facts, metric = run.facts, sweep.objective.metric
+    best: dict[str, Any] = next((m for epoch, _, m in run.epochs if epoch == facts["best_epoch"]), {})
+    others = [best.get(one.metric, facts.get(one.metric)) for one in sweep.objectives[1:]]
+    several = len(sweep.objectives) > 1  # Optuna takes no steps then
+    return Record(
+        params=run.params,
+        state=str(facts["state"]),
+        values=(facts["value"], *others),
+        steps={} if several else {epoch: metrics[metric] for epoch, _, metrics in run.epochs if metric in metrics},
+        attributes={name: run.trial if name == "trial" else facts.get(name) for name in _ATTRIBUTES} | best,
+        started=facts["started"],
+        ended=facts["ended"],
+    )

@@ -1,0 +1,217 @@
+"""Studies of ours in Optuna's storages, and Optuna's studies as history of ours."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.trial import TrialState, create_trial
+
+from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.search.distributions import distribution, hashable
+from cnn_sweep.sweep.given import is_complete, value_in
+from cnn_sweep.sweep.mistakes import listed, show
+from cnn_sweep.sweep.space import Choices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+    from cnn_sweep.sweep.space import Parameter
+    from cnn_sweep.sweep.spec import Sweep
+
+_STATES: Final = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+_OURS: Final = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+@dataclass(frozen=True)
+class Record:
+    """A trial of ours, to be written.
+
+    Attributes:
+        params: Its hyperparameters.
+        state: Its state; what neither ended nor runs is written as running.
+        values: One an objective; None where there is none.
+        steps: Epoch to objective.
+        attributes: What else is known, as JSON has it.
+        started: Seconds since 1970.
+        ended: Seconds since 1970; None for a trial that has not ended.
+    """
+
+    params: Mapping[str, Any]
+    state: str
+    values: tuple[float | None, ...]
+    steps: Mapping[int, float]
+    attributes: Mapping[str, Any]
+    started: float
+    ended: float | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What another study knows about our space.
+
+    Attributes:
+        trials: (number there, hyperparameters in our values, state, values).
+        skipped: Why trials are of no use, and how many.
+    """
+
+    trials: list[tuple[int, dict[str, Any], str, list[float]]] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def write_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
+    """Write a study into a storage of Optuna's.
+
+    Args:
+        storage: Such as ``sqlite:///study.db``.
+        sweep: Names the study, its space and its objectives.
+        records: Its trials.
+
+    Returns:
+        How many trials were written.
+
+    Raises:
+        InputError: The storage has a study of that name.
+        EnvironmentFault: The storage cannot be written.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    directions = [one.direction for one in sweep.objectives]
+    trials = [_trial(sweep, record) for record in records]
+    with _told(storage, "written"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # names of metrics
+        try:
+            study = optuna.create_study(storage=storage, study_name=sweep.study, directions=directions)
+        except DuplicatedStudyError:
+            raise InputError(f"{storage} has a study {sweep.study!r} already; take another place") from None
+        study.set_metric_names([one.metric for one in sweep.objectives])
+        study.add_trials(trials)
+    return len(trials)
+
+
+def read_study(storage: str, name: str, sweep: Sweep) -> Found:
+    """Read the trials of a study of Optuna's that lie in our space.
+
+    Args:
+        storage: Such as ``sqlite:///study.db``.
+        name: The study's name there.
+        sweep: Ours.
+
+    Raises:
+        InputError: There is no such study, or it optimises something else.
+        EnvironmentFault: The storage cannot be read.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with _told(storage, "read"):
+        names = optuna.get_all_study_names(storage=storage)
+        if name not in names:
+            raise InputError(f"{storage} has no study {name!r}; studies there: {listed(names)}")
+        study = optuna.load_study(study_name=name, storage=storage)
+        theirs, trials = [one.name.lower() for one in study.directions], study.get_trials(deepcopy=False)
+    ours = [one.direction for one in sweep.objectives]
+    if theirs != ours:
+        raise InputError(f"the study {name!r} has the directions {listed(theirs)}; {sweep.study!r} has {listed(ours)}")
+    found = Found()
+    for trial in trials:
+        _take(trial, sweep, found)
+    return found
+
+
+def _take(trial: FrozenTrial, sweep: Sweep, found: Found) -> None:
+    values = list(trial.values or [])
+    if trial.state == TrialState.PRUNED and trial.intermediate_values and len(sweep.objectives) == 1:
+        values = [trial.intermediate_values[max(trial.intermediate_values)]]
+    if trial.state not in _OURS:
+        found.skipped["not ended"] += 1
+    elif trial.state == TrialState.COMPLETE and not all(map(math.isfinite, values)):
+        found.skipped["without a finite value"] += 1
+    else:
+        params = _ours(trial.params, sweep, found)
+        if params is not None:
+            found.trials.append((trial.number, params, _OURS[trial.state], values))
+
+
+def _ours(theirs: Mapping[str, Any], sweep: Sweep, found: Found) -> dict[str, Any] | None:
+    """Bring parameters into our space; None, and the reason counted, where they are not in it."""
+    params = {}
+    for parameter in sweep.space.parameters:
+        if parameter.name not in theirs:
+            continue
+        given = theirs[parameter.name]
+        value = value_in(parameter.domain, given)
+        if value is None and isinstance(parameter.domain, Choices):
+            value = next(((one,) for one in parameter.domain.values if _written(one) == given), None)
+        if value is None:
+            found.skipped[f"{parameter.name} {show(given)} is not in the space"] += 1
+            return None
+        params[parameter.name] = value[0]
+    active = {name: value for name, value in params.items() if sweep.space.by_name[name].is_active(params)}
+    if not is_complete(sweep.space, active):
+        lacking = [one.name for one in sweep.space.ordered if one.is_active(active) and one.name not in active]
+        found.skipped[f"has no {listed(lacking)}"] += 1
+        return None
+    if not sweep.satisfies(active):
+        found.skipped["violates a constraint"] += 1
+        return None
+    return active
+
+
+def _trial(sweep: Sweep, record: Record) -> FrozenTrial:
+    known = [one for one in sweep.space.parameters if one.name in record.params]
+    values = [float(value) for value in record.values if value is not None and math.isfinite(value)]
+    state = _STATES.get(record.state, TrialState.RUNNING)
+    if state == TrialState.COMPLETE and len(values) < len(record.values):
+        state = TrialState.FAIL
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        trial = create_trial(
+            state=state,
+            values=values if state == TrialState.COMPLETE else None,
+            params={one.name: _written(hashable(record.params[one.name])) for one in known},
+            distributions={one.name: _distribution(one) for one in known},
+            intermediate_values=dict(record.steps),
+            user_attrs=dict(record.attributes),
+        )
+    trial.datetime_start = _moment(record.started)
+    trial.datetime_complete = _moment(record.ended) if state.is_finished() and record.ended is not None else None
+    return trial
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    """Return a distribution whose choices are the values themselves, for people to read."""
+    if isinstance(parameter.domain, Choices):
+        return CategoricalDistribution([_written(value) for value in parameter.domain.values])
+    return distribution(parameter.domain)
+
+
+def _written(value: Any) -> Any:
+    """Write a list as JSON, since Optuna has no lists."""
+    return json.dumps(value) if isinstance(value, list | tuple) else value
+
+
+def _moment(seconds: float) -> datetime:
+    """Give a time as Optuna keeps it: local, without a zone."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().replace(tzinfo=None)
+
+
+@contextmanager
+def _told(storage: str, what: str) -> Iterator[None]:
+    """Turn what goes wrong in a storage, which may be of any library below Optuna, into one message."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise EnvironmentFault(f"{storage} cannot be {what} by Optuna: {reason}") from error
