@@ -248,7 +248,7 @@ def test_learning_curves_are_drawn(here, results, tmp_path):
         (["misclassified", "tiny", "--true", "seven"], "no class 'seven'; classes: 0, 1"),
         (["model", "tiny", "--output", "model.onnx"], "must end in .keras or .h5"),
         (["model", "tiny", "--output", "nowhere/model.keras"], "there is no folder nowhere"),
-        (["confusion", "other"], "studies there: tiny"),
+        (["confusion", "other"], "no study .other. in .*; studies there: .*tiny"),
         (["predict", "tiny"], "name image files or folders, or ask for --unlabelled"),
         (["predict", "tiny", "nowhere.png"], "nowhere.png: there is no such file or folder"),
         (["predict", "tiny", "--unlabelled"], "no unlabelled images; it has train, validation"),
