@@ -7,7 +7,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-r lint format faults leaks storm bench bench-throughput bench-overhead bench-store \
-	bench-scale bench-journal bench-memory bench-help cluster-up cluster-down clean
+	bench-scale bench-halving bench-journal bench-memory bench-help cluster-up cluster-down clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -54,7 +54,7 @@ leaks: $(STAMP)  ## the long form: memory of one process that trains 500 trials 
 storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in one study
 	CNN_SWEEP_STORM_EVENTS=30 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -s tests/slurm/test_storm.py
 
-bench: bench-throughput bench-overhead bench-store bench-scale bench-journal bench-memory bench-help  ## all benchmarks; tables in benchmarks/RESULTS.md
+bench: bench-throughput bench-overhead bench-store bench-scale bench-halving bench-journal bench-memory bench-help  ## all benchmarks; tables in benchmarks/RESULTS.md
 
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
@@ -71,6 +71,10 @@ bench-store: $(STAMP)  ## leaderboard, status and show on a store of 100,000 tri
 
 bench-scale: $(STAMP)  ## plan, submit, status and resume from 100 to 100,000 trials
 	$(BIN)/python benchmarks/scale.py
+
+bench-halving: $(STAMP)  ## epochs that successive halving saves, beside random search and Optuna's pruner
+	$(BIN)/python benchmarks/halving.py
+	$(BIN)/python benchmarks/halving.py --real 3
 
 bench-journal: $(STAMP)  ## journals and merge beside Optuna's storages
 	$(BIN)/python benchmarks/journal.py

@@ -32,6 +32,9 @@ def plan(file: Path, *, as_json: bool) -> None:
     )
     for note in found.notes:
         print(note)
+    if sweep.pruner is not None:
+        settings = ", ".join(f"{name} {value}" for name, value in sweep.pruner.model_dump(exclude={"kind"}).items())
+        print(f"pruner {sweep.pruner.kind}: {settings}")
     _print_rows("configurations", [c.params | {"parameters": c.parameters} for c in found.configurations])
     _print_rows("invalid: the network cannot be built", [i.params | {"reason": i.reason} for i in found.invalid])
 
