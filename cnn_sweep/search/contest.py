@@ -10,7 +10,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from cnn_sweep.search.budget import Budget
-from cnn_sweep.search.pruners import RepeatPruner, StopPruner
 from cnn_sweep.search.rungs import Ladder, Promotion, Rungs, granted, is_resting, reached
 from cnn_sweep.sweep.pruner_spec import StopSpec, WilcoxonSpec
 from cnn_sweep.sweep.states import FINISHED
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.trials import TrialHistory
     from cnn_sweep.search.plan import Plan
+    from cnn_sweep.search.pruners import RepeatPruner, StopPruner
     from cnn_sweep.sweep.spec import Sweep
 
 NEVER_PROMOTED = "not_promoted"
@@ -51,9 +51,8 @@ class Contest:
         self._first = first_trainings(plan) if self._pruned_early else {}
         competing = (p.number for p in plan.trials if p.number not in self._first)
         self._planned = Counter(map(self.ladder.bracket, competing)) if self.ladder else Counter()
-        direction = self._direction = sweep.objective.direction
-        self._stopper = StopPruner(sweep.pruner, direction) if isinstance(sweep.pruner, StopSpec) else None
-        self._sieve = RepeatPruner(sweep.pruner, direction) if isinstance(sweep.pruner, WilcoxonSpec) else None
+        self._direction = sweep.objective.direction
+        self._stopper, self._sieve = _pruners(sweep)
 
     def may_begin(self, number: int) -> bool:
         """Tell whether a trial that nobody began may be begun."""
@@ -188,3 +187,18 @@ def first_trainings(plan: Plan) -> dict[int, int]:
             if first is not None:
                 firsts[planned.number] = first
     return firsts
+
+
+def _pruners(sweep: Sweep) -> tuple[StopPruner | None, RepeatPruner | None]:
+    """Return what stops trials, and what stops repeats, for good."""
+    spec = sweep.pruner
+    if not isinstance(spec, StopSpec | WilcoxonSpec):
+        return None, None
+    # Only here: a worker without them starts sooner without Optuna.
+    from cnn_sweep.search.pruners import RepeatPruner, StopPruner  # noqa: PLC0415
+
+    direction = sweep.objective.direction
+    return (
+        StopPruner(spec, direction) if isinstance(spec, StopSpec) else None,
+        RepeatPruner(spec, direction) if isinstance(spec, WilcoxonSpec) else None,
+    )

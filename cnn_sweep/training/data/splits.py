@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.data_spec import Last
@@ -48,6 +47,9 @@ def _split(indices: Indices, labels: npt.NDArray[np.int32], count: int, seed: in
     if not count:
         return indices, indices[:0]
     try:
+        # Takes a second to import, and nearly all who describe data never split it.
+        from sklearn.model_selection import train_test_split  # noqa: PLC0415
+
         kept, taken = train_test_split(
             indices, test_size=count, stratify=labels[indices], random_state=seed, shuffle=True
         )
