@@ -119,3 +119,17 @@ def test_a_large_jpeg_is_decoded_small_and_looks_the_same():
     pixels, _ = decode(encoded(image, "JPEG", quality=95), RGB)
     expected = np.asarray(image.resize((24, 16), Image.Resampling.BOX))
     assert np.abs(pixels.astype(int) - expected).max() <= 6
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}])
+def test_two_decoders_of_jpeg_give_the_same_pixels(options):
+    """A JPEG that needs no resizing is decoded by the quicker library, and no bit depends on which of them did it."""
+    random = np.random.default_rng(0)
+    image = Image.fromarray(random.integers(0, 256, (16, 24, 3), np.uint8))
+    for picture in (image, image.convert("L")):
+        content = encoded(picture, "JPEG", **options)
+        with Image.open(io.BytesIO(content)) as opened:
+            np.testing.assert_array_equal(decode(content, RGB)[0], np.asarray(opened.convert("RGB")))
+        with Image.open(io.BytesIO(content)) as opened:
+            opened.draft("L", (24, 16))
+            np.testing.assert_array_equal(decode(content, GREY)[0][..., 0], np.asarray(opened))

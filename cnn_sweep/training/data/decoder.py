@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn_sweep.journal.durable import write_aside
-from cnn_sweep.training.data.images import ImageOptions, UnusableImageError, content_digest, decode, read_bytes
+from cnn_sweep.training.data.images import ImageOptions, UnusableImageError, content_digest, decode_into, read_bytes
 
 PART = 256  # files
 JOB = "job.json"
@@ -64,6 +63,7 @@ class Decoder:
         self.options = ImageOptions.from_data(job["options"])
         self.splits = {split["name"]: SplitJob(**split) for split in job["splits"]}
         self._row_bytes = int(np.prod(self.options.shape))
+        self._pixels = np.zeros((PART, *self.options.shape), np.uint8)
 
     def do(self, split: str, part: int) -> None:
         """Decode a part, unless it is done.
@@ -77,13 +77,13 @@ class Decoder:
         job = self.splits[split]
         first = part * PART
         names = job.names[first : first + PART]
-        pixels = np.zeros((len(names), *self.options.shape), np.uint8)
+        pixels = self._pixels[: len(names)]
         bad, converted, digests = [], [], []
         for row, name in enumerate(names):
             digest = ""
             try:
-                content = read_bytes(Path(job.folder) / name)
-                pixels[row], conversion = decode(content, self.options)
+                content = read_bytes(f"{job.folder}/{name}")
+                conversion = decode_into(pixels[row], content, self.options)
                 if conversion:
                     converted.append([first + row, conversion])
                 digest = content_digest(content)
@@ -91,10 +91,10 @@ class Decoder:
                 bad.append([first + row, str(error)])
             digests.append(digest)
         self._write(job, first, pixels)
-        good = np.array([bool(digest) for digest in digests])
-        digest = content_digest(np.ascontiguousarray(pixels[good]).tobytes())
-        report = {"bad": bad, "converted": converted, "files": digests, "pixels": digest}
-        write_aside(done, json.dumps(report).encode())
+        # Not forced to the disk: after a crash of the machine all parts are done again, since pixels are not either.
+        aside = done.with_name(f".{done.name}.{os.getpid()}")
+        aside.write_text(json.dumps({"bad": bad, "converted": converted, "files": digests}), encoding="utf-8")
+        aside.replace(done)
 
     def _write(self, job: SplitJob, first: int, pixels: Any) -> None:
         fd = os.open(pixels_file(self._work, job.name), os.O_WRONLY | os.O_CLOEXEC)

@@ -41,8 +41,7 @@ class Decoded:
         bad: By split, the others.
         converted: By split, images that are more than resized, and what was done to them.
         digests: By split, one text per kept file that tells contents apart.
-        fingerprint: SHA-256 of the pixels of the splits with labels.
-        resumed: Parts that were done already.
+        fingerprint: SHA-256 of the files with labels, of the labels, and of what is made of each image.
     """
 
     kept: Mapping[str, npt.NDArray[np.intp]]
@@ -50,7 +49,6 @@ class Decoded:
     converted: Mapping[str, list[Remark]]
     digests: Mapping[str, list[str]]
     fingerprint: str
-    resumed: int
 
 
 def decode_all(listing: Listing, work: Path, *, mirror: bool, observe: Callable[[int, int], None]) -> Decoded:
@@ -76,7 +74,7 @@ def decode_all(listing: Listing, work: Path, *, mirror: bool, observe: Callable[
     for split, part in _run(decoder, work, todo):
         done += _size(decoder.splits[split], part)
         observe(done, total)
-    return _collect(decoder, work, resumed=len(parts) - len(todo))
+    return _collect(decoder, work, listing)
 
 
 def _begin(listing: Listing, work: Path, *, mirror: bool) -> None:
@@ -169,7 +167,7 @@ def _last_words(process: subprocess.Popen[str]) -> str:
     return words.rpartition("\n")[2] or f"exit code {process.wait()}"
 
 
-def _collect(decoder: Decoder, work: Path, *, resumed: int) -> Decoded:
+def _collect(decoder: Decoder, work: Path, listing: Listing) -> Decoded:
     digest = hashlib.sha256(json.dumps(decoder.options.to_data(), sort_keys=True).encode())
     kept: dict[str, Any] = {}
     bad: dict[str, list[BadImage]] = {}
@@ -185,9 +183,10 @@ def _collect(decoder: Decoder, work: Path, *, resumed: int) -> Decoded:
         digests[name] = [text for text in files if text]
         if name != UNLABELLED:
             digest.update(f"{name} {len(kept[name])} mirror={job.mirror}\n".encode())
-            digest.update("".join(report["pixels"] for report in reports).encode())
+            digest.update("".join(digests[name]).encode())
+            digest.update(np.ascontiguousarray(listing.splits[name].y[kept[name]]).data)
         _close_gaps(work, job, kept[name])
-    return Decoded(kept, bad, converted, digests, digest.hexdigest(), resumed)
+    return Decoded(kept, bad, converted, digests, digest.hexdigest())
 
 
 def _close_gaps(work: Path, job: SplitJob, kept: npt.NDArray[np.intp]) -> None:

@@ -278,9 +278,10 @@ def stamp(splits: Mapping[str, FileList]) -> list[list[Any]]:
     """Return names, sizes and times of all files: what tells whether one of them has changed."""
     found: list[list[Any]] = []
     for split, files in splits.items():
+        root = str(files.folder)
         for name, label in zip(files.names, files.y.tolist(), strict=True):
             try:
-                status = (files.folder / name).stat()
+                status = os.stat(f"{root}/{name}")  # noqa: PTH116 - of 25,000 files; a Path takes four times as long
                 found.append([split, name, label, status.st_size, status.st_mtime_ns])
             except OSError as error:
                 found.append([split, name, label, error.errno])

@@ -10,14 +10,15 @@ import hashlib
 import io
 import warnings
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNED = {5, 6, 7, 8}  # orientations that exchange width and height
+_JPEG = b"\xff\xd8\xff"
+_EXIF_WITHIN = 65_536  # bytes: EXIF data are in the first segment, which cannot be longer
 _SIXTEEN_BITS = 65_535
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 _KINDS = {"P": "palette", "PA": "palette", "CMYK": "CMYK", "1": "black and white", "YCbCr": "YCbCr", "LAB": "LAB"}
@@ -97,20 +100,21 @@ def read_images(paths: Sequence[Path | str], options: ImageOptions) -> tuple[Pix
     images, bad = [], []
     for path in paths:
         try:
-            images.append(decode(read_bytes(Path(path)), options)[0])
+            images.append(decode(read_bytes(str(path)), options)[0])
         except UnusableImageError as error:
             bad.append(BadImage(str(path), str(error)))
     return np.stack(images) if images else np.zeros((0, *options.shape), np.uint8), bad
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: str) -> bytes:
     """Read a file.
 
     Raises:
         UnusableImageError: It is empty, or cannot be read.
     """
     try:
-        content = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - 25,000 times; a Path takes twice as long
+            content = file.read()
     except OSError as error:
         raise UnusableImageError(f"cannot be read: {error.strerror or error}") from error
     if not content:
@@ -118,7 +122,7 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def content_digest(content: bytes) -> str:
+def content_digest(content: bytes | memoryview) -> str:
     """Return what tells files with other content apart: 32 hex digits of the SHA-256."""
     return hashlib.sha256(content).hexdigest()[:32]
 
@@ -132,17 +136,48 @@ def decode(content: bytes, options: ImageOptions) -> tuple[Pixels, str]:
     Raises:
         UnusableImageError: They are no image, or one that is damaged or cannot be shown in 8 bits.
     """
+    pixels = np.empty(options.shape, np.uint8)
+    return pixels, decode_into(pixels, content, options)
+
+
+def decode_into(pixels: Pixels, content: bytes, options: ImageOptions) -> str:
+    """Decode an image file's bytes into an array that is there; returns what was done to it, as `decode`.
+
+    Raises:
+        UnusableImageError: As `decode`; the array may then hold anything.
+    """
+    if _plain_jpeg(pixels, content, options):
+        return ""
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
             warnings.simplefilter("ignore")  # about odd metadata, and sizes below the limit that raises
             done = _oddities(image)
-            return fitted(_upright(image, options), options), done
+            pixels[:] = fitted(_upright(image, options), options)
+            return done
     except UnusableImageError:
         raise
     except UnidentifiedImageError as error:
         raise UnusableImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
     except Exception as error:  # decoders of damaged files raise whatever they like
         raise UnusableImageError(f"damaged: {error or type(error).__name__}") from error
+
+
+def _plain_jpeg(pixels: Pixels, content: bytes, options: ImageOptions) -> bool:
+    """Decode a JPEG that has its size already, in a third of the time; tell whether it was one.
+
+    Pillow and simplejpeg are both built on libjpeg-turbo and give the same pixels (a test holds that).
+    """
+    if not content.startswith(_JPEG) or content.find(b"Exif", 0, _EXIF_WITHIN) >= 0:
+        return False
+    try:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
+        if (height, width) != (options.height, options.width) or colors not in ("YCbCr", "Gray"):
+            return False
+        target = "GRAY" if options.color == "grayscale" else "RGB"
+        simplejpeg.decode_jpeg(content, colorspace=target, buffer=pixels)
+    except ValueError:  # damaged; Pillow says how
+        return False
+    return True
 
 
 def _oddities(image: Image.Image) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.journal.durable import write_aside
+from cnn_sweep.journal.durable import sync, write_aside
 from cnn_sweep.sweep.data_spec import BenchmarkData
 from cnn_sweep.training.data import benchmark_sets, rds, tiles
 from cnn_sweep.training.data.arrays import files_of, path_of
@@ -73,6 +74,7 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
                     _fill(spec, folder, listing, work, observe)
                     work.rename(path)
                     _tidy(path)
+                    threading.Thread(target=_settle, args=(path,)).start()
         shutil.rmtree(work, ignore_errors=True)
         _remember(spec, folder, root, path)
     except InputError:
@@ -83,6 +85,14 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
         if not is_finished():
             raise EnvironmentFault(f"{path}: the prepared data cannot be stored: {error}") from error
     return path
+
+
+def _settle(path: Path) -> None:
+    """Force the arrays to the disk while others use them already; the process ends only when this is done."""
+    with contextlib.suppress(OSError):
+        for file in path.glob("*.npy"):
+            with file.open("rb") as opened:
+                sync(opened.fileno())
 
 
 def _tidy(path: Path) -> None:

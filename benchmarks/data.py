@@ -1,0 +1,161 @@
+"""Seconds to prepare a folder of JPEGs, beside Keras reading them once; seconds from TensorFlow to training.
+
+Each run is a process of its own, all read files that are in the machine's cache already, and imports are not
+counted. Ours ends with a prepared folder on disk, from which every later worker and epoch reads; Keras's ends
+with every batch seen once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from results_page import write_section
+
+ROOT = Path(__file__).parents[1]
+RUNS = 3
+
+PREPARE = """
+import json, os, resource, sys, time
+from pathlib import Path
+from cnn_sweep.sweep.data_spec import FolderData
+from cnn_sweep.training.data.prepare import prepare
+import sklearn.model_selection
+folder, root = map(Path, sys.argv[1:])
+def used():
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in both)
+before = used()
+began = time.perf_counter()
+prepare(FolderData(source="folder", train="images", image_size=(128, 128)), folder, root)
+wall = time.perf_counter() - began
+print(json.dumps([wall, used() - before]))
+"""
+KERAS = """
+import json, resource, sys, time
+import keras
+folder = sys.argv[1]
+before = resource.getrusage(resource.RUSAGE_SELF)
+began = time.perf_counter()
+data = keras.utils.image_dataset_from_directory(
+    folder + "/images", image_size=(128, 128), batch_size=32, shuffle=False, verbose=False
+)
+count = sum(len(labels) for _, labels in data)
+wall = time.perf_counter() - began
+after = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime]))
+"""
+WORKER = """
+import json, sys, time
+from pathlib import Path
+from cnn_sweep.training.session import configure
+configure(threads=1)
+import keras, tensorflow
+began = time.perf_counter()
+from cnn_sweep.execution.engine import Engine
+from cnn_sweep.execution.freeze import open_study
+study = open_study(Path(sys.argv[1]), "pets")
+engine = Engine(study)
+ready = time.perf_counter() - began
+
+class Monitor:
+    first = None
+    def epoch(self, *_): pass
+    def checkpoint(self, *_): pass
+    def checkpoint_later(self, *_): pass
+    def verdict(self): return "go on"
+    def should_stop(self):
+        self.first = self.first or time.perf_counter() - began
+        return True
+
+monitor = Monitor()
+trial = study.plan.trials[0]
+engine.train(study.sweep.resolve(trial.params), seed=trial.seed, monitor=monitor)
+print(json.dumps([ready, monitor.first]))
+"""
+SWEEP = """
+study: pets
+data: {source: folder, train: images, image_size: 128}
+model: {layers: [{conv2d: {filters: 4, kernel_size: 8, strides: 8}}, global_pool, output]}
+training: {epochs: 100}
+"""
+
+
+def make_images(folder: Path, count: int) -> None:
+    """Write real photographs' pieces of 128 x 128, in two classes."""
+    sys.path.insert(0, str(ROOT / "examples"))
+    from make_images import Photographs, write_jpeg
+
+    photographs = Photographs(0)
+    for number in range(count):
+        name = ("china", "flower")[number % 2]
+        write_jpeg(folder / "images" / name / f"{number}.jpg", photographs.piece(name, 128, 128))
+
+
+def measured(code: str, *arguments: object) -> list[float]:
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(folder: Path, count: int) -> list[tuple[str, ...]]:
+    """Alternate both, and return the rows of the table."""
+    found: dict[str, list[list[float]]] = {"cnn-sweep data prepare": [], "image_dataset_from_directory": []}
+    for run in range(RUNS):
+        with tempfile.TemporaryDirectory(dir=folder) as root:
+            found["cnn-sweep data prepare"].append(measured(PREPARE, folder, root))
+        found["image_dataset_from_directory"].append(measured(KERAS, folder))
+        print(f"run {run + 1} of {RUNS}: {[times[-1] for times in found.values()]}", file=sys.stderr)
+    ours = statistics.median(wall for wall, _ in found["cnn-sweep data prepare"])
+    rows = []
+    for name, times in found.items():
+        wall = statistics.median(wall for wall, _ in times)
+        cores = statistics.median(cpu / wall for wall, cpu in times)
+        rows.append((name, f"{wall:.2f}", f"{count / wall:,.0f}", f"{cores:.2f}", f"{wall / ours:.2f}x"))
+    return rows
+
+
+def start_of_a_worker(folder: Path) -> list[tuple[str, ...]]:
+    """Prepare the same images for a study, and return how long a worker takes to use them."""
+    (folder / "pets.yaml").write_text(SWEEP)
+    results = folder / "results"
+    code = (
+        "import sys; from pathlib import Path; from cnn_sweep import Sweep;"
+        "from cnn_sweep.execution.freeze import freeze; from cnn_sweep.training.data.prepare import prepare;"
+        "study = freeze(Sweep.load(sys.argv[1]), Path(sys.argv[2]));"
+        "prepare(study.sweep.data, study.sweep.folder, study.data_root); print([])"
+    )
+    measured(code, folder / "pets.yaml", results)
+    times = [measured(WORKER, results) for _ in range(RUNS)]
+    ready, first = (statistics.median(column) for column in zip(*times, strict=True))
+    return [("study read, data mapped, training begins", f"{ready:.2f}"), ("first steps done", f"{first:.2f}")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="2,000 images instead of 25,000")
+    count = 2_000 if parser.parse_args().quick else 25_000
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        make_images(folder, count)
+        rows = compare(folder, count)
+        header = ("way", "seconds", "images/s", "cores used", "takes")
+        note = f"{count:,} JPEGs of 128x128, medians of {RUNS} alternating runs, without imports."
+        write_section("Preparing images", header, rows, note=note)
+        write_section(
+            "From TensorFlow's import to training",
+            ("what a worker has done", "seconds after the import"),
+            start_of_a_worker(folder),
+            note=f"On the same {count:,} images, prepared; medians of {RUNS} processes with one thread.",
+        )
+
+
+if __name__ == "__main__":
+    main()
