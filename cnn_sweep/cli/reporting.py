@@ -12,6 +12,7 @@ from cnn_sweep.cli.reading import open_merged
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.all_figures import KINDS, figures
+from cnn_sweep.report.estimating import what_mattered
 from cnn_sweep.report.material import Material, gather
 from cnn_sweep.report.writing import write_whole
 
@@ -36,6 +37,7 @@ def report(
     for trial in trials:
         found.trial(trial)  # says which trials there are
     material = gather(results, study, found.leaderboard_table(), trials=trials)
+    material = _with_importance(material)
     material = _with_best_model(results, material, predictions=predictions)
     file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
     if images is not None:
@@ -57,6 +59,16 @@ def _text(material: Material, file: Path, form: str, images: Path | None) -> str
     from cnn_sweep.report.page.html import page
 
     return page(material)
+
+
+def _with_importance(material: Material) -> Material:
+    """Estimate what mattered; with too few trials say so."""
+    if not material.ranked:
+        return material
+    try:
+        return replace(material, findings=what_mattered(material), no_findings="The sweep file cannot be read.")
+    except CnnSweepError as error:
+        return replace(material, no_findings=str(error))
 
 
 def _with_best_model(results: Path, material: Material, *, predictions: bool) -> Material:

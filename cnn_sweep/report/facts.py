@@ -67,7 +67,8 @@ def _where(material: Material) -> str:
 
 def _cost(material: Material) -> str:
     cost = material.cost
-    return (
+    gpus = "" if cost["gpu_seconds"] is None else f"{cost['gpu_seconds'] / 3600:.3g} GPU hours, "
+    return gpus + (
         f"{cost['core_seconds'] / 3600:.3g} core hours in {cost['attempts']:,} attempts "
         f"({duration(cost['attempt_seconds'])} of training)"
     )

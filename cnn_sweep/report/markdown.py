@@ -38,6 +38,9 @@ def markdown(material: Material, *, images: str | None = None) -> str:
     parts += ["## Leaderboard", _leaderboard(material)]
     if (rungs := rung_table(material)) is not None:
         parts += ["## Rungs", _table(rungs)]
+    if material.findings is not None:
+        shares = [one.__dict__ for one in material.findings.importances]
+        parts += ["## Importance", _table(Table(("parameter", "fanova", "ped_anova", "trials"), tuple(shares)))]
     if material.best_model is not None:
         parts += [f"## Classes (trial {material.best_model.trial})", _table(material.best_model.classes)]
     if images is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.errors import InputError
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.axes import Axis, axis_of
+from cnn_sweep.report.gpu_time import gpu_seconds
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.spec import Sweep
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.report.best_model import BestModel
     from cnn_sweep.report.leaderboard import Row, Table
+    from cnn_sweep.search.importance import Findings
 
 # Epochs' metrics in one report, in numbers: about 2 MB of text.
 _CURVE_BUDGET = 150_000
@@ -33,7 +35,7 @@ class Material:
         axes: One for each hyperparameter, by its column of the leaderboard.
         curves: Trial to its epochs, of the trials that were asked for and then the best, as far as there is room.
         chosen: Trials whose learning curves are shown at first.
-        cost: As of :func:`cnn_sweep.store.report_queries.cost`.
+        cost: As of :func:`cnn_sweep.store.report_queries.cost`, with ``gpu_seconds``, None where there was no GPU.
         failures: By cause.
         jobs: Of Slurm.
         workers: Processes that trained.
@@ -42,6 +44,8 @@ class Material:
         sweep_text: That file's text.
         best_model: What the best model does with the validation images; None if nobody looked.
         no_model: Why nobody did.
+        findings: How much each hyperparameter mattered; None if that was not estimated.
+        no_findings: Why it was not.
     """
 
     summary: dict[str, Any]
@@ -58,6 +62,8 @@ class Material:
     sweep_text: str
     best_model: BestModel | None = None
     no_model: str = ""
+    findings: Findings | None = None
+    no_findings: str = "No trial is complete yet."
 
     @property
     def study(self) -> str:
@@ -106,7 +112,7 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
         axes=axes,
         curves=report_queries.curves(results, study, _affordable(board, (*chosen, *best), len(summary["metrics"]))),
         chosen=chosen,
-        cost=report_queries.cost(results, study),
+        cost=report_queries.cost(results, study) | {"gpu_seconds": gpu_seconds(paths)},
         failures=report_queries.failures(results, study),
         jobs=report_queries.list_jobs(results, study),
         workers=[worker for worker in queries.list_workers(results, study) if worker["threads"]],

@@ -123,3 +123,21 @@ def epochs_since(results: Path, study: str, since: float) -> int:
     query = select(func.count()).where(e.study == study, e.time > since)
     with open_store(results) as connection:
         return int(connection.execute(query).scalar_one())
+
+
+def attempt_times(results: Path, study: str) -> dict[str, list[tuple[float, float]]]:
+    """Return from when to when each writer's attempts ran; one that has no end yet, to its last epoch."""
+    a, e = schema.attempts.c, schema.epochs.c
+    last = (
+        select(func.max(e.time))
+        .where(e.study == a.study, e.trial == a.trial, e.attempt == a.attempt)
+        .correlate(schema.attempts)
+        .scalar_subquery()
+    )
+    until = func.coalesce(a.ended, last, a.started)
+    query = select(a.writer, a.started, until.label("until")).where(a.study == study, a.started.is_not(None))
+    found: dict[str, list[tuple[float, float]]] = {}
+    with open_store(results) as connection:
+        for row in connection.execute(query):
+            found.setdefault(str(row.writer), []).append((row.started, row.until))
+    return found

@@ -10,6 +10,7 @@ from cnn_sweep.report.all_figures import figures
 from cnn_sweep.report.page import markup
 from cnn_sweep.report.page.markup import Section, escaped
 from cnn_sweep.report.rungs import rung_table
+from cnn_sweep.report.what_mattered import interaction_table
 
 if TYPE_CHECKING:
     from cnn_sweep.report.material import Material
@@ -28,6 +29,7 @@ def all_sections(material: Material) -> list[Section]:
         _figures(material, "history", "Optimization history"),
         _curves(material),
         _figures(material, "parallel", "Parallel coordinates"),
+        _importance(material),
         _figures(material, "slices", "One hyperparameter at a time", several=True),
         _contours(material),
         _figures(material, "pareto", "Trade-offs", several=True),
@@ -103,6 +105,17 @@ def _curves(material: Material) -> Section:
     # The page draws these itself, of the trials that are ticked.
     body = markup.choice_of(found, "Metric").replace('data-figure="curves-', 'data-curve="')
     return Section("curves", "Learning curves", body)
+
+
+def _importance(material: Material) -> Section:
+    title, findings = "Importance", material.findings
+    if findings is None:
+        return Section("importance", title, f'<p class="quiet">{escaped(material.no_findings)}</p>')
+    (figure,) = figures(material, "importance")
+    body = markup.figure(figure)
+    if (pairs := interaction_table(findings)) is not None:
+        body += "<h3>Interactions</h3>" + markup.table(pairs.columns, pairs.rows)
+    return Section("importance", title, body, (figure,))
 
 
 def _contours(material: Material) -> Section:

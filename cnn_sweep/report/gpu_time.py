@@ -1,0 +1,57 @@
+"""How long a study had GPUs in use."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from cnn_sweep.journal.events import Worker
+from cnn_sweep.journal.lines import BadLineError, decode
+from cnn_sweep.journal.paths import JOURNAL_SUFFIX
+from cnn_sweep.store import report_queries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from cnn_sweep.journal.paths import StudyPaths
+
+
+def gpu_seconds(paths: StudyPaths) -> float | None:
+    """Add up the time in which GPUs were in use; None if no worker had any.
+
+    Workers that share GPUs are told by their equal lists of GPUs on one host; what they do at the same time counts
+    once. Which GPUs a worker sees stands in the first line of its journal.
+    """
+    users: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for journal in paths.journals.glob(f"*{JOURNAL_SUFFIX}"):
+        worker = _first(journal)
+        if worker is not None and worker.extra.get("gpus"):
+            users[(worker.identity.host, *map(str, worker.extra["gpus"]))].append(journal.name.removesuffix(JOURNAL_SUFFIX))
+    if not users:
+        return None
+    intervals = report_queries.attempt_times(paths.results, paths.study)
+    return sum(
+        (len(key) - 1) * covered(interval for writer in writers for interval in intervals.get(writer, ()))
+        for key, writers in users.items()
+    )
+
+
+def _first(journal: Path) -> Worker | None:
+    try:
+        with journal.open("rb") as file:
+            event = decode(file.readline())
+    except (OSError, BadLineError):
+        return None
+    return event if isinstance(event, Worker) else None
+
+
+def covered(intervals: Iterable[tuple[float, float]]) -> float:
+    """Return the length of the union of intervals."""
+    total, end = 0.0, -math.inf
+    for begin, until in sorted(intervals):
+        if until > max(begin, end):
+            total += until - max(begin, end)
+            end = until
+    return total
