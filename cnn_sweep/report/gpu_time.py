@@ -28,7 +28,9 @@ def gpu_seconds(paths: StudyPaths) -> float | None:
     for journal in paths.journals.glob(f"*{JOURNAL_SUFFIX}"):
         worker = _first(journal)
         if worker is not None and worker.extra.get("gpus"):
-            users[(worker.identity.host, *map(str, worker.extra["gpus"]))].append(journal.name.removesuffix(JOURNAL_SUFFIX))
+            users[(worker.identity.host, *map(str, worker.extra["gpus"]))].append(
+                journal.name.removesuffix(JOURNAL_SUFFIX)
+            )
     if not users:
         return None
     intervals = report_queries.attempt_times(paths.results, paths.study)

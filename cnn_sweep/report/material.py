@@ -81,6 +81,14 @@ class Material:
         return bool(self.summary["direction"] == "maximize")
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the leaderboard with the hyperparameters right after the value, where eyes look for them."""
+        names = self.board.columns
+        place = names.index("value") + 1
+        leading = tuple(name for name in names[:place] if name not in self.axes)
+        return (*leading, *self.axes, *(name for name in names[place:] if name not in self.axes))
+
+    @property
     def ranked(self) -> list[Row]:
         """Complete trials with a value, best first."""
         return [row for row in self.board.rows if row["rank"] is not None]

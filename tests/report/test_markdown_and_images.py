@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.journal.events import End, Start, Worker
+from cnn_sweep.journal.identity import ProcessIdentity
+from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.all_figures import KINDS, figures
+from cnn_sweep.report.estimating import what_mattered
+from cnn_sweep.report.figure import number
 from cnn_sweep.report.figures_of_trials import pareto
+from cnn_sweep.report.gpu_time import gpu_seconds
 from cnn_sweep.report.images import live, write_images
 from cnn_sweep.report.markdown import markdown
 from cnn_sweep.report.material import gather
+from cnn_sweep.store.merge import merge
 from cnn_sweep.study import Study
 
 
@@ -90,3 +99,37 @@ def test_images_without_a_browser_are_refused(material, tmp_path, monkeypatch):
     monkeypatch.setattr(kaleido, "start_sync_server", start)
     with pytest.raises(EnvironmentFault, match=r"apt install chromium \(no browser was found\)"):
         write_images(figures(material, "history"), tmp_path)
+
+
+def test_shared_gpus_count_once(written):
+    """Two workers on one GPU at the same time are one GPU in use; two GPUs of one worker are two."""
+    paths = StudyPaths(written.results, "digits")
+    written.study(trials=0)
+    assert gpu_seconds(paths) is None
+    users = (
+        ("a", ["GPU-1"], 100, 160),
+        ("b", ["GPU-1"], 130, 190),
+        ("c", ["GPU-2", "GPU-3"], 100, 110),
+        ("d", [], 0, 99),
+    )
+    for trial, (writer, gpus, begin, end) in enumerate(users):
+        identity = ProcessIdentity("node7", "boot", "pid:[1]", trial, 8)
+        events = [
+            Worker(1.0, identity, {}, 1, {"gpus": gpus} if gpus else {}),
+            Start(begin, trial, 0, f"c{trial}", 0, 1, {"filters": 4}),
+            End(end, trial, 0, "complete", None, None, 1, end - begin),
+        ]
+        paths.journal(writer).write_bytes(b"".join(map(encode, events)))
+    merge(written.results, wait_s=20)
+    assert gpu_seconds(paths) == pytest.approx(90 + 2 * 10)
+
+
+def test_importance_is_drawn_and_said(material):
+    """What Optuna's estimators say stands in the figure and in the Markdown; contours begin with what matters most."""
+    found = what_mattered(material)
+    judged = replace(material, findings=found)
+    (figure,) = figures(judged, "importance")
+    assert figure.data[0]["x"] == [number(one.fanova) for one in found.importances]
+    assert "## Importance" in markdown(judged)
+    first, second = (one.parameter for one in found.importances[:2])
+    assert {first, second} <= set(figures(judged, "contours")[0].title.split(" and "))

@@ -14,7 +14,19 @@ from cnn_sweep.report.page.html import page
 from cnn_sweep.study import Study
 
 SECTIONS = (
-    *("summary", "leaderboard", "history", "curves", "parallel", "slices", "contours", "pareto", "model", "provenance"),
+    *(
+        "summary",
+        "leaderboard",
+        "history",
+        "curves",
+        "parallel",
+        "importance",
+        "slices",
+        "contours",
+        "pareto",
+        "model",
+        "provenance",
+    ),
 )
 NASTY = '"\'><img src=x onerror="window.pwned=1"></script><script>window.pwned=1</script><b>{{7*7}}</b>&lt;'
 SWEEP = """\

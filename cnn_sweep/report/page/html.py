@@ -81,9 +81,9 @@ def page(material: Material) -> str:
 def _data(material: Material, sections: Sequence[Section]) -> dict[str, Any]:
     board = material.board
     return {
-        "columns": board.columns,
-        "numeric": [is_numeric(board, name) for name in board.columns],
-        "rows": [[_plain(row.get(name)) for name in board.columns] for row in board.rows],
+        "columns": material.columns,
+        "numeric": [is_numeric(board, name) for name in material.columns],
+        "rows": [[_plain(row.get(name)) for name in material.columns] for row in board.rows],
         "chosen": material.chosen,
         "curves": {trial: _by_name(epochs) for trial, epochs in material.curves.items() if epochs},
         "figures": {

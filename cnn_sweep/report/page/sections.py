@@ -67,10 +67,10 @@ def _leaderboard(material: Material) -> Section:
     head = "".join(
         f'<th scope="col" data-column="{html.escape(name)}" aria-sort="{"ascending" if name == "rank" else "none"}">'
         f"{escaped(name)}</th>"
-        for name in board.columns
+        for name in material.columns
     )
     rows = "".join(
-        f'<tr><td class="pick"></td>{"".join(f"<td>{escaped(row.get(name))}</td>" for name in board.columns)}</tr>'
+        f'<tr><td class="pick"></td>{"".join(f"<td>{escaped(row.get(name))}</td>" for name in material.columns)}</tr>'
         for row in board.rows[:_STATIC_ROWS]
     )
     table = (
