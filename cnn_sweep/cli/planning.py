@@ -13,7 +13,7 @@ from cnn_sweep.sweep.spec import Sweep
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnn_sweep.search.plan import Plan
+    from cnn_sweep.search.plan import Plan, PlannedConfiguration
 
 _ROWS_SHOWN = 20
 
@@ -35,15 +35,21 @@ def plan(file: Path, *, as_json: bool) -> None:
     if sweep.pruner is not None:
         settings = ", ".join(f"{name} {value}" for name, value in sweep.pruner.model_dump(exclude={"kind"}).items())
         print(f"pruner {sweep.pruner.kind}: {settings}")
-    _print_rows("configurations", [c.params | {"parameters": c.parameters} for c in found.configurations])
+    _print_rows("configurations", [_row(c) for c in found.configurations])
     _print_rows("invalid: the network cannot be built", [i.params | {"reason": i.reason} for i in found.invalid])
+
+
+def _row(configuration: PlannedConfiguration) -> dict[str, Any]:
+    return configuration.params | {"parameters": configuration.parameters, "trainable": configuration.trainable}
 
 
 def as_data(found: Plan) -> dict[str, Any]:
     """Give a plan in its machine-readable form."""
     return {
         "trials": len(found.trials),
-        "configurations": [{"params": c.params, "parameters": c.parameters} for c in found.configurations],
+        "configurations": [
+            {"params": c.params, "parameters": c.parameters, "trainable": c.trainable} for c in found.configurations
+        ],
         "invalid": [{"params": i.params, "reason": i.reason} for i in found.invalid],
         "duplicates": found.duplicates,
     }

@@ -15,6 +15,7 @@ from cnn_sweep.cli.tables import print_table
 from cnn_sweep.execution.freeze import data_root
 from cnn_sweep.report.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.training.base_weights import fetch_weights
 from cnn_sweep.training.data.dataset import MIRRORED, SPLITS, items, read_meta
 from cnn_sweep.training.data.prepare import prepare as prepare_data
 from cnn_sweep.training.data.prepare import read_report
@@ -53,6 +54,7 @@ def prepare_shown(sweep: Sweep, results: Path) -> Path:
     """Prepare a sweep's images with a progress bar; what was found amiss is told where they are prepared now."""
     display = _Display(sweep.study)
     with display:
+        fetch_weights(sweep)
         path = prepare_data(sweep.data, sweep.folder, data_root(results), observe=display.show, fetch=True)
     if display.was_needed:
         report = read_report(path)

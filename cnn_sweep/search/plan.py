@@ -55,10 +55,12 @@ class PlannedConfiguration:
     Attributes:
         params: The hyperparameters.
         parameters: Number of the network's weights, or None where it is not known before it is built.
+        trainable: How many of them are trained.
     """
 
     params: dict[str, Any]
     parameters: int | None
+    trainable: int | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Validator:
         self._info = info
         network = sweep.sections.network
         self._names = sorted(network.names) if network else []
-        self._counts: dict[str, int | str] = {}
+        self._counts: dict[str, tuple[int, int] | str] = {}
 
     def check(self, params: Mapping[str, Any]) -> PlannedConfiguration | InvalidConfiguration:
         """Judge one configuration."""
@@ -123,21 +125,22 @@ class Validator:
         if key not in self._counts:
             self._counts[key] = _count_or_reason(layers, self._info)
         found = self._counts[key]
-        return InvalidConfiguration(own, found) if isinstance(found, str) else PlannedConfiguration(own, found)
+        return InvalidConfiguration(own, found) if isinstance(found, str) else PlannedConfiguration(own, *found)
 
     def is_valid(self, params: Mapping[str, Any]) -> bool:
         """Tell whether a configuration can be trained."""
         return isinstance(self.check(params), PlannedConfiguration)
 
 
-def _count_or_reason(layers: tuple[Layer, ...], info: ImageInfo) -> int | str:
+def _count_or_reason(layers: tuple[Layer, ...], info: ImageInfo) -> tuple[int, int] | str:
     last = layers[-1] if layers else None
     if isinstance(last, Output) and last.units == 1 and info.classes != 2:
         return f"layer {len(layers)} (output): one unit tells two classes apart, but the data has {info.classes}"
     try:
-        return trace(layers, info).parameters
+        shape = trace(layers, info)
     except InvalidNetwork as error:
         return str(error)
+    return shape.parameters, shape.trainable
 
 
 def make_plan(revisions: Sequence[Sweep], info: ImageInfo | None) -> Plan:

@@ -9,7 +9,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cnn_sweep.sweep.bases import pretrained
 from cnn_sweep.sweep.network import (
+    Base,
     BatchNorm,
     Conv2D,
     Dense,
@@ -38,15 +40,22 @@ class NetworkShape:
     Attributes:
         shapes: The output of each layer for one example.
         layer_parameters: The number of weights of each layer, trainable or not.
+        layer_trainable: How many of them are trained.
     """
 
     shapes: tuple[Shape, ...]
     layer_parameters: tuple[int, ...]
+    layer_trainable: tuple[int, ...]
 
     @property
     def parameters(self) -> int:
         """The number of weights, trainable or not: what Keras calls ``count_params()``."""
         return sum(self.layer_parameters)
+
+    @property
+    def trainable(self) -> int:
+        """The number of weights that are trained."""
+        return sum(self.layer_trainable)
 
 
 class InvalidNetwork(ValueError):
@@ -71,6 +80,8 @@ class _ImpossibleError(ValueError):
 
 def describe(layer: Layer) -> str:
     """Name a layer with what matters for its shape: ``conv2d 3x3``."""
+    if isinstance(layer, Base):
+        return f"base {layer.name}"
     window = getattr(layer, "kernel_size", None) or getattr(layer, "size", None)
     return f"{layer.kind} {_by(window)}" if window else layer.kind
 
@@ -86,21 +97,30 @@ def trace(layers: Sequence[Layer], info: ImageInfo) -> NetworkShape:
         InvalidNetwork: A layer does not fit what comes before it, such as a window on a smaller feature map.
     """
     shape: Shape = info.image_shape
-    shapes, counts = [], []
+    shapes, counts, trained = [], [], []
     for index, layer in enumerate(layers):
         try:
-            shape, count = _apply(layer, shape, info)
+            before = shape
+            shape, count = _apply(layer, before, info)
         except _ImpossibleError as error:
             raise InvalidNetwork(index, layer, str(error)) from None
         shapes.append(shape)
         counts.append(count)
-    return NetworkShape(tuple(shapes), tuple(counts))
+        trained.append(_trained(layer, before, count))
+    return NetworkShape(tuple(shapes), tuple(counts), tuple(trained))
+
+
+def _trained(layer: Layer, before: Shape, count: int) -> int:
+    if isinstance(layer, Base):
+        return pretrained()[layer.name].counts(before[2], layer.trainable)[1]
+    # Moving means and variances are not trained.
+    return count // 2 if isinstance(layer, BatchNorm) else count
 
 
 def _apply(layer: Layer, shape: Shape, info: ImageInfo) -> tuple[Shape, int]:
     """Return a layer's output shape and number of weights."""
-    if isinstance(layer, Conv2D | SeparableConv2D):
-        return _convolve(layer, shape)
+    if isinstance(layer, Base | Conv2D | SeparableConv2D):
+        return _base(layer, shape) if isinstance(layer, Base) else _convolve(layer, shape)
     if isinstance(layer, Pool):
         height, width, channels = _map(shape)
         strides = layer.strides or layer.size
@@ -119,6 +139,17 @@ def _apply(layer: Layer, shape: Shape, info: ImageInfo) -> tuple[Shape, int]:
         _map(shape)
     # Scale, shift, moving mean and moving variance of each channel.
     return shape, 4 * shape[-1] if isinstance(layer, BatchNorm) else 0
+
+
+def _base(layer: Base, shape: Shape) -> tuple[Shape, int]:
+    height, width, channels = _map(shape)
+    known = pretrained()[layer.name]
+    if min(height, width) < known.smallest:
+        raise _ImpossibleError(f"{layer.name} needs images of at least {known.smallest} pixels, not {_by(shape)}")
+    if channels != 3 and (layer.weights == "imagenet" or known.grey is None):
+        reason = "pretrained weights are for" if known.grey is not None else f"{layer.name} needs"
+        raise _ImpossibleError(f"{reason} images of 3 channels, but these have {channels}")
+    return (known.map_size(height), known.map_size(width), known.channels), known.counts(channels, trainable=False)[0]
 
 
 def _convolve(layer: Conv2D | SeparableConv2D, shape: Shape) -> tuple[Shape, int]:

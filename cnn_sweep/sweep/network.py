@@ -6,9 +6,15 @@ reader of a network sees one form only.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from cnn_sweep.sweep.bases import pretrained
+from cnn_sweep.sweep.mistakes import near, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Activation = Literal["linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softmax"]
 Padding = Literal["valid", "same"]
@@ -44,6 +50,43 @@ class L2(Spec):
     """Weight penalty ``l2 * sum(w ** 2)`` that is added to the loss."""
 
     l2: Factor
+
+
+class Base(Spec):
+    """A model of ``keras.applications`` without its top, as the first layer: it gets images of 0..255.
+
+    ``trainable`` is true, false, or the name of the first of its layers that are trained.
+    """
+
+    kind: Literal["base"] = "base"
+    name: str
+    weights: str = "imagenet"  # imagenet, none (random), or a file from the sweep file's folder
+    trainable: bool | str = False
+    extract: bool = False  # compute its outputs once for all trials
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in pretrained():
+            raise ValueError(unknown("model", name, list(pretrained())))
+        return name
+
+    @model_validator(mode="after")
+    def _can_be_trained(self) -> Base:
+        names = pretrained()[self.name].layer_names
+        if isinstance(self.trainable, str) and self.trainable not in names:
+            raise ValueError(f"trainable: {unknown_layer(self.name, self.trainable, names)}")
+        if self.extract and self.trainable is not False:
+            raise ValueError(
+                "outputs that are computed once (extract) need a base that is not trained: trainable: false"
+            )
+        return self
+
+
+def unknown_layer(base: str, name: str, names: Sequence[str]) -> str:
+    """Tell that a base has no layer of a name."""
+    shown = f"{', '.join(names[:3])}, ... {names[-1]}" if len(names) > 30 else ", ".join(names)
+    return f"{base} has no layer {name!r} with weights{near(name, names)}; it has {shown}"
 
 
 class Conv2D(Spec):
@@ -149,7 +192,8 @@ class Output(Spec):
 
 
 Layer = Annotated[
-    Conv2D
+    Base
+    | Conv2D
     | SeparableConv2D
     | Pool
     | GlobalPool

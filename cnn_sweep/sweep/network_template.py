@@ -33,6 +33,7 @@ LAYERS: Final[dict[str, tuple[type[Spec], str | None]]] = {
     "dense": (network.Dense, "units"),
     "flatten": (network.Flatten, None),
     "activation": (network.Activate, "activation"),
+    "base": (network.Base, "name"),
     "output": (network.Output, "activation"),
 }
 NAMES: Final = (*LAYERS, "repeat")
@@ -161,6 +162,9 @@ def compile_network(value: Any, path: Path, faults: list[Fault]) -> NetworkTempl
     outputs = [layer for layer in flat(layers) if layer.model is network.Output]
     message = "an output layer must stand last, and only there"
     faults += [Fault(one.path, "output", None, message) for one in outputs if one is not layers[-1]]
+    bases = [layer for layer in flat(layers) if layer.model is network.Base]
+    message = "a base must stand first, and only there: it gets the images"
+    faults += [Fault(one.path, "base", None, message) for one in bases if one is not layers[0]]
     if isinstance(value, list) and not outputs:
         faults.append(Fault(path, "output", None, "the last layer must be 'output', as in `- output: softmax`"))
     return NetworkTemplate(layers)

@@ -16,6 +16,7 @@ from cnn_sweep.sweep.configuration import canonical_json
 from cnn_sweep.sweep.expressions import ABSENT, ExpressionError
 from cnn_sweep.sweep.grid import Grid, grid, satisfies
 from cnn_sweep.sweep.mistakes import Mistakes, show
+from cnn_sweep.sweep.network import Base
 from cnn_sweep.sweep.sections import Sections, read_sections
 from cnn_sweep.sweep.templates import Entries, FaultyError
 from cnn_sweep.sweep.trial import TrialSpec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.data_spec import DataSpec
     from cnn_sweep.sweep.expressions import Expression
     from cnn_sweep.sweep.more_repeats import MoreRepeats
+    from cnn_sweep.sweep.network import Layer
     from cnn_sweep.sweep.pruner_spec import PrunerSpec
     from cnn_sweep.sweep.search_spec import SearchSpec
     from cnn_sweep.sweep.space import Space
@@ -152,11 +154,19 @@ class Sweep:
             raise InvalidTrialError(f"training.epochs refers to a parameter that is inactive with {show(dict(params))}")
         return TrialSpec(
             params=dict(params),
-            layers=layers,
+            layers=None if layers is None else self._located(layers),
             build=self.sections.build,
             training=trained,
             objective=self.objective,
         )
+
+    def _located(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """Make the path of a base's weights one that does not depend on where it is read."""
+        first = layers[0] if layers else None
+        if not isinstance(first, Base) or first.weights in ("imagenet", "none"):
+            return layers
+        path = self.folder.absolute() / Path(first.weights).expanduser()
+        return (first.model_copy(update={"weights": str(path)}), *layers[1:])
 
     def satisfies(self, params: dict[str, Any]) -> bool:
         """Tell whether a configuration satisfies all constraints.

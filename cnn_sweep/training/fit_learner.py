@@ -42,11 +42,12 @@ class FitLearner:
         model: From rescaled images to probabilities.
         training: Optimizer and loss of a model that is not compiled.
         dataset: Training and validation images.
+        scale: What stored pixel values are multiplied by.
     """
 
     divisible = False
 
-    def __init__(self, model: Any, training: TrainingSpec, dataset: Dataset) -> None:
+    def __init__(self, model: Any, training: TrainingSpec, dataset: Dataset, *, scale: float) -> None:
         self._model = model
         self._sets_rate = not model.compiled
         units = output_units(model, dataset.info)
@@ -60,7 +61,7 @@ class FitLearner:
         if dataset.validation is None:
             raise ValueError("the data set has no validation images")
         self._train, self._validation = dataset.train, dataset.validation
-        self._rescale = np.float32(dataset.rescale)
+        self._rescale = np.float32(scale)
         fill = training.augmentation.fill if training.augmentation else None
         self._augmentation = Augmentation(fill, top_of(dataset.train.x)) if fill else None
 

@@ -12,7 +12,7 @@ from cnn_sweep.training.learner import Totals
 from cnn_sweep.training.losses import loss_name, output_units, per_image_loss, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
@@ -231,10 +231,18 @@ def _predicted(prediction: Any) -> Any:
 def evaluation_batch(model: Any) -> int:
     """Return how many images to evaluate at once: a function of the network alone, so results repeat."""
     largest = max(
-        (int(np.prod(output.shape[1:])) for layer in model.layers if (output := _output(layer)) is not None),
+        (int(np.prod(output.shape[1:])) for layer in _layers(model) if (output := _output(layer)) is not None),
         default=1,
     )
     return int(np.clip(_EVALUATION_FLOATS // max(1, largest), 16, 1024))
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model and of the models in it."""
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
 
 
 def _output(layer: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,13 +11,14 @@ from cnn_sweep.training.graph import EpochGraph
 from cnn_sweep.training.model import GraphModel, graph_model
 from cnn_sweep.training.optimizers import Optimizer
 from cnn_sweep.training.precision import computing_in, needs_loss_scale
+from cnn_sweep.training.transfer import input_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import ImageInfo, TrainingSpec, TrialSpec
+    from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
     from cnn_sweep.training.device_data import DeviceData
     from cnn_sweep.training.learner import Arrays, EpochPlan, Totals
     from cnn_sweep.training.outcome import Weights
@@ -56,12 +58,13 @@ class GraphLearner:
         self.pace_s: float | None = None
 
     @classmethod
-    def of_layers(cls, spec: TrialSpec, info: ImageInfo, data: DeviceData) -> GraphLearner:
+    def of_layers(cls, spec: TrialSpec, data: DeviceData) -> GraphLearner:
         """Build the network of a sweep file's layers; `reset` makes it that of a trial."""
         if spec.layers is None or spec.training is None:
             raise ValueError("the trial has no layers")
         with computing_in(spec.training):
-            network = graph_model(spec.layers, info)
+            network = graph_model(spec.layers, data.info)
+        data = replace(data, rescale=input_scale(spec.layers, data.rescale))
         return cls(network.model, spec.training, data, network=network)
 
     def reset(self, spec: TrialSpec, seed: int) -> None:
@@ -84,14 +87,16 @@ class GraphLearner:
         return tuple(self._model.get_weights())
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return a copy of all variables: weights, random states, optimizer."""
+        """Return a copy of all variables that change: weights, random states, optimizer."""
         return {name: np.array(variable.numpy()) for name, variable in self._variables()}
 
     def restore(self, state: Arrays) -> None:
-        """Set all variables."""
+        """Set the variables that change."""
         for name, variable in self._variables():
             variable.assign(state[name])
 
     def _variables(self) -> list[tuple[str, Any]]:
-        model = [(f"model/{k:04d}", variable.value) for k, variable in enumerate(self._model.variables)]
+        frozen = self._network.frozen if self._network else frozenset()
+        variables = enumerate(self._model.variables)
+        model = [(f"model/{k:04d}", variable.value) for k, variable in variables if id(variable) not in frozen]
         return model + [(f"optimizer/{k:04d}", variable) for k, variable in enumerate(self._optimizer.state)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnn_sweep.training.dropout import Draws, GraphDropout
+from cnn_sweep.training.transfer import NAME, apply_base, base_of, build_base, input_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,18 +61,41 @@ class GraphModel:
         model: From rescaled images, float32, to probabilities.
         draws: Its dropout layers' rates and seeds.
         factors: Its L2 factors.
+        built: The weights that its base was built with; none where it has no base.
     """
 
     model: Any
     draws: Draws
     factors: L2Factors
+    built: Weights
 
     def reset(self, layers: Sequence[Layer], seed: int) -> None:
         """Make it the untrained network of ``layers`` and ``seed``."""
         self.draws.reset(_dropout_rates(layers), seed)
         self.factors.reset(layers)
-        for variable, value in zip(self.model.weights, initial_weights(self.model, seed), strict=True):
+        values = untrained_weights(self.model, layers, seed, built=self.built)
+        for variable, value in zip(self.model.weights, values, strict=True):
             variable.assign(value)
+        for index, variable in enumerate(_random_states(self.model)):
+            variable.assign([_state(seed, index), 0])
+
+    @property
+    def frozen(self) -> frozenset[int]:
+        """Identities of the variables that no training changes: those of layers that are not trained."""
+        base = [layer for layer in self.model.layers if layer.name == NAME]
+        still = [layer for one in base for layer in one.layers if not layer.trainable]
+        return frozenset(id(variable) for layer in still for variable in layer.weights)
+
+
+def _random_states(model: Any) -> list[Any]:
+    """Return the states of random numbers that layers of Keras's hold: some bases have dropout of their own."""
+    weights = {id(variable) for variable in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
+
+
+def _state(seed: int, index: int) -> int:
+    digest = hashlib.sha256(f"base {seed} {index}".encode()).digest()
+    return int.from_bytes(digest[:4], "little")
 
 
 def graph_model(layers: Sequence[Layer], info: ImageInfo) -> GraphModel:
@@ -87,8 +112,9 @@ def graph_model(layers: Sequence[Layer], info: ImageInfo) -> GraphModel:
         return GraphDropout(draws, next(drawn), spatial=spatial, name=name)
 
     inputs = keras.Input(info.image_shape, name="image")
-    outputs = _stack(inputs, layers, info, drop, lambda l2: factors.next(l2) if l2 else None)
-    return GraphModel(keras.Model(inputs, outputs), draws, factors)
+    values, rest, built = _base(inputs, layers, info)
+    outputs = _stack(values, rest, info, drop, lambda l2: factors.next(l2) if l2 else None)
+    return GraphModel(keras.Model(inputs, outputs), draws, factors, built)
 
 
 def plain_model(layers: Sequence[Layer], info: ImageInfo, *, rescale: float | None) -> Any:
@@ -97,7 +123,8 @@ def plain_model(layers: Sequence[Layer], info: ImageInfo, *, rescale: float | No
     Args:
         layers: The network.
         info: Image shape and classes.
-        rescale: Factor of a first `keras.layers.Rescaling`; None leaves that layer out.
+        rescale: Factor that brings stored pixel values to 0..1, for a first `keras.layers.Rescaling`; None leaves
+            that layer out.
     """
 
     def drop(rate: float, spatial: bool, name: str) -> Any:  # noqa: FBT001  shared with the graph model
@@ -105,15 +132,30 @@ def plain_model(layers: Sequence[Layer], info: ImageInfo, *, rescale: float | No
         return layer(rate, name=name)
 
     inputs = keras.Input(info.image_shape, name="image")
-    images = inputs if rescale is None else keras.layers.Rescaling(rescale, dtype="float32", name="rescaling")(inputs)
-    outputs = _stack(images, layers, info, drop, lambda l2: keras.regularizers.L2(l2.l2) if l2 else None)
+    images = inputs
+    if rescale is not None:
+        scale = input_scale(layers, rescale)
+        images = keras.layers.Rescaling(scale, dtype="float32", name="rescaling")(inputs)
+    values, rest, _ = _base(images, layers, info)
+    outputs = _stack(values, rest, info, drop, lambda l2: keras.regularizers.L2(l2.l2) if l2 else None)
     return keras.Model(inputs, outputs)
 
 
-def _stack(images: Any, layers: Sequence[Layer], info: ImageInfo, drop: Drop, regularize: Regularize) -> Any:
+def _base(images: Any, layers: Sequence[Layer], info: ImageInfo) -> tuple[Any, Sequence[tuple[int, Layer]], Weights]:
+    """Apply the base, if there is one; return its output, the numbered layers that follow, and its weights."""
+    numbered = list(enumerate(layers, start=1))
+    base = base_of(layers)
+    if base is None:
+        return images, numbered, ()
+    model = build_base(base, info)
+    return apply_base(model, base, images), numbered[1:], tuple(model.get_weights())
+
+
+def _stack(
+    values: Any, layers: Sequence[tuple[int, Layer]], info: ImageInfo, drop: Drop, regularize: Regularize
+) -> Any:
     """Apply the layers one after the other; the last one's units follow from the classes."""
-    values = images
-    for index, layer in enumerate(layers, start=1):
+    for index, layer in layers:
         values = _layer(layer, f"{index:02d}_{layer.kind}", info, drop, regularize)(values)
     return values
 
@@ -169,6 +211,26 @@ def _convolution(layer: Conv2D | SeparableConv2D, name: str, regularizer: Any) -
         pointwise_regularizer=regularizer,
         **common,
     )
+
+
+def untrained_weights(model: Any, layers: Sequence[Layer], seed: int, *, built: Weights | None = None) -> Weights:
+    """Return the weights with which a trial begins: pretrained ones of its base, the others drawn by seed.
+
+    Args:
+        model: The network of ``layers``.
+        layers: The network.
+        seed: The trial's seed.
+        built: The weights that its base was built with; by default those that it has.
+    """
+    drawn, base = initial_weights(model, seed), base_of(layers)
+    if base is None:
+        return drawn
+    variables = model.get_layer(NAME).weights
+    given = built or tuple(model.get_layer(NAME).get_weights())
+    # Random kernels follow from the seed, too; scales and the like are as the base wants them.
+    drawn_here = [base.weights == "none" and variable.name.endswith("kernel") for variable in variables]
+    own = [drawn[k] if here else given[k] for k, here in enumerate(drawn_here)]
+    return (*own, *drawn[len(own) :])
 
 
 def initial_weights(model: Any, seed: int) -> Weights:

@@ -17,12 +17,13 @@ from cnn_sweep.training.custom import build_model
 from cnn_sweep.training.device_data import DeviceData
 from cnn_sweep.training.fit_learner import FitLearner
 from cnn_sweep.training.graph_learner import GraphLearner
-from cnn_sweep.training.model import initial_weights, plain_model
+from cnn_sweep.training.model import plain_model, untrained_weights
 from cnn_sweep.training.objective import UserTrial
 from cnn_sweep.training.outcome import METRICS, Outcome
 from cnn_sweep.training.precision import computing_in
 from cnn_sweep.training.run import Run, Task
 from cnn_sweep.training.signature import graph_key
+from cnn_sweep.training.transfer import input_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,7 +122,8 @@ class Trainer:
         if spec.training is None:
             raise InputError("the trial has neither training settings nor an objective function")
         if spec.training.engine == "fit":
-            return FitLearner(self._model(spec, seed), spec.training, self._dataset)
+            scale = input_scale(spec.layers, self._dataset.rescale)
+            return FitLearner(self._model(spec, seed), spec.training, self._dataset, scale=scale)
         if self._data is None:
             self._data = DeviceData.of(self._dataset)
         if spec.layers is None:
@@ -137,7 +139,7 @@ class Trainer:
             self.misses += 1
             while len(self._learners) >= self._max_graphs:
                 self._learners.popitem(last=False)
-            learner = self._learners[key] = GraphLearner.of_layers(spec, self._dataset.info, data)
+            learner = self._learners[key] = GraphLearner.of_layers(spec, data)
         else:
             self.hits += 1
         self._learners.move_to_end(key)
@@ -153,7 +155,7 @@ class Trainer:
                 return build_model(spec, seed, self._dataset.info, self._folder)
             keras.utils.set_random_seed(seed)
             model = plain_model(spec.layers, self._dataset.info, rescale=None)
-        model.set_weights(initial_weights(model, seed))
+        model.set_weights(untrained_weights(model, spec.layers, seed))
         return model
 
     def _identity(self, spec: TrialSpec, seed: int) -> str:

@@ -113,3 +113,33 @@ def spec() -> Callable[..., TrialSpec]:
 def datasets() -> Callable[..., Dataset]:
     """Make data sets."""
     return make_dataset
+
+
+@pytest.fixture
+def tiny_base(monkeypatch) -> str:
+    """A model of keras.applications that is small: two convolutions with normalisation and a dropout of its own."""
+    import keras
+
+    from cnn_sweep.sweep.bases import Pretrained, pretrained
+
+    def tiny(*, include_top: bool, weights: str | None, input_shape: Any, name: str) -> Any:
+        assert not include_top
+        assert weights is None
+        inputs = values = keras.Input(input_shape)
+        for k in (1, 2):
+            values = keras.layers.Conv2D(4 * k, 3, name=f"conv{k}")(values)
+            values = keras.layers.BatchNormalization(name=f"bn{k}")(values)
+        return keras.Model(inputs, keras.layers.Dropout(0.3, seed=1)(values), name=name)
+
+    entry = Pretrained(
+        preprocessing="caffe",
+        smallest=5,
+        windows=((3, 1), (3, 1)),
+        channels=8,
+        file=("tiny.h5", "https://nowhere.invalid/tiny.h5", "0" * 32),
+        grey={"conv1": (36, 36)},
+        layers=(("conv1", 112, 112), ("bn1", 16, 8), ("conv2", 296, 296), ("bn2", 32, 16)),
+    )
+    monkeypatch.setitem(pretrained(), "Tiny", entry)
+    monkeypatch.setattr(keras.applications, "Tiny", tiny, raising=False)
+    return "Tiny"

@@ -1,0 +1,89 @@
+"""Where pretrained weights are kept, and how they get there. No TensorFlow: login nodes ask."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.sweep.bases import pretrained
+from cnn_sweep.sweep.network import Base
+from cnn_sweep.sweep.samples import samples
+from cnn_sweep.sweep.spec import InvalidTrialError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cnn_sweep.sweep.spec import Sweep
+
+
+def weights_file(base: Base) -> Path | None:
+    """Return the file of a base's weights, whether it exists or not; None where they are random."""
+    if base.weights == "none":
+        return None
+    if base.weights == "imagenet":
+        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        return home / "models" / pretrained()[base.name].file[0]
+    return Path(base.weights)
+
+
+def require_weights(base: Base) -> Path | None:
+    """Return the file of a base's weights; None where they are random.
+
+    Raises:
+        InputError: A file of the user's does not exist.
+        EnvironmentFault: The pretrained weights were not fetched.
+    """
+    file = weights_file(base)
+    if file is None or file.is_file():
+        return file
+    if base.weights == "imagenet":
+        raise EnvironmentFault(
+            f"the pretrained weights of {base.name} are not here: {file} does not exist. On a machine with internet "
+            "`cnn-sweep data prepare SWEEP.yaml` fetches them (compute nodes mostly have none)"
+        )
+    raise InputError(f"base {base.name}: weights: {file}: no such file (valid: imagenet, none, or a file)")
+
+
+def bases_of(sweep: Sweep) -> Iterator[Base]:
+    """Yield each base that configurations of a sweep begin with, once."""
+    seen: set[Base] = set()
+    is_grid = sweep.search.method == "grid"
+    for params in samples(sweep.space, sweep.constraints, grid=is_grid):
+        try:
+            layers = sweep.resolve(params).layers
+        except InvalidTrialError:
+            continue
+        if layers and isinstance(layers[0], Base) and layers[0] not in seen:
+            seen.add(layers[0])
+            yield layers[0]
+
+
+def fetch_weights(sweep: Sweep) -> list[Path]:
+    """Let Keras download the pretrained weights that a sweep needs, and return all files of weights.
+
+    Raises:
+        InputError: A file of the user's does not exist.
+        EnvironmentFault: Weights cannot be downloaded.
+    """
+    files = []
+    for base in bases_of(sweep):
+        file = weights_file(base)
+        if base.weights == "imagenet" and file is not None and not file.is_file():
+            _download(base.name)
+        files.append(require_weights(base))
+    return [file for file in files if file is not None]
+
+
+def _download(name: str) -> None:
+    file, address, checksum = pretrained()[name].file
+    # In a process of its own: it imports TensorFlow, which has no place on a login node for longer than needed.
+    code = f"import keras; keras.utils.get_file({file!r}, {address!r}, cache_subdir='models', file_hash={checksum!r})"
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = done.stderr.strip().rpartition("\n")[2]
+        raise EnvironmentFault(f"the weights of {name} cannot be downloaded from {address}: {words}")

@@ -1,0 +1,207 @@
+"""Pretrained bases in networks: Keras's own models and preprocessing, frozen or not, resumed exactly."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.sweep.network import Base
+from cnn_sweep.sweep.spec import Sweep
+
+
+def network(base, **settings):
+    """Return a base under a small head."""
+    head = ({"kind": "global_pool"}, {"kind": "dense", "units": 4, "activation": "relu"}, {"kind": "output"})
+    return ({"kind": "base", "name": base, "weights": "none", **settings}, *head)
+
+
+def assert_equal(one, other):
+    """Compare two outcomes bit for bit."""
+    assert one.state == other.state == "complete", (one.message, other.message)
+    assert one.history == other.history
+    for mine, theirs in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def resumed(trainer, trial, recorder, *, polls=4):
+    """Train with an interruption after every few steps."""
+    state = None
+    for _ in range(200):
+        monitor = recorder(stop_after_polls=polls)
+        outcome = trainer.train(trial, 5, monitor, state)
+        if outcome.state == "complete":
+            return outcome
+        ((state, _),) = monitor.checkpoints
+    raise AssertionError("the trial does not come to its end")
+
+
+@pytest.mark.parametrize("name", ["VGG16", "MobileNetV2", "DenseNet121", "EfficientNetB0", "ConvNeXtTiny"])
+def test_preprocessing_is_that_of_the_model(name):
+    """Images of 0..255 reach a base as its own preprocess_input gives them."""
+    import importlib
+
+    import keras
+
+    from cnn_sweep.training.transfer import apply_base
+
+    modules = {"VGG16": "vgg16", "MobileNetV2": "mobilenet_v2", "DenseNet121": "densenet", "ConvNeXtTiny": "convnext"}
+    module = importlib.import_module(f"keras.applications.{modules.get(name, 'efficientnet')}")
+    inputs = keras.Input((4, 5, 3))
+    outputs = apply_base(lambda images, training=None: images, Base(name=name), inputs)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3)).astype(np.float32)
+    ours = pixels if outputs is inputs else keras.Model(inputs, outputs)(pixels).numpy()
+    np.testing.assert_allclose(ours, module.preprocess_input(pixels.copy()), atol=2e-5)
+
+
+LOAD = """
+import sys
+import numpy as np, keras
+model = keras.models.load_model(sys.argv[1])
+images = np.load(sys.argv[2]).astype(np.float32)
+assert not [name for name in sys.modules if name.startswith("cnn_sweep")]
+np.save(sys.argv[3], model.predict(images, verbose=0))
+"""
+
+
+def test_vgg16_trains_and_its_export_is_plain_keras(spec, recorder, tmp_path):
+    """From stored pixels to probabilities the exported file gives what Keras gives that knows nothing of us."""
+    import keras
+
+    from cnn_sweep.sweep.trial import ImageInfo
+    from cnn_sweep.training.data.dataset import Dataset, Split
+    from cnn_sweep.training.export import export_model
+    from cnn_sweep.training.trainer import Trainer
+
+    random = np.random.default_rng(0)
+    y = (np.arange(16) % 2).astype(np.int32)
+    x = (random.integers(0, 120, (16, 32, 32, 3)) + 100 * y[:, None, None, None]).astype(np.uint8)
+    dataset = Dataset(
+        splits={"train": Split(x, y), "validation": Split(x[:6], y[:6])},
+        info=ImageInfo(image_shape=(32, 32, 3), class_names=("cat", "dog")),
+        rescale=1 / 255,
+        fingerprint="made",
+    )
+    trial = spec(network("VGG16", trainable="block5_conv3"), epochs=1)
+    outcome = Trainer(dataset).train(trial, 0, recorder())
+    assert outcome.state == "complete", outcome.message
+    assert outcome.parameters == 14_714_688 + 513 * 4 + 5 * 2
+    path = tmp_path / "model.keras"
+    export_model(trial, outcome, dataset=dataset, path=path, folder=tmp_path)
+    np.save(tmp_path / "x.npy", x[:3])
+    subprocess.run([sys.executable, "-c", LOAD, path, tmp_path / "x.npy", tmp_path / "y.npy"], check=True, timeout=120)
+
+    vgg = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
+    vgg.set_weights(outcome.weights[:26])
+    pooled = keras.ops.mean(vgg(keras.applications.vgg16.preprocess_input(x[:3].astype(np.float32))), axis=(1, 2))
+    hidden = keras.ops.relu(pooled @ outcome.weights[26] + outcome.weights[27])
+    wanted = keras.ops.softmax(hidden @ outcome.weights[28] + outcome.weights[29])
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), np.asarray(wanted), atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["graph", "fit"])
+def test_what_is_frozen_stays_as_it_was(engine, tiny_base, spec, dataset, recorder):
+    """A frozen layer's kernels and moving averages keep their bits; those from the named layer on move."""
+    from cnn_sweep.training.trainer import Trainer
+
+    trainer = Trainer(dataset)
+    moved = {}
+    for trainable in (False, "conv2", True):
+        trial = spec(network(tiny_base, trainable=trainable), epochs=1, engine=engine)
+        still = trial.training.optimizer.model_copy(update={"name": "sgd", "learning_rate": 1e-30})
+        start = trial.model_copy(update={"training": trial.training.model_copy(update={"optimizer": still})})
+        outcome = trainer.train(trial, 0, recorder())
+        begun = trainer.train(start, 0, recorder())
+        pairs = zip(outcome.weights, begun.weights, strict=True)
+        moved[trainable] = [bool((one != other).any()) for one, other in pairs]
+    base = {trainable: flags[:12] for trainable, flags in moved.items()}
+    assert base[False] == [False] * 12
+    assert base["conv2"][:6] == [False] * 6
+    assert base["conv2"][6:8] == [True, True]
+    assert base[True][:2] == [True, True]
+    assert all(flags[12] for flags in moved.values())
+
+
+@pytest.mark.parametrize("trainable", [False, "conv2", True])
+def test_networks_on_bases_resume_exactly(trainable, tiny_base, spec, dataset, recorder):
+    """Interrupted trials on a base end with the bits of undisturbed ones, whatever the process did before."""
+    from cnn_sweep.training.trainer import Trainer
+
+    trial = spec(network(tiny_base, trainable=trainable), epochs=2, augmentation={"rotation": 10})
+    whole = Trainer(dataset).train(trial, 5, recorder())
+    trainer = Trainer(dataset, chunk_s=0.0)
+    trainer.train(trial, 6, recorder())
+    assert_equal(resumed(trainer, trial, recorder), whole)
+    assert trainer.misses == 1
+
+
+def test_frozen_weights_are_not_in_checkpoints(tiny_base, spec, dataset, recorder):
+    """What does not change is not written every few seconds."""
+    from cnn_sweep.training.checkpoint import unpack
+    from cnn_sweep.training.trainer import Trainer
+
+    sizes = {}
+    for trainable in (False, True):
+        monitor = recorder(stop_after_polls=2)
+        Trainer(dataset, chunk_s=0.0).train(spec(network(tiny_base, trainable=trainable)), 0, monitor)
+        _, arrays = unpack(monitor.checkpoints[-1][0])
+        sizes[trainable] = sum(array.size for name, array in arrays.items() if name.startswith("model/"))
+    assert sizes[True] - sizes[False] == 4 * 9 + 4 + 16 + 296 + 32
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+@pytest.mark.usefixtures("tiny_base")
+def test_weights_of_the_users_own(suffix, spec, dataset, recorder, tmp_path):
+    """A base may begin with a file's weights; a file that does not fit, or is not there, is told."""
+    import keras
+
+    from cnn_sweep.training.trainer import Trainer
+
+    model = keras.applications.Tiny(include_top=False, weights=None, input_shape=(6, 6, 1), name="own")
+    file = tmp_path / f"own{suffix}"
+    model.save(file) if suffix == ".keras" else model.save_weights(file)
+    trial = spec(network("Tiny", weights=str(file)), epochs=1)
+    outcome = Trainer(dataset).train(trial, 0, recorder())
+    for mine, theirs in zip(outcome.weights[:12], model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    other.save(file) if suffix == ".keras" else other.save_weights(file)
+    with pytest.raises(InputError, match="these are not weights of Tiny"):
+        Trainer(dataset).train(trial, 0, recorder())
+    file.unlink()
+    with pytest.raises(InputError, match="no such file"):
+        Trainer(dataset).train(trial, 0, recorder())
+
+
+TEXT = """
+study: dogs
+data: {source: digits}
+model: {layers: [{base: {name: $base}}, flatten, output]}
+space: {base: [VGG16, ResNet50]}
+training: {epochs: 1}
+"""
+
+
+def test_pretrained_weights_are_fetched_beforehand(monkeypatch, tmp_path):
+    """A login node fetches each file once; where one is missing, the message names it and the command."""
+    from cnn_sweep.training import base_weights
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(EnvironmentFault, match=r"vgg16_weights.*notop\.h5 does not exist.*cnn-sweep data prepare"):
+        base_weights.require_weights(Base(name="VGG16"))
+    fetched = []
+
+    def download(name):
+        fetched.append(name)
+        file = base_weights.weights_file(Base(name=name))
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+
+    monkeypatch.setattr(base_weights, "_download", download)
+    for _ in range(2):
+        files = base_weights.fetch_weights(Sweep.parse(TEXT))
+    assert fetched == ["VGG16", "ResNet50"]
+    assert all(file.parent == tmp_path / "models" for file in files)
