@@ -10,7 +10,7 @@ import numpy as np
 from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.freeze import plan_sweeps
-from cnn_sweep.report.contact_sheet import contact_sheet
+from cnn_sweep.report.pictures import save_picture, sheet_of_rows
 from cnn_sweep.sweep.samples import samples as sample_configurations
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.training.data.dataset import load
@@ -29,7 +29,7 @@ def show(file: Path, results: Path, trial: int | None, *, samples: int, output: 
     dataset = load(prepare_shown(sweep, results), splits=("train",))
     rows = _samples(dataset, samples) if augmentation is None else _variants(dataset, augmentation, samples)
     path = output or Path(f"{sweep.study}-{'augmented' if augmentation else 'data'}.png")
-    contact_sheet(rows, path, factor=dataset.rescale)
+    save_picture(sheet_of_rows(rows), path)
     print(path)
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cnn_sweep.errors import EnvironmentFault, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -47,22 +47,40 @@ def contact_sheet(images: Images, captions: Sequence[str]) -> Image.Image:
     rows = -(-len(images) // columns)
     sheet = _canvas("RGB", (columns * cell[0] + _MARGIN, rows * cell[1] + _MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
-    low, high = _limits(images)
-    for place, caption in enumerate(captions):
+    for place, (picture, caption) in enumerate(zip(_thumbnails(images), captions, strict=True)):
         x, y = _MARGIN + place % columns * cell[0], _MARGIN + place // columns * cell[1]
-        enlarged = size[0] >= images.shape[2]
-        how = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
-        sheet.paste(_picture(images[place], low, high).resize(size, how), (x, y))
+        sheet.paste(picture, (x, y))
         draw.multiline_text((x, y + size[1] + 1), caption, "black", font, spacing=2)
+    return sheet
+
+
+def sheet_of_rows(rows: Mapping[str, Images]) -> Image.Image:
+    """Lay images out in rows with a title each; images are as of :func:`contact_sheet`."""
+    pictures = iter(_thumbnails(np.concatenate(list(rows.values()))))
+    found = {title: [next(pictures) for _ in images] for title, images in rows.items()}
+    sizes = [picture.size for row in found.values() for picture in row]
+    width, height = (max(side) for side in zip(*sizes, strict=True))
+    columns, row_height = max(map(len, found.values())), _FONT_SIZE + 2 * _MARGIN + height
+    sheet = _canvas("RGB", (_MARGIN + columns * (width + _MARGIN), _MARGIN + len(found) * row_height), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_SIZE)
+    for number, (title, row) in enumerate(found.items()):
+        top = _MARGIN + number * row_height
+        draw.text((_MARGIN, top), title, "black", font)
+        for column, picture in enumerate(row):
+            sheet.paste(picture, (_MARGIN + column * (width + _MARGIN), top + _FONT_SIZE + _MARGIN))
     return sheet
 
 
 def thumbnails(images: Images) -> list[Image.Image]:
     """Return images small enough to be looked at side by side, shape as of :func:`contact_sheet`."""
+    return list(_thumbnails(images))
+
+
+def _thumbnails(images: Images) -> Iterator[Image.Image]:
     low, high = _limits(images)
     size = _thumbnail_size(images.shape[1], images.shape[2])
     how = Image.Resampling.NEAREST if size[0] >= images.shape[2] else Image.Resampling.LANCZOS
-    return [_picture(image, low, high).resize(size, how) for image in images]
+    return (_picture(image, low, high).resize(size, how) for image in images)
 
 
 def mosaic(
