@@ -39,6 +39,7 @@ for verb in (
     verbs_reading.leaderboard,
     verbs_reading.show,
     verbs_report.report,
+    verbs_report.dashboard,
     verbs_models.finalize,
     verbs_models.confusion,
     verbs_models.misclassified,

@@ -1,4 +1,4 @@
-"""Verbs that make something to look at of a study: ``report``."""
+"""Verbs that make something to look at of a study: ``report``, ``dashboard``."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ def report(
 
     chosen = _numbers(trials)
     reporting.report(results, study, output, form=form.value, images=figures, trials=chosen, predictions=predictions)
+
+
+def dashboard(
+    study: StudyName,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8080,
+    interval: Annotated[float, typer.Option(min=1.0, help="Seconds between looks at the study.")] = 10.0,
+    results: Results = RESULTS,
+) -> None:
+    """Serve optuna-dashboard on a copy of a study that keeps up with it, for this machine only."""
+    from cnn_sweep.cli import dashboard as serving
+
+    serving.dashboard(results, study, port, interval)
 
 
 def _numbers(text: str | None) -> list[int]:

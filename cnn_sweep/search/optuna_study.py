@@ -100,6 +100,33 @@ def write_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
     return len(trials)
 
 
+def mirror_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
+    """Add the finished trials that a copy of a study lacks; the copy is made if it does not exist.
+
+    Args:
+        storage: Such as ``sqlite:///study.db``.
+        sweep: Names the study, its space and its objectives.
+        records: Its trials, each with its number as the attribute ``trial``.
+
+    Returns:
+        How many trials were added.
+
+    Raises:
+        EnvironmentFault: The storage cannot be written.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with _told(storage, "written"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # names of metrics
+        directions = [one.direction for one in sweep.objectives]
+        study = optuna.create_study(storage=storage, study_name=sweep.study, directions=directions, load_if_exists=True)
+        study.set_metric_names([one.metric for one in sweep.objectives])
+        there = {trial.user_attrs.get("trial") for trial in study.get_trials(deepcopy=False)}
+        missing = [record for record in records if record.attributes["trial"] not in there]
+        finished = [trial for trial in (_trial(sweep, record) for record in missing) if trial.state.is_finished()]
+        study.add_trials(finished)
+    return len(finished)
+
+
 def read_study(storage: str, name: str, sweep: Sweep) -> Found:
     """Read the trials of a study of Optuna's that lie in our space.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.exports.trials import Run, runs
-from cnn_sweep.search.optuna_study import Record, write_study
+from cnn_sweep.search.optuna_study import Record, mirror_study, write_study
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
@@ -33,11 +33,24 @@ def to_optuna(results: Path, study: str, destination: str) -> list[str]:
         InputError: The storage has a study of that name.
         EnvironmentFault: The storage cannot be written.
     """
+    address = destination if "://" in destination else f"sqlite:///{destination}"
+    written = write_study(address, *_sweep_and_records(results, study))
+    return [f"{address}: study {study} of {written} trials"]
+
+
+def mirror(results: Path, study: str, storage: str) -> int:
+    """Add to a copy of a study in a storage of Optuna's what finished since; return how many trials.
+
+    Raises:
+        EnvironmentFault: The storage cannot be written.
+    """
+    return mirror_study(storage, *_sweep_and_records(results, study))
+
+
+def _sweep_and_records(results: Path, study: str) -> tuple[Sweep, list[Record]]:
     newest = StudyPaths(results, study).revisions()[-1]
     sweep = Sweep.parse(newest.read_text(), source=str(newest))
-    address = destination if "://" in destination else f"sqlite:///{destination}"
-    written = write_study(address, sweep, [_record(run, sweep) for run in runs(results, study)])
-    return [f"{address}: study {study} of {written} trials"]
+    return sweep, [_record(run, sweep) for run in runs(results, study)]
 
 
 def _record(run: Run, sweep: Sweep) -> Record:
