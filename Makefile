@@ -7,7 +7,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-r lint format faults leaks storm bench bench-throughput bench-overhead bench-store \
-	bench-scale bench-halving bench-journal bench-memory bench-help cluster-up cluster-down clean
+	bench-scale bench-halving bench-journal bench-memory bench-data bench-help cluster-up cluster-down clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -54,7 +54,7 @@ leaks: $(STAMP)  ## the long form: memory of one process that trains 500 trials 
 storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in one study
 	CNN_SWEEP_STORM_EVENTS=30 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -s tests/slurm/test_storm.py
 
-bench: bench-throughput bench-overhead bench-store bench-scale bench-halving bench-journal bench-memory bench-help  ## all benchmarks; tables in benchmarks/RESULTS.md
+bench: bench-throughput bench-overhead bench-store bench-scale bench-halving bench-journal bench-memory bench-data bench-help  ## all benchmarks; tables in benchmarks/RESULTS.md
 
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
@@ -81,6 +81,9 @@ bench-journal: $(STAMP)  ## journals and merge beside Optuna's storages
 
 bench-memory: $(STAMP)  ## memory of four workers on one data set of 1 GB
 	$(BIN)/python benchmarks/memory.py
+
+bench-data: $(STAMP)  ## preparing 25,000 JPEGs beside Keras reading them; from TensorFlow's import to training
+	$(BIN)/python benchmarks/data.py
 
 bench-help: $(STAMP)  ## seconds that login-node commands take
 	$(BIN)/python benchmarks/startup.py

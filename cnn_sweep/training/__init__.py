@@ -6,6 +6,7 @@ Importing this package, or anything under `cnn_sweep.training.data`, imports no 
     from cnn_sweep.training.session import configure            configure(threads)
     from cnn_sweep.training.data.describe import describe       describe(spec, folder) -> ImageInfo
     from cnn_sweep.training.data.prepare import prepare         prepare(spec, folder, root) -> Path
+    from cnn_sweep.training.data.prepare import prepared        the same for workers: looks at no files
     from cnn_sweep.training.data.dataset import load            load(path, splits=("train", "validation")) -> Dataset
     from cnn_sweep.training.outcome import Monitor, Outcome     what a trial tells while it runs, and at its end
     from cnn_sweep.training.signature import graph_key          which trials share a compiled graph (no TensorFlow)

@@ -36,3 +36,14 @@ def test_the_default_sweep_is_a_real_one():
 def test_an_example_of_the_reference_has_no_mistakes(text):
     """Whoever copies a whole example from the reference gets a sweep that can be planned."""
     assert make_plan([Sweep.parse(text)], DIGITS).trials
+
+
+SOURCES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "data.md").read_text(encoding="utf-8"), re.DOTALL)
+REST = "\nstudy: copied\nmodel: {layers: [flatten, output]}\ntraining: {epochs: 1}\n"
+
+
+@pytest.mark.parametrize("text", SOURCES, ids=lambda text: re.search(r"source: (\w+)", text).group(1))
+def test_each_data_section_of_the_documentation_has_no_mistakes(text):
+    """Whoever copies a data section gets one that is read; all sources are shown."""
+    assert Sweep.parse(text + REST).data.source in text
+    assert len(SOURCES) >= 7
