@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.sweep.pruner_spec import AshaSpec, HyperbandSpec
@@ -49,14 +50,8 @@ class Ladder:
         In each round of numbers, bracket b of s has ceil(s / (s - b) * reduction ** (s - 1 - b)) trials: the sizes of
         Hyperband's (Li et al., JMLR 2018, algorithm 1).
         """
-        sizes = [
-            -(-self.brackets * self.reduction ** (self.brackets - 1 - b) // (self.brackets - b))
-            for b in range(self.brackets)
-        ]
-        place = number % sum(sizes)
-        # Spread over the round, so that a study that is cut short has trials of every bracket.
-        order = sorted((((k + 0.5) / size, b) for b, size in enumerate(sizes) for k in range(size)))
-        return int(order[place][1])
+        order = _round(self.brackets, self.reduction)
+        return order[number % len(order)]
 
     def level(self, bracket: int, rung: int) -> int:
         """Return the epochs of a rung, which is numbered from 0."""
@@ -68,6 +63,14 @@ class Ladder:
         while self.level(bracket, rung) <= epochs:
             rung += 1
         return self.level(bracket, rung)
+
+
+@cache
+def _round(brackets: int, reduction: int) -> tuple[int, ...]:
+    """Return the brackets of one round of trials; spread, so that a study that is cut short has trials of every one."""
+    sizes = [-(-brackets * reduction ** (brackets - 1 - b) // (brackets - b)) for b in range(brackets)]
+    places = sorted((((k + 0.5) / size, b) for b, size in enumerate(sizes) for k in range(size)))
+    return tuple(b for _, b in places)
 
 
 @dataclass(frozen=True)
