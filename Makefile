@@ -48,7 +48,7 @@ cluster-up:  ## start a real Slurm on this host (Debian, root); see slurm/dev-cl
 cluster-down:  ## stop it
 	slurm/dev-cluster/down.sh
 
-leaks: $(STAMP)  ## the long form: memory of one process that trains 500 trials of 24 shapes
+leaks: $(STAMP)  ## the long form: memory of one process that trains 500 trials of 16 shapes
 	CNN_SWEEP_LEAK_TRIALS=500 $(BIN)/python -m pytest -s --timeout 1200 tests/training/test_leaks.py
 
 storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in one study

@@ -103,9 +103,10 @@ def trials(points: int, epochs: int) -> list[tuple[bool, float, float]]:
         train = AttemptRunner.run
 
         def run(self, claimed):
-            train(self, claimed)
+            ending = train(self, claimed)
             params = study.plan.trials[claimed.number].params
             marks.append((str(params["filters"]), time.perf_counter(), inside.seconds))
+            return ending
 
         AttemptRunner.run = run
         marks.append(("", time.perf_counter(), 0.0))

@@ -28,7 +28,8 @@ def submit(sweep: Path, results: Path, profile: Path, *, extend: bool, dry_run: 
     A study of which nothing could be submitted is not left behind.
     """
     loaded = Sweep.load(sweep)
-    submission = _planned(draft(loaded, results, extend=extend), Profile.load(profile))
+    drafted = draft(loaded, results, extend=extend)
+    submission = _planned(drafted, Profile.load(profile))
     if dry_run:
         print("\n".join(submission.scripts()))
         return
@@ -36,7 +37,7 @@ def submit(sweep: Path, results: Path, profile: Path, *, extend: bool, dry_run: 
     existed = paths.sweep.is_file()
     prepare_shown(loaded, results)
     try:
-        _commit(replace(submission, study=freeze(loaded, results, extend=extend)))
+        _commit(replace(submission, study=freeze(loaded, results, extend=extend, drafted=drafted)))
     except CnnSweepError:
         if not existed:
             shutil.rmtree(paths.folder, ignore_errors=True)

@@ -96,20 +96,21 @@ def open_study(results: Path, study: str) -> FrozenStudy:
     return FrozenStudy(paths, revisions, info, plan)
 
 
-def freeze(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
+def freeze(sweep: Sweep, results: Path, *, extend: bool = False, drafted: FrozenStudy | None = None) -> FrozenStudy:
     """Create the study of a sweep, or open it if the sweep is what was frozen.
 
     Args:
         sweep: What the user wants to run.
         results: Root of all studies.
         extend: Accept a sweep that only adds choices or trials, as a new revision.
+        drafted: What :func:`draft` made of it a moment ago, which saves planning a new study once more.
 
     Raises:
         StudyError: The study exists with another sweep.
     """
     paths = StudyPaths(results, sweep.study)
     if not paths.sweep.is_file():
-        return _create_revision(paths, sweep, ())
+        return _create_revision(paths, sweep, (), drafted)
     revisions = _read_revisions(paths)
     if sweep.digest == revisions[-1].digest:
         return open_study(results, sweep.study)
@@ -178,8 +179,10 @@ def _read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
     return tuple(revisions)
 
 
-def _create_revision(paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]) -> FrozenStudy:
-    plan, info = plan_sweeps(*earlier, sweep)
+def _create_revision(
+    paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...], drafted: FrozenStudy | None = None
+) -> FrozenStudy:
+    plan, info = (drafted.plan, drafted.info) if drafted else plan_sweeps(*earlier, sweep)
     paths.create()
     # All this before the sweep's file, because a revision exists from the moment that its file does.
     if not earlier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import traceback
 from collections import OrderedDict
@@ -137,8 +138,10 @@ class Trainer:
         learner = self._learners.get(key)
         if learner is None:
             self.misses += 1
-            while len(self._learners) >= self._max_graphs:
+            if len(self._learners) >= self._max_graphs:
                 self._learners.popitem(last=False)
+                # Graphs refer to themselves; left to itself, Python finds that out megabytes later.
+                gc.collect()
             learner = self._learners[key] = GraphLearner.of_layers(spec, data)
         else:
             self.hits += 1
