@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few trials; prints, and writes nothing")
     asked = parser.parse_args()
-    points, epochs, runs = (3, 2, 1) if asked.quick else (20, 10, 5)
+    points, epochs, runs = (3, 2, 1) if asked.quick else (12, 10, 3)
     starts = first_step(runs)
     measured = trials(points, epochs)
     warm = [(total, inside) for cold, total, inside in measured if not cold]
