@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.freeze import FrozenStudy
 
 
+_MOST_THREADS = 4
+
+
 def answer(folder: Path) -> None:
     """Do what the request in a folder asks, and put the answer beside it; an error of ours is an answer."""
     try:
@@ -128,7 +131,8 @@ def _engine(study: FrozenStudy, threads: int) -> Engine:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    """Return how many threads to predict with: a few, since others work on a login node as well."""
+    return min(_MOST_THREADS, len(os.sched_getaffinity(0)))
 
 
 def main() -> int:
