@@ -58,7 +58,11 @@ def _time(material: Material) -> str:
 def _where(material: Material) -> str:
     hosts = sorted({worker["host"] for worker in material.workers})
     some = ", ".join(hosts[:8]) + (f" and {len(hosts) - 8} more" if len(hosts) > 8 else "")
-    places = f"{len(material.workers):,} workers on {some}" if hosts else "no worker has begun"
+    places = (
+        f"{len(material.workers):,} worker{'s' if len(material.workers) > 1 else ''} on {some}"
+        if hosts
+        else "no worker has begun"
+    )
     clusters: dict[str, list[str]] = {}
     for job in material.jobs:
         clusters.setdefault(job["cluster"], []).append(job["job"])

@@ -67,7 +67,8 @@ def contours(material: Material, order: Sequence[str] = ()) -> list[Figure]:
 
 def _contour(material: Material, across: Axis, up: Axis, rows: Sequence[Row]) -> Figure | None:
     there = [row for row in rows if row.get(across.column) is not None and row.get(up.column) is not None]
-    if len(there) < 2:
+    # One may count only where the other has a single value.
+    if any(len({repr(row[axis.column]) for row in there}) < 2 for axis in (across, up)):
         return None
     columns, lines = _Cells(across), _Cells(up)
     cells: dict[tuple[int, int], list[float]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -101,6 +102,14 @@ def report(written):
     return written_page(written.study(trials=1_000, epochs=5, states=("complete",) * 9 + ("failed",)))
 
 
+def until(tab, condition):
+    """Wait for a condition; the page's policy forbids the browser to poll it from a text."""
+    deadline = time.monotonic() + 20
+    while not tab.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        tab.wait_for_timeout(50)
+
+
 def column(tab, name):
     """Read a column of the leaderboard as it is shown."""
     place = [th.text_content() for th in tab.query_selector_all("#board th")].index(name) + 1
@@ -147,11 +156,16 @@ def test_the_report_works(browser, report, screenshots):
         tab.screenshot(path=screenshots / "dark.png", full_page=True)
 
         tab.set_viewport_size({"width": 360, "height": 740})
-        tab.wait_for_function("document.documentElement.scrollWidth <= 360")
-        tab.wait_for_function("document.querySelector('#history .main-svg').clientWidth <= 360")
+        until(tab, "document.documentElement.scrollWidth <= 360")
+        until(tab, "document.querySelector('#history .main-svg').clientWidth <= 360")
         tab.screenshot(path=screenshots / "phone.png", full_page=True)
         pdf = tab.pdf(path=screenshots / "print.pdf")
         assert len(pdf) > 20_000
+        tab.evaluate("print(true)")  # on paper there is no WebGL
+        assert tab.evaluate("document.querySelector('#parallel .plot').data[0].type") == "scatter"
+        assert tab.evaluate("document.querySelector('#parallel .plot').data.flatMap((t) => t.x).length") == 900 * 6
+        tab.evaluate("print(false)")
+        assert "WebGL" not in tab.text_content("#parallel")
 
 
 def test_five_thousand_trials_open_in_three_seconds(browser, written):

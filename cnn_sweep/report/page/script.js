@@ -33,7 +33,7 @@ function themed(layout) {
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: ink, size: 12 },
     hoverlabel: { bgcolor: shade, font: { color: ink } },
-    legend: { orientation: "h", y: 1.12 },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
     hovermode: "closest",
     ...layout,
   };
@@ -43,11 +43,56 @@ function themed(layout) {
   return themedLayout;
 }
 
+let printing = false; // paper has another width than the screen, and does not wait for figures to follow it
+
+let hasWebGL = document.createElement("canvas").getContext("webgl") !== null;
+const CIVIDIS = ["#00224e", "#2a3f6d", "#575c6d", "#7d7c78", "#a69d75", "#d3c164", "#fee838"];
+
+// Parallel coordinates as plain lines, for paper and for browsers without WebGL.
+function plainLines(figure) {
+  const { dimensions, line } = figure.data[0];
+  const ends = (values) => values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
+  const ranges = dimensions.map((dimension) => ends(dimension.values));
+  const share = (value, [low, high]) => (high > low ? (value - low) / (high - low) : 0.5);
+  const range = ends(line.color);
+  const traces = CIVIDIS.map((color) => (
+    { type: "scatter", mode: "lines", x: [], y: [], line: { color, width: 1 }, hoverinfo: "skip", showlegend: false }));
+  line.color.forEach((value, trial) => {
+    const place = line.reversescale ? 1 - share(value, range) : share(value, range);
+    const trace = traces[Math.min(Math.floor(place * CIVIDIS.length), CIVIDIS.length - 1)];
+    dimensions.forEach((dimension, axis) => {
+      trace.x.push(axis);
+      trace.y.push(share(dimension.values[trial], ranges[axis]));
+    });
+    trace.x.push(null);
+    trace.y.push(null);
+  });
+  const annotations = dimensions.flatMap(({ tickvals, ticktext }, axis) => {
+    const values = tickvals ?? ranges[axis];
+    return values.map((value, i) => ({
+      x: axis, y: share(value, ranges[axis]), text: ticktext?.[i] ?? shown(value), showarrow: false, xanchor: "left",
+    }));
+  });
+  const xaxis = { tickvals: dimensions.map((_, axis) => axis), ticktext: dimensions.map(({ label }) => label), side: "top" };
+  return { data: traces, layout: { xaxis, yaxis: { visible: false }, annotations } };
+}
+
 function draw(holder) {
-  const figure = holder.dataset.curve ? curveFigure(holder.dataset.curve) : DATA.figures[holder.dataset.figure];
+  let figure = holder.dataset.curve ? curveFigure(holder.dataset.curve) : DATA.figures[holder.dataset.figure];
+  if (figure.data[0]?.type === "parcoords" && (printing || !hasWebGL)) figure = plainLines(figure);
   const first = !holder.dataset.drawn;
   holder.dataset.drawn = "yes";
-  Plotly.react(holder, figure.data, themed(figure.layout), { responsive: true, displaylogo: false });
+  const layout = themed(figure.layout);
+  if (printing) Object.assign(layout, { width: holder.clientWidth, height: holder.clientHeight });
+  Plotly.react(holder, figure.data, layout, { responsive: true, displaylogo: false });
+  if (hasWebGL && holder.querySelector(".no-webgl")) {
+    hasWebGL = false; // it may be lost later, too
+    Plotly.purge(holder);
+    holder.replaceChildren();
+    delete holder.dataset.drawn;
+    draw(holder);
+    return;
+  }
   if (first && holder.on) holder.on("plotly_click", (event) => openPoint(event.points[0]));
 }
 
@@ -239,8 +284,15 @@ setTheme(prefersDark.matches ? "dark" : "light");
 prefersDark.addEventListener("change", (event) => setTheme(event.matches ? "dark" : "light"));
 $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 let before = null;
-addEventListener("beforeprint", () => { before = document.documentElement.dataset.theme; setTheme("light"); drawAll(); });
-addEventListener("afterprint", () => setTheme(before));
+function print(on) {
+  printing = on;
+  document.documentElement.classList.toggle("printing", on);
+  if (on) before = document.documentElement.dataset.theme;
+  setTheme(on ? "light" : before);
+  drawAll();
+}
+addEventListener("beforeprint", () => print(true));
+addEventListener("afterprint", () => print(false));
 for (const control of document.querySelectorAll(".controls")) control.hidden = false;
 for (const chooser of document.querySelectorAll("select[data-choose]")) {
   chooser.addEventListener("change", () => choose(chooser));
