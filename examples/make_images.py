@@ -58,6 +58,8 @@ SCALES = {
     "full": Scale(grid=(53, 99), tiles=100, scenes=2300, pets=1000, named=1000),
 }
 
+_DULL = 4.0  # standard deviation of pieces that show nothing; black corners would be the same file again and again
+
 _TO_R = """
 arguments <- commandArgs(trailingOnly = TRUE)
 n <- as.integer(arguments[3]); side <- as.integer(arguments[4])
@@ -84,10 +86,13 @@ class Photographs:
         if third is not None:
             step = photograph.shape[1] // 3
             photograph = photograph[:, third * step : (third + 1) * step]
-        y = self.random.integers(0, photograph.shape[0] - height + 1)
-        x = self.random.integers(0, photograph.shape[1] - width + 1)
-        light = self.random.uniform(0.8, 1.1)
-        return np.clip(photograph[y : y + height, x : x + width] * light, 0, 255).astype(np.uint8)
+        light = self.random.uniform(0.75, 1.0)  # nothing is overexposed to the same white
+        while True:
+            y = self.random.integers(0, photograph.shape[0] - height + 1)
+            x = self.random.integers(0, photograph.shape[1] - width + 1)
+            pixels = photograph[y : y + height, x : x + width]
+            if pixels.std() > _DULL:
+                return (pixels * light).astype(np.uint8)
 
 
 def write_jpeg(path: Path, pixels: Any) -> None:
