@@ -27,6 +27,7 @@ from cnn_sweep.sweep.more_repeats import MoreRepeats, read_more_repeats, text_of
 from cnn_sweep.sweep.rewrite import with_search
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.training.data.describe import describe
+from cnn_sweep.training.data.prepare import described
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,8 +93,9 @@ def open_study(results: Path, study: str) -> FrozenStudy:
         names = ", ".join(existing_studies(results)) or "none"
         raise StudyError(f"no study {study!r} in {results}; studies there: {names}")
     revisions = _read_revisions(paths)
-    plan, info = plan_sweeps(*revisions)
-    return FrozenStudy(paths, revisions, info, plan)
+    newest = revisions[-1]
+    info = described(newest.data, newest.folder, data_root(results))
+    return FrozenStudy(paths, revisions, info, make_plan(revisions, info))
 
 
 def freeze(sweep: Sweep, results: Path, *, extend: bool = False, drafted: FrozenStudy | None = None) -> FrozenStudy:

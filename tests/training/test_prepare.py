@@ -18,7 +18,7 @@ from cnn_sweep.sweep.data_spec import FolderData
 from cnn_sweep.training.data import decoding
 from cnn_sweep.training.data.dataset import items, load
 from cnn_sweep.training.data.decoder import PART
-from cnn_sweep.training.data.prepare import prepare, prepared, read_report
+from cnn_sweep.training.data.prepare import described, prepare, prepared, read_report
 
 COUNT = 3 * PART + 40  # of files; more than are decoded without other processes
 
@@ -142,8 +142,10 @@ def test_workers_find_what_was_prepared_without_looking_at_the_files(folder, tmp
     from cnn_sweep.training.data import prepare as module
 
     path = prepare(SPEC, folder, tmp_path)
-    monkeypatch.setattr(module, "list_files", lambda *_: pytest.fail("it looked at the files"))
+    for name in ("list_files", "describe"):
+        monkeypatch.setattr(module, name, lambda *_: pytest.fail("it looked at the files"))
     assert prepared(SPEC, folder, tmp_path) == path
+    assert described(SPEC, folder, tmp_path) == load(path).info
 
 
 def test_changed_images_are_prepared_again(folder, tmp_path):

@@ -19,8 +19,9 @@ from cnn_sweep.sweep.data_spec import BenchmarkData
 from cnn_sweep.training.data import benchmark_sets, rds, tiles
 from cnn_sweep.training.data.arrays import files_of, path_of
 from cnn_sweep.training.data.checks import check_bad, check_classes, check_leaks
-from cnn_sweep.training.data.dataset import META, SPLITS, UNLABELLED, Item
+from cnn_sweep.training.data.dataset import META, SPLITS, UNLABELLED, Item, load
 from cnn_sweep.training.data.decoder import JOB
+from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.files import list_files, stamp
 from cnn_sweep.training.data.ownership import owned
 from cnn_sweep.training.data.storing import FORM, REPORT, Facts, Stored, facts_of, finish, store_arrays
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnn_sweep.sweep.data_spec import DataSpec
+    from cnn_sweep.sweep.trial import ImageInfo
     from cnn_sweep.training.data.source import FileList, Listing, Part
 
     Observe = Callable[[int, int], None]
@@ -112,11 +114,26 @@ def prepared(spec: DataSpec, folder: Path, root: Path) -> Path:
         InputError: As `prepare`.
         EnvironmentFault: As `prepare`.
     """
+    return _newest(spec, folder, root) or prepare(spec, folder, root)
+
+
+def described(spec: DataSpec, folder: Path, root: Path) -> ImageInfo:
+    """Return what `describe` says, from what was prepared last if there is such: so a worker needs no source files.
+
+    Raises:
+        InputError: Nothing was prepared, and `describe` finds a mistake.
+    """
+    path = _newest(spec, folder, root)
+    return describe(spec, folder) if path is None else load(path, splits=()).info
+
+
+def _newest(spec: DataSpec, folder: Path, root: Path) -> Path | None:
+    """Return the folder that the last `prepare` of a data section made, if it is there."""
     with contextlib.suppress(OSError, ValueError):
         path = root / _pointer(spec, folder, root).read_text(encoding="utf-8").strip()
         if (path / META).exists():
             return path
-    return prepare(spec, folder, root)
+    return None
 
 
 def read_report(path: Path) -> dict[str, Any]:
