@@ -7,7 +7,8 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-r lint format faults leaks storm bench bench-throughput bench-overhead bench-store \
-	bench-scale bench-halving bench-journal bench-memory bench-data bench-help cluster-up cluster-down clean
+	bench-scale bench-halving bench-journal bench-memory bench-data bench-search bench-search-trained bench-help \
+	cluster-up cluster-down clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -84,6 +85,12 @@ bench-memory: $(STAMP)  ## memory of four workers on one data set of 1 GB
 
 bench-data: $(STAMP)  ## preparing 25,000 JPEGs beside Keras reading them; from TensorFlow's import to training
 	$(BIN)/python benchmarks/data.py
+
+bench-search: $(STAMP)  ## trials that searches need, on real learning curves (half an hour)
+	$(BIN)/python benchmarks/search.py
+
+bench-search-trained: $(STAMP)  ## the same with real training (an hour)
+	$(BIN)/python benchmarks/search_trained.py
 
 bench-help: $(STAMP)  ## seconds that login-node commands take
 	$(BIN)/python benchmarks/startup.py

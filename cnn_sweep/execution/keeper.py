@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.giving_up import failing_alike
 from cnn_sweep.execution.notifying import Notice, notice_of, notify
-from cnn_sweep.execution.picking import remaining
+from cnn_sweep.execution.picking import left_to_do
 from cnn_sweep.execution.pool import Pool
 from cnn_sweep.execution.progress import ProgressMeter
 from cnn_sweep.execution.provenance import fault_event, worker_event
@@ -18,7 +18,6 @@ from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
-from cnn_sweep.search.budget import Budget
 from cnn_sweep.store.merge import merge
 
 if TYPE_CHECKING:
@@ -60,7 +59,6 @@ class PoolKeeper:
         self._size = size
         self._history = History(paths, metric=study.sweep.objective.metric)
         self._history.refresh()
-        self._budget = Budget(study.sweep, self._history)
         self._claims = Claims(paths, writer, current())
         self._journal = JournalWriter(paths.journal(writer))
         self._journal.append(worker_event(threads=0))
@@ -169,7 +167,4 @@ class PoolKeeper:
         """Free the trials of dead workers and start as many workers as there are trials for."""
         if declare_lost(self._history, self._claims, self._journal, self._judges):
             self._history.refresh()
-        left = remaining(self._study.plan, self._history)
-        if self._budget.reached() is not None:
-            left = [planned for planned in left if planned.number in self._history.trials]
-        self._pool.fill(min(self._size, len(left)))
+        self._pool.fill(min(self._size, len(left_to_do(self._study, self._history))))

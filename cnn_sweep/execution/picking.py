@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.execution.giving_up import needs_device_alone
 from cnn_sweep.journal.identity import current
+from cnn_sweep.search.budget import Budget
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from cnn_sweep.execution.freeze import FrozenStudy
     from cnn_sweep.journal.claims import Claims
     from cnn_sweep.journal.history import History, TrialHistory
     from cnn_sweep.journal.identity import ProcessIdentity
@@ -194,3 +196,12 @@ def remaining(plan: Plan, history: History) -> list[PlannedTrial]:
     """List the planned trials that are not finished."""
     trials = history.trials
     return [p for p in plan.trials if p.number not in trials or not is_finished(trials[p.number])]
+
+
+def left_to_do(study: FrozenStudy, history: History) -> list[PlannedTrial]:
+    """List the trials that workers would find to do: all that remain; of a spent budget those that are on their way."""
+    left = remaining(study.plan, history)
+    if Budget(study.sweep, history).reached() is None:
+        return left
+    states = {number: trial.state for number, trial in history.trials.items()}
+    return [planned for planned in left if states.get(planned.number) in ("running", "interrupted")]

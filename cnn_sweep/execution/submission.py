@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.giving_up import OUT_OF_MEMORY
-from cnn_sweep.execution.picking import remaining
+from cnn_sweep.execution.picking import left_to_do
 from cnn_sweep.execution.provenance import package_versions, worker_event
 from cnn_sweep.execution.settings import Retries
 from cnn_sweep.execution.slurm import sbatch_scripts, submit
@@ -18,6 +18,7 @@ from cnn_sweep.journal.events import Submit
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.search.budget import Budget
 from cnn_sweep.slurm.limits import ArrayPlan, array_plan
 from cnn_sweep.training.data.prepare import prepare
 
@@ -117,7 +118,9 @@ def plan_submission(study: FrozenStudy, profile: Profile, cluster: Cluster, *, b
     """
     history = History(study.paths, metric=study.sweep.objective.metric)
     history.refresh()
-    left = len(remaining(study.plan, history))
+    left = len(left_to_do(study, history))
+    if left == 0 and (limit := Budget(study.sweep, history).reached()) is not None:
+        raise InputError(f"study {study.paths.study!r} was ended by its budget: {limit}; a larger one continues it")
     if left == 0:
         raise InputError(f"study {study.paths.study!r} is finished; there is nothing to submit")
     if busy >= profile.array_width:

@@ -190,7 +190,7 @@ def _effects(name: str, known: Sequence[Result], direction: str) -> list[Effect]
     pairs = [(params[name], value) for params, value in known if name in params]
     different = {value for value, _ in pairs}
     groups: list[tuple[Any, list[float]]] = []
-    if len(different) <= _VALUES:
+    if _has_own_effects(different, len(pairs)):
         ordered = sorted(different, key=_order)
         groups += [(one, [result for value, result in pairs if value == one]) for one in ordered]
     else:
@@ -210,6 +210,13 @@ def _effects(name: str, known: Sequence[Result], direction: str) -> list[Effect]
         )
         for value, found in groups
     ]
+
+
+def _has_own_effects(values: set[Any], results: int) -> bool:
+    """Tell whether each value has an effect of its own: it is no number, or they are few that were tried often."""
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        return True
+    return len(values) <= _VALUES and (len(values) <= _BINS or 2 * len(values) <= results)
 
 
 def _order(value: Any) -> tuple[bool, Any]:

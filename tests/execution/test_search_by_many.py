@@ -10,7 +10,7 @@ import pytest
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.freeze import enlarge, freeze, open_study
-from cnn_sweep.execution.picking import Picker
+from cnn_sweep.execution.picking import Picker, left_to_do
 from cnn_sweep.execution.proposing import Observer, Proposer
 from cnn_sweep.execution.provenance import worker_event
 from cnn_sweep.journal.claims import Claims
@@ -217,6 +217,10 @@ def test_a_larger_budget_continues_the_study(tmp_path):
     assert "# a comment that stays" in larger.sweep.text
     assert drive(open_study(tmp_path, "many"), epochs=4) == 3
     assert drive(open_study(tmp_path, "many"), epochs=4) == 0
+    history = History(study.paths)
+    history.refresh()
+    assert left_to_do(larger, history) == []
+    assert len(left_to_do(enlarge(tmp_path, "many", {"epochs": 40}), history)) == 32
 
 
 def test_what_was_begun_is_finished_when_the_budget_is_spent(tmp_path):
