@@ -61,7 +61,7 @@ class AttemptRunner:
         began = time.monotonic()
         spec = self._study.sweep.resolve(self._proposer.params(claimed.number))
         state, epoch = self._newest_checkpoint(claimed.number)
-        epochs = spec.training.epochs if spec.training is not None else 0
+        epochs = spec.training.all_epochs if spec.training is not None else 0
         until = self._context.contest.until(claimed.number, epochs, promoted=claimed.promotion)
         self._journal_start(claimed, spec, epoch, until)
         recorder = Recorder(claimed, self._context, until=until)

@@ -13,6 +13,7 @@ from cnn_sweep.sweep.given import is_complete
 from cnn_sweep.sweep.layers import InvalidNetwork, trace
 from cnn_sweep.sweep.network import Output
 from cnn_sweep.sweep.spec import InvalidTrialError
+from cnn_sweep.sweep.stages import conflict, stages
 from cnn_sweep.sweep.templates import values_key
 from cnn_sweep.sweep.trial import check_class_names
 
@@ -55,7 +56,7 @@ class PlannedConfiguration:
     Attributes:
         params: The hyperparameters.
         parameters: Number of the network's weights, or None where it is not known before it is built.
-        trainable: How many of them are trained.
+        trainable: How many of them are trained, in the last stage.
     """
 
     params: dict[str, Any]
@@ -116,12 +117,15 @@ class Validator:
         """Judge one configuration."""
         own = dict(params)
         try:
-            layers = self._sweep.resolve(own).layers
+            spec = self._sweep.resolve(own)
         except InvalidTrialError as error:
             return InvalidConfiguration(own, str(error))
+        if (reason := conflict(spec)) is not None:
+            return InvalidConfiguration(own, reason)
+        layers = stages(spec)[-1].layers
         if layers is None or self._info is None:
             return PlannedConfiguration(own, None)
-        key = values_key(self._names, own)
+        key = values_key(self._names, own) + f" {layers[0]}"
         if key not in self._counts:
             self._counts[key] = _count_or_reason(layers, self._info)
         found = self._counts[key]

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from cnn_sweep.sweep.mistakes import listed, near, show, unknown
 from cnn_sweep.sweep.network import GlobalPool, Pool, Spec
+from cnn_sweep.sweep.trial import FineTuneSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +24,11 @@ S = TypeVar("S", bound=Spec)
 # Members of unions that hold a mapping, as their tags are; pydantic's places name them.
 _MEMBERS = {"groups"}
 # What the file calls a field otherwise than the model.
-_FILE_KEYS: dict[type[Spec], dict[str, str]] = {Pool: {"pooling": "kind"}, GlobalPool: {"pooling": "kind"}}
+_FILE_KEYS: dict[type[Spec], dict[str, str]] = {
+    Pool: {"pooling": "kind"},
+    GlobalPool: {"pooling": "kind"},
+    FineTuneSpec: {"from_layer": "from"},
+}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.mistakes import unknown
@@ -94,6 +94,21 @@ ClassWeights = Annotated[
 ]
 
 
+class FineTuneSpec(Spec):
+    """A second stage, in which layers of the base are trained, too."""
+
+    epochs: Count  # that follow those of the first stage
+    from_layer: bool | str  # the first of the base's layers that are trained; true: all
+    learning_rate: Annotated[float, Field(gt=0.0)]
+
+    @field_validator("from_layer")
+    @classmethod
+    def _is_a_layer(cls, value: bool | str) -> bool | str:  # noqa: FBT001  as the file has it
+        if value is False:
+            raise ValueError("must be the name of a layer of the base, or true for all, not false")
+        return value
+
+
 class TrainingSpec(Spec):
     """How one trial is trained."""
 
@@ -111,6 +126,12 @@ class TrainingSpec(Spec):
     class_weights: ClassWeights | None = later(None)  # of training images in the loss; classes left out: 1
     steps_per_epoch: Count | None = later(None)  # None: one pass over the training images
     validation_steps: Count | None = later(None)  # batches of validation images; None: all images
+    fine_tune: FineTuneSpec | None = later(None)
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of all stages."""
+        return self.epochs + (self.fine_tune.epochs if self.fine_tune else 0)
 
 
 class ObjectiveSpec(Spec):

@@ -33,6 +33,7 @@ class _Chunk(NamedTuple):
     first: Any
     last: Any
     steps_before: Any
+    updates_before: Any
     smoothing: Any
     amounts: Any
     seed: Any
@@ -42,7 +43,7 @@ class _Chunk(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """What a step needs beside its images and labels, as tensors; ``done`` counts the steps before it."""
+    """What a step needs beside its images and labels, as tensors; ``done`` counts the optimizer's steps before it."""
 
     smoothing: Any
     class_weights: Any
@@ -58,6 +59,7 @@ _CHUNK = _Chunk(
     first=tf.TensorSpec([], tf.int32),
     last=tf.TensorSpec([], tf.int32),
     steps_before=tf.TensorSpec([], tf.int64),
+    updates_before=tf.TensorSpec([], tf.int64),
     smoothing=tf.TensorSpec([], tf.float32),
     amounts=tf.TensorSpec([None], tf.float32),
     seed=tf.TensorSpec([], tf.int64),
@@ -116,6 +118,7 @@ class EpochGraph:
                 first=tf.constant(so_far.step),
                 last=tf.constant(last),
                 steps_before=tf.constant(plan.steps_before, tf.int64),
+                updates_before=tf.constant(plan.updates_before, tf.int64),
                 smoothing=tf.constant(plan.smoothing, tf.float32),
                 amounts=tf.constant(plan.amounts),
                 seed=tf.constant(plan.seed, tf.int64),
@@ -153,7 +156,8 @@ class EpochGraph:
             done = chunk.steps_before + tf.cast(number, tf.int64)
             self._on_step(done)
             images = self._training_images(index, done, chunk)
-            settings = _Step(chunk.smoothing, chunk.class_weights, chunk.rates[number], done)
+            updates = chunk.updates_before + tf.cast(number, tf.int64)
+            settings = _Step(chunk.smoothing, chunk.class_weights, chunk.rates[number], updates)
             loss, prediction = self._step(images, labels, settings)
             count = tf.cast(tf.shape(index)[0], tf.float64)
             hits = tf.reduce_sum(tf.cast(_predicted(prediction) == labels, tf.float64))

@@ -86,6 +86,10 @@ class GraphLearner:
         """Return a copy of the model's weights."""
         return tuple(self._model.get_weights())
 
+    def set_weights(self, weights: Weights) -> None:
+        """Take over weights in that order."""
+        self._model.set_weights(list(weights))
+
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return a copy of all variables that change: weights, random states, optimizer."""
         return {name: np.array(variable.numpy()) for name, variable in self._variables()}

@@ -25,7 +25,8 @@ class EpochPlan:
         order: Training images in the order of the steps, int32.
         starts: Where each step's images begin in ``order``, and its length at last; int32, shape (steps + 1,).
         rates: Learning rate of each step, float32.
-        steps_before: Steps of all earlier epochs.
+        steps_before: Steps of all earlier epochs, which random draws follow.
+        updates_before: Those since the optimizer began: of the running stage.
         smoothing: Label smoothing.
         amounts: How much training images are changed, as `augment.amounts_of` returns; not read where they are not.
         seed: Decides how each is changed.
@@ -37,6 +38,7 @@ class EpochPlan:
     starts: npt.NDArray[np.int32]
     rates: npt.NDArray[np.float32]
     steps_before: int
+    updates_before: int
     smoothing: float
     amounts: npt.NDArray[np.float32]
     seed: int
@@ -82,6 +84,9 @@ class Learner(Protocol):
     def weights(self) -> Weights:
         """Return a copy of the weights, in the order of ``keras.Model.get_weights``."""
         ...
+
+    def set_weights(self, weights: Weights) -> None:
+        """Take over weights in that order."""
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return a copy of everything that the next step depends on."""

@@ -31,6 +31,8 @@ class Progress:
         plateau_value: The objective that the plateau schedule compares with.
         plateau_wait: Epochs since that improved.
         rate_scale: What the plateau schedule has multiplied the learning rate by.
+        stage: Number of the running stage, from 0.
+        stage_began: Epochs that were complete when it began.
     """
 
     epoch: int = 0
@@ -46,6 +48,19 @@ class Progress:
     plateau_value: float | None = None
     plateau_wait: int = 0
     rate_scale: float = 1.0
+    stage: int = 0
+    stage_began: int = 0
+
+    @property
+    def stage_epoch(self) -> int:
+        """Complete epochs of the running stage."""
+        return self.epoch - self.stage_began
+
+    def begin_stage(self) -> None:
+        """Begin the next stage: early stopping and the plateau's memory begin anew."""
+        self.stage, self.stage_began = self.stage + 1, self.epoch
+        self.stop_value, self.stop_wait = None, 0
+        self.plateau_value, self.plateau_wait, self.rate_scale = None, 0, 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads."""
@@ -74,9 +89,9 @@ class Progress:
         return True
 
     def finished(self, training: TrainingSpec) -> bool:
-        """Tell whether the trial has no more epochs: all are done, or early stopping ends it."""
+        """Tell whether the running stage has no more epochs: all are done, or early stopping ends it."""
         stopping = training.early_stopping
-        return self.epoch >= training.epochs or (stopping is not None and self.stop_wait >= stopping.patience)
+        return self.stage_epoch >= training.epochs or (stopping is not None and self.stop_wait >= stopping.patience)
 
     def _follow_stopping(self, value: float, objective: ObjectiveSpec, training: TrainingSpec) -> None:
         delta = training.early_stopping.min_delta if training.early_stopping else 0.0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.sweep.stages import stages
 from cnn_sweep.training.augment import amounts_of, seed_of
 from cnn_sweep.training.batches import batches_of, class_weights, steps_of, validation_sample
 from cnn_sweep.training.checkpoint import CheckpointError, pack, unpack
@@ -18,6 +19,8 @@ from cnn_sweep.training.progress import Progress
 from cnn_sweep.training.schedules import learning_rates
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.learner import Arrays, Learner
@@ -46,19 +49,28 @@ class Run:
 
     Args:
         task: The trial.
-        learner: Its network, untrained.
+        learners: Gives the untrained network of a stage of the trial.
         dataset: Training and validation images.
         monitor: Who listens.
         chunk_s: Seconds between two looks at ``monitor.should_stop``.
     """
 
-    def __init__(self, task: Task, learner: Learner, *, dataset: Dataset, monitor: Monitor, chunk_s: float) -> None:
+    def __init__(
+        self,
+        task: Task,
+        learners: Callable[[TrialSpec], Learner],
+        *,
+        dataset: Dataset,
+        monitor: Monitor,
+        chunk_s: float,
+    ) -> None:
         spec = task.spec
         if spec.training is None or dataset.validation is None:
             raise ValueError("a trial needs training settings and validation images")
         self._task = task
-        self._training: TrainingSpec = spec.training
-        self._learner = learner
+        self._stages = stages(spec)
+        self._learners = learners
+        self._enter(0)
         self._images = len(dataset.train.y)
         self._validation = validation_sample(spec.training, len(dataset.validation.y))
         self._validation_labels = dataset.validation.y[self._validation]
@@ -82,12 +94,34 @@ class Run:
                 "the checkpoint belongs to another configuration, seed, data set or version of the trainer"
             )
         self._progress = Progress.from_json(meta["progress"])
+        if self._progress.stage:
+            self._enter(self._progress.stage)
         best = [name for name in arrays if name.startswith("best/")]
         self._best = tuple(arrays[name].copy() for name in best) or None
         self._learner.restore({name: array for name, array in arrays.items() if not name.startswith("best/")})
 
+    def _enter(self, stage: int) -> None:
+        spec = self._stages[stage]
+        if spec.training is None:
+            raise ValueError("a trial needs training settings")
+        self._training: TrainingSpec = spec.training
+        self._learner = self._learners(spec)
+
     def go(self) -> Outcome:
         """Train until the end, or until the monitor wants to stop."""
+        while (left := self._stage()) is None and self._progress.stage + 1 < len(self._stages):
+            weights = self._learner.weights()
+            self._progress.begin_stage()
+            self._enter(self._progress.stage)
+            self._learner.set_weights(weights)
+        return left or self.outcome("complete")
+
+    @property
+    def _ended(self) -> bool:
+        return self._progress.finished(self._training) and self._progress.stage + 1 == len(self._stages)
+
+    def _stage(self) -> Outcome | None:
+        """Train until the end of the running stage; return how the trial was left before, if it was."""
         while not self._progress.finished(self._training):
             if self._monitor.should_stop():
                 return self._interrupt(self._pack())
@@ -97,12 +131,12 @@ class Run:
             last = self._progress.history[-1]
             if not (math.isfinite(last["loss"]) and math.isfinite(last["val_loss"])):
                 return self._diverged(last)
-            if not self._progress.finished(self._training):
+            if not self._ended:
                 verdict = self._monitor.verdict()
                 if verdict != "go on":
                     return self._leave(verdict)
             self._save_now_and_then()
-        return self.outcome("complete")
+        return None
 
     def _epoch(self) -> bool:
         """Do the rest of the running epoch; return False if it was stopped."""
@@ -131,8 +165,11 @@ class Run:
         return EpochPlan(
             order=batches.order,
             starts=batches.starts,
-            rates=learning_rates(training, epoch=epoch, steps=self._steps, scale=self._progress.rate_scale),
+            rates=learning_rates(
+                training, epoch=self._progress.stage_epoch, steps=self._steps, scale=self._progress.rate_scale
+            ),
             steps_before=epoch * self._steps,
+            updates_before=self._progress.stage_epoch * self._steps,
             smoothing=training.label_smoothing,
             amounts=amounts_of(training.augmentation),
             seed=seed_of(self._task.seed),
@@ -171,7 +208,7 @@ class Run:
         return metrics | {"learning_rate": float(plan.rates[progress.step - 1])}
 
     def _save_now_and_then(self) -> None:
-        if self._progress.finished(self._training):
+        if self._ended:
             return
         if time.monotonic() - self._saved_at >= self._training.checkpoint_every_s:
             # The copy is made now; checksums and disks can wait for another thread.

@@ -7,6 +7,7 @@ import hashlib
 import traceback
 from collections import OrderedDict
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from cnn_sweep.errors import CnnSweepError, InputError
+from cnn_sweep.sweep.stages import conflict, stages
 from cnn_sweep.training.custom import build_model
 from cnn_sweep.training.device_data import DeviceData
 from cnn_sweep.training.fit_learner import FitLearner
@@ -95,7 +97,8 @@ class Trainer:
             raise
         except Exception as error:  # noqa: BLE001  a trial that fails is a result
             # What it compiled may be in any state.
-            self._learners.pop(graph_key(spec), None)
+            for stage in stages(spec):
+                self._learners.pop(graph_key(stage), None)
             return _failed(attempt, error)
 
     def _attempt(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None) -> Run | UserTrial:
@@ -107,9 +110,11 @@ class Trainer:
                 f"objective.metric: {spec.objective.metric!r} is not reported by the trainer; "
                 f"valid choices: {', '.join(METRICS)}"
             )
+        if (reason := conflict(spec)) is not None:
+            raise InputError(reason)
         run = Run(
             Task(spec, seed, self._identity(spec, seed)),
-            self._learner(spec, seed),
+            partial(self._learner, seed=seed),
             dataset=self._dataset,
             monitor=monitor,
             chunk_s=self._chunk_s,
@@ -119,7 +124,7 @@ class Trainer:
         return run
 
     def _learner(self, spec: TrialSpec, seed: int) -> Learner:
-        """Return the untrained network of a trial."""
+        """Return the untrained network of a trial, or of a stage of it."""
         if spec.training is None:
             raise InputError("the trial has neither training settings nor an objective function")
         if spec.training.engine == "fit":

@@ -301,7 +301,7 @@ def test_the_digest_sees_what_a_thing_means(text, edit, change):
 
 def test_keys_that_came_later_do_not_change_old_digests(text, edit):
     """A file that does without the newer keys of training has the digest it had when there were none of them."""
-    later = ("augmentation", "class_weights", "steps_per_epoch", "validation_steps")
+    later = ("augmentation", "class_weights", "steps_per_epoch", "validation_steps", "fine_tune")
     plain = Sweep.parse(text).resolve(next(iter(Sweep.parse(text).grid.rows))).training.model_dump()
     assert not set(later) & set(plain)
     fixed = edit(("batch_size: $batch_size", "batch_size: 8 if $batch_size else 8"))

@@ -129,8 +129,9 @@ def tiny_base(monkeypatch) -> str:
         for k in (1, 2):
             values = keras.layers.Conv2D(4 * k, 3, name=f"conv{k}")(values)
             values = keras.layers.BatchNormalization(name=f"bn{k}")(values)
-        return keras.Model(inputs, keras.layers.Dropout(0.3, seed=1)(values), name=name)
+        return keras.Model(inputs, keras.layers.Dropout(keras.applications.Tiny.rate, seed=1)(values), name=name)
 
+    tiny.rate = 0.3
     entry = Pretrained(
         preprocessing="caffe",
         smallest=5,

@@ -1,0 +1,51 @@
+"""The stages of a trial: training, and fine-tuning of its base after that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnn_sweep.sweep.bases import pretrained
+from cnn_sweep.sweep.network import Base, unknown_layer
+
+if TYPE_CHECKING:
+    from cnn_sweep.sweep.trial import TrialSpec
+
+
+def stages(spec: TrialSpec) -> tuple[TrialSpec, ...]:
+    """Return what is trained one after the other, each with the weights of the one before: one stage, or two.
+
+    The second is the same network and training, but for the layers of the base that are trained, the number of
+    epochs and the learning rate.
+    """
+    training = spec.training
+    if training is None or training.fine_tune is None or not spec.layers:
+        return (spec,)
+    tune = training.fine_tune
+    alone = training.model_copy(update={"fine_tune": None})
+    optimizer = training.optimizer.model_copy(update={"learning_rate": tune.learning_rate})
+    tuned = alone.model_copy(update={"epochs": tune.epochs, "optimizer": optimizer})
+    base = spec.layers[0].model_copy(update={"trainable": tune.from_layer})
+    return (
+        spec.model_copy(update={"training": alone}),
+        spec.model_copy(update={"training": tuned, "layers": (base, *spec.layers[1:])}),
+    )
+
+
+def conflict(spec: TrialSpec) -> str | None:
+    """Return why the settings of a trial exclude each other, or None."""
+    training, base = spec.training, spec.layers[0] if spec.layers else None
+    tune = training.fine_tune if training else None
+    if tune is not None:
+        if not isinstance(base, Base):
+            return "training.fine_tune needs a network whose first layer is a base"
+        if base.trainable is not False or base.extract:
+            return "training.fine_tune begins with a base that is neither trained nor extracted: leave both keys out"
+        names = pretrained()[base.name].layer_names
+        if isinstance(tune.from_layer, str) and tune.from_layer not in names:
+            return f"training.fine_tune.from: {unknown_layer(base.name, tune.from_layer, names)}"
+    if isinstance(base, Base) and base.extract and training is not None and training.augmentation is not None:
+        return (
+            "base: extract computes the base's outputs once, so that images cannot be changed from epoch to epoch: "
+            "leave out training.augmentation, or extract"
+        )
+    return None
