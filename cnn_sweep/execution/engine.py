@@ -35,7 +35,7 @@ class Engine:
         self._prepared = prepared(study.sweep.data, study.sweep.folder, study.data_root)
         self._dataset = load(self._prepared)
         _check_same_data(study, self._dataset)
-        self._trainer = Trainer(self._dataset, folder=self._code)
+        self._trainer = Trainer(self._dataset, folder=self._code, prepared=self._prepared.parent)
 
     def train(self, spec: TrialSpec, *, seed: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
         """Train a trial; a checkpoint that belongs to something else is left aside."""

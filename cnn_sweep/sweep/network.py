@@ -76,6 +76,8 @@ class Base(Spec):
         names = pretrained()[self.name].layer_names
         if isinstance(self.trainable, str) and self.trainable not in names:
             raise ValueError(f"trainable: {unknown_layer(self.name, self.trainable, names)}")
+        if self.extract and self.weights == "none":
+            raise ValueError("outputs that all trials share (extract) need weights that all trials share, not none")
         if self.extract and self.trainable is not False:
             raise ValueError(
                 "outputs that are computed once (extract) need a base that is not trained: trainable: false"

@@ -8,7 +8,7 @@ from cnn_sweep.sweep.bases import pretrained
 from cnn_sweep.sweep.network import Base, unknown_layer
 
 if TYPE_CHECKING:
-    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
 
 
 def stages(spec: TrialSpec) -> tuple[TrialSpec, ...]:
@@ -43,7 +43,15 @@ def conflict(spec: TrialSpec) -> str | None:
         names = pretrained()[base.name].layer_names
         if isinstance(tune.from_layer, str) and tune.from_layer not in names:
             return f"training.fine_tune.from: {unknown_layer(base.name, tune.from_layer, names)}"
-    if isinstance(base, Base) and base.extract and training is not None and training.augmentation is not None:
+    if isinstance(base, Base) and base.extract and training is not None:
+        return _conflict_of_extraction(training)
+    return None
+
+
+def _conflict_of_extraction(training: TrainingSpec) -> str | None:
+    if training.engine == "fit":
+        return "base: extract is for the engine graph; leave out training.engine, or extract"
+    if training.augmentation is not None:
         return (
             "base: extract computes the base's outputs once, so that images cannot be changed from epoch to epoch: "
             "leave out training.augmentation, or extract"

@@ -32,13 +32,21 @@ class GraphLearner:
         training: Decides loss and optimizer.
         data: Images and labels.
         network: The settings of ``model`` that can be changed; None for a model that a user's function built.
+        before: Weights of a base whose outputs ``data`` has instead of images.
     """
 
     divisible = True
 
     def __init__(
-        self, model: Any, training: TrainingSpec, data: DeviceData, *, network: GraphModel | None = None
+        self,
+        model: Any,
+        training: TrainingSpec,
+        data: DeviceData,
+        *,
+        network: GraphModel | None = None,
+        before: Weights = (),
     ) -> None:
+        self._before = before
         self._model = model
         self._network = network
         self._optimizer = Optimizer(
@@ -54,18 +62,24 @@ class GraphLearner:
             data=data,
             on_step=network.draws.at_step if network else lambda _: None,
         )
-        self.parameters = int(model.count_params())
+        self.parameters = int(model.count_params()) + sum(int(array.size) for array in before)
         self.pace_s: float | None = None
 
     @classmethod
-    def of_layers(cls, spec: TrialSpec, data: DeviceData) -> GraphLearner:
-        """Build the network of a sweep file's layers; `reset` makes it that of a trial."""
+    def of_layers(cls, spec: TrialSpec, data: DeviceData, before: Weights = ()) -> GraphLearner:
+        """Build the network of a sweep file's layers; `reset` makes it that of a trial.
+
+        Args:
+            spec: The trial, or one that shares its graph.
+            data: Images and labels; or features, where the layers are those that follow an extracted base.
+            before: The weights of that base.
+        """
         if spec.layers is None or spec.training is None:
             raise ValueError("the trial has no layers")
         with computing_in(spec.training):
-            network = graph_model(spec.layers, data.info)
+            network = graph_model(spec.layers, data.info, first=len(before))
         data = replace(data, rescale=input_scale(spec.layers, data.rescale))
-        return cls(network.model, spec.training, data, network=network)
+        return cls(network.model, spec.training, data, network=network, before=before)
 
     def reset(self, spec: TrialSpec, seed: int) -> None:
         """Become the untrained network of another trial of the same shape."""
@@ -84,7 +98,7 @@ class GraphLearner:
 
     def weights(self) -> Weights:
         """Return a copy of the model's weights."""
-        return tuple(self._model.get_weights())
+        return (*self._before, *self._model.get_weights())
 
     def set_weights(self, weights: Weights) -> None:
         """Take over weights in that order."""

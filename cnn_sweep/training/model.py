@@ -62,18 +62,20 @@ class GraphModel:
         draws: Its dropout layers' rates and seeds.
         factors: Its L2 factors.
         built: The weights that its base was built with; none where it has no base.
+        first: Number of its first weight in the network that it is the rest of.
     """
 
     model: Any
     draws: Draws
     factors: L2Factors
     built: Weights
+    first: int = 0
 
     def reset(self, layers: Sequence[Layer], seed: int) -> None:
         """Make it the untrained network of ``layers`` and ``seed``."""
         self.draws.reset(_dropout_rates(layers), seed)
         self.factors.reset(layers)
-        values = untrained_weights(self.model, layers, seed, built=self.built)
+        values = untrained_weights(self.model, layers, seed, built=self.built, first=self.first)
         for variable, value in zip(self.model.weights, values, strict=True):
             variable.assign(value)
         for index, variable in enumerate(_random_states(self.model)):
@@ -98,7 +100,7 @@ def _state(seed: int, index: int) -> int:
     return int.from_bytes(digest[:4], "little")
 
 
-def graph_model(layers: Sequence[Layer], info: ImageInfo) -> GraphModel:
+def graph_model(layers: Sequence[Layer], info: ImageInfo, *, first: int = 0) -> GraphModel:
     """Build the network of ``layers`` for training; its weights are set by `GraphModel.reset`.
 
     Raises:
@@ -114,7 +116,7 @@ def graph_model(layers: Sequence[Layer], info: ImageInfo) -> GraphModel:
     inputs = keras.Input(info.image_shape, name="image")
     values, rest, built = _base(inputs, layers, info)
     outputs = _stack(values, rest, info, drop, lambda l2: factors.next(l2) if l2 else None)
-    return GraphModel(keras.Model(inputs, outputs), draws, factors, built)
+    return GraphModel(keras.Model(inputs, outputs), draws, factors, built, first)
 
 
 def plain_model(layers: Sequence[Layer], info: ImageInfo, *, rescale: float | None) -> Any:
@@ -213,7 +215,9 @@ def _convolution(layer: Conv2D | SeparableConv2D, name: str, regularizer: Any) -
     )
 
 
-def untrained_weights(model: Any, layers: Sequence[Layer], seed: int, *, built: Weights | None = None) -> Weights:
+def untrained_weights(
+    model: Any, layers: Sequence[Layer], seed: int, *, built: Weights | None = None, first: int = 0
+) -> Weights:
     """Return the weights with which a trial begins: pretrained ones of its base, the others drawn by seed.
 
     Args:
@@ -221,8 +225,9 @@ def untrained_weights(model: Any, layers: Sequence[Layer], seed: int, *, built: 
         layers: The network.
         seed: The trial's seed.
         built: The weights that its base was built with; by default those that it has.
+        first: Number of its first weight in the network that it is the rest of.
     """
-    drawn, base = initial_weights(model, seed), base_of(layers)
+    drawn, base = initial_weights(model, seed, first=first), base_of(layers)
     if base is None:
         return drawn
     variables = model.get_layer(NAME).weights
@@ -233,14 +238,15 @@ def untrained_weights(model: Any, layers: Sequence[Layer], seed: int, *, built: 
     return (*own, *drawn[len(own) :])
 
 
-def initial_weights(model: Any, seed: int) -> Weights:
+def initial_weights(model: Any, seed: int, *, first: int = 0) -> Weights:
     """Return the weights of an untrained network: a pure function of (seed, index of the variable, shape).
 
     Keras's defaults: Glorot uniform for kernels (Glorot and Bengio 2010), 0 for biases and means, 1 for scales and
     variances.
     """
     return tuple(
-        _initial(variable.name, tuple(variable.shape), seed, index) for index, variable in enumerate(model.weights)
+        _initial(variable.name, tuple(variable.shape), seed, index)
+        for index, variable in enumerate(model.weights, start=first)
     )
 
 

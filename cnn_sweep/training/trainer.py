@@ -18,6 +18,7 @@ from cnn_sweep.errors import CnnSweepError, InputError
 from cnn_sweep.sweep.stages import conflict, stages
 from cnn_sweep.training.custom import build_model
 from cnn_sweep.training.device_data import DeviceData
+from cnn_sweep.training.features import extracted
 from cnn_sweep.training.fit_learner import FitLearner
 from cnn_sweep.training.graph_learner import GraphLearner
 from cnn_sweep.training.model import plain_model, untrained_weights
@@ -26,15 +27,16 @@ from cnn_sweep.training.outcome import METRICS, Outcome
 from cnn_sweep.training.precision import computing_in
 from cnn_sweep.training.run import Run, Task
 from cnn_sweep.training.signature import graph_key
-from cnn_sweep.training.transfer import input_scale
+from cnn_sweep.training.transfer import base_of, input_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cnn_sweep.sweep.network import Base
     from cnn_sweep.sweep.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.learner import Learner
-    from cnn_sweep.training.outcome import Monitor, Verdict
+    from cnn_sweep.training.outcome import Monitor, Verdict, Weights
 
 _MESSAGE_LENGTH = 1000  # characters of an exception's text
 _VERSION = 1  # of what a checkpoint means; another one is not resumed from
@@ -49,6 +51,7 @@ class Trainer:
     Args:
         dataset: Training and validation images.
         folder: Folder of the sweep file, where modules of the user's are found.
+        prepared: Folder of prepared data sets, where outputs of bases are kept.
         max_graphs: Compiled graphs that are kept; the one that was unused for longest goes first.
         chunk_s: Seconds of training between two looks at ``monitor.should_stop``.
 
@@ -59,7 +62,15 @@ class Trainer:
 
     graph_key = staticmethod(graph_key)
 
-    def __init__(self, dataset: Dataset, *, folder: Path = Path(), max_graphs: int = 32, chunk_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        folder: Path = Path(),
+        prepared: Path | None = None,
+        max_graphs: int = 32,
+        chunk_s: float = 2.0,
+    ) -> None:
         if dataset.validation is None:
             raise InputError("the data set has no validation images, so that trials cannot be compared")
         self._dataset = dataset
@@ -67,6 +78,8 @@ class Trainer:
         self._max_graphs = max_graphs
         self._chunk_s = chunk_s
         self._data: DeviceData | None = None
+        self._prepared = prepared
+        self._extracted: dict[Base, tuple[DeviceData, Weights]] = {}
         self._learners: OrderedDict[str, GraphLearner] = OrderedDict()
         self.hits = 0
         self.misses = 0
@@ -134,12 +147,26 @@ class Trainer:
             self._data = DeviceData.of(self._dataset)
         if spec.layers is None:
             return GraphLearner(self._model(spec, seed), spec.training, self._data)
-        learner = self._of_layers(spec, self._data)
+        key, data = graph_key(spec), self._data
+        before: Weights = ()
+        base = base_of(spec.layers)
+        if base is not None and base.extract:
+            data, before = self._features(base)
+            spec = spec.model_copy(update={"layers": spec.layers[1:]})
+        learner = self._of_layers(key, spec, data, before)
         learner.reset(spec, seed)
         return learner
 
-    def _of_layers(self, spec: TrialSpec, data: DeviceData) -> GraphLearner:
-        key = graph_key(spec)
+    def _features(self, base: Base) -> tuple[DeviceData, Weights]:
+        """Return the outputs of a base for all images, and its weights."""
+        if base not in self._extracted:
+            if self._prepared is None:
+                raise InputError("base: extract needs a folder in which outputs are kept")
+            dataset, weights = extracted(self._dataset, base, self._prepared)
+            self._extracted[base] = DeviceData.of(dataset), weights
+        return self._extracted[base]
+
+    def _of_layers(self, key: str, spec: TrialSpec, data: DeviceData, before: Weights) -> GraphLearner:
         learner = self._learners.get(key)
         if learner is None:
             self.misses += 1
@@ -147,7 +174,7 @@ class Trainer:
                 self._learners.popitem(last=False)
                 # Graphs refer to themselves; left to itself, Python finds that out megabytes later.
                 gc.collect()
-            learner = self._learners[key] = GraphLearner.of_layers(spec, data)
+            learner = self._learners[key] = GraphLearner.of_layers(spec, data, before)
         else:
             self.hits += 1
         self._learners.move_to_end(key)

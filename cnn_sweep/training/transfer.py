@@ -75,6 +75,11 @@ def _read(model: Any, base: Base, file: Path) -> None:
 
 def _set_trainable(model: Any, base: Base) -> None:
     model.trainable = base.trainable is not False
+    if base.trainable is False:
+        # As in prediction: Keras would drop, since the outer model's `training` outweighs one given to the base.
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0
     if isinstance(base.trainable, str):
         # By place: layers without a name of their own are numbered through by Keras.
         first = pretrained()[base.name].layer_names.index(base.trainable)
@@ -93,8 +98,7 @@ def apply_base(model: Any, base: Base, images: Any) -> Any:
             images = _normalized(keras.ops.flip(images, axis=-1), _MEAN_BGR, (1.0, 1.0, 1.0))
         case _:
             pass
-    # A base that is not trained is as in prediction, whatever the rest of the network does.
-    return model(images, training=False) if base.trainable is False else model(images)
+    return model(images)
 
 
 def _normalized(images: Any, mean: Sequence[float], deviation: Sequence[float]) -> Any:

@@ -51,7 +51,7 @@ def test_preprocessing_is_that_of_the_model(name):
     modules = {"VGG16": "vgg16", "MobileNetV2": "mobilenet_v2", "DenseNet121": "densenet", "ConvNeXtTiny": "convnext"}
     module = importlib.import_module(f"keras.applications.{modules.get(name, 'efficientnet')}")
     inputs = keras.Input((4, 5, 3))
-    outputs = apply_base(lambda images, training=None: images, Base(name=name), inputs)
+    outputs = apply_base(lambda images: images, Base(name=name), inputs)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3)).astype(np.float32)
     ours = pixels if outputs is inputs else keras.Model(inputs, outputs)(pixels).numpy()
     np.testing.assert_allclose(ours, module.preprocess_input(pixels.copy()), atol=2e-5)
@@ -205,3 +205,50 @@ def test_pretrained_weights_are_fetched_beforehand(monkeypatch, tmp_path):
         files = base_weights.fetch_weights(Sweep.parse(TEXT))
     assert fetched == ["VGG16", "ResNet50"]
     assert all(file.parent == tmp_path / "models" for file in files)
+
+
+def extracting(file, tiny_base, *, extract=True, **training):
+    """Return a trial on a base whose weights are in a file."""
+    from cnn_sweep.sweep.trial import TrialSpec
+
+    layers = network(tiny_base, weights=str(file), extract=extract)
+    return TrialSpec(params={}, layers=layers, training={"epochs": 3, "batch_size": 8, **training})
+
+
+def test_extracted_outputs_train_the_same_head(tiny_base, dataset, recorder, tmp_path, monkeypatch):
+    """Outputs are computed once; a head on them learns what it learns on the base, and resumes exactly."""
+    import keras
+
+    from cnn_sweep.training import features
+    from cnn_sweep.training.evaluate import predict
+    from cnn_sweep.training.export import export_model
+    from cnn_sweep.training.trainer import Trainer
+
+    file, root = tmp_path / "own.weights.h5", tmp_path / "data"
+    keras.applications.Tiny(include_top=False, weights=None, input_shape=(6, 6, 1), name="own").save_weights(file)
+    trial = extracting(file, tiny_base)
+    trainer = Trainer(dataset, prepared=root, chunk_s=0.0)
+    outcome = trainer.train(trial, 5, recorder())
+    whole = Trainer(dataset).train(extracting(file, tiny_base, extract=False), 5, recorder())
+    for mine, theirs in zip(outcome.history, whole.history, strict=True):
+        assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+    assert outcome.parameters == whole.parameters
+    assert len(list(root.iterdir())) == 1
+    # Another worker, and other trials, find them made.
+    monkeypatch.setattr(features, "_compute", None)
+    assert_equal(resumed(Trainer(dataset, prepared=root, chunk_s=0.0), trial, recorder), outcome)
+    assert_equal(trainer.train(trial, 5, recorder()), outcome)
+    path = tmp_path / "model.keras"
+    export_model(trial, outcome, dataset=dataset, path=path, folder=tmp_path)
+    hits = (predict(path, dataset.validation.x).argmax(axis=1) == dataset.validation.y).mean()
+    assert hits == pytest.approx(outcome.history[outcome.best_epoch - 1]["val_accuracy"])
+
+
+def test_what_excludes_extraction_is_told(tiny_base, dataset, recorder, tmp_path):
+    """Images that change from epoch to epoch have no outputs to keep; nor has a base with random weights."""
+    from cnn_sweep.training.trainer import Trainer
+
+    with pytest.raises(InputError, match="extract computes the base's outputs once"):
+        Trainer(dataset).train(extracting(tmp_path, tiny_base, augmentation={"zoom": 0.1}), 0, recorder())
+    with pytest.raises(ValueError, match="need weights that all trials share"):
+        extracting("none", tiny_base)
