@@ -309,3 +309,15 @@ def test_hidden_files_and_links_that_lead_up_do_no_harm(ready, made, tmp_path):
     path = ready("folder", tmp_path, train="train", validation=0.5, image_size=8)
     assert sum(sizes(path).values()) == 12
     assert json.loads((path / "report.json").read_text())["bad"] == []
+
+
+def test_a_class_of_bad_images_only_is_named_with_the_reason(ready, tmp_path):
+    """Where no image of a class can be decoded, the message says so and why."""
+    for name in ("good", "bad"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for k in range(8):
+            Image.new("L", (4, 4), k).save(tmp_path / "train" / name / f"{k}.png")
+    for file in (tmp_path / "train" / "bad").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(InputError, match=r"a single class \(good\).* 8 images cannot be used, such as bad/.* is empty"):
+        ready("folder", tmp_path, train="train", image_size=4)

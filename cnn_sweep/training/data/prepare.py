@@ -236,7 +236,15 @@ def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tu
         items = [Item(file) for file in kept.names]
         stored[name] = Stored.of(kept.y, items, decoded.digests[name], mirror=spec.mirror and name == "train")
     labels = {name: split.y for name, split in stored.items()}
-    notes = check_classes(labels, listing.class_names, numbered=False)
+    try:
+        notes = check_classes(labels, listing.class_names, numbered=False)
+    except InputError as error:
+        bad = [image for images in decoded.bad.values() for image in images]
+        if not bad:
+            raise
+        raise InputError(
+            f"{error}. {len(bad)} images cannot be used, such as {bad[0].name}: {bad[0].reason}"
+        ) from error
     return stored, Facts(
         shape=listing.options.shape,
         is_uint8=True,
