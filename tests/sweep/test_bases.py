@@ -7,7 +7,7 @@ import pytest
 from cnn_sweep.errors import SweepFileError
 from cnn_sweep.sweep.bases import pretrained
 from cnn_sweep.sweep.layers import InvalidNetwork, trace
-from cnn_sweep.sweep.network import Base, Dense, Flatten, GlobalPool, Output
+from cnn_sweep.sweep.network import Base, Conv2D, Dense, Flatten, GlobalPool, Output, Pool
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.sweep.trial import ImageInfo
 
@@ -42,6 +42,18 @@ def test_cats_and_dogs_on_vgg16():
     assert [shape.trainable for shape in counts.values()] == [2_097_665, 16_552_193, 16_812_353]
     assert counts[False].shapes[0] == (4, 4, 512)
     assert counts[False].layer_parameters[0] == 14_714_688
+
+
+def test_cats_and_dogs_from_scratch():
+    """The network of four convolutions and a dense layer of 512 has the weights of Keras's summary, all trained."""
+    maps = [
+        layer
+        for filters in (32, 64, 128, 128)
+        for layer in (Conv2D(filters=filters, kernel_size=3, activation="relu"), Pool(size=2))
+    ]
+    head = (Flatten(), Dense(units=512, activation="relu"), Output(activation="sigmoid", units=1))
+    shape = trace((*maps, *head), images(128, 128, 3))
+    assert (shape.parameters, shape.trainable) == (2_601_153, 2_601_153)
 
 
 def test_all_models_of_keras_are_known():
