@@ -221,8 +221,9 @@ def _bare_trials(specs: list, dataset, trainer):
     labels = np.asarray(dataset.validation.y)
     for spec in specs:
         learner, best = trainer._learner(spec, 0), 0.0
-        plans = Run(Task(spec, 0, ""), learner, dataset=dataset, monitor=None, chunk_s=1e9)
+        plans = Run(Task(spec, 0, ""), lambda _, learner=learner: learner, dataset=dataset, monitor=None, chunk_s=1e9)
         for epoch in range(spec.training.epochs):
+            plans._progress.epoch = epoch
             plan = plans._plan(epoch)
             learner.train(plan, Totals(0, 0.0, 0.0), len(plan.rates), lambda: False)
             _, probabilities = learner.evaluate(plan)

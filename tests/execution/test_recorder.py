@@ -20,12 +20,15 @@ def attempt(tmp_path):
     paths = StudyPaths(tmp_path, "study")
     paths.create()
     journal = JournalWriter(paths.journal("me"))
-    merger = SimpleNamespace(while_training=lambda: None)
-    study = SimpleNamespace(paths=paths)
-    recorder = Recorder(
-        Claimed(7, 0),
-        SimpleNamespace(study=study, journal=journal, stop=False, merger=merger, history=None),
+    context = SimpleNamespace(
+        study=SimpleNamespace(paths=paths, sweep=SimpleNamespace(objective=SimpleNamespace(metric="loss"))),
+        history=SimpleNamespace(trials={}),
+        journal=journal,
+        stop=False,
+        merger=SimpleNamespace(while_training=lambda: None),
+        contest=SimpleNamespace(stops_trials=False),
     )
+    recorder = Recorder(Claimed(7, 0), context)
 
     def lines():
         journal.flush()
