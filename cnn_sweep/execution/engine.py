@@ -9,7 +9,7 @@ from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.journal.durable import write_once
 from cnn_sweep.training.checkpoint import CheckpointError
 from cnn_sweep.training.custom import load_function
-from cnn_sweep.training.data.dataset import SPLITS, load
+from cnn_sweep.training.data.dataset import load
 from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.evaluate import evaluate
 from cnn_sweep.training.export import export_model
@@ -70,9 +70,9 @@ class Engine:
         Raises:
             InputError: The sweep's data has no such split.
         """
-        splits = load(self._prepared, splits=SPLITS).splits
+        splits = load(self._prepared, splits=(split,)).splits  # this one only: the test set stays closed
         if split not in splits:
-            raise InputError(f"the data set has no {split} images; it has {', '.join(splits)}")
+            raise InputError(f"the data set has no {split} images")
         return splits[split]
 
     def import_code(self, spec: TrialSpec) -> None:
