@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+# No terminal is a place to read more; other formats are for programs, which get all rows.
+_ROWS_OF_A_TABLE = 100
+
 
 def leaderboard(
     results: Path,
@@ -39,6 +42,9 @@ def leaderboard(
     """Print a leaderboard of one study or of several."""
     _merge(results)
     studies = [Study.open(results, name, merge=False) for name in dict.fromkeys(names)]
+    cut = output == "table" and selection.top is None
+    if cut:
+        selection = replace(selection, top=_ROWS_OF_A_TABLE + 1)
     # Where rank alone decides, the database need not give more than is shown.
     by_rank = len(studies) == 1 and not (by or pareto or selection.where or selection.sort)
     table = studies[0].leaderboard_table("trial" if by else per, top=selection.top if by_rank else None)
@@ -52,6 +58,9 @@ def leaderboard(
     table = boards.select(table, selection)
     if diff:
         table = without_constants(table, [name for study in studies for name in study.parameter_columns])
+    if cut and len(table.rows) > _ROWS_OF_A_TABLE:
+        table = replace(table, rows=table.rows[:_ROWS_OF_A_TABLE])
+        print(f"the first {_ROWS_OF_A_TABLE} rows; --top K shows K, --format csv all", file=sys.stderr)
     _write(table, output)
 
 
