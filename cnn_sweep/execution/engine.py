@@ -9,7 +9,7 @@ from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.journal.durable import write_once
 from cnn_sweep.training.checkpoint import CheckpointError
 from cnn_sweep.training.custom import load_function
-from cnn_sweep.training.data.dataset import load
+from cnn_sweep.training.data.dataset import SPLITS, load
 from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.evaluate import evaluate
 from cnn_sweep.training.export import export_model
@@ -72,7 +72,8 @@ class Engine:
         """
         splits = load(self._prepared, splits=(split,)).splits  # this one only: the test set stays closed
         if split not in splits:
-            raise InputError(f"the data set has no {split} images")
+            there = ", ".join(load(self._prepared, splits=SPLITS).splits)
+            raise InputError(f"the data set has no {split} images; it has {there}")
         return splits[split]
 
     def import_code(self, spec: TrialSpec) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,7 +13,6 @@ from cnn_sweep.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from types import ModuleType
 
     from cnn_sweep.sweep.trial import ImageInfo, TrialSpec
@@ -41,14 +41,34 @@ def load_function(reference: str, folder: Path) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]  # callable() has checked it
 
 
+# Folders of users' modules on the path of this process: one at a time, so that studies do not find each other's.
+_entered: list[str] = []
+
+
+def _enter(folder: str) -> None:
+    """Find modules in a folder first, as Python does in a script's own, and no more in another study's."""
+    if _entered != [folder]:
+        for name, module in list(sys.modules.items()):
+            if any(getattr(module, "__file__", None) in _files(name, Path(other)) for other in _entered):
+                del sys.modules[name]
+        sys.path[:] = [path for path in sys.path if path not in _entered]
+        _entered[:] = [folder]
+    sys.path[:] = [folder, *(path for path in sys.path if path != folder)]
+
+
+def _files(name: str, folder: Path) -> tuple[str, str]:
+    """Return where a module of a folder is, or a package's own file."""
+    place = folder.joinpath(*name.split("."))
+    return f"{place}.py", str(place / "__init__.py")
+
+
 def _import(name: str, folder: Path, reference: str) -> ModuleType:
     folder = folder.resolve()
-    # First, as Python does for a script's own folder; modules may import their neighbours.
-    sys.path[:] = [str(folder), *(path for path in sys.path if path != str(folder))]
-    file = folder.joinpath(*name.split(".")).with_suffix(".py")
+    _enter(str(folder))
     loaded = sys.modules.get(name)
+    file = folder.joinpath(*name.split(".")).with_suffix(".py")
     if file.exists() and loaded is not None and getattr(loaded, "__file__", None) != str(file):
-        # Another study of this process has a module of this name.
+        # A module of ours, or of a package, has the name of the user's.
         del sys.modules[name]
     importlib.invalidate_caches()
     try:

@@ -49,7 +49,7 @@ def test_plan_writes_nothing(tiny, cli, sweep_text):
     assert plan["trials"] == len(plan["configurations"]) == VALID
     assert plan["duplicates"] == 4  # momentum does not count with adam: two rows of each of its four pairs are one
     assert all("pool 7x7" in invalid["reason"] for invalid in plan["invalid"])
-    assert set(plan["configurations"][0]) == {"params", "parameters"}
+    assert set(plan["configurations"][0]) == {"params", "parameters", "trainable"}
     (cli.folder / "tiny.yaml").write_text(sweep_text)
     cli("plan", "tiny.yaml")
     assert sorted(path.name for path in cli.folder.iterdir()) == ["tiny.yaml"]

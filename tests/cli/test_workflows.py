@@ -19,6 +19,7 @@ from cnn_sweep.search.plan import make_plan
 from cnn_sweep.sweep.layers import trace
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.sweep.trial import ImageInfo
+from cnn_sweep.training.session import configure
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = ("spread", "epochs_to_90", "gap", "slope", "final")
@@ -234,7 +235,12 @@ def test_cats_and_dogs(run, here, images, tmp_path):
 
 def test_cats_and_dogs_with_vgg16(run, here, images, tmp_path):
     """Features that are computed once, and a base that is trained on, end in models that take images as they are."""
-    run("cats_dogs_features", FEATURES, epochs=1, image_size=32, weights="none")
+    configure(threads=1)
+    import keras
+
+    weights = tmp_path / "vgg16.weights.h5"  # as a base that was trained elsewhere
+    keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(weights)
+    run("cats_dogs_features", FEATURES, epochs=1, image_size=32, weights=str(weights))
     run("cats_dogs_vgg16", VGG16 | {"mode": "tuned"}, epochs=1, image_size=32, weights="none")
     cat = next((images / "cats_dogs" / "test" / "cats").iterdir())
     for study in ("cats_dogs_features", "cats_dogs_vgg16"):

@@ -203,6 +203,9 @@ def test_modules_of_one_name_in_two_folders_do_not_mix(dataset, spec, recorder, 
     assert load_function("mine:who", tmp_path / "one")() == "one"
     assert load_function("mine:who", tmp_path / "two")() == "two"
     assert load_function("mine:who", tmp_path / "one")() == "one"
+    (tmp_path / "three").mkdir()
+    with pytest.raises(InputError, match="the module 'mine' cannot be imported"):
+        load_function("mine:who", tmp_path / "three")
 
 
 def test_an_objective_function_reports_its_own_metrics(trainer, recorder):
