@@ -124,6 +124,48 @@ def test_mlflow_has_the_runs(study, tables, tmp_path, monkeypatch):
         assert not any(math.isnan(point.value) for point in history)
 
 
+def _wandb_records(file):
+    """Read an offline run as ``wandb sync`` did before it was a program of its own."""
+    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.sdk.internal.datastore import DataStore
+
+    log = DataStore()
+    log.open_for_scan(str(file))
+    try:
+        while (data := log.scan_data()) is not None:
+            record = Record()
+            record.ParseFromString(data)
+            yield record
+    finally:
+        log.close()
+
+
+def test_wandb_has_the_runs(study, tables, tmp_path):
+    """Offline runs hold the hyperparameters and every metric at its step, as W&B's own reader finds them."""
+    pytest.importorskip("wandb")
+    export("wandb", study, "digits", str(tmp_path / "out"))
+    found = {}
+    for file in (tmp_path / "out" / "wandb").glob("offline-run-*/run-*.wandb"):
+        history, config, name, failed = [], {}, "", None
+        for record in _wandb_records(file):
+            kind = record.WhichOneof("record_type")
+            if kind == "run":
+                name = record.run.display_name
+                config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
+            elif kind == "history":
+                row = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+                history.append((record.history.step.num, row["val_accuracy"]))
+            elif kind == "exit":
+                failed = record.exit.exit_code != 0
+        found[int(name.removeprefix("digits-"))] = (history, config, failed)
+    assert set(found) == set(tables[0])
+    for trial, (history, config, failed) in found.items():
+        row = tables[0][trial]
+        assert failed == (row["state"] == "failed")
+        assert config["learning_rate"] == row["learning_rate"]
+        assert history == [(row["epoch"], row["val_accuracy"]) for row in tables[1] if row["trial"] == trial]
+
+
 def test_a_library_that_is_missing_is_said(study, tmp_path, monkeypatch):
     """One message with the package to install; nothing is written."""
     monkeypatch.setitem(sys.modules, "wandb", None)
