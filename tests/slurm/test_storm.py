@@ -28,7 +28,7 @@ space:
   rate: {{{{low: 1.0e-3, high: 1.0e-1, log: true}}}}
 search: {{{{method: random, trials: {TRIALS}, seed: 3}}}}
 training:
-  epochs: 200
+  epochs: 600  # a quick machine has them done in two minutes
   batch_size: 8
   optimizer: {{{{name: adam, learning_rate: $rate}}}}
   checkpoint_every_s: 1

@@ -122,12 +122,15 @@ def test_a_study_whose_trials_all_fail_alike_is_stopped(desk):
 
 def test_after_death_for_memory_resume_asks_for_more(desk):
     """The cause is recorded, and the next job has as much more memory as the profile says."""
-    small = PROFILE.replace("1500M", "750M") + "[retry]\nmemory_factor = 2.0\n"  # enough to begin with
-    (job,) = desk.submit(sweep(desk, "starved", epochs=300), desk.write("profile.toml", small))
+    # A worker begins with about 0.9 GB; this network's weights and their optimizer take as much again.
+    large = SWEEP.replace("filters: 2", "filters: 16").replace("- flatten", "- flatten\n    - dense: 30000")
+    starved = desk.write("starved.yaml", large.format(name="starved", trials=1, epochs=2))
+    small = PROFILE.replace("1500M", "1200M") + "[retry]\nmemory_factor = 2.0\n"
+    (job,) = desk.submit(starved, desk.write("profile.toml", small))
     desk.cluster.until(lambda: "FAILED" in desk.cluster.states(int(job)).values(), 60, "the job's death")
     desk.cluster.until(lambda: desk.cluster.slurm.accounting([int(job)])[0].state == "FAILED", 30, "the accounts")
     resumed = desk.type("resume", "starved", "--profile", "profile.toml")
-    assert "1 trials ran out of memory: memory = 1500" in resumed.stderr
+    assert "1 trials ran out of memory: memory = 2400" in resumed.stderr
     desk.cluster.submitted.append(int(resumed.stdout.split()[1]))
     desk.wait_until_complete("starved", 1, 90)
     assert desk.attempts("starved") == [("lost", "out_of_memory"), ("complete", None)]
