@@ -16,45 +16,28 @@ import numpy as np
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.training.data.dataset import UNLABELLED, Item
 from cnn_sweep.training.data.images import BadImage
-from cnn_sweep.training.data.source import Part, Source, in_form
+from cnn_sweep.training.data.source import InMemory, Part, Source, in_form
 from cnn_sweep.training.data.splits import divide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cnn_sweep.sweep.data_spec import RdsData
-    from cnn_sweep.training.data.source import Array, Indices
+    from cnn_sweep.training.data.source import Array
 
 _SPLITS = ("train", "validation", "test")
 _EXACT = 1e-6  # how far 255 times a value may be from a whole number to have come from 8 bits
 
 
 @dataclass(frozen=True)
-class RdsImages:
-    """The images of several files.
+class RdsImages(InMemory):
+    """The images of several files; uint8 where all values came from 8 bits, else float32.
 
     Attributes:
-        x: Shape (n, height, width, channels); uint8 where all values came from 8 bits, else float32.
         items: Where each comes from.
     """
 
-    x: Array
     items: tuple[Item, ...]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of each."""
-        height, width, channels = self.x.shape[1:]
-        return height, width, channels
-
-    @property
-    def is_uint8(self) -> bool:
-        """Whether values are whole numbers from 0 to 255."""
-        return self.x.dtype == np.uint8
-
-    def read(self, index: Indices) -> Array:
-        """Return the images at these places."""
-        return self.x[index]
 
     def item(self, index: int) -> Item:
         """Return where an image comes from."""

@@ -46,16 +46,14 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True)
-class ArrayImages:
-    """Images in one array.
+class InMemory:
+    """Images in one array, wherever each of them comes from.
 
     Attributes:
-        x: Shape (n, height, width, channels).
-        name: What items are called after, as in ``x.npy#17``.
+        x: Shape (n, height, width, channels); uint8, or a floating type.
     """
 
     x: Array
-    name: str
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,6 +69,17 @@ class ArrayImages:
     def read(self, index: Indices) -> Array:
         """Return the images at these places."""
         return self.x[index]
+
+
+@dataclass(frozen=True)
+class ArrayImages(InMemory):
+    """The images of one file.
+
+    Attributes:
+        name: What items are called after, as in ``x.npy#17``.
+    """
+
+    name: str
 
     def item(self, index: int) -> Item:
         """Return where an image comes from."""
