@@ -10,12 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation
 
@@ -71,7 +72,7 @@ class DevCluster:
 
     def wait_for_starts(self, *names, starts=1):
         """Wait until jobs of each name have started so often."""
-        self.until(lambda: all(len(self.incarnations(name)) >= starts for name in names), 60, f"starts of {names}")
+        self.until(lambda: all(len(self.incarnations(name)) >= starts for name in names), 180, f"starts of {names}")
 
     def states(self, job_id):
         """Return squeue's state of each element of a job."""
@@ -91,12 +92,40 @@ class DevCluster:
             time.sleep(0.1)
         return result
 
+    def heal(self):
+        """Bring back the nodes that an earlier test left down, frozen or drained, as a storm does now and then."""
+        for node in self._ill():
+            self.script("node.sh", "stop", node)
+            self.script("node.sh", "start", node)
+        self.until(self._all_well, 60, "all nodes to be up")
+
+    def _ill(self):
+        """Return the nodes that take no jobs."""
+        rows = self.slurm.run("sinfo", "--noheader", "--Node", "--partition=main", "--format=%N %t").splitlines()
+        return [node for node, state in map(str.split, rows) if state not in ("idle", "mix", "alloc", "comp")]
+
+    def _all_well(self):
+        for node in self._ill():
+            with suppress(EnvironmentFault):  # it only has not answered yet
+                self.slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
+        return not self._ill()
+
     @contextmanager
     def exclusive(self):
         """Keep other tests, also in other processes, from this cluster meanwhile."""
         with Path(tempfile.gettempdir(), f"cnn-sweep-tests-of-{self.lab.name}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    @contextmanager
+    def alone(self):
+        """Have this cluster exclusively with all its nodes up; no job outlives the block, however it ends."""
+        with self.exclusive():
+            self.heal()
+            try:
+                yield
+            finally:
+                self.cancel_submitted()
 
 
 @dataclass(frozen=True)
@@ -212,9 +241,8 @@ def dev_cluster(tmp_path_factory):
 def cluster(dev_cluster, tmp_path):
     """The dev cluster, for this test alone; what the test leaves in the queue is cancelled."""
     mine = replace(dev_cluster, folder=tmp_path, submitted=[], path=[])
-    with mine.exclusive():
+    with mine.alone():
         yield mine
-        mine.cancel_submitted()
 
 
 @pytest.fixture

@@ -255,7 +255,7 @@ def stage(dev_cluster, desk_at, tmp_path_factory):
     cluster = replace(dev_cluster, folder=folder, submitted=[])
     stage = Stage(desk_at(cluster, folder))
     rude = "PartitionName=rude", "Nodes=ALL", "PriorityTier=1", "PreemptMode=REQUEUE", "GraceTime=0", "State=UP"
-    with cluster.exclusive():
+    with cluster.alone():
         try:
             outage(stage)
             cluster.slurm.run("scontrol", "create", *rude)  # only now: a controller that is started anew forgets it
@@ -273,7 +273,7 @@ def stage(dev_cluster, desk_at, tmp_path_factory):
             yield stage
         finally:
             cluster.cancel_submitted()
-            cluster.script("up.sh")
+            cluster.heal()
             cluster.until(lambda: not cluster.slurm.run("squeue", "--noheader").strip(), 60, "an empty queue")
             with suppress(EnvironmentFault):  # it was not made yet
                 cluster.slurm.run("scontrol", "delete", "PartitionName=rude")
