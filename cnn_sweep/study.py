@@ -13,8 +13,8 @@ from cnn_sweep.execution.pool import log_file
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
-from cnn_sweep.report.fronts import with_front
-from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.report.leaderboards.fronts import with_front
+from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from cnn_sweep.report.plots import Plots
-    from cnn_sweep.report.trained import TrainedModels
+    from cnn_sweep.report.figures.plots import Plots
+    from cnn_sweep.report.models.trained import TrainedModels
     from cnn_sweep.search.importance import Findings
     from cnn_sweep.sweep.trial import ObjectiveSpec
 
@@ -191,7 +191,7 @@ class Study:
             found = with_front(table, objectives)
             return replace(found, rows=found.rows[:top])
         # Statistics cost an import that only studies with repeats should pay for.
-        from cnn_sweep.report.configurations import per_configuration  # noqa: PLC0415
+        from cnn_sweep.report.leaderboards.configurations import per_configuration  # noqa: PLC0415
 
         found = per_configuration(table, direction=self.summary()["direction"])
         return replace(found, rows=found.rows[:top])
@@ -275,22 +275,22 @@ class Study:
     def plot(self) -> Plots:
         """Draw the study as it is now: ``study.plot.history()``, ``.curves(3, 17)``, ``.slice("dropout")``."""
         # As of _models: what draws takes longer to load than other commands may take to answer.
-        from cnn_sweep.report.plots import Plots  # noqa: PLC0415
+        from cnn_sweep.report.figures.plots import Plots  # noqa: PLC0415
 
         return Plots(self.results, self.name, self.leaderboard_table())
 
     def report(self, output: str | Path) -> Path:
         """Write the study as one HTML page, without the best model's predictions; return the file."""
-        from cnn_sweep.report.material import gather  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.contents.material import gather  # noqa: PLC0415 - as of `plot`
         from cnn_sweep.report.page.html import page  # noqa: PLC0415
-        from cnn_sweep.report.writing import write_whole  # noqa: PLC0415
+        from cnn_sweep.report.page.writing import write_whole  # noqa: PLC0415
 
         material = gather(self.results, self.name, self.leaderboard_table())
         write_whole(Path(output), page(replace(material, no_model="`cnn-sweep report` has it.")))
         return Path(output)
 
     def _repr_html_(self) -> str:
-        from cnn_sweep.report.plots import glance  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.page.glance import glance  # noqa: PLC0415 - as of `plot`
 
         return glance(self.results, self.name, self.leaderboard_table())
 
@@ -299,7 +299,7 @@ class Study:
 
     def _models(self) -> TrainedModels:
         # It loads four times as much as all else here, for commands that must answer at once.
-        from cnn_sweep.report.trained import TrainedModels  # noqa: PLC0415
+        from cnn_sweep.report.models.trained import TrainedModels  # noqa: PLC0415
 
         return TrainedModels(self.results, self.name)
 

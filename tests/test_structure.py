@@ -14,6 +14,11 @@ PACKAGE = Path(__file__).parents[1] / "cnn_sweep"
 # Data flows from left to right; a module imports only from its own layer and those before it.
 LAYERS = ("errors", "sweep", "journal", "search", "training", "store", "slurm", "execution", "report", "study", "cli")
 
+# The same within a layer of many parts.
+PARTS = {
+    "report": ("leaderboards", "live", "exports", "drawing", "models", "contents", "figures", "page"),
+}
+
 # One home for each heavy library.
 HOMES = {
     "tensorflow": ("training",),
@@ -52,6 +57,19 @@ def test_imports_point_one_way(path):
     allowed = LAYERS[: LAYERS.index(_layer(path)) + 1]
     ours = {name.split(".")[1] for name in _imports(path) if name.startswith("cnn_sweep.")}
     assert ours <= set(allowed), f"{path} reaches forward"
+
+
+@pytest.mark.parametrize("layer", PARTS)
+def test_imports_within_a_layer_point_one_way(layer):
+    """A part of a layer imports only from itself and from the parts before it."""
+    parts = PARTS[layer]
+    for path in sorted((PACKAGE / layer).rglob("*.py")):
+        part = path.relative_to(PACKAGE / layer).parts[0].removesuffix(".py")
+        ours = {name.split(".")[2] for name in _imports(path) if name.startswith(f"cnn_sweep.{layer}.")}
+        if part == "__init__":
+            assert not ours, f"{path} imports"
+        else:
+            assert ours <= set(parts[: parts.index(part) + 1]), f"{path} reaches forward"
 
 
 @pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -146,7 +164,7 @@ def test_login_node_verbs_load_no_tensorflow(verb, results):
 def test_asking_for_work_with_models_loads_no_tensorflow():
     """Verbs that need a trained model leave TensorFlow to the process that they start."""
     code = (
-        "import sys, cnn_sweep.cli.predicting, cnn_sweep.cli.finalizing, cnn_sweep.report.trained\n"
+        "import sys, cnn_sweep.cli.predicting, cnn_sweep.cli.finalizing, cnn_sweep.report.models.trained\n"
         "loaded = {'tensorflow', 'keras'} & set(sys.modules)\n"
         "sys.exit(f'{loaded} loaded' if loaded else 0)\n"
     )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.cli.tables import print_table
 from cnn_sweep.execution import models
-from cnn_sweep.report.leaderboard import Table
-from cnn_sweep.report.predictions import class_table, confusion_table
-from cnn_sweep.report.sealed_score import sealed_score
+from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.models.predictions import class_table, confusion_table
+from cnn_sweep.report.models.sealed_score import sealed_score
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.states import FINISHED
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnn_sweep.execution.models import Predictions
-    from cnn_sweep.report.leaderboard import Row
+    from cnn_sweep.report.leaderboards.leaderboard import Row
 
 
 def finalize(results: Path, study: str, top: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.cli.tables import print_table
 from cnn_sweep.execution.freeze import plan_sweeps
-from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.cli.tables import print_table
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution import models
-from cnn_sweep.report.chosen import choose_images, prepared_data
-from cnn_sweep.report.formats import WRITERS
-from cnn_sweep.report.pictures import activation_maps, contact_sheet, mosaic, save_picture
-from cnn_sweep.report.predictions import (
+from cnn_sweep.report.drawing.pictures import activation_maps, contact_sheet, mosaic, save_picture
+from cnn_sweep.report.leaderboards.formats import WRITERS
+from cnn_sweep.report.models.chosen import choose_images, prepared_data
+from cnn_sweep.report.models.predictions import (
     class_index,
     class_table,
     confusion_table,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cnn_sweep.report.leaderboard import Table
+    from cnn_sweep.report.leaderboards.leaderboard import Table
 
 _FORMATS = (".keras", ".h5")
 _SHOWN = 50  # rows of a table on a terminal

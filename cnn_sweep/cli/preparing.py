@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cnn_sweep.cli.tables import print_table
 from cnn_sweep.execution.freeze import data_root
-from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.training.base_weights import fetch_weights
 from cnn_sweep.training.data.dataset import MIRRORED, SPLITS, items, read_meta

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from cnn_sweep.cli.tables import print_table
 from cnn_sweep.report import exports
-from cnn_sweep.report import leaderboard as boards
-from cnn_sweep.report.formats import WRITERS
-from cnn_sweep.report.fronts import only_front
-from cnn_sweep.report.grouping import compared, grouped, without_constants
-from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.report.leaderboards import leaderboard as boards
+from cnn_sweep.report.leaderboards.formats import WRITERS
+from cnn_sweep.report.leaderboards.fronts import only_front
+from cnn_sweep.report.leaderboards.grouping import compared, grouped, without_constants
+from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store.sql import query
 from cnn_sweep.study import Study, known_studies, merge_first
 
@@ -134,8 +134,8 @@ def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
 
 def draw_curves(results: Path, study: str, trial: int, file: Path) -> None:
     """Draw the learning curves of a trial."""
-    from cnn_sweep.report.curves import learning_curves
-    from cnn_sweep.report.pictures import save_picture
+    from cnn_sweep.report.drawing.curves import learning_curves
+    from cnn_sweep.report.drawing.pictures import save_picture
 
     detail = open_merged(results, study).trial(trial)
     epochs = [row for row in detail["epochs"] if row["counted"]]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from cnn_sweep.cli.reading import open_merged
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.report.all_figures import KINDS, figures
-from cnn_sweep.report.estimating import what_mattered
-from cnn_sweep.report.material import Material, gather
-from cnn_sweep.report.writing import write_whole
+from cnn_sweep.report.contents.estimating import what_mattered
+from cnn_sweep.report.contents.material import Material, gather
+from cnn_sweep.report.figures.all_figures import KINDS, figures
+from cnn_sweep.report.page.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ def report(
     file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
     if images is not None:
         # Their writing takes a browser: asked for only here.
-        from cnn_sweep.report.images import write_images
+        from cnn_sweep.report.drawing.images import write_images
 
         written = write_images([figure for kind in KINDS for figure in figures(material, kind)], images)
         print(f"{len(written)} images in {images}", file=sys.stderr)
@@ -52,7 +52,7 @@ def report(
 
 def _text(material: Material, file: Path, form: str, images: Path | None) -> str:
     if form == "markdown":
-        from cnn_sweep.report.markdown import markdown
+        from cnn_sweep.report.page.markdown import markdown
 
         beside = None if images is None else os.path.relpath(images.resolve(), file.resolve().parent)
         return markdown(material, images=beside)
@@ -81,7 +81,7 @@ def _with_best_model(results: Path, material: Material, *, predictions: bool) ->
     if not StudyPaths(results, material.study).model(best["trial"]).is_file():
         return replace(material, no_model=f"The model of trial {best['trial']} was not kept.")
     print("cnn-sweep: the best model predicts the validation images (--no-predictions leaves it out)", file=sys.stderr)
-    from cnn_sweep.report.best_model import best_model
+    from cnn_sweep.report.models.best_model import best_model
 
     try:
         return replace(material, best_model=best_model(results, material.study))

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from cnn_sweep.report.leaderboard import shown
+from cnn_sweep.report.leaderboards.leaderboard import shown
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.leaderboard import Table
+    from cnn_sweep.report.leaderboards.leaderboard import Table
 
 # Wide enough that nothing is cut where there is no terminal to fit into.
 _FILE_WIDTH = 400

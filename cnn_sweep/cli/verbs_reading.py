@@ -62,7 +62,7 @@ def leaderboard(
 ) -> None:
     """Rank the trials of a study, or of several, by their objective on validation data."""
     from cnn_sweep.cli import reading
-    from cnn_sweep.report.leaderboard import Selection
+    from cnn_sweep.report.leaderboards.leaderboard import Selection
 
     selection = Selection(where=where, sort=sort, top=top, columns=_names(columns))
     reading.leaderboard(results, studies, selection, output.value, by=_names(by), per=per, diff=diff, pareto=pareto)

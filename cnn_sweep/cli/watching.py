@@ -15,7 +15,7 @@ from rich.text import Text
 
 from cnn_sweep.cli.reading import open_merged
 from cnn_sweep.errors import InputError
-from cnn_sweep.report.leaderboard import shown
+from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.live import Moment, clock, line, moment, sparkline
 from cnn_sweep.study import known_studies
 from cnn_sweep.sweep.states import FINISHED

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cnn_sweep.report.leaderboard import Row
+    from cnn_sweep.report.leaderboards.leaderboard import Row
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 # Rates are of the last so many seconds, or trials.

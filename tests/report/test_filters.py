@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_sweep.report.filters import Filter, FilterError
+from cnn_sweep.report.leaderboards.filters import Filter, FilterError
 
 NUMBERS = ("val_accuracy", "parameters")
 TEXTS = ("optimizer", "pooling")

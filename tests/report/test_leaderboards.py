@@ -10,9 +10,9 @@ import json
 import pytest
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.report.formats import WRITERS
-from cnn_sweep.report.grouping import compared, grouped, without_constants
-from cnn_sweep.report.leaderboard import Selection, Table, select
+from cnn_sweep.report.leaderboards.formats import WRITERS
+from cnn_sweep.report.leaderboards.grouping import compared, grouped, without_constants
+from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
 from cnn_sweep.study import Study
 
 NASTY = '<script>alert("1")</script> & a|b\n50% \\_{x}'

@@ -15,14 +15,14 @@ from cnn_sweep.journal.events import End, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
 from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.report.all_figures import KINDS, figures
-from cnn_sweep.report.estimating import what_mattered
-from cnn_sweep.report.figure import number
-from cnn_sweep.report.figures_of_trials import pareto
-from cnn_sweep.report.gpu_time import gpu_seconds
-from cnn_sweep.report.images import live, write_images
-from cnn_sweep.report.markdown import markdown
-from cnn_sweep.report.material import gather
+from cnn_sweep.report.contents.estimating import what_mattered
+from cnn_sweep.report.contents.gpu_time import gpu_seconds
+from cnn_sweep.report.contents.material import gather
+from cnn_sweep.report.drawing.figure import number
+from cnn_sweep.report.drawing.images import live, write_images
+from cnn_sweep.report.figures.all_figures import KINDS, figures
+from cnn_sweep.report.figures.of_trials import pareto
+from cnn_sweep.report.page.markdown import markdown
 from cnn_sweep.store.merge import merge
 from cnn_sweep.study import Study
 

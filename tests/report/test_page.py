@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_sweep.report.material import gather
+from cnn_sweep.report.contents.material import gather
 from cnn_sweep.report.page.html import page
 from cnn_sweep.study import Study
 

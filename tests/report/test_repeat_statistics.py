@@ -9,10 +9,10 @@ import pytest
 from scipy import stats
 
 from cnn_sweep.execution.models import Predictions
-from cnn_sweep.report.configurations import STATISTICS, per_configuration
-from cnn_sweep.report.leaderboard import Table
-from cnn_sweep.report.sealed_score import sealed_score
-from cnn_sweep.report.statistics import bootstrap, holm, summarize, tied_with_best, wilson, worse_p
+from cnn_sweep.report.leaderboards.configurations import STATISTICS, per_configuration
+from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.leaderboards.statistics import bootstrap, holm, summarize, tied_with_best, wilson, worse_p
+from cnn_sweep.report.models.sealed_score import sealed_score
 from cnn_sweep.training.metrics import all_metrics
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.report.exports import library
 from cnn_sweep.report.exports.trials import Run, runs
-from cnn_sweep.report.leaderboard import plain
+from cnn_sweep.report.leaderboards.leaderboard import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

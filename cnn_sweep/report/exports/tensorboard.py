@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.exports import library
 from cnn_sweep.report.exports.trials import Run, runs
-from cnn_sweep.report.leaderboard import shown
+from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.store import queries
 from cnn_sweep.sweep.states import FINISHED
 

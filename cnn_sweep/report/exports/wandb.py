@@ -7,7 +7,7 @@ from typing import Any
 
 from cnn_sweep.report.exports import library
 from cnn_sweep.report.exports.trials import runs
-from cnn_sweep.report.leaderboard import plain
+from cnn_sweep.report.leaderboards.leaderboard import plain
 
 _FACTS = ("state", "cause", "value", "best_epoch", "parameters", "seconds", "seed", "repeat")
 

@@ -1,1 +1,1 @@
-"""The report as one self-contained page: its sections, its style and its script."""
+"""A report as a document: one self-contained page, its sections, style and script, or the same as Markdown."""

@@ -16,15 +16,15 @@ from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.report.facts import moment
-from cnn_sweep.report.figure import COLOURS, DASHES, number
-from cnn_sweep.report.formats import is_numeric
+from cnn_sweep.report.contents.facts import moment
+from cnn_sweep.report.drawing.figure import COLOURS, DASHES, number
+from cnn_sweep.report.leaderboards.formats import is_numeric
 from cnn_sweep.report.page.sections import all_sections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.report.material import Material
+    from cnn_sweep.report.contents.material import Material
     from cnn_sweep.report.page.markup import Section
 
 # The leaderboard can be used while Plotly, the larger part of the file, is still being read.

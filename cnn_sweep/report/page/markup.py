@@ -6,12 +6,12 @@ import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.leaderboard import shown
+from cnn_sweep.report.leaderboards.leaderboard import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cnn_sweep.report.figure import Figure
+    from cnn_sweep.report.drawing.figure import Figure
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report import facts
-from cnn_sweep.report.all_figures import figures
+from cnn_sweep.report.contents import facts
+from cnn_sweep.report.contents.rungs import rung_table
+from cnn_sweep.report.contents.what_mattered import interaction_table
+from cnn_sweep.report.figures.all_figures import figures
 from cnn_sweep.report.page import markup
 from cnn_sweep.report.page.markup import Section, escaped
-from cnn_sweep.report.rungs import rung_table
-from cnn_sweep.report.what_mattered import interaction_table
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.material import Material
+    from cnn_sweep.report.contents.material import Material
 
 # Rows of the leaderboard that stand in the page for readers without scripts.
 _STATIC_ROWS = 20

@@ -7,13 +7,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.leaderboard import shown
+from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.sweep.space import Range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cnn_sweep.report.leaderboard import Row
+    from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.sweep.space import Parameter
 
 # More numbers than this are an axis of numbers; fewer are told apart as categories where that serves.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.training.confusion import class_scores, confusion_matrix, proportions
 
 if TYPE_CHECKING:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.figure import BLUE, COLOURS, DASHES, SCALE, VERMILLION, Figure, number, numbers, text
-from cnn_sweep.report.leaderboard import shown
+from cnn_sweep.report.drawing.figure import BLUE, COLOURS, DASHES, SCALE, VERMILLION, Figure, number, numbers, text
+from cnn_sweep.report.leaderboards.leaderboard import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.report.axes import Axis
-    from cnn_sweep.report.leaderboard import Row
-    from cnn_sweep.report.material import Material
+    from cnn_sweep.report.contents.material import Material
+    from cnn_sweep.report.drawing.axes import Axis
+    from cnn_sweep.report.leaderboards.leaderboard import Row
 
 _HOVER = "trial %{customdata}<br>%{x}<br>%{y:.5g}<extra></extra>"
 # Lines of one plot of parallel coordinates beyond which nobody sees anything: the best are drawn.

@@ -6,23 +6,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.report import facts, figures_of_trials
-from cnn_sweep.report.all_figures import figures
-from cnn_sweep.report.formats import to_html
-from cnn_sweep.report.grouping import without_constants
-from cnn_sweep.report.images import live
-from cnn_sweep.report.leaderboard import Selection, select
-from cnn_sweep.report.material import gather
-from cnn_sweep.report.page import markup
+from cnn_sweep.report.contents.material import gather
+from cnn_sweep.report.drawing.images import live
+from cnn_sweep.report.figures import of_trials
+from cnn_sweep.report.figures.all_figures import figures
 from cnn_sweep.sweep.mistakes import near
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cnn_sweep.report.figure import Figure
-    from cnn_sweep.report.leaderboard import Table
-    from cnn_sweep.report.material import Material
+    from cnn_sweep.report.contents.material import Material
+    from cnn_sweep.report.drawing.figure import Figure
+    from cnn_sweep.report.leaderboards.leaderboard import Table
 
 
 class Plots:
@@ -49,7 +45,7 @@ class Plots:
             metric: Of which metric; by default the objective.
         """
         material = gather(self._results, self._study, self._board, trials=trials) if trials else self._material
-        found = figures_of_trials.curves(material, [metric or material.metric])
+        found = of_trials.curves(material, [metric or material.metric])
         return self._live(found, f"curves of {metric or material.metric}")
 
     def parallel(self) -> Any:
@@ -89,11 +85,3 @@ class Plots:
                 f"{self._study}: there is nothing to draw for {what}; it needs complete trials that differ"
             )
         return live(found[0])
-
-
-def glance(results: Path, study: str, board: Table) -> str:
-    """Write a study as a notebook shows it: the summary and the best trials, as HTML."""
-    material = gather(results, study, board)
-    best = without_constants(select(board, Selection(top=5)), list(material.axes))
-    pairs = markup.facts((name, markup.escaped(value)) for name, value in facts.summary(material))
-    return f"<h3>{markup.escaped(study)}</h3>{pairs}{to_html(best)}"

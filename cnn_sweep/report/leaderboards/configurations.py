@@ -6,10 +6,10 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.report.statistics import Summary, summarize, tied_with_best
+from cnn_sweep.report.leaderboards.statistics import Summary, summarize, tied_with_best
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.leaderboard import Row, Table
+    from cnn_sweep.report.leaderboards.leaderboard import Row, Table
 
 STATISTICS: Final = ("mean", "sd", "n", "ci_low", "ci_high", "tied")
 _AFTER: Final = "seconds"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.execution import models
-from cnn_sweep.report.figure import SCALE, Figure, text
-from cnn_sweep.report.pictures import thumbnails
-from cnn_sweep.report.predictions import class_table, matrix_of, misclassified_rows, prediction_table
+from cnn_sweep.report.drawing.figure import SCALE, Figure, text
+from cnn_sweep.report.drawing.pictures import thumbnails
+from cnn_sweep.report.models.predictions import class_table, matrix_of, misclassified_rows, prediction_table
 from cnn_sweep.training.data.dataset import items, load
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from cnn_sweep.execution.models import Predictions
-    from cnn_sweep.report.leaderboard import Table
+    from cnn_sweep.report.leaderboards.leaderboard import Table
 
 _WORST = 24
 _SPLIT = "validation"

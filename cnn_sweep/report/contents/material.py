@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.report.axes import Axis, axis_of
-from cnn_sweep.report.gpu_time import gpu_seconds
+from cnn_sweep.report.contents.gpu_time import gpu_seconds
+from cnn_sweep.report.drawing.axes import Axis, axis_of
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.spec import Sweep
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cnn_sweep.report.best_model import BestModel
-    from cnn_sweep.report.leaderboard import Row, Table
+    from cnn_sweep.report.leaderboards.leaderboard import Row, Table
+    from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.search.importance import Findings
 
 # Epochs' metrics in one report, in numbers: about 2 MB of text.

@@ -11,7 +11,7 @@ from cnn_sweep.search.pareto import pareto_front
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.report.leaderboard import Row, Table
+    from cnn_sweep.report.leaderboards.leaderboard import Row, Table
     from cnn_sweep.sweep.trial import ObjectiveSpec
 
 PARETO: Final = "pareto"

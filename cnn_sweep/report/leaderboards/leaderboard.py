@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.report.filters import Filter, FilterError
+from cnn_sweep.report.leaderboards.filters import Filter, FilterError
 from cnn_sweep.sweep.mistakes import near
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Selection:
     """What of a leaderboard to show.
 
     Attributes:
-        where: Keep rows for which this condition on columns is true; see :mod:`cnn_sweep.report.filters`.
+        where: Keep rows for which this condition on columns is true; see :mod:`cnn_sweep.report.leaderboards.filters`.
         sort: Column to sort by, ascending; with a leading ``-`` descending.
         top: Keep this many rows.
         columns: Show these columns only; ``*`` and ``?`` match as in a shell.

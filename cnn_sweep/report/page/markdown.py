@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report import facts
-from cnn_sweep.report.all_figures import KINDS, figures
-from cnn_sweep.report.formats import markdown_text, to_markdown
-from cnn_sweep.report.grouping import without_constants
-from cnn_sweep.report.leaderboard import Selection, Table, select
-from cnn_sweep.report.rungs import rung_table
+from cnn_sweep.report.contents import facts
+from cnn_sweep.report.contents.rungs import rung_table
+from cnn_sweep.report.figures.all_figures import KINDS, figures
+from cnn_sweep.report.leaderboards.formats import markdown_text, to_markdown
+from cnn_sweep.report.leaderboards.grouping import without_constants
+from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cnn_sweep.report.material import Material
+    from cnn_sweep.report.contents.material import Material
 
 _TOP = 20
 

@@ -10,12 +10,12 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.report.leaderboard import plain, shown
+from cnn_sweep.report.leaderboards.leaderboard import plain, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from cnn_sweep.report.leaderboard import Table
+    from cnn_sweep.report.leaderboards.leaderboard import Table
 
 _TEX: Final = {
     "\\": r"\textbackslash{}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn_sweep.report.statistics import bootstrap, wilson
+from cnn_sweep.report.leaderboards.statistics import bootstrap, wilson
 from cnn_sweep.training.metrics import all_metrics
 
 if TYPE_CHECKING:

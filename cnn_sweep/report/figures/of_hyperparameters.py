@@ -6,16 +6,16 @@ import itertools
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.axes import FEW
-from cnn_sweep.report.figure import BLUE, SCALE, VERMILLION, Figure, number, numbers, text
-from cnn_sweep.report.leaderboard import shown
+from cnn_sweep.report.drawing.axes import FEW
+from cnn_sweep.report.drawing.figure import BLUE, SCALE, VERMILLION, Figure, number, numbers, text
+from cnn_sweep.report.leaderboards.leaderboard import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.report.axes import Axis
-    from cnn_sweep.report.leaderboard import Row
-    from cnn_sweep.report.material import Material
+    from cnn_sweep.report.contents.material import Material
+    from cnn_sweep.report.drawing.axes import Axis
+    from cnn_sweep.report.leaderboards.leaderboard import Row
 
 _CELLS = 16  # along an axis of numbers
 _MOST_PAIRS = 15

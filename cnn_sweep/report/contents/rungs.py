@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.leaderboard import Table
+from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.rungs import Ladder
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.material import Material
+    from cnn_sweep.report.contents.material import Material
 
 
 def rung_table(material: Material) -> Table | None:

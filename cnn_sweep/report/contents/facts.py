@@ -6,12 +6,12 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.leaderboard import shown
+from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.sweep.space import Choices
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.leaderboard import Row
-    from cnn_sweep.report.material import Material
+    from cnn_sweep.report.contents.material import Material
+    from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.sweep.space import Parameter
 
 

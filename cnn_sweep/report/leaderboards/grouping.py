@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.report.leaderboard import Table, check_columns
+from cnn_sweep.report.leaderboards.leaderboard import Table, check_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.report.leaderboard import Row
+    from cnn_sweep.report.leaderboards.leaderboard import Row
 
 OF_A_GROUP = ("n", "mean", "std", "best", "best_trial")
 

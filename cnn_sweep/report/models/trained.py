@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution import models
-from cnn_sweep.report.chosen import choose_images, prepared_data
-from cnn_sweep.report.predictions import confusion_table, misclassified_rows, prediction_table
+from cnn_sweep.report.models.chosen import choose_images, prepared_data
+from cnn_sweep.report.models.predictions import confusion_table, misclassified_rows, prediction_table
 from cnn_sweep.training.data.dataset import UNLABELLED, Item, items
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.report.leaderboard import Table
+    from cnn_sweep.report.leaderboards.leaderboard import Table
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.what_mattered import MOST
+from cnn_sweep.report.contents.what_mattered import MOST
 from cnn_sweep.search.importance import find
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.material import Material
+    from cnn_sweep.report.contents.material import Material
     from cnn_sweep.search.importance import Findings
 
 

@@ -1,0 +1,1 @@
+"""How things are drawn: figures as plain data, image files for papers, pictures of images."""

@@ -1,0 +1,1 @@
+"""Leaderboards: rows of the store, filtered, sorted, grouped, with what repeats say of them."""
