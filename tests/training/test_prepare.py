@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from cnn_sweep.sweep.data_spec import FolderData
-from cnn_sweep.training.data import decoding
+from cnn_sweep.training.data import decoder, decoding
 from cnn_sweep.training.data.dataset import items, load
 from cnn_sweep.training.data.decoder import PART
 from cnn_sweep.training.data.prepare import described, prepare, prepared, read_report
@@ -178,3 +178,14 @@ def _killed(process):
     process.kill()
     process.wait()
     return process
+
+
+def test_what_is_written_at_a_time_changes_nothing(folder, tmp_path, monkeypatch):
+    """Images, their mirror images and bad ones are in their places whether a part is one block of pixels or many."""
+    spec = SPEC.model_copy(update={"mirror": True})
+    whole = prepare(spec, folder, tmp_path / "whole")
+    monkeypatch.setattr(decoding, "_FEW", COUNT)  # so that this process decodes
+    monkeypatch.setattr(decoder, "_BLOCK_BYTES", 3 * 8 * 8 * 3)  # three images; a part's 256 are no multiple of it
+    blocks = prepare(spec, folder, tmp_path / "blocks")
+    assert_same(blocks, whole)
+    assert read_report(blocks)["bad"] == read_report(whole)["bad"] != []

@@ -18,6 +18,7 @@ import numpy as np
 from cnn_sweep.training.data.images import ImageOptions, UnusableImageError, content_digest, decode_into, read_bytes
 
 PART = 256  # files
+_BLOCK_BYTES = 2**16  # written at a time: pixels that are still in the processor's cache
 JOB = "job.json"
 
 
@@ -63,7 +64,7 @@ class Decoder:
         self.options = ImageOptions.from_data(job["options"])
         self.splits = {split["name"]: SplitJob(**split) for split in job["splits"]}
         self._row_bytes = int(np.prod(self.options.shape))
-        self._pixels = np.zeros((PART, *self.options.shape), np.uint8)
+        self._pixels = np.zeros((max(1, _BLOCK_BYTES // self._row_bytes), *self.options.shape), np.uint8)
 
     def do(self, split: str, part: int) -> None:
         """Decode a part, unless it is done.
@@ -75,36 +76,39 @@ class Decoder:
         if done.exists():
             return
         job = self.splits[split]
-        first = part * PART
-        names = job.names[first : first + PART]
-        pixels = self._pixels[: len(names)]
-        bad, converted, digests = [], [], []
-        for row, name in enumerate(names):
-            digest = ""
-            try:
-                content = read_bytes(f"{job.folder}/{name}")
-                conversion = decode_into(pixels[row], content, self.options)
-                if conversion:
-                    converted.append([first + row, conversion])
-                digest = content_digest(content)
-            except UnusableImageError as error:
-                bad.append([first + row, str(error)])
-            digests.append(digest)
-        self._write(job, first, pixels)
-        # Not forced to the disk: after a crash of the machine all parts are done again, since pixels are not either.
-        aside = done.with_name(f".{done.name}.{os.getpid()}")
-        aside.write_text(json.dumps({"bad": bad, "converted": converted, "files": digests}), encoding="utf-8")
-        aside.replace(done)
-
-    def _write(self, job: SplitJob, first: int, pixels: Any) -> None:
+        first, last = part * PART, min((part + 1) * PART, len(job.names))
+        report: dict[str, list[Any]] = {"bad": [], "converted": [], "files": []}
         fd = os.open(pixels_file(self._work, job.name), os.O_WRONLY | os.O_CLOEXEC)
         try:
-            _write_at(fd, pixels, job.offset + first * self._row_bytes)
-            if job.mirror:
-                mirrored = np.ascontiguousarray(pixels[:, :, ::-1])
-                _write_at(fd, mirrored, job.offset + (len(job.names) + first) * self._row_bytes)
+            for start in range(first, last, len(self._pixels)):
+                pixels = self._pixels[: last - start]
+                for row, image in enumerate(pixels, start):
+                    self._decode(image, job, row, report)
+                self._write(fd, job, start, pixels)
         finally:
             os.close(fd)
+        # Not forced to the disk: after a crash of the machine all parts are done again, since pixels are not either.
+        aside = done.with_name(f".{done.name}.{os.getpid()}")
+        aside.write_text(json.dumps(report), encoding="utf-8")
+        aside.replace(done)
+
+    def _decode(self, image: Any, job: SplitJob, row: int, report: dict[str, list[Any]]) -> None:
+        digest = ""
+        try:
+            content = read_bytes(f"{job.folder}/{job.names[row]}")
+            conversion = decode_into(image, content, self.options)
+            if conversion:
+                report["converted"].append([row, conversion])
+            digest = content_digest(content)
+        except UnusableImageError as error:
+            report["bad"].append([row, str(error)])
+        report["files"].append(digest)
+
+    def _write(self, fd: int, job: SplitJob, first: int, pixels: Any) -> None:
+        _write_at(fd, pixels, job.offset + first * self._row_bytes)
+        if job.mirror:
+            mirrored = np.ascontiguousarray(pixels[:, :, ::-1])
+            _write_at(fd, mirrored, job.offset + (len(job.names) + first) * self._row_bytes)
 
 
 def part_file(work: Path, split: str, part: int) -> Path:

@@ -9,7 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ def _begin(listing: Listing, work: Path, *, mirror: bool) -> None:
         for file in work.glob("part_*.json"):  # its pixels may have died with the machine's memory
             file.unlink()
     splits = [_make_room(name, files, listing, work, mirror=mirror) for name, files in listing.splits.items()]
-    job = {"boot": boot, "options": listing.options.to_data(), "splits": [asdict(split) for split in splits]}
+    job = {"boot": boot, "options": listing.options.to_data(), "splits": [vars(split) for split in splits]}
     write_aside(work / JOB, json.dumps(job).encode())
 
 
