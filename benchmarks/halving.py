@@ -25,9 +25,9 @@ import optuna
 from digits_table import SWEEP, DigitsTable
 from results_page import write_section
 
-from cnn_sweep.execution.freeze import FrozenStudy, freeze, open_study
-from cnn_sweep.execution.picking import Claimed, Picker
-from cnn_sweep.execution.provenance import worker_event
+from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.freezing.freeze import FrozenStudy, freeze, open_study
+from cnn_sweep.execution.scheduling.picking import Claimed, Picker
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History

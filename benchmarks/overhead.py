@@ -19,10 +19,10 @@ from pathlib import Path
 
 from results_page import write_section
 
-from cnn_sweep.execution.freeze import freeze
-from cnn_sweep.execution.settings import WorkerSettings
-from cnn_sweep.execution.stop import StopRequest
-from cnn_sweep.execution.worker import Worker
+from cnn_sweep.execution.freezing.freeze import freeze
+from cnn_sweep.execution.worker.process import Worker
+from cnn_sweep.execution.worker.settings import WorkerSettings
+from cnn_sweep.execution.worker.stop import StopRequest
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.sweep.spec import Sweep
@@ -90,7 +90,7 @@ def first_step(runs: int) -> list[float]:
 def trials(points: int, epochs: int) -> list[tuple[bool, float, float]]:
     """Return for each trial of one worker: whether its shape was new, seconds in all, seconds inside graphs."""
     configure(threads=1)
-    from cnn_sweep.execution.attempt import AttemptRunner
+    from cnn_sweep.execution.worker.attempt import AttemptRunner
     from cnn_sweep.training.graph import EpochGraph
 
     inside = Stopwatch()

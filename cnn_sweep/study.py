@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault, StudyError
-from cnn_sweep.execution.jobs import Queue, faults_of, queue_of
-from cnn_sweep.execution.pool import log_file
+from cnn_sweep.execution.monitoring.jobs import Queue, faults_of, queue_of
+from cnn_sweep.execution.pool.pool import log_file
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
 from cnn_sweep.journal.paths import StudyPaths, existing_studies

@@ -16,6 +16,7 @@ LAYERS = ("errors", "sweep", "journal", "search", "training", "store", "slurm", 
 
 # The same within a layer of many parts.
 PARTS = {
+    "execution": ("environment", "freezing", "scheduling", "monitoring", "worker", "pool", "array_jobs", "models"),
     "report": ("leaderboards", "live", "exports", "drawing", "models", "contents", "figures", "page"),
 }
 
@@ -25,7 +26,7 @@ HOMES = {
     "keras": ("training",),
     "sqlalchemy": ("store",),
     "optuna": ("search",),
-    "submitit": ("execution/slurm.py",),
+    "submitit": ("execution/array_jobs/slurm.py",),
     "PIL": ("training/data", "report"),
     "rdata": ("training/data",),
     "typer": ("cli",),
@@ -133,7 +134,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("login")
     (folder / "tiny.yaml").write_text(SWEEP)
     code = (
-        "from pathlib import Path; from cnn_sweep.execution.freeze import freeze; from cnn_sweep import Sweep;"
+        "from pathlib import Path; from cnn_sweep.execution.freezing.freeze import freeze; from cnn_sweep import Sweep;"
         f"freeze(Sweep.load(Path({str(folder / 'tiny.yaml')!r})), Path({str(folder / 'results')!r}))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cnn_sweep.cli.tables import print_table
-from cnn_sweep.execution import models
+from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.models.predictions import class_table, confusion_table
 from cnn_sweep.report.models.sealed_score import sealed_score
@@ -16,7 +16,7 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnn_sweep.execution.models import Predictions
+    from cnn_sweep.execution.models.client import Predictions
     from cnn_sweep.report.leaderboards.leaderboard import Row
 
 

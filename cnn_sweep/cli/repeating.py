@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.freeze import extend_repeats
+from cnn_sweep.execution.freezing.freeze import extend_repeats
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.more_repeats import MoreRepeats
 

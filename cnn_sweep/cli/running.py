@@ -14,15 +14,15 @@ from rich.text import Text
 
 from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.cli.reading import print_leaderboard
-from cnn_sweep.execution.freeze import FrozenStudy, enlarge, freeze
-from cnn_sweep.execution.local import run_local
+from cnn_sweep.execution.freezing.freeze import FrozenStudy, enlarge, freeze
+from cnn_sweep.execution.pool.local import run_local
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from cnn_sweep.execution.progress import Progress
+    from cnn_sweep.execution.monitoring.progress import Progress
 
 _TOP = 10
 # Where the display is a file and not a terminal, one line this often, in seconds.

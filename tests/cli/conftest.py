@@ -16,11 +16,12 @@ import pytest
 from typer.testing import CliRunner
 
 from cnn_sweep.cli.main import app
-from cnn_sweep.execution import model_process, models
-from cnn_sweep.execution.freeze import freeze
-from cnn_sweep.execution.settings import WorkerSettings
-from cnn_sweep.execution.stop import StopRequest
-from cnn_sweep.execution.worker import Worker
+from cnn_sweep.execution.freezing.freeze import freeze
+from cnn_sweep.execution.models import client as models
+from cnn_sweep.execution.models import process as model_process
+from cnn_sweep.execution.worker.process import Worker
+from cnn_sweep.execution.worker.settings import WorkerSettings
+from cnn_sweep.execution.worker.stop import StopRequest
 
 if TYPE_CHECKING:
     from click.testing import Result

@@ -10,8 +10,8 @@ import pytest
 
 from cnn_sweep.cli.main import app
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.freeze import freeze, open_study
-from cnn_sweep.execution.provenance import worker_event
+from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.freezing.freeze import freeze, open_study
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from cnn_sweep.execution import gpus as devices
-from cnn_sweep.execution.endings import Ending
-from cnn_sweep.execution.memory import GrowthWatch, own_bytes
-from cnn_sweep.execution.pool import Pool
-from cnn_sweep.execution.settings import WorkerSettings
+from cnn_sweep.execution.environment import gpus as devices
+from cnn_sweep.execution.pool.pool import Pool
+from cnn_sweep.execution.worker.endings import Ending
+from cnn_sweep.execution.worker.memory import GrowthWatch, own_bytes
+from cnn_sweep.execution.worker.settings import WorkerSettings
 from cnn_sweep.slurm.profile import Profile
 
 UNTIL_TOLD = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); print(flush=True); signal.pause()"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.freeze import freeze, open_study
+from cnn_sweep.execution.freezing.freeze import freeze, open_study
 from cnn_sweep.sweep.spec import Sweep
 
 TEXT = """

@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from cnn_sweep.execution.notifying import Notice, notice_of, notify
-from cnn_sweep.execution.progress import Progress
+from cnn_sweep.execution.monitoring.notifying import Notice, notice_of, notify
+from cnn_sweep.execution.monitoring.progress import Progress
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.identity import current
 from cnn_sweep.journal.paths import StudyPaths

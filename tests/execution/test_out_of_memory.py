@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from cnn_sweep.execution.endings import Ending
-from cnn_sweep.execution.freeze import freeze
-from cnn_sweep.execution.settings import WorkerSettings
-from cnn_sweep.execution.stop import StopRequest
+from cnn_sweep.execution.freezing.freeze import freeze
+from cnn_sweep.execution.worker.endings import Ending
+from cnn_sweep.execution.worker.settings import WorkerSettings
+from cnn_sweep.execution.worker.stop import StopRequest
 from cnn_sweep.journal.events import Retire
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import decode
@@ -44,7 +44,7 @@ def work(tmp_path):
     settings = WorkerSettings(study.paths.results, "memory", 1, since=0.0)
 
     def run(**changes):
-        from cnn_sweep.execution.worker import Worker
+        from cnn_sweep.execution.worker.process import Worker
 
         return Worker(study, replace(settings, **changes), StopRequest()).run()
 
@@ -78,7 +78,7 @@ def test_a_trial_is_tried_once_more_alone_and_then_fails_for_want_of_memory(work
 
 def test_a_worker_that_has_grown_says_so_and_ends_after_its_trial(work, monkeypatch):
     """The journal tells why, and the trial is complete."""
-    monkeypatch.setattr("cnn_sweep.execution.memory.GrowthWatch.after_trial", lambda _: "2 GB")
+    monkeypatch.setattr("cnn_sweep.execution.worker.memory.GrowthWatch.after_trial", lambda _: "2 GB")
     (work.study.code_folder / "tried").touch()
     assert work() is Ending.GROWN
     assert ends(work.study) == [[("complete", None)]]

@@ -4,12 +4,11 @@ import time
 
 import pytest
 
-from cnn_sweep.execution.freeze import freeze
-from cnn_sweep.execution.giving_up import may_be_tried_again, why_given_up
-from cnn_sweep.execution.picking import Claimed, Picker
-from cnn_sweep.execution.provenance import worker_event
-from cnn_sweep.execution.reconcile import LocalJudge, declare_lost
-from cnn_sweep.execution.settings import Retries
+from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.freezing.freeze import freeze
+from cnn_sweep.execution.monitoring.reconcile import LocalJudge, declare_lost
+from cnn_sweep.execution.scheduling.giving_up import Retries, may_be_tried_again, why_given_up
+from cnn_sweep.execution.scheduling.picking import Claimed, Picker
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Lost, Start
 from cnn_sweep.journal.history import History

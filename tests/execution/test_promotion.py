@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from cnn_sweep.execution.freeze import freeze
-from cnn_sweep.execution.picking import Picker
-from cnn_sweep.execution.provenance import worker_event
-from cnn_sweep.execution.unrun import end_unrun
+from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.freezing.freeze import freeze
+from cnn_sweep.execution.scheduling.picking import Picker
+from cnn_sweep.execution.scheduling.unrun import end_unrun
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Checkpoint, End, Epoch, Lost, Start
 from cnn_sweep.journal.history import History

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from cnn_sweep.execution.picking import Claimed
-from cnn_sweep.execution.recorder import Recorder
+from cnn_sweep.execution.scheduling.picking import Claimed
+from cnn_sweep.execution.worker.recorder import Recorder
 from cnn_sweep.journal.lines import decode
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.freeze import enlarge, freeze, open_study
-from cnn_sweep.execution.picking import Picker, left_to_do
-from cnn_sweep.execution.proposing import Observer, Proposer
-from cnn_sweep.execution.provenance import worker_event
+from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.freezing.freeze import enlarge, freeze, open_study
+from cnn_sweep.execution.scheduling.picking import Picker, left_to_do
+from cnn_sweep.execution.scheduling.proposing import Observer, Proposer
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History

@@ -10,7 +10,9 @@ import pytest
 HEAVY = {"tensorflow", "keras", "optuna", "pandas", "sklearn", "scipy"}
 
 
-@pytest.mark.parametrize("modules", ["cnn_sweep.execution.worker", "cnn_sweep.cli.running, cnn_sweep.cli.submitting"])
+@pytest.mark.parametrize(
+    "modules", ["cnn_sweep.execution.worker.process", "cnn_sweep.cli.running, cnn_sweep.cli.submitting"]
+)
 def test_no_process_waits_for_libraries_that_it_may_never_need(modules):
     """Each worker and each command would pay for them, seconds in all, before its first trial."""
     code = f"import sys, {modules}; print(*({HEAVY!r} & set(sys.modules)))"

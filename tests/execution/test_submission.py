@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnn_sweep.execution.submission import _after_out_of_memory
+from cnn_sweep.execution.array_jobs.submission import _after_out_of_memory
 from cnn_sweep.slurm.profile import Profile
 
 

@@ -6,14 +6,14 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
+from helpers.campaigns import epochs, start
 
-from cnn_sweep.execution.freeze import open_study
+from cnn_sweep.execution.freezing.freeze import open_study
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import decode
 from cnn_sweep.search.audit import Audit
@@ -47,18 +47,6 @@ training:
 """
 
 
-def _start(results: Path, *words: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words), "--results", str(results)]
-    with (results.parent / "run.log").open("ab") as log:
-        return subprocess.Popen(
-            [*command, "--workers", "2", "--threads", "1"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-
-
 def _events(results: Path):
     for journal in results.glob("*/journal/*.jsonl"):
         for line in journal.read_bytes().splitlines(keepends=True):
@@ -66,15 +54,11 @@ def _events(results: Path):
                 yield decode(line)
 
 
-def _epochs(results: Path) -> int:
-    return sum(journal.read_bytes().count(b'"type":"epoch"') for journal in results.glob("*/journal/*.jsonl"))
-
-
-def _wait(run: subprocess.Popen[bytes], results: Path, *, seconds: float, epochs: int) -> None:
+def _wait(run: subprocess.Popen[bytes], results: Path, *, seconds: float, progress: int) -> None:
     """Wait for some progress, or from the first of it for some time."""
-    before = _epochs(results)
+    before = epochs(results)
     deadline = time.monotonic() + 120
-    while run.poll() is None and time.monotonic() < deadline and (done := _epochs(results)) < before + epochs:
+    while run.poll() is None and time.monotonic() < deadline and (done := epochs(results)) < before + progress:
         if done > before:
             deadline = min(deadline, time.monotonic() + seconds)
         time.sleep(0.02)
@@ -86,15 +70,15 @@ def test_every_decision_at_a_rung_is_legal_whatever_is_killed(tmp_path):
     sweep.write_text(SWEEP)
     chance = random.Random(os.environ.get("CNN_SWEEP_FAULT_SEED", "1"))
     kills = 0
-    run = _start(results, "run", sweep)
+    run = start(results, "run", sweep)
     while kills < KILLS:
-        _wait(run, results, seconds=chance.uniform(0.0, 3.0), epochs=chance.randint(1, 30))
+        _wait(run, results, seconds=chance.uniform(0.0, 3.0), progress=chance.randint(1, 30))
         if run.poll() is not None:
             break
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
         kills += 1
-        run = _start(results, "resume", "rungs")
+        run = start(results, "resume", "rungs")
     assert run.wait(timeout=600) == 0, (tmp_path / "run.log").read_text()
     assert kills == KILLS, f"the study ended after {kills} kills; give it more trials"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cnn_sweep.execution.models import Predictions
+from cnn_sweep.execution.models.client import Predictions
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, per_configuration
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.leaderboards.statistics import bootstrap, holm, summarize, tied_with_best, wilson, worse_p

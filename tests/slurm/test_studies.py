@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cnn_sweep.cli import submitting
-from cnn_sweep.execution import submission
+from cnn_sweep.execution.array_jobs import submission
 from cnn_sweep.journal.lines import encode, from_json
 
 DEV = Path(__file__).parents[2] / "slurm" / "dev.toml"

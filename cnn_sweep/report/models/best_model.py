@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnn_sweep.execution import models
+from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.drawing.figure import SCALE, Figure, text
 from cnn_sweep.report.drawing.pictures import thumbnails
 from cnn_sweep.report.models.predictions import class_table, matrix_of, misclassified_rows, prediction_table
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from cnn_sweep.execution.models import Predictions
+    from cnn_sweep.execution.models.client import Predictions
     from cnn_sweep.report.leaderboards.leaderboard import Table
 
 _WORST = 24

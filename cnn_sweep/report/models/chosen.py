@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution.freeze import open_study
+from cnn_sweep.execution.freezing.freeze import open_study
 from cnn_sweep.training.data.dataset import UNLABELLED, image_options, items, load
 from cnn_sweep.training.data.images import read_images
 from cnn_sweep.training.data.prepare import prepared

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.execution.models import Predictions
+    from cnn_sweep.execution.models.client import Predictions
     from cnn_sweep.training.confusion import Counts
     from cnn_sweep.training.data.dataset import Item
 

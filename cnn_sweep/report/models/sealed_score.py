@@ -13,7 +13,7 @@ from cnn_sweep.training.metrics import all_metrics
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cnn_sweep.execution.models import Predictions
+    from cnn_sweep.execution.models.client import Predictions
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution import models
+from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.models.chosen import choose_images, prepared_data
 from cnn_sweep.report.models.predictions import confusion_table, misclassified_rows, prediction_table
 from cnn_sweep.training.data.dataset import UNLABELLED, Item, items

@@ -1,0 +1,1 @@
+"""Pools as the elements of Slurm array jobs."""

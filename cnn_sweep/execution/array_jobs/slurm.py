@@ -1,0 +1,149 @@
+"""Array jobs of pools through submitit, the only module that imports it.
+
+Of submitit we use the submission, and its protocol for the signal that Slurm sends before a time limit or a
+preemption: it calls ``checkpoint`` and puts the job into the queue again. Its result files are never read: what
+happened stands in the journals.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from submitit import SlurmExecutor
+from submitit.core.utils import FailedJobError
+from submitit.helpers import DelayedSubmission
+
+from cnn_sweep.execution.array_jobs.task import TaskRun, TaskSettings
+from cnn_sweep.slurm.sbatch_words import refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cnn_sweep.slurm.limits import ArrayPlan
+    from cnn_sweep.slurm.profile import Profile
+
+# submitit gives up after so many time-outs of one job; a study takes as many as it takes.
+_TIMEOUTS = 1_000_000
+
+
+class PoolTask:
+    """What submitit runs in each array element."""
+
+    def __init__(self, settings: TaskSettings) -> None:
+        self.settings = settings
+        self._run: TaskRun | None = None
+
+    def __call__(self) -> None:
+        """Run the pool; when time runs out with work left, go back into the queue."""
+        self._run = TaskRun(self.settings)
+        if self._run.run() and self.settings.requeue:
+            # The way that Slurm's own warning takes: submitit calls `checkpoint` and requeues this job.
+            signal.raise_signal(signal.SIGUSR2)
+
+    def checkpoint(self) -> DelayedSubmission | None:
+        """Let the workers write their checkpoints; return what the next incarnation runs."""
+        if self._run is not None:
+            self._run.stop()
+        return DelayedSubmission(PoolTask(self.settings)) if self.settings.requeue else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"settings": self.settings, "_run": None}
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """One array job in the queue.
+
+    Attributes:
+        job: Its id.
+        tasks: Number of its elements.
+        time: When it was submitted, in seconds since 1970.
+    """
+
+    job: str
+    tasks: int
+    time: float
+
+
+def sbatch_scripts(plan: ArrayPlan, profile: Profile, settings: TaskSettings, folder: Path) -> list[str]:
+    """Return the scripts that would be given to sbatch, exactly."""
+    scripts = []
+    for array in plan.arrays:
+        executor = _executor(profile, settings, folder, throttle=array.throttle)
+        if array.tasks > 1:
+            executor.parameters["map_count"] = array.tasks
+        scripts.append(executor._make_submission_file_text(executor._submitit_command_str, ""))  # noqa: SLF001
+    return scripts
+
+
+def submit(plan: ArrayPlan, profile: Profile, settings: TaskSettings, folder: Path) -> list[Submitted]:
+    """Submit the arrays of a plan.
+
+    Raises:
+        SweepFileError: sbatch refused, with its words and the profile's line; nothing is left behind.
+        EnvironmentFault: The controller does not answer.
+    """
+    submitted: list[Submitted] = []
+    for array in plan.arrays:
+        before = set(folder.iterdir()) if folder.is_dir() else set()
+        executor = _executor(profile, settings, folder, throttle=array.throttle)
+        try:
+            jobs = executor.submit_array([PoolTask(settings) for _ in range(array.tasks)])
+        except FailedJobError as error:
+            for path in set(folder.iterdir()) - before:
+                path.unlink(missing_ok=True)
+            if submitted:  # the rest of the work goes to the arrays that are in the queue
+                break
+            raise refused(str(error), profile) from error
+        submitted.append(Submitted(jobs[0].job_id.partition("_")[0], array.tasks, time.time()))
+    return submitted
+
+
+def _executor(profile: Profile, settings: TaskSettings, folder: Path, *, throttle: int) -> SlurmExecutor:
+    executor = SlurmExecutor(folder=folder, max_num_timeout=_TIMEOUTS, python=_python(profile))
+    executor.update_parameters(**sbatch_parameters(profile, settings.study, throttle=throttle))
+    return executor
+
+
+def _python(profile: Profile) -> str:
+    # Until Python has its handlers the signals are ignored: a job that dies of one of them is not requeued.
+    deaf = 'sh -c \'trap "" USR2 TERM; exec "$0" "$@"\''
+    return f"{deaf} {profile.python or shlex.quote(sys.executable)}"
+
+
+def sbatch_parameters(profile: Profile, study: str, *, throttle: int) -> dict[str, Any]:
+    """Translate a profile into submitit's parameters."""
+    extra: dict[str, Any] = dict(profile.sbatch)
+    extra["requeue" if profile.requeue else "no-requeue"] = True
+    if profile.memory is not None:
+        extra["mem"] = f"{profile.memory}M"
+    if profile.gpus_per_node is not None:
+        extra["gpus-per-node"] = profile.gpus_per_node
+    wanted = {
+        "job_name": study,
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "time": profile.time_limit,
+        "cpus_per_task": profile.cpus,
+        "gres": profile.gres,
+        "constraint": profile.constraint,
+        "exclude": ",".join(profile.exclude) or None,
+        "array_parallelism": throttle,
+        "signal_delay_s": profile.signal_delay_s,
+        "setup": _setup(profile) or None,
+        "additional_parameters": extra,
+        "srun_args": [f"--cpus-per-task={profile.cpus}"],  # from Slurm 22.05 on srun does not take it from sbatch
+    }
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _setup(profile: Profile) -> list[str]:
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in profile.environment.items()]
+    locks = [] if profile.locks == "auto" else [f"export CNN_SWEEP_LOCKS={profile.locks}"]
+    return [*exports, *locks, *profile.setup]

@@ -1,0 +1,201 @@
+"""A pool inside one element of a Slurm array: told when to stop by signals and by the clock."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.execution.environment.provenance import fault_event, package_versions, worker_event
+from cnn_sweep.execution.freezing.freeze import open_study
+from cnn_sweep.execution.pool.keeper import PoolKeeper
+from cnn_sweep.execution.worker.settings import WorkerSettings
+from cnn_sweep.journal.identity import new_writer_name
+from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.slurm.commands import SlurmCli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from types import FrameType
+
+    from cnn_sweep.execution.freezing.freeze import FrozenStudy
+    from cnn_sweep.execution.monitoring.progress import Progress
+    from cnn_sweep.execution.scheduling.giving_up import Retries
+
+log = logging.getLogger(__name__)
+
+# A trial that begins later than this before the warning may not reach its first checkpoint, in seconds: the import of
+# TensorFlow, one trace and one chunk.
+_TO_FIRST_CHECKPOINT_S = 20.0
+_SAY_EVERY_S = 60.0
+_LOOK_EVERY_S = 3.0
+# How long a pool that is to be requeued waits for a controller that is down, and how often it asks, in seconds.
+_CONTROLLER_BACK_S = 60.0
+_ASK_AGAIN_S = 2.0
+# Who got SIGTERM waits for its end: Slurm puts a preempted job into the queue again only if it had to kill it. The
+# longest grace time that one meets, in seconds.
+_LONGEST_GRACE_S = 3600.0
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What a submission tells each of its array elements.
+
+    Attributes:
+        results: Root of all studies.
+        study: The study's name.
+        digest: Meaning of the sweep that was submitted.
+        versions: Packages of the environment that submitted.
+        workers: Workers of the pool.
+        threads: Threads of each worker.
+        trials: Trials after which the pool ends; None goes on until nothing is left to claim.
+        run_s: Seconds from the start to the warning before the time limit.
+        submitted: When the jobs were submitted, in seconds since 1970.
+        requeue: Whether a pool that stops early with work left puts itself into the queue again.
+        retries: What is tried again.
+        gpu_memory_mb: Memory of a GPU that each worker may use; None lets it grow.
+        notify: Whom to tell that the study ended.
+    """
+
+    results: Path
+    study: str
+    digest: str
+    versions: Mapping[str, str]
+    workers: int
+    threads: int
+    trials: int | None
+    run_s: float
+    submitted: float
+    requeue: bool
+    retries: Retries
+    gpu_memory_mb: int | None = None
+    notify: tuple[str, ...] = ()
+
+
+class TaskRun:
+    """One incarnation of an array element."""
+
+    def __init__(self, settings: TaskSettings) -> None:
+        """Open the study.
+
+        Raises:
+            EnvironmentFault: This node's packages, or the study, are not what was submitted.
+        """
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
+        self._settings = settings
+        self._study = open_study(settings.results, settings.study)
+        with _telling(self._study):
+            _check_same(settings, self._study)
+        if submitted := SlurmCli().own_submit_time():  # with the job's id it names this incarnation
+            os.environ["CNN_SWEEP_SUBMIT_TIME"] = str(submitted)
+        self._warn_at = time.time() + settings.run_s
+        self._drain_at = self._warn_at - min(settings.run_s, _TO_FIRST_CHECKPOINT_S)
+        self._keeper = PoolKeeper(
+            self._study,
+            self._worker_settings(),
+            settings.workers,
+            look_every_s=_LOOK_EVERY_S,
+            notify=settings.notify,
+        )
+        self._terminated = False
+        self._said = 0.0
+
+    def run(self) -> bool:
+        """Keep the pool going; return whether there is work left that another incarnation of this task could do."""
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        with _telling(self._study):
+            progress = self._keeper.run(self._observe)
+        left = progress.total - progress.finished
+        log.info("%d of %d trials are finished", progress.finished, progress.total)
+        if self._terminated and left:
+            log.info("waiting to be killed: scancel, a preemption and a requeue all do that")
+            time.sleep(min(_LONGEST_GRACE_S, max(0.0, self._warn_at - time.time())))
+        return bool(left) and time.time() >= self._drain_at
+
+    def stop(self) -> None:
+        """Let the workers write their checkpoints, and wait for them; from here on no other signal is heeded."""
+        # Also by the child that puts the job back into the queue: at the end of a short grace time Slurm sends more.
+        for number in (signal.SIGUSR2, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        self._keeper.stop_and_wait(signal.SIGUSR2)
+        _wait_for_controller()
+
+    def _worker_settings(self) -> WorkerSettings:
+        settings = self._settings
+        trials = None if settings.trials is None else -(-settings.trials // settings.workers)
+        return WorkerSettings(
+            results=settings.results,
+            study=settings.study,
+            threads=settings.threads,
+            since=settings.submitted,
+            trials=trials,
+            drain_at=self._drain_at,
+            retries=settings.retries,
+            gpu_memory_mb=settings.gpu_memory_mb,
+        )
+
+    def _on_terminate(self, number: int, _frame: FrameType | None) -> None:
+        log.warning("%s: stopping after a checkpoint", signal.Signals(number).name)
+        self._terminated = True
+        self._keeper.stop()
+
+    def _observe(self, progress: Progress) -> None:
+        if time.time() >= self._warn_at and not self._terminated:
+            # Slurm's own warning is lost when it comes while Python starts.
+            signal.raise_signal(signal.SIGUSR2)
+        for note in progress.notes:
+            log.warning("%s", note)
+        if time.monotonic() - self._said >= _SAY_EVERY_S:
+            self._said = time.monotonic()
+            log.info("%s", dict(progress.counts))
+
+
+def _wait_for_controller() -> None:
+    """Return when the controller answers, or when there is no more time to wait for that: a requeue needs it."""
+    deadline = time.monotonic() + _CONTROLLER_BACK_S
+    while time.monotonic() < deadline:
+        try:
+            SlurmCli(timeout_s=10.0).run("scontrol", "ping")
+        except EnvironmentFault as fault:
+            log.warning("waiting for the controller: %s", fault)
+            time.sleep(_ASK_AGAIN_S)
+        else:
+            return
+
+
+@contextmanager
+def _telling(study: FrozenStudy) -> Iterator[None]:
+    """Journal a fault that keeps the pool from working, so that `status` can say it."""
+    try:
+        yield
+    except EnvironmentFault as fault:
+        with JournalWriter(study.paths.journal(new_writer_name())) as journal:
+            journal.append(worker_event(threads=0))
+            journal.append(fault_event(str(fault)))
+        raise
+
+
+def _check_same(settings: TaskSettings, study: FrozenStudy) -> None:
+    if settings.digest not in {revision.digest for revision in study.revisions}:
+        raise EnvironmentFault(
+            f"study {settings.study!r} has another sweep than was submitted; "
+            f"`cnn-sweep resume {settings.study} --profile …` submits it"
+        )
+    here = package_versions()
+    different = [
+        f"{name} is {here.get(name, 'missing')}, submitted with {version}"
+        for name, version in settings.versions.items()
+        if here.get(name) != version
+    ]
+    if different:
+        raise EnvironmentFault(
+            f"{sys.executable}: not the environment that submitted: {'; '.join(different)}. "
+            "Submit from the environment that the nodes have, or set `python` in the profile"
+        )

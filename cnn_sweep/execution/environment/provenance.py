@@ -1,0 +1,76 @@
+"""Where a study's results come from: code, versions, command, host and seeds."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.execution.environment.gpus import visible_gpus
+from cnn_sweep.journal.events import Fault, Worker
+from cnn_sweep.journal.identity import current
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cnn_sweep.sweep.spec import Sweep
+
+_PACKAGES = ("cnn-sweep", "tensorflow", "keras", "optuna", "numpy", "sqlalchemy", "submitit")
+
+
+def package_versions() -> dict[str, str]:
+    """Give the versions of Python and of the packages that a result depends on."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
+
+
+def provenance(sweep: Sweep) -> dict[str, Any]:
+    """Describe where a study comes from: code, versions, command, host and seeds."""
+    return {
+        "study": sweep.study,
+        "digest": sweep.digest,
+        "source": sweep.source,
+        "folder": str(sweep.folder.resolve()),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": shlex.join(sys.argv),
+        "host": platform.node(),
+        "versions": package_versions(),
+        "seeds": [sweep.search.seed + repeat for repeat in range(sweep.search.repeats)],
+        "git": {
+            "sha": _git(sweep.folder, "rev-parse", "HEAD"),
+            "diff": _git(sweep.folder, "diff", "HEAD"),
+        },
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def worker_event(*, threads: int) -> Worker:
+    """Describe this process for the first line of its journal; ``threads`` is 0 for one that does not train."""
+    gpus = visible_gpus() if threads else []
+    extra = {"gpus": gpus} if gpus else {}
+    return Worker(time=time.time(), identity=current(), versions=package_versions(), threads=threads, extra=extra)
+
+
+def fault_event(message: str) -> Fault:
+    """Say for a pool's journal what kept it from working."""
+    slurm = current().slurm or {}
+    job = slurm.get("array_job_id", slurm.get("job_id"))
+    task = slurm.get("array_task_id")
+    return Fault(time=time.time(), message=message, job=f"{job}_{task}" if task is not None else job)

@@ -1,0 +1,234 @@
+"""A sweep becomes a study: its text is frozen in the study's folder, together with where it came from.
+
+``sweep.yaml`` is the first revision; ``run --extend`` adds ``sweep.2.yaml`` and so on. A revision is created
+exclusively and never changed, so everybody who reads the folder plans the same trials.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.errors import StudyError
+from cnn_sweep.execution.environment.provenance import provenance, worker_event
+from cnn_sweep.execution.freezing.snapshot import snapshot_code, uses_own_code
+from cnn_sweep.journal.durable import write_once
+from cnn_sweep.journal.events import Extend
+from cnn_sweep.journal.identity import new_writer_name
+from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.journal.paths import StudyPaths, existing_studies
+from cnn_sweep.search.extend import extension
+from cnn_sweep.search.plan import Plan, make_plan
+from cnn_sweep.sweep.more_repeats import MoreRepeats, read_more_repeats, text_of
+from cnn_sweep.sweep.rewrite import with_search
+from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.training.data.describe import describe
+from cnn_sweep.training.data.prepare import described
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cnn_sweep.sweep.trial import ImageInfo
+
+_CODE = "code"
+
+
+@dataclass(frozen=True)
+class FrozenStudy:
+    """A study on disk and what is planned in it.
+
+    Attributes:
+        paths: Where its files are.
+        revisions: The frozen sweeps, oldest first; the newest says what is done now.
+        info: Shape and classes of its images.
+        plan: All trials of all revisions.
+    """
+
+    paths: StudyPaths
+    revisions: tuple[Sweep, ...]
+    info: ImageInfo
+    plan: Plan
+
+    @property
+    def sweep(self) -> Sweep:
+        """The newest revision."""
+        return self.revisions[-1]
+
+    @property
+    def data_root(self) -> Path:
+        """Where prepared data are kept, shared by all studies."""
+        return data_root(self.paths.results)
+
+    @property
+    def code_folder(self) -> Path:
+        """Where the user's own modules are found: the copy that was made when the study was created."""
+        copy = self.paths.folder / _CODE
+        return copy if copy.is_dir() else self.sweep.folder
+
+
+def data_root(results: Path) -> Path:
+    """Return where prepared data are kept, shared by all studies of a results folder."""
+    return results / ".data"
+
+
+def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo]:
+    """Plan the trials of a sweep's revisions for the images that the newest of them names."""
+    newest = revisions[-1]
+    info = describe(newest.data, newest.folder)
+    return make_plan(revisions, info), info
+
+
+def open_study(results: Path, study: str) -> FrozenStudy:
+    """Read a study that exists.
+
+    Raises:
+        StudyError: No such study; the message lists those that there are.
+    """
+    paths = StudyPaths(results, study)
+    if not paths.sweep.is_file():
+        names = ", ".join(existing_studies(results)) or "none"
+        raise StudyError(f"no study {study!r} in {results}; studies there: {names}")
+    revisions = _read_revisions(paths)
+    newest = revisions[-1]
+    info = described(newest.data, newest.folder, data_root(results))
+    return FrozenStudy(paths, revisions, info, make_plan(revisions, info))
+
+
+def freeze(sweep: Sweep, results: Path, *, extend: bool = False, drafted: FrozenStudy | None = None) -> FrozenStudy:
+    """Create the study of a sweep, or open it if the sweep is what was frozen.
+
+    Args:
+        sweep: What the user wants to run.
+        results: Root of all studies.
+        extend: Accept a sweep that only adds choices or trials, as a new revision.
+        drafted: What :func:`draft` made of it a moment ago, which saves planning a new study once more.
+
+    Raises:
+        StudyError: The study exists with another sweep.
+    """
+    paths = StudyPaths(results, sweep.study)
+    if not paths.sweep.is_file():
+        return _create_revision(paths, sweep, (), drafted)
+    revisions = _read_revisions(paths)
+    if sweep.digest == revisions[-1].digest:
+        return open_study(results, sweep.study)
+    reasons = extension(revisions[-1], sweep)
+    if reasons is None and extend:
+        return _create_revision(paths, sweep, revisions)
+    raise StudyError(_refusal(paths, revisions[-1], sweep, reasons))
+
+
+def enlarge(results: Path, study: str, settings: Mapping[str, Any]) -> FrozenStudy:
+    """Open a study, with more to do if there is any setting.
+
+    Args:
+        results: Root of all studies.
+        study: The study's name.
+        settings: Keys of the sweep's ``search`` to their new values.
+
+    Raises:
+        StudyError: No such study, or the settings are no extension.
+    """
+    found = open_study(results, study)
+    if not settings:
+        return found
+    text = with_search(found.sweep.text, settings)
+    source = f"{found.sweep.source} with {', '.join(f'{name}: {value}' for name, value in settings.items())}"
+    return freeze(Sweep.parse(text, source=source, folder=found.sweep.folder), results, extend=True)
+
+
+def extend_repeats(results: Path, study: str, more: MoreRepeats) -> tuple[FrozenStudy, int]:
+    """Add repeats of some configurations to a study, as a new revision; return it, and how many trials that adds.
+
+    Raises:
+        StudyError: No such study, or another command extended it at the same moment.
+    """
+    old = open_study(results, study)
+    new = replace(old.sweep, text=more.before(old.sweep.text), more_repeats=more)
+    plan, info = plan_sweeps(*old.revisions, new)
+    added = len(plan.trials) - len(old.plan.trials)
+    if not added:
+        return old, 0
+    number = len(old.revisions) + 1
+    _journal_plan(old.paths, number, plan)
+    write_once(old.paths.revision(number), new.text.encode())
+    if old.paths.revision(number).read_text() != new.text:
+        raise StudyError(f"study {study!r} was extended by another command at this moment; try again")
+    return FrozenStudy(old.paths, (*old.revisions, new), info, plan), added
+
+
+def draft(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
+    """Plan a sweep as :func:`freeze` would, and refuse what it would refuse, without writing anything."""
+    paths = StudyPaths(results, sweep.study)
+    earlier = _read_revisions(paths) if paths.sweep.is_file() else ()
+    if earlier and not (extend and sweep.digest != earlier[-1].digest and extension(earlier[-1], sweep) is None):
+        return freeze(sweep, results)
+    plan, info = plan_sweeps(*earlier, sweep)
+    return FrozenStudy(paths, (*earlier, sweep), info, plan)
+
+
+def _read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
+    folder = Path(json.loads(paths.provenance.read_text())["folder"])
+    revisions = []
+    for file in paths.revisions():
+        text = file.read_text()
+        sweep = Sweep.parse(text, source=str(file), folder=folder)
+        revisions.append(replace(sweep, more_repeats=read_more_repeats(text)))
+    return tuple(revisions)
+
+
+def _create_revision(
+    paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...], drafted: FrozenStudy | None = None
+) -> FrozenStudy:
+    plan, info = (drafted.plan, drafted.info) if drafted else plan_sweeps(*earlier, sweep)
+    paths.create()
+    # All this before the sweep's file, because a revision exists from the moment that its file does.
+    if not earlier:
+        write_once(paths.provenance, f"{json.dumps(provenance(sweep), indent=2)}\n".encode())
+        if uses_own_code(sweep):
+            snapshot_code(sweep, paths.folder / _CODE)
+    _journal_plan(paths, len(earlier) + 1, plan)
+    write_once(paths.revision(len(earlier) + 1), text_of(sweep.text).encode())
+    frozen = _read_revisions(paths)
+    if frozen[len(earlier)].digest != sweep.digest:
+        raise StudyError(_refusal(paths, frozen[len(earlier)], sweep, ["another command created it meanwhile"]))
+    return FrozenStudy(paths, (*earlier, sweep), info, plan)
+
+
+def _journal_plan(paths: StudyPaths, revision: int, plan: Plan) -> None:
+    journal = JournalWriter(paths.journal(new_writer_name()))
+    journal.append(worker_event(threads=0))
+    journal.append(
+        Extend(
+            time=time.time(),
+            revision=revision,
+            trials=len(plan.trials),
+            configurations=len(plan.configurations),
+            invalid=len(plan.invalid),
+            duplicates=plan.duplicates,
+        )
+    )
+    journal.close()
+
+
+def _refusal(paths: StudyPaths, old: Sweep, new: Sweep, reasons: list[str] | None) -> str:
+    diff = difflib.unified_diff(
+        old.text.splitlines(), new.text.splitlines(), str(paths.sweep), new.source, n=1, lineterm=""
+    )
+    ways = ["give the sweep another `study:` name"]
+    if reasons is None:
+        ways.append("`cnn-sweep run --extend` to add what is new to this study")
+    else:
+        ways.append("undo the change; `--extend` would not do: " + "; ".join(reasons))
+    return "\n".join(
+        [
+            f"study {new.study!r} in {paths.folder} was started with another sweep file:",
+            *(f"    {line}" for line in diff),
+            "ways on:",
+            *(f"  - {way}" for way in ways),
+        ]
+    )

@@ -1,0 +1,169 @@
+"""Asks a process of its own to work with a study's models: TensorFlow starts there and not here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from cnn_sweep import errors
+from cnn_sweep.errors import EnvironmentFault, Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+REQUEST, ANSWER = "request.json", "answer.json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        results: Root of all studies.
+        study: The study's name.
+        work: What to do.
+        trial: Number of a complete trial; None for the best.
+        split: Predict the images of this split; None those that come with the request.
+        layer: Name or number of the layer whose activations are wanted.
+        output: File to save the model to; its suffix is ``.keras`` or ``.h5``.
+        top: How many trials to finalize.
+    """
+
+    results: Path
+    study: str
+    work: Literal["predict", "activations", "save", "finalize"]
+    trial: int | None = None
+    split: str | None = None
+    layer: str = ""
+    output: str = ""
+    top: int = 1
+
+    def write(self, folder: Path) -> None:
+        """Put the request into a folder."""
+        (folder / REQUEST).write_text(json.dumps(asdict(self) | {"results": str(self.results)}), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Request:
+        """Read what `write` wrote."""
+        values = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+        return cls(**values | {"results": Path(values["results"])})
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a trial's model makes of some images.
+
+    Attributes:
+        trial: Its number.
+        class_names: In the order of the labels.
+        probabilities: Shape (n, classes).
+        labels: Shape (n,), indices of the true classes; None where they are not known.
+        prepared: Folder of the prepared data set.
+    """
+
+    trial: int
+    class_names: tuple[str, ...]
+    probabilities: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int32] | None
+    prepared: Path
+
+    @property
+    def predicted(self) -> npt.NDArray[np.intp]:
+        """Shape (n,): index of the most likely class; of two that are equal, the first, as with 0.5 of one unit."""
+        best: npt.NDArray[np.intp] = self.probabilities.argmax(axis=1)
+        return best
+
+
+def predict_split(results: Path, study: str, split: str, *, trial: int | None = None) -> Predictions:
+    """Predict the images of one split of a study's data.
+
+    Raises:
+        StudyError: No such trial, or the split is the test set and still sealed.
+        InputError: The data has no such split.
+    """
+    return _predictions(Request(results, study, "predict", trial, split=split))
+
+
+def predict_images(
+    results: Path, study: str, images: npt.NDArray[np.generic], *, trial: int | None = None
+) -> Predictions:
+    """Predict images, shape (n, height, width, channels), with values as in the study's data before rescaling."""
+    return _predictions(Request(results, study, "predict", trial), images)
+
+
+def finalize(results: Path, study: str, top: int) -> tuple[list[int], Predictions]:
+    """Open the test set for the best trials; return their numbers, and the predictions of the first."""
+    with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as name:
+        found = _ask(Request(results, study, "finalize", top=top), Path(name))
+        return found["trials"], _read_predictions(found, Path(name))
+
+
+def activations(
+    results: Path, study: str, images: npt.NDArray[np.generic], layer: str, *, trial: int | None = None
+) -> npt.NDArray[np.float32]:
+    """Return what a layer makes of images: (n, height, width, channels) or (n, units)."""
+    with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as name:
+        np.save(Path(name) / "images.npy", images)
+        _ask(Request(results, study, "activations", trial, layer=layer), Path(name))
+        found: npt.NDArray[np.float32] = np.load(Path(name) / "activations.npy")
+        return found
+
+
+def save_model(results: Path, study: str, output: Path, *, trial: int | None = None) -> int:
+    """Save a trial's model as a ``.keras`` or ``.h5`` file; return the trial's number."""
+    with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as name:
+        number: int = _ask(Request(results, study, "save", trial, output=str(output.absolute())), Path(name))["trial"]
+        return number
+
+
+def _predictions(request: Request, images: npt.NDArray[np.generic] | None = None) -> Predictions:
+    with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as name:
+        if images is not None:
+            np.save(Path(name) / "images.npy", images)
+        return _read_predictions(_ask(request, Path(name)), Path(name))
+
+
+def _read_predictions(found: dict[str, Any], folder: Path) -> Predictions:
+    labels = folder / "labels.npy"
+    return Predictions(
+        trial=found["trial"],
+        class_names=tuple(found["class_names"]),
+        probabilities=np.load(folder / "probabilities.npy"),
+        labels=np.load(labels) if labels.exists() else None,
+        prepared=Path(found["prepared"]),
+    )
+
+
+def _ask(request: Request, folder: Path) -> dict[str, Any]:
+    """Have a request answered; an error there is raised here."""
+    request.write(folder)
+    _answer(folder)
+    found: dict[str, Any] = json.loads((folder / ANSWER).read_text(encoding="utf-8"))
+    if "error" in found:
+        kind: Callable[[str], Exception] = getattr(errors, found["error"])
+        raise kind(found["message"])
+    return found
+
+
+def _answer(folder: Path) -> None:
+    """Start the process; what it says goes to standard error."""
+    command = [sys.executable, "-P", "-m", "cnn_sweep.execution.models.process", str(folder)]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, env=environment, check=False)
+    if done.returncode == Interrupted.exit_code:
+        raise Interrupted("interrupted")
+    if done.returncode != 0:
+        raise EnvironmentFault(
+            f"the process that works with the model ended with exit code {done.returncode}"
+            + (": it was killed, perhaps for want of memory" if done.returncode < 0 else "")
+        )

@@ -1,0 +1,34 @@
+"""The one place that opens the test set: measures the best trials' models on it and journals what it finds."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.models.trained import best_trials, model_file
+from cnn_sweep.journal.events import Finalize
+from cnn_sweep.journal.identity import new_writer_name
+from cnn_sweep.journal.log import JournalWriter
+
+if TYPE_CHECKING:
+    from cnn_sweep.execution.freezing.freeze import FrozenStudy
+    from cnn_sweep.execution.worker.engine import Engine
+    from cnn_sweep.journal.history import History
+
+
+def finalize(study: FrozenStudy, history: History, engine: Engine, top: int) -> list[int]:
+    """Measure the best trials of a study on its test set; return their numbers, the best first.
+
+    Raises:
+        StudyError: No trial is complete, or a result cannot be had again.
+        InputError: The sweep's data has no test set.
+    """
+    numbers = best_trials(study, history, top)
+    with JournalWriter(study.paths.journal(new_writer_name())) as journal:
+        journal.append(worker_event(threads=1))
+        for number in numbers:
+            spec = study.sweep.resolve(history.trials[number].params or {})
+            metrics = engine.evaluate_on_test(spec, model_file(study, history, number, engine))
+            journal.append(Finalize(time=time.time(), trial=number, metrics=metrics))
+    return numbers

@@ -1,0 +1,1 @@
+"""How a study stands: its progress, its jobs, dead attempts; telling people of it, and ending it by hand."""

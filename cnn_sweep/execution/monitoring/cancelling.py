@@ -1,0 +1,70 @@
+"""Giving up a study, or one trial of it: running trials write a checkpoint first."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import StudyError
+from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.monitoring.jobs import jobs_in_queue
+from cnn_sweep.execution.scheduling.unrun import end_unrun
+from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.events import Cancel, End
+from cnn_sweep.journal.history import History
+from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.sweep.states import FINISHED
+
+if TYPE_CHECKING:
+    from cnn_sweep.execution.freezing.freeze import FrozenStudy
+    from cnn_sweep.journal.paths import StudyPaths
+    from cnn_sweep.slurm.commands import SlurmCli
+
+CANCELLED = "cancelled"
+
+
+def cancel_study(paths: StudyPaths, slurm: SlurmCli | None) -> list[str]:
+    """Stop every pool of a study, here and in the queue; what is unfinished can be resumed.
+
+    Args:
+        paths: The study.
+        slurm: Slurm's commands; None where there is no Slurm.
+
+    Returns:
+        Ids of the jobs that were cancelled.
+    """
+    with JournalWriter(paths.journal(new_writer_name())) as journal:
+        journal.append(worker_event(threads=0))
+        journal.append(Cancel(time=time.time()))
+    jobs = [job.job for job in jobs_in_queue(paths, slurm)] if slurm else []
+    if slurm and jobs:
+        slurm.run("scancel", *jobs)
+    return jobs
+
+
+def cancel_trial(study: FrozenStudy, number: int) -> bool:
+    """Give up one trial for good; return whether it runs, so that its worker ends it at its next chunk.
+
+    Raises:
+        StudyError: There is no such trial, or it is finished.
+    """
+    if not 0 <= number < len(study.plan.trials):
+        last = len(study.plan.trials) - 1
+        raise StudyError(f"no trial {number} in study {study.paths.study!r}; trials are 0 to {last}")
+    history = History(study.paths)
+    history.refresh()
+    trial = history.trials.get(number)
+    if trial is not None and trial.state in FINISHED:
+        raise StudyError(f"trial {number} is {trial.state} already")
+    writer = new_writer_name()
+    with JournalWriter(study.paths.journal(writer)) as journal:
+        journal.append(worker_event(threads=0))
+        journal.append(Cancel(time=time.time(), trial=number))
+        attempt = trial.next_attempt if trial else 0
+        running = trial is not None and trial.state == "running"
+        if running or not Claims(study.paths, writer, current()).claim(number, attempt):
+            return True
+        end = End(time=time.time(), trial=number, attempt=attempt, state="failed", cause=CANCELLED)
+        end_unrun(study.plan.trials[number], trial, journal, end)
+    return False

@@ -1,0 +1,118 @@
+"""How far a study is, as its journals tell."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cnn_sweep.execution.scheduling.giving_up import failing_alike
+from cnn_sweep.search.budget import Budget
+from cnn_sweep.sweep.states import FINISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cnn_sweep.execution.freezing.freeze import FrozenStudy
+    from cnn_sweep.journal.history import History
+    from cnn_sweep.search.budget import Limit
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a running study.
+
+    Attributes:
+        total: Planned trials.
+        counts: Trials per state; ``waiting`` ones have not begun.
+        workers: Live workers of this pool.
+        best: (trial, value) of the best complete trial, or None.
+        per_minute: Trials finished per minute since this pool began.
+        left_s: Estimated seconds until all is done, or None before the first trial has finished.
+        notes: What went wrong since the last moment, for the log.
+        failing_alike: The exception with which all trials since then failed, if that stopped the study.
+        done_here: Trials that were finished since this pool began.
+        limits: Limits of the search beside the number of trials.
+    """
+
+    total: int
+    counts: Mapping[str, int]
+    workers: int
+    best: tuple[int, float] | None
+    per_minute: float
+    left_s: float | None
+    notes: tuple[str, ...] = ()
+    done_here: int = 0
+    failing_alike: str | None = None
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def ended_by(self) -> Limit | None:
+        """The limit that ended the search, or None."""
+        return next((limit for limit in self.limits if limit.reached), None)
+
+    @property
+    def finished(self) -> int:
+        """Trials that are over, one way or the other."""
+        return sum(self.counts.get(state, 0) for state in FINISHED)
+
+
+class ProgressMeter:
+    """Measures the rate since it was made."""
+
+    def __init__(self, study: FrozenStudy, history: History, since: float) -> None:
+        """Begin to measure.
+
+        Args:
+            study: What is run.
+            history: What the journals say; the caller refreshes it.
+            since: When the run began, in seconds since 1970.
+        """
+        self._since = since
+        self._study = study
+        self._history = history
+        self._began = time.monotonic()
+        self._budget = Budget(study.sweep, history)
+        self._finished_before = self._counts()
+
+    def read(self, *, workers: int, notes: tuple[str, ...] = ()) -> Progress:
+        """Take the present moment's measure."""
+        counts = self._counts()
+        total = len(self._study.plan.trials)
+        finished = _finished(counts)
+        done = finished - _finished(self._finished_before)
+        seconds = time.monotonic() - self._began
+        return Progress(
+            total=total,
+            counts=counts,
+            workers=workers,
+            best=best_trial(self._study, self._history),
+            per_minute=60 * done / seconds if seconds > 0 else 0.0,
+            left_s=(total - finished) * seconds / done if done and not self._study.sweep.search.has_budget else None,
+            notes=notes,
+            done_here=done,
+            failing_alike=failing_alike(self._history, self._since),
+            limits=tuple(self._budget.limits()),
+        )
+
+    def _counts(self) -> Counter[str]:
+        counts: Counter[str] = Counter(trial.state for trial in self._history.trials.values())
+        counts["waiting"] += len(self._study.plan.trials) - counts.total()
+        return counts
+
+
+def _finished(counts: Mapping[str, int]) -> int:
+    return sum(counts.get(state, 0) for state in FINISHED)
+
+
+def best_trial(study: FrozenStudy, history: History) -> tuple[int, float] | None:
+    """Name the best complete trial and its value; the lowest number among equals."""
+    objective = study.sweep.objective
+    best: tuple[int, float] | None = None
+    for number in sorted(history.trials):
+        trial = history.trials[number]
+        found = trial.best(objective.direction) if trial.state == "complete" else None
+        if found is not None and (best is None or objective.better(found[1], best[1])):
+            best = (number, found[1])
+    return best

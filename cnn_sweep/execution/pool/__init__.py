@@ -1,0 +1,1 @@
+"""The workers of one machine or of one Slurm array task."""

@@ -1,0 +1,101 @@
+"""Run a study on this machine, in the foreground, until it is finished or the user stops it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import Interrupted
+from cnn_sweep.execution.environment.gpus import visible_gpus
+from cnn_sweep.execution.pool.keeper import PoolKeeper
+from cnn_sweep.execution.worker.settings import WorkerSettings
+from cnn_sweep.training.data.prepare import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
+
+    from cnn_sweep.execution.freezing.freeze import FrozenStudy
+    from cnn_sweep.execution.monitoring.progress import Progress
+
+# A warm worker holds TensorFlow and its graphs: about this much memory, in bytes.
+_WORKER_BYTES = 1.5e9
+# While one of them prepares its next epoch, another one computes.
+_WORKERS_PER_GPU = 2
+
+
+def default_workers() -> int:
+    """One worker a usable core, as far as memory allows; on GPUs a few for each of them."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    wanted = min(usable_cores(), int(memory / _WORKER_BYTES))
+    gpus = visible_gpus()
+    return max(1, min(wanted, _WORKERS_PER_GPU * len(gpus)) if gpus else wanted)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def run_local(
+    study: FrozenStudy,
+    observe: Callable[[Progress], None],
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    notify: Sequence[str] = (),
+) -> Progress:
+    """Train every unfinished trial of a study on this machine.
+
+    Args:
+        study: What to run.
+        observe: Told several times a second how far it is.
+        workers: Worker processes; one a usable core by default.
+        threads: Threads of each worker; by default the cores are divided between the workers.
+        notify: Whom to tell that the study ended, as of :func:`cnn_sweep.execution.monitoring.notifying.notify`.
+
+    Returns:
+        How far the study is at the end.
+
+    Raises:
+        Interrupted: The user asked to stop; the study can be continued.
+        EnvironmentFault: Workers cannot even begin.
+    """
+    size = workers or default_workers()
+    prepare(study.sweep.data, study.sweep.folder, study.data_root)  # here, so that a fault is seen at once
+    settings = WorkerSettings(
+        study.paths.results, study.paths.study, threads or max(1, usable_cores() // size), since=time.time()
+    )
+    keeper = PoolKeeper(study, settings, size, notify=notify)
+    with _stopping_on_signals(keeper) as asked:
+        progress = keeper.run(observe)
+    if asked:
+        raise Interrupted(f"stopped; `cnn-sweep resume {study.paths.study}` continues")
+    return progress
+
+
+@contextlib.contextmanager
+def _stopping_on_signals(keeper: PoolKeeper) -> Iterator[list[int]]:
+    """Let the first interrupt stop the workers after a checkpoint, and the second at once.
+
+    Yields:
+        The signals that came.
+    """
+    asked: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        if len(asked) == 1:
+            keeper.stop()
+        else:
+            keeper.kill()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

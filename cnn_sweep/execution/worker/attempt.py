@@ -1,0 +1,171 @@
+"""One attempt at a trial: from its claim to its end in the journal."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.execution.monitoring.cancelling import CANCELLED
+from cnn_sweep.execution.scheduling.giving_up import OOM, may_be_tried_again, may_be_tried_alone, why_given_up
+from cnn_sweep.execution.scheduling.proposing import Proposer
+from cnn_sweep.execution.worker.endings import Ending
+from cnn_sweep.execution.worker.keeping import best_numbers, drop_checkpoints, drop_models_except, journal_model
+from cnn_sweep.execution.worker.recorder import Recorder
+from cnn_sweep.journal.events import End, Start
+from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.layers import trace
+from cnn_sweep.sweep.states import FINISHED
+from cnn_sweep.training.checkpoint import read as read_checkpoint
+from cnn_sweep.training.curve import curve_numbers
+from cnn_sweep.training.outcome import Outcome
+
+if TYPE_CHECKING:
+    from cnn_sweep.execution.scheduling.picking import Claimed
+    from cnn_sweep.execution.worker.context import WorkerContext
+    from cnn_sweep.execution.worker.engine import Engine
+    from cnn_sweep.sweep.trial import TrialSpec
+
+log = logging.getLogger(__name__)
+
+
+class AttemptRunner:
+    """Runs a worker's attempts, one after the other."""
+
+    def __init__(self, context: WorkerContext, engine: Engine) -> None:
+        self._context = context
+        self._engine = engine
+        self._study = context.study
+        self._history = context.history
+        self._journal = context.journal
+        self._proposer = Proposer(self._study, self._history, context.claims)
+        self._planned = {trial.number: trial for trial in self._study.plan.trials}
+
+    @property
+    def graphs(self) -> str:
+        """How many trials found their graph compiled, in words."""
+        return self._engine.graphs
+
+    def run(self, claimed: Claimed) -> Ending:
+        """Train a claimed trial from its newest checkpoint, and journal its end whatever happens.
+
+        Returns:
+            Whether this process can go on after it.
+
+        Raises:
+            EnvironmentFault: The journal cannot be written, or the data cannot be read; the trial can be continued.
+        """
+        began = time.monotonic()
+        spec = self._study.sweep.resolve(self._proposer.params(claimed.number))
+        state, epoch = self._newest_checkpoint(claimed.number)
+        epochs = spec.training.all_epochs if spec.training is not None else 0
+        until = self._context.contest.until(claimed.number, epochs, promoted=claimed.promotion)
+        self._journal_start(claimed, spec, epoch, until)
+        recorder = Recorder(claimed, self._context, until=until)
+        try:
+            outcome = self._train(claimed, spec, state, recorder)
+        finally:
+            recorder.close()
+        if outcome.state == "complete":
+            self._keep_model(claimed, spec, outcome)
+        self._journal_end(claimed, outcome, recorder, seconds=time.monotonic() - began)
+        return Ending.OUT_OF_MEMORY if outcome.cause == OOM else Ending.DONE
+
+    def _newest_checkpoint(self, number: int) -> tuple[bytes | None, int]:
+        """Return the newest whole checkpoint of a trial, and how many epochs are complete in it."""
+        trial = self._history.trials.get(number)
+        for checkpoint in trial.checkpoints if trial else ():
+            found = read_checkpoint(self._study.paths.folder / checkpoint.file)
+            if found.state is not None:
+                return found.state, checkpoint.epoch
+            log.warning("trial %d: an older checkpoint is used: %s", number, found.reason)
+        return None, 0
+
+    def _journal_start(self, claimed: Claimed, spec: TrialSpec, epoch: int, until: int | None) -> None:
+        planned = self._planned[claimed.number]
+        self._journal.append(
+            Start(
+                time=time.time(),
+                trial=claimed.number,
+                attempt=claimed.attempt,
+                configuration=configuration_id(spec.params),
+                repeat=planned.repeat,
+                seed=planned.seed,
+                params=dict(spec.params),
+                epoch=epoch,
+                parameters=trace(spec.layers, self._study.info).parameters if spec.layers else None,
+                until=until,
+                promotion=claimed.promotion.to_data() if claimed.promotion is not None else None,
+            )
+        )
+        self._journal.flush()
+
+    def _train(self, claimed: Claimed, spec: TrialSpec, state: bytes | None, recorder: Recorder) -> Outcome:
+        trial, retries = self._history.trials.get(claimed.number), self._context.settings.retries
+        if trial is not None and (given_up := why_given_up(trial, retries)) is not None:
+            return Outcome("failed", cause=given_up.cause, message=given_up.message)
+        try:
+            seed = self._planned[claimed.number].seed
+            outcome = self._engine.train(spec, seed=seed, monitor=recorder, resume=state)
+        except (
+            EnvironmentFault,
+            OSError,
+        ):  # of the journal, the checkpoint or the data: no fault of the trial
+            raise
+        except Exception as error:  # noqa: BLE001 - a trial's own fault must not end the worker's other trials
+            log.warning("trial %d failed\n%s", claimed.number, traceback.format_exc())
+            message = f"{type(error).__name__}: {error}"
+            again = may_be_tried_again(trial, retries)
+            return Outcome("interrupted" if again else "failed", cause="exception", message=message)
+        if outcome.cause == OOM and may_be_tried_alone(trial, retries):
+            return replace(outcome, state="interrupted")
+        return outcome
+
+    def _keep_model(self, claimed: Claimed, spec: TrialSpec, outcome: Outcome) -> None:
+        """Save the model if it is among the best so far; before the end is journaled, so that no best is without."""
+        keep = self._study.sweep.models_keep
+        if outcome.value is None or keep == 0:
+            return
+        self._history.refresh()
+        newcomer = (claimed.number, outcome.value)
+        best = best_numbers(self._history, self._study.sweep.objective, keep, candidate=newcomer)
+        if claimed.number not in best:
+            return
+        path, seed = self._study.paths.model(claimed.number), self._planned[claimed.number].seed
+        try:
+            saved = self._engine.export(spec, outcome, seed=seed, path=path)
+        except Exception:  # noqa: BLE001 - a model of the user's that cannot be saved; the result stands, and can be had again
+            log.warning("trial %d: its model could not be saved\n%s", claimed.number, traceback.format_exc())
+            return
+        if saved:
+            journal_model(claimed, self._study.paths, self._journal)
+            drop_models_except(self._study.paths, best)
+
+    def _journal_end(self, claimed: Claimed, outcome: Outcome, recorder: Recorder, *, seconds: float) -> None:
+        state, cause = outcome.state, outcome.cause
+        if state == "interrupted" and recorder.superseded:
+            cause = "superseded"
+        elif state == "interrupted" and recorder.cancelled:
+            state, cause = "failed", CANCELLED
+        elif state == "interrupted" and cause is None:
+            cause = self._context.stop.cause(self._context.settings.drain_at)
+        self._journal.append(
+            End(
+                time=time.time(),
+                trial=claimed.number,
+                attempt=claimed.attempt,
+                state=state,
+                cause=cause,
+                message=outcome.message,
+                epochs=outcome.epochs,
+                seconds=seconds,
+                parameters=outcome.parameters,
+                curve={} if state == "interrupted" else curve_numbers(outcome.history),
+            )
+        )
+        self._journal.flush()
+        if state in FINISHED:
+            drop_checkpoints(self._study.paths, claimed.number)

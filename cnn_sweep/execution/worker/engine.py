@@ -1,0 +1,107 @@
+"""A worker's TensorFlow side. Importing this module starts TensorFlow, so threads must be configured before."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import InputError, StudyError
+from cnn_sweep.journal.durable import write_once
+from cnn_sweep.training.checkpoint import CheckpointError
+from cnn_sweep.training.custom import load_function
+from cnn_sweep.training.data.dataset import SPLITS, load
+from cnn_sweep.training.data.prepare import prepared
+from cnn_sweep.training.evaluate import evaluate
+from cnn_sweep.training.export import export_model
+from cnn_sweep.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cnn_sweep.execution.freezing.freeze import FrozenStudy
+    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.training.data.dataset import Dataset, Split
+    from cnn_sweep.training.outcome import Monitor, Outcome
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Trains, exports and evaluates trials of one study on its prepared data."""
+
+    def __init__(self, study: FrozenStudy) -> None:
+        """Prepare the study's data, or find it prepared."""
+        self._code = study.code_folder
+        self._prepared = prepared(study.sweep.data, study.sweep.folder, study.data_root)
+        self._dataset = load(self._prepared)
+        _check_same_data(study, self._dataset)
+        self._trainer = Trainer(self._dataset, folder=self._code, prepared=self._prepared.parent)
+
+    def train(self, spec: TrialSpec, *, seed: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
+        """Train a trial; a checkpoint that belongs to something else is left aside."""
+        try:
+            return self._trainer.train(spec, seed, monitor, resume)
+        except CheckpointError as error:
+            if resume is None:
+                raise
+            log.warning("starting from the beginning: %s", error)
+            return self._trainer.train(spec, seed, monitor)
+
+    @property
+    def graphs(self) -> str:
+        """How many trials found their graph compiled, in words."""
+        return f"{self._trainer.hits} trials found theirs compiled, {self._trainer.misses} had to compile one"
+
+    def export(self, spec: TrialSpec, outcome: Outcome, *, seed: int, path: Path) -> bool:
+        """Save the trained network as a plain Keras model; return False where there is none to save."""
+        if outcome.weights is None and outcome.model is None:
+            return False
+        export_model(spec, outcome, dataset=self._dataset, path=path, folder=self._code, seed=seed)
+        return True
+
+    @property
+    def prepared(self) -> Path:
+        """Folder of the prepared data set."""
+        return self._prepared
+
+    def open(self, split: str) -> Split:
+        """Return the images of a split.
+
+        Raises:
+            InputError: The sweep's data has no such split.
+        """
+        splits = load(self._prepared, splits=(split,)).splits  # this one only: the test set stays closed
+        if split not in splits:
+            there = ", ".join(load(self._prepared, splits=SPLITS).splits)
+            raise InputError(f"the data set has no {split} images; it has {there}")
+        return splits[split]
+
+    def import_code(self, spec: TrialSpec) -> None:
+        """Import the user's modules, so that the layers that they register are known where a model is loaded."""
+        for reference in (spec.build, spec.objective.function):
+            if reference is not None:
+                load_function(reference, self._code)
+
+    def evaluate_on_test(self, spec: TrialSpec, model_file: Path) -> dict[str, float]:
+        """Open the test set and measure a saved model on it.
+
+        Raises:
+            InputError: The sweep's data has no test set.
+        """
+        opened = load(self._prepared, splits=("train", "test"))
+        return evaluate(model_file, opened, split="test", training=spec.training)
+
+
+def _check_same_data(study: FrozenStudy, dataset: Dataset) -> None:
+    """Compare the data with what the study's first worker found; results on other data cannot be ranked together.
+
+    Raises:
+        StudyError: The files have changed since then.
+    """
+    write_once(study.paths.fingerprint, f"{dataset.fingerprint}\n".encode())
+    first = study.paths.fingerprint.read_text().strip()
+    if first != dataset.fingerprint:
+        raise StudyError(
+            f"the data of study {study.paths.study!r} are not what its first trials were trained on: their fingerprint "
+            f"is {dataset.fingerprint[:12]}, it was {first[:12]}. Put the files back, or give the sweep another name"
+        )

@@ -1,0 +1,69 @@
+"""What stays of a trial that has ended: the models of the best, and no checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING
+
+from cnn_sweep.journal.events import Artifact
+
+if TYPE_CHECKING:
+    from cnn_sweep.execution.scheduling.picking import Claimed
+    from cnn_sweep.journal.history import History
+    from cnn_sweep.journal.log import JournalWriter
+    from cnn_sweep.journal.paths import StudyPaths
+    from cnn_sweep.sweep.trial import ObjectiveSpec
+
+
+def best_numbers(
+    history: History, objective: ObjectiveSpec, keep: int, *, candidate: tuple[int, float] | None = None
+) -> list[int]:
+    """Rank complete trials (and one that is about to be) by value, the lowest number first among equals.
+
+    Args:
+        history: What the journals say.
+        objective: Says what is better.
+        keep: How many numbers to return at most.
+        candidate: (trial, value) of a trial whose end is not journaled yet.
+    """
+    values = {}
+    for number, trial in history.trials.items():
+        best = trial.best(objective.direction) if trial.state == "complete" else None
+        if best is not None:
+            values[number] = best[1]
+    if candidate is not None:
+        values[candidate[0]] = candidate[1]
+    sign = -1.0 if objective.direction == "maximize" else 1.0
+    return sorted(values, key=lambda number: (sign * values[number], number))[:keep]
+
+
+def journal_model(claimed: Claimed, paths: StudyPaths, journal: JournalWriter) -> None:
+    """Name a saved model in the journal, with its size and checksum."""
+    path = paths.model(claimed.number)
+    content = path.read_bytes()
+    journal.append(
+        Artifact(
+            time=time.time(),
+            trial=claimed.number,
+            attempt=claimed.attempt,
+            kind="model",
+            path=str(path.relative_to(paths.folder)),
+            bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+    )
+
+
+def drop_models_except(paths: StudyPaths, numbers: list[int]) -> None:
+    """Remove the models of trials that are no longer among the best; call it only after the newcomer's is saved."""
+    keep = {paths.model(number).name for number in numbers}
+    for path in paths.models.glob("*.keras"):
+        if path.name not in keep:
+            path.unlink(missing_ok=True)
+
+
+def drop_checkpoints(paths: StudyPaths, number: int) -> None:
+    """Remove the checkpoints of a trial that has ended."""
+    for path in paths.checkpoints.glob(f"{number}.*"):
+        path.unlink(missing_ok=True)

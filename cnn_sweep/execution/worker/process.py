@@ -1,0 +1,173 @@
+"""One process that trains trials until there is nothing left to claim, or until it is asked to stop.
+
+Started as ``python -m cnn_sweep.execution.worker.process SETTINGS`` by a pool. It depends on nobody: it claims its
+trials itself, journals what happens, and merges the journals into the store when nobody else does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.freezing.freeze import FrozenStudy, open_study
+from cnn_sweep.execution.monitoring.reconcile import declare_lost, judges
+from cnn_sweep.execution.scheduling.giving_up import failing_alike
+from cnn_sweep.execution.scheduling.patience import Patience
+from cnn_sweep.execution.scheduling.picking import Claimed, Picker
+from cnn_sweep.execution.scheduling.proposing import further_metrics
+from cnn_sweep.execution.scheduling.unrun import end_unrun
+from cnn_sweep.execution.worker.attempt import AttemptRunner
+from cnn_sweep.execution.worker.context import WorkerContext
+from cnn_sweep.execution.worker.endings import Ending
+from cnn_sweep.execution.worker.keeping import drop_checkpoints
+from cnn_sweep.execution.worker.memory import GrowthWatch
+from cnn_sweep.execution.worker.merging import Merger
+from cnn_sweep.execution.worker.settings import WorkerSettings
+from cnn_sweep.execution.worker.stop import StopRequest
+from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.events import End, Retire
+from cnn_sweep.journal.history import History
+from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.search.contest import Contest
+from cnn_sweep.training.session import configure
+from cnn_sweep.training.signature import graph_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cnn_sweep.execution.worker.engine import Engine
+
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Claims and trains trials of one study."""
+
+    def __init__(self, study: FrozenStudy, settings: WorkerSettings, stop: StopRequest) -> None:
+        paths, writer = study.paths, new_writer_name()
+        self._study = study
+        self._settings = settings
+        self._stop = stop
+        self._merger = Merger(paths.results)
+        self._journal = JournalWriter(paths.journal(writer))
+        self._journal.append(worker_event(threads=settings.threads))
+        self._journal.flush()
+        self._history = History(
+            paths, metric=study.sweep.objective.metric, more=further_metrics(study.sweep.objectives)
+        )
+        self._claims = Claims(paths, writer, current())
+        self._contest = Contest(study.sweep, study.plan, self._history)
+        self._picker = Picker(
+            study.plan, self._history, self._claims, self._graph_key, self._contest, alone=settings.alone
+        )
+        self._growth = GrowthWatch()
+        self._judges = judges()
+        context = WorkerContext(
+            study, self._history, self._claims, self._journal, stop, self._merger, settings, self._contest
+        )
+        self._runner = AttemptRunner(context, _make_engine(study, settings))
+
+    def run(self) -> Ending:
+        """Train until nothing is left to claim, someone asks to stop, or this process had better be replaced."""
+        try:
+            for _ in self._turns():
+                if (claimed := self._claim()) is None:
+                    return Ending.OUT_OF_MEMORY if self._picker.leaves_some_alone() else Ending.DONE
+                ending = self._runner.run(claimed)
+                self._merger.after_trial()
+                if ending is Ending.DONE and (grown := self._growth.after_trial()) is not None:
+                    log.info("another worker takes over: %s", grown)
+                    self._journal.append(Retire(time=time.time(), reason=f"grown: {grown}"))
+                    ending = Ending.GROWN
+                if ending is not Ending.DONE:
+                    return ending
+            return Ending.DONE
+        finally:
+            log.info("graphs: %s", self._runner.graphs)
+            self._journal.close()
+            self._merger.merge()
+
+    def _turns(self) -> Iterator[int]:
+        """Count the trials that may be begun: until someone asks to stop, or the settings say that it is enough."""
+        for turn in itertools.count():
+            if self._is_to_stop() or turn == self._settings.trials:
+                return
+            yield turn
+
+    def _is_to_stop(self) -> bool:
+        drain_at = self._settings.drain_at
+        return bool(self._stop) or (drain_at is not None and time.time() >= drain_at)
+
+    def _claim(self) -> Claimed | None:
+        """Claim a trial; where others' results may let one go on, wait for them."""
+        patience = Patience(self._history)
+        while not self._is_to_stop():
+            self._history.refresh()
+            if (reason := failing_alike(self._history, self._settings.since)) is not None:
+                log.warning("no trial is begun: those so far failed alike: %s", reason)
+                return None
+            self._end(self._picker.claim_out_of_reach())
+            claimed = self._picker.claim()
+            if claimed is not None:
+                return claimed
+            if declare_lost(self._history, self._claims, self._journal, self._judges):
+                continue
+            if (limit := self._contest.budget.reached()) is not None:
+                log.info("nothing new is begun: %s", limit)
+                return None
+            if self._end(self._picker.claim_leftovers()):
+                continue
+            if not self._contest.is_worth_waiting() or not patience.lasts():
+                return None
+            self._merger.while_training()
+            patience.sleep()
+        return None
+
+    def _end(self, claimed: Iterator[tuple[Claimed, str]]) -> bool:
+        """End trials that will never go on, each with its cause; tell whether there were any."""
+        numbers = []
+        for (number, attempt), cause in ((one.key, cause) for one, cause in claimed):
+            end = End(time=time.time(), trial=number, attempt=attempt, state="pruned", cause=cause)
+            end_unrun(self._study.plan.trials[number], self._history.trials.get(number), self._journal, end)
+            numbers.append(number)
+        if numbers:
+            self._journal.flush()
+        for number in numbers:
+            drop_checkpoints(self._study.paths, number)
+        return bool(numbers)
+
+    def _graph_key(self, params: Mapping[str, object]) -> str:
+        return graph_key(self._study.sweep.resolve(params))
+
+
+def _make_engine(study: FrozenStudy, settings: WorkerSettings) -> Engine:
+    configure(settings.threads, gpu_memory_mb=None if settings.alone else settings.gpu_memory_mb)
+    # Only now: TensorFlow starts with this import, and must know its threads by then.
+    from cnn_sweep.execution.worker.engine import Engine  # noqa: PLC0415
+
+    return Engine(study)
+
+
+def main() -> int:
+    """Run one worker; return the process's exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(name)s: %(message)s")
+    logging.Formatter.converter = time.gmtime
+    stop = StopRequest()
+    stop.listen()
+    settings = WorkerSettings.from_argument(sys.argv[1])
+    try:
+        return Worker(open_study(settings.results, settings.study), settings, stop).run()
+    except CnnSweepError as error:
+        print(f"cnn-sweep: {error}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""One attempt as the trainer sees its surroundings: epochs and checkpoints go out, a request to stop comes in."""
+
+from __future__ import annotations
+
+import math
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from cnn_sweep.journal.durable import write_aside
+from cnn_sweep.journal.events import Checkpoint, Epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cnn_sweep.execution.scheduling.picking import Claimed
+    from cnn_sweep.execution.worker.context import WorkerContext
+    from cnn_sweep.training.outcome import Verdict
+
+
+# How often a worker in the middle of a trial reads what others journaled, in seconds.
+_LOOK_EVERY_S = 3.0
+# How old the news may be on which a pruner decides, in seconds.
+_REFRESH_EVERY_S = 1.0
+
+
+class _Saving(NamedTuple):
+    """A checkpoint that is being written: its bytes, and how many epochs are complete in it."""
+
+    size: Future[int]
+    epoch: int
+
+
+class Recorder:
+    """Journals one attempt; the trainer's monitor.
+
+    Args:
+        claimed: The attempt.
+        context: The worker's surroundings.
+        until: The epoch after which the trial pauses; None if it goes to the end.
+
+    Attributes:
+        superseded: Whether another worker was given this trial while this one was out of sight.
+        cancelled: Whether the user gave this trial up.
+    """
+
+    def __init__(self, claimed: Claimed, context: WorkerContext, *, until: int | None = None) -> None:
+        self._claimed = claimed.key
+        self._until = until
+        self._epoch = 0
+        self._contest = context.contest
+        self._metric = context.study.sweep.objective.metric
+        trial = context.history.trials.get(claimed.number)
+        self._curve = dict(trial.values) if trial is not None else {}
+        self._refreshed = 0.0
+        self._paths = context.study.paths
+        self._journal = context.journal
+        self._stop = context.stop
+        self._merger = context.merger
+        self._history = context.history
+        self._looked = time.monotonic()
+        self._saver = ThreadPoolExecutor(1, "checkpoint")
+        self._saving: _Saving | None = None
+        self.superseded = False
+        self.cancelled = False
+
+    def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
+        """Journal a finished epoch."""
+        self._settle_if_written()
+        number, attempt = self._claimed
+        self._epoch = epoch
+        self._curve[epoch] = metrics.get(self._metric, math.nan)
+        self._journal.append(
+            Epoch(time=time.time(), trial=number, attempt=attempt, epoch=epoch, seconds=seconds, metrics=metrics)
+        )
+
+    def verdict(self) -> Verdict:
+        """Say what becomes of the trial after the epoch that was journaled last."""
+        if self._until is not None:
+            return "pause" if self._epoch >= self._until else "go on"
+        if not self._contest.stops_trials:
+            return "go on"
+        if time.monotonic() - self._refreshed >= _REFRESH_EVERY_S:
+            self._history.refresh()
+            self._refreshed = time.monotonic()
+        return "prune" if self._contest.prunes(self._claimed[0], self._curve) else "go on"
+
+    def checkpoint(self, state: bytes, epoch: int) -> None:
+        """Put a checkpoint in its place, then say so: a name in the journal means that the file was whole."""
+        self._settle()
+        self._journal_checkpoint(self._write(lambda: state), epoch)
+
+    def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
+        """Do the same while training goes on; one at a time, and only this thread writes to the journal."""
+        self._settle()
+        self._saving = _Saving(self._saver.submit(self._write, state), epoch)
+
+    def close(self) -> None:
+        """Wait for the checkpoint that is being written, if there is one.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        try:
+            self._settle()
+        finally:
+            self._saver.shutdown()
+
+    def _settle(self) -> None:
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            self._journal_checkpoint(saving.size.result(), saving.epoch)
+
+    def _settle_if_written(self) -> None:
+        if self._saving is not None and self._saving.size.done():
+            self._settle()
+
+    def _write(self, state: Callable[[], bytes]) -> int:
+        content = state()
+        write_aside(self._paths.checkpoint(*self._claimed), content)
+        return len(content)
+
+    def _journal_checkpoint(self, size: int, epoch: int) -> None:
+        number, attempt = self._claimed
+        path = self._paths.checkpoint(number, attempt)
+        self._journal.append(
+            Checkpoint(
+                time=time.time(),
+                trial=number,
+                attempt=attempt,
+                epoch=epoch,
+                file=path.relative_to(self._paths.folder).as_posix(),
+                bytes=size,
+            )
+        )
+        self._journal.flush()
+
+    def should_stop(self) -> bool:
+        """Tell whether to finish the chunk and write a checkpoint; meanwhile keep the store fresh."""
+        self._settle_if_written()
+        self._merger.while_training()
+        if time.monotonic() - self._looked >= _LOOK_EVERY_S:
+            self._look_around()
+            self._looked = time.monotonic()
+        return bool(self._stop) or self.superseded or self.cancelled
+
+    def _look_around(self) -> None:
+        """See what others did with this trial; asked often, so that it must not burden a shared file system."""
+        number, attempt = self._claimed
+        self._history.refresh()
+        self.superseded = self._paths.claim(number, attempt + 1).exists()
+        self.cancelled = any(cancel.trial == number for cancel in self._history.cancels)
