@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import numpy as np
 import pytest
+from helpers.images import encoded
 from PIL import Image
 
 SWEEP = """
@@ -15,13 +15,6 @@ data: {source: folder, train: images, validation: 0.25, image_size: 12, on_bad_i
 model: {layers: [{conv2d: {filters: 2, kernel_size: 3}}, flatten, output]}
 training: {epochs: 1, batch_size: 16, augmentation: {horizontal_flip: true, rotation: 20}}
 """
-
-
-def encoded(image, kind, **options):
-    """Write an image to memory."""
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def odd_images():

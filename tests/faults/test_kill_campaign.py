@@ -7,11 +7,11 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from helpers.campaigns import command, epochs, start
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 
@@ -41,25 +41,10 @@ training:
 """
 
 
-def _command(results: Path, *words: object) -> list[str]:
-    return [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words), "--results", str(results)]
-
-
-def _start(results: Path, sweep: Path) -> subprocess.Popen[bytes]:
-    """Start a run in a process group of its own, as a terminal would."""
-    command = _command(results, "run", sweep, "--workers", 2, "--threads", 1)
-    with (results.parent / "run.log").open("ab") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-
-
-def _epochs(results: Path) -> int:
-    return sum(journal.read_bytes().count(b'"type":"epoch"') for journal in results.glob("*/journal/*.jsonl"))
-
-
-def _wait(run: subprocess.Popen[bytes], results: Path, *, seconds: float, epochs: int) -> None:
+def _wait(run: subprocess.Popen[bytes], results: Path, *, seconds: float, progress: int) -> None:
     """Wait for some time or some progress: on a fast machine time alone would see the study end before its kills."""
-    deadline, enough = time.monotonic() + seconds, _epochs(results) + epochs
-    while run.poll() is None and time.monotonic() < deadline and _epochs(results) < enough:
+    deadline, enough = time.monotonic() + seconds, epochs(results) + progress
+    while run.poll() is None and time.monotonic() < deadline and epochs(results) < enough:
         time.sleep(0.02)
 
 
@@ -85,7 +70,7 @@ def _kill_group(run: subprocess.Popen[bytes], results: Path, chance: random.Rand
 def _kill_merger(run: subprocess.Popen[bytes], results: Path, chance: random.Random) -> str:
     """Kill a rebuild or a merge of the live store somewhere between its first import and its commit."""
     verb = chance.choice(["merge", "rebuild"])
-    merger = subprocess.Popen(_command(results, "store", verb), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    merger = subprocess.Popen(command(results, "store", verb), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         merger.wait(timeout=chance.uniform(0.3, 1.2))
     except subprocess.TimeoutExpired:
@@ -120,7 +105,7 @@ def calm(tmp_path_factory):
     """The tables of a run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("calm")
     (folder / "sweep.yaml").write_text(SWEEP)
-    run = _start(folder / "results", folder / "sweep.yaml")
+    run = start(folder / "results", "run", folder / "sweep.yaml")
     assert run.wait(timeout=DEADLINE_S) == 0, (folder / "run.log").read_text()
     return _tables(folder / "results")
 
@@ -133,21 +118,21 @@ def test_a_killed_study_ends_as_an_undisturbed_one(tmp_path, calm):
     kinds = [_kill_worker, _kill_group, _kill_merger]
     killed: list[str] = []
     deadline = time.monotonic() + DEADLINE_S
-    run = _start(results, sweep)
+    run = start(results, "run", sweep)
     while len(killed) < KILLS:
         assert time.monotonic() < deadline, killed
-        _wait(run, results, seconds=chance.uniform(1.0, 9.0), epochs=chance.randint(20, 100))
+        _wait(run, results, seconds=chance.uniform(1.0, 9.0), progress=chance.randint(20, 100))
         if run.poll() is not None:
             assert run.returncode == 0, (tmp_path / "run.log").read_text()
             break
         if done := kinds[len(killed) % len(kinds)](run, results, chance):
             killed.append(done)
         if run.poll() is not None:
-            run = _start(results, sweep)
+            run = start(results, "run", sweep)
     assert run.wait(timeout=DEADLINE_S) == 0, (tmp_path / "run.log").read_text()
 
     print(f"{len(killed)} kills: {killed}; attempts: {_attempts(results)}")
     assert len(killed) == KILLS, f"the study ended after {len(killed)} kills; give it more epochs"
     assert _tables(results) == calm
-    checked = subprocess.run(_command(results, "store", "check"), capture_output=True, text=True, check=False)
+    checked = subprocess.run(command(results, "store", "check"), capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr

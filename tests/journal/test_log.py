@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 
 import pytest
+from helpers.disks import small_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -180,15 +180,8 @@ def test_lines_that_a_failed_flush_may_have_dropped_are_written_again(paths, mon
 @pytest.mark.faults
 def test_a_full_disk_loses_no_event(tmp_path):
     """On a real file system without room, events wait in memory until there is room again."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small tmpfs: {mounted.stderr.decode().strip()}")
-    try:
+    with small_disk(tmp_path / "disk", "64k") as disk:
         _fill_and_free(disk)
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def _fill_and_free(disk):

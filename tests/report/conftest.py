@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass
 
 import pytest
+from helpers.sweeps import sweep_of_digits
 
 from cnn_sweep.journal.events import End, Epoch, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
@@ -15,14 +16,7 @@ from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.store.merge import merge
 
-SWEEP = """\
-study: {study}
-data: {{source: digits, validation: 0.2, test: 0.2}}
-model:
-  layers:
-    - conv2d: {{filters: $filters, kernel_size: 3}}
-    - flatten
-    - output: softmax
+SWEEP = sweep_of_digits("""\
 space:
   filters: [4, 8, 16]
   optimizer: [sgd, adam]
@@ -31,8 +25,7 @@ space:
 training:
   epochs: 3
   optimizer: {{name: $optimizer, learning_rate: $learning_rate, momentum: $momentum}}
-objective: {{metric: {metric}, direction: {direction}}}
-"""
+""")
 
 
 @dataclass

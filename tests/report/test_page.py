@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers.sweeps import sweep_of_digits
 
 from cnn_sweep.report.contents.material import gather
 from cnn_sweep.report.page.html import page
@@ -30,20 +31,12 @@ SECTIONS = (
     ),
 )
 NASTY = '"\'><img src=x onerror="window.pwned=1"></script><script>window.pwned=1</script><b>{{7*7}}</b>&lt;'
-SWEEP = """\
-study: {study}
-data: {{source: digits, validation: 0.2, test: 0.2}}
-model:
-  layers:
-    - conv2d: {{filters: $filters, kernel_size: 3}}
-    - flatten
-    - output: softmax
+SWEEP = sweep_of_digits("""\
 space:
   filters: [4, 8]
   optimizer: [sgd, adam]
 training: {{epochs: 3, optimizer: {{name: $optimizer}}}}   # </script><img src=x onerror="window.pwned=1">
-objective: {{metric: {metric}, direction: {direction}}}
-"""
+""")
 
 
 @pytest.fixture(scope="module")

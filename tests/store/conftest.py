@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 
 import pytest
+from helpers.sweeps import sweep_of_digits
 
 from cnn_sweep.journal.events import End, Epoch, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
@@ -13,21 +14,13 @@ from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.store.merge import merge
 
-SWEEP = """\
-study: {study}
-data: {{source: digits, validation: 0.2, test: 0.2}}
-model:
-  layers:
-    - conv2d: {{filters: $filters, kernel_size: 3}}
-    - flatten
-    - output: softmax
+SWEEP = sweep_of_digits("""\
 space:
   filters: [4, 8]
   learning_rate: [0.1, 0.01]
   optimizer: [sgd, adam]
 training: {{epochs: 3, optimizer: {{name: $optimizer, learning_rate: $learning_rate}}}}
-objective: {{metric: {metric}, direction: {direction}}}
-"""
+""")
 # What a merge leaves to chance or to the clock is none of these.
 TABLES = (
     *("studies", "revisions", "configurations", "trials", "attempts", "epochs", "artifacts", "workers", "jobs"),

@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from helpers.disks import small_disk
 
 from cnn_sweep.store import apply, queries, versions
 from cnn_sweep.store import merge as module
@@ -213,12 +214,7 @@ def test_a_long_merge_of_a_worker_is_cut_short_and_goes_on_later(study, results,
 @pytest.mark.faults
 def test_a_full_disk_stops_no_worker(study, results, tmp_path, locks, tables):
     """A merge without room for it says so, and what was published before is as good as it was."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small tmpfs: {mounted.stderr.decode().strip()}")
-    try:
+    with small_disk(tmp_path / "disk", "1m") as disk:
         small = disk / "results"
         shutil.copytree(results, small)
         assert merge(small, wait_s=1).events == 17
@@ -235,8 +231,6 @@ def test_a_full_disk_stops_no_worker(study, results, tmp_path, locks, tables):
         ballast.unlink()
         assert merge(small, wait_s=1).events == 250
         assert tables.now(small) == tables.anew(small)
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_what_killed_mergers_left_on_the_node_is_removed(study, results, tmp_path, monkeypatch):

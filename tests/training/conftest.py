@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from helpers.outcomes import Recorder
 
 from cnn_sweep.sweep.trial import ImageInfo, TrialSpec
 from cnn_sweep.training.data.dataset import Dataset, Split
@@ -22,40 +22,6 @@ LAYERS = (
     {"kind": "dense", "units": 6, "activation": "relu"},
     {"kind": "output"},
 )
-
-
-@dataclass
-class Recorder:
-    """A monitor that remembers, and stops when told to."""
-
-    stop_after_polls: int | None = None
-    pause_after: int | None = None
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    checkpoints: list[tuple[bytes, int]] = field(default_factory=list)
-    polls: int = 0
-
-    def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
-        """Remember an epoch."""
-        self.epochs.append(metrics)
-        self.seconds.append(seconds)
-
-    def checkpoint(self, state: bytes, epoch: int) -> None:
-        """Remember a checkpoint."""
-        self.checkpoints.append((state, epoch))
-
-    def verdict(self) -> str:
-        """Pause at the epoch that was named, or go on."""
-        return "pause" if len(self.epochs) == self.pause_after else "go on"
-
-    def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
-        """Remember a checkpoint."""
-        self.checkpoint(state(), epoch)
-
-    def should_stop(self) -> bool:
-        """Count the question."""
-        self.polls += 1
-        return self.stop_after_polls is not None and self.polls > self.stop_after_polls
 
 
 def make_spec(layers: Any = LAYERS, *, objective: Any = None, params: Any = None, **training: Any) -> TrialSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.outcomes import assert_equal, resumed
 
 from cnn_sweep.sweep.trial import AugmentationSpec
 
@@ -124,16 +125,7 @@ def test_augmented_training_resumes_exactly(spec, dataset, recorder):
 
     trial, trainer = spec(epochs=3, augmentation=ALL), Trainer(dataset, chunk_s=0.0)
     whole = trainer.train(trial, 5, recorder())
-    state = None
-    for _ in range(50):
-        monitor = recorder(stop_after_polls=2)
-        outcome = trainer.train(trial, 5, monitor, state)
-        if outcome.state == "complete":
-            break
-        ((state, _),) = monitor.checkpoints
-    assert outcome.history == whole.history
-    for mine, theirs in zip(outcome.weights, whole.weights, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    assert_equal(resumed(trainer, trial, 5, polls=2, attempts=50), whole)
 
 
 def test_amounts_are_data_of_the_graph(spec, dataset, recorder):

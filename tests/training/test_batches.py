@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from helpers.outcomes import assert_equal, resumed
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.search.plan import make_plan
@@ -133,16 +134,7 @@ def test_epochs_that_are_no_passes_resume_exactly(engine, spec, dataset, recorde
     )
     trainer = Trainer(dataset, chunk_s=0.0)
     whole = trainer.train(trial, 5, recorder())
-    state = None
-    for _ in range(40):
-        monitor = recorder(stop_after_polls=4)
-        outcome = trainer.train(trial, 5, monitor, state)
-        if outcome.state == "complete":
-            break
-        ((state, _),) = monitor.checkpoints
-    assert outcome.history == whole.history
-    for mine, theirs in zip(outcome.weights, whole.weights, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    assert_equal(resumed(trainer, trial, 5, polls=4, attempts=40), whole)
 
 
 def test_all_of_it_is_data_of_the_graph(spec, dataset, recorder):

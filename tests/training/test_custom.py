@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import textwrap
 
-import numpy as np
 import pytest
+from helpers.outcomes import assert_equal
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.trial import TrialSpec
@@ -130,9 +130,7 @@ def test_a_built_model_resumes_exactly(engine, trainer, recorder):
     state, epoch = notes.checkpoints[0]
     assert epoch == 1
     resumed = trainer.train(trial, 1, recorder(), state)
-    assert resumed.history == whole.history
-    for mine, theirs in zip(resumed.weights, whole.weights, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    assert_equal(resumed, whole)
 
 
 def test_a_custom_train_step_is_used_by_fit(trainer, recorder):

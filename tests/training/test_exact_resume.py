@@ -6,8 +6,8 @@ import pickle
 import subprocess
 import sys
 
-import numpy as np
 import pytest
+from helpers.outcomes import assert_equal, resumed
 
 LAYERS = (
     {
@@ -46,15 +46,6 @@ def whole(trial, dataset, recorder):
     from cnn_sweep.training.trainer import Trainer
 
     return Trainer(dataset).train(trial, 7, recorder())
-
-
-def assert_equal(one, other):
-    """Compare two outcomes bit for bit."""
-    assert one.state == other.state == "complete", (one.message, other.message)
-    assert one.history == other.history
-    assert (one.best_epoch, one.value, one.epochs) == (other.best_epoch, other.value, other.epochs)
-    for mine, theirs in zip(one.weights, other.weights, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_the_same_trial_again_gives_the_same_bits(trial, dataset, whole, recorder):
@@ -116,16 +107,8 @@ def test_a_trial_may_be_stopped_at_every_chunk(trial, dataset, whole, recorder):
     """Progress of one step per attempt adds up to the undisturbed result."""
     from cnn_sweep.training.trainer import Trainer
 
-    trainer, state, epochs = Trainer(dataset, chunk_s=0.0), None, []
-    for _ in range(200):
-        monitor = recorder(stop_after_polls=1)
-        outcome = trainer.train(trial, 7, monitor, state)
-        epochs += monitor.epochs
-        if outcome.state == "complete":
-            break
-        ((state, _),) = monitor.checkpoints
-    assert_equal(outcome, whole)
-    assert tuple(epochs) == whole.history
+    trainer = Trainer(dataset, chunk_s=0.0)
+    assert_equal(resumed(trainer, trial, 7, polls=1, attempts=200), whole)
 
 
 def test_chunks_change_nothing(trial, dataset, whole, recorder):

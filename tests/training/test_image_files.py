@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers.images import encoded
 from PIL import Image
 
 from cnn_sweep.training.data.images import ImageOptions, decode, read_images
@@ -14,13 +15,6 @@ from cnn_sweep.training.data.images import ImageOptions, decode, read_images
 RGB = ImageOptions(16, 24)
 GREY = ImageOptions(16, 24, color="grayscale")
 RED = (200, 30, 10)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    """Write an image to memory."""
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def turned() -> bytes:

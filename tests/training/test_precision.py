@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers.outcomes import assert_equal
 
 MIXED = {"mixed_bfloat16": 2.0**-8, "mixed_float16": 2.0**-11}  # with the spacing of numbers from 1 to 2
 LAYERS = (
@@ -87,8 +88,7 @@ def test_a_trial_in_float16_resumes_exactly(spec, dataset, recorder):
     notes = recorder()
     whole = train(trial, dataset, recorder, monitor=notes)
     resumed = train(trial, dataset, recorder, resume=notes.checkpoints[1][0])
-    assert resumed.history == whole.history
-    assert all(np.array_equal(a, b) for a, b in zip(resumed.weights, whole.weights, strict=True))
+    assert_equal(resumed, whole)
 
 
 def test_a_build_function_is_called_in_the_precision(datasets, recorder, tmp_path):

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.outcomes import assert_equal, resumed
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.sweep.network import Base
@@ -17,26 +18,6 @@ def network(base, **settings):
     """Return a base under a small head."""
     head = ({"kind": "global_pool"}, {"kind": "dense", "units": 4, "activation": "relu"}, {"kind": "output"})
     return ({"kind": "base", "name": base, "weights": "none", **settings}, *head)
-
-
-def assert_equal(one, other):
-    """Compare two outcomes bit for bit."""
-    assert one.state == other.state == "complete", (one.message, other.message)
-    assert one.history == other.history
-    for mine, theirs in zip(one.weights, other.weights, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-
-
-def resumed(trainer, trial, recorder, *, polls=4):
-    """Train with an interruption after every few steps."""
-    state = None
-    for _ in range(200):
-        monitor = recorder(stop_after_polls=polls)
-        outcome = trainer.train(trial, 5, monitor, state)
-        if outcome.state == "complete":
-            return outcome
-        ((state, _),) = monitor.checkpoints
-    raise AssertionError("the trial does not come to its end")
 
 
 @pytest.mark.parametrize("name", ["VGG16", "MobileNetV2", "DenseNet121", "EfficientNetB0", "ConvNeXtTiny"])
@@ -134,7 +115,7 @@ def test_networks_on_bases_resume_exactly(trainable, tiny_base, spec, dataset, r
     whole = Trainer(dataset).train(trial, 5, recorder())
     trainer = Trainer(dataset, chunk_s=0.0)
     trainer.train(trial, 6, recorder())
-    assert_equal(resumed(trainer, trial, recorder), whole)
+    assert_equal(resumed(trainer, trial, 5, polls=4, attempts=200), whole)
     assert trainer.misses == 1
 
 
@@ -236,7 +217,7 @@ def test_extracted_outputs_train_the_same_head(tiny_base, dataset, recorder, tmp
     assert len(list(root.iterdir())) == 1
     # Another worker, and other trials, find them made.
     monkeypatch.setattr(features, "_compute", None)
-    assert_equal(resumed(Trainer(dataset, prepared=root, chunk_s=0.0), trial, recorder), outcome)
+    assert_equal(resumed(Trainer(dataset, prepared=root, chunk_s=0.0), trial, 5, polls=4, attempts=200), outcome)
     assert_equal(trainer.train(trial, 5, recorder()), outcome)
     path = tmp_path / "model.keras"
     export_model(trial, outcome, dataset=dataset, path=path, folder=tmp_path)
