@@ -55,7 +55,7 @@ leaks: $(STAMP)  ## the long form: memory of one process that trains 500 trials 
 storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in one study
 	CNN_SWEEP_STORM_EVENTS=30 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -s tests/slurm/test_storm.py
 
-bench: bench-throughput bench-overhead bench-store bench-scale bench-halving bench-journal bench-memory bench-data bench-help  ## all benchmarks; tables in benchmarks/RESULTS.md
+bench: bench-throughput bench-overhead bench-store bench-scale bench-halving bench-journal bench-memory bench-data bench-help  ## all benchmarks but the searches; tables in benchmarks/RESULTS.md
 
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'

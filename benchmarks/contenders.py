@@ -148,7 +148,7 @@ def ray_tune(name: str, case: Case, folder: Path) -> dict:
     return {"best": found.get_best_result().metrics["val_accuracy"], "trials": len(found)}
 
 
-def ours(name: str, case: Case, folder: Path) -> dict:  # noqa: ARG001  as the others
+def ours(name: str, case: Case, folder: Path) -> dict:  # noqa: ARG001 - as the others
     """`cnn-sweep run`, from the command to the leaderboard."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         program = str(Path(sys.executable).with_name("cnn-sweep"))

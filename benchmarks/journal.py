@@ -262,12 +262,7 @@ def main() -> None:
 
 def report(rows: list[tuple[str, ...]], note: str, *, quick: bool) -> None:
     header = ("storage", "trials", "trials/s", "epochs/s", "trials/s until in SQL", "ours is faster by")
-    if quick:
-        for row in (header, *rows):
-            print(" | ".join(row))
-        print(note)
-        return
-    write_section("Recording trials from many processes", header, rows, note=note)
+    write_section("Recording trials from many processes", header, rows, note=note, quick=quick)
 
 
 if __name__ == "__main__":

@@ -140,12 +140,7 @@ def main() -> None:
         f"a trial trains {statistics.median(inside for _, inside in warm):.2f} s. Medians."
     )
     header = ("what", "median", "largest")
-    if asked.quick:
-        for row in (header, *rows):
-            print(" | ".join(row))
-        print(note)
-        return
-    write_section("Overhead of a trial", header, rows, note=note)
+    write_section("Overhead of a trial", header, rows, note=note, quick=asked.quick)
 
 
 if __name__ == "__main__":

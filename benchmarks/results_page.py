@@ -14,11 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PAGE = Path(__file__).with_name("RESULTS.md")
-_TITLE = "# Results of the benchmarks\n\nEach section is written by its benchmark; `make bench` runs all of them.\n"
+_TITLE = """# Results of the benchmarks
+
+Each section is written by its benchmark; `make bench` runs all of them but the searches (`make bench-search`,
+`make bench-search-trained`).
+"""
 _PACKAGES = ("tensorflow", "keras", "optuna", "sqlalchemy")
 
 
-def write_section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, note: str = "") -> None:
+def write_section(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, note: str = "", quick: bool = False
+) -> None:
     """Print a table, and put it into the page under its title in place of an older one.
 
     Args:
@@ -26,7 +32,11 @@ def write_section(title: str, header: Sequence[str], rows: Sequence[Sequence[str
         header: Names of the columns.
         rows: Cells; the first column is left-aligned, the others right.
         note: What stands below the table.
+        quick: Whether the figures are those of a short cut: the page is left alone, and cells are easy to split.
     """
+    if quick:
+        print(*(" | ".join(row) for row in (header, *rows)), note, sep="\n")
+        return
     text = "\n\n".join(part for part in (_table(header, rows), note, _circumstances()) if part)
     print(text)
     page = PAGE.read_text() if PAGE.exists() else _TITLE

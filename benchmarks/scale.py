@@ -128,12 +128,7 @@ def main() -> None:
         f"Seconds of whole processes; {EPOCHS} epochs a trial. `status, first` merges the workers' journals. A "
         "submission is one array of 8 pools of 4 workers, whatever the number of trials."
     )
-    if asked.quick:
-        for row in (header, *rows):
-            print(" | ".join(row))
-        print(note)
-        return
-    write_section("Commands as a study grows", header, rows, note=note)
+    write_section("Commands as a study grows", header, rows, note=note, quick=asked.quick)
 
 
 if __name__ == "__main__":

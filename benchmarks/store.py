@@ -169,12 +169,7 @@ def main() -> None:
         f"{EPOCHS} values a trial, {peer_trials / peer_s:,.0f} trials/s: {60 * peer_trials / peer_s:,.0f} in a minute."
     )
     header = ("answer", "median s", "largest")
-    if asked.quick:
-        for row in (header, *rows):
-            print(" | ".join(row))
-        print(note)
-        return
-    write_section("Answers from a large store", header, rows, note=note)
+    write_section("Answers from a large store", header, rows, note=note, quick=asked.quick)
 
 
 if __name__ == "__main__":

@@ -88,12 +88,7 @@ def report(title: str, runs: dict[str, list[dict]], missing: list[str], *, quick
             cells = (f"{seconds:.1f}", f"{3600 * trials / seconds:,.0f}", f"{seconds / mine:.2f}x")
             rows.append((label, str(len(runs[name])), *cells, f"{median(runs, name, 'best'):.3f}"))
     note = notes(runs, missing)
-    if quick:
-        for row in (header, *rows):
-            print(" | ".join(row))
-        print(note)
-        return
-    write_section(title, header, rows, note=note)
+    write_section(title, header, rows, note=note, quick=quick)
 
 
 def notes(runs: dict[str, list[dict]], missing: list[str]) -> str:

@@ -142,8 +142,7 @@ class Study:
         Raises:
             StudyError: There are too few of them.
         """
-        # Optuna and its estimators take a second to import.
-        from cnn_sweep.search.importance import find  # noqa: PLC0415
+        from cnn_sweep.search.importance import find  # noqa: PLC0415 - Optuna and its estimators take a second
 
         names = dict(zip(self.parameter_names, self.parameter_columns, strict=True))
         rows = [row for row in self.leaderboard_table().rows if row["rank"] is not None]
@@ -190,8 +189,7 @@ class Study:
         if per == "trial":
             found = with_front(table, objectives)
             return replace(found, rows=found.rows[:top])
-        # Statistics cost an import that only studies with repeats should pay for.
-        from cnn_sweep.report.leaderboards.configurations import per_configuration  # noqa: PLC0415
+        from cnn_sweep.report.leaderboards.configurations import per_configuration  # noqa: PLC0415 - needs scipy
 
         found = per_configuration(table, direction=self.summary()["direction"])
         return replace(found, rows=found.rows[:top])
@@ -274,16 +272,15 @@ class Study:
     @property
     def plot(self) -> Plots:
         """Draw the study as it is now: ``study.plot.history()``, ``.curves(3, 17)``, ``.slice("dropout")``."""
-        # As of _models: what draws takes longer to load than other commands may take to answer.
-        from cnn_sweep.report.figures.plots import Plots  # noqa: PLC0415
+        from cnn_sweep.report.figures.plots import Plots  # noqa: PLC0415 - commands that draw nothing answer sooner
 
         return Plots(self.results, self.name, self.leaderboard_table())
 
     def report(self, output: str | Path) -> Path:
         """Write the study as one HTML page, without the best model's predictions; return the file."""
         from cnn_sweep.report.contents.material import gather  # noqa: PLC0415 - as of `plot`
-        from cnn_sweep.report.page.html import page  # noqa: PLC0415
-        from cnn_sweep.report.page.writing import write_whole  # noqa: PLC0415
+        from cnn_sweep.report.page.html import page  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.page.writing import write_whole  # noqa: PLC0415 - as of `plot`
 
         material = gather(self.results, self.name, self.leaderboard_table())
         write_whole(Path(output), page(replace(material, no_model="`cnn-sweep report` has it.")))
@@ -298,8 +295,7 @@ class Study:
         return f"Study.open({str(self.results)!r}, {self.name!r})"
 
     def _models(self) -> TrainedModels:
-        # It loads four times as much as all else here, for commands that must answer at once.
-        from cnn_sweep.report.models.trained import TrainedModels  # noqa: PLC0415
+        from cnn_sweep.report.models.trained import TrainedModels  # noqa: PLC0415 - four times as slow as all else here
 
         return TrainedModels(self.results, self.name)
 
@@ -314,7 +310,6 @@ def _is_alive(identity: ProcessIdentity, queue: Queue | None) -> bool | None:
 
 
 def _frame(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    # Commands that read the store answer without pandas, which takes longer to import than they take to work.
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415 - takes longer to import than commands, which need none, take to work
 
     return pd.DataFrame.from_records(list(rows), columns=list(columns))

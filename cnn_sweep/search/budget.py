@@ -70,7 +70,7 @@ class Budget:
             used = sum(map(_epochs, self._history.trials.values()))
             yield Limit("epochs", used, search.epochs, used >= search.epochs)
         if search.hours is not None:
-            hours = _covered(map(_interval, self._attempts())) / _HOUR_S
+            hours = covered(map(_interval, self._attempts())) / _HOUR_S
             yield Limit("hours", hours, search.hours, hours >= search.hours)
         if search.gpu_hours is not None:
             hours = self._gpu_seconds() / _HOUR_S
@@ -92,7 +92,7 @@ class Budget:
                 continue
             key = (worker.worker.identity.host, *map(str, worker.worker.extra["gpus"]))
             together[key].append(_interval(attempt))
-        return sum((len(key) - 1) * _covered(intervals) for key, intervals in together.items())
+        return sum((len(key) - 1) * covered(intervals) for key, intervals in together.items())
 
     def _best(self) -> float | None:
         values = [value for trial in self._history.trials.values() if (value := self._value(trial)) is not None]
@@ -122,11 +122,11 @@ def _interval(attempt: AttemptHistory) -> _Interval:
     return attempt.start.time, attempt.end.time if attempt.end is not None else attempt.last_event
 
 
-def _covered(intervals: Iterable[_Interval]) -> float:
+def covered(intervals: Iterable[_Interval]) -> float:
     """Return the length of the union of intervals."""
-    covered, end = 0.0, -math.inf
+    total, end = 0.0, -math.inf
     for begin, until in sorted(intervals):
         if until > max(begin, end):
-            covered += until - max(begin, end)
+            total += until - max(begin, end)
             end = until
-    return covered
+    return total

@@ -194,8 +194,7 @@ def _pruners(sweep: Sweep) -> tuple[StopPruner | None, RepeatPruner | None]:
     spec = sweep.pruner
     if not isinstance(spec, StopSpec | WilcoxonSpec):
         return None, None
-    # Only here: a worker without them starts sooner without Optuna.
-    from cnn_sweep.search.pruners import RepeatPruner, StopPruner  # noqa: PLC0415
+    from cnn_sweep.search.pruners import RepeatPruner, StopPruner  # noqa: PLC0415 - Optuna, which others start without
 
     direction = sweep.objective.direction
     return (

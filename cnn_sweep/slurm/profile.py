@@ -53,7 +53,7 @@ def _texts(value: Any) -> Any:
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list | tuple):
-        raise ValueError(f"must be a text or a list of texts, not {show(value)}")  # noqa: TRY004 (for pydantic)
+        raise ValueError(f"must be a text or a list of texts, not {show(value)}")  # noqa: TRY004 - for pydantic
     return tuple(value)
 
 
@@ -73,18 +73,18 @@ def _gres(value: Any) -> Any:
 
 def _environment(value: Any) -> Any:
     if not isinstance(value, Mapping):
-        raise ValueError(f"must be a table of names and texts, not {show(value)}")  # noqa: TRY004
+        raise ValueError(f"must be a table of names and texts, not {show(value)}")  # noqa: TRY004 - as above
     for name, text in value.items():
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
             raise ValueError(f"{show(name)} is no name of an environment variable")
         if isinstance(text, bool) or not isinstance(text, str | int | float):
-            raise ValueError(f"{name} must be a text or a number, not {show(text)}")  # noqa: TRY004
+            raise ValueError(f"{name} must be a text or a number, not {show(text)}")  # noqa: TRY004 - as above
     return {name: str(text) for name, text in value.items()}
 
 
 def _sbatch(value: Any) -> Any:
     if not isinstance(value, Mapping):
-        raise ValueError(f"must be a table of options of sbatch, not {show(value)}")  # noqa: TRY004
+        raise ValueError(f"must be a table of options of sbatch, not {show(value)}")  # noqa: TRY004 - as above
     options = {}
     for key, setting in value.items():
         option = key.removeprefix("--").replace("_", "-")
@@ -221,7 +221,7 @@ class Profile(Spec):
         if profile is None or found:
             problems = [Problem(line_of(lines, where), where or "file", message) for where, message in found]
             raise SweepFileError(source, problems)
-        profile._locate(source, lines)  # noqa: SLF001 (a frozen model has no other way in)
+        profile._locate(source, lines)  # noqa: SLF001 - a frozen model has no other way in
         return profile
 
     def _locate(self, source: str, lines: dict[str, int]) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from cnn_sweep.errors import InputError
 from cnn_sweep.journal.filesystem import judge
 from cnn_sweep.store.batch import Applied
 from cnn_sweep.store.check import CheckReport, check
@@ -48,7 +47,7 @@ class MergeReport:
     notes: tuple[str, ...] = ()
 
 
-def merge(results: Path, *, wait_s: float = 0.0, database: str | None = None) -> MergeReport:
+def merge(results: Path, *, wait_s: float = 0.0) -> MergeReport:
     """Take the journals' new lines into the store.
 
     A fault of the store is no error: it is what ``skipped`` says. A store that is damaged or of another layout
@@ -58,22 +57,16 @@ def merge(results: Path, *, wait_s: float = 0.0, database: str | None = None) ->
         results: Root of the studies.
         wait_s: How long to wait for another merger, in seconds. With 0, as in a worker, a long merge is also
             cut short after a few seconds, and the next one goes on.
-        database: Where the store is, if not in ``results``.
-
-    Raises:
-        InputError: If ``database`` is not one that this version can use.
     """
-    return _run(results, wait_s=wait_s, database=database, anew=False)
+    return _run(results, wait_s=wait_s, anew=False)
 
 
-def rebuild(results: Path, *, wait_s: float = 30.0, database: str | None = None) -> MergeReport:
+def rebuild(results: Path, *, wait_s: float = 30.0) -> MergeReport:
     """Forget the store and make it anew from the journals alone; arguments as of :func:`merge`."""
-    return _run(results, wait_s=wait_s, database=database, anew=True)
+    return _run(results, wait_s=wait_s, anew=True)
 
 
-def _run(results: Path, *, wait_s: float, database: str | None, anew: bool) -> MergeReport:
-    if database is not None:
-        raise InputError(f"{database!r} cannot be the store: this version keeps it in the results folder only")
+def _run(results: Path, *, wait_s: float, anew: bool) -> MergeReport:
     began = time.monotonic()
     if not results.is_dir():
         return MergeReport(0, 0.0, None, 0)

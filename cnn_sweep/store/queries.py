@@ -157,7 +157,7 @@ def list_workers(results: Path, study: str) -> list[Record]:
         .order_by(w.c.started, w.c.writer)
     )
     with open_store(results) as connection:
-        return [_with_mappings(row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # its public name
+        return [_with_mappings(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
 
 
 def export_trials(results: Path, study: str) -> Columned:
@@ -263,7 +263,7 @@ def _of_trial(connection: Connection, table: Table, study: str, trial: int) -> l
     keys = list(table.primary_key)
     columns = [column for column in table.columns if column.name not in {"study", "trial"}]
     query = select(*columns).where(table.c.study == study, table.c.trial == trial).order_by(*keys)
-    return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # its public name
+    return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
 
 
 def _flat(epoch: Record) -> Record:

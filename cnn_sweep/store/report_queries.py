@@ -48,7 +48,7 @@ def list_jobs(results: Path, study: str) -> list[Record]:
     j = schema.jobs.c
     query = select(j.cluster, j.job, j.time, j.tasks, j.profile).where(j.study == study).order_by(j.time, j.job)
     with open_store(results) as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # its public name
+        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
 
 
 def failures(results: Path, study: str) -> list[Record]:
@@ -63,7 +63,7 @@ def failures(results: Path, study: str) -> list[Record]:
         .order_by(func.count().desc(), cause)
     )
     with open_store(results) as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # its public name
+        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
 
 
 def curves(results: Path, study: str, trials: Sequence[int]) -> dict[int, list[Record]]:
@@ -102,7 +102,7 @@ def running(results: Path, study: str) -> list[Record]:
         .order_by(w.c.host, w.c.pid, a.c.trial)
     )
     with open_store(results) as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # its public name
+        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
 
 
 def endings(results: Path, study: str) -> list[tuple[float, str, float | None]]:

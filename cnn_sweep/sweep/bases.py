@@ -49,7 +49,7 @@ class Pretrained:
                 pixels += step[2]
         return pixels
 
-    def counts(self, channels: int, trainable: bool | str) -> tuple[int, int]:  # noqa: FBT001  as the sweep file has it
+    def counts(self, channels: int, trainable: bool | str) -> tuple[int, int]:  # noqa: FBT001 - as the sweep file has it
         """Return how many weights there are, and how many are trained.
 
         Args:

@@ -103,7 +103,7 @@ class FineTuneSpec(Spec):
 
     @field_validator("from_layer")
     @classmethod
-    def _is_a_layer(cls, value: bool | str) -> bool | str:  # noqa: FBT001  as the file has it
+    def _is_a_layer(cls, value: bool | str) -> bool | str:  # noqa: FBT001 - as the file has it
         if value is False:
             raise ValueError("must be the name of a layer of the base, or true for all, not false")
         return value

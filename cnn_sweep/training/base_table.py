@@ -130,9 +130,9 @@ def _way(model: Any) -> Iterator[Any]:
     """Yield the layers on one way from the output back to the input."""
     tensor = model.outputs[0]
     while True:
-        layer = tensor._keras_history.operation  # noqa: SLF001  Keras has no other way to walk along a network
+        layer = tensor._keras_history.operation  # noqa: SLF001 - Keras has no other way to walk along a network
         yield layer
-        inputs = layer._inbound_nodes[0].arguments.keras_tensors  # noqa: SLF001
+        inputs = layer._inbound_nodes[0].arguments.keras_tensors  # noqa: SLF001 - as above
         if not inputs:
             return
         tensor = max(inputs, key=lambda one: one.shape[1] or 0 if len(one.shape) == 4 else 0)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +10,7 @@ from cnn_sweep.sweep.bases import pretrained
 from cnn_sweep.sweep.network import Base
 from cnn_sweep.sweep.samples import samples
 from cnn_sweep.sweep.spec import InvalidTrialError
+from cnn_sweep.training.keras_downloads import download, keras_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +23,7 @@ def weights_file(base: Base) -> Path | None:
     if base.weights == "none":
         return None
     if base.weights == "imagenet":
-        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-        return home / "models" / pretrained()[base.name].file[0]
+        return keras_folder() / "models" / pretrained()[base.name].file[0]
     return Path(base.weights)
 
 
@@ -80,10 +77,6 @@ def fetch_weights(sweep: Sweep) -> list[Path]:
 
 def _download(name: str) -> None:
     file, address, checksum = pretrained()[name].file
-    # In a process of its own: it imports TensorFlow, which has no place on a login node for longer than needed.
     code = f"import keras; keras.utils.get_file({file!r}, {address!r}, cache_subdir='models', file_hash={checksum!r})"
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        words = done.stderr.strip().rpartition("\n")[2]
+    if (words := download(code)) is not None:
         raise EnvironmentFault(f"the weights of {name} cannot be downloaded from {address}: {words}")

@@ -88,7 +88,7 @@ class GraphDropout(keras.layers.Layer):  # type: ignore[misc]
         self._index = index
         self._spatial = spatial
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001  Keras's signature
+    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001 - Keras's signature
         """Return ``inputs`` with elements, or whole channels, dropped in training."""
         if not training:
             return inputs

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cnn_sweep.training.outcome import Outcome
 
 
-def export_model(  # noqa: PLR0913  all of them by name
+def export_model(  # noqa: PLR0913 - all of them by name
     spec: TrialSpec, outcome: Outcome, *, dataset: Dataset, path: Path, folder: Path, seed: int = 0
 ) -> None:
     """Write the network with the weights of its best epoch as a ``.keras`` file.

@@ -146,12 +146,12 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.steps = 0
         self.stopped = False
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002  Keras's signature
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras's signature
         """Set the learning rate."""
         if self._rates is not None:
             self.model.optimizer.learning_rate.assign(self._rates[batch])
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002  Keras's signature
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras's signature
         """Look at the clock."""
         self.steps += 1
         if time.monotonic() - self._asked_at >= _ASK_EVERY_S:

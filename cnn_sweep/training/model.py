@@ -110,7 +110,7 @@ def graph_model(layers: Sequence[Layer], info: ImageInfo, *, first: int = 0) -> 
     factors = L2Factors(layers)
     drawn = iter(range(len(layers)))
 
-    def drop(_: float, spatial: bool, name: str) -> Any:  # noqa: FBT001  shared with the plain model
+    def drop(_: float, spatial: bool, name: str) -> Any:  # noqa: FBT001 - shared with the plain model
         return GraphDropout(draws, next(drawn), spatial=spatial, name=name)
 
     inputs = keras.Input(info.image_shape, name="image")
@@ -129,7 +129,7 @@ def plain_model(layers: Sequence[Layer], info: ImageInfo, *, rescale: float | No
             that layer out.
     """
 
-    def drop(rate: float, spatial: bool, name: str) -> Any:  # noqa: FBT001  shared with the graph model
+    def drop(rate: float, spatial: bool, name: str) -> Any:  # noqa: FBT001 - shared with the graph model
         layer = keras.layers.SpatialDropout2D if spatial else keras.layers.Dropout
         return layer(rate, name=name)
 

@@ -108,7 +108,7 @@ class Trainer:
             raise error.original from None
         except CnnSweepError:
             raise
-        except Exception as error:  # noqa: BLE001  a trial that fails is a result
+        except Exception as error:  # noqa: BLE001 - a trial that fails is a result
             # What it compiled may be in any state.
             for stage in stages(spec):
                 self._learners.pop(graph_key(stage), None)

@@ -6,7 +6,6 @@ from zlib import crc32
 
 import pytest
 
-from cnn_sweep.errors import InputError
 from cnn_sweep.journal.events import Artifact, Cancel, Checkpoint, End, Epoch, Finalize, Lost, Start, Submit
 from cnn_sweep.store import apply, queries
 from cnn_sweep.store.merge import merge, rebuild
@@ -225,9 +224,3 @@ def test_without_a_results_folder_there_is_nothing_to_do(tmp_path):
     """A folder that does not exist is merged to nothing, and not made."""
     assert merge(tmp_path / "missing").events == 0
     assert not (tmp_path / "missing").exists()
-
-
-def test_another_place_for_the_store_is_refused_with_the_reason(results):
-    """Database servers are for a later version, and that is said."""
-    with pytest.raises(InputError, match="postgresql"):
-        merge(results, database="postgresql+psycopg://server/sweeps")

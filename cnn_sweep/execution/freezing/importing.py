@@ -53,8 +53,7 @@ def import_from_optuna(sweep: Sweep, results: Path, storage: str, name: str) -> 
     if not sweep.search.is_adaptive:
         adaptive = ", ".join(sorted(ADAPTIVE))
         raise InputError(f"the method {sweep.search.method!r} does not learn from results; those that do: {adaptive}")
-    # Optuna takes a fifth of a second to import.
-    from cnn_sweep.search.optuna_study import read_study  # noqa: PLC0415
+    from cnn_sweep.search.optuna_study import read_study  # noqa: PLC0415 - Optuna takes a fifth of a second to import
 
     found = read_study(storage, name, sweep)
     study = freeze(sweep, results)

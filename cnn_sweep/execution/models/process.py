@@ -98,8 +98,8 @@ def _predict(study: FrozenStudy, engine: Engine, model: Path, folder: Path, *, s
 
 
 def _activations(model: Path, layer: str, folder: Path) -> None:
-    from cnn_sweep.training.activations import activations  # noqa: PLC0415 - as above
-    from cnn_sweep.training.evaluate import load_model  # noqa: PLC0415 - as above
+    from cnn_sweep.training.activations import activations  # noqa: PLC0415 - as of `_predict`
+    from cnn_sweep.training.evaluate import load_model  # noqa: PLC0415 - as of `_predict`
 
     np.save(folder / "activations.npy", activations(load_model(model), layer, np.load(folder / "images.npy")))
 
@@ -111,8 +111,8 @@ def _save(model: Path, output: Path) -> None:
         if output.suffix == ".keras":
             shutil.copyfile(model, aside)
         else:
-            from cnn_sweep.training.evaluate import load_model  # noqa: PLC0415 - as above
-            from cnn_sweep.training.export import save_h5  # noqa: PLC0415 - as above
+            from cnn_sweep.training.evaluate import load_model  # noqa: PLC0415 - as of `_predict`
+            from cnn_sweep.training.export import save_h5  # noqa: PLC0415 - as of `_predict`
 
             save_h5(load_model(model), aside)
         aside.replace(output)
@@ -124,8 +124,7 @@ def _save(model: Path, output: Path) -> None:
 
 def _engine(study: FrozenStudy, threads: int) -> Engine:
     configure(threads)
-    # Only now: TensorFlow starts with this import, and must know its threads by then.
-    from cnn_sweep.execution.worker.engine import Engine  # noqa: PLC0415
+    from cnn_sweep.execution.worker.engine import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
 
     return Engine(study)
 

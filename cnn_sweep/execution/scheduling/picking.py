@@ -56,7 +56,7 @@ class Claimed:
 class Picker:
     """Claims trials for one worker."""
 
-    def __init__(  # noqa: PLR0913  what decides about the order
+    def __init__(  # noqa: PLR0913 - what decides about the order
         self,
         plan: Plan,
         history: History,

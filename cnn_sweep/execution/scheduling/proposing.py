@@ -107,8 +107,7 @@ class Proposer:
 
     def _propose(self, number: int, part: dict[str, Any] | None) -> dict[str, Any]:
         if self._sampler is None:
-            # Optuna takes a fifth of a second to import, which a planned search should not cost.
-            from cnn_sweep.search.adaptive import AdaptiveSampler  # noqa: PLC0415
+            from cnn_sweep.search.adaptive import AdaptiveSampler  # noqa: PLC0415 - Optuna; planned searches need none
 
             self._sampler = AdaptiveSampler(self._study.sweep, Validator(self._study.sweep, self._study.info).is_valid)
         return self._sampler.propose(number, self._observer.observations(), part=part, claim=self._claim)

@@ -149,8 +149,7 @@ class Worker:
 
 def _make_engine(study: FrozenStudy, settings: WorkerSettings) -> Engine:
     configure(settings.threads, gpu_memory_mb=None if settings.alone else settings.gpu_memory_mb)
-    # Only now: TensorFlow starts with this import, and must know its threads by then.
-    from cnn_sweep.execution.worker.engine import Engine  # noqa: PLC0415
+    from cnn_sweep.execution.worker.engine import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
 
     return Engine(study)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from cnn_sweep.journal.events import Worker
 from cnn_sweep.journal.lines import BadLineError, decode
 from cnn_sweep.journal.paths import JOURNAL_SUFFIX
+from cnn_sweep.search.budget import covered
 from cnn_sweep.store import report_queries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from cnn_sweep.journal.paths import StudyPaths
@@ -47,13 +46,3 @@ def _first(journal: Path) -> Worker | None:
     except (OSError, BadLineError):
         return None
     return event if isinstance(event, Worker) else None
-
-
-def covered(intervals: Iterable[tuple[float, float]]) -> float:
-    """Return the length of the union of intervals."""
-    total, end = 0.0, -math.inf
-    for begin, until in sorted(intervals):
-        if until > max(begin, end):
-            total += until - max(begin, end)
-            end = until
-    return total

@@ -39,7 +39,7 @@ def write_images(figures: Sequence[Figure], folder: Path, formats: Sequence[str]
     """
     try:
         import kaleido  # noqa: PLC0415 - an extra
-        from kaleido.errors import ChromeNotFoundError  # noqa: PLC0415
+        from kaleido.errors import ChromeNotFoundError  # noqa: PLC0415 - as above
     except ImportError as error:
         raise EnvironmentFault(f"{_NEEDS} ({error})") from error
     try:

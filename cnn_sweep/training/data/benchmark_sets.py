@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import os
 import pickle
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +13,7 @@ import numpy as np
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.sweep.data_spec import ArrayFiles
 from cnn_sweep.training.data.arrays import read_pair
+from cnn_sweep.training.keras_downloads import download, keras_folder
 
 if TYPE_CHECKING:
     from cnn_sweep.sweep.data_spec import BenchmarkData
@@ -53,8 +51,7 @@ def benchmark_files(spec: BenchmarkData, folder: Path) -> list[Path]:
     """Return the files of a data set, whether they exist or not."""
     if spec.path is not None:
         return [folder / Path(spec.path).expanduser()]
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    return [home / "datasets" / name for name in SETS[spec.source].files]
+    return [keras_folder() / "datasets" / name for name in SETS[spec.source].files]
 
 
 def fetch(spec: BenchmarkData, folder: Path) -> None:
@@ -65,11 +62,7 @@ def fetch(spec: BenchmarkData, folder: Path) -> None:
     """
     if spec.path is not None or all(file.is_file() for file in benchmark_files(spec, folder)):
         return
-    code = f"import keras; keras.datasets.{spec.source}.load_data()"
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        words = done.stderr.strip().rpartition("\n")[2]
+    if (words := download(f"import keras; keras.datasets.{spec.source}.load_data()")) is not None:
         raise EnvironmentFault(f"{spec.source} cannot be downloaded: {words}\n{where_it_is_looked_for(spec, folder)}")
 
 

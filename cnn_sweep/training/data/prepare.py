@@ -201,8 +201,7 @@ def _fill(spec: DataSpec, folder: Path, listing: Listing | None, work: Path, obs
 
 
 def _from_arrays(spec: DataSpec, folder: Path, work: Path, observe: Observe) -> tuple[dict[str, Stored], Facts]:
-    # scikit-learn takes longer to import than most workers, which find the data prepared, take to start.
-    from cnn_sweep.training.data.sources import read_source  # noqa: PLC0415
+    from cnn_sweep.training.data.sources import read_source  # noqa: PLC0415 - slow, and workers find data prepared
 
     source = read_source(spec, folder)
     labels = {name: part.y for name, part in source.splits.items()}

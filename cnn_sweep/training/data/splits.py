@@ -47,8 +47,7 @@ def _split(indices: Indices, labels: npt.NDArray[np.int32], count: int, seed: in
     if not count:
         return indices, indices[:0]
     try:
-        # Takes a second to import, and nearly all who describe data never split it.
-        from sklearn.model_selection import train_test_split  # noqa: PLC0415
+        from sklearn.model_selection import train_test_split  # noqa: PLC0415 - a second; most only describe data
 
         kept, taken = train_test_split(
             indices, test_size=count, stratify=labels[indices], random_state=seed, shuffle=True
