@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -14,8 +15,12 @@ from cnn_sweep.errors import EnvironmentFault
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Keras imports these where they are installed, which is half of its start-up, for what only a user's code might call:
+# its wrappers for scikit-learn, its galleries of images, `fit` on data frames.
+_OPTIONAL = ("matplotlib", "pandas", "scipy", "sklearn")
 
-def configure(threads: int, *, gpu_memory_mb: int | None = None) -> None:
+
+def configure(threads: int, *, gpu_memory_mb: int | None = None, whole_keras: bool = False) -> None:
     """Prepare this process for training: threads, log level, and GPU memory that grows.
 
     Call it before anything imports ``keras`` or ``tensorflow``. With ``threads=1`` a run on a CPU is repeatable
@@ -24,6 +29,7 @@ def configure(threads: int, *, gpu_memory_mb: int | None = None) -> None:
     Args:
         threads: CPU threads that TensorFlow may use, at least 1.
         gpu_memory_mb: Memory of each GPU that this process may use; None takes what it needs as it needs it.
+        whole_keras: Whether Keras may import the packages that it can do without, as code of the user's expects.
 
     Raises:
         EnvironmentFault: TensorFlow was already started with other settings.
@@ -31,7 +37,7 @@ def configure(threads: int, *, gpu_memory_mb: int | None = None) -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    with _without_native_log():
+    with _without_native_log(), _hidden(() if whole_keras else _OPTIONAL), _uncollected():
         # By name, so that importing this module starts nothing.
         tf = importlib.import_module("tensorflow")
         keras = importlib.import_module("keras")
@@ -55,6 +61,31 @@ def configure(threads: int, *, gpu_memory_mb: int | None = None) -> None:
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
+
+
+@contextmanager
+def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
+    """Let packages that are not loaded yet look as if they were not installed."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None there is Python's word for: not found
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Import without looking for garbage, and never look again at what was imported: it stays."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from cnn_sweep.training.session import configure
 configure(threads=1)
 import keras, tensorflow as tf
 assert keras.backend.backend() == "tensorflow"
+assert not {"matplotlib", "pandas", "scipy", "sklearn"} & set(sys.modules)
+import pandas, sklearn.datasets
 assert tf.config.threading.get_intra_op_parallelism_threads() == 1
 assert tf.config.threading.get_inter_op_parallelism_threads() == 1
 tf.constant(1.0) + 1.0
@@ -24,6 +26,15 @@ except EnvironmentFault as error:
     assert "cannot be given 2 threads" in str(error), error
 else:
     sys.exit("a running TensorFlow was given other threads")
+"""
+
+
+FOR_THE_USERS_CODE = """
+import sys
+from cnn_sweep.training.session import configure
+configure(threads=1, whole_keras=True)
+import keras
+keras.wrappers.SKLearnClassifier(model=keras.Sequential())
 """
 
 
@@ -42,3 +53,8 @@ def test_nothing_is_written_to_the_terminal(finished):
     """TensorFlow's notes on drivers and instruction sets do not reach the user."""
     assert finished.stdout == ""
     assert finished.stderr == ""
+
+
+def test_code_of_the_users_finds_all_of_keras():
+    """Where it may run, Keras is imported with everything that is installed."""
+    subprocess.run([sys.executable, "-c", FOR_THE_USERS_CODE], check=True, timeout=120)

@@ -17,6 +17,7 @@ import numpy as np
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted, StudyError
 from cnn_sweep.execution.freezing.freeze import open_study
+from cnn_sweep.execution.freezing.snapshot import uses_own_code
 from cnn_sweep.execution.models.client import ANSWER, Request
 from cnn_sweep.execution.models.finalizing import finalize
 from cnn_sweep.execution.models.trained import best_trials, chosen_trial, model_file, read_history
@@ -123,7 +124,7 @@ def _save(model: Path, output: Path) -> None:
 
 
 def _engine(study: FrozenStudy, threads: int) -> Engine:
-    configure(threads)
+    configure(threads, whole_keras=uses_own_code(study.sweep))
     from cnn_sweep.execution.worker.engine import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
 
     return Engine(study)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.environment.provenance import worker_event
 from cnn_sweep.execution.freezing.freeze import FrozenStudy, open_study
+from cnn_sweep.execution.freezing.snapshot import uses_own_code
 from cnn_sweep.execution.monitoring.reconcile import declare_lost, judges
 from cnn_sweep.execution.scheduling.giving_up import failing_alike
 from cnn_sweep.execution.scheduling.patience import Patience
@@ -148,7 +149,8 @@ class Worker:
 
 
 def _make_engine(study: FrozenStudy, settings: WorkerSettings) -> Engine:
-    configure(settings.threads, gpu_memory_mb=None if settings.alone else settings.gpu_memory_mb)
+    memory = None if settings.alone else settings.gpu_memory_mb
+    configure(settings.threads, gpu_memory_mb=memory, whole_keras=uses_own_code(study.sweep))
     from cnn_sweep.execution.worker.engine import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
 
     return Engine(study)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.data_spec import ArrayFiles, ArraysData, BenchmarkData, DigitsData, RdsData, TilesData
@@ -56,6 +55,8 @@ def _in_splits(
 
 def _digits(spec: DigitsData) -> Source:
     """scikit-learn's 1,797 scanned digits; their 17 grey levels are spread over 0..255."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - most of a second that other sources need not wait
+
     bunch = load_digits()
     x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]  # (n, 8, 8, 1)
     images = in_form(ArrayImages(x, "digits"), spec)
