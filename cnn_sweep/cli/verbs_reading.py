@@ -107,7 +107,12 @@ def logs(
 def export(
     study: StudyName,
     destination: Annotated[
-        str, typer.Argument(metavar="DEST", help="Folder to write to; for mlflow also a server.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="DEST",
+            help="Folder to write to; for mlflow also a server, for optuna a storage such as sqlite:///study.db.",
+            show_default=False,
+        ),
     ],
     to: Annotated[ExportFormat, typer.Option("--to", help="What to export to.")],
     results: Results = RESULTS,
