@@ -26,13 +26,13 @@ def sync(fd: int) -> None:
             raise
 
 
-def sync_folder(folder: Path) -> None:
-    """Force a folder's list of names to the disk, where the file system can be told to.
+def sync_path(path: Path) -> None:
+    """Force a file's contents, or a folder's list of names, to the disk, where the file system can be told to.
 
     Raises:
         OSError: If the disk is full or fails.
     """
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         sync(fd)
     finally:

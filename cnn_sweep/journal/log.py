@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.journal.durable import sync, sync_folder
+from cnn_sweep.journal.durable import sync, sync_path
 from cnn_sweep.journal.events import Epoch, Worker
 from cnn_sweep.journal.lines import checked, encode, from_json
 
@@ -54,7 +54,7 @@ class JournalWriter:
         self._synced_at = time.monotonic()
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            sync_folder(path.parent)
+            sync_path(path.parent)
         except OSError as error:
             raise _fault(path, "cannot create the journal", error) from error
 

@@ -55,6 +55,19 @@ def check_layout(found: str | None) -> None:
         raise dialect.DamageError(f"its layout is version {found}, this package's is {known}")
 
 
+def ensure_tables(connection: Connection) -> bool:
+    """Make all tables if a database is empty; return whether it was.
+
+    Raises:
+        DamageError: If its layout is of another version.
+    """
+    found = layout(connection)
+    check_layout(found)
+    if found is None:
+        create_tables(connection)
+    return found is None
+
+
 def read_offsets(connection: Connection) -> Limits:
     """Return how many bytes of each journal are in the store."""
     j = schema.journals.c

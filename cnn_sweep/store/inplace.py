@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from cnn_sweep.journal.durable import sync, sync_folder
+from cnn_sweep.journal.durable import sync_path
 from cnn_sweep.store import dialect
-from cnn_sweep.store.apply import apply_new, check_layout, create_tables, layout
+from cnn_sweep.store.apply import apply_new, check_layout, create_tables, ensure_tables, layout
 from cnn_sweep.store.batch import Applied
 from cnn_sweep.store.files import BUSY, LOCKED, UNFINISHED, lease, set_aside, store_file
 from cnn_sweep.store.versions import abandon
@@ -72,10 +71,7 @@ def _merge(results: Path, applied: Applied, deadline: float, work_s: float) -> s
     try:
         while True:
             with engine.begin() as connection:
-                found = layout(connection)
-                check_layout(found)
-                if found is None:
-                    create_tables(connection)
+                ensure_tables(connection)
                 applied.add(apply_new(connection, results))
             if not applied.more:
                 return None
@@ -99,11 +95,7 @@ def _build(results: Path, fresh: Path, applied: Applied) -> None:
                 applied.add(apply_new(connection, results))
     finally:
         engine.dispose()
-    fd = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        sync(fd)
-    finally:
-        os.close(fd)
+    sync_path(fresh)
 
 
 def _replace(results: Path, fresh: Path, applied: Applied, deadline: float) -> str | None:
@@ -115,7 +107,7 @@ def _replace(results: Path, fresh: Path, applied: Applied, deadline: float) -> s
     file = store_file(results)
     if not file.exists():
         fresh.replace(file)
-        sync_folder(results)
+        sync_path(results)
         return None
     engine = dialect.open_shared(file, wait_s=max(deadline - time.monotonic(), 0.0))
     try:
@@ -132,7 +124,7 @@ def _replace(results: Path, fresh: Path, applied: Applied, deadline: float) -> s
             fresh.replace(file)
     finally:
         engine.dispose()
-    sync_folder(results)
+    sync_path(results)
     return None
 
 

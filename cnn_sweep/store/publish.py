@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from cnn_sweep.store import dialect, versions
-from cnn_sweep.store.apply import (
-    apply_new,
-    check_layout,
-    create_tables,
-    layout,
-    nothing_new,
-    read_offsets,
-)
+from cnn_sweep.store.apply import apply_new, ensure_tables, layout, nothing_new, read_offsets
 from cnn_sweep.store.batch import Applied
 from cnn_sweep.store.files import BUSY, UNFINISHED, private_folder, set_aside, store_file
 from cnn_sweep.store.schema import SCHEMA_VERSION
@@ -115,10 +108,7 @@ def _merge(results: Path, copy: Path, applied: Applied, work_s: float) -> tuple[
     engine = dialect.open_private(copy)
     try:
         with engine.begin() as connection:
-            found = layout(connection)
-            check_layout(found)
-            if found is None:
-                create_tables(connection)
+            if ensure_tables(connection):
                 applied.changed = True
             applied.more = True
             while applied.more and (applied.events == 0 or time.monotonic() - began < work_s):

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnn_sweep.journal.durable import sync, sync_folder
+from cnn_sweep.journal.durable import sync, sync_path
 from cnn_sweep.store.files import store_file
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def publish(results: Path, copy: Path, *, number: int, size: int) -> Version:
             sync(target.fileno())
         version = Version(number, size, digest, folder / f"{number:010}-{size:015}-{digest}.db")
         aside.replace(version.path)
-        sync_folder(folder)
+        sync_path(folder)
     except OSError:
         aside.unlink(missing_ok=True)
         raise
