@@ -167,12 +167,15 @@ IMPORTS = {
     "cnn_sweep.cli.predicting, cnn_sweep.cli.finalizing, cnn_sweep.report.models.trained": ("tensorflow", "keras"),
     # `cnn-sweep --help` is quick because it loads nothing that it does not need.
     "cnn_sweep.cli.main": ("pandas", "numpy", "sqlalchemy", "optuna", "sklearn", "pydantic"),
+    # Each worker and each command would pay for these, seconds in all, before its first trial.
+    "cnn_sweep.execution.worker.process": ("tensorflow", "keras", "optuna", "pandas", "sklearn", "scipy"),
+    "cnn_sweep.cli.running, cnn_sweep.cli.submitting": ("tensorflow", "keras", "optuna", "pandas", "sklearn", "scipy"),
 }
 
 
 @pytest.mark.parametrize("modules", IMPORTS)
 def test_an_import_loads_nothing_heavy(modules):
-    """What a command imports before it works stays light."""
+    """What a process imports before it works stays light."""
     code = f"import sys, {modules}; print(*({set(IMPORTS[modules])!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
