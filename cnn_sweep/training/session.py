@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Keras imports these where they are installed, which is half of its start-up, for what only a user's code might call:
-# its wrappers for scikit-learn, its galleries of images, `fit` on data frames.
-_OPTIONAL = ("matplotlib", "pandas", "scipy", "sklearn")
+# its wrappers for scikit-learn, its galleries of images, `fit` on data frames, its displays in notebooks.
+_OPTIONAL = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
 
 
 def configure(threads: int, *, gpu_memory_mb: int | None = None, whole_keras: bool = False) -> None:

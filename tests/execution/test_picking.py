@@ -97,6 +97,22 @@ def test_a_worker_stays_with_the_shape_whose_graph_it_has(study):
     assert [len(set(seen)) for seen in shapes] == [1, 1]
 
 
+def test_workers_that_begin_at_the_same_moment_compile_different_graphs(study):
+    """A trial that was claimed, but is not in any journal yet, tells that somebody is on its shape."""
+    hands = [Hand(study), Hand(study)]
+    first = [hand.claim() for hand in hands]
+    assert {study.plan.trials[claim.number].params["filters"] for claim in first} == {2, 4}
+
+
+def test_who_has_done_all_trials_of_its_shape_helps_with_the_others(study):
+    """No trial waits for the worker that has its graph while another worker has nothing to do."""
+    quick, slow = Hand(study), Hand(study)
+    slow.start(slow.claim())
+    others = [quick.claim() for _ in range(5)]
+    assert None not in others
+    assert len({claim.number for claim in others}) == 5
+
+
 def test_an_interrupted_trial_is_taken_before_a_new_one(study):
     """What was begun is continued first, as the next attempt."""
     first, second = Hand(study), Hand(study)

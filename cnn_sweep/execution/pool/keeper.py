@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.pool.pool import Death
     from cnn_sweep.execution.worker.settings import WorkerSettings
 
-_POLL_S = 0.2
+_POLL_S = 0.05  # between two looks at whether workers live
+_LOOK_S = 0.2  # between two looks at the journals, where nothing else is said
 # How long the last merge waits for another merger, in seconds.
 _PATIENCE_S = 10.0
 
@@ -42,7 +43,7 @@ class PoolKeeper:
         settings: WorkerSettings,
         size: int,
         *,
-        look_every_s: float = _POLL_S,
+        look_every_s: float = _LOOK_S,
         notify: Sequence[str] = (),
     ) -> None:
         """Prepare a pool of up to ``size`` workers.

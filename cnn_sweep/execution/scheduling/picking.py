@@ -89,9 +89,8 @@ class Picker:
     def claim(self) -> Claimed | None:
         """Claim the next trial, or return None when there is nothing left that may be claimed."""
         collisions = 0
-        for candidate in self._candidates():
-            if candidate.key in self._taken:
-                continue
+        candidates = self._candidates()
+        while (candidate := next((one for one in candidates if one.key not in self._taken), None)) is not None:
             self._taken.add(candidate.key)
             if self._claims.claim(*candidate.key):
                 self._warm.add(self._signature_of[candidate.number])
@@ -99,6 +98,8 @@ class Picker:
             collisions += 1
             if collisions % _COLLISIONS_BEFORE_LISTING == 0:
                 self._taken |= self._claims.taken()
+            if self._signature_of[candidate.number] not in self._warm:
+                candidates = self._candidates()  # somebody is about to compile that graph; another may be free
         return None
 
     def claim_out_of_reach(self) -> Iterator[tuple[Claimed, str]]:
@@ -171,6 +172,9 @@ class Picker:
         for trial in self._history.trials.values():
             if trial.state == "running" and trial.number in self._signature_of:
                 busy[self._signature_of[trial.number]].add(str(trial.last.writer))
+        for number, attempt in self._taken:
+            if number not in self._history.trials and number in self._signature_of:
+                busy[self._signature_of[number]].add(f"who claimed {number}-{attempt}")
         return sorted(self._waiting, key=lambda name: (name not in self._warm, len(busy[name])))
 
 
