@@ -81,6 +81,15 @@ def unpack(state: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     return header["meta"], arrays
 
 
+def epochs_in(state: bytes) -> int:
+    """Return how many epochs of its trial are complete in a checkpoint.
+
+    Raises:
+        CheckpointError: The bytes are not what was packed.
+    """
+    return int(unpack(state)[0]["progress"]["epoch"])
+
+
 def damage(state: bytes) -> str | None:
     """Return what is wrong with the bytes of a checkpoint, or None."""
     if not state.startswith(_MAGIC):

@@ -19,6 +19,7 @@ from cnn_sweep.journal.events import End, Start
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.layers import trace
 from cnn_sweep.sweep.states import FINISHED
+from cnn_sweep.training.checkpoint import epochs_in
 from cnn_sweep.training.checkpoint import read as read_checkpoint
 from cnn_sweep.training.curve import curve_numbers
 from cnn_sweep.training.outcome import Outcome
@@ -80,7 +81,8 @@ class AttemptRunner:
         for checkpoint in trial.checkpoints if trial else ():
             found = read_checkpoint(self._study.paths.folder / checkpoint.file)
             if found.state is not None:
-                return found.state, checkpoint.epoch
+                # Not what the journal says: a worker may die between a newer file and its line.
+                return found.state, epochs_in(found.state)
             log.warning("trial %d: an older checkpoint is used: %s", number, found.reason)
         return None, 0
 

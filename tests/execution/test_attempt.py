@@ -1,0 +1,88 @@
+"""An attempt goes on where the one before it ended."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.freezing.freeze import freeze
+from cnn_sweep.execution.scheduling.picking import Claimed
+from cnn_sweep.execution.worker.attempt import AttemptRunner
+from cnn_sweep.execution.worker.context import WorkerContext
+from cnn_sweep.execution.worker.settings import WorkerSettings
+from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.durable import write_aside
+from cnn_sweep.journal.events import Checkpoint, Epoch, Lost, Start
+from cnn_sweep.journal.history import History
+from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.search.contest import Contest
+from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.training.checkpoint import pack
+from cnn_sweep.training.outcome import Outcome
+
+SWEEP = """
+study: continued
+data: {source: digits}
+model: {layers: [flatten, output: softmax]}
+training: {epochs: 6}
+"""
+
+
+def epoch(number):
+    """The line of an epoch of trial 0."""
+    return Epoch(time=time.time(), trial=0, attempt=0, epoch=number, seconds=0.1, metrics={"val_accuracy": number / 10})
+
+
+def killed_while_it_journaled_a_checkpoint(study):
+    """Leave what a worker leaves that trains five epochs and dies between its second checkpoint and its line."""
+    paths, writer = study.paths, new_writer_name()
+    Claims(paths, writer, current()).claim(0, 0)
+    with JournalWriter(paths.journal(writer)) as journal:
+        journal.append(worker_event(threads=1))
+        journal.append(Start(time.time(), 0, 0, "c", 0, 0, {}))
+        for number in (1, 2, 3, 4, 5):
+            journal.append(epoch(number))
+            if number == 2:
+                file = paths.checkpoint(0, 0).relative_to(paths.folder).as_posix()
+                journal.append(Checkpoint(time.time(), 0, 0, number, file, 1))
+        journal.append(Lost(time=time.time(), trial=0, attempt=0, cause="killed", message=""))
+    write_aside(paths.checkpoint(0, 0), pack({"progress": {"epoch": 5}}, {}))
+
+
+class LastEpoch:
+    """An engine that trains the sixth epoch."""
+
+    def train(self, spec, *, seed, monitor, resume):
+        """Report one epoch."""
+        monitor.epoch(6, {"val_accuracy": 0.6}, 0.1)
+        return Outcome("complete", epochs=6)
+
+
+def test_epochs_count_up_to_the_checkpoint_that_was_found_not_up_to_the_one_that_was_journaled(tmp_path):
+    """A worker that dies between a checkpoint and its line loses no epoch."""
+    study = freeze(Sweep.parse(SWEEP), tmp_path)
+    killed_while_it_journaled_a_checkpoint(study)
+    history = History(study.paths)
+    history.refresh()
+    writer = new_writer_name()
+    claims = Claims(study.paths, writer, current())
+    assert claims.claim(0, 1)
+    with JournalWriter(study.paths.journal(writer)) as journal:
+        journal.append(worker_event(threads=1))
+        context = WorkerContext(
+            study,
+            history,
+            claims,
+            journal,
+            stop=False,
+            merger=SimpleNamespace(while_training=lambda: None),
+            settings=WorkerSettings(tmp_path, "continued", threads=1, since=0.0),
+            contest=Contest(study.sweep, study.plan, history),
+        )
+        AttemptRunner(context, LastEpoch()).run(Claimed(0, 1))
+    history.refresh()
+    trial = history.trials[0]
+    assert trial.attempts[1].start.epoch == 5
+    assert sorted(trial.values) == [1, 2, 3, 4, 5, 6]
