@@ -68,6 +68,7 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
     def is_finished() -> bool:
         return (path / META).exists()
 
+    fresh = False
     try:
         if not is_finished():
             work.mkdir(parents=True, exist_ok=True)
@@ -76,9 +77,11 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
                     _fill(spec, folder, listing, work, observe)
                     work.rename(path)
                     _tidy(path)
-                    threading.Thread(target=_settle, args=(path,)).start()
+                    fresh = True
         shutil.rmtree(work, ignore_errors=True)
         _remember(spec, folder, root, path)
+        if fresh:  # last, since forcing anything else to the disk would wait for it
+            threading.Thread(target=_settle, args=(path,)).start()
     except InputError:
         shutil.rmtree(work, ignore_errors=True)
         raise
