@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-r lint format faults leaks storm bench bench-throughput bench-overhead bench-store \
+.PHONY: help install demo test test-r lint format faults leaks storm bench bench-all bench-throughput bench-overhead bench-store \
 	bench-scale bench-halving bench-journal bench-memory bench-data bench-search bench-search-trained bench-help \
 	cluster-up cluster-down clean
 
@@ -55,7 +55,9 @@ leaks: $(STAMP)  ## the long form: memory of one process that trains 500 trials 
 storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in one study
 	CNN_SWEEP_STORM_EVENTS=30 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -s tests/slurm/test_storm.py
 
-bench: bench-throughput bench-overhead bench-store bench-scale bench-halving bench-journal bench-memory bench-data bench-help  ## all benchmarks but the searches; tables in benchmarks/RESULTS.md
+bench: bench-throughput bench-overhead bench-store bench-scale  ## what a sweep costs; tables in benchmarks/RESULTS.md (15 minutes)
+
+bench-all: bench bench-halving bench-journal bench-memory bench-data bench-help  ## all benchmarks but the searches
 
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
