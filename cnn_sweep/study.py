@@ -97,12 +97,13 @@ class Study:
         Returns:
             ``study``, ``metric``, ``planned``, ``trials`` (state to count), ``best`` ({"trial", "value"} or None),
             ``workers`` (``alive`` here or in jobs that run, ``unknown`` elsewhere), ``jobs``, ``causes`` (of failed
-            trials), ``faults`` (what keeps pools from working, or Slurm from answering), ``bad_lines`` (damaged
+            trials), ``graphs`` (attempts that found their network's graph compiled, ``cached``, and that did not,
+            ``compiled``), ``faults`` (what keeps pools from working, or Slurm from answering), ``bad_lines`` (damaged
             journal lines), ``limits`` (of the search, beside the number of trials: ``name``, ``used``, ``limit``,
             ``reached``).
         """
         summary = self.summary()
-        names = ("study", "metric", "planned", "trials", "best", "causes", "bad_lines")
+        names = ("study", "metric", "planned", "trials", "best", "causes", "graphs", "bad_lines")
         faults = faults_of(StudyPaths(self.results, self.name))
         queue: Queue | None = None
         if shutil.which("squeue") is not None:

@@ -111,6 +111,9 @@ def _print_status(report: dict[str, Any]) -> None:
         console.print(f"  {fault}", markup=False)
     for cause, count in report["causes"].items():
         console.print(f"  failed: {count} by {cause}", markup=False)
+    if (graphs := report["graphs"])["cached"]:
+        attempts = sum(graphs.values())
+        console.print(f"  graphs: {graphs['cached']} of {attempts} attempts found theirs compiled", markup=False)
     for limit in report["limits"]:
         used = "none" if limit["used"] is None else boards.shown(limit["used"])
         end = ", which ended the search" if limit["reached"] else ""

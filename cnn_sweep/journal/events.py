@@ -130,6 +130,7 @@ class End(Event):
         seconds: How long the attempt took.
         parameters: Number of weights of the network, where known.
         curve: The five numbers of the trial's learning curve by name, once it is finished or paused.
+        cached: Whether the worker had the network's graph compiled already; None where nothing is compiled.
         extra: Fields of newer versions.
     """
 
@@ -143,6 +144,7 @@ class End(Event):
     seconds: float = 0.0
     parameters: int | None = None
     curve: dict[str, float] = field(default_factory=dict)
+    cached: bool | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 

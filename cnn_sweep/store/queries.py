@@ -71,6 +71,7 @@ def study_summary(results: Path, study: str) -> Record:
             "trials": _counts(connection, row),
             "best": _best(connection, row),
             "causes": _causes(connection, study),
+            "graphs": _graphs(connection, study),
             "bad_lines": connection.execute(
                 select(func.count()).select_from(schema.bad_lines).where(bad.study == study)
             ).scalar_one(),
@@ -233,6 +234,14 @@ def _causes(connection: Connection, study: str) -> dict[str, int]:
     cause = func.coalesce(t.cause, "unknown")
     query = select(cause, func.count()).where(t.study == study, t.state == "failed").group_by(cause).order_by(cause)
     return {str(name): int(count) for name, count in connection.execute(query)}
+
+
+def _graphs(connection: Connection, study: str) -> dict[str, int]:
+    """Count attempts whose network's graph was compiled already, and those for which it had to be."""
+    a = schema.attempts.c
+    query = select(func.count(), func.coalesce(func.sum(a.end_cached), 0))
+    known, cached = connection.execute(query.where(a.study == study, a.end_cached.is_not(None))).one()
+    return {"cached": int(cached), "compiled": int(known - cached)}
 
 
 def _best(connection: Connection, study: Row[Any]) -> Record | None:

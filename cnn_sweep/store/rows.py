@@ -149,6 +149,12 @@ def _optional(value: Any) -> int | None:
     return None if value is None else _integer(value)
 
 
+def _flag(value: Any) -> int | None:
+    if value is None or type(value) is bool:
+        return None if value is None else int(value)
+    raise ValueError(value)
+
+
 def _number(value: Any) -> float:
     if type(value) is float or type(value) is int:
         return float(value)
@@ -200,8 +206,9 @@ def _checkpoint(data: dict[str, Any], time: float, _: str) -> Row:
 def _end(data: dict[str, Any], time: float, _: str) -> Row:
     why = (_text(data["state"]), _optional_text(data.get("cause")), _optional_text(data.get("message")))
     size = (_integer(data.get("epochs", 0)), _number(data.get("seconds", 0.0)))
+    network = (_optional(data.get("parameters")), _flag(data.get("cached")))
     curve = data.get("curve")
-    return (*_key(data), time, *why, *size, _optional(data.get("parameters")), text_of(dict(curve)) if curve else None)
+    return (*_key(data), time, *why, *size, *network, text_of(dict(curve)) if curve else None)
 
 
 def _artifact(data: dict[str, Any], time: float, _: str) -> Row:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 METADATA = MetaData()
 # Types of columns of keys that are no numbers of the journals.
@@ -110,6 +110,7 @@ attempts = _table(
     Column("end_epochs", BigInteger),
     Column("end_seconds", Float),
     Column("end_parameters", BigInteger),
+    Column("end_cached", Integer),  # whether its graph was compiled already
     Column("end_curve_json", Text),  # the five numbers of the learning curve, once the trial is finished
     # of who declared it lost,
     Column("lost", Float),

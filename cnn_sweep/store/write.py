@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _START = ("writer", "started", "configuration", "repeat", "seed", "start_epoch", "start_parameters")
 _END = (
     *("ended", "end_state", "end_cause", "end_message", "end_epochs", "end_seconds", "end_parameters"),
-    "end_curve_json",
+    *("end_cached", "end_curve_json"),
 )
 _LOST = ("lost", "lost_cause", "lost_message")
 _CHECKPOINT = ("checkpointed", "checkpoint_epoch", "checkpoint_file", "checkpoint_bytes")

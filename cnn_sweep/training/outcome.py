@@ -69,6 +69,7 @@ class Outcome:
         best_epoch: 1-based epoch with the best objective; None where no epoch has one.
         value: The objective at the best epoch.
         weights: Weights of the best epoch in the order of ``keras.Model.get_weights``.
+        cached: Whether the network's graph was compiled already; None where nothing is compiled.
         model: A ``keras.Model`` where a function of the user's made it; exported as it is.
     """
 
@@ -80,5 +81,6 @@ class Outcome:
     history: tuple[dict[str, float], ...] = ()
     best_epoch: int | None = None
     value: float | None = None
+    cached: bool | None = None
     weights: Weights | None = field(default=None, repr=False)
     model: Any = field(default=None, repr=False)

@@ -7,6 +7,7 @@ import hashlib
 import traceback
 from collections import OrderedDict
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,9 +102,12 @@ class Trainer:
             CheckpointError: ``resume`` is damaged, or of another trial.
         """
         attempt: Run | UserTrial | None = None
+        hits, misses = self.hits, self.misses
         try:
             attempt = self._attempt(spec, seed, _Guard(monitor), resume)
-            return attempt.go()
+            outcome = attempt.go()
+            looked_up = (self.hits, self.misses) != (hits, misses)
+            return replace(outcome, cached=self.misses == misses if looked_up else None)
         except _MonitorError as error:
             raise error.original from None
         except CnnSweepError:

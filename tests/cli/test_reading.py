@@ -123,7 +123,10 @@ def test_status_counts_every_state(tiny):
     assert status["jobs"] == []
     best = tiny.table("leaderboard", "tiny", "--top", 1, "--format", "csv")[0]
     assert status["best"] == {"trial": int(best["trial"]), "value": float(best["value"])}
-    assert "6 complete" in tiny("status").stdout
+    assert status["graphs"]["cached"] + status["graphs"]["compiled"] == VALID
+    text = tiny("status").stdout
+    assert "6 complete" in text
+    assert f"graphs: {status['graphs']['cached']} of {VALID} attempts found theirs compiled" in text
 
 
 def test_show_has_the_learning_curve(tiny):

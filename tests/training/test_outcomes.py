@@ -152,8 +152,8 @@ def test_old_graphs_make_room_for_new_ones(dataset, spec, recorder):
         return ({"kind": "flatten"}, {"kind": "dense", "units": units}, {"kind": "output"})
 
     trainer = Trainer(dataset, max_graphs=2)
-    for units in (1, 2, 1, 3, 1, 2):
-        trainer.train(spec(network(units), epochs=1), 0, recorder())
+    outcomes = [trainer.train(spec(network(units), epochs=1), 0, recorder()) for units in (1, 2, 1, 3, 1, 2)]
+    assert [outcome.cached for outcome in outcomes] == [False, False, True, False, True, False]
     assert (trainer.hits, trainer.misses) == (2, 4)
 
 

@@ -165,6 +165,7 @@ class AttemptRunner:
                 epochs=outcome.epochs,
                 seconds=seconds,
                 parameters=outcome.parameters,
+                cached=outcome.cached,
                 curve={} if state == "interrupted" else curve_numbers(outcome.history),
             )
         )
