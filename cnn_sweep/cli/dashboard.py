@@ -14,12 +14,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnn_sweep.cli.interrupting import interruptible
 from cnn_sweep.cli.reading import open_merged
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.report.exports.optuna import mirror
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cnn_sweep.cli.interrupting import Interrupt
 
 # It listens where only this machine can reach it; others come through ssh.
 _HOST = "127.0.0.1"
@@ -38,17 +41,17 @@ def dashboard(results: Path, study: str, port: int, interval_s: float) -> None:
     if _answers(port):
         raise InputError(f"--port {port} is in use on this machine; choose another one")
     open_merged(results, study)
-    with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as folder, contextlib.suppress(KeyboardInterrupt):
+    with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as folder, interruptible() as interrupt:
         storage = f"sqlite:///{Path(folder) / 'study.db'}"
         mirror(results, study, storage)
         with _serving(storage, port) as server:
-            _wait_for(server, port)
+            _wait_for(server, port, interrupt)
             _say_where(port)
-            while server.poll() is None:
-                time.sleep(interval_s)
+            while not interrupt.wait(interval_s):
+                if server.poll() is not None:
+                    raise EnvironmentFault(f"optuna-dashboard ended with exit code {server.returncode}")
                 open_merged(results, study)
                 mirror(results, study, storage)
-            raise EnvironmentFault(f"optuna-dashboard ended with exit code {server.returncode}")
 
 
 @contextlib.contextmanager
@@ -63,12 +66,11 @@ def _serving(storage: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         server.wait()
 
 
-def _wait_for(server: subprocess.Popen[bytes], port: int) -> None:
+def _wait_for(server: subprocess.Popen[bytes], port: int, interrupt: Interrupt) -> None:
     deadline = time.monotonic() + _STARTING_S
-    while not _answers(port):
+    while not _answers(port) and not interrupt.wait(0.1):
         if server.poll() is not None or time.monotonic() > deadline:
             raise EnvironmentFault(f"optuna-dashboard did not start (exit code {server.poll()}); see above")
-        time.sleep(0.1)
 
 
 def _answers(port: int) -> bool:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cnn_sweep.cli.interrupting import interruptible
 from cnn_sweep.cli.reading import open_merged
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards.leaderboard import shown
@@ -22,6 +23,8 @@ from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cnn_sweep.cli.interrupting import Interrupt
 
 _SPARKS = 60
 
@@ -33,13 +36,11 @@ def watch(results: Path, study: str | None, interval_s: float) -> None:
         InputError: No study is named and there is not just one.
     """
     name = study if study is not None else _only_study(results)
-    try:
+    with interruptible() as interrupt:
         if sys.stdout.isatty():
-            _page(results, name, interval_s)
+            _page(results, name, interval_s, interrupt)
         else:
-            _lines(results, name, interval_s)
-    except KeyboardInterrupt:
-        return
+            _lines(results, name, interval_s, interrupt)
 
 
 def _only_study(results: Path) -> str:
@@ -58,20 +59,18 @@ def _is_over(report: dict[str, Any]) -> bool:
     return not any(count for state, count in report["trials"].items() if state not in FINISHED)
 
 
-def _lines(results: Path, name: str, interval_s: float) -> None:
+def _lines(results: Path, name: str, interval_s: float, interrupt: Interrupt) -> None:
     while True:
         report, found = _look(results, name)
         print(line(report, found), flush=True)
-        if _is_over(report):
+        if _is_over(report) or interrupt.wait(interval_s):
             return
-        time.sleep(interval_s)
 
 
-def _page(results: Path, name: str, interval_s: float) -> None:
+def _page(results: Path, name: str, interval_s: float, interrupt: Interrupt) -> None:
     report, found = _look(results, name)
     with Live(page(report, found), console=Console(), screen=True, auto_refresh=False) as live:
-        while not _is_over(report):
-            time.sleep(interval_s)
+        while not _is_over(report) and not interrupt.wait(interval_s):
             report, found = _look(results, name)
             live.update(page(report, found), refresh=True)
     Console().print(page(report, found))
