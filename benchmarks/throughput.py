@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--contender", choices=[*NAMES], action="append", help="default: all that are installed")
     asked = parser.parse_args()
     wanted = asked.contender or [*NAMES]
+    warm_up()
     missing = [name for name in wanted if name in MODULES and importlib.util.find_spec(MODULES[name]) is None]
     for name in asked.case or CASES:
         with tempfile.TemporaryDirectory(prefix="cnn-sweep-bench-") as place:
@@ -51,6 +52,15 @@ def main() -> None:
             turns = order([one for one in wanted if one not in skipped]) * asked.rounds
             runs = measure(turns, name, Path(place), quick=asked.quick)
         report(CASES[name].title, runs, missing, quick=asked.quick, trials=len(case.configurations))
+
+
+def warm_up() -> None:
+    """Import what contenders import, unmeasured: the first of them would read it from the disk for all others."""
+    packages = ["keras", "keras_tuner", "optuna", "ray", "submitit", "tensorflow"]
+    found = [name for name in packages if importlib.util.find_spec(name) is not None]
+    ours = ["cnn_sweep.cli.running", "cnn_sweep.execution.worker.process", "cnn_sweep.execution.worker.engine"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([sys.executable, "-c", f"import {', '.join(found + ours)}"], check=True, **quiet)
 
 
 def order(contenders: list[str]) -> list[str]:
