@@ -298,8 +298,9 @@ def stage(dev_cluster, desk_at, tmp_path_factory):
 def test_a_study_survives(stage, calm, event, first):
     """The attempt ends with its cause, the trial is continued without anybody typing, and no bit differs."""
     attempts = stage.desk.attempts(event)
-    assert first in (attempts if event == "cancelled" else attempts[:1])  # which trial that element had is chance
-    assert attempts[-1][0] == "complete"
+    other = stage.desk.attempts(event, trial=1)  # which of two trials an element has is chance
+    assert first in (attempts + other if event == "cancelled" else attempts[:1])
+    assert [found[-1][0] for found in (attempts, other) if found] == ["complete"] * (2 if other else 1)
     found = epochs(stage.desk, event)
     assert found == [row for row in calm if row[0] <= found[-1][0]]
 
