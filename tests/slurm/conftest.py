@@ -97,14 +97,15 @@ class DevCluster:
         for node in self._ill():
             self.script("node.sh", "stop", node)
             self.script("node.sh", "start", node)
-        self.until(self._all_well, 60, "all nodes to be up")
+        self.until(self._resume_ill, 60, "all nodes to be up")
 
     def _ill(self):
         """Return the nodes that take no jobs."""
         rows = self.slurm.run("sinfo", "--noheader", "--Node", "--partition=main", "--format=%N %t").splitlines()
         return [node for node, state in map(str.split, rows) if state not in ("idle", "mix", "alloc", "comp")]
 
-    def _all_well(self):
+    def _resume_ill(self):
+        """Ask Slurm to take back the nodes that take no jobs; tell whether there is none any more."""
         for node in self._ill():
             with suppress(EnvironmentFault):  # it only has not answered yet
                 self.slurm.run("scontrol", "update", f"nodename={node}", "state=resume")

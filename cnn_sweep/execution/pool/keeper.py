@@ -95,7 +95,9 @@ class PoolKeeper:
             while self._pool.running:
                 time.sleep(_POLL_S)
                 deaths = self._pool.reap()
-                if self._pool.short or time.monotonic() >= look_at:
+                # A pool that is being stopped stays short: that alone is no news.
+                to_refill = self._pool.short and not self._stopping
+                if deaths or to_refill or time.monotonic() >= look_at:
                     look_at = time.monotonic() + self._look_every_s
                     observe(self._step(deaths))
             self._say_why_no_more()
