@@ -15,6 +15,7 @@ usage() { sed -n '3,9s/^# *//p' "$0" >&2; exit 2; }
 [ $# -ge 2 ] || usage
 NODE=$2
 SLURMD=$LAB/pid/slurmd.$NODE.pid
+INNER=$LAB/pid/inner.$NODE.pid
 INIT=$LAB/pid/init.$NODE.pid
 LOG=$LAB/log/slurmd.$NODE.out
 
@@ -35,13 +36,24 @@ start_init() {
   rm -f "$INIT.ready"
 }
 
-# The pid that slurmd writes is one of its own namespace; here it is the child that the node's init adopted.
-find_slurmd() { pgrep --parent "$(init_pid)" --exact slurmd >"$SLURMD"; }
+# slurmd writes its pid within its own namespace once it is its own master; here that pid is another one. Of the node's
+# processes with its name, the others are those that it passes through as it goes into the background.
+find_slurmd() {
+  local inner pid
+  read -r inner <"$INNER" || return 1
+  for pid in $(pgrep --parent "$(init_pid)" --exact slurmd); do
+    if grep -qE "^NSpid:.*[[:space:]]$inner\$" "/proc/$pid/status"; then
+      echo "$pid" >"$SLURMD"
+      return
+    fi
+  done
+  return 1
+}
 
 start() {
   ! slurmd_pid >/dev/null || return 0
   mkdir -p "$LAB/state/spool.$NODE"
-  rm -f "$SLURMD" "$LAB/pid/inner.$NODE.pid"
+  rm -f "$SLURMD" "$INNER"
   init_pid >/dev/null || start_init
   on_node slurmd -N "$NODE" >>"$LOG" 2>&1 || { tail -n 20 "$LOG"; die "slurmd of $NODE did not start"; }
   until_ok 5 find_slurmd || die "slurmd of $NODE ended at once: see $LAB/log/slurmd.$NODE.log"

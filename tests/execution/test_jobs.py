@@ -1,5 +1,6 @@
 """A study's part of the queue, from rows as squeue gives them."""
 
+import signal
 import time
 
 import pytest
@@ -90,20 +91,21 @@ def test_faults_are_told_once_and_until_the_next_submission(paths):
 
 
 @pytest.mark.parametrize(
-    ("signal_name", "drain_in", "cause"),
+    ("signals", "drain_in", "cause"),
     [
         ("SIGUSR2", 3600, "preempted"),
         ("SIGUSR2", 30, "time_limit"),
         ("SIGUSR2", None, "preempted"),
         ("SIGTERM", 30, "stopped"),
         ("SIGTERM", -1, "time_limit"),
+        ("SIGTERM SIGUSR2", 3600, "preempted"),
+        ("SIGUSR2 SIGTERM", 3600, "preempted"),
     ],
 )
-def test_a_worker_says_why_it_stops(signal_name, drain_in, cause):
-    """The warning near the time limit is that of the limit, far from it that of a preemption."""
-    import signal
-
+def test_a_worker_says_why_it_stops(signals, drain_in, cause):
+    """The warning near the time limit is that of the limit, far from it that of a preemption, whatever else comes."""
     stop = StopRequest()
-    stop._on_signal(getattr(signal, signal_name), None)
+    for name in signals.split():
+        stop._on_signal(getattr(signal, name), None)
     assert stop
     assert stop.cause(None if drain_in is None else time.time() + drain_in) == cause

@@ -55,7 +55,9 @@ class DevCluster:
 
     def script(self, name, *arguments):
         """Run one of the cluster's scripts, such as ``node.sh crash n1``."""
-        subprocess.run([SCRIPTS / name, *arguments], env=self.environment, check=True, capture_output=True)
+        command = [SCRIPTS / name, *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{name} {' '.join(arguments)}: {done.stdout}{done.stderr}"
 
     def submit(self, name, action, *options):
         """Submit the test job under a name, and return its id."""

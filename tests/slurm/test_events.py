@@ -142,7 +142,7 @@ def outage(stage):
 def nodes_fail(stage):
     """One node dies, another one falls silent; yields them, and then waits for new copies of their jobs elsewhere."""
     cluster, script = stage.desk.cluster, stage.desk.cluster.script
-    stage.submit("crash")
+    stage.submit("crash", epochs=3 * EPOCHS)  # it trains until the other one does
     crashed = stage.node_of("crash")
     stage.submit("freeze", exclude=[crashed])
     frozen = stage.node_of("freeze")
@@ -181,7 +181,7 @@ def slurmd_killed(stage, failing):
 
 def time_limit(stage, failing):
     """Slurm looks twice a minute, so its warning comes after 40 to 60 seconds; the trial takes longer."""
-    stage.submit("time_limit", epochs=6 * EPOCHS, time_limit=2, signal_delay_s=60, exclude=failing)
+    stage.submit("time_limit", epochs=12 * EPOCHS, time_limit=2, signal_delay_s=60, exclude=failing)
 
 
 def pending_cancelled(stage, failing):
@@ -286,7 +286,8 @@ def stage(dev_cluster, desk_at, tmp_path_factory):
         ("usr2", ("interrupted", "preempted")),
         ("time_limit", ("interrupted", "time_limit")),
         ("preempted", ("interrupted", "preempted")),
-        ("preempted_at_once", ("interrupted", "preempted")),
+        # SIGTERM and SIGUSR2 come within milliseconds; a worker that is quicker to end has seen only one of them.
+        ("preempted_at_once", ("interrupted", "preempted", "stopped")),
         ("requeue", ("interrupted", "stopped")),
         ("cancelled", ("interrupted", "stopped")),
         ("pending_cancelled", ("complete", None)),
@@ -299,10 +300,19 @@ def test_a_study_survives(stage, calm, event, first):
     """The attempt ends with its cause, the trial is continued without anybody typing, and no bit differs."""
     attempts = stage.desk.attempts(event)
     other = stage.desk.attempts(event, trial=1)  # which of two trials an element has is chance
-    assert first in (attempts + other if event == "cancelled" else attempts[:1])
-    assert [found[-1][0] for found in (attempts, other) if found] == ["complete"] * (2 if other else 1)
-    found = epochs(stage.desk, event)
-    assert found == [row for row in calm if row[0] <= found[-1][0]]
+    state, *causes = first
+    found = attempts + other if event == "cancelled" else attempts[:1]
+    assert {(state, cause) for cause in causes}.intersection(found)
+    assert {tried[-1][0] for tried in (attempts, other) if tried} == {"complete"}
+    done = epochs(stage.desk, event)
+    assert done == [row for row in calm if row[0] <= done[-1][0]]
+
+
+def test_no_log_frightens(stage):
+    """Who reads what the jobs printed finds sentences, no traceback."""
+    logs = list(stage.desk.results.glob("*/slurm/*.err"))
+    assert logs
+    assert [log.name for log in logs if "Traceback" in log.read_text()] == []
 
 
 def test_two_copies_count_once(stage):

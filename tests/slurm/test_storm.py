@@ -14,7 +14,7 @@ import pytest
 # `make storm` sets 30; the everyday test takes a short cut of the same storm.
 EVENTS = int(os.environ.get("CNN_SWEEP_STORM_EVENTS", "6"))
 SEED = os.environ.get("CNN_SWEEP_STORM_SEED", "1")
-TRIALS = 6 + EVENTS**2 // 32  # a long storm also makes everything slower
+TRIALS = 8 + EVENTS**2 // 32  # a long storm also makes everything slower
 SWEEP = f"""
 study: {{name}}
 data: {{{{source: digits, validation: 0.2, test: 0.2}}}}

@@ -7,17 +7,20 @@ happened stands in the journals.
 
 from __future__ import annotations
 
+import logging
 import shlex
 import signal
 import sys
 import time
 from dataclasses import dataclass
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any
 
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 from submitit.helpers import DelayedSubmission
 
+from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.array_jobs.task import TaskRun, TaskSettings
 from cnn_sweep.slurm.sbatch_words import refused
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
     from cnn_sweep.slurm.limits import ArrayPlan
     from cnn_sweep.slurm.profile import Profile
+
+log = logging.getLogger(__name__)
 
 # submitit gives up after so many time-outs of one job; a study takes as many as it takes.
 _TIMEOUTS = 1_000_000
@@ -39,11 +44,23 @@ class PoolTask:
         self._run: TaskRun | None = None
 
     def __call__(self) -> None:
-        """Run the pool; when time runs out with work left, go back into the queue."""
-        self._run = TaskRun(self.settings)
-        if self._run.run() and self.settings.requeue:
-            # The way that Slurm's own warning takes: submitit calls `checkpoint` and requeues this job.
-            signal.raise_signal(signal.SIGUSR2)
+        """Run the pool; when time runs out with work left, go back into the queue.
+
+        Raises:
+            SystemExit: The job fails, and its log says why in one line.
+        """
+        try:
+            self._run = TaskRun(self.settings)
+            if self._run.run() and self.settings.requeue:
+                # The way that Slurm's own warning takes: submitit calls `checkpoint` and requeues this job.
+                signal.raise_signal(signal.SIGUSR2)
+        except CnnSweepError as error:
+            log.critical("this pool cannot work: %s", error)
+            sys.exit(error.exit_code)
+        except SubprocessError as error:
+            # scontrol said why just before: after a preemption without a grace time, Slurm itself has requeued the job.
+            log.warning("this job did not put itself back into the queue: %s", error)
+            sys.exit(1)
 
     def checkpoint(self) -> DelayedSubmission | None:
         """Let the workers write their checkpoints; return what the next incarnation runs."""

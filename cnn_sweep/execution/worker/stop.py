@@ -31,7 +31,8 @@ class StopRequest:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self._signal is None:
+        # A preemption without a grace time sends both at once, in either order: SIGUSR2 is the one that says why.
+        if self._signal is None or (self._signal, number) == (signal.SIGTERM, signal.SIGUSR2):
             self._signal, self._when = number, time.time()
 
     def cause(self, drain_at: float | None) -> str:
