@@ -43,3 +43,13 @@ stop_daemon() { # program: SIGTERM, and SIGKILL after 10 s
   fi
   rm -f "$LAB/pid/$1.pid"
 }
+
+# The compact state alone tells: --states=idle also lists a node that is idle because it is drained.
+ill_nodes() {
+  sinfo --noheader --Node --partition=main --format="%N %t" | awk '$2 !~ /^(idle|mix|alloc|comp)$/ { print $1 }'
+}
+
+all_up() {
+  local ill
+  ill=$(ill_nodes) && [ -z "$ill" ]
+}

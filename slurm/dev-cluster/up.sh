@@ -44,11 +44,5 @@ for n in $(seq "$NODES"); do
 done
 for starter in "${starters[@]}"; do wait "$starter" || die "a node did not start: see $LAB/log"; done
 
-# The compact state alone tells: --states=idle also lists a node that is idle because it is drained.
-all_up() { [ "$(sinfo --noheader --Node --partition=main --format=%t | grep -cxE 'idle|mix|alloc|comp')" -eq "$NODES" ]; }
-resume_nodes() { for n in $(seq "$NODES"); do scontrol update nodename="n$n" state=resume || true; done; }
-if ! until_ok 10 all_up; then
-  resume_nodes >/dev/null 2>&1 # down or drained by what was done to them before
-  until_ok 20 all_up || { sinfo --Node --long; sinfo --list-reasons; die "not all nodes are up"; }
-fi
+until_ok 10 all_up || "$HERE/heal.sh"
 say "$NODES nodes are up; clients need: . $LAB/env.sh"

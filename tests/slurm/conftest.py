@@ -10,13 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation
 
@@ -94,25 +93,6 @@ class DevCluster:
             time.sleep(0.1)
         return result
 
-    def heal(self):
-        """Bring back the nodes that an earlier test left down, frozen or drained, as a storm does now and then."""
-        for node in self._ill():
-            self.script("node.sh", "stop", node)
-            self.script("node.sh", "start", node)
-        self.until(self._resume_ill, 60, "all nodes to be up")
-
-    def _ill(self):
-        """Return the nodes that take no jobs."""
-        rows = self.slurm.run("sinfo", "--noheader", "--Node", "--partition=main", "--format=%N %t").splitlines()
-        return [node for node, state in map(str.split, rows) if state not in ("idle", "mix", "alloc", "comp")]
-
-    def _resume_ill(self):
-        """Ask Slurm to take back the nodes that take no jobs; tell whether there is none any more."""
-        for node in self._ill():
-            with suppress(EnvironmentFault):  # it only has not answered yet
-                self.slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
-        return not self._ill()
-
     @contextmanager
     def exclusive(self):
         """Keep other tests, also in other processes, from this cluster meanwhile."""
@@ -124,7 +104,7 @@ class DevCluster:
     def alone(self):
         """Have this cluster exclusively with all its nodes up; no job outlives the block, however it ends."""
         with self.exclusive():
-            self.heal()
+            self.script("heal.sh")  # an earlier storm may have left a node down or drained
             try:
                 yield
             finally:

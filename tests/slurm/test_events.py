@@ -273,7 +273,7 @@ def stage(dev_cluster, desk_at, tmp_path_factory):
             yield stage
         finally:
             cluster.cancel_submitted()
-            cluster.heal()
+            cluster.script("heal.sh")
             cluster.until(lambda: not cluster.slurm.run("squeue", "--noheader").strip(), 60, "an empty queue")
             with suppress(EnvironmentFault):  # it was not made yet
                 cluster.slurm.run("scontrol", "delete", "PartitionName=rude")

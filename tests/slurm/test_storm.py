@@ -275,7 +275,7 @@ def test_a_study_survives_a_storm(desk):
             _signal_workers(node, signal.SIGCONT)
         desk.cluster.slurm.run("scontrol", "update", "PartitionName=low", "GraceTime=3")
         desk.cluster.cancel_submitted()
-        desk.cluster.heal()
+        desk.cluster.script("heal.sh")
     desk.type("run", desk.write("calm.yaml", SWEEP.format(name="calm")), "--workers", 2, "--threads", 1)
     attempts = Counter(desk.query("SELECT state || ' ' || coalesce(cause, '') FROM attempts WHERE study = 'storm'"))
     twice = desk.query("SELECT count(*) FROM epochs WHERE study = 'storm' AND NOT counted")[0][0]

@@ -87,14 +87,13 @@ class Recorder:
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
         """Put a checkpoint in its place, then say so: a name in the journal means that the file was whole."""
+        self.checkpoint_later(lambda: state, epoch)
         self._settle()
-        self._journal.flush()  # whoever continues from a checkpoint does not tell its epochs again
-        self._journal_checkpoint(self._write(lambda: state), epoch)
 
     def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
         """Do the same while training goes on; one at a time, and only this thread writes to the journal."""
         self._settle()
-        self._journal.flush()
+        self._journal.flush()  # whoever continues from a checkpoint does not tell its epochs again
         self._saving = _Saving(self._saver.submit(self._write, state), epoch)
 
     def close(self) -> None:
