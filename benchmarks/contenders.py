@@ -196,7 +196,7 @@ def bare_share(number: int, case: Case, folder: Path) -> dict:
     from cnn_sweep.training.data.dataset import load
     from cnn_sweep.training.data.prepare import prepare
     from cnn_sweep.training.signature import graph_key
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     sweep = Sweep.load(folder / "sweep.yaml")
     dataset = load(prepare(sweep.data, folder, folder / "prepared"))
@@ -215,8 +215,8 @@ def _bare_trials(specs: list, dataset, trainer):
     """Train trials of one shape; nothing but their graphs runs."""
     import numpy as np
 
-    from cnn_sweep.training.learner import Totals
-    from cnn_sweep.training.run import Run, Task
+    from cnn_sweep.training.engine.learner import Totals
+    from cnn_sweep.training.trial.run import Run, Task
 
     labels = np.asarray(dataset.validation.y)
     for spec in specs:

@@ -85,7 +85,7 @@ def main() -> None:
     configure(threads=1)
     from cnn_sweep.training.data.dataset import load
     from cnn_sweep.training.data.prepare import prepare
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     sweep = Sweep.load(SWEEP)
     rows = sweep.grid.rows

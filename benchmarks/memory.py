@@ -23,9 +23,9 @@ import numpy as np
 from cnn_sweep.training.session import configure
 configure(threads=1)
 from cnn_sweep.sweep.trial import ImageInfo, TrialSpec
-from cnn_sweep.training import device_data
+from cnn_sweep.training.engine import device_data
 from cnn_sweep.training.data.dataset import Dataset, Split
-from cnn_sweep.training.trainer import Trainer
+from cnn_sweep.training.trial.trainer import Trainer
 
 how, file = sys.argv[1:]
 x = np.load(file, mmap_mode="r")

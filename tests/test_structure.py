@@ -16,6 +16,7 @@ LAYERS = ("errors", "sweep", "journal", "search", "training", "store", "slurm", 
 
 # The same within a layer of many parts.
 PARTS = {
+    "training": ("outcome", "session", "signature", "data", "network", "engine", "evaluation", "trial"),
     "execution": ("environment", "freezing", "scheduling", "monitoring", "worker", "pool", "array_jobs", "models"),
     "report": ("leaderboards", "live", "exports", "drawing", "models", "contents", "figures", "page"),
 }

@@ -15,10 +15,10 @@ from cnn_sweep.cli.tables import print_table
 from cnn_sweep.execution.freezing.freeze import data_root
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.training.base_weights import fetch_weights
 from cnn_sweep.training.data.dataset import MIRRORED, SPLITS, items, read_meta
 from cnn_sweep.training.data.prepare import prepare as prepare_data
 from cnn_sweep.training.data.prepare import read_report
+from cnn_sweep.training.network.base_weights import fetch_weights
 
 if TYPE_CHECKING:
     from pathlib import Path

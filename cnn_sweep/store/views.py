@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from cnn_sweep.store import dialect
 from cnn_sweep.store.schema import studies
-from cnn_sweep.training.curve import NUMBERS
+from cnn_sweep.training.evaluation.curve import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """Keras's pretrained models as login nodes know them: sizes and counts from a table, without TensorFlow.
 
-The table is made by ``cnn_sweep.training.base_table`` from Keras itself.
+The table is made by ``cnn_sweep.training.network.base_table`` from Keras itself.
 """
 
 from __future__ import annotations

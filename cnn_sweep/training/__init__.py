@@ -3,19 +3,19 @@
 Importing this package, or anything under `cnn_sweep.training.data`, imports no TensorFlow; a worker calls
 `session.configure(threads=1)` before it imports the rest.
 
-    from cnn_sweep.training.session import configure            configure(threads)
-    from cnn_sweep.training.data.describe import describe       describe(spec, folder) -> ImageInfo
-    from cnn_sweep.training.data.prepare import prepare         prepare(spec, folder, root) -> Path
-    from cnn_sweep.training.data.prepare import prepared        the same for workers: looks at no files
-    from cnn_sweep.training.data.dataset import load            load(path, splits=("train", "validation")) -> Dataset
-    from cnn_sweep.training.outcome import Monitor, Outcome     what a trial tells while it runs, and at its end
-    from cnn_sweep.training.signature import graph_key          which trials share a compiled graph (no TensorFlow)
-    from cnn_sweep.training.trainer import Trainer              Trainer(dataset, folder=...).train(spec, seed=...,
-                                                                monitor=..., resume=None) -> Outcome
-    from cnn_sweep.training.evaluate import evaluate, predict   of an exported .keras file
-    from cnn_sweep.training.export import export_model          export_model(spec, outcome, dataset=..., path=...,
-                                                                folder=..., seed=...)
-    from cnn_sweep.training.checkpoint import pack, unpack, read
+    from cnn_sweep.training.session import configure                configure(threads)
+    from cnn_sweep.training.data.describe import describe           describe(spec, folder) -> ImageInfo
+    from cnn_sweep.training.data.prepare import prepare             prepare(spec, folder, root) -> Path
+    from cnn_sweep.training.data.prepare import prepared            the same for workers: looks at no files
+    from cnn_sweep.training.data.dataset import load                load(path, splits=("train", …)) -> Dataset
+    from cnn_sweep.training.outcome import Monitor, Outcome         what a trial tells while it runs, and at its end
+    from cnn_sweep.training.signature import graph_key              which trials share a compiled graph (no TensorFlow)
+    from cnn_sweep.training.trial.trainer import Trainer            Trainer(dataset, folder=...).train(spec, seed=...,
+                                                                    monitor=..., resume=None) -> Outcome
+    from cnn_sweep.training.trial.checkpoint import pack, unpack, read
+    from cnn_sweep.training.evaluation.evaluate import evaluate, predict            of an exported .keras file
+    from cnn_sweep.training.network.export import export_model      export_model(spec, outcome, dataset=..., path=...,
+                                                                    folder=..., seed=...)
 
 Words: *epoch*, one pass over the training images; *step*, one batch; *chunk*, the steps that run between two looks
 at the clock; *graph*, the compiled epoch of all trials whose networks have one shape; *order*, the permutation of

@@ -49,7 +49,7 @@ def seen():
 @pytest.fixture(scope="module", autouse=True)
 def results(here, seen):
     """A study of two trials, of which the best one's model was kept."""
-    from cnn_sweep.training.graph_learner import GraphLearner
+    from cnn_sweep.training.engine.graph_learner import GraphLearner
 
     evaluate = GraphLearner.evaluate
 

@@ -19,8 +19,8 @@ from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.search.contest import Contest
 from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.training.checkpoint import pack
 from cnn_sweep.training.outcome import Outcome
+from cnn_sweep.training.trial.checkpoint import pack
 
 SWEEP = """
 study: continued

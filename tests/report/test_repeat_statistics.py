@@ -13,7 +13,7 @@ from cnn_sweep.report.leaderboards.configurations import STATISTICS, per_configu
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.leaderboards.statistics import bootstrap, holm, summarize, tied_with_best, wilson, worse_p
 from cnn_sweep.report.models.sealed_score import sealed_score
-from cnn_sweep.training.metrics import all_metrics
+from cnn_sweep.training.evaluation.metrics import all_metrics
 
 
 def test_intervals_are_those_of_scipy():

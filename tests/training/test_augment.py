@@ -55,7 +55,7 @@ def test_the_affine_map_is_that_of_keras(fill):
     """For every combination of turn, shift, shear, zoom and flip pixels agree with ImageDataGenerator's."""
     import tensorflow as tf
 
-    from cnn_sweep.training.augment import seed_of, variants
+    from cnn_sweep.training.engine.augment import seed_of, variants
 
     spec = AugmentationSpec(**{**ALL, "brightness": 0, "contrast": 0, "fill": fill})
     images = smooth_images()
@@ -76,7 +76,7 @@ def test_the_affine_map_is_that_of_keras(fill):
 
 def test_images_that_are_no_squares():
     """A shift moves the axis that it names by a share of it, and a flip is about the middle."""
-    from cnn_sweep.training.augment import variants
+    from cnn_sweep.training.engine.augment import variants
 
     image = np.zeros((1, 8, 40, 1), np.uint8)
     image[0, 4, 20] = 255
@@ -92,7 +92,7 @@ def test_images_that_are_no_squares():
 
 def test_contrast_and_brightness():
     """Contrast is about each channel's mean, brightness a factor, and a byte's values stay in its range."""
-    from cnn_sweep.training.augment import variants
+    from cnn_sweep.training.engine.augment import variants
 
     images = smooth_images().astype(np.uint8)
     bright = variants(images, AugmentationSpec(brightness=1.0), seed=0, count=20)
@@ -110,7 +110,7 @@ def test_contrast_and_brightness():
 
 def test_variants_follow_from_the_seed():
     """The same seed shows the same variants, another one others; each of an image's differs."""
-    from cnn_sweep.training.augment import variants
+    from cnn_sweep.training.engine.augment import variants
 
     images, spec = smooth_images().astype(np.uint8), AugmentationSpec(**ALL)
     one = variants(images, spec, seed=1, count=3)
@@ -121,7 +121,7 @@ def test_variants_follow_from_the_seed():
 
 def test_augmented_training_resumes_exactly(spec, dataset, recorder):
     """A trial that is stopped at every second step draws what an undisturbed one draws."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trial, trainer = spec(epochs=3, augmentation=ALL), Trainer(dataset, chunk_s=0.0)
     whole = trainer.train(trial, 5, recorder())
@@ -130,7 +130,7 @@ def test_augmented_training_resumes_exactly(spec, dataset, recorder):
 
 def test_amounts_are_data_of_the_graph(spec, dataset, recorder):
     """Another amount compiles nothing; amounts of 0 give the bits of no augmentation; each matters."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     plain = Trainer(dataset).train(spec(), 0, recorder()).history
     trainer = Trainer(dataset)
@@ -146,7 +146,7 @@ def test_amounts_are_data_of_the_graph(spec, dataset, recorder):
 
 def test_validation_images_are_left_alone(spec, dataset, recorder):
     """With a rate of next to nothing the validation loss is that of no augmentation."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     still = {"name": "sgd", "learning_rate": 1e-30}
     plain = Trainer(dataset).train(spec(optimizer=still), 0, recorder()).history[-1]

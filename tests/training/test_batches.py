@@ -13,8 +13,8 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.search.plan import make_plan
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.sweep.trial import ImageInfo, TrainingSpec
-from cnn_sweep.training.batches import batches_of, class_weights, validation_sample
-from cnn_sweep.training.learner import order_of
+from cnn_sweep.training.engine.batches import batches_of, class_weights, validation_sample
+from cnn_sweep.training.engine.learner import order_of
 
 WEIGHTS = {"0": 3.0, "2": 0.25}
 
@@ -82,7 +82,7 @@ def fit(spec, dataset, seed):
     """Train with Keras alone from the same weights; return each epoch's loss and accuracy."""
     import keras
 
-    from cnn_sweep.training.model import initial_weights, plain_model
+    from cnn_sweep.training.network.model import initial_weights, plain_model
 
     training = spec.training
     model = plain_model(spec.layers, dataset.info, rescale=dataset.rescale)
@@ -109,7 +109,7 @@ def fit(spec, dataset, seed):
 @pytest.mark.parametrize("engine", ["graph", "fit"])
 def test_weights_and_steps_are_those_of_keras(engine, spec, dataset, recorder):
     """Losses with class weights, over epochs that are no passes, are those of model.fit with a generator."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trial = spec(epochs=4, steps_per_epoch=4, class_weights=WEIGHTS, optimizer={"learning_rate": 0.01}, engine=engine)
     ours = Trainer(dataset).train(trial, 3, recorder())
@@ -122,7 +122,7 @@ def test_weights_and_steps_are_those_of_keras(engine, spec, dataset, recorder):
 @pytest.mark.parametrize("engine", ["graph", "fit"])
 def test_epochs_that_are_no_passes_resume_exactly(engine, spec, dataset, recorder):
     """Stopped again and again, a trial with steps, weights, augmentation and a validation sample ends the same."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trial = spec(
         epochs=5,
@@ -139,7 +139,7 @@ def test_epochs_that_are_no_passes_resume_exactly(engine, spec, dataset, recorde
 
 def test_all_of_it_is_data_of_the_graph(spec, dataset, recorder):
     """Weights, steps and validation samples compile nothing, and each changes the result."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trainer = Trainer(dataset)
     options = ({}, {"class_weights": WEIGHTS}, {"steps_per_epoch": 2}, {"validation_steps": 2})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cnn_sweep.journal.durable import write_aside
-from cnn_sweep.training.checkpoint import CheckpointError, pack, read, unpack
+from cnn_sweep.training.trial.checkpoint import CheckpointError, pack, read, unpack
 
 arrays = hnp.arrays(
     dtype=st.sampled_from(["f4", "f8", "i4", "i8", "u1", "u4"]), shape=hnp.array_shapes(min_dims=0, min_side=0)

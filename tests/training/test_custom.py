@@ -91,7 +91,7 @@ def fails(context):
 @pytest.fixture
 def trainer(dataset, tmp_path):
     """A trainer in a folder with modules of the user's."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     (tmp_path / "networks.py").write_text(NETWORKS)
     (tmp_path / "objectives.py").write_text(OBJECTIVES)
@@ -144,7 +144,7 @@ def test_a_custom_train_step_is_used_by_fit(trainer, recorder):
 
 def test_fit_gives_up_the_running_epoch_when_stopped(trainer, recorder, monkeypatch):
     """The engine fit goes back to the last whole epoch, and resumes from there exactly."""
-    from cnn_sweep.training import fit_learner
+    from cnn_sweep.training.engine import fit_learner
 
     monkeypatch.setattr(fit_learner, "_ASK_EVERY_S", 0.0)
     trial = built("build", engine="fit")
@@ -193,7 +193,7 @@ def test_an_exception_in_a_build_function_fails_its_trial(trainer, recorder):
 
 def test_modules_of_one_name_in_two_folders_do_not_mix(dataset, spec, recorder, tmp_path):
     """Two studies in one process each get their own file."""
-    from cnn_sweep.training.custom import load_function
+    from cnn_sweep.training.network.custom import load_function
 
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -23,7 +23,7 @@ def on_disk(dataset, folder):
 
 def test_mapped_images_give_the_bits_of_images_in_memory(spec, dataset, recorder, tmp_path):
     """A trial on mapped files, stopped at each step, has the metrics and weights of one on arrays."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trial = spec(epochs=3, augmentation={"rotation": 10}, steps_per_epoch=7)
     whole = Trainer(dataset).train(trial, 0, recorder())
@@ -39,7 +39,7 @@ from cnn_sweep.training.session import configure
 configure(threads=1)
 from cnn_sweep.sweep.trial import ImageInfo
 from cnn_sweep.training.data.dataset import Dataset, Split
-from cnn_sweep.training.device_data import DeviceData
+from cnn_sweep.training.engine.device_data import DeviceData
 import tensorflow as tf
 
 x = np.load(sys.argv[1], mmap_mode="r")

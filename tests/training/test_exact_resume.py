@@ -43,21 +43,21 @@ def trial():
 @pytest.fixture(scope="module")
 def whole(trial, dataset, recorder):
     """The trial as a fresh trainer does it in one go."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     return Trainer(dataset).train(trial, 7, recorder())
 
 
 def test_the_same_trial_again_gives_the_same_bits(trial, dataset, whole, recorder):
     """Two trainers agree on every metric and weight."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     assert_equal(Trainer(dataset).train(trial, 7, recorder()), whole)
 
 
 def test_another_seed_gives_another_result(trial, dataset, whole, recorder):
     """The seed matters."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     assert Trainer(dataset).train(trial, 8, recorder()).history != whole.history
 
@@ -65,7 +65,7 @@ def test_another_seed_gives_another_result(trial, dataset, whole, recorder):
 @pytest.mark.parametrize("epoch", [1, 2, 3, 4])
 def test_resume_after_an_epoch_is_exact(epoch, trial, dataset, whole, recorder):
     """A trial that goes on from the checkpoint of any epoch ends as if it had never stopped."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     eager = trial.model_copy(update={"training": trial.training.model_copy(update={"checkpoint_every_s": 0.0})})
     notes = recorder()
@@ -78,7 +78,7 @@ def test_resume_after_an_epoch_is_exact(epoch, trial, dataset, whole, recorder):
 @pytest.mark.parametrize("polls", [0, 1, 2, 5, 9, 14, 20, 29])
 def test_resume_within_an_epoch_is_exact(polls, trial, dataset, whole, recorder):
     """A trial that was stopped after any step ends as if it had never stopped."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     stopped = recorder(stop_after_polls=polls)
     # Chunks of one step: each is followed by a look at the monitor.
@@ -93,7 +93,7 @@ def test_resume_within_an_epoch_is_exact(polls, trial, dataset, whole, recorder)
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_pausing_at_a_rung_and_going_on_is_exact(epoch, trial, dataset, whole, recorder):
     """A trial that paused after an epoch and was promoted ends bit for bit as one that never paused."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     paused = recorder(pause_after=epoch)
     outcome = Trainer(dataset).train(trial, 7, paused)
@@ -105,7 +105,7 @@ def test_pausing_at_a_rung_and_going_on_is_exact(epoch, trial, dataset, whole, r
 
 def test_a_trial_may_be_stopped_at_every_chunk(trial, dataset, whole, recorder):
     """Progress of one step per attempt adds up to the undisturbed result."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trainer = Trainer(dataset, chunk_s=0.0)
     assert_equal(resumed(trainer, trial, 7, polls=1, attempts=200), whole)
@@ -113,14 +113,14 @@ def test_a_trial_may_be_stopped_at_every_chunk(trial, dataset, whole, recorder):
 
 def test_chunks_change_nothing(trial, dataset, whole, recorder):
     """One step at a time gives what whole epochs give."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     assert_equal(Trainer(dataset, chunk_s=0.0).train(trial, 7, recorder()), whole)
 
 
 def test_a_warm_graph_gives_what_a_fresh_one_gives(trial, dataset, whole, recorder):
     """Trials that used the graph before leave nothing behind, whatever they set and however they ended."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trainer = Trainer(dataset)
     other = trial.model_dump()
@@ -140,7 +140,7 @@ RESUME = """
 import pickle, sys
 from cnn_sweep.training.session import configure
 configure(threads=1)
-from cnn_sweep.training.trainer import Trainer
+from cnn_sweep.training.trial.trainer import Trainer
 
 class Silent:
     def epoch(self, epoch, metrics, seconds): pass
@@ -158,7 +158,7 @@ with open(sys.argv[1], "wb") as file:
 
 def test_resume_in_another_process_is_exact(trial, dataset, whole, recorder, tmp_path):
     """A checkpoint means the same in a process that never saw the trial."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     stopped = recorder(stop_after_polls=8)
     Trainer(dataset, chunk_s=0.0).train(trial, 7, stopped)
@@ -178,7 +178,7 @@ def test_resume_in_another_process_is_exact(trial, dataset, whole, recorder, tmp
 )
 def test_the_state_of_each_optimizer_is_kept(training, spec, dataset, recorder):
     """Momenta, accumulators and the plateau's memory survive an interruption."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trial, trainer = spec(epochs=4, **training), Trainer(dataset, chunk_s=0.0)
     whole = trainer.train(trial, 1, recorder())

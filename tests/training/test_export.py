@@ -40,8 +40,8 @@ np.save(sys.argv[3], model.predict(np.load(sys.argv[2]), verbose=0))
 @pytest.fixture(scope="module")
 def exported(dataset, recorder, tmp_path_factory):
     """A trained trial, its outcome and its file."""
-    from cnn_sweep.training.export import export_model
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.network.export import export_model
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trial = TrialSpec(params={}, layers=LAYERS, training={"epochs": 3, "label_smoothing": 0.1})
     outcome = Trainer(dataset).train(trial, 0, recorder())
@@ -52,7 +52,7 @@ def exported(dataset, recorder, tmp_path_factory):
 
 def test_the_file_holds_the_best_epoch(exported, dataset):
     """Validation metrics of the exported model are those that the trainer reported for its best epoch."""
-    from cnn_sweep.training.evaluate import evaluate
+    from cnn_sweep.training.evaluation.evaluate import evaluate
 
     trial, outcome, path = exported
     reported = outcome.history[outcome.best_epoch - 1]
@@ -64,7 +64,7 @@ def test_the_file_holds_the_best_epoch(exported, dataset):
 
 def test_it_loads_where_this_package_is_not_installed(exported, dataset, tmp_path):
     """A process that cannot import cnn_sweep gets the same probabilities from raw pixels."""
-    from cnn_sweep.training.evaluate import predict
+    from cnn_sweep.training.evaluation.evaluate import predict
 
     _, _, path = exported
     images = dataset.splits["test"].x
@@ -76,7 +76,7 @@ def test_it_loads_where_this_package_is_not_installed(exported, dataset, tmp_pat
 
 def test_the_test_set_is_evaluated_by_name(exported, dataset):
     """Metrics of a split bear its name; a split that is not loaded is the caller's mistake."""
-    from cnn_sweep.training.evaluate import evaluate
+    from cnn_sweep.training.evaluation.evaluate import evaluate
 
     _, _, path = exported
     metrics = evaluate(path, dataset)
@@ -93,9 +93,9 @@ def test_the_test_set_is_evaluated_by_name(exported, dataset):
 
 def test_a_built_model_is_exported_with_its_rescaling(dataset, recorder, tmp_path):
     """The file of a build function's network takes raw pixels, too."""
-    from cnn_sweep.training.evaluate import evaluate
-    from cnn_sweep.training.export import export_model
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.evaluation.evaluate import evaluate
+    from cnn_sweep.training.network.export import export_model
+    from cnn_sweep.training.trial.trainer import Trainer
 
     (tmp_path / "exported_network.py").write_text(
         "import keras\n"
@@ -114,8 +114,8 @@ def test_a_built_model_is_exported_with_its_rescaling(dataset, recorder, tmp_pat
 
 def test_what_cannot_be_exported_or_loaded_is_named(exported, dataset, tmp_path):
     """A trial without weights, and a file that is no model, are told from each other."""
-    from cnn_sweep.training.evaluate import load_model
-    from cnn_sweep.training.export import export_model
+    from cnn_sweep.training.evaluation.evaluate import load_model
+    from cnn_sweep.training.network.export import export_model
     from cnn_sweep.training.outcome import Outcome
 
     trial, _, path = exported

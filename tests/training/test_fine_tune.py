@@ -32,9 +32,9 @@ def keras_alone(dataset, seed, rates, epochs):
     import keras
 
     from cnn_sweep.sweep.network import Base
-    from cnn_sweep.training.learner import order_of
-    from cnn_sweep.training.model import plain_model, untrained_weights
-    from cnn_sweep.training.transfer import NAME
+    from cnn_sweep.training.engine.learner import order_of
+    from cnn_sweep.training.network.model import plain_model, untrained_weights
+    from cnn_sweep.training.network.transfer import NAME
 
     layers = [Base(name="Tiny", weights="none", trainable=True), *(_spec_layers()[1:])]
     model = plain_model(layers, dataset.info, rescale=dataset.rescale)
@@ -64,7 +64,7 @@ def test_both_stages_are_those_of_keras(spec, dataset, recorder):
     """Losses of both stages are those of Keras's guide: freeze, fit, unfreeze, compile with a small rate, fit."""
     import keras
 
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     keras.applications.Tiny.rate = 0.0
     trial = spec(_spec_layers(), epochs=2, optimizer={"learning_rate": 0.01}, fine_tune={**TUNE, "learning_rate": 1e-3})
@@ -79,7 +79,7 @@ def test_both_stages_are_those_of_keras(spec, dataset, recorder):
 @pytest.mark.parametrize("engine", ["graph", "fit"])
 def test_the_stages_resume_exactly(engine, spec, dataset, recorder):
     """Interrupted anywhere, also between the stages, a trial ends with the bits of an undisturbed one."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trial = spec(
         LAYERS,
@@ -110,7 +110,7 @@ def test_the_stages_resume_exactly(engine, spec, dataset, recorder):
 
 def test_early_stopping_ends_a_stage(spec, dataset, recorder):
     """A first stage that does not improve gives way to the second, which has a patience of its own."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     still = {"name": "sgd", "learning_rate": 1e-30}
     tune = {"epochs": 9, "from_layer": True, "learning_rate": 1e-30}
@@ -129,7 +129,7 @@ training: {epochs: 1, fine_tune: {epochs: 2, from: $layer, learning_rate: 1.0e-5
 
 def test_a_plan_tells_what_cannot_be_tuned(spec, dataset, recorder):
     """A layer that the base lacks, and a base trained from the first, are invalid; counts are the last stage's."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     info = ImageInfo(image_shape=(32, 32, 3), class_names=("cat", "dog"))
     plan = make_plan([Sweep.parse(TEXT)], info)

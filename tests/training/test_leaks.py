@@ -18,7 +18,7 @@ GRAPHS = SHAPES // 2
 
 def test_a_warm_worker_does_not_grow(spec, dataset, recorder):
     """Memory after all trials is within a fifth of what it was when the worker was warm."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trainer = Trainer(dataset, max_graphs=GRAPHS)
     warm = 0

@@ -18,7 +18,7 @@ from helpers.outcomes import Recorder, assert_equal
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.training.data.dataset import load
 from cnn_sweep.training.data.prepare import prepare
-from cnn_sweep.training.trainer import Trainer
+from cnn_sweep.training.trial.trainer import Trainer
 
 sweep = Sweep.parse('''
 study: devices

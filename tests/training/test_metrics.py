@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from cnn_sweep.training.metrics import accuracy, all_metrics, auc, macro_f1, predicted
+from cnn_sweep.training.evaluation.metrics import accuracy, all_metrics, auc, macro_f1, predicted
 
 
 @settings(max_examples=50, deadline=None)

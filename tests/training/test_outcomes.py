@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.training.checkpoint import CheckpointError
+from cnn_sweep.training.trial.checkpoint import CheckpointError
 
 METRICS = {"loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_macro_f1", "learning_rate"}
 
@@ -16,7 +16,7 @@ METRICS = {"loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_macro
 @pytest.fixture(scope="module")
 def trainer(dataset):
     """One warm trainer, as a worker has it."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     return Trainer(dataset)
 
@@ -49,7 +49,7 @@ def test_a_loss_that_is_not_finite_fails_the_trial(trainer, spec, recorder):
     assert "learning rate 1e+30" in outcome.message
     assert not math.isfinite(notes.epochs[-1]["loss"])
     assert len(notes.epochs) == outcome.epochs < 5
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     again = recorder()
     Trainer(trainer._dataset, chunk_s=0.0).train(diverging, 0, again)
@@ -77,7 +77,7 @@ def test_checkpoints_come_as_often_as_the_sweep_file_says(trainer, spec, recorde
 
 def test_a_checkpoint_of_another_trial_is_refused(trainer, spec, recorder, datasets):
     """Seed, configuration and data must be those of the checkpoint."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     notes = recorder()
     trial = spec(checkpoint_every_s=0.0)
@@ -120,7 +120,7 @@ def test_a_network_that_keras_refuses_fails_alone(trainer, spec, recorder):
 
 def test_running_out_of_memory_has_a_cause_of_its_own(trainer, spec, recorder, monkeypatch):
     """A trial that is too large for the device is told from a wrong one."""
-    from cnn_sweep.training.graph_learner import GraphLearner
+    from cnn_sweep.training.engine.graph_learner import GraphLearner
 
     def too_large(*_):
         raise MemoryError("cannot allocate")
@@ -132,7 +132,7 @@ def test_running_out_of_memory_has_a_cause_of_its_own(trainer, spec, recorder, m
 
 def test_what_no_trial_can_have_is_the_users_mistake(trainer, spec, recorder, datasets):
     """An objective that is never reported, or a loss that is always 0, ends with the valid choices."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     with pytest.raises(InputError, match=r"'val_acc' is not reported.*val_accuracy"):
         trainer.train(spec(objective={"metric": "val_acc"}), 0, recorder())
@@ -146,7 +146,7 @@ def test_what_no_trial_can_have_is_the_users_mistake(trainer, spec, recorder, da
 
 def test_old_graphs_make_room_for_new_ones(dataset, spec, recorder):
     """No more than ``max_graphs`` are kept, those used last."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     def network(units):
         return ({"kind": "flatten"}, {"kind": "dense", "units": units}, {"kind": "output"})
@@ -161,7 +161,7 @@ def test_dropout_drops_at_its_rate(dataset):
     """The share of zeros is the rate, whatever it is, and the mean stays; draws differ by step, layer and seed."""
     import tensorflow as tf
 
-    from cnn_sweep.training.dropout import Draws
+    from cnn_sweep.training.network.dropout import Draws
 
     def drop(rate, *, step=0, seed=0, index=0):
         draws = Draws(2)
@@ -184,7 +184,7 @@ def test_spatial_dropout_drops_whole_channels(dataset):
     import keras
     import tensorflow as tf
 
-    from cnn_sweep.training.dropout import Draws, GraphDropout
+    from cnn_sweep.training.network.dropout import Draws, GraphDropout
 
     draws = Draws(1)
     draws.reset([0.5], 0)
@@ -197,7 +197,7 @@ def test_spatial_dropout_drops_whole_channels(dataset):
 
 def test_initial_weights_depend_on_seed_and_place_alone(dataset, spec):
     """The same seed gives the same weights in any process; kernels differ from each other and have Glorot's scale."""
-    from cnn_sweep.training.model import initial_weights, plain_model
+    from cnn_sweep.training.network.model import initial_weights, plain_model
 
     layers = spec(
         ({"kind": "flatten"}, {"kind": "dense", "units": 400}, {"kind": "dense", "units": 400}, {"kind": "output"})

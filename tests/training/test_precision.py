@@ -22,7 +22,7 @@ EPOCHS = {"epochs": 4, "optimizer": {"name": "adam", "learning_rate": 0.01}}
 
 def train(trial, dataset, recorder, **how):
     """Train with a trainer of its own."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     outcome = Trainer(dataset).train(trial, 3, how.get("monitor") or recorder(), how.get("resume"))
     assert outcome.state == how.get("state", "complete"), outcome.message
@@ -33,8 +33,8 @@ def fit(trial, dataset, precision):
     """Return the losses of `model.fit` in a precision, from the same weights and order."""
     import keras
 
-    from cnn_sweep.training.learner import order_of
-    from cnn_sweep.training.model import initial_weights, plain_model
+    from cnn_sweep.training.engine.learner import order_of
+    from cnn_sweep.training.network.model import initial_weights, plain_model
 
     keras.config.set_dtype_policy(precision)
     try:
@@ -68,8 +68,8 @@ def test_mixed_precision_is_that_of_keras(precision, spec, dataset, recorder):
 @pytest.mark.parametrize("precision", MIXED)
 def test_weights_are_float32_and_the_exported_model_predicts_the_same(precision, spec, dataset, recorder, tmp_path):
     """What is kept has full precision, and gives the metrics that the trainer reported."""
-    from cnn_sweep.training.evaluate import evaluate
-    from cnn_sweep.training.export import export_model
+    from cnn_sweep.training.evaluation.evaluate import evaluate
+    from cnn_sweep.training.network.export import export_model
 
     trial = spec(LAYERS, precision=precision, **EPOCHS)
     outcome = train(trial, dataset, recorder)
@@ -94,7 +94,7 @@ def test_a_trial_in_float16_resumes_exactly(spec, dataset, recorder):
 def test_a_build_function_is_called_in_the_precision(datasets, recorder, tmp_path):
     """Layers of the user's own network compute as the sweep file says."""
     from cnn_sweep.sweep.trial import TrialSpec
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     (tmp_path / "mixed_net.py").write_text(
         "import keras\n"
@@ -113,7 +113,7 @@ def test_a_step_that_overflows_changes_no_weight_and_halves_the_factor():
     import tensorflow as tf
 
     from cnn_sweep.sweep.trial import OptimizerSpec
-    from cnn_sweep.training.optimizers import Optimizer
+    from cnn_sweep.training.engine.optimizers import Optimizer
 
     spec = OptimizerSpec(name="adam", learning_rate=0.5)
     weight, plain = tf.Variable([1.0, 2.0]), tf.Variable([1.0, 2.0])

@@ -32,7 +32,7 @@ REGULARIZED = (
 
 def train_both(spec, dataset, recorder, *, seed=3):
     """Return the epochs' metrics by the trainer, and by Keras with the same weights, order and rates."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     ours = recorder()
     outcome = Trainer(dataset).train(spec, seed, ours)
@@ -42,8 +42,8 @@ def train_both(spec, dataset, recorder, *, seed=3):
 
 def fit(spec, dataset, seed):
     """Train with Keras alone: its layers, optimizer, schedule, losses and callbacks."""
-    from cnn_sweep.training.learner import order_of
-    from cnn_sweep.training.model import initial_weights, plain_model
+    from cnn_sweep.training.engine.learner import order_of
+    from cnn_sweep.training.network.model import initial_weights, plain_model
 
     training = spec.training
     model = plain_model(spec.layers, dataset.info, rescale=dataset.rescale)

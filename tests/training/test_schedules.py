@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_sweep.sweep.trial import ObjectiveSpec, TrainingSpec
-from cnn_sweep.training.learner import order_of
-from cnn_sweep.training.progress import Progress
-from cnn_sweep.training.schedules import base_rate, learning_rates
+from cnn_sweep.training.engine.learner import order_of
+from cnn_sweep.training.engine.schedules import base_rate, learning_rates
+from cnn_sweep.training.trial.progress import Progress
 
 
 def rates(epoch=0, *, steps=4, scale=1.0, epochs=10, **schedule):

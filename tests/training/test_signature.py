@@ -66,7 +66,7 @@ def test_schedulers_and_login_nodes_load_no_tensorflow():
     code = """
 import sys
 import cnn_sweep.training, cnn_sweep.training.data.dataset, cnn_sweep.training.data.describe
-import cnn_sweep.training.data.prepare, cnn_sweep.training.signature, cnn_sweep.training.checkpoint
+import cnn_sweep.training.data.prepare, cnn_sweep.training.signature, cnn_sweep.training.trial.checkpoint
 import cnn_sweep.training.outcome, cnn_sweep.training.session
 assert not {"tensorflow", "keras", "sklearn"} & set(sys.modules), sorted(sys.modules)
 """

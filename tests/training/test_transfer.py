@@ -27,7 +27,7 @@ def test_preprocessing_is_that_of_the_model(name):
 
     import keras
 
-    from cnn_sweep.training.transfer import apply_base
+    from cnn_sweep.training.network.transfer import apply_base
 
     modules = {"VGG16": "vgg16", "MobileNetV2": "mobilenet_v2", "DenseNet121": "densenet", "ConvNeXtTiny": "convnext"}
     module = importlib.import_module(f"keras.applications.{modules.get(name, 'efficientnet')}")
@@ -54,8 +54,8 @@ def test_vgg16_trains_and_its_export_is_plain_keras(spec, recorder, tmp_path):
 
     from cnn_sweep.sweep.trial import ImageInfo
     from cnn_sweep.training.data.dataset import Dataset, Split
-    from cnn_sweep.training.export import export_model
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.network.export import export_model
+    from cnn_sweep.training.trial.trainer import Trainer
 
     random = np.random.default_rng(0)
     y = (np.arange(16) % 2).astype(np.int32)
@@ -86,7 +86,7 @@ def test_vgg16_trains_and_its_export_is_plain_keras(spec, recorder, tmp_path):
 @pytest.mark.parametrize("engine", ["graph", "fit"])
 def test_what_is_frozen_stays_as_it_was(engine, tiny_base, spec, dataset, recorder):
     """A frozen layer's kernels and moving averages keep their bits; those from the named layer on move."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trainer = Trainer(dataset)
     moved = {}
@@ -109,7 +109,7 @@ def test_what_is_frozen_stays_as_it_was(engine, tiny_base, spec, dataset, record
 @pytest.mark.parametrize("trainable", [False, "conv2", True])
 def test_networks_on_bases_resume_exactly(trainable, tiny_base, spec, dataset, recorder):
     """Interrupted trials on a base end with the bits of undisturbed ones, whatever the process did before."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     trial = spec(network(tiny_base, trainable=trainable), epochs=2, augmentation={"rotation": 10})
     whole = Trainer(dataset).train(trial, 5, recorder())
@@ -121,8 +121,8 @@ def test_networks_on_bases_resume_exactly(trainable, tiny_base, spec, dataset, r
 
 def test_frozen_weights_are_not_in_checkpoints(tiny_base, spec, dataset, recorder):
     """What does not change is not written every few seconds."""
-    from cnn_sweep.training.checkpoint import unpack
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.checkpoint import unpack
+    from cnn_sweep.training.trial.trainer import Trainer
 
     sizes = {}
     for trainable in (False, True):
@@ -139,7 +139,7 @@ def test_weights_of_the_users_own(suffix, spec, dataset, recorder, tmp_path):
     """A base may begin with a file's weights; a file that does not fit, or is not there, is told."""
     import keras
 
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     model = keras.applications.Tiny(include_top=False, weights=None, input_shape=(6, 6, 1), name="own")
     file = tmp_path / f"own{suffix}"
@@ -168,7 +168,7 @@ training: {epochs: 1}
 
 def test_pretrained_weights_are_fetched_beforehand(monkeypatch, tmp_path):
     """A login node fetches each file once; where one is missing, the message names it and the command."""
-    from cnn_sweep.training import base_weights
+    from cnn_sweep.training.network import base_weights
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(EnvironmentFault, match=r"vgg16_weights.*notop\.h5 does not exist.*cnn-sweep data prepare"):
@@ -200,10 +200,10 @@ def test_extracted_outputs_train_the_same_head(tiny_base, dataset, recorder, tmp
     """Outputs are computed once; a head on them learns what it learns on the base, and resumes exactly."""
     import keras
 
-    from cnn_sweep.training import features
-    from cnn_sweep.training.evaluate import predict
-    from cnn_sweep.training.export import export_model
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.engine import features
+    from cnn_sweep.training.evaluation.evaluate import predict
+    from cnn_sweep.training.network.export import export_model
+    from cnn_sweep.training.trial.trainer import Trainer
 
     file, root = tmp_path / "own.weights.h5", tmp_path / "data"
     keras.applications.Tiny(include_top=False, weights=None, input_shape=(6, 6, 1), name="own").save_weights(file)
@@ -227,7 +227,7 @@ def test_extracted_outputs_train_the_same_head(tiny_base, dataset, recorder, tmp
 
 def test_what_excludes_extraction_is_told(tiny_base, dataset, recorder, tmp_path):
     """Images that change from epoch to epoch have no outputs to keep; nor has a base with random weights."""
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.trial.trainer import Trainer
 
     with pytest.raises(InputError, match="extract computes the base's outputs once"):
         Trainer(dataset).train(extracting(tmp_path, tiny_base, augmentation={"zoom": 0.1}), 0, recorder())

@@ -7,8 +7,8 @@ import pytest
 
 def test_xla_computes_the_same(spec, dataset, recorder, monkeypatch):
     """Losses are those without it: whole batches and the rest after them, dropout, an adaptive optimizer."""
-    from cnn_sweep.training import graph
-    from cnn_sweep.training.trainer import Trainer
+    from cnn_sweep.training.engine import graph
+    from cnn_sweep.training.trial.trainer import Trainer
 
     layers = ({"kind": "flatten"}, {"kind": "dropout", "rate": 0.25}, {"kind": "output"})
     trial = spec(layers, optimizer={"name": "adam", "learning_rate": 0.01}, label_smoothing=0.1)

@@ -94,7 +94,8 @@ def sbatch_scripts(plan: ArrayPlan, profile: Profile, settings: TaskSettings, fo
         executor = _executor(profile, settings, folder, throttle=array.throttle)
         if array.tasks > 1:
             executor.parameters["map_count"] = array.tasks
-        scripts.append(executor._make_submission_file_text(executor._submitit_command_str, ""))  # noqa: SLF001
+        text = executor._make_submission_file_text(executor._submitit_command_str, "")  # noqa: SLF001 - no public way
+        scripts.append(text)
     return scripts
 
 

@@ -21,7 +21,7 @@ from cnn_sweep.execution.freezing.snapshot import uses_own_code
 from cnn_sweep.execution.models.client import ANSWER, Request
 from cnn_sweep.execution.models.finalizing import finalize
 from cnn_sweep.execution.models.trained import best_trials, chosen_trial, model_file, read_history
-from cnn_sweep.training.confusion import per_class
+from cnn_sweep.training.evaluation.confusion import per_class
 from cnn_sweep.training.session import configure
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
 
 def _predict(study: FrozenStudy, engine: Engine, model: Path, folder: Path, *, split: str | None) -> dict[str, Any]:
     """Predict a split, or the images that came with the request."""
-    from cnn_sweep.training.evaluate import predict  # noqa: PLC0415 - TensorFlow, configured by now
+    from cnn_sweep.training.evaluation.evaluate import predict  # noqa: PLC0415 - TensorFlow, configured by now
 
     if split is None:
         images: Any = np.load(folder / "images.npy")
@@ -99,8 +99,8 @@ def _predict(study: FrozenStudy, engine: Engine, model: Path, folder: Path, *, s
 
 
 def _activations(model: Path, layer: str, folder: Path) -> None:
-    from cnn_sweep.training.activations import activations  # noqa: PLC0415 - as of `_predict`
-    from cnn_sweep.training.evaluate import load_model  # noqa: PLC0415 - as of `_predict`
+    from cnn_sweep.training.evaluation.activations import activations  # noqa: PLC0415 - as of `_predict`
+    from cnn_sweep.training.evaluation.evaluate import load_model  # noqa: PLC0415 - as of `_predict`
 
     np.save(folder / "activations.npy", activations(load_model(model), layer, np.load(folder / "images.npy")))
 
@@ -112,8 +112,8 @@ def _save(model: Path, output: Path) -> None:
         if output.suffix == ".keras":
             shutil.copyfile(model, aside)
         else:
-            from cnn_sweep.training.evaluate import load_model  # noqa: PLC0415 - as of `_predict`
-            from cnn_sweep.training.export import save_h5  # noqa: PLC0415 - as of `_predict`
+            from cnn_sweep.training.evaluation.evaluate import load_model  # noqa: PLC0415 - as of `_predict`
+            from cnn_sweep.training.network.export import save_h5  # noqa: PLC0415 - as of `_predict`
 
             save_h5(load_model(model), aside)
         aside.replace(output)

@@ -19,10 +19,10 @@ from cnn_sweep.journal.events import End, Start
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.layers import trace
 from cnn_sweep.sweep.states import FINISHED
-from cnn_sweep.training.checkpoint import epochs_in
-from cnn_sweep.training.checkpoint import read as read_checkpoint
-from cnn_sweep.training.curve import curve_numbers
+from cnn_sweep.training.evaluation.curve import curve_numbers
 from cnn_sweep.training.outcome import Outcome
+from cnn_sweep.training.trial.checkpoint import epochs_in
+from cnn_sweep.training.trial.checkpoint import read as read_checkpoint
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.scheduling.picking import Claimed

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.journal.durable import write_once
-from cnn_sweep.training.checkpoint import CheckpointError
-from cnn_sweep.training.custom import load_function
 from cnn_sweep.training.data.dataset import SPLITS, load
 from cnn_sweep.training.data.prepare import prepared
-from cnn_sweep.training.evaluate import evaluate
-from cnn_sweep.training.export import export_model
-from cnn_sweep.training.trainer import Trainer
+from cnn_sweep.training.evaluation.evaluate import evaluate
+from cnn_sweep.training.network.custom import load_function
+from cnn_sweep.training.network.export import export_model
+from cnn_sweep.training.trial.checkpoint import CheckpointError
+from cnn_sweep.training.trial.trainer import Trainer
 
 if TYPE_CHECKING:
     from pathlib import Path

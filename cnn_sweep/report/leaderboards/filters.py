@@ -117,7 +117,7 @@ class Filter:
     def _compile(self, node: ast.expr) -> Term:
         match node:
             case ast.Constant(value=bool() | int() | float() | str() as value):
-                term: Term = lambda _: value  # noqa: E731
+                term: Term = lambda _: value  # noqa: E731 - as short as the other cases
             case ast.Name(id=word):
                 term = self._name(word)
             case ast.Tuple(elts=elements) | ast.List(elts=elements):

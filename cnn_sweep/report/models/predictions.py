@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.training.confusion import class_scores, confusion_matrix, proportions
+from cnn_sweep.training.evaluation.confusion import class_scores, confusion_matrix, proportions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cnn_sweep.execution.models.client import Predictions
-    from cnn_sweep.training.confusion import Counts
     from cnn_sweep.training.data.dataset import Item
+    from cnn_sweep.training.evaluation.confusion import Counts
 
 
 def matrix_of(found: Predictions) -> Counts:

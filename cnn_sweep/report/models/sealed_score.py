@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.report.leaderboards.statistics import bootstrap, wilson
-from cnn_sweep.training.metrics import all_metrics
+from cnn_sweep.training.evaluation.metrics import all_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -54,7 +54,7 @@ class TrainedModels:
 
     def load(self, trial: int | None) -> Any:
         """Load a model into this process, in which TensorFlow starts."""
-        from cnn_sweep.training.evaluate import load_model  # noqa: PLC0415 - nothing else here needs TensorFlow
+        from cnn_sweep.training.evaluation.evaluate import load_model  # noqa: PLC0415 - nothing else here needs TensorFlow
 
         with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as folder:
             file = Path(folder) / "model.keras"

@@ -17,18 +17,18 @@ import tensorflow as tf
 
 from cnn_sweep.errors import CnnSweepError, InputError
 from cnn_sweep.sweep.stages import conflict, stages
-from cnn_sweep.training.custom import build_model
-from cnn_sweep.training.device_data import DeviceData
-from cnn_sweep.training.features import extracted
-from cnn_sweep.training.fit_learner import FitLearner
-from cnn_sweep.training.graph_learner import GraphLearner
-from cnn_sweep.training.model import plain_model, untrained_weights
-from cnn_sweep.training.objective import UserTrial
+from cnn_sweep.training.engine.device_data import DeviceData
+from cnn_sweep.training.engine.features import extracted
+from cnn_sweep.training.engine.fit_learner import FitLearner
+from cnn_sweep.training.engine.graph_learner import GraphLearner
+from cnn_sweep.training.network.custom import build_model
+from cnn_sweep.training.network.model import plain_model, untrained_weights
+from cnn_sweep.training.network.precision import computing_in
+from cnn_sweep.training.network.transfer import base_of, input_scale
 from cnn_sweep.training.outcome import METRICS, Outcome
-from cnn_sweep.training.precision import computing_in
-from cnn_sweep.training.run import Run, Task
 from cnn_sweep.training.signature import graph_key
-from cnn_sweep.training.transfer import base_of, input_scale
+from cnn_sweep.training.trial.objective import UserTrial
+from cnn_sweep.training.trial.run import Run, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.network import Base
     from cnn_sweep.sweep.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
-    from cnn_sweep.training.learner import Learner
+    from cnn_sweep.training.engine.learner import Learner
     from cnn_sweep.training.outcome import Monitor, Verdict, Weights
 
 _MESSAGE_LENGTH = 1000  # characters of an exception's text

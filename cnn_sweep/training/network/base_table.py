@@ -1,7 +1,7 @@
 """Makes ``cnn_sweep/sweep/bases.json``, so that login nodes know Keras's pretrained models without TensorFlow.
 
-Run ``python -m cnn_sweep.training.base_table`` with the Keras that is to be described (some minutes, 6 GB), and keep
-the result; tests compare it with Keras itself.
+Run ``python -m cnn_sweep.training.network.base_table`` with the Keras that is to be described (some minutes, 6 GB), and
+keep the result; tests compare it with Keras itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TABLE = Path(__file__).parents[1] / "sweep" / "bases.json"
+TABLE = Path(__file__).parents[2] / "sweep" / "bases.json"
 _PREPROCESSING: dict[str, Any] = {
     "none": lambda x: x,
     "tf": lambda x: x / 127.5 - 1.0,

@@ -10,7 +10,7 @@ import keras
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.bases import pretrained
 from cnn_sweep.sweep.network import Base
-from cnn_sweep.training.base_weights import require_weights
+from cnn_sweep.training.network.base_weights import require_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,21 +9,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.sweep.stages import stages
-from cnn_sweep.training.augment import amounts_of, seed_of
-from cnn_sweep.training.batches import batches_of, class_weights, steps_of, validation_sample
-from cnn_sweep.training.checkpoint import CheckpointError, pack, unpack
-from cnn_sweep.training.learner import EpochPlan, Totals
-from cnn_sweep.training.metrics import all_metrics
+from cnn_sweep.training.engine.augment import amounts_of, seed_of
+from cnn_sweep.training.engine.batches import batches_of, class_weights, steps_of, validation_sample
+from cnn_sweep.training.engine.learner import EpochPlan, Totals
+from cnn_sweep.training.engine.schedules import learning_rates
+from cnn_sweep.training.evaluation.metrics import all_metrics
 from cnn_sweep.training.outcome import Outcome
-from cnn_sweep.training.progress import Progress
-from cnn_sweep.training.schedules import learning_rates
+from cnn_sweep.training.trial.checkpoint import CheckpointError, pack, unpack
+from cnn_sweep.training.trial.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
-    from cnn_sweep.training.learner import Arrays, Learner
+    from cnn_sweep.training.engine.learner import Arrays, Learner
     from cnn_sweep.training.outcome import Monitor, OutcomeState, Verdict, Weights
 
 _GROWTH = 8  # a chunk has at most so many times the steps of the one before

@@ -14,11 +14,11 @@ import tensorflow as tf
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.sweep.trial import ImageInfo
-from cnn_sweep.training.base_weights import require_weights
 from cnn_sweep.training.data.dataset import Split
 from cnn_sweep.training.data.ownership import owned
-from cnn_sweep.training.graph import evaluation_batch
-from cnn_sweep.training.transfer import apply_base, build_base
+from cnn_sweep.training.engine.graph import evaluation_batch
+from cnn_sweep.training.network.base_weights import require_weights
+from cnn_sweep.training.network.transfer import apply_base, build_base
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from cnn_sweep.sweep.bases import pretrained
 from cnn_sweep.sweep.network import Base
 from cnn_sweep.sweep.samples import samples
 from cnn_sweep.sweep.spec import InvalidTrialError
-from cnn_sweep.training.keras_downloads import download, keras_folder
+from cnn_sweep.training.data.keras_downloads import download, keras_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from cnn_sweep.training.metrics import Labels, Probabilities
+    from cnn_sweep.training.evaluation.metrics import Labels, Probabilities
 
     Counts = npt.NDArray[np.int64]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn_sweep.training.graph import EpochGraph
-from cnn_sweep.training.model import GraphModel, graph_model
-from cnn_sweep.training.optimizers import Optimizer
-from cnn_sweep.training.precision import computing_in, needs_loss_scale
-from cnn_sweep.training.transfer import input_scale
+from cnn_sweep.training.engine.graph import EpochGraph
+from cnn_sweep.training.engine.optimizers import Optimizer
+from cnn_sweep.training.network.model import GraphModel, graph_model
+from cnn_sweep.training.network.precision import computing_in, needs_loss_scale
+from cnn_sweep.training.network.transfer import input_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
-    from cnn_sweep.training.device_data import DeviceData
-    from cnn_sweep.training.learner import Arrays, EpochPlan, Totals
+    from cnn_sweep.training.engine.device_data import DeviceData
+    from cnn_sweep.training.engine.learner import Arrays, EpochPlan, Totals
     from cnn_sweep.training.outcome import Weights
 
 
 class GraphLearner:
-    """A network, its optimizer and their compiled graphs; see `cnn_sweep.training.learner.Learner`.
+    """A network, its optimizer and their compiled graphs; see `cnn_sweep.training.engine.learner.Learner`.
 
     Args:
         model: A Keras model from rescaled images to probabilities.
@@ -88,7 +88,13 @@ class GraphLearner:
         self._network.reset(spec.layers, seed)
         self._optimizer.reset(spec.training.optimizer)
 
-    def train(self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]) -> Totals:  # noqa: ARG002
+    def train(
+        self,
+        plan: EpochPlan,
+        so_far: Totals,
+        last: int,
+        should_stop: Callable[[], bool],  # noqa: ARG002 - who calls looks after each part
+    ) -> Totals:
         """Run some steps of an epoch."""
         return self._graph.run(plan, so_far, last)
 

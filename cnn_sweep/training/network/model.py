@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cnn_sweep.training.dropout import Draws, GraphDropout
-from cnn_sweep.training.transfer import NAME, apply_base, base_of, build_base, input_scale
+from cnn_sweep.training.network.dropout import Draws, GraphDropout
+from cnn_sweep.training.network.transfer import NAME, apply_base, base_of, build_base, input_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

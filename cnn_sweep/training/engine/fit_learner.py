@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.training.augment import Augmentation, top_of
-from cnn_sweep.training.learner import Totals
-from cnn_sweep.training.losses import loss_name, output_units
-from cnn_sweep.training.schedules import base_rate
+from cnn_sweep.training.engine.augment import Augmentation, top_of
+from cnn_sweep.training.engine.learner import Totals
+from cnn_sweep.training.engine.losses import loss_name, output_units
+from cnn_sweep.training.engine.schedules import base_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.trial import OptimizerSpec, TrainingSpec
     from cnn_sweep.training.data.dataset import Dataset, Split
-    from cnn_sweep.training.learner import Arrays, EpochPlan
+    from cnn_sweep.training.engine.learner import Arrays, EpochPlan
     from cnn_sweep.training.outcome import Weights
 
     Example = tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]  # images and labels of a step
@@ -33,7 +33,7 @@ _EVALUATION_BATCH = 32  # Keras's default
 
 
 class FitLearner:
-    """A Keras model trained by ``model.fit``; see `cnn_sweep.training.learner.Learner`.
+    """A Keras model trained by ``model.fit``; see `cnn_sweep.training.engine.learner.Learner`.
 
     A model that comes compiled keeps its optimizer, loss and metrics; labels are then one-hot, or integers where
     its loss is a sparse one.

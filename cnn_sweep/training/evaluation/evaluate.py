@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.training.graph import evaluation_batch
-from cnn_sweep.training.losses import loss_name, output_units, per_image_loss, targets
-from cnn_sweep.training.metrics import all_metrics
+from cnn_sweep.training.engine.graph import evaluation_batch
+from cnn_sweep.training.engine.losses import loss_name, output_units, per_image_loss, targets
+from cnn_sweep.training.evaluation.metrics import all_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

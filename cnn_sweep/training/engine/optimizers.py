@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from cnn_sweep.training.precision import LossScale
+from cnn_sweep.training.network.precision import LossScale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cnn_sweep.sweep.trial import check_class_names
-from cnn_sweep.training.learner import order_of
+from cnn_sweep.training.engine.learner import order_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from cnn_sweep.errors import CnnSweepError
-from cnn_sweep.training.custom import build_model
-from cnn_sweep.training.model import plain_model
-from cnn_sweep.training.precision import computing_in
+from cnn_sweep.training.network.custom import build_model
+from cnn_sweep.training.network.model import plain_model
+from cnn_sweep.training.network.precision import computing_in
 
 if TYPE_CHECKING:
     from pathlib import Path

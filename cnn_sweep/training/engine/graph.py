@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from cnn_sweep.training.augment import Augmentation
-from cnn_sweep.training.learner import Totals
-from cnn_sweep.training.losses import loss_name, output_units, per_image_loss, targets
+from cnn_sweep.training.engine.augment import Augmentation
+from cnn_sweep.training.engine.learner import Totals
+from cnn_sweep.training.engine.losses import loss_name, output_units, per_image_loss, targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cnn_sweep.sweep.trial import TrainingSpec
-    from cnn_sweep.training.device_data import DeviceData, DeviceSplit
-    from cnn_sweep.training.learner import EpochPlan
-    from cnn_sweep.training.optimizers import Optimizer
+    from cnn_sweep.training.engine.device_data import DeviceData, DeviceSplit
+    from cnn_sweep.training.engine.learner import EpochPlan
+    from cnn_sweep.training.engine.optimizers import Optimizer
 
 _EVALUATION_FLOATS = 2**22  # of the largest feature map of one evaluation batch
 

@@ -1,0 +1,1 @@
+"""Epochs as calls on plain data: as one TensorFlow graph each, or by Keras's own loop."""

@@ -1,0 +1,1 @@
+"""One trial from its first epoch to its outcome, or from a checkpoint on."""
