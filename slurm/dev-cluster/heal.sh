@@ -10,8 +10,7 @@ resumed() {
   all_up
 }
 
-for node in $(ill_nodes); do
-  "$HERE/node.sh" stop "$node"
-  "$HERE/node.sh" start "$node"
-done
+for node in $(ill_nodes); do "$HERE/node.sh" stop "$node"; done
+# All of them: Slurm needs some seconds to notice that one has died or fallen silent.
+for spool in "$LAB"/state/spool.*; do "$HERE/node.sh" start "${spool##*/spool.}"; done
 until_ok 60 resumed || { sinfo --Node --long; sinfo --list-reasons; die "not all nodes are up"; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One virtual node. A node is a UTS + mount + PID namespace of its own, so its host name is its own and it dies at once.
-#   node.sh start nX        start it (nothing happens if it runs)
+#   node.sh start nX        start it; if it is frozen, thaw it; else nothing happens
 #   node.sh stop nX         stop slurmd in order, then everything on the node
 #   node.sh crash nX        kill everything on the node at once, as a power cut does
 #   node.sh kill-slurmd nX  kill slurmd alone: jobs go on, and run twice when Slurm requeues them
@@ -51,7 +51,11 @@ find_slurmd() {
 }
 
 start() {
-  ! slurmd_pid >/dev/null || return 0
+  local pid
+  if pid=$(slurmd_pid); then
+    kill -CONT "$pid"
+    return
+  fi
   mkdir -p "$LAB/state/spool.$NODE"
   rm -f "$SLURMD" "$INNER"
   init_pid >/dev/null || start_init

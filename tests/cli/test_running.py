@@ -97,7 +97,9 @@ def test_cancel_stops_a_run_after_its_checkpoints(cli, slow):
     assert states["failed"] == 1
     assert states["interrupted"] == 1
     assert json.loads(cli("show", "slow", 1, "--json").stdout)["trial"]["cause"] == "cancelled"
-    assert "is cancelled" not in cli("logs", "slow").stdout
+    logs = cli("logs", "slow").stdout
+    assert "interrupted (stopped) after epoch" in logs
+    assert "is cancelled" not in logs
     assert "trial 1 is failed already" in cli("cancel", "slow", 1, code=2).stderr
 
 

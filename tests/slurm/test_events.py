@@ -308,11 +308,14 @@ def test_a_study_survives(stage, calm, event, first):
     assert done == [row for row in calm if row[0] <= done[-1][0]]
 
 
-def test_no_log_frightens(stage):
-    """Who reads what the jobs printed finds sentences, no traceback."""
-    logs = list(stage.desk.results.glob("*/slurm/*.err"))
-    assert logs
-    assert [log.name for log in logs if "Traceback" in log.read_text()] == []
+def test_logs_tell_what_happened(stage):
+    """Who reads what the jobs printed finds why they stopped, and no traceback."""
+    logs = {file: file.read_text() for file in stage.desk.results.glob("*/slurm/*.err")}
+    assert [file for file, text in logs.items() if "Traceback" in text] == []
+    warned = ("usr2", "time_limit", "preempted")
+    told = {file.parents[1].name for file, text in logs.items() if "every checkpoint is written; back into" in text}
+    assert told.issuperset(warned)
+    assert "interrupted (time_limit) after epoch" in stage.desk.type("logs", "time_limit").stdout
 
 
 def test_two_copies_count_once(stage):

@@ -49,6 +49,8 @@ class PoolTask:
         Raises:
             SystemExit: The job fails, and its log says why in one line.
         """
+        # It calls every signal a time-out, and says all things twice.
+        logging.getLogger("submitit").setLevel(logging.ERROR)
         try:
             self._run = TaskRun(self.settings)
             if self._run.run() and self.settings.requeue:
@@ -58,14 +60,14 @@ class PoolTask:
             log.critical("this pool cannot work: %s", error)
             sys.exit(error.exit_code)
         except SubprocessError as error:
-            # scontrol said why just before: after a preemption without a grace time, Slurm itself has requeued the job.
-            log.warning("this job did not put itself back into the queue: %s", error)
+            log.warning("%s; after a preemption without a grace time Slurm has put this job back itself", error)
             sys.exit(1)
 
     def checkpoint(self) -> DelayedSubmission | None:
         """Let the workers write their checkpoints; return what the next incarnation runs."""
         if self._run is not None:
             self._run.stop()
+        log.info("every checkpoint is written; %s", "back into the queue" if self.settings.requeue else "the end")
         return DelayedSubmission(PoolTask(self.settings)) if self.settings.requeue else None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from cnn_sweep.execution.environment.provenance import fault_event, package_vers
 from cnn_sweep.execution.freezing.freeze import open_study
 from cnn_sweep.execution.pool.keeper import PoolKeeper
 from cnn_sweep.execution.worker.settings import WorkerSettings
+from cnn_sweep.execution.worker.stop import STOP_SIGNALS
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.slurm.commands import SlurmCli
@@ -88,7 +89,7 @@ class TaskRun:
         Raises:
             EnvironmentFault: This node's packages, or the study, are not what was submitted.
         """
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
         self._settings = settings
         self._study = open_study(settings.results, settings.study)
         with _telling(self._study):
@@ -121,9 +122,12 @@ class TaskRun:
 
     def stop(self) -> None:
         """Let the workers write their checkpoints, and wait for them; from here on no other signal is heeded."""
-        # Also by the child that puts the job back into the queue: at the end of a short grace time Slurm sends more.
-        for number in (signal.SIGUSR2, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        log.warning("the time limit or a preemption is near: stopping after a checkpoint")
+        # A function, not SIG_IGN: Python complains of a signal that it ignores and that came together with this one.
+        for number in STOP_SIGNALS:
+            signal.signal(number, lambda *_: None)
+        # The child that puts the job back into the queue heeds none either: after a short grace time Slurm sends more.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         self._keeper.stop_and_wait(signal.SIGUSR2)
         _wait_for_controller()
 
@@ -154,7 +158,7 @@ class TaskRun:
             log.warning("%s", note)
         if time.monotonic() - self._said >= _SAY_EVERY_S:
             self._said = time.monotonic()
-            log.info("%s", dict(progress.counts))
+            log.info("%s", ", ".join(f"{number} {state}" for state, number in progress.counts.items() if number))
 
 
 def _wait_for_controller() -> None:

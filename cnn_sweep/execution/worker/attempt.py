@@ -45,11 +45,6 @@ class AttemptRunner:
         self._proposer = Proposer(self._study, self._history, context.claims)
         self._planned = {trial.number: trial for trial in self._study.plan.trials}
 
-    @property
-    def graphs(self) -> str:
-        """How many trials found their graph compiled, in words."""
-        return self._engine.graphs
-
     def run(self, claimed: Claimed) -> Ending:
         """Train a claimed trial from its newest checkpoint, and journal its end whatever happens.
 
@@ -104,6 +99,8 @@ class AttemptRunner:
             )
         )
         self._journal.flush()
+        settings = ", ".join(f"{name}={value}" for name, value in spec.params.items())
+        log.info("trial %d, attempt %d: from epoch %d on: %s", *claimed.key, epoch + 1, settings)
 
     def _train(self, claimed: Claimed, spec: TrialSpec, state: bytes | None, recorder: Recorder) -> Outcome:
         trial, retries = self._history.trials.get(claimed.number), self._context.settings.retries
@@ -170,5 +167,8 @@ class AttemptRunner:
             )
         )
         self._journal.flush()
+        why = f" ({cause})" if cause else ""
+        best = f", {self._study.sweep.objective.metric} {outcome.value:.6g}" if outcome.value is not None else ""
+        log.info("trial %d, attempt %d: %s%s after epoch %d%s", *claimed.key, state, why, outcome.epochs, best)
         if state in FINISHED:
             drop_checkpoints(self._study.paths, claimed.number)

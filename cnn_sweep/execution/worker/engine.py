@@ -47,11 +47,6 @@ class Engine:
             log.warning("starting from the beginning: %s", error)
             return self._trainer.train(spec, seed, monitor)
 
-    @property
-    def graphs(self) -> str:
-        """How many trials found their graph compiled, in words."""
-        return f"{self._trainer.hits} trials found theirs compiled, {self._trainer.misses} had to compile one"
-
     def export(self, spec: TrialSpec, outcome: Outcome, *, seed: int, path: Path) -> bool:
         """Save the trained network as a plain Keras model; return False where there is none to save."""
         if outcome.weights is None and outcome.model is None:

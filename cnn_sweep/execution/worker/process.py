@@ -91,7 +91,6 @@ class Worker:
                     return ending
             return Ending.DONE
         finally:
-            log.info("graphs: %s", self._runner.graphs)
             self._journal.close()
             self._merger.merge()
 
@@ -158,8 +157,7 @@ def _make_engine(study: FrozenStudy, settings: WorkerSettings) -> Engine:
 
 def main() -> int:
     """Run one worker; return the process's exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(name)s: %(message)s")
-    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     stop = StopRequest()
     stop.listen()
     settings = WorkerSettings.from_argument(sys.argv[1])
