@@ -17,7 +17,17 @@ LAYERS = ("errors", "sweep", "journal", "search", "training", "store", "slurm", 
 # The same within a layer of many parts.
 PARTS = {
     "training": ("outcome", "session", "signature", "data", "network", "engine", "evaluation", "trial"),
-    "execution": ("environment", "freezing", "scheduling", "monitoring", "worker", "pool", "array_jobs", "models"),
+    "execution": (
+        "environment",
+        "freezing",
+        "scheduling",
+        "monitoring",
+        "worker",
+        "pool",
+        "array_jobs",
+        "models",
+        "timing",
+    ),
     "report": ("leaderboards", "live", "exports", "drawing", "models", "contents", "figures", "page"),
 }
 

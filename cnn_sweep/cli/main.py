@@ -35,6 +35,7 @@ for verb in (
     verbs_running.resume,
     verbs_running.repeat,
     verbs_running.plan,
+    verbs_running.threads,
     verbs_reading.status,
     verbs_reading.leaderboard,
     verbs_reading.show,

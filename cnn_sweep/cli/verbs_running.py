@@ -1,4 +1,4 @@
-"""Verbs that make things happen: ``run``, ``plan``, ``submit``, ``resume``, ``repeat``, ``cancel``."""
+"""Verbs that make things happen: ``run``, ``plan``, ``threads``, ``submit``, ``resume``, ``repeat``, ``cancel``."""
 
 from __future__ import annotations
 
@@ -52,6 +52,18 @@ def plan(
         from cnn_sweep.cli import submitting
 
         submitting.plan(sweep, results, profile)
+
+
+def threads(
+    sweep: SweepFile,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to train for each row.")] = 5.0,
+    json: AsJson = False,
+    results: Results = RESULTS,
+) -> None:
+    """Measure how this machine's cores are best divided: many workers of one thread, or few of many."""
+    from cnn_sweep.cli import timing
+
+    timing.threads(sweep, results, seconds, as_json=json)
 
 
 def submit(

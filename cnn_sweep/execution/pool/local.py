@@ -29,10 +29,14 @@ _WORKERS_PER_GPU = 2
 
 def default_workers() -> int:
     """One worker a usable core, as far as memory allows; on GPUs a few for each of them."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    wanted = min(usable_cores(), int(memory / _WORKER_BYTES))
+    wanted = min(usable_cores(), most_workers())
     gpus = visible_gpus()
     return max(1, min(wanted, _WORKERS_PER_GPU * len(gpus)) if gpus else wanted)
+
+
+def most_workers() -> int:
+    """Workers that fit into this machine's memory, at least one."""
+    return max(1, int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _WORKER_BYTES))
 
 
 def usable_cores() -> int:
