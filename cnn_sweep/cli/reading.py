@@ -19,6 +19,7 @@ from cnn_sweep.report.leaderboards.grouping import compared, grouped, without_co
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store.sql import query
 from cnn_sweep.study import Study, known_studies, merge_first
+from cnn_sweep.sweep.states import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,16 +96,14 @@ def status(results: Path, study: str | None, *, as_json: bool) -> None:
 
 
 def _print_status(report: dict[str, Any]) -> None:
-    states = ", ".join(f"{count} {state}" for state, count in report["trials"].items() if count)
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{report['study']}: {states or 'no trials'} of {report['planned']}", markup=False)
+    console.print(f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}", markup=False)
     if best := report["best"]:
         console.print(f"  best: trial {best['trial']}, {report['metric']} {boards.shown(best['value'])}", markup=False)
     workers = report["workers"]
     console.print(f"  workers: {workers['alive']} alive, {workers['unknown']} on other hosts", markup=False)
     for job in report["jobs"]:
-        states = ", ".join(f"{count} {state}" for state, count in job["states"].items())
-        console.print(f"  job {job['job']}: {states}", markup=False)
+        console.print(f"  job {job['job']}: {counted(job['states'])}", markup=False)
         for cure in job["cures"]:
             console.print(f"    {cure}", markup=False)
     for fault in report["faults"]:

@@ -19,7 +19,7 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.live import Moment, clock, line, moment, sparkline
 from cnn_sweep.study import known_studies
-from cnn_sweep.sweep.states import FINISHED
+from cnn_sweep.sweep.states import FINISHED, counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,14 +80,13 @@ def page(report: dict[str, Any], found: Moment) -> Group:
     """Lay a moment out."""
     counts = report["trials"]
     done = sum(count for state, count in counts.items() if state in FINISHED)
-    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     left = f", {clock(found.left_s)} left" if found.left_s is not None else ""
     rate = f", {found.trials_per_min:.3g} trials/min" if found.trials_per_min is not None else ""
     workers = report["workers"]
     parts: list[Any] = [
         Text(f"{report['study']}: {done} of {report['planned']} trials{left}", style="bold"),
         ProgressBar(total=max(report["planned"], 1), completed=done, width=_SPARKS),
-        Text(f"{states or 'no trials'}{rate}, {found.epochs_per_s:.3g} epochs/s"),
+        Text(f"{counted(counts) or 'no trials'}{rate}, {found.epochs_per_s:.3g} epochs/s"),
         Text(f"{workers['alive']} workers alive, {workers['unknown']} on other hosts"),
     ]
     if best := report["best"]:
@@ -103,8 +102,7 @@ def page(report: dict[str, Any], found: Moment) -> Group:
 def _jobs(jobs: list[dict[str, Any]]) -> Table:
     table = Table("job", "elements", box=SIMPLE_HEAD)
     for job in jobs:
-        states = ", ".join(f"{count} {state}" for state, count in job["states"].items())
-        table.add_row(Text(str(job["job"])), Text("; ".join([states, *job["cures"]])))
+        table.add_row(Text(str(job["job"])), Text("; ".join([counted(job["states"]), *job["cures"]])))
     return table
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.store import queries, report_queries
+from cnn_sweep.sweep.states import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,10 +85,9 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 def line(report: dict[str, Any], found: Moment) -> str:
     """Say all of it in one line, for logs and pipes."""
-    states = ", ".join(f"{count} {state}" for state, count in report["trials"].items() if count)
     best = report["best"]
     parts = [
-        f"{report['study']}: {states or 'no trials'} of {report['planned']}",
+        f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}",
         f"{report['workers']['alive']} workers alive",
         f"{found.epochs_per_s:.3g} epochs/s",
         *([f"best {report['metric']} {best['value']:.5g} (trial {best['trial']})"] if best else []),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TrialState = Literal["waiting", "running", "complete", "pruned", "failed", "paused", "interrupted"]
 
@@ -16,3 +19,8 @@ STATES: Final[tuple[TrialState, ...]] = (
     "interrupted",
 )
 FINISHED: Final = frozenset({"complete", "pruned", "failed"})
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Say how many there are in each state, as in "3 complete, 1 running"; states without any are left out."""
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)

@@ -20,6 +20,7 @@ from cnn_sweep.execution.worker.stop import STOP_SIGNALS
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.slurm.commands import SlurmCli
+from cnn_sweep.sweep.states import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -158,7 +159,7 @@ class TaskRun:
             log.warning("%s", note)
         if time.monotonic() - self._said >= _SAY_EVERY_S:
             self._said = time.monotonic()
-            log.info("%s", ", ".join(f"{number} {state}" for state, number in progress.counts.items() if number))
+            log.info("%s", counted(progress.counts))
 
 
 def _wait_for_controller() -> None:

@@ -11,6 +11,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.sweep.states import counted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -52,7 +54,7 @@ class Notice:
 def notice_of(study: str, progress: Progress) -> Notice | None:
     """Say how a study ended; None if it has not."""
     counts = dict(progress.counts)
-    words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    words = counted(counts)
     best = f"; best {progress.best[1]:.5g} (trial {progress.best[0]})" if progress.best else ""
     if progress.failing_alike is not None:
         reason = f"cannot go on, its trials failed alike: {progress.failing_alike}"
