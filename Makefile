@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-r lint format faults leaks storm bench bench-all bench-throughput bench-overhead bench-store \
+.PHONY: help install demo test test-wheel test-r lint format faults leaks storm bench bench-all bench-throughput bench-overhead bench-store \
 	bench-scale bench-halving bench-journal bench-memory bench-data bench-search bench-search-trained bench-help \
 	cluster-up cluster-down clean
 
@@ -27,6 +27,9 @@ demo: $(STAMP)  ## run the default sweep on this machine and print its leaderboa
 test: $(STAMP)  ## run the tests; those on a real Slurm are skipped where no dev cluster is up
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
 	$(BIN)/python -m pytest -m slurm
+
+test-wheel:  ## the tests, those on Slurm excepted, against the built wheel in a new environment
+	PYTHON=$(PYTHON) tests/against_wheel.sh
 
 test-r: $(STAMP)  ## files of R, written by a real R (Debian: r-base-core)
 	CNN_SWEEP_REQUIRE_R=1 $(BIN)/python -m pytest tests/training/test_rds_from_r.py

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "cnn_sweep"
+import cnn_sweep
+
+PACKAGE = Path(cnn_sweep.__file__).parent
 
 # Data flows from left to right; a module imports only from its own layer and those before it.
 LAYERS = ("errors", "sweep", "journal", "search", "training", "store", "slurm", "execution", "report", "study", "cli")
