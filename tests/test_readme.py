@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(900)  # the fixture runs twenty commands, several of which start TensorFlow
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
