@@ -130,12 +130,12 @@ class Study:
         """The newest revision of the sweep."""
         paths = StudyPaths(self.results, self.name)
         newest = paths.revisions()[-1]
-        return Sweep.parse(newest.read_text(), source=str(newest), folder=paths.folder)
+        return Sweep.parse(newest.read_text(encoding="utf-8"), source=str(newest), folder=paths.folder)
 
     def _several_objectives(self) -> tuple[ObjectiveSpec, ...]:
         """Return the objectives of a sweep that has several; the text tells without being read as a whole."""
         newest = StudyPaths(self.results, self.name).revisions()[-1]
-        return self.sweep.objectives if "objectives" in newest.read_text() else ()
+        return self.sweep.objectives if "objectives" in newest.read_text(encoding="utf-8") else ()
 
     def what_matters(self) -> Findings:
         """Estimate how much each hyperparameter matters, from the complete trials.

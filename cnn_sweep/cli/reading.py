@@ -206,7 +206,7 @@ def logs(results: Path, study: str, trial: int | None, lines: int) -> None:
         print(f"cnn-sweep: there are no logs of {study if trial is None else f'trial {trial}'}", file=sys.stderr)
     for file in files:
         print(f"==> {file} <==")
-        for line in file.read_text(errors="replace").splitlines()[-lines:]:
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
             print(line)
 
 
