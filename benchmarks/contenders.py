@@ -153,7 +153,7 @@ def ours(name: str, case: Case, folder: Path) -> dict:  # noqa: ARG001 - as the 
     with tempfile.TemporaryDirectory(dir=folder) as place:
         program = str(Path(sys.executable).with_name("cnn-sweep"))
         run = [program, "run", str(folder / "sweep.yaml"), "--results", place]
-        done = subprocess.run(run, capture_output=True, text=True, check=False)
+        done = subprocess.run(run, capture_output=True, encoding="utf-8", check=False)
         if done.returncode:
             raise SystemExit(done.stderr)
         return _from_journals(Path(place))

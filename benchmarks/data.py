@@ -143,7 +143,7 @@ def make_images(folder: Path, count: int) -> None:
 def measured(code: str, *arguments: object) -> list[float]:
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, encoding="utf-8")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -188,7 +188,7 @@ def where_it_goes(folder: Path, count: int, runs: list[list[float]]) -> list[tup
 
 def start_of_a_worker(folder: Path) -> list[tuple[str, ...]]:
     """Prepare the same images for a study, and return how long a worker takes to use them."""
-    (folder / "pets.yaml").write_text(SWEEP)
+    (folder / "pets.yaml").write_text(SWEEP, encoding="utf-8")
     results = folder / "results"
     code = (
         "import sys; from pathlib import Path; from cnn_sweep import Sweep;"

@@ -52,7 +52,7 @@ def sweep_of(
 ) -> Sweep:
     """Return the table's sweep as a random search over its rows, or as one of given rows."""
     rates = [float(rate) for rate in sorted({params["learning_rate"] for params in table.params})]
-    text = SWEEP.read_text()
+    text = SWEEP.read_text(encoding="utf-8")
     old = next(line for line in text.splitlines() if line.startswith("  learning_rate:"))
     text = text.replace(old, f"  learning_rate: {rates}").replace("study: digits-table", "study: simulated")
     more = f", enqueue: {json.dumps(given)}" if given else ""
@@ -284,7 +284,7 @@ def train(seeds: int, trials: int) -> None:
             rows = [params for params, _ in zip(sweep_rows(table, seed), range(trials), strict=False)]
             sweep = sweep_of(table, 0, trials, f"pruner: {{asha: {{reduction: {REDUCTION}}}}}", given=rows)
             file = root / "sweep.yaml"
-            file.write_text(sweep.text)
+            file.write_text(sweep.text, encoding="utf-8")
             command = [sys.executable, "-m", "cnn_sweep.cli.main", "run", str(file), "--workers", "2", "--threads", "1"]
             subprocess.run([*command, "--results", str(root / "results")], check=True, capture_output=True)
             study = open_study(root / "results", "simulated")

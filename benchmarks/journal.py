@@ -174,7 +174,7 @@ def run_ours(folder: Path, size: Size) -> dict[str, float]:
 
     paths = StudyPaths(folder, STUDY)
     paths.create()
-    paths.sweep.write_text(SWEEP)
+    paths.sweep.write_text(SWEEP, encoding="utf-8")
     trials = size.trials["ours"]
     seconds = run_processes("ours", folder, size.processes, trials)
     merged = merge(folder, wait_s=60)

@@ -52,7 +52,7 @@ sys.stdin.read()
 
 
 def pss_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
 
 
@@ -61,7 +61,8 @@ def total_mb(how: str, file: Path) -> float:
     command = [sys.executable, "-c", WORKER, how, str(file)]
     pipe = subprocess.PIPE
     workers = [
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) for _ in range(WORKERS)
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, encoding="utf-8")
+        for _ in range(WORKERS)
     ]
     try:
         said = [worker.stdout.readline().strip() for worker in workers]

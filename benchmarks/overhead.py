@@ -76,7 +76,7 @@ def first_step(runs: int) -> list[float]:
     for _ in range(runs):
         with tempfile.TemporaryDirectory(prefix="cnn-sweep-bench-") as place:
             sweep = Path(place, "sweep.yaml")
-            sweep.write_text(SWEEP.format(filters=[8], points=1, epochs=1, batch_size=EVERY_IMAGE))
+            sweep.write_text(SWEEP.format(filters=[8], points=1, epochs=1, batch_size=EVERY_IMAGE), encoding="utf-8")
             program = str(Path(sys.executable).with_name("cnn-sweep"))
             began = time.time()
             subprocess.run([program, "run", str(sweep), "--results", place], check=True, capture_output=True)

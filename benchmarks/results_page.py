@@ -39,11 +39,11 @@ def write_section(
         return
     text = "\n\n".join(part for part in (_table(header, rows), note, _circumstances()) if part)
     print(text)
-    page = PAGE.read_text() if PAGE.exists() else _TITLE
+    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else _TITLE
     section = f"\n## {title}\n\n{text}\n"
     old = re.compile(rf"\n## {re.escape(title)}\n.*?(?=\n## |\Z)", re.DOTALL)
     page = old.sub(lambda _: section, page) if old.search(page) else page + section
-    PAGE.write_text(page)
+    PAGE.write_text(page, encoding="utf-8")
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -50,7 +50,7 @@ def cluster(folder: Path) -> dict[str, str]:
     folder.mkdir()
     for name, script in SLURM.items():
         path = folder / name
-        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         path.chmod(0o755)
     return os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
@@ -84,14 +84,14 @@ def measure(trials: int, place: Path, environment: dict[str, str]) -> dict[str, 
     """Return seconds by command, and numbers of files."""
     results = place / f"results-{trials}"
     sweep, profile = place / "sweep.yaml", place / "profile.toml"
-    sweep.write_text(SWEEP.replace("trials: 1000000", f"trials: {trials}"))
-    profile.write_text(PROFILE)
+    sweep.write_text(SWEEP.replace("trials: 1000000", f"trials: {trials}"), encoding="utf-8")
+    profile.write_text(PROFILE, encoding="utf-8")
     program = str(Path(sys.executable).with_name("cnn-sweep"))
 
     def seconds(*words: str) -> float:
         began = time.perf_counter()
         command = [program, *words, "--results", str(results)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
         if done.returncode:
             raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr}")
         return time.perf_counter() - began

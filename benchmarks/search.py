@@ -31,7 +31,7 @@ Propose = "Callable[[int, list[Observation]], dict[str, Any]]"
 def sweep_of(method: str, seed: int) -> Sweep:
     """Return the table's sweep with another method; the learning rate is any number, and the nearest row counts."""
     search = f"search: {{method: {method}, trials: {MOST_TRIALS}, seed: {seed}}}"
-    return Sweep.parse(SWEEP.read_text().replace("search: {method: grid}", search), source=str(SWEEP))
+    return Sweep.parse(SWEEP.read_text(encoding="utf-8").replace("search: {method: grid}", search), source=str(SWEEP))
 
 
 def proposer(method: str, seed: int) -> Callable[[int, list[Observation]], dict[str, Any]]:

@@ -26,10 +26,10 @@ TPE_TRIALS = RANDOM_TRIALS // 2  # as many as it may need
 def values(method: str, seed: int, trials: int, results: Path) -> list[float]:
     """Run a study and return the trials' values in the order of their ends; 0 for one that failed."""
     name = f"{method}-{seed}"
-    text = SWEEP.read_text().replace("digits-table", name).replace("epochs: 27", f"epochs: {EPOCHS}")
+    text = SWEEP.read_text(encoding="utf-8").replace("digits-table", name).replace("epochs: 27", f"epochs: {EPOCHS}")
     text = text.replace("{method: grid}", f"{{method: {method}, trials: {trials}, seed: {seed}}}")
     file = results / f"{name}.yaml"
-    file.write_text(text + "models: {keep: 0}\n")
+    file.write_text(text + "models: {keep: 0}\n", encoding="utf-8")
     command = [sys.executable, "-m", "cnn_sweep.cli.main", "run", str(file), "--results", str(results)]
     done = subprocess.run([*command, "--workers", str(WORKERS), "--threads", "1"], check=False, capture_output=True)
     if done.returncode not in (0, 1):

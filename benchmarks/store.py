@@ -42,7 +42,7 @@ def write_study(results: Path, trials: int) -> int:
     """Write the journals of a finished study; return the number of events."""
     paths = StudyPaths(results, STUDY)
     paths.create()
-    paths.sweep.write_text(SWEEP)
+    paths.sweep.write_text(SWEEP, encoding="utf-8")
     chance = random.Random(0)
     for writer in range(WRITERS):
         with paths.journal(f"bench-{writer}").open("wb", buffering=1 << 20) as journal:

@@ -57,7 +57,7 @@ class Case:
             noise = random.integers(0, 196, (count, *self.shape))
             np.save(folder / f"x_{name}.npy", (noise + patterns[labels]).astype(np.uint8))
             np.save(folder / f"y_{name}.npy", labels)
-        (folder / "sweep.yaml").write_text(self._sweep())
+        (folder / "sweep.yaml").write_text(self._sweep(), encoding="utf-8")
 
     def arrays(self, folder: Path) -> tuple:
         """Return images as floats of 0..1, and labels: x, y, validation x, validation y."""

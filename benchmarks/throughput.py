@@ -75,7 +75,7 @@ def measure(turns: list[str], case: str, folder: Path, *, quick: bool) -> dict[s
     for turn, contender in enumerate(turns, start=1):
         command = [sys.executable, str(Path(__file__).with_name("contenders.py")), contender, case, str(folder)]
         began = time.perf_counter()
-        done = subprocess.run(command + ["--quick"] * quick, capture_output=True, text=True, check=False)
+        done = subprocess.run(command + ["--quick"] * quick, capture_output=True, encoding="utf-8", check=False)
         seconds = time.perf_counter() - began
         if done.returncode:
             raise SystemExit(f"{NAMES[contender]} failed:\n{done.stderr}")

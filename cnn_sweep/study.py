@@ -130,12 +130,12 @@ class Study:
         """The newest revision of the sweep."""
         paths = StudyPaths(self.results, self.name)
         newest = paths.revisions()[-1]
-        return Sweep.parse(newest.read_text(), source=str(newest), folder=paths.folder)
+        return Sweep.parse(newest.read_text(encoding="utf-8"), source=str(newest), folder=paths.folder)
 
     def _several_objectives(self) -> tuple[ObjectiveSpec, ...]:
         """Return the objectives of a sweep that has several; the text tells without being read as a whole."""
         newest = StudyPaths(self.results, self.name).revisions()[-1]
-        return self.sweep.objectives if "objectives" in newest.read_text() else ()
+        return self.sweep.objectives if "objectives" in newest.read_text(encoding="utf-8") else ()
 
     def what_matters(self) -> Findings:
         """Estimate how much each hyperparameter matters, from the complete trials.
@@ -145,10 +145,9 @@ class Study:
         """
         from cnn_sweep.search.importance import find  # noqa: PLC0415 - Optuna and its estimators take a second
 
-        names = dict(zip(self.parameter_names, self.parameter_columns, strict=True))
+        names = dict(zip(self.parameter_columns, self.parameter_names, strict=True))
         rows = [row for row in self.leaderboard_table().rows if row["rank"] is not None]
-        params = [{name: row[column] for name, column in names.items() if row[column] is not None} for row in rows]
-        return find(self.sweep, [(found, row["value"]) for found, row in zip(params, rows, strict=True)])
+        return find(self.sweep, [(queries.params_of(row, names), row["value"]) for row in rows])
 
     def log_files(self) -> list[Path]:
         """List what workers and jobs wrote to standard error, the newest last."""

@@ -183,7 +183,7 @@ def write_rds(folder: Path, picture: Any, labelled: list[tuple[int, int, str, st
         files.setdefault(f"{label}_{split}", []).append((row, column))
     with tempfile.TemporaryDirectory() as temporary:
         script, raw = Path(temporary, "save.R"), Path(temporary, "tiles")
-        script.write_text(_TO_R)
+        script.write_text(_TO_R, encoding="utf-8")
         for file, places in files.items():
             tiles = [picture[r * TILE : (r + 1) * TILE, c * TILE : (c + 1) * TILE] for r, c in places]
             raw.write_bytes(np.stack(tiles).transpose(0, 3, 1, 2).tobytes())  # x fastest, then y, channel, tile

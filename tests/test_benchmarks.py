@@ -9,7 +9,9 @@ OVERHEAD = Path(__file__).parents[1] / "benchmarks" / "overhead.py"
 
 def test_a_trial_of_a_known_shape_costs_little_beside_its_training():
     """Far less than the 4 s of a new process, on the busiest machine."""
-    done = subprocess.run([sys.executable, str(OVERHEAD), "--quick"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(OVERHEAD), "--quick"], capture_output=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr
     figures = dict(line.split(" | ")[:2] for line in done.stdout.splitlines() if " | " in line)
     assert 0.0 < float(figures["overhead of a trial, shape seen before, s"]) < 1.0

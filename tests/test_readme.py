@@ -14,7 +14,7 @@ import pytest
 
 pytestmark = pytest.mark.timeout(900)  # the fixture runs twenty commands, several of which start TensorFlow
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 def _block(language: str, containing: str) -> str:
@@ -37,7 +37,7 @@ def _commands() -> list[str]:
 def folder(tmp_path_factory):
     """A folder with the README's sweep file."""
     found = tmp_path_factory.mktemp("readme")
-    (found / "first.yaml").write_text(_block("yaml", "study: my-first"))
+    (found / "first.yaml").write_text(_block("yaml", "study: my-first"), encoding="utf-8")
     return found
 
 
@@ -56,7 +56,7 @@ def ran(folder):
             cwd=folder,
             env=os.environ | {"CNN_SWEEP_RESULTS": "results"},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
         )
     return done
@@ -85,7 +85,7 @@ def test_the_python_lines_of_the_readme_run(ran, folder):
 def test_make_targets_of_the_readme_exist():
     """Every `make` target that the README and CONTRIBUTING name is one."""
     root = Path(__file__).parents[1]
-    text = README + (root / "CONTRIBUTING.md").read_text()
+    text = README + (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?:^ *|`|[A-Z]=\w+ )make ([a-z-]+)", text, re.MULTILINE))
-    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert {"demo", "test", "lint", "bench"} <= named <= targets

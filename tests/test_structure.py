@@ -49,7 +49,7 @@ HOMES = {
 
 def _imports(path: Path) -> set[str]:
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -100,10 +100,34 @@ def test_no_module_evaluates_text():
     for path in _modules():
         calls = {
             node.func.id
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         }
         assert not calls & {"eval", "exec"}, path
+
+
+def _in_the_locales_encoding(call: ast.Call) -> bool:
+    """Return whether a call reads or writes text without naming its encoding."""
+    method = isinstance(call.func, ast.Attribute)
+    name = call.func.attr if method else getattr(call.func, "id", "")
+    given = {keyword.arg for keyword in call.keywords}
+    modes = [
+        node.value for node in call.args if isinstance(node, ast.Constant) and set(str(node.value)) <= set("rwax+t")
+    ]
+    text_file = name in ("open", "fdopen") and (modes or (method and not call.args))
+    whole_file = method and ((name == "read_text" and not call.args) or (name == "write_text" and len(call.args) == 1))
+    process = {"text", "universal_newlines"} & given and name in ("run", "Popen", "check_output")
+    return "encoding" not in given and bool(text_file or whole_file or process)
+
+
+def test_text_is_read_and_written_in_a_named_encoding():
+    """No file and no pipe is text in the encoding of whatever locale somebody works in."""
+    root = PACKAGE.parent
+    for folder in ("cnn_sweep", "tests", "benchmarks", "examples"):
+        for path in (root / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                found = isinstance(node, ast.Call) and _in_the_locales_encoding(node)
+                assert not found, f"{path}, line {node.lineno} names no encoding"
 
 
 SWEEP = """
@@ -145,7 +169,7 @@ VERBS = [
 def results(tmp_path_factory):
     """A results folder with a study that has not run yet, made without TensorFlow."""
     folder = tmp_path_factory.mktemp("login")
-    (folder / "tiny.yaml").write_text(SWEEP)
+    (folder / "tiny.yaml").write_text(SWEEP, encoding="utf-8")
     code = (
         "from pathlib import Path; from cnn_sweep.execution.freezing.freeze import freeze; from cnn_sweep import Sweep;"
         f"freeze(Sweep.load(Path({str(folder / 'tiny.yaml')!r})), Path({str(folder / 'results')!r}))"
@@ -169,7 +193,7 @@ def test_login_node_verbs_load_no_tensorflow(verb, results):
         [sys.executable, "-c", code, *arguments],
         env={"PATH": "/usr/bin:/bin", "CNN_SWEEP_RESULTS": str(results / "results")},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -190,5 +214,5 @@ IMPORTS = {
 def test_an_import_loads_nothing_heavy(modules):
     """What a process imports before it works stays light."""
     code = f"import sys, {modules}; print(*({set(IMPORTS[modules])!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.split() == []

@@ -19,6 +19,7 @@ from cnn_sweep.report.leaderboards.grouping import compared, grouped, without_co
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store.sql import query
 from cnn_sweep.study import Study, known_studies, merge_first
+from cnn_sweep.sweep.configuration import NULL
 from cnn_sweep.sweep.states import counted
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ def _print_trial(trial: dict[str, Any], metric: str) -> None:
         f"  {trial['epochs'] or 0} epochs in {boards.shown(trial['seconds'])} s, {trial['parameters'] or '?'} weights, "
         f"repeat {trial['repeat']}, seed {trial['seed']}"
     )
-    for name, value in ((trial["params"] or {}) | (trial["curve"] or {}) | (trial["test_metrics"] or {})).items():
+    params = {name: NULL if value is None else value for name, value in (trial["params"] or {}).items()}
+    for name, value in (params | (trial["curve"] or {}) | (trial["test_metrics"] or {})).items():
         print(f"  {name:<16} {boards.shown(value)}")
 
 
@@ -206,7 +208,7 @@ def logs(results: Path, study: str, trial: int | None, lines: int) -> None:
         print(f"cnn-sweep: there are no logs of {study if trial is None else f'trial {trial}'}", file=sys.stderr)
     for file in files:
         print(f"==> {file} <==")
-        for line in file.read_text(errors="replace").splitlines()[-lines:]:
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
             print(line)
 
 

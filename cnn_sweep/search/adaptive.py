@@ -18,6 +18,7 @@ from cnn_sweep.search.optuna_samplers import make_sampler
 from cnn_sweep.search.replay import Replay
 from cnn_sweep.search.samplers import draw
 from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.space import agree
 from cnn_sweep.sweep.spec import InvalidTrialError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class AdaptiveSampler:
             yield params
         rows = all_configurations(self._sweep) or ()
         for place in generator.permutation(len(rows)):
-            if configuration_id(rows[place]) not in known and fixed.items() <= rows[place].items():
+            if configuration_id(rows[place]) not in known and agree(rows[place], fixed):
                 yield rows[place]
 
     def _is_possible(self, params: dict[str, Any]) -> bool:

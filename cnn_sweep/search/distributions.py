@@ -41,15 +41,13 @@ def suggest(trial: Trial, name: str, values: BaseDistribution) -> Any:
 
 
 def hashable(value: Any) -> Any:
-    """Return a value as a sweep has it: journals write its lists, which are tuples, as JSON does."""
+    """Return a value that sets and Optuna take: a tuple for a list."""
     return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def encode(domain: Choices | Range, value: Any) -> Any:
     """Turn a value of the sweep into one of Optuna's."""
-    if isinstance(domain, Choices):
-        return next(i for i, one in enumerate(domain.values) if type(one) is type(value) and one == value)
-    return value
+    return domain.index(value) if isinstance(domain, Choices) else value
 
 
 def decode(domain: Choices | Range, value: Any) -> Any:

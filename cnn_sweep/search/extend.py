@@ -126,7 +126,9 @@ def _condition_changes(before: Parameter, after: Parameter, old: Sweep) -> list[
         return [f"{where}: {show(dict(before.when))} became {show(dict(after.when))}"]
     reasons = []
     for name, values in before.when.items():
-        changed = [value for value in (*values, *after.when[name]) if (value in values) != (value in after.when[name])]
+        both = (*values, *after.when[name])
+        now = Choices(after.when[name])
+        changed = [value for value in both if Choices(values).contains(value) != now.contains(value)]
         if any(old.space.by_name[name].domain.contains(value) for value in changed):
             reasons.append(f"{where}.{name}: {show(list(values))} became {show(list(after.when[name]))}")
     return reasons

@@ -17,7 +17,7 @@ from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.trial import TrialState, create_trial
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.search.distributions import distribution, hashable
+from cnn_sweep.search.distributions import distribution
 from cnn_sweep.sweep.given import is_complete, value_in
 from cnn_sweep.sweep.mistakes import listed, show
 from cnn_sweep.sweep.space import Choices
@@ -205,7 +205,7 @@ def _trial(sweep: Sweep, record: Record) -> FrozenTrial:
         trial = create_trial(
             state=state,
             values=values if state == TrialState.COMPLETE else None,
-            params={one.name: _written(hashable(record.params[one.name])) for one in known},
+            params={one.name: _written(record.params[one.name]) for one in known},
             distributions={one.name: _distribution(one) for one in known},
             intermediate_values=dict(record.steps),
             user_attrs=dict(record.attributes),

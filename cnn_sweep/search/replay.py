@@ -15,7 +15,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
-from cnn_sweep.search.distributions import distribution, encode, hashable
+from cnn_sweep.search.distributions import distribution, encode
 from cnn_sweep.search.optuna_samplers import SAMPLERS, make_sampler
 from cnn_sweep.sweep.states import FINISHED
 
@@ -138,7 +138,7 @@ class Replay:
 
     def _encoded(self, one: Observation) -> dict[str, Any]:
         """Give the parameters that are still in the space, which may have been narrowed."""
-        given = {name: hashable(value) for name, value in (one.params or {}).items()}
+        given = one.params or {}
         return {
             parameter.name: encode(parameter.domain, given[parameter.name])
             for parameter in self._sweep.space.parameters

@@ -12,6 +12,7 @@ import numpy as np
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.given import is_complete
 from cnn_sweep.sweep.search_spec import ON_A_GRID
+from cnn_sweep.sweep.space import agree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -97,7 +98,7 @@ def completed(
         return {name: part[name] for name in sweep.space.names if name in part}
     if sweep.search.method in ON_A_GRID:
         for row in sweep.grid.rows:
-            if all(name in row and row[name] == value for name, value in part.items()) and is_valid(row):
+            if agree(row, part) and is_valid(row):
                 return row
     space = sweep.space.narrowed({**sweep.search.fixed, **part})
     points = _philox(len(space.parameters), sweep, _COMPLETIONS + place * _PER_COMPLETION)

@@ -74,7 +74,7 @@ class SlurmCli:
                 command,
                 check=False,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 stdin=subprocess.DEVNULL,
                 timeout=self.timeout_s,

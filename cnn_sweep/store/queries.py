@@ -12,10 +12,11 @@ from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.reading import open_store
 from cnn_sweep.store.studies import parameter_names
 from cnn_sweep.store.views import UNRANKED, Columns
+from cnn_sweep.sweep.configuration import NULL
 from cnn_sweep.sweep.states import STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection, Row, Select, Table
@@ -115,6 +116,17 @@ def has_repeats(results: Path, study: str) -> bool:
 def parameter_columns(names: Sequence[str]) -> list[str]:
     """Return the columns of a leaderboard that these hyperparameters have."""
     return list(Columns.of((), names).parameters)
+
+
+def params_of(record: Record, columns: Mapping[str, str]) -> Record:
+    """Return the hyperparameters that count in a record.
+
+    Args:
+        record: A row of a leaderboard.
+        columns: Column to the name of its hyperparameter.
+    """
+    found = {name: record.get(column) for column, name in columns.items()}
+    return {name: None if value is NULL else value for name, value in found.items() if value is not None}
 
 
 def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
@@ -265,6 +277,7 @@ def _record(row: Row[Any], columns: Columns, own: Sequence[str]) -> Record:
     for names, found in ((columns.metrics, metrics), (columns.curve, curve), (columns.parameters, params)):
         for column, name in names.items():
             record[column] = found.get(name)
+    record |= {column: NULL for column, name in columns.parameters.items() if params.get(name, NULL) is None}
     return record
 
 

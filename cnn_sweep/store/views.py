@@ -109,7 +109,7 @@ def _leaderboard(view: str, study: str, order: str, columns: Columns) -> str:
     fields = [*(f"t.{name}" for name in LEADING[1:])]
     fields += _json_fields("t.best_metrics_json", columns.metrics)
     fields += _json_fields("t.curve_json", columns.curve)
-    fields += _json_fields("c.params_json", columns.parameters)
+    fields += _json_fields("c.params_json", columns.parameters, null="'null'")
     ranked = "t.state = 'complete' AND t.value IS NOT NULL"
     group = " ".join(f"WHEN '{state}' THEN {place}" for place, state in enumerate(UNRANKED))
     return (
@@ -135,12 +135,17 @@ def _epochs(view: str, study: str, metrics: list[str]) -> str:
     )
 
 
-def _json_fields(column: str, names: dict[str, str]) -> list[str]:
-    return [
-        f"json_extract({column}, {_literal('$.' + _quoted(name))}) AS {_quoted(label)}"
-        for label, name in names.items()
-        if _nameable(name)
-    ]
+def _json_fields(column: str, names: dict[str, str], *, null: str = "NULL") -> list[str]:
+    """Select values of a JSON object; ``null`` stands for one that is there and null."""
+    fields = []
+    for label, name in names.items():
+        if _nameable(name):
+            path = _literal("$." + _quoted(name))
+            value = f"json_extract({column}, {path})"
+            if null != "NULL":
+                value = f"coalesce({value}, CASE json_type({column}, {path}) WHEN 'null' THEN {null} END)"
+            fields.append(f"{value} AS {_quoted(label)}")
+    return fields
 
 
 def _nameable(name: str) -> bool:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class Null(str):
+    """The value ``null`` of a hyperparameter in a table, where None says that the hyperparameter does not count."""
+
+    __slots__ = ()
+
+
+NULL: Final = Null("null")
 
 
 def canonical_json(data: Any) -> str:

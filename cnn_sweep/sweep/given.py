@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.sweep.faults import normal
 from cnn_sweep.sweep.mistakes import listed, show, unknown
 from cnn_sweep.sweep.samples import holds
 from cnn_sweep.sweep.space import Choices
@@ -42,8 +41,7 @@ def is_complete(space: Space, params: Mapping[str, Any]) -> bool:
 
 def _values(given: Mapping[str, Any], path: Path, space: Space, mistakes: Mistakes) -> dict[str, Any]:
     values = {}
-    for name, raw in given.items():
-        value = normal(raw)
+    for name, value in given.items():
         if name not in space.by_name:
             mistakes.add((*path, name), unknown("parameter", name, space.names))
         elif (found := value_in(space.by_name[name].domain, value)) is None:
@@ -57,8 +55,8 @@ def _values(given: Mapping[str, Any], path: Path, space: Space, mistakes: Mistak
 def value_in(domain: Choices | Range, value: Any) -> tuple[Any] | None:
     """Return a value as the space has it, 0.0 for 0, in a tuple of its own since it may be nothing."""
     if isinstance(domain, Choices):
-        same = [one for one in domain.values if one == value and isinstance(one, bool) == isinstance(value, bool)]
-        return (same[0],) if same else None
+        place = domain.index(value)
+        return None if place is None else (domain.values[place],)
     return (domain.nearest(value),) if domain.contains(value) else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,22 @@ DIGITS: Final = 12  # significant digits of a computed value, so that 1e-4 is 0.
 def tidy(value: float) -> float:
     """Round to 12 significant digits."""
     return float(f"{value:.{DIGITS}g}")
+
+
+def identity(value: Any) -> tuple[Any, ...]:
+    """Return what makes a value the same choice as another, whoever wrote them: equal identities.
+
+    Journals, other programs and models write the lists of a sweep file as lists or tuples, and 1.0 as 1. A truth
+    value is no number.
+    """
+    if isinstance(value, list | tuple):
+        return tuple(map(identity, value))
+    return isinstance(value, bool), value if isinstance(value, Hashable) else repr(value)
+
+
+def agree(params: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Return whether a configuration has the values that are given for some of its parameters."""
+    return all(name in params and identity(params[name]) == identity(value) for name, value in given.items())
 
 
 @dataclass(frozen=True)
@@ -42,9 +59,17 @@ class Choices:
         """Return the value at a share of the way, in [0, 1), through the choices."""
         return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
 
+    def index(self, value: Any) -> int | None:
+        """Return the place of a value among the choices, or None where it is none of them."""
+        return self._places.get(identity(value))
+
+    @cached_property
+    def _places(self) -> dict[tuple[Any, ...], int]:
+        return {identity(value): place for place, value in enumerate(self.values)}
+
     def contains(self, value: Any) -> bool:
         """Tell whether a value is one of the choices."""
-        return any(type(one) is type(value) and one == value for one in self.values)
+        return self.index(value) is not None
 
 
 @dataclass(frozen=True)
@@ -144,7 +169,11 @@ class Parameter:
 
     def is_active(self, params: Mapping[str, Any]) -> bool:
         """Tell whether this parameter counts beside the values of those that it depends on."""
-        return all(name in params and _among(params[name], values) for name, values in self.when.items())
+        return all(name in params and choices.contains(params[name]) for name, choices in self._accepted.items())
+
+    @cached_property
+    def _accepted(self) -> dict[str, Choices]:
+        return {name: Choices(values) for name, values in self.when.items()}
 
 
 @dataclass(frozen=True)
@@ -212,7 +241,3 @@ class Space:
         """Return the configuration at a point of the unit cube, one coordinate in [0, 1) a parameter."""
         pairs = zip(self.parameters, shares, strict=True)
         return self.complete({parameter.name: parameter.domain.at(float(share)) for parameter, share in pairs})
-
-
-def _among(value: Any, values: tuple[Any, ...]) -> bool:
-    return any(one == value and isinstance(one, bool) == isinstance(value, bool) for one in values)

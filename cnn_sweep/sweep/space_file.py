@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.sweep.configuration import canonical_json
 from cnn_sweep.sweep.expressions import RESERVED, is_name
 from cnn_sweep.sweep.mistakes import listed, near, show, unknown
-from cnn_sweep.sweep.space import Choices, Parameter, Range, Space
+from cnn_sweep.sweep.space import Choices, Parameter, Range, Space, identity
 
 if TYPE_CHECKING:
     from cnn_sweep.sweep.mistakes import Mistakes
@@ -88,18 +87,16 @@ def _read_choices(values: Any, path: Path, mistakes: Mistakes) -> Choices | None
     elif not values:
         mistakes.add(path, "the list of choices is empty; give at least one value")
     else:
-        seen: set[str] = set()
+        seen: set[tuple[Any, ...]] = set()
         for index, value in enumerate(values):
             if not _is_value(value):
                 mistakes.add((*path, index), f"{show(value)} is no value; valid: numbers, text, true, false, lists")
                 continue
             if isinstance(value, str) and "$" in value:
                 mistakes.add((*path, index), f"{show(value)}: references are possible under model and training only")
-            # 0 and 0.0 are the same choice.
-            key = canonical_json(float(value)) if type(value) in (int, float) else canonical_json(value)
-            if key in seen:
+            if identity(value) in seen:
                 mistakes.add((*path, index), f"the choice {show(value)} is there twice")
-            seen.add(key)
+            seen.add(identity(value))
     return Choices(tuple(values)) if len(mistakes) == before else None
 
 
@@ -197,20 +194,14 @@ def _possible(
     possible = []
     for index, value in enumerate(values):
         if isinstance(domain, Choices):
-            found = any(_same(value, choice) for choice in domain.values)
             valid = f"{near(value, domain.values)}; valid: {listed(map(show, domain.values))}"
         else:
-            found = domain.contains(value)
             valid = f"; it goes from {show(domain.low)} to {show(domain.high)}"
-        if found:
+        if domain.contains(value):
             possible.append(value)
         else:
             mistakes.add((*path, other, index), f"{other!r} is never {show(value)}{valid}")
     return tuple(possible)
-
-
-def _same(one: Any, other: Any) -> bool:
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _without_circles(parameters: list[Parameter], mistakes: Mistakes) -> Space:

@@ -63,7 +63,12 @@ class Cli:
 
     def __call__(self, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            self.command(*words), cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr, done.stderr
@@ -163,6 +168,6 @@ def cli(tmp_path):
 def tiny(tmp_path_factory):
     """A command line in a folder with the sweep file, which was run once."""
     found = Cli(tmp_path_factory.mktemp("commands"))
-    (found.folder / "tiny.yaml").write_text(SWEEP)
+    (found.folder / "tiny.yaml").write_text(SWEEP, encoding="utf-8")
     found.run = found("run", "tiny.yaml", "--workers", 2)
     return found

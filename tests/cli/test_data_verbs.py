@@ -62,7 +62,7 @@ def odd(cli):
             Image.fromarray(pixels).save(folder / f"plain{k}.png")
     for k, (name, content, _) in enumerate(odd_images()):
         (cli.folder / "images" / ("dark", "light")[k % 2] / name).write_bytes(content)
-    (cli.folder / "odd.yaml").write_text(SWEEP)
+    (cli.folder / "odd.yaml").write_text(SWEEP, encoding="utf-8")
     return cli
 
 
@@ -70,7 +70,7 @@ def test_sixty_odd_images_are_each_named_and_a_model_is_trained(odd):
     """Each odd image is in the report with its reason: 30 that are left out, 30 that are converted."""
     shown = odd("data", "prepare", "odd.yaml").stdout
     (file,) = odd.results.glob(".data/folder-*/report.json")
-    report = json.loads(file.read_text())
+    report = json.loads(file.read_text(encoding="utf-8"))
     told = {remark["file"].rpartition("/")[2]: remark["reason"] for remark in report["bad"] + report["converted"]}
     assert len(report["bad"]) == len(report["converted"]) == 30
     for name, _, reason in odd_images():
@@ -93,7 +93,7 @@ def test_sixty_odd_images_are_each_named_and_a_model_is_trained(odd):
 
 def test_a_sweep_may_insist_on_good_images(odd):
     """With `on_bad_image: fail` the bad images are listed and no study is left behind."""
-    (odd.folder / "odd.yaml").write_text(SWEEP.replace("on_bad_image: skip", "on_bad_image: fail"))
+    (odd.folder / "odd.yaml").write_text(SWEEP.replace("on_bad_image: skip", "on_bad_image: fail"), encoding="utf-8")
     said = odd("run", "odd.yaml", code=2).stderr
     assert "30 images cannot be used:" in said
     assert "dark/0-cut.png: damaged" in said

@@ -20,7 +20,7 @@ CONTRACT = ["rank", "trial", "state", "value", "best_epoch", "epochs", "paramete
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text())))
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
 
 
 def test_run_ends_in_a_leaderboard(tiny):
@@ -50,7 +50,7 @@ def test_plan_writes_nothing(tiny, cli, sweep_text):
     assert plan["duplicates"] == 4  # momentum does not count with adam: two rows of each of its four pairs are one
     assert all("pool 7x7" in invalid["reason"] for invalid in plan["invalid"])
     assert set(plan["configurations"][0]) == {"params", "parameters", "trainable"}
-    (cli.folder / "tiny.yaml").write_text(sweep_text)
+    (cli.folder / "tiny.yaml").write_text(sweep_text, encoding="utf-8")
     cli("plan", "tiny.yaml")
     assert sorted(path.name for path in cli.folder.iterdir()) == ["tiny.yaml"]
 
@@ -182,7 +182,7 @@ def test_the_python_api_gives_the_same_leaderboard(tiny):
         "from cnn_sweep import Study; import sys\n"
         f"Study.open({str(tiny.results)!r}, 'tiny').leaderboard().to_csv(sys.stdout, index=False)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     command = tiny.table("leaderboard", "tiny", "--format", "csv")
     assert [row["trial"] for row in rows] == [row["trial"] for row in command]
@@ -212,7 +212,7 @@ def test_finalize_opens_the_test_set(tiny):
 
 def test_a_changed_sweep_is_refused_with_a_diff(tiny, sweep_text):
     """Another meaning under the same name is refused, exit code 2."""
-    (tiny.folder / "changed.yaml").write_text(sweep_text.replace("epochs: 2", "epochs: 3"))
+    (tiny.folder / "changed.yaml").write_text(sweep_text.replace("epochs: 2", "epochs: 3"), encoding="utf-8")
     refused = tiny("run", "changed.yaml", code=2).stderr
     assert "-  epochs: 2" in refused
     assert "+  epochs: 3" in refused
@@ -220,7 +220,9 @@ def test_a_changed_sweep_is_refused_with_a_diff(tiny, sweep_text):
 
 def test_extend_adds_what_is_new(tiny, sweep_text):
     """``run --extend`` trains the new choices only."""
-    (tiny.folder / "wider.yaml").write_text(sweep_text.replace("filters: [2, 4]", "filters: [2, 4, 3]"))
+    (tiny.folder / "wider.yaml").write_text(
+        sweep_text.replace("filters: [2, 4]", "filters: [2, 4, 3]"), encoding="utf-8"
+    )
     assert "--extend" in tiny("run", "wider.yaml", code=2).stderr
     before = tiny.table("leaderboard", "tiny", "--format", "csv")
     tiny("run", "wider.yaml", "--extend", "--workers", 1)

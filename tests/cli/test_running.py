@@ -31,7 +31,7 @@ def _wait_for(condition, seconds=240.0):
 
 def test_ctrl_c_leaves_a_study_that_resume_continues(cli, slow):
     """The first Ctrl-C writes checkpoints and exits with 130; ``resume`` goes on from them."""
-    (cli.folder / "slow.yaml").write_text(slow)
+    (cli.folder / "slow.yaml").write_text(slow, encoding="utf-8")
     run = cli.start("run", "slow.yaml", "--workers", 2)
     _wait_for(lambda: _journals_have(cli.results, b'"trial":0,"attempt":0,"epoch":3'))
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the whole group
@@ -52,7 +52,7 @@ def test_failed_trials_are_said_and_exit_with_1(cli, sweep_text):
     text = sweep_text.replace("learning_rate: 0.01", "learning_rate: $rate").replace(
         "space:", "space:\n  rate: [0.01, 1.0e+30]"
     )
-    (cli.folder / "tiny.yaml").write_text(text.replace("optimizer: [sgd, adam]", "optimizer: [sgd]"))
+    (cli.folder / "tiny.yaml").write_text(text.replace("optimizer: [sgd, adam]", "optimizer: [sgd]"), encoding="utf-8")
     done = cli("run", "tiny.yaml", "--workers", 1, code=1)
     assert "trials failed" in done.stderr
     failed = [row for row in cli.table("leaderboard", "tiny", "--format", "csv") if row["state"] == "failed"]
@@ -64,7 +64,7 @@ def test_failed_trials_are_said_and_exit_with_1(cli, sweep_text):
 def test_all_mistakes_of_a_file_come_at_once(cli, sweep_text):
     """A bad sweep file exits with 2 and one line for each mistake, with file and line; nothing is written."""
     (cli.folder / "bad.yaml").write_text(
-        sweep_text.replace("pool: $window", "pol: $window").replace("epochs: 2", "epoch: 2")
+        sweep_text.replace("pool: $window", "pol: $window").replace("epochs: 2", "epoch: 2"), encoding="utf-8"
     )
     errors = cli("run", "bad.yaml", code=2).stderr
     assert "bad.yaml:7" in errors
@@ -75,10 +75,12 @@ def test_all_mistakes_of_a_file_come_at_once(cli, sweep_text):
 
 def test_a_study_whose_trials_fail_alike_is_stopped(cli, sweep_text):
     """Three trials with one and the same exception are enough; ``resume`` gives a mended study another chance."""
-    (cli.folder / "network.py").write_text("def build(params, image_shape, classes):\n    return params['missing']\n")
+    (cli.folder / "network.py").write_text(
+        "def build(params, image_shape, classes):\n    return params['missing']\n", encoding="utf-8"
+    )
     model = "model: {build: 'network:build'}\n"
     text = sweep_text[: sweep_text.index("model:")] + model + sweep_text[sweep_text.index("space:") :]
-    (cli.folder / "tiny.yaml").write_text(text)
+    (cli.folder / "tiny.yaml").write_text(text, encoding="utf-8")
     done = cli("run", "tiny.yaml", "--workers", 1, code=1)
     assert "stopped with 9 trials left: those so far failed alike" in done.stderr
     assert "KeyError: 'missing'" in done.stderr
@@ -87,7 +89,9 @@ def test_a_study_whose_trials_fail_alike_is_stopped(cli, sweep_text):
 
 def test_cancel_stops_a_run_after_its_checkpoints(cli, slow):
     """``cancel`` from another terminal ends a local run as Ctrl-C does; a cancelled trial is failed for good."""
-    (cli.folder / "slow.yaml").write_text(slow.replace("epochs: 150", "epochs: 5000"))  # nobody waits for them
+    (cli.folder / "slow.yaml").write_text(
+        slow.replace("epochs: 150", "epochs: 5000"), encoding="utf-8"
+    )  # nobody waits for them
     run = cli.start("run", "slow.yaml", "--workers", 1)
     _wait_for(lambda: _journals_have(cli.results, b'"epoch":3'))
     cli("cancel", "slow", 1)
@@ -112,10 +116,10 @@ def test_data_that_changed_under_a_study_are_refused(cli, sweep_text):
     numpy.save(cli.folder / "y.npy", labels)
     data = "data: {source: arrays, train: {x: x.npy, y: y.npy}, validation: 0.5}"
     text = sweep_text.replace("data: {source: digits, validation: 0.2, test: 0.2}", data)
-    (cli.folder / "tiny.yaml").write_text(text.replace("filters: [2, 4]", "filters: [2]"))
+    (cli.folder / "tiny.yaml").write_text(text.replace("filters: [2, 4]", "filters: [2]"), encoding="utf-8")
     cli("run", "tiny.yaml", "--workers", 1)
     images[:3] = 7
     numpy.save(cli.folder / "x.npy", images)
-    (cli.folder / "tiny.yaml").write_text(text)
+    (cli.folder / "tiny.yaml").write_text(text, encoding="utf-8")
     refused = cli("run", "tiny.yaml", "--extend", "--workers", 1, code=3).stderr
     assert "the data of study 'tiny' are not what its first trials were trained on" in refused

@@ -8,7 +8,7 @@ from cnn_sweep.execution.timing.rates import divisions
 
 def test_every_division_of_the_cores_is_measured(cli, sweep_text):
     """Each row trains, and the advice is one of the rows; no study is made."""
-    (cli.folder / "tiny.yaml").write_text(sweep_text)
+    (cli.folder / "tiny.yaml").write_text(sweep_text, encoding="utf-8")
     answer = json.loads(cli("threads", "tiny.yaml", "--seconds", 0.2, "--json").stdout)
     rates = answer["rates"]
     assert [(rate["workers"], rate["threads"]) for rate in rates] == list(divisions(usable_cores(), 1000))
@@ -29,12 +29,15 @@ def test_what_cannot_be_measured_is_said(cli, sweep_text):
     """A network that fails gives its own words; a function of the user's has nothing to measure."""
     (cli.folder / "network.py").write_text(
         "def build(params, image_shape, classes):\n    print(1)\n    raise ValueError('no such network')\n"
-        "def function(params, context):\n    return 1.0\n"
+        "def function(params, context):\n    return 1.0\n",
+        encoding="utf-8",
     )
     head, space = sweep_text[: sweep_text.index("model:")], sweep_text[sweep_text.index("space:") :]
-    (cli.folder / "built.yaml").write_text(f"{head}model: {{build: 'network:build'}}\n{space}")
+    (cli.folder / "built.yaml").write_text(f"{head}model: {{build: 'network:build'}}\n{space}", encoding="utf-8")
     failed = cli("threads", "built.yaml", "--seconds", 0.2, code=3).stderr
     assert "a worker cannot train: the trial is failed: ValueError: no such network" in failed
     space = space[: space.index("training:")]
-    (cli.folder / "own.yaml").write_text(f"{head}objective: {{function: 'network:function'}}\n{space}")
+    (cli.folder / "own.yaml").write_text(
+        f"{head}objective: {{function: 'network:function'}}\n{space}", encoding="utf-8"
+    )
     assert "so that it alone knows its threads" in cli("threads", "own.yaml", code=2).stderr

@@ -155,12 +155,12 @@ def test_a_folder_of_images_is_predicted(here, results, tmp_path):
     for number, image in enumerate(images):
         Image.fromarray(image).resize((16, 16)).save(tmp_path / "new" / "inner" / f"{number}.png")
     (tmp_path / "new" / "torn.png").write_bytes(b"\x89PNG\r\n")
-    (tmp_path / "new" / "notes.txt").write_text("no image")
+    (tmp_path / "new" / "notes.txt").write_text("no image", encoding="utf-8")
     table, sheet = tmp_path / "new.csv", tmp_path / "new.png"
     done = here.result("predict", "tiny", tmp_path / "new", "--csv", table, "--sheet", sheet)
     assert done.exit_code == 1
     assert "torn.png: " in done.stderr
-    rows = _rows(table.read_text())
+    rows = _rows(table.read_text(encoding="utf-8"))
     assert [row["image"].rpartition("/")[2] for row in rows] == [f"{number}.png" for number in range(7)]
     for row in rows:
         chances = [float(row[f"p_{name}"]) for name in range(10)]
@@ -220,10 +220,13 @@ def test_layers_of_the_users_own_are_known(here, elsewhere, tmp_path):
         "def build(params, image_shape, classes):\n"
         "    x = keras.Input(image_shape)\n"
         "    y = Twice(name='twice')(keras.layers.Flatten()(x))\n"
-        "    return keras.Model(x, keras.layers.Dense(classes, activation='softmax')(y))\n"
+        "    return keras.Model(x, keras.layers.Dense(classes, activation='softmax')(y))\n",
+        encoding="utf-8",
     )
     text = SWEEP[: SWEEP.index("model:")] + "model: {build: 'network:build'}\n" + SWEEP[SWEEP.index("space:") :]
-    (tmp_path / "own.yaml").write_text(text.replace("study: tiny", "study: own").replace("[2, 4]", "[2]"))
+    (tmp_path / "own.yaml").write_text(
+        text.replace("study: tiny", "study: own").replace("[2, 4]", "[2]"), encoding="utf-8"
+    )
     here.train(Sweep.load(tmp_path / "own.yaml"))
     found = models.predict_split(here.results, "own", "validation")
     assert np.mean(found.predicted == found.labels) == Study.open(here.results, "own").best()["value"]

@@ -136,7 +136,7 @@ def run(here, images):
 
     def run(name, *points, epochs=3, weights=None, **changes):
         yaml = YAML(typ="safe", pure=True)
-        text = (ROOT / "sweeps" / f"{name}.yaml").read_text().replace("../examples/images", str(images))
+        text = (ROOT / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8").replace("../examples/images", str(images))
         content = yaml.load(text)
         for parameter, domain in content["space"].items():
             chosen = list(dict.fromkeys(point[parameter] for point in points if parameter in point))
@@ -146,7 +146,7 @@ def run(here, images):
         if weights is not None:
             content["model"]["layers"][0]["base"]["weights"] = weights
         file = images / f"{name}.yaml"
-        with file.open("w") as stream:
+        with file.open("w", encoding="utf-8") as stream:
             yaml.dump(content, stream)
         here.train(Sweep.load(file))
         rows = here.table("leaderboard", name, "--sort", "spread")
@@ -165,7 +165,7 @@ def run(here, images):
 
 
 def _csv(file):
-    with file.open() as stream:
+    with file.open(encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 

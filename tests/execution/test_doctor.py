@@ -23,7 +23,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "_TENSORFLOW", STARTS)
 
     def install(name, script):
-        (programs / name).write_text(f"#!{sys.executable} -S\n{script}\n")
+        (programs / name).write_text(f"#!{sys.executable} -S\n{script}\n", encoding="utf-8")
         (programs / name).chmod(0o755)
 
     return install
@@ -44,7 +44,7 @@ def test_a_machine_without_slurm_or_gpu_is_fine_for_run(machine, tmp_path):
 
 def test_a_results_folder_that_cannot_be_is_bad(machine, tmp_path):
     """A file in its place is named, with the option that chooses another."""
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     found = _found(tmp_path / "file" / "results")
     assert found["results"].level == "bad"
     assert str(tmp_path / "file") in found["results"].text

@@ -42,8 +42,8 @@ def test_a_frozen_study_can_be_opened_by_name(tmp_path):
 def test_the_frozen_file_is_what_the_user_wrote(tmp_path):
     """The frozen copy is the file itself, to the byte, and provenance says where it came from."""
     frozen = freeze(_sweep(), tmp_path)
-    assert frozen.paths.sweep.read_text() == TEXT
-    provenance = json.loads(frozen.paths.provenance.read_text())
+    assert frozen.paths.sweep.read_text(encoding="utf-8") == TEXT
+    provenance = json.loads(frozen.paths.provenance.read_text(encoding="utf-8"))
     assert provenance["seeds"] == [5, 6]
     assert "tensorflow" in provenance["versions"]
 

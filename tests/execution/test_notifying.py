@@ -56,8 +56,8 @@ def test_everybody_is_told_once(claims, server, tmp_path):
     targets = [command, f"http://127.0.0.1:{server.server_port}/hook"]
     for own in claims:
         assert notify(NOTICE, targets, own, key="1-3") == []
-    assert (tmp_path / "told").read_text() == "finished digits: digits is finished: 3 complete\n"
-    assert server.found == [json.loads((tmp_path / "json").read_text())] == [NOTICE.to_data()]
+    assert (tmp_path / "told").read_text(encoding="utf-8") == "finished digits: digits is finished: 3 complete\n"
+    assert server.found == [json.loads((tmp_path / "json").read_text(encoding="utf-8"))] == [NOTICE.to_data()]
     assert server.found[0]["best"] == {"trial": 2, "value": 0.9}
     notify(NOTICE, targets, claims[0], key="2-6")  # the study was extended, and ended again
     assert len(server.found) == 2

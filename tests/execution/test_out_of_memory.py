@@ -39,7 +39,7 @@ def build(params, image_shape, classes):
 @pytest.fixture
 def work(tmp_path):
     """Run a worker of the study in this process, and return how it ended."""
-    (tmp_path / "hungry.py").write_text(HUNGRY)
+    (tmp_path / "hungry.py").write_text(HUNGRY, encoding="utf-8")
     study = freeze(Sweep.parse(SWEEP, folder=tmp_path), tmp_path / "results")
     settings = WorkerSettings(study.paths.results, "memory", 1, since=0.0)
 

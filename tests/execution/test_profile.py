@@ -29,7 +29,7 @@ def test_there_are_the_promised_examples():
 @pytest.mark.parametrize("path", [e for e in EXAMPLES if e.name != "dev.toml"], ids=lambda path: path.name)
 def test_what_the_examples_leave_out_is_valid_too(path):
     """The lines that an example has as comments are valid settings once they are uncommented."""
-    uncommented = [line.removeprefix("# ") for line in path.read_text().splitlines()]
+    uncommented = [line.removeprefix("# ") for line in path.read_text(encoding="utf-8").splitlines()]
     Profile.parse("\n".join(line for line in uncommented if " = " in line or line.startswith("[")))
 
 
@@ -177,7 +177,7 @@ def test_cpus_are_divided_among_the_workers():
 def test_a_key_is_found_again_for_later_messages(tmp_path):
     """A setting that the cluster refuses can be shown with its file and line."""
     path = tmp_path / "my.toml"
-    path.write_text('cpus = 2\n[retry]\ninfrastructure = 1\n[sbatch]\nreservation = "r"\n')
+    path.write_text('cpus = 2\n[retry]\ninfrastructure = 1\n[sbatch]\nreservation = "r"\n', encoding="utf-8")
     profile = Profile.load(path)
     assert profile.source == str(path)
     assert profile.problem("cpus", "too many") == Problem(1, "cpus", "too many")

@@ -13,7 +13,7 @@ def fake(tmp_path):
 
     def put(name, script, **cli):
         path = tmp_path / name
-        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         environment = {"PATH": f"{tmp_path}:{os.defpath}", **cli.pop("environment", {})}
         return SlurmCli(environment=environment, **cli)
@@ -74,8 +74,8 @@ def test_many_jobs_are_asked_for_in_few_calls(fake, tmp_path):
         "squeue", f'echo called >> {tmp_path}/calls; for word in "$@"; do echo "$word"; done >> {tmp_path}/words'
     )
     cli.queue([*range(1, 1501), *range(1, 1501)])
-    assert len((tmp_path / "calls").read_text().split()) == 2
-    jobs = [word for word in (tmp_path / "words").read_text().split() if word.startswith("--jobs=")]
+    assert len((tmp_path / "calls").read_text(encoding="utf-8").split()) == 2
+    jobs = [word for word in (tmp_path / "words").read_text(encoding="utf-8").split() if word.startswith("--jobs=")]
     assert [len(word.split(",")) for word in jobs] == [1000, 500]
     assert cli.queue([]) == []
 
@@ -91,7 +91,7 @@ def test_a_job_learns_when_it_was_submitted(fake, tmp_path, given, asked):
     """The id of an array's last element is that of the array: it is asked for by its index."""
     cli = fake("squeue", f'echo "$@" > {tmp_path}/words; echo "1795202884|"', environment=given)
     assert cli.own_submit_time() == 1795202884
-    assert asked in (tmp_path / "words").read_text().split()
+    assert asked in (tmp_path / "words").read_text(encoding="utf-8").split()
 
 
 def test_a_time_of_submission_that_is_not_told_is_none(fake):

@@ -50,7 +50,7 @@ def _wait(run: subprocess.Popen[bytes], results: Path, *, seconds: float, progre
 
 def _children(pid: int) -> list[int]:
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()]
     except FileNotFoundError:
         return []
 
@@ -104,16 +104,16 @@ def _attempts(results: Path) -> dict[str, int]:
 def calm(tmp_path_factory):
     """The tables of a run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("calm")
-    (folder / "sweep.yaml").write_text(SWEEP)
+    (folder / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
     run = start(folder / "results", "run", folder / "sweep.yaml")
-    assert run.wait(timeout=DEADLINE_S) == 0, (folder / "run.log").read_text()
+    assert run.wait(timeout=DEADLINE_S) == 0, (folder / "run.log").read_text(encoding="utf-8")
     return _tables(folder / "results")
 
 
 def test_a_killed_study_ends_as_an_undisturbed_one(tmp_path, calm):
     """After kill -9 of workers, process groups and mergers the tables equal a calm run's bit for bit."""
     results, sweep = tmp_path / "results", tmp_path / "sweep.yaml"
-    sweep.write_text(SWEEP)
+    sweep.write_text(SWEEP, encoding="utf-8")
     chance = random.Random(os.environ.get("CNN_SWEEP_FAULT_SEED", "1"))
     kinds = [_kill_worker, _kill_group, _kill_merger]
     killed: list[str] = []
@@ -123,16 +123,16 @@ def test_a_killed_study_ends_as_an_undisturbed_one(tmp_path, calm):
         assert time.monotonic() < deadline, killed
         _wait(run, results, seconds=chance.uniform(1.0, 9.0), progress=chance.randint(20, 100))
         if run.poll() is not None:
-            assert run.returncode == 0, (tmp_path / "run.log").read_text()
+            assert run.returncode == 0, (tmp_path / "run.log").read_text(encoding="utf-8")
             break
         if done := kinds[len(killed) % len(kinds)](run, results, chance):
             killed.append(done)
         if run.poll() is not None:
             run = start(results, "run", sweep)
-    assert run.wait(timeout=DEADLINE_S) == 0, (tmp_path / "run.log").read_text()
+    assert run.wait(timeout=DEADLINE_S) == 0, (tmp_path / "run.log").read_text(encoding="utf-8")
 
     print(f"{len(killed)} kills: {killed}; attempts: {_attempts(results)}")
     assert len(killed) == KILLS, f"the study ended after {len(killed)} kills; give it more epochs"
     assert _tables(results) == calm
-    checked = subprocess.run(command(results, "store", "check"), capture_output=True, text=True, check=False)
+    checked = subprocess.run(command(results, "store", "check"), capture_output=True, encoding="utf-8", check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr

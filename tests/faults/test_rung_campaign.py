@@ -67,7 +67,7 @@ def _wait(run: subprocess.Popen[bytes], results: Path, *, seconds: float, progre
 def test_every_decision_at_a_rung_is_legal_whatever_is_killed(tmp_path):
     """Killed at random and resumed, a study ends; the audit proves each promotion; nothing saved is trained again."""
     results, sweep = tmp_path / "results", tmp_path / "sweep.yaml"
-    sweep.write_text(SWEEP)
+    sweep.write_text(SWEEP, encoding="utf-8")
     chance = random.Random(os.environ.get("CNN_SWEEP_FAULT_SEED", "1"))
     kills = 0
     run = start(results, "run", sweep)
@@ -79,7 +79,7 @@ def test_every_decision_at_a_rung_is_legal_whatever_is_killed(tmp_path):
         run.wait()
         kills += 1
         run = start(results, "resume", "rungs")
-    assert run.wait(timeout=600) == 0, (tmp_path / "run.log").read_text()
+    assert run.wait(timeout=600) == 0, (tmp_path / "run.log").read_text(encoding="utf-8")
     assert kills == KILLS, f"the study ended after {kills} kills; give it more trials"
 
     study = open_study(results, "rungs")

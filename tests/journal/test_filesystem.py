@@ -99,12 +99,15 @@ def test_one_machine_that_mistrusts_makes_all_mistrust(tmp_path, monkeypatch):
     assert not judge(tmp_path).honest
     monkeypatch.setattr(filesystem, "mount_of", lambda results: _mount("nfs4"))
     assert not judge(tmp_path).honest
-    assert json.loads((tmp_path / filesystem.CACHE_NAME).read_text())["reason"] == "nfs: mounted with nolock"
+    assert (
+        json.loads((tmp_path / filesystem.CACHE_NAME).read_text(encoding="utf-8"))["reason"]
+        == "nfs: mounted with nolock"
+    )
 
 
 def test_a_damaged_judgement_is_made_again(tmp_path):
     """Nonsense in the kept judgement is no error."""
-    (tmp_path / filesystem.CACHE_NAME).write_text("{nonsense")
+    (tmp_path / filesystem.CACHE_NAME).write_text("{nonsense", encoding="utf-8")
     assert isinstance(judge(tmp_path).honest, bool)
 
 

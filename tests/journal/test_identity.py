@@ -20,7 +20,9 @@ _CHILD = (
 @pytest.fixture
 def child():
     """A process that tells who it is and then waits."""
-    process = subprocess.Popen([sys.executable, "-c", _CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    )
     yield process
     process.kill()
     process.communicate()

@@ -40,8 +40,8 @@ class Written:
         paths = StudyPaths(self.results, name)
         paths.create()
         text = changes.get("sweep") or SWEEP
-        paths.sweep.write_text(text.format(study=name, metric=metric, direction=direction))
-        paths.provenance.write_text(json.dumps(provenance(name)))
+        paths.sweep.write_text(text.format(study=name, metric=metric, direction=direction), encoding="utf-8")
+        paths.provenance.write_text(json.dumps(provenance(name)), encoding="utf-8")
         identity = ProcessIdentity("node7", "boot", "pid:[1]", 7, 8)
         lines = [Worker(1_000.0, identity, {"keras": "3.15.1", "python": "3.11"}, 2)]
         lines.append(Extend(1_000.0, 1, trials, trials, 2, 1))

@@ -53,7 +53,7 @@ def test_the_dashboard_shows_a_study_and_keeps_up(written):
         env=os.environ | {"CNN_SWEEP_RESULTS": str(written.results)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     try:
         address = run.stdout.readline().strip()

@@ -63,7 +63,7 @@ def test_parquet_is_read_by_arrow_and_pandas(study, tables, tmp_path):
 def test_csv_has_every_bit(study, tables, tmp_path):
     """Floats come back exactly."""
     files = export("csv", study, "digits", str(tmp_path / "out"))
-    with Path(files[1]).open(newline="") as file:
+    with Path(files[1]).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_accuracy"]) for row in rows] == [row["val_accuracy"] for row in tables[1]]
 

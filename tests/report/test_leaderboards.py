@@ -8,11 +8,15 @@ import io
 import json
 
 import pytest
+from helpers.sweeps import sweep_of_digits
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.report.exports import export
 from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.leaderboards.grouping import compared, grouped, without_constants
 from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
+from cnn_sweep.search.optuna_study import read_study
+from cnn_sweep.store.sql import query
 from cnn_sweep.study import Study
 
 NASTY = '<script>alert("1")</script> & a|b\n50% \\_{x}'
@@ -106,3 +110,70 @@ def test_csv_and_json_carry_every_bit(study):
     assert [float(value) if value else None for value in values] == [row["value"] for row in table.rows]
     rows = json.loads(WRITERS["json"](table))
     assert rows == [{name: row[name] for name in table.columns} for row in table.rows]
+
+
+CHOICES = sweep_of_digits("""\
+space:
+  kernel: [[3, 3], [5, 5]]
+  clip: [null, 0.5]
+  optimizer: [sgd, adam]
+  momentum: {{low: 0.0, high: 0.9, points: 2, when: {{optimizer: sgd, clip: null}}}}
+search: {{method: tpe, trials: 40}}
+training: {{epochs: 3, optimizer: {{name: $optimizer, momentum: $momentum, clip_norm: $clip}}}}
+""").replace("filters: $filters, kernel_size: 3", "filters: 4, kernel_size: $kernel")
+
+
+def choices(draw):
+    """Draw lists, null and what depends on null."""
+    params = {"kernel": draw.choice([[3, 3], [5, 5]]), "clip": draw.choice([None, 0.5])}
+    params["optimizer"] = draw.choice(["sgd", "adam"])
+    active = params["clip"] is None and params["optimizer"] == "sgd"
+    return params | ({"momentum": draw.choice([0.0, 0.9])} if active else {})
+
+
+@pytest.fixture
+def chosen(written):
+    """A study whose hyperparameters have lists and null among their choices."""
+    written.study(trials=40, sweep=CHOICES, params=choices)
+    return Study.open(written.results, "digits")
+
+
+def test_null_is_a_value_and_no_inactive_hyperparameter(chosen):
+    """A leaderboard, its filters, its groups and its forms tell null from a hyperparameter that does not count."""
+    table = chosen.leaderboard_table()
+    params = [chosen.trial(row["trial"])["trial"]["params"] for row in table.rows]
+    clipped = [row["trial"] for row, one in zip(table.rows, params, strict=True) if one["clip"] is not None]
+    unclipped = [row["trial"] for row, one in zip(table.rows, params, strict=True) if one["clip"] is None]
+    for where, wanted in {
+        "clip == null": unclipped,
+        "clip != null": clipped,
+        "clip > 0.1": clipped,
+        "clip * 2 == 1": clipped,
+        "missing(clip)": [],
+        "momentum == null": [],
+    }.items():
+        assert [row["trial"] for row in select(table, Selection(where=where)).rows] == wanted, where
+    groups = grouped(table, ["clip"], direction="maximize")
+    assert {str(row["clip"]): row["n"] for row in groups.rows} == {"null": len(unclipped), "0.5": len(clipped)}
+    cells = list(csv.DictReader(io.StringIO(WRITERS["csv"](table))))
+    assert {cell["clip"] for cell in cells} == {"null", "0.5"}
+    assert {cell["momentum"] for cell in cells} == {"", "0.0", "0.9"}
+    _, rows = query(chosen.results, "SELECT clip, count(*) FROM leaderboard_digits GROUP BY clip ORDER BY 2")
+    assert dict(map(tuple, rows)) == {"null": len(unclipped), 0.5: len(clipped)}
+
+
+def test_lists_are_filtered_by_their_values(chosen):
+    """``--where "kernel == [3, 3]"`` keeps the rows with that list."""
+    kept = select(chosen.leaderboard_table(), Selection(where="kernel == [3, 3]")).rows
+    assert kept
+    assert all(row["kernel"] == [3, 3] for row in kept)
+
+
+def test_lists_and_null_survive_optuna(chosen, tmp_path):
+    """What was exported to Optuna comes back with the same hyperparameters, and samplers learn from it."""
+    address = f"sqlite:///{tmp_path / 'study.db'}"
+    export("optuna", chosen.results, "digits", address)
+    found = read_study(address, "digits", chosen.sweep)
+    assert not found.skipped
+    back = {number: params for number, params, _, _ in found.trials}
+    assert back == {number: chosen.trial(number)["trial"]["params"] for number in range(40)}

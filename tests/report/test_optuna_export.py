@@ -71,7 +71,7 @@ def test_optunas_command_line_lists_it(exported):
     """``optuna trials`` gives as many rows as there are trials."""
     command = [sys.executable, "-c", "from optuna.cli import main; main()", "trials", "--study-name", "digits"]
     command += ["--storage", exported[1], "--format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert len(json.loads(done.stdout)) == 18
 
 

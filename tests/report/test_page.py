@@ -85,7 +85,7 @@ def written_page(written, name="digits"):
     """Write a study's report."""
     board = Study.open(written.results, name, merge=False).leaderboard_table()
     file = Path(written.results) / f"{name}.html"
-    file.write_text(page(gather(written.results, name, board)))
+    file.write_text(page(gather(written.results, name, board)), encoding="utf-8")
     return file
 
 

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
+from cnn_sweep.search.replay import Replay
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.spec import InvalidTrialError
 
@@ -182,3 +183,39 @@ def test_values_that_left_the_space_are_not_told(sweep):
     """A history from a wider space is used as far as it still fits."""
     history = [Observation(n, {"filters": 99, "kernel": 3, "rate": 0.01}, "complete", 0.5) for n in range(12)]
     assert AdaptiveSampler(sweep(SEARCH), anything).propose(12, history)["filters"] in (4, 8)
+
+
+LISTS = (("kernel: [3, 5, 9]", "kernel: [[3, 3], [5, 5]]"), ('constraints: ["filters * kernel < 70"]\n', ""))
+CLIP = (("momentum: {low", "clip: [null, 0.5]\n  momentum: {low"), ("$momentum}", "$momentum, clip_norm: $clip}"))
+
+
+@pytest.mark.parametrize("method", ["tpe", "gp", "nsga2"])
+def test_samplers_learn_from_every_kind_of_choice(sweep, method):
+    """Lists and null among choices are in the history that a sampler sees, however a journal wrote them."""
+    one = sweep(f"method: {method}, trials: 20", *LISTS, *CLIP)
+    replay = Replay(one)
+    params = {"filters": 4, "kernel": (5, 5), "rate": 0.01, "optimizer": "adam", "clip": None}
+    replay.learn(
+        [Observation(0, params, "complete", 0.5), Observation(1, params | {"kernel": [3, 3]}, "complete", 0.4)]
+    )
+    seen = [trial.params for trial in replay.study.get_trials()]
+    assert seen == [{**params, "filters": 0, "kernel": place, "optimizer": 1, "clip": 0} for place in (1, 0)]
+
+
+def test_the_search_learns_from_lists(sweep):
+    """Where one list is better than the others, proposals gather there."""
+    one = sweep(SEARCH, *LISTS)
+    sampler = AdaptiveSampler(one, anything)
+    history = run(sampler, count=60, value=lambda params: float(params["kernel"] == [5, 5]))
+    assert sum(seen.value for seen in history[-20:]) >= 15
+
+
+@pytest.mark.parametrize("key", ["fixed: {kernel: [5, 5], clip: null}", "enqueue: [{kernel: [5, 5], clip: null}]"])
+@pytest.mark.parametrize("method", ["grid", "tpe, trials: 20"])
+def test_lists_and_null_can_be_fixed_and_enqueued(sweep, key, method):
+    """``fixed`` and ``enqueue`` take every value of the space, and give it as the space has it."""
+    one = sweep(f"method: {method}, {key}", *LISTS, *CLIP)
+    given = one.search.fixed or one.search.enqueue[0]
+    assert given == {"kernel": [5, 5], "clip": None}
+    proposed = AdaptiveSampler(one, anything).propose(0, [], part=given) if one.search.is_adaptive else None
+    assert proposed is None or (proposed["kernel"], proposed["clip"]) == ([5, 5], None)

@@ -35,7 +35,7 @@ def test_draws_repeat_in_another_process(sweep, method):
         "print(configurations(Sweep.parse(sys.stdin.read())).params)"
     )
     command = [sys.executable, "-c", code]
-    found = subprocess.run(command, input=one.text, capture_output=True, text=True, check=True)
+    found = subprocess.run(command, input=one.text, capture_output=True, encoding="utf-8", check=True)
     assert found.stdout.strip() == repr(configurations(one).params)
 
 

@@ -55,7 +55,7 @@ class DevCluster:
     def script(self, name, *arguments):
         """Run one of the cluster's scripts, such as ``node.sh crash n1``."""
         command = [SCRIPTS / name, *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=self.environment, capture_output=True, encoding="utf-8", check=False)
         assert done.returncode == 0, f"{name} {' '.join(arguments)}: {done.stdout}{done.stderr}"
 
     def submit(self, name, action, *options):
@@ -68,7 +68,7 @@ class DevCluster:
     def incarnations(self, name):
         """Return who the jobs of a name said they are, in the order in which they started."""
         path = self.folder / name
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [Incarnation(**json.loads(line)) for line in lines]
 
     def wait_for_starts(self, *names, starts=1):
@@ -96,7 +96,9 @@ class DevCluster:
     @contextmanager
     def exclusive(self):
         """Keep other tests, also in other processes, from this cluster meanwhile."""
-        with Path(tempfile.gettempdir(), f"cnn-sweep-tests-of-{self.lab.name}.lock").open("w") as file:
+        with Path(tempfile.gettempdir(), f"cnn-sweep-tests-of-{self.lab.name}.lock").open(
+            "w", encoding="utf-8"
+        ) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -130,7 +132,7 @@ class Desk:
 
     def write(self, name, text):
         """Write a file, and return its path."""
-        (self.folder / name).write_text(text)
+        (self.folder / name).write_text(text, encoding="utf-8")
         return self.folder / name
 
     def type(self, *words, code=0, **environment):
@@ -140,7 +142,7 @@ class Desk:
             cwd=self.folder,
             env=self.cluster.environment | {"CNN_SWEEP_RESULTS": str(self.results), "COLUMNS": "200"} | environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
         )
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
@@ -248,7 +250,7 @@ def spare_cluster(dev_cluster, tmp_path):
 
     def start(**more):
         environment = {**os.environ, **knobs, **more}
-        done = subprocess.run([SCRIPTS / "up.sh"], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run([SCRIPTS / "up.sh"], env=environment, capture_output=True, encoding="utf-8", check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return spare
 

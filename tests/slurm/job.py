@@ -17,7 +17,7 @@ def main(action, path):
     """Write this incarnation into a file, and act."""
     os.environ["CNN_SWEEP_SUBMIT_TIME"] = str(SlurmCli().own_submit_time() or "")
     incarnation = Incarnation.from_slurm(current().slurm, started=time.time())
-    with Path(path).open("a") as file:
+    with Path(path).open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(incarnation)) + "\n")
     if action == "raise":
         raise RuntimeError("as the test wants it")

@@ -90,7 +90,7 @@ class Stage:
             lambda: [
                 json.loads(line[9:])
                 for file in self.desk.results.glob(f"{name}/journal/*.jsonl")
-                for line in file.read_text().splitlines()
+                for line in file.read_text(encoding="utf-8").splitlines()
                 if '"type":"start"' in line and f'"attempt":{attempt},' in line
             ],
             seconds,
@@ -310,7 +310,7 @@ def test_a_study_survives(stage, calm, event, first):
 
 def test_logs_tell_what_happened(stage):
     """Who reads what the jobs printed finds why they stopped, and no traceback."""
-    logs = {file: file.read_text() for file in stage.desk.results.glob("*/slurm/*.err")}
+    logs = {file: file.read_text(encoding="utf-8") for file in stage.desk.results.glob("*/slurm/*.err")}
     assert [file for file, text in logs.items() if "Traceback" in text] == []
     warned = ("usr2", "time_limit", "preempted")
     told = {file.parents[1].name for file, text in logs.items() if "every checkpoint is written; back into" in text}

@@ -63,8 +63,8 @@ def ended(dev_cluster, tmp_path_factory, request):
     with cluster.alone():
         if not shared.exists():
             shared.mkdir()
-            (shared / "jobs.json").write_text(json.dumps(end_jobs_in_every_way(cluster)))
-    return cluster, json.loads((shared / "jobs.json").read_text())
+            (shared / "jobs.json").write_text(json.dumps(end_jobs_in_every_way(cluster)), encoding="utf-8")
+    return cluster, json.loads((shared / "jobs.json").read_text(encoding="utf-8"))
 
 
 def settled(cluster, *incarnations):

@@ -238,7 +238,11 @@ def tables(desk, study):
 
 def events_of(desk, study):
     """Return the events of all journals by time."""
-    lines = [line for file in desk.results.glob(f"{study}/journal/*.jsonl") for line in file.read_text().splitlines()]
+    lines = [
+        line
+        for file in desk.results.glob(f"{study}/journal/*.jsonl")
+        for line in file.read_text(encoding="utf-8").splitlines()
+    ]
     return sorted((json.loads(line[9:]) for line in lines), key=lambda event: event["time"])
 
 

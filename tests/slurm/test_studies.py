@@ -164,7 +164,7 @@ def counted(desk, tmp_path):
     folder.mkdir()
     for name in ("sbatch", "squeue", "sacct", "scontrol", "sinfo", "sacctmgr"):
         script = folder / name
-        script.write_text(f'#!/bin/sh\necho {name} >>{calls}\nexec {shutil.which(name)} "$@"\n')
+        script.write_text(f'#!/bin/sh\necho {name} >>{calls}\nexec {shutil.which(name)} "$@"\n', encoding="utf-8")
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
     desk.cluster.path.append(f"{folder}:{os.environ['PATH']}")
     return calls
@@ -180,7 +180,7 @@ def test_ten_thousand_trials_cost_one_sbatch_and_few_files(desk, counted):
     begun = time.monotonic()
     desk.submit(many, hold)
     submitted = time.monotonic() - begun
-    assert counted.read_text().split().count("sbatch") == 1
+    assert counted.read_text(encoding="utf-8").split().count("sbatch") == 1
     files = [file for file in desk.results.rglob("*") if file.is_file()]
     assert len(files) < 50
     desk.status("many")
@@ -189,7 +189,7 @@ def test_ten_thousand_trials_cost_one_sbatch_and_few_files(desk, counted):
     status = desk.status("many")
     print(f"submit {submitted:.1f} s, {len(files)} files; status {time.monotonic() - begun:.2f} s")
     assert time.monotonic() - begun < 5
-    assert len(counted.read_text().split()) <= 2
+    assert len(counted.read_text(encoding="utf-8").split()) <= 2
     assert status["trials"]["waiting"] == 10_000
     assert status["jobs"][0]["states"] == {"PENDING: JobHeldUser": 8}
     assert "scontrol release" in desk.type("status", "many").stdout

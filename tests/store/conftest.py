@@ -35,7 +35,7 @@ class Told:
         self.paths = StudyPaths(results, study)
         self.paths.create()
         text = SWEEP.format(study=study, metric=metric, direction=direction)
-        self.paths.sweep.write_text(text)
+        self.paths.sweep.write_text(text, encoding="utf-8")
 
     def tell(self, writer, *events):
         """Append events to a writer's journal."""

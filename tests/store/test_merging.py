@@ -206,13 +206,15 @@ def test_zeros_that_become_bytes_are_merged_then(study, results, locks, tables):
 
 def test_a_sweep_file_that_cannot_be_read_costs_only_its_facts(study, results, tables):
     """A damaged sweep file is reported; results are merged, and read anew once the file is good again."""
-    text = study.paths.sweep.read_text()
-    study.paths.sweep.write_text("study: [")
+    text = study.paths.sweep.read_text(encoding="utf-8")
+    study.paths.sweep.write_text("study: [", encoding="utf-8")
     report = merge(results)
     assert report.events == 17
     assert any("sweep.yaml" in note for note in report.notes)
     assert queries.leaderboard(results, "digits")[1][0]["trial"] == 1
-    study.paths.sweep.write_text(text.replace("val_accuracy, direction: maximize", "val_loss, direction: minimize"))
+    study.paths.sweep.write_text(
+        text.replace("val_accuracy, direction: maximize", "val_loss, direction: minimize"), encoding="utf-8"
+    )
     study.run("a", 4, [0.3])
     merge(results)
     assert queries.study_summary(results, "digits")["metric"] == "val_loss"

@@ -55,7 +55,7 @@ def test_who_may_wait_gets_its_turn(study, results, monkeypatch):
         "with lease(Path(sys.argv[1]), wait_s=0): print('mine', flush=True); sys.stdin.readline()"
     )
     other = subprocess.Popen(
-        [sys.executable, "-c", code, results], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, results], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     )
     assert other.stdout.readline() == "mine\n"
     timer = threading.Timer(0.2, other.communicate, args=["go\n"])
@@ -130,7 +130,9 @@ def _break(file, damage):
         case "truncated":
             file.write_bytes(data[: len(data) // 2])
         case "text":
-            file.write_text("this is no database, but a text that is long enough to look like one " * 20)
+            file.write_text(
+                "this is no database, but a text that is long enough to look like one " * 20, encoding="utf-8"
+            )
         case "version":
             connection = sqlite3.connect(file)
             connection.execute("UPDATE meta SET value = '999'")

@@ -73,7 +73,7 @@ def mounts(tmp_path):
     mounted = []
     try:
         for folder in folders[1:]:
-            done = subprocess.run(["bindfs", folders[0], folder], check=False, capture_output=True, text=True)
+            done = subprocess.run(["bindfs", folders[0], folder], check=False, capture_output=True, encoding="utf-8")
             if done.returncode:
                 pytest.skip(f"FUSE is not available: {done.stderr.strip()}")
             mounted.append(folder)
@@ -91,7 +91,7 @@ def _race(code, mounts, size):
             [*command, str(mounts[number % 2]), str(size), str(number)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         for number in range(PROCESSES)
     ]
@@ -109,7 +109,10 @@ def test_the_two_mounts_do_not_see_each_others_locks(mounts):
     (mounts[0] / "lock").touch()
     holders = [
         subprocess.Popen(
-            [sys.executable, "-c", _LOCKER, mount / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", _LOCKER, mount / "lock"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
         )
         for mount in mounts
     ]

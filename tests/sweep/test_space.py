@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_sweep.sweep.space import Choices, Parameter, Range, Space
+from cnn_sweep.sweep.space import Choices, Parameter, Range, Space, identity
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,26 @@ def test_conditions_in_a_circle_are_found():
     space = Space((Parameter("a", Choices((1,)), {"b": (1,)}), Parameter("b", Choices((1,)), {"a": (1,)})))
     with pytest.raises(ValueError, match="circle: a, b"):
         _ = space.ordered
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ([3, 3], (3, 3.0), True),
+        ([[1], [2]], ((1,), [2]), True),
+        (0, 0.0, True),
+        (None, None, True),
+        (1, True, False),
+        ([0], [False], False),
+        (None, "null", False),
+        ("1", 1, False),
+        ([1, 2], [1], False),
+        ({"a": 1}, {"a": 1}, True),
+    ],
+)
+def test_a_choice_is_known_however_it_is_written(one, other, equal):
+    """Journals write lists and tuples alike and 1.0 for 1; truth values, texts and null are themselves alone."""
+    assert (identity(one) == identity(other)) is equal
+    assert Choices((one,)).index(other) == (0 if equal else None)
+    conditional = Parameter("b", Choices((1,)), when={"a": (one,)})
+    assert conditional.is_active({"a": other}) is equal

@@ -320,5 +320,5 @@ def test_reading_a_sweep_imports_nothing_heavy():
     """Neither TensorFlow nor Optuna, SQLAlchemy, pandas, NumPy or SciPy is needed to read a sweep file."""
     heavy = ["tensorflow", "keras", "optuna", "sqlalchemy", "pandas", "numpy", "scipy"]
     code = f"import sys, cnn_sweep.sweep.spec; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert found.stdout.strip() == "[]"

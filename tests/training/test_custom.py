@@ -93,8 +93,8 @@ def trainer(dataset, tmp_path):
     """A trainer in a folder with modules of the user's."""
     from cnn_sweep.training.trial.trainer import Trainer
 
-    (tmp_path / "networks.py").write_text(NETWORKS)
-    (tmp_path / "objectives.py").write_text(OBJECTIVES)
+    (tmp_path / "networks.py").write_text(NETWORKS, encoding="utf-8")
+    (tmp_path / "objectives.py").write_text(OBJECTIVES, encoding="utf-8")
     return Trainer(dataset, folder=tmp_path)
 
 
@@ -169,7 +169,7 @@ def test_layers_trained_by_fit_come_close_to_the_graph(trainer, spec, recorder):
 
 def test_mistakes_in_build_functions_are_explained(trainer, recorder, tmp_path):
     """Missing modules and functions, and what is no model, name the function and what is there."""
-    (tmp_path / "broken.py").write_text("import no_such_package\n")
+    (tmp_path / "broken.py").write_text("import no_such_package\n", encoding="utf-8")
     for reference, message in (
         ("networks:biuld", r"networks has no function 'biuld'; it has .*build"),
         ("network:build", r"the module 'network' cannot be imported from .*No module named 'network'"),
@@ -197,7 +197,9 @@ def test_modules_of_one_name_in_two_folders_do_not_mix(dataset, spec, recorder, 
 
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "mine.py").write_text(textwrap.dedent(f"def who():\n    return {name!r}\n"))
+        (tmp_path / name / "mine.py").write_text(
+            textwrap.dedent(f"def who():\n    return {name!r}\n"), encoding="utf-8"
+        )
     assert load_function("mine:who", tmp_path / "one")() == "one"
     assert load_function("mine:who", tmp_path / "two")() == "two"
     assert load_function("mine:who", tmp_path / "one")() == "one"

@@ -208,17 +208,17 @@ def test_describe_says_what_prepare_finds(classes, size, images, tmp_path):
 def test_a_damaged_folder_says_what_to_do(tmp_path):
     """A prepared folder that cannot be read is named, with the way out."""
     path = prepare(DigitsData(source="digits"), tmp_path, tmp_path)
-    meta = json.loads((path / "meta.json").read_text())
+    meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
     (path / "y_train.npy").write_bytes(b"")
     with pytest.raises(EnvironmentFault, match=r"remove the folder and it will be made again"):
         load(path)
-    (path / "meta.json").write_text(json.dumps({k: v for k, v in meta.items() if k != "sizes"}))
+    (path / "meta.json").write_text(json.dumps({k: v for k, v in meta.items() if k != "sizes"}), encoding="utf-8")
     with pytest.raises(EnvironmentFault, match=r"KeyError"):
         load(path)
 
 
 def test_a_root_that_cannot_be_written_is_the_environments_fault(tmp_path):
     """The message names the folder and what the system said."""
-    (tmp_path / "root").write_text("a file")
+    (tmp_path / "root").write_text("a file", encoding="utf-8")
     with pytest.raises(EnvironmentFault, match=r"root/digits-\w+: the prepared data cannot be stored"):
         prepare(DigitsData(source="digits"), tmp_path, tmp_path / "root")

@@ -164,7 +164,7 @@ def test_labels_in_a_table(ready, made, tmp_path):
     """A CSV or a saved DataFrame names files and labels, and splits if one likes; rows without label are to predict."""
     shutil.copytree(made / "named", tmp_path / "named")
     rows = [(f"{label}.{k}.jpg", label.upper()) for label in ("flower", "temple") for k in range(7)]
-    with (tmp_path / "labels.csv").open("w", newline="") as file:
+    with (tmp_path / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter=";").writerows([("Datei", "Art"), *rows, ("flower.7.jpg", "")])
     labels = {"table": "labels.csv", "filename": "Datei", "label": "Art"}
     path = ready("files", tmp_path, train="named", labels=labels, validation=0.5, image_size=8)
@@ -308,7 +308,7 @@ def test_hidden_files_and_links_that_lead_up_do_no_harm(ready, made, tmp_path):
     (tmp_path / "train" / "cats" / "up").symlink_to(tmp_path / "train" / "cats")
     path = ready("folder", tmp_path, train="train", validation=0.5, image_size=8)
     assert sum(sizes(path).values()) == 12
-    assert json.loads((path / "report.json").read_text())["bad"] == []
+    assert json.loads((path / "report.json").read_text(encoding="utf-8"))["bad"] == []
 
 
 def test_a_class_of_bad_images_only_is_named_with_the_reason(ready, tmp_path):

@@ -48,7 +48,7 @@ info = ImageInfo(image_shape=x.shape[1:], class_names=("0", "1"))
 dataset = Dataset(splits={"train": Split(x, labels)}, info=info, rescale=1.0, fingerprint="")
 
 def own_mb():
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+    for line in Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines():
         if line.startswith("Anonymous:"):
             return int(line.split()[1]) / 1024
 
@@ -68,6 +68,6 @@ def test_a_worker_holds_no_copy_of_the_data(tmp_path):
     x[:, 0, 0, 0] = 1  # one pixel of each image; the rest stays a hole in the file
     x.flush()
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(file)], check=True, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", MEASURE, str(file)], check=True, capture_output=True, encoding="utf-8", timeout=120
     )
     assert float(done.stdout) < 20

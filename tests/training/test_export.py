@@ -102,7 +102,8 @@ def test_a_built_model_is_exported_with_its_rescaling(dataset, recorder, tmp_pat
         "def build(params, image_shape, classes):\n"
         "    x = keras.Input(image_shape)\n"
         "    y = keras.layers.Dense(classes, activation='softmax')(keras.layers.Flatten()(x))\n"
-        "    return keras.Model(x, y)\n"
+        "    return keras.Model(x, y)\n",
+        encoding="utf-8",
     )
     trial = TrialSpec(params={}, build="exported_network:build", training={"epochs": 2})
     outcome = Trainer(dataset, folder=tmp_path).train(trial, 0, recorder())

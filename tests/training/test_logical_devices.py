@@ -47,6 +47,6 @@ def test_a_network_on_another_device_than_the_data_has_the_same_results(tmp_path
     helpers = str(Path(__file__).parents[1])
     code = f"import sys; sys.path.append({helpers!r})\n{CODE}"
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code, tmp_path], capture_output=True, encoding="utf-8", timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr

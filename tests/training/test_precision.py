@@ -101,7 +101,8 @@ def test_a_build_function_is_called_in_the_precision(datasets, recorder, tmp_pat
         "def build(params, image_shape, classes):\n"
         "    assert keras.config.dtype_policy().name == 'mixed_bfloat16'\n"
         "    out = keras.layers.Dense(classes, activation='softmax')\n"
-        "    return keras.Sequential([keras.Input(image_shape), keras.layers.Flatten(), out])\n"
+        "    return keras.Sequential([keras.Input(image_shape), keras.layers.Flatten(), out])\n",
+        encoding="utf-8",
     )
     trial = TrialSpec(params={}, build="mixed_net:build", training={"epochs": 1, "precision": "mixed_bfloat16"})
     outcome = Trainer(datasets(), folder=tmp_path).train(trial, 0, recorder())

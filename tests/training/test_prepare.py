@@ -108,8 +108,8 @@ def test_a_part_of_another_run_of_the_machine_is_done_again(folder, tmp_path, un
     owner = start_owner(folder, tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
     owner.wait()
     (work,) = tmp_path.glob(".*.work")
-    job = json.loads((work / "job.json").read_text())
-    (work / "job.json").write_text(json.dumps(job | {"boot": "another"}))
+    job = json.loads((work / "job.json").read_text(encoding="utf-8"))
+    (work / "job.json").write_text(json.dumps(job | {"boot": "another"}), encoding="utf-8")
     for array in work.glob("*.npy"):
         array.write_bytes(bytes(array.stat().st_size))
     assert_same(prepare(SPEC, folder, tmp_path), undisturbed)

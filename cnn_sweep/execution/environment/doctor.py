@@ -153,7 +153,9 @@ def _tensorflow() -> Iterator[Finding]:
     """Start TensorFlow as a worker does."""
     command = [sys.executable, "-P", "-c", _TENSORFLOW]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TENSORFLOW_TIMEOUT_S)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=_TENSORFLOW_TIMEOUT_S
+        )
     except subprocess.TimeoutExpired:
         text = f"did not start within {_TENSORFLOW_TIMEOUT_S:g} s"
         yield Finding("bad", "tensorflow", text, "a file system this slow makes every worker wait: use another one")
@@ -180,7 +182,9 @@ def _gpus(usable: list[str]) -> Finding:
 
 def _gpus_of_driver() -> list[str]:
     try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=30
+        )
     except (OSError, subprocess.TimeoutExpired):
         return []
     return [line for line in done.stdout.splitlines() if line.startswith("GPU ")] if done.returncode == 0 else []

@@ -156,7 +156,7 @@ def extend_repeats(results: Path, study: str, more: MoreRepeats) -> tuple[Frozen
     number = len(old.revisions) + 1
     _journal_plan(old.paths, number, plan)
     write_once(old.paths.revision(number), new.text.encode())
-    if old.paths.revision(number).read_text() != new.text:
+    if old.paths.revision(number).read_text(encoding="utf-8") != new.text:
         raise StudyError(f"study {study!r} was extended by another command at this moment; try again")
     return FrozenStudy(old.paths, (*old.revisions, new), info, plan), added
 
@@ -172,10 +172,10 @@ def draft(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
 
 
 def _read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
-    folder = Path(json.loads(paths.provenance.read_text())["folder"])
+    folder = Path(json.loads(paths.provenance.read_text(encoding="utf-8"))["folder"])
     revisions = []
     for file in paths.revisions():
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         sweep = Sweep.parse(text, source=str(file), folder=folder)
         revisions.append(replace(sweep, more_repeats=read_more_repeats(text)))
     return tuple(revisions)

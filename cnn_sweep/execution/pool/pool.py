@@ -195,5 +195,5 @@ def log_file(logs: Path, host: str, pid: int) -> Path:
 
 
 def _tail(path: Path, most: int = _LOG_TAIL_LINES) -> str:
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     return "\n".join(f"    {line}" for line in lines[-most:])

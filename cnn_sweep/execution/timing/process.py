@@ -125,7 +125,7 @@ def _endless(spec: TrialSpec, steps: int) -> TrialSpec:
 def main() -> int:
     """Measure; return the process's exit code."""
     # What code of the user's prints is no answer.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def wait() -> None:

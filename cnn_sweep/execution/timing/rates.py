@@ -103,7 +103,7 @@ class _Worker:
         self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
         command = [sys.executable, "-m", "cnn_sweep.execution.timing.process", timing.to_argument()]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._log, text=True)
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._log, encoding="utf-8")
         stack.enter_context(self._process)
         stack.callback(self._process.kill)  # before the process is waited for
 

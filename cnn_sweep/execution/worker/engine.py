@@ -94,7 +94,7 @@ def _check_same_data(study: FrozenStudy, dataset: Dataset) -> None:
         StudyError: The files have changed since then.
     """
     write_once(study.paths.fingerprint, f"{dataset.fingerprint}\n".encode())
-    first = study.paths.fingerprint.read_text().strip()
+    first = study.paths.fingerprint.read_text(encoding="utf-8").strip()
     if first != dataset.fingerprint:
         raise StudyError(
             f"the data of study {study.paths.study!r} are not what its first trials were trained on: their fingerprint "

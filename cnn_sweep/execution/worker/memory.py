@@ -18,7 +18,7 @@ _SLACK = 200e6
 
 def own_bytes() -> int:
     """Return the memory that this process has to itself: pages of mapped files, such as data sets, do not count."""
-    for line in _STATUS.read_text().splitlines():
+    for line in _STATUS.read_text(encoding="utf-8", errors="replace").splitlines():
         name, _, value = line.partition(":")
         if name == "RssAnon":
             return int(value.split()[0]) * 1024

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.report.contents.what_mattered import MOST
 from cnn_sweep.search.importance import find
+from cnn_sweep.store.queries import params_of
 
 if TYPE_CHECKING:
     from cnn_sweep.report.contents.material import Material
@@ -22,6 +23,5 @@ def what_mattered(material: Material) -> Findings | None:
         return None
     rows = sorted(material.ranked, key=lambda row: row["trial"])
     picked = rows if len(rows) <= MOST else [rows[i * len(rows) // MOST] for i in range(MOST)]
-    names = {axis.label: column for column, axis in material.axes.items()}
-    params = [{name: row[column] for name, column in names.items() if row.get(column) is not None} for row in picked]
-    return find(material.sweep, [(found, row["value"]) for found, row in zip(params, picked, strict=True)])
+    names = {column: axis.label for column, axis in material.axes.items()}
+    return find(material.sweep, [(params_of(row, names), row["value"]) for row in picked])

@@ -157,7 +157,7 @@ def _sweep(paths: StudyPaths) -> tuple[Sweep | None, str]:
 
 def _provenance(paths: StudyPaths) -> dict[str, Any]:
     try:
-        found = json.loads(paths.provenance.read_text())
+        found = json.loads(paths.provenance.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

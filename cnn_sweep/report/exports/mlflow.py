@@ -12,6 +12,7 @@ from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.report.exports import library
 from cnn_sweep.report.exports.trials import Run, runs
 from cnn_sweep.report.leaderboards.leaderboard import plain
+from cnn_sweep.sweep.configuration import NULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +78,10 @@ def _write(client: Any, experiment: str, study: str, run: Run) -> None:
     tags = {f"cnn_sweep.{name}": str(run.facts[name]) for name in _TAGS if run.facts.get(name) is not None}
     name = f"{study}-{run.trial}"
     made = client.create_run(experiment, start_time=_ms(started), run_name=name, tags=tags).info.run_id
-    params = [entities.Param(_nameable(name), str(plain(value))) for name, value in run.params.items()]
+    params = [
+        entities.Param(_nameable(name), NULL if value is None else str(plain(value)))
+        for name, value in run.params.items()
+    ]
     metrics = [
         entities.Metric(_nameable(name), value, _ms(time), epoch)
         for epoch, time, values in run.epochs

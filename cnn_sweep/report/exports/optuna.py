@@ -49,7 +49,7 @@ def mirror(results: Path, study: str, storage: str) -> int:
 
 def _sweep_and_records(results: Path, study: str) -> tuple[Sweep, list[Record]]:
     newest = StudyPaths(results, study).revisions()[-1]
-    sweep = Sweep.parse(newest.read_text(), source=str(newest))
+    sweep = Sweep.parse(newest.read_text(encoding="utf-8"), source=str(newest))
     return sweep, [_record(run, sweep) for run in runs(results, study)]
 
 

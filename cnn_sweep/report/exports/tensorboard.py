@@ -13,6 +13,7 @@ from cnn_sweep.report.exports import library
 from cnn_sweep.report.exports.trials import Run, runs
 from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.store import queries
+from cnn_sweep.sweep.configuration import NULL
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _set(message: Any, value: Any) -> None:
     elif isinstance(value, int | float):
         message.number_value = value
     else:
-        message.string_value = shown(value)
+        message.string_value = NULL if value is None else shown(value)
 
 
 def _hparams(tag: str, **content: Any) -> Any:

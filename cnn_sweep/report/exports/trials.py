@@ -45,7 +45,7 @@ def runs(results: Path, study: str) -> Iterator[Run]:
             yield Run(
                 trial=row["trial"],
                 facts={name: row[name] for name in own},
-                params={name: row[column] for column, name in columns.items() if row.get(column) is not None},
+                params=queries.params_of(row, columns),
                 epochs=[(epoch["epoch"], epoch["time"], _metrics(epoch)) for epoch in curves[row["trial"]]],
             )
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.sweep.configuration import NULL
 
 MAX_LENGTH = 2_000  # characters
 MAX_BASE = 1e6
@@ -43,7 +44,7 @@ _ORDER: Final[dict[type[ast.cmpop], Callable[[Any, Any], bool]]] = {
 }
 _SYMBOLS: Final = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _FUNCTIONS: Final = ("abs", "like", "log10", "missing")
-_WORDS: Final = {"true": True, "false": False}
+_WORDS: Final = {"true": True, "false": False, "null": NULL}
 _POSSIBLE = (
     "possible are columns, numbers, text in quotes, lists, + - * / // % **, comparisons, in, not in, and, or, not, "
     + ", ".join(f"{name}()" for name in _FUNCTIONS)
@@ -211,7 +212,7 @@ def _calculated(left: Term, how: Callable[[Any, Any], Any], right: Term) -> Term
 
     def value(row: Row) -> Any:
         numbers = left(row), right(row)
-        if None in numbers:
+        if any(number is None or number is NULL for number in numbers):
             return None
         for number in numbers:
             if not isinstance(number, int | float):
@@ -273,7 +274,7 @@ def _within(left: Term, right: Term, *, wanted: bool) -> Term:
 def _ordered(left: Term, right: Term, order: Callable[[Any, Any], bool], symbol: str) -> Term:
     def verdict(row: Row) -> bool | None:
         one, other = left(row), right(row)
-        if one is None or other is None:
+        if one is None or other is None or one is NULL or other is NULL:
             return None
         numbers = isinstance(one, int | float) and isinstance(other, int | float)
         if not numbers and not (isinstance(one, str) and isinstance(other, str)):

@@ -139,7 +139,8 @@ def _start(work: Path) -> subprocess.Popen[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         # A decoder is one thread; the numerical libraries that it loads need not start more.
         env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
@@ -174,7 +175,7 @@ def _collect(decoder: Decoder, work: Path, listing: Listing) -> Decoded:
     converted: dict[str, list[Remark]] = {}
     digests: dict[str, list[str]] = {}
     for name, job in decoder.splits.items():
-        reports = [json.loads(part_file(work, name, part).read_text()) for part in range(job.parts)]
+        reports = [json.loads(part_file(work, name, part).read_text(encoding="utf-8")) for part in range(job.parts)]
         lost = {row: reason for report in reports for row, reason in report["bad"]}
         files = [text for report in reports for text in report["files"]]
         kept[name] = np.array([row for row in range(len(job.names)) if row not in lost], np.intp)

@@ -19,5 +19,12 @@ def download(code: str) -> str | None:
     In a process of its own: it imports TensorFlow, which has no place on a login node for longer than needed.
     """
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     return done.stderr.strip().rpartition("\n")[2] if done.returncode else None

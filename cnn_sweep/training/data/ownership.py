@@ -83,7 +83,7 @@ def _newest(work: Path) -> tuple[int, ProcessIdentity | None]:
     if not number:
         return 0, None
     try:
-        return number, ProcessIdentity.from_data(json.loads(_owner_file(work, number).read_text()))
+        return number, ProcessIdentity.from_data(json.loads(_owner_file(work, number).read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError):
         return number, None
 
