@@ -47,11 +47,17 @@ def plan(
     """Show what would run: trials, duplicates, networks that cannot be built. Nothing is written."""
     from cnn_sweep.cli import planning
 
-    planning.plan(sweep, as_json=json)
-    if profile is not None and not json:
-        from cnn_sweep.cli import submitting
+    if profile is None:
+        planning.plan(sweep, as_json=json)
+        return
+    from cnn_sweep.cli import submitting
 
-        submitting.plan(sweep, results, profile)
+    if json:
+        planning.plan(sweep, as_json=True, more={"submission": submitting.plan(sweep, results, profile)})
+        return
+    planning.plan(sweep, as_json=False)
+    if (found := submitting.plan(sweep, results, profile)) is not None:
+        submitting.print_plan(found)
 
 
 def threads(
