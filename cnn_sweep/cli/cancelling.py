@@ -25,4 +25,4 @@ def cancel(results: Path, study: str, trial: int | None) -> None:
     for job in jobs:
         print(f"job {job} is cancelled", file=sys.stderr)
     going_on = f"{study} stops after its checkpoints; `cnn-sweep resume {study}` continues it"
-    print(going_on if nothing is None else f"{nothing}, so nothing was cancelled", file=sys.stderr)
+    print(going_on if nothing is None else nothing, file=sys.stderr)

@@ -21,7 +21,6 @@ from cnn_sweep.execution.scheduling.picking import left_to_do
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,9 +97,9 @@ def _say_what_idles(study: FrozenStudy, how: How, console: Console) -> None:
     history = History(study.paths)
     history.refresh()
     if len(left_to_do(study, history)) > how.workers:
-        idle = f"{usable_cores() - how.workers * threads} of {usable_cores()} cores stay idle"
-        workers = f"{plural(how.workers, 'worker')} of {plural(threads, 'thread')}"
-        console.print(f"{study.paths.study}: with {workers} {idle}; `--workers {most}` uses more", markup=False)
+        used = f"{how.workers * threads} of {usable_cores()} cores in use"
+        more = f"`--workers {most}` trains more trials at once"
+        console.print(f"{study.paths.study}: {used}; {more}", markup=False)
 
 
 def _say_how_it_ended(study: FrozenStudy, progress: Progress, console: Console) -> None:

@@ -77,8 +77,8 @@ def resume(study: str, results: Path, profile: Path, more: Mapping[str, float | 
     settings, found = Profile.load(profile), enlarge(results, study, more)
     if lost := reconcile(found):
         print(f"cnn-sweep: {lost} trials were left by jobs that are over (`cnn-sweep show` says why)", file=sys.stderr)
-    prepare_shown(found.sweep, results)
     if (submission := _planned(found, settings)) is not None:
+        prepare_shown(found.sweep, results)
         _commit(submission)
 
 

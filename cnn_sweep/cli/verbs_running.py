@@ -19,6 +19,7 @@ from cnn_sweep.cli.options import (
     Threads,
     Workers,
 )
+from cnn_sweep.errors import InputError
 
 
 def run(
@@ -104,6 +105,8 @@ def resume(
     limits = {"trials": trials, "epochs": epochs, "hours": hours, "gpu_hours": gpu_hours}
     more = {name: value for name, value in limits.items() if value is not None}
     if profile is not None:
+        if workers or threads or notify:
+            raise InputError("--workers, --threads and --notify are for this machine; a profile has keys for them")
         from cnn_sweep.cli import submitting
 
         submitting.resume(study, results, profile, more)

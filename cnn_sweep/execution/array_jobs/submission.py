@@ -19,7 +19,6 @@ from cnn_sweep.journal.events import Submit
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.slurm.limits import ArrayPlan, array_plan
-from cnn_sweep.sweep.states import plural
 from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
@@ -58,14 +57,10 @@ class Submission:
     def _idle(self) -> list[str]:
         """Say how to use CPUs that have no worker; beside GPUs they hardly matter."""
         profile = self.profile
-        idle = profile.cpus - profile.workers * profile.worker_threads
-        if idle < profile.worker_threads or profile.gpus:
+        used, most = profile.workers * profile.worker_threads, profile.cpus // profile.worker_threads
+        if most <= profile.workers or profile.gpus:
             return []
-        workers = f"{plural(profile.workers, 'worker')} of {plural(profile.worker_threads, 'thread')}"
-        most = profile.cpus // profile.worker_threads
-        return [
-            f"with {workers} {idle} of {profile.cpus} cpus of a task stay idle; workers_per_task = {most} uses more"
-        ]
+        return [f"{used} of {profile.cpus} cpus of a task in use; workers_per_task = {most} trains more trials at once"]
 
     @property
     def settings(self) -> TaskSettings:

@@ -104,9 +104,7 @@ class Pool:
                 continue
             slot.alone = slot.gpu in self._reserved
             if not (slot.alone and self._is_in_use(slot.gpu)):
-                with _signals_held():  # so that one of them meets no worker that nobody knows of yet
-                    if self._asked is None:
-                        slot.process = self._start(number, slot)
+                self._start_unless_asked_to_stop(number, slot)
 
     def reap(self) -> list[Death]:
         """Take note of workers that ended, and return those that died."""
@@ -170,6 +168,14 @@ class Pool:
 
     def _is_in_use(self, gpu: str | None) -> bool:
         return any(slot.gpu == gpu and slot.process is not None for slot in self._slots)
+
+    def _start_unless_asked_to_stop(self, number: int, slot: _Slot) -> None:
+        with _signals_held():
+            if self._asked is None:
+                slot.process = self._start(number, slot)
+        # Another thread of this process may have been interrupted meanwhile, when nobody knew of this worker yet.
+        if self._asked is not None and slot.process is not None:
+            slot.process.send_signal(self._asked)
 
     def _log(self, pid: int) -> Path:
         return log_file(self._logs, os.uname().nodename, pid)
