@@ -21,7 +21,8 @@ def cancel(results: Path, study: str, trial: int | None) -> None:
         running = cancel_trial(frozen, trial)
         print(f"trial {trial} {'ends at its next chunk' if running else 'is cancelled'}", file=sys.stderr)
         return
-    jobs = cancel_study(frozen.paths, SlurmCli() if shutil.which("squeue") else None)
+    nothing, jobs = cancel_study(frozen, SlurmCli() if shutil.which("squeue") else None)
     for job in jobs:
         print(f"job {job} is cancelled", file=sys.stderr)
-    print(f"{study} stops after its checkpoints; `cnn-sweep resume {study}` continues it", file=sys.stderr)
+    going_on = f"{study} stops after its checkpoints; `cnn-sweep resume {study}` continues it"
+    print(going_on if nothing is None else nothing, file=sys.stderr)

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 _COLOURS: Final = {"ok": "green", "note": "yellow", "bad": "bold red"}
 
 
-def doctor(results: Path, *, as_json: bool) -> int:
+def doctor(results: Path, *, as_json: bool, slurm: bool = False) -> int:
     """Print all findings; return the exit code."""
     console = Console(soft_wrap=True, highlight=False)
     findings = []
-    for finding in examine(results):
+    for finding in examine(results, slurm=slurm):
         findings.append(finding)
         if as_json:
             continue

@@ -5,38 +5,93 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from typer import confirm
+
 from cnn_sweep.cli.tables import print_table
+from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.execution.freezing.freeze import open_study
 from cnn_sweep.execution.models import client as models
+from cnn_sweep.execution.scheduling.picking import left_to_do
+from cnn_sweep.journal.history import History
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.models.predictions import class_table, confusion_table
 from cnn_sweep.report.models.sealed_score import sealed_score
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.states import FINISHED
+from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from cnn_sweep.execution.freezing.freeze import FrozenStudy
     from cnn_sweep.execution.models.client import Predictions
     from cnn_sweep.report.leaderboards.leaderboard import Row
 
 
-def finalize(results: Path, study: str, top: int) -> None:
-    """Evaluate the best trials on the test set; print both scores, and what the best takes for what."""
-    states = Study.open(results, study).status()["trials"]
-    if unfinished := sum(count for state, count in states.items() if state not in FINISHED):
-        print(f"cnn-sweep: {unfinished} trials of {study} are not finished; the best so far are taken", file=sys.stderr)
+def finalize(results: Path, study: str, top: int, *, agreed: bool) -> None:
+    """Evaluate the best trials on the test set; print both scores, and what the best takes for what.
+
+    Args:
+        results: Root of all studies.
+        study: The study's name.
+        top: How many trials.
+        agreed: Whether the user wants that although the study is not finished.
+    """
+    _ask_if_unfinished(open_study(results, study), agreed=agreed)
     numbers, best = models.finalize(results, study, top)
     found = Study.open(results, study)
     table = found.leaderboard_table(None)
-    rows = [row for row in table.rows if row["trial"] in numbers]
-    tested = [row | found.trial(row["trial"])["trial"]["test_metrics"] for row in rows]
+    tested = list(_tested(found, numbers, table))
     names = dict.fromkeys(name for row in tested for name in row if name.startswith("test_"))
     means = [name for name in ("mean", "n", "ci_low", "ci_high") if "tied" in table.columns]
-    print_table(Table(("rank", "trial", "value", *means, *names, *found.parameter_names), tuple(tested)))
+    print_table(Table(("rank", "trial", "value", *means, *names, *found.parameter_columns), tuple(tested)))
     tried = sum(row["value"] is not None for row in table.rows)
-    _say_how_sure(found.summary()["metric"], best, next(row for row in tested if row["trial"] == best.trial), tried)
+    _say_how_sure(found.summary()["metric"], best, tested[numbers.index(best.trial)], tried)
     print_table(confusion_table(best), title=f"trial {best.trial}, test set: true classes down, predicted ones across")
     print_table(class_table(best))
+
+
+def _ask_if_unfinished(study: FrozenStudy, *, agreed: bool) -> None:
+    """Ask before the test set of a study is opened whose search is not over.
+
+    Raises:
+        InputError: Nobody can be asked, or the answer is no.
+    """
+    history = History(study.paths)
+    history.refresh()
+    left, name = len(left_to_do(study, history)), study.paths.study
+    if not left or agreed:
+        return
+    why = f"{plural(left, 'trial')} of {name} {'is' if left == 1 else 'are'} not finished"
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"the test set stays sealed: {why}, and a score on it must not decide how the search goes on. "
+            f"`cnn-sweep resume {name}` finishes the study; --yes opens the test set now"
+        )
+    print(f"cnn-sweep: {why}; a score on the test set must not decide how the search goes on", file=sys.stderr)
+    if not confirm("Open the test set for the best trials so far?", err=True):
+        raise InputError("the test set stays sealed")
+
+
+def _tested(found: Study, numbers: Sequence[int], table: Table) -> Iterator[Row]:
+    """Yield the rows of trials with their test scores and, of configurations with repeats, rank and mean of these.
+
+    By now another trial may stand for such a configuration on the leaderboard.
+
+    Raises:
+        EnvironmentFault: The store could not be brought up to date, so that it does not know the scores.
+    """
+    own = {row["trial"]: row for row in found.leaderboard_table("trial").rows}
+    boards = {row["configuration"]: row for row in table.rows}
+    for number in numbers:
+        tests = found.trial(number)["trial"]["test_metrics"] if number in own else None
+        if tests is None:
+            raise EnvironmentFault(
+                f"the test scores of {found.name} are journaled, and the store cannot take them now; "
+                f"`cnn-sweep show {found.name} {number}` has them once it can"
+            )
+        row = own[number]
+        yield row | boards.get(row["configuration"], {}) | {"trial": number, "value": row["value"]} | tests
 
 
 def _say_how_sure(metric: str, best: Predictions, picked: Row, tried: int) -> None:

@@ -59,7 +59,11 @@ Workers = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, help="Threads of each worker.  [default: cores / workers]", show_default=False),
+    typer.Option(
+        min=1,
+        help="Threads of each worker, the same in all of a study.  [default: 1]",
+        show_default=False,
+    ),
 ]
 ProfileFile = Annotated[
     Path, typer.Option("--profile", "-p", help="The cluster's settings, such as slurm/cpu.toml.", show_default=False)

@@ -11,6 +11,7 @@ from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from cnn_sweep.search.plan import Plan, PlannedConfiguration
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
 _ROWS_SHOWN = 20
 
 
-def plan(file: Path, *, as_json: bool) -> None:
-    """Print the plan of a sweep file."""
+def plan(file: Path, *, as_json: bool, more: Mapping[str, Any] | None = None) -> None:
+    """Print the plan of a sweep file.
+
+    Args:
+        file: The sweep file.
+        as_json: In its machine-readable form.
+        more: What that form has beside the plan.
+    """
     sweep = Sweep.load(file)
     found, _ = plan_sweeps(sweep)
     if as_json:
-        print(json.dumps(as_data(found), indent=2))
+        print(json.dumps(as_data(found) | dict(more or {}), indent=2))
         return
     print(
         f"{sweep.study}: {len(found.trials)} trials of {len(found.configurations) or 'proposed'} configurations "

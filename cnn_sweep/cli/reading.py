@@ -20,7 +20,7 @@ from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store.sql import query
 from cnn_sweep.study import Study, known_studies, merge_first
 from cnn_sweep.sweep.configuration import NULL
-from cnn_sweep.sweep.states import counted
+from cnn_sweep.sweep.states import counted, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,7 +154,8 @@ def _print_trial(trial: dict[str, Any], metric: str) -> None:
         print(f"  {trial['message']}")
     print(
         f"  {trial['epochs'] or 0} epochs in {boards.shown(trial['seconds'])} s, {trial['parameters'] or '?'} weights, "
-        f"repeat {trial['repeat']}, seed {trial['seed']}"
+        f"repeat {trial['repeat']}, seed {trial['seed']}, "
+        f"{plural(trial['threads'], 'thread') if trial['threads'] else 'threads not known'}"
     )
     params = {name: NULL if value is None else value for name, value in (trial["params"] or {}).items()}
     for name, value in (params | (trial["curve"] or {}) | (trial["test_metrics"] or {})).items():

@@ -14,8 +14,12 @@ from rich.text import Text
 
 from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.cli.reading import print_leaderboard
-from cnn_sweep.execution.freezing.freeze import FrozenStudy, enlarge, freeze
-from cnn_sweep.execution.pool.local import run_local
+from cnn_sweep.execution.freezing.freeze import FrozenStudy, enlarge, freeze, open_study
+from cnn_sweep.execution.freezing.threads import threads_of
+from cnn_sweep.execution.pool.local import run_local, usable_cores, useful_workers
+from cnn_sweep.execution.scheduling.picking import left_to_do
+from cnn_sweep.journal.history import History
+from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ class How:
 
     Attributes:
         workers: Worker processes; None for one a core.
-        threads: Threads of each; None divides the cores.
+        threads: Threads of each; None for those of the study.
         notify: Whom to tell of the end.
     """
 
@@ -47,12 +51,15 @@ class How:
 def run(sweep: Path, results: Path, how: How, *, extend: bool) -> int:
     """Start or continue the study of a sweep file; return the exit code."""
     loaded = Sweep.load(sweep)
+    threads_of(StudyPaths(results, loaded.study), loaded, how.threads)  # refused before anything is written
     prepare_shown(loaded, results)  # before the study exists, so that a mistake in the data can be mended in the file
     return _train(freeze(loaded, results, extend=extend), how)
 
 
 def resume(study: str, results: Path, how: How, *, more: Mapping[str, float | int]) -> int:
     """Continue a study by name, with larger limits if there are any; return the exit code."""
+    found = open_study(results, study)
+    threads_of(found.paths, found.sweep, how.threads)
     found = enlarge(results, study, more)
     prepare_shown(found.sweep, results)
     return _train(found, how)
@@ -61,6 +68,7 @@ def resume(study: str, results: Path, how: How, *, more: Mapping[str, float | in
 def _train(study: FrozenStudy, how: How) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     _warn_of_skipped(study, console)
+    _say_what_idles(study, how, console)
     with _Display(study, console) as display:
         progress = run_local(study, display.show, workers=how.workers, threads=how.threads, notify=how.notify)
     _say_how_it_ended(study, progress, console)
@@ -79,6 +87,19 @@ def _warn_of_skipped(study: FrozenStudy, console: Console) -> None:
             f"{first.params}: {first.reason} (`cnn-sweep plan` lists all)",
             markup=False,
         )
+
+
+def _say_what_idles(study: FrozenStudy, how: How, console: Console) -> None:
+    """Say how to use the cores that the user's number of workers leaves idle, where there are trials for one more."""
+    threads = threads_of(study.paths, study.sweep, how.threads)
+    if how.workers is None or how.workers >= (most := useful_workers(threads)):
+        return
+    history = History(study.paths)
+    history.refresh()
+    if len(left_to_do(study, history)) > how.workers:
+        used = f"{how.workers * threads} of {usable_cores()} cores in use"
+        more = f"`--workers {most}` trains more trials at once"
+        console.print(f"{study.paths.study}: {used}; {more}", markup=False)
 
 
 def _say_how_it_ended(study: FrozenStudy, progress: Progress, console: Console) -> None:
@@ -110,6 +131,7 @@ class _Display:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._printed = time.monotonic()
+        self._said_stopping = False
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -122,6 +144,10 @@ class _Display:
     def show(self, progress: Progress) -> None:
         for note in progress.notes:
             self._console.print(f"{note}; its trial will be continued", markup=False)
+        if progress.stopping and not self._said_stopping:
+            self._said_stopping = True
+            how = "stopping after the running chunk; press Ctrl-C again to kill"
+            self._console.print(f"{self._name}: {how} the workers", markup=False)
         if self._console.is_terminal:
             self._live.update(_picture(self._name, progress), refresh=True)
         elif time.monotonic() - self._printed >= _LINE_EVERY_S:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.cli.preparing import prepare_shown
-from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.array_jobs.submission import Submission, plan_submission
 from cnn_sweep.execution.freezing.freeze import FrozenStudy, draft, enlarge, freeze
 from cnn_sweep.execution.monitoring.jobs import pools_in_queue
 from cnn_sweep.execution.monitoring.reconcile import reconcile
+from cnn_sweep.execution.scheduling.picking import why_nothing_is_left
+from cnn_sweep.journal.history import History
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,33 +30,46 @@ def submit(sweep: Path, results: Path, profile: Path, *, extend: bool, dry_run: 
     """
     loaded = Sweep.load(sweep)
     drafted = draft(loaded, results, extend=extend)
-    submission = _planned(drafted, Profile.load(profile))
+    if (submission := _planned(drafted, Profile.load(profile))) is None:
+        return
     if dry_run:
         print("\n".join(submission.scripts()))
         return
-    paths = submission.study.paths
-    existed = paths.sweep.is_file()
     prepare_shown(loaded, results)
-    try:
-        _commit(replace(submission, study=freeze(loaded, results, extend=extend, drafted=drafted)))
-    except CnnSweepError:
-        if not existed:
-            shutil.rmtree(paths.folder, ignore_errors=True)
-        raise
+    _commit(replace(submission, study=freeze(loaded, results, extend=extend, drafted=drafted)))
 
 
-def plan(sweep: Path, results: Path, profile: Path) -> None:
-    """Say what a submission would ask the cluster for."""
+def plan(sweep: Path, results: Path, profile: Path) -> dict[str, Any] | None:
+    """Return what a submission would ask the cluster for; None where nothing is left to do, which is said.
+
+    Keys: trials; arrays, each with tasks and throttle; workers of a task; threads of a worker; time_limit_min;
+    files, about; notes.
+    """
     submission = _planned(draft(Sweep.load(sweep), results), Profile.load(profile))
-    settings = submission.settings
-    for array in submission.arrays.arrays:
+    if submission is None:
+        return None
+    settings, arrays = submission.settings, submission.arrays
+    return {
+        "trials": submission.trials,
+        "arrays": [{"tasks": array.tasks, "throttle": array.throttle} for array in arrays.arrays],
+        "workers": settings.workers,
+        "threads": settings.threads,
+        "time_limit_min": submission.profile.time_limit,
+        # Of each task submitit keeps two files and two logs; workers have a journal, a claim's owner and a log each.
+        "files": 4 * arrays.tasks + 3 * arrays.tasks * (settings.workers + 1),
+        "notes": list(submission.notes),
+    }
+
+
+def print_plan(found: Mapping[str, Any]) -> None:
+    """Print what :func:`plan` returned."""
+    each = f"{plural(found['workers'], 'worker')} of {plural(found['threads'], 'thread')}"
+    for array in found["arrays"]:
         print(
-            f"array of {array.tasks} tasks, {array.throttle} at a time: each {settings.workers} workers of "
-            f"{settings.threads} threads, for {submission.profile.time_limit} min at a time"
+            f"array of {plural(array['tasks'], 'task')}, {array['throttle']} at a time: each {each}, "
+            f"for {found['time_limit_min']} min at a time"
         )
-    # Of each task submitit keeps two files and two logs; workers have a journal, a claim's owner and a log each.
-    tasks = submission.arrays.tasks
-    print(f"about {4 * tasks + 3 * tasks * (settings.workers + 1)} files for {submission.trials} trials, and models")
+    print(f"about {found['files']} files for {plural(found['trials'], 'trial')}, and models")
 
 
 def resume(study: str, results: Path, profile: Path, more: Mapping[str, float | int]) -> None:
@@ -63,13 +77,20 @@ def resume(study: str, results: Path, profile: Path, more: Mapping[str, float | 
     settings, found = Profile.load(profile), enlarge(results, study, more)
     if lost := reconcile(found):
         print(f"cnn-sweep: {lost} trials were left by jobs that are over (`cnn-sweep show` says why)", file=sys.stderr)
-    prepare_shown(found.sweep, results)
-    _commit(_planned(found, settings))
+    if (submission := _planned(found, settings)) is not None:
+        prepare_shown(found.sweep, results)
+        _commit(submission)
 
 
-def _planned(study: FrozenStudy, profile: Profile) -> Submission:
+def _planned(study: FrozenStudy, profile: Profile) -> Submission | None:
+    """Plan a submission; None, and the reason is said, where nothing is left to do."""
+    history = History(study.paths, metric=study.sweep.objective.metric)
+    history.refresh()
+    if (reason := why_nothing_is_left(study, history)) is not None:
+        print(f"cnn-sweep: {reason}", file=sys.stderr)
+        return None
     slurm = SlurmCli()
-    submission = plan_submission(study, profile, slurm.cluster(), busy=pools_in_queue(study.paths, slurm))
+    submission = plan_submission(study, history, profile, slurm.cluster(), busy=pools_in_queue(study.paths, slurm))
     for note in submission.notes:
         print(f"cnn-sweep: {note}", file=sys.stderr)
     return submission

@@ -57,6 +57,7 @@ def threads(file: Path, results: Path, seconds: float, *, as_json: bool) -> None
         f"advised: `--workers {advised.workers} --threads {advised.threads}`; in a profile for nodes like this one "
         f"`workers_per_task = {advised.workers}`, `threads = {advised.threads}`"
     )
+    print("a study keeps the number of threads that it begins with, since its results depend on it")
 
 
 def _row(rate: Rate, best: Rate) -> dict[str, Any]:

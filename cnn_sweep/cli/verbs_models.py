@@ -36,12 +36,13 @@ Sheet = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the i
 def finalize(
     study: StudyName,
     top: Annotated[int, typer.Option(min=1, help="Evaluate the best K trials.")] = 1,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, also of a study that is not finished.")] = False,
     results: Results = RESULTS,
 ) -> None:
     """Open the sealed test set and evaluate the best trials on it, once the search is over."""
     from cnn_sweep.cli import finalizing
 
-    finalizing.finalize(results, study, top)
+    finalizing.finalize(results, study, top, agreed=yes)
 
 
 def confusion(

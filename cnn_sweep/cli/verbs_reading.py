@@ -134,8 +134,14 @@ def sql(
     reading.sql(results, statement, output.value)
 
 
-def doctor(json: AsJson = False, results: Results = RESULTS) -> None:
+def doctor(
+    json: AsJson = False,
+    slurm: Annotated[
+        bool, typer.Option("--slurm", help="Studies shall run on Slurm: fail if it does not work.")
+    ] = False,
+    results: Results = RESULTS,
+) -> None:
     """Look at this machine, Slurm, the results folder and GPUs: what will work, and what to do about the rest."""
     from cnn_sweep.cli import diagnosing
 
-    raise typer.Exit(diagnosing.doctor(results, as_json=json))
+    raise typer.Exit(diagnosing.doctor(results, as_json=json, slurm=slurm))

@@ -19,6 +19,7 @@ from cnn_sweep.cli.options import (
     Threads,
     Workers,
 )
+from cnn_sweep.errors import InputError
 
 
 def run(
@@ -47,11 +48,17 @@ def plan(
     """Show what would run: trials, duplicates, networks that cannot be built. Nothing is written."""
     from cnn_sweep.cli import planning
 
-    planning.plan(sweep, as_json=json)
-    if profile is not None and not json:
-        from cnn_sweep.cli import submitting
+    if profile is None:
+        planning.plan(sweep, as_json=json)
+        return
+    from cnn_sweep.cli import submitting
 
-        submitting.plan(sweep, results, profile)
+    if json:
+        planning.plan(sweep, as_json=True, more={"submission": submitting.plan(sweep, results, profile)})
+        return
+    planning.plan(sweep, as_json=False)
+    if (found := submitting.plan(sweep, results, profile)) is not None:
+        submitting.print_plan(found)
 
 
 def threads(
@@ -98,6 +105,8 @@ def resume(
     limits = {"trials": trials, "epochs": epochs, "hours": hours, "gpu_hours": gpu_hours}
     more = {name: value for name, value in limits.items() if value is not None}
     if profile is not None:
+        if workers or threads or notify:
+            raise InputError("--workers, --threads and --notify are for this machine; a profile has keys for them")
         from cnn_sweep.cli import submitting
 
         submitting.resume(study, results, profile, more)

@@ -92,9 +92,18 @@ def is_alive(identity: ProcessIdentity) -> bool | None:
 
 def new_writer_name() -> str:
     """Return a name for this process's journal that no other process ever had; safe as a file name."""
+    return f"{_own_prefix()}{secrets.token_hex(4)}"
+
+
+def is_own_writer(name: str) -> bool:
+    """Tell whether this process gave a journal its name."""
+    return name.startswith(_own_prefix())
+
+
+def _own_prefix() -> str:
     host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:48] or "host"
     pid = os.getpid()
-    return f"{host}-{pid}-{_process(pid)[1]}-{secrets.token_hex(4)}"
+    return f"{host}-{pid}-{_process(pid)[1]}-"
 
 
 def _slurm() -> dict[str, str] | None:

@@ -72,6 +72,11 @@ class StudyPaths:
         return self.folder / "data.sha256"
 
     @property
+    def threads(self) -> Path:
+        """Number of threads with which every worker of the study computes."""
+        return self.folder / "threads"
+
+    @property
     def journals(self) -> Path:
         """Folder of the journals."""
         return self.folder / "journal"

@@ -17,6 +17,7 @@ from cnn_sweep.slurm.units import gres, memory_mb, minutes
 from cnn_sweep.sweep.faults import check
 from cnn_sweep.sweep.mistakes import near, show
 from cnn_sweep.sweep.network import Count, Spec
+from cnn_sweep.sweep.states import plural
 
 # What sbatch calls a setting that has a key of its own here.
 _OWN_KEYS = {
@@ -139,7 +140,7 @@ class Profile(Spec):
         workers_per_task: Workers of one pool.
         workers_per_gpu: The same for each GPU of a task, which these share; instead of ``workers_per_task``.
         gpu_memory: Of one worker, in MB; None lets it take what it needs as it needs it.
-        threads: Threads of one worker; the CPUs are divided evenly where it is None.
+        threads: Threads of one worker; those of the study where it is None.
         trials_per_task: Trials after which a task ends; None goes on until nothing is left to do.
         setup: Shell commands before the workers start.
         python: Command that starts Python on the node, where it is not that of the submission.
@@ -240,7 +241,8 @@ class Profile(Spec):
             yield "workers_per_gpu", "give either workers_per_gpu or workers_per_task"
         if self.workers * self.worker_threads > self.cpus:
             key = "workers_per_task" if self.workers_per_gpu is None else "workers_per_gpu"
-            yield key, f"{self.workers} workers of {self.worker_threads} threads do not fit on {self.cpus} cpus"
+            asked = f"{plural(self.workers, 'worker')} of {plural(self.worker_threads, 'thread')}"
+            yield key, f"{asked} do not fit on {plural(self.cpus, 'cpu')}"
 
     @property
     def source(self) -> str:
@@ -260,7 +262,7 @@ class Profile(Spec):
     @property
     def worker_threads(self) -> int:
         """Threads of one worker."""
-        return self.threads or max(1, self.cpus // self.workers)
+        return self.threads or 1
 
     @property
     def generic_resources(self) -> dict[str, int]:

@@ -31,6 +31,14 @@ _ANY_LIMIT = "(job submit limit, user's size and/or time limits)"  # said of eac
 _OPTION = re.compile(r"(?:unrecognized option '--|option '--|[Ii]nvalid --)([\w-]+)")
 _NOT_THE_PROFILE = re.compile(r"Unable to contact|Socket timed out|temporarily unable|configuration source|not found")
 
+# sbatch gave up waiting, or said something that is no id: the job may be in the queue all the same.
+_UNSURE = re.compile(r"timed out|make sense of")
+
+
+def may_be_accepted(words: str) -> bool:
+    """Tell whether a submission that failed with these words may have put a job into the queue."""
+    return _UNSURE.search(words) is not None
+
 
 def refused(words: str, profile: Profile) -> CnnSweepError:
     """Return the error for a submission that failed.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from sqlalchemy import Connection, Row, Select, Table
+    from sqlalchemy import Connection, Label, Row, Select, Table
 
 Record = dict[str, Any]
 Columned = tuple[tuple[str, ...], list[Record]]
@@ -41,9 +41,10 @@ _TRIAL = (
     "ended",
     "cause",
     "message",
+    "threads",
 )
 # What a trial's row says beyond the columns of a leaderboard.
-MORE = ("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message")
+MORE = ("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message", "threads")
 _EPOCH = ("study", "trial", "attempt", "epoch")
 
 
@@ -215,7 +216,16 @@ def _study(connection: Connection, study: str) -> Row[Any]:
 def _trials_with_params(study: str) -> Select[Any]:
     t, c = schema.trials, schema.configurations
     same = (c.c.study == t.c.study) & (c.c.configuration == t.c.configuration)
-    return select(t, c.c.params_json).join(c, same, isouter=True).where(t.c.study == study, t.c.attempts > 0)
+    chosen = select(t, c.c.params_json, _threads()).join(c, same, isouter=True)
+    return chosen.where(t.c.study == study, t.c.attempts > 0)
+
+
+def _threads() -> Label[int | None]:
+    """Return with how many threads the newest attempt at a trial was computed, as far as its worker's line tells."""
+    t, a, w = schema.trials.c, schema.attempts.c, schema.workers.c
+    same = (a.study == t.study) & (a.trial == t.trial) & (w.study == a.study) & (w.writer == a.writer) & (w.threads > 0)
+    newest = select(w.threads).where(same).order_by(a.attempt.desc()).limit(1)
+    return newest.correlate(schema.trials).scalar_subquery().label("threads")
 
 
 def _best_first(study: str, direction: str, top: int | None) -> Select[Any]:

@@ -276,6 +276,10 @@ def _read_training(top: Any, mistakes: Mistakes) -> SpecTemplate | None:
         return None
     faults: list[Fault] = []
     training = compile_spec(top["training"], ("training",), faults, model=TrainingSpec)
+    threads = training.node.entries.get("threads")
+    if threads is not None and threads.names:
+        message = "belongs to the whole study, so that it cannot be a hyperparameter; write a number"
+        mistakes.add(("training", "threads"), message)
     report([*faults, *training.static_faults()], (), mistakes)
     return training
 

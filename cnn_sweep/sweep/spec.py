@@ -18,7 +18,7 @@ from cnn_sweep.sweep.grid import Grid, grid, satisfies
 from cnn_sweep.sweep.mistakes import Mistakes, show
 from cnn_sweep.sweep.network import Base
 from cnn_sweep.sweep.sections import Sections, read_sections
-from cnn_sweep.sweep.templates import Entries, FaultyError
+from cnn_sweep.sweep.templates import Entries, FaultyError, Plain
 from cnn_sweep.sweep.trial import TrialSpec
 from cnn_sweep.sweep.yaml import dotted
 
@@ -178,6 +178,13 @@ class Sweep:
             return satisfies(params, self.constraints)
         except ExpressionError as error:
             raise InvalidTrialError(f"constraint {error}") from error
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of each worker; None where the file leaves that to the study's first run."""
+        training = self.sections.training
+        node = training.node.entries.get("threads") if training else None
+        return node.value if isinstance(node, Plain) else None
 
     @property
     def weighted_classes(self) -> tuple[str, ...]:

@@ -127,6 +127,7 @@ class TrainingSpec(Spec):
     steps_per_epoch: Count | None = later(None)  # None: one pass over the training images
     validation_steps: Count | None = later(None)  # batches of validation images; None: all images
     fine_tune: FineTuneSpec | None = later(None)
+    threads: Count | None = later(None)  # of each worker of the study, so no hyperparameter; None: its first run says
 
     @property
     def all_epochs(self) -> int:

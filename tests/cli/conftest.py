@@ -139,7 +139,6 @@ def here(tmp_path_factory):
     """Commands and models in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "_answer", model_process.answer)
-        patch.setattr(model_process, "_cores", lambda: 1)  # as TensorFlow runs in this process already
         patch.setenv("COLUMNS", "200")
         yield Here(tmp_path_factory.mktemp("here") / "results")
 

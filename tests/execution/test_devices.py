@@ -54,7 +54,7 @@ def test_a_profile_counts_workers_by_gpu():
     """workers_per_gpu makes the pool as large as the task's GPUs allow, and must make sense."""
     text = 'cpus = 16\ngpus_per_node = "a100:2"\nworkers_per_gpu = 4\ngpu_memory = "9G"\n'
     profile = Profile.parse(text)
-    assert (profile.workers, profile.worker_threads, profile.gpu_memory) == (8, 2, 9 * 1024)
+    assert (profile.workers, profile.worker_threads, profile.gpu_memory) == (8, 1, 9 * 1024)
     for wrong in ("cpus = 4\nworkers_per_gpu = 2\n", text + "workers_per_task = 2\n", text.replace("16", "4")):
         with pytest.raises(Exception, match="workers_per_gpu"):
             Profile.parse(wrong)

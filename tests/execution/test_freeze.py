@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.freezing.freeze import freeze, open_study
+from cnn_sweep.errors import InputError, StudyError
+from cnn_sweep.execution.freezing.freeze import discard, freeze, open_study
 from cnn_sweep.sweep.spec import Sweep
 
 TEXT = """
@@ -20,6 +21,12 @@ space:
   filters: [2, 4]
 search: {method: grid, repeats: 2, seed: 5}
 training: {epochs: 1}
+"""
+
+OWN = """
+study: own
+data: {source: digits}
+objective: {function: "own:train", metric: score}
 """
 
 
@@ -85,3 +92,57 @@ def test_a_study_that_is_not_there_lists_those_that_are(tmp_path):
     freeze(_sweep(), tmp_path)
     with pytest.raises(StudyError, match=r"no study 'frosen' in .*; studies there: frozen"):
         open_study(tmp_path, "frosen")
+
+
+def _of_a_function(folder, text=""):
+    """A sweep of a folder with a module for it."""
+    folder.mkdir()
+    (folder / "own.py").write_text(text)
+    return Sweep.parse(OWN, source="sweep.yaml", folder=folder)
+
+
+def test_a_first_run_that_is_refused_leaves_nothing(tmp_path):
+    """What is refused while the study is made leaves no folder of it: a later run elsewhere has its own provenance."""
+    results = tmp_path / "results"
+    with pytest.raises(InputError, match="put it into a folder with the code"):
+        freeze(_of_a_function(tmp_path / "large", "#" * 10_000_001), results)
+    assert list(results.iterdir()) == []
+    study = freeze(_of_a_function(tmp_path / "small"), results)
+    assert json.loads(study.paths.provenance.read_text())["folder"] == str(tmp_path / "small")
+    assert [path.name for path in results.iterdir()] == ["own"]
+
+
+def test_of_two_commands_that_create_a_study_one_does(tmp_path):
+    """Both go on with the same study, from the folder of the first, and only that one may remove it."""
+    sweeps = [_of_a_function(tmp_path / name) for name in ("a", "b", "c", "d")]
+    with ThreadPoolExecutor(4) as commands:
+        made = list(commands.map(lambda sweep: freeze(sweep, tmp_path / "results"), sweeps))
+    (creator,) = [sweep for sweep, study in zip(sweeps, made, strict=True) if study.created]
+    assert json.loads(made[0].paths.provenance.read_text())["folder"] == str(creator.folder)
+    assert {study.sweep.folder for study in made} == {creator.folder}
+
+
+def test_a_folder_that_is_no_study_is_left_alone(tmp_path):
+    """Somebody's files under the study's name are named, not mixed with a study."""
+    (tmp_path / "frozen").mkdir()
+    (tmp_path / "frozen" / "thesis.tex").touch()
+    with pytest.raises(StudyError, match=r"frozen is there and is no study, since it has no sweep\.yaml"):
+        freeze(_sweep(), tmp_path)
+    assert [path.name for path in (tmp_path / "frozen").iterdir()] == ["thesis.tex"]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "elsewhere")
+    study = freeze(_sweep(TEXT.replace("study: frozen", "study: linked")), tmp_path)
+    assert (tmp_path / "elsewhere" / "sweep.yaml").is_file()
+    assert study.created
+
+
+def test_a_study_that_came_to_nothing_is_removed_unless_another_process_used_it(tmp_path):
+    """A journal of somebody else keeps it; one's own does not."""
+    study = freeze(_sweep(), tmp_path)
+    theirs = study.paths.journal("other-1-2-3")
+    theirs.touch()
+    discard(study)
+    assert open_study(tmp_path, "frozen").plan == study.plan
+    theirs.unlink()
+    discard(study)
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cnn_sweep.execution.freezing.freeze import freeze
+from cnn_sweep.execution.scheduling.giving_up import Retries
 from cnn_sweep.execution.worker.endings import Ending
 from cnn_sweep.execution.worker.settings import WorkerSettings
 from cnn_sweep.execution.worker.stop import StopRequest
@@ -74,6 +75,15 @@ def test_a_trial_is_tried_once_more_alone_and_then_fails_for_want_of_memory(work
     assert ends(work.study) == [[interrupted, complete], [interrupted, failed], [complete]]
     assert work() is Ending.DONE
     assert work(alone=True) is Ending.DONE
+
+
+def test_a_profiles_retries_hold_for_exceptions_of_a_trial(work):
+    """With `exception = 1` a network that raises is built once more before the trial fails; by default it fails."""
+    (work.study.code_folder / "hungry.py").write_text('def build(*_): raise ValueError("no")\n')
+    assert work(retries=Retries(exception=1), trials=2) is Ending.DONE
+    assert ends(work.study) == [[("interrupted", "exception"), ("failed", "exception")]]
+    assert work(trials=1) is Ending.DONE
+    assert ends(work.study)[1] == [("failed", "exception")]
 
 
 def test_a_worker_that_has_grown_says_so_and_ends_after_its_trial(work, monkeypatch):

@@ -17,6 +17,7 @@ from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.trials import AttemptHistory, TrialHistory
 from cnn_sweep.search.contest import Contest
 from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.training.outcome import Outcome
 
 TEXT = """
 study: picked
@@ -198,8 +199,10 @@ def test_retries_are_counted_by_cause():
     assert lose("node_failure", 3) is None
     assert lose("node_failure", 4).cause == "node_failure"
     assert lose("preempted", 50) is None
-    assert not may_be_tried_again(None, Retries(exception=0))
-    assert may_be_tried_again(None, Retries(exception=1))
+    raised = Outcome("failed", cause="exception")
+    assert not may_be_tried_again(raised, None, Retries(exception=0))
+    assert may_be_tried_again(raised, None, Retries(exception=1))
+    assert not may_be_tried_again(Outcome("failed", cause="diverged"), None, Retries(exception=1))
     end = End(time=3.0, trial=0, attempt=0, state="interrupted", cause="exception", message="", epochs=0, seconds=1.0)
     again = TrialHistory(0, {0: AttemptHistory(0, end=end)})
-    assert not may_be_tried_again(again, Retries(exception=1))
+    assert not may_be_tried_again(raised, again, Retries(exception=1))

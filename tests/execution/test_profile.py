@@ -122,7 +122,7 @@ output = "log"
         ("retry = 3", "mapping with the keys infrastructure"),
         ("retry = {memory_factor = 0.5}", "at least 1"),
         ("signal_delay_s = 3600", "not within the time limit of 60 min"),
-        ("workers_per_task = 4\ncpus = 2", "4 workers of 1 threads do not fit on 2 cpus"),
+        ("workers_per_task = 4\ncpus = 2", "4 workers of 1 thread do not fit on 2 cpus"),
         ("workers_per_task = 2\ncpus = 4\nthreads = 3", "2 workers of 3 threads do not fit on 4 cpus"),
         ('gres = "gpu:1"\ngpus_per_node = 1', "asked for twice"),
     ],
@@ -168,10 +168,10 @@ def test_gpus_are_counted_however_they_are_asked_for(line, resources, gpus):
     assert (profile.generic_resources, profile.gpus) == (resources, gpus)
 
 
-def test_cpus_are_divided_among_the_workers():
-    """Without a number of threads each worker has its share of the CPUs."""
-    assert Profile.parse("cpus = 9\nworkers_per_task = 2").worker_threads == 4
-    assert Profile.parse("cpus = 9\nworkers_per_task = 2\nthreads = 1").worker_threads == 1
+def test_a_worker_has_one_thread_unless_the_profile_says_otherwise():
+    """The number of CPUs does not change it, since results would change with it."""
+    assert Profile.parse("cpus = 9\nworkers_per_task = 2").worker_threads == 1
+    assert Profile.parse("cpus = 9\nworkers_per_task = 2\nthreads = 4").worker_threads == 4
 
 
 def test_a_key_is_found_again_for_later_messages(tmp_path):

@@ -1,9 +1,189 @@
-"""How a submission changes a profile of its own accord."""
+"""What becomes of a study, and of a profile, when a submission is planned, refused or accepted."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
+from cnn_sweep.cli.main import app
+from cnn_sweep.errors import CnnSweepError, EnvironmentFault
+from cnn_sweep.execution.array_jobs import submission as submissions
 from cnn_sweep.execution.array_jobs.submission import _after_out_of_memory
+from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.freezing.freeze import freeze
+from cnn_sweep.journal.events import End, Start
+from cnn_sweep.journal.history import History
+from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.slurm.profile import Profile
+from cnn_sweep.sweep.spec import Sweep
+
+SWEEP = """
+study: mine
+data: {source: digits}
+model: {layers: [flatten, output: softmax]}
+training: {epochs: 1}
+"""
+# A cluster of one partition without accounts, whose queue is empty.
+CLUSTER = {
+    "scontrol": """case "$*" in *partition*) echo "PartitionName=main Default=YES MaxTime=01:00:00 Nodes=n1 State=UP";;
+*) echo "ClusterName = lab";; esac""",
+    "sinfo": 'echo "main|1|4|8000|(null)|(null)|idle"',
+    "squeue": "true",
+    "srun": "true",
+    "scancel": "true",
+    "sbatch": "echo Submitted batch job 17",
+}
+REFUSES = 'echo "sbatch: error: Batch job submission failed: Invalid account" >&2; exit 1'
+TIMES_OUT = 'echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2; exit 1'
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """A cluster whose sbatch a test decides, and a sweep file and a profile to submit to it."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+
+    def install(name, script):
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+
+    for name, script in CLUSTER.items():
+        install(name, script)
+    (tmp_path / "mine.yaml").write_text(SWEEP)
+    (tmp_path / "my.toml").write_text("time_limit = 10\n")
+    monkeypatch.chdir(tmp_path)
+
+    def type_(*words):
+        done = CliRunner().invoke(app, [*words, "--results", "results"])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done
+
+    return SimpleNamespace(install=install, type=type_, paths=StudyPaths(tmp_path / "results", "mine"))
+
+
+def submit(cluster):
+    """Submit the sweep file."""
+    return cluster.type("submit", "mine.yaml", "--profile", "my.toml")
+
+
+def finish(study):
+    """Leave the journal of a worker that completed the study's only trial."""
+    with JournalWriter(study.paths.journal("worker")) as journal:
+        journal.append(worker_event(threads=1))
+        journal.append(Start(1.0, 0, 0, "c", 0, 0, {}))
+        journal.append(End(2.0, 0, 0, "complete", epochs=1))
+
+
+def test_a_refused_submission_leaves_no_study(cluster):
+    """The study that this command made for it is gone, so that the file may be changed."""
+    cluster.install("sbatch", REFUSES)
+    with pytest.raises(CnnSweepError, match="sbatch refused the job"):
+        submit(cluster)
+    assert not cluster.paths.folder.exists()
+
+
+def test_a_refused_submission_leaves_a_study_that_another_process_uses(cluster):
+    """What another process has a journal in is not removed, though this one created it."""
+    theirs = cluster.paths.journal("other-1-2-3")
+    cluster.install("sbatch", f"touch {theirs}; {REFUSES}")
+    with pytest.raises(CnnSweepError, match="sbatch refused the job"):
+        submit(cluster)
+    assert theirs.exists()
+    assert cluster.paths.sweep.read_text() == SWEEP
+
+
+def test_a_refused_submission_leaves_a_study_that_existed(cluster, monkeypatch):
+    """Also one that another terminal created while this one was planning."""
+    planned = submissions.plan_submission
+
+    def meanwhile(study, *rest, **named):
+        freeze(Sweep.load("mine.yaml"), cluster.paths.results)
+        return planned(study, *rest, **named)
+
+    monkeypatch.setattr("cnn_sweep.cli.submitting.plan_submission", meanwhile)
+    cluster.install("sbatch", REFUSES)
+    with pytest.raises(CnnSweepError, match="sbatch refused the job"):
+        submit(cluster)
+    assert cluster.paths.sweep.read_text() == SWEEP
+
+
+def test_nothing_is_removed_where_nobody_knows_whether_the_job_was_taken(cluster):
+    """A time-out is no refusal: the job may start, and finds its study; the message says what to do."""
+    cluster.install("sbatch", TIMES_OUT)
+    with pytest.raises(EnvironmentFault, match="may be in the queue all the same"):
+        submit(cluster)
+    assert cluster.paths.sweep.is_file()
+    assert any(cluster.paths.slurm.glob("*.pkl"))
+
+
+def test_a_job_that_was_accepted_keeps_its_study_though_it_cannot_be_journaled(cluster, monkeypatch):
+    """A full disk after sbatch: the study stays, and the message names the job."""
+
+    class Full(JournalWriter):
+        def append(self, event):
+            if event.type == "submit":
+                raise EnvironmentFault("no space")
+            super().append(event)
+
+    monkeypatch.setattr(submissions, "JournalWriter", Full)
+    with pytest.raises(EnvironmentFault, match=r"job 17 is in the queue and will run.*no space; `scancel 17` ends it"):
+        submit(cluster)
+    assert cluster.paths.sweep.is_file()
+    assert any(cluster.paths.slurm.iterdir())
+
+
+def test_a_finished_study_is_not_submitted_and_that_is_no_error(cluster):
+    """`submit`, `resume` and `plan` say that nothing is left to do and exit with 0, without asking Slurm."""
+    finish(freeze(Sweep.load("mine.yaml"), cluster.paths.results))
+    cluster.install("scontrol", "exit 1")
+    for words in (["submit", "mine.yaml"], ["resume", "mine"], ["plan", "mine.yaml"]):
+        done = cluster.type(*words, "--profile", "my.toml")
+        assert (done.exit_code, done.stderr) == (0, "cnn-sweep: study 'mine' is finished; nothing is left to do\n")
+    assert json.loads(cluster.type("plan", "mine.yaml", "--json", "-p", "my.toml").stdout)["submission"] is None
+
+
+def test_cancel_of_a_finished_study_changes_nothing(cluster):
+    """It says so, and no journal has a cancellation; of an unfinished one it has."""
+    study = freeze(Sweep.load("mine.yaml"), cluster.paths.results)
+    assert "resume mine` continues it" in cluster.type("cancel", "mine").stderr
+    finish(study)
+    before = sorted(study.paths.journals.iterdir())
+    done = cluster.type("cancel", "mine")
+    assert (done.exit_code, done.stderr) == (0, "study 'mine' is finished; nothing is left to do\n")
+    assert sorted(study.paths.journals.iterdir()) == before
+    history = History(study.paths)
+    history.refresh()
+    assert len(history.cancels) == 1
+
+
+def test_a_plan_as_json_has_the_submission(cluster):
+    """`plan --json --profile` says what would be asked for, as the table does."""
+    found = json.loads(cluster.type("plan", "mine.yaml", "--json", "--profile", "my.toml").stdout)
+    assert found["trials"] == 1
+    assert found["submission"] == {
+        "trials": 1,
+        "arrays": [{"tasks": 1, "throttle": 1}],
+        "workers": 1,
+        "threads": 1,
+        "time_limit_min": 10,
+        "files": 10,
+        "notes": [],
+    }
+    assert "array of 1 task, 1 at a time: each 1 worker of 1 thread, for 10 min at a time" in (
+        cluster.type("plan", "mine.yaml", "--profile", "my.toml").stdout
+    )
+
+
+def test_options_for_this_machine_are_refused_beside_a_profile(cluster):
+    """They would be ignored: a pool on the cluster is what the profile says."""
+    with pytest.raises(CnnSweepError, match="a profile has keys for them"):
+        cluster.type("resume", "mine", "--profile", "my.toml", "--threads", "2")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cnn_sweep.errors import SweepFileError
 from cnn_sweep.sweep.data_spec import ArrayFiles, ArraysData, DigitsData
 from cnn_sweep.sweep.network import L2, Conv2D, Dense, Dropout, Flatten, Output, Pool
 from cnn_sweep.sweep.spec import InvalidTrialError, Sweep
@@ -301,11 +302,21 @@ def test_the_digest_sees_what_a_thing_means(text, edit, change):
 
 def test_keys_that_came_later_do_not_change_old_digests(text, edit):
     """A file that does without the newer keys of training has the digest it had when there were none of them."""
-    later = ("augmentation", "class_weights", "steps_per_epoch", "validation_steps", "fine_tune")
+    later = ("augmentation", "class_weights", "steps_per_epoch", "validation_steps", "fine_tune", "threads")
     plain = Sweep.parse(text).resolve(next(iter(Sweep.parse(text).grid.rows))).training.model_dump()
     assert not set(later) & set(plain)
     fixed = edit(("batch_size: $batch_size", "batch_size: 8 if $batch_size else 8"))
     assert not set(later) & set(Sweep.parse(fixed).canonical()["training"])
+
+
+def test_threads_belong_to_a_sweep_and_not_to_a_configuration(text, edit):
+    """A number of threads changes what the file means; a hyperparameter in its place is refused with its line."""
+    sweep = Sweep.parse(edit(("batch_size: $batch_size", "batch_size: $batch_size\n  threads: 2")))
+    assert sweep.threads == 2
+    assert sweep.digest != Sweep.parse(text).digest
+    assert Sweep.parse(text).threads is None
+    with pytest.raises(SweepFileError, match=r"training\.threads: belongs to the whole study"):
+        Sweep.parse(edit(("batch_size: $batch_size", "batch_size: $batch_size\n  threads: $batch_size")))
 
 
 def test_the_canonical_form_is_plain_data(text):

@@ -20,9 +20,9 @@ from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 from submitit.helpers import DelayedSubmission
 
-from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.array_jobs.task import TaskRun, TaskSettings
-from cnn_sweep.slurm.sbatch_words import refused
+from cnn_sweep.slurm.sbatch_words import may_be_accepted, refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +34,15 @@ log = logging.getLogger(__name__)
 
 # submitit gives up after so many time-outs of one job; a study takes as many as it takes.
 _TIMEOUTS = 1_000_000
+
+_UNSURE = (
+    "sbatch: {}; the job may be in the queue all the same. Look with `squeue --me`, end it with scancel if it is, and "
+    "submit once more with `cnn-sweep resume {} --profile …`"
+)
+
+
+class UnsureFault(EnvironmentFault):
+    """Nobody knows whether a job is in the queue, so that nothing of it may be removed."""
 
 
 class PoolTask:
@@ -106,19 +115,25 @@ def submit(plan: ArrayPlan, profile: Profile, settings: TaskSettings, folder: Pa
 
     Raises:
         SweepFileError: sbatch refused, with its words and the profile's line; nothing is left behind.
-        EnvironmentFault: The controller does not answer.
+        EnvironmentFault: The controller does not answer; likewise.
+        UnsureFault: Nobody knows whether sbatch took the job.
     """
     submitted: list[Submitted] = []
     for array in plan.arrays:
         before = set(folder.iterdir()) if folder.is_dir() else set()
-        executor = _executor(profile, settings, folder, throttle=array.throttle)
         try:
+            executor = _executor(profile, settings, folder, throttle=array.throttle)
             jobs = executor.submit_array([PoolTask(settings) for _ in range(array.tasks)])
-        except FailedJobError as error:
-            for path in set(folder.iterdir()) - before:
-                path.unlink(missing_ok=True)
+        except (FailedJobError, OSError) as error:
+            unsure = isinstance(error, OSError) or may_be_accepted(str(error))
+            if not unsure:
+                for path in set(folder.iterdir()) - before:
+                    path.unlink(missing_ok=True)
             if submitted:  # the rest of the work goes to the arrays that are in the queue
+                log.warning("one more array was not submitted: %s", error)
                 break
+            if unsure:
+                raise UnsureFault(_UNSURE.format(" ".join(str(error).split()), settings.study)) from error
             raise refused(str(error), profile) from error
         submitted.append(Submitted(jobs[0].job_id.partition("_")[0], array.tasks, time.time()))
     return submitted

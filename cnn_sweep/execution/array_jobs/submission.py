@@ -7,23 +7,24 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import InputError
-from cnn_sweep.execution.array_jobs.slurm import sbatch_scripts, submit
+from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, StudyError, SweepFileError
+from cnn_sweep.execution.array_jobs.slurm import UnsureFault, sbatch_scripts, submit
 from cnn_sweep.execution.array_jobs.task import TaskSettings
 from cnn_sweep.execution.environment.provenance import package_versions, worker_event
+from cnn_sweep.execution.freezing.freeze import discard
+from cnn_sweep.execution.freezing.threads import settle_threads, threads_of
 from cnn_sweep.execution.scheduling.giving_up import OUT_OF_MEMORY, Retries
 from cnn_sweep.execution.scheduling.picking import left_to_do
 from cnn_sweep.journal.events import Submit
-from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
-from cnn_sweep.search.budget import Budget
 from cnn_sweep.slurm.limits import ArrayPlan, array_plan
 from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.array_jobs.slurm import Submitted
     from cnn_sweep.execution.freezing.freeze import FrozenStudy
+    from cnn_sweep.journal.history import History
     from cnn_sweep.slurm.cluster import Cluster
     from cnn_sweep.slurm.profile import Profile
 
@@ -51,7 +52,15 @@ class Submission:
     @property
     def notes(self) -> tuple[str, ...]:
         """What differs from the profile and why."""
-        return (*([self.gentler] if self.gentler else []), *self.arrays.notes)
+        return (*([self.gentler] if self.gentler else []), *self._idle(), *self.arrays.notes)
+
+    def _idle(self) -> list[str]:
+        """Say how to use CPUs that have no worker; beside GPUs they hardly matter."""
+        profile = self.profile
+        used, most = profile.workers * profile.worker_threads, profile.cpus // profile.worker_threads
+        if most <= profile.workers or profile.gpus:
+            return []
+        return [f"{used} of {profile.cpus} cpus of a task in use; workers_per_task = {most} trains more trials at once"]
 
     @property
     def settings(self) -> TaskSettings:
@@ -81,57 +90,90 @@ class Submission:
         return sbatch_scripts(self.arrays, self.profile, self.settings, self.study.paths.slurm.resolve())
 
     def commit(self) -> list[Submitted]:
-        """Submit, and journal the jobs' ids.
+        """Submit, and journal the jobs' ids. A study that was created for nothing is removed.
 
         Raises:
             SweepFileError: sbatch refused; nothing was submitted.
-            EnvironmentFault: The controller does not answer.
+            StudyError: Another command began the study with another number of threads at this moment.
+            EnvironmentFault: The controller does not answer, or the jobs' ids cannot be journaled.
         """
-        prepare(self.study.sweep.data, self.study.sweep.folder, self.study.data_root)
-        jobs = submit(self.arrays, self.profile, self.settings, self.study.paths.slurm.resolve())
-        with JournalWriter(self.study.paths.journal(new_writer_name())) as journal:
-            journal.append(worker_event(threads=0))
-            journal.append(
-                Submit(
-                    time=time.time(),
-                    jobs=[asdict(job) for job in jobs],
-                    profile=self.profile.source,
-                    cluster=self.cluster.name,
-                )
-            )
+        study = self.study
+        try:
+            prepare(study.sweep.data, study.sweep.folder, study.data_root)
+            settle_threads(study.paths, study.sweep, self.profile.worker_threads)
+            jobs = submit(self.arrays, self.profile, self.settings, study.paths.slurm.resolve())
+        except UnsureFault:
+            raise
+        except CnnSweepError:
+            if study.created:
+                discard(study)
+            raise
+        self._journal(jobs)
         return jobs
 
+    def _journal(self, jobs: list[Submitted]) -> None:
+        submitted = Submit(
+            time=time.time(),
+            jobs=[asdict(job) for job in jobs],
+            profile=self.profile.source,
+            cluster=self.cluster.name,
+        )
+        try:
+            with JournalWriter(self.study.paths.journal(new_writer_name())) as journal:
+                journal.append(worker_event(threads=0))
+                journal.append(submitted)
+        except EnvironmentFault as fault:
+            ids = " ".join(job.job for job in jobs)
+            raise EnvironmentFault(
+                f"job {ids} is in the queue and will run, but `status` and `cancel` will not know of it: {fault}; "
+                f"`scancel {ids}` ends it"
+            ) from fault
 
-def plan_submission(study: FrozenStudy, profile: Profile, cluster: Cluster, *, busy: int = 0) -> Submission:
+
+def plan_submission(
+    study: FrozenStudy, history: History, profile: Profile, cluster: Cluster, *, busy: int = 0
+) -> Submission:
     """Cut the work that is left into arrays.
 
     Args:
         study: What to run.
+        history: What its journals say: that something is left to do.
         profile: How.
         cluster: What is allowed there.
         busy: Pools of this study that are in the queue already.
 
     Raises:
-        InputError: Nothing is left to do, or the profile's width is in the queue already.
-        SweepFileError: The cluster would refuse; every reason, at the line of the profile that caused it.
+        InputError: The profile's width is in the queue already.
+        SweepFileError: The cluster would refuse, or the study has another number of threads; every reason, at the line
+            of the profile that caused it.
     """
-    history = History(study.paths, metric=study.sweep.objective.metric)
-    history.refresh()
-    left = len(left_to_do(study, history))
-    if left == 0 and (limit := Budget(study.sweep, history).reached()) is not None:
-        raise InputError(f"study {study.paths.study!r} was ended by its budget: {limit}; a larger one continues it")
-    if left == 0:
-        raise InputError(f"study {study.paths.study!r} is finished; there is nothing to submit")
     if busy >= profile.array_width:
         raise InputError(f"{busy} pools of study {study.paths.study!r} are in the queue, as many as array_width allows")
+    left = len(left_to_do(study, history))
     starved = sum(
         trial.state == "interrupted" and trial.last.cause == OUT_OF_MEMORY for trial in history.trials.values()
     )
     changes, gentler = _after_out_of_memory(profile, starved)
-    profile = profile.model_copy(update=changes)
+    profile = _with_threads(profile.model_copy(update=changes), study)
     arrays = array_plan(left, profile.model_copy(update={"array_width": profile.array_width - busy}), cluster)
     arrays.raise_refusals(profile)
     return Submission(study, profile, cluster, arrays, left, gentler)
+
+
+def _with_threads(profile: Profile, study: FrozenStudy) -> Profile:
+    """Return a profile with the study's number of threads.
+
+    Raises:
+        SweepFileError: The profile has another one, or its CPUs are too few for so many.
+    """
+    try:
+        threads = threads_of(study.paths, study.sweep, profile.threads)
+    except StudyError as error:
+        raise SweepFileError(profile.source, [profile.problem("threads", str(error))]) from error
+    found = profile.model_copy(update={"threads": threads})
+    if problems := [found.problem(key, message) for key, message in found.contradictions()]:
+        raise SweepFileError(profile.source, problems)
+    return found
 
 
 def _after_out_of_memory(profile: Profile, starved: int) -> tuple[dict[str, int], str | None]:

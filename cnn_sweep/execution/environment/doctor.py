@@ -57,18 +57,19 @@ class Finding:
     cure: str = ""
 
 
-def examine(results: Path) -> Iterator[Finding]:
+def examine(results: Path, *, slurm: bool = False) -> Iterator[Finding]:
     """Look at everything, one finding after the other, the quick ones first.
 
     Args:
         results: Root of all studies; it need not exist yet.
+        slurm: Whether studies are to run on Slurm, so that it is bad if that does not work.
     """
     versions = package_versions()
     yield Finding("ok", "packages", ", ".join(f"{name} {version}" for name, version in versions.items()))
     yield _processors()
     yield from _folder(results)
     yield _temporary_space()
-    yield from _slurm()
+    yield from _slurm("bad" if slurm else "note")
     yield from _tensorflow()
 
 
@@ -107,16 +108,21 @@ def _temporary_space() -> Finding:
     return Finding("bad" if cure else "ok", "temporary", f"{folder}: {free / 1e9:.1f} GB free", cure)
 
 
-def _slurm() -> Iterator[Finding]:
+def _slurm(level: Literal["note", "bad"]) -> Iterator[Finding]:
+    """Look at Slurm.
+
+    Args:
+        level: Of the finding that there is none; `run` does without.
+    """
     if shutil.which("sbatch") is None:
-        yield Finding(
-            "note", "slurm", "sbatch is not on this machine: `run` works here; `submit` works on a cluster's login node"
-        )
+        text = "sbatch is not on this machine: `run` works here; `submit` works on a cluster's login node"
+        yield Finding(level, "slurm", text)
         return
     try:
         cluster = SlurmCli(timeout_s=20.0).cluster()
     except EnvironmentFault as fault:
-        yield Finding("bad", "slurm", str(fault), "ask again later; if it stays so, ask the cluster's help desk")
+        text = f"its commands are here, but no cluster answers them: `run` works here, `submit` does not ({fault})"
+        yield Finding(level, "slurm", text, "to submit, ask again later; if it stays so, ask the cluster's help desk")
         return
     yield Finding("ok", "slurm", _described(cluster))
     for partition in cluster.partitions.values():

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import shutil
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +20,8 @@ from cnn_sweep.execution.environment.provenance import provenance, worker_event
 from cnn_sweep.execution.freezing.snapshot import snapshot_code, uses_own_code
 from cnn_sweep.journal.durable import write_once
 from cnn_sweep.journal.events import Extend
-from cnn_sweep.journal.identity import new_writer_name
+from cnn_sweep.journal.history import journal_sizes
+from cnn_sweep.journal.identity import is_own_writer, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.search.extend import extension
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.trial import ImageInfo
 
 _CODE = "code"
+_ASIDE = ".new-"  # a study on its way into being, or out of it
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,14 @@ class FrozenStudy:
         revisions: The frozen sweeps, oldest first; the newest says what is done now.
         info: Shape and classes of its images.
         plan: All trials of all revisions.
+        created: Whether the call that returned this created the study; no other one did.
     """
 
     paths: StudyPaths
     revisions: tuple[Sweep, ...]
     info: ImageInfo
     plan: Plan
+    created: bool = False
 
     @property
     def sweep(self) -> Sweep:
@@ -112,7 +118,7 @@ def freeze(sweep: Sweep, results: Path, *, extend: bool = False, drafted: Frozen
     """
     paths = StudyPaths(results, sweep.study)
     if not paths.sweep.is_file():
-        return _create_revision(paths, sweep, (), drafted)
+        return _create(paths, sweep, drafted)
     revisions = _read_revisions(paths)
     if sweep.digest == revisions[-1].digest:
         return open_study(results, sweep.study)
@@ -181,16 +187,45 @@ def _read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
     return tuple(revisions)
 
 
-def _create_revision(
-    paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...], drafted: FrozenStudy | None = None
-) -> FrozenStudy:
-    plan, info = (drafted.plan, drafted.info) if drafted else plan_sweeps(*earlier, sweep)
-    paths.create()
-    # All this before the sweep's file, because a revision exists from the moment that its file does.
-    if not earlier:
-        write_once(paths.provenance, f"{json.dumps(provenance(sweep), indent=2)}\n".encode())
+def _create(paths: StudyPaths, sweep: Sweep, drafted: FrozenStudy | None) -> FrozenStudy:
+    """Create a study as a whole: its folder gets its name when all is in it, and of several creators one is first."""
+    plan, info = (drafted.plan, drafted.info) if drafted else plan_sweeps(sweep)
+    home = paths.folder.resolve()  # a link to another disk, perhaps
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_ASIDE, dir=home.parent) as aside:
+        made = StudyPaths(Path(aside), paths.study)
+        made.create()
+        write_once(made.provenance, f"{json.dumps(provenance(sweep), indent=2)}\n".encode())
         if uses_own_code(sweep):
-            snapshot_code(sweep, paths.folder / _CODE)
+            snapshot_code(sweep, made.folder / _CODE)
+        _journal_plan(made, 1, plan)
+        write_once(made.sweep, text_of(sweep.text).encode())
+        try:
+            made.folder.rename(home)
+        except OSError as error:
+            if not paths.sweep.is_file():
+                raise StudyError(
+                    f"{paths.folder} is there and is no study, since it has no {paths.sweep.name}: "
+                    f"move it away, or give the sweep another `study:` name ({error.strerror})"
+                ) from error
+            return freeze(sweep, paths.results)  # somebody else's by now
+    return FrozenStudy(paths, (sweep,), info, plan, created=True)
+
+
+def discard(study: FrozenStudy) -> None:
+    """Remove a study that this process created and that came to nothing, unless another process used it meanwhile."""
+    home = study.paths.folder.resolve()
+    aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=home.parent))
+    taken = StudyPaths(aside, study.paths.study)
+    home.rename(taken.folder)  # from here on nobody can begin to use it
+    if any(not is_own_writer(name) for name, _ in journal_sizes(taken)) or any(taken.slurm.iterdir()):
+        taken.folder.rename(home)
+    shutil.rmtree(aside)
+
+
+def _create_revision(paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]) -> FrozenStudy:
+    plan, info = plan_sweeps(*earlier, sweep)
+    # Before the sweep's file, because a revision exists from the moment that its file does.
     _journal_plan(paths, len(earlier) + 1, plan)
     write_once(paths.revision(len(earlier) + 1), text_of(sweep.text).encode())
     frozen = _read_revisions(paths)

@@ -26,7 +26,7 @@ def finalize(study: FrozenStudy, history: History, engine: Engine, top: int) -> 
     """
     numbers = best_trials(study, history, top)
     with JournalWriter(study.paths.journal(new_writer_name())) as journal:
-        journal.append(worker_event(threads=1))
+        journal.append(worker_event(threads=0))  # it does not train trials of the study
         for number in numbers:
             spec = study.sweep.resolve(history.trials[number].params or {})
             metrics = engine.evaluate_on_test(spec, model_file(study, history, number, engine))

@@ -18,6 +18,7 @@ import numpy as np
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted, StudyError
 from cnn_sweep.execution.freezing.freeze import open_study
 from cnn_sweep.execution.freezing.snapshot import uses_own_code
+from cnn_sweep.execution.freezing.threads import threads_of, threads_of_trial
 from cnn_sweep.execution.models.client import ANSWER, Request
 from cnn_sweep.execution.models.finalizing import finalize
 from cnn_sweep.execution.models.trained import best_trials, chosen_trial, model_file, read_history
@@ -27,9 +28,7 @@ from cnn_sweep.training.session import configure
 if TYPE_CHECKING:
     from cnn_sweep.execution.freezing.freeze import FrozenStudy
     from cnn_sweep.execution.worker.engine import Engine
-
-
-_MOST_THREADS = 4
+    from cnn_sweep.journal.history import History
 
 
 def answer(folder: Path) -> None:
@@ -48,8 +47,8 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
     study = open_study(request.results, request.study)
     history = read_history(study)
     if request.work == "finalize":
-        best_trials(study, history, 1)  # refuses before TensorFlow starts
-        engine = _engine(study, threads=1)
+        (first,) = best_trials(study, history, 1)  # refuses before TensorFlow starts
+        engine = _engine(study, history, first)
         numbers = finalize(study, history, engine, request.top)
         best = model_file(study, history, numbers[0], engine)
         return {"trial": numbers[0], "trials": numbers} | _predict(study, engine, best, folder, split="test")
@@ -63,8 +62,7 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
     if request.work == "save" and kept.is_file() and Path(request.output).suffix == kept.suffix:
         _save(kept, Path(request.output))  # a copy, for which TensorFlow need not start
         return {"trial": number}
-    # What is trained again has its bits from one thread.
-    engine = _engine(study, threads=_cores() if kept.is_file() else 1)
+    engine = _engine(study, history, number)
     model = model_file(study, history, number, engine)
     found: dict[str, Any] = {"trial": number}
     match request.work:
@@ -123,16 +121,16 @@ def _save(model: Path, output: Path) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _engine(study: FrozenStudy, threads: int) -> Engine:
+def _engine(study: FrozenStudy, history: History, trial: int) -> Engine:
+    """Return an engine with as many threads as a trial was computed with: with others it would not be the same trial.
+
+    They are those of the whole study, unless it has trials of an earlier version.
+    """
+    threads = threads_of_trial(history.trials[trial], history) or threads_of(study.paths, study.sweep)
     configure(threads, whole_keras=uses_own_code(study.sweep))
     from cnn_sweep.execution.worker.engine import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
 
     return Engine(study)
-
-
-def _cores() -> int:
-    """Return how many threads to predict with: a few, since others work on a login node as well."""
-    return min(_MOST_THREADS, len(os.sched_getaffinity(0)))
 
 
 def main() -> int:

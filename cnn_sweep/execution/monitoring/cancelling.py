@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.environment.provenance import worker_event
 from cnn_sweep.execution.monitoring.jobs import jobs_in_queue
+from cnn_sweep.execution.scheduling.picking import why_nothing_is_left
 from cnn_sweep.execution.scheduling.unrun import end_unrun
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Cancel, End
@@ -18,29 +19,32 @@ from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.freezing.freeze import FrozenStudy
-    from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.slurm.commands import SlurmCli
 
 CANCELLED = "cancelled"
 
 
-def cancel_study(paths: StudyPaths, slurm: SlurmCli | None) -> list[str]:
+def cancel_study(study: FrozenStudy, slurm: SlurmCli | None) -> tuple[str | None, list[str]]:
     """Stop every pool of a study, here and in the queue; what is unfinished can be resumed.
 
     Args:
-        paths: The study.
+        study: The study.
         slurm: Slurm's commands; None where there is no Slurm.
 
     Returns:
-        Ids of the jobs that were cancelled.
+        Why there was nothing to stop (then nothing is journaled), or None; ids of the jobs that were cancelled.
     """
-    with JournalWriter(paths.journal(new_writer_name())) as journal:
-        journal.append(worker_event(threads=0))
-        journal.append(Cancel(time=time.time()))
+    paths = study.paths
+    history = History(paths, metric=study.sweep.objective.metric)
+    history.refresh()
+    if (nothing := why_nothing_is_left(study, history)) is None:
+        with JournalWriter(paths.journal(new_writer_name())) as journal:
+            journal.append(worker_event(threads=0))
+            journal.append(Cancel(time=time.time()))
     jobs = [job.job for job in jobs_in_queue(paths, slurm)] if slurm else []
     if slurm and jobs:
         slurm.run("scancel", *jobs)
-    return jobs
+    return nothing, jobs
 
 
 def cancel_trial(study: FrozenStudy, number: int) -> bool:

@@ -34,6 +34,7 @@ class Progress:
         failing_alike: The exception with which all trials since then failed, if that stopped the study.
         done_here: Trials that were finished since this pool began.
         limits: Limits of the search beside the number of trials.
+        stopping: Whether the workers have been asked to stop.
     """
 
     total: int
@@ -46,6 +47,7 @@ class Progress:
     done_here: int = 0
     failing_alike: str | None = None
     limits: tuple[Limit, ...] = ()
+    stopping: bool = False
 
     @property
     def ended_by(self) -> Limit | None:
@@ -76,7 +78,7 @@ class ProgressMeter:
         self._budget = Budget(study.sweep, history)
         self._finished_before = self._counts()
 
-    def read(self, *, workers: int, notes: tuple[str, ...] = ()) -> Progress:
+    def read(self, *, workers: int, notes: tuple[str, ...] = (), stopping: bool = False) -> Progress:
         """Take the present moment's measure."""
         counts = self._counts()
         total = len(self._study.plan.trials)
@@ -94,6 +96,7 @@ class ProgressMeter:
             done_here=done,
             failing_alike=failing_alike(self._history, self._since),
             limits=tuple(self._budget.limits()),
+            stopping=stopping,
         )
 
     def _counts(self) -> Counter[str]:

@@ -144,7 +144,8 @@ class PoolKeeper:
             self._pool.count_false_starts(deaths, progressed=self._has_progressed())
         if self._pool.short and not self._stopping:
             self._refill()
-        return self._meter.read(workers=self._pool.running, notes=tuple(str(death) for death in deaths))
+        notes = tuple(str(death) for death in deaths)
+        return self._meter.read(workers=self._pool.running, notes=notes, stopping=self._stopping)
 
     def _say_why_no_more(self) -> None:
         """Journal why a pool ends that leaves trials waiting of its own accord."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import Interrupted
 from cnn_sweep.execution.environment.gpus import visible_gpus
+from cnn_sweep.execution.freezing.threads import settle_threads
 from cnn_sweep.execution.pool.keeper import PoolKeeper
 from cnn_sweep.execution.worker.settings import WorkerSettings
 from cnn_sweep.training.data.prepare import prepare
@@ -44,6 +45,15 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def useful_workers(threads: int) -> int:
+    """Workers of so many threads that keep all usable cores busy, as far as memory allows; on GPUs cores hardly matter.
+
+    Returns:
+        At least 1.
+    """
+    return 1 if visible_gpus() else max(1, min(usable_cores() // threads, most_workers()))
+
+
 def run_local(
     study: FrozenStudy,
     observe: Callable[[Progress], None],
@@ -58,7 +68,7 @@ def run_local(
         study: What to run.
         observe: Told several times a second how far it is.
         workers: Worker processes; one a usable core by default.
-        threads: Threads of each worker; by default the cores are divided between the workers.
+        threads: Threads of each worker; by default those of the study.
         notify: Whom to tell that the study ended, as of :func:`cnn_sweep.execution.monitoring.notifying.notify`.
 
     Returns:
@@ -66,13 +76,13 @@ def run_local(
 
     Raises:
         Interrupted: The user asked to stop; the study can be continued.
+        StudyError: The study's workers have another number of threads.
         EnvironmentFault: Workers cannot even begin.
     """
     size = workers or default_workers()
     prepare(study.sweep.data, study.sweep.folder, study.data_root)  # here, so that a fault is seen at once
-    settings = WorkerSettings(
-        study.paths.results, study.paths.study, threads or max(1, usable_cores() // size), since=time.time()
-    )
+    threads = settle_threads(study.paths, study.sweep, threads)
+    settings = WorkerSettings(study.paths.results, study.paths.study, threads, since=time.time())
     keeper = PoolKeeper(study, settings, size, notify=notify)
     with _stopping_on_signals(keeper) as asked:
         progress = keeper.run(observe)

@@ -6,14 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.environment.gpus import VISIBLE, gpu_of, visible_gpus
 from cnn_sweep.execution.worker.endings import Ending
+from cnn_sweep.execution.worker.stop import STOP_SIGNALS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cnn_sweep.execution.worker.settings import WorkerSettings
@@ -85,6 +88,7 @@ class Pool:
         self._slots = [_Slot(gpu_of(number, gpus)) for number in range(size)]
         self._reserved: set[str | None] = set()
         self._false_starts = 0
+        self._asked: signal.Signals | None = None
         self.short = False
 
     @property
@@ -93,14 +97,14 @@ class Pool:
         return sum(slot.process is not None for slot in self._slots)
 
     def fill(self, wanted: int) -> None:
-        """Start workers in empty slots until ``wanted`` run, or the pool is full."""
+        """Start workers in empty slots until ``wanted`` run, or the pool is full; none once they are to stop."""
         self.short = False
         for number, slot in enumerate(self._slots):
             if slot.process is not None or self.running >= wanted:
                 continue
             slot.alone = slot.gpu in self._reserved
             if not (slot.alone and self._is_in_use(slot.gpu)):
-                slot.process = self._start(number, slot)
+                self._start_unless_asked_to_stop(number, slot)
 
     def reap(self) -> list[Death]:
         """Take note of workers that ended, and return those that died."""
@@ -140,10 +144,12 @@ class Pool:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Ask every worker to finish its chunk, write a checkpoint and end; the signal tells it why."""
+        self._asked = number
         self._signal(number)
 
     def kill(self) -> None:
         """End every worker at once; what was journaled stays, the running chunk is lost."""
+        self._asked = signal.SIGKILL
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -162,6 +168,14 @@ class Pool:
 
     def _is_in_use(self, gpu: str | None) -> bool:
         return any(slot.gpu == gpu and slot.process is not None for slot in self._slots)
+
+    def _start_unless_asked_to_stop(self, number: int, slot: _Slot) -> None:
+        with _signals_held():
+            if self._asked is None:
+                slot.process = self._start(number, slot)
+        # Another thread of this process may have been interrupted meanwhile, when nobody knew of this worker yet.
+        if self._asked is not None and slot.process is not None:
+            slot.process.send_signal(self._asked)
 
     def _log(self, pid: int) -> Path:
         return log_file(self._logs, os.uname().nodename, pid)
@@ -187,6 +201,16 @@ class Pool:
             )
         beginning.rename(self._log(process.pid))
         return process
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let signals wait until the end of the block; a process that is started in it begins with them held, too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *STOP_SIGNALS})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def log_file(logs: Path, host: str, pid: int) -> Path:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from cnn_sweep.journal.history import History, TrialHistory
+    from cnn_sweep.training.outcome import Outcome
 
 OUT_OF_MEMORY = "out_of_memory"
 # A trial that ran out of its device's memory and could say so, unlike one whose worker was killed for it.
 OOM = "oom"
+# What a trial, or its network, raised.
+EXCEPTION = "exception"
 # A trial whose worker dies this often in a row before an epoch is done is not tried again: by cause of death.
 # Causes that are not here (time limits, preemptions) say nothing about the trial.
-_WORKER_DEATHS = {"killed": 5, "gone": 5, "exception": 5}
+_WORKER_DEATHS = {"killed": 5, "gone": 5, EXCEPTION: 5}
 # So many trials that end with one and the same exception, and none that does better, stop a study.
 _ALIKE = 3
 
@@ -56,16 +59,14 @@ def why_given_up(trial: TrialHistory, retries: Retries) -> GivenUp | None:
     return None
 
 
-def may_be_tried_again(trial: TrialHistory | None, retries: Retries) -> bool:
-    """Tell whether a trial that raised an exception just now gets another chance, after those that it had."""
-    before = [] if trial is None else [a for a in trial.attempts.values() if a.end and a.end.cause == "exception"]
-    return len(before) < retries.exception
+def may_be_tried_again(outcome: Outcome, trial: TrialHistory | None, retries: Retries) -> bool:
+    """Tell whether a trial that failed just now gets another chance, after those that it had for the same cause.
 
-
-def may_be_tried_alone(trial: TrialHistory | None, retries: Retries) -> bool:
-    """Tell whether a trial that ran out of memory just now may be tried once more with the device to itself."""
-    before = [] if trial is None else [a for a in trial.attempts.values() if a.end and a.end.cause == OOM]
-    return len(before) < retries.out_of_memory
+    One that ran out of memory gets it with the device to itself.
+    """
+    allowed = {EXCEPTION: retries.exception, OOM: retries.out_of_memory}.get(outcome.cause or "", 0)
+    attempts = () if trial is None else trial.attempts.values()
+    return sum(a.end is not None and a.end.cause == outcome.cause for a in attempts) < allowed
 
 
 def needs_device_alone(trial: TrialHistory) -> bool:
@@ -99,7 +100,7 @@ def failing_alike(history: History, since: float) -> str | None:
         end = trial.last.end
         if end is None or end.time < since or end.state == "interrupted":
             continue
-        if end.state != "failed" or end.cause != "exception":
+        if end.state != "failed" or end.cause != EXCEPTION:
             return None
         messages.add(end.message)
         count += 1

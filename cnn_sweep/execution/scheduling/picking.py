@@ -209,3 +209,12 @@ def left_to_do(study: FrozenStudy, history: History) -> list[PlannedTrial]:
         return left
     states = {number: trial.state for number, trial in history.trials.items()}
     return [planned for planned in left if states.get(planned.number) in ("running", "interrupted")]
+
+
+def why_nothing_is_left(study: FrozenStudy, history: History) -> str | None:
+    """Say why there is nothing to do in a study; None where there is."""
+    if left_to_do(study, history):
+        return None
+    if (limit := Budget(study.sweep, history).reached()) is not None:
+        return f"study {study.paths.study!r} was ended by its budget: {limit}; a larger one continues it"
+    return f"study {study.paths.study!r} is finished; nothing is left to do"

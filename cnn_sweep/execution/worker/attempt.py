@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.monitoring.cancelling import CANCELLED
-from cnn_sweep.execution.scheduling.giving_up import OOM, may_be_tried_again, may_be_tried_alone, why_given_up
+from cnn_sweep.execution.scheduling.giving_up import EXCEPTION, OOM, may_be_tried_again, why_given_up
 from cnn_sweep.execution.scheduling.proposing import Proposer
 from cnn_sweep.execution.worker.endings import Ending
 from cnn_sweep.execution.worker.keeping import best_numbers, drop_checkpoints, drop_models_except, journal_model
@@ -116,10 +116,8 @@ class AttemptRunner:
             raise
         except Exception as error:  # noqa: BLE001 - a trial's own fault must not end the worker's other trials
             log.warning("trial %d failed\n%s", claimed.number, traceback.format_exc())
-            message = f"{type(error).__name__}: {error}"
-            again = may_be_tried_again(trial, retries)
-            return Outcome("interrupted" if again else "failed", cause="exception", message=message)
-        if outcome.cause == OOM and may_be_tried_alone(trial, retries):
+            outcome = Outcome("failed", cause=EXCEPTION, message=f"{type(error).__name__}: {error}")
+        if may_be_tried_again(outcome, trial, retries):
             return replace(outcome, state="interrupted")
         return outcome
 

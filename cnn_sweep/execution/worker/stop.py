@@ -25,10 +25,14 @@ class StopRequest:
         self._parent = os.getppid()
 
     def listen(self) -> None:
-        """Take signals as requests; the keyboard's interrupt is for the pool, which passes it on in its own time."""
+        """Take signals as requests; the keyboard's interrupt is for the pool, which passes it on in its own time.
+
+        The pool starts its workers with these signals held, so that one that comes before now waits and is heard.
+        """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for number in STOP_SIGNALS:
             signal.signal(number, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, *STOP_SIGNALS})
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         # A preemption without a grace time sends both at once, in either order: SIGUSR2 is the one that says why.

@@ -1,0 +1,80 @@
+"""How many threads a study's workers compute with: one number for all of its trials.
+
+With another number sums are added in another order, so results of two numbers cannot be ranked together. The sweep
+file says it (``training: {threads: 4}``), else whoever runs the study first, else it is one. Once something runs, the
+number stands in the study's folder, and whoever comes later obeys.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import StudyError
+from cnn_sweep.journal.durable import write_once
+from cnn_sweep.journal.history import History
+from cnn_sweep.sweep.states import plural
+
+if TYPE_CHECKING:
+    from cnn_sweep.journal.paths import StudyPaths
+    from cnn_sweep.journal.trials import TrialHistory
+    from cnn_sweep.sweep.spec import Sweep
+
+_DEFAULT = 1
+
+
+def threads_of(paths: StudyPaths, sweep: Sweep, wanted: int | None = None) -> int:
+    """Return how many threads a worker of a study has, or would have if it began now.
+
+    Args:
+        paths: The study; it need not exist yet.
+        sweep: Its sweep.
+        wanted: What the user asks for; None leaves it to the study.
+
+    Raises:
+        StudyError: The study has another number than the one that is asked for.
+    """
+    number, origin = sweep.threads, "is described"
+    if number is None:
+        number, origin = _settled(paths), "has begun"
+    if number is not None and wanted is not None and wanted != number:
+        raise StudyError(
+            f"study {paths.study!r} {origin} with {plural(number, 'thread')} for each worker, and cannot go on with "
+            f"{plural(wanted, 'thread')}: a result depends on their number. Leave the number out, or give the sweep "
+            "another `study:` name"
+        )
+    return number or wanted or _DEFAULT
+
+
+def settle_threads(paths: StudyPaths, sweep: Sweep, wanted: int | None = None) -> int:
+    """Fix a study's number of threads for good, unless somebody did already; return it.
+
+    Of several that do this at the same moment one is first, and the others obey or are refused.
+
+    Raises:
+        StudyError: As of :func:`threads_of`.
+    """
+    write_once(paths.threads, f"{threads_of(paths, sweep, wanted)}\n".encode())
+    return threads_of(paths, sweep, wanted)
+
+
+def threads_of_trial(trial: TrialHistory, history: History) -> int | None:
+    """Return with how many threads the newest attempt at a trial was computed; None where that is not known."""
+    for number in sorted(trial.attempts, reverse=True):
+        writer = history.workers.get(trial.attempts[number].writer or "")
+        if writer is not None and writer.worker is not None and writer.worker.threads > 0:  # 0: it did not train
+            return writer.worker.threads
+    return None
+
+
+def _settled(paths: StudyPaths) -> int | None:
+    """Return the number that stands in the study's folder; else, of a study of an earlier version, what it used."""
+    try:
+        text = paths.threads.read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        history = History(paths)
+        history.refresh()
+        used = {threads_of_trial(trial, history) for trial in history.trials.values()} - {None}
+        return used.pop() if len(used) == 1 else None
+    if not text.isdecimal() or not int(text):
+        raise StudyError(f"{paths.threads}: {text!r} is no number of threads; write that of the trials there")
+    return int(text)
