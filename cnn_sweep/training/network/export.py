@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from cnn_sweep.errors import CnnSweepError
-from cnn_sweep.training.network.custom import build_model
+from cnn_sweep.training.network.custom import build_model, to_probabilities
 from cnn_sweep.training.network.model import plain_model
 from cnn_sweep.training.network.precision import computing_in
 
@@ -72,4 +72,9 @@ def _model(spec: TrialSpec, outcome: Outcome, dataset: Dataset, folder: Path, se
         network = build_model(spec, seed, dataset.info, folder)
     network.set_weights(outcome.weights)
     inputs = keras.Input(dataset.info.image_shape, name="image")
-    return keras.Model(inputs, network(keras.layers.Rescaling(dataset.rescale)(inputs)))
+    outputs = network(keras.layers.Rescaling(dataset.rescale)(inputs))
+    if spec.training is not None and spec.training.engine == "fit":
+        activation = to_probabilities(network)
+        if activation is not keras.activations.linear:
+            outputs = keras.layers.Activation(activation, dtype="float32")(outputs)
+    return keras.Model(inputs, outputs)
