@@ -71,10 +71,11 @@ def _model(spec: TrialSpec, outcome: Outcome, dataset: Dataset, folder: Path, se
     with computing_in(spec.training):
         network = build_model(spec, seed, dataset.info, folder)
     network.set_weights(outcome.weights)
+    activation = to_probabilities(network) if spec.training is not None and spec.training.engine == "fit" else None
+    # A file with the optimizer of a model within a model cannot be loaded; without its training it is as good.
+    network.compiled, network.optimizer = False, None
     inputs = keras.Input(dataset.info.image_shape, name="image")
     outputs = network(keras.layers.Rescaling(dataset.rescale)(inputs))
-    if spec.training is not None and spec.training.engine == "fit":
-        activation = to_probabilities(network)
-        if activation is not keras.activations.linear:
-            outputs = keras.layers.Activation(activation, dtype="float32")(outputs)
+    if activation not in (None, keras.activations.linear):
+        outputs = keras.layers.Activation(activation, dtype="float32")(outputs)
     return keras.Model(inputs, outputs)
