@@ -226,7 +226,7 @@ def _bare_trials(specs: list, dataset, trainer):
             plans._progress.epoch = epoch
             plan = plans._plan(epoch)
             learner.train(plan, Totals(0, 0.0, 0.0), len(plan.rates), lambda: False)
-            _, probabilities = learner.evaluate(plan)
+            probabilities = learner.evaluate(plan).probabilities
             best = max(best, float((probabilities.argmax(axis=1) == labels).mean()))
         yield best
 

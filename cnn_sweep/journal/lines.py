@@ -116,10 +116,12 @@ def from_json(body: bytes) -> Event | Unknown:
 
 
 def metric_value(value: Any) -> float | None:
-    """Return a metric as it was before it was written; None for what is no number."""
-    if isinstance(value, str):
-        return NON_FINITE.get(value)
-    return float(value) if isinstance(value, int | float) else None
+    """Return a metric as a number that can be compared; NaN, infinity and what is no number are no value: None."""
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # an integer beyond all floats
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _build(kind: type[Event], data: dict[str, Any]) -> Event:

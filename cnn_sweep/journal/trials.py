@@ -35,8 +35,8 @@ class EpochHistory(NamedTuple):
     Attributes:
         time: When it was done, seconds since 1970.
         seconds: How long it took.
-        value: The objective; None if it was not reported.
-        more: Other metrics that were asked for.
+        value: The objective; None if it was not reported, or is not finite.
+        more: Other metrics that were asked for, likewise.
     """
 
     time: float
@@ -183,8 +183,13 @@ class TrialHistory:
 
     @property
     def values(self) -> dict[int, float]:
-        """Epoch to objective, of the epochs that count."""
+        """Epoch to objective, of the epochs that count and have one."""
         return {epoch: row.value for epoch, row in sorted(self.counted.items()) if row.value is not None}
+
+    @property
+    def curve(self) -> dict[int, float]:
+        """Epoch to objective, of all epochs that count; NaN where there is none."""
+        return {e: math.nan if row.value is None else row.value for e, row in sorted(self.counted.items())}
 
     @property
     def counted(self) -> dict[int, EpochHistory]:
@@ -212,7 +217,7 @@ class TrialHistory:
             direction: maximize or minimize.
         """
         sign = -1.0 if direction == "maximize" else 1.0
-        known = [(sign * value, epoch) for epoch, value in self.values.items() if not math.isnan(value)]
+        known = [(sign * value, epoch) for epoch, value in self.values.items()]
         if not known:
             return None
         value, epoch = min(known)

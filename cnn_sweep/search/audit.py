@@ -231,7 +231,7 @@ class Audit:
             epochs = self._trials[number].epochs
             if self._ladder.bracket(number) != bracket or max(epochs, default=0) < level:
                 continue
-            known = [self._sign * v for epoch, (_, v) in epochs.items() if epoch <= level and not math.isnan(v)]
+            known = [self._sign * v for epoch, (_, v) in epochs.items() if epoch <= level and math.isfinite(v)]
             time = min(t for epoch, (t, _) in epochs.items() if epoch >= level)
             yield _Result(number, time, min(known, default=math.inf))
 

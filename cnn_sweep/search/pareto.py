@@ -14,7 +14,8 @@ def pareto_front(values: Sequence[Sequence[float | None]], directions: Sequence[
     """Tell which results no other one dominates: is at least as good in everything and better in something.
 
     Args:
-        values: One row a result, one number an objective; a result without a number is never on the front.
+        values: One row a result, one number an objective; a result that lacks a finite number is never on the
+            front.
         directions: maximize or minimize, one an objective.
 
     Returns:
@@ -23,7 +24,7 @@ def pareto_front(values: Sequence[Sequence[float | None]], directions: Sequence[
     signs = np.array([-1.0 if direction == "maximize" else 1.0 for direction in directions])
     losses = np.array([[np.nan if one is None else one for one in row] for row in values], dtype=float)
     losses = losses.reshape(len(values), len(directions)) * signs
-    on_front = ~np.isnan(losses).any(axis=1)
+    on_front = np.isfinite(losses).all(axis=1)
     # The best by the first objective come first: what is beaten is found, and left out of all that follows, early.
     for place in np.lexsort(losses.T[::-1]):
         if on_front[place]:

@@ -162,7 +162,7 @@ class Rungs:
             level = self._ladder.level(bracket, rung)
             values = reported(trial)
             while max(values, default=0) >= level:
-                known = [v for epoch, v in values.items() if epoch <= level and not math.isnan(v)]
+                known = [v for epoch, v in values.items() if epoch <= level and math.isfinite(v)]
                 best = min((self._sign * value for value in known), default=math.inf)
                 insort(self._results.setdefault((level, bracket), []), (best, number))
                 rung += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +82,6 @@ class Rows:
     def _epoch(self, body: bytes, data: dict[str, Any], time: float) -> None:
         metrics = data["metrics"]
         value = metric_value(metrics.get(self.metric))
-        if value is not None and math.isnan(value):
-            value = None
         if len(data) == _EPOCH_FIELDS and next(reversed(data)) == "metrics":
             # The text is there already: the object stands last and its key occurs once.
             text = body[body.index(_METRICS) + len(_METRICS) : -1].decode("ascii")

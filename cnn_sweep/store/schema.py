@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, text
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4  # one less: infinite objectives were values
 
 METADATA = MetaData()
 # Types of columns of keys that are no numbers of the journals.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from types import SimpleNamespace
 
@@ -22,7 +23,7 @@ def attempt(tmp_path):
     journal = JournalWriter(paths.journal("me"))
     context = SimpleNamespace(
         study=SimpleNamespace(paths=paths, sweep=SimpleNamespace(objective=SimpleNamespace(metric="loss"))),
-        history=SimpleNamespace(trials={}),
+        history=SimpleNamespace(trials={}, refresh=lambda: None),
         journal=journal,
         stop=False,
         merger=SimpleNamespace(while_training=lambda: None),
@@ -35,8 +36,20 @@ def attempt(tmp_path):
         events = [decode(line) for line in paths.journal("me").read_bytes().splitlines()]
         return [(event.type, event.epoch) for event in events]
 
-    yield SimpleNamespace(recorder=recorder, lines=lines, file=paths.checkpoint(7, 0))
+    yield SimpleNamespace(recorder=recorder, lines=lines, file=paths.checkpoint(7, 0), contest=context.contest)
     journal.close()
+
+
+def test_a_pruner_sees_an_infinite_objective_as_none(attempt):
+    """An epoch whose objective is infinite is one without a value for the pruner, as when the trial is resumed."""
+    asked = []
+    attempt.contest.stops_trials = True
+    attempt.contest.prunes = lambda _, curve: asked.append(dict(curve)) or False
+    for epoch, value in ((1, 0.5), (2, -math.inf)):
+        attempt.recorder.epoch(epoch, {"loss": value}, 0.1)
+    assert attempt.recorder.verdict() == "go on"
+    assert asked[0][1] == 0.5
+    assert math.isnan(asked[0][2])
 
 
 def test_training_goes_on_while_a_checkpoint_is_written(attempt):

@@ -10,6 +10,8 @@ from cnn_sweep.journal.events import Cancel, Checkpoint, End, Epoch, Extend, Fin
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.search.budget import Budget
+from cnn_sweep.sweep.spec import Sweep
 
 _PARAMS = {"filters": 8}
 
@@ -104,6 +106,29 @@ def test_a_value_that_is_no_number_is_never_the_best(told):
     assert told(_start(0, trial=1), _epoch(0, 1, math.nan, trial=1)).trials[1].best("maximize") is None
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "1.0", None])
+def test_what_is_no_finite_number_is_no_value_in_either_direction(told, value):
+    """NaN, infinities and what is no number are reported epochs without an objective, for whoever asks."""
+    trial = told(_start(0), _epoch(0, 1, value), _epoch(0, 2, 0.4), _epoch(0, 3, 0.5)).trials[0]
+    assert (trial.best("maximize"), trial.best("minimize")) == ((3, 0.5), (2, 0.4))
+    assert trial.values == {2: 0.4, 3: 0.5}
+    assert [math.isnan(one) for one in trial.curve.values()] == [True, False, False]
+    assert trial.attempts[0].last_epoch == 3
+
+
+def test_an_infinite_objective_does_not_reach_a_goal(told):
+    """``until`` looks at finite values only."""
+    sweep = Sweep.parse(
+        "study: s\ndata: {source: digits}\nmodel: {layers: [flatten, output: softmax]}\ntraining: {epochs: 1}\n"
+        "search: {method: random, trials: 3, until: {val_accuracy: 0.5}}\n"
+    )
+    history = told(_start(0), _epoch(0, 1, math.inf), _end(0))
+    (limit,) = Budget(sweep, history).limits()
+    assert (limit.used, limit.reached) == (None, False)
+    (limit,) = Budget(sweep, told(_start(0, trial=1), _epoch(0, 1, 0.6, trial=1))).limits()
+    assert (limit.used, limit.reached) == (0.6, True)
+
+
 def test_everything_else_that_happened_is_known(told, me):
     """Workers, revisions, cancellations and test results are there as well."""
     history = told(
@@ -146,7 +171,7 @@ def test_bad_lines_are_counted_and_healed(paths):
 _ATTEMPTS = st.integers(0, 2)
 _EVENTS = st.one_of(
     st.builds(_start, _ATTEMPTS, after=st.integers(0, 3)),
-    st.builds(_epoch, _ATTEMPTS, st.integers(1, 4), st.sampled_from([0.1, 0.5, 0.5, math.nan])),
+    st.builds(_epoch, _ATTEMPTS, st.integers(1, 4), st.sampled_from([0.1, 0.5, 0.5, math.nan, math.inf])),
     st.builds(_end, _ATTEMPTS, st.sampled_from(["complete", "failed", "interrupted"])),
     st.builds(Lost, st.floats(1, 9), st.just(0), _ATTEMPTS, st.just("killed"), st.just("")),
     st.builds(Checkpoint, st.floats(1, 9), st.just(0), _ATTEMPTS, st.integers(0, 4), st.just("f"), st.just(1)),

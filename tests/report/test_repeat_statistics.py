@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,7 @@ def test_scores_on_the_test_set_have_intervals():
     probabilities[np.arange(200), labels] += 0.5
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     found = Predictions(4, ("a", "b", "c"), probabilities.astype(np.float32), labels, Path())
+    found = replace(found, losses=random.exponential(0.6, 200))
     measured = {**all_metrics(labels, found.probabilities, "test_"), "test_loss": 0.7}
     accuracy = sealed_score(found, "val_accuracy", measured)
     assert (accuracy.low, accuracy.high) == wilson(round(200 * measured["test_accuracy"]), 200)
@@ -96,3 +98,17 @@ def test_scores_on_the_test_set_have_intervals():
     low, high = bootstrap(lambda drawn: float(right[drawn].mean()), 200)
     assert (low, high) == pytest.approx((accuracy.low, accuracy.high), abs=0.02)
     assert sealed_score(found, "my_own", measured) is None
+
+
+def test_the_interval_of_a_test_loss_is_that_of_the_loss_that_is_reported():
+    """What is drawn anew are the images' own losses, whatever the loss is; penalties only move the interval."""
+    random = np.random.default_rng(1)
+    labels = random.integers(0, 2, 100).astype(np.int32)
+    sigmoids = random.uniform(0.01, 0.99, (100, 2))
+    target = np.eye(2)[labels] * 0.8 + 0.1  # smoothed
+    losses = -(target * np.log(sigmoids) + (1 - target) * np.log(1 - sigmoids)).mean(axis=1)
+    found = Predictions(0, ("a", "b"), sigmoids.astype(np.float32), labels, Path(), losses)
+    score = sealed_score(found, "val_loss", {"test_loss": losses.mean() + 0.25})
+    half = 1.96 * losses.std(ddof=1) / 10
+    middle = losses.mean() + 0.25
+    assert (score.low, score.high) == pytest.approx((middle - half, middle + half), rel=0.03)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,15 +20,15 @@ from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
 from cnn_sweep.search.pareto import pareto_front
 
 BOTH = ("training:", "objectives: [{metric: val_accuracy}, {metric: parameters}]\ntraining:")
-NUMBER = st.one_of(st.none(), st.integers(0, 4).map(float))
+NUMBER = st.one_of(st.none(), st.just(math.inf), st.integers(0, 4).map(float))
 
 
 @given(st.lists(st.tuples(NUMBER, NUMBER, NUMBER), max_size=12))
 def test_the_front_is_what_nothing_dominates(values):
-    """Checked against the definition, pair by pair; what has no number is never on it."""
+    """Checked against the definition, pair by pair; what lacks a finite number is never on it."""
     directions = ("maximize", "minimize", "maximize")
     signs = (-1, 1, -1)
-    losses = [None if None in row else [s * v for s, v in zip(signs, row, strict=True)] for row in values]
+    losses = [None if {None, math.inf} & {*row} else [s * v for s, v in zip(signs, row, strict=True)] for row in values]
 
     def beats(one, other):
         return one != other and all(a <= b for a, b in zip(one, other, strict=True))

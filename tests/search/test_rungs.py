@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
-from cnn_sweep.search.rungs import Ladder
+from cnn_sweep.journal.events import End, Start
+from cnn_sweep.journal.trials import AttemptHistory, EpochHistory, TrialHistory
+from cnn_sweep.search.rungs import Ladder, Rungs
 
 
 def test_rungs_grow_by_the_reduction():
@@ -21,3 +24,19 @@ def test_brackets_have_the_sizes_of_hyperband():
         assert Counter(ladder.bracket(n) for n in range(first, first + 17)) == {0: 9, 1: 5, 2: 3}
     assert [ladder.level(bracket, 0) for bracket in range(3)] == [1, 3, 9]
     assert {ladder.bracket(n) for n in range(5)} == {0, 1, 2}
+
+
+def test_a_trial_without_a_finite_value_is_last_at_its_rung():
+    """Whoever reported only infinities is never promoted before one that has a value, in either direction."""
+
+    def waiting(number, value):
+        start = Start(0.0, number, 0, f"c{number}", 0, 0, {}, until=1)
+        end = End(9.0, number, 0, "paused", epochs=1)
+        epochs = {1: EpochHistory(1.0, 1.0, value)}
+        return TrialHistory(number, {0: AttemptHistory(0, start=start, writer="w", end=end, epochs=epochs)})
+
+    for direction, infinity in (("minimize", -math.inf), ("maximize", math.inf)):
+        trials = {number: waiting(number, value) for number, value in enumerate((infinity, 0.3, None))}
+        rungs = Rungs(Ladder(min_epochs=1, reduction=3), direction)
+        rungs.update(trials)
+        assert [number for number, _ in rungs.promotions(trials, 0.0)] == [1]

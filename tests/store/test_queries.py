@@ -74,6 +74,24 @@ def test_a_trial_without_a_value_is_not_ranked(study, results):
     ]
 
 
+@pytest.mark.parametrize(("direction", "value"), [("minimize", -math.inf), ("maximize", math.inf)])
+def test_an_infinite_value_is_not_ranked(new_study, results, direction, value):
+    """No infinity wins a study, in the store's tables, views or summary; the best of the other epochs counts."""
+    study = new_study(results, direction=direction)
+    study.run("a", 0, [value, 0.25])
+    study.run("a", 1, [value, value])
+    study.run("a", 2, [0.5])
+    merge(results)
+    winner, loser = ((0, 0.25), (2, 0.5)) if direction == "minimize" else ((2, 0.5), (0, 0.25))
+    rows = queries.leaderboard(results, "digits")[1]
+    ranked = [(row["rank"], row["trial"], row["value"]) for row in rows]
+    assert ranked == [(1, *winner), (2, *loser), (None, 1, None)]
+    assert queries.study_summary(results, "digits")["best"] == dict(zip(("trial", "value"), winner, strict=True))
+    with sqlite3.connect(results / "sweeps.db") as store:
+        assert store.execute("SELECT trial, value FROM leaderboard_digits WHERE rank = 1").fetchone() == winner
+        assert store.execute("SELECT count(value) FROM epochs_digits").fetchone() == (2,)
+
+
 def test_hyperparameters_keep_their_types(study, results):
     """Lists, truths, texts that look like numbers: all come back as they were given."""
     params = {"filters": [3, 3], "learning_rate": True, "optimizer": "nan"}

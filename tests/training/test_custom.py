@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import subprocess
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from helpers.outcomes import assert_equal
 
+import cnn_sweep
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.trial import TrialSpec
 
@@ -41,6 +47,30 @@ def custom_step(params, image_shape, classes):
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
+def logits(params, image_shape, classes):
+    return keras.Sequential([keras.Input(image_shape), keras.layers.Flatten(), keras.layers.Dense(classes)])
+
+def sigmoids(params, image_shape, classes):
+    return keras.Sequential([
+        keras.Input(image_shape), keras.layers.Flatten(), keras.layers.Dense(classes, activation="sigmoid")])
+
+def compiled(params, image_shape, classes):
+    net = logits(params, image_shape, classes)
+    model = keras.Sequential([net, keras.layers.Softmax()])
+    metrics = [keras.metrics.CategoricalAccuracy(name="right"), keras.metrics.F1Score(name="each_class"),
+               keras.metrics.Precision(name="precision", thresholds=0.0)]
+    model.compile("adam", "categorical_crossentropy", metrics=metrics)
+    return model
+
+def without_accuracy(params, image_shape, classes):
+    model = sigmoids(params, image_shape, classes)
+    model.compile("adam", "categorical_crossentropy", metrics=["mse"])
+    return model
+
+def leaves(params, image_shape, classes):
+    import sys
+    sys.exit("no licence")
+
 def no_model(params, image_shape, classes):
     return "a model"
 
@@ -50,6 +80,40 @@ def two_outputs(params, image_shape, classes):
 
 def fails(params, image_shape, classes):
     raise RuntimeError("no such block")
+"""
+ELSEWHERE = """
+import sys
+from pathlib import Path
+
+import cnn_sweep
+from cnn_sweep.training.session import configure
+
+configure(threads=1)
+print(Path(cnn_sweep.__file__).parents[1])
+import numpy as np
+from types import SimpleNamespace
+from cnn_sweep.sweep.trial import ImageInfo, TrialSpec
+from cnn_sweep.training.data.dataset import Dataset, Split
+from cnn_sweep.training.trial import run
+from cnn_sweep.training.trial.trainer import Trainer
+
+split = Split(np.zeros((4, 6, 6, 1), np.uint8), np.arange(4, dtype=np.int32) % 2)
+info = ImageInfo(image_shape=(6, 6, 1), class_names=("a", "b"))
+trainer = Trainer(Dataset({{"train": split, "validation": split}}, info, 1.0, "f"), folder=Path({folder!r}))
+training = {{"epochs": 1}}
+monitor = SimpleNamespace(should_stop=lambda: False)
+
+def raises(*_, **__):
+    raise MemoryError
+
+def told(**trial):
+    outcome = trainer.train(TrialSpec(params={{"filters": 3}}, **trial), 0, monitor)
+    print(outcome.cause, outcome.message)
+
+told(build="installed:fails", training=training)
+told(objective={{"metric": "score", "function": "objectives:out_of_memory"}})
+run.learning_rates = raises  # there is no frame of the user's
+told(layers=({{"kind": "flatten"}}, {{"kind": "output"}}), training=training)
 """
 OBJECTIVES = """
 import keras, numpy as np
@@ -69,8 +133,32 @@ def with_model(context):
 def number(context):
     return 0.25
 
+def scalar(context):
+    return {"float32": np.float32(0.25), "array": np.array(0.25), "tensor": keras.ops.convert_to_tensor(0.25),
+            "variable": keras.Variable(0.25), "bfloat16": keras.ops.cast(0.25, "bfloat16"), "integer": np.int8(1),
+            "list": [0.25], "vector": np.array([0.25, 0.5]), "complex": np.complex64(1), "text": "0.25",
+            "huge": 10**400, "enormous": 10**5000, "nothing": None}[context.params["kind"]]
+
+def reports_what_is_no_number(context):
+    context.report(1, {"score": 1.0, "extra": [1, 2]})
+
 def not_finite(context):
-    context.report(1, {"score": float("nan")})
+    for epoch in (1, 2):
+        context.report(epoch, {"score": context.params["value"]})
+
+def sometimes_finite(context):
+    for epoch, score in enumerate((float("-inf"), 2.0, float("inf"), float("nan")), start=1):
+        context.report(epoch, {"score": score})
+
+def leaves(context):
+    context.report(1, {"score": 1.5})
+    raise SystemExit(3)
+
+def interrupts(context):
+    raise KeyboardInterrupt
+
+def out_of_memory(context):
+    raise MemoryError
 
 def wrong_metric(context):
     context.report(1, {"points": 1.0})
@@ -155,6 +243,49 @@ def test_fit_gives_up_the_running_epoch_when_stopped(trainer, recorder, monkeypa
     ((state, epoch),) = stopped.checkpoints
     assert epoch == 1
     assert trainer.train(trial, 1, recorder(), state).history == whole.history
+
+
+@pytest.mark.parametrize("engine", ["graph", "fit"])
+def test_a_network_of_logits_is_refused(engine, trainer, recorder):
+    """Outputs that are no probabilities are named before an epoch is spent on them, with what to do."""
+    notes = recorder()
+    with pytest.raises(
+        InputError,
+        match=r"networks:logits: the network must give probabilities, but gives numbers from -"
+        r".*: end it with activation='softmax'; or take engine: fit, and compile .* from_logits=True",
+    ):
+        trainer.train(built("logits", engine=engine), 1, notes)
+    assert notes.epochs == []
+    outcome = trainer.train(built("sigmoids", engine=engine), 1, recorder())
+    assert outcome.state == "complete", outcome.message
+
+
+def test_metrics_of_a_compiled_model_are_reported(trainer, recorder):
+    """Under their names, with ``val_`` on validation images; accuracy is found under any of them."""
+    notes = recorder()
+    trial = built("compiled", engine="fit")
+    precise = trial.objective.model_copy(update={"metric": "val_precision"})
+    outcome = trainer.train(trial.model_copy(update={"objective": precise}), 1, notes)
+    assert outcome.state == "complete", outcome.message
+    for metrics in notes.epochs:
+        assert metrics["accuracy"] == metrics["right"]
+        assert metrics["val_accuracy"] == pytest.approx(metrics["val_right"])
+        assert metrics["precision"] == metrics["val_precision"] == pytest.approx(1 / 3)  # all are above 0
+        assert {"each_class", "val_each_class"}.isdisjoint(metrics)
+    assert outcome.value == notes.epochs[0]["val_precision"]
+
+
+def test_a_metric_that_a_compiled_model_lacks_is_not_invented(trainer, recorder):
+    """Without an accuracy there is none, and an objective that is not reported is the user's mistake."""
+    notes = recorder()
+    trial = built("without_accuracy", engine="fit")
+    outcome = trainer.train(trial, 1, notes)
+    assert outcome.state == "complete", outcome.message
+    assert "accuracy" not in notes.epochs[0]
+    assert notes.epochs[0]["val_mse"] > 0
+    missing = trial.objective.model_copy(update={"metric": "val_precision"})
+    with pytest.raises(InputError, match=r"objective.metric: unknown metric 'val_precision'.*val_mse.*model.compile"):
+        trainer.train(trial.model_copy(update={"objective": missing}), 1, recorder())
 
 
 def test_layers_trained_by_fit_come_close_to_the_graph(trainer, spec, recorder):
@@ -246,5 +377,78 @@ def test_objective_functions_can_fail_or_diverge(trainer, recorder):
     failed = trainer.train(objective("fails"), 0, recorder())
     assert (failed.state, failed.cause, failed.epochs, failed.value) == ("failed", "exception", 1, 1.5)
     assert failed.message.startswith("RuntimeError: out of luck (objectives.py:")
-    diverged = trainer.train(objective("not_finite"), 0, recorder())
-    assert (diverged.state, diverged.cause) == ("failed", "diverged")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_trial_without_a_finite_objective_has_diverged(value, trainer, recorder):
+    """It is failed, and its message has the value; what is finite in any epoch is its value."""
+    notes = recorder()
+    outcome = trainer.train(objective("not_finite", value=value), 0, notes)
+    assert (outcome.state, outcome.cause, outcome.value, outcome.best_epoch) == ("failed", "diverged", None, None)
+    assert outcome.message == f"objectives:not_finite reported no finite score in any epoch; epoch 2 of 2: {value}"
+    assert len(notes.epochs) == 2
+    for direction in ("minimize", "maximize"):
+        spec = objective("sometimes_finite")
+        spec = spec.model_copy(update={"objective": spec.objective.model_copy(update={"direction": direction})})
+        found = trainer.train(spec, 0, recorder())
+        assert (found.state, found.best_epoch, found.value) == ("complete", 2, 2.0)
+
+
+def test_any_scalar_is_a_number(trainer, recorder):
+    """Numbers of NumPy, Keras and TensorFlow are what a function may return."""
+    for kind in ("float32", "array", "tensor", "variable", "bfloat16"):
+        assert trainer.train(objective("scalar", kind=kind), 0, recorder()).value == 0.25
+    assert trainer.train(objective("scalar", kind="integer"), 0, recorder()).value == 1.0
+    nothing = trainer.train(objective("scalar", kind="nothing"), 0, recorder())
+    assert (nothing.state, nothing.message) == ("failed", "objectives:scalar reported no score")
+    for kind, message in (
+        ("list", "must return None, a keras.Model or .* but returned list"),
+        ("text", "but returned str"),
+        ("vector", r"objectives:scalar reported score = array\(\[0.25, 0.5 ?\]\); a metric is one number"),
+        ("complex", "a metric is one number"),
+        ("huge", "reported score = an integer of 1329 bits; .* that a float can hold"),
+        ("enormous", "reported score = an integer of 16610 bits"),
+    ):
+        with pytest.raises(InputError, match=message):
+            trainer.train(objective("scalar", kind=kind), 0, recorder())
+    with pytest.raises(InputError, match=r"reported extra = \[1, 2\]; a metric is one number"):
+        trainer.train(objective("reports_what_is_no_number"), 0, recorder())
+
+
+def test_a_function_that_leaves_fails_its_trial(trainer, recorder, monkeypatch):
+    """``sys.exit`` and interrupts of the user's own code are failures like any other, in either kind of function."""
+    outcome = trainer.train(objective("leaves"), 0, recorder())
+    assert (outcome.state, outcome.cause, outcome.epochs, outcome.value) == ("failed", "exception", 1, 1.5)
+    assert outcome.message.startswith("SystemExit: 3 (objectives.py:")
+    assert trainer.train(built("leaves"), 0, recorder()).message.startswith("SystemExit: no licence (networks.py:")
+    with pytest.raises(KeyboardInterrupt):  # where the keyboard counts, as in a terminal, it may be the user's
+        trainer.train(objective("interrupts"), 0, recorder())
+    monkeypatch.setattr("signal.getsignal", lambda _: signal.SIG_IGN)  # as in a worker
+    interrupted = trainer.train(objective("interrupts"), 0, recorder())
+    assert interrupted.message.startswith("KeyboardInterrupt (objectives.py:")
+
+
+def test_failures_do_not_depend_on_where_the_package_lies(dataset, recorder, tmp_path):
+    """Loaded from a folder called site-packages, where others' code lies too, messages and causes are the same."""
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    (site / "cnn_sweep").symlink_to(Path(cnn_sweep.__file__).parent, target_is_directory=True)
+    (site / "installed").mkdir()
+    (site / "installed" / "__init__.py").write_text(NETWORKS)
+    (tmp_path / "objectives.py").write_text(OBJECTIVES)
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE.format(folder=str(tmp_path)))
+    command = [sys.executable, str(tmp_path / "elsewhere.py")]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    line = NETWORKS.splitlines().index('    raise RuntimeError("no such block")') + 1
+    ours = Path(cnn_sweep.__file__).parent / "training" / "trial" / "run.py"
+    line_of_ours = ours.read_text().splitlines().index("            rates=learning_rates(") + 1
+    memory = OBJECTIVES.splitlines().index("    raise MemoryError") + 1
+    assert done.stdout.splitlines() == [
+        str(site),
+        f"exception RuntimeError: no such block (__init__.py:{line})",
+        f"oom MemoryError (objectives.py:{memory})",
+        f"oom MemoryError (run.py:{line_of_ours})",
+    ]

@@ -91,26 +91,42 @@ def test_the_test_set_is_evaluated_by_name(exported, dataset):
         evaluate(path, sealed)
 
 
-def test_a_built_model_is_exported_with_its_rescaling(dataset, recorder, tmp_path):
-    """The file of a build function's network takes raw pixels, too."""
-    from cnn_sweep.training.evaluation.evaluate import evaluate
+BUILT = """
+import keras
+
+def build(params, image_shape, classes):
+    x = keras.Input(image_shape)
+    y = keras.layers.Dense(classes, activation=params["activation"])(keras.layers.Flatten()(x))
+    model = keras.Model(x, y)
+    if params["activation"] is None:
+        model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
+    return model
+"""
+
+
+@pytest.mark.parametrize(("activation", "engine"), [("softmax", "graph"), ("sigmoid", "graph"), (None, "fit")])
+def test_a_built_model_is_exported_with_its_rescaling(activation, engine, dataset, recorder, tmp_path):
+    """The file takes raw pixels, gives probabilities also where the network gives logits, and has the trial's loss."""
+    from cnn_sweep.training.evaluation.evaluate import measure, predict
     from cnn_sweep.training.network.export import export_model
     from cnn_sweep.training.trial.trainer import Trainer
 
-    (tmp_path / "exported_network.py").write_text(
-        "import keras\n"
-        "def build(params, image_shape, classes):\n"
-        "    x = keras.Input(image_shape)\n"
-        "    y = keras.layers.Dense(classes, activation='softmax')(keras.layers.Flatten()(x))\n"
-        "    return keras.Model(x, y)\n",
-        encoding="utf-8",
-    )
-    trial = TrialSpec(params={}, build="exported_network:build", training={"epochs": 2})
+    (tmp_path / "exported_network.py").write_text(BUILT, encoding="utf-8")
+    training = {"epochs": 2, "engine": engine, "label_smoothing": 0.0 if engine == "fit" else 0.1}
+    trial = TrialSpec(params={"activation": activation}, build="exported_network:build", training=training)
     outcome = Trainer(dataset, folder=tmp_path).train(trial, 0, recorder())
+    assert outcome.state == "complete", outcome.message
     path = tmp_path / "3.keras"
     export_model(trial, outcome, dataset=dataset, path=path, folder=tmp_path, seed=0)
-    found = evaluate(path, dataset, split="validation", training=trial.training)
-    assert found["validation_loss"] == pytest.approx(outcome.history[outcome.best_epoch - 1]["val_loss"], abs=1e-6)
+    found = measure(path, dataset, split="validation", training=trial.training)
+    reported = outcome.history[outcome.best_epoch - 1]
+    for name in ("loss", "accuracy", "auc"):
+        assert found.metrics[f"validation_{name}"] == pytest.approx(reported[f"val_{name}"], abs=1e-6)
+    assert found.losses.mean() == pytest.approx(reported["val_loss"], abs=1e-6)
+    probabilities = predict(path, dataset.splits["test"].x)
+    assert 0 <= probabilities.min() <= probabilities.max() <= 1
+    if activation != "sigmoid":
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
 def test_what_cannot_be_exported_or_loaded_is_named(exported, dataset, tmp_path):

@@ -179,6 +179,21 @@ def test_dropout_drops_at_its_rate(dataset):
         assert np.mean(other == base) == pytest.approx(0.5, abs=0.005)
 
 
+def test_a_dropout_rate_next_to_1_stays_finite(dataset):
+    """As with Keras's layer, nearly everything is dropped and the rest is finite, in numbers of 16 bits as well."""
+    import tensorflow as tf
+
+    from cnn_sweep.training.network.dropout import Draws
+
+    draws = Draws(1)
+    draws.reset([1 - 2**-40], 0)
+    draws.at_step(tf.constant(0, tf.int64))
+    for dtype, scale in ((tf.float32, 65536.0), (tf.bfloat16, 65536.0), (tf.float16, 65504.0)):
+        kept = tf.cast(draws.apply(0, tf.ones([2**20], dtype), lambda shape: shape), tf.float32).numpy()
+        assert set(kept.tolist()) == {0.0, scale}
+        assert 4 < np.count_nonzero(kept) < 40  # 16 are expected
+
+
 def test_spatial_dropout_drops_whole_channels(dataset):
     """A channel of an image is kept or dropped as one."""
     import keras

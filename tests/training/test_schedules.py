@@ -87,9 +87,20 @@ def test_small_improvements_do_not_count_for_stopping_but_for_the_best():
 
 
 def test_nan_is_never_the_best():
-    """An epoch whose objective is not a number is passed over."""
+    """An epoch whose objective is not a finite number is passed over."""
     assert run([math.nan, 2.0, math.nan]).best_epoch == 2
     assert run([math.nan]).best_value is None
+    assert run([math.inf, 2.0, math.inf]).best_value == 2.0
+    assert run([-math.inf, 2.0, 1.0, -math.inf], direction="minimize").best_value == 1.0
+    assert run([math.inf]).best_epoch is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 5.0])
+def test_the_first_epoch_neither_stops_a_trial_nor_lowers_its_rate(value):
+    """Patience counts the epochs after the first one, whatever its objective is: there was nothing to improve on."""
+    settings = {"early_stopping": {"patience": 1}, "schedule": {"kind": "plateau", "patience": 1}}
+    progress = run([value, 2.0, 1.0, 1.5, 0.1], direction="minimize", **settings)
+    assert (progress.epoch, progress.best_epoch, progress.rate_scale) == (4, 3, 0.5)
 
 
 @given(values=st.lists(st.floats(), min_size=1, max_size=8))

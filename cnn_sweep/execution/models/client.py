@@ -69,6 +69,7 @@ class Predictions:
         probabilities: Shape (n, classes).
         labels: Shape (n,), indices of the true classes; None where they are not known.
         prepared: Folder of the prepared data set.
+        losses: Of each image, shape (n,), as the trial's loss has them, without penalties; None where nobody asked.
     """
 
     trial: int
@@ -76,6 +77,7 @@ class Predictions:
     probabilities: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32] | None
     prepared: Path
+    losses: npt.NDArray[np.float64] | None = None
 
     @property
     def predicted(self) -> npt.NDArray[np.intp]:
@@ -134,13 +136,14 @@ def _predictions(request: Request, images: npt.NDArray[np.generic] | None = None
 
 
 def _read_predictions(found: dict[str, Any], folder: Path) -> Predictions:
-    labels = folder / "labels.npy"
+    labels, losses = folder / "labels.npy", folder / "losses.npy"
     return Predictions(
         trial=found["trial"],
         class_names=tuple(found["class_names"]),
         probabilities=np.load(folder / "probabilities.npy"),
         labels=np.load(labels) if labels.exists() else None,
         prepared=Path(found["prepared"]),
+        losses=np.load(losses) if losses.exists() else None,
     )
 
 

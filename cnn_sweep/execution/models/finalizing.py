@@ -12,13 +12,21 @@ from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from cnn_sweep.execution.freezing.freeze import FrozenStudy
     from cnn_sweep.execution.worker.engine import Engine
     from cnn_sweep.journal.history import History
 
+    Losses = npt.NDArray[np.float64]
 
-def finalize(study: FrozenStudy, history: History, engine: Engine, top: int) -> list[int]:
-    """Measure the best trials of a study on its test set; return their numbers, the best first.
+
+def finalize(study: FrozenStudy, history: History, engine: Engine, top: int) -> tuple[list[int], Losses]:
+    """Measure the best trials of a study on its test set.
+
+    Returns:
+        Their numbers, the best first; and the best one's loss on each image.
 
     Raises:
         StudyError: No trial is complete, or a result cannot be had again.
@@ -27,8 +35,10 @@ def finalize(study: FrozenStudy, history: History, engine: Engine, top: int) -> 
     numbers = best_trials(study, history, top)
     with JournalWriter(study.paths.journal(new_writer_name())) as journal:
         journal.append(worker_event(threads=0))  # it does not train trials of the study
+        losses = []
         for number in numbers:
             spec = study.sweep.resolve(history.trials[number].params or {})
-            metrics = engine.evaluate_on_test(spec, model_file(study, history, number, engine))
-            journal.append(Finalize(time=time.time(), trial=number, metrics=metrics))
-    return numbers
+            found = engine.measure_on_test(spec, model_file(study, history, number, engine))
+            journal.append(Finalize(time=time.time(), trial=number, metrics=found.metrics))
+            losses.append(found.losses)
+    return numbers, losses[0]

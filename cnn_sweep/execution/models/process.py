@@ -49,7 +49,8 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
     if request.work == "finalize":
         (first,) = best_trials(study, history, 1)  # refuses before TensorFlow starts
         engine = _engine(study, history, first)
-        numbers = finalize(study, history, engine, request.top)
+        numbers, losses = finalize(study, history, engine, request.top)
+        np.save(folder / "losses.npy", losses)
         best = model_file(study, history, numbers[0], engine)
         return {"trial": numbers[0], "trials": numbers} | _predict(study, engine, best, folder, split="test")
     number = chosen_trial(study, history, request.trial)

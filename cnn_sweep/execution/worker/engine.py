@@ -9,7 +9,7 @@ from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.journal.durable import write_once
 from cnn_sweep.training.data.dataset import SPLITS, load
 from cnn_sweep.training.data.prepare import prepared
-from cnn_sweep.training.evaluation.evaluate import evaluate
+from cnn_sweep.training.evaluation.evaluate import measure
 from cnn_sweep.training.network.custom import load_function
 from cnn_sweep.training.network.export import export_model
 from cnn_sweep.training.trial.checkpoint import CheckpointError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.freezing.freeze import FrozenStudy
     from cnn_sweep.sweep.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset, Split
+    from cnn_sweep.training.evaluation.evaluate import Measured
     from cnn_sweep.training.outcome import Monitor, Outcome
 
 log = logging.getLogger(__name__)
@@ -77,14 +78,14 @@ class Engine:
             if reference is not None:
                 load_function(reference, self._code)
 
-    def evaluate_on_test(self, spec: TrialSpec, model_file: Path) -> dict[str, float]:
+    def measure_on_test(self, spec: TrialSpec, model_file: Path) -> Measured:
         """Open the test set and measure a saved model on it.
 
         Raises:
             InputError: The sweep's data has no test set.
         """
         opened = load(self._prepared, splits=("train", "test"))
-        return evaluate(model_file, opened, split="test", training=spec.training)
+        return measure(model_file, opened, split="test", training=spec.training)
 
 
 def _check_same_data(study: FrozenStudy, dataset: Dataset) -> None:

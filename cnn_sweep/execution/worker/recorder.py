@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cnn_sweep.journal.durable import write_aside
 from cnn_sweep.journal.events import Checkpoint, Epoch
+from cnn_sweep.journal.lines import metric_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ class Recorder:
         self._contest = context.contest
         self._metric = context.study.sweep.objective.metric
         trial = context.history.trials.get(claimed.number)
-        self._curve = dict(trial.values) if trial is not None else {}
+        self._curve = trial.curve if trial is not None else {}
         self._refreshed = 0.0
         self._paths = context.study.paths
         self._journal = context.journal
@@ -69,7 +70,8 @@ class Recorder:
         self._settle_if_written()
         number, attempt = self._claimed
         self._epoch = epoch
-        self._curve[epoch] = metrics.get(self._metric, math.nan)
+        value = metric_value(metrics.get(self._metric))
+        self._curve[epoch] = math.nan if value is None else value
         self._journal.append(
             Epoch(time=time.time(), trial=number, attempt=attempt, epoch=epoch, seconds=seconds, metrics=metrics)
         )

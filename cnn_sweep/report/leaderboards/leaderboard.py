@@ -122,7 +122,7 @@ def _sort(table: Table, rows: list[Row], sort: str) -> list[Row]:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def plain(value: Any) -> Any:

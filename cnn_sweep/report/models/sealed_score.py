@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cnn_sweep.report.leaderboards.statistics import bootstrap, wilson
 from cnn_sweep.training.evaluation.metrics import all_metrics
 
@@ -45,7 +43,8 @@ class SealedScore:
 def sealed_score(found: Predictions, metric: str, measured: Mapping[str, Any]) -> SealedScore | None:
     """Return the test score that belongs to an objective; None if there is none, as for a function's own metric.
 
-    The interval of an accuracy is Wilson's; those of other metrics come from drawing test images anew.
+    The interval of an accuracy is Wilson's; those of other metrics come from drawing test images anew, with the losses
+    that the reported one is the mean of.
 
     Args:
         found: What the trial's model makes of the test images.
@@ -60,10 +59,10 @@ def sealed_score(found: Predictions, metric: str, measured: Mapping[str, Any]) -
     if name == "test_accuracy":
         return SealedScore(name, value, *wilson(round(value * n), n), n, "Wilson")
     if name == "test_loss":
-        chances = np.clip(found.probabilities[np.arange(n), labels], 1e-7, 1.0)
-        losses = -np.log(chances)
-        shift = value - float(losses.mean())  # penalties and smoothing, the same for every draw
-        interval = bootstrap(lambda drawn: float(losses[drawn].mean()) + shift, n)
+        if (losses := found.losses) is None:
+            return None
+        penalty = value - float(losses.mean())  # the same for every draw
+        interval = bootstrap(lambda drawn: float(losses[drawn].mean()) + penalty, n)
     else:
         interval = bootstrap(lambda drawn: all_metrics(labels[drawn], found.probabilities[drawn], "test_")[name], n)
     return SealedScore(name, value, *interval, n, "bootstrap")

@@ -37,6 +37,7 @@ _AMOUNTS = (
     "brightness",
 )
 _AFFINE = 7
+_ROUNDING = 1e-3  # pixels by which float32 may miss an edge
 _DRAWS = 10  # for an image: one for each amount, and zoom has two
 
 
@@ -75,14 +76,17 @@ class Augmentation:
         )
 
     def _sampled(self, images: Any, transforms: Any) -> Any:
-        return tf.raw_ops.ImageProjectiveTransformV3(
+        constant = self.fill == "constant"
+        sampled = tf.raw_ops.ImageProjectiveTransformV3(
             images=images,
             transforms=transforms,
             output_shape=tf.shape(images)[1:3],
             fill_value=0.0,
             interpolation="BILINEAR",
-            fill_mode=self.fill.upper(),
+            # TensorFlow blends its constant into the pixels at the edge; SciPy, and so Keras, does not.
+            fill_mode="NEAREST" if constant else self.fill.upper(),
         )
+        return tf.where(_from_within(transforms, images.shape), sampled, 0.0) if constant else sampled
 
     def _lit(self, images: Any, changes: Any) -> Any:
         """Change contrast, then brightness; ``changes`` has a column for each."""
@@ -110,6 +114,18 @@ def _affine(draws: Any, amounts: Any, shape: Any) -> Any:
     shift_y = tf.sin(turn) * across + tf.cos(turn) * down + middle_y - yx * middle_x - yy * middle_y
     zero = tf.zeros_like(turn)
     return tf.stack([xx, xy, shift_x, yx, yy, shift_y, zero, zero], axis=1)
+
+
+def _from_within(transforms: Any, shape: Any) -> Any:
+    """Return which pixels come from between an image's pixels, shape (B, height, width, 1)."""
+    height, width = shape[1:3]
+    y, x = tf.range(height, dtype=tf.float32)[:, tf.newaxis], tf.range(width, dtype=tf.float32)
+    a0, a1, a2, b0, b1, b2 = (transforms[:, k, tf.newaxis, tf.newaxis] for k in range(6))
+
+    def is_within(place: Any, size: int) -> Any:
+        return (place > -_ROUNDING) & (place < size - 1 + _ROUNDING)
+
+    return (is_within(a0 * x + a1 * y + a2, width) & is_within(b0 * x + b1 * y + b2, height))[..., tf.newaxis]
 
 
 def amounts_of(spec: AugmentationSpec | None) -> npt.NDArray[np.float32]:

@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.training.engine.augment import Augmentation, top_of
-from cnn_sweep.training.engine.learner import Totals
+from cnn_sweep.training.engine.learner import Evaluation, Totals
 from cnn_sweep.training.engine.losses import loss_name, output_units
 from cnn_sweep.training.engine.schedules import base_rate
+from cnn_sweep.training.network.custom import to_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,7 @@ class FitLearner:
     def __init__(self, model: Any, training: TrainingSpec, dataset: Dataset, *, scale: float) -> None:
         self._model = model
         self._sets_rate = not model.compiled
-        units = output_units(model, dataset.info)
+        self._units = units = output_units(model, dataset.info)
         if not model.compiled:
             loss = keras_loss(training, loss_name(training, model, units))
             model.compile(optimizer=keras_optimizer(training.optimizer), loss=loss, metrics=["accuracy"])
@@ -79,18 +80,37 @@ class FitLearner:
         )
         if watch.stopped and watch.steps < last:
             return None
-        logs = {name: values[-1] for name, values in history.history.items()}
-        if "loss" not in logs:
-            raise InputError(
-                f"train_step of {type(self._model).__name__} must report its loss as 'loss', "
-                f"but reported {', '.join(sorted(logs)) or 'nothing'}"
-            )
+        logs = self._numbers({name: values[-1] for name, values in history.history.items()}, "train_step")
         size = len(plan.order)
         return Totals(
             step=so_far.step + watch.steps,
             loss_sum=logs["loss"] * size,
-            correct=logs.get("accuracy", math.nan) * size,
+            correct=self._accuracy(logs) * size,
+            more=logs,
         )
+
+    def _numbers(self, logs: dict[str, Any], step: str) -> dict[str, float]:
+        """Return the metrics of an epoch that are numbers, and not one number a class.
+
+        Raises:
+            InputError: The loss is not among them.
+        """
+        numbers = {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
+        if "loss" in numbers:
+            return numbers
+        raise InputError(
+            f"{step} of {type(self._model).__name__} must report its loss as 'loss', "
+            f"but reported {', '.join(sorted(numbers)) or 'nothing'}"
+        )
+
+    def _accuracy(self, logs: dict[str, float]) -> float:
+        """Return the accuracy among the metrics, whatever the model that came compiled calls it; NaN without one."""
+        kinds: tuple[Any, ...] = (keras.metrics.CategoricalAccuracy, keras.metrics.SparseCategoricalAccuracy)
+        if self._units == 1:
+            kinds = (*kinds, keras.metrics.BinaryAccuracy)
+        compiled = [m for metric in self._model.metrics for m in getattr(metric, "metrics", [metric])]
+        names = ["accuracy", "acc", *(metric.name for metric in compiled if isinstance(metric, kinds))]
+        return next((logs[name] for name in names if name in logs), math.nan)
 
     def _batch(self, plan: EpochPlan, step: int) -> Example:
         index = plan.order[plan.starts[step] : plan.starts[step + 1]]
@@ -100,8 +120,8 @@ class FitLearner:
             images = self._augmentation.apply(tf.constant(images), tf.constant(plan.amounts), seed).numpy()
         return images * self._rescale, _labels(self._train, index, self._columns)
 
-    def evaluate(self, plan: EpochPlan) -> tuple[float, npt.NDArray[np.float32]]:
-        """Return loss and probabilities of the plan's validation images."""
+    def evaluate(self, plan: EpochPlan) -> Evaluation:
+        """Look at the plan's validation images."""
 
         def batch(step: int) -> Example:
             index = plan.validation[step * _EVALUATION_BATCH : (step + 1) * _EVALUATION_BATCH]
@@ -109,8 +129,9 @@ class FitLearner:
             return images, _labels(self._validation, index, self._columns)
 
         steps = _Steps(batch, -(-len(plan.validation) // _EVALUATION_BATCH))
-        loss = self._model.evaluate(steps, verbose=0, return_dict=True)["loss"]
-        return float(loss), np.asarray(self._model.predict(steps, verbose=0))
+        logs = self._numbers(self._model.evaluate(steps, verbose=0, return_dict=True), "test_step")
+        made = to_probabilities(self._model)(self._model.predict(steps, verbose=0))
+        return Evaluation(logs["loss"], np.asarray(made, np.float32), logs)
 
     def weights(self) -> Weights:
         """Return a copy of the model's weights."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.training.engine.graph import EpochGraph
+from cnn_sweep.training.engine.learner import Evaluation
 from cnn_sweep.training.engine.optimizers import Optimizer
 from cnn_sweep.training.network.model import GraphModel, graph_model
 from cnn_sweep.training.network.precision import computing_in, needs_loss_scale
@@ -98,9 +99,9 @@ class GraphLearner:
         """Run some steps of an epoch."""
         return self._graph.run(plan, so_far, last)
 
-    def evaluate(self, plan: EpochPlan) -> tuple[float, npt.NDArray[np.float32]]:
-        """Return loss and probabilities of the plan's validation images."""
-        return self._graph.evaluate(plan)
+    def evaluate(self, plan: EpochPlan) -> Evaluation:
+        """Look at the plan's validation images."""
+        return Evaluation(*self._graph.evaluate(plan))
 
     def weights(self) -> Weights:
         """Return a copy of the model's weights."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -54,11 +54,27 @@ class Totals:
         step: Steps done; fewer than asked for where the loss stopped being finite.
         loss_sum: Sum of loss times images.
         correct: Images classified rightly; NaN where the engine cannot know.
+        more: What else the engine reports of an epoch that is done, by name.
     """
 
     step: int
     loss_sum: float
     correct: float
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+class Evaluation(NamedTuple):
+    """What validation images show.
+
+    Attributes:
+        loss: Mean over the images.
+        probabilities: Shape (n, units).
+        more: What else the engine reports, by name, without ``val_``.
+    """
+
+    loss: float
+    probabilities: npt.NDArray[np.float32]
+    more: Mapping[str, float] = {}
 
 
 class Learner(Protocol):
@@ -77,8 +93,8 @@ class Learner(Protocol):
     def train(self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]) -> Totals | None:
         """Run the steps from ``so_far.step`` up to ``last``; None if an indivisible epoch was abandoned."""
 
-    def evaluate(self, plan: EpochPlan) -> tuple[float, npt.NDArray[np.float32]]:
-        """Return loss and probabilities of the plan's validation images."""
+    def evaluate(self, plan: EpochPlan) -> Evaluation:
+        """Look at the plan's validation images."""
         ...
 
     def weights(self) -> Weights:

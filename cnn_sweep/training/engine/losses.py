@@ -41,8 +41,7 @@ def loss_name(training: TrainingSpec | None, model: Any, units: int) -> str:
     """
     wanted = "auto" if training is None else training.loss
     if wanted == "auto":
-        last = model.layers[-1] if model.layers else None
-        binary = units == 1 or getattr(last, "activation", None) is keras.activations.sigmoid
+        binary = units == 1 or getattr(_last_layer(model), "activation", None) is keras.activations.sigmoid
         return "binary_crossentropy" if binary else "categorical_crossentropy"
     if wanted == "categorical_crossentropy" and units == 1:
         raise InputError(
@@ -50,6 +49,14 @@ def loss_name(training: TrainingSpec | None, model: Any, units: int) -> str:
             "the valid choice is binary_crossentropy"
         )
     return wanted
+
+
+def _last_layer(model: Any) -> Any:
+    """Return the last layer of a model, or of the model that is its last layer, as in an export."""
+    last = model
+    while getattr(last, "layers", None):
+        last = last.layers[-1]
+    return None if last is model else last
 
 
 def targets(labels: Any, units: int) -> Any:

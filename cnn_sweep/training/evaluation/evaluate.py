@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -49,15 +49,34 @@ def predict(model_file: Path, images: npt.NDArray[np.generic]) -> npt.NDArray[np
     return np.concatenate([prediction.numpy() for prediction in _predictions(model, images, evaluation_batch(model))])
 
 
+class Measured(NamedTuple):
+    """What an exported model achieves on one split.
+
+    Attributes:
+        metrics: By name; the names start with that of the split, as in ``test_loss``.
+        losses: Of each image, without penalties, shape (n,): ``test_loss`` is their mean and the penalties.
+    """
+
+    metrics: dict[str, float]
+    losses: npt.NDArray[np.float64]
+
+
 def evaluate(
     model_file: Path, dataset: Dataset, *, split: str = "test", training: TrainingSpec | None = None
 ) -> dict[str, float]:
-    """Return the metrics of an exported model on one split.
+    """Return the metrics that `measure` finds."""
+    return measure(model_file, dataset, split=split, training=training).metrics
+
+
+def measure(
+    model_file: Path, dataset: Dataset, *, split: str = "test", training: TrainingSpec | None = None
+) -> Measured:
+    """Measure an exported model on one split.
 
     Args:
         model_file: The ``.keras`` file.
         dataset: Loaded with the split.
-        split: Name of the split; the names of the metrics start with it, as in ``test_loss``.
+        split: Name of the split.
         training: The trial's training, for its loss; by default the loss that fits the output.
 
     Raises:
@@ -71,17 +90,17 @@ def evaluate(
     smoothing = training.label_smoothing if training else 0.0
     labels = np.asarray(dataset.splits[split].y)
     parts: list[npt.NDArray[np.float32]] = []
-    loss = penalty = 0.0
+    losses: list[npt.NDArray[np.float64]] = []
+    penalty = 0.0
     batch = evaluation_batch(model)
     for number, prediction in enumerate(_predictions(model, dataset.splits[split].x, batch)):
         target = targets(tf.constant(labels[number * batch : (number + 1) * batch]), units)
-        loss += float(tf.reduce_sum(loss_of(target, prediction, smoothing)))
+        losses.append(loss_of(target, prediction, smoothing).numpy().astype(np.float64))
         penalty = float(tf.add_n(model.losses)) if model.losses else 0.0
         parts.append(prediction.numpy())
-    return {
-        f"{split}_loss": loss / len(labels) + penalty,
-        **all_metrics(labels, np.concatenate(parts), f"{split}_"),
-    }
+    each = np.concatenate(losses)
+    found = all_metrics(labels, np.concatenate(parts), f"{split}_")
+    return Measured({f"{split}_loss": float(each.sum()) / len(labels) + penalty, **found}, each)
 
 
 def _predictions(model: Any, images: npt.NDArray[np.generic], batch: int) -> Iterator[Any]:

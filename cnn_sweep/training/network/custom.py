@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    import numpy as np
+    import numpy.typing as npt
+
     from cnn_sweep.sweep.trial import ImageInfo, TrialSpec
+
+_ROUNDING = 1e-3  # of numbers of 16 bits
 
 
 def load_function(reference: str, folder: Path) -> Callable[..., Any]:
@@ -49,11 +54,16 @@ def _enter(folder: str) -> None:
     """Find modules in a folder first, as Python does in a script's own, and no more in another study's."""
     if _entered != [folder]:
         for name, module in list(sys.modules.items()):
-            if any(getattr(module, "__file__", None) in _files(name, Path(other)) for other in _entered):
+            if any(is_of(Path(other), name, getattr(module, "__file__", None)) for other in _entered):
                 del sys.modules[name]
         sys.path[:] = [path for path in sys.path if path not in _entered]
         _entered[:] = [folder]
     sys.path[:] = [folder, *(path for path in sys.path if path != folder)]
+
+
+def is_of(folder: Path, name: str, file: str | None) -> bool:
+    """Tell whether a module of this name and file is one of an absolute folder's."""
+    return file in _files(name, folder)
 
 
 def _files(name: str, folder: Path) -> tuple[str, str]:
@@ -73,7 +83,7 @@ def _import(name: str, folder: Path, reference: str) -> ModuleType:
     importlib.invalidate_caches()
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"{reference}: the module {name!r} cannot be imported from {folder}: {type(error).__name__}: {error}"
         ) from error
@@ -94,3 +104,32 @@ def build_model(spec: TrialSpec, seed: int, info: ImageInfo, folder: Path) -> An
     if not model.built:
         model(keras.ops.zeros((1, *info.image_shape)))
     return model
+
+
+def to_probabilities(model: Any) -> Any:
+    """Return what makes probabilities of a model's outputs: nothing, unless it came compiled with a loss of logits."""
+    loss = model.loss if model.compiled else None
+    if not getattr(loss, "from_logits", False):
+        return keras.activations.linear
+    binary = isinstance(loss, keras.losses.BinaryCrossentropy | keras.losses.BinaryFocalCrossentropy)
+    return keras.activations.sigmoid if binary else keras.activations.softmax
+
+
+def check_probabilities(outputs: npt.NDArray[np.float32], made_by: str) -> None:
+    """See that the outputs of a network are probabilities; NaN is another matter.
+
+    Args:
+        outputs: Shape (n, units).
+        made_by: Who is to mend it.
+
+    Raises:
+        InputError: Some are beyond 0 and 1.
+    """
+    if not len(outputs) or not (outputs.min() < -_ROUNDING or outputs.max() > 1.0 + _ROUNDING):
+        return
+    activation = "sigmoid" if outputs.shape[1] == 1 else "softmax"
+    raise InputError(
+        f"{made_by}: the network must give probabilities, but gives numbers from {outputs.min():.4g} to "
+        f"{outputs.max():.4g}: end it with activation={activation!r}; or take engine: fit, and compile the model with "
+        "a loss of from_logits=True"
+    )

@@ -2,8 +2,8 @@
 
 Keras's own layer holds the rate as a constant and draws 32 random bits per element. Here the rate is a variable
 (another rate needs no other graph), and draws follow from (seed, layer, step), so that a resumed trial draws the
-same. The draws are most of the layer's cost, so they are short: the rate is the nearest multiple of 1/65536, and the
-scale is exact for it. At rate 0 nothing is drawn.
+same. The draws are most of the layer's cost, so they are short: the rate is the nearest multiple of 1/65536 below 1,
+and the scale is exact for it. At rate 0 nothing is drawn.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Draws:
 
     def reset(self, rates: Sequence[float], seed: int) -> None:
         """Set the rates of a new trial, and its seed."""
-        self._rates.assign([round(rate * _LEVELS) for rate in rates])
+        # Rates next to 1 would drop everything, with an infinite scale.
+        self._rates.assign([min(round(rate * _LEVELS), _LEVELS - 1) for rate in rates])
         self._seeds.assign([_layer_seed(seed, index) for index in range(len(rates))])
 
     def apply(self, index: int, inputs: Any, noise_shape: Callable[[Any], Any]) -> Any:
@@ -52,6 +53,7 @@ class Draws:
             shape = noise_shape(tf.shape(inputs))
             keep = tf.cast(tf.reshape(_keep(tf.reduce_prod(shape), level, seed), shape), inputs.dtype)
             scale = _LEVELS / tf.cast(_LEVELS - level, tf.float32)
+            scale = tf.minimum(scale, inputs.dtype.max)  # 65504 of float16, where 65536 would be infinite
             return inputs * (keep * tf.cast(scale, inputs.dtype))  # in this order the gradient is one product
 
         return tf.cond(level > 0, dropped, lambda: tf.identity(inputs))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from cnn_sweep.errors import CnnSweepError
-from cnn_sweep.training.network.custom import build_model
+from cnn_sweep.training.network.custom import build_model, to_probabilities
 from cnn_sweep.training.network.model import plain_model
 from cnn_sweep.training.network.precision import computing_in
 
@@ -71,5 +71,11 @@ def _model(spec: TrialSpec, outcome: Outcome, dataset: Dataset, folder: Path, se
     with computing_in(spec.training):
         network = build_model(spec, seed, dataset.info, folder)
     network.set_weights(outcome.weights)
+    activation = to_probabilities(network) if spec.training is not None and spec.training.engine == "fit" else None
+    # A file with the optimizer of a model within a model cannot be loaded; without its training it is as good.
+    network.compiled, network.optimizer = False, None
     inputs = keras.Input(dataset.info.image_shape, name="image")
-    return keras.Model(inputs, network(keras.layers.Rescaling(dataset.rescale)(inputs)))
+    outputs = network(keras.layers.Rescaling(dataset.rescale)(inputs))
+    if activation not in (None, keras.activations.linear):
+        outputs = keras.layers.Activation(activation, dtype="float32")(outputs)
+    return keras.Model(inputs, outputs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.sweep.mistakes import show
 from cnn_sweep.training.network.custom import load_function
 from cnn_sweep.training.outcome import Outcome
 
@@ -52,7 +53,7 @@ class Context:
             metrics: Numbers by name.
 
         Raises:
-            InputError: The objective is missing, or the epoch is not the next one.
+            InputError: The objective is missing, a metric is no number, or the epoch is not the next one.
         """
         function, wanted = self._objective.function, self._objective.metric
         if wanted not in metrics:
@@ -60,11 +61,22 @@ class Context:
             raise InputError(f"{function} reported {names}, but the objective is {wanted!r}")
         if epoch != len(self.history) + 1:
             raise InputError(f"{function} reported epoch {epoch}, but the next one is {len(self.history) + 1}")
-        self.history.append({name: float(value) for name, value in metrics.items()})
+        self.history.append({name: self._number(name, value) for name, value in metrics.items()})
         now = time.perf_counter()
         self._monitor.epoch(epoch, self.history[-1], now - self._reported_at)
         self._reported_at = now
         self.pruned = self.pruned or self._monitor.verdict() == "prune"
+
+    def _number(self, name: str, value: Any) -> float:
+        number = number_in(value)
+        if number is None:
+            # Python refuses to write very long integers.
+            what = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else show(value)
+            raise InputError(
+                f"{self._objective.function} reported {name} = {what}; a metric is one number, "
+                "of Python, NumPy or TensorFlow, that a float can hold"
+            )
+        return number
 
     def should_stop(self) -> bool:
         """Tell whether the function should return soon; its trial then counts as interrupted, or as pruned."""
@@ -81,6 +93,17 @@ class Context:
             if math.isfinite(value) and (best[1] is None or self._objective.better(value, best[1])):
                 best = (epoch, value)
         return best
+
+
+def number_in(value: Any) -> float | None:
+    """Return a number of Python's, an array or a tensor without dimensions, as a float; None for anything else."""
+    is_scalar = hasattr(value, "__float__") and not tuple(getattr(value, "shape", ()))
+    if not is_scalar or isinstance(value, str) or "complex" in str(getattr(value, "dtype", "")):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 class UserTrial:
@@ -107,10 +130,10 @@ class UserTrial:
         """
         keras.utils.set_random_seed(self._context.seed)
         result = self._function(self._context)
-        if isinstance(result, int | float) and not self._context.history:
-            self._context.report(1, {self._objective.metric: float(result)})
-        elif isinstance(result, keras.Model):
+        if isinstance(result, keras.Model):
             self._model = result
+        elif hasattr(result, "__float__") and not self._context.history:
+            self._context.report(1, {self._objective.metric: result})
         elif result is not None:
             raise InputError(
                 f"{self._objective.function} must return None, a keras.Model or (having reported nothing) a number, "
@@ -120,9 +143,6 @@ class UserTrial:
             return self.outcome("pruned")
         if self._context.asked_to_stop:
             return self.outcome("interrupted")
-        if self._context.best()[0] is None:
-            message = f"{self._objective.function} reported no finite {self._objective.metric}"
-            return self.outcome("failed", cause="diverged", message=message)
         return self.outcome("complete")
 
     def outcome(self, state: OutcomeState, *, cause: str | None = None, message: str | None = None) -> Outcome:

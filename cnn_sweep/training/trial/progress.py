@@ -97,7 +97,7 @@ class Progress:
         delta = training.early_stopping.min_delta if training.early_stopping else 0.0
         if _improves(value, self.stop_value, objective, by=delta):
             self.stop_value, self.stop_wait = value, 0
-        else:
+        elif self.stage_epoch > 1:  # as in Keras: before the first epoch there is nothing to improve on
             self.stop_wait += 1
 
     def _follow_plateau(self, value: float, objective: ObjectiveSpec, training: TrainingSpec) -> None:
@@ -105,15 +105,15 @@ class Progress:
         if _improves(value, self.plateau_value, objective):
             self.plateau_value, self.plateau_wait = value, 0
             return
-        self.plateau_wait += 1
+        self.plateau_wait += self.stage_epoch > 1  # the first epoch has nothing to improve on
         if self.plateau_wait >= training.schedule.patience:
             self.rate_scale = max(self.rate_scale * training.schedule.rate, training.schedule.floor)
             self.plateau_wait = 0
 
 
 def _improves(value: float, best: float | None, objective: ObjectiveSpec, *, by: float = 0.0) -> bool:
-    """Tell whether ``value`` beats ``best`` by more than ``by``; NaN beats nothing."""
-    if math.isnan(value):
+    """Tell whether ``value`` beats ``best`` by more than ``by``; NaN and infinity beat nothing."""
+    if not math.isfinite(value):
         return False
     if best is None:
         return True

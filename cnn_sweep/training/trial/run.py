@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.errors import InputError
+from cnn_sweep.sweep.mistakes import unknown
 from cnn_sweep.sweep.stages import stages
 from cnn_sweep.training.engine.augment import amounts_of, seed_of
 from cnn_sweep.training.engine.batches import batches_of, class_weights, steps_of, validation_sample
 from cnn_sweep.training.engine.learner import EpochPlan, Totals
 from cnn_sweep.training.engine.schedules import learning_rates
 from cnn_sweep.training.evaluation.metrics import all_metrics
+from cnn_sweep.training.network.custom import check_probabilities
 from cnn_sweep.training.outcome import Outcome
 from cnn_sweep.training.trial.checkpoint import CheckpointError, pack, unpack
 from cnn_sweep.training.trial.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
-    from cnn_sweep.training.engine.learner import Arrays, Learner
+    from cnn_sweep.training.engine.learner import Arrays, Evaluation, Learner
     from cnn_sweep.training.outcome import Monitor, OutcomeState, Verdict, Weights
 
+_FIRST_LOOK = 8  # validation images whose predictions are looked at before a network of the user's is trained
 _GROWTH = 8  # a chunk has at most so many times the steps of the one before
 
 
@@ -79,6 +83,7 @@ class Run:
         self._chunk_s = chunk_s
         self._steps = steps_of(self._training, self._images)
         self._progress = Progress()
+        self._more: Mapping[str, float] = {}  # what the engine reports of the running epoch beside loss and accuracy
         self._best: Weights | None = None
         self._saved_at = time.monotonic()
 
@@ -142,6 +147,9 @@ class Run:
         """Do the rest of the running epoch; return False if it was stopped."""
         progress = self._progress
         plan = self._plan(progress.epoch)
+        if self._task.spec.build is not None and (progress.epoch, progress.step) == (0, 0):
+            # Before an epoch is wasted on a network whose outputs mean something else.
+            self._evaluate(replace(plan, validation=plan.validation[:_FIRST_LOOK]))
         started = time.perf_counter() - progress.seconds
         chunk = 1 if self._learner.pace_s is None else self._chunk_of(self._steps)
         while progress.step < self._steps and math.isfinite(progress.loss_sum):
@@ -153,6 +161,7 @@ class Run:
             if progress.step < self._steps and math.isfinite(progress.loss_sum) and self._monitor.should_stop():
                 return False
         metrics = self._metrics(plan)
+        self._check_reported(metrics)
         seconds = time.perf_counter() - started
         if progress.end_epoch(metrics, self._task.spec.objective, self._training):
             self._best = self._learner.weights()
@@ -187,6 +196,7 @@ class Run:
         if totals is None:
             return False
         progress.step, progress.loss_sum, progress.correct = totals.step, totals.loss_sum, totals.correct
+        self._more = totals.more
         images = max(1, int(plan.starts[totals.step] - plan.starts[first]))
         self._learner.pace_s = (time.perf_counter() - started) / images
         return True
@@ -199,13 +209,36 @@ class Run:
     def _metrics(self, plan: EpochPlan) -> dict[str, float]:
         progress = self._progress
         seen = int(plan.starts[progress.step])
-        metrics = {"loss": progress.loss_sum / seen, "accuracy": progress.correct / seen}
+        metrics = {"loss": progress.loss_sum / seen}
+        if not math.isnan(progress.correct):
+            metrics |= {"accuracy": progress.correct / seen}
+        more = dict(self._more)
         if math.isfinite(progress.loss_sum):
-            loss, probabilities = self._learner.evaluate(plan)
-            metrics |= {"val_loss": loss, **all_metrics(self._validation_labels, probabilities, "val_")}
+            found = self._evaluate(plan)
+            metrics |= {"val_loss": found.loss, **all_metrics(self._validation_labels, found.probabilities, "val_")}
+            more |= {f"val_{name}": value for name, value in found.more.items()}
         else:
             metrics |= dict.fromkeys(("val_loss", "val_accuracy", "val_auc", "val_macro_f1"), math.nan)
-        return metrics | {"learning_rate": float(plan.rates[progress.step - 1])}
+        metrics |= {"learning_rate": float(plan.rates[progress.step - 1])}
+        return metrics | {name: value for name, value in more.items() if name not in metrics}
+
+    def _evaluate(self, plan: EpochPlan) -> Evaluation:
+        found = self._learner.evaluate(plan)
+        check_probabilities(found.probabilities, self._task.spec.build or "model.layers")
+        return found
+
+    def _check_reported(self, metrics: dict[str, float]) -> None:
+        """See that the objective is among the metrics of a whole epoch.
+
+        Raises:
+            InputError: It is not.
+        """
+        wanted = self._task.spec.objective.metric
+        if wanted not in metrics and math.isfinite(metrics["loss"]):
+            raise InputError(
+                f"objective.metric: {unknown('metric', wanted, list(metrics))}. Any other has to be given to "
+                "model.compile, under this name"
+            )
 
     def _save_now_and_then(self) -> None:
         if self._ended:

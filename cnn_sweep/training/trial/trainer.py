@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import signal
 import traceback
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from cnn_sweep.training.engine.device_data import DeviceData
 from cnn_sweep.training.engine.features import extracted
 from cnn_sweep.training.engine.fit_learner import FitLearner
 from cnn_sweep.training.engine.graph_learner import GraphLearner
-from cnn_sweep.training.network.custom import build_model
+from cnn_sweep.training.network.custom import build_model, is_of
 from cnn_sweep.training.network.model import plain_model, untrained_weights
 from cnn_sweep.training.network.precision import computing_in
 from cnn_sweep.training.network.transfer import base_of, input_scale
@@ -107,22 +108,25 @@ class Trainer:
             attempt = self._attempt(spec, seed, _Guard(monitor), resume)
             outcome = attempt.go()
             looked_up = (self.hits, self.misses) != (hits, misses)
+            outcome = _with_value(outcome, spec)
             return replace(outcome, cached=self.misses == misses if looked_up else None)
         except _MonitorError as error:
             raise error.original from None
         except CnnSweepError:
             raise
-        except Exception as error:  # noqa: BLE001 - a trial that fails is a result
+        except BaseException as error:  # a trial that fails is a result, also one that calls sys.exit
+            if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                raise  # the user's; where the keyboard is ignored, as in workers, it is the trial's own
             # What it compiled may be in any state.
             for stage in stages(spec):
                 self._learners.pop(graph_key(stage), None)
-            return _failed(attempt, error)
+            return _failed(attempt, error, _place(error, spec, self._folder))
 
     def _attempt(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None) -> Run | UserTrial:
         if spec.objective.function is not None:
             keras.backend.clear_session()
             return UserTrial(spec, seed, dataset=self._dataset, monitor=monitor, folder=self._folder)
-        if spec.objective.metric not in METRICS:
+        if spec.objective.metric not in METRICS and (spec.training is None or spec.training.engine != "fit"):
             raise InputError(
                 f"objective.metric: {spec.objective.metric!r} is not reported by the trainer; "
                 f"valid choices: {', '.join(METRICS)}"
@@ -246,15 +250,41 @@ def _blamed_on_monitor() -> Iterator[None]:
         raise _MonitorError(error) from error
 
 
-def _failed(attempt: Run | UserTrial | None, error: Exception) -> Outcome:
-    """Return the outcome of a trial that raised; the place is where its own code, or ours, called others'."""
+def _with_value(outcome: Outcome, spec: TrialSpec) -> Outcome:
+    """Return an outcome as it is, but a complete trial whose objective was never finite as one that diverged."""
+    if outcome.state != "complete" or outcome.value is not None:
+        return outcome
+    metric, by = spec.objective.metric, spec.objective.function or "the trainer"
+    message = f"{by} reported no {metric}"
+    if outcome.history:
+        last = f"epoch {len(outcome.history)} of {len(outcome.history)}: {outcome.history[-1].get(metric)}"
+        message = f"{by} reported no finite {metric} in any epoch; {last}"
+    return replace(outcome, state="failed", cause="diverged", message=message)
+
+
+def _failed(attempt: Run | UserTrial | None, error: BaseException, place: str) -> Outcome:
+    """Return the outcome of a trial that raised."""
     out_of_memory = isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
-    where = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename][-1]
     text = " ".join(str(error).split())
     if len(text) > _MESSAGE_LENGTH:
         text = text[:_MESSAGE_LENGTH] + "..."
-    message = f"{type(error).__name__}: {text} ({Path(where.filename).name}:{where.lineno})"
+    message = f"{': '.join(filter(None, (type(error).__name__, text)))} ({place})"
     cause = "oom" if out_of_memory else "exception"
     if attempt is None:
         return Outcome("failed", cause=cause, message=message)
     return attempt.outcome("failed", cause=cause, message=message)
+
+
+def _place(error: BaseException, spec: TrialSpec, folder: Path) -> str:
+    """Return file and line of the innermost call in code of the user's or in ours, told by names of modules.
+
+    Where files lie says nothing: this package, or the user's, may be installed beside those of others.
+    """
+    reference = spec.objective.function or spec.build or ""
+    own = {__name__.partition(".")[0], reference.partition(":")[0].partition(".")[0]}
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        name, file = str(frame.f_globals.get("__name__")), frame.f_globals.get("__file__")
+        if not place or name.partition(".")[0] in own or is_of(folder.resolve(), name, file):
+            place = f"{Path(frame.f_code.co_filename).name}:{line}"
+    return place
