@@ -1,4 +1,4 @@
-"""The states of a trial, as every layer names them."""
+"""The states of a trial as every layer names them, and numbers of things in words."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ STATES: Final[tuple[TrialState, ...]] = (
     "interrupted",
 )
 FINISHED: Final = frozenset({"complete", "pruned", "failed"})
+
+
+def plural(count: int, noun: str) -> str:
+    """Say how many there are of something, as in "1 trial", "0 trials" or "12 trials"."""
+    return f"{count} {noun if count == 1 else f'{noun}s'}"
 
 
 def counted(counts: Mapping[str, int]) -> str:
