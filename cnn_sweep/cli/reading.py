@@ -165,7 +165,7 @@ def status(results: Path, study: str | None, *, as_json: bool) -> None:
 
 
 def _print_status(report: dict[str, Any]) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=terminal_width() is None, highlight=False)
     console.print(f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}", markup=False)
     if best := report["best"]:
         console.print(f"  best: trial {best['trial']}, {report['metric']} {boards.shown(best['value'])}", markup=False)

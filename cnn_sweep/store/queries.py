@@ -11,7 +11,7 @@ from cnn_sweep.journal.lines import NON_FINITE
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.reading import open_store
 from cnn_sweep.store.studies import parameter_names
-from cnn_sweep.store.views import UNRANKED, Columns
+from cnn_sweep.store.views import LEADING, UNRANKED, Columns
 from cnn_sweep.sweep.states import STATES
 
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ def leaderboard(results: Path, study: str, *, top: int | None = None) -> Columne
     """
     with open_store(results) as connection:
         row = _study(connection, study)
-        columns = Columns.of(dialect.names(row.metrics_json), parameter_names(row))
+        # Before the first epoch only the objective is known by name.
+        metrics = dialect.names(row.metrics_json) or [row.metric] * (row.metric not in LEADING)
+        columns = Columns.of(metrics, parameter_names(row))
         rows = connection.execute(_best_first(study, row.direction, top)).all()
         tested = _test_columns(connection, study, taken=(*columns.names, *MORE))
     own = (*columns.leading[1:], *MORE)
