@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cnn_sweep.cli.tables import print_table
+from cnn_sweep.cli.tables import can_redraw, print_table
 from cnn_sweep.execution.freezing.freeze import data_root
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep
@@ -90,7 +90,7 @@ class _Display:
         console = Console(stderr=True)
         self.was_needed = False
         self._study = study
-        self._is_terminal = console.is_terminal
+        self._redraws = can_redraw(console)
         self._bar = Progress(
             TextColumn(f"{study}: images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
         )
@@ -104,10 +104,10 @@ class _Display:
         self._bar.stop()
 
     def show(self, done: int, total: int) -> None:
-        if not self.was_needed and self._is_terminal:
+        if not self.was_needed and self._redraws:
             self._bar.start()
         self.was_needed = True
         self._bar.update(self._task, completed=done, total=total)
-        if not self._is_terminal and time.monotonic() - self._printed >= _LINE_EVERY_S:
+        if not self._redraws and time.monotonic() - self._printed >= _LINE_EVERY_S:
             self._printed = time.monotonic()
             print(f"{self._study}: {done} of {total} images", file=sys.stderr)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from cnn_sweep.cli.tables import print_table
+from cnn_sweep.cli.tables import fitting, print_table, terminal_width
+from cnn_sweep.errors import InputError
 from cnn_sweep.report import exports
 from cnn_sweep.report.leaderboards import leaderboard as boards
 from cnn_sweep.report.leaderboards.formats import WRITERS
@@ -23,47 +24,112 @@ from cnn_sweep.sweep.configuration import NULL
 from cnn_sweep.sweep.states import counted, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 # No terminal is a place to read more; other formats are for programs, which get all rows.
 _ROWS_OF_A_TABLE = 100
 
 
-def leaderboard(
-    results: Path,
-    names: Sequence[str],
-    selection: boards.Selection,
-    output: str,
-    *,
-    by: Sequence[str],
-    per: str | None,
-    diff: bool,
-    pareto: bool,
-) -> None:
+@dataclass(frozen=True)
+class Shown:
+    """What the rows of a leaderboard stand for, and which of them and of its columns are shown.
+
+    Attributes:
+        by: A row for each group of trials with the same values of these columns.
+        per: A row for each trial or configuration; None for configurations if any has repeats, else trials.
+        diff: Leave out hyperparameters that are the same in all rows.
+        pareto: Only trials that no other one beats in all objectives.
+        whole: All columns, also on a terminal.
+    """
+
+    by: Sequence[str] = ()
+    per: str | None = None
+    diff: bool = False
+    pareto: bool = False
+    whole: bool = False
+
+
+def leaderboard(results: Path, names: Sequence[str], selection: boards.Selection, how: Shown, output: str) -> None:
     """Print a leaderboard of one study or of several."""
     _merge(results)
     studies = [Study.open(results, name, merge=False) for name in dict.fromkeys(names)]
     cut = output == "table" and selection.top is None
     if cut:
         selection = replace(selection, top=_ROWS_OF_A_TABLE + 1)
-    # Where rank alone decides, the database need not give more than is shown.
-    by_rank = len(studies) == 1 and not (by or pareto or selection.where or selection.sort)
-    table = studies[0].leaderboard_table("trial" if by else per, top=selection.top if by_rank else None)
-    if pareto:
-        table = only_front(table)
-    if len(studies) > 1:
-        table = compared([(study.summary(), study.leaderboard_table()) for study in studies])
-    if by:
-        table = grouped(boards.matching(table, selection.where), by, direction=studies[0].summary()["direction"])
-        selection = replace(selection, where=None)
-    table = boards.select(table, selection)
-    if diff:
-        table = without_constants(table, [name for study in studies for name in study.parameter_columns])
+    # The condition of groups was on their trials.
+    table = boards.select(_board(studies, selection, how), replace(selection, where=None) if how.by else selection)
+    parameters = list(dict.fromkeys(name for study in studies for name in study.parameter_columns))
+    if how.diff:
+        table = without_constants(table, parameters)
     if cut and len(table.rows) > _ROWS_OF_A_TABLE:
         table = replace(table, rows=table.rows[:_ROWS_OF_A_TABLE])
         print(f"the first {_ROWS_OF_A_TABLE} rows; --top K shows K, --format csv all", file=sys.stderr)
-    _write(table, output)
+    if output != "table" or how.whole or how.by or selection.columns or terminal_width() is None:
+        _write(table, output)
+    else:
+        _print_overview(table, parameters)
+    if selection.where is not None and not table.rows:
+        print(f"cnn-sweep: no row meets {selection.where!r}", file=sys.stderr)
+    for study in studies:
+        _say_why_unranked(study)
+
+
+def _board(studies: Sequence[Study], selection: boards.Selection, how: Shown) -> Table:
+    """Return the rows from which some are selected.
+
+    Raises:
+        InputError: Several studies are to be shown in a way in which only one can be.
+    """
+    if len(studies) > 1:
+        for option, wanted in (("--pareto", how.pareto), ("--per configuration", how.per == "configuration")):
+            if wanted:
+                raise InputError(f"{option} is for one study; several are ranked together by their trials")
+        table = compared([(study.summary(), study.leaderboard_table()) for study in studies])
+    else:
+        # Where rank alone decides, the database need not give more than is shown.
+        by_rank = not (how.by or how.pareto or selection.where or selection.sort)
+        table = studies[0].leaderboard_table("trial" if how.by else how.per, top=selection.top if by_rank else None)
+        table = only_front(table) if how.pareto else table
+    if how.by:
+        table = boards.matching(table, selection.where)
+        return grouped(table, how.by, direction=studies[0].summary()["direction"])
+    return table
+
+
+def _say_why_unranked(study: Study) -> None:
+    """Say why a study has no complete trial, if it has none."""
+    summary = study.summary()
+    trials = summary["trials"]
+    if trials["complete"]:
+        return
+    name, begun = study.name, sum(count for state, count in trials.items() if state != "waiting")
+    if not begun:
+        reason = f"no trial has begun; `cnn-sweep resume {name}` runs {'it' if summary['planned'] == 1 else 'them'}"
+    elif trials["failed"] == begun:
+        causes = ", ".join(f"{count} by {cause}" for cause, count in summary["causes"].items())
+        which = "the only trial that began" if begun == 1 else f"all {begun} trials that began"
+        reason = f"{which} failed ({causes}); `cnn-sweep logs {name}` and `cnn-sweep show {name} TRIAL` say why"
+    else:
+        reason = f"no trial is complete yet: {counted(trials)}"
+    print(f"cnn-sweep: {name}: {reason}", file=sys.stderr)
+
+
+def _print_overview(table: Table, parameters: Sequence[str]) -> None:
+    """Print what most people look for in a leaderboard, as far as it fits, and name what was left out."""
+    board = boards.overview(table, parameters)
+    board = replace(board, columns=fitting(board))
+    if not board.rows:
+        return
+    print_table(board)
+    same = [name for name in parameters if name not in boards.differing(table, parameters)]
+    left = [name for name in table.columns if name not in board.columns and name not in same]
+    console = Console(stderr=True, highlight=False)
+    if same:
+        values = ", ".join(f"{name} {boards.shown(table.rows[0].get(name)) or 'none'}" for name in same)
+        console.print(f"the same in all rows: {values}", markup=False)
+    if left:
+        console.print(f"not shown: {', '.join(left)} (--all shows all columns, --columns A,B some)", markup=False)
 
 
 def _write(table: Table, output: str) -> None:
@@ -77,10 +143,13 @@ def print_leaderboard(results: Path, study: str, top: int) -> None:
     """Print the best rows with the columns that tell them apart."""
     found = Study.open(results, study)
     table = found.leaderboard_table(None, top=top)
+    if terminal_width() is not None:
+        _print_overview(table, found.parameter_columns)
+        return
     always = table.columns[: table.columns.index("seconds") + 1]
-    if "tied" in table.columns:  # of the first trial of a configuration only
-        always = ("rank", "trial", "state", *table.columns[len(always) : table.columns.index("tied") + 1], "parameters")
-    print_table(Table((*always, *found.parameter_names), table.rows))
+    if "mean" in table.verdict:  # the value is that of the first trial of a configuration only
+        always = ("rank", "trial", "state", *table.verdict, "parameters")
+    print_table(Table((*always, *found.parameter_columns), table.rows))
 
 
 def status(results: Path, study: str | None, *, as_json: bool) -> None:
@@ -91,13 +160,13 @@ def status(results: Path, study: str | None, *, as_json: bool) -> None:
         print(json.dumps(reports[0] if study else reports, indent=2))
         return
     if not reports:
-        print(f"no studies in {results}")
+        print(f"no studies in {results}; `cnn-sweep run SWEEP.yaml` begins one, `--results DIR` looks elsewhere")
     for report in reports:
         _print_status(report)
 
 
 def _print_status(report: dict[str, Any]) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=terminal_width() is None, highlight=False)
     console.print(f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}", markup=False)
     if best := report["best"]:
         console.print(f"  best: trial {best['trial']}, {report['metric']} {boards.shown(best['value'])}", markup=False)
@@ -113,13 +182,21 @@ def _print_status(report: dict[str, Any]) -> None:
         console.print(f"  failed: {count} by {cause}", markup=False)
     if (graphs := report["graphs"])["cached"]:
         attempts = sum(graphs.values())
-        console.print(f"  graphs: {graphs['cached']} of {attempts} attempts found theirs compiled", markup=False)
+        console.print(
+            f"  graphs: {graphs['cached']} of {plural(attempts, 'attempt')} found theirs compiled", markup=False
+        )
+    for limit in limits_in_words(report):
+        console.print(f"  budget: {limit}", markup=False)
+    if bad := report["bad_lines"]:
+        console.print(f"  {plural(bad, 'damaged journal line')} (`cnn-sweep store check`)", markup=False)
+
+
+def limits_in_words(report: dict[str, Any]) -> Iterator[str]:
+    """Say how far each limit of a search is used up."""
     for limit in report["limits"]:
         used = "none" if limit["used"] is None else boards.shown(limit["used"])
         end = ", which ended the search" if limit["reached"] else ""
-        console.print(f"  budget: {limit['name']} {used} of {boards.shown(limit['limit'])}{end}", markup=False)
-    if report["bad_lines"]:
-        console.print(f"  {report['bad_lines']} damaged journal lines (`cnn-sweep store check`)", markup=False)
+        yield f"{limit['name']} {used} of {boards.shown(limit['limit'])}{end}"
 
 
 def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
@@ -153,8 +230,8 @@ def _print_trial(trial: dict[str, Any], metric: str) -> None:
     if trial["message"]:
         print(f"  {trial['message']}")
     print(
-        f"  {trial['epochs'] or 0} epochs in {boards.shown(trial['seconds'])} s, {trial['parameters'] or '?'} weights, "
-        f"repeat {trial['repeat']}, seed {trial['seed']}, "
+        f"  {plural(trial['epochs'] or 0, 'epoch')} in {boards.shown(trial['seconds'] or 0.0)} s, "
+        f"{trial['parameters'] or '?'} weights, repeat {trial['repeat']}, seed {trial['seed']}, "
         f"{plural(trial['threads'], 'thread') if trial['threads'] else 'threads not known'}"
     )
     params = {name: NULL if value is None else value for name, value in (trial["params"] or {}).items()}

@@ -14,13 +14,16 @@ from rich.text import Text
 
 from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.cli.reading import print_leaderboard
+from cnn_sweep.cli.tables import can_redraw
 from cnn_sweep.execution.freezing.freeze import FrozenStudy, enlarge, freeze, open_study
 from cnn_sweep.execution.freezing.threads import threads_of
 from cnn_sweep.execution.pool.local import run_local, usable_cores, useful_workers
 from cnn_sweep.execution.scheduling.picking import left_to_do
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.report.live import in_words
 from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,6 +74,7 @@ def _train(study: FrozenStudy, how: How) -> int:
     _say_what_idles(study, how, console)
     with _Display(study, console) as display:
         progress = run_local(study, display.show, workers=how.workers, threads=how.threads, notify=how.notify)
+    console.print(f"{study.paths.study}: {_words(progress)}", markup=False)
     _say_how_it_ended(study, progress, console)
     print_leaderboard(study.paths.results, study.paths.study, _TOP)
     return 1 if progress.counts.get("failed") else 0
@@ -83,7 +87,7 @@ def _warn_of_skipped(study: FrozenStudy, console: Console) -> None:
     if plan.invalid:
         first = plan.invalid[0]
         console.print(
-            f"{len(plan.invalid)} configurations are skipped, their network cannot be built; the first: "
+            f"{plural(len(plan.invalid), 'configuration')} skipped, since the network cannot be built; the first: "
             f"{first.params}: {first.reason} (`cnn-sweep plan` lists all)",
             markup=False,
         )
@@ -105,20 +109,20 @@ def _say_what_idles(study: FrozenStudy, how: How, console: Console) -> None:
 def _say_how_it_ended(study: FrozenStudy, progress: Progress, console: Console) -> None:
     name, counts = study.paths.study, progress.counts
     if progress.failing_alike is not None:
-        left = progress.total - progress.finished
-        console.print(f"{name}: stopped with {left} trials left: those so far failed alike", markup=False)
+        left = plural(progress.total - progress.finished, "trial")
+        console.print(f"{name}: stopped with {left} left: those so far failed alike", markup=False)
         console.print(f"  {progress.failing_alike}", markup=False)
     elif (limit := progress.ended_by) is not None:
         console.print(f"{name}: ended by its budget: {limit}; a larger one continues it", markup=False)
     elif progress.finished < progress.total:
-        others = counts.get("running", 0)
-        console.print(f"{name}: nothing left to claim here; {others} trials are running elsewhere", markup=False)
+        others = plural(counts.get("running", 0), "trial")
+        console.print(f"{name}: nothing left to claim here; {others} running elsewhere", markup=False)
     elif not progress.done_here:
         console.print(f"{name}: finished already, nothing was run", markup=False)
     if counts.get("failed"):
         console.print(
-            f"{counts['failed']} trials failed; `cnn-sweep leaderboard {name} --columns trial,state,cause` and "
-            f"`cnn-sweep show {name} TRIAL` say why",
+            f"{plural(counts['failed'], 'trial')} failed; `cnn-sweep leaderboard {name} --columns trial,state,cause` "
+            f"and `cnn-sweep show {name} TRIAL` say why",
             markup=False,
         )
 
@@ -129,12 +133,13 @@ class _Display:
     def __init__(self, study: FrozenStudy, console: Console) -> None:
         self._name = study.paths.study
         self._console = console
+        self._redraws = can_redraw(console)
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._printed = time.monotonic()
         self._said_stopping = False
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._redraws:
             self._live.start()
         return self
 
@@ -148,7 +153,7 @@ class _Display:
             self._said_stopping = True
             how = "stopping after the running chunk; press Ctrl-C again to kill"
             self._console.print(f"{self._name}: {how} the workers", markup=False)
-        if self._console.is_terminal:
+        if self._redraws:
             self._live.update(_picture(self._name, progress), refresh=True)
         elif time.monotonic() - self._printed >= _LINE_EVERY_S:
             self._printed = time.monotonic()
@@ -167,19 +172,11 @@ def _picture(name: str, progress: Progress) -> RichTable:
 
 def _words(progress: Progress) -> str:
     counts = progress.counts
-    words = [f"{progress.finished}/{progress.total} done", f"{counts.get('running', 0)} running"]
+    words = [f"{progress.finished}/{progress.total} done"]
+    if counts.get("running"):
+        words.append(f"{counts['running']} running")
     if counts.get("failed"):
         words.append(f"{counts['failed']} failed")
     if progress.best is not None:
         words.append(f"best {progress.best[1]:.4f} (trial {progress.best[0]})")
-    words.append(f"{progress.per_minute:.1f} trials/min")
-    words += map(str, progress.limits)
-    if progress.left_s is not None:
-        words.append(f"{_duration(progress.left_s)} left")
-    return ", ".join(words)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+    return ", ".join([*words, *map(str, progress.limits), *in_words(progress.pace)])

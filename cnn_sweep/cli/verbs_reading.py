@@ -42,6 +42,9 @@ def leaderboard(
         str | None, typer.Option(help='Condition on columns, as in "val_accuracy > 0.9".', show_default=False)
     ] = None,
     columns: Annotated[str | None, typer.Option(help="Columns to show, as in trial,val_*.", show_default=False)] = None,
+    all_columns: Annotated[
+        bool, typer.Option("--all", help="Show all columns, also those that do not fit on the terminal.")
+    ] = False,
     by: Annotated[
         str | None, typer.Option(help="Sum up trials with equal values, as in A,B.", show_default=False)
     ] = None,
@@ -65,7 +68,8 @@ def leaderboard(
     from cnn_sweep.report.leaderboards.leaderboard import Selection
 
     selection = Selection(where=where, sort=sort, top=top, columns=_names(columns))
-    reading.leaderboard(results, studies, selection, output.value, by=_names(by), per=per, diff=diff, pareto=pareto)
+    how = reading.Shown(by=_names(by), per=per, diff=diff, pareto=pareto, whole=all_columns)
+    reading.leaderboard(results, studies, selection, how, output.value)
 
 
 def _names(text: str | None) -> tuple[str, ...]:

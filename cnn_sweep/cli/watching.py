@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from cnn_sweep.cli.interrupting import interruptible
-from cnn_sweep.cli.reading import open_merged
+from cnn_sweep.cli.reading import limits_in_words, open_merged
+from cnn_sweep.cli.tables import can_redraw
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards.leaderboard import shown
-from cnn_sweep.report.live import Moment, clock, line, moment, sparkline
+from cnn_sweep.report.live import Moment, in_words, line, moment, sparkline
 from cnn_sweep.study import known_studies
-from cnn_sweep.sweep.states import FINISHED, counted
+from cnn_sweep.sweep.states import FINISHED, counted, plural
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cnn_sweep.cli.interrupting import Interrupt
+    from cnn_sweep.report.leaderboards.leaderboard import Row
 
 _SPARKS = 60
 
@@ -37,8 +39,9 @@ def watch(results: Path, study: str | None, interval_s: float) -> None:
     """
     name = study if study is not None else _only_study(results)
     with interruptible() as interrupt:
-        if sys.stdout.isatty():
-            _page(results, name, interval_s, interrupt)
+        console = Console()
+        if can_redraw(console):
+            _page(results, name, interval_s, interrupt, console)
         else:
             _lines(results, name, interval_s, interrupt)
 
@@ -52,7 +55,7 @@ def _only_study(results: Path) -> str:
 
 def _look(results: Path, name: str) -> tuple[dict[str, Any], Moment]:
     report = open_merged(results, name).status()
-    return report, moment(results, name, time.time())
+    return report, moment(results, name, time.time(), has_budget=bool(report["limits"]))
 
 
 def _is_over(report: dict[str, Any]) -> bool:
@@ -67,35 +70,45 @@ def _lines(results: Path, name: str, interval_s: float, interrupt: Interrupt) ->
             return
 
 
-def _page(results: Path, name: str, interval_s: float, interrupt: Interrupt) -> None:
+def _page(results: Path, name: str, interval_s: float, interrupt: Interrupt, console: Console) -> None:
     report, found = _look(results, name)
-    with Live(page(report, found), console=Console(), screen=True, auto_refresh=False) as live:
+    with Live(_screen(report, found, console), console=console, screen=True, auto_refresh=False) as live:
         while not _is_over(report) and not interrupt.wait(interval_s):
             report, found = _look(results, name)
-            live.update(page(report, found), refresh=True)
-    Console().print(page(report, found))
+            live.update(_screen(report, found, console), refresh=True)
+    console.print(page(report, found))
 
 
-def page(report: dict[str, Any], found: Moment) -> Group:
-    """Lay a moment out."""
+def _screen(report: dict[str, Any], found: Moment, console: Console) -> Group:
+    """Lay a moment out so that it fits on a screen, whose end would be cut off: with fewer of the workers."""
+    room = console.height - len(console.render_lines(page(report, found, most=0)))
+    return page(report, found, most=max(0, room))
+
+
+def page(report: dict[str, Any], found: Moment, *, most: int | None = None) -> Group:
+    """Lay a moment out, with so many of the workers, or with all."""
     counts = report["trials"]
     done = sum(count for state, count in counts.items() if state in FINISHED)
-    left = f", {clock(found.left_s)} left" if found.left_s is not None else ""
-    rate = f", {found.trials_per_min:.3g} trials/min" if found.trials_per_min is not None else ""
+    pace = ", ".join([f"{found.epochs_per_s:.3g} epochs/s", *in_words(found.pace)])
     workers = report["workers"]
     parts: list[Any] = [
-        Text(f"{report['study']}: {done} of {report['planned']} trials{left}", style="bold"),
-        ProgressBar(total=max(report["planned"], 1), completed=done, width=_SPARKS),
-        Text(f"{counted(counts) or 'no trials'}{rate}, {found.epochs_per_s:.3g} epochs/s"),
-        Text(f"{workers['alive']} workers alive, {workers['unknown']} on other hosts"),
+        Text(f"{report['study']}: {done} of {plural(report['planned'], 'trial')}", style="bold"),
+        Padding(ProgressBar(total=max(report["planned"], 1), completed=done, width=_SPARKS), 0),  # a line of its own
+        Text(counted(counts) or "no trials"),
+        Text(pace),
+        Text(f"{plural(workers['alive'], 'worker')} alive, {workers['unknown']} on other hosts"),
     ]
     if best := report["best"]:
         parts.append(Text(f"best {report['metric']} {shown(best['value'])}, trial {best['trial']}"))
         parts.append(Text(sparkline(found.best, _SPARKS), style="cyan"))
     parts += [Text(f"failed: {count} by {cause}", style="red") for cause, count in report["causes"].items()]
+    parts += [Text(f"budget: {limit}") for limit in limits_in_words(report)]
     parts += [Text(fault, style="red") for fault in report["faults"]]
     parts += [_jobs(report["jobs"])] if report["jobs"] else []
-    parts += [_running(found)] if found.running else []
+    rows = found.running[:most]
+    parts += [_running(rows)] if found.running else []
+    if left := len(found.running) - len(rows):
+        parts.append(Text(f"and {plural(left, 'more running trial')}"))
     return Group(*parts)
 
 
@@ -106,9 +119,9 @@ def _jobs(jobs: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _running(found: Moment) -> Table:
+def _running(rows: list[Row]) -> Table:
     table = Table("worker", "job", "trial", "epoch", "s/epoch", box=SIMPLE_HEAD)
-    for row in found.running:
+    for row in rows:
         worker = f"{row['host']}:{row['pid']}" if row["host"] else "?"
         values = (worker, row["job"], row["trial"], row["epoch"] or 0, row["epoch_seconds"])
         table.add_row(*(Text(shown(value)) for value in values))

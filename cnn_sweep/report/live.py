@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from cnn_sweep.execution.monitoring.progress import Pace, pace_of
 from cnn_sweep.store import queries, report_queries
-from cnn_sweep.sweep.states import counted
+from cnn_sweep.sweep.states import counted, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
-# Rates are of the last so many seconds, or trials.
+# The rate of epochs is of the last so many seconds.
 _WINDOW_S = 120.0
-_WINDOW_TRIALS = 50
 
 
 @dataclass(frozen=True)
@@ -29,46 +29,36 @@ class Moment:
         running: Attempts that run, as of :func:`cnn_sweep.store.report_queries.running`.
         epochs_per_s: Epochs of all workers per second, lately.
         best: Best value after each complete trial, in the order in which they ended.
-        trials_per_min: Trials that finished per minute, lately; None if fewer than two did.
-        left_s: Seconds until the planned trials are done at that rate; None if there is none.
+        pace: Trials per minute, and seconds until all is done.
     """
 
     running: list[Row]
     epochs_per_s: float
     best: list[float]
-    trials_per_min: float | None
-    left_s: float | None
+    pace: Pace
 
 
-def moment(results: Path, study: str, now: float) -> Moment:
+def moment(results: Path, study: str, now: float, *, has_budget: bool = False) -> Moment:
     """Look at a study, whose journals were merged just now.
 
     Args:
         results: Root of all studies.
         study: The study's name.
         now: In seconds since 1970.
+        has_budget: Whether more than the number of trials ends the search, so that no time can be told.
     """
     summary = queries.study_summary(results, study)
     endings = report_queries.endings(results, study)
     values = [value for _, state, value in endings if state == "complete" and value is not None]
-    rate = _rate([ended for ended, _, _ in endings], now)
-    left = summary["planned"] - len(endings)
     running = report_queries.running(results, study)
+    spent = [now - row["started"] for row in running if row["started"] is not None]
+    pace = pace_of([seconds for seconds, _, _ in endings], spent, summary["planned"] - len(endings) - len(spent))
     return Moment(
         running=running,
         epochs_per_s=report_queries.epochs_since(results, study, now - _WINDOW_S) / _WINDOW_S,
         best=list(itertools.accumulate(values, max if summary["direction"] == "maximize" else min)),
-        trials_per_min=None if rate is None else 60 * rate,
-        left_s=left / rate if rate and left and running else None,
+        pace=replace(pace, left_s=None) if has_budget else pace,
     )
-
-
-def _rate(ended: Sequence[float], now: float) -> float | None:
-    """Return the trials that finish per second, from the last ones up to now."""
-    last = ended[-_WINDOW_TRIALS:]
-    if len(last) < 2 or now <= last[0]:
-        return None
-    return (len(last) - 1) / (now - last[0])
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
@@ -88,12 +78,20 @@ def line(report: dict[str, Any], found: Moment) -> str:
     best = report["best"]
     parts = [
         f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}",
-        f"{report['workers']['alive']} workers alive",
+        f"{plural(report['workers']['alive'], 'worker')} alive",
         f"{found.epochs_per_s:.3g} epochs/s",
         *([f"best {report['metric']} {best['value']:.5g} (trial {best['trial']})"] if best else []),
-        *([f"{clock(found.left_s)} left"] if found.left_s is not None else []),
+        *in_words(found.pace),
     ]
     return ", ".join(parts)
+
+
+def in_words(pace: Pace) -> Iterator[str]:
+    """Say how fast a study goes on, as far as that is known."""
+    if pace.per_minute is not None:
+        yield f"{pace.per_minute:.3g} trials/min"
+    if pace.left_s is not None:
+        yield f"{clock(pace.left_s)} left"
 
 
 def clock(seconds: float) -> str:

@@ -11,7 +11,7 @@ from cnn_sweep.journal.lines import NON_FINITE
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.reading import open_store
 from cnn_sweep.store.studies import parameter_names
-from cnn_sweep.store.views import UNRANKED, Columns
+from cnn_sweep.store.views import LEADING, UNRANKED, Columns
 from cnn_sweep.sweep.configuration import NULL
 from cnn_sweep.sweep.states import STATES
 
@@ -91,19 +91,37 @@ def leaderboard(results: Path, study: str, *, top: int | None = None) -> Columne
 
     Complete trials come first, ranked by value and then by number; the others follow with ``rank`` None. Columns:
     rank, trial, state, value, best_epoch, epochs, parameters, seconds; metrics at the best epoch; numbers of the
-    learning curve; hyperparameters in the order of the sweep file. Records have the names of ``MORE``
-    as well. Epochs are not read.
+    learning curve; hyperparameters in the order of the sweep file; of a study that is finalized, the metrics on its
+    test set. Records have the names of ``MORE`` as well. Epochs are not read.
     """
     with open_store(results) as connection:
         row = _study(connection, study)
-        columns = Columns.of(dialect.names(row.metrics_json), parameter_names(row))
+        # Before the first epoch only the objective is known by name.
+        metrics = dialect.names(row.metrics_json) or [row.metric] * (row.metric not in LEADING)
+        columns = Columns.of(metrics, parameter_names(row))
         rows = connection.execute(_best_first(study, row.direction, top)).all()
+        tested = _test_columns(connection, study, taken=(*columns.names, *MORE))
     own = (*columns.leading[1:], *MORE)
     records = [
         {"rank": place if r.state == "complete" and r.value is not None else None, **_record(r, columns, own)}
+        | _tests(r, tested)
         for place, r in enumerate(rows, start=1)
     ]
-    return columns.names, records
+    return (*columns.names, *tested), records
+
+
+def _test_columns(connection: Connection, study: str, taken: Sequence[str]) -> dict[str, str]:
+    """Return column to name of the metrics on the test set; there are none before the study is finalized."""
+    t = schema.trials.c
+    query = select(t.test_metrics_json).where(t.study == study, t.test_metrics_json.is_not(None))
+    names = {name for text in connection.execute(query).scalars() for name in restored(text) or {}}
+    return {f"{name}_finalized" if name in taken else name: name for name in sorted(names)}
+
+
+def _tests(row: Row[Any], columns: Mapping[str, str]) -> Record:
+    """Return a trial's metrics on the test set by column; a trial that was not among the best has none."""
+    found = (restored(row.test_metrics_json) or {}) if columns else {}
+    return {column: found.get(name) for column, name in columns.items()}
 
 
 def has_repeats(results: Path, study: str) -> bool:

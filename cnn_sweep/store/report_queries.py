@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
 from cnn_sweep.store import schema
 from cnn_sweep.store.queries import Record, restored
@@ -88,8 +88,10 @@ def running(results: Path, study: str) -> list[Record]:
     """Return the attempts that run, by worker; keys: trial, attempt, host, pid, job, started, epoch, epoch_seconds.
 
     ``epoch`` is the last one that is done and ``epoch_seconds`` the mean over this attempt's; None before the first.
+    An attempt that a later one follows is over, though nobody may have said so.
     """
-    a, w = schema.attempts, schema.workers
+    a, w, t = schema.attempts, schema.workers, schema.trials
+    later = schema.attempts.alias("later")
     of_worker = (w.c.study == a.c.study) & (w.c.writer == a.c.writer)
     epochs = func.nullif(a.c.last_epoch - a.c.first_epoch + 1, 0)
     query = (
@@ -98,7 +100,9 @@ def running(results: Path, study: str) -> list[Record]:
             (a.c.epoch_seconds / epochs).label("epoch_seconds"),
         )
         .select_from(a.outerjoin(w, of_worker))
-        .where(a.c.study == study, a.c.state == "running")
+        .join(t, (t.c.study == a.c.study) & (t.c.trial == a.c.trial))
+        .where(a.c.study == study, a.c.state == "running", t.c.state == "running")
+        .where(~exists().where(later.c.study == a.c.study, later.c.trial == a.c.trial, later.c.attempt > a.c.attempt))
         .order_by(w.c.host, w.c.pid, a.c.trial)
     )
     with open_store(results) as connection:
@@ -106,15 +110,15 @@ def running(results: Path, study: str) -> list[Record]:
 
 
 def endings(results: Path, study: str) -> list[tuple[float, str, float | None]]:
-    """Return when the finished trials ended, how, and their values; the first first."""
+    """Return how long the finished trials took in seconds, how they ended, and their values; the first first."""
     t = schema.trials.c
     query = (
-        select(t.ended, t.state, t.value)
+        select(t.seconds, t.state, t.value)
         .where(t.study == study, t.ended.is_not(None), t.state.in_(FINISHED))
         .order_by(t.ended, t.trial)
     )
     with open_store(results) as connection:
-        return [(float(row.ended), str(row.state), row.value) for row in connection.execute(query)]
+        return [(row.seconds or 0.0, str(row.state), row.value) for row in connection.execute(query)]
 
 
 def epochs_since(results: Path, study: str, since: float) -> int:

@@ -1,4 +1,4 @@
-"""The states of a trial, as every layer names them, and counts in words."""
+"""The states of a trial as every layer names them, and numbers of things in words."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ STATES: Final[tuple[TrialState, ...]] = (
 FINISHED: Final = frozenset({"complete", "pruned", "failed"})
 
 
+def plural(count: int, noun: str) -> str:
+    """Say how many there are of something, as in "1 trial", "0 trials" or "12 trials"."""
+    return f"{count} {noun if count == 1 else f'{noun}s'}"
+
+
 def counted(counts: Mapping[str, int]) -> str:
     """Say how many there are in each state, as in "3 complete, 1 running"; states without any are left out."""
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-
-
-def plural(count: int, noun: str) -> str:
-    """Say how many there are of something, as in "1 worker" and "2 workers"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from cnn_sweep.execution.monitoring.notifying import Notice, notice_of, notify
-from cnn_sweep.execution.monitoring.progress import Progress
+from cnn_sweep.execution.monitoring.progress import Pace, Progress
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.identity import current
 from cnn_sweep.journal.paths import StudyPaths
@@ -85,7 +85,7 @@ def test_when_there_is_something_to_tell():
     """A study that is finished, or whose trials fail alike; not one that runs elsewhere or has trials left."""
 
     def progress(failing=None, **counts):
-        return Progress(4, Counter(counts), 0, (1, 0.5), 1.0, None, failing_alike=failing)
+        return Progress(4, Counter(counts), 0, (1, 0.5), Pace(1.0, None), failing_alike=failing)
 
     assert (
         notice_of("s", progress(complete=3, failed=1)).text == "s is finished: 3 complete, 1 failed; best 0.5 (trial 1)"

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
 
 from cnn_sweep.cli import watching
 from cnn_sweep.errors import InputError
+from cnn_sweep.execution.freezing.freeze import open_study
+from cnn_sweep.execution.monitoring.progress import Pace, ProgressMeter, pace_of
+from cnn_sweep.journal.history import History
 from cnn_sweep.report.live import clock, line, moment, sparkline
 from cnn_sweep.study import Study
 
 
 def test_a_moment_of_a_running_study(written):
-    """Rates, the best so far, who trains what, and the time left."""
+    """Rates, the best so far, and who trains what; trials that fail at once take no time."""
     written.study(trials=20, states=("complete", "complete", "running", "failed"))
     study = Study.open(written.results, "digits")
     found = moment(written.results, "digits", now=1_100.0)
@@ -22,19 +26,54 @@ def test_a_moment_of_a_running_study(written):
     assert {(row["host"], row["epoch"], row["epoch_seconds"]) for row in found.running} == {("node7", 3, 0.5)}
     assert found.best == sorted(found.best)
     assert found.best[-1] == study.best()["value"]
-    assert found.left_s == pytest.approx(5 / (14 / (1_100 - 1_004)))
+    assert found.pace.per_minute == pytest.approx(60 * 5 / 1.0)  # five run, and the mean of 15 is a second
     assert found.epochs_per_s == pytest.approx(15 * 3 / 120)
     screen = io.StringIO()
     Console(file=screen, width=100).print(watching.page(study.status(), found))
     for words in (
-        "digits: 15 of 20 trials, 0:00:34 left",
-        "10 complete",
+        "digits: 15 of 20 trials",
+        "5 running, 10 complete, 5 failed",
+        "0.375 epochs/s, 300 trials/min, 0:00:00 left",
         "5 failed",
         "node7:7",
         "failed: 5 by exception",
     ):
         assert words in screen.getvalue()
     assert "0.375 epochs/s, best val_accuracy" in line(study.status(), found)
+
+
+def test_run_and_watch_tell_the_same_time_left(written):
+    """The live display of `run` reads journals, `status --watch` the store; both use one estimate."""
+    written.study(trials=27, states=("complete", "waiting", "running"))
+    frozen = open_study(written.results, "digits")
+    history = History(frozen.paths)
+    history.refresh()
+    progress = ProgressMeter(frozen, history, since=0.0).read(workers=9)
+    found = moment(written.results, "digits", now=time.time())
+    assert found.pace == progress.pace
+    assert progress.pace.left_s == pytest.approx(9 * 1.5 / 9)
+
+
+@pytest.mark.parametrize(
+    ("took", "running", "to_come", "per_minute", "left_s"),
+    [
+        ([10.0] * 4, [0.0] * 4, 4, 24, 20),  # four workers in step: two more rounds
+        ([10.0] * 4, [9.0] * 4, 4, 24, 11),
+        ([10.0] * 4, [99.0], 0, 6, 0),
+        ([1_000.0] * 50 + [10.0] * 50, [0.0], 1, 6, 20),  # the last fifty count
+        ([], [3.0], 1, None, None),
+        ([10.0], [], 5, None, None),
+    ],
+)
+def test_the_time_left_is_that_of_trials_like_the_last_ones(took, running, to_come, per_minute, left_s):
+    """Each trial takes as long as the last ones did, what runs has its share behind it, and the workers share."""
+    assert pace_of(took, running, to_come) == Pace(per_minute, left_s)
+
+
+def test_an_attempt_that_another_one_followed_does_not_run(written):
+    """A worker that vanished is not shown beside the one that took its trial over."""
+    written.study(trials=1, states=("running",), attempts=2)
+    assert [row["attempt"] for row in moment(written.results, "digits", now=1_100.0).running] == [1]
 
 
 def test_lines_where_there_is_no_terminal(written, capsys):

@@ -2,21 +2,58 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.execution.scheduling.giving_up import failing_alike
 from cnn_sweep.search.budget import Budget
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cnn_sweep.execution.freezing.freeze import FrozenStudy
     from cnn_sweep.journal.history import History
     from cnn_sweep.search.budget import Limit
+
+
+# The next trials are expected to take as long as so many that finished last.
+_WINDOW: Final = 50
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a study goes on, as every display tells it.
+
+    Attributes:
+        per_minute: Trials that finish per minute; None before the first has finished, and where none runs.
+        left_s: Seconds until all trials are done; None where there is no rate.
+    """
+
+    per_minute: float | None
+    left_s: float | None
+
+
+def pace_of(took: Sequence[float], running: Sequence[float], to_come: int) -> Pace:
+    """Estimate how fast a study goes on.
+
+    What counts is how long trials take and how many run now: neither a break of the study nor workers that come and go
+    leave a trace in it.
+
+    Args:
+        took: Seconds of each trial that finished, the last one last.
+        running: For how many seconds each running trial has run.
+        to_come: Trials that have neither finished nor run.
+    """
+    last = took[-_WINDOW:]
+    mean = sum(last) / len(last) if last else 0.0
+    if not mean or not running:
+        return Pace(None, None)
+    work_s = max(to_come, 0) * mean + sum(max(mean - seconds, 0.0) for seconds in running)
+    return Pace(60 * len(running) / mean, work_s / len(running))
 
 
 @dataclass(frozen=True)
@@ -28,8 +65,7 @@ class Progress:
         counts: Trials per state; ``waiting`` ones have not begun.
         workers: Live workers of this pool.
         best: (trial, value) of the best complete trial, or None.
-        per_minute: Trials finished per minute since this pool began.
-        left_s: Estimated seconds until all is done, or None before the first trial has finished.
+        pace: Trials per minute, and seconds until all is done.
         notes: What went wrong since the last moment, for the log.
         failing_alike: The exception with which all trials since then failed, if that stopped the study.
         done_here: Trials that were finished since this pool began.
@@ -41,8 +77,7 @@ class Progress:
     counts: Mapping[str, int]
     workers: int
     best: tuple[int, float] | None
-    per_minute: float
-    left_s: float | None
+    pace: Pace
     notes: tuple[str, ...] = ()
     done_here: int = 0
     failing_alike: str | None = None
@@ -74,7 +109,6 @@ class ProgressMeter:
         self._since = since
         self._study = study
         self._history = history
-        self._began = time.monotonic()
         self._budget = Budget(study.sweep, history)
         self._finished_before = self._counts()
 
@@ -84,20 +118,27 @@ class ProgressMeter:
         total = len(self._study.plan.trials)
         finished = _finished(counts)
         done = finished - _finished(self._finished_before)
-        seconds = time.monotonic() - self._began
         return Progress(
             total=total,
             counts=counts,
             workers=workers,
             best=best_trial(self._study, self._history),
-            per_minute=60 * done / seconds if seconds > 0 else 0.0,
-            left_s=(total - finished) * seconds / done if done and not self._study.sweep.search.has_budget else None,
+            pace=self._pace(total - finished),
             notes=notes,
             done_here=done,
             failing_alike=failing_alike(self._history, self._since),
             limits=tuple(self._budget.limits()),
             stopping=stopping,
         )
+
+    def _pace(self, unfinished: int) -> Pace:
+        trials = self._history.trials.values()
+        ended = [(end.time, trial.seconds) for trial in trials if (end := trial.last.end) and end.state in FINISHED]
+        now = time.time()
+        running = [now - trial.start.time for trial in trials if trial.state == "running" and trial.start is not None]
+        took = [seconds for _, seconds in sorted(heapq.nlargest(_WINDOW, ended))]
+        pace = pace_of(took, running, unfinished - len(running))
+        return replace(pace, left_s=None) if self._study.sweep.search.has_budget else pace
 
     def _counts(self) -> Counter[str]:
         counts: Counter[str] = Counter(trial.state for trial in self._history.trials.values())

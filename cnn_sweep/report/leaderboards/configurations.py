@@ -38,7 +38,8 @@ def per_configuration(table: Table, *, direction: str) -> Table:
     columns = [taken.get(name, name) for name in table.columns]
     place = columns.index(_AFTER) + 1
     names = (*columns[:place], *STATISTICS, *columns[place:])
-    return replace(table, columns=names, rows=tuple(_ranked(rows, maximize=direction == "maximize")))
+    ranked = tuple(_ranked(rows, maximize=direction == "maximize"))
+    return replace(table, columns=names, rows=ranked, verdict=STATISTICS)
 
 
 def _first(group: list[Row]) -> Row:

@@ -26,12 +26,14 @@ def with_front(table: Table, objectives: Sequence[ObjectiveSpec]) -> Table:
     """
     if len(objectives) < 2:
         return table
+    columns = [_column(table, one.metric) for one in objectives]
     values = [
-        [_value(row, one.metric) if row.get("rank") is not None else None for one in objectives] for row in table.rows
+        [_value(row, column) if row.get("rank") is not None else None for column in columns] for row in table.rows
     ]
     front = pareto_front(values, [one.direction for one in objectives])
     rows = tuple(row | {PARETO: on_front} for row, on_front in zip(table.rows, front, strict=True))
-    return replace(table, columns=(table.columns[0], PARETO, *table.columns[1:]), rows=rows)
+    names = (table.columns[0], PARETO, *table.columns[1:])
+    return replace(table, columns=names, rows=rows, verdict=tuple(columns[1:]))
 
 
 def only_front(table: Table) -> Table:
@@ -45,6 +47,12 @@ def only_front(table: Table) -> Table:
     return replace(table, rows=tuple(row for row in table.rows if row[PARETO]))
 
 
-def _value(row: Row, metric: str) -> float | None:
-    value = row.get(metric, row.get(f"metric_{metric}"))
+def _column(table: Table, metric: str) -> str:
+    """Name a metric's column, which is a longer one where a hyperparameter or a leading column has its name."""
+    longer = f"{metric}_at_best_epoch"
+    return longer if longer in table.columns else metric
+
+
+def _value(row: Row, column: str) -> float | None:
+    value = row.get(column)
     return None if value is None else float(value)

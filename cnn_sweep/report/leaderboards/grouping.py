@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.report.leaderboards.leaderboard import Table, check_columns
+from cnn_sweep.report.leaderboards.leaderboard import Table, check_columns, differing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,5 @@ def without_constants(table: Table, names: Sequence[str]) -> Table:
 
     With one row or none there is nothing to tell apart, and nothing is left out.
     """
-    if len(table.rows) <= 1:
-        return table
-    same = {name for name in names if len({json.dumps(row.get(name)) for row in table.rows}) == 1}
+    same = set(names).difference(differing(table, names))
     return replace(table, columns=tuple(name for name in table.columns if name not in same))

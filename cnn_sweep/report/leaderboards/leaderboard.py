@@ -6,7 +6,7 @@ import fnmatch
 import json
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards.filters import Filter, FilterError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+_MEASURES: Final = ("best_epoch", "parameters", "seconds")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -26,11 +28,14 @@ class Table:
         columns: Names, in the order to show them.
         rows: One mapping a row.
         more: Names of columns that rows have as well and that are shown if somebody asks for them.
+        verdict: Columns that, besides the value or in its place, say how good a row is: statistics over repeats, the
+            other objectives.
     """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     more: tuple[str, ...] = ()
+    verdict: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,25 @@ def check_columns(table: Table, names: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             raise InputError(f"unknown column {name!r}{near(name, known)}; columns: {', '.join(known)}")
+
+
+def overview(table: Table, parameters: Sequence[str]) -> Table:
+    """Put the columns of a leaderboard first that most people look for, and leave the others out.
+
+    These say which row it is, how good, how large and how slow; then come the hyperparameters that differ. The value
+    of a configuration with repeats is that of one trial only, and makes room for their mean.
+    """
+    leading = table.columns[: table.columns.index("value")] if "value" in table.columns else ()
+    value = () if "mean" in table.verdict else ("value",)
+    names = (*leading, *value, *table.verdict, *_MEASURES, *differing(table, parameters))
+    return replace(table, columns=tuple(name for name in dict.fromkeys(names) if name in table.columns))
+
+
+def differing(table: Table, names: Sequence[str]) -> tuple[str, ...]:
+    """Name those columns that do not have the same value in all rows; with fewer than two rows, all of them."""
+    if len(table.rows) < 2:
+        return tuple(names)
+    return tuple(name for name in names if len({json.dumps(row.get(name)) for row in table.rows}) > 1)
 
 
 def _sort(table: Table, rows: list[Row], sort: str) -> list[Row]:
