@@ -48,8 +48,9 @@ def mirror(results: Path, study: str, storage: str) -> int:
 
 
 def _sweep_and_records(results: Path, study: str) -> tuple[Sweep, list[Record]]:
-    newest = StudyPaths(results, study).revisions()[-1]
-    sweep = Sweep.parse(newest.read_text(), source=str(newest))
+    paths = StudyPaths(results, study)
+    newest = paths.revisions()[-1]
+    sweep = Sweep.parse(newest.read_text(), source=str(newest), folder=paths.folder)
     return sweep, [_record(run, sweep) for run in runs(results, study)]
 
 
