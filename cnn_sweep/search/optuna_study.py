@@ -95,8 +95,12 @@ def write_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
             study = optuna.create_study(storage=storage, study_name=sweep.study, directions=directions)
         except DuplicatedStudyError:
             raise InputError(f"{storage} has a study {sweep.study!r} already; take another place") from None
-        study.set_metric_names([one.metric for one in sweep.objectives])
-        study.add_trials(trials)
+        try:
+            study.set_metric_names([one.metric for one in sweep.objectives])
+            study.add_trials(trials)
+        except BaseException:  # whole or not at all
+            optuna.delete_study(study_name=sweep.study, storage=storage)
+            raise
     return len(trials)
 
 

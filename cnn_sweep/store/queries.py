@@ -195,14 +195,35 @@ def list_workers(results: Path, study: str) -> list[Record]:
 def export_trials(results: Path, study: str) -> Columned:
     """Return columns and records of all trials that began, by number."""
     with open_store(results) as connection:
-        row = _study(connection, study)
-        rows = connection.execute(_trials_with_params(study).order_by(schema.trials.c.trial)).all()
-        metrics, parameters = dialect.names(row.metrics_json), parameter_names(row)
-    tests = [restored(r.test_metrics_json) or {} for r in rows]
-    test_names = sorted({name for test in tests for name in test})
-    columns = Columns.of(metrics, parameters, leading=(*_TRIAL, *test_names))
-    names = (*_TRIAL, *columns.metrics, *columns.curve, *test_names, *columns.parameters)
-    return names, [_record(r, columns, _TRIAL) | test for r, test in zip(rows, tests, strict=True)]
+        names, columns, rows = _export(connection, study)
+    return names, [dict.fromkeys(names) | _exported(row, columns) for row in rows]
+
+
+def export_runs(results: Path, study: str) -> list[tuple[Record, Record]]:
+    """Return the trials that began, by number, each as its facts and its hyperparameters.
+
+    Facts have the columns of ``export_trials`` without hyperparameters. A hyperparameter whose choice is null is there
+    with the value None; one that is inactive is not there.
+    """
+    with open_store(results) as connection:
+        names, columns, rows = _export(connection, study)
+    facts = [name for name in names if name not in columns.parameters]
+    records = [(_exported(row, columns), _params(row) or {}) for row in rows]
+    return [({name: record.get(name) for name in facts}, params) for record, params in records]
+
+
+def _export(connection: Connection, study: str) -> tuple[tuple[str, ...], Columns, Sequence[Row[Any]]]:
+    """Return the columns of an export, which of them are what, and the rows that they are filled from."""
+    row = _study(connection, study)
+    rows = connection.execute(_trials_with_params(study).order_by(schema.trials.c.trial)).all()
+    # Scores on the test set: only the trials that were finalized have some.
+    tests = sorted({name for r in rows for name in restored(r.test_metrics_json) or {}})
+    columns = Columns.of(dialect.names(row.metrics_json), parameter_names(row), leading=(*_TRIAL, *tests))
+    return (*_TRIAL, *columns.metrics, *columns.curve, *tests, *columns.parameters), columns, rows
+
+
+def _exported(row: Row[Any], columns: Columns) -> Record:
+    return _record(row, columns, _TRIAL) | (restored(row.test_metrics_json) or {})
 
 
 def export_epochs(results: Path, study: str) -> tuple[tuple[str, ...], Iterator[Record]]:

@@ -14,8 +14,15 @@ import numpy as np
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.report.exports import export
-from cnn_sweep.store import queries
+from cnn_sweep.journal.events import End, Extend, Finalize, Known, Start, Worker
+from cnn_sweep.journal.identity import ProcessIdentity
+from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.report.exports import FORMS, export
+from cnn_sweep.report.exports import trials as trials_of_exports
+from cnn_sweep.report.exports.trials import runs
+from cnn_sweep.store import queries, report_queries
+from cnn_sweep.store.merge import merge
 
 PARAMS = {
     "filters": [4, 8],
@@ -172,3 +179,178 @@ def test_a_library_that_is_missing_is_said(study, tmp_path, monkeypatch):
     with pytest.raises(EnvironmentFault, match="this export needs the package wandb: pip install wandb"):
         export("wandb", study, "digits", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+# ---- every export of a study in every state
+
+ODD = """\
+study: {study}
+data: {{source: digits}}
+model:
+  layers:
+    - conv2d: {{filters: 4, kernel_size: $kernel}}
+    - flatten
+    - dense: $seed
+    - output
+space:
+  kernel: [3, [3, 5]]
+  clip: [null, 1.0]
+  seed: [7, 8]
+  optimizer: [sgd, adam]
+  decay: {{choices: [null, 0.01], when: {{optimizer: adam}}}}
+training: {{epochs: 3, optimizer: {{name: $optimizer, clip_norm: $clip, weight_decay: $decay}}}}
+objectives: [{{metric: val_accuracy}}, {{metric: parameters}}, {{metric: val_loss}}]
+"""
+
+
+def _odd(draw):
+    found = {"kernel": draw.choice([3, [3, 5]]), "clip": draw.choice([None, 1.0]), "seed": draw.choice([7, 8])}
+    found["optimizer"] = draw.choice(["sgd", "adam"])
+    return found | ({"decay": draw.choice([None, 0.01])} if found["optimizer"] == "adam" else {})
+
+
+def _append(written, *events):
+    """Let another process journal events of the study."""
+    worker = Worker(2_000.0, ProcessIdentity("login1", "boot", "pid:[1]", 9, 9), {}, 0)
+    paths = StudyPaths(written.results, "digits")
+    paths.journal("other").write_bytes(b"".join(map(encode, (worker, *events))))
+    assert merge(written.results, wait_s=20).skipped is None
+
+
+def _extended(written):
+    written.study(trials=3)
+    paths = StudyPaths(written.results, "digits")
+    paths.revision(2).write_text(paths.sweep.read_text().replace("filters: [4, 8, 16]", "filters: [4, 8, 16, 32]"))
+    more = Start(2_001.0, 3, 0, "c3", 0, 3, {"filters": 32, "optimizer": "adam", "learning_rate": 0.01})
+    _append(written, Extend(2_000.0, 2, 4, 4, 0, 0), more)
+
+
+def _repeated(written):
+    written.study(trials=2)
+    again = Start(2_001.0, 2, 0, "c0", 1, 5, {"filters": 4, "optimizer": "adam", "learning_rate": 0.01})
+    _append(written, again, End(2_002.0, 2, 0, "complete", None, None, 0, 1.0))
+
+
+def _imported(written):
+    written.study(trials=2)
+    params = {"filters": 4, "optimizer": "adam", "learning_rate": 0.01}
+    _append(written, Known(2_001.0, "sqlite:///old.db#old", 0, params, "complete", [0.5]))
+
+
+def _renamed(written):
+    written.study(trials=2)
+    written.results = written.results.rename(written.results.with_name("moved here"))
+
+
+STATES = {
+    "nothing begun": lambda written: written.study(trials=3, states=("waiting",)),
+    "running": lambda written: written.study(trials=2, states=("running", "complete")),
+    "running before its first epoch": lambda written: written.study(trials=1, epochs=0, states=("running",)),
+    "failed only": lambda written: written.study(trials=2, states=("failed",)),
+    "pruned, paused and interrupted": lambda written: written.study(
+        trials=4, states=("pruned", "paused", "interrupted", "complete")
+    ),
+    "repeated": _repeated,
+    "of several objectives, with lists and null as choices": lambda written: written.study(
+        trials=6, states=("complete", "failed"), params=_odd, sweep=ODD
+    ),
+    "finalized": lambda written: _append(
+        written.study(trials=3), Finalize(2_001.0, 1, {"test_accuracy": 0.5, "test_loss": 1.5})
+    ),
+    "extended": _extended,
+    "imported from Optuna": _imported,
+    "in a results folder that was renamed": _renamed,
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_export_writes_a_study_in_every_state(written, tmp_path, form, state):
+    """The export ends, its destination has nothing half-made, and it is the study's own that was read."""
+    pytest.importorskip({"parquet": "pyarrow", "csv": "csv"}.get(form, form))
+    STATES[state](written)
+    before = {file: file.read_bytes() for file in written.results.rglob("*") if file.is_file()}
+    out = tmp_path / "new" / "out"
+    if form == "optuna":
+        out.parent.mkdir()
+    assert export(form, written.results, "digits", str(out))
+    assert out.exists()
+    assert [file.name for file in tmp_path.rglob(".cnn-sweep-export-*")] == []
+    assert before.items() <= {file: file.read_bytes() for file in written.results.rglob("*") if file.is_file()}.items()
+
+
+def test_runs_tell_null_from_inactive_and_a_hyperparameter_from_a_column_of_the_same_name(written):
+    """A run has the hyperparameters that its journal has: null where that was chosen, its own ``seed``, lists."""
+    chosen = []
+
+    def params(draw):
+        chosen.append(_odd(draw))
+        return chosen[-1]
+
+    written.study(trials=8, params=params, sweep=ODD)
+    found = list(runs(written.results, "digits"))
+    assert [run.params for run in found] == chosen
+    assert [run.facts["seed"] for run in found] == [run.trial for run in found]
+    assert None in [run.params["clip"] for run in found]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "tensorboard", "mlflow", "wandb", "optuna"])
+def test_an_export_that_fails_leaves_its_destination_as_it_was(written, tmp_path, monkeypatch, form):
+    """Whatever stops an export halfway, an interrupt as well, nothing of it stays, and the next one succeeds."""
+    pytest.importorskip({"parquet": "pyarrow", "csv": "csv"}.get(form, form))
+    written.study(trials=2)
+    real, calls = report_queries.curves, []
+
+    def stopped(*arguments):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(arguments)
+        return real(*arguments)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(trials_of_exports, "_TOGETHER", 1)
+        patch.setattr(report_queries, "curves", stopped)
+        patch.setattr(queries, "export_epochs", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            export(form, written.results, "digits", str(out))
+    assert [file for file in tmp_path.iterdir() if file != written.results] == []
+    # Within one process MLflow takes a folder that is gone for one that is there.
+    export(form, written.results, "digits", str(out if form != "mlflow" else tmp_path / "other"))
+
+
+def test_an_mlflow_folder_keeps_its_other_experiments(written, tmp_path, monkeypatch):
+    """An export that fails removes its own experiment from a folder that has others, and leaves no trash of it."""
+    pytest.importorskip("mlflow")
+    out = tmp_path / "out"
+    export("mlflow", written.study("other", trials=1).results, "other", str(out))
+    before = sorted(out.rglob("*"))
+    written.study(trials=2)
+    monkeypatch.setattr(report_queries, "curves", lambda *_: {})
+    with pytest.raises(KeyError):
+        export("mlflow", written.results, "digits", str(out))
+    assert sorted(out.rglob("*")) == before
+
+
+def test_tensorboard_never_replaces_what_no_export_wrote(written):
+    """With the results folder as destination, runs would stand where the study itself is: that is refused."""
+    pytest.importorskip("tensorboard")
+    written.study(trials=2)
+    before = sorted(written.results.rglob("*"))
+    with pytest.raises(InputError, match=r"digits would be replaced, and has .*, which no export wrote"):
+        export("tensorboard", written.results, "digits", str(written.results))
+    assert sorted(written.results.rglob("*")) == before
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "tensorboard", "mlflow", "wandb"])
+def test_a_destination_that_is_a_file_is_said(written, tmp_path, form):
+    """A folder cannot be where a file is: one message with its name, and the file stays."""
+    pytest.importorskip({"parquet": "pyarrow", "csv": "csv"}.get(form, form))
+    written.study(trials=1)
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(EnvironmentFault, match="out"):
+        export(form, written.results, "digits", str(tmp_path / "out"))
+    assert (tmp_path / "out").read_text() == "mine"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import json
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.report.leaderboards.leaderboard import plain
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 # Name of a form to its module and function.
 FORMS = {
@@ -42,6 +48,30 @@ def export(form: str, results: Path, study: str, destination: str) -> list[str]:
         return [str(written) for written in writer(results, study, destination)]
     except OSError as error:
         raise EnvironmentFault(f"cannot write {destination}: {error.strerror or error}") from error
+
+
+@contextmanager
+def written_aside(folder: Path) -> Iterator[Path]:
+    """Give a folder on the destination's file system to write in; what is whole is renamed into its place.
+
+    Whatever stops an export, its destination is as it was before: what is left in the folder is removed.
+
+    Args:
+        folder: The destination, which need not exist; the caller makes it when it has something to put there.
+
+    Raises:
+        OSError: The destination is a file, or nothing can be written there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file, and the export writes a folder", str(folder))
+    there = next(one for one in (folder, *folder.absolute().parents) if one.is_dir())
+    with tempfile.TemporaryDirectory(prefix=".cnn-sweep-export-", dir=there) as aside:
+        yield Path(aside)
+
+
+def as_text(value: Any) -> str:
+    """Give a hyperparameter's value as text; null and lists are written as JSON."""
+    return json.dumps(value) if value is None else str(plain(value))
 
 
 def library(name: str, package: str) -> Any:

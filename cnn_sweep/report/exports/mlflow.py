@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.report.exports import library
+from cnn_sweep.report.exports import as_text, library
 from cnn_sweep.report.exports.trials import Run, runs
-from cnn_sweep.report.leaderboards.leaderboard import plain
-from cnn_sweep.sweep.configuration import NULL
+from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,20 +42,47 @@ def to_mlflow(results: Path, study: str, destination: str) -> list[str]:
         EnvironmentFault: MLflow is not installed, or its store or server refuses.
     """
     library("mlflow.tracking", "mlflow-skinny")
-    remote = "://" in destination
-    uri = destination if remote else Path(destination).resolve().as_uri()
+    folder = None if "://" in destination else Path(destination).resolve()
     errors = library("mlflow.exceptions", "mlflow-skinny")
-    with _file_store_allowed():
+    with _file_store_allowed(), _emptied_on_failure(folder):
+        uri = destination if folder is None else folder.as_uri()
         client = library("mlflow.tracking", "mlflow-skinny").MlflowClient(tracking_uri=uri)
         try:
             if client.get_experiment_by_name(study) is not None:
                 raise InputError(f"{destination} has an experiment {study!r} already; remove it or take another place")
-            experiment = client.create_experiment(study)
-            for run in runs(results, study):
-                _write(client, experiment, study, run)
+            with _experiment(client, study, folder) as experiment:
+                for run in runs(results, study):
+                    _write(client, experiment, study, run)
         except errors.MlflowException as error:
             raise EnvironmentFault(f"MLflow at {destination}: {error}") from error
     return [f"{destination}: experiment {study}"]
+
+
+@contextmanager
+def _experiment(client: Any, study: str, folder: Path | None) -> Iterator[str]:
+    """Make an experiment that is given its name once it is whole; what stays incomplete is removed."""
+    made = client.create_experiment(f"{study} (incomplete, of process {os.getpid()} on {platform.node()})")
+    try:
+        yield made
+        client.rename_experiment(made, study)
+    except BaseException:
+        if folder is None:
+            client.delete_experiment(made)
+        else:  # a folder's experiments are moved to its trash when they are deleted
+            shutil.rmtree(folder / made, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _emptied_on_failure(folder: Path | None) -> Iterator[None]:
+    """Remove a folder that was not there before, if what is done in it fails: MLflow makes it when it is opened."""
+    is_new = folder is not None and not folder.exists()
+    try:
+        yield
+    except BaseException:
+        if folder is not None and is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextmanager
@@ -78,10 +106,7 @@ def _write(client: Any, experiment: str, study: str, run: Run) -> None:
     tags = {f"cnn_sweep.{name}": str(run.facts[name]) for name in _TAGS if run.facts.get(name) is not None}
     name = f"{study}-{run.trial}"
     made = client.create_run(experiment, start_time=_ms(started), run_name=name, tags=tags).info.run_id
-    params = [
-        entities.Param(_nameable(name), NULL if value is None else str(plain(value)))
-        for name, value in run.params.items()
-    ]
+    params = [entities.Param(_nameable(name), as_text(value)) for name, value in run.params.items()]
     metrics = [
         entities.Metric(_nameable(name), value, _ms(time), epoch)
         for epoch, time, values in run.epochs
@@ -90,7 +115,11 @@ def _write(client: Any, experiment: str, study: str, run: Run) -> None:
     client.log_batch(made, params=params)
     for first in range(0, len(metrics), _MOST_METRICS):
         client.log_batch(made, metrics=metrics[first : first + _MOST_METRICS])
-    client.set_terminated(made, _STATUS.get(run.facts["state"], "SCHEDULED"), _ms(ended or started))
+    status = _STATUS.get(run.facts["state"], "SCHEDULED")
+    if run.facts["state"] in FINISHED:
+        client.set_terminated(made, status, _ms(ended or started))
+    else:
+        client.update_run(made, status)
 
 
 def _nameable(name: str) -> str:

@@ -48,8 +48,9 @@ def mirror(results: Path, study: str, storage: str) -> int:
 
 
 def _sweep_and_records(results: Path, study: str) -> tuple[Sweep, list[Record]]:
-    newest = StudyPaths(results, study).revisions()[-1]
-    sweep = Sweep.parse(newest.read_text(encoding="utf-8"), source=str(newest))
+    paths = StudyPaths(results, study)
+    newest = paths.revisions()[-1]
+    sweep = Sweep.parse(newest.read_text(encoding="utf-8"), source=str(newest), folder=paths.folder)
     return sweep, [_record(run, sweep) for run in runs(results, study)]
 
 
@@ -64,6 +65,6 @@ def _record(run: Run, sweep: Sweep) -> Record:
         values=(facts["value"], *others),
         steps={} if several else {epoch: metrics[metric] for epoch, _, metrics in run.epochs if metric in metrics},
         attributes={name: run.trial if name == "trial" else facts.get(name) for name in _ATTRIBUTES} | best,
-        started=facts["started"],
+        started=facts["started"] or 0.0,
         ended=facts["ended"],
     )

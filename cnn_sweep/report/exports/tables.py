@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.exports import library
+from cnn_sweep.report.exports import library, written_aside
 from cnn_sweep.store import queries
 
 if TYPE_CHECKING:
@@ -33,14 +32,12 @@ def to_parquet(results: Path, study: str, destination: str) -> list[Path]:
 
 
 def _both(results: Path, study: str, folder: Path, suffix: str, write: Callable[..., None]) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"trials.{suffix}", folder / f"epochs.{suffix}"]
-    for file, query in zip(files, (queries.export_trials, queries.export_epochs), strict=True):
-        # Written aside and renamed, so that nobody finds half a file.
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
-        write(temporary, *query(results, study))
-        temporary.replace(file)
-    return files
+    names = (f"trials.{suffix}", f"epochs.{suffix}")
+    with written_aside(folder) as aside:
+        for name, query in zip(names, (queries.export_trials, queries.export_epochs), strict=True):
+            write(aside / name, *query(results, study))
+        folder.mkdir(parents=True, exist_ok=True)
+        return [(aside / name).replace(folder / name) for name in names]
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -5,19 +5,19 @@ Event files are written with TensorBoard's own messages and record format, witho
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.exports import library
+from cnn_sweep.errors import InputError
+from cnn_sweep.report.exports import as_text, library, written_aside
 from cnn_sweep.report.exports.trials import Run, runs
-from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.store import queries
-from cnn_sweep.sweep.configuration import NULL
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_SUFFIX = ".cnn-sweep"  # of event files, whose names begin as TensorBoard knows them
 
 
 def to_tensorboard(results: Path, study: str, destination: str) -> list[Path]:
@@ -27,21 +27,36 @@ def to_tensorboard(results: Path, study: str, destination: str) -> list[Path]:
 
     Returns:
         The study's folder below the destination.
+
+    Raises:
+        InputError: That folder has files that no export wrote, as the study itself in its results folder has.
     """
     for name in ("tensorboard.summary.writer.record_writer", "tensorboard.plugins.hparams.metadata"):
         library(name, "tensorboard")
     folder = Path(destination) / study
-    if folder.is_dir():
-        shutil.rmtree(folder)
+    _check_replaceable(folder)
     summary = queries.study_summary(results, study)
     values: dict[str, list[Any]] = {name: [] for name in summary["parameters"]}
-    for run in runs(results, study):
-        for name, value in run.params.items():
-            values[name] += [value] if value not in values[name] else []
-        _write(folder / f"trial-{run.trial}", run.facts["started"] or 0.0, _of_trial(run))
-    began = summary["created"] or 0.0
-    _write(folder, began, [(began, 0, _experiment(summary, values))])
-    return [folder]
+    with written_aside(folder.parent) as aside:
+        new = aside / "new"
+        for run in runs(results, study):
+            for name, value in run.params.items():
+                known = values.setdefault(name, [])
+                known += [value] if value not in known else []
+            _write(new / f"trial-{run.trial}", run.facts["started"] or 0.0, _of_trial(run))
+        began = summary["created"] or 0.0
+        _write(new, began, [(began, 0, _experiment(summary, values))])
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists():
+            folder.rename(aside / "old")
+        return [new.rename(folder)]
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Make sure that a folder has nothing but what an earlier export wrote: it will be replaced."""
+    others = (file for file in folder.rglob("*") if not file.is_dir() and file.suffix != _SUFFIX)
+    if (other := next(others, None)) is not None:
+        raise InputError(f"{folder} would be replaced, and has {other}, which no export wrote; choose another place")
 
 
 def _of_trial(run: Run) -> Iterable[tuple[float, int, Any]]:
@@ -93,7 +108,7 @@ def _set(message: Any, value: Any) -> None:
     elif isinstance(value, int | float):
         message.number_value = value
     else:
-        message.string_value = NULL if value is None else shown(value)
+        message.string_value = as_text(value)
 
 
 def _hparams(tag: str, **content: Any) -> Any:
@@ -110,7 +125,7 @@ def _write(folder: Path, began: float, summaries: Iterable[tuple[float, int, Any
     events = library("tensorboard.compat.proto.event_pb2", "tensorboard")
     records = library("tensorboard.summary.writer.record_writer", "tensorboard")
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"events.out.tfevents.{int(began):010d}.cnn-sweep").open("wb") as file:
+    with (folder / f"events.out.tfevents.{int(began):010d}{_SUFFIX}").open("wb") as file:
         writer = records.RecordWriter(file)
         writer.write(events.Event(wall_time=began, file_version="brain.Event:2").SerializeToString())
         for time, step, summary in summaries:

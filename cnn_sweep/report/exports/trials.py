@@ -22,7 +22,7 @@ class Run:
     Attributes:
         trial: Its number.
         facts: Its own columns: state, value, seed, started and so on.
-        params: Its hyperparameters by name.
+        params: Its hyperparameters by name; None is a choice like another, inactive ones are left out.
         epochs: Each with ``epoch``, ``time`` (seconds since 1970) and the metrics by name, as (epoch, time, metrics).
     """
 
@@ -34,20 +34,13 @@ class Run:
 
 def runs(results: Path, study: str) -> Iterator[Run]:
     """Give all trials that began, by number, with the epochs that count."""
-    names, rows = queries.export_trials(results, study)
-    parameters = queries.study_summary(results, study)["parameters"]
-    columns = dict(zip(queries.parameter_columns(parameters), parameters, strict=True))
-    own = [name for name in names if name not in columns]
-    for first in range(0, len(rows), _TOGETHER):
-        some = rows[first : first + _TOGETHER]
-        curves = report_queries.curves(results, study, [row["trial"] for row in some])
-        for row in some:
-            yield Run(
-                trial=row["trial"],
-                facts={name: row[name] for name in own},
-                params=queries.params_of(row, columns),
-                epochs=[(epoch["epoch"], epoch["time"], _metrics(epoch)) for epoch in curves[row["trial"]]],
-            )
+    found = queries.export_runs(results, study)
+    for first in range(0, len(found), _TOGETHER):
+        some = found[first : first + _TOGETHER]
+        curves = report_queries.curves(results, study, [facts["trial"] for facts, _ in some])
+        for facts, params in some:
+            epochs = [(epoch["epoch"], epoch["time"], _metrics(epoch)) for epoch in curves[facts["trial"]]]
+            yield Run(trial=facts["trial"], facts=facts, params=params, epochs=epochs)
 
 
 def _metrics(epoch: dict[str, Any]) -> dict[str, float]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cnn_sweep.report.exports import library
-from cnn_sweep.report.exports.trials import runs
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.report.exports import library, written_aside
+from cnn_sweep.report.exports.trials import Run, runs
 from cnn_sweep.report.leaderboards.leaderboard import plain
 
 _FACTS = ("state", "cause", "value", "best_epoch", "parameters", "seconds", "seed", "repeat")
@@ -17,19 +18,29 @@ def to_wandb(results: Path, study: str, destination: str) -> list[Path]:
 
     Returns:
         The folder ``wandb`` below the destination.
+
+    Raises:
+        EnvironmentFault: W&B is not installed, or refuses.
     """
     wandb: Any = library("wandb", "wandb")
-    folder = Path(destination)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(destination) / "wandb"
     settings = wandb.Settings(mode="offline", console="off", silent=True, x_disable_stats=True, disable_git=True)
-    for run in runs(results, study):
-        config = {name: plain(value) for name, value in run.params.items()}
-        name = f"{study}-{run.trial}"
-        kept = wandb.init(
-            dir=folder, project=study, name=name, config=config, settings=settings, reinit="finish_previous"
-        )
-        for epoch, _, metrics in run.epochs:
-            kept.log(metrics, step=epoch)
-        kept.summary.update({name: run.facts[name] for name in _FACTS if run.facts.get(name) is not None})
-        kept.finish(exit_code=int(run.facts["state"] == "failed"))
-    return [folder / "wandb"]
+    with written_aside(folder.parent) as aside:
+        try:
+            for run in runs(results, study):
+                _write(wandb, study, run, dir=aside, settings=settings)
+        except wandb.errors.Error as error:
+            raise EnvironmentFault(f"Weights & Biases cannot write {folder}: {error}") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        for written in (aside / "wandb").glob("offline-run-*"):
+            written.rename(folder / written.name)
+    return [folder]
+
+
+def _write(wandb: Any, study: str, run: Run, **how: Any) -> None:
+    config = {name: plain(value) for name, value in run.params.items()}
+    kept = wandb.init(project=study, name=f"{study}-{run.trial}", config=config, reinit="finish_previous", **how)
+    for epoch, _, metrics in run.epochs:
+        kept.log(metrics, step=epoch)
+    kept.summary.update({name: run.facts[name] for name in _FACTS if run.facts.get(name) is not None})
+    kept.finish(exit_code=int(run.facts["state"] == "failed"))
