@@ -38,6 +38,7 @@ def test_ctrl_c_leaves_a_study_that_resume_continues(cli, slow):
     _, errors = run.communicate(timeout=240)
     assert run.returncode == 130, errors.decode()
     assert b"`cnn-sweep resume slow` continues" in errors
+    assert b"slow: stopping after the running chunk; press Ctrl-C again to kill the workers" in errors
     status = json.loads(cli("status", "slow", "--json").stdout)
     assert status["trials"]["interrupted"] == 2
     cli("resume", "slow", "--workers", 2)
@@ -45,6 +46,24 @@ def test_ctrl_c_leaves_a_study_that_resume_continues(cli, slow):
     assert [attempt["state"] for attempt in shown["attempts"]] == ["interrupted", "complete"]
     reached = max(row["epoch"] for row in shown["epochs"] if row["attempt"] == 0)
     assert shown["attempts"][1]["start_epoch"] == reached
+
+
+def test_results_do_not_depend_on_how_many_workers_share_the_cores(cli, sweep_text):
+    """One worker on all cores and two workers compute the same bits with one thread each, and say so."""
+    (cli.folder / "tiny.yaml").write_text(sweep_text.replace("[2, 7]", "[2]"))
+    boards = []
+    for workers in (1, 2):
+        cli.results = cli.folder / f"by-{workers}"
+        said = cli("run", "tiny.yaml", "--workers", workers).stderr
+        assert ("`--workers" in said) == (workers < len(os.sched_getaffinity(0)))
+        columns = "trial,value,val_loss,val_macro_f1,threads"
+        boards.append(cli.table("leaderboard", "tiny", "--columns", columns, "--format", "csv"))
+    assert boards[0] == boards[1]
+    assert {row["threads"] for row in boards[0]} == {"1"}
+    refused = cli("run", "tiny.yaml", "--workers", 1, "--threads", 2, code=2).stderr
+    assert "study 'tiny' has begun with 1 thread for each worker, and cannot go on with 2 threads" in refused
+    assert json.loads(cli("show", "tiny", 0, "--json").stdout)["trial"]["threads"] == 1
+    assert "seed 0, 1 thread\n" in cli("show", "tiny", 0).stdout
 
 
 def test_failed_trials_are_said_and_exit_with_1(cli, sweep_text):

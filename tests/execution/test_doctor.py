@@ -29,8 +29,8 @@ def machine(tmp_path, monkeypatch):
     return install
 
 
-def _found(results: Path) -> dict[str, doctor.Finding]:
-    return {finding.subject: finding for finding in doctor.examine(results)}
+def _found(results: Path, *, slurm: bool = False) -> dict[str, doctor.Finding]:
+    return {finding.subject: finding for finding in doctor.examine(results, slurm=slurm)}
 
 
 def test_a_machine_without_slurm_or_gpu_is_fine_for_run(machine, tmp_path):
@@ -51,14 +51,22 @@ def test_a_results_folder_that_cannot_be_is_bad(machine, tmp_path):
     assert "--results" in found["results"].cure
 
 
-def test_a_controller_that_does_not_answer_is_told_in_its_own_words(machine, tmp_path):
-    """Slurm is installed but silent: its message is shown, and the rest is looked at all the same."""
+def test_a_slurm_client_without_a_cluster_is_bad_for_those_alone_who_want_slurm(machine, tmp_path):
+    """Slurm is installed but silent: `run` works, so that it is a note, with Slurm's message; asked for, it is bad."""
     for program in ("sbatch", "scontrol"):
         machine(program, "import sys; sys.exit('scontrol: error: Unable to contact slurm controller')")
     found = _found(tmp_path)
-    assert found["slurm"].level == "bad"
+    assert found["slurm"].level == "note"
+    assert "no cluster answers" in found["slurm"].text
+    assert "`run` works here" in found["slurm"].text
     assert "Unable to contact slurm controller" in found["slurm"].text
     assert found["tensorflow"].level == "ok"
+    assert _found(tmp_path, slurm=True)["slurm"].level == "bad"
+
+
+def test_a_machine_without_slurm_is_bad_for_those_who_want_slurm(machine, tmp_path):
+    """`doctor --slurm` fails where sbatch is missing."""
+    assert _found(tmp_path, slurm=True)["slurm"].level == "bad"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +92,7 @@ def test_gpus_that_tensorflow_cannot_use_are_bad(machine, tmp_path):
 def test_something_bad_makes_the_exit_code_3(monkeypatch, tmp_path, capsys):
     """The verb prints every finding, also as JSON, and ends as for a wrong environment."""
     found = [doctor.Finding("ok", "a", "fine"), doctor.Finding("bad", "b", "broken", "mend it")]
-    monkeypatch.setattr(diagnosing, "examine", lambda _: iter(found))
+    monkeypatch.setattr(diagnosing, "examine", lambda _, **__: iter(found))
     assert diagnosing.doctor(tmp_path, as_json=True) == 3
     assert [finding["level"] for finding in json.loads(capsys.readouterr().out)] == ["ok", "bad"]
     assert diagnosing.doctor(tmp_path, as_json=False) == 3
