@@ -322,3 +322,30 @@ def test_reading_a_sweep_imports_nothing_heavy():
     code = f"import sys, cnn_sweep.sweep.spec; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert found.stdout.strip() == "[]"
+
+
+LAYERS = """\
+study: s
+data: {source: digits}
+model:
+  layers:
+    - flatten
+    - repeat: {times: $hidden, layers: [{dense: "[$u0, $u1][$index]"}]}
+    - output
+space:
+  hidden: [1, 2]
+  u0: [8, 16]
+  u1: {choices: [4, 32], when: {hidden: 2}}
+training: {epochs: 1}
+"""
+
+
+def test_a_layer_keeps_what_it_uses_beside_an_inactive_parameter():
+    """With one hidden layer its units are those of ``u0``, although ``u1`` does not count."""
+    sweep = Sweep.parse(LAYERS)
+    found = {}
+    for row in sweep.grid.rows:
+        layers = sweep.resolve(row).layers
+        found[tuple(row.values())] = [layer.units for layer in layers if layer.kind == "dense"]
+    expected = {(1, units): [units] for units in (8, 16)}
+    assert found == expected | {(2, one, other): [one, other] for one in (8, 16) for other in (4, 32)}
