@@ -46,6 +46,9 @@ CASES = [
     ([("study: digits", "study: ../digits")], 1, "study", "'../digits' cannot name a study; it must be 1 to 64"),
     ([("study: digits", "study: /tmp/x")], 1, "study", "'/tmp/x' cannot name a study"),
     ([("study: digits", "study: ..")], 1, "study", "'..' cannot name a study"),
+    ([("study: digits", "study: sweeps.db")], 1, "study", "'sweeps.db' cannot name a study", "is the store's own file"),
+    ([("study: digits", "study: Sweeps.DB-wal")], 1, "study", "'Sweeps.DB-wal' cannot name a study"),
+    ([("study: digits", "study: .data")], 1, "study", "'.data' cannot name a study"),
     ([("study: digits", "study: a b")], 1, "study", "'a b' cannot name a study"),
     ([("study: digits", f"study: {'a' * 65}")], 1, "study", "cannot name a study"),
     ([("study: digits", "study: 2024")], 1, "study", "must be text"),
@@ -59,6 +62,23 @@ CASES = [
     ),
     ([("test: 0.2", "tset: 0.2")], 2, "data.tset", "did you mean 'test'?); valid: source, seed, rescale"),
     ([("validation: 0.2", "validation: 1.5")], 2, "data.validation", "1.5 is not possible; it must be less than 1"),
+    ([("validation: 0.2", "validation: 120%")], 2, "data.validation", "'120%' is not possible; it must be less than 1"),
+    (
+        data("files, train: x, image_size: 8, labels: {table: t.csv, split: part}, validation: 0.2"),
+        *(2, "data", "validation 0.2 has no effect, since the column 'part' divides the images"),
+    ),
+    (
+        data("tiles, picture: p.png, size: 8, labels: {table: t.csv, split: part}, test: 10%"),
+        *(2, "data", "test 0.1 has no effect, since the column 'part' divides the images; leave out 'test'"),
+    ),
+    (
+        data("files, train: x, image_size: 8, labels: {pattern: '{class}.*', split: part}"),
+        *(2, "data.labels", "split 'part' has no effect, since labels come from file names"),
+    ),
+    (
+        data("rds, classes: {a: {train: x, validation: y}}, validation: 0.3"),
+        *(2, "data", "validation 0.3 has no effect, since every class has a file for validation"),
+    ),
     ([("validation: 0.2", "validation: 0.9")], 2, "data", "validation 0.9 and test 0.2 leave no images"),
     ([("{source: digits, validation: 0.2, test: 0.2}", "digits")], 2, "data", "which is one of: digits, arrays"),
     ([("source: digits", "source: arrays")], 2, "data", "the key 'train' is missing"),

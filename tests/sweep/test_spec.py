@@ -349,3 +349,18 @@ def test_a_layer_keeps_what_it_uses_beside_an_inactive_parameter():
         found[tuple(row.values())] = [layer.units for layer in layers if layer.kind == "dense"]
     expected = {(1, units): [units] for units in (8, 16)}
     assert found == expected | {(2, one, other): [one, other] for one in (8, 16) for other in (4, 32)}
+
+
+@pytest.mark.parametrize(
+    ("written", "validation", "test"),
+    [
+        ("{source: digits, validation: 20%, test: 12.5 %}", 0.2, 0.125),
+        ("{source: arrays, train: {x: a.npy, y: b.npy}, validation: 20%, test: 10%}", 0.2, 0.1),
+        ("{source: folder, train: x, image_size: 8, validation: 25%, test: 0%}", 0.25, 0.0),
+        ("{source: folder, train: x, image_size: 8, validation: images/20}", "images/20", 0.0),
+    ],
+)
+def test_a_share_may_be_written_in_per_cent(text, written, validation, test):
+    """``20%`` is the share 0.2, never a folder of that name."""
+    data = Sweep.parse(text.replace("{source: digits, validation: 0.2, test: 0.2}", written)).data
+    assert (data.validation, data.test) == (validation, test)
