@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
+from cnn_sweep.sweep.study_name import RULE, STUDY_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 JOURNAL_SUFFIX = ".jsonl"
 _PRIVATE = 0o700
 
@@ -34,11 +33,7 @@ class StudyPaths:
 
     def __post_init__(self) -> None:
         if not STUDY_NAME.fullmatch(self.study):
-            message = (
-                f"{self.study!r} cannot be the name of a study: up to 64 letters, digits, '_', '.' and '-', "
-                "and the first of them a letter or a digit"
-            )
-            raise StudyError(message)
+            raise StudyError(f"{self.study!r} cannot be the name of a study; it must be {RULE}")
 
     @property
     def folder(self) -> Path:

@@ -12,10 +12,11 @@ from sqlalchemy import select
 
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.log import READ_LIMIT, ZEROS
-from cnn_sweep.journal.paths import STUDY_NAME, StudyPaths, existing_studies
+from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.batch import Applied, Batch
 from cnn_sweep.store.studies import forget
+from cnn_sweep.sweep.study_name import STUDY_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path

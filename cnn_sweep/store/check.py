@@ -11,13 +11,14 @@ from sqlalchemy.exc import DBAPIError
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.log import read_from
-from cnn_sweep.journal.paths import STUDY_NAME, StudyPaths, existing_studies
+from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.apply import Limits, apply_new, create_tables, read_offsets
 from cnn_sweep.store.files import private_folder, store_file
 from cnn_sweep.store.reading import open_store
 from cnn_sweep.store.versions import digest_of, list_versions
 from cnn_sweep.store.views import definitions
+from cnn_sweep.sweep.study_name import STUDY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from cnn_sweep.store import dialect
 from cnn_sweep.store.schema import studies
 from cnn_sweep.training.evaluation.curve import NUMBERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Connection
 
@@ -29,7 +30,7 @@ class Columns:
 
     A hyperparameter keeps its name unless it is one of the leading columns'; a metric that is called like a
     hyperparameter (the learning rate at the best epoch) gets a longer one, and so does a number of the learning curve
-    that is called like either.
+    that is called like either. Names that differ in case only count as the same.
 
     Attributes:
         leading: The first columns.
@@ -52,18 +53,31 @@ class Columns:
             parameters: Names of the hyperparameters, in their order.
             leading: The first columns.
         """
-        by_parameter = {f"params_{name}" if name in leading else name: name for name in parameters}
+        by_parameter = {f"params_{name}" if name.lower() in leading else name: name for name in parameters}
         known = set(metrics)
         ordered = [name for name in _METRICS if name in known] + sorted(known.difference(_METRICS))
-        taken = {*leading, *by_parameter}
-        by_metric = {f"{name}_at_best_epoch" if name in taken else name: name for name in ordered}
-        by_number = {f"curve_{name}" if name in taken or name in known else name: name for name in NUMBERS}
+        taken = {name.lower() for name in (*leading, *by_parameter)}
+        by_metric = {f"{name}_at_best_epoch" if name.lower() in taken else name: name for name in ordered}
+        by_metric = _apart(by_metric)
+        taken |= {name.lower() for name in (*known, *by_metric)}
+        by_number = {f"curve_{name}" if name in taken else name: name for name in NUMBERS}
         return cls(leading, by_metric, by_number, by_parameter)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names, in order."""
         return (*self.leading, *self.metrics, *self.curve, *self.parameters)
+
+
+def _apart(columns: Mapping[str, str]) -> dict[str, str]:
+    """Number columns that differ from an earlier one in case only, which SQLite takes for the same."""
+    found: dict[str, str] = {}
+    seen: Counter[str] = Counter()
+    for column, name in columns.items():
+        seen[column.lower()] += 1
+        number = seen[column.lower()]
+        found[column if number == 1 else f"{column}_{number}"] = name
+    return found
 
 
 def refresh_views(connection: Connection, study: str) -> None:
@@ -78,7 +92,7 @@ def refresh_views(connection: Connection, study: str) -> None:
 
 def drop_views(connection: Connection, study: str) -> None:
     """Remove the views of a study."""
-    for name in _names(study):
+    for name in _names(connection, study):
         _drop_view(connection, name)
 
 
@@ -92,7 +106,7 @@ def definitions(connection: Connection, study: str) -> dict[str, str]:
     row = connection.execute(select(studies).where(studies.c.study == study)).one()
     metrics = dialect.names(row.metrics_json)
     parameters = dialect.names(row.parameters_json) + dialect.names(row.others_json)
-    leaderboard, epochs = _names(study)
+    leaderboard, epochs = _names(connection, study)
     order = "DESC" if row.direction == "maximize" else "ASC"
     return {
         leaderboard: _leaderboard(leaderboard, study, order, Columns.of(metrics, parameters)),
@@ -100,9 +114,13 @@ def definitions(connection: Connection, study: str) -> dict[str, str]:
     }
 
 
-def _names(study: str) -> tuple[str, str]:
+def _names(connection: Connection, study: str) -> tuple[str, str]:
+    """Name a study's views. SQLite does not tell names apart that differ in case only; the second gets a number."""
+    s = studies.c.study
+    earlier = connection.execute(select(s).where(func.lower(s) == study.lower(), s < study)).all()
+    name = f"{study}_{len(earlier) + 1}" if earlier else study
     leaderboard, epochs = _PREFIXES
-    return f"{leaderboard}{study}", f"{epochs}{study}"
+    return f"{leaderboard}{name}", f"{epochs}{name}"
 
 
 def _leaderboard(view: str, study: str, order: str, columns: Columns) -> str:
@@ -126,7 +144,7 @@ def _leaderboard(view: str, study: str, order: str, columns: Columns) -> str:
 
 def _epochs(view: str, study: str, metrics: list[str]) -> str:
     own = ("trial", "attempt", "epoch", "seconds", "value", "counted")
-    columns = {f"metric_{name}" if name in own else name: name for name in metrics}
+    columns = _apart({f"metric_{name}" if name.lower() in own else name: name for name in metrics})
     fields = [*own, *_json_fields("metrics_json", columns)]
     return (
         f"CREATE VIEW {_quoted(view)} AS\n"

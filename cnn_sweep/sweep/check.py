@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.faults import Fault
     from cnn_sweep.sweep.mistakes import Mistakes
     from cnn_sweep.sweep.sections import Sections
+    from cnn_sweep.sweep.space import Space
     from cnn_sweep.sweep.yaml import Path
 
 _DRAWS = 2_000  # random configurations of which one must satisfy the constraints
@@ -47,9 +48,14 @@ def check_values(sections: Sections, mistakes: Mistakes) -> None:
 
 def _some(sections: Sections, constraints: Iterable[Expression]) -> list[dict[str, Any]]:
     """Return sample configurations; where the constraints leave none, some that violate them."""
-    is_grid = sections.search.method in ON_A_GRID
-    kept = list(samples(sections.space, tuple(constraints), grid=is_grid))
-    return kept or list(samples(sections.space, (), grid=is_grid))
+    # A grid that is too large is no reason to look at each of its values.
+    on_grid = sections.search.method in ON_A_GRID and _product(sections.space) <= MAX_ROWS
+    kept = list(samples(sections.space, tuple(constraints), grid=on_grid))
+    return kept or list(samples(sections.space, (), grid=on_grid))
+
+
+def _product(space: Space) -> int:
+    return math.prod(len(parameter.domain.grid or ()) for parameter in space.parameters)
 
 
 def _usable(sections: Sections, mistakes: Mistakes) -> dict[Expression, Path]:
@@ -91,8 +97,8 @@ def _check_count(sections: Sections, constraints: dict[Expression, Path], mistak
     """See that the search has something to try: the space is neither emptied by constraints nor endless."""
     space = sections.space
     is_grid = sections.search.method in ON_A_GRID
-    product = math.prod(len(parameter.domain.grid or ()) for parameter in space.parameters) if is_grid else 0
-    if any(samples(space, tuple(constraints), grid=is_grid)) and product <= MAX_ROWS:
+    is_small = not is_grid or _product(space) <= MAX_ROWS
+    if is_small and any(samples(space, tuple(constraints), grid=is_grid)):
         return
     try:
         rows = grid(space, ()).rows if is_grid else tuple(draws(space, count=_DRAWS))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
@@ -10,8 +11,17 @@ from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag
 from cnn_sweep.sweep.mistakes import show
 from cnn_sweep.sweep.network import Count, Pair, Spec, later
 
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-ShareOrNone = Annotated[float, Field(ge=0.0, lt=1.0)]
+_PER_CENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+
+
+def _share(value: Any) -> Any:
+    """Read ``20%`` as 0.2."""
+    match = _PER_CENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    return float(match[1]) / 100 if match else value
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(gt=0.0, lt=1.0)]
+ShareOrNone = Annotated[float, BeforeValidator(_share), Field(ge=0.0, lt=1.0)]
 Rescale = Annotated[float, Field(gt=0.0)] | None
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fit = Literal["stretch", "crop", "pad"]
@@ -62,6 +72,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
 
 
 def _kind_of_split(value: Any) -> str:
+    value = _share(value)
     if isinstance(value, str):
         return "folder"
     if isinstance(value, dict):
@@ -77,11 +88,11 @@ _Tail = Annotated[Last, Tag("tail")]
 ShareOrLast = Annotated[Annotated[Share, Tag("share")] | _Tail, Discriminator(_share_or_last)]
 ShareOrFolder = Annotated[
     Annotated[Share, Tag("share")] | Annotated[str, Tag("folder")],
-    Discriminator(lambda value: "folder" if isinstance(value, str) else "share"),
+    Discriminator(_kind_of_split),
 ]
 ShareNoneOrFolder = Annotated[
     Annotated[ShareOrNone, Tag("share")] | Annotated[str, Tag("folder")],
-    Discriminator(lambda value: "folder" if isinstance(value, str) else "share"),
+    Discriminator(_kind_of_split),
 ]
 
 # A mapping whose order counts, since it numbers the classes; JSON in one form would sort its keys.
@@ -109,6 +120,17 @@ class _Data(Spec):
         if shares >= 1:
             raise ValueError(f"validation {validation} and test {test} leave no images for training")
         return self
+
+
+def _check_unused(data: Spec, keys: Iterable[str], reason: str) -> None:
+    """See that keys are not given where something else decides.
+
+    Raises:
+        ValueError: What the file gives would be ignored.
+    """
+    for key in keys:
+        if key in data.model_fields_set:
+            raise ValueError(f"{key} {show(getattr(data, key))} has no effect, since {reason}; leave out {key!r}")
 
 
 class Resizable(_Data):
@@ -174,6 +196,13 @@ class RdsData(Resizable):
     test: ShareOrNone = 0.0
     on_bad_image: WhenWrong = "skip"
 
+    @model_validator(mode="after")
+    def _one_division(self) -> RdsData:
+        for key in ("validation", "test"):
+            if all(getattr(files, key) is not None for files in self.classes.values()):
+                _check_unused(self, [key], f"every class has a file for {key}")
+        return self
+
 
 class _Files(_Data):
     """Images in files of their own."""
@@ -220,6 +249,8 @@ class Labels(Spec):
                 f"pattern {self.pattern!r} must hold {{class}} once, as in '{{class}}.*.jpg'; "
                 "* and ? stand for the rest"
             )
+        if self.pattern is not None:
+            _check_unused(self, ("filename", "label", "split"), "labels come from file names and not from a table")
         return self
 
 
@@ -229,6 +260,12 @@ class FilesData(_Files):
     source: Literal["files"]
     labels: Labels
     classes: Names | None = None  # their order; None: all that occur, sorted
+
+    @model_validator(mode="after")
+    def _one_division(self) -> FilesData:
+        if self.labels.split is not None:
+            _check_unused(self, ("validation", "test"), f"the column {self.labels.split!r} divides the images")
+        return self
 
 
 class TileLabels(Spec):
@@ -246,6 +283,8 @@ class TileLabels(Spec):
     def _one_place(self) -> TileLabels:
         if (self.mask is None) == (self.table is None):
             raise ValueError("labels come from a 'mask' or from a 'table': give one of the two")
+        if self.mask is not None:
+            _check_unused(self, ("row", "column", "label", "split"), "labels come from a mask and not from a table")
         return self
 
 
@@ -274,6 +313,12 @@ class TilesData(Resizable):
             raise ValueError("a mask needs 'classes' with the value of each, such as {bush: 1, other: 2}")
         if self.labels.mask is None and isinstance(self.classes, Mapping):
             raise ValueError("'classes' have values only with a mask; with a table write a list of names")
+        return self
+
+    @model_validator(mode="after")
+    def _one_division(self) -> TilesData:
+        if self.labels.split is not None:
+            _check_unused(self, ("validation", "test"), f"the column {self.labels.split!r} divides the images")
         return self
 
 

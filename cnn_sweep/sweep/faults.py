@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
+from cnn_sweep.sweep.expressions import is_truth_word
 from cnn_sweep.sweep.mistakes import listed, near, show, unknown
 from cnn_sweep.sweep.network import GlobalPool, Pool, Spec
 from cnn_sweep.sweep.trial import FineTuneSpec
@@ -172,7 +173,7 @@ def _pair_fault(path: Path, kind: str, value: Any) -> Fault | None:
 
 
 def _bound(words: str, key: str) -> Callable[[Any, dict[str, Any]], str]:
-    return lambda value, context: f"{show(value)} is not possible; it must be {words} {context[key]:g}"
+    return lambda value, context: f"{show(value)} is not possible; it must be {words} {context[key]:,.10g}"
 
 
 def _literal(value: Any, context: dict[str, Any]) -> str:
@@ -185,6 +186,11 @@ def _type(words: str) -> Callable[[Any, dict[str, Any]], str]:
     return lambda value, _context: f"must be {words}, not {show(value)}"
 
 
+def _truth(value: Any, _context: dict[str, Any]) -> str:
+    hint = "; without quotes, since yes, no, on and off are text" if is_truth_word(value) else ""
+    return f"must be true or false, not {show(value)}{hint}"
+
+
 _MESSAGES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
     "literal_error": _literal,
     "greater_than": _bound("more than", "gt"),
@@ -194,7 +200,7 @@ _MESSAGES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
     "int_type": _type("a whole number"),
     "int_from_float": _type("a whole number"),
     "float_type": _type("a number"),
-    "bool_type": _type("true or false"),
+    "bool_type": _truth,
     "string_type": _type("text"),
     "dict_type": _type("a mapping"),
     "value_error": lambda _value, context: str(context["error"]),

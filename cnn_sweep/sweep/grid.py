@@ -49,10 +49,7 @@ def grid(space: Space, constraints: Sequence[Expression]) -> Grid:
 
 def satisfies(params: dict[str, Any], constraints: Iterable[Expression]) -> bool:
     """Tell whether all constraints hold; one that mentions an inactive parameter does not apply."""
-    for constraint in constraints:
-        if all(name in params for name in constraint.names) and not constraint.evaluate(params):
-            return False
-    return True
+    return all(constraint.holds(params) for constraint in constraints)
 
 
 def _different_rows(space: Space) -> list[dict[str, Any]]:

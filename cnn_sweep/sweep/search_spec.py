@@ -97,8 +97,8 @@ class SearchSpec(Spec):
     """
 
     method: Method = "grid"
-    trials: Count | None = None
-    repeats: Count = 1
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    repeats: Annotated[int, Field(ge=1, le=10_000)] = 1
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     options: dict[str, Any] = Field(default_factory=dict)
     fixed: dict[str, Any] = later({})

@@ -17,6 +17,7 @@ from cnn_sweep.sweep.network_template import INDEX, NetworkTemplate, compile_net
 from cnn_sweep.sweep.pruner_spec import PRUNERS, PrunerSpec, settings_of
 from cnn_sweep.sweep.search_spec import ON_A_GRID, OPTIONS, SearchSpec
 from cnn_sweep.sweep.space_file import read_space
+from cnn_sweep.sweep.study_name import RULE, STUDY_NAME
 from cnn_sweep.sweep.templates import SpecTemplate, compile_spec, references
 from cnn_sweep.sweep.trial import ObjectiveSpec, TrainingSpec
 
@@ -41,7 +42,6 @@ KEYS: Final = (
     "objectives",
     "models",
 )
-STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 OF_A_TRIAL: Final = ("parameters", "seconds")  # objectives beside metrics: less is better
 METRICS: Final = ("val_accuracy", "val_loss", "val_auc", "val_macro_f1", "accuracy", "loss")
@@ -132,12 +132,11 @@ def _checked(model: type[Spec], value: Any, path: Path, mistakes: Mistakes) -> A
 
 
 def _read_study(value: Any, mistakes: Mistakes) -> str:
-    rule = "1 to 64 letters, digits, '.', '_' and '-', the first a letter or digit"
     if not isinstance(value, str):
-        mistakes.add(("study",), f"must be text ({rule}), not {show(value)}; put it in quotes")
+        mistakes.add(("study",), f"must be text ({RULE}), not {show(value)}; put it in quotes")
         return ""
     if not STUDY_NAME.fullmatch(value):
-        mistakes.add(("study",), f"{show(value)} cannot name a study; it must be {rule}")
+        mistakes.add(("study",), f"{show(value)} cannot name a study; it must be {RULE}")
     return value
 
 

@@ -51,6 +51,11 @@ class Choices:
         return self.values
 
     @property
+    def size(self) -> float:
+        """How many values there are."""
+        return len(self.values)
+
+    @property
     def samples(self) -> tuple[Any, ...]:
         """Values that show every mistake which a value can cause."""
         return self.values
@@ -104,6 +109,16 @@ class Range:
         if self.integer and not self.log:
             return tuple(range(int(self.low), int(self.high) + 1))
         return None
+
+    @property
+    def size(self) -> float:
+        """How many values the range has; infinite where a grid would not have all of them."""
+        if self.low == self.high:
+            return 1
+        if self.step is not None:
+            return self.steps
+        whole = self.integer and not self.log and self.points is None
+        return self.high - self.low + 1 if whole else math.inf
 
     @property
     def samples(self) -> tuple[Any, ...]:

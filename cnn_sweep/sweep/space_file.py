@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.sweep.expressions import RESERVED, is_name
@@ -127,6 +128,9 @@ def _read_range(entry: dict[str, Any], path: Path, mistakes: Mistakes, *, grid: 
     low, high, step = entry["low"], entry["high"], entry.get("step")
     integer = all(isinstance(number, int) for number in (low, high, step) if number is not None)
     made = Range(low, high, step=step, log=entry.get("log", False), points=points, integer=integer)
+    if grid and points is None and MAX_POINTS < made.size < math.inf:
+        mistakes.add(path, f"a grid takes all {made.size:,} values of it; add points, or a step")
+        return None
     if grid and made.grid is None:
         mistakes.add(path, "a grid needs to know which values to take; add points or step")
         return None

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]  # keys and indices from the top of the file to a value
 
 MAX_VALUES = 100_000  # aliases can make a small file huge
+MAX_DEPTH = 50  # mappings and lists inside each other
+LARGEST = 2**63 - 1  # of a whole number: what databases and arrays take
+_SHOWN = 30  # characters of a number in a message
+_DIGITS = 4_000
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -54,18 +58,22 @@ def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
     """Read YAML; mistakes that leave the rest readable (duplicate keys) are returned with the data.
 
     Raises:
-        SweepFileError: The text is not YAML at all.
+        SweepFileError: The text is not YAML at all, or it has a number that is none, which nothing can stand in for.
     """
     try:
         root = YAML(typ="safe", pure=True).compose(text)
         reader = _Reader()
-        return Document(reader.plain(root, ()), root), reader.problems
+        document = Document(reader.plain(root, ()), root)
     except MarkedYAMLError as error:
         problem = _syntax_problem(error)
     except RecursionError:
         problem = Problem(0, "", "the file is nested too deeply, or a value contains itself")
-    except (YAMLError, ValueError) as error:  # unprintable characters, numbers that are none
+    except (YAMLError, ValueError) as error:  # unprintable characters
         problem = Problem(0, "", f"this is not YAML: {' '.join(str(error).split())}")
+    else:
+        if reader.no_numbers:
+            raise SweepFileError(source, reader.problems)
+        return document, reader.problems
     raise SweepFileError(source, [problem])
 
 
@@ -101,15 +109,26 @@ def _child(node: Node, key: str | int) -> tuple[Node, int] | None:
     return None
 
 
+def _limit(value: float) -> str:
+    """Return why a number is beyond what is possible; nothing if it is not."""
+    if isinstance(value, int):
+        hint = "write it with a decimal point, as in 1.0e+20"
+        return f"is too large for a whole number (up to 2**63 - 1); {hint}" if abs(value) > LARGEST else ""
+    return "" if math.isfinite(value) else "is not a finite number"
+
+
 class _Reader:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self.no_numbers = 0
         self._values = 0
 
     def plain(self, node: Node | None, path: Path) -> Any:
         self._values += 1
         if self._values > MAX_VALUES:
             raise ValueError(f"more than {MAX_VALUES:,} values")
+        if len(path) > MAX_DEPTH:
+            raise RecursionError
         if node is None:
             return None
         if isinstance(node, MappingNode):
@@ -145,17 +164,21 @@ class _Reader:
 
     def _number(self, node: Node, path: Path, kind: str) -> int | float:
         digits = node.value.replace("_", "")
+        value: int | float = 0
         try:
             if kind == "int":
                 based = digits.lstrip("+-")[:2].lower() in ("0x", "0o", "0b")
-                return int(digits, 0) if based else int(digits)
-            value = float(digits.replace(".inf", "inf").replace(".nan", "nan"))
+                value = int(digits, 0 if based else 10)
+            else:
+                value = float(digits.replace(".inf", "inf").replace(".nan", "nan"))
         except ValueError:
-            self._add(node, path, f"{node.value!r} is not a number")
-            return 0
-        if not math.isfinite(value):
-            self._add(node, path, f"{node.value} is not a finite number")
-            return 0.0
+            reason = "is not a number" if len(digits) < _DIGITS else "is too large"  # Python reads no more digits
+        else:
+            reason = _limit(value)
+        if reason:
+            self.no_numbers += 1
+            shown = node.value if len(node.value) <= _SHOWN else f"{node.value[:_SHOWN]}…"
+            self._add(node, path, f"{shown} {reason}")
         return value
 
     def _add(self, node: Node, path: Path, message: str) -> None:

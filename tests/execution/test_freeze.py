@@ -146,3 +146,13 @@ def test_a_study_that_came_to_nothing_is_removed_unless_another_process_used_it(
     theirs.unlink()
     discard(study)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_is_refused_whose_name_differs_in_case_only(tmp_path):
+    """File systems and the store's views may not tell such names apart; nothing is written."""
+    freeze(Sweep.parse(TEXT), tmp_path)
+    name = Sweep.parse(TEXT).study
+    other = TEXT.replace(f"study: {name}", f"study: {name.upper()}")
+    with pytest.raises(StudyError, match=f"'{name.upper()}' differs from the study '{name}' in case only"):
+        freeze(Sweep.parse(other), tmp_path)
+    assert not (tmp_path / name.upper()).exists()

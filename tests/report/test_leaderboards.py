@@ -17,6 +17,7 @@ from cnn_sweep.report.leaderboards.grouping import compared, grouped, without_co
 from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
 from cnn_sweep.search.optuna_study import read_study
 from cnn_sweep.store.sql import query
+from cnn_sweep.store.views import Columns
 from cnn_sweep.study import Study
 
 NASTY = '<script>alert("1")</script> & a|b\n50% \\_{x}'
@@ -177,3 +178,24 @@ def test_lists_and_null_survive_optuna(chosen, tmp_path):
     assert not found.skipped
     back = {number: params for number, params, _, _ in found.trials}
     assert back == {number: chosen.trial(number)["trial"]["params"] for number in range(40)}
+
+
+def test_studies_that_differ_in_case_only_have_views_of_their_own(written):
+    """SQLite folds case: each of two such studies of before finds its own rows in its own view."""
+    written.study("pilot", trials=3).study("Pilot", trials=5).study("pilot", trials=3)
+    for view, study in (("leaderboard_Pilot", "Pilot"), ("leaderboard_pilot_2", "pilot"), ("epochs_pilot_2", "pilot")):
+        _, (row,) = query(written.results, f"SELECT count(DISTINCT trial) FROM {view}")
+        assert list(row) == [5 if study == "Pilot" else 3], view
+
+
+def test_columns_never_differ_in_case_only():
+    """Metrics and hyperparameters whose names SQLite folds get names that it tells apart."""
+    columns = Columns.of(["Dice", "dice", "Value", "Rate", "val_loss"], ["rate"])
+    assert columns.metrics == {
+        "val_loss": "val_loss",
+        "Dice": "Dice",
+        "Rate_at_best_epoch": "Rate",
+        "Value_at_best_epoch": "Value",
+        "dice_2": "dice",
+    }
+    assert len({name.lower() for name in columns.names}) == len(columns.names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import pytest
 
@@ -54,6 +55,56 @@ def test_an_inactive_parameter_makes_the_value_absent():
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[$a, $b][0]", 3),
+        ("($b, $a)[1] * 2", 6),
+        ("[$a, $b][$a - 3]", 3),
+        ("$a if $a > 2 else $b", 3),
+        ("$b if $a < 2 else 7", 7),
+        ("$a < 2 and $b > 1", False),
+        ("$a > 2 or $b > 1", True),
+        ("[$a, $b][1]", ABSENT),
+        ("$b if $a > 2 else $a", ABSENT),
+        ("$b > 1 or $a > 2", ABSENT),
+        ("[$a, $b]", ABSENT),
+    ],
+)
+def test_an_inactive_parameter_counts_only_where_it_is_needed(text, value):
+    """What a value does not depend on may be inactive: other elements, the other branch, what is decided already."""
+    assert Expression(text).evaluate({"a": 3}) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("8 if $flag else 32", "'no' is text, not a truth value; write true or false without quotes"),
+        ("not $flag", "or compare it: == 'no'"),
+        ("$flag and $a > 2", "'no' is text"),
+        ("$a > 5 or not $flag", "'no' is text"),
+        ("$flag == true", "'no' is text, which never equals true"),
+        ("1 if false != $flag else 2", "'no' is text, which never equals false"),
+        ("8 if $name else 32", "'sgd' is neither true nor false; compare it with something, as in == 'sgd'"),
+        ("8 if $size else 32", "[5, 3] is neither true nor false"),
+    ],
+)
+def test_text_is_no_condition(text, words):
+    """A text or a list where a truth value is needed is a mistake with the way out, since Python takes it for true."""
+    with pytest.raises(ExpressionError, match=re.escape(words)):
+        Expression(text).evaluate({"a": 3, "flag": "no", "name": "sgd", "size": [5, 3]})
+
+
+def test_what_is_true_is_a_condition():
+    """Truth values, numbers, null and comparisons of texts decide as in Python."""
+    params = {"flag": True, "zero": 0, "none": None, "text": "no", "mixed": 0.5}
+    conditions = {"$flag": 1, "$zero": 2, "$none": 2, "$text == 'no'": 1, "$flag == true": 1, "$mixed == 'no'": 2}
+    conditions |= {"$flag and $mixed": 1, "not $zero": 1, "$text in ['yes', 'no']": 1}
+    # YAML's true is Python's True in an expression, as a person expects.
+    for text, value in conditions.items():
+        assert Expression(f"1 if {text} else 2").evaluate(params) == value, text
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("$a *", "not an expression"),
@@ -75,6 +126,8 @@ def test_an_inactive_parameter_makes_the_value_absent():
         ("a.b(3)", "not possible"),
         ("(" * 300 + "1" + ")" * 300, "not an expression"),
         ("1" * 2_000, "1,000 characters"),
+        ("-" * 900 + "a", "nested too deeply"),
+        ("a" + "+1" * 400, "nested too deeply"),
     ],
 )
 def test_what_is_no_expression_is_refused_at_once(text, words):
@@ -98,6 +151,7 @@ def test_what_is_no_expression_is_refused_at_once(text, words):
         ("1e308 * 10", "not a finite number"),
         ("size[5]", "index out of range"),
         ("max()", "no value"),
+        ("a ** 60", "too large"),
     ],
 )
 def test_an_expression_without_a_value_says_why(text, words):

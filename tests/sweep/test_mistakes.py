@@ -7,6 +7,7 @@ import re
 import pytest
 
 from cnn_sweep.errors import SweepFileError
+from cnn_sweep.search.finite import all_configurations
 from cnn_sweep.sweep.spec import Sweep
 
 LAYERS = "conv2d, separable_conv2d, pool, global_pool, batch_norm, dropout"
@@ -45,6 +46,9 @@ CASES = [
     ([("study: digits", "study: ../digits")], 1, "study", "'../digits' cannot name a study; it must be 1 to 64"),
     ([("study: digits", "study: /tmp/x")], 1, "study", "'/tmp/x' cannot name a study"),
     ([("study: digits", "study: ..")], 1, "study", "'..' cannot name a study"),
+    ([("study: digits", "study: sweeps.db")], 1, "study", "'sweeps.db' cannot name a study", "is the store's own file"),
+    ([("study: digits", "study: Sweeps.DB-wal")], 1, "study", "'Sweeps.DB-wal' cannot name a study"),
+    ([("study: digits", "study: .data")], 1, "study", "'.data' cannot name a study"),
     ([("study: digits", "study: a b")], 1, "study", "'a b' cannot name a study"),
     ([("study: digits", f"study: {'a' * 65}")], 1, "study", "cannot name a study"),
     ([("study: digits", "study: 2024")], 1, "study", "must be text"),
@@ -58,6 +62,23 @@ CASES = [
     ),
     ([("test: 0.2", "tset: 0.2")], 2, "data.tset", "did you mean 'test'?); valid: source, seed, rescale"),
     ([("validation: 0.2", "validation: 1.5")], 2, "data.validation", "1.5 is not possible; it must be less than 1"),
+    ([("validation: 0.2", "validation: 120%")], 2, "data.validation", "'120%' is not possible; it must be less than 1"),
+    (
+        data("files, train: x, image_size: 8, labels: {table: t.csv, split: part}, validation: 0.2"),
+        *(2, "data", "validation 0.2 has no effect, since the column 'part' divides the images"),
+    ),
+    (
+        data("tiles, picture: p.png, size: 8, labels: {table: t.csv, split: part}, test: 10%"),
+        *(2, "data", "test 0.1 has no effect, since the column 'part' divides the images; leave out 'test'"),
+    ),
+    (
+        data("files, train: x, image_size: 8, labels: {pattern: '{class}.*', split: part}"),
+        *(2, "data.labels", "split 'part' has no effect, since labels come from file names"),
+    ),
+    (
+        data("rds, classes: {a: {train: x, validation: y}}, validation: 0.3"),
+        *(2, "data", "validation 0.3 has no effect, since every class has a file for validation"),
+    ),
     ([("validation: 0.2", "validation: 0.9")], 2, "data", "validation 0.9 and test 0.2 leave no images"),
     ([("{source: digits, validation: 0.2, test: 0.2}", "digits")], 2, "data", "which is one of: digits, arrays"),
     ([("source: digits", "source: arrays")], 2, "data", "the key 'train' is missing"),
@@ -340,6 +361,53 @@ def test_a_grid_without_end_is_refused(edit):
     """More configurations than anybody trains are an error that tells what to do."""
     with pytest.raises(SweepFileError, match="more than 200,000 configurations; use the method random"):
         Sweep.parse(edit(("points: 4", "points: 10000"), ("points: 3", "points: 100")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ([("filters: [8, 16, 32]", "filters: {low: 1, high: 900000000}")], "a grid takes all 900,000,000 values of it"),
+        ([("{method: grid}", "{method: random, trials: 1000000000000}")], "it must be at most 1,000,000"),
+        ([("{method: grid}", "{repeats: 1000000000000}")], "it must be at most 10,000"),
+        ([("filters: [8, 16, 32]", f"filters: [{'9' * 400}]")], "is too large for a whole number"),
+        ([("filters: [8, 16, 32]", f"filters: [{'[' * 400}{']' * 400}]")], "the file is nested too deeply"),
+    ],
+)
+def test_numbers_beyond_all_use_are_one_message(edit, changes, words):
+    """A number, a nesting or a count that nobody can compute with is one mistake, and nothing runs out of memory."""
+    with pytest.raises(SweepFileError, match=re.escape(words)) as caught:
+        Sweep.parse(edit(*changes))
+    assert len(caught.value.problems) == 1
+
+
+def test_an_adaptive_search_of_a_wide_range_is_read_at_once(edit):
+    """A range of a billion whole numbers is not listed to see that it is large."""
+    wide = ("filters: [8, 16, 32]", "filters: {low: 1, high: 1000000000}"), ("<= 2048", "<= 1.0e+20")
+    sweep = Sweep.parse(edit(*wide, ("{method: grid}", "{method: tpe, trials: 5}")))
+    assert all_configurations(sweep) is None
+
+
+def test_text_that_an_older_yaml_takes_for_a_truth_value_is_a_mistake(edit):
+    """``[yes, no]`` are texts: a condition on them is told with the place and the way out, and never true for both."""
+    flag = ("space:\n", "space:\n  flag: [yes, no]\n"), ("epochs: 10", "epochs: 8 if $flag else 32")
+    with pytest.raises(SweepFileError) as caught:
+        Sweep.parse(edit(*flag))
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.where) == (23, "training.epochs")
+    assert "'yes' is text, not a truth value; write true or false without quotes" in problem.message
+    right = edit(*flag).replace("[yes, no]", "[true, false]")
+    sweep = Sweep.parse(right)
+    assert {params["flag"]: sweep.resolve(params).training.epochs for params in sweep.grid.rows} == {True: 8, False: 32}
+
+
+@pytest.mark.parametrize("constraint", ["flag", "not flag", "flag or filters > 8", "flag == true"])
+def test_a_constraint_on_text_is_a_mistake(edit, constraint):
+    """A constraint that needs a truth value and gets a text is told in the line of the constraint."""
+    flag = ("space:\n", "space:\n  flag: [yes, no]\n"), ("epochs: 10", "epochs: 8 if $flag == 'yes' else 32")
+    text = edit(*flag, ('["batch_size', f'["{constraint}", "batch_size'))
+    with pytest.raises(SweepFileError, match="is text") as caught:
+        Sweep.parse(text)
+    assert [one.where for one in caught.value.problems] == ["constraints[0]"]
 
 
 def test_other_methods_need_no_points(edit):

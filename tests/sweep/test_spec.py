@@ -333,3 +333,45 @@ def test_reading_a_sweep_imports_nothing_heavy():
     code = f"import sys, cnn_sweep.sweep.spec; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert found.stdout.strip() == "[]"
+
+
+LAYERS = """\
+study: s
+data: {source: digits}
+model:
+  layers:
+    - flatten
+    - repeat: {times: $hidden, layers: [{dense: "[$u0, $u1][$index]"}]}
+    - output
+space:
+  hidden: [1, 2]
+  u0: [8, 16]
+  u1: {choices: [4, 32], when: {hidden: 2}}
+training: {epochs: 1}
+"""
+
+
+def test_a_layer_keeps_what_it_uses_beside_an_inactive_parameter():
+    """With one hidden layer its units are those of ``u0``, although ``u1`` does not count."""
+    sweep = Sweep.parse(LAYERS)
+    found = {}
+    for row in sweep.grid.rows:
+        layers = sweep.resolve(row).layers
+        found[tuple(row.values())] = [layer.units for layer in layers if layer.kind == "dense"]
+    expected = {(1, units): [units] for units in (8, 16)}
+    assert found == expected | {(2, one, other): [one, other] for one in (8, 16) for other in (4, 32)}
+
+
+@pytest.mark.parametrize(
+    ("written", "validation", "test"),
+    [
+        ("{source: digits, validation: 20%, test: 12.5 %}", 0.2, 0.125),
+        ("{source: arrays, train: {x: a.npy, y: b.npy}, validation: 20%, test: 10%}", 0.2, 0.1),
+        ("{source: folder, train: x, image_size: 8, validation: 25%, test: 0%}", 0.25, 0.0),
+        ("{source: folder, train: x, image_size: 8, validation: images/20}", "images/20", 0.0),
+    ],
+)
+def test_a_share_may_be_written_in_per_cent(text, written, validation, test):
+    """``20%`` is the share 0.2, never a folder of that name."""
+    data = Sweep.parse(text.replace("{source: digits, validation: 0.2, test: 0.2}", written)).data
+    assert (data.validation, data.test) == (validation, test)

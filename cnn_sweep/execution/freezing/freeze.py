@@ -118,6 +118,7 @@ def freeze(sweep: Sweep, results: Path, *, extend: bool = False, drafted: Frozen
     """
     paths = StudyPaths(results, sweep.study)
     if not paths.sweep.is_file():
+        _check_name(paths)
         return _create(paths, sweep, drafted)
     revisions = _read_revisions(paths)
     if sweep.digest == revisions[-1].digest:
@@ -126,6 +127,13 @@ def freeze(sweep: Sweep, results: Path, *, extend: bool = False, drafted: Frozen
     if reasons is None and extend:
         return _create_revision(paths, sweep, revisions)
     raise StudyError(_refusal(paths, revisions[-1], sweep, reasons))
+
+
+def _check_name(paths: StudyPaths) -> None:
+    """See that no study's name differs in case only: file systems and the store's views may not tell them apart."""
+    for name in existing_studies(paths.results):
+        if name != paths.study and name.lower() == paths.study.lower():
+            raise StudyError(f"{paths.study!r} differs from the study {name!r} in case only; take another name")
 
 
 def enlarge(results: Path, study: str, settings: Mapping[str, Any]) -> FrozenStudy:
