@@ -40,12 +40,16 @@ def check_classes(labels: Mapping[str, Labels], class_names: Sequence[str], *, n
         return listed(class_names[k] if k < len(class_names) else k for k in numbers)
 
     known = np.unique(labels["train"])
+    if not known.size:
+        raise InputError("the training set has no image that can be used")
     if known.size == 1:
         raise InputError(f"the training set holds a single class ({names(known.tolist())}); there is nothing to learn")
     notes = []
     for split, y in labels.items():
         if split == UNLABELLED:
             continue
+        if not len(y):
+            raise InputError(f"the {split} set has no image that can be used")
         unknown = np.setdiff1d(y, known).tolist()
         if unknown:
             raise InputError(
