@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.mistakes import listed, near
+from cnn_sweep.sweep.mistakes import amount, listed, near
 from cnn_sweep.training.data.class_names import FilePattern, class_notes
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED
-from cnn_sweep.training.data.images import ImageOptions
+from cnn_sweep.training.data.images import SUFFIXES, ImageOptions
 from cnn_sweep.training.data.label_table import name_files, read_label_table, table_path
 from cnn_sweep.training.data.source import FileList, Listing
 from cnn_sweep.training.data.tables import check_not_numbers
@@ -110,12 +110,16 @@ def _labelled_files(
     spec: FolderData | FilesData, folder: Path, place: str, classes: Sequence[str], notes: list[str]
 ) -> FileList:
     root = _existing(folder / Path(place).expanduser())
+    if any(root.glob("**/__MACOSX")):
+        notes.append(f"{root}: __MACOSX is left aside: a Mac's archive keeps its own notes there, and no images")
     if spec.source == "folder":
         return _by_folder(spec, root, classes, notes)
     labelled = _labelled_by_name(spec, root)
     others = [name for name, label in labelled if not label]
     if others:
-        notes.append(f"{root}: {len(others)} files do not match {spec.labels.pattern!r}: {_few(others)}")
+        notes.append(
+            f"{root}: {amount(len(others), 'file does', 'files do')} not match {spec.labels.pattern!r}: {_few(others)}"
+        )
     found = [(name, label) for name, label in labelled if label]
     return _numbered(root, found, classes, notes, chosen=spec.classes is not None)
 
@@ -126,6 +130,11 @@ def _by_folder(spec: FolderData, root: Path, classes: Sequence[str], notes: list
     others = sorted(name for name in _subfolders(root) if not any(_is_in(part, name) for part in used))
     if others and spec.classes is not None:
         notes.append(f"{root}: subfolders of no class are left aside: {_few(others)}")
+    loose = [name for name in sorted(os.listdir(root)) if name.lower().endswith(SUFFIXES) and (root / name).is_file()]
+    if loose:
+        notes.append(
+            f"{root}: {amount(len(loose), 'image is', 'images are')} in no class's folder, so left aside: {_few(loose)}"
+        )
     unknown = [name for name in groups if name not in classes]
     if unknown:
         raise InputError(
@@ -173,7 +182,7 @@ def _labelled_by_name(spec: FilesData, root: Path) -> list[tuple[str, str]]:
     doubtful = [(name, labels) for name, labels in found if len(labels) > 1]
     if doubtful:
         name, labels = doubtful[0]
-        rest = f", as do {len(doubtful) - 1} other files" if doubtful[1:] else ""
+        rest = f" (as with {amount(len(doubtful) - 1, 'other file', 'other files')})" if doubtful[1:] else ""
         raise InputError(
             f"{root}: {name} fits {spec.labels.pattern!r} in several ways: its class may be {' or '.join(labels)}"
             f"{rest}. "
@@ -203,10 +212,10 @@ def _numbered(
 def _splits_of_table(spec: FilesData, folder: Path, classes: Sequence[str], notes: list[str]) -> dict[str, FileList]:
     root = _existing(folder / Path(spec.train).expanduser())
     if any(isinstance(place, str) for place in (spec.validation, spec.test)):
-        raise InputError(
-            f"validation and test folders cannot be labelled by the table {spec.labels.table!r}; "
-            "give it a column with the split, and name it: labels: {split: COLUMN}"
-        )
+        way = "give it a column with the split, and name it: labels: {split: COLUMN}"
+        if spec.labels.split is not None:
+            way = f"its column {spec.labels.split!r} says which image is in which set"
+        raise InputError(f"validation and test folders cannot be labelled by the table {spec.labels.table!r}; {way}")
     table = table_path(spec, folder)
     rows = name_files(read_label_table(spec, folder, notes), root, _walk(root), table, notes)
     if spec.labels.split is not None:
@@ -220,9 +229,9 @@ def _splits_of_table(spec: FilesData, folder: Path, classes: Sequence[str], note
             splits[UNLABELLED] = FileList(root, tuple(unlabelled), np.full(len(unlabelled), -1, np.int32))
     if spec.unlabelled is not None:
         if UNLABELLED in splits:
+            rows_left = amount(len(splits[UNLABELLED].names), "row without a label is", "rows without a label are")
             notes.append(
-                f"{table}: {len(splits[UNLABELLED].names)} rows without a label are left aside, since "
-                f"unlabelled: {spec.unlabelled} gives the images to predict"
+                f"{table}: {rows_left} left aside, since unlabelled: {spec.unlabelled} has the images to predict"
             )
         splits[UNLABELLED] = _unlabelled(spec, folder, notes)
     return splits

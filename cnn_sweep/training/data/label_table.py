@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.sweep.mistakes import amount
 from cnn_sweep.training.data.images import SUFFIXES
 from cnn_sweep.training.data.tables import read_table, without_missing
 
@@ -38,10 +39,11 @@ def read_label_table(spec: FilesData, folder: Path, notes: list[str] | None = No
     rows = read_table(path, columns, notes)
     nameless = sum(not name for name, *_ in rows)
     if nameless:
-        raise InputError(f"{path}: {nameless} rows have no value in the column {labels.filename!r}")
-    cleaned, missing = without_missing([label for _, label, *_ in rows], spec.classes)
+        has_none = amount(nameless, "row has", "rows have")
+        raise InputError(f"{path}: {has_none} no value in the column {labels.filename!r}")
+    cleaned, missing = without_missing([label for _, label, *_ in rows], spec.classes, path)
     if notes is not None:
-        notes += [f"{path}: {count} labels are {word!r}, which is read as no label" for word, count in missing.items()]
+        notes += missing
     return [(name, label, split[0] if split else "") for (name, _, *split), label in zip(rows, cleaned, strict=True)]
 
 
@@ -79,12 +81,14 @@ def name_files(rows: Sequence[Row], root: Path, present: Sequence[str], table: P
     other = [(name, file) for name, file in zip(names, files, strict=True) if name not in (file, f"./{file}")]
     if other:
         notes.append(
-            f"{table}: {len(other)} names are written differently than their files, such as "
+            f"{table}: {amount(len(other), 'name is', 'names are')} not written like the file, such as "
             f"{other[0][0]} for {other[0][1]}"
         )
     unused = [name for name in sorted(set(present) - set(files)) if name.lower().endswith(SUFFIXES)]
     if unused:
-        notes.append(f"{root}: {len(unused)} images are not in {table.name} and are left aside: {_few(unused)}")
+        notes.append(
+            f"{root}: {amount(len(unused), 'image is', 'images are')} not in {table.name}, so left aside: {_few(unused)}"
+        )
     return [(file, label, split) for file, (_, label, split) in zip(files, rows, strict=True)]
 
 

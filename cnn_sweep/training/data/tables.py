@@ -9,10 +9,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.mistakes import listed, near
+from cnn_sweep.sweep.mistakes import amount, listed, near
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
 # How spreadsheets, R and pandas write a missing value. ("none" and "null" may well be classes.)
@@ -62,12 +62,13 @@ def read_table(path: Path, columns: Sequence[str], notes: list[str] | None = Non
     return [tuple(row[place].strip() for place in places) for _, row in filled]
 
 
-def without_missing(labels: Iterable[str], classes: Sequence[str] | None) -> tuple[list[str], dict[str, int]]:
-    """Return labels with "" for those that say that there is none (NA), and how often each such word was there.
+def without_missing(labels: Iterable[str], classes: Collection[str] | None, path: Path) -> tuple[list[str], list[str]]:
+    """Return labels with "" for those that say that there is none (NA), and notes about these.
 
     Args:
         labels: As the table has them.
         classes: As the user named them; a word among them is a class.
+        path: The table.
     """
     words = MISSING - set(classes or ())
     cleaned, counts = [], dict[str, int]()
@@ -75,7 +76,11 @@ def without_missing(labels: Iterable[str], classes: Sequence[str] | None) -> tup
         if label in words:
             counts[label] = counts.get(label, 0) + 1
         cleaned.append("" if label in words else label)
-    return cleaned, counts
+    notes = [
+        f"{path}: {word!r} is read as no label, in {amount(count, 'row', 'rows')}; if it is a class, list the classes"
+        for word, count in counts.items()
+    ]
+    return cleaned, notes
 
 
 def check_not_numbers(labels: Sequence[str], where: object) -> None:

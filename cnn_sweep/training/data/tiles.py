@@ -74,7 +74,7 @@ def tile_classes(spec: TilesData, folder: Path) -> tuple[str, ...]:
     if spec.classes is not None:
         return tuple(spec.classes)
     table = folder / Path(spec.labels.table or "").expanduser()
-    labels, _ = without_missing([label for (label,) in read_table(table, [spec.labels.label])], None)
+    labels, _ = without_missing([label for (label,) in read_table(table, [spec.labels.label])], None, table)
     check_not_numbers(labels, table)
     return tuple(sorted({label for label in labels if label}))
 
@@ -212,8 +212,8 @@ def _labels_of_table(
     path = folder / Path(spec.labels.table or "").expanduser()
     keys = spec.labels
     rows = read_table(path, [keys.row, keys.column, keys.label, *([keys.split] if keys.split else [])], notes)
-    cleaned, missing = without_missing([row[2] for row in rows], tuple(spec.classes or ()))
-    notes += [f"{path}: {count} labels are {word!r}, which is read as no label" for word, count in missing.items()]
+    cleaned, missing = without_missing([row[2] for row in rows], spec.classes, path)
+    notes += missing
     labels = np.full(grid.rows * grid.columns, -1, np.int32)
     splits = np.full(len(labels), "", "U16")
     seen = set()
