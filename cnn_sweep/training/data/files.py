@@ -110,7 +110,7 @@ def _labelled_files(
     spec: FolderData | FilesData, folder: Path, place: str, classes: Sequence[str], notes: list[str]
 ) -> FileList:
     root = _existing(folder / Path(place).expanduser())
-    if any(root.glob("**/__MACOSX")):
+    if (root / "__MACOSX").is_dir():
         notes.append(f"{root}: __MACOSX is left aside: a Mac's archive keeps its own notes there, and no images")
     if spec.source == "folder":
         return _by_folder(spec, root, classes, notes)
@@ -130,7 +130,7 @@ def _by_folder(spec: FolderData, root: Path, classes: Sequence[str], notes: list
     others = sorted(name for name in _subfolders(root) if not any(_is_in(part, name) for part in used))
     if others and spec.classes is not None:
         notes.append(f"{root}: subfolders of no class are left aside: {_few(others)}")
-    loose = [name for name in sorted(os.listdir(root)) if name.lower().endswith(SUFFIXES) and (root / name).is_file()]
+    loose = sorted(path.name for path in root.iterdir() if path.name.lower().endswith(SUFFIXES) and path.is_file())
     if loose:
         notes.append(
             f"{root}: {amount(len(loose), 'image is', 'images are')} in no class's folder, so left aside: {_few(loose)}"

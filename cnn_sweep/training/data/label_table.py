@@ -86,9 +86,8 @@ def name_files(rows: Sequence[Row], root: Path, present: Sequence[str], table: P
         )
     unused = [name for name in sorted(set(present) - set(files)) if name.lower().endswith(SUFFIXES)]
     if unused:
-        notes.append(
-            f"{root}: {amount(len(unused), 'image is', 'images are')} not in {table.name}, so left aside: {_few(unused)}"
-        )
+        many = amount(len(unused), "image is", "images are")
+        notes.append(f"{root}: {many} not in {table.name}, so left aside: {_few(unused)}")
     return [(file, label, split) for file, (_, label, split) in zip(files, rows, strict=True)]
 
 
