@@ -26,6 +26,7 @@ Rescale = Annotated[float, Field(gt=0.0)] | None
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fit = Literal["stretch", "crop", "pad"]
 Color = Literal["rgb", "grayscale"]
+Bits = Annotated[int, Field(ge=8, le=16)] | None
 WhenWrong = Literal["skip", "fail"]
 WhenLeaking = Literal["fail", "warn"]
 
@@ -214,6 +215,7 @@ class _Files(_Data):
     image_size: Pair  # height, width
     fit: Fit = "stretch"  # how an image of another shape is brought to the size
     color: Color = "rgb"
+    bits: Bits = later(None)  # that files of 16 bits use: 4095 is white where they are 12; None: as found
     on_bad_image: WhenWrong = "skip"
     on_leak: WhenLeaking = "fail"  # the same file in two splits
 
@@ -306,6 +308,7 @@ class TilesData(Resizable):
     validation: Share = 0.2  # of the labelled tiles, unless the table has a column with the split
     test: ShareOrNone = 0.0
     color: Color | None = "rgb"
+    bits: Bits = later(None)  # that a picture of 16 bits uses; None: as found
 
     @model_validator(mode="after")
     def _mask_has_values(self) -> TilesData:

@@ -11,7 +11,7 @@ import numpy as np
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.freezing.freeze import open_study
 from cnn_sweep.training.data.dataset import UNLABELLED, image_options, items, load
-from cnn_sweep.training.data.images import read_images
+from cnn_sweep.training.data.images import SUFFIXES, read_images
 from cnn_sweep.training.data.prepare import prepared
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from cnn_sweep.training.data.images import BadImage
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm"})
 _OPEN = ("train", "validation", UNLABELLED)  # the test set is sealed
 
 
@@ -79,9 +78,9 @@ def _files(word: str) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError(f"{word}: there is no such file or folder, nor an image of that name in the study's data")
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not found:
-        raise InputError(f"{word}: no image files ({', '.join(sorted(_SUFFIXES))}) in this folder")
+        raise InputError(f"{word}: no image files ({', '.join(sorted(SUFFIXES))}) in this folder")
     return found
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.mistakes import listed
+from cnn_sweep.sweep.mistakes import amount, listed
 from cnn_sweep.training.data.dataset import UNLABELLED
 
 if TYPE_CHECKING:
@@ -40,12 +40,16 @@ def check_classes(labels: Mapping[str, Labels], class_names: Sequence[str], *, n
         return listed(class_names[k] if k < len(class_names) else k for k in numbers)
 
     known = np.unique(labels["train"])
+    if not known.size:
+        raise InputError("the training set has no image that can be used")
     if known.size == 1:
         raise InputError(f"the training set holds a single class ({names(known.tolist())}); there is nothing to learn")
     notes = []
     for split, y in labels.items():
         if split == UNLABELLED:
             continue
+        if not len(y):
+            raise InputError(f"the {split} set has no image that can be used")
         unknown = np.setdiff1d(y, known).tolist()
         if unknown:
             raise InputError(
@@ -84,7 +88,8 @@ def check_leaks(stored: Mapping[str, Stored], when: WhenLeaking) -> list[str]:
     if not count:
         return []
     rest = f" and {count - len(found)} more" if count > len(found) else ""
-    message = f"{count} images are in two sets, so results would look better than they are: {'; '.join(found)}{rest}"
+    many = amount(count, "image is", "images are")
+    message = f"{many} in two sets, so results would look better than they are: {'; '.join(found)}{rest}"
     if when == "fail":
         raise InputError(f"{message}. Take them out of one of the sets, or write on_leak: warn")
     return [message]
@@ -102,6 +107,6 @@ def check_bad(bad: Mapping[str, Sequence[BadImage]]) -> None:
         rest = [f"  and {len(lines) - shown} more"] if len(lines) > shown else []
         text = "\n".join([*lines[:shown], *rest])
         raise InputError(
-            f"{len(lines)} images cannot be used:\n{text}\n"
+            f"{amount(len(lines), 'image', 'images')} cannot be used:\n{text}\n"
             "Mend or remove them, or write on_bad_image: skip to go on without them"
         )

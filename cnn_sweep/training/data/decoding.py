@@ -9,7 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +18,17 @@ import numpy as np
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal.durable import write_aside
 from cnn_sweep.journal.identity import current
+from cnn_sweep.training.data.bit_depth import WHOLE, bits_for, narrowed_note
 from cnn_sweep.training.data.dataset import UNLABELLED, array_file
-from cnn_sweep.training.data.decoder import JOB, PART, Decoder, SplitJob, part_file, pixels_file
-from cnn_sweep.training.data.images import BadImage, Remark
+from cnn_sweep.training.data.decoder import JOB, NARROW, PART, Decoder, SplitJob, part_file, pixels_file
+from cnn_sweep.training.data.images import DEEP_COLOR, BadImage, Remark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import numpy.typing as npt
 
+    from cnn_sweep.training.data.images import ImageOptions
     from cnn_sweep.training.data.source import FileList, Listing
 
 _FEW = 2 * PART  # so many files are decoded here: processes would take longer to start
@@ -42,6 +44,8 @@ class Decoded:
         converted: By split, images that are more than resized, and what was done to them.
         digests: By split, one text per kept file that tells contents apart.
         fingerprint: SHA-256 of the files with labels, of the labels, and of what is made of each image.
+        options: What is made of each image, the bits that files of 16 bits use included.
+        notes: What the user should know.
     """
 
     kept: Mapping[str, npt.NDArray[np.intp]]
@@ -49,10 +53,16 @@ class Decoded:
     converted: Mapping[str, list[Remark]]
     digests: Mapping[str, list[str]]
     fingerprint: str
+    options: ImageOptions
+    notes: tuple[str, ...] = ()
 
 
 def decode_all(listing: Listing, work: Path, *, mirror: bool, observe: Callable[[int, int], None]) -> Decoded:
     """Write the array files of all splits into a folder.
+
+    Cameras of 12 bits write files of 16. Where no image with a label has a value that needs 16 bits, and the sweep does
+    not say how many are used, all are decoded once more, with the bits that were found. They are found over all files:
+    to stretch each image by itself would make dark ones bright.
 
     Args:
         listing: The files.
@@ -64,6 +74,20 @@ def decode_all(listing: Listing, work: Path, *, mirror: bool, observe: Callable[
         OSError: The disk is full or fails.
         EnvironmentFault: A decoding process died.
     """
+    decoder = _decode(listing, work, mirror=mirror, observe=observe)
+    peak, bits = _peak(decoder, work), listing.options.bits
+    if bits is not None or not peak or bits_for(peak) == WHOLE:
+        return _collect(decoder, work, listing, work)
+    bits = bits_for(peak)
+    narrowed = replace(listing, options=replace(listing.options, bits=bits))
+    scratch = work / NARROW
+    scratch.mkdir(exist_ok=True)
+    decoder = _decode(narrowed, scratch, mirror=mirror, observe=observe)
+    return replace(_collect(decoder, scratch, narrowed, work), notes=(narrowed_note("the images", peak),))
+
+
+def _decode(listing: Listing, work: Path, *, mirror: bool, observe: Callable[[int, int], None]) -> Decoder:
+    """Decode all parts that are not done."""
     _begin(listing, work, mirror=mirror)
     decoder = Decoder(work)
     parts = [(split, part) for split, job in decoder.splits.items() for part in range(job.parts)]
@@ -74,7 +98,18 @@ def decode_all(listing: Listing, work: Path, *, mirror: bool, observe: Callable[
     for split, part in _run(decoder, work, todo):
         done += _size(decoder.splits[split], part)
         observe(done, total)
-    return _collect(decoder, work, listing)
+    return decoder
+
+
+def _peak(decoder: Decoder, work: Path) -> int:
+    """Return the largest value of the labelled images with more than 8 bits per channel; 0 if there are none."""
+    reports = [
+        json.loads(part_file(work, name, part).read_text())
+        for name, job in decoder.splits.items()
+        if name != UNLABELLED
+        for part in range(job.parts)
+    ]
+    return max((report.get("peak", 0) for report in reports), default=0)
 
 
 def _begin(listing: Listing, work: Path, *, mirror: bool) -> None:
@@ -168,7 +203,7 @@ def _last_words(process: subprocess.Popen[str]) -> str:
     return words.rpartition("\n")[2] or f"exit code {process.wait()}"
 
 
-def _collect(decoder: Decoder, work: Path, listing: Listing) -> Decoded:
+def _collect(decoder: Decoder, work: Path, listing: Listing, into: Path) -> Decoded:
     digest = hashlib.sha256(json.dumps(decoder.options.to_data(), sort_keys=True).encode())
     kept: dict[str, Any] = {}
     bad: dict[str, list[BadImage]] = {}
@@ -186,13 +221,15 @@ def _collect(decoder: Decoder, work: Path, listing: Listing) -> Decoded:
             digest.update(f"{name} {len(kept[name])} mirror={job.mirror}\n".encode())
             digest.update("".join(digests[name]).encode())
             digest.update(np.ascontiguousarray(listing.splits[name].y[kept[name]]).data)
-        _close_gaps(work, job, kept[name])
-    return Decoded(kept, bad, converted, digests, digest.hexdigest())
+            if any(DEEP_COLOR in remark.reason for remark in converted[name]):
+                digest.update(DEEP_COLOR.encode())  # earlier versions made other pixels of the same files
+        _close_gaps(work, job, kept[name], into)
+    return Decoded(kept, bad, converted, digests, digest.hexdigest(), listing.options)
 
 
-def _close_gaps(work: Path, job: SplitJob, kept: npt.NDArray[np.intp]) -> None:
+def _close_gaps(work: Path, job: SplitJob, kept: npt.NDArray[np.intp], into: Path) -> None:
     """Give the array file its name, without the rows of files that could not be decoded."""
-    pixels, final = pixels_file(work, job.name), array_file(work, "x", job.name)
+    pixels, final = pixels_file(work, job.name), array_file(into, "x", job.name)
     if not pixels.exists():
         return  # done before
     if len(kept) == len(job.names):

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.mistakes import listed, near
+from cnn_sweep.sweep.mistakes import amount, listed, near
+from cnn_sweep.training.data.class_names import FilePattern, class_notes
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED
-from cnn_sweep.training.data.images import ImageOptions
+from cnn_sweep.training.data.images import SUFFIXES, ImageOptions
+from cnn_sweep.training.data.label_table import name_files, read_label_table, table_path
 from cnn_sweep.training.data.source import FileList, Listing
-from cnn_sweep.training.data.tables import read_table
+from cnn_sweep.training.data.tables import check_not_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from cnn_sweep.sweep.data_spec import FilesData, FolderData
+    from cnn_sweep.sweep.data_spec import FilesData, FolderData, TilesData
 
 _SHOWN = 8  # names in a message
-_IGNORED = {"thumbs.db", "desktop.ini"}  # what file managers leave behind; hidden files are ignored as well
+# What file managers and archives leave behind; hidden files and folders are ignored as well.
+_IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 def options_of(spec: FolderData | FilesData) -> ImageOptions:
     """Return what is made of each image."""
     height, width = spec.image_size
-    return ImageOptions(height, width, fit=spec.fit, color=spec.color)
+    return ImageOptions(height, width, fit=spec.fit, color=spec.color, bits=spec.bits)
 
 
 def file_classes(spec: FolderData | FilesData, folder: Path) -> tuple[str, ...]:
@@ -40,13 +42,22 @@ def file_classes(spec: FolderData | FilesData, folder: Path) -> tuple[str, ...]:
     if spec.source == "folder":
         names = tuple(_class_folders(spec, folder / Path(spec.train).expanduser()))
     else:
-        names = spec.classes or tuple(sorted({label for _, label, _ in _labelled(spec, folder) if label}))
+        names = spec.classes or _classes_found(spec, folder)
     if len(names) < 2:
         raise InputError(
             f"{folder / spec.train}: two classes are needed, but found {listed(names)}"
             + ("; each class is a subfolder" if spec.source == "folder" else "")
         )
     return names
+
+
+def _classes_found(spec: FilesData, folder: Path) -> tuple[str, ...]:
+    if spec.labels.table is None:
+        labels = [label for _, label in _labelled_by_name(spec, folder / Path(spec.train).expanduser())]
+    else:
+        labels = [label for _, label, _ in read_label_table(spec, folder)]
+        check_not_numbers(labels, table_path(spec, folder))
+    return tuple(sorted({label for label in labels if label}))
 
 
 def list_files(spec: FolderData | FilesData, folder: Path) -> Listing:
@@ -60,7 +71,12 @@ def list_files(spec: FolderData | FilesData, folder: Path) -> Listing:
         InputError: A folder, table or pattern gives no images; the message says which.
     """
     classes, notes = file_classes(spec, folder), list[str]()
-    splits = _splits_of_table(spec, folder, classes) if _split_column(spec) else _folders(spec, folder, classes, notes)
+    if spec.classes is None:
+        notes += class_notes(classes)
+    if spec.source == "files" and spec.labels.table is not None:
+        splits = _splits_of_table(spec, folder, classes, notes)
+    else:
+        splits = _folders(spec, folder, classes, notes)
     empty = [name for label, name in enumerate(classes) if not (splits["train"].y == label).any()]
     if empty:
         raise InputError(f"{splits['train'].folder}: no image of the class {', '.join(empty)}; it needs some to train")
@@ -78,28 +94,33 @@ def _folders(
             if not splits[name].names:
                 raise InputError(f"{splits[name].folder}: no images for the {name} set")
     if spec.unlabelled is not None:
-        root = _existing(folder / Path(spec.unlabelled).expanduser())
-        names = tuple(_walk(root))
-        splits[UNLABELLED] = FileList(root, names, np.full(len(names), -1, np.int32))
-    elif spec.source == "files" and spec.labels.table is not None:
-        unlabelled = tuple(name for name, label, _ in _labelled(spec, folder) if not label)
-        if unlabelled:
-            root = splits["train"].folder
-            splits[UNLABELLED] = FileList(root, unlabelled, np.full(len(unlabelled), -1, np.int32))
+        splits[UNLABELLED] = _unlabelled(spec, folder, notes)
     return splits
+
+
+def _unlabelled(spec: FolderData | FilesData, folder: Path, notes: list[str]) -> FileList:
+    root = _existing(folder / Path(spec.unlabelled or "").expanduser())
+    names = tuple(_walk(root))
+    if not names:
+        notes.append(f"{root}: no images for the {UNLABELLED} set")
+    return FileList(root, names, np.full(len(names), -1, np.int32))
 
 
 def _labelled_files(
     spec: FolderData | FilesData, folder: Path, place: str, classes: Sequence[str], notes: list[str]
 ) -> FileList:
     root = _existing(folder / Path(place).expanduser())
+    if (root / "__MACOSX").is_dir():
+        notes.append(f"{root}: __MACOSX is left aside: a Mac's archive keeps its own notes there, and no images")
     if spec.source == "folder":
         return _by_folder(spec, root, classes, notes)
-    labelled = _labelled(spec, folder, place)
-    others = [name for name, label, _ in labelled if not label]
-    if others and spec.labels.pattern is not None:
-        notes.append(f"{root}: {len(others)} files do not match {spec.labels.pattern!r}: {_few(others)}")
-    found = [(name, label) for name, label, _ in labelled if label]
+    labelled = _labelled_by_name(spec, root)
+    others = [name for name, label in labelled if not label]
+    if others:
+        notes.append(
+            f"{root}: {amount(len(others), 'file does', 'files do')} not match {spec.labels.pattern!r}: {_few(others)}"
+        )
+    found = [(name, label) for name, label in labelled if label]
     return _numbered(root, found, classes, notes, chosen=spec.classes is not None)
 
 
@@ -109,6 +130,11 @@ def _by_folder(spec: FolderData, root: Path, classes: Sequence[str], notes: list
     others = sorted(name for name in _subfolders(root) if not any(_is_in(part, name) for part in used))
     if others and spec.classes is not None:
         notes.append(f"{root}: subfolders of no class are left aside: {_few(others)}")
+    loose = sorted(path.name for path in root.iterdir() if path.name.lower().endswith(SUFFIXES) and path.is_file())
+    if loose:
+        notes.append(
+            f"{root}: {amount(len(loose), 'image is', 'images are')} in no class's folder, so left aside: {_few(loose)}"
+        )
     unknown = [name for name in groups if name not in classes]
     if unknown:
         raise InputError(
@@ -148,34 +174,26 @@ def _class_folders(spec: FolderData, root: Path) -> dict[str, tuple[str, ...]]:
     return groups
 
 
-def _labelled(spec: FilesData, folder: Path, place: str | None = None) -> list[tuple[str, str, str]]:
-    """Return (file, label, split) of all files of a folder, or of the table's rows; "" for none."""
-    labels = spec.labels
-    root = _existing(folder / Path(place or spec.train).expanduser())
-    if labels.pattern is not None:
-        expression, whole_path = _expression(labels.pattern), "/" in labels.pattern
-        found = []
-        for name in _walk(root):
-            match = expression.fullmatch(name if whole_path else name.rpartition("/")[2])
-            found.append((name, match["label"] if match else "", ""))
-        if not any(label for _, label, _ in found):
-            raise InputError(
-                f"{root}: none of {len(found)} files matches {labels.pattern!r}; the first are "
-                f"{_few([name for name, _, _ in found])}"
-            )
-        return found
-    columns = [labels.filename, labels.label, *([labels.split] if labels.split else [])]
-    rows = read_table(folder / Path(labels.table or "").expanduser(), columns)
-    table = [(name, label, split[0] if split else "") for name, label, *split in rows]
-    repeated = _repeated([name for name, _, _ in table])
-    if repeated:
-        raise InputError(f"{folder / (labels.table or '')}: files that stand there twice: {_few(repeated)}")
-    if place is not None and place != spec.train:
+def _labelled_by_name(spec: FilesData, root: Path) -> list[tuple[str, str]]:
+    """Return (file, label) of all files of a folder; "" for those that do not match the pattern."""
+    pattern = FilePattern(spec.labels.pattern or "", spec.classes)
+    names = _walk(_existing(root))
+    found = [(name, pattern.labels(name)) for name in names]
+    doubtful = [(name, labels) for name, labels in found if len(labels) > 1]
+    if doubtful:
+        name, labels = doubtful[0]
+        rest = f" (as with {amount(len(doubtful) - 1, 'other file', 'other files')})" if doubtful[1:] else ""
         raise InputError(
-            f"validation and test folders cannot be labelled by the table {labels.table!r}; "
-            "give it a column with the split, and name it: labels: {split: COLUMN}"
+            f"{root}: {name} fits {spec.labels.pattern!r} in several ways: its class may be {' or '.join(labels)}"
+            f"{rest}. "
+            "Write {number} where digits stand, as in '{class}_{number}.png', or list the classes: "
+            f"classes: [{labels[-1]}, ...]"
         )
-    return table
+    if not any(labels for _, labels in found):
+        raise InputError(
+            f"{root}: none of {len(found)} files matches {spec.labels.pattern!r}; the first are {_few(names)}"
+        )
+    return [(name, labels[0] if labels else "") for name, labels in found]
 
 
 def _numbered(
@@ -191,13 +209,50 @@ def _numbered(
     return FileList(root, tuple(name for name, _ in kept), np.array([label for _, label in kept], np.int32))
 
 
-def _split_column(spec: FolderData | FilesData) -> bool:
-    return spec.source == "files" and spec.labels.table is not None and spec.labels.split is not None
-
-
-def _splits_of_table(spec: Any, folder: Path, classes: Sequence[str]) -> dict[str, FileList]:
+def _splits_of_table(spec: FilesData, folder: Path, classes: Sequence[str], notes: list[str]) -> dict[str, FileList]:
     root = _existing(folder / Path(spec.train).expanduser())
-    return split_rows(_labelled(spec, folder), root, classes, str(spec.labels.table))
+    if any(isinstance(place, str) for place in (spec.validation, spec.test)):
+        way = "give it a column with the split, and name it: labels: {split: COLUMN}"
+        if spec.labels.split is not None:
+            way = f"its column {spec.labels.split!r} says which image is in which set"
+        raise InputError(f"validation and test folders cannot be labelled by the table {spec.labels.table!r}; {way}")
+    table = table_path(spec, folder)
+    rows = name_files(read_label_table(spec, folder, notes), root, _walk(root), table, notes)
+    if spec.labels.split is not None:
+        splits = split_rows(rows, root, classes, str(spec.labels.table))
+        notes += unused_shares(spec, splits)
+    else:
+        found = [(name, label) for name, label, _ in rows if label]
+        splits = {"train": _numbered(root, found, classes, notes, chosen=spec.classes is not None)}
+        unlabelled = [name for name, label, _ in rows if not label]
+        if unlabelled:
+            splits[UNLABELLED] = FileList(root, tuple(unlabelled), np.full(len(unlabelled), -1, np.int32))
+    if spec.unlabelled is not None:
+        if UNLABELLED in splits:
+            rows_left = amount(len(splits[UNLABELLED].names), "row without a label is", "rows without a label are")
+            notes.append(
+                f"{table}: {rows_left} left aside, since unlabelled: {spec.unlabelled} has the images to predict"
+            )
+        splits[UNLABELLED] = _unlabelled(spec, folder, notes)
+    return splits
+
+
+def unused_shares(spec: FilesData | TilesData, splits: Collection[str]) -> list[str]:
+    """Say which shares a sweep file gives in vain, since a column of the table says which image is in which split."""
+    column = spec.labels.split
+    shares = {"validation": spec.validation, "test": spec.test}
+    defaults = {name: type(spec).model_fields[name].default for name in shares}
+    notes = [
+        f"{name}: {share} is not used: the table's column {column!r} says which image is in which set"
+        for name, share in shares.items()
+        if share not in (defaults[name], 0)
+    ]
+    if "validation" not in splits:
+        notes.append(
+            f"the table's column {column!r} puts no image into the validation set, so there is nothing to compare "
+            "trials by, unless the objective is a metric of the training set"
+        )
+    return notes
 
 
 def split_rows(
@@ -213,6 +268,8 @@ def split_rows(
     for name, label, split in rows:
         if split not in SPLITS:
             raise InputError(f"{table}: {name}: unknown split {split!r}{near(split, SPLITS)}; valid: {listed(SPLITS)}")
+        if split != UNLABELLED and not label:
+            raise InputError(f"{table}: {name} is in the {split} set, but has no label")
         if split != UNLABELLED and label not in number:
             raise InputError(f"{table}: {name}: label {label!r} is no class; they are {listed(classes)}")
         found[split].append((name, -1 if split == UNLABELLED else number[label]))
@@ -223,13 +280,6 @@ def split_rows(
     }
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
-    """Turn ``{class}.*.jpg`` into a regular expression; no part of it goes across a slash."""
-    parts = {"{class}": "(?P<label>[^/]+?)", "*": "[^/]*", "?": "[^/]"}
-    pieces = re.split(r"(\{class\}|\*|\?)", pattern)
-    return re.compile("".join(parts.get(piece, re.escape(piece)) for piece in pieces))
-
-
 def _existing(root: Path) -> Path:
     if not root.is_dir():
         raise InputError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
@@ -238,21 +288,30 @@ def _existing(root: Path) -> Path:
 
 def _subfolders(root: Path) -> list[str]:
     with os.scandir(root) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(entry.name for entry in entries if entry.is_dir() and not _is_ignored(entry.name))
 
 
 def _walk(root: Path) -> list[str]:
     """Return all files below a folder, as relative paths with slashes, sorted; hidden ones are left out."""
     found = []
     seen = {_inode(root)}
-    for at, folders, files in os.walk(root, followlinks=True):
-        inodes = {name: _inode(Path(at) / name) for name in folders if not name.startswith(".")}
+    for at, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
+        inodes = {name: _inode(Path(at) / name) for name in folders if not _is_ignored(name)}
         folders[:] = [name for name, inode in inodes.items() if inode not in seen]  # a link may lead back up
         seen.update(inodes.values())
         inner = Path(at).relative_to(root).as_posix()
         start = "" if inner == "." else f"{inner}/"
-        found += [start + name for name in files if not name.startswith(".") and name.lower() not in _IGNORED]
+        found += [start + name for name in files if not _is_ignored(name)]
     return sorted(found)
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _IGNORED
+
+
+def _refuse(error: OSError) -> None:
+    """Stop at a folder that cannot be read: else its images would be missing and nobody would know."""
+    raise InputError(f"{error.filename}: {error.strerror or error}")
 
 
 def _inode(folder: Path) -> tuple[int, int]:
@@ -262,11 +321,6 @@ def _inode(folder: Path) -> tuple[int, int]:
 
 def _is_in(part: str, folder: str) -> bool:
     return part == folder or part.startswith(f"{folder}/")
-
-
-def _repeated(names: Iterable[str]) -> list[str]:
-    seen: set[str] = set()
-    return sorted({name for name in names if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
 
 
 def _few(names: Sequence[str]) -> str:
@@ -281,7 +335,7 @@ def stamp(splits: Mapping[str, FileList]) -> list[list[Any]]:
         root = str(files.folder)
         for name, label in zip(files.names, files.y.tolist(), strict=True):
             try:
-                status = os.stat(f"{root}/{name}")  # noqa: PTH116 - of 25,000 files; a Path takes four times as long
+                status = os.stat(os.path.join(root, name))  # noqa: PTH116, PTH118 - of 25,000 files; a Path takes four times as long
                 found.append([split, name, label, status.st_size, status.st_mtime_ns])
             except OSError as error:
                 found.append([split, name, label, error.errno])

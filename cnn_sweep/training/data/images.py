@@ -1,7 +1,8 @@
 """Image files to arrays: the one way in which images are decoded, for training and for prediction.
 
 What is made of which file is written down in docs/data.md: EXIF rotation is applied, palettes and CMYK become RGB,
-16 bits become 8, transparency becomes white; what cannot be shown in 8 bits without guessing is refused.
+16 bits become 8, transparency becomes white; what cannot be shown in 8 bits without guessing is refused. Metadata
+are best effort: an image whose metadata are malformed is still an image.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from cnn_sweep.training.data.bit_depth import WHOLE, UnreadableDepthError, is_deep, read_deep, to_eight_bits
+from cnn_sweep.training.data.metadata import orientation, turned, without_metadata
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -25,11 +29,11 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
-_ORIENTATION = 0x0112  # EXIF tag
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
+DEEP_COLOR = "16-bit colours made 8 bits"  # what earlier versions cut to the high byte, without a remark
 _TURNED = {5, 6, 7, 8}  # orientations that exchange width and height
 _JPEG = b"\xff\xd8\xff"
 _EXIF_WITHIN = 65_536  # bytes: EXIF data are in the first segment, which cannot be longer
-_SIXTEEN_BITS = 65_535
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 _KINDS = {"P": "palette", "PA": "palette", "CMYK": "CMYK", "1": "black and white", "YCbCr": "YCbCr", "LAB": "LAB"}
 _RESAMPLING = Image.Resampling.BILINEAR  # widened when it shrinks, so that no pixel is left out
@@ -44,12 +48,14 @@ class ImageOptions:
         width: In pixels.
         fit: An image of another shape is stretched, cropped in the middle after scaling, or padded with black.
         color: Three channels or one.
+        bits: Of files with more than 8 bits per channel, how many are used: 4095 is white where they are 12. None: 16.
     """
 
     height: int
     width: int
     fit: Literal["stretch", "crop", "pad"] = "stretch"
     color: Literal["rgb", "grayscale"] = "rgb"
+    bits: int | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -57,8 +63,8 @@ class ImageOptions:
         return self.height, self.width, 3 if self.color == "rgb" else 1
 
     def to_data(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return asdict(self)
+        """Return plain data for JSON, in which prepared data of earlier versions are described in the same words."""
+        return {key: value for key, value in asdict(self).items() if (key, value) != ("bits", None)}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> ImageOptions:
@@ -81,6 +87,19 @@ class Remark:
 
 class BadImage(Remark):
     """Why an image cannot be used."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was done to an image.
+
+    Attributes:
+        remark: Beyond size and colour, such as turning it; or "".
+        peak: The largest value of an image with more than 8 bits per channel; 0 for others.
+    """
+
+    remark: str = ""
+    peak: int = 0
 
 
 class UnusableImageError(Exception):
@@ -137,27 +156,49 @@ def decode(content: bytes, options: ImageOptions) -> tuple[Pixels, str]:
         UnusableImageError: They are no image, or one that is damaged or cannot be shown in 8 bits.
     """
     pixels = np.empty(options.shape, np.uint8)
-    return pixels, decode_into(pixels, content, options)
+    return pixels, decode_into(pixels, content, options).remark
 
 
-def decode_into(pixels: Pixels, content: bytes, options: ImageOptions) -> str:
-    """Decode an image file's bytes into an array that is there; returns what was done to it, as `decode`.
+def decode_into(pixels: Pixels, content: bytes, options: ImageOptions) -> Conversion:
+    """Decode an image file's bytes into an array that is there, and return what was done to it.
 
     Raises:
         UnusableImageError: As `decode`; the array may then hold anything.
     """
     if _plain_jpeg(pixels, content, options):
-        return ""
+        return Conversion()
+    try:
+        return _decode_with_pillow(pixels, content, options)
+    except UnusableImageError as error:
+        bare = without_metadata(content)
+        if bare == content:
+            raise
+        try:
+            done = _decode_with_pillow(pixels, bare, options)
+        except UnusableImageError:  # so it is not for its metadata; the first message fits the file
+            raise error from None
+        return replace(done, remark=_joined([done.remark, "malformed metadata ignored"]))
+
+
+def _decode_with_pillow(pixels: Pixels, content: bytes, options: ImageOptions) -> Conversion:
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
             warnings.simplefilter("ignore")  # about odd metadata, and sizes below the limit that raises
-            done = _oddities(image)
-            pixels[:] = fitted(_upright(image, options), options)
-            return done
+            deep = is_deep(image)  # before anything loads it
+            picture, peak, lies = _loaded(image, content, options, deep=deep)
+            upright = picture if image.format == "TIFF" else turned(picture, lies)  # Pillow turns TIFF as it loads it
+            pixels[:] = fitted(upright, options)
+            white = 2 ** (options.bits or WHOLE) - 1
+            cut = f"values above {white} made white" if peak > white else ""
+            return Conversion(_joined([_oddities(image, lies, deep=deep), cut]), peak)
     except UnusableImageError:
         raise
+    except UnreadableDepthError as error:
+        raise UnusableImageError(str(error)) from error
     except UnidentifiedImageError as error:
         raise UnusableImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
+    except Image.DecompressionBombError as error:
+        raise UnusableImageError(f"too large: {str(error).partition(',')[0]}") from error
     except Exception as error:  # decoders of damaged files raise whatever they like
         raise UnusableImageError(f"damaged: {error or type(error).__name__}") from error
 
@@ -180,26 +221,29 @@ def _plain_jpeg(pixels: Pixels, content: bytes, options: ImageOptions) -> bool:
     return True
 
 
-def _oddities(image: Image.Image) -> str:
+def _oddities(image: Image.Image, lies: int | None, *, deep: bool) -> str:
     """Say what is done to an image that is no plain picture in RGB or grey, with 8 bits and upright."""
     done = []
-    if _orientation(image) != 1:
+    if lies is None:
+        done.append("malformed metadata ignored")
+    elif lies != 1:
         done.append("turned as its EXIF data say")
     if image.mode.startswith("I"):
         done.append("16 bits made 8")
-    elif image.mode in _KINDS:
+    elif deep:
+        done.append(DEEP_COLOR)
+    if image.mode in _KINDS:
         done.append(f"{_KINDS[image.mode]} converted")
     if "transparency" in image.info or image.mode in _TRANSPARENT:
         done.append("transparency made white")
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         done.append(f"first of {frames} frames taken")
-    return ", ".join(done)
+    return _joined(done)
 
 
-def _orientation(image: Image.Image) -> int:
-    has_none = image.format == "JPEG" and "exif" not in image.info
-    return 1 if has_none else int(image.getexif().get(_ORIENTATION, 1))
+def _joined(remarks: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(remark for remark in remarks if remark))
 
 
 def fitted(image: Image.Image, options: ImageOptions) -> Pixels:
@@ -216,40 +260,59 @@ def fitted(image: Image.Image, options: ImageOptions) -> Pixels:
     return np.asarray(image).reshape(options.shape)
 
 
-def _upright(image: Image.Image, options: ImageOptions) -> Image.Image:
-    """Load an image, no larger than needed, and turn it as its EXIF data say."""
-    orientation = _orientation(image)
-    if image.format == "JPEG":
-        height, width = options.height, options.width
-        if orientation in _TURNED:
-            height, width = width, height
-        # Decodes to a half, a quarter or an eighth if that is large enough, and grey without its colours.
-        image.draft("L" if options.color == "grayscale" else image.mode, (2 * width, 2 * height))
+def _loaded(
+    image: Image.Image, content: bytes, options: ImageOptions, *, deep: bool
+) -> tuple[Image.Image, int, int | None]:
+    """Load an image in 8 bits, no larger than needed; returns its largest value if it had more, and how it lies."""
+    lies = orientation(image) if image.format in {"JPEG", "TIFF"} else None
+    if deep:
+        picture, peak = shallow(image, lambda: Image.open(io.BytesIO(content), formats=FORMATS), options.bits)
+        return picture, peak, lies or orientation(image)
+    if image.format != "JPEG":
+        image.load()  # first, since to look for EXIF data may load it, and hide that its pixels are damaged
+        return image, 0, lies or orientation(image)
+    height, width = options.height, options.width
+    if lies in _TURNED:
+        height, width = width, height
+    # Decodes to a half, a quarter or an eighth if that is large enough, and grey without its colours.
+    image.draft("L" if options.color == "grayscale" else image.mode, (2 * width, 2 * height))
     image.load()
-    return image if orientation == 1 else ImageOps.exif_transpose(image)
+    return image, 0, lies
+
+
+def shallow(image: Image.Image, reopen: Callable[[], Image.Image], bits: int | None) -> tuple[Image.Image, int]:
+    """Bring an image with more than 8 bits per channel to 8.
+
+    Args:
+        image: Opened, not yet loaded.
+        reopen: Opens the same file once more.
+        bits: How many are used; None: all 16.
+
+    Returns:
+        The image, and its largest value before; 0 where that is not known.
+
+    Raises:
+        UnreadableDepthError: It has values that cannot be brought to 8 bits without guessing.
+    """
+    values = read_deep(image, reopen)
+    if values is None:
+        return image, 0
+    colors = values if values.shape[-1] in (1, 3) else values[..., :-1]
+    peak = int(colors.max(initial=0))
+    return to_eight_bits(values, bits or WHOLE, image.info.get("transparency")), peak
 
 
 def eight_bits(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
-    """Turn an image of any kind into colours or greys of 8 bits.
+    """Turn a loaded image of any kind, of 8 bits per channel, into colours or greys.
 
     Raises:
         UnusableImageError: Its values cannot be brought to 8 bits without guessing.
     """
     if image.mode == mode and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I"):
-        return _from_sixteen_bits(image).convert(mode)
     if image.mode == "F":
         raise UnusableImageError("floating-point pixels; save it with 8 or 16 bits")
     if image.mode in _TRANSPARENT or "transparency" in image.info:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     return image.convert(mode) if image.mode != "CMYK" else image.convert("RGB").convert(mode)
-
-
-def _from_sixteen_bits(image: Image.Image) -> Image.Image:
-    """Spread 0..65535 over 0..255, as all viewers do."""
-    values: Any = np.asarray(image)
-    if values.size and (int(values.min()) < 0 or int(values.max()) > _SIXTEEN_BITS):
-        raise UnusableImageError("32-bit pixels; save it with 8 or 16 bits")
-    return Image.fromarray(np.round(values / 257.0).astype(np.uint8))

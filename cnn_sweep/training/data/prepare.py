@@ -9,26 +9,28 @@ import shutil
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.journal.durable import sync, write_aside
-from cnn_sweep.sweep.data_spec import BenchmarkData
+from cnn_sweep.sweep.data_spec import BenchmarkData, TilesData
+from cnn_sweep.sweep.mistakes import amount
 from cnn_sweep.training.data import benchmark_sets, rds, tiles
 from cnn_sweep.training.data.arrays import files_of, path_of
 from cnn_sweep.training.data.checks import check_bad, check_classes, check_leaks
 from cnn_sweep.training.data.dataset import META, SPLITS, UNLABELLED, Item, load
-from cnn_sweep.training.data.decoder import JOB
+from cnn_sweep.training.data.decoder import JOB, NARROW
 from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.files import list_files, stamp
 from cnn_sweep.training.data.ownership import owned
-from cnn_sweep.training.data.storing import FORM, REPORT, Facts, Stored, facts_of, finish, store_arrays
+from cnn_sweep.training.data.storing import FORM, Facts, Stored, facts_of, finish, store_arrays
+from cnn_sweep.training.data.versions import DECODING, REPORT, is_outdated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from cnn_sweep.sweep.data_spec import DataSpec
     from cnn_sweep.sweep.trial import ImageInfo
@@ -63,6 +65,8 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
     if fetch and isinstance(spec, BenchmarkData):
         benchmark_sets.fetch(spec, folder)
     path = root / _key(spec, folder, listing)
+    if is_outdated(path, _image_files(spec, folder, listing)):
+        path = root / _key(spec, folder, listing, decoding=DECODING)  # the old one may be in use
     work = root / f".{path.name}.work"
 
     def is_finished() -> bool:
@@ -102,9 +106,10 @@ def _settle(path: Path) -> None:
 
 def _tidy(path: Path) -> None:
     """Remove what only the work itself needed."""
-    for pattern in ("owner.*", "part_*.json", JOB):
+    for pattern in ("owner.*", "part_*.json", "pixels_*.npy", JOB):
         for file in path.glob(pattern):
             file.unlink(missing_ok=True)
+    shutil.rmtree(path / NARROW, ignore_errors=True)
 
 
 def prepared(spec: DataSpec, folder: Path, root: Path) -> Path:
@@ -157,8 +162,16 @@ def _remember(spec: DataSpec, folder: Path, root: Path, path: Path) -> None:
             write_aside(pointer, path.name.encode())
 
 
-def _key(spec: DataSpec, folder: Path, listing: Listing | None) -> str:
-    description: dict[str, Any] = {"form": FORM, "spec": spec.model_dump(mode="json"), "files": []}
+def _image_files(spec: DataSpec, folder: Path, listing: Listing | None) -> Iterator[str]:
+    if listing is not None:
+        for files in listing.splits.values():
+            yield from (f"{files.folder}/{name}" for name in files.names)
+    elif isinstance(spec, TilesData):
+        yield str(folder / Path(spec.picture).expanduser())
+
+
+def _key(spec: DataSpec, folder: Path, listing: Listing | None, **more: Any) -> str:
+    description: dict[str, Any] = {"form": FORM, "spec": spec.model_dump(mode="json"), "files": [], **more}
     if listing is not None:
         description["files"] = stamp(listing.splits)
     for path in [] if listing is not None else _files(spec, folder):
@@ -230,7 +243,7 @@ def _subset(name: str, labels: Any, spec: DataSpec) -> Any:
 def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tuple[dict[str, Stored], Facts]:
     from cnn_sweep.training.data.decoding import decode_all  # noqa: PLC0415 - as above
 
-    divided = replace(listing, splits=_divided(spec, listing.splits))
+    divided = replace(listing, splits=_divided(spec, listing.splits, listing.class_names))
     decoded = decode_all(divided, work, mirror=spec.mirror, observe=observe)
     stored = {}
     for name, files in divided.splits.items():
@@ -245,22 +258,22 @@ def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tu
         if not bad:
             raise
         raise InputError(
-            f"{error}. {len(bad)} images cannot be used, such as {bad[0].name}: {bad[0].reason}"
+            f"{error}. {amount(len(bad), 'image', 'images')} cannot be used, such as {bad[0].name}: {bad[0].reason}"
         ) from error
     return stored, Facts(
         shape=listing.options.shape,
         is_uint8=True,
         class_names=listing.class_names,
         fingerprint=decoded.fingerprint,
-        options=listing.options,
+        options=decoded.options,
         grid=None,
-        notes=(*listing.notes, *notes),
+        notes=(*listing.notes, *decoded.notes, *notes),
         bad=decoded.bad,
         converted=decoded.converted,
     )
 
 
-def _divided(spec: Any, splits: Any) -> dict[str, FileList]:
+def _divided(spec: Any, splits: Any, names: tuple[str, ...]) -> dict[str, FileList]:
     """Cut validation and test set from the training files, where they are shares, and take so many of each class."""
     from cnn_sweep.training.data.splits import divide  # noqa: PLC0415 - as above
 
@@ -270,7 +283,7 @@ def _divided(spec: Any, splits: Any) -> dict[str, FileList]:
         name: 0.0 if by_column or isinstance(getattr(spec, name), str) else getattr(spec, name)
         for name in ("validation", "test")
     }
-    parts = divide(train.y, validation=shares["validation"], test=shares["test"], seed=spec.seed)
+    parts = divide(train.y, validation=shares["validation"], test=shares["test"], seed=spec.seed, names=names)
     found = {name: train.take(index) for name, index in parts.items()}
     found |= {name: files for name, files in splits.items() if name != "train"}
     found = {name: files.take(_subset(name, files.y, spec)) for name, files in found.items() if files.names}

@@ -196,6 +196,8 @@ def _divided(splits: dict[str, Part], spec: RdsData) -> dict[str, Part]:
         "validation": None if "validation" in splits else spec.validation,
         "test": 0.0 if "test" in splits else spec.test,
     }
-    parts = divide(train.y, validation=shares["validation"], test=shares["test"] or 0.0, seed=spec.seed)
+    parts = divide(
+        train.y, validation=shares["validation"], test=shares["test"] or 0.0, seed=spec.seed, names=tuple(spec.classes)
+    )
     cut = {name: Part(train.images, train.index[index], train.y[index]) for name, index in parts.items()}
     return {**cut, **{name: part for name, part in splits.items() if name != "train"}}

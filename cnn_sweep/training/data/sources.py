@@ -18,6 +18,7 @@ from cnn_sweep.training.data.splits import divide
 from cnn_sweep.training.data.tiles import read_tiles
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cnn_sweep.sweep.data_spec import DataSpec
@@ -45,11 +46,11 @@ def read_source(spec: DataSpec, folder: Path) -> Source:
 
 
 def _in_splits(
-    images: Images, y: Labels, spec: DigitsData | ArraysData | BenchmarkData, *, test: float
+    images: Images, y: Labels, spec: DigitsData | ArraysData | BenchmarkData, *, test: float, names: Sequence[str]
 ) -> dict[str, Part]:
     """Divide labelled images into training, validation and, if asked for, test set."""
     share = None if isinstance(spec.validation, ArrayFiles) else spec.validation
-    parts = divide(y, validation=share, test=test, seed=spec.seed)
+    parts = divide(y, validation=share, test=test, seed=spec.seed, names=names)
     return {name: Part(images, index, y[index]) for name, index in parts.items()}
 
 
@@ -60,12 +61,13 @@ def _digits(spec: DigitsData) -> Source:
     bunch = load_digits()
     x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]  # (n, 8, 8, 1)
     images = in_form(ArrayImages(x, "digits"), spec)
-    return Source(_in_splits(images, bunch.target.astype(np.int32), spec, test=spec.test), tuple("0123456789"))
+    names = tuple("0123456789")
+    return Source(_in_splits(images, bunch.target.astype(np.int32), spec, test=spec.test, names=names), names)
 
 
 def _benchmark(spec: BenchmarkData, folder: Path) -> Source:
     train, test, names = read_benchmark(spec, folder)
-    splits = _in_splits(in_form(ArrayImages(train[0], "train"), spec), train[1], spec, test=0.0)
+    splits = _in_splits(in_form(ArrayImages(train[0], "train"), spec), train[1], spec, test=0.0, names=names)
     images = in_form(ArrayImages(test[0], "test"), spec)
     return Source({**splits, "test": Part(images, np.arange(len(test[1])), test[1])}, names)
 
@@ -73,7 +75,8 @@ def _benchmark(spec: BenchmarkData, folder: Path) -> Source:
 def _arrays(spec: ArraysData, folder: Path) -> Source:
     whole = read_pair(spec.train, folder)
     test = spec.test if isinstance(spec.test, float | int) else 0.0
-    splits = _in_splits(in_form(ArrayImages(whole.x, spec.train.x), spec), whole.y, spec, test=test)
+    names = named(spec, whole.classes)
+    splits = _in_splits(in_form(ArrayImages(whole.x, spec.train.x), spec), whole.y, spec, test=test, names=names)
     for name in ("validation", "test"):
         files = getattr(spec, name)
         if hasattr(files, "x"):
@@ -87,7 +90,7 @@ def _arrays(spec: ArraysData, folder: Path) -> Source:
         if (images.shape, images.is_uint8) != (splits["train"].images.shape, splits["train"].images.is_uint8):
             raise InputError(f"{spec.unlabelled}: its images have another shape or type than those of the training set")
         splits[UNLABELLED] = Part(images, np.arange(len(x)), np.full(len(x), -1, np.int32))
-    return Source(splits, named(spec, whole.classes))
+    return Source(splits, names)
 
 
 def _check_fits(pair: Pair, train: Pair, name: str, *, resized: bool) -> None:

@@ -11,9 +11,13 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.data_spec import Last
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     Indices = npt.NDArray[np.intp]
+
+_SHOWN = 8  # names in a message
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,14 @@ class Partition:
     test: Indices
 
 
-def partition(labels: npt.NDArray[np.int32], *, validation: float, test: float, seed: int) -> Partition:
+def partition(
+    labels: npt.NDArray[np.int32],
+    *,
+    validation: float,
+    test: float,
+    seed: int,
+    names: Sequence[str] = (),
+) -> Partition:
     """Split images so that each part has the classes in the proportions of the whole.
 
     Args:
@@ -33,19 +44,37 @@ def partition(labels: npt.NDArray[np.int32], *, validation: float, test: float, 
         validation: Share of all images that becomes the validation set; may be 0.
         test: Share of all images that becomes the test set; may be 0.
         seed: The same seed gives the same split.
+        names: Of the classes, for messages.
 
     Raises:
         InputError: There are too few images to split them so.
     """
     everything = np.arange(len(labels))
-    rest, test_part = _split(everything, labels, round(test * len(labels)), seed)
-    train, validation_part = _split(rest, labels, round(validation * len(labels)), seed)
+    rest, test_part = _split(everything, labels, Cut("test", test), names, seed)
+    train, validation_part = _split(rest, labels, Cut("validation", validation), names, seed)
     return Partition(train, validation_part, test_part)
 
 
-def _split(indices: Indices, labels: npt.NDArray[np.int32], count: int, seed: int) -> tuple[Indices, Indices]:
-    if not count:
+@dataclass(frozen=True)
+class Cut:
+    """A set to be cut from the training images.
+
+    Attributes:
+        name: Of the set.
+        share: Of all images.
+    """
+
+    name: str
+    share: float
+
+
+def _split(
+    indices: Indices, labels: npt.NDArray[np.int32], cut: Cut, names: Sequence[str], seed: int
+) -> tuple[Indices, Indices]:
+    if not cut.share:
         return indices, indices[:0]
+    count = round(cut.share * len(labels))
+    _check_enough(labels[indices], len(labels), count, cut, names)
     try:
         from sklearn.model_selection import train_test_split  # noqa: PLC0415 - a second; most only describe data
 
@@ -60,8 +89,43 @@ def _split(indices: Indices, labels: npt.NDArray[np.int32], count: int, seed: in
     return np.sort(kept), np.sort(taken)
 
 
+def _check_enough(labels: npt.NDArray[np.int32], total: int, count: int, cut: Cut, names: Sequence[str]) -> None:
+    """Refuse a share that gives no image, or that cannot have every class beside the images that remain.
+
+    Args:
+        labels: Of the images that are there to be divided.
+        total: Number of all images.
+        count: How many are to be taken.
+        cut: For what.
+        names: Of the classes.
+    """
+    wanted = f"{cut.name}: {cut.share:g} of {total} images is {count}"
+    if not count:
+        raise InputError(f"{wanted}; give a larger share, or more images")
+    classes, counts = np.unique(labels, return_counts=True)
+    single = [names[k] if k < len(names) else str(k) for k in classes[counts == 1]]
+    if single:
+        one = "the class" if len(single) == 1 else "each of the classes"
+        raise InputError(
+            f"{one} {', '.join(single[:_SHOWN])}{', …' * (len(single) > _SHOWN)} has only one image, but to be in both "
+            f"the training and the {cut.name} set takes two. Add images, leave such classes out, or give the "
+            f"{cut.name} set images of its own"
+        )
+    fewest = min(count, len(labels) - count)
+    if fewest < len(classes):
+        raise InputError(
+            f"{wanted}, which leaves {len(labels) - count} for the rest: too few to have each of the {len(classes)} "
+            f"classes in both. Change {cut.name}, or add images"
+        )
+
+
 def divide(
-    labels: npt.NDArray[np.int32], *, validation: float | Last | None, test: float, seed: int
+    labels: npt.NDArray[np.int32],
+    *,
+    validation: float | Last | None,
+    test: float,
+    seed: int,
+    names: Sequence[str] = (),
 ) -> dict[str, Indices]:
     """Return the indices of the images of each split, sorted; splits without images are left out.
 
@@ -70,13 +134,14 @@ def divide(
         validation: A stratified share, the last share of what the test set leaves, or None.
         test: A stratified share; may be 0.
         seed: Of the shares.
+        names: Of the classes, for messages.
 
     Raises:
         InputError: There are too few images to split them so.
     """
     tail = validation.last if isinstance(validation, Last) else None
     share = 0.0 if isinstance(validation, Last) or validation is None else validation
-    parts = partition(labels, validation=share, test=test, seed=seed)
+    parts = partition(labels, validation=share, test=test, seed=seed, names=names)
     train, chosen = parts.train, parts.validation
     if tail is not None:
         first = len(train) - round(tail * len(train))

@@ -13,6 +13,7 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.training.data.dataset import META, MIRRORED, UNLABELLED, Item, array_file, items_file
 from cnn_sweep.training.data.images import content_digest
 from cnn_sweep.training.data.source import options_for
+from cnn_sweep.training.data.versions import DECODING, REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from cnn_sweep.training.data.source import Labels, Part, Source
 
 FORM = 2  # of the prepared folder; another form gets another key
-REPORT = "report.json"
 _BLOCK_BYTES = 2**24  # of images that are in memory at a time
 
 
@@ -150,6 +150,7 @@ def finish(work: Path, stored: Mapping[str, Stored], facts: Facts, *, rescale: f
     default = 1.0 / 255.0 if facts.is_uint8 else 1.0
     meta = {
         "form": FORM,
+        "decoding": DECODING,
         "image_shape": list(facts.shape),
         "class_names": list(facts.class_names),
         "rescale": default if rescale is None else rescale,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,18 @@ from PIL import Image
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.mistakes import listed, near
+from cnn_sweep.training.data.bit_depth import WHOLE, UnreadableDepthError, bits_for, is_deep, narrowed_note
+from cnn_sweep.training.data.class_names import class_notes
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED, Grid, Item
-from cnn_sweep.training.data.images import FORMATS, UnusableImageError, eight_bits
+from cnn_sweep.training.data.files import unused_shares
+from cnn_sweep.training.data.images import FORMATS, UnusableImageError, eight_bits, shallow
+from cnn_sweep.training.data.metadata import without_metadata
 from cnn_sweep.training.data.source import Part, Source, in_form
 from cnn_sweep.training.data.splits import divide
-from cnn_sweep.training.data.tables import read_table
+from cnn_sweep.training.data.tables import check_not_numbers, read_table, without_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cnn_sweep.sweep.data_spec import TilesData
     from cnn_sweep.training.data.source import Array, Indices, Labels
@@ -69,7 +74,9 @@ def tile_classes(spec: TilesData, folder: Path) -> tuple[str, ...]:
     if spec.classes is not None:
         return tuple(spec.classes)
     table = folder / Path(spec.labels.table or "").expanduser()
-    return tuple(sorted({label for (label,) in read_table(table, [spec.labels.label]) if label}))
+    labels, _ = without_missing([label for (label,) in read_table(table, [spec.labels.label])], None, table)
+    check_not_numbers(labels, table)
+    return tuple(sorted({label for label in labels if label}))
 
 
 def tile_files(spec: TilesData, folder: Path) -> list[Path]:
@@ -84,7 +91,7 @@ def read_tiles(spec: TilesData, folder: Path) -> Source:
     Raises:
         InputError: A file cannot be read, or does not fit the picture.
     """
-    picture = _read_picture(folder / Path(spec.picture).expanduser(), "L" if spec.color == "grayscale" else "RGB")
+    picture, notes = _read_picture(spec, folder)
     stride = spec.stride or spec.size
     height, width = picture.shape[:2]
     rows, columns = (
@@ -95,21 +102,27 @@ def read_tiles(spec: TilesData, folder: Path) -> Source:
     grid = Grid(rows, columns, spec.size, stride, (height, width), spec.picture)
     classes = tile_classes(spec, folder)
     labels, splits = (
-        _labels_of_mask(spec, folder, grid) if spec.labels.mask else _labels_of_table(spec, folder, grid, classes)
+        _labels_of_mask(spec, folder, grid)
+        if spec.labels.mask
+        else _labels_of_table(spec, folder, grid, classes, notes)
     )
     tiles = in_form(TileImages(picture, grid), spec)
-    parts = {name: Part(tiles, index, labels[index]) for name, index in _splits(spec, labels, splits).items()}
+    parts = {name: Part(tiles, index, labels[index]) for name, index in _splits(spec, labels, splits, classes).items()}
     if "train" not in parts:
         raise InputError(f"{spec.labels.mask or spec.labels.table}: no tile is labelled for training")
-    return Source(parts, classes, notes=tuple(_notes(spec, grid, stride)), grid=grid)
+    if splits is not None:
+        notes += unused_shares(spec, parts)
+    if spec.classes is None:
+        notes += class_notes(classes)
+    return Source(parts, classes, notes=(*notes, *_notes(spec, grid, stride)), grid=grid)
 
 
-def _splits(spec: TilesData, labels: Labels, splits: Array | None) -> dict[str, Indices]:
+def _splits(spec: TilesData, labels: Labels, splits: Array | None, classes: Sequence[str]) -> dict[str, Indices]:
     labelled = np.flatnonzero(labels >= 0)
     if splits is not None:
         found = {name: labelled[splits[labelled] == name] for name in SPLITS[:3]}
     else:
-        parts = divide(labels[labelled], validation=spec.validation, test=spec.test, seed=spec.seed)
+        parts = divide(labels[labelled], validation=spec.validation, test=spec.test, seed=spec.seed, names=classes)
         found = {name: labelled[index] for name, index in parts.items()}
     found[UNLABELLED] = np.flatnonzero(labels < 0)
     return {name: index for name, index in found.items() if len(index)}
@@ -125,34 +138,52 @@ def _notes(spec: TilesData, grid: Grid, stride: tuple[int, int]) -> list[str]:
     return notes
 
 
-def _open(path: Path) -> Image.Image:
-    """Open a picture of any size: it is the user's own, and one."""
+def _read(path: Path, finish: Callable[[Callable[[], Image.Image]], Any]) -> Any:
+    """Open a picture of any size: it is the user's own, and one. Malformed metadata do not matter."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(path, formats=FORMATS)
-            image.load()
+            try:
+                return finish(lambda: Image.open(path, formats=FORMATS))
+            except Exception:
+                content = path.read_bytes()
+                bare = without_metadata(content)
+                if bare == content:
+                    raise
+                return finish(lambda: Image.open(io.BytesIO(bare), formats=FORMATS))
     except FileNotFoundError as error:
         raise InputError(f"{path}: {error.strerror}") from error
+    except (UnusableImageError, UnreadableDepthError) as error:
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:  # decoders of damaged files raise whatever they like
         raise InputError(f"{path}: the picture cannot be read: {error or type(error).__name__}") from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit
-    return image
 
 
-def _read_picture(path: Path, mode: Any) -> Array:
-    try:
-        pixels: Any = np.asarray(eight_bits(_open(path), mode))
-    except UnusableImageError as error:
-        raise InputError(f"{path}: {error}") from error
-    return np.atleast_3d(pixels)
+def _read_picture(spec: TilesData, folder: Path) -> tuple[Array, list[str]]:
+    """Return the picture, (height, width, channels), and what was found about it."""
+    mode: Any = "L" if spec.color == "grayscale" else "RGB"
+    notes: list[str] = []
+
+    def finish(reopen: Callable[[], Image.Image]) -> Any:
+        image = reopen()
+        if not is_deep(image):
+            image.load()
+            return np.atleast_3d(np.asarray(eight_bits(image, mode)))
+        picture, peak = shallow(image, reopen, spec.bits)
+        if spec.bits is None and peak and bits_for(peak) < WHOLE:
+            picture, _ = shallow(reopen(), reopen, bits_for(peak))
+            notes[:] = [narrowed_note(f"{spec.picture}: pixels", peak)]
+        return np.atleast_3d(np.asarray(eight_bits(picture, mode)))
+
+    return _read(folder / Path(spec.picture).expanduser(), finish), notes
 
 
 def _labels_of_mask(spec: TilesData, folder: Path, grid: Grid) -> tuple[Labels, None]:
     path = folder / Path(spec.labels.mask or "").expanduser()
-    mask: Any = np.asarray(_open(path))
+    mask: Any = _read(path, lambda reopen: np.asarray(reopen()))
     if mask.ndim != 2:
         raise InputError(f"{path}: a mask has one value per pixel, but this has {mask.shape[-1]} channels")
     if mask.shape != grid.picture:
@@ -175,14 +206,18 @@ def _labels_of_mask(spec: TilesData, folder: Path, grid: Grid) -> tuple[Labels, 
     return labels, None
 
 
-def _labels_of_table(spec: TilesData, folder: Path, grid: Grid, classes: Sequence[str]) -> tuple[Labels, Array | None]:
+def _labels_of_table(
+    spec: TilesData, folder: Path, grid: Grid, classes: Sequence[str], notes: list[str]
+) -> tuple[Labels, Array | None]:
     path = folder / Path(spec.labels.table or "").expanduser()
     keys = spec.labels
-    rows = read_table(path, [keys.row, keys.column, keys.label, *([keys.split] if keys.split else [])])
+    rows = read_table(path, [keys.row, keys.column, keys.label, *([keys.split] if keys.split else [])], notes)
+    cleaned, missing = without_missing([row[2] for row in rows], spec.classes, path)
+    notes += missing
     labels = np.full(grid.rows * grid.columns, -1, np.int32)
     splits = np.full(len(labels), "", "U16")
     seen = set()
-    for row, column, label, *split in rows:
+    for (row, column, _, *split), label in zip(rows, cleaned, strict=True):
         k = _place(row, column, grid, path)
         if k in seen:
             raise InputError(f"{path}: the tile [{row},{column}] stands there twice")

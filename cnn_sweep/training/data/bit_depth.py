@@ -1,0 +1,128 @@
+"""Images of more than 8 bits per channel: which files have them, and how their values become 8 bits."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    Values = npt.NDArray[np.int64]
+
+WHOLE = 16  # bits of a file's values
+_RANGES = (8, 10, 12, 14, WHOLE)  # bits that cameras and scanners give
+_BITS = 258  # TIFF tag: of each channel
+_PLANAR = 284  # TIFF tag: 2 where each channel is stored on its own
+_NATIVE_SWAPPED = "B" if sys.byteorder == "little" else "L"
+# Pillow reads the high byte of each value of a colour image; in the other byte order it reads the low one.
+_SWAPPED = {"B": "L", "L": "B", "N": _NATIVE_SWAPPED}
+_EXACT = ("RGB", "RGBA", "RGBX")
+
+
+class UnreadableDepthError(Exception):
+    """Values that cannot be brought to 8 bits without guessing; the message is the reason."""
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Return whether an opened, not yet loaded, image has more than 8 bits per channel."""
+    stored: Any = getattr(image, "tag_v2", {}).get(_BITS, 0)
+    most = max(stored) if isinstance(stored, tuple) else stored
+    return image.mode.startswith("I") or ";16" in _raw_mode(image) or most == WHOLE
+
+
+def is_deep_file(content: Any) -> bool:
+    """Return whether a file, or its bytes, is an image of more than 8 bits per channel; reads its header only."""
+    try:
+        with Image.open(content) as image:
+            return is_deep(image)
+    except Exception:  # noqa: BLE001 - damaged files raise whatever they like
+        return False
+
+
+def bits_for(peak: int) -> int:
+    """Return the fewest bits, of those that cameras give, that hold a value.
+
+    >>> bits_for(4095), bits_for(4096), bits_for(65535)
+    (12, 14, 16)
+    """
+    return next((bits for bits in _RANGES if peak < 2**bits), WHOLE)
+
+
+def narrowed_note(what: str, peak: int) -> str:
+    """Say that fewer than 16 bits were found to be used."""
+    bits = bits_for(peak)
+    return (
+        f"{what} of 16 bits have no value above {peak}, so {2**bits - 1} is taken for white, as with bits: {bits}; "
+        f"if white is {2**WHOLE - 1}, write bits: {WHOLE} in the data section"
+    )
+
+
+def read_deep(image: Image.Image, reopen: Callable[[], Image.Image]) -> Values | None:
+    """Return an image's values, (height, width, channels); None where Pillow gives only the high byte of each.
+
+    Args:
+        image: Opened, not yet loaded.
+        reopen: Opens the same file once more.
+
+    Raises:
+        UnreadableDepthError: They are not from 0 to 65535, or in an order that Pillow mixes up.
+    """
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.size and (values.min() < 0 or values.max() >= 2**WHOLE):
+            raise UnreadableDepthError("32-bit pixels; save it with 8 or 16 bits")
+        return values[..., np.newaxis]
+    if getattr(image, "tag_v2", {}).get(_PLANAR) == 2:
+        raise UnreadableDepthError("16-bit colours in separate planes; save it with 8 bits, or with interleaved planes")
+    layout, _, order = _raw_mode(image).partition(";16")
+    if layout == "LA":  # as two pairs of bytes
+        pairs = np.asarray(_as(image, lambda _: "RGBA")).astype(np.int64)
+        return np.asarray(pairs[..., 0::2] * 256 + pairs[..., 1::2])
+    if layout not in _EXACT or order not in _SWAPPED:
+        return None
+    low = _as(reopen(), lambda mode: mode.replace(f";16{order}", f";16{_SWAPPED[order]}"))
+    return np.asarray(np.asarray(image).astype(np.int64) * 256 + np.asarray(low))
+
+
+def to_eight_bits(values: Values, bits: int, clear: Any = None) -> Image.Image:
+    """Spread the values from 0 to 2**bits - 1 over 0..255; brighter ones become 255.
+
+    Args:
+        values: Shape (height, width, channels): grey, grey and alpha, colours, or colours and alpha.
+        bits: How many of each value's bits are used. Alpha uses all.
+        clear: A grey, or the three values of a colour, that is transparent; None: none is.
+    """
+    if clear is not None:
+        is_seen = (values != np.array(clear)).any(axis=-1, keepdims=True)
+        values = np.concatenate([values, is_seen * (2**WHOLE - 1)], axis=-1)
+    channels = values.shape[-1]
+    whites = np.full(channels, 2**bits - 1.0)
+    if channels in {2, 4}:
+        whites[-1] = 2**WHOLE - 1
+    eight = np.round(np.minimum(values / (whites / 255.0), 255.0)).astype(np.uint8)
+    return Image.fromarray(eight[..., 0] if channels == 1 else eight)
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Return how a file stores its pixels, in Pillow's words: RGB;16B, for example."""
+    tiles = getattr(image, "tile", None)
+    arguments: Any = tiles[0].args if tiles else ""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _as(image: Any, other: Callable[[str], str]) -> Image.Image:
+    """Let an image be read as if its pixels were stored in another way."""
+    tiles = []
+    for tile in image.tile:
+        arguments = tile.args
+        changed = other(arguments) if isinstance(arguments, str) else (other(arguments[0]), *arguments[1:])
+        tiles.append(tile._replace(args=changed))
+    image.tile = tiles
+    return image  # type: ignore[no-any-return]

@@ -1,0 +1,75 @@
+"""Classes as names of files give them, and what is odd about their names."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from itertools import product
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PIECES = re.compile(r"(\{class\}|\{number\}|\*|\?)")
+
+
+class FilePattern:
+    """A pattern of file names, such as ``{class}_{number}.jpg``; no part of it goes across a slash.
+
+    Args:
+        pattern: ``{class}`` stands for the class, ``{number}`` for digits, ``*`` for anything, ``?`` for a character.
+        classes: As the user named them: what else a name could mean is not considered.
+    """
+
+    def __init__(self, pattern: str, classes: Sequence[str] | None) -> None:
+        self._whole_path = "/" in pattern
+        self._pieces = _PIECES.split(pattern)
+        self._classes = classes
+        # If the shortest and the longest class, beside short and long rests, are the same there is only one.
+        self._readings = [
+            self._expression(f"[^/]+{least}", f"[^/]*{rest}") for least, rest in product(("?", ""), repeat=2)
+        ]
+
+    def labels(self, name: str) -> list[str]:
+        """Return the classes that a file may be of, by its path; none where it does not match."""
+        text = name if self._whole_path else name.rpartition("/")[2]
+        matches = [reading.fullmatch(text) for reading in self._readings]
+        found = list(dict.fromkeys(match["label"] for match in matches if match))
+        if len(found) < 2 or self._classes is None:
+            return found
+        known = [label for label in self._classes if self._expression(re.escape(label), "[^/]*").fullmatch(text)]
+        return known or found[:1]  # which is left aside, as one of another class
+
+    def _expression(self, label: str, rest: str) -> re.Pattern[str]:
+        parts = {"{class}": f"(?P<label>{label})", "{number}": "[0-9]+", "*": rest, "?": "[^/]"}
+        return re.compile("".join(parts.get(piece, re.escape(piece)) for piece in self._pieces))
+
+
+def class_notes(names: Sequence[str]) -> list[str]:
+    """Say which classes may be one, and which order numbers have.
+
+    >>> class_notes(["DOG", "dog"])
+    ["the classes DOG, dog differ only in how they are written; if they are one, give them one name"]
+    """
+    alike = defaultdict(list)
+    for name in names:
+        alike[_essence(name)].append(name)
+    notes = [
+        f"the classes {', '.join(twins)} differ only in how they are written; if they are one, give them one name"
+        for twins in alike.values()
+        if twins[1:]
+    ]
+    if all(name.isdecimal() for name in names) and list(names) != sorted(names, key=int):
+        notes.append(
+            f"the classes are in the order of text, not of numbers: {', '.join(names[:8])}{', …' * (len(names) > 8)}; "
+            "where the order counts, list them: classes: [...]"
+        )
+    return notes
+
+
+def _essence(name: str) -> str:
+    """Return what two ways of writing the same name have in common."""
+    try:
+        return repr(float(name.replace(",", ".")))
+    except ValueError:
+        return re.sub(r"[\s_-]+", " ", name.casefold()).strip()
