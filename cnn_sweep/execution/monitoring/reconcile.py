@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.freezing.freeze import FrozenStudy
     from cnn_sweep.journal.claims import Owner
+    from cnn_sweep.journal.identity import ProcessIdentity
 
 
 class Death(NamedTuple):
@@ -48,15 +49,25 @@ class Judge(Protocol):
 
 
 class LocalJudge:
-    """Looks processes of this machine up."""
+    """Looks processes of this machine up.
+
+    Args:
+        exits: Process id to how it ended, of those whose parent this process was; the caller adds to it.
+    """
+
+    def __init__(self, exits: Mapping[int, str] | None = None) -> None:
+        self._exits = {} if exits is None else exits
 
     def deaths(self, owners: Mapping[Attempt, Owner]) -> dict[Attempt, Death]:
         """Return those whose process is gone."""
         return {
-            attempt: Death("killed", f"process {owner.identity.pid} on {owner.identity.host} is gone")
+            attempt: Death("killed", self._words(owner.identity))
             for attempt, owner in owners.items()
             if owner.identity is not None and is_alive(owner.identity) is False
         }
+
+    def _words(self, identity: ProcessIdentity) -> str:
+        return self._exits.get(identity.pid, f"process {identity.pid} on {identity.host} is gone")
 
 
 class SlurmJudge:
@@ -134,6 +145,11 @@ def _open_numbers(history: History, claims: Claims) -> Iterator[Attempt]:
             yield Attempt(number, attempt)
 
 
-def judges() -> tuple[Judge, ...]:
-    """Return who can be asked from here: Slurm where there is one, since it knows causes, and the process table."""
-    return (SlurmJudge(SlurmCli()), LocalJudge()) if shutil.which("squeue") else (LocalJudge(),)
+def judges(exits: Mapping[int, str] | None = None) -> tuple[Judge, ...]:
+    """Return who can be asked from here: Slurm where there is one, since it knows causes, and the process table.
+
+    Args:
+        exits: As of `LocalJudge`.
+    """
+    local = LocalJudge(exits)
+    return (SlurmJudge(SlurmCli()), local) if shutil.which("squeue") else (local,)

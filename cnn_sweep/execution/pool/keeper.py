@@ -63,11 +63,12 @@ class PoolKeeper:
         self._claims = Claims(paths, writer, current())
         self._journal = JournalWriter(paths.journal(writer))
         self._journal.append(worker_event(threads=0))
-        self._judges = judges()
+        self._exits: dict[int, str] = {}
+        self._judges = judges(self._exits)
         self._meter = ProgressMeter(study, self._history, settings.since)
         self._pool = Pool(settings, size, paths.logs)
         self._since = settings.since
-        self._epochs = 0
+        self._progress = 0
         self._stopping = False
         self._look_every_s = look_every_s
         self._notify = notify
@@ -92,7 +93,7 @@ class PoolKeeper:
         try:
             self._refill()
             look_at = 0.0
-            while self._pool.running:
+            while self._pool.running or self._is_to_be_revived():
                 time.sleep(_POLL_S)
                 deaths = self._pool.reap()
                 # A pool that is being stopped stays short: that alone is no news.
@@ -136,7 +137,17 @@ class PoolKeeper:
         self._stopping = True
         self._pool.kill()
 
+    def _is_to_be_revived(self) -> bool:
+        """Tell whether a trial was under way when its worker ended as if it were done; then workers are started."""
+        self._history.refresh()
+        if self._stopping or not declare_lost(self._history, self._claims, self._journal, self._judges):
+            return False
+        self._history.refresh()
+        self._refill()
+        return self._pool.running > 0
+
     def _step(self, deaths: list[Death]) -> Progress:
+        self._exits |= {death.pid: f"its worker {death.how}" for death in deaths}
         self._history.refresh()
         if not self._stopping and self._is_cancelled():
             self.stop()
@@ -158,10 +169,11 @@ class PoolKeeper:
             )
 
     def _has_progressed(self) -> bool:
-        """Tell whether any epoch was done since the last time that a worker died."""
-        before = self._epochs
-        self._epochs = sum(len(a.epochs) for trial in self._history.trials.values() for a in trial.attempts.values())
-        return self._epochs > before
+        """Tell whether any attempt began, or any epoch was done, since the last time that a worker died."""
+        before = self._progress
+        attempts = [a for trial in self._history.trials.values() for a in trial.attempts.values()]
+        self._progress = sum(len(a.epochs) + (a.start is not None) for a in attempts)
+        return self._progress > before
 
     def _is_cancelled(self) -> bool:
         """Tell whether the user gave up the whole study since this pool began."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.environment.gpus import VISIBLE, gpu_of, visible_gpus
-from cnn_sweep.execution.worker.endings import Ending
+from cnn_sweep.execution.worker.endings import OWN_WORDS, Ending
 from cnn_sweep.execution.worker.stop import STOP_SIGNALS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Workers that die one after the other without having begun a trial: the environment is broken, not the trial.
 _MAX_FALSE_STARTS = 3
-# Exit codes of workers that ended with one clear message: another worker would say the same.
+# Exit codes of workers that ended with one clear message, OWN_WORDS and what follows: another one would say the same.
 _OWN_WORDS = {InputError.exit_code, EnvironmentFault.exit_code}
 _LOG_TAIL_LINES = 20
 
@@ -42,11 +42,16 @@ class Death:
     returncode: int
     log: Path
 
+    @property
+    def how(self) -> str:
+        """How it died, the same for all that die so."""
+        if self.returncode < 0:
+            return f"was killed by {signal.Signals(-self.returncode).name}"
+        return f"ended with exit code {self.returncode}"
+
     def __str__(self) -> str:
         """Say how it died."""
-        if self.returncode < 0:
-            return f"worker {self.pid} was killed by {signal.Signals(-self.returncode).name}"
-        return f"worker {self.pid} ended with exit code {self.returncode}; see {self.log}"
+        return f"worker {self.pid} {self.how}" + (f"; see {self.log}" if self.returncode > 0 else "")
 
 
 @dataclass
@@ -134,8 +139,10 @@ class Pool:
             self._false_starts = 0
         self._false_starts += len(deaths)
         for death in deaths:
-            if death.returncode in _OWN_WORDS:
-                raise EnvironmentFault(f"a worker cannot work:\n{_tail(death.log, 1)}")
+            words = _tail(death.log, 1)
+            # A trial's own code may end its process with the same exit codes.
+            if death.returncode in _OWN_WORDS and words.lstrip().startswith(OWN_WORDS):
+                raise EnvironmentFault(f"a worker cannot work:\n{words}")
         if deaths and self._false_starts > _MAX_FALSE_STARTS:
             raise EnvironmentFault(
                 f"{self._false_starts} workers died without getting anywhere; the last one: {deaths[-1]}\n"

@@ -15,6 +15,8 @@ OUT_OF_MEMORY = "out_of_memory"
 OOM = "oom"
 # What a trial, or its network, raised.
 EXCEPTION = "exception"
+# A trial whose workers died, one after the other.
+CRASHED = "crashed"
 # A trial whose worker dies this often in a row before an epoch is done is not tried again: by cause of death.
 # Causes that are not here (time limits, preemptions) say nothing about the trial.
 _WORKER_DEATHS = {"killed": 5, "gone": 5, EXCEPTION: 5}
@@ -55,8 +57,13 @@ def why_given_up(trial: TrialHistory, retries: Retries) -> GivenUp | None:
         return GivenUp("node_failure", f"its node failed {times.format(count)}")
     for cause, limit in _WORKER_DEATHS.items():
         if deaths[cause] >= limit:
-            return GivenUp("crashed", f"its worker died {times.format(deaths[cause])} ({cause})")
+            return GivenUp(CRASHED, f"its worker died {times.format(deaths[cause])} ({cause}): {_last_words(trial)}")
     return None
+
+
+def _last_words(trial: TrialHistory) -> str:
+    """Return what is known of the newest attempt that was lost."""
+    return next(a.lost.message for _, a in sorted(trial.attempts.items(), reverse=True) if a.lost is not None)
 
 
 def may_be_tried_again(outcome: Outcome, trial: TrialHistory | None, retries: Retries) -> bool:
@@ -88,7 +95,7 @@ def _deaths_in_a_row(trial: TrialHistory) -> list[str]:
 
 
 def failing_alike(history: History, since: float) -> str | None:
-    """Return the exception with which all trials that ended since some moment failed, if there are several.
+    """Return the exception, or the crash, with which all trials that ended since some moment failed, if several did.
 
     Args:
         history: What the journals say.
@@ -100,7 +107,7 @@ def failing_alike(history: History, since: float) -> str | None:
         end = trial.last.end
         if end is None or end.time < since or end.state == "interrupted":
             continue
-        if end.state != "failed" or end.cause != EXCEPTION:
+        if end.state != "failed" or end.cause not in (EXCEPTION, CRASHED):
             return None
         messages.add(end.message)
         count += 1

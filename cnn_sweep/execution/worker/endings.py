@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
+
+# How the last line of a worker begins that ends with a message.
+OWN_WORDS: Final = "cnn-sweep: "
 
 
 class Ending(IntEnum):

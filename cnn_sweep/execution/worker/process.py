@@ -24,7 +24,7 @@ from cnn_sweep.execution.scheduling.proposing import further_metrics
 from cnn_sweep.execution.scheduling.unrun import end_unrun
 from cnn_sweep.execution.worker.attempt import AttemptRunner
 from cnn_sweep.execution.worker.context import WorkerContext
-from cnn_sweep.execution.worker.endings import Ending
+from cnn_sweep.execution.worker.endings import OWN_WORDS, Ending
 from cnn_sweep.execution.worker.keeping import drop_checkpoints
 from cnn_sweep.execution.worker.memory import GrowthWatch
 from cnn_sweep.execution.worker.merging import Merger
@@ -164,7 +164,7 @@ def main() -> int:
     try:
         return Worker(open_study(settings.results, settings.study), settings, stop).run()
     except CnnSweepError as error:
-        print(f"cnn-sweep: {error}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
+        print(f"{OWN_WORDS}{error}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
         return error.exit_code
 
 
