@@ -11,7 +11,7 @@ from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.models.predictions import class_table, confusion_table
 from cnn_sweep.report.models.sealed_score import sealed_score
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.states import FINISHED
+from cnn_sweep.sweep.states import FINISHED, plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,8 @@ def finalize(results: Path, study: str, top: int) -> None:
     """Evaluate the best trials on the test set; print both scores, and what the best takes for what."""
     states = Study.open(results, study).status()["trials"]
     if unfinished := sum(count for state, count in states.items() if state not in FINISHED):
-        print(f"cnn-sweep: {unfinished} trials of {study} are not finished; the best so far are taken", file=sys.stderr)
+        left = plural(unfinished, "unfinished trial")
+        print(f"cnn-sweep: {study} has {left}; the best so far are taken", file=sys.stderr)
     numbers, best = models.finalize(results, study, top)
     found = Study.open(results, study)
     table = found.leaderboard_table(None)

@@ -15,6 +15,7 @@ from cnn_sweep.cli.tables import can_redraw, print_table
 from cnn_sweep.execution.freezing.freeze import data_root
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.states import plural
 from cnn_sweep.training.data.dataset import MIRRORED, SPLITS, items, read_meta
 from cnn_sweep.training.data.prepare import prepare as prepare_data
 from cnn_sweep.training.data.prepare import read_report
@@ -44,8 +45,8 @@ def prepare(file: Path, results: Path, *, as_json: bool) -> None:
     totals = {split: sum(report["images"][split].values()) for split in splits}
     print_table(Table(("class", *splits), (*rows, {"class": "all", **totals})))
     mirrored = sum(item.name.endswith(MIRRORED) for item in items(path, "train"))
-    extra = f", {mirrored} of them mirror images" if mirrored else ""
-    print(f"{sum(totals.values())} images of {height} x {width} x {channels}{extra}, in {path}")
+    extra = f", {mirrored} of them mirrored" if mirrored else ""
+    print(f"{plural(sum(totals.values()), 'image')} of {height} x {width} x {channels}{extra}, in {path}")
     _print_troubles(report, path)
     print(f"{time.monotonic() - began:.1f} s, and {report['seconds']:.1f} s when it was prepared", file=sys.stderr)
 
@@ -62,8 +63,7 @@ def prepare_shown(sweep: Sweep, results: Path) -> Path:
             print(f"cnn-sweep: {line}", file=sys.stderr)
         if report["bad"]:
             print(
-                f"cnn-sweep: {len(report['bad'])} images cannot be used and are left out; `cnn-sweep data prepare` "
-                f"lists them, as does {path / 'report.json'}",
+                f"cnn-sweep: {_left_out(report)}; `cnn-sweep data prepare` lists all, as does {path / 'report.json'}",
                 file=sys.stderr,
             )
     return path
@@ -74,13 +74,18 @@ def _print_troubles(report: dict[str, Any], path: Path) -> None:
         print(f"note: {note}")
     kinds = Counter(image["reason"] for image in report["converted"])
     for reason, count in kinds.most_common(_SHOWN):
-        print(f"converted: {count} images: {reason}")
+        print(f"converted: {plural(count, 'image')}: {reason}")
     if report["bad"]:
-        print(f"{len(report['bad'])} images cannot be used and are left out:")
+        print(f"{_left_out(report)}:")
     for bad in report["bad"][:_SHOWN]:
         print(f"  {bad['file']}: {bad['reason']}")
     if len(report["bad"]) > _SHOWN:
         print(f"  and {len(report['bad']) - _SHOWN} more; all are in {path / 'report.json'}")
+
+
+def _left_out(report: dict[str, Any]) -> str:
+    count = len(report["bad"])
+    return f"{plural(count, 'image')} cannot be used and {'is' if count == 1 else 'are'} left out"
 
 
 class _Display:

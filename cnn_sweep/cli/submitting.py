@@ -16,6 +16,7 @@ from cnn_sweep.execution.monitoring.reconcile import reconcile
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,21 +49,26 @@ def plan(sweep: Path, results: Path, profile: Path) -> None:
     """Say what a submission would ask the cluster for."""
     submission = _planned(draft(Sweep.load(sweep), results), Profile.load(profile))
     settings = submission.settings
+    workers = plural(settings.workers, "worker")
     for array in submission.arrays.arrays:
         print(
-            f"array of {array.tasks} tasks, {array.throttle} at a time: each {settings.workers} workers of "
-            f"{settings.threads} threads, for {submission.profile.time_limit} min at a time"
+            f"array of {plural(array.tasks, 'task')}, {array.throttle} at a time: each {workers} of "
+            f"{plural(settings.threads, 'thread')}, for {submission.profile.time_limit} min at a time"
         )
     # Of each task submitit keeps two files and two logs; workers have a journal, a claim's owner and a log each.
     tasks = submission.arrays.tasks
-    print(f"about {4 * tasks + 3 * tasks * (settings.workers + 1)} files for {submission.trials} trials, and models")
+    files = 4 * tasks + 3 * tasks * (settings.workers + 1)
+    print(f"about {files} files for {plural(submission.trials, 'trial')}, and models")
 
 
 def resume(study: str, results: Path, profile: Path, more: Mapping[str, float | int]) -> None:
     """Submit as many pools as the profile's width allows beside those that are in the queue."""
     settings, found = Profile.load(profile), enlarge(results, study, more)
     if lost := reconcile(found):
-        print(f"cnn-sweep: {lost} trials were left by jobs that are over (`cnn-sweep show` says why)", file=sys.stderr)
+        print(
+            f"cnn-sweep: {plural(lost, 'trial')} left by jobs that are over (`cnn-sweep show` says why)",
+            file=sys.stderr,
+        )
     prepare_shown(found.sweep, results)
     _commit(_planned(found, settings))
 
@@ -76,7 +82,7 @@ def _planned(study: FrozenStudy, profile: Profile) -> Submission:
 
 
 def _commit(submission: Submission) -> None:
-    name = submission.study.paths.study
+    name, trials = submission.study.paths.study, plural(submission.trials, "trial")
     for job in submission.commit():
         print(f"{name} {job.job}")
-        print(f"cnn-sweep: array job {job.job}: {job.tasks} pools for {submission.trials} trials", file=sys.stderr)
+        print(f"cnn-sweep: array job {job.job}: {plural(job.tasks, 'pool')} for {trials}", file=sys.stderr)

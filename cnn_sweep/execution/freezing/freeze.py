@@ -20,7 +20,7 @@ from cnn_sweep.journal.durable import write_once
 from cnn_sweep.journal.events import Extend
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
-from cnn_sweep.journal.paths import StudyPaths, existing_studies
+from cnn_sweep.journal.paths import StudyPaths, no_such_study
 from cnn_sweep.search.extend import extension
 from cnn_sweep.search.plan import Plan, make_plan
 from cnn_sweep.sweep.more_repeats import MoreRepeats, read_more_repeats, text_of
@@ -90,8 +90,7 @@ def open_study(results: Path, study: str) -> FrozenStudy:
     """
     paths = StudyPaths(results, study)
     if not paths.sweep.is_file():
-        names = ", ".join(existing_studies(results)) or "none"
-        raise StudyError(f"no study {study!r} in {results}; studies there: {names}")
+        raise no_such_study(results, study)
     revisions = _read_revisions(paths)
     newest = revisions[-1]
     info = described(newest.data, newest.folder, data_root(results))
