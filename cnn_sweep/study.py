@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.errors import EnvironmentFault, StudyError
+from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.monitoring.jobs import Queue, faults_of, queue_of
 from cnn_sweep.execution.pool.pool import log_file
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
-from cnn_sweep.journal.paths import StudyPaths, existing_studies
+from cnn_sweep.journal.paths import StudyPaths, existing_studies, no_such_study
 from cnn_sweep.report.leaderboards.fronts import with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.budget import Budget, Limit
@@ -71,8 +71,7 @@ class Study:
         """
         root = Path(results)
         if not StudyPaths(root, name).sweep.is_file():
-            names = ", ".join(existing_studies(root)) or "none"
-            raise StudyError(f"no study {name!r} in {root}; studies there: {names}")
+            raise no_such_study(root, name)
         if merge:
             merge_first(root)
         return cls(root, name)

@@ -13,6 +13,7 @@ from cnn_sweep.execution.freezing.importing import import_from_optuna
 from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +45,6 @@ def import_optuna(results: Path, sweep: Path, storage: str, name: str) -> None:
     """Journal the trials of a study of Optuna's as known, and say which are of no use."""
     loaded = Sweep.load(sweep)
     imported = import_from_optuna(loaded, results, storage, name)
-    print(f"{loaded.study}: {imported.new} trials of {name} are history now, {imported.known} were before")
+    print(f"{loaded.study}: learns from {plural(imported.new, 'new trial')} of {name}; {imported.known} known before")
     for reason, count in imported.skipped.items():
         print(f"cnn-sweep: {count} skipped: {reason}", file=sys.stderr)

@@ -5,6 +5,7 @@ Each verb's work is imported when it is typed, so that help answers at once.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -62,8 +63,13 @@ app.add_typer(verbs_search.importing, name="import")
 
 def main() -> None:
     """Run a command; an error of the tree becomes one message and its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale may lack characters that a study's names have
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone is no surprise; at the exit it would be
     except CnnSweepError as error:
         print(f"cnn-sweep: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -9,6 +9,7 @@ from cnn_sweep.cli.tables import print_table
 from cnn_sweep.execution.freezing.freeze import plan_sweeps
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,9 +33,12 @@ def plan(file: Path, *, as_json: bool, more: Mapping[str, Any] | None = None) ->
     if as_json:
         print(json.dumps(as_data(found) | dict(more or {}), indent=2))
         return
+    number = len(found.configurations)
+    configurations = plural(number, "configuration") if number else "proposed configurations"
     print(
-        f"{sweep.study}: {len(found.trials)} trials of {len(found.configurations) or 'proposed'} configurations "
-        f"({sweep.search.method}, {sweep.search.repeats} repeats), {found.duplicates} duplicates dropped, "
+        f"{sweep.study}: {plural(len(found.trials), 'trial')} of {configurations} "
+        f"({sweep.search.method}, {plural(sweep.search.repeats, 'repeat')}), "
+        f"{plural(found.duplicates, 'duplicate')} dropped, "
         f"{len(found.invalid)} invalid"
     )
     for note in found.notes:

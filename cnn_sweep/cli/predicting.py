@@ -81,7 +81,8 @@ def misclassified(
     if output != "table":
         sys.stdout.write(WRITERS[output](table))
         return
-    print(f"trial {found.trial}, {split} set: {len(rows)} images are taken for another class", file=sys.stderr)
+    mistakes = "1 image is" if len(rows) == 1 else f"{len(rows)} images are"
+    print(f"trial {found.trial}, {split} set: {mistakes} taken for another class", file=sys.stderr)
     show_rows(table)
 
 

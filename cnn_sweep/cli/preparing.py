@@ -16,6 +16,7 @@ from cnn_sweep.execution.freezing.freeze import data_root
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.mistakes import amount
 from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.states import plural
 from cnn_sweep.training.data.dataset import MIRRORED, SPLITS, items, read_meta
 from cnn_sweep.training.data.prepare import prepare as prepare_data
 from cnn_sweep.training.data.prepare import read_report
@@ -45,8 +46,8 @@ def prepare(file: Path, results: Path, *, as_json: bool) -> None:
     totals = {split: sum(report["images"][split].values()) for split in splits}
     print_table(Table(("class", *splits), (*rows, {"class": "all", **totals})))
     mirrored = sum(item.name.endswith(MIRRORED) for item in items(path, "train"))
-    extra = f", {mirrored} of them mirror images" if mirrored else ""
-    print(f"{sum(totals.values())} images of {height} x {width} x {channels}{extra}, in {path}")
+    extra = f", {mirrored} of them mirrored" if mirrored else ""
+    print(f"{plural(sum(totals.values()), 'image')} of {height} x {width} x {channels}{extra}, in {path}")
     _print_troubles(report, path)
     print(f"{time.monotonic() - began:.1f} s, and {report['seconds']:.1f} s when it was prepared", file=sys.stderr)
 

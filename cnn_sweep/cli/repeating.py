@@ -8,6 +8,7 @@ from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.freezing.freeze import extend_repeats
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.more_repeats import MoreRepeats
+from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +21,9 @@ def repeat(results: Path, name: str, *, top: int, repeats: int) -> None:
         raise StudyError(f"study {name!r} has no complete trial yet, so there is nothing to repeat")
     best = tuple(row["trial"] for row in rows[:top])
     _, added = extend_repeats(results, name, MoreRepeats(best, repeats))
+    which = "the best configuration has" if len(best) == 1 else f"the best {len(best)} configurations have"
     if not added:
-        print(f"{name}: the best {len(best)} configurations have {repeats} repeats already")
+        print(f"{name}: {which} {repeats} repeats already")
         return
-    print(f"{name}: {added} trials were added, so that the best {len(best)} configurations have {repeats} repeats")
-    print(f"`cnn-sweep resume {name}` runs them")
+    print(f"{name}: added {plural(added, 'trial')}, so that {which} {repeats} repeats")
+    print(f"`cnn-sweep resume {name}` runs {'it' if added == 1 else 'them'}")

@@ -15,6 +15,7 @@ from cnn_sweep.report.contents.estimating import what_mattered
 from cnn_sweep.report.contents.material import Material, gather
 from cnn_sweep.report.figures.all_figures import KINDS, figures
 from cnn_sweep.report.page.writing import write_whole
+from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ def report(
         from cnn_sweep.report.drawing.images import write_images
 
         written = write_images([figure for kind in KINDS for figure in figures(material, kind)], images)
-        print(f"{len(written)} images in {images}", file=sys.stderr)
+        print(f"{plural(len(written), 'image')} in {images}", file=sys.stderr)
     write_whole(file, _text(material, file, form, images))
     print(file)
 

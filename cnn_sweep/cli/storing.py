@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.store import merge as store
+from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,9 +28,9 @@ def rebuild(results: Path) -> None:
 def _report(report: store.MergeReport) -> None:
     if report.skipped:
         raise EnvironmentFault(f"store not merged: {report.skipped}")
-    print(f"{report.events} events in {report.seconds:.2f} s")
+    print(f"{plural(report.events, 'event')} in {report.seconds:.2f} s")
     if report.bad_lines:
-        print(f"{report.bad_lines} damaged journal lines were skipped (`cnn-sweep store check` names them)")
+        print(f"skipped {plural(report.bad_lines, 'damaged journal line')} (`cnn-sweep store check` names all)")
 
 
 def check(results: Path) -> int:
@@ -37,5 +38,5 @@ def check(results: Path) -> int:
     report = store.check(results)
     for finding in report.findings:
         print(finding)
-    print("the store and the journals are sound" if report.sound else f"{len(report.findings)} findings")
+    print("the store and the journals are sound" if report.sound else plural(len(report.findings), "finding"))
     return 0 if report.sound else EnvironmentFault.exit_code

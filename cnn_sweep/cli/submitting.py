@@ -76,7 +76,10 @@ def resume(study: str, results: Path, profile: Path, more: Mapping[str, float | 
     """Submit as many pools as the profile's width allows beside those that are in the queue."""
     settings, found = Profile.load(profile), enlarge(results, study, more)
     if lost := reconcile(found):
-        print(f"cnn-sweep: {lost} trials were left by jobs that are over (`cnn-sweep show` says why)", file=sys.stderr)
+        print(
+            f"cnn-sweep: {plural(lost, 'trial')} left by jobs that are over (`cnn-sweep show` says why)",
+            file=sys.stderr,
+        )
     if (submission := _planned(found, settings)) is not None:
         prepare_shown(found.sweep, results)
         _commit(submission)
@@ -97,7 +100,7 @@ def _planned(study: FrozenStudy, profile: Profile) -> Submission | None:
 
 
 def _commit(submission: Submission) -> None:
-    name = submission.study.paths.study
+    name, trials = submission.study.paths.study, plural(submission.trials, "trial")
     for job in submission.commit():
         print(f"{name} {job.job}")
-        print(f"cnn-sweep: array job {job.job}: {job.tasks} pools for {submission.trials} trials", file=sys.stderr)
+        print(f"cnn-sweep: array job {job.job}: {plural(job.tasks, 'pool')} for {trials}", file=sys.stderr)

@@ -107,7 +107,8 @@ def _print(columns: list[_Column], width: int | None, title: str | None) -> None
     for cells in zip(*(column.cells for column in columns), strict=True):
         rich.add_row(*map(Text, cells))
     total = sum(widths) + _GAP * len(columns)
-    Console(width=total if width is None else width).print(rich)
+    # Without a height a width does not count on a dumb terminal.
+    Console(width=total if width is None else width, height=len(columns[0].cells)).print(rich)
 
 
 def _widths(columns: list[_Column], width: int | None) -> list[int]:

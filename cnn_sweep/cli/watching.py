@@ -20,6 +20,7 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.live import Moment, in_words, line, moment, sparkline
 from cnn_sweep.study import known_studies
+from cnn_sweep.sweep.mistakes import listed
 from cnn_sweep.sweep.states import FINISHED, counted, plural
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def watch(results: Path, study: str | None, interval_s: float) -> None:
 def _only_study(results: Path) -> str:
     names = known_studies(results)
     if len(names) != 1:
-        raise InputError(f"--watch shows one study; studies there: {', '.join(names) or 'none'}")
+        raise InputError(f"--watch shows one study; studies in {results}: {listed(names)}")
     return names[0]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
+from cnn_sweep.sweep.mistakes import listed, near
 from cnn_sweep.sweep.study_name import RULE, STUDY_NAME
 
 if TYPE_CHECKING:
@@ -143,6 +144,13 @@ def existing_studies(results: Path) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(name for name in names if _is_readable_folder(StudyPaths(results, name).journals))
+
+
+def no_such_study(results: Path, name: str) -> StudyError:
+    """Say that there is no study with this name, which one may be meant, and which there are."""
+    names = existing_studies(results)
+    there = f"studies there: {listed(names)}" if names else "there are no studies there; --results DIR looks elsewhere"
+    return StudyError(f"no study {name!r} in {results}{near(name, names)}; {there}")
 
 
 def _is_readable_folder(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from cnn_sweep.store.reading import open_store
 from cnn_sweep.store.studies import parameter_names
 from cnn_sweep.store.views import LEADING, UNRANKED, Columns
 from cnn_sweep.sweep.configuration import NULL
+from cnn_sweep.sweep.mistakes import listed, near
 from cnn_sweep.sweep.states import STATES
 
 if TYPE_CHECKING:
@@ -247,8 +248,8 @@ def _epochs(results: Path, study: str, columns: Columns) -> Iterator[Record]:
 def _study(connection: Connection, study: str) -> Row[Any]:
     row = connection.execute(select(schema.studies).where(schema.studies.c.study == study)).one_or_none()
     if row is None:
-        known = ", ".join(connection.execute(select(schema.studies.c.study)).scalars()) or "none"
-        raise StudyError(f"no study {study!r} in the store; studies there: {known}")
+        known = list(connection.execute(select(schema.studies.c.study)).scalars())
+        raise StudyError(f"no study {study!r} in the store{near(study, known)}; studies there: {listed(known)}")
     return row
 
 

@@ -146,7 +146,10 @@ MISTAKES = [
     ({"y": np.zeros((30, 3, 2))}, r"but got \(30, 3, 2\)"),
     ({"y": np.ones((30, 3))}, r"row 0 is \[1.0, 1.0, 1.0\]"),
     ({"x": np.full((30, 2, 2, 1), np.nan)}, r"hold NaN or infinity"),
-    ({"y": np.r_[np.zeros(29, int), 1]}, r"the class 1 has only one image, but to be in both the training and the validation set"),
+    (
+        {"y": np.r_[np.zeros(29, int), 1]},
+        r"the class 1 has only one image, but to be in both the training and the validation set",
+    ),
 ]
 
 

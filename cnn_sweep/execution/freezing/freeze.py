@@ -23,7 +23,7 @@ from cnn_sweep.journal.events import Extend
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.identity import is_own_writer, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
-from cnn_sweep.journal.paths import StudyPaths, existing_studies
+from cnn_sweep.journal.paths import StudyPaths, existing_studies, no_such_study
 from cnn_sweep.search.extend import extension
 from cnn_sweep.search.plan import Plan, make_plan
 from cnn_sweep.sweep.more_repeats import MoreRepeats, read_more_repeats, text_of
@@ -96,8 +96,7 @@ def open_study(results: Path, study: str) -> FrozenStudy:
     """
     paths = StudyPaths(results, study)
     if not paths.sweep.is_file():
-        names = ", ".join(existing_studies(results)) or "none"
-        raise StudyError(f"no study {study!r} in {results}; studies there: {names}")
+        raise no_such_study(results, study)
     revisions = _read_revisions(paths)
     newest = revisions[-1]
     info = described(newest.data, newest.folder, data_root(results))

@@ -1,0 +1,246 @@
+"""Every verb that prints a table or a live page, in real terminals of several sizes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+from helpers.study_states import LONG
+from helpers.written import Written
+from rich.cells import cell_len
+
+from cnn_sweep.journal.events import End
+
+SIZES = [(80, 24), (120, 40), (200, 50)]
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+# One process types all commands, which saves imports; what models would say stands in for a process with TensorFlow.
+DRIVER = """
+import json, sys
+import numpy as np
+from pathlib import Path
+from cnn_sweep.cli.main import app
+from cnn_sweep.cli.predicting import show_rows
+from cnn_sweep.execution.models import client
+from cnn_sweep.report.models.predictions import prediction_table
+from cnn_sweep.training.data.dataset import Item
+
+chances = np.random.default_rng(0).dirichlet(np.ones(30), 90).astype("float32")
+names = tuple(f"class {number}" for number in range(30))
+found = client.Predictions(3, names, chances, np.arange(90, dtype="int32") % 30, Path())
+client.predict_split = lambda *_, **__: found
+for words in json.loads(sys.argv[1]):
+    print(f"=== {' '.join(words)}", flush=True)
+    if words[0] == "predict":
+        show_rows(prediction_table(found, [Item(f"a/folder/of/images/number-{n:04}.png") for n in range(90)]))
+        continue
+    try:
+        app(words)
+    except SystemExit:
+        pass
+    sys.stdout.flush()
+"""
+COMMANDS = (
+    ("leaderboard", "wide"),
+    ("leaderboard", "wide", "--all", "--top", "3"),
+    ("leaderboard", "wide", "--columns", "trial,state,cause,message,val_*,*rate*"),
+    ("leaderboard", "wide", "--by", "filters,pooling_of_the_first_block"),
+    ("leaderboard", "repeated"),
+    ("leaderboard", "repeated", "--all"),
+    ("leaderboard", "wide", "repeated"),
+    ("show", "wide", "0"),
+    ("show", "wide", "2"),
+    ("importance", "repeated"),
+    ("status",),
+    ("status", "wide", "--watch"),
+    ("sql", "SELECT * FROM leaderboard_wide LIMIT 5"),
+    ("sql", "SELECT * FROM attempts LIMIT 5"),
+    ("plan", "sweep.yaml"),
+    ("data", "prepare", "sweep.yaml"),
+    ("confusion", "wide"),
+    ("predict",),
+    ("logs", "wide"),
+    ("doctor",),
+)
+SWEEP = """
+study: planned
+data: {source: digits, validation: 0.2, test: 0.2}
+model:
+  layers:
+    - conv2d: {filters: $filters_of_the_first_convolution, kernel_size: $kernel_size_of_the_first_convolution}
+    - flatten
+    - dense: {units: $units_of_the_dense_layer}
+    - dropout: $dropout_before_the_output
+    - output: softmax
+space:
+  filters_of_the_first_convolution: [2, 4]
+  kernel_size_of_the_first_convolution: [3, 30]
+  units_of_the_dense_layer: [8, 16]
+  dropout_before_the_output: [0.0, 0.25]
+search: {method: grid}
+training: {epochs: 1}
+"""
+
+
+def wide_params(draw):
+    """Draw a dozen hyperparameters with long names, lists and nothing among their values."""
+    params = {"filters": draw.choice([4, 8, 16]), "learning_rate": 10 ** draw.uniform(-4, -1), "optimizer": "adam"}
+    params["pooling_of_the_first_block"] = draw.choice(["max", "average", None])
+    params["units_of_the_layers"] = draw.choice([[64, 32], [128, 64, 32, 16, 8, 4, 2, 1]])
+    return params | {f"dropout_rate_{number}": draw.uniform(0, 1e-4) for number in range(8)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a study of many wide columns, one with repeats, and a sweep file."""
+    found = tmp_path_factory.mktemp("terminals")
+    (found / "results").mkdir()
+    written = Written(found / "results")
+    last = End(1_100.0, 2, 0, "failed", "exception", LONG)
+    written.study("wide", trials=30, states=("complete", "complete", "failed"), params=wide_params, more=[last])
+    written.study("repeated", trials=18, configurations=6)
+    (found / "sweep.yaml").write_text(SWEEP)
+    return found
+
+
+def in_a_terminal(words, folder, size, **environment):
+    """Run a command in a terminal of so many columns and rows; return all that it wrote."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+    run = subprocess.Popen(
+        words, cwd=folder, env=surroundings(folder) | environment, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    read = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65_536)
+        except OSError:  # the last process that had it open is gone
+            break
+        read += chunk
+        if not chunk:
+            break
+    os.close(ours)
+    run.wait(60)
+    return read.decode()
+
+
+def surroundings(folder):
+    """Return an environment without what would change a terminal's size or colours."""
+    gone = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}
+    kept = {name: value for name, value in os.environ.items() if name not in gone}
+    return kept | {"TERM": "xterm-256color", "CNN_SWEEP_RESULTS": str(folder / "results")}
+
+
+def by_command(text):
+    """Split what the driver wrote: command to text."""
+    parts = ESCAPES.sub("", text).replace("\r\n", "\n").split("=== ")[1:]
+    return {head: body for head, _, body in (part.partition("\n") for part in parts)}
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """What the same commands write into pipes, where nothing has to fit."""
+    commands = [words for words in COMMANDS if "--watch" not in words]
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, json.dumps(commands)],
+        cwd=folder,
+        env=surroundings(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+    return by_command(done.stdout)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_every_table_fits_and_no_number_is_split(size, folder, whole):
+    """No line is wider than the terminal, and each number on it is one that stands in the pipe's table as well."""
+    shown = by_command(in_a_terminal([sys.executable, "-c", DRIVER, json.dumps(COMMANDS)], folder, size))
+    assert len(shown) == len(COMMANDS)
+    for command, text in shown.items():
+        assert 'Traceback (most recent call last):\n  File "/' not in text, text
+        if command.split()[0] not in {"doctor", "logs", "show", "data"}:  # messages and paths are left in one piece
+            for line in text.splitlines():
+                assert cell_len(line) <= size[0], (command, line)
+        if command in whole:
+            there = set(re.split(r"[\s,()\[\]]+", whole[command]))
+            numbers = {word for word in re.split(r"[\s,()\[\]]+", text) if NUMBER.fullmatch(word)}
+            assert numbers <= there | {"1", "2", "9"} or command == "data prepare sweep.yaml", (
+                command,
+                numbers - there,
+            )
+
+
+def test_a_leaderboard_shows_what_people_look_for_and_names_the_rest(folder):
+    """At 80 columns rank, value, size and time are whole; what was left out is named, with the option that shows it."""
+    words = [sys.executable, "-m", "cnn_sweep.cli.main", "leaderboard", "wide", "--top", "5"]
+    text = ESCAPES.sub("", in_a_terminal(words, folder, (80, 24)))
+    lines = text.replace("\r\n", "\n").splitlines()
+    assert lines[1].split()[:7] == ["rank", "trial", "state", "value", "best_epoch", "parameters", "seconds"]
+    assert len(lines[3].split()) >= 7
+    rest = " ".join(text.partition("the same in all rows")[2].split())
+    assert rest.startswith(": optimizer adam not shown: ")
+    for name in ("epochs", "val_accuracy", "units_of_the_layers", "dropout_rate_7", "--all", "--columns"):
+        assert name in rest
+
+
+def test_a_leaderboard_with_repeats_begins_with_their_statistics(folder):
+    """The mean and how sure it is come before the best epoch; the value of a single repeat is left out."""
+    words = [sys.executable, "-m", "cnn_sweep.cli.main", "leaderboard", "repeated"]
+    text = ESCAPES.sub("", in_a_terminal(words, folder, (200, 50)))
+    head = text.splitlines()[1].split()
+    assert head[:5] == ["rank", "trial", "state", "mean", "sd"]
+    assert head.index("tied") < head.index("best_epoch")
+    assert "value" not in head
+
+
+def test_nothing_moves_on_a_dumb_terminal(folder):
+    """With TERM=dumb there are no escape sequences, tables use the terminal's width, and --watch prints lines."""
+    for words in (("leaderboard", "wide"), ("status", "wide", "--watch")):
+        text = in_a_terminal([sys.executable, "-m", "cnn_sweep.cli.main", *words], folder, (120, 40), TERM="dumb")
+        assert "\x1b" not in text
+    assert "wide: 20 complete, 10 failed of 30, 0 workers alive" in text
+
+
+def test_no_color_means_no_colour(folder):
+    """With NO_COLOR set, doctor's levels have none."""
+    words = [sys.executable, "-m", "cnn_sweep.cli.main", "status", "wide", "--watch"]
+    assert "\x1b[31m" in in_a_terminal(words, folder, (80, 24))
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", in_a_terminal(words, folder, (80, 24), NO_COLOR="1"))
+
+
+def test_a_reader_that_goes_is_no_traceback(folder):
+    """`cnn-sweep leaderboard … | head` ends quietly, however soon the reader goes."""
+    for words in (("leaderboard", "wide"), ("leaderboard", "wide", "--format", "csv"), ("status",)):
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", "cnn_sweep.cli.main", *words]
+        done = subprocess.run(
+            command, env=surroundings(folder), stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        )
+        os.close(writing)
+        assert done.stderr == ""
+        assert done.returncode in {0, 1}
+
+
+def test_run_shows_its_progress_and_ends_with_it(folder):
+    """The live line of `run` fits 80 columns; the last one says that all trials are done."""
+    text = SWEEP.replace("[2, 4]", "[2]").replace("[8, 16]", "[8]").replace("[3, 30]", "[3]").replace("planned", "ran")
+    (folder / "ran.yaml").write_text(text)
+    words = [sys.executable, "-m", "cnn_sweep.cli.main", "run", "ran.yaml", "--workers", "1"]
+    shown = ESCAPES.sub("", in_a_terminal(words, folder, (80, 24)))
+    for line in re.split(r"[\r\n]+", shown):
+        assert cell_len(line) <= 80, line
+    assert "ran: 2/2 done, best 0." in shown
+    done = subprocess.run(words, cwd=folder, env=surroundings(folder), capture_output=True, text=True, check=True)
+    assert "ran: 2/2 done, best 0." in done.stderr
