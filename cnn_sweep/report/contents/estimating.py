@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.report.contents.what_mattered import MOST
 from cnn_sweep.search.importance import find
 
 if TYPE_CHECKING:
     from cnn_sweep.report.contents.material import Material
     from cnn_sweep.search.importance import Findings
+
+
+def with_importance(material: Material) -> Material:
+    """Add what mattered, or why that cannot be told."""
+    if not material.ranked:
+        return material
+
+    def estimated() -> Material:
+        try:
+            return replace(material, findings=what_mattered(material), no_findings="The sweep file cannot be read.")
+        except CnnSweepError as error:  # too few trials
+            return replace(material, no_findings=str(error))
+
+    return material.problems.attempt("importance", estimated, lambda why: replace(material, no_findings=why))
 
 
 def what_mattered(material: Material) -> Findings | None:
@@ -22,6 +38,7 @@ def what_mattered(material: Material) -> Findings | None:
         return None
     rows = sorted(material.ranked, key=lambda row: row["trial"])
     picked = rows if len(rows) <= MOST else [rows[i * len(rows) // MOST] for i in range(MOST)]
-    names = {axis.label: column for column, axis in material.axes.items()}
-    params = [{name: row[column] for name, column in names.items() if row.get(column) is not None} for row in picked]
+    params = [
+        {axis.label: row.get(column) for column, axis in material.axes.items() if axis.is_active(row)} for row in picked
+    ]
     return find(material.sweep, [(found, row["value"]) for found, row in zip(params, picked, strict=True)])
