@@ -277,11 +277,12 @@ class Study:
 
     def report(self, output: str | Path) -> Path:
         """Write the study as one HTML page, without the best model's predictions; return the file."""
+        from cnn_sweep.report.contents.estimating import with_importance  # noqa: PLC0415 - as of `plot`
         from cnn_sweep.report.contents.material import gather  # noqa: PLC0415 - as of `plot`
         from cnn_sweep.report.page.html import page  # noqa: PLC0415 - as of `plot`
         from cnn_sweep.report.page.writing import write_whole  # noqa: PLC0415 - as of `plot`
 
-        material = gather(self.results, self.name, self.leaderboard_table())
+        material = with_importance(gather(self.results, self.name, self.leaderboard_table()))
         write_whole(Path(output), page(replace(material, no_model="`cnn-sweep report` has it.")))
         return Path(output)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from cnn_sweep.cli.reading import open_merged
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.report.contents.estimating import what_mattered
+from cnn_sweep.report.contents.estimating import with_importance
 from cnn_sweep.report.contents.material import Material, gather
-from cnn_sweep.report.figures.all_figures import KINDS, figures
+from cnn_sweep.report.figures.all_figures import drawable
 from cnn_sweep.report.page.writing import write_whole
 from cnn_sweep.sweep.states import plural
 
@@ -38,17 +38,23 @@ def report(
     for trial in trials:
         found.trial(trial)  # says which trials there are
     material = gather(results, study, found.leaderboard_table(), trials=trials)
-    material = _with_importance(material)
+    material = with_importance(material)
     material = _with_best_model(results, material, predictions=predictions)
     file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
     if images is not None:
         # Their writing takes a browser: asked for only here.
         from cnn_sweep.report.drawing.images import write_images
 
-        written = write_images([figure for kind in KINDS for figure in figures(material, kind)], images)
+        written = write_images(drawable(material), images, tell=_tell)
         print(f"{plural(len(written), 'image')} in {images}", file=sys.stderr)
     write_whole(file, _text(material, file, form, images))
+    for problem in material.problems.found:
+        _tell(problem)
     print(file)
+
+
+def _tell(words: str) -> None:
+    print(f"cnn-sweep: {words}", file=sys.stderr, flush=True)
 
 
 def _text(material: Material, file: Path, form: str, images: Path | None) -> str:
@@ -62,29 +68,22 @@ def _text(material: Material, file: Path, form: str, images: Path | None) -> str
     return page(material)
 
 
-def _with_importance(material: Material) -> Material:
-    """Estimate what mattered; with too few trials say so."""
-    if not material.ranked:
-        return material
-    try:
-        return replace(material, findings=what_mattered(material), no_findings="The sweep file cannot be read.")
-    except CnnSweepError as error:
-        return replace(material, no_findings=str(error))
-
-
 def _with_best_model(results: Path, material: Material, *, predictions: bool) -> Material:
     """Let the best model predict, if it was kept; otherwise say why it does not."""
     best = material.summary["best"]
     if best is None:
-        return replace(material, no_model="No trial is complete yet.")
+        return material
     if not predictions:
         return replace(material, no_model="Left out with --no-predictions.")
     if not StudyPaths(results, material.study).model(best["trial"]).is_file():
         return replace(material, no_model=f"The model of trial {best['trial']} was not kept.")
-    print("cnn-sweep: the best model predicts the validation images (--no-predictions leaves it out)", file=sys.stderr)
+    _tell("the best model predicts the validation images (--no-predictions leaves it out)")
     from cnn_sweep.report.models.best_model import best_model
 
-    try:
-        return replace(material, best_model=best_model(results, material.study))
-    except CnnSweepError as error:
-        return replace(material, no_model=f"The best model's predictions cannot be had: {error}")
+    def predicted() -> Material:
+        try:
+            return replace(material, best_model=best_model(results, material.study))
+        except CnnSweepError as error:
+            return replace(material, no_model=f"The best model's predictions cannot be had: {error}")
+
+    return material.problems.attempt("predictions", predicted, lambda why: replace(material, no_model=why))

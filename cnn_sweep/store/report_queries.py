@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, func, select
 
-from cnn_sweep.store import schema
+from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.queries import Record, restored
 from cnn_sweep.store.reading import open_store
 from cnn_sweep.sweep.states import FINISHED
@@ -52,18 +52,52 @@ def list_jobs(results: Path, study: str) -> list[Record]:
 
 
 def failures(results: Path, study: str) -> list[Record]:
-    """Return the failed trials by cause, the most frequent first; keys: cause, count, trial and message of one."""
+    """Return the failed trials by cause and message, the most frequent first.
+
+    Keys: cause, count, trial (the first of them), message.
+    """
     t = schema.trials.c
     cause = func.coalesce(t.cause, "unknown").label("cause")
-    # SQLite gives the other columns of the row in which the minimum stands.
+    trial = func.min(t.trial).label("trial")
     query = (
-        select(cause, func.count().label("count"), func.min(t.trial).label("trial"), t.message)
+        select(cause, func.count().label("count"), trial, t.message)
         .where(t.study == study, t.state == "failed", t.attempts > 0)
-        .group_by(cause)
-        .order_by(func.count().desc(), cause)
+        .group_by(cause, t.message)
+        .order_by(func.count().desc(), trial)
     )
     with open_store(results) as connection:
         return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
+
+
+def null_choices(results: Path, study: str) -> dict[str, set[int]]:
+    """Return hyperparameter to the trials in which null was chosen for it; inactive ones are no choice."""
+    t, c = schema.trials.c, schema.configurations.c
+    same = (c.study == t.study) & (c.configuration == t.configuration)
+    query = (
+        select(t.trial, c.params_json)
+        .select_from(schema.trials.join(schema.configurations, same))
+        .where(t.study == study, c.params_json.like("%null%"))
+    )
+    found: dict[str, set[int]] = {}
+    with open_store(results) as connection:
+        for row in connection.execute(query):
+            for name in (name for name, value in dialect.mapping(row.params_json).items() if value is None):
+                found.setdefault(name, set()).add(row.trial)
+    return found
+
+
+def best_until(results: Path, study: str, epoch: int, direction: str) -> dict[int, float]:
+    """Return trial to its best objective up to an epoch, of the trials that came so far."""
+    e = schema.epochs.c
+    best = func.max(e.value) if direction == "maximize" else func.min(e.value)
+    query = (
+        select(e.trial, best.label("best"))
+        .where(e.study == study, e.counted == 1, e.epoch <= epoch)
+        .group_by(e.trial)
+        .having(func.max(e.epoch) >= epoch)
+    )
+    with open_store(results) as connection:
+        return {row.trial: row.best for row in connection.execute(query) if row.best is not None}
 
 
 def curves(results: Path, study: str, trials: Sequence[int]) -> dict[int, list[Record]]:

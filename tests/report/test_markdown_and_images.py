@@ -8,16 +8,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.sweeps import sweep_of_digits
 from PIL import Image
 
+from cnn_sweep.cli.reporting import report
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal.events import End, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
 from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.report.contents import facts
 from cnn_sweep.report.contents.estimating import what_mattered
 from cnn_sweep.report.contents.gpu_time import gpu_seconds
 from cnn_sweep.report.contents.material import gather
+from cnn_sweep.report.contents.rungs import rung_table
 from cnn_sweep.report.drawing.figure import number
 from cnn_sweep.report.drawing.images import live, write_images
 from cnn_sweep.report.figures.all_figures import KINDS, figures
@@ -133,3 +137,178 @@ def test_importance_is_drawn_and_said(material):
     assert "## Importance" in markdown(judged)
     first, second = (one.parameter for one in found.importances[:2])
     assert {first, second} <= set(figures(judged, "contours")[0].title.split(" and "))
+
+
+# ---- what is said and drawn of studies of all kinds
+
+SPACE = """\
+space:
+  filters: [4, 8]
+  clip: [null, 1.0]
+  widths: [[3, 5], 3]
+  optimizer: [sgd, adam]
+  decay: {{choices: [null, 0.01], when: {{optimizer: adam}}}}
+training: {{epochs: 9, optimizer: {{name: $optimizer, clip_norm: $clip, weight_decay: $decay}}}}
+"""
+ODD = sweep_of_digits(SPACE).replace("kernel_size: 3", "kernel_size: $widths")
+TWO = ODD.replace("objective: {{metric: {metric}, direction: {direction}}}\n", "") + (
+    "objectives: [{{metric: val_accuracy}}, {{metric: parameters}}]\n"
+)
+THREE = TWO.replace("{{metric: parameters}}", "{{metric: parameters}}, {{metric: val_loss}}")
+
+
+def _odd(draw):
+    found = {"filters": draw.choice([4, 8]), "clip": draw.choice([None, 1.0]), "widths": draw.choice([[3, 5], 3])}
+    found["optimizer"] = draw.choice(["sgd", "adam"])
+    return found | ({"decay": draw.choice([None, 0.01])} if found["optimizer"] == "adam" else {})
+
+
+def _gathered(written):
+    return gather(written.results, "digits", Study.open(written.results, "digits", merge=False).leaderboard_table())
+
+
+def test_a_rung_has_the_best_result_at_that_rung(written):
+    """The best at 1, 3 and 9 epochs is that of the journals up to there, and not the final one three times."""
+    sweep = ODD + "pruner: {{kind: asha, min_epochs: 1, reduction: 3}}\n"
+    written.study(trials=9, epochs=9, params=_odd, sweep=sweep)
+    material = _gathered(written)
+    epochs = Study.open(written.results, "digits", merge=False).epochs()
+    rows = rung_table(material).rows
+    assert [row["epochs"] for row in rows] == [1, 3, 9]
+    for row in rows:
+        assert row["best val_accuracy"] == epochs[epochs.epoch <= row["epochs"]].val_accuracy.max()
+    assert len({row["best val_accuracy"] for row in rows}) == 3
+
+
+def test_different_exceptions_are_different_failures(written):
+    """Failures that have one cause and three messages are three rows, with their counts; the rest is counted, too."""
+    written.study(trials=0)
+    identity = ProcessIdentity("node7", "boot", "pid:[1]", 9, 8)
+    events = [Worker(1.0, identity, {}, 1)]
+    for trial, word in enumerate(["KeyError: 'a'", "OSError: b", "OSError: b", "TypeError: c", *map(str, range(30))]):
+        events.append(Start(1.0, trial, 0, f"c{trial}", 0, 1, {"filters": 4}))
+        events.append(End(2.0, trial, 0, "failed", "exception", word, 0, 1.0))
+    StudyPaths(written.results, "digits").journal("x").write_bytes(b"".join(map(encode, events)))
+    merge(written.results, wait_s=20)
+    rows = facts.failures(_gathered(written))
+    assert [(row["count"], row["message"]) for row in rows[:3]] == [
+        (2, "OSError: b"),
+        (1, "KeyError: 'a'"),
+        (1, "TypeError: c"),
+    ]
+    assert sum(row["count"] for row in rows) == 34
+    assert rows[-1]["cause"] == "others"
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        (("failed",), "no trial is complete: 4 failed"),
+        (("failed", "pruned"), "no trial is complete: 2 pruned, 2 failed"),
+        (("failed", "running"), "no trial is complete yet"),
+        (("waiting",), "no trial is complete yet"),
+    ],
+)
+def test_a_study_that_has_ended_promises_nothing(written, states, said):
+    """Only where something may still be complete the report says "yet"."""
+    material = _gathered(written.study(trials=4, states=states))
+    assert dict(facts.summary(material))["best"] == said
+
+
+@pytest.mark.parametrize(("sweep", "pairs"), [(TWO, 1), (THREE, 3)])
+def test_all_objectives_are_named_and_drawn_with_the_front_of_all(written, sweep, pairs):
+    """The summary names each objective and its best; each pair is drawn, with the front over all objectives."""
+    material = _gathered(written.study(trials=30, params=_odd, sweep=sweep))
+    said = dict(facts.summary(material))
+    names = [one.metric for one in material.objectives]
+    for name in names:
+        assert f"imize {name}" in said["objective"]
+        assert f"{name} " in said["best"]
+    signs = [-1 if one.direction == "maximize" else 1 for one in material.objectives]
+    points = np.array([[row[name] for name in names] for row in material.ranked]) * signs
+    beaten = [((points <= point).all(axis=1) & (points < point).any(axis=1)).any() for point in points]
+    front = {row["trial"] for row, worse in zip(material.ranked, beaten, strict=True) if not worse}
+    assert 0 < len(front) < 30
+    assert said["Pareto front"].startswith(f"{len(front)} of 30 complete trials: ")
+    drawn = [figure for figure in figures(material, "pareto") if figure.title.split(" and ")[0] in names]
+    of_objectives = [figure for figure in drawn if {*figure.title.split(" and ")} <= {*names}]
+    assert len(of_objectives) == pairs
+    for figure in of_objectives:
+        assert {*figure.data[1]["customdata"]} == front
+    assert len({figure.name for figure in figures(material, "pareto")}) == len(figures(material, "pareto"))
+
+
+def test_null_is_a_value_and_not_an_inactive_hyperparameter(written):
+    """Null has its own box, cell and tick; lists as well; only what is inactive is called so."""
+    material = _gathered(written.study(trials=60, params=_odd, sweep=ODD))
+    slices = {figure.name: figure.data[0] for figure in figures(material, "slices")}
+    assert set(slices["slice-clip"]["x"]) == {"null", "1.0"} or set(slices["slice-clip"]["x"]) == {"null", "1"}
+    assert len(slices["slice-clip"]["x"]) == 60
+    assert set(slices["slice-widths"]["x"]) == {"[3, 5]", "3"}
+    assert set(slices["slice-decay"]["x"]) == {"null", "0.01"}
+    assert len(slices["slice-decay"]["x"]) == sum(row["optimizer"] == "adam" for row in material.ranked)
+    (parallel,) = figures(material, "parallel")
+    ticks = {dimension["label"]: dimension.get("ticktext") for dimension in parallel.data[0]["dimensions"]}
+    assert "inactive" not in ticks["clip"]
+    assert {*ticks["decay"]} == {"null", "0.01", "inactive"}
+    assert any(figure.name == "contour-clip-widths" for figure in figures(material, "contours"))
+    assert {one.parameter for one in what_mattered(material).importances} >= {"widths", "filters"}
+    assert ("clip", "null, 1") in [(row["hyperparameter"], row["values"]) for row in facts.space(material)]
+
+
+def test_lines_that_meet_in_one_value_meet_in_one_place(written):
+    """One value among all complete trials is in the middle of its axis; ticks are as they were written."""
+
+    def params(draw):
+        return {"filters": 4, "optimizer": "a<b" + draw.choice(["", "c"]), "clip": 1.0, "widths": 3}
+
+    material = _gathered(written.study(trials=8, params=params, sweep=ODD))
+    constant = replace(material, axes=material.axes | {"clip": replace(material.axes["clip"], missing=True)})
+    (figure,) = figures(constant, "parallel")
+    dimensions = {dimension["label"]: dimension for dimension in figure.data[0]["dimensions"]}
+    low, high = dimensions["clip"]["range"]
+    assert all(abs(value - (low + high) / 2) <= 0.05 * (high - low) for value in dimensions["clip"]["values"])
+    assert set(dimensions["optimizer"]["ticktext"]) == {"a<b", "a<bc"}  # Plotly writes ticks here as plain text
+
+
+def test_nothing_is_drawn_where_nothing_was_tried(written):
+    """A cell of a contour has a colour if and only if a complete trial lies in it."""
+    material = _gathered(written.study(trials=30))
+    for figure in figures(material, "contours"):
+        (trace,) = figure.data
+        assert trace["type"] == "heatmap"
+        assert "connectgaps" not in trace
+        for values, counts in zip(trace["z"], trace["customdata"], strict=True):
+            assert [value is not None for value in values] == [count > 0 for count in counts]
+
+
+@pytest.mark.parametrize("form", ["html", "markdown"])
+def test_a_part_that_fails_costs_no_other(written, monkeypatch, capsys, tmp_path, form):
+    """The section says what went wrong, so does standard error, and the file has all others."""
+
+    def broken(*_):
+        raise ZeroDivisionError("<b>boom</b>")
+
+    written.study(trials=5)
+    monkeypatch.setattr(facts, "summary", broken)
+    monkeypatch.setattr("cnn_sweep.report.contents.estimating.find", broken)
+    monkeypatch.setattr("cnn_sweep.report.figures.of_trials.history", broken)
+    file = tmp_path / "page"
+    report(written.results, "digits", file, form=form, images=None, trials=[], predictions=False)
+    text, said = file.read_text(), capsys.readouterr().err
+    assert "the section Summary could not be made: ZeroDivisionError: &lt;b" in text
+    assert "cnn-sweep: the section Summary could not be made: ZeroDivisionError: <b>boom</b>" in said
+    assert "importance could not be made" in said
+    assert "Provenance" in text
+    assert "Leaderboard" in text
+    assert "<b>boom" not in text
+
+
+def test_images_are_told_one_by_one(material, tmp_path, monkeypatch):
+    """While figures are drawn, which takes minutes, each is named with its place among all."""
+    kaleido, told = pytest.importorskip("kaleido"), []
+    for name in ("start_sync_server", "stop_sync_server", "write_fig_sync"):
+        monkeypatch.setattr(kaleido, name, lambda *_, **__: None)
+    write_images(figures(material, "slices"), tmp_path, tell=told.append)
+    assert told[0] == f"figure 1 of {len(told)}: slice-filters"
+    assert len(told) == len(figures(material, "slices"))

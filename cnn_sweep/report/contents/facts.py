@@ -6,6 +6,7 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.report.drawing.axes import word
 from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.sweep.space import Choices
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from cnn_sweep.report.contents.material import Material
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.sweep.space import Parameter
+    from cnn_sweep.sweep.trial import ObjectiveSpec
+
+_MOST_NAMED = 20  # trials of a front
+_MOST_FAILURES = 20
 
 
 def summary(material: Material) -> list[tuple[str, str]]:
@@ -21,8 +26,9 @@ def summary(material: Material) -> list[tuple[str, str]]:
     states = ", ".join(f"{count:,} {state}" for state, count in found["trials"].items() if count)
     skipped = f"; {found['invalid']:,} invalid and {found['duplicates']:,} duplicate configurations were left out"
     return [
-        ("objective", f"{found['direction']} {found['metric']}"),
+        ("objective", "; ".join(f"{one.direction} {one.metric}" for one in material.objectives)),
         ("best", _best(material)),
+        *([("Pareto front", _front(material))] if material.front else []),
         ("trials", f"{states or 'none'}, of {found['planned']:,} planned" + skipped),
         ("search", f"{found['method'] or 'unknown'}, {len(found['parameters'])} hyperparameters"),
         ("data", _data(material)),
@@ -36,8 +42,32 @@ def summary(material: Material) -> list[tuple[str, str]]:
 def _best(material: Material) -> str:
     best = material.summary["best"]
     if best is None:
-        return "no trial is complete yet"
-    return f"{material.metric} {shown(best['value'])} (trial {best['trial']})"
+        return material.nothing_complete[0].lower() + material.nothing_complete[1:].rstrip(".")
+    others = [_best_of(material, one) for one in material.objectives[1:]]
+    return "; ".join([f"{material.metric} {shown(best['value'])} (trial {best['trial']})", *filter(None, others)])
+
+
+def _best_of(material: Material, objective: ObjectiveSpec) -> str | None:
+    """Say which trial is best by one of several objectives alone."""
+    rows = [row for row in material.ranked if row.get(objective.metric) is not None]
+    if not rows:
+        return None
+    best = (max if objective.direction == "maximize" else min)(rows, key=lambda row: float(row[objective.metric]))
+    return f"{objective.metric} {shown(best[objective.metric])} (trial {best['trial']})"
+
+
+def _front(material: Material) -> str:
+    trials = [str(row["trial"]) for row in material.front]
+    some = ", ".join(trials[:_MOST_NAMED]) + (", …" if len(trials) > _MOST_NAMED else "")
+    return f"{len(trials):,} of {len(material.ranked):,} complete trials: {some}"
+
+
+def failures(material: Material) -> list[Row]:
+    """List the failures by cause and message; beyond the most frequent ones the rest is counted."""
+    shown_ones, rest = material.failures[:_MOST_FAILURES], material.failures[_MOST_FAILURES:]
+    count = sum(row["count"] for row in rest)
+    message = f"{len(rest):,} other messages; `cnn-sweep leaderboard {material.study} --columns trial,cause,message`"
+    return shown_ones + ([{"cause": "others", "count": count, "message": message}] if rest else [])
 
 
 def _data(material: Material) -> str:
@@ -88,12 +118,12 @@ def space(material: Material) -> list[Row]:
 def _parameter(parameter: Parameter) -> Row:
     domain = parameter.domain
     if isinstance(domain, Choices):
-        values = ", ".join(shown(value) for value in domain.values)
+        values = ", ".join(word(value) for value in domain.values)
     else:
         values = f"{shown(domain.low)} to {shown(domain.high)}"
         values += f" in steps of {shown(domain.step)}" if domain.step is not None else ""
         values += ", logarithmic" if domain.log else ""
-    when = ", ".join(f"{name} in ({', '.join(map(shown, values))})" for name, values in parameter.when.items())
+    when = ", ".join(f"{name} in ({', '.join(map(word, values))})" for name, values in parameter.when.items())
     return {"hyperparameter": parameter.name, "values": values, "only with": when}
 
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.contents.gpu_time import gpu_seconds
+from cnn_sweep.report.contents.problems import Problems
+from cnn_sweep.report.contents.rungs import rung_epochs
 from cnn_sweep.report.drawing.axes import Axis, axis_of
+from cnn_sweep.report.leaderboards.fronts import PARETO, with_front
+from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.states import FINISHED, counted
+from cnn_sweep.sweep.trial import ObjectiveSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cnn_sweep.report.leaderboards.leaderboard import Row, Table
+    from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.search.importance import Findings
 
@@ -36,7 +42,8 @@ class Material:
         curves: Trial to its epochs, of the trials that were asked for and then the best, as far as there is room.
         chosen: Trials whose learning curves are shown at first.
         cost: As of :func:`cnn_sweep.store.report_queries.cost`, with ``gpu_seconds``, None where there was no GPU.
-        failures: By cause.
+        failures: By cause and message.
+        at_rungs: Epochs of a rung to trial to its result there; empty without rungs.
         jobs: Of Slurm.
         workers: Processes that trained.
         provenance: Where the study comes from; empty if the file cannot be read.
@@ -46,6 +53,7 @@ class Material:
         no_model: Why nobody did.
         findings: How much each hyperparameter mattered; None if that was not estimated.
         no_findings: Why it was not.
+        problems: Parts that could not be made.
     """
 
     summary: dict[str, Any]
@@ -60,10 +68,12 @@ class Material:
     provenance: dict[str, Any]
     sweep: Sweep | None
     sweep_text: str
+    at_rungs: dict[int, dict[int, float]] = field(default_factory=dict)
     best_model: BestModel | None = None
     no_model: str = ""
     findings: Findings | None = None
-    no_findings: str = "No trial is complete yet."
+    no_findings: str = ""
+    problems: Problems = field(default_factory=Problems)
 
     @property
     def study(self) -> str:
@@ -74,6 +84,30 @@ class Material:
     def metric(self) -> str:
         """The objective."""
         return str(self.summary["metric"])
+
+    @property
+    def objectives(self) -> tuple[ObjectiveSpec, ...]:
+        """All objectives, the one that ranks trials first."""
+        if self.sweep is not None:
+            return self.sweep.objectives
+        return (ObjectiveSpec(metric=self.metric, direction=self.summary["direction"]),)
+
+    @property
+    def front(self) -> list[Row]:
+        """Complete trials that no other one dominates in all objectives together, best first; none of a single one."""
+        several = self.objectives if len(self.objectives) > 1 else ()
+        rows = with_front(Table((PARETO,), tuple(self.ranked)), several).rows
+        return [row for row in rows if several and row[PARETO]]
+
+    @property
+    def nothing_complete(self) -> str:
+        """Say that no trial is complete, and whether one may still be."""
+        counts = self.summary["trials"]
+        rest = sum(count for state, count in counts.items() if state not in FINISHED)
+        if rest and not self.summary["cancelled"]:
+            return "No trial is complete yet."
+        cancelled = " (the study was cancelled)" if self.summary["cancelled"] else ""
+        return f"No trial is complete: {counted(counts) or 'none is planned'}{cancelled}."
 
     @property
     def maximize(self) -> bool:
@@ -106,28 +140,39 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
     """
     paths = StudyPaths(results, study)
     summary = queries.study_summary(results, study)
+    problems = Problems()
     sweep, text = _sweep(paths)
-    columns = queries.parameter_columns(summary["parameters"])
-    axes = {
-        column: axis_of(column, name, board.rows, sweep.space.by_name.get(name) if sweep else None)
-        for column, name in zip(columns, summary["parameters"], strict=True)
-    }
     best = [row["trial"] for row in board.rows if row["epochs"]]
     chosen = tuple(trials) or tuple(best[:shown])
+    rungs = rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
     return Material(
         summary=summary,
         board=board,
-        axes=axes,
+        axes=_axes(results, summary, board, sweep),
         curves=report_queries.curves(results, study, _affordable(board, (*chosen, *best), len(summary["metrics"]))),
         chosen=chosen,
-        cost=report_queries.cost(results, study) | {"gpu_seconds": gpu_seconds(paths)},
+        cost=report_queries.cost(results, study)
+        | {"gpu_seconds": problems.attempt("the time of GPUs", lambda: gpu_seconds(paths), lambda _: None)},
         failures=report_queries.failures(results, study),
         jobs=report_queries.list_jobs(results, study),
         workers=[worker for worker in queries.list_workers(results, study) if worker["threads"]],
         provenance=_provenance(paths),
         sweep=sweep,
         sweep_text=text,
+        at_rungs={epoch: report_queries.best_until(results, study, epoch, summary["direction"]) for epoch in rungs},
+        problems=problems,
     )
+
+
+def _axes(results: Path, summary: dict[str, Any], board: Table, sweep: Sweep | None) -> dict[str, Axis]:
+    nulls = report_queries.null_choices(results, summary["study"])
+    names = dict(zip(queries.parameter_columns(summary["parameters"]), summary["parameters"], strict=True))
+    return {
+        column: axis_of(
+            column, name, board.rows, sweep.space.by_name.get(name) if sweep else None, nulls.get(name, set())
+        )
+        for column, name in names.items()
+    }
 
 
 def _affordable(board: Table, wanted: Sequence[int], metrics: int) -> list[int]:

@@ -8,7 +8,25 @@ from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.rungs import Ladder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cnn_sweep.report.contents.material import Material
+    from cnn_sweep.sweep.spec import Sweep
+
+
+def rung_epochs(sweep: Sweep | None, longest: int) -> set[int]:
+    """Return the epochs of all rungs up to a number of epochs; none if the sweep has no rungs."""
+    ladder = Ladder.of(sweep.pruner) if sweep is not None else None
+    if ladder is None:
+        return set()
+    return {level for bracket in range(ladder.brackets) for level in _levels(ladder, bracket, longest)}
+
+
+def _levels(ladder: Ladder, bracket: int, longest: int) -> Iterator[int]:
+    rung = 0
+    while (level := ladder.level(bracket, rung)) <= longest:
+        yield level
+        rung += 1
 
 
 def rung_table(material: Material) -> Table | None:
@@ -16,7 +34,8 @@ def rung_table(material: Material) -> Table | None:
 
     Returns:
         A row a bracket and rung: its epochs, how many trials ``reached`` it, how many of them ``went on``, how many
-        ``rest`` there, and the best value of those that reached it; None if the study has no rungs.
+        ``rest`` there, and the best of their results at that rung: of the objective up to its epochs, which is what
+        decides who goes on. Repeats do not compete and are left out. None if the study has no rungs.
     """
     sweep = material.sweep
     ladder = Ladder.of(sweep.pruner) if sweep is not None else None
@@ -25,12 +44,13 @@ def rung_table(material: Material) -> Table | None:
     better = max if material.maximize else min
     rows = []
     for bracket in range(ladder.brackets):
-        own = [row for row in material.board.rows if ladder.bracket(row["trial"]) == bracket]
+        rivals = (row for row in material.board.rows if not row.get("repeat"))
+        own = [row for row in rivals if ladder.bracket(row["trial"]) == bracket]
         longest = max((row["epochs"] or 0 for row in own), default=0)
-        rung = 0
-        while (level := ladder.level(bracket, rung)) <= longest:
+        for level in _levels(ladder, bracket, longest):
             reached = [row for row in own if (row["epochs"] or 0) >= level]
-            values = [row["value"] for row in reached if row["value"] is not None]
+            results = material.at_rungs.get(level, {})
+            values = [results[row["trial"]] for row in reached if row["trial"] in results]
             rows.append(
                 {
                     "bracket": bracket,
@@ -41,6 +61,5 @@ def rung_table(material: Material) -> Table | None:
                     f"best {material.metric}": better(values) if values else None,
                 }
             )
-            rung += 1
     leading = ("bracket",) if ladder.brackets > 1 else ()
     return Table((*leading, "epochs", "reached", "went on", "rest", f"best {material.metric}"), tuple(rows))

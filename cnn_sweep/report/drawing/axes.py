@@ -11,7 +11,7 @@ from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.sweep.space import Range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.sweep.space import Parameter
@@ -31,7 +31,8 @@ class Axis:
         numeric: Whether its values are numbers; else they are categories.
         log: Whether shares of the way are even in the logarithm.
         values: The different values in their order; of categories, those of the sweep file first.
-        missing: Whether there are rows without a value: it is inactive there.
+        missing: Whether there are rows in which it is inactive.
+        nulls: Trials in which null was chosen, which is a value like others.
     """
 
     column: str
@@ -40,16 +41,19 @@ class Axis:
     log: bool
     values: tuple[Any, ...]
     missing: bool
+    nulls: frozenset[int] = frozenset()
+
+    def is_active(self, row: Row) -> bool:
+        """Tell whether a trial has a value, which may be null."""
+        return row.get(self.column) is not None or row["trial"] in self.nulls
 
     @property
     def varies(self) -> bool:
         """Whether there is anything to compare."""
         return len(self.values) + self.missing > 1
 
-    def position(self, value: Any) -> float | None:
+    def position(self, value: Any) -> float:
         """Give a value's place: itself, its logarithm to base 10, or the number of its category."""
-        if value is None:
-            return None
         if not self.numeric:
             return float(self._places[_key(value)])
         return math.log10(value) if self.log else float(value)
@@ -59,22 +63,39 @@ class Axis:
         return {_key(value): place for place, value in enumerate(self.values)}
 
     def positions(self, rows: Sequence[Row]) -> list[float | None]:
-        """Give the places of many rows' values."""
+        """Give the places of many rows' values; None where the hyperparameter is inactive."""
+        active = [self.is_active(row) for row in rows]
         if self.numeric:
-            return [self.position(row.get(self.column)) for row in rows]
+            return [self.position(row[self.column]) if there else None for row, there in zip(rows, active, strict=True)]
         places = self._places
-        values = [row.get(self.column) for row in rows]
-        return [None if value is None else float(places[_key(value)]) for value in values]
+        pairs = zip(rows, active, strict=True)
+        return [float(places[_key(row.get(self.column))]) if there else None for row, there in pairs]
 
     def words(self, rows: Sequence[Row]) -> list[str | None]:
-        """Give the values of many rows as text for an axis of categories."""
-        return [None if (value := row.get(self.column)) is None else shown(value) for row in rows]
+        """Give the values of many rows as text for an axis of categories; None where it is inactive."""
+        return [word(row.get(self.column)) if self.is_active(row) else None for row in rows]
 
 
-def axis_of(column: str, label: str, rows: Iterable[Row], parameter: Parameter | None) -> Axis:
-    """Choose the axis of a hyperparameter by the values that trials have and by what the sweep file says of it."""
-    values = [row.get(column) for row in rows]
-    there = {_key(value): value for value in values if value is not None}
+def word(value: Any) -> str:
+    """Give a hyperparameter's value as people read it; null has a word of its own."""
+    return "null" if value is None else shown(value)
+
+
+def axis_of(
+    column: str, label: str, rows: Sequence[Row], parameter: Parameter | None, nulls: Collection[int] = ()
+) -> Axis:
+    """Choose the axis of a hyperparameter by the values that trials have and by what the sweep file says of it.
+
+    Args:
+        column: Its column of the leaderboard.
+        label: Its name.
+        rows: All trials.
+        parameter: What the sweep file says; None if it cannot be read.
+        nulls: Trials in which null was chosen.
+    """
+    chosen = frozenset(nulls)
+    active = [row for row in rows if row.get(column) is not None or row["trial"] in chosen]
+    there: dict[str, Any] = {_key(value): value for value in (row.get(column) for row in active)}
     numeric = bool(there) and all(_is_number(value) for value in there.values())
     domain = parameter.domain if parameter is not None else None
     if numeric:
@@ -85,7 +106,7 @@ def axis_of(column: str, label: str, rows: Iterable[Row], parameter: Parameter |
         of_file = [] if domain is None or isinstance(domain, Range) else [_key(value) for value in domain.values]
         order = [key for key in of_file if key in there] + sorted(there.keys() - set(of_file))
         ordered, log = tuple(there[key] for key in order), False
-    return Axis(column, label, numeric, log, ordered, missing=any(value is None for value in values))
+    return Axis(column, label, numeric, log, ordered, missing=len(active) < len(rows), nulls=chosen)
 
 
 def _is_number(value: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.errors import EnvironmentFault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from cnn_sweep.report.drawing.figure import Figure
@@ -31,8 +31,19 @@ def live(figure: Figure) -> Any:
     return go.Figure({"data": list(figure.data), "layout": _PAPER | figure.layout})
 
 
-def write_images(figures: Sequence[Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+def write_images(
+    figures: Sequence[Figure],
+    folder: Path,
+    formats: Sequence[str] = FORMATS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
     """Write each figure in each format, named after it.
+
+    Args:
+        figures: Which.
+        folder: Where; it is made if it does not exist.
+        formats: Of ``FORMATS``.
+        tell: Is told which figure is being drawn, which takes a second each.
 
     Raises:
         EnvironmentFault: kaleido or a browser is missing, or the folder cannot be written.
@@ -46,7 +57,11 @@ def write_images(figures: Sequence[Figure], folder: Path, formats: Sequence[str]
         folder.mkdir(parents=True, exist_ok=True)
         kaleido.start_sync_server(silence_warnings=True)
         try:
-            return [_write(kaleido, figure, folder / f"{figure.name}.{one}") for figure in figures for one in formats]
+            written = []
+            for place, figure in enumerate(figures, start=1):
+                tell(f"figure {place} of {len(figures)}: {figure.name}")
+                written += [_write(kaleido, figure, folder / f"{figure.name}.{one}") for one in formats]
+            return written
         finally:
             kaleido.stop_sync_server(silence_warnings=True)
     except ChromeNotFoundError as error:

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 KINDS = ("history", "curves", "parallel", "importance", "slices", "contours", "pareto", "confusion")
 
 
+def drawable(material: Material) -> list[Figure]:
+    """Return all figures; those of a kind that fails are among the material's problems."""
+
+    def of(kind: str) -> list[Figure]:
+        return material.problems.attempt(f"the figures of {kind}", lambda: figures(material, kind), lambda _: [])
+
+    return [figure for kind in KINDS for figure in of(kind)]
+
+
 def figures(material: Material, kind: str) -> list[Figure]:
     """Return the figures of one of ``KINDS``; none where there is nothing to draw."""
     match kind:

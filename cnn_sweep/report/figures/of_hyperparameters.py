@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.drawing.axes import FEW
+from cnn_sweep.report.drawing.axes import FEW, word
 from cnn_sweep.report.drawing.figure import BLUE, SCALE, VERMILLION, Figure, number, numbers, text
-from cnn_sweep.report.leaderboards.leaderboard import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.drawing.axes import Axis
     from cnn_sweep.report.leaderboards.leaderboard import Row
 
-_CELLS = 16  # along an axis of numbers
+_FEWEST_CELLS, _MOST_CELLS = 4, 16  # along an axis of many numbers
 _MOST_PAIRS = 15
 
 
@@ -28,7 +28,7 @@ def slices(material: Material) -> list[Figure]:
 
 
 def _slice(material: Material, axis: Axis, rows: Sequence[Row]) -> Figure:
-    there = [row for row in rows if row.get(axis.column) is not None]
+    there = [row for row in rows if axis.is_active(row)]
     values = numbers(row["value"] for row in there)
     trials = [row["trial"] for row in there]
     name, caption = f"slice-{axis.column}", f"{material.metric} of each complete trial over {axis.label}."
@@ -39,13 +39,13 @@ def _slice(material: Material, axis: Axis, rows: Sequence[Row]) -> Figure:
         trace["hovertemplate"] = "trial %{customdata}<br>%{x}: %{y:.5g}<extra></extra>"
         layout = _layout(axis.label, material.metric, "log" if axis.log else "linear")
         return Figure(name, axis.label, caption, (trace,), layout)
-    x = [text(word) for word in axis.words(there)]
+    x = [text(one) for one in axis.words(there)]
     box = {"type": "box", "x": x, "y": values, "boxpoints": "all", "jitter": 0.5, "pointpos": 0, "name": ""}
     box |= {"marker": {"color": BLUE, "size": 4, "opacity": 0.75}, "line": {"color": VERMILLION, "width": 1.5}}
     box |= {"fillcolor": "rgba(0,0,0,0)", "customdata": trials}
     box["hovertemplate"] = "trial %{customdata}<br>%{x}: %{y:.5g}<extra></extra>"
     layout = _layout(axis.label, material.metric, "category")
-    layout["xaxis"] |= {"categoryorder": "array", "categoryarray": [text(shown(value)) for value in axis.values]}
+    layout["xaxis"] |= {"categoryorder": "array", "categoryarray": [text(word(value)) for value in axis.values]}
     return Figure(name, axis.label, caption + " Boxes: median and quartiles.", (box,), layout)
 
 
@@ -66,23 +66,22 @@ def contours(material: Material, order: Sequence[str] = ()) -> list[Figure]:
 
 
 def _contour(material: Material, across: Axis, up: Axis, rows: Sequence[Row]) -> Figure | None:
-    there = [row for row in rows if row.get(across.column) is not None and row.get(up.column) is not None]
+    there = [row for row in rows if across.is_active(row) and up.is_active(row)]
     # One may count only where the other has a single value.
-    if any(len({repr(row[axis.column]) for row in there}) < 2 for axis in (across, up)):
+    if any(len({repr(row.get(axis.column)) for row in there}) < 2 for axis in (across, up)):
         return None
-    columns, lines = _Cells(across), _Cells(up)
+    # About as many cells as trials; between them nothing is drawn, since nothing is known.
+    count = min(max(math.isqrt(len(there)), _FEWEST_CELLS), _MOST_CELLS)
+    columns, lines = _Cells(across, count), _Cells(up, count)
     cells: dict[tuple[int, int], list[float]] = {}
     for row, i, j in zip(there, columns.of(there), lines.of(there), strict=True):
         cells.setdefault((j, i), []).append(row["value"])
     z = [[_mean(cells.get((j, i))) for i in range(columns.count)] for j in range(lines.count)]
     counts = [[len(cells.get((j, i), ())) for i in range(columns.count)] for j in range(lines.count)]
     bar = {"title": {"text": text(material.metric)}}
-    common: Row = {"x": columns.places, "y": lines.places, "z": z, "colorscale": SCALE, "colorbar": bar}
-    common |= {"reversescale": not material.maximize, "customdata": counts}
-    common["hovertemplate"] = "%{x}, %{y}<br>mean %{z:.5g} of %{customdata} trials<extra></extra>"
-    smooth = across.numeric and up.numeric and min(columns.count, lines.count) > 3
-    contour, heatmap = {"type": "contour", "connectgaps": True}, {"type": "heatmap", "hoverongaps": False}
-    trace = common | (contour if smooth else heatmap)
+    trace: Row = {"type": "heatmap", "x": columns.places, "y": lines.places, "z": z, "hoverongaps": False}
+    trace |= {"colorscale": SCALE, "colorbar": bar, "reversescale": not material.maximize, "customdata": counts}
+    trace["hovertemplate"] = "%{x}, %{y}<br>mean %{z:.5g} of %{customdata} trials<extra></extra>"
     layout = {"xaxis": columns.axis(), "yaxis": lines.axis()}
     title = f"{across.label} and {up.label}"
     caption = f"Mean {material.metric} of the complete trials with these values; empty where there is none."
@@ -96,12 +95,12 @@ def _mean(values: list[float] | None) -> float | None:
 class _Cells:
     """The cells along one axis: one a value, or equal parts where there are many numbers."""
 
-    def __init__(self, axis: Axis) -> None:
+    def __init__(self, axis: Axis, most: int) -> None:
         self._axis = axis
-        self._even = axis.numeric and len(axis.values) > _CELLS
-        self.count = _CELLS if self._even else len(axis.values)
-        ends = axis.position(axis.values[0]) or 0.0, axis.position(axis.values[-1]) or 0.0
-        self._low, self._width = ends[0], (ends[1] - ends[0]) / _CELLS
+        self._even = axis.numeric and len(axis.values) > max(most, FEW)
+        self.count = most if self._even else len(axis.values)
+        ends = axis.position(axis.values[0]), axis.position(axis.values[-1])
+        self._low, self._width = ends[0], (ends[1] - ends[0]) / most
 
     @property
     def places(self) -> list[Any]:
@@ -115,16 +114,16 @@ class _Cells:
         """Give each row's cell."""
         if not self._even:
             place = {repr(value): i for i, value in enumerate(self._axis.values)}
-            return [place[repr(row[self._axis.column])] for row in rows]
+            return [place[repr(row.get(self._axis.column))] for row in rows]
         places = self._axis.positions(rows)
-        return [min(int(((place or 0.0) - self._low) / self._width), _CELLS - 1) for place in places]
+        return [min(int(((place or 0.0) - self._low) / self._width), self.count - 1) for place in places]
 
     def axis(self) -> dict[str, Any]:
         """Describe the axis to Plotly."""
         title = {"text": text(self._axis.label)}
         if self._even:
             return {"title": title, "type": "log" if self._axis.log else "linear"}
-        words = [text(shown(value)) for value in self._axis.values]
+        words = [text(word(value)) for value in self._axis.values]
         return {"title": title, "tickvals": list(range(self.count)), "ticktext": words, "type": "linear"}
 
 

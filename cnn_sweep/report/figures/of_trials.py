@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.drawing.figure import BLUE, COLOURS, DASHES, SCALE, VERMILLION, Figure, number, numbers, text
-from cnn_sweep.report.leaderboards.leaderboard import shown
+from cnn_sweep.report.drawing.axes import word
+from cnn_sweep.report.drawing.figure import BLUE, COLOURS, DASHES, SCALE, VERMILLION, Figure, numbers, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
     from cnn_sweep.report.contents.material import Material
     from cnn_sweep.report.drawing.axes import Axis
     from cnn_sweep.report.leaderboards.leaderboard import Row
+    from cnn_sweep.sweep.trial import ObjectiveSpec
 
 _HOVER = "trial %{customdata}<br>%{x}<br>%{y:.5g}<extra></extra>"
 # Lines of one plot of parallel coordinates beyond which nobody sees anything: the best are drawn.
 _MOST_LINES = 2_000
 _MOST_TICKS = 12
 _SPREAD = 0.06  # of an axis
+_COSTS = {"parameters": "weights", "seconds": "seconds of training"}
 
 
 def history(material: Material) -> Figure | None:
@@ -37,7 +40,8 @@ def history(material: Material) -> Figure | None:
     points = _points(order, values, trials, name="trial", color=BLUE)
     line: Row = {"type": "scatter", "mode": "lines", "x": order, "y": numbers(best), "name": "best so far"}
     line |= {"line": {"color": VERMILLION, "width": 2, "shape": "hv"}, "hoverinfo": "skip"}
-    caption = f"{material.metric} of each complete trial in the order in which they ended, and the best so far."
+    others = f" (of {len(material.objectives)} objectives the first)" if len(material.objectives) > 1 else ""
+    caption = f"{material.metric}{others} of each complete trial in the order in which they ended, and the best so far."
     layout = _axes("complete trials", material.metric)
     return Figure("history", "Optimization history", caption, (points, line), layout)
 
@@ -82,30 +86,9 @@ def parallel(material: Material) -> Figure | None:
     axes = [axis for axis in material.axes.values() if axis.varies]
     if not rows or not axes:
         return None
-    dimensions = []
-    for axis in axes:
-        places = axis.positions(rows)
-        there = [place for place in places if place is not None]
-        low, high = (min(there), max(there)) if there else (0.0, 0.0)
-        # Inactive hyperparameters meet in a place of their own below the axis.
-        below = low - 0.15 * ((high - low) or 1.0)
-        # Where many lines meet in few values they lie side by side, the best on top.
-        spread = _SPREAD * ((high - low) or 1.0) if len(axis.values) <= _MOST_TICKS else 0.0
-        shares = [0.5 - rank / max(len(rows) - 1, 1) for rank in range(len(rows))]
-        pairs = zip(places, shares, strict=True)
-        filled = [number((below if place is None else place) + spread * share) for place, share in pairs]
-        ticks: dict[float | None, str] = {axis.position(value): shown(value) for value in _ticks(axis)}
-        ticks |= {below: "inactive"} if None in places else {}
-        dimensions.append(
-            {
-                "label": text(axis.label),
-                "values": filled,
-                "tickvals": numbers(ticks),
-                "ticktext": [*map(text, ticks.values())],
-            }
-        )
     values = numbers(row["value"] for row in rows)
-    dimensions.append({"label": text(material.metric), "values": values})
+    dimensions = [_dimension(axis, rows) for axis in axes]
+    dimensions.append({"label": text(material.metric), "values": values, "range": _with_room(min(values), max(values))})
     line = {"color": values, "colorscale": SCALE, "showscale": True, "reversescale": not material.maximize}
     trace = {"type": "parcoords", "dimensions": dimensions, "line": line}
     some = f"the best {_MOST_LINES:,}" if len(material.ranked) > len(rows) else "each"
@@ -114,6 +97,34 @@ def parallel(material: Material) -> Figure | None:
     )
     layout = {"margin": {"l": 70, "r": 70, "t": 50, "b": 30}}
     return Figure("parallel", "Parallel coordinates", caption, (trace,), layout)
+
+
+def _dimension(axis: Axis, rows: Sequence[Row]) -> Row:
+    """Describe one axis; its ticks are plain text to Plotly, unlike its label."""
+    places = axis.positions(rows)
+    there = [place for place in places if place is not None]
+    low, high = (min(there), max(there)) if there else (0.0, 0.0)
+    length = (high - low) or 1.0
+    # Inactive hyperparameters meet in a place of their own below the axis.
+    below = low - 0.15 * length
+    # Where many lines meet in few values they lie side by side, the best on top.
+    spread = _SPREAD * length if len(axis.values) <= _MOST_TICKS else 0.0
+    shares = [0.5 - rank / max(len(rows) - 1, 1) for rank in range(len(rows))]
+    filled = [(below if p is None else p) + spread * share for p, share in zip(places, shares, strict=True)]
+    ticks = {axis.position(value): word(value) for value in _ticks(axis)}
+    if len(axis.values) <= _MOST_TICKS:  # only values that a line goes through
+        ticks = {place: one for place, one in ticks.items() if place in there}
+    ticks |= {below: "inactive"} if None in places else {}
+    lowest = below if None in places else low
+    ends = [lowest - spread / 2, high + spread / 2] if high > lowest else _with_room(low, high)
+    place_and_words = {"tickvals": numbers(ticks), "ticktext": [*ticks.values()]}
+    return {"label": text(axis.label), "values": numbers(filled), "range": numbers(ends), **place_and_words}
+
+
+def _with_room(low: float, high: float) -> list[float]:
+    """Return the ends of an axis; one on which all lines meet has them in its middle."""
+    room = 0.5 * (abs(low) or 1.0) if low == high else 0.0
+    return numbers([low - room, high + room])
 
 
 def _ticks(axis: Axis) -> Sequence[Any]:
@@ -134,9 +145,38 @@ def _ticks(axis: Axis) -> Sequence[Any]:
 
 
 def trade_offs(material: Material) -> list[Figure]:
-    """Draw value against what it costs: weights, and seconds of training, each with its Pareto front."""
+    """Draw each pair of objectives, and the value against what it costs: weights, and seconds of training."""
+    found = [_pair(material, *pair) for pair in itertools.combinations(material.objectives, 2)]
+    drawn = {figure.name for figure in found}
+    return found + [figure for figure in _costs(material) if figure.name not in drawn] if material.ranked else []
+
+
+def _pair(material: Material, up: ObjectiveSpec, across: ObjectiveSpec) -> Figure:
+    """Draw two of several objectives, with the front that all of them make."""
+    rows = [r for r in material.ranked if r.get(up.metric) is not None and r.get(across.metric) is not None]
+    front = sorted(material.front, key=lambda row: (row[across.metric], row[up.metric]))
+    points, best = (
+        _points([r[across.metric] for r in some], [r[up.metric] for r in some], [r["trial"] for r in some], color=color)
+        for some, color in ((rows, BLUE), (front, VERMILLION))
+    )
+    best |= {"name": "Pareto front", "marker": {"color": VERMILLION, "size": 9, "symbol": "diamond"}}
+    count = len(material.objectives)
+    if count == 2:
+        shape = "hv" if across.direction == "minimize" else "vh"
+        best |= {"mode": "lines+markers", "line": {"color": VERMILLION, "shape": shape}}
+    caption = (
+        f"{up.metric} ({up.direction}) against {across.metric} ({across.direction}); no trial of the front is "
+        + ("beaten in both." if count == 2 else f"beaten in all {count} objectives, as some are in these two.")
+    )
+    cost = up.metric == material.metric and across.metric in _COSTS
+    name = f"pareto-{across.metric}" if cost else f"objectives-{up.metric}-{across.metric}"
+    layout = _axes(_COSTS[across.metric] if cost else across.metric, up.metric)
+    return Figure(name, f"{up.metric} and {across.metric}", caption, (points, best), layout)
+
+
+def _costs(material: Material) -> list[Figure]:
     found = []
-    for column, words in (("parameters", "weights"), ("seconds", "seconds of training")):
+    for column, words in _COSTS.items():
         rows = [row for row in material.ranked if row.get(column)]
         if not rows:
             continue

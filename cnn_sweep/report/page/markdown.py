@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.report.contents import facts
 from cnn_sweep.report.contents.rungs import rung_table
-from cnn_sweep.report.figures.all_figures import KINDS, figures
+from cnn_sweep.report.figures.all_figures import drawable
 from cnn_sweep.report.leaderboards.formats import markdown_text, to_markdown
 from cnn_sweep.report.leaderboards.grouping import without_constants
 from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cnn_sweep.report.contents.material import Material
 
@@ -26,28 +26,45 @@ def markdown(material: Material, *, images: str | None = None) -> str:
         material: What is known.
         images: Where its figures are, relative to the file; None if there are none.
     """
-    parts = [
-        f"# {markdown_text(material.study)}",
-        _pairs(facts.summary(material)),
-        "## Search space",
-        _table(Table(("hyperparameter", "values", "only with"), tuple(facts.space(material)))),
-    ]
-    if material.failures:
-        failures = Table(("cause", "count", "trial", "message"), tuple(material.failures))
-        parts += ["## Failures by cause", _table(failures)]
-    parts += ["## Leaderboard", _leaderboard(material)]
-    if (rungs := rung_table(material)) is not None:
-        parts += ["## Rungs", _table(rungs)]
-    if material.findings is not None:
-        shares = [one.__dict__ for one in material.findings.importances]
-        parts += ["## Importance", _table(Table(("parameter", "fanova", "ped_anova", "trials"), tuple(shares)))]
-    if material.best_model is not None:
-        parts += [f"## Classes (trial {material.best_model.trial})", _table(material.best_model.classes)]
-    if images is not None:
-        parts += ["## Figures", *_figures(material, images)]
-    parts += ["## Provenance", _pairs(facts.origins(material)), _code("sh", facts.commands(material))]
-    parts += [_code("yaml", material.sweep_text)] if material.sweep_text else []
+    makers: dict[str, Callable[[], list[str]]] = {
+        "Summary": lambda: [_pairs(facts.summary(material))],
+        "Search space": lambda: [
+            _table(Table(("hyperparameter", "values", "only with"), tuple(facts.space(material))))
+        ],
+        "Failures by cause": lambda: _failures(material),
+        "Leaderboard": lambda: [_leaderboard(material)],
+        "Rungs": lambda: [_table(rungs)] if (rungs := rung_table(material)) is not None else [],
+        "Importance": lambda: _importance(material),
+        "Best model": lambda: _classes(material),
+        "Figures": lambda: _figures(material, images) if images is not None else [],
+        "Provenance": lambda: [
+            _pairs(facts.origins(material)),
+            _code("sh", facts.commands(material)),
+            *([_code("yaml", material.sweep_text)] if material.sweep_text else []),
+        ],
+    }
+    parts = [f"# {markdown_text(material.study)}"]
+    for title, make in makers.items():
+        made = material.problems.attempt(f"the section {title}", make, lambda why: [markdown_text(why)])
+        parts += [f"## {title}", *made] if made else []
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _failures(material: Material) -> list[str]:
+    rows = tuple(facts.failures(material))
+    return [_table(Table(("cause", "count", "trial", "message"), rows))] if rows else []
+
+
+def _importance(material: Material) -> list[str]:
+    if material.findings is None:
+        return []
+    shares = tuple(one.__dict__ for one in material.findings.importances)
+    return [_table(Table(("parameter", "fanova", "ped_anova", "trials"), shares))]
+
+
+def _classes(material: Material) -> list[str]:
+    best = material.best_model
+    return [f"Each class, as trial {best.trial} predicts it:", _table(best.classes)] if best is not None else []
 
 
 def _leaderboard(material: Material) -> str:
@@ -59,8 +76,7 @@ def _leaderboard(material: Material) -> str:
 
 
 def _figures(material: Material, images: str) -> list[str]:
-    found = [figure for kind in KINDS for figure in figures(material, kind)]
-    return [f"![{markdown_text(figure.caption)}]({images}/{figure.name}.svg)" for figure in found]
+    return [f"![{markdown_text(figure.caption)}]({images}/{figure.name}.svg)" for figure in drawable(material)]
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from typing import TYPE_CHECKING
 
 from cnn_sweep.report.contents import facts
@@ -13,30 +14,50 @@ from cnn_sweep.report.page import markup
 from cnn_sweep.report.page.markup import Section, escaped
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cnn_sweep.report.contents.material import Material
 
 # Rows of the leaderboard that stand in the page for readers without scripts.
 _STATIC_ROWS = 20
-_NONE = '<p class="quiet">No trial is complete yet.</p>'
 
 
 def all_sections(material: Material) -> list[Section]:
-    """Make every section."""
-    found = [
-        _summary(material),
-        _leaderboard(material),
-        _rungs(material),
-        _figures(material, "history", "Optimization history"),
-        _curves(material),
-        _figures(material, "parallel", "Parallel coordinates"),
-        _importance(material),
-        _figures(material, "slices", "One hyperparameter at a time", several=True),
-        _contours(material),
-        _figures(material, "pareto", "Trade-offs", several=True),
-        _model(material),
-        _provenance(material),
-    ]
+    """Make every section; one that fails says so, and is among the material's problems."""
+    makers: dict[tuple[str, str], Callable[[], Section | None]] = {
+        ("summary", "Summary"): lambda: _summary(material),
+        ("leaderboard", "Leaderboard"): lambda: _leaderboard(material),
+        ("rungs", "Rungs"): lambda: _rungs(material),
+        ("history", "Optimization history"): lambda: _figures(material, "history", "Optimization history"),
+        ("curves", "Learning curves"): lambda: _curves(material),
+        ("parallel", "Parallel coordinates"): lambda: _figures(material, "parallel", "Parallel coordinates"),
+        ("importance", "Importance"): lambda: _importance(material),
+        ("slices", "One hyperparameter at a time"): lambda: _figures(
+            material, "slices", "One hyperparameter at a time", several=True
+        ),
+        ("contours", "Two hyperparameters at a time"): lambda: _contours(material),
+        ("pareto", "Trade-offs"): lambda: _figures(material, "pareto", "Trade-offs", several=True),
+        ("model", "Best model"): lambda: _model(material),
+        ("provenance", "Provenance"): lambda: _provenance(material),
+    }
+    found = [_attempted(material, name, title, make) for (name, title), make in makers.items()]
     return [section for section in found if section is not None]
+
+
+def _attempted(material: Material, name: str, title: str, make: Callable[[], Section | None]) -> Section | None:
+    def whole() -> Section | None:
+        section = make()
+        if section is not None:  # what JSON has no word for would spoil the whole page
+            json.dumps([(one.data, one.layout) for one in section.figures], allow_nan=False, default=str)
+        return section
+
+    return material.problems.attempt(
+        f"the section {title}", whole, lambda why: Section(name, title, f'<p class="error">{escaped(why)}</p>')
+    )
+
+
+def _nothing(material: Material) -> str:
+    return f'<p class="quiet">{escaped(material.nothing_complete)}</p>'
 
 
 def _summary(material: Material) -> Section:
@@ -48,7 +69,9 @@ def _summary(material: Material) -> Section:
             f"<p>Only configurations with {', '.join(f'<code>{html.escape(one)}</code>' for one in constraints)}.</p>"
         )
     if material.failures:
-        body += "<h3>Failures by cause</h3>" + markup.table(("cause", "count", "trial", "message"), material.failures)
+        body += "<h3>Failures by cause</h3>" + markup.table(
+            ("cause", "count", "trial", "message"), facts.failures(material)
+        )
     return Section("summary", "Summary", body)
 
 
@@ -93,7 +116,7 @@ def _rungs(material: Material) -> Section | None:
 def _figures(material: Material, name: str, title: str, *, several: bool = False) -> Section:
     there = tuple(figures(material, name))
     if not there:
-        return Section(name, title, _NONE)
+        return Section(name, title, _nothing(material))
     body = "".join(markup.figure(figure, heading=several) for figure in there)
     return Section(name, title, f'<div class="several">{body}</div>' if several else body, there)
 
@@ -110,7 +133,11 @@ def _curves(material: Material) -> Section:
 def _importance(material: Material) -> Section:
     title, findings = "Importance", material.findings
     if findings is None:
-        return Section("importance", title, f'<p class="quiet">{escaped(material.no_findings)}</p>')
+        return Section(
+            "importance",
+            title,
+            f'<p class="quiet">{escaped(material.no_findings)}</p>' if material.ranked else _nothing(material),
+        )
     (figure,) = figures(material, "importance")
     body = markup.figure(figure)
     if (pairs := interaction_table(findings)) is not None:
@@ -121,7 +148,8 @@ def _importance(material: Material) -> Section:
 def _contours(material: Material) -> Section:
     found = figures(material, "contours")
     if not found:
-        nothing = '<p class="quiet">There are no two hyperparameters to compare.</p>' if material.ranked else _NONE
+        none = '<p class="quiet">There are no two hyperparameters to compare.</p>'
+        nothing = none if material.ranked else _nothing(material)
         return Section("contours", "Two hyperparameters at a time", nothing)
     body = markup.choice_of(found, "Hyperparameters")
     return Section("contours", "Two hyperparameters at a time", body, tuple(found))
@@ -130,7 +158,9 @@ def _contours(material: Material) -> Section:
 def _model(material: Material) -> Section:
     title, best = "Best model", material.best_model
     if best is None:
-        return Section("model", title, f'<p class="quiet">{escaped(material.no_model)}</p>')
+        return Section(
+            "model", title, f'<p class="quiet">{escaped(material.no_model or material.nothing_complete)}</p>'
+        )
     words = f"{best.wrong:,} of {best.images:,} validation images are taken for another class by trial {best.trial}."
     body = f"<p>{words}</p>" + markup.figure(best.confusion)
     body += markup.table(best.classes.columns, best.classes.rows)
