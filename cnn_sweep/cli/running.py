@@ -63,7 +63,8 @@ def resume(study: str, results: Path, how: How, *, more: Mapping[str, float | in
     """Continue a study by name, with larger limits if there are any; return the exit code."""
     found = open_study(results, study)
     threads_of(found.paths, found.sweep, how.threads)
-    found = enlarge(results, study, more)
+    if more:
+        found = enlarge(results, study, more)
     prepare_shown(found.sweep, results)
     return _train(found, how)
 
@@ -151,8 +152,8 @@ class _Display:
             self._console.print(f"{note}; its trial will be continued", markup=False)
         if progress.stopping and not self._said_stopping:
             self._said_stopping = True
-            how = "stopping after the running chunk; press Ctrl-C again to kill"
-            self._console.print(f"{self._name}: {how} the workers", markup=False)
+            words = "stopping after the running chunk; press Ctrl-C again to kill the workers"
+            self._console.print(f"{self._name}: {words}", markup=False)
         if self._redraws:
             self._live.update(_picture(self._name, progress), refresh=True)
         elif time.monotonic() - self._printed >= _LINE_EVERY_S:
