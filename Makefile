@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-wheel test-r lint format faults leaks storm bench bench-all bench-throughput bench-overhead bench-store \
+.PHONY: help install demo test test-wheel test-locales test-r lint format faults leaks storm bench bench-all bench-throughput bench-overhead bench-store \
 	bench-scale bench-halving bench-journal bench-memory bench-data bench-search bench-search-trained bench-help \
 	cluster-up cluster-down clean
 
@@ -33,6 +33,16 @@ test-wheel:  ## the tests, those on Slurm excepted, against the built wheel in a
 
 test-r: $(STAMP)  ## files of R, written by a real R (Debian: r-base-core)
 	CNN_SWEEP_REQUIRE_R=1 $(BIN)/python -m pytest tests/training/test_rds_from_r.py
+
+LATIN := $(VENV)/locale/de_DE.ISO-8859-1
+$(LATIN):
+	mkdir -p $(dir $@)
+	localedef -i de_DE -f ISO-8859-1 $@
+
+test-locales: $(STAMP) $(LATIN)  ## the tests without Slurm where the encoding is ASCII, then Latin-1 (Debian: locales)
+	LC_ALL=C PYTHONCOERCECLOCALE=0 PYTHONUTF8=0 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
+	LOCPATH=$(abspath $(dir $(LATIN))) LC_ALL=$(notdir $(LATIN)) PYTHONUTF8=0 \
+		$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
 
 lint: $(STAMP)  ## ruff, formatting, mypy
 	$(BIN)/ruff check .

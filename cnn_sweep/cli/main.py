@@ -5,7 +5,6 @@ Each verb's work is imported when it is typed, so that help answers at once.
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 
@@ -20,7 +19,8 @@ from cnn_sweep.cli import (
     verbs_search,
     verbs_store,
 )
-from cnn_sweep.errors import CnnSweepError, Interrupted
+from cnn_sweep.errors import CnnSweepError, EnvironmentFault, Interrupted
+from cnn_sweep.execution.environment import streams
 
 app = typer.Typer(
     name="cnn-sweep",
@@ -63,8 +63,7 @@ app.add_typer(verbs_search.importing, name="import")
 
 def main() -> None:
     """Run a command; an error of the tree becomes one message and its exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale may lack characters that a study's names have
-        sys.stdout.reconfigure(errors="backslashreplace")
+    streams.for_people()
     try:
         try:
             app()
@@ -73,6 +72,12 @@ def main() -> None:
     except CnnSweepError as error:
         print(f"cnn-sweep: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except UnicodeEncodeError as error:  # such a name of a file, since texts are in UTF-8
+        if error.encoding != sys.getfilesystemencoding():
+            raise
+        name, cure = error.object, f"this locale's encoding is {error.encoding}; set PYTHONUTF8=1 or LC_ALL=C.UTF-8"
+        print(f"cnn-sweep: no file can be named {name!r}: {cure}", file=sys.stderr)
+        sys.exit(EnvironmentFault.exit_code)
     except KeyboardInterrupt:
         sys.exit(Interrupted.exit_code)
     except BrokenPipeError:  # the reader of our output, `head` perhaps, has gone

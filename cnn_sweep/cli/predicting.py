@@ -203,7 +203,7 @@ def write_text(file: Path, text: str) -> None:
         EnvironmentFault: It cannot be written.
     """
     try:
-        file.write_text(text, encoding="utf-8")
+        file.write_text(text, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise EnvironmentFault(f"cannot write {file}: {error.strerror or error}") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import Problem, SweepFileError
 from cnn_sweep.sweep.yaml import dotted
@@ -14,6 +14,83 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.yaml import Document, Path
 
 _SHOWN = 60  # characters of a value in a message
+
+# Words of Keras, PyTorch and other tools, without their underscores, to ours; of several the first that is valid there.
+_SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
+    "acc": ("accuracy", "val_accuracy"),
+    "valacc": ("val_accuracy",),
+    "auc": ("val_auc",),
+    "f1": ("val_macro_f1",),
+    "valf1": ("val_macro_f1",),
+    "validationaccuracy": ("val_accuracy",),
+    "validationloss": ("val_loss",),
+    "lr": ("learning_rate",),
+    "alpha": ("learning_rate",),
+    "bs": ("batch_size",),
+    "batch": ("batch_size",),
+    "nepochs": ("epochs",),
+    "numepochs": ("epochs",),
+    "maxepochs": ("epochs",),
+    "numtrials": ("trials",),
+    "ntrials": ("trials",),
+    "clipnorm": ("clip_norm",),
+    "gradclip": ("clip_norm",),
+    "wd": ("weight_decay",),
+    "betas": ("beta_1",),
+    "randomseed": ("seed",),
+    "randomstate": ("seed",),
+    "validationsplit": ("validation",),
+    "valsplit": ("validation",),
+    "testsplit": ("test",),
+    "targetsize": ("image_size",),
+    "inputshape": ("image_size",),
+    "optim": ("optimizer",),
+    "earlystop": ("early_stopping",),
+    "scheduler": ("schedule",),
+    "lrscheduler": ("schedule",),
+    "amp": ("precision",),
+    "maxpooling": ("pool",),
+    "maxpooling2d": ("pool",),
+    "maxpool": ("pool",),
+    "maxpool2d": ("pool",),
+    "averagepooling2d": ("pool",),
+    "avgpool2d": ("pool",),
+    "globalaveragepooling2d": ("global_pool",),
+    "globalmaxpooling2d": ("global_pool",),
+    "gap": ("global_pool",),
+    "conv": ("conv2d",),
+    "convolution": ("conv2d",),
+    "separableconv2d": ("separable_conv2d",),
+    "batchnormalization": ("batch_norm",),
+    "batchnorm2d": ("batch_norm",),
+    "bn": ("batch_norm",),
+    "linear": ("dense",),
+    "fc": ("dense",),
+    "softmax": ("output",),
+    "kernel": ("kernel_size",),
+    "poolsize": ("size",),
+    "outchannels": ("filters",),
+    "channels": ("filters",),
+    "neurons": ("units",),
+    "stride": ("strides",),
+    "min": ("low", "minimize"),
+    "max": ("high", "maximize"),
+    "values": ("choices",),
+    "num": ("points",),
+    "hyperparameters": ("space",),
+    "parameters": ("space",),
+    "network": ("model",),
+    "dataset": ("data",),
+    "gridsearch": ("grid",),
+    "randomsearch": ("random",),
+    "bayesian": ("tpe", "gp"),
+    "runtime": ("seconds",),
+    "duration": ("seconds",),
+    "score": ("value",),
+    "objective": ("value",),
+    "number": ("trial",),
+    "params": ("parameters",),
+}
 
 
 def show(value: Any) -> str:
@@ -43,8 +120,13 @@ def amount(count: int, one: str, several: str) -> str:
 
 
 def closest(name: Any, choices: Iterable[Any]) -> str | None:
-    """Return the choice that a name was probably meant to be, or None."""
+    """Return the choice that a name was probably meant to be, or None: what other tools call so, or write alike."""
     names = {str(choice).lower(): str(choice) for choice in choices}
+    # Hyperparameters are named with and without their `$`.
+    word = str(name).lower().removeprefix("$")
+    for synonym in _SYNONYMS.get(word.replace("_", "").replace("-", ""), ()):
+        if found := names.get(synonym, names.get(f"${synonym}")):
+            return found
     close = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.6)
     return names[close[0]] if close else None
 

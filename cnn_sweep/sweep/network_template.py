@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from cnn_sweep.sweep import network
 from cnn_sweep.sweep.expressions import ABSENT
@@ -37,6 +37,7 @@ LAYERS: Final[dict[str, tuple[type[Spec], str | None]]] = {
     "output": (network.Output, "activation"),
 }
 NAMES: Final = (*LAYERS, "repeat")
+ACTIVATIONS: Final = get_args(network.Activation)
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _compile_layer(item: Any, path: Path, faults: list[Fault]) -> SpecTemplate |
     if name == "repeat":
         return _compile_repeat(value, path, faults)
     if name not in LAYERS:
-        faults.append(Fault(path, "layer", None, unknown("layer", name, NAMES)))
+        faults.append(Fault(path, "layer", None, _unknown_layer(name)))
         return None
     model, short = LAYERS[name]
     if value is None:
@@ -194,6 +195,14 @@ def _compile_layer(item: Any, path: Path, faults: list[Fault]) -> SpecTemplate |
     elif not isinstance(value, dict) and short is not None:
         value = {file_key(model, short): value}
     return compile_spec(value, path, faults, model=model)
+
+
+def _unknown_layer(name: str) -> str:
+    """Write that there is no such layer; activations stand alone, or in the layer that Keras would have them behind."""
+    if name in ACTIVATIONS:
+        of_output = " or output: " + name if name in ("softmax", "sigmoid") else ""
+        return f"unknown layer {show(name)}; write activation: {name}{of_output}; valid: {listed(NAMES)}"
+    return unknown("layer", name, NAMES)
 
 
 def _name_and_value(item: Any, path: Path, faults: list[Fault]) -> tuple[str | None, Any]:

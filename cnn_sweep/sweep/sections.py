@@ -340,7 +340,8 @@ def _read_constraints(value: Any, declared: list[str], mistakes: Mistakes) -> It
             continue
         unknown_names = [name for name in constraint.names if name not in declared]
         for name in unknown_names:
-            mistakes.add(place, unknown("parameter", name, declared))
+            quotes = f"; a text stands in quotes: '{name}'" if _is_compared(text, name) else ""
+            mistakes.add(place, unknown("parameter", name, declared) + quotes)
         if not constraint.names:
             mistakes.add(place, f"{show(text)} mentions no parameter; valid: {listed(declared)}")
         elif not _is_condition(text):
@@ -349,6 +350,15 @@ def _read_constraints(value: Any, declared: list[str], mistakes: Mistakes) -> It
             yield constraint, place
 
 
+def _is_compared(text: str, name: str) -> bool:
+    """Return whether a name is compared with something, as a text without quotes would be."""
+    compared = [node for node in ast.walk(_tree(text)) if isinstance(node, ast.Compare)]
+    return any(isinstance(one, ast.Name) and one.id == name for node in compared for one in ast.walk(node))
+
+
+def _tree(text: str) -> ast.expr:
+    return ast.parse(REFERENCE.sub(r"\1", text).strip(), mode="eval").body
+
+
 def _is_condition(text: str) -> bool:
-    body = ast.parse(REFERENCE.sub(r"\1", text).strip(), mode="eval").body
-    return not isinstance(body, ast.BinOp | ast.Constant | ast.List | ast.Tuple)
+    return not isinstance(_tree(text), ast.BinOp | ast.Constant | ast.List | ast.Tuple)

@@ -8,6 +8,7 @@ import pytest
 
 from cnn_sweep.errors import SweepFileError
 from cnn_sweep.search.finite import all_configurations
+from cnn_sweep.sweep.mistakes import _SYNONYMS, closest
 from cnn_sweep.sweep.spec import Sweep
 
 LAYERS = "conv2d, separable_conv2d, pool, global_pool, batch_norm, dropout"
@@ -435,3 +436,30 @@ def test_a_constraint_may_protect_the_next_one(edit):
     """Constraints count in their order, so that one can keep another from a division by zero."""
     guarded = '["filters > 8", "batch_size / (filters - 8) < 9"]'
     assert Sweep.parse(edit(('["batch_size * filters <= 2048"]', guarded))).grid.rejected > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (("learning_rate: $learning_rate", "lr: $learning_rate"), "'lr' (did you mean 'learning_rate'?)"),
+        (("- pool: {kind: $pooling, size: 2}", "- max_pooling: 2"), "'max_pooling' (did you mean 'pool'?)"),
+        (("- flatten", "- BatchNormalization"), "'BatchNormalization' (did you mean 'batch_norm'?)"),
+        (("- flatten", "- MaxPooling2D: 2"), "'MaxPooling2D' (did you mean 'pool'?)"),
+        (("- output: {activation: softmax}", "- softmax"), "'softmax'; write activation: softmax or output: softmax"),
+        (("metric: val_accuracy", "metric: val_acc"), "'val_acc' (did you mean 'val_accuracy'?)"),
+        (("epochs: 10", "num_epochs: 10"), "'num_epochs' (did you mean 'epochs'?)"),
+        (("batch_size * filters <= 2048", "optimizer == adam"), "'adam'"),
+        (("batch_size * filters <= 2048", "optimizer == adam"), "a text stands in quotes: 'adam'"),
+    ],
+)
+def test_words_of_other_tools_are_understood(edit, changes, words):
+    """What Keras, PyTorch and others call a thing is answered with our word for it."""
+    with pytest.raises(SweepFileError, match=re.escape(words)):
+        Sweep.parse(edit(changes))
+
+
+def test_no_word_of_ours_is_a_synonym_of_another(edit):
+    """A synonym is never a suggestion for itself, and each leads to a word."""
+    assert all(ours and word not in ours for word, ours in _SYNONYMS.items())
+    assert closest("lr", ["rate", "$learning_rate"]) == "$learning_rate"
+    assert closest("lr", ["filters"]) is None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted, StudyError
+from cnn_sweep.execution.environment import streams
 from cnn_sweep.execution.freezing.freeze import open_study
 from cnn_sweep.execution.freezing.snapshot import uses_own_code
 from cnn_sweep.execution.freezing.threads import threads_of, threads_of_trial
@@ -136,6 +137,7 @@ def _engine(study: FrozenStudy, history: History, trial: int) -> Engine:
 
 def main() -> int:
     """Answer the request in the folder that the argument names."""
+    streams.for_people()
     try:
         answer(Path(sys.argv[1]))
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
+from cnn_sweep.execution.environment import streams
 from cnn_sweep.execution.freezing.freeze import data_root
 from cnn_sweep.execution.freezing.snapshot import uses_own_code
 from cnn_sweep.execution.timing.rates import READY, Timing
@@ -124,6 +125,7 @@ def _endless(spec: TrialSpec, steps: int) -> TrialSpec:
 
 def main() -> int:
     """Measure; return the process's exit code."""
+    streams.for_logs()
     # What code of the user's prints is no answer.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

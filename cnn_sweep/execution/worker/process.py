@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.execution.environment import streams
 from cnn_sweep.execution.environment.provenance import worker_event
 from cnn_sweep.execution.freezing.freeze import FrozenStudy, open_study
 from cnn_sweep.execution.freezing.snapshot import uses_own_code
@@ -157,6 +158,7 @@ def _make_engine(study: FrozenStudy, settings: WorkerSettings) -> Engine:
 
 def main() -> int:
     """Run one worker; return the process's exit code."""
+    streams.for_logs()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     stop = StopRequest()
     stop.listen()

@@ -80,7 +80,7 @@ def matching(table: Table, where: str | None) -> Table:
         return table
     try:
         condition = Filter(where)
-        check_columns(table, condition.names)
+        check_columns(table, condition.names, hint="; a text stands in quotes")
         return replace(table, rows=tuple(filter(condition.accepts, table.rows)))
     except FilterError as error:
         raise InputError(f"--where: {error}") from None
@@ -102,8 +102,8 @@ def matched(table: Table, patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def check_columns(table: Table, names: Iterable[str]) -> None:
-    """Make sure that a table has these columns.
+def check_columns(table: Table, names: Iterable[str], *, hint: str = "") -> None:
+    """Make sure that a table has these columns; a hint of what else a name may have been ends the message.
 
     Raises:
         InputError: With the columns that there are.
@@ -111,7 +111,7 @@ def check_columns(table: Table, names: Iterable[str]) -> None:
     known = (*table.columns, *table.more)
     for name in names:
         if name not in known:
-            raise InputError(f"unknown column {name!r}{near(name, known)}; columns: {', '.join(known)}")
+            raise InputError(f"unknown column {name!r}{near(name, known)}; columns: {', '.join(known)}{hint}")
 
 
 def overview(table: Table, parameters: Sequence[str]) -> Table:
