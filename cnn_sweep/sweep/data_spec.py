@@ -249,7 +249,7 @@ class Labels(Spec):
         if self.pattern is not None and self.pattern.count("{class}") != 1:
             raise ValueError(
                 f"pattern {self.pattern!r} must hold {{class}} once, as in '{{class}}.*.jpg'; "
-                "* and ? stand for the rest"
+                "{number} stands for digits, * and ? for the rest"
             )
         if self.pattern is not None:
             _check_unused(self, ("filename", "label", "split"), "labels come from file names and not from a table")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -99,3 +100,16 @@ def test_a_sweep_may_insist_on_good_images(odd):
     assert "dark/0-cut.png: damaged" in said
     assert "write on_bad_image: skip" in said
     assert not (odd.results / "odd").exists()
+
+
+def test_data_prepare_says_the_same_twice_and_names_files_of_any_bytes(odd):
+    """A second `data prepare` does nothing and prints the same, and a name that is no text is no traceback."""
+    (odd.folder / "images" / "dark" / os.fsdecode(b"\xff.png")).write_bytes(b"no image")
+    first = odd("data", "prepare", "odd.yaml").stdout
+    files = {file: file.stat().st_mtime_ns for file in odd.results.glob(".data/*/*")}
+    assert odd("data", "prepare", "odd.yaml").stdout == first
+    assert {file: file.stat().st_mtime_ns for file in odd.results.glob(".data/*/*")} == files
+    assert "31 images cannot be used and are left out:" in first
+    assert r"dark/\udcff.png: not an image of a known format" in first
+    assert "6 images: the file is empty" not in first
+    assert "5 images: the file is empty" in first, "each reason is counted where there are too many to list"

@@ -321,3 +321,61 @@ def test_a_class_of_bad_images_only_is_named_with_the_reason(ready, tmp_path):
         file.write_bytes(b"")
     with pytest.raises(InputError, match=r"a single class \(good\).* 8 images cannot be used, such as bad/.* is empty"):
         ready("folder", tmp_path, train="train", image_size=4)
+
+
+def write_named(folder, names):
+    """Write images that all differ."""
+    for k, name in enumerate(names):
+        file = folder / "images" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), 20 * k).save(file)
+    return folder
+
+
+DOGS = [f"{('golden_retriever', 'husky')[k % 2]}_{k}.png" for k in range(8)]
+
+
+def test_a_pattern_that_fits_in_several_ways_is_made_clear_by_the_user(ready, tmp_path):
+    """`{class}_*` on golden_retriever_1.png takes neither golden nor another silently: {number} or classes decide."""
+    write_named(tmp_path, DOGS)
+    given = {"train": "images", "image_size": 4, "validation": 0.5}
+    with pytest.raises(InputError, match=r"its class may be golden or golden_retriever \(as with 3 other files\)"):
+        ready("files", tmp_path, **given, labels={"pattern": "{class}_*.png"})
+    names = ("golden_retriever", "husky")
+    path = ready("files", tmp_path, **given, labels={"pattern": "{class}_{number}.png"})
+    assert load(path).info.class_names == names
+    path = ready("files", tmp_path, **given, labels={"pattern": "{class}_*.png"}, classes=list(names))
+    assert sizes(path) == {"train": 4, "validation": 4}
+
+
+def test_odd_classes_of_folders_are_noted(ready, tmp_path):
+    """Classes written alike, numbers in the order of text, a Mac's archive and loose images: a note each."""
+    names = [f"{('DOG', 'dog', '__MACOSX')[k % 3]}/{k}.png" for k in range(9)]
+    path = ready("folder", write_named(tmp_path / "a", [*names, "x.png"]), train="images", image_size=4, validation=0.5)
+    twins, archive, loose = read_report(path)["notes"]
+    assert "the classes DOG, dog differ only in how they are written" in twins
+    assert "__MACOSX is left aside" in archive
+    assert "1 image is in no class's folder, so left aside: x.png" in loose
+    names = [f"{(0, 1, 10, 2)[k % 4]}/{k}.png" for k in range(8)]
+    path = ready("folder", write_named(tmp_path / "b", names), train="images", image_size=4, validation=0.5)
+    assert "in the order of text, not of numbers: 0, 1, 10, 2" in read_report(path)["notes"][0]
+
+
+def test_a_set_without_a_usable_image_is_an_error(ready, tmp_path):
+    """Where all validation images are damaged the message says so and why."""
+    write_named(tmp_path, [f"{'ab'[k % 2]}/{k}.png" for k in range(8)])
+    for name in "ab":
+        (tmp_path / "val" / name).mkdir(parents=True)
+        (tmp_path / "val" / name / "x.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"the validation set has no image that can be used\. 2 images cannot be used"):
+        ready("folder", tmp_path, train="images", validation="val", image_size=4)
+
+
+def test_a_picture_of_12_bits_is_not_nearly_black(ready, tmp_path):
+    """A scanner's picture of 16 bits is read with the bits that it uses, and a note says so."""
+    Image.fromarray(np.full((20, 20), 4095, np.uint16)).save(tmp_path / "p.tif")
+    rows = [f"{k // 4},{k % 4},{'ab'[k % 2]}" for k in range(16)]
+    (tmp_path / "t.csv").write_text("\n".join(["row,column,label", *rows]))
+    path = ready("tiles", tmp_path, picture="p.tif", size=5, labels={"table": "t.csv"})
+    assert load(path).train.x.min() == 255
+    assert any("no value above 4095, so 4095 is taken for white" in note for note in read_report(path)["notes"])

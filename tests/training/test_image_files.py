@@ -7,10 +7,10 @@ import re
 
 import numpy as np
 import pytest
-from helpers.images import encoded
-from PIL import Image
+from helpers.images import deep_png, encoded, exif, tiff, with_chunk
+from PIL import Image, PngImagePlugin
 
-from cnn_sweep.training.data.images import ImageOptions, decode, read_images
+from cnn_sweep.training.data.images import ImageOptions, UnusableImageError, decode, read_images
 
 RGB = ImageOptions(16, 24)
 GREY = ImageOptions(16, 24, color="grayscale")
@@ -127,3 +127,109 @@ def test_two_decoders_of_jpeg_give_the_same_pixels(options):
         with Image.open(io.BytesIO(content)) as opened:
             opened.draft("L", (24, 16))
             np.testing.assert_array_equal(decode(content, GREY)[0][..., 0], np.asarray(opened))
+
+
+RANDOM = np.random.default_rng(0)
+TWELVE = RANDOM.integers(0, 4096, (16, 24, 3)).astype(np.uint16)
+SOLID = np.full((16, 24, 1), 65535, np.uint16)
+GRAY12 = TWELVE[..., :1]
+DEEP = [
+    (deep_png(TWELVE), TWELVE, "16-bit colours made 8 bits"),
+    (deep_png(np.concatenate([TWELVE, SOLID], -1)), TWELVE, "16-bit colours made 8 bits, transparency made white"),
+    (deep_png(np.concatenate([GRAY12, SOLID], -1)), GRAY12, "16-bit colours made 8 bits, transparency made white"),
+    (deep_png(GRAY12), GRAY12, "16 bits made 8"),
+    (tiff(TWELVE), TWELVE, "16-bit colours made 8 bits"),
+    (tiff(TWELVE, ">"), TWELVE, "16-bit colours made 8 bits"),
+    (tiff(GRAY12), GRAY12, "16 bits made 8"),
+]
+
+
+@pytest.mark.parametrize(("content", "values", "told"), DEEP)
+def test_sixteen_bits_keep_their_range(content, values, told):
+    """All 16 bits of each channel count, not the high byte alone, and `bits: 12` makes 4095 white; both are told."""
+    for bits, white in ((None, 65535), (12, 4095)):
+        pixels, done = decode(content, ImageOptions(16, 24, bits=bits))
+        np.testing.assert_array_equal(pixels, np.broadcast_to(np.round(values / (white / 255)), pixels.shape))
+        assert done == told
+
+
+def test_what_is_brighter_than_the_bits_is_white_and_told():
+    """A value above the range that the sweep gives becomes white, and the image is listed."""
+    pixels, done = decode(deep_png(np.full((16, 24, 1), 5000, np.uint16)), ImageOptions(16, 24, bits=12))
+    assert pixels.min() == 255
+    assert done == "16 bits made 8, values above 4095 made white"
+
+
+def test_a_transparent_value_of_16_bits_is_white():
+    """PNG's transparent grey counts in 16 bits as it does in 8."""
+    values = np.full((16, 24, 1), 7, np.uint16)
+    pixels, _ = decode(with_chunk(deep_png(values), b"tRNS", b"\0\7"), RGB)
+    assert pixels.min() == 255
+
+
+def test_colours_in_separate_planes_are_refused_with_the_reason():
+    """Pillow mixes up the bytes of 16-bit planes, so such a file is listed instead of being read wrongly."""
+    with pytest.raises(UnusableImageError, match="16-bit colours in separate planes; save it with 8 bits"):
+        decode(tiff(TWELVE, planar=2), RGB)
+
+
+TURN = (0x0112, 3, 1, b"\6\0")
+SIX_OVER_ZERO = (282, 5, 1, b"\6\0\0\0\0\0\0\0")
+NOISE = RANDOM.integers(0, 256, (16, 24, 3)).astype(np.uint8)
+MALFORMED_EXIF = [
+    exif(TURN, SIX_OVER_ZERO),
+    exif(TURN, (0x010F, 99, 5, b"abcd")),
+    exif(TURN, (0x010F, 2, 50_000, b"\xff\xff\0\0")),
+    exif(TURN, (0x8769, 4, 1, b"\xff\xff\xff\0")),
+]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("data", MALFORMED_EXIF)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_an_image_is_turned_whatever_stands_beside_its_orientation(kind, data):
+    """A malformed EXIF tag does not cost an image, nor its orientation."""
+    on_side = Image.fromarray(np.kron([[250, 20]], np.ones((24, 8))).astype(np.uint8))  # bright on the left
+    pixels, done = decode(encoded(on_side, kind, exif=data, quality=100), GREY)
+    assert done == "turned as its EXIF data say"
+    assert pixels[:6].min() > 200, "bright is at the top"
+    assert pixels[-6:].max() < 60
+
+
+def test_a_tiff_is_turned_once_whatever_stands_beside_its_orientation():
+    """Pillow turns a TIFF as it loads it, unless its XMP is no text; either way it is upright."""
+    for more, told in (([], ""), ([(700, 3, 2, b"abc\0")], ", malformed metadata ignored")):
+        pixels, done = decode(tiff(NOISE, more=[TURN, *more]), ImageOptions(24, 16))
+        np.testing.assert_array_equal(pixels, np.rot90(NOISE, -1))
+        assert done == f"turned as its EXIF data say{told}"
+
+
+def many_words(zipped):
+    """PNG's text of 2.5 MB, more than Pillow takes."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("notes", "x" * 2_500_000, zip=zipped)
+    return info
+
+
+BEST_EFFORT = [
+    encoded(Image.fromarray(NOISE), pnginfo=many_words(zipped=True)),
+    encoded(Image.fromarray(NOISE), icc_profile=b"x" * 3_000_000),
+    with_chunk(encoded(Image.fromarray(NOISE)), b"tEXt", b"a\0b").replace(b"a\0b", b"a\0c"),  # a wrong checksum
+    tiff(NOISE, more=[(282, 2, 4, b"abc\0"), (296, 3, 1, b"\3\0")]),  # a resolution that is no number
+    encoded(Image.fromarray(NOISE), exif=exif((0x0112, 2, 4, b"six\0"))),
+]
+
+
+@pytest.mark.parametrize("content", BEST_EFFORT, ids=["text", "profile", "checksum", "resolution", "orientation"])
+def test_malformed_metadata_cost_no_image(content):
+    """Pixels are read though a text, a profile or a tag is not what it should be, and that is told."""
+    pixels, done = decode(content, RGB)
+    np.testing.assert_array_equal(pixels, NOISE)
+    assert done == "malformed metadata ignored"
+
+
+def test_damaged_pixels_are_no_matter_of_metadata():
+    """A PNG whose pixels are damaged is refused, also when it has metadata that could be left out."""
+    content = with_chunk(encoded(Image.fromarray(NOISE)), b"tEXt", b"a\0b")
+    with pytest.raises(UnusableImageError, match="damaged"):
+        decode(content[:-40] + b"XXXX" + content[-36:], RGB)

@@ -12,11 +12,12 @@ import time
 
 import numpy as np
 import pytest
+from helpers.images import deep_png
 from PIL import Image
 
 from cnn_sweep.sweep.data_spec import FolderData
 from cnn_sweep.training.data import decoder, decoding
-from cnn_sweep.training.data.dataset import items, load
+from cnn_sweep.training.data.dataset import image_options, items, load
 from cnn_sweep.training.data.decoder import PART
 from cnn_sweep.training.data.prepare import described, prepare, prepared, read_report
 
@@ -189,3 +190,86 @@ def test_what_is_written_at_a_time_changes_nothing(folder, tmp_path, monkeypatch
     blocks = prepare(spec, folder, tmp_path / "blocks")
     assert_same(blocks, whole)
     assert read_report(blocks)["bad"] == read_report(whole)["bad"] != []
+
+
+DEEP = FolderData(source="folder", train="images", image_size=(4, 4), validation=0.5)
+
+
+def write_deep(folder, peak, color="L"):
+    """Write eight images of 16 bits of two classes, whose brightest value is given."""
+    for k in range(8):
+        file = folder / "images" / ("a", "b")[k % 2] / f"{k}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        values = np.full((4, 4, 1 if color == "L" else 3), peak - 100 * k, np.uint16)
+        file.write_bytes(deep_png(values))
+
+
+def brightest(path):
+    """The largest pixel of all labelled images."""
+    return max(int(split.x.max()) for split in load(path).splits.values())
+
+
+@pytest.mark.parametrize(("peak", "white", "color"), [(4000, 4095, "L"), (1000, 1023, "RGB"), (60_000, 65_535, "L")])
+def test_the_range_of_16_bits_is_found(peak, white, color, tmp_path):
+    """Images of a 12-bit camera are not nearly black: white is what the fewest bits hold, and a note says so."""
+    write_deep(tmp_path, peak, color)
+    path = prepare(DEEP, tmp_path, tmp_path / "root")
+    assert brightest(path) == round(peak / white * 255)
+    notes = [note for note in read_report(path)["notes"] if f"no value above {peak}, so {white}" in note]
+    assert len(notes) == (white < 65_535)
+    assert image_options(path).bits == (None if white == 65_535 else white.bit_length())
+    assert {file.name.partition("_")[0] for file in path.iterdir()} == {"x", "y", "items", "meta.json", "report.json"}
+    whole = prepare(DEEP.model_copy(update={"bits": 16}), tmp_path, tmp_path / "root")
+    assert brightest(whole) == round(peak / 257)
+
+
+def test_the_range_is_found_again_after_a_kill(tmp_path):
+    """A `prepare` that ended in its second pass gives what one in one go gives."""
+    write_deep(tmp_path, 4000)
+
+    def stop(done, _total):
+        if done and len(seen := list(tmp_path.glob("cut/.*.work/narrow/part_*"))):
+            raise KeyboardInterrupt(str(seen))
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(DEEP, tmp_path, tmp_path / "cut", observe=stop)
+    assert_same(prepare(DEEP, tmp_path, tmp_path / "cut"), prepare(DEEP, tmp_path, tmp_path / "calm"))
+
+
+# Of the eight images below, as the version computed it that first prepared images.
+FINGERPRINT = "9770ef099cd801be4a48fd9a20ddd14b2b4d6b0d4321b72b386fe49eec8d2a59"
+
+
+def test_ordinary_images_have_the_fingerprint_that_they_always_had(tmp_path):
+    """Studies of earlier versions go on with their data, though other kinds of images are now decoded differently."""
+    for k in range(8):
+        file = tmp_path / "images" / "ab"[k % 2] / f"{k}.pgm"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"P5 2 2 255\n" + bytes([k, k, k, 9]))
+    spec = FolderData(source="folder", train="images", image_size=(2, 2), validation=0.5)
+    assert load(prepare(spec, tmp_path, tmp_path / "root")).fingerprint == FINGERPRINT
+
+
+def as_of_an_earlier_version(path, **report):
+    """Make a prepared folder look as if a version had made it that did not say how it decodes."""
+    meta = json.loads((path / "meta.json").read_text())
+    del meta["decoding"]
+    (path / "meta.json").write_text(json.dumps(meta))
+    (path / "report.json").write_text(json.dumps(read_report(path) | report))
+
+
+def test_only_data_that_are_decoded_differently_are_prepared_again(folder, tmp_path):
+    """A folder of an earlier version stays, unless it has colours of 16 bits, or left images out."""
+    (tmp_path / "images").symlink_to(folder / "images")
+    path = prepare(SPEC, tmp_path, tmp_path / "root")
+    as_of_an_earlier_version(path, bad=[])
+    assert prepare(SPEC, tmp_path, tmp_path / "root") == path
+    assert json.loads((path / "meta.json").read_text())["decoding"] == 2, "it is looked at once"
+    as_of_an_earlier_version(path, bad=[{"split": "train", "file": "x.png", "reason": "damaged: text too long"}])
+    again = prepare(SPEC, tmp_path, tmp_path / "root")
+    assert again != path
+    assert prepare(SPEC, tmp_path, tmp_path / "root") == again
+    write_deep(tmp_path / "deep", 60_000, "RGB")
+    path = prepare(DEEP, tmp_path / "deep", tmp_path / "root")
+    as_of_an_earlier_version(path, converted=[])
+    assert prepare(DEEP, tmp_path / "deep", tmp_path / "root") != path

@@ -173,8 +173,11 @@ def _labels(array: Array, path: Path) -> tuple[npt.NDArray[np.int32], int, bool]
     flat: Any = np.asarray(array).reshape(-1) if array.ndim == 2 else np.asarray(array)
     if flat.ndim != 1:
         raise InputError(f"{path}: labels must have the shape (n,), or (n, classes) if one-hot, but got {array.shape}")
+    if np.issubdtype(flat.dtype, np.floating) and np.isfinite(flat).all() and (flat == np.round(flat)).all():
+        flat = flat.astype(np.int64)  # as NumPy writes whole numbers that it read from text
     if flat.dtype != bool and not np.issubdtype(flat.dtype, np.integer):
-        raise InputError(f"{path}: labels must be integers, or one-hot, but got {flat.dtype}")
+        fraction = "; networks are trained to tell classes apart, not to predict numbers" * (flat.dtype.kind == "f")
+        raise InputError(f"{path}: labels must be integers, or one-hot, but got {flat.dtype}{fraction}")
     if flat.size and int(flat.min()) < 0:
         raise InputError(f"{path}: labels must be 0, 1, 2, ..., but got {int(flat.min())}")
     classes = int(flat.max()) + 1 if flat.size else 0

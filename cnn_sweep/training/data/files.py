@@ -220,7 +220,7 @@ def _splits_of_table(spec: FilesData, folder: Path, classes: Sequence[str], note
     rows = name_files(read_label_table(spec, folder, notes), root, _walk(root), table, notes)
     if spec.labels.split is not None:
         splits = split_rows(rows, root, classes, str(spec.labels.table))
-        notes += unused_shares(spec, splits)
+        notes += without_validation(spec, splits)
     else:
         found = [(name, label) for name, label, _ in rows if label]
         splits = {"train": _numbered(root, found, classes, notes, chosen=spec.classes is not None)}
@@ -237,22 +237,14 @@ def _splits_of_table(spec: FilesData, folder: Path, classes: Sequence[str], note
     return splits
 
 
-def unused_shares(spec: FilesData | TilesData, splits: Collection[str]) -> list[str]:
-    """Say which shares a sweep file gives in vain, since a column of the table says which image is in which split."""
-    column = spec.labels.split
-    shares = {"validation": spec.validation, "test": spec.test}
-    defaults = {name: type(spec).model_fields[name].default for name in shares}
-    notes = [
-        f"{name}: {share} is not used: the table's column {column!r} says which image is in which set"
-        for name, share in shares.items()
-        if share not in (defaults[name], 0)
+def without_validation(spec: FilesData | TilesData, splits: Collection[str]) -> list[str]:
+    """Say it if a table's column of splits leaves the validation set empty."""
+    if "validation" in splits:
+        return []
+    return [
+        f"the table's column {spec.labels.split!r} puts no image into the validation set, so there is nothing to compare "
+        "trials by, unless the objective is a metric of the training set"
     ]
-    if "validation" not in splits:
-        notes.append(
-            f"the table's column {column!r} puts no image into the validation set, so there is nothing to compare "
-            "trials by, unless the objective is a metric of the training set"
-        )
-    return notes
 
 
 def split_rows(

@@ -53,9 +53,10 @@ def read_table(path: Path, columns: Sequence[str], notes: list[str] | None = Non
     filled = [(line, row) for line, row in rows if any(value.strip() for value in row)]
     for line, row in filled:
         if len(row) < len(header) or any(value.strip() for value in row[len(header) :]):
+            values = amount(len(row), "value", "values")
             raise InputError(
-                f"{path}: line {line}: {len(row)} values, but there are {len(header)} columns: {row}. A value that "
-                "holds the separator must stand in quotes"
+                f"{path}: line {line}: {values}, but there are {len(header)} columns: {row}. A value that holds the "
+                "separator must stand in quotes"
             )
     if not filled:
         raise InputError(f"{path}: the table has no rows")

@@ -16,7 +16,7 @@ from cnn_sweep.sweep.mistakes import listed, near
 from cnn_sweep.training.data.bit_depth import WHOLE, UnreadableDepthError, bits_for, is_deep, narrowed_note
 from cnn_sweep.training.data.class_names import class_notes
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED, Grid, Item
-from cnn_sweep.training.data.files import unused_shares
+from cnn_sweep.training.data.files import without_validation
 from cnn_sweep.training.data.images import FORMATS, UnusableImageError, eight_bits, shallow
 from cnn_sweep.training.data.metadata import without_metadata
 from cnn_sweep.training.data.source import Part, Source, in_form
@@ -111,7 +111,7 @@ def read_tiles(spec: TilesData, folder: Path) -> Source:
     if "train" not in parts:
         raise InputError(f"{spec.labels.mask or spec.labels.table}: no tile is labelled for training")
     if splits is not None:
-        notes += unused_shares(spec, parts)
+        notes += without_validation(spec, parts)
     if spec.classes is None:
         notes += class_notes(classes)
     return Source(parts, classes, notes=(*notes, *_notes(spec, grid, stride)), grid=grid)
