@@ -43,7 +43,8 @@ def ready(folder, table, **data):
     path = folder / "t.csv"
     path.write_bytes(table if isinstance(table, bytes) else table.encode())
     labels = {"table": "t.csv", **data.pop("labels", {})}
-    given = {"image_size": (4, 4), "validation": 0.5, **data}
+    share = {} if "split" in labels else {"validation": 0.5}  # a column of splits leaves nothing to share out
+    given = {"image_size": (4, 4), **share, **data}
     spec = FilesData(source="files", train="images", labels=labels, **given)
     made = prepare(spec, folder, folder / "root")
     found = load(made, splits=("train", "validation", "test", "unlabelled"))
@@ -190,5 +191,5 @@ def test_a_column_of_splits_says_which_set_is_empty_or_lacks_a_class(folder):
     assert ready(folder, table, **given)[1]["notes"] == []
     (note,) = ready(folder, splits(*["train"] * 4, *["test"] * 4), **given)[1]["notes"]
     assert "puts no image into the validation set" in note
-    notes = ready(folder, splits(*["train"] * 4, *["validation", "test"] * 2), validation=0.2, **given)[1]["notes"]
+    notes = ready(folder, splits(*["train"] * 4, *["validation", "test"] * 2), **given)[1]["notes"]
     assert notes == ["no image of the class b in the validation set", "no image of the class a in the test set"]
