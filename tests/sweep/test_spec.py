@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cnn_sweep.errors import SweepFileError
 from cnn_sweep.sweep.data_spec import ArrayFiles, ArraysData, DigitsData
 from cnn_sweep.sweep.network import L2, Conv2D, Dense, Dropout, Flatten, Output, Pool
 from cnn_sweep.sweep.spec import InvalidTrialError, Sweep
@@ -322,3 +323,17 @@ def test_reading_a_sweep_imports_nothing_heavy():
     code = f"import sys, cnn_sweep.sweep.spec; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("engine", "accepted"), [("graph", False), ("fit", True), ("$a", True)])
+def test_only_a_model_that_comes_compiled_has_metrics_of_its_own(engine, accepted):
+    """The graph engine reports its own metrics whoever built the network; any other name is refused by the plan."""
+    text = (
+        f'{HEAD}model: {{build: "nets:build"}}\nspace: {{a: [graph, fit]}}\n'
+        f"training: {{epochs: 3, engine: {engine}}}\nobjective: {{metric: val_precision}}\n"
+    )
+    if accepted:
+        assert Sweep.parse(text).objective.metric == "val_precision"
+        return
+    with pytest.raises(SweepFileError, match=r"objective.metric: unknown metric 'val_precision'; valid: val_accuracy"):
+        Sweep.parse(text)
