@@ -239,10 +239,12 @@ def _read_objective(
 
 
 def _has_own_metrics(top: Any) -> bool:
-    """Tell whether a network or an objective of the user's may report any metric."""
+    """Tell whether an objective of the user's may report any metric, or a network that comes compiled."""
     specs = [top.get("objective"), *(top["objectives"] if isinstance(top.get("objectives"), list) else ())]
     own_objective = any(isinstance(spec, dict) and spec.get("function") is not None for spec in specs)
-    return own_objective or (isinstance(top.get("model"), dict) and "build" in top["model"])
+    training = top.get("training")
+    own_loop = isinstance(training, dict) and training.get("engine", "graph") != "graph"  # or a hyperparameter
+    return own_objective or (own_loop and isinstance(top.get("model"), dict) and "build" in top["model"])
 
 
 def _check_function(text: Any, path: Path, mistakes: Mistakes) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.environment import gpus as devices
+from cnn_sweep.execution.monitoring.reconcile import Attempt, LocalJudge
 from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.worker.endings import Ending
 from cnn_sweep.execution.worker.memory import GrowthWatch, own_bytes
 from cnn_sweep.execution.worker.settings import WorkerSettings
+from cnn_sweep.journal.claims import Owner
+from cnn_sweep.journal.identity import current
 from cnn_sweep.slurm.profile import Profile
 
 UNTIL_TOLD = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); print(flush=True); signal.pause()"
@@ -124,3 +129,23 @@ def test_after_lack_of_memory_one_worker_has_the_device_alone(pool):
     pool.pool.fill(2)
     assert pool.told[3:] == [(0, False), (1, False)]
     assert deaths == []
+
+
+def test_exit_codes_of_a_trials_own_code_are_no_fault_of_the_environment(pool, tmp_path):
+    """Only a worker that ends with a message of its own cannot work; how others ended is what their trials say."""
+    code = EnvironmentFault.exit_code
+    pool.programs += [f"raise SystemExit({code})", "import os; os.kill(os.getpid(), 11)", f"raise SystemExit({code})"]
+    pool.pool.fill(2)
+    deaths = reap_until(pool.pool, lambda: pool.pool.running == 0)
+    pool.pool.count_false_starts(deaths, progressed=True)
+    assert sorted(death.how for death in deaths) == [f"ended with exit code {code}", "was killed by SIGSEGV"]
+    me = current()
+    for death in deaths:
+        gone = Owner("w", replace(me, pid=death.pid, started=0), 0.0)
+        (found,) = LocalJudge({death.pid: f"the worker {death.how}"}).deaths({Attempt(0, 0): gone}).values()
+        assert found == ("killed", f"the worker {death.how}")
+    pool.pool.fill(1)
+    (death,) = reap_until(pool.pool, lambda: pool.pool.running == 0)
+    death.log.write_text("INFO trial 0\ncnn-sweep: the disk is full\n")
+    with pytest.raises(EnvironmentFault, match=r"a worker cannot work:\n *cnn-sweep: the disk is full"):
+        pool.pool.count_false_starts([death], progressed=True)

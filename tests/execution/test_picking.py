@@ -167,7 +167,9 @@ def test_only_attempts_that_got_nowhere_count_as_crashes(study):
             hand.journal.append(
                 Epoch(time=1.0, trial=claim.number, attempt=attempt, epoch=epoch, seconds=1.0, metrics={})
             )
-        hand.journal.append(Lost(time=2.0, trial=claim.number, attempt=attempt, cause="killed", message=""))
+        hand.journal.append(
+            Lost(time=2.0, trial=claim.number, attempt=attempt, cause="killed", message="it was killed")
+        )
 
     first = hand.claim()
     limit = 5
@@ -180,7 +182,7 @@ def test_only_attempts_that_got_nowhere_count_as_crashes(study):
     hand.history.refresh()
     assert why_given_up(trial, Retries()) == (
         "crashed",
-        "its worker died 5 times in a row before an epoch was done (killed)",
+        "its worker died 5 times in a row before an epoch was done (killed): it was killed",
     )
 
 

@@ -375,3 +375,17 @@ def test_a_share_may_be_written_in_per_cent(text, written, validation, test):
     """``20%`` is the share 0.2, never a folder of that name."""
     data = Sweep.parse(text.replace("{source: digits, validation: 0.2, test: 0.2}", written)).data
     assert (data.validation, data.test) == (validation, test)
+
+
+@pytest.mark.parametrize(("engine", "accepted"), [("graph", False), ("fit", True), ("$a", True)])
+def test_only_a_model_that_comes_compiled_has_metrics_of_its_own(engine, accepted):
+    """The graph engine reports its own metrics whoever built the network; any other name is refused by the plan."""
+    text = (
+        f'{HEAD}model: {{build: "nets:build"}}\nspace: {{a: [graph, fit]}}\n'
+        f"training: {{epochs: 3, engine: {engine}}}\nobjective: {{metric: val_precision}}\n"
+    )
+    if accepted:
+        assert Sweep.parse(text).objective.metric == "val_precision"
+        return
+    with pytest.raises(SweepFileError, match=r"objective.metric: unknown metric 'val_precision'; valid: val_accuracy"):
+        Sweep.parse(text)

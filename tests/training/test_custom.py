@@ -59,7 +59,7 @@ def compiled(params, image_shape, classes):
     model = keras.Sequential([net, keras.layers.Softmax()])
     metrics = [keras.metrics.CategoricalAccuracy(name="right"), keras.metrics.F1Score(name="each_class"),
                keras.metrics.Precision(name="precision", thresholds=0.0)]
-    model.compile("adam", "categorical_crossentropy", metrics=metrics)
+    model.compile(keras.optimizers.Adam(0.015), "categorical_crossentropy", metrics=metrics)
     return model
 
 def without_accuracy(params, image_shape, classes):
@@ -271,7 +271,8 @@ def test_metrics_of_a_compiled_model_are_reported(trainer, recorder):
         assert metrics["accuracy"] == metrics["right"]
         assert metrics["val_accuracy"] == pytest.approx(metrics["val_right"])
         assert metrics["precision"] == metrics["val_precision"] == pytest.approx(1 / 3)  # all are above 0
-        assert {"each_class", "val_each_class"}.isdisjoint(metrics)
+        assert {"each_class", "val_each_class", "val_learning_rate"}.isdisjoint(metrics)
+        assert metrics["learning_rate"] == pytest.approx(0.015)  # the optimizer's own
     assert outcome.value == notes.epochs[0]["val_precision"]
 
 

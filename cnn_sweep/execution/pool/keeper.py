@@ -147,7 +147,7 @@ class PoolKeeper:
         return self._pool.running > 0
 
     def _step(self, deaths: list[Death]) -> Progress:
-        self._exits |= {death.pid: f"its worker {death.how}" for death in deaths}
+        self._exits |= {death.pid: f"the worker {death.how}" for death in deaths}
         self._history.refresh()
         if not self._stopping and self._is_cancelled():
             self.stop()

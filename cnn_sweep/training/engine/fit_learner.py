@@ -81,6 +81,8 @@ class FitLearner:
         if watch.stopped and watch.steps < last:
             return None
         logs = self._numbers({name: values[-1] for name, values in history.history.items()}, "train_step")
+        if not self._sets_rate:
+            logs["learning_rate"] = float(self._model.optimizer.learning_rate)
         size = len(plan.order)
         return Totals(
             step=so_far.step + watch.steps,

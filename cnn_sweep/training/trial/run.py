@@ -219,7 +219,7 @@ class Run:
             more |= {f"val_{name}": value for name, value in found.more.items()}
         else:
             metrics |= dict.fromkeys(("val_loss", "val_accuracy", "val_auc", "val_macro_f1"), math.nan)
-        metrics |= {"learning_rate": float(plan.rates[progress.step - 1])}
+        metrics |= {"learning_rate": more.get("learning_rate", float(plan.rates[progress.step - 1]))}
         return metrics | {name: value for name, value in more.items() if name not in metrics}
 
     def _evaluate(self, plan: EpochPlan) -> Evaluation:
