@@ -150,3 +150,22 @@ def test_several_studies_in_a_way_in_which_only_one_can_be_shown(tmp_path):
     for option in (("--pareto",), ("--per", "configuration")):
         _, message = answer(tmp_path, ("leaderboard", "first", "second", *option))
         assert message.startswith(f"{' '.join(option)} is for one study")
+
+
+def test_a_misspelt_study_gives_the_closest_one(tmp_path):
+    """Every verb that names a study says which one may be meant; where there are none it says what to look at."""
+    Written(tmp_path / "full").study("digits", trials=1)
+    for words in (("status",), ("leaderboard",), ("show", "digit", "0"), ("resume",), ("cancel",), ("repeat",)):
+        _, message = answer(tmp_path / "full", (words[0], "digit", *words[2:]))
+        assert "no study 'digit' in" in message
+        assert "(did you mean 'digits'?); studies there: digits" in message
+    _, message = answer(tmp_path / "empty", ("leaderboard", "digits"))
+    assert message.endswith("; there are no studies there; --results DIR looks elsewhere")
+
+
+def test_status_without_studies_says_what_to_type(tmp_path):
+    """Somebody who has not run anything learns how to begin."""
+    shown, _ = answer(tmp_path, ("status",))
+    assert (
+        shown == f"no studies in {tmp_path}; `cnn-sweep run SWEEP.yaml` begins one, `--results DIR` looks elsewhere\n"
+    )

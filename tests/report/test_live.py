@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 
 import pytest
@@ -15,6 +16,7 @@ from cnn_sweep.execution.monitoring.progress import Pace, ProgressMeter, pace_of
 from cnn_sweep.journal.history import History
 from cnn_sweep.report.live import clock, line, moment, sparkline
 from cnn_sweep.study import Study
+from cnn_sweep.sweep.states import plural
 
 
 def test_a_moment_of_a_running_study(written):
@@ -74,6 +76,21 @@ def test_an_attempt_that_another_one_followed_does_not_run(written):
     """A worker that vanished is not shown beside the one that took its trial over."""
     written.study(trials=1, states=("running",), attempts=2)
     assert [row["attempt"] for row in moment(written.results, "digits", now=1_100.0).running] == [1]
+
+
+def test_a_page_fits_on_the_screen(written):
+    """Of more running trials than there are lines some are shown, and how many more there are."""
+    written.study(trials=70, states=("running",))
+    report, found = Study.open(written.results, "digits").status(), moment(written.results, "digits", now=1_100.0)
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
+    lines = console.render_lines(watching._screen(report, found, console))
+    assert len(lines) <= 24
+    assert re.search(r"and 5\d more running trials", "".join(part.text for line in lines for part in line))
+
+
+def test_numbers_agree_with_their_nouns():
+    """One is not "1 workers"."""
+    assert [plural(count, "worker") for count in (0, 1, 2)] == ["0 workers", "1 worker", "2 workers"]
 
 
 def test_lines_where_there_is_no_terminal(written, capsys):
