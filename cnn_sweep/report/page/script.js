@@ -283,13 +283,12 @@ prefersDark.addEventListener("change", (event) => setTheme(event.matches ? "dark
 $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 
 const PAPER = 640; // pixels in which the columns of a table fit on a page
-const SCREEN_TO_PAPER = 0.62; // the type of tables is that much smaller there
 
 // A table that is too wide for a page becomes several with some of its columns each; the first ones stand in all.
 function splitForPaper(holder) {
   const table = holder.querySelector("table");
   const heads = [...table.tHead.rows[0].cells];
-  const widths = heads.map((head) => (head.classList.contains("pick") ? 0 : Math.min(head.offsetWidth * SCREEN_TO_PAPER, 190)));
+  const widths = heads.map((head) => (head.classList.contains("pick") ? 0 : head.offsetWidth));
   const total = widths.reduce((sum, width) => sum + width, 0);
   if (total <= PAPER) return;
   const first = heads.findIndex((head) => head.dataset.column === "trial" || head.textContent === "trial");
