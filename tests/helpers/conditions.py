@@ -73,7 +73,7 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ("toString(1) == 1", "unknown function 'toString'"),
     ("missing(momentum, nothing)", "takes 1 values, not 2"),
     ("momentum == None", "not possible in a condition"),
-    ("[a for a in widths]", "possible"),
+    ("[a for a in widths]", ""),
     ("optimizer > 3", "'adam' > 3: only two numbers or two texts have an order"),
     ("optimizer + 1 > 0", "'adam' is no number"),
     ("parameters", "12345 is a value where a condition should be"),

@@ -70,7 +70,7 @@ def opened(browser, file, **how):
     """Open a page; what it logs, raises or asks of the network is a failure."""
     context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True, **how)
     tab, complaints = context.new_page(), []
-    tab.set_default_timeout(15_000)
+    tab.set_default_timeout(60_000)
     tab.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
     tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
     tab.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
@@ -105,7 +105,7 @@ def report(written):
 
 def until(tab, condition):
     """Wait for a condition; the page's policy forbids the browser to poll it from a text."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not tab.evaluate(condition):
         assert time.monotonic() < deadline, condition
         tab.wait_for_timeout(50)
