@@ -169,7 +169,7 @@ def _gathered(written):
 
 def test_a_rung_has_the_best_result_at_that_rung(written):
     """The best at 1, 3 and 9 epochs is that of the journals up to there, and not the final one three times."""
-    sweep = ODD + "pruner: {{kind: asha, min_epochs: 1, reduction: 3}}\n"
+    sweep = ODD + "pruner: {{asha: {{min_epochs: 1, reduction: 3}}}}\n"
     written.study(trials=9, epochs=9, params=_odd, sweep=sweep)
     material = _gathered(written)
     epochs = Study.open(written.results, "digits", merge=False).epochs()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import shutil
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers import conditions
 from helpers.sweeps import sweep_of_digits
 
 from cnn_sweep.report.contents.material import gather
@@ -66,7 +70,7 @@ def opened(browser, file, **how):
     """Open a page; what it logs, raises or asks of the network is a failure."""
     context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True, **how)
     tab, complaints = context.new_page(), []
-    tab.set_default_timeout(15_000)
+    tab.set_default_timeout(60_000)
     tab.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
     tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
     tab.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
@@ -81,11 +85,15 @@ def opened(browser, file, **how):
     assert [one for one in complaints if "GPU stall due to ReadPixels" not in one] == []
 
 
+def gathered(written, name="digits"):
+    """What a study's report is made of."""
+    return gather(written.results, name, Study.open(written.results, name, merge=False).leaderboard_table())
+
+
 def written_page(written, name="digits"):
     """Write a study's report."""
-    board = Study.open(written.results, name, merge=False).leaderboard_table()
     file = Path(written.results) / f"{name}.html"
-    file.write_text(page(gather(written.results, name, board)), encoding="utf-8")
+    file.write_text(page(gathered(written, name)), encoding="utf-8")
     return file
 
 
@@ -97,7 +105,7 @@ def report(written):
 
 def until(tab, condition):
     """Wait for a condition; the page's policy forbids the browser to poll it from a text."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not tab.evaluate(condition):
         assert time.monotonic() < deadline, condition
         tab.wait_for_timeout(50)
@@ -122,11 +130,12 @@ def test_the_report_works(browser, report, screenshots):
         assert column(tab, "parameters")[0] == "1600"
         assert tab.get_attribute("#board th[data-column=parameters]", "aria-sort") == "descending"
 
-        tab.fill("#filter", "val_accuracy > 0.8 and optimizer = adam")
+        tab.fill("#filter", 'val_accuracy > 0.8 and optimizer == "adam"')
         assert {*column(tab, "optimizer")} == {"adam"}
         assert min(map(float, column(tab, "val_accuracy"))) > 0.8
         tab.fill("#filter", "acuracy > 1")
-        assert "no column acuracy" in tab.text_content("#problem")
+        assert "all trials are shown: unknown column 'acuracy'" in tab.text_content("#problem")
+        assert tab.text_content("#count").startswith("1000 of 1000")
         tab.fill("#filter", "failed")
         assert tab.text_content("#count").startswith("100 of 1000")
         tab.fill("#filter", "")
@@ -181,8 +190,9 @@ def test_a_report_of_nothing_says_so(browser, written, states):
     report = written_page(written.study(trials=4, epochs=0 if states == ("running",) else 2, states=states))
     with opened(browser, report) as tab:
         assert len(tab.query_selector_all("main section")) == len(SECTIONS)
-        assert "No trial is complete yet" in tab.text_content("#history")
-        assert "no trial is complete yet" in tab.text_content("#summary")
+        said = "o trial is complete: 4 failed" if states == ("failed",) else "o trial is complete yet"
+        assert f"N{said}" in tab.text_content("#history")
+        assert f"n{said}" in tab.text_content("#summary")
 
 
 def test_nothing_of_the_data_is_run(browser, written):
@@ -199,7 +209,8 @@ def test_nothing_of_the_data_is_run(browser, written):
         tab.evaluate("drawAll()")
         assert NASTY + "a" in column(tab, "optimizer")
         tab.fill("#filter", NASTY)
-        tab.fill("#filter", f"optimizer = {NASTY}a")
+        tab.fill("#filter", f"optimizer == {json.dumps(NASTY + 'a')}")
+        assert {*column(tab, "optimizer")} == {NASTY + "a"}
         tab.fill("#filter", "")
         tab.click("#rows tr:nth-child(1) td:nth-child(3) button")
         assert NASTY in tab.text_content("dialog[open]")
@@ -210,3 +221,91 @@ def test_nothing_of_the_data_is_run(browser, written):
         holder.scroll_into_view_if_needed()
         holder.hover()
         assert tab.query_selector_all("main img, main b, main script") == []
+
+
+def test_the_filter_reads_the_language_of_where(browser, written):
+    """Each condition that ``--where`` is tested with has the same verdict on the page, each refusal a sentence."""
+    judge = """([texts, row]) => {
+      for (const name of Object.keys(row)) row[name] = row[name] === "not a number" ? NaN : row[name];
+      return texts.map((text) => {
+        try { return condition(text, Object.keys(row))(row); } catch (error) { return error.message; }
+      });
+    }"""
+    row = {name: "not a number" if value != value else value for name, value in conditions.ROW.items()}  # noqa: PLR0124
+    texts = [text for text, _ in conditions.VERDICTS + conditions.REFUSALS]
+    with opened(browser, written_page(written.study(trials=2))) as tab:
+        found = dict(zip(texts, tab.evaluate(judge, [texts, row]), strict=True))
+    assert {text: found[text] for text, _ in conditions.VERDICTS} == dict(conditions.VERDICTS)
+    for text, message in conditions.REFUSALS:
+        assert isinstance(found[text], str), text
+        assert message in found[text]
+
+
+def test_the_filter_knows_all_columns_and_all_numbers(browser, written):
+    """Columns that the table does not show can be asked for, and NaN is no missing value."""
+    written.study(trials=6, states=("complete", "failed"))
+    material = gathered(written)
+    rows = tuple(row | {"val_loss": math.nan if row["trial"] == 0 else row["val_loss"]} for row in material.board.rows)
+    file = Path(written.results) / "page.html"
+    file.write_text(page(replace(material, board=replace(material.board, rows=rows))))
+    with opened(browser, file) as tab:
+        for text, count in (
+            ("cause == 'exception' and seed > 2", 2),
+            ("val_loss != val_loss", 1),
+            ("missing(val_loss)", 3),
+            ('like(message, "ValueError*")', 3),
+        ):
+            tab.fill("#filter", text)
+            assert tab.text_content("#problem") == ""
+            assert tab.text_content("#count").startswith(f"{count} of 6")
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280, 1920])
+def test_all_links_and_the_switch_can_be_reached(browser, written, width):
+    """Nothing of the navigation lies outside the window, and the page is never wider than it."""
+    with opened(browser, written_page(written.study(trials=12))) as tab:
+        tab.set_viewport_size({"width": width, "height": 800})
+        until(tab, f"document.documentElement.scrollWidth <= {width}")
+        places = tab.evaluate(
+            "[...document.querySelectorAll('nav a, nav button')].map((e) => e.getBoundingClientRect())"
+        )
+        assert len(places) == len(SECTIONS) + 1
+        assert all(place["left"] >= 0 and place["right"] <= width and place["width"] > 0 for place in places)
+
+
+def test_the_dialog_of_a_trial_opens_at_its_beginning(browser, written):
+    """Its heading and the button that closes it are seen at once, however many values follow."""
+    with opened(browser, written_page(written.study(trials=3))) as tab:
+        tab.set_viewport_size({"width": 800, "height": 300})
+        tab.click("#rows tr:nth-child(1) td:nth-child(3) button")
+        assert tab.evaluate("document.querySelector('dialog').scrollTop") == 0
+        assert tab.evaluate(
+            "document.querySelector('dialog').scrollHeight > document.querySelector('dialog').clientHeight"
+        )
+        tab.click("dialog[open] button")
+        assert tab.query_selector("dialog[open]") is None
+
+
+def test_paper_has_every_column_and_whole_numbers(browser, written):
+    """In print, each column of the leaderboard stands on some table that is no wider than the page."""
+    with opened(browser, written_page(written.study(trials=12))) as tab:
+        names = tab.evaluate("COLUMNS")
+        tab.emulate_media(media="print")
+        tab.evaluate("print(true)")
+        parts = "[...document.querySelectorAll('#leaderboard .parts table')]"
+        shown = tab.evaluate(f"{parts}.flatMap((t) => [...t.tHead.rows[0].cells].map((c) => c.textContent))")
+        assert {*shown} == {*names}
+        assert max(tab.evaluate(f"{parts}.map((t) => t.offsetWidth)")) <= 680
+        numbers = tab.evaluate(
+            "[...document.querySelectorAll('.parts td.number')].map((c) => getComputedStyle(c).whiteSpace)"
+        )
+        assert {*numbers} == {"nowrap"}
+        tab.evaluate("print(false)")
+        assert tab.query_selector_all(".parts, .too-wide") == []
+
+
+def test_figures_are_groups_for_those_who_hear_the_page(browser, written):
+    """No picture has controls inside it that one could land on; everything that scrolls can be reached by keyboard."""
+    with opened(browser, written_page(written.study(trials=12))) as tab:
+        assert tab.query_selector_all("[role=img] a, [role=img] button, [role=img] [tabindex]") == []
+        assert tab.query_selector_all(".scroll:not([tabindex])") == []

@@ -164,10 +164,12 @@ def _pair(material: Material, up: ObjectiveSpec, across: ObjectiveSpec) -> Figur
     if count == 2:
         shape = "hv" if across.direction == "minimize" else "vh"
         best |= {"mode": "lines+markers", "line": {"color": VERMILLION, "shape": shape}}
-    caption = (
-        f"{up.metric} ({up.direction}) against {across.metric} ({across.direction}); no trial of the front is "
-        + ("beaten in both." if count == 2 else f"beaten in all {count} objectives, as some are in these two.")
+    rest = (
+        "no trial is better than those of the front in both."
+        if count == 2
+        else f"the front is that of all {count} objectives: in these two alone, another trial may beat some of it."
     )
+    caption = f"{up.metric} ({up.direction}) against {across.metric} ({across.direction}); {rest}"
     cost = up.metric == material.metric and across.metric in _COSTS
     name = f"pareto-{across.metric}" if cost else f"objectives-{up.metric}-{across.metric}"
     layout = _axes(_COSTS[across.metric] if cost else across.metric, up.metric)

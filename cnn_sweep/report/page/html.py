@@ -10,6 +10,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 import re
 import time
 from importlib import metadata, resources
@@ -39,7 +40,9 @@ def page(material: Material) -> str:
     """
     sections = all_sections(material)
     own = resources.files("cnn_sweep.report.page")
-    script, style = ((own / name).read_text(encoding="utf-8") for name in ("script.js", "style.css"))
+    filters, script, style = (
+        (own / name).read_text(encoding="utf-8") for name in ("filters.js", "script.js", "style.css")
+    )
     plotly = _plotly()
     links = "".join(f'<li><a href="#{section.name}">{html.escape(section.title)}</a></li>' for section in sections)
     body = "\n".join(
@@ -54,7 +57,7 @@ def page(material: Material) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_policy(script, plotly, _START)}">
+<meta http-equiv="Content-Security-Policy" content="{_policy(filters, script, plotly, _START)}">
 <title>{title}</title>
 <link rel="icon" href="data:,">
 <style>{style}</style>
@@ -70,6 +73,7 @@ def page(material: Material) -> str:
 <dialog id="trial" aria-label="One trial"></dialog>
 <footer>{made}</footer>
 <script type="application/json" id="data">{_embedded(_data(material, sections))}</script>
+<script>{filters}</script>
 <script>{script}</script>
 <script>{plotly}</script>
 <script>{_START}</script>
@@ -79,11 +83,18 @@ def page(material: Material) -> str:
 
 
 def _data(material: Material, sections: Sequence[Section]) -> dict[str, Any]:
-    board = material.board
+    board, names = material.board, (*material.columns, *material.board.more)
     return {
         "columns": material.columns,
         "numeric": [is_numeric(board, name) for name in material.columns],
-        "rows": [[_plain(row.get(name)) for name in material.columns] for row in board.rows],
+        "more": board.more,
+        "rows": [[_plain(row.get(name)) for name in names] for row in board.rows],
+        "nonfinite": [
+            (line, place, str(row[name]))
+            for line, row in enumerate(board.rows)
+            for place, name in enumerate(names)
+            if isinstance(value := row.get(name), float) and not math.isfinite(value)
+        ],
         "chosen": material.chosen,
         "curves": {trial: _by_name(epochs) for trial, epochs in material.curves.items() if epochs},
         "figures": {
@@ -102,7 +113,7 @@ def _by_name(epochs: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Give a value as the page compares it: numbers in full, those that are none as nothing."""
+    """Give a value as JSON has it: numbers in full, those that are none as nothing (``nonfinite`` has them)."""
     if isinstance(value, float):
         return value if value - value == 0 else None
     return value

@@ -47,7 +47,9 @@ def table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in columns)
     lines = ["".join(_cell(row.get(name)) for name in columns) for row in rows]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    label = f"Table by {escaped(columns[0])}"
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{whole}</div>'
 
 
 def _cell(value: Any) -> str:
@@ -71,7 +73,7 @@ def figure(one: Figure, *, heading: bool = False, choice: bool = False, hidden: 
     name = html.escape(one.name)
     extra = (f' data-choice="{name}"' if choice else "") + (" hidden" if hidden else "")
     title = f"<h3>{escaped(one.title)}</h3>" if heading else ""
-    place = f'<div class="plot" data-figure="{name}" role="img" aria-label="{escaped(one.caption)}"></div>'
+    place = f'<div class="plot" data-figure="{name}" role="group" aria-label="{escaped(one.title)}"></div>'
     return f"<figure{extra}>{title}{place}<figcaption>{escaped(one.caption)}</figcaption></figure>"
 
 

@@ -18,6 +18,7 @@ function element(name, attributes = {}, ...children) {
 
 function shown(value) {
   if (value === null || value === undefined) return "";
+  if (typeof value === "number" && !Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value < 0 ? "-inf" : "inf";
   if (typeof value === "number") return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
   return typeof value === "string" ? value : JSON.stringify(value);
 }
@@ -171,47 +172,43 @@ let order = DATA.rows.map((_, index) => index);
 let visible = PAGE;
 let sorting = { column: "rank", descending: false };
 
-// "val_accuracy > 0.9 and optimizer = adam": terms joined by `and`; a term without a comparison is looked for as text.
-const TERM = /^\s*(`[^`]+`|[^<>=!~\s]+)\s*(<=|>=|!=|==|=|<|>|~)\s*(.+?)\s*$/;
-const COMPARISONS = {
-  "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b,
-  "=": (a, b) => a === b, "!=": (a, b) => a !== b,
-};
+// Numbers that JSON has no word for.
+const NON_FINITE = { nan: NaN, inf: Infinity, "-inf": -Infinity };
+for (const [row, column, word] of DATA.nonfinite) DATA.rows[row][column] = NON_FINITE[word];
+// A condition may name what the table does not show, too; so has the dialog of a trial.
+const NAMES = [...COLUMNS, ...DATA.more];
+const OBJECTS = DATA.rows.map((row) => Object.fromEntries(NAMES.map((name, place) => [name, row[place]])));
 
-function term(text) {
-  const match = TERM.exec(text);
-  if (!match) {
-    const wanted = text.trim().toLowerCase();
-    return (row) => row.some((value) => shown(value).toLowerCase().includes(wanted));
-  }
-  const name = match[1].replaceAll("`", "");
-  const column = COLUMNS.indexOf(name);
-  if (column < 0) throw new Error(`no column ${name}; columns: ${COLUMNS.join(", ")}`);
-  const word = match[3].replace(/^(["'])(.*)\1$/, "$2");
-  if (match[2] === "~") return (row) => shown(row[column]).toLowerCase().includes(word.toLowerCase());
-  const compare = COMPARISONS[match[2] === "==" ? "=" : match[2]];
-  if (!NUMERIC[column]) return (row) => row[column] !== null && compare(shown(row[column]), word);
-  const number = Number(word);
-  if (Number.isNaN(number)) throw new Error(`${name} has numbers; ${word} is none`);
-  return (row) => row[column] !== null && compare(row[column], number);
+// Words that name no column and compare nothing are looked for in all columns.
+function test(text) {
+  const isWord = /^[\p{L}\p{N}_.:-]+$/u.test(text) && Number.isNaN(Number(text)) && !NAMES.includes(text);
+  if (!isWord || ["true", "false"].includes(text)) return condition(text, NAMES);
+  const wanted = text.toLowerCase();
+  return (row) => NAMES.some((name) => shown(row[name]).toLowerCase().includes(wanted));
+}
+
+function matching(text) {
+  const all = DATA.rows.map((_, index) => index);
+  if (!text) return all;
+  const accepts = test(text);
+  return all.filter((index) => accepts(OBJECTS[index]));
 }
 
 function select() {
-  const text = $("filter").value;
-  const problem = $("problem");
-  let tests = [];
-  problem.textContent = "";
+  $("problem").textContent = "";
   try {
-    tests = text.trim() ? text.split(/\s+and\s+/i).map(term) : [];
+    order = matching($("filter").value.trim());
   } catch (error) {
-    problem.textContent = error.message;
+    const sentence = error instanceof RangeError ? "it is nested too deeply" : error.message;
+    $("problem").textContent = `The filter is not applied, and all trials are shown: ${sentence}`;
+    order = matching("");
   }
-  order = DATA.rows.map((_, index) => index).filter((index) => tests.every((test) => test(DATA.rows[index])));
   const column = COLUMNS.indexOf(sorting.column);
   const sign = sorting.descending ? -1 : 1;
   order.sort((one, other) => {
     const [a, b] = [DATA.rows[one][column], DATA.rows[other][column]];
-    if (a === null || b === null) return (a === null) - (b === null) || one - other; // nothing comes last, always
+    const [none, nothing] = [a, b].map((value) => value === null || Number.isNaN(value));
+    if (none || nothing) return none - nothing || one - other; // nothing comes last, always
     const [x, y] = NUMERIC[column] ? [a, b] : [shown(a), shown(b)];
     return (x < y ? -sign : x > y ? sign : 0) || one - other;
   });
@@ -238,7 +235,7 @@ function list() {
     box.checked = chosen.has(trial);
     const best = row[COLUMNS.indexOf("rank")] === 1;
     return element("tr", best ? { class: "best" } : {}, element("td", { class: "pick" }, box),
-      ...row.map((value, column) => cell(value, column, trial)));
+      ...COLUMNS.map((_, column) => cell(row[column], column, trial)));
   });
   $("rows").replaceChildren(...rows);
   $("count").textContent = `${order.length} of ${DATA.rows.length} trials, ${rows.length} shown`;
@@ -258,12 +255,13 @@ function openTrial(trial) {
   const row = DATA.rows.find((one) => one[COLUMNS.indexOf("trial")] === trial);
   if (!row) return;
   const facts = element("dl", { class: "facts" });
-  COLUMNS.forEach((name, column) => {
+  NAMES.forEach((name, column) => {
     if (row[column] !== null) facts.append(element("dt", {}, name), element("dd", {}, shown(row[column])));
   });
-  $("trial").replaceChildren(element("h2", {}, `Trial ${trial}`), facts,
-    element("p", {}, element("button", { onclick: () => $("trial").close() }, "Close")));
+  const close = element("button", { onclick: () => $("trial").close() }, "Close");
+  $("trial").replaceChildren(element("div", { class: "title" }, element("h2", {}, `Trial ${trial}`), close), facts);
   $("trial").showModal();
+  $("trial").scrollTop = 0;
 }
 
 // ---- the page ------------------------------------------------------------------------------------------------------
@@ -283,10 +281,43 @@ const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 setTheme(prefersDark.matches ? "dark" : "light");
 prefersDark.addEventListener("change", (event) => setTheme(event.matches ? "dark" : "light"));
 $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+
+const PAPER = 640; // pixels in which the columns of a table fit on a page
+
+// A table that is too wide for a page becomes several with some of its columns each; the first ones stand in all.
+function splitForPaper(holder) {
+  const table = holder.querySelector("table");
+  const heads = [...table.tHead.rows[0].cells];
+  const widths = heads.map((head) => (head.classList.contains("pick") ? 0 : head.offsetWidth));
+  const total = widths.reduce((sum, width) => sum + width, 0);
+  if (total <= PAPER) return;
+  const first = heads.findIndex((head) => head.dataset.column === "trial" || head.textContent === "trial");
+  const kept = heads.map((_, column) => column).filter((column) => column <= Math.max(first, 0) && widths[column]);
+  const parts = [];
+  let room = 0;
+  heads.forEach((_, column) => {
+    if (kept.includes(column) || !widths[column]) return;
+    if (!parts.length || room < widths[column]) {
+      parts.push([...kept]);
+      room = PAPER - kept.reduce((sum, one) => sum + widths[one], 0);
+    }
+    parts.at(-1).push(column);
+    room -= widths[column];
+  });
+  const columnsOf = (row, columns) => element("tr", {}, ...columns.map((column) => row.cells[column]?.cloneNode(true) ?? ""));
+  holder.after(element("div", { class: "parts" }, ...parts.map((columns) => element("table", {},
+    element("thead", {}, columnsOf(table.tHead.rows[0], columns)),
+    element("tbody", {}, ...[...table.tBodies[0].rows].map((row) => columnsOf(row, columns)))))));
+  holder.classList.add("too-wide");
+}
+
 let before = null;
 function print(on) {
   printing = on;
   document.documentElement.classList.toggle("printing", on);
+  document.querySelectorAll(".parts").forEach((part) => part.remove());
+  document.querySelectorAll(".scroll").forEach((holder) => holder.classList.remove("too-wide"));
+  if (on) document.querySelectorAll(".scroll").forEach(splitForPaper);
   if (on) before = document.documentElement.dataset.theme;
   setTheme(on ? "light" : before);
   drawAll();

@@ -79,13 +79,16 @@ def _leaderboard(material: Material) -> Section:
     board = material.board
     if not board.rows:
         return Section("leaderboard", "Leaderboard", '<p class="quiet">No trial has begun yet.</p>')
-    hint = "val_accuracy &gt; 0.9 and optimizer = adam"
+    hint = html.escape('val_accuracy > 0.9 and optimizer in ("adam", "sgd")')
     controls = (
         '<div class="controls" hidden><label for="filter">Filter</label>'
-        f'<input id="filter" type="search" placeholder="{hint}" autocomplete="off" spellcheck="false">'
-        '<span id="count" class="quiet" role="status"></span></div><p id="problem" class="error" role="alert"></p>'
-        '<p class="quiet">Words are looked for in all columns; <code>column &lt; &lt;= &gt; &gt;= = != ~ value</code>, '
-        "joined by <code>and</code>, compare (<code>~</code>: contains). A tick draws the learning curve below.</p>"
+        f'<input id="filter" type="search" placeholder="{hint}" autocomplete="off" spellcheck="false" '
+        'aria-describedby="hint"></div><p id="problem" class="error" role="status"></p>'
+        '<p id="count" class="quiet" role="status"></p>'
+        '<p id="hint" class="quiet controls" hidden><span>Conditions are those of <code>--where</code>: '
+        "<code>== != &lt; &lt;= &gt; &gt;= in</code>, <code>and or not</code>, <code>missing(momentum)</code>, "
+        '<code>like(optimizer, "ad*")</code>; texts stand in quotes. A single word is looked for in all columns. '
+        "A tick draws the learning curve below.</span></p>"
     )
     head = "".join(
         f'<th scope="col" data-column="{html.escape(name)}" aria-sort="{"ascending" if name == "rank" else "none"}">'
