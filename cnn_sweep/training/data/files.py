@@ -241,10 +241,9 @@ def without_validation(spec: FilesData | TilesData, splits: Collection[str]) -> 
     """Say it if a table's column of splits leaves the validation set empty."""
     if "validation" in splits:
         return []
-    return [
-        f"the table's column {spec.labels.split!r} puts no image into the validation set, so there is nothing to compare "
-        "trials by, unless the objective is a metric of the training set"
-    ]
+    column = spec.labels.split
+    note = f"the table's column {column!r} puts no image into the validation set, so there is nothing to compare trials by"
+    return [f"{note}, unless the objective is a metric of the training set"]
 
 
 def split_rows(
