@@ -26,11 +26,13 @@ class Table:
         columns: Names, in the order to show them.
         rows: One mapping a row.
         more: Names of columns that rows have as well and that are shown if somebody asks for them.
+        notes: What a reader should know of the columns, a sentence each.
     """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     more: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
