@@ -143,12 +143,12 @@ class Study:
         Raises:
             StudyError: There are too few of them.
         """
-        from cnn_sweep.search.importance import find  # noqa: PLC0415 - Optuna and its estimators take a second
+        from cnn_sweep.search.importance import find, results_of  # noqa: PLC0415 - Optuna and its estimators take a second
 
-        names = dict(zip(self.parameter_names, self.parameter_columns, strict=True))
+        columns = dict(zip(self.parameter_names, self.parameter_columns, strict=True))
         rows = [row for row in self.leaderboard_table().rows if row["rank"] is not None]
-        params = [{name: row[column] for name, column in names.items() if row[column] is not None} for row in rows]
-        return find(self.sweep, [(found, row["value"]) for found, row in zip(params, rows, strict=True)])
+        sweep = self.sweep
+        return find(sweep, results_of(sweep, rows, columns))
 
     def log_files(self) -> list[Path]:
         """List what workers and jobs wrote to standard error, the newest last."""

@@ -68,8 +68,14 @@ def leaderboard(
 def _write(table: Table, output: str) -> None:
     if output == "table":
         print_table(table)
+        _print_notes(table)
     else:
         sys.stdout.write(WRITERS[output](table))
+
+
+def _print_notes(table: Table) -> None:
+    for note in table.notes:
+        print(note, file=sys.stderr)
 
 
 def print_leaderboard(results: Path, study: str, top: int) -> None:
@@ -78,8 +84,15 @@ def print_leaderboard(results: Path, study: str, top: int) -> None:
     table = found.leaderboard_table(None, top=top)
     always = table.columns[: table.columns.index("seconds") + 1]
     if "tied" in table.columns:  # of the first trial of a configuration only
-        always = ("rank", "trial", "state", *table.columns[len(always) : table.columns.index("tied") + 1], "parameters")
+        always = (
+            "rank",
+            "trial",
+            "state",
+            *table.columns[len(always) : table.columns.index("diff_high") + 1],
+            "parameters",
+        )
     print_table(Table((*always, *found.parameter_names), table.rows))
+    _print_notes(table)
 
 
 def status(results: Path, study: str | None, *, as_json: bool) -> None:
@@ -99,7 +112,10 @@ def _print_status(report: dict[str, Any]) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}", markup=False)
     if best := report["best"]:
-        console.print(f"  best: trial {best['trial']}, {report['metric']} {boards.shown(best['value'])}", markup=False)
+        console.print(f"  best trial: {best['trial']}, {report['metric']} {boards.shown(best['value'])}", markup=False)
+        if found := best.get("configuration"):
+            words = boards.in_words(found, others=found["tied"] - 1)
+            console.print(f"  best configuration: that of trial {found['trial']}, {words}", markup=False)
     workers = report["workers"]
     console.print(f"  workers: {workers['alive']} alive, {workers['unknown']} on other hosts", markup=False)
     for job in report["jobs"]:
@@ -129,6 +145,10 @@ def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
         print(json.dumps(detail, indent=2, default=str))
         return
     _print_trial(detail["trial"], found.summary()["metric"])
+    board = found.leaderboard_table(None)
+    own = [row for row in board.rows if row["configuration"] == detail["trial"]["configuration"]]
+    if "tied" in board.columns and own and own[0]["n"] > 1:
+        print(f"  its configuration has {boards.in_words(own[0], others=0)}, rank {own[0]['rank']}")
     _print_rows("attempts", [_attempt(row) for row in detail["attempts"]])
     _print_rows("epochs", [_epoch(row) for row in detail["epochs"] if row["counted"]])
     _print_rows("files", [{name: row[name] for name in ("kind", "path", "bytes")} for row in detail["artifacts"]])

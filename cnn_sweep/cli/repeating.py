@@ -24,4 +24,4 @@ def repeat(results: Path, name: str, *, top: int, repeats: int) -> None:
         print(f"{name}: the best {len(best)} configurations have {repeats} repeats already")
         return
     print(f"{name}: {added} trials were added, so that the best {len(best)} configurations have {repeats} repeats")
-    print(f"`cnn-sweep resume {name}` runs them")
+    print(f"`cnn-sweep resume {name}` runs them; the means will leave out the old seeds once two new ones are complete")

@@ -73,13 +73,13 @@ def _with_importance(material: Material) -> Material:
 
 def _with_best_model(results: Path, material: Material, *, predictions: bool) -> Material:
     """Let the best model predict, if it was kept; otherwise say why it does not."""
-    best = material.summary["best"]
+    best = material.best_trial
     if best is None:
         return replace(material, no_model="No trial is complete yet.")
     if not predictions:
         return replace(material, no_model="Left out with --no-predictions.")
-    if not StudyPaths(results, material.study).model(best["trial"]).is_file():
-        return replace(material, no_model=f"The model of trial {best['trial']} was not kept.")
+    if not StudyPaths(results, material.study).model(best).is_file():
+        return replace(material, no_model=f"The model of trial {best} was not kept.")
     print("cnn-sweep: the best model predicts the validation images (--no-predictions leaves it out)", file=sys.stderr)
     from cnn_sweep.report.models.best_model import best_model
 

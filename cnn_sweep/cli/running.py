@@ -145,7 +145,7 @@ def _words(progress: Progress) -> str:
     if counts.get("failed"):
         words.append(f"{counts['failed']} failed")
     if progress.best is not None:
-        words.append(f"best {progress.best[1]:.4f} (trial {progress.best[0]})")
+        words.append(f"best trial {progress.best[0]}: {progress.best[1]:.4f}")
     words.append(f"{progress.per_minute:.1f} trials/min")
     words += map(str, progress.limits)
     if progress.left_s is not None:

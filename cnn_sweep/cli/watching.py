@@ -90,7 +90,7 @@ def page(report: dict[str, Any], found: Moment) -> Group:
         Text(f"{workers['alive']} workers alive, {workers['unknown']} on other hosts"),
     ]
     if best := report["best"]:
-        parts.append(Text(f"best {report['metric']} {shown(best['value'])}, trial {best['trial']}"))
+        parts.append(Text(f"best trial {best['trial']}: {report['metric']} {shown(best['value'])}"))
         parts.append(Text(sparkline(found.best, _SPARKS), style="cyan"))
     parts += [Text(f"failed: {count} by {cause}", style="red") for cause, count in report["causes"].items()]
     parts += [Text(fault, style="red") for fault in report["faults"]]

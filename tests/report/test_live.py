@@ -34,7 +34,7 @@ def test_a_moment_of_a_running_study(written):
         "failed: 5 by exception",
     ):
         assert words in screen.getvalue()
-    assert "0.375 epochs/s, best val_accuracy" in line(study.status(), found)
+    assert "0.375 epochs/s, best trial " in line(study.status(), found)
 
 
 def test_lines_where_there_is_no_terminal(written, capsys):
@@ -42,7 +42,7 @@ def test_lines_where_there_is_no_terminal(written, capsys):
     written.study(trials=4)
     watching.watch(written.results, None, 0.2)
     assert capsys.readouterr().out.startswith(
-        "digits: 4 complete of 4, 0 workers alive, 0 epochs/s, best val_accuracy 0."
+        "digits: 4 complete of 4, 0 workers alive, 0 epochs/s, best trial "
     )
     written.study("other", trials=1)
     with pytest.raises(InputError, match="--watch shows one study; studies there: digits, other"):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.contents.what_mattered import MOST
-from cnn_sweep.search.importance import find
+from cnn_sweep.search.importance import find, results_of
 
 if TYPE_CHECKING:
     from cnn_sweep.report.contents.material import Material
@@ -13,15 +12,12 @@ if TYPE_CHECKING:
 
 
 def what_mattered(material: Material) -> Findings | None:
-    """Estimate importances from the complete trials, of many from evenly spaced ones; None without a sweep file.
+    """Estimate importances from the complete trials; None without a sweep file.
 
     Raises:
         StudyError: There are too few trials, or nothing differs.
     """
     if material.sweep is None:
         return None
-    rows = sorted(material.ranked, key=lambda row: row["trial"])
-    picked = rows if len(rows) <= MOST else [rows[i * len(rows) // MOST] for i in range(MOST)]
-    names = {axis.label: column for column, axis in material.axes.items()}
-    params = [{name: row[column] for name, column in names.items() if row.get(column) is not None} for row in picked]
-    return find(material.sweep, [(found, row["value"]) for found, row in zip(params, picked, strict=True)])
+    columns = {axis.label: column for column, axis in material.axes.items()}
+    return find(material.sweep, results_of(material.sweep, material.ranked, columns))

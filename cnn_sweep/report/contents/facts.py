@@ -6,7 +6,7 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.leaderboards.leaderboard import shown
+from cnn_sweep.report.leaderboards.leaderboard import in_words, shown
 from cnn_sweep.sweep.space import Choices
 
 if TYPE_CHECKING:
@@ -34,10 +34,16 @@ def summary(material: Material) -> list[tuple[str, str]]:
 
 
 def _best(material: Material) -> str:
-    best = material.summary["best"]
+    best, configuration = material.summary["best"], material.best_configuration
     if best is None:
         return "no trial is complete yet"
-    return f"{material.metric} {shown(best['value'])} (trial {best['trial']})"
+    if configuration is None or material.configurations is None:
+        return f"{material.metric} {shown(best['value'])} (trial {best['trial']})"
+    tied = sum(bool(row["tied"]) for row in material.configurations.rows)
+    return (
+        f"{material.metric} {in_words(configuration, others=tied - 1)}: the configuration of trial "
+        f"{configuration['trial']}; best trial: {shown(best['value'])} (trial {best['trial']}), which is partly luck"
+    )
 
 
 def _data(material: Material) -> str:
@@ -127,8 +133,7 @@ def commands(material: Material) -> str:
     lines += [f"git checkout {shlex.quote(sha)}"] if sha else []
     lines += [f"pip install {pins}"] if pins else []
     lines += ["cnn-sweep run sweep.yaml", f"cnn-sweep leaderboard {material.study} --top 10"]
-    best = material.summary["best"]
-    lines += [f"cnn-sweep show {material.study} {best['trial']}"] if best else []
+    lines += [f"cnn-sweep show {material.study} {material.best_trial}"] if material.best_trial is not None else []
     return "\n".join(lines)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.contents.gpu_time import gpu_seconds
 from cnn_sweep.report.drawing.axes import Axis, axis_of
+from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.spec import Sweep
 
@@ -32,6 +33,7 @@ class Material:
     Attributes:
         summary: Of the study, as of :func:`cnn_sweep.store.queries.study_summary`.
         board: Its leaderboard.
+        configurations: Its leaderboard with a row per configuration, if there are repeats; else None.
         axes: One for each hyperparameter, by its column of the leaderboard.
         curves: Trial to its epochs, of the trials that were asked for and then the best, as far as there is room.
         chosen: Trials whose learning curves are shown at first.
@@ -64,6 +66,7 @@ class Material:
     no_model: str = ""
     findings: Findings | None = None
     no_findings: str = "No trial is complete yet."
+    configurations: Table | None = None
 
     @property
     def study(self) -> str:
@@ -89,6 +92,18 @@ class Material:
         return (*leading, *self.axes, *(name for name in names[place:] if name not in self.axes))
 
     @property
+    def best_configuration(self) -> Row | None:
+        """The row of the configuration with the best mean; None unless it has several values."""
+        rows = self.configurations.rows if self.configurations else ()
+        return rows[0] if rows and rows[0]["n"] > 1 else None
+
+    @property
+    def best_trial(self) -> int | None:
+        """The best trial; with repeats the first one of the best configuration. None if no trial is complete."""
+        best = self.best_configuration or self.summary["best"]
+        return None if best is None else int(best["trial"])
+
+    @property
     def ranked(self) -> list[Row]:
         """Complete trials with a value, best first."""
         return [row for row in self.board.rows if row["rank"] is not None]
@@ -101,6 +116,7 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
         results: Root of all studies.
         study: The study's name.
         board: Its leaderboard.
+        configurations: Its leaderboard with a row per configuration, if there are repeats; else None.
         trials: Show these trials' learning curves; by default the best ones'.
         shown: How many of the best.
     """
@@ -117,6 +133,7 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
     return Material(
         summary=summary,
         board=board,
+        configurations=_configurations(paths, board, summary),
         axes=axes,
         curves=report_queries.curves(results, study, _affordable(board, (*chosen, *best), len(summary["metrics"]))),
         chosen=chosen,
@@ -128,6 +145,15 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
         sweep=sweep,
         sweep_text=text,
     )
+
+
+def _configurations(paths: StudyPaths, board: Table, summary: dict[str, Any]) -> Table | None:
+    """Put the trials of each configuration into one row, with the columns that belong to all of them."""
+    if not any(row["repeat"] for row in board.rows):
+        return None
+    found = board_of(paths, board, direction=summary["direction"])
+    hyperparameters = found.columns[len(found.columns) - len(summary["parameters"]) :]
+    return replace(found, columns=("rank", "trial", *STATISTICS, *hyperparameters))
 
 
 def _affordable(board: Table, wanted: Sequence[int], metrics: int) -> list[int]:

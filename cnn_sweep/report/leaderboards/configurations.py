@@ -122,11 +122,3 @@ def _notes(rows: Sequence[Row], *, optimistic: int) -> list[str]:
 
 def _rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
-
-
-def in_words(row: Row, rows: Sequence[Row]) -> str:
-    """Describe the mean of a row that has several seeds, and how many others cannot be told from the best."""
-    interval = "" if row["ci_low"] is None else f", 95% interval {row['ci_low']:.5g} to {row['ci_high']:.5g}"
-    tied = sum(bool(other["tied"]) for other in rows) - 1
-    others = f"; {tied} other{'s' if tied > 1 else ''} cannot be told from it" if tied > 0 else ""
-    return f"mean {row['mean']:.5g} (sd {row['sd']:.2g}, n {row['n']}{interval}){others}"

@@ -35,12 +35,18 @@ def markdown(material: Material, *, images: str | None = None) -> str:
     if material.failures:
         failures = Table(("cause", "count", "trial", "message"), tuple(material.failures))
         parts += ["## Failures by cause", _table(failures)]
+    if (configurations := material.configurations) is not None:
+        top = select(configurations, Selection(top=_TOP))
+        parts += ["## Configurations", _table(top), *(f"{markdown_text(note)}." for note in top.notes)]
     parts += ["## Leaderboard", _leaderboard(material)]
     if (rungs := rung_table(material)) is not None:
         parts += ["## Rungs", _table(rungs)]
     if material.findings is not None:
         shares = [one.__dict__ for one in material.findings.importances]
-        parts += ["## Importance", _table(Table(("parameter", "fanova", "ped_anova", "trials"), tuple(shares)))]
+        parts += [
+            "## Importance",
+            _table(Table(("parameter", "fanova", "fanova_sd", "ped_anova", "trials"), tuple(shares))),
+        ]
     if material.best_model is not None:
         parts += [f"## Classes (trial {material.best_model.trial})", _table(material.best_model.classes)]
     if images is not None:

@@ -24,6 +24,7 @@ def all_sections(material: Material) -> list[Section]:
     """Make every section."""
     found = [
         _summary(material),
+        _configurations(material),
         _leaderboard(material),
         _rungs(material),
         _figures(material, "history", "Optimization history"),
@@ -50,6 +51,17 @@ def _summary(material: Material) -> Section:
     if material.failures:
         body += "<h3>Failures by cause</h3>" + markup.table(("cause", "count", "trial", "message"), material.failures)
     return Section("summary", "Summary", body)
+
+
+def _configurations(material: Material) -> Section | None:
+    """List the means of configurations that were trained with several seeds, the best first."""
+    table = material.configurations
+    if table is None:
+        return None
+    body = markup.table(table.columns, table.rows[:_STATIC_ROWS])
+    rest = len(table.rows) - _STATIC_ROWS
+    notes = [*table.notes, *([f"{rest:,} more: cnn-sweep leaderboard {material.study}"] if rest > 0 else [])]
+    return Section("configurations", "Configurations", body + "".join(f"<p>{escaped(note)}.</p>" for note in notes))
 
 
 def _leaderboard(material: Material) -> Section:
