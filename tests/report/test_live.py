@@ -41,9 +41,7 @@ def test_lines_where_there_is_no_terminal(written, capsys):
     """A finished study is one line, and the command ends; without a name the only study is meant."""
     written.study(trials=4)
     watching.watch(written.results, None, 0.2)
-    assert capsys.readouterr().out.startswith(
-        "digits: 4 complete of 4, 0 workers alive, 0 epochs/s, best trial "
-    )
+    assert capsys.readouterr().out.startswith("digits: 4 complete of 4, 0 workers alive, 0 epochs/s, best trial ")
     written.study("other", trials=1)
     with pytest.raises(InputError, match="--watch shows one study; studies there: digits, other"):
         watching.watch(written.results, None, 0.2)
