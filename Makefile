@@ -6,8 +6,9 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-wheel test-locales test-r lint format faults leaks storm bench bench-all bench-throughput bench-overhead bench-store \
-	bench-scale bench-halving bench-journal bench-memory bench-data bench-search bench-search-trained bench-help \
+.PHONY: help install demo test test-wheel test-locales test-r lint format faults leaks simulate storm bench bench-all \
+	bench-throughput bench-overhead bench-store bench-scale bench-halving bench-journal bench-memory bench-data bench-search \
+	bench-search-trained bench-help \
 	cluster-up cluster-down clean
 
 help:  ## list the targets
@@ -55,6 +56,9 @@ format: $(STAMP)  ## mend formatting
 
 faults: $(STAMP)  ## the long campaigns: 20 kills in one study and 10 in one with rungs
 	CNN_SWEEP_KILLS=20 CNN_SWEEP_RUNG_KILLS=10 $(BIN)/python -m pytest -m faults tests/faults
+
+simulate: $(STAMP)  ## the long form: 4,000 simulated studies for each claim about means and ties
+	CNN_SWEEP_STUDIES=4000 $(BIN)/python -m pytest --timeout 1200 tests/report/test_repeat_statistics.py
 
 cluster-up:  ## start a real Slurm on this host (Debian, root); see slurm/dev-cluster/README.md
 	slurm/dev-cluster/up.sh

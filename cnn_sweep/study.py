@@ -94,7 +94,7 @@ class Study:
         """Count trials per state and live workers.
 
         Returns:
-            ``study``, ``metric``, ``planned``, ``trials`` (state to count), ``best`` ({"trial", "value"} or None),
+            ``study``, ``metric``, ``planned``, ``trials`` (state to count), ``best`` (as of :meth:`best`),
             ``workers`` (``alive`` here or in jobs that run, ``unknown`` elsewhere), ``jobs``, ``causes`` (of failed
             trials), ``graphs`` (attempts that found their network's graph compiled, ``cached``, and that did not,
             ``compiled``), ``faults`` (what keeps pools from working, or Slurm from answering), ``bad_lines`` (damaged
@@ -113,7 +113,7 @@ class Study:
         jobs = [asdict(job) for job in queue.jobs] if queue else []
         limits = [asdict(limit) for limit in self.limits()]
         more = {"workers": self._workers(queue), "jobs": jobs, "faults": faults, "limits": limits}
-        return {name: summary[name] for name in names} | more
+        return {name: summary[name] for name in names} | {"best": self.best()} | more
 
     def limits(self) -> list[Limit]:
         """Tell how far the limits of the search are used up; only a study that has some has its journals read."""
@@ -188,9 +188,9 @@ class Study:
         if per == "trial":
             found = with_front(table, objectives)
             return replace(found, rows=found.rows[:top])
-        from cnn_sweep.report.leaderboards.configurations import per_configuration  # noqa: PLC0415 - needs scipy
+        from cnn_sweep.report.leaderboards.configurations import board_of  # noqa: PLC0415 - needs scipy
 
-        found = per_configuration(table, direction=self.summary()["direction"])
+        found = board_of(StudyPaths(self.results, self.name), table, direction=self.summary()["direction"])
         return replace(found, rows=found.rows[:top])
 
     def leaderboard(self, per: str | None = None) -> pd.DataFrame:
@@ -220,9 +220,21 @@ class Study:
         return queries.trial_detail(self.results, self.name, number)
 
     def best(self) -> dict[str, Any] | None:
-        """Give number and value of the best complete trial, or None."""
+        """Give ``trial`` and ``value`` of the best complete trial, or None if there is none.
+
+        That is the best of many and so partly luck. Where there are repeats, ``configuration`` describes the
+        configuration with the best mean: its ``trial``, ``mean``, ``sd``, ``n``, ``ci_low``, ``ci_high`` and how many
+        configurations are ``tied``, itself included.
+        """
         best: dict[str, Any] | None = self.summary()["best"]
-        return best
+        if best is None or not queries.has_repeats(self.results, self.name):
+            return best
+        rows = self.leaderboard_table("configuration").rows
+        if rows[0]["n"] < 2:  # the repeats are not complete yet
+            return best
+        names = ("trial", "mean", "sd", "n", "ci_low", "ci_high")
+        tied = sum(bool(row["tied"]) for row in rows)
+        return best | {"configuration": {name: rows[0][name] for name in names} | {"tied": tied}}
 
     def confusion(
         self, *, trial: int | None = None, split: str = "validation", normalize: str | None = None

@@ -13,7 +13,7 @@ from cnn_sweep.execution.freezing.freeze import open_study
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.execution.scheduling.picking import left_to_do
 from cnn_sweep.journal.history import History
-from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words
 from cnn_sweep.report.models.predictions import class_table, confusion_table
 from cnn_sweep.report.models.sealed_score import sealed_score
 from cnn_sweep.study import Study
@@ -43,7 +43,7 @@ def finalize(results: Path, study: str, top: int, *, agreed: bool) -> None:
     table = found.leaderboard_table(None)
     tested = list(_tested(found, numbers, table))
     names = dict.fromkeys(name for row in tested for name in row if name.startswith("test_"))
-    means = [name for name in ("mean", "n", "ci_low", "ci_high") if "tied" in table.columns]
+    means = [name for name in ("mean", "sd", "n", "ci_low", "ci_high", "tied") if "tied" in table.columns]
     print_table(Table(("rank", "trial", "value", *means, *names, *found.parameter_columns), tuple(tested)))
     tried = sum(row["value"] is not None for row in table.rows)
     _say_how_sure(found.summary()["metric"], best, tested[numbers.index(best.trial)], tried)
@@ -96,7 +96,11 @@ def _tested(found: Study, numbers: Sequence[int], table: Table) -> Iterator[Row]
 
 def _say_how_sure(metric: str, best: Predictions, picked: Row, tried: int) -> None:
     """Print the picked trial's scores; that on validation images is the best of many, and too good for it."""
-    choice = f", the best of {tried}, which flatters it" if tried > 1 else ""
-    print(f"trial {best.trial}: {metric} {picked['value']:.4f}{choice}")
+    several = picked.get("n", 1) > 1
+    kind = "configurations by mean" if several else "trials"
+    choice = f", best of {tried} {kind}, so optimistic (selection bias)" if tried > 1 else ""
+    print(f"trial {best.trial}: {metric} {picked['value']:.4f}{'' if several else choice}")
+    if several:
+        print(f"its configuration: {metric} {mean_in_words(picked, others=0)}{choice}")
     if (score := sealed_score(best, metric, picked)) is not None:
         print(f"trial {best.trial}: {score}")

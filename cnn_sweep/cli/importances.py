@@ -29,11 +29,15 @@ def importance(results: Path, study: str, output: str) -> None:
         sys.stdout.write(WRITERS["csv"](_table(found.importances)))
     else:
         print_table(
-            _table(found.importances), title="importance (shares; fanova: of the variance, ped_anova: of the best)"
+            _table(found.importances),
+            title="importance (shares that add up to 1; fanova: of the variance, ped_anova: of the best)",
         )
         print_table(_table(found.effects), title="effect of each value on the objective")
         if found.interactions:
-            print_table(_table(found.interactions), title="interactions (share of the variance)")
+            print_table(
+                _table(found.interactions),
+                title="interactions (share of the variance: omega squared; p: of the F test, times the pairs)",
+            )
 
 
 def _table(items: Iterable[Any]) -> Table:

@@ -135,8 +135,14 @@ def _print_overview(table: Table, parameters: Sequence[str]) -> None:
 def _write(table: Table, output: str) -> None:
     if output == "table":
         print_table(table)
+        _print_notes(table)
     else:
         sys.stdout.write(WRITERS[output](table))
+
+
+def _print_notes(table: Table) -> None:
+    for note in table.notes:
+        print(note, file=sys.stderr)
 
 
 def print_leaderboard(results: Path, study: str, top: int) -> None:
@@ -150,6 +156,7 @@ def print_leaderboard(results: Path, study: str, top: int) -> None:
     if "mean" in table.verdict:  # the value is that of the first trial of a configuration only
         always = ("rank", "trial", "state", *table.verdict, "parameters")
     print_table(Table((*always, *found.parameter_columns), table.rows))
+    _print_notes(table)
 
 
 def status(results: Path, study: str | None, *, as_json: bool) -> None:
@@ -169,7 +176,10 @@ def _print_status(report: dict[str, Any]) -> None:
     console = Console(soft_wrap=terminal_width() is None, highlight=False)
     console.print(f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}", markup=False)
     if best := report["best"]:
-        console.print(f"  best: trial {best['trial']}, {report['metric']} {boards.shown(best['value'])}", markup=False)
+        console.print(f"  best trial: {best['trial']}, {report['metric']} {boards.shown(best['value'])}", markup=False)
+        if found := best.get("configuration"):
+            words = boards.mean_in_words(found, others=found["tied"] - 1)
+            console.print(f"  best configuration: that of trial {found['trial']}, {words}", markup=False)
     workers = report["workers"]
     console.print(f"  workers: {workers['alive']} alive, {workers['unknown']} on other hosts", markup=False)
     for job in report["jobs"]:
@@ -207,6 +217,10 @@ def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
         print(json.dumps(detail, indent=2, default=str))
         return
     _print_trial(detail["trial"], found.summary()["metric"])
+    board = found.leaderboard_table(None)
+    own = [row for row in board.rows if row["configuration"] == detail["trial"]["configuration"]]
+    if "tied" in board.columns and own and own[0]["n"] > 1:
+        print(f"  its configuration has {boards.mean_in_words(own[0], others=0)}, rank {own[0]['rank']}")
     _print_rows("attempts", [_attempt(row) for row in detail["attempts"]])
     _print_rows("epochs", [_epoch(row) for row in detail["epochs"] if row["counted"]])
     _print_rows("files", [{name: row[name] for name in ("kind", "path", "bytes")} for row in detail["artifacts"]])

@@ -26,4 +26,7 @@ def repeat(results: Path, name: str, *, top: int, repeats: int) -> None:
         print(f"{name}: {which} {repeats} repeats already")
         return
     print(f"{name}: added {plural(added, 'trial')}, so that {which} {repeats} repeats")
-    print(f"`cnn-sweep resume {name}` runs {'it' if added == 1 else 'them'}")
+    which = "it" if added == 1 else "them"
+    print(
+        f"`cnn-sweep resume {name}` runs {which}; the means will leave out the old seeds once two new ones are complete"
+    )

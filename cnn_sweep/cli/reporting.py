@@ -70,13 +70,13 @@ def _text(material: Material, file: Path, form: str, images: Path | None) -> str
 
 def _with_best_model(results: Path, material: Material, *, predictions: bool) -> Material:
     """Let the best model predict, if it was kept; otherwise say why it does not."""
-    best = material.summary["best"]
+    best = material.best_trial
     if best is None:
         return material
     if not predictions:
         return replace(material, no_model="Left out with --no-predictions.")
-    if not StudyPaths(results, material.study).model(best["trial"]).is_file():
-        return replace(material, no_model=f"The model of trial {best['trial']} was not kept.")
+    if not StudyPaths(results, material.study).model(best).is_file():
+        return replace(material, no_model=f"The model of trial {best} was not kept.")
     _tell("the best model predicts the validation images (--no-predictions leaves it out)")
     from cnn_sweep.report.models.best_model import best_model
 

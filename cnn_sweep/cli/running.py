@@ -179,5 +179,5 @@ def _words(progress: Progress) -> str:
     if counts.get("failed"):
         words.append(f"{counts['failed']} failed")
     if progress.best is not None:
-        words.append(f"best {progress.best[1]:.4f} (trial {progress.best[0]})")
+        words.append(f"best trial {progress.best[0]}: {progress.best[1]:.4f}")
     return ", ".join([*words, *map(str, progress.limits), *in_words(progress.pace)])

@@ -100,7 +100,7 @@ def page(report: dict[str, Any], found: Moment, *, most: int | None = None) -> G
         Text(f"{plural(workers['alive'], 'worker')} alive, {workers['unknown']} on other hosts"),
     ]
     if best := report["best"]:
-        parts.append(Text(f"best {report['metric']} {shown(best['value'])}, trial {best['trial']}"))
+        parts.append(Text(f"best trial {best['trial']}: {report['metric']} {shown(best['value'])}"))
         parts.append(Text(sparkline(found.best, _SPARKS), style="cyan"))
     parts += [Text(f"failed: {count} by {cause}", style="red") for cause, count in report["causes"].items()]
     parts += [Text(f"budget: {limit}") for limit in limits_in_words(report)]

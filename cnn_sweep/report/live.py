@@ -80,7 +80,7 @@ def line(report: dict[str, Any], found: Moment) -> str:
         f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}",
         f"{plural(report['workers']['alive'], 'worker')} alive",
         f"{found.epochs_per_s:.3g} epochs/s",
-        *([f"best {report['metric']} {best['value']:.5g} (trial {best['trial']})"] if best else []),
+        *([f"best trial {best['trial']}: {report['metric']} {best['value']:.5g}"] if best else []),
         *in_words(found.pace),
     ]
     return ", ".join(parts)

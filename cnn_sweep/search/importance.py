@@ -8,9 +8,11 @@ is the share of the variance over the whole space that a hyperparameter explains
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,19 +20,26 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
+from scipy.special import fdtrc
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.search.distributions import distribution, encode, hashable
+from cnn_sweep.sweep.space import Choices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import numpy.typing as npt
     from optuna.importance import BaseImportanceEvaluator
 
     from cnn_sweep.sweep.space import Parameter
     from cnn_sweep.sweep.spec import Sweep
 
 FEWEST: Final = 4  # trials below which no estimate means anything
+MOST: Final = 1_000  # results that importances are estimated from at most: a forest of these takes seconds
+_FORESTS: Final = 4  # of which each estimates all importances
+_TREES: Final = 16  # of a forest
+_ROUNDING: Final = 1e-12  # share of the variance below which there is none
 _VALUES: Final = 10  # different values up to which each has an effect of its own
 _BINS: Final = 5  # groups of equal size into which more values are put
 
@@ -43,10 +52,12 @@ class Importance:
 
     Attributes:
         parameter: Its name.
-        fanova: Share of the variance that it explains, of all that hyperparameters explain alone; 0 to 1.
-        ped_anova: Share of what makes the best tenth different; 0 to 1.
+        fanova: Share of the variance that it explains, of all that hyperparameters explain alone; the shares of all
+            hyperparameters add up to 1, however little they explain together. The mean of several forests.
+        ped_anova: Share of what makes the best tenth different; these shares add up to 1 as well.
         trials: Results that this was estimated from: those in which the hyperparameter counts.
         conditional: Whether it counts in some trials only; its shares are then those among these trials.
+        fanova_sd: Standard deviation of ``fanova`` from forest to forest.
     """
 
     parameter: str
@@ -54,6 +65,7 @@ class Importance:
     ped_anova: float | None
     trials: int
     conditional: bool
+    fanova_sd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,13 +96,15 @@ class Interaction:
     Attributes:
         first: Name of one.
         second: Name of the other.
-        share: Sum of squares of the interaction in an analysis of variance of the cells' means, each cell counted as
-            often as it has results, over the whole sum of squares; 0 to 1.
+        share: Omega squared, an estimate of its share of the variance that noise does not inflate (Hays, *Statistics
+            for Psychologists*, 1963); 0 to 1.
+        p: Of the F test that there is no interaction, times the number of pairs (Bonferroni); at most 1.
     """
 
     first: str
     second: str
     share: float
+    p: float
 
 
 @dataclass(frozen=True)
@@ -101,11 +115,13 @@ class Findings:
         importances: The most important hyperparameter (by fANOVA) first.
         effects: By hyperparameter in the order of the sweep file, then by value.
         interactions: Of pairs whose every combination was tried; the strongest first.
+        results: How many results importances were estimated from.
     """
 
     importances: tuple[Importance, ...]
     effects: tuple[Effect, ...]
     interactions: tuple[Interaction, ...]
+    results: int
 
 
 def find(sweep: Sweep, results: Iterable[tuple[Mapping[str, Any], float | None]]) -> Findings:
@@ -113,7 +129,8 @@ def find(sweep: Sweep, results: Iterable[tuple[Mapping[str, Any], float | None]]
 
     Args:
         sweep: The sweep; of several objectives the first one counts.
-        results: Hyperparameters and objective of complete trials; those without a finite value are left out.
+        results: Hyperparameters and objective of complete trials, in any order; those without a finite value are left
+            out.
 
     Raises:
         StudyError: There are too few results.
@@ -125,15 +142,25 @@ def find(sweep: Sweep, results: Iterable[tuple[Mapping[str, Any], float | None]]
     ]
     if len(known) < FEWEST:
         raise StudyError(f"{len(known)} complete trials are too few to tell what matters; {FEWEST} are needed")
-    parameters = [one for one in sweep.space.parameters if len({p.get(one.name) for p, _ in known} - {None}) > 1]
+    known.sort(key=lambda one: json.dumps(one, sort_keys=True))  # a forest depends on the order of what it sees
+    some = known if len(known) <= MOST else [known[i * len(known) // MOST] for i in range(MOST)]
+    parameters = [_with_hashable(one) for one in sweep.space.parameters if _varies(one.name, known)]
     direction = sweep.objective.direction
-    found = [*_always(sweep, parameters, known), *_conditional(sweep, parameters, known)]
+    found = [*_always(sweep, parameters, some), *_conditional(sweep, parameters, some)]
     found.sort(key=lambda one: -1.0 if one.fanova is None else one.fanova, reverse=True)
     effects = [effect for one in sweep.space.parameters for effect in _effects(one.name, known, direction)]
-    pairs = itertools.combinations([one.name for one in parameters if not one.when], 2)
-    interactions = [one for pair in pairs if (one := _interaction(*pair, known)) is not None]
-    interactions.sort(key=lambda one: one.share, reverse=True)
-    return Findings(tuple(found), tuple(effects), tuple(interactions))
+    pairs = interactions([one.name for one in parameters if not one.when], known)
+    return Findings(tuple(found), tuple(effects), pairs, len(some))
+
+
+def _varies(name: str, known: Sequence[Result]) -> bool:
+    return len({params[name] for params, _ in known if name in params}) > 1
+
+
+def _with_hashable(parameter: Parameter) -> Parameter:
+    """Return a parameter whose choices are as results have them: lists are tuples."""
+    domain = parameter.domain
+    return replace(parameter, domain=Choices(hashable(domain.values))) if isinstance(domain, Choices) else parameter
 
 
 def _always(sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result]) -> list[Importance]:
@@ -154,32 +181,41 @@ def _importances(
     sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result], *, report: str | None
 ) -> list[Importance]:
     """Estimate the importances of hyperparameters that all these results have; report one of them, or all."""
-    varied = [one for one in parameters if len({params[one.name] for params, _ in known}) > 1]
-    names = [one.name for one in varied]
-    shares = [
-        _shares(sweep, varied, known, evaluator)
-        for evaluator in (FanovaImportanceEvaluator(seed=0), PedAnovaImportanceEvaluator())
+    varied = [one for one in parameters if _varies(one.name, known)]
+    inside = [
+        (params, value)
+        for params, value in known
+        if all(one.name in params and one.domain.contains(params[one.name]) for one in varied)
     ]
-    return [
-        Importance(name, shares[0].get(name), shares[1].get(name), len(known), report is not None)
-        for name in ([report] if report else names)
-    ]
+    study = _told(sweep, varied, inside)
+    forests = [_shares(study, varied, FanovaImportanceEvaluator(n_trees=_TREES, seed=seed)) for seed in range(_FORESTS)]
+    of_the_best = _shares(study, varied, PedAnovaImportanceEvaluator())
+    found = []
+    for name in [report] if report else [one.name for one in varied]:
+        shares = [forest[name] for forest in forests if name in forest]
+        mean, sd = (fmean(shares), stdev(shares)) if shares else (None, None)
+        found.append(Importance(name, mean, of_the_best.get(name), len(inside), report is not None, sd))
+    return found
+
+
+def _told(sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result]) -> optuna.Study | None:
+    """Tell a study of Optuna's the results; None if nothing can be estimated from them."""
+    if len(known) < FEWEST or not parameters or len({value for _, value in known}) == 1:
+        return None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction=sweep.objective.direction)
+    distributions = {one.name: distribution(one.domain) for one in parameters}
+    for params, value in known:
+        encoded = {one.name: encode(one.domain, params[one.name]) for one in parameters}
+        study.add_trial(create_trial(value=value, params=encoded, distributions=distributions))
+    return study
 
 
 def _shares(
-    sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result], evaluator: BaseImportanceEvaluator
+    study: optuna.Study | None, parameters: Sequence[Parameter], evaluator: BaseImportanceEvaluator
 ) -> dict[str, float]:
-    if len(known) < FEWEST or not parameters or len({value for _, value in known}) == 1:
+    if study is None:
         return {}
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(direction=sweep.objective.direction)
-    inside = [
-        (params, value) for params, value in known if all(one.domain.contains(params[one.name]) for one in parameters)
-    ]
-    for params, value in inside:
-        encoded = {one.name: encode(one.domain, params[one.name]) for one in parameters}
-        distributions = {one.name: distribution(one.domain) for one in parameters}
-        study.add_trial(create_trial(value=value, params=encoded, distributions=distributions))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         shares = get_param_importances(study, evaluator=evaluator, params=[one.name for one in parameters])
@@ -225,19 +261,40 @@ def _order(value: Any) -> tuple[bool, Any]:
     return not is_number, value if is_number else str(value)
 
 
-def _interaction(first: str, second: str, known: Sequence[Result]) -> Interaction | None:
-    """Analyse a two-way table; None if a cell is empty, or if nothing varies."""
-    cells: dict[tuple[Any, Any], list[float]] = {}
-    for params, value in known:
-        cells.setdefault((params.get(first), params.get(second)), []).append(value)
-    rows, columns = (sorted({key[i] for key in cells}, key=_order) for i in (0, 1))
-    if len(cells) < len(rows) * len(columns) or len(cells) == len(known) == 1:
-        return None
-    means = np.array([[np.mean(cells[row, column]) for column in columns] for row in rows])
-    counts = np.array([[len(cells[row, column]) for column in columns] for row in rows])
+def interactions(names: Sequence[str], known: Sequence[Result]) -> tuple[Interaction, ...]:
+    """Analyse each pair of hyperparameters whose every combination has results; the strongest interaction first."""
+    judged = [(*pair, _interaction(*pair, known)) for pair in itertools.combinations(names, 2)]
+    found = [(first, second, *found) for first, second, found in judged if found is not None]
+    pairs = [Interaction(first, second, share, min(1.0, p * len(found))) for first, second, share, p in found]
+    return tuple(sorted(pairs, key=lambda one: (-one.share, one.p)))
+
+
+def _interaction(first: str, second: str, known: Sequence[Result]) -> tuple[float, float] | None:
+    """Analyse a two-way table: omega squared of the interaction, and p of its F test.
+
+    What two hyperparameters add alone is fitted by least squares, so cells may have different numbers of results.
+
+    Returns:
+        None if a cell is empty, no cell has two results, or nothing varies.
+    """
+    cells = [(params.get(first), params.get(second)) for params, _ in known]
+    rows, columns = (sorted({cell[i] for cell in cells}, key=_order) for i in (0, 1))
+    df, rest_df = (len(rows) - 1) * (len(columns) - 1), len(known) - len(rows) * len(columns)
     values = np.array([value for _, value in known])
     total = float(((values - values.mean()) ** 2).sum())
-    if total == 0 or len(known) == len(cells):  # a table with one result a cell has no residue to compare with
+    if len(set(cells)) < len(rows) * len(columns) or rest_df < 1 or total == 0:
         return None
-    rest = means - means.mean(axis=1, keepdims=True) - means.mean(axis=0, keepdims=True) + means.mean()
-    return Interaction(first, second, min(1.0, float((counts * rest**2).sum()) / total))
+    row, column = (np.array([levels.index(cell[i]) for cell in cells]) for i, levels in enumerate((rows, columns)))
+    rest = _unexplained(np.eye(len(rows) * len(columns))[row * len(columns) + column], values)
+    alone = _unexplained(np.hstack([np.eye(len(rows))[row], np.eye(len(columns))[column]]), values)
+    together, noise = max(alone - rest, 0.0), rest / rest_df
+    share = max(0.0, (together - df * noise) / (total + noise))
+    if noise <= _ROUNDING * total:
+        return share, float(together <= _ROUNDING * total)
+    return share, float(fdtrc(df, rest_df, together / df / noise))
+
+
+def _unexplained(design: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> float:
+    """Return the sum of squares that a linear model leaves; its columns may depend on each other."""
+    fitted = design @ np.linalg.lstsq(design, values, rcond=None)[0]
+    return float(((values - fitted) ** 2).sum())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, func, select
 
-from cnn_sweep.store import dialect, schema
+from cnn_sweep.store import schema
 from cnn_sweep.store.queries import Record, restored
 from cnn_sweep.store.reading import open_store
 from cnn_sweep.sweep.states import FINISHED
@@ -67,23 +67,6 @@ def failures(results: Path, study: str) -> list[Record]:
     )
     with open_store(results) as connection:
         return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
-
-
-def null_choices(results: Path, study: str) -> dict[str, set[int]]:
-    """Return hyperparameter to the trials in which null was chosen for it; inactive ones are no choice."""
-    t, c = schema.trials.c, schema.configurations.c
-    same = (c.study == t.study) & (c.configuration == t.configuration)
-    query = (
-        select(t.trial, c.params_json)
-        .select_from(schema.trials.join(schema.configurations, same))
-        .where(t.study == study, c.params_json.like("%null%"))
-    )
-    found: dict[str, set[int]] = {}
-    with open_store(results) as connection:
-        for row in connection.execute(query):
-            for name in (name for name, value in dialect.mapping(row.params_json).items() if value is None):
-                found.setdefault(name, set()).add(row.trial)
-    return found
 
 
 def best_until(results: Path, study: str, epoch: int, direction: str) -> dict[int, float]:

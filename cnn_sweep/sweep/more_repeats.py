@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cnn_sweep.sweep.spec import Sweep
 
 _MARK: Final = "# cnn-sweep repeat "
 
@@ -41,3 +46,37 @@ def read_more_repeats(text: str) -> MoreRepeats | None:
 def text_of(text: str) -> str:
     """Return a frozen revision's text without such a line."""
     return text.partition("\n")[2] if text.startswith(_MARK) else text
+
+
+def repeats_that_chose(revisions: Iterable[Sweep], configurations: Mapping[int, str]) -> dict[str, int]:
+    """Return how many repeats the configurations had that were chosen for more, when they were chosen last.
+
+    Args:
+        revisions: Of the sweep, the oldest first.
+        configurations: Trial to its configuration.
+    """
+    everywhere = 0
+    planned: dict[str, int] = {}
+    chose: dict[str, int] = {}
+    for sweep in revisions:
+        if sweep.more_repeats is None:
+            everywhere = max(everywhere, sweep.search.repeats)
+            continue
+        for name in {configurations[trial] for trial in sweep.more_repeats.trials if trial in configurations}:
+            before = max(everywhere, planned.get(name, 0))
+            if sweep.more_repeats.repeats > before:
+                chose[name], planned[name] = before, sweep.more_repeats.repeats
+    return chose
+
+
+def counted(values: Mapping[int, float], chose: int) -> dict[int, float]:
+    """Leave out the values by which a configuration was chosen: good luck is a part of why it was.
+
+    With fewer than two others all count, since nothing could be said of how they scatter.
+
+    Args:
+        values: Repeat to value.
+        chose: How many of the repeats are those by which it was chosen.
+    """
+    fresh = {repeat: value for repeat, value in values.items() if repeat >= chose}
+    return fresh if len(fresh) > 1 else dict(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,10 +13,12 @@ from cnn_sweep.cli.main import app
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.environment.provenance import worker_event
 from cnn_sweep.execution.freezing.freeze import freeze, open_study
+from cnn_sweep.execution.models.trained import best_trials, read_history
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.study import Study
+from cnn_sweep.sweep.more_repeats import MoreRepeats, counted, repeats_that_chose
 from cnn_sweep.sweep.spec import Sweep
 
 SWEEP = """
@@ -70,13 +73,63 @@ def test_seeds_are_added_where_they_matter(results, capsys):
     finish(results, worth={3: 0.9, 4: 0.901})
     found = rows()
     assert [row["units"] for row in found] == ["4", "3", "2", "1"]
-    assert list(found[0])[:14] == [
+    assert list(found[0])[:17] == [
         *("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds"),
-        *("mean", "sd", "n", "ci_low", "ci_high", "tied"),
+        *("mean", "sd", "n", "ci_low", "ci_high", "tied", "diff", "diff_low", "diff_high"),
     ]
-    assert [(row["n"], row["tied"]) for row in found] == [("3", "True"), ("3", "True"), ("1", ""), ("1", "")]
+    assert [(row["n"], row["tied"]) for row in found] == [("2", "True"), ("2", "True"), ("1", ""), ("1", "")]
     assert float(found[0]["ci_low"]) < float(found[0]["mean"]) < float(found[0]["ci_high"])
     assert len(rows("--per", "trial")) == 8
     assert "mean" not in rows("--per", "trial")[0]
     assert [row["rank"] for row in rows("--top", 2)] == ["1", "2"]
     assert len(Study.open(results, "seeds").leaderboard(per="trial")) == 8
+
+
+def test_the_seed_that_chose_a_configuration_does_not_count(results, capsys):
+    """Its mean is that of the newer seeds: on the leaderboard, for ``finalize``, in ``status``, ``show``, a report."""
+
+    def typed(*words):
+        capsys.readouterr()
+        assert app([*map(str, words), "--results", str(results)], standalone_mode=False) in (None, 0)
+        return capsys.readouterr()
+
+    finish(results, worth={1: 0.5, 2: 0.93, 3: 0.9, 4: 0.91})
+    typed("repeat", "seeds", "--top", 2, "--repeats", 2)
+    finish(results, worth={2: 0.73, 4: 0.91})
+    assert "in 2 rows; it is optimistic" in typed("leaderboard", "seeds").err
+    typed("repeat", "seeds", "--top", 2, "--repeats", 4)
+    finish(results, worth={2: 0.73, 4: 0.91})
+    table = Study.open(results, "seeds").leaderboard_table("configuration")
+    first, second = table.rows[:2]
+    assert (first["units"], first["n"], first["left_out"], second["units"]) == (4, 2, 2, 2)
+    assert first["mean"] == pytest.approx(0.91 + (-0.01 + 0.0) / 2)
+    assert any("leave out the seeds by which `repeat` chose" in note for note in table.notes)
+    study = open_study(results, "seeds")
+    assert best_trials(study, read_history(study), 2) == [first["trial"], second["trial"]]
+    best = Study.open(results, "seeds").best()
+    assert best["value"] == 0.93 > best["configuration"]["mean"] == first["mean"]
+    words = f"mean {first['mean']:.5g} (sd {first['sd']:.2g}, n 2, 95% interval "
+    assert f"best configuration: that of trial {first['trial']}, {words}" in typed("status", "seeds").out
+    assert f"its configuration has {words}" in typed("show", "seeds", first["trial"]).out
+    page = results / "report.md"
+    typed("report", "seeds", "--format", "markdown", "--output", page, "--no-predictions")
+    assert f"- best: val_accuracy {words}" in page.read_text()
+    assert "best trial: 0.93 (trial 1), which is partly luck" in page.read_text()
+    assert "## Configurations\n\n| rank | trial | mean | sd | n | ci_low |" in page.read_text()
+    typed("report", "seeds", "--output", results / "report.html", "--no-predictions")
+    assert 'id="configurations"' in (results / "report.html").read_text()
+
+
+def test_choosing_again_counts_from_there():
+    """Repeats of the sweep itself count; each further choice leaves out what was known by then."""
+    sweep = Sweep.parse(SWEEP)
+    revisions = [
+        sweep,
+        replace(sweep, more_repeats=MoreRepeats((0, 1), 3)),
+        replace(sweep, more_repeats=MoreRepeats((1, 2), 3)),
+        replace(sweep, more_repeats=MoreRepeats((5,), 6)),
+    ]
+    chose = repeats_that_chose(revisions, {0: "a", 1: "b", 2: "c", 5: "a", 6: "d"})
+    assert chose == {"a": 3, "b": 1, "c": 1}
+    assert counted({0: 0.9, 1: 0.8, 2: 0.7}, 1) == {1: 0.8, 2: 0.7}
+    assert counted({0: 0.9, 1: 0.8}, 1) == {0: 0.9, 1: 0.8}

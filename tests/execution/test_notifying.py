@@ -88,7 +88,7 @@ def test_when_there_is_something_to_tell():
         return Progress(4, Counter(counts), 0, (1, 0.5), Pace(1.0, None), failing_alike=failing)
 
     assert (
-        notice_of("s", progress(complete=3, failed=1)).text == "s is finished: 3 complete, 1 failed; best 0.5 (trial 1)"
+        notice_of("s", progress(complete=3, failed=1)).text == "s is finished: 3 complete, 1 failed; best trial 1: 0.5"
     )
     assert notice_of("s", progress(complete=3, running=1)) is None
     assert notice_of("s", progress(complete=1, waiting=3)) is None

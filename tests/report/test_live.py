@@ -41,7 +41,7 @@ def test_a_moment_of_a_running_study(written):
         "failed: 5 by exception",
     ):
         assert words in screen.getvalue()
-    assert "0.375 epochs/s, best val_accuracy" in line(study.status(), found)
+    assert "0.375 epochs/s, best trial " in line(study.status(), found)
 
 
 def test_run_and_watch_tell_the_same_time_left(written):
@@ -97,9 +97,7 @@ def test_lines_where_there_is_no_terminal(written, capsys):
     """A finished study is one line, and the command ends; without a name the only study is meant."""
     written.study(trials=4)
     watching.watch(written.results, None, 0.2)
-    assert capsys.readouterr().out.startswith(
-        "digits: 4 complete of 4, 0 workers alive, 0 epochs/s, best val_accuracy 0."
-    )
+    assert capsys.readouterr().out.startswith("digits: 4 complete of 4, 0 workers alive, 0 epochs/s, best trial ")
     written.study("other", trials=1)
     with pytest.raises(InputError, match=r"--watch shows one study; studies in .*: digits, other"):
         watching.watch(written.results, None, 0.2)

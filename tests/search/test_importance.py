@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import random
+from statistics import fmean
 
 import pytest
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.search.importance import find
+from cnn_sweep.search.importance import find, interactions, results_of
+from cnn_sweep.sweep.spec import Sweep
 
 RATES = (0.0001, 0.001, 0.01, 0.1)
 
@@ -68,7 +71,8 @@ def test_interactions_are_what_the_parts_do_not_explain(sweep):
     assert strongest.share == pytest.approx(1.0)
     added = find(sweep("method: grid"), results(lambda filters, kernel, **_: filters + kernel))
     pair = next(one for one in added.interactions if {one.first, one.second} == {"filters", "kernel"})
-    assert pair.share == pytest.approx(0.0, abs=1e-12)
+    assert (pair.share, pair.p) == (pytest.approx(0.0, abs=1e-12), 1.0)
+    assert strongest.p == 0.0
 
 
 def test_too_few_results_tell_nothing(sweep):
@@ -77,3 +81,63 @@ def test_too_few_results_tell_nothing(sweep):
     with pytest.raises(StudyError, match="3 complete trials are too few to tell what matters; 4 are needed"):
         find(sweep("method: grid"), [*some[:3], (some[3][0], float("nan"))])
     assert find(sweep("method: grid"), some).importances[0].fanova is None
+
+
+def test_noise_alone_is_no_interaction():
+    """In tables of noise with unequal numbers of results a cell, shares are near 0 and p is below 5% in 5%."""
+    draw, found = random.Random(0), []
+    for _ in range(400):
+        table = [
+            ({"rate": rate, "filters": filters}, draw.gauss(rate * 10 + filters, 1.0))
+            for rate, filters in itertools.product(RATES, (1, 2, 3, 4))
+            for _ in range(draw.choice((1, 2, 3)) + (rate == RATES[0]))
+        ]
+        found += interactions(["rate", "filters"], table)
+    assert len(found) == 400
+    assert fmean(one.share for one in found) < 0.06
+    assert 0.03 <= fmean(one.p < 0.05 for one in found) <= 0.07
+
+
+def test_the_order_of_results_does_not_matter(sweep):
+    """The same results in another order have the same importances, each with its spread over forests."""
+    draw = random.Random(1)
+    pairs = list(results(lambda rate, **_: RATES.index(rate) + draw.random()))
+    one = find(sweep("method: grid"), pairs)
+    draw.shuffle(pairs)
+    assert find(sweep("method: grid"), pairs) == one
+    assert all(0 < found.fanova_sd < 0.1 for found in one.importances if not found.conditional)
+
+
+CHOICES = """\
+study: s
+data: {source: digits}
+model: {layers: [{conv2d: {filters: 4, kernel_size: $kernel}}, flatten, output]}
+space:
+  kernel: [[3, 3], [1, 1]]
+  clip: [null, 0.5]
+  optimizer: [sgd, adam]
+  momentum: {low: 0.0, high: 0.9, points: 2, when: {optimizer: sgd}}
+training: {epochs: 1, optimizer: {name: $optimizer, clip_norm: $clip, momentum: $momentum}}
+"""
+
+
+def test_null_and_lists_are_choices_like_others():
+    """``null`` among choices is a value that counts, not a hyperparameter that does not; so is a list."""
+    parsed = Sweep.parse(CHOICES)
+    rows = [
+        {"kernel": kernel, "clip": clip, "optimizer": optimizer, "params_momentum": momentum, "value": number + 1 / 3}
+        for number, (kernel, clip, optimizer) in enumerate(
+            itertools.product(([3, 3], [1, 1]), (None, 0.5), ("sgd", "adam"))
+        )
+        for momentum in ((0.0, 0.9) if optimizer == "sgd" else (None,))
+    ]
+    found = find(parsed, results_of(parsed, rows, {"momentum": "params_momentum"}))
+    assert {one.parameter: one.trials for one in found.importances} == {
+        "kernel": 12,
+        "clip": 12,
+        "optimizer": 12,
+        "momentum": 8,
+    }
+    assert found.importances[0].parameter == "kernel"
+    assert [(one.value, one.trials) for one in found.effects if one.parameter == "clip"] == [(0.5, 6), (None, 6)]
+    assert {one.value for one in found.effects if one.parameter == "kernel"} == {(3, 3), (1, 1)}

@@ -97,7 +97,7 @@ def open_study(results: Path, study: str) -> FrozenStudy:
     paths = StudyPaths(results, study)
     if not paths.sweep.is_file():
         raise no_such_study(results, study)
-    revisions = _read_revisions(paths)
+    revisions = read_revisions(paths)
     newest = revisions[-1]
     info = described(newest.data, newest.folder, data_root(results))
     return FrozenStudy(paths, revisions, info, make_plan(revisions, info))
@@ -119,7 +119,7 @@ def freeze(sweep: Sweep, results: Path, *, extend: bool = False, drafted: Frozen
     if not paths.sweep.is_file():
         _check_name(paths)
         return _create(paths, sweep, drafted)
-    revisions = _read_revisions(paths)
+    revisions = read_revisions(paths)
     if sweep.digest == revisions[-1].digest:
         return open_study(results, sweep.study)
     reasons = extension(revisions[-1], sweep)
@@ -177,14 +177,15 @@ def extend_repeats(results: Path, study: str, more: MoreRepeats) -> tuple[Frozen
 def draft(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
     """Plan a sweep as :func:`freeze` would, and refuse what it would refuse, without writing anything."""
     paths = StudyPaths(results, sweep.study)
-    earlier = _read_revisions(paths) if paths.sweep.is_file() else ()
+    earlier = read_revisions(paths) if paths.sweep.is_file() else ()
     if earlier and not (extend and sweep.digest != earlier[-1].digest and extension(earlier[-1], sweep) is None):
         return freeze(sweep, results)
     plan, info = plan_sweeps(*earlier, sweep)
     return FrozenStudy(paths, (*earlier, sweep), info, plan)
 
 
-def _read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
+def read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
+    """Read the revisions of a study's sweep, the oldest first, with what ``repeat`` added."""
     folder = Path(json.loads(paths.provenance.read_text(encoding="utf-8"))["folder"])
     revisions = []
     for file in paths.revisions():
@@ -235,7 +236,7 @@ def _create_revision(paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]
     # Before the sweep's file, because a revision exists from the moment that its file does.
     _journal_plan(paths, len(earlier) + 1, plan)
     write_once(paths.revision(len(earlier) + 1), text_of(sweep.text).encode())
-    frozen = _read_revisions(paths)
+    frozen = read_revisions(paths)
     if frozen[len(earlier)].digest != sweep.digest:
         raise StudyError(_refusal(paths, frozen[len(earlier)], sweep, ["another command created it meanwhile"]))
     return FrozenStudy(paths, (*earlier, sweep), info, plan)

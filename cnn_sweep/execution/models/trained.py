@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.worker.keeping import best_numbers
 from cnn_sweep.journal.history import History
+from cnn_sweep.sweep.more_repeats import counted, repeats_that_chose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,21 +51,29 @@ def read_history(study: FrozenStudy) -> History:
 def best_trials(study: FrozenStudy, history: History, top: int) -> list[int]:
     """Return the numbers of the best complete trials, the best first; of a configuration with repeats, its first one.
 
-    Configurations are ranked as on a leaderboard: by mean, those with several values before those with one.
+    Configurations are ranked as on a leaderboard: by the mean of the values that count, those with several before those
+    with one.
 
     Raises:
         StudyError: There is none.
     """
     direction = study.sweep.objective.direction
-    values: dict[str | int, dict[int, float]] = {}
+    numbers: dict[str, list[int]] = {}
+    worth: dict[str, dict[int, float]] = {}
     for number in sorted(best_numbers(history, study.sweep.objective, len(history.trials))):
         trial = history.trials[number]
         if (best := trial.best(direction)) is not None:
-            values.setdefault(trial.configuration or number, {})[number] = best[1]
+            name = trial.configuration or f"trial {number}"
+            numbers.setdefault(name, []).append(number)
+            worth.setdefault(name, {})[trial.repeat or 0] = best[1]
+    chose = repeats_that_chose(study.revisions, {number: name for name, own in numbers.items() for number in own})
+    counting = {name: list(counted(own, chose.get(name, 0)).values()) for name, own in worth.items()}
     sign = -1.0 if direction == "maximize" else 1.0
-    ranked = sorted(values.values(), key=lambda own: (len(own) == 1, sign * fmean(own.values()), min(own)))
-    if numbers := [min(own) for own in ranked[:top]]:
-        return numbers
+    ranked = sorted(
+        numbers, key=lambda name: (len(counting[name]) == 1, sign * fmean(counting[name]), numbers[name][0])
+    )
+    if ranked:
+        return [numbers[name][0] for name in ranked[:top]]
     raise StudyError(f"study {study.paths.study!r} has no complete trial with a value, so that there is no model")
 
 

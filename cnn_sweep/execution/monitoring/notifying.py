@@ -55,7 +55,7 @@ def notice_of(study: str, progress: Progress) -> Notice | None:
     """Say how a study ended; None if it has not."""
     counts = dict(progress.counts)
     words = counted(counts)
-    best = f"; best {progress.best[1]:.5g} (trial {progress.best[0]})" if progress.best else ""
+    best = f"; best trial {progress.best[0]}: {progress.best[1]:.5g}" if progress.best else ""
     if progress.failing_alike is not None:
         reason = f"cannot go on, its trials failed alike: {progress.failing_alike}"
         return Notice(study, "failed", f"{study} {reason} ({words})", counts, progress.best)

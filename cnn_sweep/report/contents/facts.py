@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.drawing.axes import word
-from cnn_sweep.report.leaderboards.leaderboard import shown
+from cnn_sweep.report.leaderboards.leaderboard import mean_in_words, shown
 from cnn_sweep.sweep.space import Choices
 
 if TYPE_CHECKING:
@@ -44,7 +44,19 @@ def _best(material: Material) -> str:
     if best is None:
         return material.nothing_complete[0].lower() + material.nothing_complete[1:].rstrip(".")
     others = [_best_of(material, one) for one in material.objectives[1:]]
-    return "; ".join([f"{material.metric} {shown(best['value'])} (trial {best['trial']})", *filter(None, others)])
+    return "; ".join([_best_of_the_first(material, best), *filter(None, others)])
+
+
+def _best_of_the_first(material: Material, best: Row) -> str:
+    """Say what is best by the first objective: a trial, or with repeats a configuration and its mean."""
+    configuration = material.best_configuration
+    if configuration is None or material.configurations is None:
+        return f"{material.metric} {shown(best['value'])} (trial {best['trial']})"
+    tied = sum(bool(row["tied"]) for row in material.configurations.rows)
+    return (
+        f"{material.metric} {mean_in_words(configuration, others=tied - 1)}: the configuration of trial "
+        f"{configuration['trial']}; best trial: {shown(best['value'])} (trial {best['trial']}), which is partly luck"
+    )
 
 
 def _best_of(material: Material, objective: ObjectiveSpec) -> str | None:
@@ -157,8 +169,7 @@ def commands(material: Material) -> str:
     lines += [f"git checkout {shlex.quote(sha)}"] if sha else []
     lines += [f"pip install {pins}"] if pins else []
     lines += ["cnn-sweep run sweep.yaml", f"cnn-sweep leaderboard {material.study} --top 10"]
-    best = material.summary["best"]
-    lines += [f"cnn-sweep show {material.study} {best['trial']}"] if best else []
+    lines += [f"cnn-sweep show {material.study} {material.best_trial}"] if material.best_trial is not None else []
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
@@ -12,6 +12,7 @@ from cnn_sweep.report.contents.gpu_time import gpu_seconds
 from cnn_sweep.report.contents.problems import Problems
 from cnn_sweep.report.contents.rungs import rung_epochs
 from cnn_sweep.report.drawing.axes import Axis, axis_of
+from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of
 from cnn_sweep.report.leaderboards.fronts import PARETO, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store import queries, report_queries
@@ -38,6 +39,7 @@ class Material:
     Attributes:
         summary: Of the study, as of :func:`cnn_sweep.store.queries.study_summary`.
         board: Its leaderboard.
+        configurations: Its leaderboard with a row per configuration, if there are repeats; else None.
         axes: One for each hyperparameter, by its column of the leaderboard.
         curves: Trial to its epochs, of the trials that were asked for and then the best, as far as there is room.
         chosen: Trials whose learning curves are shown at first.
@@ -73,6 +75,7 @@ class Material:
     no_model: str = ""
     findings: Findings | None = None
     no_findings: str = ""
+    configurations: Table | None = None
     problems: Problems = field(default_factory=Problems)
 
     @property
@@ -123,6 +126,18 @@ class Material:
         return (*leading, *self.axes, *(name for name in names[place:] if name not in self.axes))
 
     @property
+    def best_configuration(self) -> Row | None:
+        """The row of the configuration with the best mean; None unless it has several values."""
+        rows = self.configurations.rows if self.configurations else ()
+        return rows[0] if rows and rows[0]["n"] > 1 else None
+
+    @property
+    def best_trial(self) -> int | None:
+        """The best trial; with repeats the first one of the best configuration. None if no trial is complete."""
+        best = self.best_configuration or self.summary["best"]
+        return None if best is None else int(best["trial"])
+
+    @property
     def ranked(self) -> list[Row]:
         """Complete trials with a value, best first."""
         return [row for row in self.board.rows if row["rank"] is not None]
@@ -135,6 +150,7 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
         results: Root of all studies.
         study: The study's name.
         board: Its leaderboard.
+        configurations: Its leaderboard with a row per configuration, if there are repeats; else None.
         trials: Show these trials' learning curves; by default the best ones'.
         shown: How many of the best.
     """
@@ -148,7 +164,8 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
     return Material(
         summary=summary,
         board=board,
-        axes=_axes(results, summary, board, sweep),
+        configurations=_configurations(paths, board, summary),
+        axes=_axes(summary, board, sweep),
         curves=report_queries.curves(results, study, _affordable(board, (*chosen, *best), len(summary["metrics"]))),
         chosen=chosen,
         cost=report_queries.cost(results, study)
@@ -164,15 +181,21 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
     )
 
 
-def _axes(results: Path, summary: dict[str, Any], board: Table, sweep: Sweep | None) -> dict[str, Axis]:
-    nulls = report_queries.null_choices(results, summary["study"])
+def _axes(summary: dict[str, Any], board: Table, sweep: Sweep | None) -> dict[str, Axis]:
     names = dict(zip(queries.parameter_columns(summary["parameters"]), summary["parameters"], strict=True))
     return {
-        column: axis_of(
-            column, name, board.rows, sweep.space.by_name.get(name) if sweep else None, nulls.get(name, set())
-        )
+        column: axis_of(column, name, board.rows, sweep.space.by_name.get(name) if sweep else None)
         for column, name in names.items()
     }
+
+
+def _configurations(paths: StudyPaths, board: Table, summary: dict[str, Any]) -> Table | None:
+    """Put the trials of each configuration into one row, with the columns that belong to all of them."""
+    if not any(row["repeat"] for row in board.rows):
+        return None
+    found = board_of(paths, board, direction=summary["direction"])
+    hyperparameters = found.columns[len(found.columns) - len(summary["parameters"]) :]
+    return replace(found, columns=("rank", "trial", *STATISTICS, *hyperparameters))
 
 
 def _affordable(board: Table, wanted: Sequence[int], metrics: int) -> list[int]:

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from cnn_sweep.report.contents.material import Material
     from cnn_sweep.search.importance import Findings
 
-# Results that the estimates are made of at most: with 1,000 they take seconds.
-MOST = 1_000
 _INTERACTIONS = 10
 
 
@@ -33,9 +31,10 @@ def importance_figure(material: Material, findings: Findings) -> Figure:
         "yaxis": {"autorange": "reversed", "type": "category"},
         "barmode": "group",
     }
-    some = f" Estimated from {MOST:,} of them." if len(material.ranked) > MOST else ""
+    some = f" Estimated from {findings.results:,} of them." if findings.results < len(material.ranked) else ""
     caption = (
-        f"How much each hyperparameter explains of {material.metric}, over all complete trials and for the best.{some}"
+        f"How much each hyperparameter explains of {material.metric}, over all complete trials and for the best. The "
+        f"shares of each kind add up to 1, however little they explain together.{some}"
     )
     return Figure("importance", "Importance", caption, tuple(traces), layout)
 
@@ -49,5 +48,8 @@ def order_of(material: Material, findings: Findings | None) -> list[str]:
 def interaction_table(findings: Findings) -> Table | None:
     """List the pairs that explain most beyond what each of them explains alone; None if no pair could be judged."""
     pairs = findings.interactions[:_INTERACTIONS]
-    rows = [{"hyperparameters": f"{one.first} and {one.second}", "share of the variance": one.share} for one in pairs]
-    return Table(("hyperparameters", "share of the variance"), tuple(rows)) if rows else None
+    rows = [
+        {"hyperparameters": f"{one.first} and {one.second}", "share of the variance": one.share, "p": one.p}
+        for one in pairs
+    ]
+    return Table(("hyperparameters", "share of the variance", "p"), tuple(rows)) if rows else None

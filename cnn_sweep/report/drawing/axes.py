@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.leaderboards.leaderboard import shown
+from cnn_sweep.sweep.configuration import NULL
 from cnn_sweep.sweep.space import Range
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.sweep.space import Parameter
@@ -32,7 +33,6 @@ class Axis:
         log: Whether shares of the way are even in the logarithm.
         values: The different values in their order; of categories, those of the sweep file first.
         missing: Whether there are rows in which it is inactive.
-        nulls: Trials in which null was chosen, which is a value like others.
     """
 
     column: str
@@ -41,11 +41,10 @@ class Axis:
     log: bool
     values: tuple[Any, ...]
     missing: bool
-    nulls: frozenset[int] = frozenset()
 
     def is_active(self, row: Row) -> bool:
-        """Tell whether a trial has a value, which may be null."""
-        return row.get(self.column) is not None or row["trial"] in self.nulls
+        """Return whether the hyperparameter counts in a trial; its value may be null."""
+        return row.get(self.column) is not None
 
     @property
     def varies(self) -> bool:
@@ -81,9 +80,7 @@ def word(value: Any) -> str:
     return "null" if value is None else shown(value)
 
 
-def axis_of(
-    column: str, label: str, rows: Sequence[Row], parameter: Parameter | None, nulls: Collection[int] = ()
-) -> Axis:
+def axis_of(column: str, label: str, rows: Sequence[Row], parameter: Parameter | None) -> Axis:
     """Choose the axis of a hyperparameter by the values that trials have and by what the sweep file says of it.
 
     Args:
@@ -91,10 +88,8 @@ def axis_of(
         label: Its name.
         rows: All trials.
         parameter: What the sweep file says; None if it cannot be read.
-        nulls: Trials in which null was chosen.
     """
-    chosen = frozenset(nulls)
-    active = [row for row in rows if row.get(column) is not None or row["trial"] in chosen]
+    active = [row for row in rows if row.get(column) is not None]
     there: dict[str, Any] = {_key(value): value for value in (row.get(column) for row in active)}
     numeric = bool(there) and all(_is_number(value) for value in there.values())
     domain = parameter.domain if parameter is not None else None
@@ -106,7 +101,7 @@ def axis_of(
         of_file = [] if domain is None or isinstance(domain, Range) else [_key(value) for value in domain.values]
         order = [key for key in of_file if key in there] + sorted(there.keys() - set(of_file))
         ordered, log = tuple(there[key] for key in order), False
-    return Axis(column, label, numeric, log, ordered, missing=len(active) < len(rows), nulls=chosen)
+    return Axis(column, label, numeric, log, ordered, missing=len(active) < len(rows))
 
 
 def _is_number(value: Any) -> bool:
@@ -118,4 +113,6 @@ def _spans_decades(ordered: tuple[Any, ...]) -> bool:
 
 
 def _key(value: Any) -> str:
+    if value is NULL:
+        value = None  # as the sweep file has it
     return json.dumps(list(value) if isinstance(value, tuple) else value, sort_keys=True, default=str)

@@ -6,40 +6,71 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.report.leaderboards.statistics import Summary, summarize, tied_with_best
+from cnn_sweep.execution.freezing.freeze import read_revisions
+from cnn_sweep.report.leaderboards.comparison import Standing, compare
+from cnn_sweep.sweep.more_repeats import counted, read_more_repeats, repeats_that_chose
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.leaderboards.leaderboard import Row, Table
+    from collections.abc import Sequence
 
-STATISTICS: Final = ("mean", "sd", "n", "ci_low", "ci_high", "tied")
+    from cnn_sweep.journal.paths import StudyPaths
+    from cnn_sweep.report.leaderboards.leaderboard import Row, Table
+    from cnn_sweep.sweep.spec import Sweep
+
+STATISTICS: Final = ("mean", "sd", "n", "ci_low", "ci_high", "tied", "diff", "diff_low", "diff_high")
+LEFT_OUT: Final = "left_out"
 _AFTER: Final = "seconds"
 
 
-def per_configuration(table: Table, *, direction: str) -> Table:
+def board_of(paths: StudyPaths, table: Table, *, direction: str) -> Table:
+    """Put the trials of a study's configurations into one row each; see :func:`per_configuration`.
+
+    Args:
+        paths: The study's files, which say what ``repeat`` added.
+        table: A row per trial, ranked.
+        direction: maximize or minimize.
+    """
+    has_more = any(read_more_repeats(file.read_text(encoding="utf-8")) for file in paths.revisions())
+    return per_configuration(table, direction=direction, revisions=read_revisions(paths) if has_more else ())
+
+
+def per_configuration(table: Table, *, direction: str, revisions: Sequence[Sweep] = ()) -> Table:
     """Put the trials of a configuration into one row.
 
     The row has the columns of the first of its trials that is complete (else of its first trial), and those of
-    ``STATISTICS`` behind ``seconds``: over the values of all that are complete. Rows are ranked by mean; those with a
-    single value follow those with several, since a single value that is the best of many was partly luck.
+    ``STATISTICS`` behind ``seconds``: over the values of all that are complete, without those by which ``repeat`` chose
+    the configuration. Rows are ranked by mean; those with a single value follow those with several, since a single
+    value that is the best of many was partly luck.
 
     Args:
         table: A row per trial, ranked, with ``configuration``, ``repeat`` and ``seed``.
         direction: maximize or minimize.
+        revisions: Of the sweep, with what ``repeat`` added; the oldest first.
     """
     groups: dict[Any, list[Row]] = {}
     for row in table.rows:
         groups.setdefault(row["configuration"] or ("trial", row["trial"]), []).append(row)
-    taken: dict[str, str] = {name: f"params_{name}" for name in STATISTICS if name in table.columns}
+    taken: dict[str, str] = {name: f"params_{name}" for name in (*STATISTICS, LEFT_OUT) if name in table.columns}
     rows = [{taken.get(name, name): value for name, value in _first(group).items()} for group in groups.values()]
-    samples = [_sample(group) for group in groups.values()]
-    tied = tied_with_best(samples, maximize=direction == "maximize")
-    for row, sample, same in zip(rows, samples, tied, strict=True):
-        row.update(_statistics(summarize(list(sample.values())) if sample else None), tied=same)
-    columns = [taken.get(name, name) for name in table.columns]
-    place = columns.index(_AFTER) + 1
-    names = (*columns[:place], *STATISTICS, *columns[place:])
-    ranked = tuple(_ranked(rows, maximize=direction == "maximize"))
-    return replace(table, columns=names, rows=ranked, verdict=STATISTICS)
+    chose = repeats_that_chose(revisions, {row["trial"]: row["configuration"] for row in table.rows})
+    known = [_values(group) for group in groups.values()]
+    samples = [counted(values, chose.get(name, 0)) for name, values in zip(groups, known, strict=True)]
+    maximize = direction == "maximize"
+    standings = iter(compare([sample for sample in samples if sample], maximize=maximize))
+    for row, values, sample in zip(rows, known, samples, strict=True):
+        row.update(_statistics(next(standings) if sample else None), left_out=len(values) - len(sample))
+    lucky = [min(sample, default=0) < chose.get(name, 0) for name, sample in zip(groups, samples, strict=True)]
+    names = [taken.get(name, name) for name in table.columns]
+    place = names.index(_AFTER) + 1
+    ranked = tuple(_ranked(rows, maximize=maximize))
+    return replace(
+        table,
+        columns=(*names[:place], *STATISTICS, *names[place:]),
+        rows=ranked,
+        more=(*table.more, LEFT_OUT),
+        verdict=STATISTICS,
+        notes=tuple(_notes(ranked, optimistic=sum(lucky))),
+    )
 
 
 def _first(group: list[Row]) -> Row:
@@ -47,16 +78,17 @@ def _first(group: list[Row]) -> Row:
     return min(group, key=lambda row: (row["state"] != "complete", row["value"] is None, row["trial"]))
 
 
-def _sample(group: list[Row]) -> dict[int, float]:
-    """Return seed to value of the complete trials."""
+def _values(group: list[Row]) -> dict[int, float]:
+    """Return repeat to value of the complete trials; a repeat has the same seed in all configurations."""
     complete = (row for row in group if row["state"] == "complete" and row["value"] is not None)
-    return {row["seed"]: row["value"] for row in complete if math.isfinite(row["value"])}
+    return {row["repeat"]: row["value"] for row in complete if math.isfinite(row["value"])}
 
 
-def _statistics(found: Summary | None) -> dict[str, Any]:
+def _statistics(found: Standing | None) -> dict[str, Any]:
     if found is None:
         return dict.fromkeys(STATISTICS) | {"n": 0}
-    return {"mean": found.mean, "sd": found.sd, "n": found.n, "ci_low": found.low, "ci_high": found.high}
+    values = (found.mean, found.sd, found.n, found.low, found.high, found.tied)
+    return dict(zip(STATISTICS, (*values, found.difference, found.difference_low, found.difference_high), strict=True))
 
 
 def _ranked(rows: list[Row], *, maximize: bool) -> list[Row]:
@@ -65,3 +97,30 @@ def _ranked(rows: list[Row], *, maximize: bool) -> list[Row]:
     ranked.sort(key=lambda row: (row["n"] == 1, sign * row["mean"], row["trial"]))
     others = [row for row in rows if not row["n"]]  # they keep the order of the trials' leaderboard
     return [row | {"rank": rank} for rank, row in enumerate(ranked, start=1)] + [row | {"rank": None} for row in others]
+
+
+def _notes(rows: Sequence[Row], *, optimistic: int) -> list[str]:
+    """Say what the statistics mean, as far as these rows call for it."""
+    several = sum(row["n"] > 1 for row in rows)
+    left_out = sum(row[LEFT_OUT] > 0 for row in rows)
+    notes = []
+    if several > 1:
+        notes.append(
+            f"ci and diff are 95% intervals that hold for all {several} configurations with several seeds "
+            "together, so also for the first row; diff is the mean minus that of the first row"
+        )
+    if left_out:
+        notes.append(
+            "mean, sd, n and the intervals leave out the seeds by which `repeat` chose the configuration in "
+            f"{_rows(left_out)}"
+        )
+    if optimistic:
+        notes.append(
+            f"the mean includes the seeds by which `repeat` chose the configuration in {_rows(optimistic)}; it is "
+            "optimistic until two newer repeats are complete"
+        )
+    return notes
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"

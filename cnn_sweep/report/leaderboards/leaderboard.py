@@ -30,12 +30,14 @@ class Table:
         more: Names of columns that rows have as well and that are shown if somebody asks for them.
         verdict: Columns that, besides the value or in its place, say how good a row is: statistics over repeats, the
             other objectives.
+        notes: What a reader should know of the columns, a sentence each.
     """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     more: tuple[str, ...] = ()
     verdict: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,3 +163,10 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     return str(plain(value))
+
+
+def mean_in_words(row: Row, *, others: int) -> str:
+    """Describe the mean of a configuration with several seeds, and how many others cannot be told from it."""
+    interval = "" if row["ci_low"] is None else f", 95% interval {row['ci_low']:.5g} to {row['ci_high']:.5g}"
+    tied = f"; {others} other{'s' if others > 1 else ''} cannot be told from it" if others else ""
+    return f"mean {row['mean']:.5g} (sd {row['sd']:.2g}, n {row['n']}{interval}){tied}"

@@ -32,6 +32,7 @@ def markdown(material: Material, *, images: str | None = None) -> str:
             _table(Table(("hyperparameter", "values", "only with"), tuple(facts.space(material))))
         ],
         "Failures by cause": lambda: _failures(material),
+        "Configurations": lambda: _configurations(material),
         "Leaderboard": lambda: [_leaderboard(material)],
         "Rungs": lambda: [_table(rungs)] if (rungs := rung_table(material)) is not None else [],
         "Importance": lambda: _importance(material),
@@ -55,11 +56,18 @@ def _failures(material: Material) -> list[str]:
     return [_table(Table(("cause", "count", "trial", "message"), rows))] if rows else []
 
 
+def _configurations(material: Material) -> list[str]:
+    if material.configurations is None:
+        return []
+    top = select(material.configurations, Selection(top=_TOP))
+    return [_table(top), *(f"{markdown_text(note)}." for note in top.notes)]
+
+
 def _importance(material: Material) -> list[str]:
     if material.findings is None:
         return []
     shares = tuple(one.__dict__ for one in material.findings.importances)
-    return [_table(Table(("parameter", "fanova", "ped_anova", "trials"), shares))]
+    return [_table(Table(("parameter", "fanova", "fanova_sd", "ped_anova", "trials"), shares))]
 
 
 def _classes(material: Material) -> list[str]:

@@ -26,6 +26,7 @@ def all_sections(material: Material) -> list[Section]:
     """Make every section; one that fails says so, and is among the material's problems."""
     makers: dict[tuple[str, str], Callable[[], Section | None]] = {
         ("summary", "Summary"): lambda: _summary(material),
+        ("configurations", "Configurations"): lambda: _configurations(material),
         ("leaderboard", "Leaderboard"): lambda: _leaderboard(material),
         ("rungs", "Rungs"): lambda: _rungs(material),
         ("history", "Optimization history"): lambda: _figures(material, "history", "Optimization history"),
@@ -73,6 +74,17 @@ def _summary(material: Material) -> Section:
             ("cause", "count", "trial", "message"), facts.failures(material)
         )
     return Section("summary", "Summary", body)
+
+
+def _configurations(material: Material) -> Section | None:
+    """List the means of configurations that were trained with several seeds, the best first."""
+    table = material.configurations
+    if table is None:
+        return None
+    body = markup.table(table.columns, table.rows[:_STATIC_ROWS])
+    rest = len(table.rows) - _STATIC_ROWS
+    notes = [*table.notes, *([f"{rest:,} more: cnn-sweep leaderboard {material.study}"] if rest > 0 else [])]
+    return Section("configurations", "Configurations", body + "".join(f"<p>{escaped(note)}.</p>" for note in notes))
 
 
 def _leaderboard(material: Material) -> Section:

@@ -242,7 +242,7 @@ def without_validation(spec: FilesData | TilesData, splits: Collection[str]) -> 
     if "validation" in splits:
         return []
     column = spec.labels.split
-    note = f"the table's column {column!r} puts no image into the validation set, so there is nothing to compare trials by"
+    note = f"the table's column {column!r} puts no image into the validation set: there is nothing to compare trials by"
     return [f"{note}, unless the objective is a metric of the training set"]
 
 
