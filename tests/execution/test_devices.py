@@ -16,7 +16,14 @@ from cnn_sweep.execution.worker.memory import GrowthWatch, own_bytes
 from cnn_sweep.execution.worker.settings import WorkerSettings
 from cnn_sweep.slurm.profile import Profile
 
-UNTIL_TOLD = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); print(flush=True); signal.pause()"
+# A worker is born with its signals held, and lets them through once it listens.
+UNTIL_TOLD = """
+import signal, sys
+signal.signal(15, lambda *_: sys.exit(0))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {15})
+print(flush=True)
+signal.pause()
+"""
 
 
 @pytest.mark.parametrize(
