@@ -21,7 +21,14 @@ from cnn_sweep.journal.claims import Owner
 from cnn_sweep.journal.identity import current
 from cnn_sweep.slurm.profile import Profile
 
-UNTIL_TOLD = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); print(flush=True); signal.pause()"
+# A worker is born with its signals held, and lets them through once it listens.
+UNTIL_TOLD = """
+import signal, sys
+signal.signal(15, lambda *_: sys.exit(0))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {15})
+print(flush=True)
+signal.pause()
+"""
 
 
 @pytest.mark.parametrize(
