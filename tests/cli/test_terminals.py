@@ -176,13 +176,10 @@ def test_every_table_fits_and_no_number_is_split(size, folder, whole):
         in_one_piece = command.split()[0] in {"doctor", "logs", "show", "data", "plan"}  # their messages and paths
         for line in text.splitlines():
             assert cell_len(line) <= size[0] or (in_one_piece and "──" not in line), (command, line)
-        if command in whole:
+        if command in whole and command.split()[0] not in {"doctor", "data"}:  # theirs change from time to time
             there = set(re.split(r"[\s,()\[\]]+", whole[command]))
             numbers = {word for word in re.split(r"[\s,()\[\]]+", text) if NUMBER.fullmatch(word)}
-            assert numbers <= there | {"1", "2", "9"} or command == "data prepare sweep.yaml", (
-                command,
-                numbers - there,
-            )
+            assert numbers <= there, (command, numbers - there)
 
 
 def test_a_leaderboard_shows_what_people_look_for_and_names_the_rest(folder):
