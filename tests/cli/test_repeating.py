@@ -68,7 +68,7 @@ def test_seeds_are_added_where_they_matter(results, capsys):
         typed("repeat", "seeds")
     finish(results, worth={1: 0.5, 2: 0.7, 3: 0.9, 4: 0.901})
     assert "mean" not in rows()[0]
-    assert "4 trials were added" in typed("repeat", "seeds", "--top", 2, "--repeats", 3)
+    assert "added 4 trials" in typed("repeat", "seeds", "--top", 2, "--repeats", 3)
     assert "have 3 repeats already" in typed("repeat", "seeds", "--top", 2, "--repeats", 3)
     finish(results, worth={3: 0.9, 4: 0.901})
     found = rows()
