@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.search.importance import find, interactions, results_of
+from cnn_sweep.search.importance import find, interactions
 from cnn_sweep.sweep.spec import Sweep
 
 RATES = (0.0001, 0.001, 0.01, 0.1)
@@ -124,14 +124,12 @@ training: {epochs: 1, optimizer: {name: $optimizer, clip_norm: $clip, momentum: 
 def test_null_and_lists_are_choices_like_others():
     """``null`` among choices is a value that counts, not a hyperparameter that does not; so is a list."""
     parsed = Sweep.parse(CHOICES)
-    rows = [
-        {"kernel": kernel, "clip": clip, "optimizer": optimizer, "params_momentum": momentum, "value": number + 1 / 3}
-        for number, (kernel, clip, optimizer) in enumerate(
-            itertools.product(([3, 3], [1, 1]), (None, 0.5), ("sgd", "adam"))
-        )
+    params = [
+        {"kernel": kernel, "clip": clip, "optimizer": optimizer} | ({} if momentum is None else {"momentum": momentum})
+        for kernel, clip, optimizer in itertools.product(([3, 3], [1, 1]), (None, 0.5), ("sgd", "adam"))
         for momentum in ((0.0, 0.9) if optimizer == "sgd" else (None,))
     ]
-    found = find(parsed, results_of(parsed, rows, {"momentum": "params_momentum"}))
+    found = find(parsed, [(one, 4 * (one["kernel"] == [1, 1]) + number / 30) for number, one in enumerate(params)])
     assert {one.parameter: one.trials for one in found.importances} == {
         "kernel": 12,
         "clip": 12,
