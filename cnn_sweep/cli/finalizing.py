@@ -43,8 +43,7 @@ def finalize(results: Path, study: str, top: int, *, agreed: bool) -> None:
     table = found.leaderboard_table(None)
     tested = list(_tested(found, numbers, table))
     names = dict.fromkeys(name for row in tested for name in row if name.startswith("test_"))
-    means = [name for name in ("mean", "sd", "n", "ci_low", "ci_high", "tied") if "tied" in table.columns]
-    print_table(Table(("rank", "trial", "value", *means, *names, *found.parameter_columns), tuple(tested)))
+    print_table(Table(("rank", "trial", "value", *table.verdict, *names, *found.parameter_columns), tuple(tested)))
     tried = sum(row["value"] is not None for row in table.rows)
     _say_how_sure(found.summary()["metric"], best, tested[numbers.index(best.trial)], tried)
     print_table(confusion_table(best), title=f"trial {best.trial}, test set: true classes down, predicted ones across")

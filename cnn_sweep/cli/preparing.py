@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cnn_sweep.cli.tables import can_redraw, print_table
 from cnn_sweep.execution.freezing.freeze import data_root
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.sweep.mistakes import amount
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.sweep.states import plural
 from cnn_sweep.training.data.dataset import MIRRORED, SPLITS, items, read_meta
@@ -63,7 +62,7 @@ def prepare_shown(sweep: Sweep, results: Path) -> Path:
         for line in report["notes"]:
             print(f"cnn-sweep: {line}", file=sys.stderr)
         if report["bad"]:
-            bad = amount(len(report["bad"]), "image that cannot be used is", "images that cannot be used are")
+            bad = plural(len(report["bad"]), "image that cannot be used is", "images that cannot be used are")
             print(
                 f"cnn-sweep: {bad} left out; `cnn-sweep data prepare` lists all, as does {path / 'report.json'}",
                 file=sys.stderr,
@@ -76,16 +75,16 @@ def _print_troubles(report: dict[str, Any], path: Path) -> None:
         print(f"note: {_printable(note)}")
     kinds = Counter(image["reason"] for image in report["converted"])
     for reason, count in kinds.most_common(_SHOWN):
-        print(f"converted: {amount(count, 'image', 'images')}: {reason}")
+        print(f"converted: {plural(count, 'image', 'images')}: {reason}")
     if len(kinds) > _SHOWN:
         print(f"converted: {len(kinds) - _SHOWN} more kinds; all are in {path / 'report.json'}")
     bad = report["bad"]
     if bad:
-        print(f"{amount(len(bad), 'image', 'images')} cannot be used and {'is' if len(bad) == 1 else 'are'} left out:")
+        print(f"{plural(len(bad), 'image', 'images')} cannot be used and {'is' if len(bad) == 1 else 'are'} left out:")
     reasons = Counter(image["reason"] for image in bad)
     if len(bad) > _SHOWN:
         for reason, count in reasons.most_common(_SHOWN):
-            print(f"  {amount(count, 'image', 'images')}: {reason}")
+            print(f"  {plural(count, 'image', 'images')}: {reason}")
         print("the first of them:")
     for image in bad[:_SHOWN]:
         print(f"  {_printable(image['file'])}: {image['reason']}")

@@ -129,7 +129,8 @@ def _print_overview(table: Table, parameters: Sequence[str]) -> None:
         values = ", ".join(f"{name} {boards.shown(table.rows[0].get(name)) or 'none'}" for name in same)
         console.print(f"the same in all rows: {values}", markup=False)
     if left:
-        console.print(f"not shown: {', '.join(left)} (--all shows all columns, --columns A,B some)", markup=False)
+        ways = "--all shows all columns, --columns A,B some, --format csv all at full precision"
+        console.print(f"not shown: {', '.join(left)} ({ways})", markup=False)
 
 
 def _write(table: Table, output: str) -> None:

@@ -110,15 +110,6 @@ def listed(choices: Iterable[Any]) -> str:
     return ", ".join(names) if names else "(none)"
 
 
-def amount(count: int, one: str, several: str) -> str:
-    """Write a count with its noun, and its verb.
-
-    >>> amount(1, "image is", "images are")
-    '1 image is'
-    """
-    return f"{count} {one if count == 1 else several}"
-
-
 def closest(name: Any, choices: Iterable[Any]) -> str | None:
     """Return the choice that a name was probably meant to be, or None: what other tools call so, or write alike."""
     names = {str(choice).lower(): str(choice) for choice in choices}

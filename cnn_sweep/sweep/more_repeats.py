@@ -69,7 +69,7 @@ def repeats_that_chose(revisions: Iterable[Sweep], configurations: Mapping[int, 
     return chose
 
 
-def counted(values: Mapping[int, float], chose: int) -> dict[int, float]:
+def values_that_count(values: Mapping[int, float], chose: int) -> dict[int, float]:
     """Leave out the values by which a configuration was chosen: good luck is a part of why it was.
 
     With fewer than two others all count, since nothing could be said of how they scatter.

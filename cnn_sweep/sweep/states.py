@@ -21,9 +21,13 @@ STATES: Final[tuple[TrialState, ...]] = (
 FINISHED: Final = frozenset({"complete", "pruned", "failed"})
 
 
-def plural(count: int, noun: str) -> str:
-    """Say how many there are of something, as in "1 trial", "0 trials" or "12 trials"."""
-    return f"{count} {noun if count == 1 else f'{noun}s'}"
+def plural(count: int, one: str, several: str | None = None) -> str:
+    """Write a count with its noun, and its verb if it has one.
+
+    >>> plural(1, "trial"), plural(2, "trial"), plural(0, "image is", "images are")
+    ('1 trial', '2 trials', '0 images are')
+    """
+    return f"{count} {one if count == 1 else several or f'{one}s'}"
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -18,7 +18,7 @@ from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.more_repeats import MoreRepeats, counted, repeats_that_chose
+from cnn_sweep.sweep.more_repeats import MoreRepeats, repeats_that_chose, values_that_count
 from cnn_sweep.sweep.spec import Sweep
 
 SWEEP = """
@@ -131,5 +131,5 @@ def test_choosing_again_counts_from_there():
     ]
     chose = repeats_that_chose(revisions, {0: "a", 1: "b", 2: "c", 5: "a", 6: "d"})
     assert chose == {"a": 3, "b": 1, "c": 1}
-    assert counted({0: 0.9, 1: 0.8, 2: 0.7}, 1) == {1: 0.8, 2: 0.7}
-    assert counted({0: 0.9, 1: 0.8}, 1) == {0: 0.9, 1: 0.8}
+    assert values_that_count({0: 0.9, 1: 0.8, 2: 0.7}, 1) == {1: 0.8, 2: 0.7}
+    assert values_that_count({0: 0.9, 1: 0.8}, 1) == {0: 0.9, 1: 0.8}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.execution.freezing.freeze import read_revisions
 from cnn_sweep.report.leaderboards.comparison import Standing, compare
-from cnn_sweep.sweep.more_repeats import counted, read_more_repeats, repeats_that_chose
+from cnn_sweep.sweep.more_repeats import read_more_repeats, repeats_that_chose, values_that_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def per_configuration(table: Table, *, direction: str, revisions: Sequence[Sweep
     rows = [{taken.get(name, name): value for name, value in _first(group).items()} for group in groups.values()]
     chose = repeats_that_chose(revisions, {row["trial"]: row["configuration"] for row in table.rows})
     known = [_values(group) for group in groups.values()]
-    samples = [counted(values, chose.get(name, 0)) for name, values in zip(groups, known, strict=True)]
+    samples = [values_that_count(values, chose.get(name, 0)) for name, values in zip(groups, known, strict=True)]
     maximize = direction == "maximize"
     standings = iter(compare([sample for sample in samples if sample], maximize=maximize))
     for row, values, sample in zip(rows, known, samples, strict=True):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.mistakes import amount, listed
+from cnn_sweep.sweep.mistakes import listed
+from cnn_sweep.sweep.states import plural
 from cnn_sweep.training.data.dataset import UNLABELLED
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def check_leaks(stored: Mapping[str, Stored], when: WhenLeaking) -> list[str]:
     if not count:
         return []
     rest = f" and {count - len(found)} more" if count > len(found) else ""
-    many = amount(count, "image is", "images are")
+    many = plural(count, "image is", "images are")
     message = f"{many} in two sets, so results would look better than they are: {'; '.join(found)}{rest}"
     if when == "fail":
         raise InputError(f"{message}. Take them out of one of the sets, or write on_leak: warn")
@@ -107,6 +108,6 @@ def check_bad(bad: Mapping[str, Sequence[BadImage]]) -> None:
         rest = [f"  and {len(lines) - shown} more"] if len(lines) > shown else []
         text = "\n".join([*lines[:shown], *rest])
         raise InputError(
-            f"{amount(len(lines), 'image', 'images')} cannot be used:\n{text}\n"
+            f"{plural(len(lines), 'image', 'images')} cannot be used:\n{text}\n"
             "Mend or remove them, or write on_bad_image: skip to go on without them"
         )

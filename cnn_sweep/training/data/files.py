@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.mistakes import amount, listed, near
+from cnn_sweep.sweep.mistakes import listed, near
+from cnn_sweep.sweep.states import plural
 from cnn_sweep.training.data.class_names import FilePattern, class_notes
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED
 from cnn_sweep.training.data.images import SUFFIXES, ImageOptions
@@ -118,7 +119,7 @@ def _labelled_files(
     others = [name for name, label in labelled if not label]
     if others:
         notes.append(
-            f"{root}: {amount(len(others), 'file does', 'files do')} not match {spec.labels.pattern!r}: {_few(others)}"
+            f"{root}: {plural(len(others), 'file does', 'files do')} not match {spec.labels.pattern!r}: {_few(others)}"
         )
     found = [(name, label) for name, label in labelled if label]
     return _numbered(root, found, classes, notes, chosen=spec.classes is not None)
@@ -133,7 +134,7 @@ def _by_folder(spec: FolderData, root: Path, classes: Sequence[str], notes: list
     loose = sorted(path.name for path in root.iterdir() if path.name.lower().endswith(SUFFIXES) and path.is_file())
     if loose:
         notes.append(
-            f"{root}: {amount(len(loose), 'image is', 'images are')} in no class's folder, so left aside: {_few(loose)}"
+            f"{root}: {plural(len(loose), 'image is', 'images are')} in no class's folder, so left aside: {_few(loose)}"
         )
     unknown = [name for name in groups if name not in classes]
     if unknown:
@@ -182,7 +183,7 @@ def _labelled_by_name(spec: FilesData, root: Path) -> list[tuple[str, str]]:
     doubtful = [(name, labels) for name, labels in found if len(labels) > 1]
     if doubtful:
         name, labels = doubtful[0]
-        rest = f" (as with {amount(len(doubtful) - 1, 'other file', 'other files')})" if doubtful[1:] else ""
+        rest = f" (as with {plural(len(doubtful) - 1, 'other file', 'other files')})" if doubtful[1:] else ""
         raise InputError(
             f"{root}: {name} fits {spec.labels.pattern!r} in several ways: its class may be {' or '.join(labels)}"
             f"{rest}. "
@@ -229,7 +230,7 @@ def _splits_of_table(spec: FilesData, folder: Path, classes: Sequence[str], note
             splits[UNLABELLED] = FileList(root, tuple(unlabelled), np.full(len(unlabelled), -1, np.int32))
     if spec.unlabelled is not None:
         if UNLABELLED in splits:
-            rows_left = amount(len(splits[UNLABELLED].names), "row without a label is", "rows without a label are")
+            rows_left = plural(len(splits[UNLABELLED].names), "row without a label is", "rows without a label are")
             notes.append(
                 f"{table}: {rows_left} left aside, since unlabelled: {spec.unlabelled} has the images to predict"
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.mistakes import amount
+from cnn_sweep.sweep.states import plural
 from cnn_sweep.training.data.images import SUFFIXES
 from cnn_sweep.training.data.tables import read_table, without_missing
 
@@ -39,7 +39,7 @@ def read_label_table(spec: FilesData, folder: Path, notes: list[str] | None = No
     rows = read_table(path, columns, notes)
     nameless = sum(not name for name, *_ in rows)
     if nameless:
-        has_none = amount(nameless, "row has", "rows have")
+        has_none = plural(nameless, "row has", "rows have")
         raise InputError(f"{path}: {has_none} no value in the column {labels.filename!r}")
     cleaned, missing = without_missing([label for _, label, *_ in rows], spec.classes, path)
     if notes is not None:
@@ -81,12 +81,12 @@ def name_files(rows: Sequence[Row], root: Path, present: Sequence[str], table: P
     other = [(name, file) for name, file in zip(names, files, strict=True) if name not in (file, f"./{file}")]
     if other:
         notes.append(
-            f"{table}: {amount(len(other), 'name is', 'names are')} not written like the file, such as "
+            f"{table}: {plural(len(other), 'name is', 'names are')} not written like the file, such as "
             f"{other[0][0]} for {other[0][1]}"
         )
     unused = [name for name in sorted(set(present) - set(files)) if name.lower().endswith(SUFFIXES)]
     if unused:
-        many = amount(len(unused), "image is", "images are")
+        many = plural(len(unused), "image is", "images are")
         notes.append(f"{root}: {many} not in {table.name}, so left aside: {_few(unused)}")
     return [(file, label, split) for file, (_, label, split) in zip(files, rows, strict=True)]
 

@@ -17,7 +17,7 @@ import numpy as np
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.journal.durable import sync, write_aside
 from cnn_sweep.sweep.data_spec import BenchmarkData, TilesData
-from cnn_sweep.sweep.mistakes import amount
+from cnn_sweep.sweep.states import plural
 from cnn_sweep.training.data import benchmark_sets, rds, tiles
 from cnn_sweep.training.data.arrays import files_of, path_of
 from cnn_sweep.training.data.checks import check_bad, check_classes, check_leaks
@@ -258,7 +258,7 @@ def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tu
         if not bad:
             raise
         raise InputError(
-            f"{error}. {amount(len(bad), 'image', 'images')} cannot be used, such as {bad[0].name}: {bad[0].reason}"
+            f"{error}. {plural(len(bad), 'image', 'images')} cannot be used, such as {bad[0].name}: {bad[0].reason}"
         ) from error
     return stored, Facts(
         shape=listing.options.shape,

@@ -9,7 +9,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.mistakes import amount, listed, near
+from cnn_sweep.sweep.mistakes import listed, near
+from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -53,7 +54,7 @@ def read_table(path: Path, columns: Sequence[str], notes: list[str] | None = Non
     filled = [(line, row) for line, row in rows if any(value.strip() for value in row)]
     for line, row in filled:
         if len(row) < len(header) or any(value.strip() for value in row[len(header) :]):
-            values = amount(len(row), "value", "values")
+            values = plural(len(row), "value", "values")
             raise InputError(
                 f"{path}: line {line}: {values}, but there are {len(header)} columns: {row}. A value that holds the "
                 "separator must stand in quotes"
@@ -78,7 +79,7 @@ def without_missing(labels: Iterable[str], classes: Collection[str] | None, path
             counts[label] = counts.get(label, 0) + 1
         cleaned.append("" if label in words else label)
     notes = [
-        f"{path}: {word!r} is read as no label, in {amount(count, 'row', 'rows')}; if it is a class, list the classes"
+        f"{path}: {word!r} is read as no label, in {plural(count, 'row', 'rows')}; if it is a class, list the classes"
         for word, count in counts.items()
     ]
     return cleaned, notes
