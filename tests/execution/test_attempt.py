@@ -10,10 +10,11 @@ from cnn_sweep.execution.freezing.freeze import freeze
 from cnn_sweep.execution.scheduling.picking import Claimed
 from cnn_sweep.execution.worker.attempt import AttemptRunner
 from cnn_sweep.execution.worker.context import WorkerContext
+from cnn_sweep.execution.worker.keeping import drop_models
 from cnn_sweep.execution.worker.settings import WorkerSettings
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.durable import write_aside
-from cnn_sweep.journal.events import Checkpoint, Epoch, Lost, Start
+from cnn_sweep.journal.events import Checkpoint, End, Epoch, Lost, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
@@ -86,3 +87,23 @@ def test_epochs_count_up_to_the_checkpoint_that_was_found_not_up_to_the_one_that
     trial = history.trials[0]
     assert trial.attempts[1].start.epoch == 5
     assert sorted(trial.values) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_model_is_removed_only_after_its_trial_has_ended_and_others_are_better(tmp_path):
+    """A trial that another worker is about to end has its model before its end: no tidying may take it."""
+    study = freeze(Sweep.parse(SWEEP), tmp_path)
+    paths, now = study.paths, time.time()
+    with JournalWriter(paths.journal(new_writer_name())) as journal:
+        journal.append(worker_event(threads=1))
+        for number, value in enumerate((0.9, 0.8, 0.95)):
+            journal.append(Start(now, number, 0, "c", 0, 0, {}))
+            journal.append(Epoch(now, number, 0, 1, 0.1, {"val_accuracy": value}))
+            if number < 2:
+                journal.append(End(now, number, 0, "complete", None, None, 1, 0.1))
+    written = {paths.model(number) for number in range(3)} | {paths.models / ".2.4711.keras"}
+    for path in written:
+        path.touch()
+    history = History(paths)
+    history.refresh()
+    drop_models(paths, history, study.sweep.objective, keep=1)
+    assert set(paths.models.iterdir()) == written - {paths.model(1)}

@@ -13,7 +13,7 @@ from cnn_sweep.execution.monitoring.cancelling import CANCELLED
 from cnn_sweep.execution.scheduling.giving_up import EXCEPTION, OOM, may_be_tried_again, why_given_up
 from cnn_sweep.execution.scheduling.proposing import Proposer
 from cnn_sweep.execution.worker.endings import Ending
-from cnn_sweep.execution.worker.keeping import best_numbers, drop_checkpoints, drop_models_except, journal_model
+from cnn_sweep.execution.worker.keeping import best_numbers, drop_checkpoints, drop_models, journal_model
 from cnn_sweep.execution.worker.recorder import Recorder
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.sweep.configuration import configuration_id
@@ -65,9 +65,11 @@ class AttemptRunner:
             outcome = self._train(claimed, spec, state, recorder)
         finally:
             recorder.close()
-        if outcome.state == "complete":
-            self._keep_model(claimed, spec, outcome)
+        saved = outcome.state == "complete" and self._keep_model(claimed, spec, outcome)
         self._journal_end(claimed, outcome, recorder, seconds=time.monotonic() - began)
+        if saved:
+            self._history.refresh()
+            drop_models(self._study.paths, self._history, self._study.sweep.objective, self._study.sweep.models_keep)
         return Ending.OUT_OF_MEMORY if outcome.cause == OOM else Ending.DONE
 
     def _newest_checkpoint(self, number: int) -> tuple[bytes | None, int]:
@@ -121,25 +123,25 @@ class AttemptRunner:
             return replace(outcome, state="interrupted")
         return outcome
 
-    def _keep_model(self, claimed: Claimed, spec: TrialSpec, outcome: Outcome) -> None:
+    def _keep_model(self, claimed: Claimed, spec: TrialSpec, outcome: Outcome) -> bool:
         """Save the model if it is among the best so far; before the end is journaled, so that no best is without."""
         keep = self._study.sweep.models_keep
         if outcome.value is None or keep == 0:
-            return
+            return False
         self._history.refresh()
         newcomer = (claimed.number, outcome.value)
         best = best_numbers(self._history, self._study.sweep.objective, keep, candidate=newcomer)
         if claimed.number not in best:
-            return
+            return False
         path, seed = self._study.paths.model(claimed.number), self._planned[claimed.number].seed
         try:
             saved = self._engine.export(spec, outcome, seed=seed, path=path)
         except Exception:  # noqa: BLE001 - a model of the user's that cannot be saved; the result stands, and can be had again
             log.warning("trial %d: its model could not be saved\n%s", claimed.number, traceback.format_exc())
-            return
+            return False
         if saved:
             journal_model(claimed, self._study.paths, self._journal)
-            drop_models_except(self._study.paths, best)
+        return saved
 
     def _journal_end(self, claimed: Claimed, outcome: Outcome, recorder: Recorder, *, seconds: float) -> None:
         state, cause = outcome.state, outcome.cause

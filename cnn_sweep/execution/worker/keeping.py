@@ -55,12 +55,15 @@ def journal_model(claimed: Claimed, paths: StudyPaths, journal: JournalWriter) -
     )
 
 
-def drop_models_except(paths: StudyPaths, numbers: list[int]) -> None:
-    """Remove the models of trials that are no longer among the best; call it only after the newcomer's is saved."""
-    keep = {paths.model(number).name for number in numbers}
-    for path in paths.models.glob("*.keras"):
-        if path.name not in keep:
-            path.unlink(missing_ok=True)
+def drop_models(paths: StudyPaths, history: History, objective: ObjectiveSpec, keep: int) -> None:
+    """Remove the models of complete trials that are not among the best.
+
+    Anything else is left alone: a trial that another worker is about to end has its model before it has its end.
+    """
+    kept = {paths.model(number) for number in best_numbers(history, objective, keep)}
+    complete = {paths.model(number) for number, trial in history.trials.items() if trial.state == "complete"}
+    for path in (complete - kept).intersection(paths.models.iterdir()):
+        path.unlink(missing_ok=True)
 
 
 def drop_checkpoints(paths: StudyPaths, number: int) -> None:
