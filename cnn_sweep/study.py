@@ -98,11 +98,11 @@ class Study:
             ``workers`` (``alive`` here or in jobs that run, ``unknown`` elsewhere), ``jobs``, ``causes`` (of failed
             trials), ``graphs`` (attempts that found their network's graph compiled, ``cached``, and that did not,
             ``compiled``), ``faults`` (what keeps pools from working, or Slurm from answering), ``bad_lines`` (damaged
-            journal lines), ``limits`` (of the search, beside the number of trials: ``name``, ``used``, ``limit``,
-            ``reached``).
+            journal lines), ``cancelled`` (when the whole study was cancelled last, in seconds since 1970, or None),
+            ``limits`` (of the search, beside the number of trials: ``name``, ``used``, ``limit``, ``reached``).
         """
         summary = self.summary()
-        names = ("study", "metric", "planned", "trials", "best", "causes", "graphs", "bad_lines")
+        names = ("study", "metric", "planned", "trials", "best", "causes", "graphs", "bad_lines", "cancelled")
         faults = faults_of(StudyPaths(self.results, self.name))
         queue: Queue | None = None
         if shutil.which("squeue") is not None:

@@ -21,7 +21,7 @@ from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store.sql import query
 from cnn_sweep.study import Study, known_studies, merge_first
 from cnn_sweep.sweep.configuration import NULL
-from cnn_sweep.sweep.states import counted, plural
+from cnn_sweep.sweep.states import counted, plural, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -183,6 +183,8 @@ def _print_status(report: dict[str, Any]) -> None:
             console.print(f"  best configuration: that of trial {found['trial']}, {words}", markup=False)
     workers = report["workers"]
     console.print(f"  workers: {workers['alive']} alive, {workers['unknown']} on other hosts", markup=False)
+    if report["cancelled"] and not workers["alive"] and unfinished(report["trials"]):
+        console.print(f"  cancelled; `cnn-sweep resume {report['study']}` continues", markup=False)
     for job in report["jobs"]:
         console.print(f"  job {job['job']}: {counted(job['states'])}", markup=False)
         for cure in job["cures"]:
@@ -194,7 +196,7 @@ def _print_status(report: dict[str, Any]) -> None:
     if (graphs := report["graphs"])["cached"]:
         attempts = sum(graphs.values())
         console.print(
-            f"  graphs: {graphs['cached']} of {plural(attempts, 'attempt')} found theirs compiled", markup=False
+            f"  graphs: {graphs['cached']} of {plural(attempts, 'attempt')} reused a compiled network", markup=False
         )
     for limit in limits_in_words(report):
         console.print(f"  budget: {limit}", markup=False)

@@ -21,7 +21,7 @@ from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.live import Moment, in_words, line, moment, sparkline
 from cnn_sweep.study import known_studies
 from cnn_sweep.sweep.mistakes import listed
-from cnn_sweep.sweep.states import FINISHED, counted, plural
+from cnn_sweep.sweep.states import FINISHED, counted, plural, unfinished
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def _look(results: Path, name: str) -> tuple[dict[str, Any], Moment]:
 
 
 def _is_over(report: dict[str, Any]) -> bool:
-    return not any(count for state, count in report["trials"].items() if state not in FINISHED)
+    return not unfinished(report["trials"])
 
 
 def _lines(results: Path, name: str, interval_s: float, interrupt: Interrupt) -> None:

@@ -30,6 +30,11 @@ def plural(count: int, one: str, several: str | None = None) -> str:
     return f"{count} {one if count == 1 else several or f'{one}s'}"
 
 
+def unfinished(counts: Mapping[str, int]) -> int:
+    """Return how many trials have not reached their end."""
+    return sum(count for state, count in counts.items() if state not in FINISHED)
+
+
 def counted(counts: Mapping[str, int]) -> str:
     """Say how many there are in each state, as in "3 complete, 1 running"; states without any are left out."""
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)

@@ -126,7 +126,7 @@ def test_status_counts_every_state(tiny):
     assert status["graphs"]["cached"] + status["graphs"]["compiled"] == VALID
     text = tiny("status").stdout
     assert "6 complete" in text
-    assert f"graphs: {status['graphs']['cached']} of {VALID} attempts found theirs compiled" in text
+    assert f"graphs: {status['graphs']['cached']} of {VALID} attempts reused a compiled network" in text
 
 
 def test_show_has_the_learning_curve(tiny):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.errors import StudyError
+from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.environment.provenance import provenance, worker_event
 from cnn_sweep.execution.freezing.snapshot import snapshot_code, uses_own_code
 from cnn_sweep.journal.durable import write_once
@@ -198,6 +198,9 @@ def read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
 def _create(paths: StudyPaths, sweep: Sweep, drafted: FrozenStudy | None) -> FrozenStudy:
     """Create a study as a whole: its folder gets its name when all is in it, and of several creators one is first."""
     plan, info = (drafted.plan, drafted.info) if drafted else plan_sweeps(sweep)
+    if not plan.trials:
+        why = plan.invalid[0].reason if plan.invalid else "the constraints leave no configuration"
+        raise InputError(f"{sweep.source}: there is nothing to train: {why} (`cnn-sweep plan` shows all)")
     home = paths.folder.resolve()  # a link to another disk, perhaps
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=_ASIDE, dir=home.parent) as aside:

@@ -149,7 +149,7 @@ class PoolKeeper:
     def _step(self, deaths: list[Death]) -> Progress:
         self._exits |= {death.pid: f"the worker {death.how}" for death in deaths}
         self._history.refresh()
-        if not self._stopping and self._is_cancelled():
+        if not self._stopping and self.is_cancelled:
             self.stop()
         if deaths and not self._stopping:
             self._pool.count_false_starts(deaths, progressed=self._has_progressed())
@@ -175,8 +175,9 @@ class PoolKeeper:
         self._progress = sum(len(a.epochs) + (a.start is not None) for a in attempts)
         return self._progress > before
 
-    def _is_cancelled(self) -> bool:
-        """Tell whether the user gave up the whole study since this pool began."""
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the user gave up the whole study since this pool began."""
         return any(cancel.trial is None and cancel.time >= self._since for cancel in self._history.cancels)
 
     def _refill(self) -> None:

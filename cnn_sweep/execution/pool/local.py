@@ -75,7 +75,7 @@ def run_local(
         How far the study is at the end.
 
     Raises:
-        Interrupted: The user asked to stop; the study can be continued.
+        Interrupted: The user asked to stop, here or by `cancel`; the study can be continued.
         StudyError: The study's workers have another number of threads.
         EnvironmentFault: Workers cannot even begin.
     """
@@ -88,6 +88,8 @@ def run_local(
         progress = keeper.run(observe)
     if asked:
         raise Interrupted(f"stopped; `cnn-sweep resume {study.paths.study}` continues")
+    if keeper.is_cancelled and progress.finished < progress.total:
+        raise Interrupted(f"{study.paths.study} was cancelled; `cnn-sweep resume {study.paths.study}` continues")
     return progress
 
 

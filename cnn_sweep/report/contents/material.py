@@ -17,7 +17,7 @@ from cnn_sweep.report.leaderboards.fronts import PARETO, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.states import FINISHED, counted
+from cnn_sweep.sweep.states import counted, unfinished
 from cnn_sweep.sweep.trial import ObjectiveSpec
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Material:
     def nothing_complete(self) -> str:
         """Say that no trial is complete, and whether one may still be."""
         counts = self.summary["trials"]
-        rest = sum(count for state, count in counts.items() if state not in FINISHED)
+        rest = unfinished(counts)
         if rest and not self.summary["cancelled"]:
             return "No trial is complete yet."
         cancelled = " (the study was cancelled)" if self.summary["cancelled"] else ""
