@@ -422,7 +422,8 @@ def test_a_function_that_leaves_fails_its_trial(trainer, recorder, monkeypatch):
     assert (outcome.state, outcome.cause, outcome.epochs, outcome.value) == ("failed", "exception", 1, 1.5)
     assert outcome.message.startswith("SystemExit: 3 (objectives.py:")
     assert trainer.train(built("leaves"), 0, recorder()).message.startswith("SystemExit: no licence (networks.py:")
-    with pytest.raises(KeyboardInterrupt):  # where the keyboard counts, as in a terminal, it may be the user's
+    monkeypatch.setattr("signal.getsignal", lambda _: signal.default_int_handler)  # as in a terminal
+    with pytest.raises(KeyboardInterrupt):  # it may be the user's
         trainer.train(objective("interrupts"), 0, recorder())
     monkeypatch.setattr("signal.getsignal", lambda _: signal.SIG_IGN)  # as in a worker
     interrupted = trainer.train(objective("interrupts"), 0, recorder())

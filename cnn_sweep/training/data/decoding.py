@@ -104,7 +104,7 @@ def _decode(listing: Listing, work: Path, *, mirror: bool, observe: Callable[[in
 def _peak(decoder: Decoder, work: Path) -> int:
     """Return the largest value of the labelled images with more than 8 bits per channel; 0 if there are none."""
     reports = [
-        json.loads(part_file(work, name, part).read_text())
+        json.loads(part_file(work, name, part).read_text(encoding="utf-8"))
         for name, job in decoder.splits.items()
         if name != UNLABELLED
         for part in range(job.parts)
