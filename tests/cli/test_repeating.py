@@ -113,11 +113,11 @@ def test_the_seed_that_chose_a_configuration_does_not_count(results, capsys):
     assert f"its configuration has {words}" in typed("show", "seeds", first["trial"]).out
     page = results / "report.md"
     typed("report", "seeds", "--format", "markdown", "--output", page, "--no-predictions")
-    assert f"- best: val_accuracy {words}" in page.read_text()
-    assert "best trial: 0.93 (trial 1), which is partly luck" in page.read_text()
-    assert "## Configurations\n\n| rank | trial | mean | sd | n | ci_low |" in page.read_text()
+    assert f"- best: val_accuracy {words}" in page.read_text(encoding="utf-8")
+    assert "best trial: 0.93 (trial 1), which is partly luck" in page.read_text(encoding="utf-8")
+    assert "## Configurations\n\n| rank | trial | mean | sd | n | ci_low |" in page.read_text(encoding="utf-8")
     typed("report", "seeds", "--output", results / "report.html", "--no-predictions")
-    assert 'id="configurations"' in (results / "report.html").read_text()
+    assert 'id="configurations"' in (results / "report.html").read_text(encoding="utf-8")
 
 
 def test_choosing_again_counts_from_there():

@@ -50,7 +50,7 @@ def test_ctrl_c_leaves_a_study_that_resume_continues(cli, slow):
 
 def test_results_do_not_depend_on_how_many_workers_share_the_cores(cli, sweep_text):
     """One worker on all cores and two workers compute the same bits with one thread each, and say so."""
-    (cli.folder / "tiny.yaml").write_text(sweep_text.replace("[2, 7]", "[2]"))
+    (cli.folder / "tiny.yaml").write_text(sweep_text.replace("[2, 7]", "[2]"), encoding="utf-8")
     boards = []
     for workers in (1, 2):
         cli.results = cli.folder / f"by-{workers}"

@@ -109,7 +109,7 @@ def folder(tmp_path_factory):
     last = End(1_100.0, 2, 0, "failed", "exception", LONG)
     written.study("wide", trials=30, states=("complete", "complete", "failed"), params=wide_params, more=[last])
     written.study("repeated", trials=18, configurations=6)
-    (found / "sweep.yaml").write_text(SWEEP)
+    (found / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
     return found
 
 
@@ -161,6 +161,7 @@ def whole(folder):
         stderr=subprocess.STDOUT,
         text=True,
         check=True,
+        encoding="utf-8",
     )
     return by_command(done.stdout)
 
@@ -227,7 +228,13 @@ def test_a_reader_that_goes_is_no_traceback(folder):
         os.close(reading)
         command = [sys.executable, "-m", "cnn_sweep.cli.main", *words]
         done = subprocess.run(
-            command, env=surroundings(folder), stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+            command,
+            env=surroundings(folder),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            encoding="utf-8",
         )
         os.close(writing)
         assert done.stderr == ""
@@ -237,11 +244,13 @@ def test_a_reader_that_goes_is_no_traceback(folder):
 def test_run_shows_its_progress_and_ends_with_it(folder):
     """The live line of `run` fits 80 columns; the last one says that all trials are done."""
     text = SWEEP.replace("[2, 4]", "[2]").replace("[8, 16]", "[8]").replace("[3, 30]", "[3]").replace("planned", "ran")
-    (folder / "ran.yaml").write_text(text)
+    (folder / "ran.yaml").write_text(text, encoding="utf-8")
     words = [sys.executable, "-m", "cnn_sweep.cli.main", "run", "ran.yaml", "--workers", "1"]
     shown = ESCAPES.sub("", in_a_terminal(words, folder, (80, 24)))
     for line in re.split(r"[\r\n]+", shown):
         assert cell_len(line) <= 80, line
     assert "ran: 2/2 done, best 0." in shown
-    done = subprocess.run(words, cwd=folder, env=surroundings(folder), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        words, cwd=folder, env=surroundings(folder), capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     assert "ran: 2/2 done, best 0." in done.stderr

@@ -153,6 +153,6 @@ def test_exit_codes_of_a_trials_own_code_are_no_fault_of_the_environment(pool, t
         assert found == ("killed", f"the worker {death.how}")
     pool.pool.fill(1)
     (death,) = reap_until(pool.pool, lambda: pool.pool.running == 0)
-    death.log.write_text("INFO trial 0\ncnn-sweep: the disk is full\n")
+    death.log.write_text("INFO trial 0\ncnn-sweep: the disk is full\n", encoding="utf-8")
     with pytest.raises(EnvironmentFault, match=r"a worker cannot work:\n *cnn-sweep: the disk is full"):
         pool.pool.count_false_starts([death], progressed=True)

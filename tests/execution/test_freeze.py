@@ -97,7 +97,7 @@ def test_a_study_that_is_not_there_lists_those_that_are(tmp_path):
 def _of_a_function(folder, text=""):
     """A sweep of a folder with a module for it."""
     folder.mkdir()
-    (folder / "own.py").write_text(text)
+    (folder / "own.py").write_text(text, encoding="utf-8")
     return Sweep.parse(OWN, source="sweep.yaml", folder=folder)
 
 
@@ -108,7 +108,7 @@ def test_a_first_run_that_is_refused_leaves_nothing(tmp_path):
         freeze(_of_a_function(tmp_path / "large", "#" * 10_000_001), results)
     assert list(results.iterdir()) == []
     study = freeze(_of_a_function(tmp_path / "small"), results)
-    assert json.loads(study.paths.provenance.read_text())["folder"] == str(tmp_path / "small")
+    assert json.loads(study.paths.provenance.read_text(encoding="utf-8"))["folder"] == str(tmp_path / "small")
     assert [path.name for path in results.iterdir()] == ["own"]
 
 
@@ -118,7 +118,7 @@ def test_of_two_commands_that_create_a_study_one_does(tmp_path):
     with ThreadPoolExecutor(4) as commands:
         made = list(commands.map(lambda sweep: freeze(sweep, tmp_path / "results"), sweeps))
     (creator,) = [sweep for sweep, study in zip(sweeps, made, strict=True) if study.created]
-    assert json.loads(made[0].paths.provenance.read_text())["folder"] == str(creator.folder)
+    assert json.loads(made[0].paths.provenance.read_text(encoding="utf-8"))["folder"] == str(creator.folder)
     assert {study.sweep.folder for study in made} == {creator.folder}
 
 

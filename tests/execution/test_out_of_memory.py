@@ -79,7 +79,7 @@ def test_a_trial_is_tried_once_more_alone_and_then_fails_for_want_of_memory(work
 
 def test_a_profiles_retries_hold_for_exceptions_of_a_trial(work):
     """With `exception = 1` a network that raises is built once more before the trial fails; by default it fails."""
-    (work.study.code_folder / "hungry.py").write_text('def build(*_): raise ValueError("no")\n')
+    (work.study.code_folder / "hungry.py").write_text('def build(*_): raise ValueError("no")\n', encoding="utf-8")
     assert work(retries=Retries(exception=1), trials=2) is Ending.DONE
     assert ends(work.study) == [[("interrupted", "exception"), ("failed", "exception")]]
     assert work(trials=1) is Ending.DONE

@@ -75,7 +75,7 @@ def test_a_stop_that_comes_before_a_worker_listens_waits_for_it(number):
     """Signals are held while Python starts: the worker neither dies of them nor misses them."""
     with pools._signals_held():
         worker = subprocess.Popen(
-            [sys.executable, "-c", LISTENS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", LISTENS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
     worker.send_signal(number)
     worker.send_signal(signal.SIGINT)  # of the terminal, which tells the whole group

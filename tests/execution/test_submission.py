@@ -49,13 +49,13 @@ def cluster(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
 
     def install(name, script):
-        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         (programs / name).chmod(0o755)
 
     for name, script in CLUSTER.items():
         install(name, script)
-    (tmp_path / "mine.yaml").write_text(SWEEP)
-    (tmp_path / "my.toml").write_text("time_limit = 10\n")
+    (tmp_path / "mine.yaml").write_text(SWEEP, encoding="utf-8")
+    (tmp_path / "my.toml").write_text("time_limit = 10\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
     def type_(*words):
@@ -95,7 +95,7 @@ def test_a_refused_submission_leaves_a_study_that_another_process_uses(cluster):
     with pytest.raises(CnnSweepError, match="sbatch refused the job"):
         submit(cluster)
     assert theirs.exists()
-    assert cluster.paths.sweep.read_text() == SWEEP
+    assert cluster.paths.sweep.read_text(encoding="utf-8") == SWEEP
 
 
 def test_a_refused_submission_leaves_a_study_that_existed(cluster, monkeypatch):
@@ -110,7 +110,7 @@ def test_a_refused_submission_leaves_a_study_that_existed(cluster, monkeypatch):
     cluster.install("sbatch", REFUSES)
     with pytest.raises(CnnSweepError, match="sbatch refused the job"):
         submit(cluster)
-    assert cluster.paths.sweep.read_text() == SWEEP
+    assert cluster.paths.sweep.read_text(encoding="utf-8") == SWEEP
 
 
 def test_nothing_is_removed_where_nobody_knows_whether_the_job_was_taken(cluster):

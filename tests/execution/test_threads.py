@@ -52,7 +52,7 @@ def test_the_first_run_fixes_the_number_and_later_ones_obey(study):
         StudyError, match=r"begun with 3 threads .* cannot go on with 1 thread: .*another `study:` name"
     ):
         settle_threads(study.paths, study.sweep, 1)
-    assert study.paths.threads.read_text() == "3\n"
+    assert study.paths.threads.read_text(encoding="utf-8") == "3\n"
 
 
 def test_a_worker_has_one_thread_unless_somebody_says_otherwise(study, monkeypatch):
@@ -70,7 +70,7 @@ def test_a_worker_has_one_thread_unless_somebody_says_otherwise(study, monkeypat
     monkeypatch.setattr(local, "usable_cores", lambda: 64)
     local.run_local(study, print, workers=1)
     assert asked == [1]
-    assert study.paths.threads.read_text() == "1\n"
+    assert study.paths.threads.read_text(encoding="utf-8") == "1\n"
 
 
 def test_of_runs_that_begin_at_the_same_moment_one_is_obeyed(study):
@@ -84,7 +84,7 @@ def test_of_runs_that_begin_at_the_same_moment_one_is_obeyed(study):
 
     with ThreadPoolExecutor(16) as pools:
         found = list(pools.map(settle, [1, 2, 3, 4] * 4))
-    agreed = int(study.paths.threads.read_text())
+    agreed = int(study.paths.threads.read_text(encoding="utf-8"))
     assert {number for number in found if number is not None} == {agreed}
     assert found.count(agreed) == 4
 
@@ -109,7 +109,7 @@ def test_a_study_of_an_earlier_version_goes_on_with_the_number_of_its_trials(stu
 
 def test_a_number_that_cannot_be_read_is_said_with_its_file(study):
     """Nothing is trained with a guess."""
-    study.paths.threads.write_text("many\n")
+    study.paths.threads.write_text("many\n", encoding="utf-8")
     with pytest.raises(StudyError, match=r"threads/threads: 'many' is no number of threads"):
         threads_of(study.paths, study.sweep)
 

@@ -46,7 +46,7 @@ class Written:
         paths.sweep.write_text(text.format(study=name, metric=metric, direction=direction), encoding="utf-8")
         if "second" in changes:
             second = changes["second"].format(study=name, metric=metric, direction=direction)
-            (paths.folder / "sweep.2.yaml").write_text(second)
+            (paths.folder / "sweep.2.yaml").write_text(second, encoding="utf-8")
         paths.provenance.write_text(json.dumps(provenance(name)), encoding="utf-8")
         identity = ProcessIdentity("node7", "boot", "pid:[1]", 7, 8)
         lines = [Worker(1_000.0, identity, {"keras": "3.15.1", "python": "3.11"}, 2)]

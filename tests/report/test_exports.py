@@ -220,7 +220,10 @@ def _append(written, *events):
 def _extended(written):
     written.study(trials=3)
     paths = StudyPaths(written.results, "digits")
-    paths.revision(2).write_text(paths.sweep.read_text().replace("filters: [4, 8, 16]", "filters: [4, 8, 16, 32]"))
+    paths.revision(2).write_text(
+        paths.sweep.read_text(encoding="utf-8").replace("filters: [4, 8, 16]", "filters: [4, 8, 16, 32]"),
+        encoding="utf-8",
+    )
     more = Start(2_001.0, 3, 0, "c3", 0, 3, {"filters": 32, "optimizer": "adam", "learning_rate": 0.01})
     _append(written, Extend(2_000.0, 2, 4, 4, 0, 0), more)
 
@@ -350,7 +353,7 @@ def test_a_destination_that_is_a_file_is_said(written, tmp_path, form):
     """A folder cannot be where a file is: one message with its name, and the file stays."""
     pytest.importorskip({"parquet": "pyarrow", "csv": "csv"}.get(form, form))
     written.study(trials=1)
-    (tmp_path / "out").write_text("mine")
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
     with pytest.raises(EnvironmentFault, match="out"):
         export(form, written.results, "digits", str(tmp_path / "out"))
-    assert (tmp_path / "out").read_text() == "mine"
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"

@@ -295,7 +295,7 @@ def test_a_part_that_fails_costs_no_other(written, monkeypatch, capsys, tmp_path
     monkeypatch.setattr("cnn_sweep.report.figures.of_trials.history", broken)
     file = tmp_path / "page"
     report(written.results, "digits", file, form=form, images=None, trials=[], predictions=False)
-    text, said = file.read_text(), capsys.readouterr().err
+    text, said = file.read_text(encoding="utf-8"), capsys.readouterr().err
     assert "the section Summary could not be made: ZeroDivisionError: &lt;b" in text
     assert "cnn-sweep: the section Summary could not be made: ZeroDivisionError: <b>boom</b>" in said
     assert "importance could not be made" in said

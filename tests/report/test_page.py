@@ -247,7 +247,7 @@ def test_the_filter_knows_all_columns_and_all_numbers(browser, written):
     material = gathered(written)
     rows = tuple(row | {"val_loss": math.nan if row["trial"] == 0 else row["val_loss"]} for row in material.board.rows)
     file = Path(written.results) / "page.html"
-    file.write_text(page(replace(material, board=replace(material.board, rows=rows))))
+    file.write_text(page(replace(material, board=replace(material.board, rows=rows))), encoding="utf-8")
     with opened(browser, file) as tab:
         for text, count in (
             ("cause == 'exception' and seed > 2", 2),

@@ -386,7 +386,10 @@ def test_a_trial_without_a_finite_objective_has_diverged(value, trainer, recorde
     notes = recorder()
     outcome = trainer.train(objective("not_finite", value=value), 0, notes)
     assert (outcome.state, outcome.cause, outcome.value, outcome.best_epoch) == ("failed", "diverged", None, None)
-    assert outcome.message == f"objectives:not_finite reported no finite score in any epoch; epoch 2 of 2: {value}"
+    assert (
+        outcome.message
+        == f"objectives:not_finite reported no finite score in any of 2 epochs; the last one was {value}"
+    )
     assert len(notes.epochs) == 2
     for direction in ("minimize", "maximize"):
         spec = objective("sometimes_finite")
@@ -401,7 +404,7 @@ def test_any_scalar_is_a_number(trainer, recorder):
         assert trainer.train(objective("scalar", kind=kind), 0, recorder()).value == 0.25
     assert trainer.train(objective("scalar", kind="integer"), 0, recorder()).value == 1.0
     nothing = trainer.train(objective("scalar", kind="nothing"), 0, recorder())
-    assert (nothing.state, nothing.message) == ("failed", "objectives:scalar reported no score")
+    assert (nothing.state, nothing.message) == ("failed", "objectives:scalar reported no score; it reported nothing")
     for kind, message in (
         ("list", "must return None, a keras.Model or .* but returned list"),
         ("text", "but returned str"),
@@ -436,17 +439,23 @@ def test_failures_do_not_depend_on_where_the_package_lies(dataset, recorder, tmp
     site.mkdir()
     (site / "cnn_sweep").symlink_to(Path(cnn_sweep.__file__).parent, target_is_directory=True)
     (site / "installed").mkdir()
-    (site / "installed" / "__init__.py").write_text(NETWORKS)
-    (tmp_path / "objectives.py").write_text(OBJECTIVES)
-    (tmp_path / "elsewhere.py").write_text(ELSEWHERE.format(folder=str(tmp_path)))
+    (site / "installed" / "__init__.py").write_text(NETWORKS, encoding="utf-8")
+    (tmp_path / "objectives.py").write_text(OBJECTIVES, encoding="utf-8")
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE.format(folder=str(tmp_path)), encoding="utf-8")
     command = [sys.executable, str(tmp_path / "elsewhere.py")]
     done = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True, check=False, timeout=300
+        command,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     line = NETWORKS.splitlines().index('    raise RuntimeError("no such block")') + 1
     ours = Path(cnn_sweep.__file__).parent / "training" / "trial" / "run.py"
-    line_of_ours = ours.read_text().splitlines().index("            rates=learning_rates(") + 1
+    line_of_ours = ours.read_text(encoding="utf-8").splitlines().index("            rates=learning_rates(") + 1
     memory = OBJECTIVES.splitlines().index("    raise MemoryError") + 1
     assert done.stdout.splitlines() == [
         str(site),

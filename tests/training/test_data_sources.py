@@ -375,7 +375,7 @@ def test_a_picture_of_12_bits_is_not_nearly_black(ready, tmp_path):
     """A scanner's picture of 16 bits is read with the bits that it uses, and a note says so."""
     Image.fromarray(np.full((20, 20), 4095, np.uint16)).save(tmp_path / "p.tif")
     rows = [f"{k // 4},{k % 4},{'ab'[k % 2]}" for k in range(16)]
-    (tmp_path / "t.csv").write_text("\n".join(["row,column,label", *rows]))
+    (tmp_path / "t.csv").write_text("\n".join(["row,column,label", *rows]), encoding="utf-8")
     path = ready("tiles", tmp_path, picture="p.tif", size=5, labels={"table": "t.csv"})
     assert load(path).train.x.min() == 255
     assert any("no value above 4095, so 4095 is taken for white" in note for note in read_report(path)["notes"])

@@ -252,10 +252,10 @@ def test_ordinary_images_have_the_fingerprint_that_they_always_had(tmp_path):
 
 def as_of_an_earlier_version(path, **report):
     """Make a prepared folder look as if a version had made it that did not say how it decodes."""
-    meta = json.loads((path / "meta.json").read_text())
+    meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
     del meta["decoding"]
-    (path / "meta.json").write_text(json.dumps(meta))
-    (path / "report.json").write_text(json.dumps(read_report(path) | report))
+    (path / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    (path / "report.json").write_text(json.dumps(read_report(path) | report), encoding="utf-8")
 
 
 def test_only_data_that_are_decoded_differently_are_prepared_again(folder, tmp_path):
@@ -264,7 +264,7 @@ def test_only_data_that_are_decoded_differently_are_prepared_again(folder, tmp_p
     path = prepare(SPEC, tmp_path, tmp_path / "root")
     as_of_an_earlier_version(path, bad=[])
     assert prepare(SPEC, tmp_path, tmp_path / "root") == path
-    assert json.loads((path / "meta.json").read_text())["decoding"] == 2, "it is looked at once"
+    assert json.loads((path / "meta.json").read_text(encoding="utf-8"))["decoding"] == 2, "it is looked at once"
     as_of_an_earlier_version(path, bad=[{"split": "train", "file": "x.png", "reason": "damaged: text too long"}])
     again = prepare(SPEC, tmp_path, tmp_path / "root")
     assert again != path

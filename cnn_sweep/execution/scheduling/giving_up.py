@@ -57,7 +57,7 @@ def why_given_up(trial: TrialHistory, retries: Retries) -> GivenUp | None:
         return GivenUp("node_failure", f"its node failed {times.format(count)}")
     for cause, limit in _WORKER_DEATHS.items():
         if deaths[cause] >= limit:
-            return GivenUp(CRASHED, f"its worker died {times.format(deaths[cause])} ({cause}): {_last_words(trial)}")
+            return GivenUp(CRASHED, f"its worker died {times.format(deaths[cause])}: {_last_words(trial)}")
     return None
 
 

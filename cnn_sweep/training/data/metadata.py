@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import warnings
 import zlib
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,8 @@ def orientation(image: Image.Image) -> int | None:
     if image.format == "JPEG" and "exif" not in image.info:
         return 1
     try:
-        found = int(image.getexif().get(_ORIENTATION, 1))
+        with warnings.catch_warnings(action="ignore"):  # of tags that do not matter here
+            found = int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - parsers of malformed tags raise whatever they like
         return None
     return found if found in _METHODS else 1

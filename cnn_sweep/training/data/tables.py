@@ -89,12 +89,15 @@ def check_not_numbers(labels: Sequence[str], where: object) -> None:
     """Refuse labels that are measurements and no classes.
 
     Raises:
-        InputError: They are all numbers, many, and fewer than three images have the same on average.
+        InputError: They are all numbers and many; if whole ones, fewer than three images have the same on average.
     """
     different = {label for label in labels if label}
     count = sum(1 for label in labels if label)
-    enough = 20 if all(label.isdecimal() for label in different) else 5  # numbers of classes are whole
-    if len(different) <= enough or count >= 3 * len(different) or not all(_is_number(label) for label in different):
+    if not all(_is_number(label) for label in different):
+        return
+    # Numbers of classes are whole, so that only many of them which hardly ever come twice are measurements.
+    whole = all(float(label.replace(",", ".")).is_integer() for label in different)
+    if len(different) <= (20 if whole else 5) or (whole and count >= 3 * len(different)):
         return
     shown = ", ".join(sorted(different)[:4])
     raise InputError(

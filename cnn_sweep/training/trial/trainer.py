@@ -251,14 +251,16 @@ def _blamed_on_monitor() -> Iterator[None]:
 
 
 def _with_value(outcome: Outcome, spec: TrialSpec) -> Outcome:
-    """Return an outcome as it is, but a complete trial whose objective was never finite as one that diverged."""
+    """Return an outcome as it is, but a complete trial whose objective was never finite as one that failed."""
     if outcome.state != "complete" or outcome.value is not None:
         return outcome
     metric, by = spec.objective.metric, spec.objective.function or "the trainer"
-    message = f"{by} reported no {metric}"
-    if outcome.history:
-        last = f"epoch {len(outcome.history)} of {len(outcome.history)}: {outcome.history[-1].get(metric)}"
-        message = f"{by} reported no finite {metric} in any epoch; {last}"
+    if not any(metric in epoch for epoch in outcome.history):
+        reported = ", ".join(sorted({name for epoch in outcome.history for name in epoch})) or "nothing"
+        message = f"{by} reported no {metric}; it reported {reported}"
+        return replace(outcome, state="failed", cause="exception", message=message)
+    last = f"the last one was {outcome.history[-1].get(metric)}"
+    message = f"{by} reported no finite {metric} in any of {len(outcome.history)} epochs; {last}"
     return replace(outcome, state="failed", cause="diverged", message=message)
 
 
