@@ -223,8 +223,8 @@ class Study:
         """Give ``trial`` and ``value`` of the best complete trial, or None if there is none.
 
         That is the best of many and so partly luck. Where there are repeats, ``configuration`` describes the
-        configuration with the best mean: its ``trial``, ``mean``, ``sd``, ``n``, ``ci_low``, ``ci_high`` and how many
-        configurations are ``tied``, itself included.
+        configuration with the best mean: its ``trial``, ``mean``, ``sd``, ``n``, ``ci_low``, ``ci_high`` and
+        ``others_tied``, how many other configurations cannot be told from it.
         """
         best: dict[str, Any] | None = self.summary()["best"]
         if best is None or not queries.has_repeats(self.results, self.name):
@@ -233,8 +233,8 @@ class Study:
         if rows[0]["n"] < 2:  # the repeats are not complete yet
             return best
         names = ("trial", "mean", "sd", "n", "ci_low", "ci_high")
-        tied = sum(bool(row["tied"]) for row in rows)
-        return best | {"configuration": {name: rows[0][name] for name in names} | {"tied": tied}}
+        others = sum(bool(row["tied"]) for row in rows[1:])
+        return best | {"configuration": {name: rows[0][name] for name in names} | {"others_tied": others}}
 
     def confusion(
         self, *, trial: int | None = None, split: str = "validation", normalize: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.cli.reading import open_merged
@@ -12,6 +12,7 @@ from cnn_sweep.cli.tables import print_table
 from cnn_sweep.execution.freezing.importing import import_from_optuna
 from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.sweep.configuration import NULL
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.sweep.states import plural
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 def importance(results: Path, study: str, output: str) -> None:
     """Print what mattered."""
-    found = open_merged(results, study).what_matters()
+    opened = open_merged(results, study)
+    found = opened.what_matters()
     if output == "json":
         print(json.dumps(asdict(found), indent=2))
     elif output == "csv":
@@ -32,11 +34,16 @@ def importance(results: Path, study: str, output: str) -> None:
             _table(found.importances),
             title="importance (shares that add up to 1; fanova: of the variance, ped_anova: of the best)",
         )
-        print_table(_table(found.effects), title="effect of each value on the objective")
+        effects = _table(replace(one, value=NULL if one.value is None else one.value) for one in found.effects)
+        print_table(effects, title="effect of each value on the objective")
         if found.interactions:
             print_table(
                 _table(found.interactions),
                 title="interactions (share of the variance: omega squared; p: of the F test, times the pairs)",
+            )
+        if len(objectives := opened.sweep.objectives) > 1:
+            print(
+                f"of {len(objectives)} objectives, only the first counts here: {objectives[0].metric}", file=sys.stderr
             )
 
 

@@ -179,7 +179,7 @@ def _print_status(report: dict[str, Any]) -> None:
     if best := report["best"]:
         console.print(f"  best trial: {best['trial']}, {report['metric']} {boards.shown(best['value'])}", markup=False)
         if found := best.get("configuration"):
-            words = boards.mean_in_words(found, others=found["tied"] - 1)
+            words = boards.mean_in_words(found, others=found["others_tied"])
             console.print(f"  best configuration: that of trial {found['trial']}, {words}", markup=False)
     workers = report["workers"]
     console.print(f"  workers: {workers['alive']} alive, {workers['unknown']} on other hosts", markup=False)

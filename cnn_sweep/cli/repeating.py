@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.freezing.freeze import extend_repeats
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.more_repeats import MoreRepeats
+from cnn_sweep.sweep.more_repeats import MoreRepeats, repeats_that_chose
 from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cnn_sweep.execution.freezing.freeze import FrozenStudy
 
 
 def repeat(results: Path, name: str, *, top: int, repeats: int) -> None:
@@ -20,13 +22,24 @@ def repeat(results: Path, name: str, *, top: int, repeats: int) -> None:
     if not rows:
         raise StudyError(f"study {name!r} has no complete trial yet, so there is nothing to repeat")
     best = tuple(row["trial"] for row in rows[:top])
-    _, added = extend_repeats(results, name, MoreRepeats(best, repeats))
+    study, added = extend_repeats(results, name, MoreRepeats(best, repeats))
     which = "the best configuration has" if len(best) == 1 else f"the best {len(best)} configurations have"
     if not added:
         print(f"{name}: {which} {repeats} repeats already")
         return
     print(f"{name}: added {plural(added, 'trial')}, so that {which} {repeats} repeats")
     which = "it" if added == 1 else "them"
-    print(
-        f"`cnn-sweep resume {name}` runs {which}; the means will leave out the old seeds once two new ones are complete"
-    )
+    trials = Study.open(results, name, merge=False).leaderboard_table("trial").rows
+    configurations = {row["trial"]: row["configuration"] for row in trials}
+    print(f"`cnn-sweep resume {name}` runs {which}; {_what_counts(study, configurations)}")
+
+
+def _what_counts(study: FrozenStudy, configurations: dict[int, str]) -> str:
+    """Say whether the means can leave out the seeds by which the newest revision chose."""
+    before = repeats_that_chose(study.revisions[:-1], configurations)
+    after = repeats_that_chose(study.revisions, configurations)
+    more = study.revisions[-1].more_repeats
+    chosen = [chose[-1] for name, chose in after.items() if chose != before.get(name)]
+    if more and more.repeats - min(chosen, default=more.repeats) > 1:
+        return "the means will leave out the old seeds once two new ones are complete"
+    return "with one new seed the means still include seeds by which `repeat` chose"

@@ -151,11 +151,17 @@ def origins(material: Material) -> list[tuple[str, str]]:
         ("host", found.get("host")),
         ("folder", found.get("folder")),
         ("git commit", f"{git['sha']}{', with changes' if git.get('diff') else ''}" if git.get("sha") else None),
-        ("seeds", ", ".join(map(str, found.get("seeds") or []))),
+        ("seeds", ", ".join(map(str, _seeds(material)))),
         ("digest", found.get("digest")),
         ("versions", ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())),
     ]
     return [(name, str(value)) for name, value in pairs if value]
+
+
+def _seeds(material: Material) -> list[int]:
+    """Return the seeds that were trained; before any was, those that the sweep asked for at first."""
+    trained = {row["seed"] for row in material.board.rows if row.get("seed") is not None}
+    return sorted(trained) or material.provenance.get("seeds") or []
 
 
 def commands(material: Material) -> str:

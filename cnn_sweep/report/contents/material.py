@@ -12,7 +12,7 @@ from cnn_sweep.report.contents.gpu_time import gpu_seconds
 from cnn_sweep.report.contents.problems import Problems
 from cnn_sweep.report.contents.rungs import rung_epochs
 from cnn_sweep.report.drawing.axes import Axis, axis_of
-from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of
+from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics
 from cnn_sweep.report.leaderboards.fronts import PARETO, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store import queries, report_queries
@@ -194,7 +194,7 @@ def _configurations(paths: StudyPaths, board: Table, summary: dict[str, Any]) ->
     if not any(row["repeat"] for row in board.rows):
         return None
     found = board_of(paths, board, direction=summary["direction"])
-    hyperparameters = found.columns[len(found.columns) - len(summary["parameters"]) :]
+    hyperparameters = (column_beside_statistics(name) for name in queries.parameter_columns(summary["parameters"]))
     return replace(found, columns=("rank", "trial", *STATISTICS, *hyperparameters))
 
 

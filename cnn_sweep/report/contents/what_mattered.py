@@ -31,10 +31,11 @@ def importance_figure(material: Material, findings: Findings) -> Figure:
         "yaxis": {"autorange": "reversed", "type": "category"},
         "barmode": "group",
     }
+    first = f", the first of {len(material.objectives)} objectives" if len(material.objectives) > 1 else ""
     some = f" Estimated from {findings.results:,} of them." if findings.results < len(material.ranked) else ""
     caption = (
-        f"How much each hyperparameter explains of {material.metric}, over all complete trials and for the best. The "
-        f"shares of each kind add up to 1, however little they explain together.{some}"
+        f"How much each hyperparameter explains of {material.metric}{first}, over all complete trials and for the "
+        f"best. The shares of each kind add up to 1, however little they explain together.{some}"
     )
     return Figure("importance", "Importance", caption, tuple(traces), layout)
 

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.report.drawing.fonts import load_font
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +54,7 @@ def learning_curves(epochs: Epochs, title: str) -> Image.Image:
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     picture = Image.new("RGB", (columns * _PANEL[0], rows * _PANEL[1] + 24), "white")
-    ImageDraw.Draw(picture).text((_LEFT, 6), title, "black", ImageFont.load_default(14))
+    ImageDraw.Draw(picture).text((_LEFT, 6), title, "black", load_font(14))
     for number, name in enumerate(panels):
         panel = Image.new("RGB", _PANEL, "white")
         _draw_panel(ImageDraw.Draw(panel), epochs, name)
@@ -72,7 +73,7 @@ def _draw_panel(draw: ImageDraw.ImageDraw, epochs: Epochs, name: str) -> None:
     numbers = [number for _, _, points in lines for number, _ in points]
     ticks = nice_ticks(min(values), max(values))
     axes = _Axes((min(numbers), max(*numbers, min(numbers) + 1)), (ticks[0], ticks[-1]))
-    font = ImageFont.load_default(11)
+    font = load_font(11)
     for tick in ticks:
         left, y = axes.place(axes.epochs[0], tick)
         draw.line([(left, y), (_PANEL[0] - _RIGHT, y)], "#e4e4e4")

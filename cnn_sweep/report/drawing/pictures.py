@@ -7,9 +7,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.report.drawing.fonts import drawable, load_font
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,8 @@ def contact_sheet(images: Images, captions: Sequence[str]) -> Image.Image:
     if not len(images):
         raise InputError("there is no image to show")
     size = _thumbnail_size(images.shape[1], images.shape[2])
-    font = ImageFont.load_default(_FONT_SIZE)
+    font = load_font(_FONT_SIZE)
+    captions = [drawable(caption, font) for caption in captions]
     widest = max(int(font.getlength(line)) for caption in captions for line in caption.split("\n"))
     lines = max(caption.count("\n") + 1 for caption in captions)
     cell = (max(size[0], widest) + 2 * _MARGIN, size[1] + lines * (_FONT_SIZE + 3) + _MARGIN)
@@ -62,10 +64,10 @@ def sheet_of_rows(rows: Mapping[str, Images]) -> Image.Image:
     width, height = (max(side) for side in zip(*sizes, strict=True))
     columns, row_height = max(map(len, found.values())), _FONT_SIZE + 2 * _MARGIN + height
     sheet = _canvas("RGB", (_MARGIN + columns * (width + _MARGIN), _MARGIN + len(found) * row_height), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_SIZE)
+    draw, font = ImageDraw.Draw(sheet), load_font(_FONT_SIZE)
     for number, (title, row) in enumerate(found.items()):
         top = _MARGIN + number * row_height
-        draw.text((_MARGIN, top), title, "black", font)
+        draw.text((_MARGIN, top), drawable(title, font), "black", font)
         for column, picture in enumerate(row):
             sheet.paste(picture, (_MARGIN + column * (width + _MARGIN), top + _FONT_SIZE + _MARGIN))
     return sheet

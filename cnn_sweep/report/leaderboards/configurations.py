@@ -50,17 +50,19 @@ def per_configuration(table: Table, *, direction: str, revisions: Sequence[Sweep
     groups: dict[Any, list[Row]] = {}
     for row in table.rows:
         groups.setdefault(row["configuration"] or ("trial", row["trial"]), []).append(row)
-    taken: dict[str, str] = {name: f"params_{name}" for name in (*STATISTICS, LEFT_OUT) if name in table.columns}
-    rows = [{taken.get(name, name): value for name, value in _first(group).items()} for group in groups.values()]
+    rows = [
+        {column_beside_statistics(name): value for name, value in _first(group).items()} for group in groups.values()
+    ]
     chose = repeats_that_chose(revisions, {row["trial"]: row["configuration"] for row in table.rows})
     known = [_values(group) for group in groups.values()]
-    samples = [values_that_count(values, chose.get(name, 0)) for name, values in zip(groups, known, strict=True)]
+    samples = [values_that_count(values, chose.get(name, ())) for name, values in zip(groups, known, strict=True)]
     maximize = direction == "maximize"
     standings = iter(compare([sample for sample in samples if sample], maximize=maximize))
     for row, values, sample in zip(rows, known, samples, strict=True):
         row.update(_statistics(next(standings) if sample else None), left_out=len(values) - len(sample))
-    lucky = [min(sample, default=0) < chose.get(name, 0) for name, sample in zip(groups, samples, strict=True)]
-    names = [taken.get(name, name) for name in table.columns]
+    newest = [chose.get(name, (0,))[-1] for name in groups]
+    lucky = [min(sample, default=0) < last for sample, last in zip(samples, newest, strict=True)]
+    names = [column_beside_statistics(name) for name in table.columns]
     place = names.index(_AFTER) + 1
     ranked = tuple(_ranked(rows, maximize=maximize))
     return replace(
@@ -71,6 +73,11 @@ def per_configuration(table: Table, *, direction: str, revisions: Sequence[Sweep
         verdict=STATISTICS,
         notes=tuple(_notes(ranked, optimistic=sum(lucky))),
     )
+
+
+def column_beside_statistics(name: str) -> str:
+    """Return what a column of the trials' leaderboard is called beside the statistics."""
+    return f"params_{name}" if name in {*STATISTICS, LEFT_OUT} else name
 
 
 def _first(group: list[Row]) -> Row:
@@ -107,16 +114,16 @@ def _notes(rows: Sequence[Row], *, optimistic: int) -> list[str]:
     if several > 1:
         notes.append(
             f"ci and diff are 95% intervals that hold for all {several} configurations with several seeds "
-            "together, so also for the first row; diff is the mean minus that of the first row"
+            "together, so also for the first row; diff compares with the first row as if all had had the same seeds"
         )
     if left_out:
         notes.append(
-            "mean, sd, n and the intervals leave out the seeds by which `repeat` chose the configuration in "
+            "mean, sd, n and the intervals leave out seeds by which `repeat` chose the configuration in "
             f"{_rows(left_out)}"
         )
     if optimistic:
         notes.append(
-            f"the mean includes the seeds by which `repeat` chose the configuration in {_rows(optimistic)}; it is "
+            f"the mean includes seeds by which `repeat` chose the configuration in {_rows(optimistic)}; it is "
             "optimistic until two newer repeats are complete"
         )
     return notes
