@@ -47,7 +47,7 @@ def test_a_moment_of_a_running_study(written):
 def test_the_rate_of_epochs_is_that_of_the_time_in_which_there_were_some(written):
     """A young study's epochs are divided by the seconds since the first began, an old one's by the last two minutes."""
     written.study(trials=1, epochs=12, states=("running",))  # an epoch ends each second from 1,001 on
-    for now, rate in ((1_012.0, 12 / 11.5), (1_072.0, 12 / 71.5), (1_124.0, 9 / 120), (1_500.0, 0.0)):
+    for now, rate in ((1_012.0, 12 / 11.5), (1_072.0, 12 / 71.5), (1_124.75, 8 / 120), (1_500.0, 0.0)):
         assert moment(written.results, "digits", now=now).epochs_per_s == pytest.approx(rate)
 
 
