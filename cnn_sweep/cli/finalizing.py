@@ -39,6 +39,7 @@ def finalize(results: Path, study: str, top: int, *, agreed: bool) -> None:
     """
     _ask_if_unfinished(open_study(results, study), agreed=agreed)
     numbers, best = models.finalize(results, study, top)
+    _warn_of_earlier(open_study(results, study), numbers)
     found = Study.open(results, study)
     table = found.leaderboard_table(None)
     tested = list(_tested(found, numbers, table))
@@ -70,6 +71,19 @@ def _ask_if_unfinished(study: FrozenStudy, *, agreed: bool) -> None:
     print(f"cnn-sweep: {why}; a score on the test set must not decide how the search goes on", file=sys.stderr)
     if not confirm("Open the test set for the best trials so far?", err=True):
         raise InputError("the test set stays sealed")
+
+
+def _warn_of_earlier(study: FrozenStudy, numbers: Sequence[int]) -> None:
+    """Say for which other trials the test set was opened before."""
+    history = History(study.paths)
+    history.refresh()
+    if others := sorted(set(history.finalized).difference(numbers)):
+        which = f"trial{'s' if len(others) > 1 else ''} {', '.join(map(str, others))}"
+        print(
+            f"cnn-sweep: the test set of {study.paths.study} was opened before, for {which}; "
+            "choosing by test scores makes them optimistic",
+            file=sys.stderr,
+        )
 
 
 def _tested(found: Study, numbers: Sequence[int], table: Table) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from cnn_sweep.cli.tables import fitting, print_table, terminal_width
+from cnn_sweep.cli.tables import fitting, print_table, print_words, terminal_width
 from cnn_sweep.errors import InputError
 from cnn_sweep.report import exports
 from cnn_sweep.report.leaderboards import leaderboard as boards
@@ -122,6 +122,7 @@ def _print_overview(table: Table, parameters: Sequence[str]) -> None:
     if not board.rows:
         return
     print_table(board)
+    _print_notes(table)
     same = [name for name in parameters if name not in boards.differing(table, parameters)]
     left = [name for name in table.columns if name not in board.columns and name not in same]
     console = Console(stderr=True, highlight=False)
@@ -143,7 +144,7 @@ def _write(table: Table, output: str) -> None:
 
 def _print_notes(table: Table) -> None:
     for note in table.notes:
-        print(note, file=sys.stderr)
+        print_words(note, stderr=True)
 
 
 def print_leaderboard(results: Path, study: str, top: int) -> None:
@@ -223,7 +224,7 @@ def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
     board = found.leaderboard_table(None)
     own = [row for row in board.rows if row["configuration"] == detail["trial"]["configuration"]]
     if "tied" in board.columns and own and own[0]["n"] > 1:
-        print(f"  its configuration has {boards.mean_in_words(own[0], others=0)}, rank {own[0]['rank']}")
+        print_words(f"  its configuration has {boards.mean_in_words(own[0], others=0)}, rank {own[0]['rank']}")
     _print_rows("attempts", [_attempt(row) for row in detail["attempts"]])
     _print_rows("epochs", [_epoch(row) for row in detail["epochs"] if row["counted"]])
     _print_rows("files", [{name: row[name] for name in ("kind", "path", "bytes")} for row in detail["artifacts"]])
@@ -246,7 +247,7 @@ def _print_trial(trial: dict[str, Any], metric: str) -> None:
     print(f"trial {trial['trial']} of {trial['study']}: {state}{best}")
     if trial["message"]:
         print(f"  {trial['message']}")
-    print(
+    print_words(
         f"  {plural(trial['epochs'] or 0, 'epoch')} in {boards.shown(trial['seconds'] or 0.0)} s, "
         f"{trial['parameters'] or '?'} weights, repeat {trial['repeat']}, seed {trial['seed']}, "
         f"{plural(trial['threads'], 'thread') if trial['threads'] else 'threads not known'}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.monitoring.progress import Progress
 
 _TOP = 10
+# What the live line leaves out where a terminal is too narrow for all of it, what matters least first.
+_LEAST: Final = ("rate", "running", "bar", "limits", "left", "best")
+_BAR = 24
 # Where the display is a file and not a terminal, one line this often, in seconds.
 _LINE_EVERY_S = 10.0
 
@@ -122,7 +126,7 @@ def _say_how_it_ended(study: FrozenStudy, progress: Progress, console: Console) 
         console.print(f"{name}: finished already, nothing was run", markup=False)
     if counts.get("failed"):
         console.print(
-            f"{plural(counts['failed'], 'trial')} failed; `cnn-sweep leaderboard {name} --columns trial,state,cause` "
+            f"{plural(counts['failed'], 'trial')} failed; `cnn-sweep leaderboard {name} --columns trial,cause,message` "
             f"and `cnn-sweep show {name} TRIAL` say why",
             markup=False,
         )
@@ -155,29 +159,44 @@ class _Display:
             words = "stopping after the running chunk; press Ctrl-C again to kill the workers"
             self._console.print(f"{self._name}: {words}", markup=False)
         if self._redraws:
-            self._live.update(_picture(self._name, progress), refresh=True)
+            self._live.update(_picture(self._name, progress, self._console.width), refresh=True)
         elif time.monotonic() - self._printed >= _LINE_EVERY_S:
             self._printed = time.monotonic()
             self._console.print(f"{self._name}: {_words(progress)}", markup=False, soft_wrap=True)
 
 
-def _picture(name: str, progress: Progress) -> RichTable:
+def _picture(name: str, progress: Progress, width: int) -> RichTable:
+    """Draw the live line; where the terminal is too narrow for it, without what matters least."""
+    facts, bar = _facts(progress), True
+    for least in _LEAST:
+        if cell_len(name) + (_BAR + 1) * bar + 1 + cell_len(_joined(facts)) <= width:
+            break
+        facts.pop(least, None)
+        bar = bar and least != "bar"
+    picture = [ProgressBar(total=max(1, progress.total), completed=progress.finished, width=_BAR)] if bar else []
     grid = RichTable.grid(padding=(0, 1))
-    grid.add_row(
-        Text(name, style="bold"),
-        ProgressBar(total=max(1, progress.total), completed=progress.finished, width=24),
-        Text(_words(progress)),
-    )
+    grid.add_row(Text(name, "bold", no_wrap=True, overflow="ellipsis"), *picture, Text(_joined(facts), no_wrap=True))
     return grid
 
 
 def _words(progress: Progress) -> str:
-    counts = progress.counts
-    words = [f"{progress.finished}/{progress.total} done"]
-    if counts.get("running"):
-        words.append(f"{counts['running']} running")
-    if counts.get("failed"):
-        words.append(f"{counts['failed']} failed")
-    if progress.best is not None:
-        words.append(f"best trial {progress.best[0]}: {progress.best[1]:.4f}")
-    return ", ".join([*words, *map(str, progress.limits), *in_words(progress.pace)])
+    return _joined(_facts(progress))
+
+
+def _joined(facts: Mapping[str, str]) -> str:
+    return ", ".join(filter(None, facts.values()))
+
+
+def _facts(progress: Progress) -> dict[str, str]:
+    """Say how far the study is: what is told to its words, in their order."""
+    counts, best = progress.counts, progress.best
+    rate, left = [*in_words(progress.pace), "", ""][:2]
+    return {
+        "done": f"{progress.finished}/{progress.total} done",
+        "running": f"{counts['running']} running" if counts.get("running") else "",
+        "failed": f"{counts['failed']} failed" if counts.get("failed") else "",
+        "best": "" if best is None else f"best trial {best[0]}: {best[1]:.4f}",
+        "limits": ", ".join(map(str, progress.limits)),
+        "rate": rate,
+        "left": left,
+    }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _GAP = 2  # between columns, and what both edges take together
 _TEXT = 24  # A text that is wider than this may be folded.
 # Columns that say what a row is are repeated where a table is split; where there are none, its first column is.
-_KEYS: Final = ("rank", "study", "trial")
+_KEYS: Final = ("rank", "study", "trial", "attempt", "epoch")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,14 @@ def can_redraw(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
+def print_words(text: str, *, stderr: bool = False) -> None:
+    """Print a sentence: between its words it is wrapped on a terminal, and in a pipe or a file it is one line."""
+    if (width := terminal_width()) is None:
+        print(text, file=sys.stderr if stderr else sys.stdout)
+    else:  # Without a height a width does not count on a dumb terminal.
+        Console(stderr=stderr, width=width, height=1, highlight=False).print(text, markup=False)
+
+
 def print_table(table: Table, *, title: str | None = None) -> None:
     """Print a table to standard output.
 
@@ -92,6 +100,8 @@ def _pieces(table: Table, width: int | None) -> list[tuple[str, ...]]:
     pieces: list[list[str]] = [[]]
     for name in table.columns:
         piece = pieces[-1]
+        if name in piece:
+            continue
         if any(taken not in keys for taken in piece) and sum(needed[taken] for taken in (*piece, name)) > width:
             pieces.append([key for key in keys if key != name])
         pieces[-1].append(name)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
-# The rate of epochs is of the last so many seconds.
+# The rate of epochs is of the last so many seconds at most.
 _WINDOW_S = 120.0
 
 
@@ -55,10 +55,17 @@ def moment(results: Path, study: str, now: float, *, has_budget: bool = False) -
     pace = pace_of([seconds for seconds, _, _ in endings], spent, summary["planned"] - len(endings) - len(spent))
     return Moment(
         running=running,
-        epochs_per_s=report_queries.epochs_since(results, study, now - _WINDOW_S) / _WINDOW_S,
+        epochs_per_s=_epochs_per_s(results, study, now),
         best=list(itertools.accumulate(values, max if summary["direction"] == "maximize" else min)),
         pace=replace(pace, left_s=None) if has_budget else pace,
     )
+
+
+def _epochs_per_s(results: Path, study: str, now: float) -> float:
+    """Divide the latest epochs by the time since the first of them began; a young study has not run for longer."""
+    count, began = report_queries.epochs_since(results, study, now - _WINDOW_S)
+    took = min(now - began, _WINDOW_S)
+    return count / took if took > 0 else 0.0
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

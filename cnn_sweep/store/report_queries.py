@@ -138,12 +138,14 @@ def endings(results: Path, study: str) -> list[tuple[float, str, float | None]]:
         return [(row.seconds or 0.0, str(row.state), row.value) for row in connection.execute(query)]
 
 
-def epochs_since(results: Path, study: str, since: float) -> int:
-    """Count the epochs that ended after a moment."""
+def epochs_since(results: Path, study: str, since: float) -> tuple[int, float]:
+    """Count the epochs that ended after a moment, and tell when the first of them began; without any, that moment."""
     e = schema.epochs.c
-    query = select(func.count()).where(e.study == study, e.time > since)
+    began = func.coalesce(func.min(e.time - e.seconds), since)
+    query = select(func.count(), began).where(e.study == study, e.time > since)
     with open_store(results) as connection:
-        return int(connection.execute(query).scalar_one())
+        count, first = connection.execute(query).one()
+        return int(count), float(first)
 
 
 def attempt_times(results: Path, study: str) -> dict[str, list[tuple[float, float]]]:

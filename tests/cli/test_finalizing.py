@@ -85,3 +85,15 @@ def test_the_test_set_of_an_unfinished_study_is_opened_if_the_user_says_so(study
     assert "2 trials of repeated are not finished" in capsys.readouterr().err
     with pytest.raises(InputError, match="stays sealed"):
         finalizing._ask_if_unfinished(study, agreed=False)
+
+
+def test_a_test_set_that_was_opened_before_for_other_trials_is_said(study, capsys):
+    """Measuring the same trial again is silent; another one is a choice by test scores, which makes them optimistic."""
+    complete(study, 0, 1, tested=[1])
+    finalizing._warn_of_earlier(study, [1])
+    assert not capsys.readouterr().err
+    finalizing._warn_of_earlier(study, [0])
+    assert capsys.readouterr().err == (
+        "cnn-sweep: the test set of repeated was opened before, for trial 1; "
+        "choosing by test scores makes them optimistic\n"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -16,8 +17,12 @@ import pytest
 from helpers.study_states import LONG
 from helpers.written import Written
 from rich.cells import cell_len
+from rich.console import Console
 
+from cnn_sweep.cli.running import _picture
+from cnn_sweep.execution.monitoring.progress import Pace, Progress
 from cnn_sweep.journal.events import End
+from cnn_sweep.search.budget import Limit
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
@@ -197,13 +202,52 @@ def test_a_leaderboard_shows_what_people_look_for_and_names_the_rest(folder):
 
 
 def test_a_leaderboard_with_repeats_begins_with_their_statistics(folder):
-    """The mean and how sure it is come before the best epoch; the value of a single repeat is left out."""
+    """The mean and how sure it is lead, then hyperparameters and intervals; a single repeat's value is left out."""
     words = [sys.executable, "-m", "cnn_sweep.cli.main", "leaderboard", "repeated"]
     text = ESCAPES.sub("", in_a_terminal(words, folder, (200, 50)))
     head = text.splitlines()[1].split()
-    assert head[:5] == ["rank", "trial", "state", "mean", "sd"]
-    assert head.index("tied") < head.index("best_epoch")
-    assert "value" not in head
+    assert head[:7] == ["rank", "trial", "mean", "sd", "n", "tied", "filters"]
+    assert head.index("learning_rate") < head.index("ci_low") < head.index("best_epoch")
+    assert not {"value", "state"} & set(head)
+
+
+def test_notes_stand_below_a_leaderboard_on_a_terminal(folder):
+    """What the statistics over repeats mean is said there too, with and without --all, wrapped at its width."""
+    for option in ((), ("--all",)):
+        words = [sys.executable, "-m", "cnn_sweep.cli.main", "leaderboard", "repeated", *option]
+        lines = ESCAPES.sub("", in_a_terminal(words, folder, (80, 24))).replace("\r\n", "\n").splitlines()
+        assert "ci and diff are 95% intervals that hold for all 6 configurations" in " ".join(lines)
+        assert max(map(cell_len, lines)) <= 80
+    done = subprocess.run(
+        words, cwd=folder, env=surroundings(folder), capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_parts_of_a_split_table_of_epochs_say_which_epoch(folder):
+    """Where the epochs of `show` are too wide, each part of their table begins with attempt and epoch."""
+    words = [sys.executable, "-m", "cnn_sweep.cli.main", "show", "wide", "0"]
+    text = ESCAPES.sub("", in_a_terminal(words, folder, (50, 24))).replace("\r\n", "\n")
+    _, text = re.split(r"^epochs *$", text, flags=re.MULTILINE)
+    heads = [line.split() for line in text.splitlines() if "attempt" in line]
+    assert len(heads) > 1
+    assert all(head[:2] == ["attempt", "epoch"] for head in heads)
+
+
+@pytest.mark.parametrize("name", ["digits", "a-study-with-a-long-name"])
+def test_the_live_line_of_run_leaves_out_what_it_has_no_room_for(name):
+    """At 80 columns it is one line with what is done, failed and best; at 200 columns it has all there is to say."""
+    limit = Limit("epochs", 1_000, 20_000, reached=False)
+    counts = {"complete": 990, "running": 16, "failed": 10, "waiting": 200}
+    progress = Progress(1_216, counts, 16, (100, 0.99876), Pace(27.8, 3_600.0), limits=(limit,))
+    for width in (80, 200):
+        console = Console(file=io.StringIO(), width=width, height=24, force_terminal=True)
+        (line,) = console.render_lines(_picture(name, progress, width), pad=False)
+        text = "".join(part.text for part in line).rstrip()
+        assert cell_len(text) <= width
+        for words in (name, "1000/1216 done", "10 failed", "best trial 100: 0.9988"):
+            assert words in text
+        assert ("27.8 trials/min" in text) == ("16 running" in text) == (width == 200)
 
 
 def test_nothing_moves_on_a_dumb_terminal(folder):
@@ -249,8 +293,8 @@ def test_run_shows_its_progress_and_ends_with_it(folder):
     shown = ESCAPES.sub("", in_a_terminal(words, folder, (80, 24)))
     for line in re.split(r"[\r\n]+", shown):
         assert cell_len(line) <= 80, line
-    assert "ran: 2/2 done, best 0." in shown
+    assert "ran: 2/2 done, best trial " in shown
     done = subprocess.run(
         words, cwd=folder, env=surroundings(folder), capture_output=True, text=True, check=True, encoding="utf-8"
     )
-    assert "ran: 2/2 done, best 0." in done.stderr
+    assert "ran: 2/2 done, best trial " in done.stderr

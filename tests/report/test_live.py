@@ -29,19 +29,26 @@ def test_a_moment_of_a_running_study(written):
     assert found.best == sorted(found.best)
     assert found.best[-1] == study.best()["value"]
     assert found.pace.per_minute == pytest.approx(60 * 5 / 1.0)  # five run, and the mean of 15 is a second
-    assert found.epochs_per_s == pytest.approx(15 * 3 / 120)
+    assert found.epochs_per_s == pytest.approx(15 * 3 / 99.5)  # the first of them began at 1,000.5
     screen = io.StringIO()
     Console(file=screen, width=100).print(watching.page(study.status(), found))
     for words in (
         "digits: 15 of 20 trials",
         "5 running, 10 complete, 5 failed",
-        "0.375 epochs/s, 300 trials/min, 0:00:00 left",
+        "0.452 epochs/s, 300 trials/min, 0:00:00 left",
         "5 failed",
         "node7:7",
         "failed: 5 by exception",
     ):
         assert words in screen.getvalue()
-    assert "0.375 epochs/s, best trial " in line(study.status(), found)
+    assert "0.452 epochs/s, best trial " in line(study.status(), found)
+
+
+def test_the_rate_of_epochs_is_that_of_the_time_in_which_there_were_some(written):
+    """A young study's epochs are divided by the seconds since the first began, an old one's by the last two minutes."""
+    written.study(trials=1, epochs=12, states=("running",))  # an epoch ends each second from 1,001 on
+    for now, rate in ((1_012.0, 12 / 11.5), (1_072.0, 12 / 71.5), (1_124.75, 8 / 120), (1_500.0, 0.0)):
+        assert moment(written.results, "digits", now=now).epochs_per_s == pytest.approx(rate)
 
 
 def test_run_and_watch_tell_the_same_time_left(written):

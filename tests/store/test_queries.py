@@ -210,7 +210,9 @@ def test_exports_hold_every_number_as_it_was(study, results):
 def test_unknown_studies_and_trials_are_named(study, results):
     """A typing error gets the names that there are."""
     merge(results)
-    with pytest.raises(StudyError, match="no study 'digit' in the store; studies there: digits"):
+    with pytest.raises(
+        StudyError, match=r"no study 'digit' in the store \(did you mean 'digits'\?\); studies there: digits"
+    ):
         queries.leaderboard(results, "digit")
     with pytest.raises(StudyError, match="no trial 99 began yet; 8 are planned"):
         queries.trial_detail(results, "digits", 99)

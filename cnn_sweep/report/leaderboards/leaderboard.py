@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _MEASURES: Final = ("best_epoch", "parameters", "seconds")
+# What of the statistics over repeats comes first.
+_STATISTICS: Final = ("mean", "sd", "n", "tied")
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,17 @@ def check_columns(table: Table, names: Iterable[str], *, hint: str = "") -> None
 def overview(table: Table, parameters: Sequence[str]) -> Table:
     """Put the columns of a leaderboard first that most people look for, and leave the others out.
 
-    These say which row it is, how good, how large and how slow; then come the hyperparameters that differ. The value
-    of a configuration with repeats is that of one trial only, and makes room for their mean.
+    These say which row it is, how good, how large and how slow; then come the hyperparameters that differ. State and
+    value of a configuration with repeats are those of one trial only, and make room: there mean, sd, n and tied come
+    first, then the hyperparameters, then the intervals.
     """
     leading = table.columns[: table.columns.index("value")] if "value" in table.columns else ()
-    value = () if "mean" in table.verdict else ("value",)
-    names = (*leading, *value, *table.verdict, *_MEASURES, *differing(table, parameters))
+    differ = differing(table, parameters)
+    if "mean" in table.verdict:
+        own = (name for name in leading if name != "state")
+        names = (*own, *_STATISTICS, *differ, *table.verdict, *_MEASURES)
+    else:
+        names = (*leading, "value", *table.verdict, *_MEASURES, *differ)
     return replace(table, columns=tuple(name for name in dict.fromkeys(names) if name in table.columns))
 
 
