@@ -17,6 +17,13 @@ _ADAPTIVE = sweep_of_digits(_SPACE + "search: {{method: tpe, trials: 20}}\n" + _
 _OBJECTIVE = "objective: {{metric: {metric}, direction: {direction}}}\n"
 _OBJECTIVES = "objectives: [{{metric: {metric}, direction: {direction}}}, {{metric: parameters}}]\n"
 
+_LISTS_AND_NULL = sweep_of_digits(
+    "space:\n  filters: [4, 8]\n  kernel: [[3, 3], [1, 1]]\n  clip: [null, 0.5]\n  optimizer: [sgd, adam]\n"
+    "  decay: {{choices: [null, 0.01], when: {{optimizer: adam}}}}\n"
+    "training:\n  epochs: 3\n"
+    "  optimizer: {{name: $optimizer, learning_rate: 0.01, clip_norm: $clip, weight_decay: $decay}}\n"
+).replace("kernel_size: 3", "kernel_size: $kernel")
+
 
 def nothing_begun(written):
     """Write a study that was created and never run."""
@@ -124,6 +131,17 @@ def not_finite(written):
     )
 
 
+def lists_and_null(written):
+    """Write a study with lists and null among the choices of its hyperparameters."""
+    written.study(trials=24, sweep=_LISTS_AND_NULL, params=_lists_and_null)
+
+
+def _lists_and_null(draw):
+    found = {"filters": draw.choice([4, 8]), "kernel": draw.choice([[3, 3], [1, 1]]), "clip": draw.choice([None, 0.5])}
+    found["optimizer"] = draw.choice(["sgd", "adam"])
+    return found | ({"decay": draw.choice([None, 0.01])} if found["optimizer"] == "adam" else {})
+
+
 def _without_optimizer(draw):
     return {name: value for name, value in some_params(draw).items() if name in {"filters", "learning_rate"}}
 
@@ -149,5 +167,6 @@ EVERY_STATE = {
         with_budget,
         renamed_folder,
         not_finite,
+        lists_and_null,
     )
 }
