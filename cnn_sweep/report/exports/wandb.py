@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ _FACTS = ("state", "cause", "value", "best_epoch", "parameters", "seconds", "see
 
 
 def to_wandb(results: Path, study: str, destination: str) -> list[Path]:
-    """Write an offline run a trial; nothing is sent anywhere.
+    """Write an offline run a trial; nothing is sent anywhere. Runs of an earlier export of the study are replaced.
 
     Returns:
         The folder ``wandb`` below the destination.
@@ -31,15 +32,25 @@ def to_wandb(results: Path, study: str, destination: str) -> list[Path]:
                 _write(wandb, study, run, dir=aside, settings=settings)
         except wandb.errors.Error as error:
             raise EnvironmentFault(f"Weights & Biases cannot write {folder}: {error}") from error
+        new = list((aside / "wandb").glob("offline-run-*"))
+        ids = {_id_of(path) for path in new}
         folder.mkdir(parents=True, exist_ok=True)
-        for written in (aside / "wandb").glob("offline-run-*"):
-            written.rename(folder / written.name)
+        for old in [path for path in folder.glob("offline-run-*") if _id_of(path) in ids]:
+            shutil.rmtree(old)
+        for path in new:
+            path.rename(folder / path.name)
     return [folder]
+
+
+def _id_of(folder: Path) -> str:
+    """Return a run's id from the name of its folder, which is ``offline-run-TIME-ID``."""
+    return folder.name.split("-", 3)[3]
 
 
 def _write(wandb: Any, study: str, run: Run, **how: Any) -> None:
     config = {name: plain(value) for name, value in run.params.items()}
-    kept = wandb.init(project=study, name=f"{study}-{run.trial}", config=config, reinit="finish_previous", **how)
+    name = f"{study}-{run.trial}"  # also the id, so that a trial that is exported again is the same run to W&B
+    kept = wandb.init(project=study, id=name, name=name, config=config, reinit="finish_previous", **how)
     for epoch, _, metrics in run.epochs:
         kept.log(metrics, step=epoch)
     kept.summary.update({name: run.facts[name] for name in _FACTS if run.facts.get(name) is not None})
