@@ -140,7 +140,7 @@ def test_workers_that_have_read_the_same_still_differ(tmp_path):
 
 
 def test_a_proposal_at_5000_trials_is_quick():
-    """Reading on and proposing takes a fraction of a second however long the history is (computing time, one core)."""
+    """Reading on and proposing computes less than a quarter of what reading the whole history costs (one core)."""
     sweep = Sweep.parse(TEXT.replace("trials: 300", "trials: 6000"))
     generator = random.Random(0)
     history = []
@@ -149,17 +149,19 @@ def test_a_proposal_at_5000_trials_is_quick():
         state = "running" if number >= 4_936 else "complete"
         value = score(params) + generator.random() / 50
         history.append(Observation(number, params, state, None if state == "running" else value, ended=number))
+    AdaptiveSampler(sweep, lambda _params: True).propose(5_000, history)  # imports what a first one needs
     sampler = AdaptiveSampler(sweep, lambda _params: True)
+    began = time.process_time()
     sampler.propose(5_000, history)
-    times = []
+    whole, times = time.process_time() - began, []
     for number in range(5_001, 5_006):
         history[number - 65] = Observation(number - 65, history[number - 65].params, "complete", 0.5, ended=number)
         began = time.process_time()
         params = sampler.propose(number, history)
         times.append(time.process_time() - began)
         history.append(Observation(number, params, "running", None))
-    print("seconds of computing for a proposal at 5,000 trials:", times)
-    assert statistics.median(times) < 0.2
+    print("seconds of computing for a proposal at 5,000 trials:", whole, times)
+    assert statistics.median(times) < whole / 4
 
 
 def drive(study, *, epochs=1, seconds=1.0, gpus=((),)):

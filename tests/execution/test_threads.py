@@ -60,6 +60,8 @@ def test_a_worker_has_one_thread_unless_somebody_says_otherwise(study, monkeypat
     asked = []
 
     class Keeper:
+        is_cancelled = False
+
         def __init__(self, _study, settings, _size, **_):
             asked.append(settings.threads)
 
