@@ -268,7 +268,7 @@ def stage(dev_cluster, desk_at, tmp_path_factory):
                 for done in others:
                     done.result()
             for name in ("crash", "freeze", "slurmd_killed"):
-                stage.desk.wait_until_complete(name, 1, 400)  # 2,400 epochs in stints of a minute, on slow cores, too
+                stage.desk.wait_until_complete(name, 1, 120)
             stage.say("all studies are complete")
             yield stage
         finally:
