@@ -75,7 +75,7 @@ class Stage:
         event(self, failing)
         name = event.__name__
         self.say(f"{name} happened")
-        self.desk.wait_until_complete(name, 2 if "cancelled" in name else 1, 300)
+        self.desk.wait_until_complete(name, 2 if "cancelled" in name else 1, 700)
         self.say(f"{name} is complete")
 
     def preempt(self, name):
