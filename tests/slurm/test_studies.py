@@ -82,7 +82,7 @@ def build(params, image_shape, classes):
     units = {units}
     return keras.Sequential([
         keras.Input(image_shape), keras.layers.Flatten(),
-        keras.layers.Dense(classes * units), keras.layers.Dense(classes),
+        keras.layers.Dense(classes * units), keras.layers.Dense(classes, activation="softmax"),
     ])
 """
     desk.write("nets.py", module.format(units=1))
