@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -34,6 +35,7 @@ training:
 """
 PROFILE = {"time_limit": 10, "memory": "1500M", "threads": 1}
 EPOCHS = 200
+WARNING_S = 60  # Slurm looks twice a minute, so its warning comes by then
 AT_ONCE = 4  # studies of which something is wanted; two nodes have room for more
 CHECKPOINT = b'"type":"checkpoint"'
 
@@ -41,8 +43,9 @@ CHECKPOINT = b'"type":"checkpoint"'
 class Stage:
     """Studies with one trial each, and what happens to them."""
 
-    def __init__(self, desk):
+    def __init__(self, desk, epochs_per_s):
         self.desk = desk
+        self.epochs_per_s = epochs_per_s  # of a worker that has the machine for itself
         self.jobs = {}
         self.begun = time.monotonic()
         self.facts = {}
@@ -75,7 +78,7 @@ class Stage:
         event(self, failing)
         name = event.__name__
         self.say(f"{name} happened")
-        self.desk.wait_until_complete(name, 2 if "cancelled" in name else 1, 700)
+        self.desk.wait_until_complete(name, 2 if "cancelled" in name else 1, 400)
         self.say(f"{name} is complete")
 
     def preempt(self, name):
@@ -180,8 +183,9 @@ def slurmd_killed(stage, failing):
 
 
 def time_limit(stage, failing):
-    """Slurm looks twice a minute, so its warning comes after 40 to 60 seconds; the trial takes longer."""
-    stage.submit("time_limit", epochs=12 * EPOCHS, time_limit=2, signal_delay_s=60, exclude=failing)
+    """The warning comes before the trial has ended."""
+    epochs = max(EPOCHS, round(WARNING_S * stage.epochs_per_s))
+    stage.submit("time_limit", epochs=epochs, time_limit=2, signal_delay_s=60, exclude=failing)
 
 
 def pending_cancelled(stage, failing):
@@ -227,9 +231,12 @@ def requeue(stage, failing):
 HARMLESS_TO_NODES = (time_limit, preempted, preempted_at_once, cancelled, usr2, requeue, pending_cancelled)
 
 
+Calm = namedtuple("Calm", ["epochs", "epochs_per_s"])
+
+
 @pytest.fixture(scope="module")
 def calm(dev_cluster, desk_at, tmp_path_factory):
-    """The epochs of a run that nobody disturbed, on this machine."""
+    """The counted epochs of a run that nobody disturbed, on this machine, and their rate."""
     desk = desk_at(dev_cluster, tmp_path_factory.mktemp("calm"))
     desk.type(
         "run",
@@ -239,7 +246,8 @@ def calm(dev_cluster, desk_at, tmp_path_factory):
         "--threads",
         1,
     )
-    return epochs(desk, "calm")
+    (seconds,) = desk.query("SELECT sum(seconds) FROM trials")[0]
+    return Calm(epochs(desk, "calm"), 2 * EPOCHS / seconds)
 
 
 def epochs(desk, study):
@@ -249,11 +257,11 @@ def epochs(desk, study):
 
 
 @pytest.fixture(scope="module")
-def stage(dev_cluster, desk_at, tmp_path_factory):
+def stage(dev_cluster, desk_at, tmp_path_factory, calm):
     """The desk after every event happened and every study ended."""
     folder = tmp_path_factory.mktemp("events")
     cluster = replace(dev_cluster, folder=folder, submitted=[])
-    stage = Stage(desk_at(cluster, folder))
+    stage = Stage(desk_at(cluster, folder), calm.epochs_per_s)
     rude = "PartitionName=rude", "Nodes=ALL", "PriorityTier=1", "PreemptMode=REQUEUE", "GraceTime=0", "State=UP"
     with cluster.alone():
         try:
@@ -305,7 +313,7 @@ def test_a_study_survives(stage, calm, event, first):
     assert {(state, cause) for cause in causes}.intersection(found)
     assert {tried[-1][0] for tried in (attempts, other) if tried} == {"complete"}
     done = epochs(stage.desk, event)
-    assert done == [row for row in calm if row[0] <= done[-1][0]]
+    assert done == [row for row in calm.epochs if row[0] <= done[-1][0]]
 
 
 def test_logs_tell_what_happened(stage):
