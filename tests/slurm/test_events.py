@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import time
-from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -231,7 +231,11 @@ def requeue(stage, failing):
 HARMLESS_TO_NODES = (time_limit, preempted, preempted_at_once, cancelled, usr2, requeue, pending_cancelled)
 
 
-Calm = namedtuple("Calm", ["epochs", "epochs_per_s"])
+class Calm(NamedTuple):
+    """What a study does that nobody disturbs."""
+
+    epochs: list[tuple]
+    epochs_per_s: float
 
 
 @pytest.fixture(scope="module")
