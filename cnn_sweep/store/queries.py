@@ -200,17 +200,23 @@ def export_trials(results: Path, study: str) -> Columned:
     return names, [dict.fromkeys(names) | _exported(row, columns) for row in rows]
 
 
-def export_runs(results: Path, study: str) -> list[tuple[Record, Record]]:
-    """Return the trials that began, by number, each as its facts and its hyperparameters.
+def export_runs(results: Path, study: str) -> list[tuple[Record, Record, Record]]:
+    """Return the trials that began, by number, each as its facts, its hyperparameters and its scores on the test set.
 
     Facts have the columns of ``export_trials`` without hyperparameters. A hyperparameter whose choice is null is there
-    with the value None; one that is inactive is not there.
+    with the value None; one that is inactive is not there. Scores on the test set are named as on the leaderboard.
     """
     with open_store(results) as connection:
         names, columns, rows = _export(connection, study)
+        board = Columns.of(columns.metrics.values(), columns.parameters.values())
+        tested = _test_columns(connection, study, taken=(*board.names, *MORE))
     facts = [name for name in names if name not in columns.parameters]
-    records = [(_exported(row, columns), _params(row) or {}) for row in rows]
-    return [({name: record.get(name) for name in facts}, params) for record, params in records]
+    found = []
+    for row in rows:
+        record = _exported(row, columns)
+        tests = {name: value for name, value in _tests(row, tested).items() if value is not None}
+        found.append(({name: record.get(name) for name in facts}, _params(row) or {}, tests))
+    return found
 
 
 def _export(connection: Connection, study: str) -> tuple[tuple[str, ...], Columns, Sequence[Row[Any]]]:
