@@ -70,6 +70,7 @@ class Outcome:
         value: The objective at the best epoch.
         weights: Weights of the best epoch in the order of ``keras.Model.get_weights``.
         cached: Whether the network's graph was compiled already; None where nothing is compiled.
+        traceback: Of the exception that it failed with, for the log; empty where there is none.
         model: A ``keras.Model`` where a function of the user's made it; exported as it is.
     """
 
@@ -82,5 +83,6 @@ class Outcome:
     best_epoch: int | None = None
     value: float | None = None
     cached: bool | None = None
+    traceback: str = field(default="", repr=False)
     weights: Weights | None = field(default=None, repr=False)
     model: Any = field(default=None, repr=False)
