@@ -8,6 +8,7 @@ from sqlalchemy import case, func, select
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.journal.lines import NON_FINITE
+from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.reading import open_store
 from cnn_sweep.store.studies import parameter_names
@@ -154,11 +155,14 @@ def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
 
     Returns:
         ``trial``: its row, with ``params``, ``best_metrics``, ``curve`` and ``test_metrics`` as mappings; ``attempts``,
-        ``epochs`` (also those that do not count, ``counted`` 0; metrics by name) and ``artifacts``: rows.
+        ``epochs`` (also those that do not count, ``counted`` 0; metrics by name) and ``artifacts``: rows. ``kept`` of
+        an artifact is whether its file is there: no journal says that the model of a trial, which others have beaten,
+        was removed.
 
     Raises:
         StudyError: If the trial did not begin yet.
     """
+    folder = StudyPaths(results, study).folder
     with open_store(results) as connection:
         planned = _study(connection, study).trials
         row = connection.execute(_trials_with_params(study).where(schema.trials.c.trial == trial)).one_or_none()
@@ -173,7 +177,10 @@ def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
             "trial": record,
             "attempts": _of_trial(connection, schema.attempts, study, trial),
             "epochs": [_flat(epoch) for epoch in _of_trial(connection, schema.epochs, study, trial)],
-            "artifacts": _of_trial(connection, schema.artifacts, study, trial),
+            "artifacts": [
+                row | {"kept": (folder / row["path"]).is_file()}
+                for row in _of_trial(connection, schema.artifacts, study, trial)
+            ],
         }
 
 
