@@ -25,6 +25,8 @@ METRICS = (
     "val_macro_f1",
     "learning_rate",
 )
+# Those of them that lie between 0 and 1.
+SHARES = ("accuracy", "val_accuracy", "val_auc", "val_macro_f1")
 
 
 class Monitor(Protocol):

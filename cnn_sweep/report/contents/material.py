@@ -193,7 +193,7 @@ def _configurations(paths: StudyPaths, board: Table, summary: dict[str, Any]) ->
     """Put the trials of each configuration into one row, with the columns that belong to all of them."""
     if not any(row["repeat"] for row in board.rows):
         return None
-    found = board_of(paths, board, direction=summary["direction"])
+    found = board_of(paths, board, metric=summary["metric"], direction=summary["direction"])
     hyperparameters = (column_beside_statistics(name) for name in queries.parameter_columns(summary["parameters"]))
     return replace(found, columns=("rank", "trial", *STATISTICS, *hyperparameters))
 
