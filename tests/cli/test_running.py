@@ -61,7 +61,8 @@ def test_results_do_not_depend_on_how_many_workers_share_the_cores(cli, sweep_te
     assert boards[0] == boards[1]
     assert {row["threads"] for row in boards[0]} == {"1"}
     refused = cli("run", "tiny.yaml", "--workers", 1, "--threads", 2, code=2).stderr
-    assert "study 'tiny' has begun with 1 thread for each worker, and cannot go on with 2 threads" in refused
+    assert "each worker of the study 'tiny' computes with 1 thread, because its first run began so; 2 cannot" in refused
+    assert "To go on with 1, leave out --threads" in refused
     assert json.loads(cli("show", "tiny", 0, "--json").stdout)["trial"]["threads"] == 1
     assert "seed 0, 1 thread\n" in cli("show", "tiny", 0).stdout
 
