@@ -11,7 +11,7 @@ import numpy as np
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.mistakes import listed, near
 from cnn_sweep.sweep.states import plural
-from cnn_sweep.training.data.class_names import FilePattern, class_notes
+from cnn_sweep.training.data.class_names import FilePattern, class_notes, in_order
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED
 from cnn_sweep.training.data.images import SUFFIXES, ImageOptions
 from cnn_sweep.training.data.label_table import name_files, read_label_table, table_path
@@ -58,7 +58,7 @@ def _classes_found(spec: FilesData, folder: Path) -> tuple[str, ...]:
     else:
         labels = [label for _, label, _ in read_label_table(spec, folder)]
         check_not_numbers(labels, table_path(spec, folder))
-    return tuple(sorted({label for label in labels if label}))
+    return tuple(in_order({label for label in labels if label}))
 
 
 def list_files(spec: FolderData | FilesData, folder: Path) -> Listing:
@@ -280,7 +280,7 @@ def _existing(root: Path) -> Path:
 
 def _subfolders(root: Path) -> list[str]:
     with os.scandir(root) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not _is_ignored(entry.name))
+        return in_order(entry.name for entry in entries if entry.is_dir() and not _is_ignored(entry.name))
 
 
 def _walk(root: Path) -> list[str]:

@@ -14,7 +14,7 @@ from PIL import Image
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.mistakes import listed, near
 from cnn_sweep.training.data.bit_depth import WHOLE, UnreadableDepthError, bits_for, is_deep, narrowed_note
-from cnn_sweep.training.data.class_names import class_notes
+from cnn_sweep.training.data.class_names import class_notes, in_order
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED, Grid, Item
 from cnn_sweep.training.data.files import without_validation
 from cnn_sweep.training.data.images import FORMATS, UnusableImageError, eight_bits, shallow
@@ -76,7 +76,7 @@ def tile_classes(spec: TilesData, folder: Path) -> tuple[str, ...]:
     table = folder / Path(spec.labels.table or "").expanduser()
     labels, _ = without_missing([label for (label,) in read_table(table, [spec.labels.label])], None, table)
     check_not_numbers(labels, table)
-    return tuple(sorted({label for label in labels if label}))
+    return tuple(in_order({label for label in labels if label}))
 
 
 def tile_files(spec: TilesData, folder: Path) -> list[Path]:
