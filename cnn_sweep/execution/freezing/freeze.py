@@ -84,8 +84,9 @@ def data_root(results: Path) -> Path:
 def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo]:
     """Plan the trials of a sweep's revisions for the images that the newest of them names."""
     newest = revisions[-1]
-    info = describe(newest.data, newest.folder)
-    return make_plan(revisions, info), info
+    with newest.locating("data"):
+        info = describe(newest.data, newest.folder)
+        return make_plan(revisions, info), info
 
 
 def open_study(results: Path, study: str) -> FrozenStudy:
@@ -99,7 +100,8 @@ def open_study(results: Path, study: str) -> FrozenStudy:
         raise no_such_study(results, study)
     revisions = read_revisions(paths)
     newest = revisions[-1]
-    info = described(newest.data, newest.folder, data_root(results))
+    with newest.locating("data"):
+        info = described(newest.data, newest.folder, data_root(results))
     return FrozenStudy(paths, revisions, info, make_plan(revisions, info))
 
 

@@ -33,7 +33,8 @@ class Engine:
     def __init__(self, study: FrozenStudy) -> None:
         """Prepare the study's data, or find it prepared."""
         self._code = study.code_folder
-        self._prepared = prepared(study.sweep.data, study.sweep.folder, study.data_root)
+        with study.sweep.locating("data"):
+            self._prepared = prepared(study.sweep.data, study.sweep.folder, study.data_root)
         self._dataset = load(self._prepared)
         _check_same_data(study, self._dataset)
         self._trainer = Trainer(self._dataset, folder=self._code, prepared=self._prepared.parent)
