@@ -93,6 +93,17 @@ def test_all_mistakes_of_a_file_come_at_once(cli, sweep_text):
     assert not cli.results.exists()
 
 
+@pytest.mark.parametrize("verb", [["plan"], ["run"], ["submit", "--profile", "none.toml"]])
+def test_a_function_that_is_missing_is_told_before_anything_starts(cli, sweep_text, verb):
+    """A module that is not there is refused with the line that names it; no study is left, and no images."""
+    model = "model: {build: 'network:build'}\n"
+    text = sweep_text[: sweep_text.index("model:")] + model + sweep_text[sweep_text.index("space:") :]
+    (cli.folder / "tiny.yaml").write_text(text, encoding="utf-8")
+    said = cli(verb[0], "tiny.yaml", *verb[1:], code=2).stderr
+    assert "tiny.yaml:4: model.build: no module 'network'" in said
+    assert not cli.results.exists()
+
+
 def test_a_study_whose_trials_fail_alike_is_stopped(cli, sweep_text):
     """Three trials with one and the same exception are enough; ``resume`` gives a mended study another chance."""
     (cli.folder / "network.py").write_text(
