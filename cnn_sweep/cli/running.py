@@ -84,6 +84,8 @@ def _train(study: FrozenStudy, how: How) -> int:
     with _Display(study, console) as display:
         progress = run_local(study, display.show, workers=how.workers, threads=how.threads, notify=how.notify)
     console.print(f"{study.paths.study}: {_words(progress)}", markup=False)
+    if (note := study.paths.read_note()) is not None:
+        console.print(f"{study.paths.study}: note: {note}", markup=False)
     _say_how_it_ended(study, progress, console)
     print_leaderboard(study.paths.results, study.paths.study, _TOP)
     return 1 if progress.counts.get("failed") else 0
