@@ -3,6 +3,7 @@
 CnnSweepError                 (3)
 ├── InputError                (2)  the user's input is wrong
 │   ├── SweepFileError             all mistakes of one sweep file
+│   ├── SettingError               a value of a sweep file, found wrong where the file's lines are not known
 │   └── StudyError                 the study is not what the request assumes
 ├── EnvironmentFault          (3)  the machine, the cluster or the file system is wrong
 └── Interrupted             (130)  the user asked to stop
@@ -10,11 +11,12 @@ CnnSweepError                 (3)
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 class CnnSweepError(Exception):
@@ -62,6 +64,35 @@ class SweepFileError(InputError):
             f"{self.source}:{p.line}: {p.where}: {p.message}" if p.line else f"{self.source}: {p.message}"
             for p in self.problems
         ]
+
+
+class SettingError(InputError):
+    """A value of a sweep file does not fit what is outside of the file, such as a folder that is not there.
+
+    Attributes:
+        key: Path of keys to the value, such as ``("data", "train")``; who has the file adds its line.
+        reason: What is wrong; the whole message begins with the key.
+    """
+
+    def __init__(self, reason: str, key: tuple[str | int, ...]) -> None:
+        self.key = key
+        self.reason = reason
+        super().__init__(f"{'.'.join(map(str, key))}: {reason}")
+
+
+@contextmanager
+def blamed_on(*key: str | int) -> Iterator[None]:
+    """Say which key of the sweep file is to be mended, where an error within does not say it more exactly.
+
+    Raises:
+        SettingError: In place of a plain :class:`InputError`.
+    """
+    try:
+        yield
+    except InputError as error:
+        if type(error) is not InputError:
+            raise
+        raise SettingError(str(error), key) from error
 
 
 class StudyError(InputError):

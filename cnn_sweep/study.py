@@ -97,9 +97,10 @@ class Study:
             ``study``, ``metric``, ``planned``, ``trials`` (state to count), ``best`` (as of :meth:`best`),
             ``workers`` (``alive`` here or in jobs that run, ``unknown`` elsewhere), ``jobs``, ``causes`` (of failed
             trials), ``graphs`` (attempts that found their network's graph compiled, ``cached``, and that did not,
-            ``compiled``), ``faults`` (what keeps pools from working, or Slurm from answering), ``bad_lines`` (damaged
-            journal lines), ``cancelled`` (when the whole study was cancelled last, in seconds since 1970, or None),
-            ``limits`` (of the search, beside the number of trials: ``name``, ``used``, ``limit``, ``reached``).
+            ``compiled``), ``faults`` (what keeps pools from working, or Slurm from answering), ``note`` (what a worker
+            found that the user should know, or None), ``bad_lines`` (damaged journal lines), ``cancelled`` (when the
+            whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the search, beside the
+            number of trials: ``name``, ``used``, ``limit``, ``reached``).
         """
         summary = self.summary()
         names = ("study", "metric", "planned", "trials", "best", "causes", "graphs", "bad_lines", "cancelled")
@@ -112,7 +113,8 @@ class Study:
                 faults.append(f"jobs are not known: {fault}")
         jobs = [asdict(job) for job in queue.jobs] if queue else []
         limits = [asdict(limit) for limit in self.limits()]
-        more = {"workers": self._workers(queue), "jobs": jobs, "faults": faults, "limits": limits}
+        told = {"faults": faults, "note": StudyPaths(self.results, self.name).read_note()}
+        more = {"workers": self._workers(queue), "jobs": jobs, "limits": limits} | told
         return {name: summary[name] for name in names} | {"best": self.best()} | more
 
     def limits(self) -> list[Limit]:

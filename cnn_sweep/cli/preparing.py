@@ -33,7 +33,7 @@ def prepare(file: Path, results: Path, *, as_json: bool) -> None:
     """Prepare a sweep file's images and print what was found."""
     sweep = Sweep.load(file)
     began = time.monotonic()
-    path = prepare_shown(sweep, results)
+    path, _ = _prepare(sweep, results)
     report = read_report(path)
     if as_json:
         print(json.dumps({"folder": str(path), **report}, indent=2))
@@ -53,11 +53,8 @@ def prepare(file: Path, results: Path, *, as_json: bool) -> None:
 
 def prepare_shown(sweep: Sweep, results: Path) -> Path:
     """Prepare a sweep's images with a progress bar; what was found amiss is told where they are prepared now."""
-    display = _Display(sweep.study)
-    with display:
-        fetch_weights(sweep)
-        path = prepare_data(sweep.data, sweep.folder, data_root(results), observe=display.show, fetch=True)
-    if display.was_needed:
+    path, is_new = _prepare(sweep, results)
+    if is_new:
         report = read_report(path)
         for line in report["notes"]:
             print(f"cnn-sweep: {line}", file=sys.stderr)
@@ -68,6 +65,17 @@ def prepare_shown(sweep: Sweep, results: Path) -> Path:
                 file=sys.stderr,
             )
     return path
+
+
+def _prepare(sweep: Sweep, results: Path) -> tuple[Path, bool]:
+    """Prepare a sweep's images with a progress bar; return their folder, and whether they were prepared just now."""
+    display = _Display(sweep.study)
+    with display:
+        with sweep.locating("model"):
+            fetch_weights(sweep)
+        with sweep.locating("data"):
+            path = prepare_data(sweep.data, sweep.folder, data_root(results), observe=display.show, fetch=True)
+    return path, display.was_needed
 
 
 def _print_troubles(report: dict[str, Any], path: Path) -> None:

@@ -192,6 +192,8 @@ def _print_status(report: dict[str, Any]) -> None:
             console.print(f"    {cure}", markup=False)
     for fault in report["faults"]:
         console.print(f"  {fault}", markup=False)
+    if report["note"]:
+        console.print(f"  note: {report['note']}", markup=False)
     for cause, count in report["causes"].items():
         console.print(f"  failed: {count} by {cause}", markup=False)
     if (graphs := report["graphs"])["cached"]:

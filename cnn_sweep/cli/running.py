@@ -17,6 +17,7 @@ from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.cli.reading import print_leaderboard
 from cnn_sweep.cli.tables import can_redraw
 from cnn_sweep.execution.freezing.freeze import FrozenStudy, enlarge, freeze, open_study
+from cnn_sweep.execution.freezing.own_code import check_own_code
 from cnn_sweep.execution.freezing.threads import threads_of
 from cnn_sweep.execution.pool.local import run_local, usable_cores, useful_workers
 from cnn_sweep.execution.scheduling.picking import left_to_do
@@ -58,7 +59,10 @@ class How:
 def run(sweep: Path, results: Path, how: How, *, extend: bool) -> int:
     """Start or continue the study of a sweep file; return the exit code."""
     loaded = Sweep.load(sweep)
-    threads_of(StudyPaths(results, loaded.study), loaded, how.threads)  # refused before anything is written
+    paths = StudyPaths(results, loaded.study)
+    threads_of(paths, loaded, how.threads)  # refused before anything is written
+    if not paths.sweep.is_file():  # a study that exists has a copy of the code
+        check_own_code(loaded)
     prepare_shown(loaded, results)  # before the study exists, so that a mistake in the data can be mended in the file
     return _train(freeze(loaded, results, extend=extend), how)
 
@@ -80,6 +84,8 @@ def _train(study: FrozenStudy, how: How) -> int:
     with _Display(study, console) as display:
         progress = run_local(study, display.show, workers=how.workers, threads=how.threads, notify=how.notify)
     console.print(f"{study.paths.study}: {_words(progress)}", markup=False)
+    if (note := study.paths.read_note()) is not None:
+        console.print(f"{study.paths.study}: note: {note}", markup=False)
     _say_how_it_ended(study, progress, console)
     print_leaderboard(study.paths.results, study.paths.study, _TOP)
     return 1 if progress.counts.get("failed") else 0

@@ -73,6 +73,18 @@ class StudyPaths:
         return self.folder / "threads"
 
     @property
+    def note(self) -> Path:
+        """What a worker found that the user should know, such as settings of a model that are not used."""
+        return self.folder / "note.txt"
+
+    def read_note(self) -> str | None:
+        """Return what the note says; None where there is none."""
+        try:
+            return self.note.read_text(encoding="utf-8", errors="replace").strip() or None
+        except OSError:
+            return None
+
+    @property
     def journals(self) -> Path:
         """Folder of the journals."""
         return self.folder / "journal"

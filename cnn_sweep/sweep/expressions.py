@@ -67,6 +67,19 @@ def _times(left: Any, right: Any) -> Any:
     return left * right
 
 
+_DECIMAL_COMMA = re.compile(r"(?<![\w.,(\[])([0-9]+),([0-9]+(?:[eE][-+]?[0-9]+)?)(?![\w.,])")
+
+
+def point_hint(text: Any) -> str:
+    """Return how to write a number that stands in a text with a decimal comma; nothing where there is none.
+
+    >>> point_hint("learning_rate > 0,01")
+    '; write a decimal point: 0.01, not 0,01'
+    """
+    found = _DECIMAL_COMMA.search(text) if isinstance(text, str) else None
+    return f"; write a decimal point: {found[1]}.{found[2]}, not {found[0]}" if found else ""
+
+
 _TRUTH_WORDS: Final = frozenset({"yes", "no", "on", "off", "true", "false"})
 
 
@@ -301,6 +314,7 @@ def _parse(text: str) -> ast.Expression:
             tree = ast.parse(REFERENCE.sub(r"\1", text).strip(), mode="eval")
     except (SyntaxError, Warning, ValueError, RecursionError, MemoryError) as error:
         reason = getattr(error, "msg", None) or str(error) or "nested too deeply"
+        reason = point_hint(text).removeprefix("; ") or reason
         reason += "; write == to compare" if _SINGLE_EQUALS.search(text) else ""
         raise ExpressionError(f"{text!r} is not an expression: {reason}") from None
     if _depth(tree) > MAX_DEPTH:

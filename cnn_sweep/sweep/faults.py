@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
-from cnn_sweep.sweep.expressions import is_truth_word
+from cnn_sweep.sweep.expressions import is_truth_word, point_hint
 from cnn_sweep.sweep.mistakes import listed, near, show, unknown
 from cnn_sweep.sweep.network import GlobalPool, Pool, Spec
 from cnn_sweep.sweep.trial import FineTuneSpec
@@ -183,7 +183,7 @@ def _literal(value: Any, context: dict[str, Any]) -> str:
 
 
 def _type(words: str) -> Callable[[Any, dict[str, Any]], str]:
-    return lambda value, _context: f"must be {words}, not {show(value)}"
+    return lambda value, _context: f"must be {words}, not {show(value)}{point_hint(value)}"
 
 
 def _truth(value: Any, _context: dict[str, Any]) -> str:

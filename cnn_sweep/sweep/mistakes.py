@@ -152,6 +152,15 @@ class Mistakes:
     def __len__(self) -> int:
         return len(self._problems)
 
+    @property
+    def found(self) -> tuple[Problem, ...]:
+        """The mistakes so far."""
+        return tuple(self._problems)
+
+    def has(self, path: Path) -> bool:
+        """Return whether the file has a value with this path."""
+        return self._document.locate(path)[0] == path
+
     def add(self, path: Path, message: str) -> None:
         """Note a mistake at the value with this path, or at what is nearest to it in the file."""
         found, line = self._document.locate(path)
@@ -184,4 +193,4 @@ class Mistakes:
             SweepFileError: With all of them.
         """
         if self._problems:
-            raise SweepFileError(self._source, list(self._problems))
+            raise SweepFileError(self._source, self.found)

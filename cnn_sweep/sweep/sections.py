@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.sweep.data_spec import SOURCES, DataSpec
-from cnn_sweep.sweep.expressions import REFERENCE, Expression, ExpressionError
+from cnn_sweep.sweep.expressions import REFERENCE, Expression, ExpressionError, point_hint
 from cnn_sweep.sweep.faults import check, file_keys
 from cnn_sweep.sweep.given import read_given
 from cnn_sweep.sweep.mistakes import listed, missing, show, unknown
@@ -347,7 +347,8 @@ def _read_constraints(value: Any, declared: list[str], mistakes: Mistakes) -> It
         if not constraint.names:
             mistakes.add(place, f"{show(text)} mentions no parameter; valid: {listed(declared)}")
         elif not _is_condition(text):
-            mistakes.add(place, f"{show(text)} is not a condition; compare it with something, as in 'filters <= 32'")
+            hint = point_hint(text) or "; compare it with something, as in 'filters <= 32'"
+            mistakes.add(place, f"{show(text)} is not a condition{hint}")
         elif not unknown_names:
             yield constraint, place
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.sweep.expressions import RESERVED, is_name
+from cnn_sweep.sweep.expressions import RESERVED, is_name, point_hint
 from cnn_sweep.sweep.mistakes import listed, near, show, unknown
 from cnn_sweep.sweep.space import Choices, Parameter, Range, Space, identity
 
@@ -115,7 +115,7 @@ def _read_range(entry: dict[str, Any], path: Path, mistakes: Mistakes, *, grid: 
             mistakes.add(path, f"the key {key!r} is missing; a range needs low and high")
     for key in ("low", "high", "step"):
         if key in entry and not _is_number(entry[key]):
-            mistakes.add((*path, key), f"must be a number, not {show(entry[key])}")
+            mistakes.add((*path, key), f"must be a number, not {show(entry[key])}{point_hint(entry[key])}")
     if not isinstance(entry.get("log", False), bool):
         mistakes.add((*path, "log"), f"must be true or false, not {show(entry['log'])}")
     points = entry.get("points")

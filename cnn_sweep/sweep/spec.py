@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.errors import InputError, Problem, SweepFileError
+from cnn_sweep.errors import InputError, Problem, SettingError, SweepFileError, blamed_on
 from cnn_sweep.sweep import yaml
 from cnn_sweep.sweep.canonical import canonical
 from cnn_sweep.sweep.check import check_values
@@ -23,7 +24,7 @@ from cnn_sweep.sweep.trial import TrialSpec
 from cnn_sweep.sweep.yaml import dotted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from cnn_sweep.sweep.data_spec import DataSpec
     from cnn_sweep.sweep.expressions import Expression
@@ -131,6 +132,29 @@ class Sweep:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _parse, (self.text, self.source, self.folder, self.more_repeats)
+
+    def mistakes(self) -> Mistakes:
+        """Return an empty list of mistakes: for those that show only outside of the file, told with its lines."""
+        document, _ = yaml.read(self.text, source=self.source)
+        return Mistakes(document, self.source)
+
+    @contextmanager
+    def locating(self, *key: str | int) -> Iterator[None]:
+        """Give errors about what is outside of the file, such as a folder, the line of the value that names it.
+
+        Args:
+            key: Path of keys to what is to blame where the error does not say it more exactly.
+
+        Raises:
+            SweepFileError: In place of the error.
+        """
+        try:
+            with blamed_on(*key):
+                yield
+        except SettingError as error:
+            mistakes = self.mistakes()
+            mistakes.add(error.key, error.reason)
+            raise SweepFileError(self.source, mistakes.found) from error
 
     def resolve(self, params: Mapping[str, Any]) -> TrialSpec:
         """Fill in every reference.

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
-from cnn_sweep.errors import InputError
+from cnn_sweep.errors import SettingError
 from cnn_sweep.sweep.mistakes import unknown
 from cnn_sweep.sweep.network import Count, Factor, Layer, Spec, later
 
@@ -186,8 +186,8 @@ def check_class_names(names: Iterable[str], info: ImageInfo) -> None:
     """See that the data has these classes.
 
     Raises:
-        InputError: It lacks one.
+        SettingError: It lacks one.
     """
     for name in names:
         if name not in info.class_names:
-            raise InputError(f"training.class_weights: {unknown('class', name, info.class_names)}")
+            raise SettingError(unknown("class", name, info.class_names), ("training", "class_weights", name))

@@ -11,6 +11,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from cnn_sweep.errors import Problem, SweepFileError
+from cnn_sweep.sweep.decimal_commas import join_decimals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,6 +132,9 @@ class _Reader:
             raise RecursionError
         if node is None:
             return None
+        if isinstance(node, MappingNode | SequenceNode) and node.flow_style:
+            for at, place, message in join_decimals(node):
+                self._add(at, (*path, *place), message)
         if isinstance(node, MappingNode):
             return self._mapping(node, path)
         if isinstance(node, SequenceNode):

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from helpers.images import encoded
 from PIL import Image
+from typer.testing import CliRunner
+
+from cnn_sweep.cli.main import app
 
 SWEEP = """
 study: odd
@@ -67,6 +70,16 @@ def odd(cli):
     return cli
 
 
+@pytest.fixture
+def odd_folder(tmp_path, monkeypatch):
+    """A folder, the current one, with two classes and a table of labels."""
+    for name in ("dark", "light"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+    (tmp_path / "labels.csv").write_text("filename,label\na.png,dark\nb.png,light\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def test_sixty_odd_images_are_each_named_and_a_model_is_trained(odd):
     """Each odd image is in the report with its reason: 30 that are left out, 30 that are converted."""
     shown = odd("data", "prepare", "odd.yaml").stdout
@@ -105,7 +118,10 @@ def test_a_sweep_may_insist_on_good_images(odd):
 def test_data_prepare_says_the_same_twice_and_names_files_of_any_bytes(odd):
     """A second `data prepare` does nothing and prints the same, and a name that is no text is no traceback."""
     (odd.folder / "images" / "dark" / os.fsdecode(b"\xff.png")).write_bytes(b"no image")
-    first = odd("data", "prepare", "odd.yaml").stdout
+    (odd.folder / "images" / "loose.png").write_bytes(b"")
+    done = odd("data", "prepare", "odd.yaml")
+    first, note = done.stdout, "1 image is in no class's folder"
+    assert (first.count(note), done.stderr.count(note)) == (1, 0), "a note is told once"
     files = {file: file.stat().st_mtime_ns for file in odd.results.glob(".data/*/*")}
     assert odd("data", "prepare", "odd.yaml").stdout == first
     assert {file: file.stat().st_mtime_ns for file in odd.results.glob(".data/*/*")} == files
@@ -113,3 +129,30 @@ def test_data_prepare_says_the_same_twice_and_names_files_of_any_bytes(odd):
     assert r"dark/\udcff.png: not an image of a known format" in first
     assert "6 images: the file is empty" not in first
     assert "5 images: the file is empty" in first, "each reason is counted where there are too many to list"
+
+
+@pytest.mark.parametrize("verb", [["plan"], ["data", "prepare"], ["run"], ["submit", "--profile", "none.toml"]])
+@pytest.mark.parametrize(
+    ("data", "place", "words"),
+    [
+        ("source: folder, train: none", "3: data.train", "none: no such folder"),
+        ("source: folder, train: images, test: none", "3: data.test", "none: no such folder"),
+        ("source: folder, train: images,\n  validation: 0,2", "4: data.validation", "write a decimal point: 0.2"),
+        ("source: folder, train: images, classes: [dark, day]", "3: data.classes", "no subfolder 'day'"),
+        ("source: files, train: images,\n  labels: {table: none.csv}", "4: data.labels.table", "No such file"),
+        (
+            "source: files, train: images, labels: {table: labels.csv,\n  label: kind}",
+            *("4: data.labels.label", "labels.csv: no column 'kind'; it has filename, label"),
+        ),
+    ],
+)
+def test_data_that_are_missing_are_told_with_the_sweep_files_line(odd_folder, verb, data, place, words):
+    """Each verb names the line and the key whose folder, file or column is not there, and leaves no study."""
+    text = SWEEP.replace("source: folder, train: images, validation: 0.25", data)
+    (odd_folder / "odd.yaml").write_text(text.replace(", on_bad_image: skip", ""), encoding="utf-8")
+    words_of_verb = [*verb[:2], "odd.yaml"] if verb[0] == "data" else [verb[0], "odd.yaml", *verb[1:]]
+    done = CliRunner().invoke(app, [*words_of_verb, *([] if verb[0] == "plan" else ["--results", "results"])])
+    said = str(done.exception)
+    assert f"odd.yaml:{place}: " in said
+    assert words in said
+    assert not (odd_folder / "results" / "odd").exists()

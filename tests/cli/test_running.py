@@ -61,7 +61,8 @@ def test_results_do_not_depend_on_how_many_workers_share_the_cores(cli, sweep_te
     assert boards[0] == boards[1]
     assert {row["threads"] for row in boards[0]} == {"1"}
     refused = cli("run", "tiny.yaml", "--workers", 1, "--threads", 2, code=2).stderr
-    assert "study 'tiny' has begun with 1 thread for each worker, and cannot go on with 2 threads" in refused
+    assert "each worker of the study 'tiny' computes with 1 thread, because its first run began so; 2 cannot" in refused
+    assert "To go on with 1, leave out --threads" in refused
     assert json.loads(cli("show", "tiny", 0, "--json").stdout)["trial"]["threads"] == 1
     assert "seed 0, 1 thread\n" in cli("show", "tiny", 0).stdout
 
@@ -89,6 +90,17 @@ def test_all_mistakes_of_a_file_come_at_once(cli, sweep_text):
     assert "bad.yaml:7" in errors
     assert "pol" in errors
     assert "bad.yaml:17" in errors or "bad.yaml:16" in errors
+    assert not cli.results.exists()
+
+
+@pytest.mark.parametrize("verb", [["plan"], ["run"], ["submit", "--profile", "none.toml"]])
+def test_a_function_that_is_missing_is_told_before_anything_starts(cli, sweep_text, verb):
+    """A module that is not there is refused with the line that names it; no study is left, and no images."""
+    model = "model: {build: 'network:build'}\n"
+    text = sweep_text[: sweep_text.index("model:")] + model + sweep_text[sweep_text.index("space:") :]
+    (cli.folder / "tiny.yaml").write_text(text, encoding="utf-8")
+    said = cli(verb[0], "tiny.yaml", *verb[1:], code=2).stderr
+    assert "tiny.yaml:4: model.build: no module 'network'" in said
     assert not cli.results.exists()
 
 

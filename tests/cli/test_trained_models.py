@@ -217,7 +217,7 @@ def test_python_gives_the_same(results, here):
 
 
 def test_layers_of_the_users_own_are_known(here, elsewhere, tmp_path):
-    """A model with a layer that the user's module registers is loaded in the process that works with models."""
+    """A layer that the user's module registers is loaded with the model; that its `compile` is not used is noted."""
     (tmp_path / "network.py").write_text(
         "import keras\n"
         "@keras.saving.register_keras_serializable('mine')\n"
@@ -227,7 +227,9 @@ def test_layers_of_the_users_own_are_known(here, elsewhere, tmp_path):
         "def build(params, image_shape, classes):\n"
         "    x = keras.Input(image_shape)\n"
         "    y = Twice(name='twice')(keras.layers.Flatten()(x))\n"
-        "    return keras.Model(x, keras.layers.Dense(classes, activation='softmax')(y))\n",
+        "    model = keras.Model(x, keras.layers.Dense(classes, activation='softmax')(y))\n"
+        "    model.compile(loss='mean_squared_error')\n"
+        "    return model\n",
         encoding="utf-8",
     )
     text = SWEEP[: SWEEP.index("model:")] + "model: {build: 'network:build'}\n" + SWEEP[SWEEP.index("space:") :]
@@ -239,6 +241,9 @@ def test_layers_of_the_users_own_are_known(here, elsewhere, tmp_path):
     assert np.mean(found.predicted == found.labels) == Study.open(here.results, "own").best()["value"]
     name = items(prepared_data(here.results, "own"), "validation")[0].name
     here("activations", "own", name, "--layer", "twice", "--output", tmp_path / "twice.png")
+    told = here("status", "own")
+    assert told.count("note: network:build compiles its model with optimizer rmsprop, learning rate 0.001, loss") == 1
+    assert "which is not used" in told
 
 
 def test_learning_curves_are_drawn(here, results, tmp_path):

@@ -94,7 +94,7 @@ def test_a_study_that_is_not_there_lists_those_that_are(tmp_path):
         open_study(tmp_path, "frosen")
 
 
-def _of_a_function(folder, text=""):
+def _of_a_function(folder, text="def train(context): ...\n"):
     """A sweep of a folder with a module for it."""
     folder.mkdir()
     (folder / "own.py").write_text(text, encoding="utf-8")
@@ -105,7 +105,7 @@ def test_a_first_run_that_is_refused_leaves_nothing(tmp_path):
     """What is refused while the study is made leaves no folder of it: a later run elsewhere has its own provenance."""
     results = tmp_path / "results"
     with pytest.raises(InputError, match="put it into a folder with the code"):
-        freeze(_of_a_function(tmp_path / "large", "#" * 10_000_001), results)
+        freeze(_of_a_function(tmp_path / "large", "def train(): ...\n" + "#" * 10_000_001), results)
     assert list(results.iterdir()) == []
     study = freeze(_of_a_function(tmp_path / "small"), results)
     assert json.loads(study.paths.provenance.read_text(encoding="utf-8"))["folder"] == str(tmp_path / "small")

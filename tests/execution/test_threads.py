@@ -49,7 +49,7 @@ def test_the_first_run_fixes_the_number_and_later_ones_obey(study):
     assert settle_threads(study.paths, study.sweep, 3) == 3
     assert settle_threads(study.paths, study.sweep) == settle_threads(study.paths, study.sweep, 3) == 3
     with pytest.raises(
-        StudyError, match=r"begun with 3 threads .* cannot go on with 1 thread: .*another `study:` name"
+        StudyError, match=r"with 3 threads, because its first run began so; 1 cannot .*another `study:` name"
     ):
         settle_threads(study.paths, study.sweep, 1)
     assert study.paths.threads.read_text(encoding="utf-8") == "3\n"
@@ -96,7 +96,9 @@ def test_the_sweep_files_number_cannot_be_overruled(tmp_path):
     sweep = Sweep.parse(SWEEP.replace("epochs: 1", "epochs: 1, threads: 2"))
     study = freeze(sweep, tmp_path)
     assert threads_of(study.paths, sweep) == 2
-    with pytest.raises(StudyError, match="described with 2 threads"):
+    with pytest.raises(
+        StudyError, match=r"computes with 2 threads, because its sweep file says so.*leave out --threads"
+    ):
         threads_of(study.paths, sweep, 4)
 
 
@@ -149,7 +151,9 @@ def test_a_submission_obeys_the_study_or_is_refused_at_the_profiles_line(study):
     assert planned(study, "cpus = 4").settings.threads == 1
     settle_threads(study.paths, study.sweep, 2)
     assert planned(study, "cpus = 4").settings.threads == 2
-    with pytest.raises(SweepFileError, match=r"my\.toml:2: threads: study 'threads' has begun with 2 threads"):
+    with pytest.raises(
+        SweepFileError, match=r"my\.toml:2: threads: each worker of the study 'threads' computes with 2 threads"
+    ):
         planned(study, "cpus = 4\nthreads = 4")
     with pytest.raises(
         SweepFileError, match=r"my\.toml:2: workers_per_task: 4 workers of 2 threads do not fit on 4 cpus"

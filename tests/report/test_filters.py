@@ -130,6 +130,10 @@ def test_what_the_language_refuses(text, message):
         ("(" * 1500, "is not a condition"),
         ("a > 1" + " and a > 1" * 500, "2,000 characters"),
         ("a > 1\nimport os", "is not a condition"),
+        ("learning_rate > 0,01", "is not a condition: write a decimal point: 0.01, not 0,01"),
+        ("a > 0,1 and b < 1,5e-3", "is not a condition: write a decimal point: 0.1, not 0,1"),
+        ("a > 0,1", "is not a condition: write a decimal point: 0.1, not 0,1"),
+        ("a > 1, b > 2", "join two conditions with `and` or `or`"),
     ],
 )
 def test_what_is_no_condition(text, message):

@@ -36,6 +36,11 @@ def training(line: str) -> list[tuple[str, str]]:
     return [("training:\n", f"training:\n  {line}\n")]
 
 
+def smoothing(line: str) -> list[tuple[str, str]]:
+    """Add a parameter x that is no whole number."""
+    return [*space(line, used=False), *training("label_smoothing: $x")]
+
+
 # What is changed, the line and the place of the mistake, and what its message says.
 CASES = [
     # the file as a whole
@@ -409,6 +414,40 @@ def test_a_constraint_on_text_is_a_mistake(edit, constraint):
     with pytest.raises(SweepFileError, match="is text") as caught:
         Sweep.parse(text)
     assert [one.where for one in caught.value.problems] == ["constraints[0]"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "point"),
+    [
+        (smoothing("[0,01, 0,001]"), ["0.01", "0.001"]),
+        (smoothing("[0,1, 0,2]"), ["0.1", "0.2"]),
+        (smoothing("{low: 0,01, high: 0,5, points: 3}"), ["0.01", "0.5"]),
+        (smoothing("\n    low: 0,01\n    high: 0.5\n    points: 2"), ["0.01"]),
+        (smoothing("\n    - 0,01"), ["0.01"]),
+        (training("label_smoothing: 0,1"), ["0.1"]),
+        (training("label_smoothing: 1,5e-2"), ["1.5e-2"]),
+        ([("momentum: $momentum}", "momentum: $momentum, epsilon: 0,01, clip_norm: 1}")], ["0.01"]),
+        ([(" <= 2048", " <= 2048,5")], ["2048.5"]),
+        ([(" <= 2048", " <= 0,05")], ["0.05"]),
+    ],
+)
+def test_a_decimal_comma_is_one_message_that_says_to_write_a_point(edit, changes, point):
+    """Wherever a number stands: as text, between brackets, where the comma ends it, and in a condition."""
+    with pytest.raises(SweepFileError) as caught:
+        Sweep.parse(edit(*changes))
+    problems = [problem.message for problem in caught.value.problems]
+    assert len(problems) == len(point), problems
+    for number in point:
+        assert any(f"write a decimal point: {number}" in message for message in problems), problems
+
+
+@pytest.mark.parametrize("line", ["[1,2,3]", "[1,2]", "[1, 2]", "[0.5,1]", "[[1,3], [3,1]]", "[1,2, 3]", '["0,1"]'])
+def test_lists_without_spaces_are_no_decimal_commas(edit, line):
+    """What may well be several values is taken as such."""
+    with pytest.raises(SweepFileError) as caught:
+        Sweep.parse(edit(*space(line, used=False)))
+    assert "decimal point" not in str(caught.value)
+    assert "nothing uses the parameter 'x'" in str(caught.value)
 
 
 def test_other_methods_need_no_points(edit):

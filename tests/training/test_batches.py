@@ -58,7 +58,7 @@ def test_class_weights_by_name():
     balanced = class_weights(TrainingSpec(epochs=1, class_weights="balanced"), info, labels)
     np.testing.assert_allclose(balanced, [4 / 6, 2])
     assert class_weights(TrainingSpec(epochs=1, class_weights={"dog": 3}), info, labels).tolist() == [1, 3]
-    with pytest.raises(InputError, match=r"class_weights: unknown class 'dgo' \(did you mean 'dog'\?\)"):
+    with pytest.raises(InputError, match=r"class_weights.dgo: unknown class 'dgo' \(did you mean 'dog'\?\)"):
         class_weights(TrainingSpec(epochs=1, class_weights={"dgo": 3}), info, labels)
 
 

@@ -285,6 +285,42 @@ def test_metrics_of_a_compiled_model_are_reported(trainer, recorder):
     assert outcome.value == notes.epochs[0]["val_precision"]
 
 
+@pytest.mark.parametrize(
+    ("function", "training", "words"),
+    [
+        (
+            "compiled",
+            {},
+            [
+                "compiles its model with learning rate 0.015, which is not used",
+                "trained with learning rate 0.001, from",
+            ],
+        ),
+        ("compiled", {"optimizer": {"name": "adam", "learning_rate": 0.015}}, []),
+        ("compiled", {"optimizer": {"name": "sgd", "learning_rate": 0.015}}, ["with optimizer adam", "optimizer sgd"]),
+        ("compiled", {"loss": "binary_crossentropy"}, ["loss categorical_crossentropy", "loss binary_crossentropy"]),
+        ("compiled", {"engine": "fit"}, []),
+        (
+            "compiled",
+            {"engine": "fit", "optimizer": {"name": "sgd", "learning_rate": 0.1}},
+            ["`engine: fit` trains with that: the sweep file's optimizer sgd, learning rate 0.1 is not used"],
+        ),
+        ("custom_step", {}, []),
+        ("build", {"optimizer": {"name": "sgd"}}, []),
+    ],
+)
+def test_settings_of_a_compiled_model_that_are_not_used_are_noted(trainer, recorder, function, training, words):
+    """Where the model and the sweep file differ, a sentence says which of the two counts."""
+    notes = []
+    trainer.note = notes.append
+    outcome = trainer.train(built(function, **{"epochs": 1, **training}), 1, recorder())
+    assert outcome.state == "complete", outcome.message
+    assert len(notes) == bool(words), notes
+    for word in words:
+        assert word in notes[0]
+        assert notes[0].startswith(f"networks:{function} compiles its model")
+
+
 def test_a_metric_that_a_compiled_model_lacks_is_not_invented(trainer, recorder):
     """Without an accuracy there is none, and an objective that is not reported is the user's mistake."""
     notes = recorder()

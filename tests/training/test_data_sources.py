@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -359,6 +360,31 @@ def test_odd_classes_of_folders_are_noted(ready, tmp_path):
     names = [f"{(0, 1, 10, 2)[k % 4]}/{k}.png" for k in range(8)]
     path = ready("folder", write_named(tmp_path / "b", names), train="images", image_size=4, validation=0.5)
     assert "in the order of text, not of numbers: 0, 1, 10, 2" in read_report(path)["notes"][0]
+
+
+def test_classes_have_one_order_on_every_machine(ready, tmp_path):
+    """By their characters, whatever the locale, and however a system writes an umlaut: in one character or two."""
+    given = {"train": "images", "image_size": 4, "validation": 0.5}
+    for form in ("NFC", "NFD"):
+        classes = [unicodedata.normalize(form, name) for name in ("Zebra", "affe", "zoo", "Äsche", "ähre")]
+        names = [f"{classes[k % 5]}/{k}.png" for k in reversed(range(10))]
+        path = ready("folder", write_named(tmp_path / form, names), **given)
+        assert load(path).info.class_names == tuple(classes)
+        table = "".join(f"{name},{name.partition('/')[0]}\n" for name in names)
+        (tmp_path / form / "labels.csv").write_text(f"filename,label\n{table}", encoding="utf-8")
+        path = ready("files", tmp_path / form, **given, labels={"table": "labels.csv"})
+        assert load(path).info.class_names == tuple(classes)
+
+
+def test_classes_that_look_the_same_are_noted(ready, tmp_path):
+    """A folder from a Mac beside one from Linux: two classes, and a note with the characters that differ."""
+    twins = ("M\u00f6we", "Mo\u0308we")
+    names = [f"{twins[k % 2]}/{k}.png" for k in range(8)]
+    path = ready("folder", write_named(tmp_path, names), train="images", image_size=4, validation=0.5)
+    (note,) = read_report(path)["notes"]
+    assert "look the same and are different Unicode" in note
+    assert r"('M\xf6we')" in note
+    assert r"('Mo\u0308we')" in note
 
 
 def test_a_set_without_a_usable_image_is_an_error(ready, tmp_path):

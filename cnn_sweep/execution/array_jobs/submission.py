@@ -99,7 +99,8 @@ class Submission:
         """
         study = self.study
         try:
-            prepare(study.sweep.data, study.sweep.folder, study.data_root)
+            with study.sweep.locating("data"):
+                prepare(study.sweep.data, study.sweep.folder, study.data_root)
             settle_threads(study.paths, study.sweep, self.profile.worker_threads)
             jobs = submit(self.arrays, self.profile, self.settings, study.paths.slurm.resolve())
         except UnsureFault:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.environment.provenance import provenance, worker_event
+from cnn_sweep.execution.freezing.own_code import check_own_code
 from cnn_sweep.execution.freezing.snapshot import snapshot_code, uses_own_code
 from cnn_sweep.journal.durable import write_once
 from cnn_sweep.journal.events import Extend
@@ -84,8 +85,9 @@ def data_root(results: Path) -> Path:
 def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo]:
     """Plan the trials of a sweep's revisions for the images that the newest of them names."""
     newest = revisions[-1]
-    info = describe(newest.data, newest.folder)
-    return make_plan(revisions, info), info
+    with newest.locating("data"):
+        info = describe(newest.data, newest.folder)
+        return make_plan(revisions, info), info
 
 
 def open_study(results: Path, study: str) -> FrozenStudy:
@@ -99,7 +101,8 @@ def open_study(results: Path, study: str) -> FrozenStudy:
         raise no_such_study(results, study)
     revisions = read_revisions(paths)
     newest = revisions[-1]
-    info = described(newest.data, newest.folder, data_root(results))
+    with newest.locating("data"):
+        info = described(newest.data, newest.folder, data_root(results))
     return FrozenStudy(paths, revisions, info, make_plan(revisions, info))
 
 
@@ -180,6 +183,8 @@ def draft(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
     earlier = read_revisions(paths) if paths.sweep.is_file() else ()
     if earlier and not (extend and sweep.digest != earlier[-1].digest and extension(earlier[-1], sweep) is None):
         return freeze(sweep, results)
+    if not earlier:
+        check_own_code(sweep)
     plan, info = plan_sweeps(*earlier, sweep)
     return FrozenStudy(paths, (*earlier, sweep), info, plan)
 
@@ -197,6 +202,7 @@ def read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
 
 def _create(paths: StudyPaths, sweep: Sweep, drafted: FrozenStudy | None) -> FrozenStudy:
     """Create a study as a whole: its folder gets its name when all is in it, and of several creators one is first."""
+    check_own_code(sweep)
     plan, info = (drafted.plan, drafted.info) if drafted else plan_sweeps(sweep)
     if not plan.trials:
         why = plan.invalid[0].reason if plan.invalid else "the constraints leave no configuration"

@@ -33,14 +33,15 @@ def threads_of(paths: StudyPaths, sweep: Sweep, wanted: int | None = None) -> in
     Raises:
         StudyError: The study has another number than the one that is asked for.
     """
-    number, origin = sweep.threads, "is described"
+    number, origin = sweep.threads, "its sweep file says so (`training: threads`)"
     if number is None:
-        number, origin = _settled(paths), "has begun"
+        number, origin = _settled(paths), "its first run began so"
     if number is not None and wanted is not None and wanted != number:
         raise StudyError(
-            f"study {paths.study!r} {origin} with {plural(number, 'thread')} for each worker, and cannot go on with "
-            f"{plural(wanted, 'thread')}: a result depends on their number. Leave the number out, or give the sweep "
-            "another `study:` name"
+            f"each worker of the study {paths.study!r} computes with {plural(number, 'thread')}, because {origin}; "
+            f"{wanted} cannot be used in the same study, since the number of threads changes results slightly. "
+            f"To go on with {number}, leave out --threads (or `threads` in the profile); to use {wanted}, "
+            f"{'change it there' if sweep.threads else 'start another study'}, under another `study:` name"
         )
     return number or wanted or _DEFAULT
 

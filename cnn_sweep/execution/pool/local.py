@@ -80,7 +80,8 @@ def run_local(
         EnvironmentFault: Workers cannot even begin.
     """
     size = workers or default_workers()
-    prepare(study.sweep.data, study.sweep.folder, study.data_root)  # here, so that a fault is seen at once
+    with study.sweep.locating("data"):  # here, so that a fault is seen at once
+        prepare(study.sweep.data, study.sweep.folder, study.data_root)
     threads = settle_threads(study.paths, study.sweep, threads)
     settings = WorkerSettings(study.paths.results, study.paths.study, threads, since=time.time())
     keeper = PoolKeeper(study, settings, size, notify=notify)

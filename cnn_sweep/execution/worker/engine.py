@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError, StudyError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnn_sweep.execution.freezing.freeze import FrozenStudy
+    from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.sweep.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset, Split
     from cnn_sweep.training.evaluation.evaluate import Measured
@@ -33,10 +35,12 @@ class Engine:
     def __init__(self, study: FrozenStudy) -> None:
         """Prepare the study's data, or find it prepared."""
         self._code = study.code_folder
-        self._prepared = prepared(study.sweep.data, study.sweep.folder, study.data_root)
+        with study.sweep.locating("data"):
+            self._prepared = prepared(study.sweep.data, study.sweep.folder, study.data_root)
         self._dataset = load(self._prepared)
         _check_same_data(study, self._dataset)
         self._trainer = Trainer(self._dataset, folder=self._code, prepared=self._prepared.parent)
+        self._trainer.note = partial(_note_once, study.paths)
 
     def train(self, spec: TrialSpec, *, seed: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
         """Train a trial; a checkpoint that belongs to something else is left aside."""
@@ -86,6 +90,13 @@ class Engine:
         """
         opened = load(self._prepared, splits=("train", "test"))
         return measure(model_file, opened, split="test", training=spec.training)
+
+
+def _note_once(paths: StudyPaths, note: str) -> None:
+    """Keep a note in the study's folder, for `run` and `status` to show; of several that would come, the first."""
+    if not paths.note.exists():
+        write_once(paths.note, f"{note}\n".encode())
+        log.warning("%s", note)
 
 
 def _check_same_data(study: FrozenStudy, dataset: Dataset) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.configuration import NULL
+from cnn_sweep.sweep.expressions import point_hint
 
 MAX_LENGTH = 2_000  # characters
 MAX_BASE = 1e6
@@ -101,11 +102,16 @@ class Filter:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # such as of `1if a else 2`
-                return ast.parse(_BACKQUOTED.sub(self._name_quoted, self.text).strip(), mode="eval").body
+                parsed = ast.parse(_BACKQUOTED.sub(self._name_quoted, self.text).strip(), mode="eval").body
         except (SyntaxError, Warning, ValueError, MemoryError) as error:
             reason = getattr(error, "msg", None) or str(error) or "nested too deeply"
+            reason = point_hint(self.text).removeprefix("; ") or reason
             reason += "; write == to compare" if _SINGLE_EQUALS.search(self.text) else ""
             raise FilterError(f"{_short(self.text)} is not a condition: {reason}") from None
+        if isinstance(parsed, ast.Tuple):
+            reason = point_hint(self.text).removeprefix("; ") or "join two conditions with `and` or `or`"
+            raise FilterError(f"{_short(self.text)} is not a condition: {reason}")
+        return parsed
 
     def _name_quoted(self, match: re.Match[str]) -> str:
         """Put a word for a column between backquotes."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from itertools import product
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _PIECES = re.compile(r"(\{class\}|\{number\}|\*|\?)")
 
@@ -49,16 +50,12 @@ def class_notes(names: Sequence[str]) -> list[str]:
     """Say which classes may be one, and which order numbers have.
 
     >>> class_notes(["DOG", "dog"])
-    ["the classes DOG, dog differ only in how they are written; if they are one, give them one name"]
+    ['the classes DOG, dog differ only in how they are written; if they are one, give them one name']
     """
     alike = defaultdict(list)
     for name in names:
         alike[_essence(name)].append(name)
-    notes = [
-        f"the classes {', '.join(twins)} differ only in how they are written; if they are one, give them one name"
-        for twins in alike.values()
-        if twins[1:]
-    ]
+    notes = [_twins_note(twins) for twins in alike.values() if twins[1:]]
     if all(name.isdecimal() for name in names) and list(names) != sorted(names, key=int):
         notes.append(
             f"the classes are in the order of text, not of numbers: {', '.join(names[:8])}{', …' * (len(names) > 8)}; "
@@ -67,9 +64,30 @@ def class_notes(names: Sequence[str]) -> list[str]:
     return notes
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Sort names by their characters: capitals before small letters, then umlauts, the same in every locale.
+
+    Composed (Linux, Windows) and decomposed (macOS) letters have the same place.
+
+    >>> in_order(["zebra", "\u00e4rger", "Zoo", "apfel", "a\u0308rger"])
+    ['Zoo', 'apfel', 'zebra', 'a\u0308rger', '\u00e4rger']
+    """
+    return sorted(names, key=lambda name: (unicodedata.normalize("NFC", name), name))
+
+
+def _twins_note(twins: Sequence[str]) -> str:
+    if len({unicodedata.normalize("NFC", name) for name in twins}) < len(twins):
+        shown = ", ".join(f"{name} ({name!a})" for name in twins)
+        return (
+            f"the classes {shown} look the same and are different Unicode, as files from macOS may be beside others; "
+            "if they are one, give them one name"
+        )
+    return f"the classes {', '.join(twins)} differ only in how they are written; if they are one, give them one name"
+
+
 def _essence(name: str) -> str:
     """Return what two ways of writing the same name have in common."""
     try:
         return repr(float(name.replace(",", ".")))
     except ValueError:
-        return re.sub(r"[\s_-]+", " ", name.casefold()).strip()
+        return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name.casefold())).strip()

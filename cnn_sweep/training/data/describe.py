@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.errors import InputError
+from cnn_sweep.errors import SettingError
 from cnn_sweep.sweep.trial import ImageInfo
 from cnn_sweep.training.data.arrays import image_shape, read_labels
 from cnn_sweep.training.data.benchmark_sets import SETS
 from cnn_sweep.training.data.files import file_classes
+from cnn_sweep.training.data.places import check_places
 from cnn_sweep.training.data.rds import rds_shape
 from cnn_sweep.training.data.source import options_for
 from cnn_sweep.training.data.tiles import tile_classes
@@ -31,6 +32,7 @@ def describe(spec: DataSpec, folder: Path) -> ImageInfo:
     Raises:
         InputError: A file is missing or is not what it should be.
     """
+    check_places(spec, folder)
     if spec.source in ("folder", "files"):
         height, width = spec.image_size
         shape = height, width, 3 if spec.color == "rgb" else 1
@@ -63,7 +65,8 @@ def named(spec: ArraysData, classes: int) -> tuple[str, ...]:
     if spec.class_names is None:
         return class_names(classes)
     if len(spec.class_names) < classes:
-        raise InputError(f"class_names has {len(spec.class_names)} names, but {spec.train.y} has {classes} classes")
+        message = f"class_names has {len(spec.class_names)} names, but {spec.train.y} has {classes} classes"
+        raise SettingError(message, ("data", "class_names"))
     return spec.class_names
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn_sweep.errors import InputError
+from cnn_sweep.errors import InputError, SettingError, blamed_on
 from cnn_sweep.sweep.mistakes import listed, near
 from cnn_sweep.sweep.states import plural
-from cnn_sweep.training.data.class_names import FilePattern, class_notes
+from cnn_sweep.training.data.class_names import FilePattern, class_notes, in_order
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED
 from cnn_sweep.training.data.images import SUFFIXES, ImageOptions
 from cnn_sweep.training.data.label_table import name_files, read_label_table, table_path
@@ -40,15 +40,16 @@ def file_classes(spec: FolderData | FilesData, folder: Path) -> tuple[str, ...]:
     Raises:
         InputError: There are no two classes, or a folder or table cannot be read.
     """
-    if spec.source == "folder":
-        names = tuple(_class_folders(spec, folder / Path(spec.train).expanduser()))
-    else:
-        names = spec.classes or _classes_found(spec, folder)
-    if len(names) < 2:
-        raise InputError(
-            f"{folder / spec.train}: two classes are needed, but found {listed(names)}"
-            + ("; each class is a subfolder" if spec.source == "folder" else "")
-        )
+    with blamed_on("data", "train"):
+        if spec.source == "folder":
+            names = tuple(_class_folders(spec, folder / Path(spec.train).expanduser()))
+        else:
+            names = spec.classes or _classes_found(spec, folder)
+        if len(names) < 2:
+            raise InputError(
+                f"{folder / spec.train}: two classes are needed, but found {listed(names)}"
+                + ("; each class is a subfolder" if spec.source == "folder" else "")
+            )
     return names
 
 
@@ -57,8 +58,9 @@ def _classes_found(spec: FilesData, folder: Path) -> tuple[str, ...]:
         labels = [label for _, label in _labelled_by_name(spec, folder / Path(spec.train).expanduser())]
     else:
         labels = [label for _, label, _ in read_label_table(spec, folder)]
-        check_not_numbers(labels, table_path(spec, folder))
-    return tuple(sorted({label for label in labels if label}))
+        with blamed_on("data", "labels", "label"):
+            check_not_numbers(labels, table_path(spec, folder))
+    return tuple(in_order({label for label in labels if label}))
 
 
 def list_files(spec: FolderData | FilesData, folder: Path) -> Listing:
@@ -75,7 +77,8 @@ def list_files(spec: FolderData | FilesData, folder: Path) -> Listing:
     if spec.classes is None:
         notes += class_notes(classes)
     if spec.source == "files" and spec.labels.table is not None:
-        splits = _splits_of_table(spec, folder, classes, notes)
+        with blamed_on("data", "labels", "table"):
+            splits = _splits_of_table(spec, folder, classes, notes)
     else:
         splits = _folders(spec, folder, classes, notes)
     empty = [name for label, name in enumerate(classes) if not (splits["train"].y == label).any()]
@@ -87,13 +90,14 @@ def list_files(spec: FolderData | FilesData, folder: Path) -> Listing:
 def _folders(
     spec: FolderData | FilesData, folder: Path, classes: Sequence[str], notes: list[str]
 ) -> dict[str, FileList]:
-    splits = {"train": _labelled_files(spec, folder, spec.train, classes, notes)}
-    for name in ("validation", "test"):
+    splits = {}
+    for name in ("train", "validation", "test"):
         place = getattr(spec, name)
         if isinstance(place, str):
-            splits[name] = _labelled_files(spec, folder, place, classes, notes)
-            if not splits[name].names:
-                raise InputError(f"{splits[name].folder}: no images for the {name} set")
+            with blamed_on("data", name):
+                splits[name] = _labelled_files(spec, folder, place, classes, notes)
+                if name != "train" and not splits[name].names:
+                    raise InputError(f"{splits[name].folder}: no images for the {name} set")
     if spec.unlabelled is not None:
         splits[UNLABELLED] = _unlabelled(spec, folder, notes)
     return splits
@@ -167,7 +171,8 @@ def _class_folders(spec: FolderData, root: Path) -> dict[str, tuple[str, ...]]:
     for name, parts in groups.items():
         for part in parts:
             if not (root / part).is_dir():
-                raise InputError(f"{root}: no subfolder {part!r}{near(part, present)}; there are {_few(present)}")
+                message = f"{root}: no subfolder {part!r}{near(part, present)}; there are {_few(present)}"
+                raise SettingError(message, ("data", "classes", name))
             for other, owner in owners.items():
                 if _is_in(part, other) or _is_in(other, part):
                     raise InputError(f"{root}: the folder {part!r} of class {name!r} is in {other!r} of {owner!r} too")
@@ -184,15 +189,17 @@ def _labelled_by_name(spec: FilesData, root: Path) -> list[tuple[str, str]]:
     if doubtful:
         name, labels = doubtful[0]
         rest = f" (as with {plural(len(doubtful) - 1, 'other file', 'other files')})" if doubtful[1:] else ""
-        raise InputError(
+        raise SettingError(
             f"{root}: {name} fits {spec.labels.pattern!r} in several ways: its class may be {' or '.join(labels)}"
             f"{rest}. "
             "Write {number} where digits stand, as in '{class}_{number}.png', or list the classes: "
-            f"classes: [{labels[-1]}, ...]"
+            f"classes: [{labels[-1]}, ...]",
+            ("data", "labels", "pattern"),
         )
     if not any(labels for _, labels in found):
-        raise InputError(
-            f"{root}: none of {len(found)} files matches {spec.labels.pattern!r}; the first are {_few(names)}"
+        raise SettingError(
+            f"{root}: none of {len(found)} files matches {spec.labels.pattern!r}; the first are {_few(names)}",
+            ("data", "labels", "pattern"),
         )
     return [(name, labels[0] if labels else "") for name, labels in found]
 
@@ -280,7 +287,7 @@ def _existing(root: Path) -> Path:
 
 def _subfolders(root: Path) -> list[str]:
     with os.scandir(root) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not _is_ignored(entry.name))
+        return in_order(entry.name for entry in entries if entry.is_dir() and not _is_ignored(entry.name))
 
 
 def _walk(root: Path) -> list[str]:

@@ -35,8 +35,7 @@ def read_label_table(spec: FilesData, folder: Path, notes: list[str] | None = No
     """
     labels = spec.labels
     path = table_path(spec, folder)
-    columns = [labels.filename, labels.label, *([labels.split] if labels.split else [])]
-    rows = read_table(path, columns, notes)
+    rows = read_table(path, labels, ("filename", "label", "split"), notes)
     nameless = sum(not name for name, *_ in rows)
     if nameless:
         has_none = plural(nameless, "row has", "rows have")

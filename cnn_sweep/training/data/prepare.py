@@ -26,6 +26,7 @@ from cnn_sweep.training.data.decoder import JOB, NARROW
 from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.files import list_files, stamp
 from cnn_sweep.training.data.ownership import owned
+from cnn_sweep.training.data.places import check_places
 from cnn_sweep.training.data.storing import FORM, Facts, Stored, facts_of, finish, store_arrays
 from cnn_sweep.training.data.versions import DECODING, REPORT, is_outdated
 
@@ -61,6 +62,7 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
         InputError: The data is not what it should be; the message says which file and why.
         EnvironmentFault: ``root`` cannot be written.
     """
+    check_places(spec, folder)
     listing = list_files(spec, folder) if spec.source in ("folder", "files") else None
     if fetch and isinstance(spec, BenchmarkData):
         benchmark_sets.fetch(spec, folder)

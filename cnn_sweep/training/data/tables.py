@@ -8,13 +8,15 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.errors import InputError
+from cnn_sweep.errors import InputError, SettingError, blamed_on
 from cnn_sweep.sweep.mistakes import listed, near
 from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
+
+    from cnn_sweep.sweep.data_spec import Labels, TileLabels
 
 # How spreadsheets, R and pandas write a missing value. ("none" and "null" may well be classes.)
 MISSING = frozenset({"NA", "N/A", "#N/A", "NaN", "nan", "<NA>", "NULL"})
@@ -30,24 +32,34 @@ _MARKS = (  # of encodings; UTF-32's begins like UTF-16's
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
 
 
-def read_table(path: Path, columns: Sequence[str], notes: list[str] | None = None) -> list[tuple[str, ...]]:
+def read_table(
+    path: Path, labels: Labels | TileLabels, keys: Sequence[str], notes: list[str] | None = None
+) -> list[tuple[str, ...]]:
     """Return the rows of a table, each as the text of the wanted columns, without spaces around it.
 
     Rows without any value, as spreadsheets leave them at the end, are no rows.
 
     Args:
         path: The table.
-        columns: Their names.
+        labels: The part of the sweep file that names its columns.
+        keys: Those that are wanted, as ``label``; one without a column is left out.
         notes: Gets what the user should know.
 
     Raises:
         InputError: The file cannot be read, lacks a column, has it twice, or has a row that does not fit its header.
     """
+    with blamed_on("data", "labels", "table"):
+        return _read_table(path, {key: name for key in keys if (name := getattr(labels, key)) is not None}, notes)
+
+
+def _read_table(path: Path, names: dict[str, str], notes: list[str] | None) -> list[tuple[str, ...]]:
+    columns = list(names.values())
     is_parquet = path.suffix.lower() in {".parquet", ".pq"}
     header, rows = _parquet(path) if is_parquet else _csv(path, columns, notes)
-    for column in columns:
+    for key, column in names.items():
         if column not in header:
-            raise InputError(f"{path}: no column {column!r}{near(column, header)}; it has {listed(header)}")
+            message = f"{path}: no column {column!r}{near(column, header)}; it has {listed(header)}"
+            raise SettingError(message, ("data", "labels", key))
         if header.count(column) > 1:
             raise InputError(f"{path}: {header.count(column)} columns are called {column!r}; rename all but one")
     places = [header.index(column) for column in columns]

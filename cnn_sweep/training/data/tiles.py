@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from cnn_sweep.errors import InputError
+from cnn_sweep.errors import InputError, blamed_on
 from cnn_sweep.sweep.mistakes import listed, near
 from cnn_sweep.training.data.bit_depth import WHOLE, UnreadableDepthError, bits_for, is_deep, narrowed_note
-from cnn_sweep.training.data.class_names import class_notes
+from cnn_sweep.training.data.class_names import class_notes, in_order
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED, Grid, Item
 from cnn_sweep.training.data.files import without_validation
 from cnn_sweep.training.data.images import FORMATS, UnusableImageError, eight_bits, shallow
@@ -74,9 +74,9 @@ def tile_classes(spec: TilesData, folder: Path) -> tuple[str, ...]:
     if spec.classes is not None:
         return tuple(spec.classes)
     table = folder / Path(spec.labels.table or "").expanduser()
-    labels, _ = without_missing([label for (label,) in read_table(table, [spec.labels.label])], None, table)
+    labels, _ = without_missing([label for (label,) in read_table(table, spec.labels, ["label"])], None, table)
     check_not_numbers(labels, table)
-    return tuple(sorted({label for label in labels if label}))
+    return tuple(in_order({label for label in labels if label}))
 
 
 def tile_files(spec: TilesData, folder: Path) -> list[Path]:
@@ -101,11 +101,12 @@ def read_tiles(spec: TilesData, folder: Path) -> Source:
         raise InputError(f"{spec.picture}: {height} x {width} pixels are less than one tile of {spec.size}")
     grid = Grid(rows, columns, spec.size, stride, (height, width), spec.picture)
     classes = tile_classes(spec, folder)
-    labels, splits = (
-        _labels_of_mask(spec, folder, grid)
-        if spec.labels.mask
-        else _labels_of_table(spec, folder, grid, classes, notes)
-    )
+    with blamed_on("data", "labels", "mask" if spec.labels.mask else "table"):
+        labels, splits = (
+            _labels_of_mask(spec, folder, grid)
+            if spec.labels.mask
+            else _labels_of_table(spec, folder, grid, classes, notes)
+        )
     tiles = in_form(TileImages(picture, grid), spec)
     parts = {name: Part(tiles, index, labels[index]) for name, index in _splits(spec, labels, splits, classes).items()}
     if "train" not in parts:
@@ -178,7 +179,8 @@ def _read_picture(spec: TilesData, folder: Path) -> tuple[Array, list[str]]:
             notes[:] = [narrowed_note(f"{spec.picture}: pixels", peak)]
         return np.atleast_3d(np.asarray(eight_bits(picture, mode)))
 
-    return _read(folder / Path(spec.picture).expanduser(), finish), notes
+    with blamed_on("data", "picture"):
+        return _read(folder / Path(spec.picture).expanduser(), finish), notes
 
 
 def _labels_of_mask(spec: TilesData, folder: Path, grid: Grid) -> tuple[Labels, None]:
@@ -210,8 +212,7 @@ def _labels_of_table(
     spec: TilesData, folder: Path, grid: Grid, classes: Sequence[str], notes: list[str]
 ) -> tuple[Labels, Array | None]:
     path = folder / Path(spec.labels.table or "").expanduser()
-    keys = spec.labels
-    rows = read_table(path, [keys.row, keys.column, keys.label, *([keys.split] if keys.split else [])], notes)
+    rows = read_table(path, spec.labels, ("row", "column", "label", "split"), notes)
     cleaned, missing = without_missing([row[2] for row in rows], spec.classes, path)
     notes += missing
     labels = np.full(grid.rows * grid.columns, -1, np.int32)
@@ -233,7 +234,7 @@ def _labels_of_table(
             )
         labels[k] = classes.index(label)
         splits[k] = split[0] if split else ""
-    return labels, splits if keys.split else None
+    return labels, splits if spec.labels.split else None
 
 
 def _place(row: str, column: str, grid: Grid, path: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.errors import EnvironmentFault, SettingError
 from cnn_sweep.sweep.bases import pretrained
 from cnn_sweep.sweep.network import Base
 from cnn_sweep.sweep.samples import samples
@@ -42,7 +42,8 @@ def require_weights(base: Base) -> Path | None:
             f"the pretrained weights of {base.name} are not here: {file} does not exist. On a machine with internet "
             "`cnn-sweep data prepare SWEEP.yaml` fetches them (compute nodes mostly have none)"
         )
-    raise InputError(f"base {base.name}: weights: {file}: no such file (valid: imagenet, none, or a file)")
+    message = f"base {base.name}: weights: {file}: no such file (valid: imagenet, none, or a file)"
+    raise SettingError(message, ("model", "layers", 0, "base", "weights"))
 
 
 def bases_of(sweep: Sweep) -> Iterator[Base]:

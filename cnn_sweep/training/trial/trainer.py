@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import logging
 import signal
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import tensorflow as tf
 
 from cnn_sweep.errors import CnnSweepError, InputError
 from cnn_sweep.sweep.stages import conflict, stages
+from cnn_sweep.training.engine.compiled import compile_note
 from cnn_sweep.training.engine.device_data import DeviceData
 from cnn_sweep.training.engine.features import extracted
 from cnn_sweep.training.engine.fit_learner import FitLearner
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from cnn_sweep.training.engine.learner import Learner
     from cnn_sweep.training.outcome import Monitor, Verdict, Weights
 
+log = logging.getLogger(__name__)
+
 _MESSAGE_LENGTH = 1000  # characters of an exception's text
 _VERSION = 1  # of what a checkpoint means; another one is not resumed from
 
@@ -60,6 +64,7 @@ class Trainer:
     Attributes:
         hits: Trials that found their graph compiled.
         misses: Trials that had to compile one.
+        note: Takes what the user should know of a trial; the same may come again.
     """
 
     graph_key = staticmethod(graph_key)
@@ -79,6 +84,7 @@ class Trainer:
         self._folder = folder
         self._max_graphs = max_graphs
         self._chunk_s = chunk_s
+        self.note: Callable[[str], None] = log.info
         self._data: DeviceData | None = None
         self._prepared = prepared
         self._extracted: dict[Base, tuple[DeviceData, Weights]] = {}
@@ -195,11 +201,19 @@ class Trainer:
         keras.backend.clear_session(free_memory=False)
         with computing_in(spec.training):
             if spec.layers is None:
-                return build_model(spec, seed, self._dataset.info, self._folder)
+                model = build_model(spec, seed, self._dataset.info, self._folder)
+                self._note_compiled(model, spec)
+                return model
             keras.utils.set_random_seed(seed)
             model = plain_model(spec.layers, self._dataset.info, rescale=None)
         model.set_weights(untrained_weights(model, spec.layers, seed))
         return model
+
+    def _note_compiled(self, model: Any, spec: TrialSpec) -> None:
+        if spec.training is None or spec.build is None:
+            return
+        if (note := compile_note(model, spec.training, self._dataset.info, spec.build)) is not None:
+            self.note(note)
 
     def _identity(self, spec: TrialSpec, seed: int) -> str:
         """Return what a checkpoint must agree in with the trial that resumes from it."""
