@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -42,22 +41,19 @@ def _of_mapping(pairs: list[tuple[Node, Node]], told: Told) -> list[tuple[Node, 
 
 def _of_list(items: list[Node], told: Told) -> list[Node]:
     joined: list[Node] = []
-    in_pairs = _is_in_pairs(items)
     for item in items:
         before = joined[-1] if joined else None
-        if before is not None and _is_fraction(before, item, in_pairs=in_pairs):
-            joined[-1] = _join(
-                before, item, (len(joined) - 1,), told, "; if they are two, put a space after every comma"
-            )
+        if before is not None and _is_fraction(before, item):
+            joined[-1] = _join(before, item, (len(joined) - 1,), told)
         else:
             joined.append(item)
     return joined
 
 
-def _join(whole: Node, fraction: Node, place: tuple[str | int, ...], told: Told, more: str = "") -> ScalarNode:
+def _join(whole: Node, fraction: Node, place: tuple[str | int, ...], told: Told) -> ScalarNode:
     number = f"{whole.value}.{fraction.value}"
     comma = f"{whole.value},{fraction.value}"
-    told.append((whole, place, f"{comma} is read as two values; write a decimal point: {number}{more}"))
+    told.append((whole, place, f"{comma} is read as two values; write a decimal point: {number}"))
     tag = _NUMBERS[1] if _is_number(whole) else _TEXT
     return ScalarNode(tag, number, whole.start_mark, fraction.end_mark)
 
@@ -71,15 +67,8 @@ def _is_tight(one: Node, other: Node) -> bool:
     return bool(one.end_mark.index + 1 == other.start_mark.index)
 
 
-def _is_fraction(before: Node, item: Node, *, in_pairs: bool) -> bool:
+def _is_fraction(before: Node, item: Node) -> bool:
     """Return whether an item follows a decimal comma; that ``[0,5]`` is meant as 0.5 cannot be told."""
     if not (_is_number(before) and _is_number(item) and _is_tight(before, item)) or "." in before.value:
         return False
-    return in_pairs or (len(item.value) > 1 and item.value[0] == "0" and item.value.isdecimal())
-
-
-def _is_in_pairs(items: list[Node]) -> bool:
-    """Return whether a list is written like ``[0,1, 0,2]``."""
-    if len(items) < 4 or len(items) % 2 or not all(map(_is_number, items)):
-        return False
-    return all(_is_tight(one, other) == (k % 2 == 0) for k, (one, other) in enumerate(pairwise(items)))
+    return len(item.value) > 1 and item.value[0] == "0" and item.value.isdecimal()

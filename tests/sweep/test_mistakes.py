@@ -420,7 +420,6 @@ def test_a_constraint_on_text_is_a_mistake(edit, constraint):
     ("changes", "point"),
     [
         (smoothing("[0,01, 0,001]"), ["0.01", "0.001"]),
-        (smoothing("[0,1, 0,2]"), ["0.1", "0.2"]),
         (smoothing("{low: 0,01, high: 0,5, points: 3}"), ["0.01", "0.5"]),
         (smoothing("\n    low: 0,01\n    high: 0.5\n    points: 2"), ["0.01"]),
         (smoothing("\n    - 0,01"), ["0.01"]),
