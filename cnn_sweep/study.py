@@ -20,6 +20,7 @@ from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation
 from cnn_sweep.store import merge as store
 from cnn_sweep.store import queries
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class Study:
             return replace(found, rows=found.rows[:top])
         from cnn_sweep.report.leaderboards.configurations import board_of  # noqa: PLC0415 - needs scipy
 
-        found = board_of(StudyPaths(self.results, self.name), table, direction=self.summary()["direction"])
+        found = board_of(StudyPaths(self.results, self.name), table, direction=Direction(self.summary()["direction"]))
         return replace(found, rows=found.rows[:top])
 
     def leaderboard(self, per: str | None = None) -> pd.DataFrame:
