@@ -191,7 +191,8 @@ class Study:
             return replace(found, rows=found.rows[:top])
         from cnn_sweep.report.leaderboards.configurations import board_of  # noqa: PLC0415 - needs scipy
 
-        found = board_of(StudyPaths(self.results, self.name), table, direction=Direction(self.summary()["direction"]))
+        summary, paths = self.summary(), StudyPaths(self.results, self.name)
+        found = board_of(paths, table, metric=summary["metric"], direction=Direction(summary["direction"]))
         return replace(found, rows=found.rows[:top])
 
     def leaderboard(self, per: str | None = None) -> pd.DataFrame:

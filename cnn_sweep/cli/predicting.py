@@ -11,7 +11,7 @@ from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.drawing.pictures import activation_maps, contact_sheet, mosaic, save_picture
 from cnn_sweep.report.leaderboards.formats import WRITERS
-from cnn_sweep.report.models.chosen import choose_images, prepared_data
+from cnn_sweep.report.models.chosen import choose_images
 from cnn_sweep.report.models.predictions import (
     class_index,
     class_table,
@@ -143,7 +143,7 @@ def predict(
         x, names = load(found.prepared, splits=(UNLABELLED,)).splits[UNLABELLED].x, items(found.prepared, UNLABELLED)
         unread = 0
     else:
-        chosen = choose_images(prepared_data(results, study), words)
+        chosen = choose_images(results, study, words)
         found = models.predict_images(results, study, chosen.x, trial=trial)
         x, names, unread = chosen.x, tuple(map(Item, chosen.names)), len(chosen.bad)
         for image in chosen.bad:
@@ -213,7 +213,7 @@ def activations(
 ) -> None:
     """Draw what a layer makes of an image."""
     check_folder(output)
-    chosen = choose_images(prepared_data(results, study), [image])
+    chosen = choose_images(results, study, [image])
     if len(chosen.names) != 1:
         raise InputError(f"{image}: activations are drawn of one image, these are {len(chosen.names)}")
     values = models.activations(results, study, chosen.x, layer, trial=trial)[0]

@@ -228,7 +228,7 @@ def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
         print_words(f"  its configuration has {boards.mean_in_words(own[0], others=0)}, rank {own[0]['rank']}")
     _print_rows("attempts", [_attempt(row) for row in detail["attempts"]])
     _print_rows("epochs", [_epoch(row) for row in detail["epochs"] if row["counted"]])
-    _print_rows("files", [{name: row[name] for name in ("kind", "path", "bytes")} for row in detail["artifacts"]])
+    _print_rows("files", [_file(row) for row in detail["artifacts"]])
 
 
 def draw_curves(results: Path, study: str, trial: int, file: Path) -> None:
@@ -256,6 +256,10 @@ def _print_trial(trial: dict[str, Any], metric: str) -> None:
     params = {name: NULL if value is None else value for name, value in (trial["params"] or {}).items()}
     for name, value in (params | (trial["curve"] or {}) | (trial["test_metrics"] or {})).items():
         print(f"  {name:<16} {boards.shown(value)}")
+
+
+def _file(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("kind", "path", "bytes")} | {"state": "kept" if row["kept"] else "removed"}
 
 
 def _attempt(row: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from sqlalchemy import case, func, select
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.journal.lines import NON_FINITE
+from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.reading import open_store
 from cnn_sweep.store.studies import parameter_names
@@ -155,11 +156,14 @@ def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
 
     Returns:
         ``trial``: its row, with ``params``, ``best_metrics``, ``curve`` and ``test_metrics`` as mappings; ``attempts``,
-        ``epochs`` (also those that do not count, ``counted`` 0; metrics by name) and ``artifacts``: rows.
+        ``epochs`` (also those that do not count, ``counted`` 0; metrics by name) and ``artifacts``: rows. ``kept`` of
+        an artifact is whether its file is there: no journal says that the model of a trial, which others have beaten,
+        was removed.
 
     Raises:
         StudyError: If the trial did not begin yet.
     """
+    folder = StudyPaths(results, study).folder
     with open_store(results) as connection:
         planned = _study(connection, study).trials
         row = connection.execute(_trials_with_params(study).where(schema.trials.c.trial == trial)).one_or_none()
@@ -174,7 +178,10 @@ def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
             "trial": record,
             "attempts": _of_trial(connection, schema.attempts, study, trial),
             "epochs": [_flat(epoch) for epoch in _of_trial(connection, schema.epochs, study, trial)],
-            "artifacts": _of_trial(connection, schema.artifacts, study, trial),
+            "artifacts": [
+                row | {"kept": (folder / row["path"]).is_file()}
+                for row in _of_trial(connection, schema.artifacts, study, trial)
+            ],
         }
 
 
@@ -201,17 +208,23 @@ def export_trials(results: Path, study: str) -> Columned:
     return names, [dict.fromkeys(names) | _exported(row, columns) for row in rows]
 
 
-def export_runs(results: Path, study: str) -> list[tuple[Record, Record]]:
-    """Return the trials that began, by number, each as its facts and its hyperparameters.
+def export_runs(results: Path, study: str) -> list[tuple[Record, Record, Record]]:
+    """Return the trials that began, by number, each as its facts, its hyperparameters and its scores on the test set.
 
     Facts have the columns of ``export_trials`` without hyperparameters. A hyperparameter whose choice is null is there
-    with the value None; one that is inactive is not there.
+    with the value None; one that is inactive is not there. Scores on the test set are named as on the leaderboard.
     """
     with open_store(results) as connection:
         names, columns, rows = _export(connection, study)
+        board = Columns.of(columns.metrics.values(), columns.parameters.values())
+        tested = _test_columns(connection, study, taken=(*board.names, *MORE))
     facts = [name for name in names if name not in columns.parameters]
-    records = [(_exported(row, columns), _params(row) or {}) for row in rows]
-    return [({name: record.get(name) for name in facts}, params) for record, params in records]
+    found = []
+    for row in rows:
+        record = _exported(row, columns)
+        tests = {name: value for name, value in _tests(row, tested).items() if value is not None}
+        found.append(({name: record.get(name) for name in facts}, _params(row) or {}, tests))
+    return found
 
 
 def _export(connection: Connection, study: str) -> tuple[tuple[str, ...], Columns, Sequence[Row[Any]]]:

@@ -25,6 +25,8 @@ METRICS = (
     "val_macro_f1",
     "learning_rate",
 )
+# Those of them that lie between 0 and 1.
+SHARES = ("accuracy", "val_accuracy", "val_auc", "val_macro_f1")
 
 
 class Monitor(Protocol):
@@ -70,6 +72,7 @@ class Outcome:
         value: The objective at the best epoch.
         weights: Weights of the best epoch in the order of ``keras.Model.get_weights``.
         cached: Whether the network's graph was compiled already; None where nothing is compiled.
+        traceback: Of the exception that it failed with, for the log; empty where there is none.
         model: A ``keras.Model`` where a function of the user's made it; exported as it is.
     """
 
@@ -82,5 +85,6 @@ class Outcome:
     best_epoch: int | None = None
     value: float | None = None
     cached: bool | None = None
+    traceback: str = field(default="", repr=False)
     weights: Weights | None = field(default=None, repr=False)
     model: Any = field(default=None, repr=False)

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from cnn_sweep.cli import watching
 from cnn_sweep.cli.main import app
 from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.journal.events import Artifact
 from cnn_sweep.report.live import line, moment
 from cnn_sweep.study import Study
 
@@ -135,6 +136,17 @@ def test_scores_on_the_test_set_are_the_last_columns(tmp_path):
     assert "test_accuracy    0.9" in answer(tmp_path, ("show", "digits", "0"))[0]
     EVERY_STATE["pruned"](Written(tmp_path / "sealed"))
     assert "test_" not in answer(tmp_path / "sealed", ("leaderboard", "digits", "--format", "csv"))[0]
+
+
+def test_a_file_that_was_removed_is_not_shown_as_there(tmp_path):
+    """The models of trials that are no more among the best are removed: `show` says so."""
+    models = [Artifact(1_100.0 + trial, trial, 0, "model", f"models/{trial}.keras", 99, "ab" * 32) for trial in (0, 1)]
+    Written(tmp_path).study(trials=2, more=models)
+    (tmp_path / "digits" / "models" / "1.keras").write_bytes(b"a model")
+    for trial, state in enumerate(("removed", "kept")):
+        shown, _ = answer(tmp_path, ("show", "digits", str(trial)))
+        assert re.search(rf"models/{trial}\.keras +99 +{state}\b", shown)
+        assert Study.open(tmp_path, "digits").trial(trial)["artifacts"][0]["kept"] == (state == "kept")
 
 
 def test_the_objective_has_a_column_before_the_first_epoch(tmp_path):

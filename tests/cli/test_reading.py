@@ -99,7 +99,7 @@ def test_leaderboard_refuses_what_it_does_not_know(tiny, words, message):
 def test_leaderboard_groups_and_leaves_out(tiny):
     """``--by`` sums up, ``--diff`` leaves out what is the same, and both go with ``--where``."""
     rows = tiny.table("leaderboard", "tiny", "--by", "optimizer", "--where", "filters == 2", "--format", "csv")
-    assert list(rows[0]) == ["optimizer", "n", "mean", "std", "best", "best_trial"]
+    assert list(rows[0]) == ["optimizer", "n", "trials", "mean", "std", "best", "best_trial"]
     assert {row["optimizer"]: row["n"] for row in rows} == {"adam": "1", "sgd": "2"}
     rows = tiny.table("leaderboard", "tiny", "--diff", "--where", "missing(momentum)", "--format", "csv")
     assert list(rows[0])[-1] == "filters"

@@ -104,6 +104,15 @@ def test_a_study_whose_trials_fail_alike_is_stopped(cli, sweep_text):
     assert "stopped with 9 trials left: those so far failed alike" in done.stderr
     assert "KeyError: 'missing'" in done.stderr
     assert json.loads(cli("status", "tiny", "--json").stdout)["trials"]["failed"] == 3
+    code = cli.results / "tiny" / "code" / "network.py"
+    assert (
+        "WARNING trial 0 failed\n"
+        "Traceback (most recent call last):\n"
+        f'  File "{code}", line 2, in build\n'
+        "    return params['missing']\n"
+        "           ~~~~~~^^^^^^^^^^^\n"
+        "KeyError: 'missing'\n"
+    ) in cli("logs", "tiny", "--lines", 100).stdout
 
 
 def test_cancel_stops_a_run_after_its_checkpoints(cli, slow):

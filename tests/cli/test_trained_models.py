@@ -75,10 +75,16 @@ def _trials(results):
     return rows[0], rows[1]
 
 
-def test_the_test_set_is_sealed(results):
+def test_the_test_set_is_sealed(results, here):
     """Nobody sees the test set's confusion before ``finalize``; the message says so."""
     with pytest.raises(StudyError, match="sealed until `cnn-sweep finalize tiny`"):
         models.predict_split(results, "tiny", "test")
+    name = items(prepared_data(results, "tiny"), "test")[0].name
+    for words in (["activations", "tiny", name, "--layer", "1", "--output", "map.png"], ["predict", "tiny", name]):
+        with pytest.raises(
+            StudyError, match=rf"{name}: this image is in the test set of 'tiny', which is sealed until"
+        ):
+            here(*words)
 
 
 def test_predictions_are_those_of_the_workers_validation_pass(results, seen):
@@ -178,7 +184,7 @@ def test_activations_are_those_of_the_layer(results, here, tmp_path):
 
     data = prepared_data(results, "tiny")
     name = items(data, "validation")[3].name
-    chosen = choose_images(data, [name])
+    chosen = choose_images(results, "tiny", [name])
     np.testing.assert_array_equal(chosen.x[0], load(data).validation.x[3])
     found = models.activations(results, "tiny", chosen.x, "1")[0]
     file = results / "tiny" / "models" / f"{_trials(results)[0]['trial']}.keras"
@@ -275,3 +281,6 @@ def test_finalize_opens_the_test_set_and_shows_its_confusion(results, here):
     found = models.predict_split(results, "tiny", "test")
     tested = Study.open(results, "tiny").trial(found.trial)["trial"]["test_metrics"]["test_accuracy"]
     assert np.mean(found.predicted == found.labels) == pytest.approx(tested)
+    image = items(found.prepared, "test")[2].name
+    chosen = choose_images(results, "tiny", [image])
+    np.testing.assert_array_equal(chosen.x[0], load(found.prepared, splits=("test",)).splits["test"].x[2])

@@ -350,6 +350,80 @@ def test_tensorboard_never_replaces_what_no_export_wrote(written):
     assert sorted(written.results.rglob("*")) == before
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_tables_replace_those_of_the_same_study_alone(written, tmp_path, form):
+    """Another study's table, or a file of somebody else's, stays: one message says whose it is and what to type."""
+    pytest.importorskip({"parquet": "pyarrow"}.get(form, form))
+    written.study("other", trials=1)
+    written.study(trials=2)
+    out = tmp_path / "out"
+    for _ in range(2):
+        export(form, written.results, "other", str(out))
+    before = {file: file.read_bytes() for file in out.iterdir()}
+    with pytest.raises(
+        InputError,
+        match=rf"trials.{form} is a table of study 'other'.*`cnn-sweep export digits --to {form} .*out/digits`",
+    ):
+        export(form, written.results, "digits", str(out))
+    assert {file: file.read_bytes() for file in out.iterdir()} == before
+    for mine in ("study of mine", ""):
+        (out / f"trials.{form}").write_text(mine, encoding="utf-8")
+        with pytest.raises(InputError, match=rf"trials.{form} was written by no export, and this export would"):
+            export(form, written.results, "other", str(out))
+        assert (out / f"trials.{form}").read_text(encoding="utf-8") == mine
+
+
+def test_scores_on_the_test_set_go_along(written, tmp_path, monkeypatch):
+    """TensorBoard, MLflow, W&B and Optuna get what `finalize` measured, by the names that the leaderboard has."""
+    STATES["finalized"](written)
+    found = [(run.trial, run.tests) for run in runs(written.results, "digits") if run.tests]
+    assert found == [(1, {"test_accuracy": 0.5, "test_loss": 1.5})]
+    columns, _ = queries.leaderboard(written.results, "digits")
+    assert columns[-2:] == ("test_accuracy", "test_loss")
+    for form, read in READERS.items():
+        pytest.importorskip(form)
+        export(form, written.results, "digits", str(tmp_path / form))
+        assert read(tmp_path / form, monkeypatch) == [0.5], form
+
+
+def _tensorboard_scores(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
+    multiplexer = importlib.import_module("tensorboard.backend.event_processing.plugin_event_multiplexer")
+    runs = multiplexer.EventMultiplexer().AddRunsFromDirectory(str(folder / "digits"))
+    runs.Reload()
+    return [event.tensor_proto.float_val[0] for event in runs.Tensors("trial-1", "test_accuracy")]
+
+
+def _mlflow_scores(folder, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=folder.as_uri())
+    runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    return [run.data.metrics["test_accuracy"] for run in runs if "test_accuracy" in run.data.metrics]
+
+
+def _wandb_scores(folder, _):
+    records = [record for file in folder.rglob("run-*.wandb") for record in _wandb_records(file)]
+    summaries = [item for record in records if record.HasField("summary") for item in record.summary.update]
+    return [json.loads(item.value_json) for item in summaries if item.key == "test_accuracy"]
+
+
+def _optuna_scores(file, _):
+    import optuna
+
+    study = optuna.load_study(study_name="digits", storage=f"sqlite:///{file}")
+    return [trial.user_attrs["test_accuracy"] for trial in study.trials if "test_accuracy" in trial.user_attrs]
+
+
+READERS = {
+    "tensorboard": _tensorboard_scores,
+    "mlflow": _mlflow_scores,
+    "wandb": _wandb_scores,
+    "optuna": _optuna_scores,
+}
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet", "tensorboard", "mlflow", "wandb"])
 def test_a_destination_that_is_a_file_is_said(written, tmp_path, form):
     """A folder cannot be where a file is: one message with its name, and the file stays."""

@@ -45,6 +45,23 @@ def test_groups_are_those_of_pandas(study):
     assert [row["mean"] for row in table.rows] == sorted(expected["mean"], reverse=True)
 
 
+def test_a_configuration_with_many_repeats_counts_once_in_its_group():
+    """Means and deviations are over configurations, each with the mean of its trials; both are counted."""
+    of_adam = [("a", 0.9), ("a", 0.8), ("a", 0.7), ("a", 0.8), ("b", 0.4)]
+    rows = [
+        {"rank": 1, "trial": trial, "configuration": name, "optimizer": "adam", "value": value}
+        for trial, (name, value) in enumerate(of_adam)
+    ]
+    rows.append({"rank": 2, "trial": 5, "configuration": "c", "optimizer": "sgd", "value": 0.7})
+    table = grouped(
+        Table(("rank", "trial", "optimizer", "value"), tuple(rows)), ["optimizer"], direction=Direction.MAXIMIZE
+    )
+    sgd, adam = table.rows
+    assert (adam["n"], adam["trials"], adam["best"], adam["best_trial"]) == (2, 5, 0.9, 0)
+    assert (adam["mean"], adam["std"]) == pytest.approx((0.6, 0.4 / 2**0.5))
+    assert (sgd["n"], sgd["trials"], sgd["mean"], sgd["std"]) == (1, 1, 0.7, None)
+
+
 def test_studies_are_ranked_together(written):
     """``leaderboard A B`` ranks all trials in one table, with the study beside the rank."""
     written.study("first", trials=5).study("second", trials=6, states=("complete", "failed"))

@@ -9,15 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers.sweeps import sweep_of_digits
+from helpers.written import SWEEP
 from PIL import Image
 
 from cnn_sweep.cli.reporting import report
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.journal.events import End, Start, Worker
+from cnn_sweep.journal.events import End, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
 from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.contents import facts
+from cnn_sweep.report.contents.doing_again import commands, sweep_files
 from cnn_sweep.report.contents.estimating import what_mattered
 from cnn_sweep.report.contents.gpu_time import gpu_seconds
 from cnn_sweep.report.contents.material import gather
@@ -26,10 +28,12 @@ from cnn_sweep.report.drawing.figure import number
 from cnn_sweep.report.drawing.images import live, write_images
 from cnn_sweep.report.figures.all_figures import KINDS, figures
 from cnn_sweep.report.figures.of_trials import pareto
+from cnn_sweep.report.page.html import page
 from cnn_sweep.report.page.markdown import markdown
 from cnn_sweep.store.merge import merge
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.direction import Direction
+from cnn_sweep.sweep.more_repeats import MoreRepeats
 
 
 @pytest.fixture
@@ -48,8 +52,31 @@ def test_markdown_has_what_the_page_has(material):
     assert "ValueError: &lt;b>no&lt;/b>" in text
     assert f"- best: val_accuracy {material.ranked[0]['value']:.5g} (trial" in text
     assert "](figures/history.svg)" in text
-    assert "cnn-sweep run sweep.yaml" in text
-    assert material.sweep_text.strip() in text
+    assert "cnn-sweep run sweep.yaml --threads 2\n" in text
+    assert material.revisions["sweep.yaml"].strip() in text
+
+
+def test_the_commands_that_do_a_study_again_have_each_revision_and_each_repeat(written):
+    """A study that was extended and repeated has all of its sweep files, and its commands in their order."""
+    written.study(trials=9, second=SWEEP.replace("[4, 8, 16]", "[4, 8, 16, 32]"), more=[Extend(2_000.0, 2, 9, 9, 0, 0)])
+    paths = StudyPaths(written.results, "digits")
+    text = paths.revision(2).read_text(encoding="utf-8")
+    paths.revision(3).write_text(MoreRepeats((3, 7), 5).before(text), encoding="utf-8")
+    board = Study.open(written.results, "digits", merge=False).leaderboard_table()
+    material = gather(written.results, "digits", board)
+    assert list(sweep_files(material)) == ["sweep.yaml", "sweep.2.yaml"]
+    lines = [line for line in commands(material).splitlines() if line.startswith("cnn-sweep")]
+    assert lines[:4] == [
+        "cnn-sweep run sweep.yaml --threads 2",
+        "cnn-sweep run sweep.2.yaml --extend",
+        "cnn-sweep repeat digits --top 2 --repeats 5",
+        "cnn-sweep resume digits",
+    ]
+    assert "# `repeat` chose the configurations of trials 3, 7;" in commands(material)
+    for whole in (markdown(material), page(material)):
+        assert "sweep.2.yaml" in whole
+        assert "[4, 8, 16]" in whole
+        assert "[4, 8, 16, 32]" in whole
 
 
 def test_every_figure_is_one_for_plotly(material):

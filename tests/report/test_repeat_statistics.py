@@ -153,7 +153,9 @@ def test_a_row_a_configuration():
     rows = [row(10 * s + k, c, s, v) for k, (c, vs) in enumerate(values.items()) for s, v in enumerate(vs)]
     rows += [row(3, "lucky", 0, 0.99), row(4, "failed", 0, None, "failed")]
     table = per_configuration(
-        Table(("rank", "trial", "state", "value", "seconds", "mean"), tuple(rows)), direction="maximize"
+        Table(("rank", "trial", "state", "value", "seconds", "mean"), tuple(rows)),
+        metric="score",
+        direction=Direction.MAXIMIZE,
     )
     assert table.columns == ("rank", "trial", "state", "value", "seconds", *STATISTICS, "params_mean")
     shown = [(r["rank"], r["trial"], r["params_mean"], r["n"], r["tied"]) for r in table.rows]
@@ -166,6 +168,30 @@ def test_a_row_a_configuration():
     ]
     assert table.rows[0]["mean"] == pytest.approx(0.9133, abs=1e-4)
     assert table.rows[3]["sd"] is table.rows[3]["ci_low"] is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "scale", "cut"),
+    [("val_accuracy", 1, True), ("val_macro_f1", 1, True), ("val_accuracy", 100, False), ("score", 1, False)],
+)
+def test_the_interval_of_a_share_ends_at_0_and_1(metric, scale, cut):
+    """Nobody reads of an accuracy above 1; a metric of the user's own, and an accuracy in per cent, have no bounds."""
+    values = {"best": (0.95, 1.0), "worst": (0.04, 0.01), "between": (0.5, 0.55)}
+    rows = [
+        {"trial": 3 * seed + place, "configuration": name, "seed": seed, "repeat": seed, "value": scale * value}
+        | {"rank": 1, "state": "complete", "seconds": 1.0}
+        for place, (name, own) in enumerate(values.items())
+        for seed, value in enumerate(own)
+    ]
+    columns = ("rank", "trial", "state", "value", "seconds")
+    best, between, worst = per_configuration(
+        Table(columns, tuple(rows)), metric=metric, direction=Direction.MAXIMIZE
+    ).rows
+    assert (best["ci_high"] == 1) == (worst["ci_low"] == 0) == cut
+    assert best["ci_high"] >= 1
+    assert worst["ci_low"] <= 0
+    assert worst["ci_low"] < worst["ci_high"] < between["ci_high"]
+    assert worst["diff_low"] < -scale
 
 
 def test_scores_on_the_test_set_have_intervals():

@@ -24,6 +24,25 @@ SCRIPTS = HERE.parents[1] / "slurm" / "dev-cluster"
 SPARE_LAB = Path(tempfile.gettempdir()) / "cnn-sweep-spare-cluster"  # not in a folder of pytest's: others must get in
 
 
+SPEED_EPOCHS = 100
+SPEED = f"""
+study: speed
+data: {{source: digits, validation: 0.2, test: 0.2}}
+model:
+  layers:
+    - conv2d: {{filters: 2, kernel_size: 3, activation: relu}}
+    - dropout: 0.25
+    - flatten
+    - output: softmax
+space: {{rate: [0.01]}}
+search: {{method: grid}}
+training:
+  epochs: {SPEED_EPOCHS}
+  batch_size: 8
+  optimizer: {{name: adam, learning_rate: $rate}}
+"""
+
+
 @dataclass(frozen=True)
 class DevCluster:
     """A running cluster.
@@ -240,6 +259,15 @@ def desk(cluster, tmp_path):
 def desk_at():
     """The type of desks, for tests that choose cluster and folder themselves."""
     return Desk
+
+
+@pytest.fixture(scope="session")
+def epochs_per_s(dev_cluster, tmp_path_factory):
+    """How fast a worker that has this machine for itself trains a small network: trials last as long as events need."""
+    desk = Desk(dev_cluster, tmp_path_factory.mktemp("speed"))
+    desk.type("run", desk.write("speed.yaml", SPEED), "--workers", 1, "--threads", 1)
+    (seconds,) = desk.query("SELECT sum(seconds) FROM trials")[0]
+    return SPEED_EPOCHS / seconds
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -231,16 +230,9 @@ def requeue(stage, failing):
 HARMLESS_TO_NODES = (time_limit, preempted, preempted_at_once, cancelled, usr2, requeue, pending_cancelled)
 
 
-class Calm(NamedTuple):
-    """What a study does that nobody disturbs."""
-
-    epochs: list[tuple]
-    epochs_per_s: float
-
-
 @pytest.fixture(scope="module")
 def calm(dev_cluster, desk_at, tmp_path_factory):
-    """The counted epochs of a run that nobody disturbed, on this machine, and their rate."""
+    """The epochs of a run that nobody disturbed, on this machine."""
     desk = desk_at(dev_cluster, tmp_path_factory.mktemp("calm"))
     desk.type(
         "run",
@@ -250,8 +242,7 @@ def calm(dev_cluster, desk_at, tmp_path_factory):
         "--threads",
         1,
     )
-    (seconds,) = desk.query("SELECT sum(seconds) FROM trials")[0]
-    return Calm(epochs(desk, "calm"), 2 * EPOCHS / seconds)
+    return epochs(desk, "calm")
 
 
 def epochs(desk, study):
@@ -261,11 +252,11 @@ def epochs(desk, study):
 
 
 @pytest.fixture(scope="module")
-def stage(dev_cluster, desk_at, tmp_path_factory, calm):
+def stage(dev_cluster, desk_at, tmp_path_factory, epochs_per_s):
     """The desk after every event happened and every study ended."""
     folder = tmp_path_factory.mktemp("events")
     cluster = replace(dev_cluster, folder=folder, submitted=[])
-    stage = Stage(desk_at(cluster, folder), calm.epochs_per_s)
+    stage = Stage(desk_at(cluster, folder), epochs_per_s)
     rude = "PartitionName=rude", "Nodes=ALL", "PriorityTier=1", "PreemptMode=REQUEUE", "GraceTime=0", "State=UP"
     with cluster.alone():
         try:
@@ -317,7 +308,7 @@ def test_a_study_survives(stage, calm, event, first):
     assert {(state, cause) for cause in causes}.intersection(found)
     assert {tried[-1][0] for tried in (attempts, other) if tried} == {"complete"}
     done = epochs(stage.desk, event)
-    assert done == [row for row in calm.epochs if row[0] <= done[-1][0]]
+    assert done == [row for row in calm if row[0] <= done[-1][0]]
 
 
 def test_logs_tell_what_happened(stage):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from helpers.outcomes import assert_equal
 import cnn_sweep
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.trial import TrialSpec
+from cnn_sweep.training.network.user_code import UserCode
 
 NETWORKS = """
 import keras
@@ -65,6 +67,13 @@ def compiled(params, image_shape, classes):
 def without_accuracy(params, image_shape, classes):
     model = sigmoids(params, image_shape, classes)
     model.compile("adam", "categorical_crossentropy", metrics=["mse"])
+    return model
+
+def bad_metric(params, image_shape, classes):
+    def strict(y_true, y_pred):
+        raise ValueError("not these labels")
+    model = build(params, image_shape, classes)
+    model.compile("adam", "categorical_crossentropy", metrics=[strict])
     return model
 
 def leaves(params, image_shape, classes):
@@ -321,6 +330,64 @@ def test_an_exception_in_a_build_function_fails_its_trial(trainer, recorder):
     assert (outcome.state, outcome.cause) == ("failed", "exception")
     line = NETWORKS.splitlines().index('    raise RuntimeError("no such block")') + 1
     assert outcome.message == f"RuntimeError: no such block (networks.py:{line})"
+
+
+def called_from(file, lines, error):
+    """Return a traceback as Python writes it: functions, each with its line of the file, and then the exception."""
+    text = file.read_text(encoding="utf-8").splitlines()
+    calls = "".join(
+        f'  File "{file}", line {text.index(line) + 1}, in {function}\n    {line.strip()}\n' for function, line in lines
+    )
+    return f"Traceback (most recent call last):\n{calls}{error}"
+
+
+def test_a_failure_has_the_calls_of_the_users_code_alone(trainer, recorder, tmp_path):
+    """The traceback begins in the user's own file: of a build, of an objective, of a metric that `fit` calls."""
+    for trial, file, line, error in (
+        (built("fails"), "networks.py", "fails", 'RuntimeError("no such block")'),
+        (objective("fails"), "objectives.py", "fails", 'RuntimeError("out of luck")'),
+        (built("bad_metric", engine="fit"), "networks.py", "strict", 'ValueError("not these labels")'),
+    ):
+        failed = trainer.train(trial, 0, recorder())
+        kind, _, text = error.rstrip(')"').partition('("')
+        indent = "        " if line == "strict" else "    "
+        assert failed.traceback == called_from(tmp_path / file, [(line, f"{indent}raise {error}")], f"{kind}: {text}")
+
+
+def test_a_mistake_of_the_user_has_no_calls_of_ours(trainer, recorder, tmp_path):
+    """The log has the line that led to the message, the exception of a module that cannot be imported, or neither."""
+    (tmp_path / "broken.py").write_text("import no_such_package\n", encoding="utf-8")
+    (tmp_path / "typed.py").write_text("def build(:\n", encoding="utf-8")
+    broken = called_from(
+        tmp_path / "broken.py",
+        [("<module>", "import no_such_package")],
+        "ModuleNotFoundError: No module named 'no_such_package'",
+    )
+    reported = called_from(
+        tmp_path / "objectives.py",
+        [("wrong_metric", '    context.report(1, {"points": 1.0})')],
+        "cnn_sweep.errors.InputError: objectives:wrong_metric reported points, but the objective is 'score'",
+    )
+    for trial, expected in (
+        (built("build").model_copy(update={"build": "broken:build"}), broken),
+        (
+            built("build").model_copy(update={"build": "typed:build"}),
+            f'  File "{tmp_path / "typed.py"}", line 1\n    def build(:\n              ^\nSyntaxError: invalid syntax',
+        ),
+        (objective("wrong_metric"), reported),
+        (built("no_model"), "networks:no_model must return a keras.Model, but returned str"),
+    ):
+        with pytest.raises(InputError) as found:
+            trainer.train(trial, 0, recorder())
+        text = UserCode.of(trial, tmp_path).traceback(found.value)
+        assert text in (expected, f"{found.value}\n{expected}")
+
+
+def test_a_bug_of_ours_keeps_its_whole_traceback(trainer, recorder, monkeypatch):
+    """Without a call of the user's the log has every call."""
+    monkeypatch.setattr("cnn_sweep.training.trial.run.learning_rates", lambda *_, **__: 1 / 0)
+    failed = trainer.train(built("build"), 0, recorder())
+    assert re.search(r"trainer\.py.* in train\n(.*\n)*.*run\.py(.*\n)*ZeroDivisionError", failed.traceback)
 
 
 def test_modules_of_one_name_in_two_folders_do_not_mix(dataset, spec, recorder, tmp_path):

@@ -37,7 +37,7 @@ def trial():
     """A trial with everything that has a state."""
     from cnn_sweep.sweep.trial import TrialSpec
 
-    return TrialSpec(params={}, layers=LAYERS, training={"batch_size": 8, **TRAINING})
+    return TrialSpec(params={}, layers=LAYERS, training={"batch_size": 8, "checkpoint_every_s": 3600.0, **TRAINING})
 
 
 @pytest.fixture(scope="module")

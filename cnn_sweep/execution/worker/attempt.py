@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.layers import trace
 from cnn_sweep.sweep.states import FINISHED
 from cnn_sweep.training.evaluation.curve import curve_numbers
+from cnn_sweep.training.network.user_code import UserCode
 from cnn_sweep.training.outcome import Outcome
 from cnn_sweep.training.trial.checkpoint import epochs_in
 from cnn_sweep.training.trial.checkpoint import read as read_checkpoint
@@ -117,8 +117,10 @@ class AttemptRunner:
         ):  # of the journal, the checkpoint or the data: no fault of the trial
             raise
         except Exception as error:  # noqa: BLE001 - a trial's own fault must not end the worker's other trials
-            log.warning("trial %d failed\n%s", claimed.number, traceback.format_exc())
-            outcome = Outcome("failed", cause=EXCEPTION, message=f"{type(error).__name__}: {error}")
+            text = UserCode.of(spec, self._study.code_folder).traceback(error)
+            outcome = Outcome("failed", cause=EXCEPTION, message=f"{type(error).__name__}: {error}", traceback=text)
+        if outcome.traceback:
+            log.warning("trial %d failed\n%s", claimed.number, outcome.traceback)
         if may_be_tried_again(outcome, trial, retries):
             return replace(outcome, state="interrupted")
         return outcome
@@ -136,8 +138,9 @@ class AttemptRunner:
         path, seed = self._study.paths.model(claimed.number), self._planned[claimed.number].seed
         try:
             saved = self._engine.export(spec, outcome, seed=seed, path=path)
-        except Exception:  # noqa: BLE001 - a model of the user's that cannot be saved; the result stands, and can be had again
-            log.warning("trial %d: its model could not be saved\n%s", claimed.number, traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - the user's model cannot be saved; the result stands, and can be had again
+            text = UserCode.of(spec, self._study.code_folder).traceback(error)
+            log.warning("trial %d: its model could not be saved\n%s", claimed.number, text)
             return False
         if saved:
             journal_model(claimed, self._study.paths, self._journal)

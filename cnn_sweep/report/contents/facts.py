@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -162,21 +161,6 @@ def _seeds(material: Material) -> list[int]:
     """Return the seeds that were trained; before any was, those that the sweep asked for at first."""
     trained = {row["seed"] for row in material.board.rows if row.get("seed") is not None}
     return sorted(trained) or material.provenance.get("seeds") or []
-
-
-def commands(material: Material) -> str:
-    """Write the commands that do the study again, and train its best trial again."""
-    versions = material.provenance.get("versions") or {}
-    sha = (material.provenance.get("git") or {}).get("sha")
-    pins = " ".join(
-        shlex.quote(f"{name}=={versions[name]}") for name in ("cnn-sweep", "tensorflow", "keras") if name in versions
-    )
-    lines = ["# The sweep file below, saved as sweep.yaml; the same versions; the same seeds give the same results."]
-    lines += [f"git checkout {shlex.quote(sha)}"] if sha else []
-    lines += [f"pip install {pins}"] if pins else []
-    lines += ["cnn-sweep run sweep.yaml", f"cnn-sweep leaderboard {material.study} --top 10"]
-    lines += [f"cnn-sweep show {material.study} {material.best_trial}"] if material.best_trial is not None else []
-    return "\n".join(lines)
 
 
 def moment(seconds: float) -> str:

@@ -51,7 +51,7 @@ class Material:
         workers: Processes that trained.
         provenance: Where the study comes from; empty if the file cannot be read.
         sweep: What its newest sweep file says; None if that cannot be read.
-        sweep_text: That file's text.
+        revisions: Name to text of each frozen file, the oldest first; one behind a first line is what ``repeat`` added.
         best_model: What the best model does with the validation images; None if nobody looked.
         no_model: Why nobody did.
         findings: How much each hyperparameter mattered; None if that was not estimated.
@@ -70,7 +70,7 @@ class Material:
     workers: list[Row]
     provenance: dict[str, Any]
     sweep: Sweep | None
-    sweep_text: str
+    revisions: dict[str, str]
     at_rungs: dict[int, dict[int, float]] = field(default_factory=dict)
     best_model: BestModel | None = None
     no_model: str = ""
@@ -158,7 +158,8 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
     paths = StudyPaths(results, study)
     summary = queries.study_summary(results, study)
     problems = Problems()
-    sweep, text = _sweep(paths)
+    revisions = _revisions(paths)
+    sweep = _sweep(paths, revisions)
     best = [row["trial"] for row in board.rows if row["epochs"]]
     chosen = tuple(trials) or tuple(best[:shown])
     rungs = rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
@@ -177,7 +178,7 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
         workers=[worker for worker in queries.list_workers(results, study) if worker["threads"]],
         provenance=_provenance(paths),
         sweep=sweep,
-        sweep_text=text,
+        revisions=revisions,
         at_rungs={epoch: report_queries.best_until(results, study, epoch, direction) for epoch in rungs},
         problems=problems,
     )
@@ -195,7 +196,7 @@ def _configurations(paths: StudyPaths, board: Table, summary: dict[str, Any]) ->
     """Put the trials of each configuration into one row, with the columns that belong to all of them."""
     if not any(row["repeat"] for row in board.rows):
         return None
-    found = board_of(paths, board, direction=Direction(summary["direction"]))
+    found = board_of(paths, board, metric=summary["metric"], direction=Direction(summary["direction"]))
     hyperparameters = (column_beside_statistics(name) for name in queries.parameter_columns(summary["parameters"]))
     return replace(found, columns=("rank", "trial", *STATISTICS, *hyperparameters))
 
@@ -213,16 +214,22 @@ def _affordable(board: Table, wanted: Sequence[int], metrics: int) -> list[int]:
     return taken
 
 
-def _sweep(paths: StudyPaths) -> tuple[Sweep | None, str]:
-    """Read the newest sweep file; a damaged one is shown as it is."""
+def _revisions(paths: StudyPaths) -> dict[str, str]:
     try:
-        newest = paths.revisions()[-1]
-        text = newest.read_text(encoding="utf-8-sig", errors="replace")
-        return Sweep.parse(text, source=str(newest), folder=paths.folder), text
-    except (OSError, IndexError):
-        return None, ""
+        return {file.name: file.read_text(encoding="utf-8-sig", errors="replace") for file in paths.revisions()}
+    except OSError:
+        return {}
+
+
+def _sweep(paths: StudyPaths, revisions: dict[str, str]) -> Sweep | None:
+    """Read the newest sweep file; a damaged one is shown as it is."""
+    if not revisions:
+        return None
+    name, text = list(revisions.items())[-1]
+    try:
+        return Sweep.parse(text, source=str(paths.folder / name), folder=paths.folder)
     except InputError:
-        return None, text
+        return None
 
 
 def _provenance(paths: StudyPaths) -> dict[str, Any]:

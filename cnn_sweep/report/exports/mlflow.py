@@ -112,6 +112,8 @@ def _write(client: Any, experiment: str, study: str, run: Run) -> None:
         for epoch, time, values in run.epochs
         for name, value in values.items()
     ]
+    epoch, time = run.tested_at
+    metrics += [entities.Metric(_nameable(name), value, _ms(time), epoch) for name, value in run.tests.items()]
     client.log_batch(made, params=params)
     for first in range(0, len(metrics), _MOST_METRICS):
         client.log_batch(made, metrics=metrics[first : first + _MOST_METRICS])

@@ -64,7 +64,7 @@ def _record(run: Run, sweep: Sweep) -> Record:
         state=str(facts["state"]),
         values=(facts["value"], *others),
         steps={} if several else {epoch: metrics[metric] for epoch, _, metrics in run.epochs if metric in metrics},
-        attributes={name: run.trial if name == "trial" else facts.get(name) for name in _ATTRIBUTES} | best,
+        attributes={name: run.trial if name == "trial" else facts.get(name) for name in _ATTRIBUTES} | best | run.tests,
         started=facts["started"] or 0.0,
         ended=facts["ended"],
     )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.errors import InputError
 from cnn_sweep.report.exports import library, written_aside
 from cnn_sweep.store import queries
 
@@ -14,11 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _GREATEST = 2**63 - 1  # of a whole number in a Parquet file
+_FIRST = ["study", "trial"]  # columns of every table; they tell an export of ours, and whose it is
 
 
 def to_csv(results: Path, study: str, destination: str) -> list[Path]:
-    """Write ``trials.csv`` and ``epochs.csv`` with full precision; return the two files."""
-    return _both(results, study, Path(destination), "csv", _write_csv)
+    """Write ``trials.csv`` and ``epochs.csv`` with full precision; return the two files.
+
+    Raises:
+        InputError: One of them is there and is not a table of this study.
+    """
+    return _both(results, study, Path(destination), _Form("csv", _write_csv, _csv_start))
 
 
 def to_parquet(results: Path, study: str, destination: str) -> list[Path]:
@@ -26,18 +35,76 @@ def to_parquet(results: Path, study: str, destination: str) -> list[Path]:
 
     Columns keep their types. A hyperparameter with values of several kinds, or lists, is written as JSON; the names
     of such columns stand in the file's metadata as ``json_columns``.
+
+    Raises:
+        InputError: One of them is there and is not a table of this study.
     """
     library("pyarrow.parquet", "pyarrow")
-    return _both(results, study, Path(destination), "parquet", _write_parquet)
+    return _both(results, study, Path(destination), _Form("parquet", _write_parquet, _parquet_start))
 
 
-def _both(results: Path, study: str, folder: Path, suffix: str, write: Callable[..., None]) -> list[Path]:
-    names = (f"trials.{suffix}", f"epochs.{suffix}")
+@dataclass(frozen=True)
+class _Form:
+    """A form of tables.
+
+    Attributes:
+        suffix: Of its files.
+        write: Writes columns and rows to a file.
+        start: Reads the first columns' names of a file and their values in its first row, which it may lack.
+    """
+
+    suffix: str
+    write: Callable[..., None]
+    start: Callable[[Path], list[list[str]]]
+
+
+def _both(results: Path, study: str, folder: Path, form: _Form) -> list[Path]:
+    names = (f"trials.{form.suffix}", f"epochs.{form.suffix}")
+    for name in names:
+        _check_replaceable(folder / name, study, form)
     with written_aside(folder) as aside:
         for name, query in zip(names, (queries.export_trials, queries.export_epochs), strict=True):
-            write(aside / name, *query(results, study))
+            form.write(aside / name, *query(results, study))
         folder.mkdir(parents=True, exist_ok=True)
         return [(aside / name).replace(folder / name) for name in names]
+
+
+def _check_replaceable(file: Path, study: str, form: _Form) -> None:
+    """Make sure that a table is not there, or is the same study's from an earlier export."""
+    if not file.exists():
+        return
+    start = form.start(file)
+    if not start or start[0] != _FIRST:
+        found = "was written by no export"
+    elif start[1:] and start[1][0] != study:
+        found = f"is a table of study {start[1][0]!r}"
+    else:
+        return
+    elsewhere = shlex.quote(str(file.parent / study))
+    raise InputError(
+        f"{file} {found}, and this export would replace it; move it away or name another folder: "
+        f"`cnn-sweep export {study} --to {form.suffix} {elsewhere}`"
+    )
+
+
+def _csv_start(file: Path) -> list[list[str]]:
+    with file.open(newline="", encoding="utf-8", errors="replace") as lines:
+        try:
+            return [row[: len(_FIRST)] for row in islice(csv.reader(lines), 2)]
+        except csv.Error:  # no table
+            return []
+
+
+def _parquet_start(file: Path) -> list[list[str]]:
+    arrow, parquet = library("pyarrow", "pyarrow"), library("pyarrow.parquet", "pyarrow")
+    try:
+        with parquet.ParquetFile(file) as table:
+            names = table.schema_arrow.names[: len(_FIRST)]
+            rows = next(table.iter_batches(1, columns=names), None) if names == _FIRST else None
+            values = [[str(value) for value in row.values()] for row in rows.to_pylist()] if rows else []
+    except arrow.ArrowException:  # no table
+        return []
+    return [names, *values]
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -37,15 +37,17 @@ def to_tensorboard(results: Path, study: str, destination: str) -> list[Path]:
     _check_replaceable(folder)
     summary = queries.study_summary(results, study)
     values: dict[str, list[Any]] = {name: [] for name in summary["parameters"]}
+    tests: set[str] = set()
     with written_aside(folder.parent) as aside:
         new = aside / "new"
         for run in runs(results, study):
+            tests.update(run.tests)
             for name, value in run.params.items():
                 known = values.setdefault(name, [])
                 known += [value] if value not in known else []
             _write(new / f"trial-{run.trial}", run.facts["started"] or 0.0, _of_trial(run))
         began = summary["created"] or 0.0
-        _write(new, began, [(began, 0, _experiment(summary, values))])
+        _write(new, began, [(began, 0, _experiment(summary, values, tests))])
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
             folder.rename(aside / "old")
@@ -70,7 +72,7 @@ def _of_trial(run: Run) -> Iterable[tuple[float, int, Any]]:
     for name, value in run.params.items():
         _set(start.hparams[name], value)
     yield started, 0, _hparams(hparams.SESSION_START_INFO_TAG, session_start_info=start)
-    for epoch, time, metrics in run.epochs:
+    for epoch, time, metrics in (*run.epochs, (*run.tested_at, run.tests)):
         scalars = [summaries.Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
         yield time, epoch, summaries.Summary(value=scalars)
     state = run.facts["state"]
@@ -81,7 +83,7 @@ def _of_trial(run: Run) -> Iterable[tuple[float, int, Any]]:
         yield ended, 0, _hparams(hparams.SESSION_END_INFO_TAG, session_end_info=end)
 
 
-def _experiment(summary: dict[str, Any], values: dict[str, list[Any]]) -> Any:
+def _experiment(summary: dict[str, Any], values: dict[str, list[Any]], tests: Iterable[str]) -> Any:
     api = library("tensorboard.plugins.hparams.api_pb2", "tensorboard")
     hparams = library("tensorboard.plugins.hparams.metadata", "tensorboard")
     experiment = api.Experiment(name=summary["study"], time_created_secs=summary["created"] or 0.0)
@@ -89,7 +91,7 @@ def _experiment(summary: dict[str, Any], values: dict[str, list[Any]]) -> Any:
         info = experiment.hparam_infos.add(name=name, type=_type(found, api))
         for value in found:
             _set(info.domain_discrete.values.add(), value)
-    for name in sorted(summary["metrics"], key=lambda name: name != summary["metric"]):
+    for name in (*sorted(summary["metrics"], key=lambda name: name != summary["metric"]), *sorted(tests)):
         experiment.metric_infos.add(name=api.MetricName(tag=name), display_name=name)
     return _hparams(hparams.EXPERIMENT_TAG, experiment=experiment)
 

@@ -24,12 +24,19 @@ class Run:
         facts: Its own columns: state, value, seed, started and so on.
         params: Its hyperparameters by name; None is a choice like another, inactive ones are left out.
         epochs: Each with ``epoch``, ``time`` (seconds since 1970) and the metrics by name, as (epoch, time, metrics).
+        tests: Scores on the test set, named as on the leaderboard; empty unless ``finalize`` measured the trial.
     """
 
     trial: int
     facts: dict[str, Any]
     params: dict[str, Any]
     epochs: list[tuple[int, float, dict[str, float]]]
+    tests: dict[str, float]
+
+    @property
+    def tested_at(self) -> tuple[int, float]:
+        """The epoch whose weights were tested, and a time for the scores: that of the trial's end."""
+        return self.facts["best_epoch"] or 0, self.facts["ended"] or self.facts["started"] or 0.0
 
 
 def runs(results: Path, study: str) -> Iterator[Run]:
@@ -37,10 +44,10 @@ def runs(results: Path, study: str) -> Iterator[Run]:
     found = queries.export_runs(results, study)
     for first in range(0, len(found), _TOGETHER):
         some = found[first : first + _TOGETHER]
-        curves = report_queries.curves(results, study, [facts["trial"] for facts, _ in some])
-        for facts, params in some:
+        curves = report_queries.curves(results, study, [facts["trial"] for facts, *_ in some])
+        for facts, params, tests in some:
             epochs = [(epoch["epoch"], epoch["time"], _metrics(epoch)) for epoch in curves[facts["trial"]]]
-            yield Run(trial=facts["trial"], facts=facts, params=params, epochs=epochs)
+            yield Run(trial=facts["trial"], facts=facts, params=params, epochs=epochs, tests=tests)
 
 
 def _metrics(epoch: dict[str, Any]) -> dict[str, float]:

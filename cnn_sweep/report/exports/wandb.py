@@ -53,5 +53,6 @@ def _write(wandb: Any, study: str, run: Run, **how: Any) -> None:
     kept = wandb.init(project=study, id=name, name=name, config=config, reinit="finish_previous", **how)
     for epoch, _, metrics in run.epochs:
         kept.log(metrics, step=epoch)
-    kept.summary.update({name: run.facts[name] for name in _FACTS if run.facts.get(name) is not None})
+    facts = {name: run.facts[name] for name in _FACTS if run.facts.get(name) is not None}
+    kept.summary.update(facts | run.tests)
     kept.finish(exit_code=int(run.facts["state"] == "failed"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.execution.freezing.freeze import read_revisions
 from cnn_sweep.report.leaderboards.comparison import Standing, compare
 from cnn_sweep.sweep.more_repeats import read_more_repeats, repeats_that_chose, values_that_count
+from cnn_sweep.training.outcome import SHARES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,19 +24,21 @@ LEFT_OUT: Final = "left_out"
 _AFTER: Final = "seconds"
 
 
-def board_of(paths: StudyPaths, table: Table, *, direction: Direction) -> Table:
+def board_of(paths: StudyPaths, table: Table, *, metric: str, direction: Direction) -> Table:
     """Put the trials of a study's configurations into one row each; see :func:`per_configuration`.
 
     Args:
         paths: The study's files, which say what ``repeat`` added.
         table: A row per trial, ranked.
+        metric: The objective.
         direction: What is better.
     """
     has_more = any(read_more_repeats(file.read_text(encoding="utf-8")) for file in paths.revisions())
-    return per_configuration(table, direction=direction, revisions=read_revisions(paths) if has_more else ())
+    revisions = read_revisions(paths) if has_more else ()
+    return per_configuration(table, metric=metric, direction=direction, revisions=revisions)
 
 
-def per_configuration(table: Table, *, direction: Direction, revisions: Sequence[Sweep] = ()) -> Table:
+def per_configuration(table: Table, *, metric: str, direction: Direction, revisions: Sequence[Sweep] = ()) -> Table:
     """Put the trials of a configuration into one row.
 
     The row has the columns of the first of its trials that is complete (else of its first trial), and those of
@@ -45,6 +48,7 @@ def per_configuration(table: Table, *, direction: Direction, revisions: Sequence
 
     Args:
         table: A row per trial, ranked, with ``configuration``, ``repeat`` and ``seed``.
+        metric: The objective.
         direction: What is better.
         revisions: Of the sweep, with what ``repeat`` added; the oldest first.
     """
@@ -57,7 +61,8 @@ def per_configuration(table: Table, *, direction: Direction, revisions: Sequence
     chose = repeats_that_chose(revisions, {row["trial"]: row["configuration"] for row in table.rows})
     known = [_values(group) for group in groups.values()]
     samples = [values_that_count(values, chose.get(name, ())) for name, values in zip(groups, known, strict=True)]
-    standings = iter(compare([sample for sample in samples if sample], direction))
+    found = compare([sample for sample in samples if sample], direction)
+    standings = iter(_within_bounds(found, metric, known))
     for row, values, sample in zip(rows, known, samples, strict=True):
         row.update(_statistics(next(standings) if sample else None), left_out=len(values) - len(sample))
     newest = [chose.get(name, (0,))[-1] for name in groups]
@@ -89,6 +94,17 @@ def _values(group: list[Row]) -> dict[int, float]:
     """Return repeat to value of the complete trials; a repeat has the same seed in all configurations."""
     complete = (row for row in group if row["state"] == "complete" and row["value"] is not None)
     return {row["repeat"]: row["value"] for row in complete if math.isfinite(row["value"])}
+
+
+def _within_bounds(found: list[Standing], metric: str, values: list[dict[int, float]]) -> list[Standing]:
+    """Cut the intervals of means at 0 and 1 where the metric cannot be beyond; the differences' stay as they are."""
+    # A function of the user's may well report an accuracy in per cent.
+    if metric not in SHARES or not all(0.0 <= value <= 1.0 for own in values for value in own.values()):
+        return found
+    return [
+        one if one.low is None or one.high is None else replace(one, low=max(one.low, 0.0), high=min(one.high, 1.0))
+        for one in found
+    ]
 
 
 def _statistics(found: Standing | None) -> dict[str, Any]:

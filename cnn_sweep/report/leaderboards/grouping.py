@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
 
-OF_A_GROUP = ("n", "mean", "std", "best", "best_trial")
+OF_A_GROUP = ("n", "trials", "mean", "std", "best", "best_trial")
 
 
 def grouped(table: Table, by: Sequence[str], *, direction: Direction) -> Table:
@@ -29,8 +29,9 @@ def grouped(table: Table, by: Sequence[str], *, direction: Direction) -> Table:
         direction: Of the objective.
 
     Returns:
-        A row a group: the columns of ``by``, then ``n`` (ranked trials), ``mean`` and ``std`` (sample standard
-        deviation; missing for one trial) of their values, ``best`` and the number of that trial, ``best_trial``.
+        A row a group: the columns of ``by``, then ``n`` (configurations) and ``trials`` (ranked ones), ``mean`` and
+        ``std`` (sample standard deviation; missing for one configuration) over the configurations' means, so that one
+        with many repeats counts once; ``best``, the best value, and the number of its trial, ``best_trial``.
 
     Raises:
         InputError: An unknown column.
@@ -47,17 +48,27 @@ def grouped(table: Table, by: Sequence[str], *, direction: Direction) -> Table:
 
 
 def _summed_up(members: list[Row], by: Sequence[str], direction: Direction) -> Row:
-    values = [row["value"] for row in members]
+    values = _means(members)
     best = min(members, key=lambda row: (direction.key(row["value"]), row["rank"]))
     summary: Row = {name: best.get(name) for name in by}
     summary |= {
         "n": len(values),
+        "trials": len(members),
         "mean": statistics.fmean(values),
         "std": statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None,
         "best": best["value"],
         "best_trial": best["trial"],
     }
     return summary | ({"study": best["study"]} if "study" in best and "study" not in by else {})
+
+
+def _means(members: list[Row]) -> list[float]:
+    """Return the mean of each configuration's trials."""
+    values: dict[Any, list[float]] = {}
+    for row in members:
+        name = row.get("configuration") or ("trial", row["trial"])
+        values.setdefault((row.get("study"), name), []).append(row["value"])
+    return [statistics.fmean(own) for own in values.values()]
 
 
 def compared(boards: Sequence[tuple[dict[str, Any], Table]]) -> Table:

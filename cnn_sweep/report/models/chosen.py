@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnn_sweep.errors import InputError
+from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.freezing.freeze import open_study
-from cnn_sweep.training.data.dataset import UNLABELLED, image_options, items, load
+from cnn_sweep.execution.models.trained import read_history
+from cnn_sweep.training.data.dataset import UNLABELLED, image_options, items, load, read_meta
 from cnn_sweep.training.data.images import SUFFIXES, read_images
 from cnn_sweep.training.data.prepare import prepared
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from cnn_sweep.training.data.images import BadImage
 
-_OPEN = ("train", "validation", UNLABELLED)  # the test set is sealed
+_OPEN = ("train", "validation", UNLABELLED)
+_SEALED = "test"  # until the study is finalized
 
 
 @dataclass(frozen=True)
@@ -45,19 +47,27 @@ def prepared_data(results: Path, study: str) -> Path:
     return prepared(frozen.sweep.data, frozen.sweep.folder, frozen.data_root)
 
 
-def choose_images(data: Path, words: Sequence[str]) -> ChosenImages:
+def choose_images(results: Path, study: str, words: Sequence[str]) -> ChosenImages:
     """Read images.
 
     Args:
-        data: Folder of the prepared data.
+        results: Root of all studies.
+        study: The study's name.
         words: Files; folders, of which all image files are taken, those of subfolders as well; or one name of an image
-            in the training, validation or unlabelled set.
+            in the study's data.
 
     Raises:
         InputError: There is no such image, none could be read, or the study's data are no pictures.
+        StudyError: The image is in the test set, which is sealed.
     """
-    if len(words) == 1 and not Path(words[0]).exists() and (named := _named(data, words[0])) is not None:
-        return ChosenImages((words[0],), named)
+    data = prepared_data(results, study)
+    if len(words) == 1 and not Path(words[0]).exists():
+        named = _named(data, words[0], _OPEN)
+        if named is None and _is_tested_with(data, words[0]):
+            _check_opened(results, study, words[0])
+            named = _named(data, words[0], (_SEALED,))
+        if named is not None:
+            return ChosenImages((words[0],), named)
     files = [file for word in words for file in _files(word)]
     options = image_options(data)
     if options is None or load(data).train.x.dtype != np.uint8:
@@ -84,11 +94,24 @@ def _files(word: str) -> list[Path]:
     return found
 
 
-def _named(data: Path, name: str) -> npt.NDArray[np.generic] | None:
-    splits = load(data, splits=_OPEN).splits
+def _named(data: Path, name: str, where: Sequence[str]) -> npt.NDArray[np.generic] | None:
+    splits = load(data, splits=where).splits
     for split, images in splits.items():
         names = [item.name for item in items(data, split)]
         if name in names:
             place = names.index(name)
             return np.asarray(images.x[place : place + 1])
     return None
+
+
+def _is_tested_with(data: Path, name: str) -> bool:
+    """Look for a name in the test set, whose images stay closed."""
+    return _SEALED in read_meta(data)["sizes"] and name in {item.name for item in items(data, _SEALED)}
+
+
+def _check_opened(results: Path, study: str, name: str) -> None:
+    if not read_history(open_study(results, study)).finalized:
+        raise StudyError(
+            f"{name}: this image is in the test set of {study!r}, which is sealed until `cnn-sweep finalize {study}`; "
+            "take one of the validation set, as `cnn-sweep misclassified` shows them"
+        )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.models import client as models
-from cnn_sweep.report.models.chosen import choose_images, prepared_data
+from cnn_sweep.report.models.chosen import choose_images
 from cnn_sweep.report.models.predictions import confusion_table, misclassified_rows, prediction_table
 from cnn_sweep.training.data.dataset import UNLABELLED, Item, items
 
@@ -46,7 +46,7 @@ class TrainedModels:
         if not images:
             found = models.predict_split(self.results, self.study, UNLABELLED, trial=trial)
             return prediction_table(found, items(found.prepared, UNLABELLED))
-        chosen = choose_images(prepared_data(self.results, self.study), images)
+        chosen = choose_images(self.results, self.study, images)
         if chosen.bad:
             raise InputError("; ".join(f"{image.name}: {image.reason}" for image in chosen.bad))
         found = models.predict_images(self.results, self.study, chosen.x, trial=trial)

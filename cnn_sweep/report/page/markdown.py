@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn_sweep.report.contents import facts
+from cnn_sweep.report.contents.doing_again import commands, sweep_files
 from cnn_sweep.report.contents.rungs import rung_table
 from cnn_sweep.report.figures.all_figures import drawable
 from cnn_sweep.report.leaderboards.formats import markdown_text, to_markdown
@@ -40,8 +41,8 @@ def markdown(material: Material, *, images: str | None = None) -> str:
         "Figures": lambda: _figures(material, images) if images is not None else [],
         "Provenance": lambda: [
             _pairs(facts.origins(material)),
-            _code("sh", facts.commands(material)),
-            *([_code("yaml", material.sweep_text)] if material.sweep_text else []),
+            _code("sh", commands(material)),
+            *(part for name, text in sweep_files(material).items() for part in (f"`{name}`:", _code("yaml", text))),
         ],
     }
     parts = [f"# {markdown_text(material.study)}"]

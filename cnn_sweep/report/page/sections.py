@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from cnn_sweep.report.contents import facts
+from cnn_sweep.report.contents.doing_again import commands, sweep_files
 from cnn_sweep.report.contents.rungs import rung_table
 from cnn_sweep.report.contents.what_mattered import interaction_table
 from cnn_sweep.report.figures.all_figures import figures
@@ -191,8 +192,11 @@ def _model(material: Material) -> Section:
 
 def _provenance(material: Material) -> Section:
     body = markup.facts((name, escaped(value)) for name, value in facts.origins(material))
-    body += "<h3>Do it again</h3>" + markup.listing(facts.commands(material))
-    body += "<h3>Sweep file</h3>" + markup.listing(material.sweep_text or "The sweep file cannot be read.")
+    body += "<h3>Do it again</h3>" + markup.listing(commands(material))
+    files = sweep_files(material)
+    for name, text in files.items():
+        body += f"<h3>Sweep file {escaped(name)}</h3>" + markup.listing(text)
+    body += "" if files else "<h3>Sweep file</h3>" + markup.listing("The sweep file cannot be read.")
     diff = (material.provenance.get("git") or {}).get("diff")
     body += markup.details("Changes since the commit", markup.listing(diff)) if diff else ""
     return Section("provenance", "Provenance", body)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.training.network.user_code import is_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,17 +60,6 @@ def _enter(folder: str) -> None:
         sys.path[:] = [path for path in sys.path if path not in _entered]
         _entered[:] = [folder]
     sys.path[:] = [folder, *(path for path in sys.path if path != folder)]
-
-
-def is_of(folder: Path, name: str, file: str | None) -> bool:
-    """Tell whether a module of this name and file is one of an absolute folder's."""
-    return file in _files(name, folder)
-
-
-def _files(name: str, folder: Path) -> tuple[str, str]:
-    """Return where a module of a folder is, or a package's own file."""
-    place = folder.joinpath(*name.split("."))
-    return f"{place}.py", str(place / "__init__.py")
 
 
 def _import(name: str, folder: Path, reference: str) -> ModuleType:

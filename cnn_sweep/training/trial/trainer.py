@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import signal
-import traceback
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,10 +21,11 @@ from cnn_sweep.training.engine.device_data import DeviceData
 from cnn_sweep.training.engine.features import extracted
 from cnn_sweep.training.engine.fit_learner import FitLearner
 from cnn_sweep.training.engine.graph_learner import GraphLearner
-from cnn_sweep.training.network.custom import build_model, is_of
+from cnn_sweep.training.network.custom import build_model
 from cnn_sweep.training.network.model import plain_model, untrained_weights
 from cnn_sweep.training.network.precision import computing_in
 from cnn_sweep.training.network.transfer import base_of, input_scale
+from cnn_sweep.training.network.user_code import UserCode
 from cnn_sweep.training.outcome import METRICS, Outcome
 from cnn_sweep.training.signature import graph_key
 from cnn_sweep.training.trial.objective import UserTrial
@@ -120,7 +120,7 @@ class Trainer:
             # What it compiled may be in any state.
             for stage in stages(spec):
                 self._learners.pop(graph_key(stage), None)
-            return _failed(attempt, error, _place(error, spec, self._folder))
+            return _failed(attempt, error, UserCode.of(spec, self._folder))
 
     def _attempt(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None) -> Run | UserTrial:
         if spec.objective.function is not None:
@@ -264,29 +264,16 @@ def _with_value(outcome: Outcome, spec: TrialSpec) -> Outcome:
     return replace(outcome, state="failed", cause="diverged", message=message)
 
 
-def _failed(attempt: Run | UserTrial | None, error: BaseException, place: str) -> Outcome:
+def _failed(attempt: Run | UserTrial | None, error: BaseException, code: UserCode) -> Outcome:
     """Return the outcome of a trial that raised."""
     out_of_memory = isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
     text = " ".join(str(error).split())
     if len(text) > _MESSAGE_LENGTH:
         text = text[:_MESSAGE_LENGTH] + "..."
-    message = f"{': '.join(filter(None, (type(error).__name__, text)))} ({place})"
+    message = f"{': '.join(filter(None, (type(error).__name__, text)))} ({code.place(error)})"
     cause = "oom" if out_of_memory else "exception"
     if attempt is None:
-        return Outcome("failed", cause=cause, message=message)
-    return attempt.outcome("failed", cause=cause, message=message)
-
-
-def _place(error: BaseException, spec: TrialSpec, folder: Path) -> str:
-    """Return file and line of the innermost call in code of the user's or in ours, told by names of modules.
-
-    Where files lie says nothing: this package, or the user's, may be installed beside those of others.
-    """
-    reference = spec.objective.function or spec.build or ""
-    own = {__name__.partition(".")[0], reference.partition(":")[0].partition(".")[0]}
-    place = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        name, file = str(frame.f_globals.get("__name__")), frame.f_globals.get("__file__")
-        if not place or name.partition(".")[0] in own or is_of(folder.resolve(), name, file):
-            place = f"{Path(frame.f_code.co_filename).name}:{line}"
-    return place
+        failed = Outcome("failed", cause=cause, message=message)
+    else:
+        failed = attempt.outcome("failed", cause=cause, message=message)
+    return failed if out_of_memory else replace(failed, traceback=code.traceback(error))
