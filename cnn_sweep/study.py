@@ -20,6 +20,7 @@ from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation
 from cnn_sweep.store import merge as store
 from cnn_sweep.store import queries
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class Study:
         from cnn_sweep.report.leaderboards.configurations import board_of  # noqa: PLC0415 - needs scipy
 
         summary, paths = self.summary(), StudyPaths(self.results, self.name)
-        found = board_of(paths, table, metric=summary["metric"], direction=summary["direction"])
+        found = board_of(paths, table, metric=summary["metric"], direction=Direction(summary["direction"]))
         return replace(found, rows=found.rows[:top])
 
     def leaderboard(self, per: str | None = None) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from cnn_sweep.journal.events import End, Lost, Start
+    from cnn_sweep.sweep.direction import Direction
 
 
 class SavedState(NamedTuple):
@@ -210,15 +211,10 @@ class TrialHistory:
         """Time that all attempts took."""
         return sum(attempt.seconds for attempt in self.attempts.values())
 
-    def best(self, direction: str) -> tuple[int, float] | None:
+    def best(self, direction: Direction) -> tuple[int, float] | None:
         """Return epoch and value of the best epoch, the first one of equals; None without a value.
 
         Args:
-            direction: maximize or minimize.
+            direction: What is better.
         """
-        sign = -1.0 if direction == "maximize" else 1.0
-        known = [(sign * value, epoch) for epoch, value in self.values.items()]
-        if not known:
-            return None
-        value, epoch = min(known)
-        return epoch, sign * value
+        return min(self.values.items(), key=lambda known: (direction.key(known[1]), known[0]), default=None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.execution.monitoring.progress import Pace, pace_of
 from cnn_sweep.store import queries, report_queries
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.states import counted, plural
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def moment(results: Path, study: str, now: float, *, has_budget: bool = False) -
     return Moment(
         running=running,
         epochs_per_s=_epochs_per_s(results, study, now),
-        best=list(itertools.accumulate(values, max if summary["direction"] == "maximize" else min)),
+        best=list(itertools.accumulate(values, Direction(summary["direction"]).better_of)),
         pace=replace(pace, left_s=None) if has_budget else pace,
     )
 

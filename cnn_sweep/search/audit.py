@@ -80,7 +80,7 @@ class Audit:
         if ladder is None:
             raise ValueError(f"the study {sweep.study!r} has no pruner with rungs")
         self._ladder = ladder
-        self._sign = -1.0 if sweep.objective.direction == "maximize" else 1.0
+        self._direction = sweep.objective.direction
         self._lag_s = lag_s
         repeats = first_trainings(plan)
         self._planned = [p.number for p in plan.trials if p.number not in repeats]
@@ -231,7 +231,7 @@ class Audit:
             epochs = self._trials[number].epochs
             if self._ladder.bracket(number) != bracket or max(epochs, default=0) < level:
                 continue
-            known = [self._sign * v for epoch, (_, v) in epochs.items() if epoch <= level and math.isfinite(v)]
+            known = [self._direction.key(v) for epoch, (_, v) in epochs.items() if epoch <= level and math.isfinite(v)]
             time = min(t for epoch, (t, _) in epochs.items() if epoch >= level)
             yield _Result(number, time, min(known, default=math.inf))
 

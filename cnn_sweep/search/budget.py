@@ -77,7 +77,7 @@ class Budget:
             yield Limit("gpu_hours", hours, search.gpu_hours, hours >= search.gpu_hours)
         for name, goal in search.until.items():
             best = self._best()
-            reached = best is not None and (best == goal or self._objective.better(best, goal))
+            reached = best is not None and (best == goal or self._objective.direction.better(best, goal))
             yield Limit(name, best, goal, reached)
 
     def _attempts(self) -> Iterator[AttemptHistory]:
@@ -96,8 +96,7 @@ class Budget:
 
     def _best(self) -> float | None:
         values = [value for trial in self._history.trials.values() if (value := self._value(trial)) is not None]
-        pick = max if self._objective.direction == "maximize" else min
-        return pick(values, default=None)
+        return min(values, key=self._objective.direction.key, default=None)
 
     def _value(self, trial: TrialHistory) -> float | None:
         known = self._values.get(trial.number)

@@ -83,7 +83,7 @@ def _easier(old: Sweep, new: Sweep) -> list[str]:
     reasons = []
     for name, goal in new.search.until.items():
         before = old.search.until.get(name)
-        if before is None or old.objective.better(before, goal):
+        if before is None or old.objective.direction.better(before, goal):
             was = "nothing" if before is None else show(before)
             reasons.append(f"search.until.{name}: {was} became {show(goal)}, which is reached earlier")
     return reasons

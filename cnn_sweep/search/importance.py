@@ -19,6 +19,7 @@ import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
+from optuna.study import StudyDirection
 from optuna.trial import create_trial
 from scipy.special import fdtrc
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from optuna.importance import BaseImportanceEvaluator
 
+    from cnn_sweep.sweep.direction import Direction
     from cnn_sweep.sweep.space import Parameter
     from cnn_sweep.sweep.spec import Sweep
 
@@ -203,7 +205,7 @@ def _told(sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result]
     if len(known) < FEWEST or not parameters or len({value for _, value in known}) == 1:
         return None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(direction=sweep.objective.direction)
+    study = optuna.create_study(direction=StudyDirection[sweep.objective.direction.name])
     distributions = {one.name: distribution(one.domain) for one in parameters}
     for params, value in known:
         encoded = {one.name: encode(one.domain, params[one.name]) for one in parameters}
@@ -222,7 +224,7 @@ def _shares(
     return {name: float(share) for name, share in shares.items()}
 
 
-def _effects(name: str, known: Sequence[Result], direction: str) -> list[Effect]:
+def _effects(name: str, known: Sequence[Result], direction: Direction) -> list[Effect]:
     pairs = [(params[name], value) for params, value in known if name in params]
     different = {value for value, _ in pairs}
     groups: list[tuple[Any, list[float]]] = []
@@ -234,7 +236,6 @@ def _effects(name: str, known: Sequence[Result], direction: str) -> list[Effect]
         for part in np.array_split(np.arange(len(pairs)), _BINS):
             inside = [pairs[place] for place in part]
             groups.append((f"{inside[0][0]:.3g} to {inside[-1][0]:.3g}", [result for _, result in inside]))
-    best = max if direction == "maximize" else min
     return [
         Effect(
             parameter=name,
@@ -242,7 +243,7 @@ def _effects(name: str, known: Sequence[Result], direction: str) -> list[Effect]
             trials=len(found),
             mean=float(np.mean(found)),
             sd=float(np.std(found, ddof=1)) if len(found) > 1 else None,
-            best=best(found),
+            best=min(found, key=direction.key),
         )
         for value, found in groups
     ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from cnn_sweep.errors import EnvironmentFault, InputError
@@ -87,7 +88,7 @@ def write_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
         EnvironmentFault: The storage cannot be written.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    directions = [one.direction for one in sweep.objectives]
+    directions = [StudyDirection[one.direction.name] for one in sweep.objectives]
     trials = [_trial(sweep, record) for record in records]
     with _told(storage, "written"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # names of metrics
@@ -121,7 +122,7 @@ def mirror_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with _told(storage, "written"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # names of metrics
-        directions = [one.direction for one in sweep.objectives]
+        directions = [StudyDirection[one.direction.name] for one in sweep.objectives]
         study = optuna.create_study(storage=storage, study_name=sweep.study, directions=directions, load_if_exists=True)
         study.set_metric_names([one.metric for one in sweep.objectives])
         there = {trial.user_attrs.get("trial") for trial in study.get_trials(deepcopy=False)}

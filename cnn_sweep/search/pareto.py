@@ -9,19 +9,21 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cnn_sweep.sweep.direction import Direction
 
-def pareto_front(values: Sequence[Sequence[float | None]], directions: Sequence[str]) -> list[bool]:
+
+def pareto_front(values: Sequence[Sequence[float | None]], directions: Sequence[Direction]) -> list[bool]:
     """Tell which results no other one dominates: is at least as good in everything and better in something.
 
     Args:
         values: One row a result, one number an objective; a result that lacks a finite number is never on the
             front.
-        directions: maximize or minimize, one an objective.
+        directions: One an objective.
 
     Returns:
         One truth value a result; equal results are on the front together.
     """
-    signs = np.array([-1.0 if direction == "maximize" else 1.0 for direction in directions])
+    signs = np.array([direction.sign for direction in directions])
     losses = np.array([[np.nan if one is None else one for one in row] for row in values], dtype=float)
     losses = losses.reshape(len(values), len(directions)) * signs
     on_front = np.isfinite(losses).all(axis=1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna import pruners
 from optuna.exceptions import ExperimentalWarning
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from cnn_sweep.sweep.pruner_spec import (
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from cnn_sweep.journal.trials import TrialHistory
+    from cnn_sweep.sweep.direction import Direction
 
-Direction = Literal["maximize", "minimize"]
 Curve = dict[int, float]  # epoch (or number of the repeat) to objective
 
 
@@ -37,7 +38,7 @@ class StopPruner:
 
     Args:
         spec: Which pruner.
-        direction: maximize or minimize.
+        direction: What is better.
     """
 
     def __init__(self, spec: StopSpec, direction: Direction) -> None:
@@ -88,7 +89,7 @@ class RepeatPruner:
 
 def _study(direction: Direction) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.create_study(direction=direction)
+    return optuna.create_study(direction=StudyDirection[direction.name])
 
 
 def _complete(curve: Curve, value: float) -> FrozenTrial:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import optuna
 from optuna.distributions import CategoricalDistribution
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from cnn_sweep.search.distributions import distribution, encode
@@ -51,10 +52,10 @@ class Replay:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._sweep = sweep
         self._method = sweep.search.method
-        self._signs = [-1.0 if one.direction == "maximize" else 1.0 for one in sweep.objectives]
         self.distributions = {one.name: distribution(one.domain) for one in sweep.space.parameters}
         self.study = optuna.create_study(
-            directions=[one.direction for one in sweep.objectives], sampler=optuna.samplers.RandomSampler()
+            directions=[StudyDirection[one.direction.name] for one in sweep.objectives],
+            sampler=optuna.samplers.RandomSampler(),
         )
         self._told: dict[int, _Told] = {}
         self._worst: list[float] | None = None
@@ -110,8 +111,8 @@ class Replay:
         self._told[one.number] = _Told(len(self.study.get_trials(deepcopy=False)) - 1, one)
         if state == TrialState.COMPLETE and values is not None:
             worst = self._worst or values
-            pairs = zip(self._signs, worst, values, strict=True)
-            self._worst = [sign * max(sign * one, sign * other) for sign, one, other in pairs]
+            pairs = zip(self._sweep.objectives, worst, values, strict=True)
+            self._worst = [max(one, other, key=objective.direction.key) for objective, one, other in pairs]
             self._generations.count()
 
     def _result(self, one: Observation) -> tuple[TrialState, list[float] | None, dict[int, float]]:
@@ -124,7 +125,7 @@ class Replay:
         values = _finite((one.value, *one.others))
         if one.state == "complete" and values is not None:
             return TrialState.COMPLETE, values, {}
-        ranks_pruned = self._method == "tpe" and len(self._signs) == 1
+        ranks_pruned = self._method == "tpe" and len(self._sweep.objectives) == 1
         if one.state not in FINISHED:
             if one.state == "paused" and values is not None and ranks_pruned:
                 return TrialState.PRUNED, None, {one.epochs: values[0]}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cnn_sweep.journal.trials import TrialHistory
+    from cnn_sweep.sweep.direction import Direction
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,12 @@ class Rungs:
 
     Args:
         ladder: Where the rungs are.
-        direction: maximize or minimize.
+        direction: What is better.
     """
 
-    def __init__(self, ladder: Ladder, direction: str) -> None:
+    def __init__(self, ladder: Ladder, direction: Direction) -> None:
         self._ladder = ladder
-        self._sign = -1.0 if direction == "maximize" else 1.0
+        self._direction = direction
         self._known: dict[int, int] = {}  # trial to the highest rung (from 1) whose result stands below
         self._results: dict[tuple[int, int], list[tuple[float, int]]] = {}  # (epochs, bracket): best first
         self._seen: dict[int, int] = {}  # trial to its epochs when it was looked at last
@@ -163,7 +164,7 @@ class Rungs:
             values = reported(trial)
             while max(values, default=0) >= level:
                 known = [v for epoch, v in values.items() if epoch <= level and math.isfinite(v)]
-                best = min((self._sign * value for value in known), default=math.inf)
+                best = min(map(self._direction.key, known), default=math.inf)
                 insort(self._results.setdefault((level, bracket), []), (best, number))
                 rung += 1
                 level = self._ladder.level(bracket, rung)

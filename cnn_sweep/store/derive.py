@@ -27,6 +27,7 @@ from sqlalchemy.schema import CreateTable
 
 from cnn_sweep.store.dialect import rounded, upsert_from
 from cnn_sweep.store.schema import attempts, epochs, studies, touched, trials
+from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -160,7 +161,7 @@ def _best() -> Insert:
     """The best of the epochs that count, the first one of equals; nothing if none has a value."""
     e = epochs.c
     direction = select(studies.c.direction).where(studies.c.study == _STUDY).scalar_subquery()
-    goodness = case((direction == "maximize", -e.value), else_=e.value)
+    goodness = case({one: one.key(e.value) for one in Direction}, value=direction)
     rival = case((and_(e.counted == 1, e.value.is_not(None)), 1), else_=0)
     counted_epoch = case((e.counted == 1, e.epoch), else_=None)
     ranked = (

@@ -12,6 +12,7 @@ from cnn_sweep.sweep.trial import ObjectiveSpec
 
 if TYPE_CHECKING:
     from cnn_sweep.journal.paths import StudyPaths
+    from cnn_sweep.sweep.direction import Direction
 
 _DEFAULT = ObjectiveSpec()
 
@@ -22,7 +23,7 @@ class Facts:
 
     Attributes:
         metric: The objective.
-        direction: maximize or minimize.
+        direction: What is better.
         method: How configurations are chosen; None if the file could not be read.
         digest: Hash of the sweep's meaning; None if the file could not be read.
         parameters: Hyperparameters in the order of the file.
@@ -31,7 +32,7 @@ class Facts:
     """
 
     metric: str = _DEFAULT.metric
-    direction: str = _DEFAULT.direction
+    direction: Direction = _DEFAULT.direction
     method: str | None = None
     digest: str | None = None
     parameters: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from cnn_sweep.store.reading import open_store
 from cnn_sweep.store.studies import parameter_names
 from cnn_sweep.store.views import LEADING, UNRANKED, Columns
 from cnn_sweep.sweep.configuration import NULL
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.mistakes import listed, near
 from cnn_sweep.sweep.states import STATES
 
@@ -101,7 +102,7 @@ def leaderboard(results: Path, study: str, *, top: int | None = None) -> Columne
         # Before the first epoch only the objective is known by name.
         metrics = dialect.names(row.metrics_json) or [row.metric] * (row.metric not in LEADING)
         columns = Columns.of(metrics, parameter_names(row))
-        rows = connection.execute(_best_first(study, row.direction, top)).all()
+        rows = connection.execute(_best_first(study, Direction(row.direction), top)).all()
         tested = _test_columns(connection, study, taken=(*columns.names, *MORE))
     own = (*columns.leading[1:], *MORE)
     records = [
@@ -281,11 +282,11 @@ def _threads() -> Label[int | None]:
     return newest.correlate(schema.trials).scalar_subquery().label("threads")
 
 
-def _best_first(study: str, direction: str, top: int | None) -> Select[Any]:
+def _best_first(study: str, direction: Direction, top: int | None) -> Select[Any]:
     """Order trials by rank; those without one follow by state, then all by number."""
     t = schema.trials.c
     ranked = (t.state == "complete") & t.value.is_not(None)
-    value = case((ranked, -t.value if direction == "maximize" else t.value))
+    value = case((ranked, direction.key(t.value)))
     place = case({state: number for number, state in enumerate(UNRANKED)}, value=t.state, else_=len(UNRANKED))
     order = (case((ranked, 0), else_=1), value, place, t.trial)
     query = _trials_with_params(study).order_by(*order)
@@ -321,11 +322,10 @@ def _graphs(connection: Connection, study: str) -> dict[str, int]:
 
 def _best(connection: Connection, study: Row[Any]) -> Record | None:
     t = schema.trials.c
-    better_first = t.value.desc() if study.direction == "maximize" else t.value
     query = (
         select(t.trial, t.value)
         .where(t.study == study.study, t.state == "complete", t.value.is_not(None))
-        .order_by(better_first, t.trial)
+        .order_by(Direction(study.direction).key(t.value), t.trial)
         .limit(1)
     )
     row = connection.execute(query).one_or_none()

@@ -9,6 +9,7 @@ from sqlalchemy import exists, func, select
 from cnn_sweep.store import schema
 from cnn_sweep.store.queries import Record, restored
 from cnn_sweep.store.reading import open_store
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -69,10 +70,10 @@ def failures(results: Path, study: str) -> list[Record]:
         return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
 
 
-def best_until(results: Path, study: str, epoch: int, direction: str) -> dict[int, float]:
+def best_until(results: Path, study: str, epoch: int, direction: Direction) -> dict[int, float]:
     """Return trial to its best objective up to an epoch, of the trials that came so far."""
     e = schema.epochs.c
-    best = func.max(e.value) if direction == "maximize" else func.min(e.value)
+    best = func.max(e.value) if direction == Direction.MAXIMIZE else func.min(e.value)
     query = (
         select(e.trial, best.label("best"))
         .where(e.study == study, e.counted == 1, e.epoch <= epoch)

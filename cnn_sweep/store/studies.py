@@ -11,6 +11,7 @@ from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.facts import Facts, read_facts, source_of
 from cnn_sweep.store.rows import text_of
 from cnn_sweep.store.views import drop_views
+from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -42,7 +43,7 @@ def known_study(connection: Connection, paths: StudyPaths) -> KnownStudy:
     if row is None:
         return KnownStudy(read_facts(paths, 1))
     parameters = tuple(dialect.names(row.parameters_json))
-    return KnownStudy(Facts(row.metric, row.direction, row.method, row.digest, parameters, row.source), row)
+    return KnownStudy(Facts(row.metric, Direction(row.direction), row.method, row.digest, parameters, row.source), row)
 
 
 def newest_facts(connection: Connection, paths: StudyPaths, rows: Rows, known: KnownStudy) -> Facts:

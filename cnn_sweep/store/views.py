@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from cnn_sweep.store import dialect
 from cnn_sweep.store.schema import studies
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.training.evaluation.curve import NUMBERS
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def definitions(connection: Connection, study: str) -> dict[str, str]:
     metrics = dialect.names(row.metrics_json)
     parameters = dialect.names(row.parameters_json) + dialect.names(row.others_json)
     leaderboard, epochs = _names(connection, study)
-    order = "DESC" if row.direction == "maximize" else "ASC"
+    order = "DESC" if row.direction == Direction.MAXIMIZE else "ASC"
     return {
         leaderboard: _leaderboard(leaderboard, study, order, Columns.of(metrics, parameters)),
         epochs: _epochs(epochs, study, [name for name in metrics if _nameable(name)]),

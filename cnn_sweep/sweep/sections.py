@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.sweep.data_spec import SOURCES, DataSpec
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.expressions import REFERENCE, Expression, ExpressionError, point_hint
 from cnn_sweep.sweep.faults import check, file_keys
 from cnn_sweep.sweep.given import read_given
@@ -234,7 +235,7 @@ def _read_objective(
     if not _has_own_metrics(top) and spec.metric not in (*METRICS, *more):
         mistakes.add((*path, "metric"), unknown("metric", spec.metric, (*METRICS, *more)))
     if "direction" not in texts and (spec.metric.endswith("loss") or spec.metric in OF_A_TRIAL):
-        return spec.model_copy(update={"direction": "minimize"})
+        return spec.model_copy(update={"direction": Direction.MINIMIZE})
     return spec
 
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
+from pydantic_core import PydanticKnownError
 
 from cnn_sweep.errors import SettingError
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.mistakes import unknown
 from cnn_sweep.sweep.network import Count, Factor, Layer, Spec, later
 
@@ -135,16 +137,19 @@ class TrainingSpec(Spec):
         return self.epochs + (self.fine_tune.epochs if self.fine_tune else 0)
 
 
+def _direction(value: Any) -> Direction:
+    """Read the word of a file; strict models would only take the member itself."""
+    if value in tuple(Direction):
+        return Direction(value)
+    raise PydanticKnownError("literal_error", {"expected": " or ".join(map(repr, map(str, Direction)))})
+
+
 class ObjectiveSpec(Spec):
     """What is optimised: a metric of the trainer, or one that the user's own function reports."""
 
     metric: str = "val_accuracy"
-    direction: Literal["maximize", "minimize"] = "maximize"
+    direction: Annotated[Direction, BeforeValidator(_direction)] = Direction.MAXIMIZE
     function: str | None = None  # "module:function"
-
-    def better(self, a: float, b: float) -> bool:
-        """Tell whether value ``a`` beats value ``b``."""
-        return a > b if self.direction == "maximize" else a < b
 
 
 class TrialSpec(Spec):

@@ -22,6 +22,7 @@ from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
 from cnn_sweep.search.budget import Budget
 from cnn_sweep.search.contest import Contest
 from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec import Sweep
 
 TEXT = """
@@ -117,7 +118,7 @@ def test_64_workers_never_train_the_same_configuration(tmp_path):
     assert len(seen) == len(set(seen)) == 200
     # It learns all the same.
     hands[0].history.refresh()
-    values = [trial.best("maximize")[1] for _, trial in sorted(hands[0].history.trials.items())]
+    values = [trial.best(Direction.MAXIMIZE)[1] for _, trial in sorted(hands[0].history.trials.items())]
     assert statistics.mean(values[-40:]) > statistics.mean(values[:40])
 
 

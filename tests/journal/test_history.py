@@ -11,6 +11,7 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.search.budget import Budget
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec import Sweep
 
 _PARAMS = {"filters": 8}
@@ -46,8 +47,8 @@ def test_a_trial_that_ran_through_is_complete(told):
     """A start, its epochs and an end make a complete trial with a best epoch."""
     trial = told(_start(0), _epoch(0, 1, 0.5), _epoch(0, 2, 0.8), _epoch(0, 3, 0.8), _end(0)).trials[0]
     assert trial.state == "complete"
-    assert trial.best("maximize") == (2, 0.8)
-    assert trial.best("minimize") == (1, 0.5)
+    assert trial.best(Direction.MAXIMIZE) == (2, 0.8)
+    assert trial.best(Direction.MINIMIZE) == (1, 0.5)
     assert (trial.params, trial.configuration, trial.repeat, trial.seed) == (_PARAMS, "c0", 0, 7)
     assert trial.next_attempt == 1
 
@@ -102,15 +103,15 @@ def test_the_newest_checkpoint_is_the_newest_attempts(told):
 def test_a_value_that_is_no_number_is_never_the_best(told):
     """NaN loses to everything; a trial with nothing else has no best."""
     trial = told(_start(0), _epoch(0, 1, math.nan), _epoch(0, 2, 0.4)).trials[0]
-    assert trial.best("maximize") == trial.best("minimize") == (2, 0.4)
-    assert told(_start(0, trial=1), _epoch(0, 1, math.nan, trial=1)).trials[1].best("maximize") is None
+    assert trial.best(Direction.MAXIMIZE) == trial.best(Direction.MINIMIZE) == (2, 0.4)
+    assert told(_start(0, trial=1), _epoch(0, 1, math.nan, trial=1)).trials[1].best(Direction.MAXIMIZE) is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "1.0", None])
 def test_what_is_no_finite_number_is_no_value_in_either_direction(told, value):
     """NaN, infinities and what is no number are reported epochs without an objective, for whoever asks."""
     trial = told(_start(0), _epoch(0, 1, value), _epoch(0, 2, 0.4), _epoch(0, 3, 0.5)).trials[0]
-    assert (trial.best("maximize"), trial.best("minimize")) == ((3, 0.5), (2, 0.4))
+    assert (trial.best(Direction.MAXIMIZE), trial.best(Direction.MINIMIZE)) == ((3, 0.5), (2, 0.4))
     assert trial.values == {2: 0.4, 3: 0.5}
     assert [math.isnan(one) for one in trial.curve.values()] == [True, False, False]
     assert trial.attempts[0].last_epoch == 3

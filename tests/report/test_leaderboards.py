@@ -19,6 +19,7 @@ from cnn_sweep.search.optuna_study import read_study
 from cnn_sweep.store.sql import query
 from cnn_sweep.store.views import Columns
 from cnn_sweep.study import Study
+from cnn_sweep.sweep.direction import Direction
 
 NASTY = '<script>alert("1")</script> & a|b\n50% \\_{x}'
 
@@ -32,7 +33,7 @@ def study(written):
 
 def test_groups_are_those_of_pandas(study):
     """``--by`` gives n, mean, standard deviation and best of the ranked trials, as pandas does."""
-    table = grouped(study.leaderboard_table(), ["optimizer", "filters"], direction="maximize")
+    table = grouped(study.leaderboard_table(), ["optimizer", "filters"], direction=Direction.MAXIMIZE)
     frame = study.leaderboard().dropna(subset=["rank"])
     expected = frame.groupby(["optimizer", "filters"])["value"].agg(["count", "mean", "std", "max"])
     for row in table.rows:
@@ -52,7 +53,9 @@ def test_a_configuration_with_many_repeats_counts_once_in_its_group():
         for trial, (name, value) in enumerate(of_adam)
     ]
     rows.append({"rank": 2, "trial": 5, "configuration": "c", "optimizer": "sgd", "value": 0.7})
-    table = grouped(Table(("rank", "trial", "optimizer", "value"), tuple(rows)), ["optimizer"], direction="maximize")
+    table = grouped(
+        Table(("rank", "trial", "optimizer", "value"), tuple(rows)), ["optimizer"], direction=Direction.MAXIMIZE
+    )
     sgd, adam = table.rows
     assert (adam["n"], adam["trials"], adam["best"], adam["best_trial"]) == (2, 5, 0.9, 0)
     assert (adam["mean"], adam["std"]) == pytest.approx((0.6, 0.4 / 2**0.5))
@@ -169,7 +172,7 @@ def test_null_is_a_value_and_no_inactive_hyperparameter(chosen):
         "momentum == null": [],
     }.items():
         assert [row["trial"] for row in select(table, Selection(where=where)).rows] == wanted, where
-    groups = grouped(table, ["clip"], direction="maximize")
+    groups = grouped(table, ["clip"], direction=Direction.MAXIMIZE)
     assert {str(row["clip"]): row["n"] for row in groups.rows} == {"null": len(unclipped), "0.5": len(clipped)}
     cells = list(csv.DictReader(io.StringIO(WRITERS["csv"](table))))
     assert {cell["clip"] for cell in cells} == {"null", "0.5"}

@@ -32,6 +32,7 @@ from cnn_sweep.report.page.html import page
 from cnn_sweep.report.page.markdown import markdown
 from cnn_sweep.store.merge import merge
 from cnn_sweep.study import Study
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.more_repeats import MoreRepeats
 
 
@@ -89,7 +90,7 @@ def test_every_figure_is_one_for_plotly(material):
 def test_the_front_is_what_nothing_beats(material):
     """A trial is on the Pareto front if and only if no other is as cheap and better, or as good and cheaper."""
     rows = material.ranked
-    front = {row["trial"] for row in pareto(rows, "parameters", maximize=True)}
+    front = {row["trial"] for row in pareto(rows, "parameters", Direction.MAXIMIZE)}
     points = np.array([[row["parameters"], -row["value"]] for row in rows])
     for row, point in zip(rows, points, strict=True):
         beaten = ((points <= point).all(axis=1) & (points < point).any(axis=1)).any()

@@ -17,6 +17,7 @@ from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.leaderboards.statistics import bootstrap, wilson
 from cnn_sweep.report.leaderboards.studentized_range import quantile
 from cnn_sweep.report.models.sealed_score import sealed_score
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.training.evaluation.metrics import all_metrics
 
 # Simulated studies a cell, which take seconds; `make simulate` takes 4,000.
@@ -37,7 +38,7 @@ WORTH = {"normal": 0.9, "of_seeds": 0.9, **{f"{n}_images": 0.95 for n in (50, 10
 
 def judged(values):
     """Compare configurations (rows) of which more is better."""
-    return compare([dict(enumerate(row)) for row in values.tolist()], maximize=True)
+    return compare([dict(enumerate(row)) for row in values.tolist()], Direction.MAXIMIZE)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
@@ -99,26 +100,26 @@ def test_unequal_layouts_are_compared_by_common_seeds():
         samples = [
             {int(seed): row[seed] for seed in draw.permutation(5)[: 2 + place % 4]} for place, row in enumerate(values)
         ]
-        found = compare(samples, maximize=False)
+        found = compare(samples, Direction.MINIMIZE)
         worse += any(one.tied is False for one in found)
         known = [one for one in found if one.difference_low is not None]
         covered += all(one.difference_low <= 0.0 <= one.difference_high for one in known)
     assert worse / STUDIES <= 0.06
     assert covered / STUDIES >= 0.94
-    apart = compare([{0: 0.9, 1: 0.8}, {0: 0.7, 1: 0.8}, {2: 0.5, 3: 0.6}], maximize=True)
+    apart = compare([{0: 0.9, 1: 0.8}, {0: 0.7, 1: 0.8}, {2: 0.5, 3: 0.6}], Direction.MAXIMIZE)
     assert [one.tied for one in apart] == [True, True, None]
 
 
 def test_accuracies_are_multiples_of_one_over_images():
     """Gaps that are all the same are no proof: the values are rounded, and say so."""
     better, worse = {0: 0.98, 1: 0.97}, {0: 0.97, 1: 0.96}
-    assert [one.tied for one in compare([worse, better], maximize=True)] == [True, True]
-    assert [one.tied for one in compare([better, worse, worse, worse], maximize=True)] == [True] * 4
-    far = compare([better, *[{0: 0.9, 1: 0.89}] * 3], maximize=True)
+    assert [one.tied for one in compare([worse, better], Direction.MAXIMIZE)] == [True, True]
+    assert [one.tied for one in compare([better, worse, worse, worse], Direction.MAXIMIZE)] == [True] * 4
+    far = compare([better, *[{0: 0.9, 1: 0.89}] * 3], Direction.MAXIMIZE)
     assert [one.tied for one in far] == [True, False, False, False]
-    same = compare([{0: 0.97, 1: 0.97}, {0: 0.96, 1: 0.96}], maximize=True)
+    same = compare([{0: 0.97, 1: 0.97}, {0: 0.96, 1: 0.96}], Direction.MAXIMIZE)
     assert all(one.low < one.mean < one.high for one in same)
-    alone = compare([{0: 0.97, 1: 0.97}], maximize=True)[0]
+    alone = compare([{0: 0.97, 1: 0.97}], Direction.MAXIMIZE)[0]
     assert (alone.mean, alone.sd, alone.low) == (0.97, 0.0, None)
 
 
@@ -152,7 +153,9 @@ def test_a_row_a_configuration():
     rows = [row(10 * s + k, c, s, v) for k, (c, vs) in enumerate(values.items()) for s, v in enumerate(vs)]
     rows += [row(3, "lucky", 0, 0.99), row(4, "failed", 0, None, "failed")]
     table = per_configuration(
-        Table(("rank", "trial", "state", "value", "seconds", "mean"), tuple(rows)), metric="score", direction="maximize"
+        Table(("rank", "trial", "state", "value", "seconds", "mean"), tuple(rows)),
+        metric="score",
+        direction=Direction.MAXIMIZE,
     )
     assert table.columns == ("rank", "trial", "state", "value", "seconds", *STATISTICS, "params_mean")
     shown = [(r["rank"], r["trial"], r["params_mean"], r["n"], r["tied"]) for r in table.rows]
@@ -181,7 +184,9 @@ def test_the_interval_of_a_share_ends_at_0_and_1(metric, scale, cut):
         for seed, value in enumerate(own)
     ]
     columns = ("rank", "trial", "state", "value", "seconds")
-    best, between, worst = per_configuration(Table(columns, tuple(rows)), metric=metric, direction="maximize").rows
+    best, between, worst = per_configuration(
+        Table(columns, tuple(rows)), metric=metric, direction=Direction.MAXIMIZE
+    ).rows
     assert (best["ci_high"] == 1) == (worst["ci_low"] == 0) == cut
     assert best["ci_high"] >= 1
     assert worst["ci_low"] <= 0

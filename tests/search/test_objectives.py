@@ -18,6 +18,7 @@ from cnn_sweep.report.leaderboards.fronts import only_front, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
 from cnn_sweep.search.pareto import pareto_front
+from cnn_sweep.sweep.direction import Direction
 
 BOTH = ("training:", "objectives: [{metric: val_accuracy}, {metric: parameters}]\ntraining:")
 NUMBER = st.one_of(st.none(), st.just(math.inf), st.integers(0, 4).map(float))
@@ -26,7 +27,7 @@ NUMBER = st.one_of(st.none(), st.just(math.inf), st.integers(0, 4).map(float))
 @given(st.lists(st.tuples(NUMBER, NUMBER, NUMBER), max_size=12))
 def test_the_front_is_what_nothing_dominates(values):
     """Checked against the definition, pair by pair; what lacks a finite number is never on it."""
-    directions = ("maximize", "minimize", "maximize")
+    directions = (Direction.MAXIMIZE, Direction.MINIMIZE, Direction.MAXIMIZE)
     signs = (-1, 1, -1)
     losses = [None if {None, math.inf} & {*row} else [s * v for s, v in zip(signs, row, strict=True)] for row in values]
 

@@ -11,6 +11,7 @@ from cnn_sweep.journal.trials import AttemptHistory, EpochHistory, TrialHistory
 from cnn_sweep.search.contest import WORSE_THAN_THE_BEST, Contest
 from cnn_sweep.search.plan import make_plan
 from cnn_sweep.search.pruners import StopPruner
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.pruner_spec import PRUNERS
 
 EPOCHS = 6
@@ -40,11 +41,11 @@ def curve(number):
     ],
 )
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.parametrize("direction", Direction)
 def test_pruners_say_what_optuna_says(name, settings, make, direction):
     """After every epoch of thirty trials our answer is that of Optuna's pruner in a study that was told the same."""
     ours = StopPruner(PRUNERS[name](**settings), direction)
-    study = optuna.create_study(direction=direction, pruner=make())
+    study = optuna.create_study(direction=direction.value, pruner=make())
     known, stopped = {}, 0
     for number in range(30):
         asked, seen, pruned = study.ask(), {}, False
@@ -56,7 +57,7 @@ def test_pruners_say_what_optuna_says(name, settings, make, direction):
             if pruned:
                 break
         stopped += pruned
-        best = (max if direction == "maximize" else min)(seen.values())
+        best = (max if direction is Direction.MAXIMIZE else min)(seen.values())
         if pruned:
             study.tell(asked, state=optuna.trial.TrialState.PRUNED)
         else:

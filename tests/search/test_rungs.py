@@ -8,6 +8,7 @@ from collections import Counter
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.journal.trials import AttemptHistory, EpochHistory, TrialHistory
 from cnn_sweep.search.rungs import Ladder, Rungs
+from cnn_sweep.sweep.direction import Direction
 
 
 def test_rungs_grow_by_the_reduction():
@@ -35,7 +36,7 @@ def test_a_trial_without_a_finite_value_is_last_at_its_rung():
         epochs = {1: EpochHistory(1.0, 1.0, value)}
         return TrialHistory(number, {0: AttemptHistory(0, start=start, writer="w", end=end, epochs=epochs)})
 
-    for direction, infinity in (("minimize", -math.inf), ("maximize", math.inf)):
+    for direction, infinity in ((Direction.MINIMIZE, -math.inf), (Direction.MAXIMIZE, math.inf)):
         trials = {number: waiting(number, value) for number, value in enumerate((infinity, 0.3, None))}
         rungs = Rungs(Ladder(min_epochs=1, reduction=3), direction)
         rungs.update(trials)

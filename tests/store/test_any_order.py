@@ -13,6 +13,7 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import encode
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
+from cnn_sweep.sweep.direction import Direction
 
 # Each example makes two databases: to shrink a failure is left to whoever looks into it.
 _PHASES = (Phase.explicit, Phase.generate)
@@ -108,7 +109,7 @@ def test_the_store_and_the_history_tell_the_same(tmp_path_factory, new_study, ta
         assert (row["state"], row["cause"], row["attempts"]) == (trial.state, trial.last.cause, len(trial.attempts))
         assert (row["configuration"], row["seed"]) == (trial.configuration, trial.seed)
         assert row["parameters"] == (start.parameters if start else None)
-        assert (row["best_epoch"], row["value"]) == (trial.best("maximize") or (None, None))
+        assert (row["best_epoch"], row["value"]) == (trial.best(Direction.MAXIMIZE) or (None, None))
         assert row["epochs"] == max(_counted_epochs(trial), default=0)
         assert row["seconds"] == pytest.approx(trial.seconds, abs=1e-5)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.trial import ObjectiveSpec, TrainingSpec
 from cnn_sweep.training.engine.learner import order_of
 from cnn_sweep.training.engine.schedules import base_rate, learning_rates
@@ -63,7 +64,7 @@ def test_the_order_of_images_is_a_permutation_by_seed_and_epoch(seed, epoch, ima
 def run(values, *, direction="maximize", **training):
     """Feed objectives until the trial is finished."""
     spec = TrainingSpec(epochs=len(values), **training)
-    objective = ObjectiveSpec(metric="val_loss", direction=direction)
+    objective = ObjectiveSpec(metric="val_loss", direction=Direction(direction))
     progress = Progress()
     for value in values:
         progress.end_epoch({"val_loss": value}, objective, spec)

@@ -68,9 +68,8 @@ def best_trials(study: FrozenStudy, history: History, top: int) -> list[int]:
             worth.setdefault(name, {})[trial.repeat or 0] = best[1]
     chose = repeats_that_chose(study.revisions, {number: name for name, own in numbers.items() for number in own})
     counting = {name: list(values_that_count(own, chose.get(name, ())).values()) for name, own in worth.items()}
-    sign = -1.0 if direction == "maximize" else 1.0
     ranked = sorted(
-        numbers, key=lambda name: (len(counting[name]) == 1, sign * fmean(counting[name]), numbers[name][0])
+        numbers, key=lambda name: (len(counting[name]) == 1, direction.key(fmean(counting[name])), numbers[name][0])
     )
     if ranked:
         return [numbers[name][0] for name in ranked[:top]]

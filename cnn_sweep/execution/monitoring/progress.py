@@ -157,6 +157,6 @@ def best_trial(study: FrozenStudy, history: History) -> tuple[int, float] | None
     for number in sorted(history.trials):
         trial = history.trials[number]
         found = trial.best(objective.direction) if trial.state == "complete" else None
-        if found is not None and (best is None or objective.better(found[1], best[1])):
+        if found is not None and (best is None or objective.direction.better(found[1], best[1])):
             best = (number, found[1])
     return best

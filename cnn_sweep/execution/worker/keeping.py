@@ -34,8 +34,7 @@ def best_numbers(
             values[number] = best[1]
     if candidate is not None:
         values[candidate[0]] = candidate[1]
-    sign = -1.0 if objective.direction == "maximize" else 1.0
-    return sorted(values, key=lambda number: (sign * values[number], number))[:keep]
+    return sorted(values, key=lambda number: (objective.direction.key(values[number]), number))[:keep]
 
 
 def journal_model(claimed: Claimed, paths: StudyPaths, journal: JournalWriter) -> None:

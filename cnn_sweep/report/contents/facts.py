@@ -63,7 +63,7 @@ def _best_of(material: Material, objective: ObjectiveSpec) -> str | None:
     rows = [row for row in material.ranked if row.get(objective.metric) is not None]
     if not rows:
         return None
-    best = (max if objective.direction == "maximize" else min)(rows, key=lambda row: float(row[objective.metric]))
+    best = min(rows, key=lambda row: objective.direction.key(row[objective.metric]))
     return f"{objective.metric} {shown(best[objective.metric])} (trial {best['trial']})"
 
 

@@ -16,6 +16,7 @@ from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, c
 from cnn_sweep.report.leaderboards.fronts import PARETO, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store import queries, report_queries
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.sweep.states import counted, unfinished
 from cnn_sweep.sweep.trial import ObjectiveSpec
@@ -93,7 +94,7 @@ class Material:
         """All objectives, the one that ranks trials first."""
         if self.sweep is not None:
             return self.sweep.objectives
-        return (ObjectiveSpec(metric=self.metric, direction=self.summary["direction"]),)
+        return (ObjectiveSpec(metric=self.metric, direction=self.direction),)
 
     @property
     def front(self) -> list[Row]:
@@ -113,9 +114,9 @@ class Material:
         return f"No trial is complete: {counted(counts) or 'none is planned'}{cancelled}."
 
     @property
-    def maximize(self) -> bool:
-        """Whether greater is better."""
-        return bool(self.summary["direction"] == "maximize")
+    def direction(self) -> Direction:
+        """Which values of the objective are better."""
+        return Direction(self.summary["direction"])
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -162,6 +163,7 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
     best = [row["trial"] for row in board.rows if row["epochs"]]
     chosen = tuple(trials) or tuple(best[:shown])
     rungs = rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
+    direction = Direction(summary["direction"])
     return Material(
         summary=summary,
         board=board,
@@ -177,7 +179,7 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
         provenance=_provenance(paths),
         sweep=sweep,
         revisions=revisions,
-        at_rungs={epoch: report_queries.best_until(results, study, epoch, summary["direction"]) for epoch in rungs},
+        at_rungs={epoch: report_queries.best_until(results, study, epoch, direction) for epoch in rungs},
         problems=problems,
     )
 
@@ -194,7 +196,7 @@ def _configurations(paths: StudyPaths, board: Table, summary: dict[str, Any]) ->
     """Put the trials of each configuration into one row, with the columns that belong to all of them."""
     if not any(row["repeat"] for row in board.rows):
         return None
-    found = board_of(paths, board, metric=summary["metric"], direction=summary["direction"])
+    found = board_of(paths, board, metric=summary["metric"], direction=Direction(summary["direction"]))
     hyperparameters = (column_beside_statistics(name) for name in queries.parameter_columns(summary["parameters"]))
     return replace(found, columns=("rank", "trial", *STATISTICS, *hyperparameters))
 

@@ -41,7 +41,6 @@ def rung_table(material: Material) -> Table | None:
     ladder = Ladder.of(sweep.pruner) if sweep is not None else None
     if ladder is None:
         return None
-    better = max if material.maximize else min
     rows = []
     for bracket in range(ladder.brackets):
         rivals = (row for row in material.board.rows if not row.get("repeat"))
@@ -58,7 +57,7 @@ def rung_table(material: Material) -> Table | None:
                     "reached": len(reached),
                     "went on": sum(row["epochs"] > level for row in reached),
                     "rest": sum(row["epochs"] == level and row["state"] in {"paused", "pruned"} for row in reached),
-                    f"best {material.metric}": better(values) if values else None,
+                    f"best {material.metric}": min(values, key=material.direction.key, default=None),
                 }
             )
     leading = ("bracket",) if ladder.brackets > 1 else ()

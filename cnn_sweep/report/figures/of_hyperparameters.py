@@ -80,7 +80,12 @@ def _contour(material: Material, across: Axis, up: Axis, rows: Sequence[Row]) ->
     counts = [[len(cells.get((j, i), ())) for i in range(columns.count)] for j in range(lines.count)]
     bar = {"title": {"text": text(material.metric)}}
     trace: Row = {"type": "heatmap", "x": columns.places, "y": lines.places, "z": z, "hoverongaps": False}
-    trace |= {"colorscale": SCALE, "colorbar": bar, "reversescale": not material.maximize, "customdata": counts}
+    trace |= {
+        "colorscale": SCALE,
+        "colorbar": bar,
+        "reversescale": material.direction.sign > 0,
+        "customdata": counts,
+    }
     trace["hovertemplate"] = "%{x}, %{y}<br>mean %{z:.5g} of %{customdata} trials<extra></extra>"
     layout = {"xaxis": columns.axis(), "yaxis": lines.axis()}
     title = f"{across.label} and {up.label}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.drawing.axes import word
 from cnn_sweep.report.drawing.figure import BLUE, COLOURS, DASHES, SCALE, VERMILLION, Figure, numbers, text
+from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +32,7 @@ def history(material: Material) -> Figure | None:
     if not rows:
         return None
     values = [row["value"] for row in rows]
-    better = max if material.maximize else min
-    best = [values[0]]
-    for value in values[1:]:
-        best.append(better(best[-1], value))
+    best = list(itertools.accumulate(values, material.direction.better_of))
     order = list(range(1, len(rows) + 1))
     trials = [row["trial"] for row in rows]
     points = _points(order, values, trials, name="trial", color=BLUE)
@@ -89,7 +87,12 @@ def parallel(material: Material) -> Figure | None:
     values = numbers(row["value"] for row in rows)
     dimensions = [_dimension(axis, rows) for axis in axes]
     dimensions.append({"label": text(material.metric), "values": values, "range": _with_room(min(values), max(values))})
-    line = {"color": values, "colorscale": SCALE, "showscale": True, "reversescale": not material.maximize}
+    line = {
+        "color": values,
+        "colorscale": SCALE,
+        "showscale": True,
+        "reversescale": material.direction.sign > 0,
+    }
     trace = {"type": "parcoords", "dimensions": dimensions, "line": line}
     some = f"the best {_MOST_LINES:,}" if len(material.ranked) > len(rows) else "each"
     caption = (
@@ -162,7 +165,7 @@ def _pair(material: Material, up: ObjectiveSpec, across: ObjectiveSpec) -> Figur
     best |= {"name": "Pareto front", "marker": {"color": VERMILLION, "size": 9, "symbol": "diamond"}}
     count = len(material.objectives)
     if count == 2:
-        shape = "hv" if across.direction == "minimize" else "vh"
+        shape = "hv" if across.direction == Direction.MINIMIZE else "vh"
         best |= {"mode": "lines+markers", "line": {"color": VERMILLION, "shape": shape}}
     rest = (
         "no trial is better than those of the front in both."
@@ -182,7 +185,7 @@ def _costs(material: Material) -> list[Figure]:
         rows = [row for row in material.ranked if row.get(column)]
         if not rows:
             continue
-        front = pareto(rows, column, maximize=material.maximize)
+        front = pareto(rows, column, material.direction)
         points = _points([r[column] for r in rows], [r["value"] for r in rows], [r["trial"] for r in rows], color=BLUE)
         x, y = [row[column] for row in front], [row["value"] for row in front]
         best = _points(x, y, [row["trial"] for row in front], name="Pareto front", color=VERMILLION)
@@ -195,12 +198,11 @@ def _costs(material: Material) -> list[Figure]:
     return found
 
 
-def pareto(rows: Sequence[Row], column: str, *, maximize: bool) -> list[Row]:
+def pareto(rows: Sequence[Row], column: str, direction: Direction) -> list[Row]:
     """Return the rows that no other one beats in value and in cost (the smaller, the better) at once, by cost."""
-    sign = -1.0 if maximize else 1.0
     front: list[Row] = []
-    for row in sorted(rows, key=lambda row: (row[column], sign * row["value"], row["trial"])):
-        if not front or sign * row["value"] < sign * front[-1]["value"]:
+    for row in sorted(rows, key=lambda row: (row[column], direction.key(row["value"]), row["trial"])):
+        if not front or direction.better(row["value"], front[-1]["value"]):
             front.append(row)
     return front
 

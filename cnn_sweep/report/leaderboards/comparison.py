@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from cnn_sweep.sweep.direction import Direction
+
     Array = npt.NDArray[np.float64]
 
 _NOTHING: Final = 1e-9
@@ -57,22 +59,22 @@ class Standing:
     tied: bool | None = None
 
 
-def compare(samples: Sequence[Mapping[int, float]], *, maximize: bool) -> list[Standing]:
+def compare(samples: Sequence[Mapping[int, float]], direction: Direction) -> list[Standing]:
     """Compare configurations with the best one: the best mean among those with several seeds.
 
     Args:
         samples: Seed to value, of each configuration; not empty.
-        maximize: Whether more is better.
+        direction: What is better.
     """
     found = [_alone(list(sample.values())) for sample in samples]
     several = [place for place, sample in enumerate(samples) if len(sample) > 1]
     if not several:
         return found
-    sign = 1.0 if maximize else -1.0
-    best = max(several, key=lambda place: (sign * found[place].mean, -place))
+    best = min(several, key=lambda place: (direction.key(found[place].mean), place))
     seeds = sorted({seed for place in several for seed in samples[place]})
     values = np.array([[samples[place].get(seed, math.nan) for seed in seeds] for place in several])
-    comparison = _Comparison(values, several.index(best), sign, _rounding(v for s in samples for v in s.values()))
+    rounding = _rounding(value for sample in samples for value in sample.values())
+    comparison = _Comparison(values, several.index(best), -direction.sign, rounding)
     for place, standing in zip(several, comparison.standings([found[place] for place in several]), strict=True):
         found[place] = standing
     return found

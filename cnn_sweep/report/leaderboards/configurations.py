@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.report.leaderboards.leaderboard import Row, Table
+    from cnn_sweep.sweep.direction import Direction
     from cnn_sweep.sweep.spec import Sweep
 
 STATISTICS: Final = ("mean", "sd", "n", "ci_low", "ci_high", "tied", "diff", "diff_low", "diff_high")
@@ -23,21 +24,21 @@ LEFT_OUT: Final = "left_out"
 _AFTER: Final = "seconds"
 
 
-def board_of(paths: StudyPaths, table: Table, *, metric: str, direction: str) -> Table:
+def board_of(paths: StudyPaths, table: Table, *, metric: str, direction: Direction) -> Table:
     """Put the trials of a study's configurations into one row each; see :func:`per_configuration`.
 
     Args:
         paths: The study's files, which say what ``repeat`` added.
         table: A row per trial, ranked.
         metric: The objective.
-        direction: maximize or minimize.
+        direction: What is better.
     """
     has_more = any(read_more_repeats(file.read_text(encoding="utf-8")) for file in paths.revisions())
     revisions = read_revisions(paths) if has_more else ()
     return per_configuration(table, metric=metric, direction=direction, revisions=revisions)
 
 
-def per_configuration(table: Table, *, metric: str, direction: str, revisions: Sequence[Sweep] = ()) -> Table:
+def per_configuration(table: Table, *, metric: str, direction: Direction, revisions: Sequence[Sweep] = ()) -> Table:
     """Put the trials of a configuration into one row.
 
     The row has the columns of the first of its trials that is complete (else of its first trial), and those of
@@ -48,7 +49,7 @@ def per_configuration(table: Table, *, metric: str, direction: str, revisions: S
     Args:
         table: A row per trial, ranked, with ``configuration``, ``repeat`` and ``seed``.
         metric: The objective.
-        direction: maximize or minimize.
+        direction: What is better.
         revisions: Of the sweep, with what ``repeat`` added; the oldest first.
     """
     groups: dict[Any, list[Row]] = {}
@@ -60,8 +61,7 @@ def per_configuration(table: Table, *, metric: str, direction: str, revisions: S
     chose = repeats_that_chose(revisions, {row["trial"]: row["configuration"] for row in table.rows})
     known = [_values(group) for group in groups.values()]
     samples = [values_that_count(values, chose.get(name, ())) for name, values in zip(groups, known, strict=True)]
-    maximize = direction == "maximize"
-    found = compare([sample for sample in samples if sample], maximize=maximize)
+    found = compare([sample for sample in samples if sample], direction)
     standings = iter(_within_bounds(found, metric, known))
     for row, values, sample in zip(rows, known, samples, strict=True):
         row.update(_statistics(next(standings) if sample else None), left_out=len(values) - len(sample))
@@ -69,7 +69,7 @@ def per_configuration(table: Table, *, metric: str, direction: str, revisions: S
     lucky = [min(sample, default=0) < last for sample, last in zip(samples, newest, strict=True)]
     names = [column_beside_statistics(name) for name in table.columns]
     place = names.index(_AFTER) + 1
-    ranked = tuple(_ranked(rows, maximize=maximize))
+    ranked = tuple(_ranked(rows, direction))
     return replace(
         table,
         columns=(*names[:place], *STATISTICS, *names[place:]),
@@ -114,10 +114,9 @@ def _statistics(found: Standing | None) -> dict[str, Any]:
     return dict(zip(STATISTICS, (*values, found.difference, found.difference_low, found.difference_high), strict=True))
 
 
-def _ranked(rows: list[Row], *, maximize: bool) -> list[Row]:
-    sign = -1.0 if maximize else 1.0
+def _ranked(rows: list[Row], direction: Direction) -> list[Row]:
     ranked = [row for row in rows if row["n"]]
-    ranked.sort(key=lambda row: (row["n"] == 1, sign * row["mean"], row["trial"]))
+    ranked.sort(key=lambda row: (row["n"] == 1, direction.key(row["mean"]), row["trial"]))
     others = [row for row in rows if not row["n"]]  # they keep the order of the trials' leaderboard
     return [row | {"rank": rank} for rank, row in enumerate(ranked, start=1)] + [row | {"rank": None} for row in others]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards.leaderboard import Table, check_columns, differing
+from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 OF_A_GROUP = ("n", "trials", "mean", "std", "best", "best_trial")
 
 
-def grouped(table: Table, by: Sequence[str], *, direction: str) -> Table:
+def grouped(table: Table, by: Sequence[str], *, direction: Direction) -> Table:
     """Sum up the ranked trials that have the same values of some columns, the group with the best mean first.
 
     Args:
         table: A leaderboard.
         by: Columns whose values make a group; a missing value is one too.
-        direction: Of the objective, ``maximize`` or ``minimize``.
+        direction: Of the objective.
 
     Returns:
         A row a group: the columns of ``by``, then ``n`` (configurations) and ``trials`` (ranked ones), ``mean`` and
@@ -40,16 +41,15 @@ def grouped(table: Table, by: Sequence[str], *, direction: str) -> Table:
     for row in table.rows:
         if row.get("rank") is not None:
             groups.setdefault(json.dumps([row.get(name) for name in by]), []).append(row)
-    sign = -1.0 if direction == "maximize" else 1.0
-    rows = [_summed_up(members, by, sign) for members in groups.values()]
-    rows.sort(key=lambda row: (sign * row["mean"], row["best_trial"]))
+    rows = [_summed_up(members, by, direction) for members in groups.values()]
+    rows.sort(key=lambda row: (direction.key(row["mean"]), row["best_trial"]))
     leading = ("study",) if "study" in table.columns and "study" not in by else ()
     return Table((*by, *OF_A_GROUP, *leading), tuple(rows))
 
 
-def _summed_up(members: list[Row], by: Sequence[str], sign: float) -> Row:
+def _summed_up(members: list[Row], by: Sequence[str], direction: Direction) -> Row:
     values = _means(members)
-    best = min(members, key=lambda row: (sign * row["value"], row["rank"]))
+    best = min(members, key=lambda row: (direction.key(row["value"]), row["rank"]))
     summary: Row = {name: best.get(name) for name in by}
     summary |= {
         "n": len(values),
@@ -84,10 +84,9 @@ def compared(boards: Sequence[tuple[dict[str, Any], Table]]) -> Table:
     if len(objectives) > 1:
         each = "; ".join(f"{s['study']}: {s['direction']} {s['metric']}" for s, _ in boards)
         raise InputError(f"studies with different objectives have no common ranking: {each}")
-    (_, direction) = objectives.pop()
-    sign = -1.0 if direction == "maximize" else 1.0
+    direction = Direction(objectives.pop()[1])
     rows = [{**row, "study": summary["study"]} for summary, table in boards for row in table.rows]
-    ranked = sorted((r for r in rows if r["rank"] is not None), key=lambda r: sign * r["value"])
+    ranked = sorted((r for r in rows if r["rank"] is not None), key=lambda r: direction.key(r["value"]))
     rows = [{**row, "rank": rank} for rank, row in enumerate(ranked, start=1)]
     rows += [{**row, "study": s["study"]} for s, table in boards for row in table.rows if row["rank"] is None]
     return Table(_columns(boards), tuple(rows), _union(table.more for _, table in boards))

@@ -90,7 +90,7 @@ class Context:
         best: tuple[int | None, float | None] = (None, None)
         for epoch, metrics in enumerate(self.history, start=1):
             value = metrics[self._objective.metric]
-            if math.isfinite(value) and (best[1] is None or self._objective.better(value, best[1])):
+            if math.isfinite(value) and (best[1] is None or self._objective.direction.better(value, best[1])):
                 best = (epoch, value)
         return best
 

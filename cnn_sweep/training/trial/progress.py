@@ -117,4 +117,4 @@ def _improves(value: float, best: float | None, objective: ObjectiveSpec, *, by:
         return False
     if best is None:
         return True
-    return objective.better(value - by if objective.direction == "maximize" else value + by, best)
+    return objective.direction.better(value + objective.direction.sign * by, best)
