@@ -26,6 +26,7 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.store.reading import StoreReader
 
 EPOCHS = 10
 STUDY = "bench"
@@ -182,7 +183,7 @@ def run_ours(folder: Path, size: Size) -> dict[str, float]:
     history = History(paths)
     history.refresh()
     read = time.perf_counter() - began
-    complete = queries.counts(folder, STUDY)["complete"]
+    complete = queries.counts(StoreReader(folder), STUDY)["complete"]
     if merged.skipped or complete != trials or len(history.trials) != trials:
         raise SystemExit(f"{complete} of {trials} trials arrived: {merged}")
     events = merged.events

@@ -18,8 +18,9 @@ from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation
-from cnn_sweep.store import merge as store
 from cnn_sweep.store import queries
+from cnn_sweep.store.merge import merge
+from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec import Sweep
 
@@ -44,18 +45,22 @@ def known_studies(results: Path) -> list[str]:
 
 def merge_first(results: Path) -> str | None:
     """Bring the store up to date; return why that was not possible, or None."""
-    return store.merge(results, wait_s=_PATIENCE_S).skipped if existing_studies(results) else None
+    return merge(results, wait_s=_PATIENCE_S).skipped if existing_studies(results) else None
 
 
 class Study:
     """A study that exists; every method reads the store.
 
+    Attributes:
+        store: Where it is read; what is asked within ``with study.store:`` is answered as of one moment.
+        name: The study's name.
+
     Example:
         ``Study.open("results", "digits").leaderboard()``
     """
 
-    def __init__(self, results: Path, name: str) -> None:
-        self.results = results
+    def __init__(self, store: StoreReader, name: str) -> None:
+        self.store = store
         self.name = name
 
     @classmethod
@@ -70,12 +75,30 @@ class Study:
         Raises:
             StudyError: No such study; the message lists those that there are.
         """
-        root = Path(results)
-        if not StudyPaths(root, name).sweep.is_file():
-            raise no_such_study(root, name)
+        (found,) = cls.open_several(results, [name])
         if merge:
-            merge_first(root)
-        return cls(root, name)
+            merge_first(found.results)
+        return found
+
+    @classmethod
+    def open_several(cls, results: str | Path, names: Iterable[str]) -> list[Study]:
+        """Open studies that are read together, without merging; arguments and errors as of :meth:`open`."""
+        root = Path(results)
+        for name in names:
+            if not StudyPaths(root, name).sweep.is_file():
+                raise no_such_study(root, name)
+        store = StoreReader(root)
+        return [cls(store, name) for name in names]
+
+    @property
+    def results(self) -> Path:
+        """Root of all studies."""
+        return self.store.results
+
+    @property
+    def paths(self) -> StudyPaths:
+        """The study's files."""
+        return StudyPaths(self.results, self.name)
 
     @property
     def parameter_names(self) -> list[str]:
@@ -89,7 +112,7 @@ class Study:
 
     def summary(self) -> dict[str, Any]:
         """Describe the study as a whole; keys as of :func:`cnn_sweep.store.queries.study_summary`."""
-        return queries.study_summary(self.results, self.name)
+        return queries.study_summary(self.store, self.name)
 
     def status(self) -> dict[str, Any]:
         """Count trials per state and live workers.
@@ -103,40 +126,41 @@ class Study:
             whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the search, beside the
             number of trials: ``name``, ``used``, ``limit``, ``reached``).
         """
-        summary = self.summary()
         names = ("study", "metric", "planned", "trials", "best", "causes", "graphs", "bad_lines", "cancelled")
-        faults = faults_of(StudyPaths(self.results, self.name))
+        faults = faults_of(self.paths)
         queue: Queue | None = None
         if shutil.which("squeue") is not None:
             try:
-                queue = queue_of(StudyPaths(self.results, self.name), SlurmCli())
+                queue = queue_of(self.paths, SlurmCli())
             except EnvironmentFault as fault:
                 faults.append(f"jobs are not known: {fault}")
         jobs = [asdict(job) for job in queue.jobs] if queue else []
         limits = [asdict(limit) for limit in self.limits()]
-        told = {"faults": faults, "note": StudyPaths(self.results, self.name).read_note()}
-        more = {"workers": self._workers(queue), "jobs": jobs, "limits": limits} | told
-        return {name: summary[name] for name in names} | {"best": self.best()} | more
+        told = {"faults": faults, "note": self.paths.read_note()}
+        with self.store:
+            summary, best, workers = self.summary(), self.best(), self._workers(queue)
+        more = {"workers": workers, "jobs": jobs, "limits": limits} | told
+        return {name: summary[name] for name in names} | {"best": best} | more
 
     def limits(self) -> list[Limit]:
         """Tell how far the limits of the search are used up; only a study that has some has its journals read."""
         sweep = self.sweep
         if not sweep.search.has_budget:
             return []
-        history = History(StudyPaths(self.results, self.name), metric=sweep.objective.metric)
+        history = History(self.paths, metric=sweep.objective.metric)
         history.refresh()
         return list(Budget(sweep, history).limits())
 
     @property
     def sweep(self) -> Sweep:
         """The newest revision of the sweep."""
-        paths = StudyPaths(self.results, self.name)
+        paths = self.paths
         newest = paths.revisions()[-1]
         return Sweep.parse(newest.read_text(encoding="utf-8"), source=str(newest), folder=paths.folder)
 
     def _several_objectives(self) -> tuple[ObjectiveSpec, ...]:
         """Return the objectives of a sweep that has several; the text tells without being read as a whole."""
-        newest = StudyPaths(self.results, self.name).revisions()[-1]
+        newest = self.paths.revisions()[-1]
         return self.sweep.objectives if "objectives" in newest.read_text(encoding="utf-8") else ()
 
     def what_matters(self) -> Findings:
@@ -147,21 +171,23 @@ class Study:
         """
         from cnn_sweep.search.importance import find  # noqa: PLC0415 - Optuna and its estimators take a second
 
-        names = dict(zip(self.parameter_columns, self.parameter_names, strict=True))
-        rows = [row for row in self.leaderboard_table().rows if row["rank"] is not None]
+        with self.store:
+            names = dict(zip(self.parameter_columns, self.parameter_names, strict=True))
+            rows = [row for row in self.leaderboard_table().rows if row["rank"] is not None]
         return find(self.sweep, [(queries.params_of(row, names), row["value"]) for row in rows])
 
     def log_files(self) -> list[Path]:
         """List what workers and jobs wrote to standard error, the newest last."""
-        paths = StudyPaths(self.results, self.name)
+        paths = self.paths
         files = [*paths.logs.glob("worker-*.log"), *paths.slurm.glob("*.err")]
         return sorted((file for file in files if file.stat().st_size), key=lambda file: file.stat().st_mtime)
 
     def log_files_of(self, trial: int) -> list[Path]:
         """List the log files of the workers that ran a trial's attempts, the first attempt's first."""
-        writers = {worker["writer"]: worker for worker in queries.list_workers(self.results, self.name)}
-        ran = [writers[a["writer"]] for a in self.trial(trial)["attempts"] if a["writer"] in writers]
-        logs = StudyPaths(self.results, self.name).logs
+        with self.store:
+            writers = {worker["writer"]: worker for worker in queries.list_workers(self.store, self.name)}
+            ran = [writers[a["writer"]] for a in self.trial(trial)["attempts"] if a["writer"] in writers]
+        logs = self.paths.logs
         files = [log_file(logs, worker["host"], worker["pid"]) for worker in ran]
         return [file for file in dict.fromkeys(files) if file.is_file()]
 
@@ -169,7 +195,7 @@ class Study:
         """Count the processes that may be training: those with threads that are not known to be gone."""
         identities = [
             ProcessIdentity.from_data(worker["identity"])
-            for worker in queries.list_workers(self.results, self.name)
+            for worker in queries.list_workers(self.store, self.name)
             if worker["threads"] > 0
         ]
         alive = [_is_alive(identity, queue) for identity in identities]
@@ -182,18 +208,22 @@ class Study:
             per: trial; configuration; None for configurations if any has repeats, else trials.
             top: Only the first so many.
         """
+        with self.store:
+            return self._leaderboard_table(per, top)
+
+    def _leaderboard_table(self, per: str | None, top: int | None) -> Table:
         if per is None:
-            per = "configuration" if queries.has_repeats(self.results, self.name) else "trial"
+            per = "configuration" if queries.has_repeats(self.store, self.name) else "trial"
         objectives = self._several_objectives()
         cut = top if per == "trial" and not objectives else None
-        columns, rows = queries.leaderboard(self.results, self.name, top=cut)
+        columns, rows = queries.leaderboard(self.store, self.name, top=cut)
         table = Table(columns, tuple(rows), tuple(name for name in queries.MORE if name not in columns))
         if per == "trial":
             found = with_front(table, objectives)
             return replace(found, rows=found.rows[:top])
         from cnn_sweep.report.leaderboards.configurations import board_of  # noqa: PLC0415 - needs scipy
 
-        summary, paths = self.summary(), StudyPaths(self.results, self.name)
+        summary, paths = self.summary(), self.paths
         found = board_of(paths, table, metric=summary["metric"], direction=Direction(summary["direction"]))
         return replace(found, rows=found.rows[:top])
 
@@ -208,11 +238,11 @@ class Study:
 
     def trials(self) -> pd.DataFrame:
         """Give all trials that began, by number."""
-        return _frame(*queries.export_trials(self.results, self.name))
+        return _frame(*queries.export_trials(self.store, self.name))
 
     def epochs(self, trial: int | None = None) -> pd.DataFrame:
         """Give the epochs that count, of one trial or of all."""
-        columns, rows = queries.export_epochs(self.results, self.name)
+        columns, rows = queries.export_epochs(self.store, self.name)
         return _frame(columns, [row for row in rows if trial is None or row["trial"] == trial])
 
     def trial(self, number: int) -> dict[str, Any]:
@@ -221,7 +251,7 @@ class Study:
         Raises:
             StudyError: The trial has not begun.
         """
-        return queries.trial_detail(self.results, self.name, number)
+        return queries.trial_detail(self.store, self.name, number)
 
     def best(self) -> dict[str, Any] | None:
         """Give ``trial`` and ``value`` of the best complete trial, or None if there is none.
@@ -230,10 +260,11 @@ class Study:
         configuration with the best mean: its ``trial``, ``mean``, ``sd``, ``n``, ``ci_low``, ``ci_high`` and
         ``others_tied``, how many other configurations cannot be told from it.
         """
-        best: dict[str, Any] | None = self.summary()["best"]
-        if best is None or not queries.has_repeats(self.results, self.name):
-            return best
-        rows = self.leaderboard_table("configuration").rows
+        with self.store:
+            best: dict[str, Any] | None = self.summary()["best"]
+            if best is None or not queries.has_repeats(self.store, self.name):
+                return best
+            rows = self.leaderboard_table("configuration").rows
         if rows[0]["n"] < 2:  # the repeats are not complete yet
             return best
         names = ("trial", "mean", "sd", "n", "ci_low", "ci_high")
@@ -289,7 +320,7 @@ class Study:
         """Draw the study as it is now: ``study.plot.history()``, ``.curves(3, 17)``, ``.slice("dropout")``."""
         from cnn_sweep.report.figures.plots import Plots  # noqa: PLC0415 - commands that draw nothing answer sooner
 
-        return Plots(self.results, self.name, self.leaderboard_table())
+        return Plots(self.store, self.name, self.leaderboard_table())
 
     def report(self, output: str | Path) -> Path:
         """Write the study as one HTML page, without the best model's predictions; return the file."""
@@ -298,14 +329,17 @@ class Study:
         from cnn_sweep.report.page.html import page  # noqa: PLC0415 - as of `plot`
         from cnn_sweep.report.page.writing import write_whole  # noqa: PLC0415 - as of `plot`
 
-        material = with_importance(gather(self.results, self.name, self.leaderboard_table()))
+        with self.store:
+            material = gather(self.store, self.name, self.leaderboard_table())
+        material = with_importance(material)
         write_whole(Path(output), page(replace(material, no_model="`cnn-sweep report` has it.")))
         return Path(output)
 
     def _repr_html_(self) -> str:
         from cnn_sweep.report.page.glance import glance  # noqa: PLC0415 - as of `plot`
 
-        return glance(self.results, self.name, self.leaderboard_table())
+        with self.store:
+            return glance(self.store, self.name, self.leaderboard_table())
 
     def __repr__(self) -> str:
         return f"Study.open({str(self.results)!r}, {self.name!r})"

@@ -40,18 +40,18 @@ def dashboard(results: Path, study: str, port: int, interval_s: float) -> None:
         raise EnvironmentFault("the dashboard needs its package: pip install 'cnn-sweep[dashboard]'")
     if _answers(port):
         raise InputError(f"--port {port} is in use on this machine; choose another one")
-    open_merged(results, study)
+    store = open_merged(results, study).store
     with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as folder, interruptible() as interrupt:
         storage = f"sqlite:///{Path(folder) / 'study.db'}"
-        mirror(results, study, storage)
+        mirror(store, study, storage)
         with _serving(storage, port) as server:
             _wait_for(server, port, interrupt)
             _say_where(port)
             while not interrupt.wait(interval_s):
                 if server.poll() is not None:
                     raise EnvironmentFault(f"optuna-dashboard ended with exit code {server.returncode}")
-                open_merged(results, study)
-                mirror(results, study, storage)
+                store = open_merged(results, study).store
+                mirror(store, study, storage)
 
 
 @contextlib.contextmanager

@@ -54,13 +54,15 @@ class Shown:
 def leaderboard(results: Path, names: Sequence[str], selection: boards.Selection, how: Shown, output: str) -> None:
     """Print a leaderboard of one study or of several."""
     _merge(results)
-    studies = [Study.open(results, name, merge=False) for name in dict.fromkeys(names)]
+    studies = Study.open_several(results, dict.fromkeys(names))
     cut = output == "table" and selection.top is None
     if cut:
         selection = replace(selection, top=_ROWS_OF_A_TABLE + 1)
-    # The condition of groups was on their trials.
-    table = boards.select(_board(studies, selection, how), replace(selection, where=None) if how.by else selection)
-    parameters = list(dict.fromkeys(name for study in studies for name in study.parameter_columns))
+    with studies[0].store:
+        # The condition of groups was on their trials.
+        table = boards.select(_board(studies, selection, how), replace(selection, where=None) if how.by else selection)
+        parameters = list(dict.fromkeys(name for study in studies for name in study.parameter_columns))
+        reasons = [reason for study in studies if (reason := _why_unranked(study)) is not None]
     if how.diff:
         table = without_constants(table, parameters)
     if cut and len(table.rows) > _ROWS_OF_A_TABLE:
@@ -72,8 +74,8 @@ def leaderboard(results: Path, names: Sequence[str], selection: boards.Selection
         _print_overview(table, parameters)
     if selection.where is not None and not table.rows:
         print(f"cnn-sweep: no row meets {selection.where!r}", file=sys.stderr)
-    for study in studies:
-        _say_why_unranked(study)
+    for reason in reasons:
+        print(f"cnn-sweep: {reason}", file=sys.stderr)
 
 
 def _board(studies: Sequence[Study], selection: boards.Selection, how: Shown) -> Table:
@@ -98,12 +100,12 @@ def _board(studies: Sequence[Study], selection: boards.Selection, how: Shown) ->
     return table
 
 
-def _say_why_unranked(study: Study) -> None:
-    """Say why a study has no complete trial, if it has none."""
+def _why_unranked(study: Study) -> str | None:
+    """Say why a study has no complete trial; None if it has one."""
     summary = study.summary()
     trials = summary["trials"]
     if trials["complete"]:
-        return
+        return None
     name, begun = study.name, sum(count for state, count in trials.items() if state != "waiting")
     if not begun:
         reason = f"no trial has begun; `cnn-sweep resume {name}` runs {'it' if summary['planned'] == 1 else 'them'}"
@@ -113,7 +115,7 @@ def _say_why_unranked(study: Study) -> None:
         reason = f"{which} failed ({causes}); `cnn-sweep logs {name}` and `cnn-sweep show {name} TRIAL` say why"
     else:
         reason = f"no trial is complete yet: {counted(trials)}"
-    print(f"cnn-sweep: {name}: {reason}", file=sys.stderr)
+    return f"{name}: {reason}"
 
 
 def _print_overview(table: Table, parameters: Sequence[str]) -> None:
@@ -151,14 +153,15 @@ def _print_notes(table: Table) -> None:
 def print_leaderboard(results: Path, study: str, top: int) -> None:
     """Print the best rows with the columns that tell them apart."""
     found = Study.open(results, study)
-    table = found.leaderboard_table(None, top=top)
+    with found.store:
+        table, parameters = found.leaderboard_table(None, top=top), found.parameter_columns
     if terminal_width() is not None:
-        _print_overview(table, found.parameter_columns)
+        _print_overview(table, parameters)
         return
     always = table.columns[: table.columns.index("seconds") + 1]
     if "mean" in table.verdict:  # the value is that of the first trial of a configuration only
         always = ("rank", "trial", "state", *table.verdict, "parameters")
-    print_table(Table((*always, *found.parameter_columns), table.rows))
+    print_table(Table((*always, *parameters), table.rows))
     _print_notes(table)
 
 
@@ -219,12 +222,12 @@ def limits_in_words(report: dict[str, Any]) -> Iterator[str]:
 def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
     """Print everything about one trial."""
     found = open_merged(results, study)
-    detail = found.trial(trial)
+    with found.store:
+        detail, metric, board = found.trial(trial), found.summary()["metric"], found.leaderboard_table(None)
     if as_json:
         print(json.dumps(detail, indent=2, default=str))
         return
-    _print_trial(detail["trial"], found.summary()["metric"])
-    board = found.leaderboard_table(None)
+    _print_trial(detail["trial"], metric)
     own = [row for row in board.rows if row["configuration"] == detail["trial"]["configuration"]]
     if "tied" in board.columns and own and own[0]["n"] > 1:
         print_words(f"  its configuration has {boards.mean_in_words(own[0], others=0)}, rank {own[0]['rank']}")
@@ -289,8 +292,7 @@ def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
 
 def export(results: Path, study: str, to: str, destination: str) -> None:
     """Write a study for other programs."""
-    open_merged(results, study)
-    for written in exports.export(to, results, study, destination):
+    for written in exports.export(to, open_merged(results, study).store, study, destination):
         print(written)
 
 

@@ -35,9 +35,10 @@ def report(
 ) -> None:
     """Write a study's report and print its name."""
     found = open_merged(results, study)
-    for trial in trials:
-        found.trial(trial)  # says which trials there are
-    material = gather(results, study, found.leaderboard_table(), trials=trials)
+    with found.store:
+        for trial in trials:
+            found.trial(trial)  # says which trials there are
+        material = gather(found.store, study, found.leaderboard_table(), trials=trials)
     material = with_importance(material)
     material = _with_best_model(results, material, predictions=predictions)
     file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")

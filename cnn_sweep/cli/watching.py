@@ -55,8 +55,10 @@ def _only_study(results: Path) -> str:
 
 
 def _look(results: Path, name: str) -> tuple[dict[str, Any], Moment]:
-    report = open_merged(results, name).status()
-    return report, moment(results, name, time.time(), has_budget=bool(report["limits"]))
+    study = open_merged(results, name)
+    with study.store:
+        report = study.status()
+        return report, moment(study.store, name, time.time(), has_budget=bool(report["limits"]))
 
 
 def _is_over(report: dict[str, Any]) -> bool:

@@ -13,9 +13,9 @@ from cnn_sweep.sweep.states import counted, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
+    from cnn_sweep.store.reading import StoreReader
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 # The rate of epochs is of the last so many seconds at most.
@@ -39,32 +39,32 @@ class Moment:
     pace: Pace
 
 
-def moment(results: Path, study: str, now: float, *, has_budget: bool = False) -> Moment:
+def moment(store: StoreReader, study: str, now: float, *, has_budget: bool = False) -> Moment:
     """Look at a study, whose journals were merged just now.
 
     Args:
-        results: Root of all studies.
+        store: Where the study is read.
         study: The study's name.
         now: In seconds since 1970.
         has_budget: Whether more than the number of trials ends the search, so that no time can be told.
     """
-    summary = queries.study_summary(results, study)
-    endings = report_queries.endings(results, study)
+    summary = queries.study_summary(store, study)
+    endings = report_queries.endings(store, study)
     values = [value for _, state, value in endings if state == "complete" and value is not None]
-    running = report_queries.running(results, study)
+    running = report_queries.running(store, study)
     spent = [now - row["started"] for row in running if row["started"] is not None]
     pace = pace_of([seconds for seconds, _, _ in endings], spent, summary["planned"] - len(endings) - len(spent))
     return Moment(
         running=running,
-        epochs_per_s=_epochs_per_s(results, study, now),
+        epochs_per_s=_epochs_per_s(store, study, now),
         best=list(itertools.accumulate(values, Direction(summary["direction"]).better_of)),
         pace=replace(pace, left_s=None) if has_budget else pace,
     )
 
 
-def _epochs_per_s(results: Path, study: str, now: float) -> float:
+def _epochs_per_s(store: StoreReader, study: str, now: float) -> float:
     """Divide the latest epochs by the time since the first of them began; a young study has not run for longer."""
-    count, began = report_queries.epochs_since(results, study, now - _WINDOW_S)
+    count, began = report_queries.epochs_since(store, study, now - _WINDOW_S)
     took = min(now - began, _WINDOW_S)
     return count / took if took > 0 else 0.0
 

@@ -15,7 +15,7 @@ from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.apply import Limits, apply_new, create_tables, read_offsets
 from cnn_sweep.store.files import private_folder, store_file
-from cnn_sweep.store.reading import open_store
+from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.store.versions import digest_of, list_versions
 from cnn_sweep.store.views import definitions
 from cnn_sweep.sweep.study_name import STUDY_NAME
@@ -58,7 +58,7 @@ def check(results: Path) -> CheckReport:
     findings: list[str] = []
     if store_file(results).is_file():
         try:
-            with open_store(results) as connection:
+            with StoreReader(results) as connection:
                 findings += _check_store(connection, results)
                 waiting = _waiting(read_offsets(connection), results)
         except EnvironmentFault as error:

@@ -10,7 +10,6 @@ from cnn_sweep.errors import StudyError
 from cnn_sweep.journal.lines import NON_FINITE
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.store import dialect, schema
-from cnn_sweep.store.reading import open_store
 from cnn_sweep.store.studies import parameter_names
 from cnn_sweep.store.views import LEADING, UNRANKED, Columns
 from cnn_sweep.sweep.configuration import NULL
@@ -20,9 +19,10 @@ from cnn_sweep.sweep.states import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from sqlalchemy import Connection, Label, Row, Select, Table
+
+    from cnn_sweep.store.reading import StoreReader
 
 Record = dict[str, Any]
 Columned = tuple[tuple[str, ...], list[Record]]
@@ -51,20 +51,20 @@ MORE = ("configuration", "repeat", "seed", "attempts", "started", "ended", "caus
 _EPOCH = ("study", "trial", "attempt", "epoch")
 
 
-def list_studies(results: Path) -> list[str]:
+def list_studies(store: StoreReader) -> list[str]:
     """Return the names of all studies in the store, sorted."""
-    with open_store(results) as connection:
+    with store as connection:
         return list(connection.execute(select(schema.studies.c.study).order_by(schema.studies.c.study)).scalars())
 
 
-def study_summary(results: Path, study: str) -> Record:
+def study_summary(store: StoreReader, study: str) -> Record:
     """Return what is known of a study as a whole.
 
     Keys: study, metric, direction, method, digest, revisions, planned, configurations, invalid, duplicates,
     parameters (names in the sweep file's order), metrics (names), created, cancelled, trials (state to count, all
     states), best ({"trial", "value"} or None), causes (cause to count, of failed trials), bad_lines (count).
     """
-    with open_store(results) as connection:
+    with store as connection:
         row = _study(connection, study)
         names = ("study", "metric", "direction", "method", "digest", "revisions", "configurations")
         summary = {name: getattr(row, name) for name in (*names, "invalid", "duplicates", "created", "cancelled")}
@@ -83,13 +83,13 @@ def study_summary(results: Path, study: str) -> Record:
         }
 
 
-def counts(results: Path, study: str) -> dict[str, int]:
+def counts(store: StoreReader, study: str) -> dict[str, int]:
     """Return how many trials are in each state; all states are there, also ``waiting``."""
-    with open_store(results) as connection:
+    with store as connection:
         return _counts(connection, _study(connection, study))
 
 
-def leaderboard(results: Path, study: str, *, top: int | None = None) -> Columned:
+def leaderboard(store: StoreReader, study: str, *, top: int | None = None) -> Columned:
     """Return the columns of a study's leaderboard and a record per trial that began, or for the first ``top`` of them.
 
     Complete trials come first, ranked by value and then by number; the others follow with ``rank`` None. Columns:
@@ -97,7 +97,7 @@ def leaderboard(results: Path, study: str, *, top: int | None = None) -> Columne
     learning curve; hyperparameters in the order of the sweep file; of a study that is finalized, the metrics on its
     test set. Records have the names of ``MORE`` as well. Epochs are not read.
     """
-    with open_store(results) as connection:
+    with store as connection:
         row = _study(connection, study)
         # Before the first epoch only the objective is known by name.
         metrics = dialect.names(row.metrics_json) or [row.metric] * (row.metric not in LEADING)
@@ -127,11 +127,11 @@ def _tests(row: Row[Any], columns: Mapping[str, str]) -> Record:
     return {column: found.get(name) for column, name in columns.items()}
 
 
-def has_repeats(results: Path, study: str) -> bool:
+def has_repeats(store: StoreReader, study: str) -> bool:
     """Tell whether any configuration of a study was trained with a second seed."""
     t = schema.trials.c
     query = select(t.trial).where(t.study == study, t.repeat > 0).limit(1)
-    with open_store(results) as connection:
+    with store as connection:
         return connection.execute(query).first() is not None
 
 
@@ -151,7 +151,7 @@ def params_of(record: Record, columns: Mapping[str, str]) -> Record:
     return {name: None if value is NULL else value for name, value in found.items() if value is not None}
 
 
-def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
+def trial_detail(store: StoreReader, study: str, trial: int) -> dict[str, Any]:
     """Return all that is known of a trial.
 
     Returns:
@@ -163,8 +163,8 @@ def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
     Raises:
         StudyError: If the trial did not begin yet.
     """
-    folder = StudyPaths(results, study).folder
-    with open_store(results) as connection:
+    folder = StudyPaths(store.results, study).folder
+    with store as connection:
         planned = _study(connection, study).trials
         row = connection.execute(_trials_with_params(study).where(schema.trials.c.trial == trial)).one_or_none()
         if row is None:
@@ -185,7 +185,7 @@ def trial_detail(results: Path, study: str, trial: int) -> dict[str, Any]:
         }
 
 
-def list_workers(results: Path, study: str) -> list[Record]:
+def list_workers(store: StoreReader, study: str) -> list[Record]:
     """Return a record per journal, the first started first.
 
     Keys: writer, started, host, pid, job, threads, identity, versions, last_event.
@@ -197,24 +197,24 @@ def list_workers(results: Path, study: str) -> list[Record]:
         .where(w.c.study == study)
         .order_by(w.c.started, w.c.writer)
     )
-    with open_store(results) as connection:
+    with store as connection:
         return [_with_mappings(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
 
 
-def export_trials(results: Path, study: str) -> Columned:
+def export_trials(store: StoreReader, study: str) -> Columned:
     """Return columns and records of all trials that began, by number."""
-    with open_store(results) as connection:
+    with store as connection:
         names, columns, rows = _export(connection, study)
     return names, [dict.fromkeys(names) | _exported(row, columns) for row in rows]
 
 
-def export_runs(results: Path, study: str) -> list[tuple[Record, Record, Record]]:
+def export_runs(store: StoreReader, study: str) -> list[tuple[Record, Record, Record]]:
     """Return the trials that began, by number, each as its facts, its hyperparameters and its scores on the test set.
 
     Facts have the columns of ``export_trials`` without hyperparameters. A hyperparameter whose choice is null is there
     with the value None; one that is inactive is not there. Scores on the test set are named as on the leaderboard.
     """
-    with open_store(results) as connection:
+    with store as connection:
         names, columns, rows = _export(connection, study)
         board = Columns.of(columns.metrics.values(), columns.parameters.values())
         tested = _test_columns(connection, study, taken=(*board.names, *MORE))
@@ -241,18 +241,18 @@ def _exported(row: Row[Any], columns: Columns) -> Record:
     return _record(row, columns, _TRIAL) | (restored(row.test_metrics_json) or {})
 
 
-def export_epochs(results: Path, study: str) -> tuple[tuple[str, ...], Iterator[Record]]:
+def export_epochs(store: StoreReader, study: str) -> tuple[tuple[str, ...], Iterator[Record]]:
     """Return columns and records of all epochs that count, by trial and epoch."""
-    with open_store(results) as connection:
+    with store as connection:
         metrics = dialect.names(_study(connection, study).metrics_json)
     columns = Columns.of(metrics, (), leading=(*_EPOCH, "seconds"))
-    return (*_EPOCH, *columns.metrics, "seconds"), _epochs(results, study, columns)
+    return (*_EPOCH, *columns.metrics, "seconds"), _epochs(store, study, columns)
 
 
-def _epochs(results: Path, study: str, columns: Columns) -> Iterator[Record]:
+def _epochs(store: StoreReader, study: str, columns: Columns) -> Iterator[Record]:
     e = schema.epochs.c
     query = select(schema.epochs).where(e.study == study, e.counted == 1).order_by(e.trial, e.epoch)
-    with open_store(results) as connection:
+    with store as connection:
         for row in connection.execute(query):
             metrics = restored(row.metrics_json) or {}
             record = {name: getattr(row, name) for name in (*_EPOCH, "seconds")}

@@ -15,36 +15,64 @@ from cnn_sweep.store.apply import check_layout, layout
 from cnn_sweep.store.files import private_folder, store_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+    from types import TracebackType
 
     from sqlalchemy import Connection
 
 _WAIT_S = 30.0
 
 
-@contextlib.contextmanager
-def open_store(results: Path) -> Iterator[Connection]:
-    """Open the store for reading; all queries in the context see the same moment.
+class StoreReader:
+    """The store as it is read: every query opens it for itself, unless it stands in the reader's ``with`` block.
 
-    Where locks are honest, mergers wait for their next turn meanwhile; where they lie, a private copy is read.
+    All queries within the block see the same moment. Where file locking is reliable, mergers wait for their next turn
+    until the block ends; where it is not, a private copy is made once and read.
 
-    Raises:
-        EnvironmentFault: If there is no store, or it is damaged, locked or unreadable.
+    Example:
+        ``with StoreReader(results) as connection: ...``; blocks may be nested.
     """
-    with contextlib.ExitStack() as stack:
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self._depth = 0
+        self._open = contextlib.ExitStack()
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Connection:
+        """Open the store, if it is not open already.
+
+        Raises:
+            EnvironmentFault: There is no store, or it is damaged, locked or unreadable.
+        """
+        if self._connection is None:
+            with contextlib.ExitStack() as stack:
+                self._connection = self._connected(stack)
+                self._open = stack.pop_all()
+        self._depth += 1
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the store at the end of the outermost block; say it if the database failed within."""
+        self._depth -= 1
+        if not self._depth:
+            self._connection = None
+            self._open.close()
+        if isinstance(error, DBAPIError | dialect.DamageError | UnicodeError):
+            raise _fault(store_file(self.results), error) from error
+
+    def _connected(self, stack: contextlib.ExitStack) -> Connection:
         try:
-            file = readable_file(results, stack)
-        except OSError as error:
-            raise _fault(store_file(results), error) from error
-        engine = dialect.open_reading(file, wait_s=_WAIT_S)
-        stack.callback(engine.dispose)
-        try:
-            with engine.begin() as connection:
-                check_layout(layout(connection))
-                yield connection
-        except (DBAPIError, dialect.DamageError, UnicodeError) as error:
-            raise _fault(store_file(results), error) from error
+            engine = dialect.open_reading(readable_file(self.results, stack), wait_s=_WAIT_S)
+            stack.callback(engine.dispose)
+            connection = stack.enter_context(engine.connect())
+            connection.begin()
+            check_layout(layout(connection))
+        except (OSError, DBAPIError, dialect.DamageError, UnicodeError) as error:
+            raise _fault(store_file(self.results), error) from error
+        return connection
 
 
 def readable_file(results: Path, stack: contextlib.ExitStack) -> Path:

@@ -8,19 +8,19 @@ from sqlalchemy import exists, func, select
 
 from cnn_sweep.store import schema
 from cnn_sweep.store.queries import Record, restored
-from cnn_sweep.store.reading import open_store
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from cnn_sweep.store.reading import StoreReader
 
 # SQLite takes a limited number of values in one statement.
 _CHUNK = 500
 
 
-def cost(results: Path, study: str) -> Record:
+def cost(store: StoreReader, study: str) -> Record:
     """Return what a study has cost.
 
     Keys: attempts (count), attempt_seconds (of all attempts, also those whose work was lost), core_seconds (each
@@ -39,20 +39,20 @@ def cost(results: Path, study: str) -> Record:
         .select_from(a.outerjoin(w, of_worker))
         .where(a.c.study == study)
     )
-    with open_store(results) as connection:
+    with store as connection:
         row = connection.execute(query).one()
     return dict(zip(("attempts", "attempt_seconds", "core_seconds", "began", "ended"), row, strict=True))
 
 
-def list_jobs(results: Path, study: str) -> list[Record]:
+def list_jobs(store: StoreReader, study: str) -> list[Record]:
     """Return the Slurm jobs of a study, the first first; keys: cluster, job, time, tasks, profile."""
     j = schema.jobs.c
     query = select(j.cluster, j.job, j.time, j.tasks, j.profile).where(j.study == study).order_by(j.time, j.job)
-    with open_store(results) as connection:
+    with store as connection:
         return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
 
 
-def failures(results: Path, study: str) -> list[Record]:
+def failures(store: StoreReader, study: str) -> list[Record]:
     """Return the failed trials by cause and message, the most frequent first.
 
     Keys: cause, count, trial (the first of them), message.
@@ -66,11 +66,11 @@ def failures(results: Path, study: str) -> list[Record]:
         .group_by(cause, t.message)
         .order_by(func.count().desc(), trial)
     )
-    with open_store(results) as connection:
+    with store as connection:
         return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
 
 
-def best_until(results: Path, study: str, epoch: int, direction: Direction) -> dict[int, float]:
+def best_until(store: StoreReader, study: str, epoch: int, direction: Direction) -> dict[int, float]:
     """Return trial to its best objective up to an epoch, of the trials that came so far."""
     e = schema.epochs.c
     best = func.max(e.value) if direction == Direction.MAXIMIZE else func.min(e.value)
@@ -80,15 +80,15 @@ def best_until(results: Path, study: str, epoch: int, direction: Direction) -> d
         .group_by(e.trial)
         .having(func.max(e.epoch) >= epoch)
     )
-    with open_store(results) as connection:
+    with store as connection:
         return {row.trial: row.best for row in connection.execute(query) if row.best is not None}
 
 
-def curves(results: Path, study: str, trials: Sequence[int]) -> dict[int, list[Record]]:
+def curves(store: StoreReader, study: str, trials: Sequence[int]) -> dict[int, list[Record]]:
     """Return the epochs that count of some trials, in order; keys: epoch, seconds, time and the metrics by name."""
     e = schema.epochs.c
     found: dict[int, list[Record]] = {trial: [] for trial in trials}
-    with open_store(results) as connection:
+    with store as connection:
         for first in range(0, len(trials), _CHUNK):
             some = trials[first : first + _CHUNK]
             query = (
@@ -102,7 +102,7 @@ def curves(results: Path, study: str, trials: Sequence[int]) -> dict[int, list[R
     return found
 
 
-def running(results: Path, study: str) -> list[Record]:
+def running(store: StoreReader, study: str) -> list[Record]:
     """Return the attempts that run, by worker; keys: trial, attempt, host, pid, job, started, epoch, epoch_seconds.
 
     ``epoch`` is the last one that is done and ``epoch_seconds`` the mean over this attempt's; None before the first.
@@ -123,11 +123,11 @@ def running(results: Path, study: str) -> list[Record]:
         .where(~exists().where(later.c.study == a.c.study, later.c.trial == a.c.trial, later.c.attempt > a.c.attempt))
         .order_by(w.c.host, w.c.pid, a.c.trial)
     )
-    with open_store(results) as connection:
+    with store as connection:
         return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
 
 
-def endings(results: Path, study: str) -> list[tuple[float, str, float | None]]:
+def endings(store: StoreReader, study: str) -> list[tuple[float, str, float | None]]:
     """Return how long the finished trials took in seconds, how they ended, and their values; the first first."""
     t = schema.trials.c
     query = (
@@ -135,21 +135,21 @@ def endings(results: Path, study: str) -> list[tuple[float, str, float | None]]:
         .where(t.study == study, t.ended.is_not(None), t.state.in_(FINISHED))
         .order_by(t.ended, t.trial)
     )
-    with open_store(results) as connection:
+    with store as connection:
         return [(row.seconds or 0.0, str(row.state), row.value) for row in connection.execute(query)]
 
 
-def epochs_since(results: Path, study: str, since: float) -> tuple[int, float]:
+def epochs_since(store: StoreReader, study: str, since: float) -> tuple[int, float]:
     """Count the epochs that ended after a moment, and tell when the first of them began; without any, that moment."""
     e = schema.epochs.c
     began = func.coalesce(func.min(e.time - e.seconds), since)
     query = select(func.count(), began).where(e.study == study, e.time > since)
-    with open_store(results) as connection:
+    with store as connection:
         count, first = connection.execute(query).one()
         return int(count), float(first)
 
 
-def attempt_times(results: Path, study: str) -> dict[str, list[tuple[float, float]]]:
+def attempt_times(store: StoreReader, study: str) -> dict[str, list[tuple[float, float]]]:
     """Return from when to when each writer's attempts ran; one that has no end yet, to its last epoch."""
     a, e = schema.attempts.c, schema.epochs.c
     last = (
@@ -161,7 +161,7 @@ def attempt_times(results: Path, study: str) -> dict[str, list[tuple[float, floa
     until = func.coalesce(a.ended, last, a.started)
     query = select(a.writer, a.started, until.label("until")).where(a.study == study, a.started.is_not(None))
     found: dict[str, list[tuple[float, float]]] = {}
-    with open_store(results) as connection:
+    with store as connection:
         for row in connection.execute(query):
             found.setdefault(str(row.writer), []).append((row.started, row.until))
     return found

@@ -19,6 +19,8 @@ from cnn_sweep.cli.main import app
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.events import Artifact
 from cnn_sweep.report.live import line, moment
+from cnn_sweep.store import reading, sql
+from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
 
 TABLES = (
@@ -89,7 +91,7 @@ def test_every_verb_answers_on_a_terminal(results, terminal):
         for text in ESCAPES.sub("", shown).splitlines():
             assert cell_len(text) <= 80, (words, text)
     study = Study.open(results, "digits")
-    report, found = study.status(), moment(results, "digits", 2_000.0)
+    report, found = study.status(), moment(StoreReader(results), "digits", 2_000.0)
     Console(file=io.StringIO()).print(watching.page(report, found))
     assert line(report, found).startswith("digits: ")
 
@@ -105,6 +107,37 @@ def test_every_verb_answers_in_a_pipe(results):
             rows = list(csv.reader(io.StringIO(shown)))
             assert {len(row) for row in rows} == {len(rows[0])}
             assert words[0] != "leaderboard" or [name for name in rows[0] if name in CONTRACT] == CONTRACT
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "digits"),
+        ("leaderboard", "digits"),
+        ("leaderboard", "digits", "other"),
+        ("leaderboard", "digits", "--by", "filters"),
+        ("show", "digits", "0"),
+        ("importance", "digits"),
+        ("logs", "digits", "0"),
+        ("sql", "SELECT 1"),
+        ("export", "digits", "--to", "csv", "out"),
+        ("report", "digits", "--no-predictions", "--output", "page.html"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_reads_one_copy_where_locks_are_dishonest(words, tmp_path, monkeypatch):
+    """All that a command shows is of one moment."""
+    monkeypatch.setenv("CNN_SWEEP_LOCKS", "dishonest")
+    monkeypatch.chdir(tmp_path)
+    written = Written(tmp_path)
+    EVERY_STATE["repeats"](written)
+    written.study("other", trials=3)
+    copies = []
+    fetch = reading.readable_file
+    monkeypatch.setattr(reading, "readable_file", lambda *of: copies.append(of) or fetch(*of))
+    monkeypatch.setattr(sql, "readable_file", reading.readable_file)
+    answer(tmp_path, words)
+    assert len(copies) == 1
 
 
 @pytest.mark.parametrize(

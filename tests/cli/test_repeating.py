@@ -20,6 +20,7 @@ from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.report.contents.facts import origins
 from cnn_sweep.report.contents.material import gather
 from cnn_sweep.report.leaderboards.configurations import STATISTICS
+from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.more_repeats import MoreRepeats, repeats_that_chose, values_that_count
 from cnn_sweep.sweep.spec import Sweep
@@ -175,6 +176,6 @@ def test_a_report_shows_hyperparameters_and_seeds_of_repeats(results):
         journal.append(Finalize(time.time(), 2, {"test_loss": 0.3, "test_accuracy": 0.9}))
     opened = Study.open(results, "seeds")
     assert opened.leaderboard_table().columns[-1].startswith("test_")
-    material = gather(results, "seeds", opened.leaderboard_table())
+    material = gather(StoreReader(results), "seeds", opened.leaderboard_table())
     assert material.configurations.columns == ("rank", "trial", *STATISTICS, "units")
     assert dict(origins(material))["seeds"] == "0, 1, 2"

@@ -23,6 +23,7 @@ from cnn_sweep.report.exports import trials as trials_of_exports
 from cnn_sweep.report.exports.trials import runs
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.store.merge import merge
+from cnn_sweep.store.reading import StoreReader
 
 PARAMS = {
     "filters": [4, 8],
@@ -48,14 +49,17 @@ def study(written):
 @pytest.fixture
 def tables(study):
     """What the store says: trials and epochs."""
-    (_, trials), (_, epochs) = queries.export_trials(study, "digits"), queries.export_epochs(study, "digits")
+    (_, trials), (_, epochs) = (
+        queries.export_trials(StoreReader(study), "digits"),
+        queries.export_epochs(StoreReader(study), "digits"),
+    )
     return {row["trial"]: row for row in trials}, list(epochs)
 
 
 def test_parquet_is_read_by_arrow_and_pandas(study, tables, tmp_path):
     """Each value and each type comes back, mixed columns as JSON."""
     parquet = pytest.importorskip("pyarrow.parquet")
-    files = export("parquet", study, "digits", str(tmp_path / "out"))
+    files = export("parquet", StoreReader(study), "digits", str(tmp_path / "out"))
     trials, epochs = (parquet.read_table(file) for file in files)
     as_json = json.loads(trials.schema.metadata[b"json_columns"])
     assert as_json == ["widths"]
@@ -69,7 +73,7 @@ def test_parquet_is_read_by_arrow_and_pandas(study, tables, tmp_path):
 
 def test_csv_has_every_bit(study, tables, tmp_path):
     """Floats come back exactly."""
-    files = export("csv", study, "digits", str(tmp_path / "out"))
+    files = export("csv", StoreReader(study), "digits", str(tmp_path / "out"))
     with Path(files[1]).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_accuracy"]) for row in rows] == [row["val_accuracy"] for row in tables[1]]
@@ -82,8 +86,8 @@ def test_tensorboard_shows_scalars_and_hyperparameters(study, tables, tmp_path, 
     monkeypatch.setitem(sys.modules, "tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
     multiplexer = importlib.import_module("tensorboard.backend.event_processing.plugin_event_multiplexer")
     hparams = importlib.import_module("tensorboard.plugins.hparams.metadata")
-    (folder,) = export("tensorboard", study, "digits", str(tmp_path / "out"))
-    (folder,) = export("tensorboard", study, "digits", str(tmp_path / "out"))  # replaces what is there
+    (folder,) = export("tensorboard", StoreReader(study), "digits", str(tmp_path / "out"))
+    (folder,) = export("tensorboard", StoreReader(study), "digits", str(tmp_path / "out"))  # replaces what is there
     runs = multiplexer.EventMultiplexer().AddRunsFromDirectory(folder)
     runs.Reload()
     assert set(runs.Runs()) == {".", *(f"trial-{trial}" for trial in tables[0])}
@@ -109,9 +113,9 @@ def test_tensorboard_shows_scalars_and_hyperparameters(study, tables, tmp_path, 
 def test_mlflow_has_the_runs(study, tables, tmp_path, monkeypatch):
     """MLflow's client finds parameters, every metric at its step, times and states; a second export is refused."""
     pytest.importorskip("mlflow")
-    export("mlflow", study, "digits", str(tmp_path / "out"))
+    export("mlflow", StoreReader(study), "digits", str(tmp_path / "out"))
     with pytest.raises(InputError, match="has an experiment 'digits' already"):
-        export("mlflow", study, "digits", str(tmp_path / "out"))
+        export("mlflow", StoreReader(study), "digits", str(tmp_path / "out"))
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     from mlflow.tracking import MlflowClient
 
@@ -151,7 +155,7 @@ def test_wandb_has_the_runs(study, tables, tmp_path):
     """Offline runs hold the hyperparameters and every metric at its step; a second export replaces them."""
     pytest.importorskip("wandb")
     for _ in range(2):
-        export("wandb", study, "digits", str(tmp_path / "out"))
+        export("wandb", StoreReader(study), "digits", str(tmp_path / "out"))
     assert len(list((tmp_path / "out" / "wandb").glob("offline-run-*"))) == len(tables[0])
     found = {}
     for file in (tmp_path / "out" / "wandb").glob("offline-run-*/run-*.wandb"):
@@ -179,7 +183,7 @@ def test_a_library_that_is_missing_is_said(study, tmp_path, monkeypatch):
     """One message with the package to install; nothing is written."""
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(EnvironmentFault, match="this export needs the package wandb: pip install wandb"):
-        export("wandb", study, "digits", str(tmp_path / "out"))
+        export("wandb", StoreReader(study), "digits", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -278,7 +282,7 @@ def test_every_export_writes_a_study_in_every_state(written, tmp_path, form, sta
     out = tmp_path / "new" / "out"
     if form == "optuna":
         out.parent.mkdir()
-    assert export(form, written.results, "digits", str(out))
+    assert export(form, StoreReader(written.results), "digits", str(out))
     assert out.exists()
     assert [file.name for file in tmp_path.rglob(".cnn-sweep-export-*")] == []
     assert before.items() <= {file: file.read_bytes() for file in written.results.rglob("*") if file.is_file()}.items()
@@ -293,7 +297,7 @@ def test_runs_tell_null_from_inactive_and_a_hyperparameter_from_a_column_of_the_
         return chosen[-1]
 
     written.study(trials=8, params=params, sweep=ODD)
-    found = list(runs(written.results, "digits"))
+    found = list(runs(StoreReader(written.results), "digits"))
     assert [run.params for run in found] == chosen
     assert [run.facts["seed"] for run in found] == [run.trial for run in found]
     assert None in [run.params["clip"] for run in found]
@@ -321,22 +325,22 @@ def test_an_export_that_fails_leaves_its_destination_as_it_was(written, tmp_path
         patch.setattr(report_queries, "curves", stopped)
         patch.setattr(queries, "export_epochs", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            export(form, written.results, "digits", str(out))
+            export(form, StoreReader(written.results), "digits", str(out))
     assert [file for file in tmp_path.iterdir() if file != written.results] == []
     # Within one process MLflow takes a folder that is gone for one that is there.
-    export(form, written.results, "digits", str(out if form != "mlflow" else tmp_path / "other"))
+    export(form, StoreReader(written.results), "digits", str(out if form != "mlflow" else tmp_path / "other"))
 
 
 def test_an_mlflow_folder_keeps_its_other_experiments(written, tmp_path, monkeypatch):
     """An export that fails removes its own experiment from a folder that has others, and leaves no trash of it."""
     pytest.importorskip("mlflow")
     out = tmp_path / "out"
-    export("mlflow", written.study("other", trials=1).results, "other", str(out))
+    export("mlflow", StoreReader(written.study("other", trials=1).results), "other", str(out))
     before = sorted(out.rglob("*"))
     written.study(trials=2)
     monkeypatch.setattr(report_queries, "curves", lambda *_: {})
     with pytest.raises(KeyError):
-        export("mlflow", written.results, "digits", str(out))
+        export("mlflow", StoreReader(written.results), "digits", str(out))
     assert sorted(out.rglob("*")) == before
 
 
@@ -346,7 +350,7 @@ def test_tensorboard_never_replaces_what_no_export_wrote(written):
     written.study(trials=2)
     before = sorted(written.results.rglob("*"))
     with pytest.raises(InputError, match=r"digits would be replaced, and has .*, which no export wrote"):
-        export("tensorboard", written.results, "digits", str(written.results))
+        export("tensorboard", StoreReader(written.results), "digits", str(written.results))
     assert sorted(written.results.rglob("*")) == before
 
 
@@ -358,31 +362,31 @@ def test_tables_replace_those_of_the_same_study_alone(written, tmp_path, form):
     written.study(trials=2)
     out = tmp_path / "out"
     for _ in range(2):
-        export(form, written.results, "other", str(out))
+        export(form, StoreReader(written.results), "other", str(out))
     before = {file: file.read_bytes() for file in out.iterdir()}
     with pytest.raises(
         InputError,
         match=rf"trials.{form} is a table of study 'other'.*`cnn-sweep export digits --to {form} .*out/digits`",
     ):
-        export(form, written.results, "digits", str(out))
+        export(form, StoreReader(written.results), "digits", str(out))
     assert {file: file.read_bytes() for file in out.iterdir()} == before
     for mine in ("study of mine", ""):
         (out / f"trials.{form}").write_text(mine, encoding="utf-8")
         with pytest.raises(InputError, match=rf"trials.{form} was written by no export, and this export would"):
-            export(form, written.results, "other", str(out))
+            export(form, StoreReader(written.results), "other", str(out))
         assert (out / f"trials.{form}").read_text(encoding="utf-8") == mine
 
 
 def test_scores_on_the_test_set_go_along(written, tmp_path, monkeypatch):
     """TensorBoard, MLflow, W&B and Optuna get what `finalize` measured, by the names that the leaderboard has."""
     STATES["finalized"](written)
-    found = [(run.trial, run.tests) for run in runs(written.results, "digits") if run.tests]
+    found = [(run.trial, run.tests) for run in runs(StoreReader(written.results), "digits") if run.tests]
     assert found == [(1, {"test_accuracy": 0.5, "test_loss": 1.5})]
-    columns, _ = queries.leaderboard(written.results, "digits")
+    columns, _ = queries.leaderboard(StoreReader(written.results), "digits")
     assert columns[-2:] == ("test_accuracy", "test_loss")
     for form, read in READERS.items():
         pytest.importorskip(form)
-        export(form, written.results, "digits", str(tmp_path / form))
+        export(form, StoreReader(written.results), "digits", str(tmp_path / form))
         assert read(tmp_path / form, monkeypatch) == [0.5], form
 
 
@@ -431,5 +435,5 @@ def test_a_destination_that_is_a_file_is_said(written, tmp_path, form):
     written.study(trials=1)
     (tmp_path / "out").write_text("mine", encoding="utf-8")
     with pytest.raises(EnvironmentFault, match="out"):
-        export(form, written.results, "digits", str(tmp_path / "out"))
+        export(form, StoreReader(written.results), "digits", str(tmp_path / "out"))
     assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"

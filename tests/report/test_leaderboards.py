@@ -16,6 +16,7 @@ from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.leaderboards.grouping import compared, grouped, without_constants
 from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
 from cnn_sweep.search.optuna_study import read_study
+from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.store.sql import query
 from cnn_sweep.store.views import Columns
 from cnn_sweep.study import Study
@@ -191,7 +192,7 @@ def test_lists_are_filtered_by_their_values(chosen):
 def test_lists_and_null_survive_optuna(chosen, tmp_path):
     """What was exported to Optuna comes back with the same hyperparameters, and samplers learn from it."""
     address = f"sqlite:///{tmp_path / 'study.db'}"
-    export("optuna", chosen.results, "digits", address)
+    export("optuna", StoreReader(chosen.results), "digits", address)
     found = read_study(address, "digits", chosen.sweep)
     assert not found.skipped
     back = {number: params for number, params, _, _ in found.trials}

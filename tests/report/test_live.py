@@ -15,6 +15,7 @@ from cnn_sweep.execution.freezing.freeze import open_study
 from cnn_sweep.execution.monitoring.progress import Pace, ProgressMeter, pace_of
 from cnn_sweep.journal.history import History
 from cnn_sweep.report.live import clock, line, moment, sparkline
+from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.states import plural
 
@@ -23,7 +24,7 @@ def test_a_moment_of_a_running_study(written):
     """Rates, the best so far, and who trains what; trials that fail at once take no time."""
     written.study(trials=20, states=("complete", "complete", "running", "failed"))
     study = Study.open(written.results, "digits")
-    found = moment(written.results, "digits", now=1_100.0)
+    found = moment(StoreReader(written.results), "digits", now=1_100.0)
     assert [row["trial"] for row in found.running] == [2, 6, 10, 14, 18]
     assert {(row["host"], row["epoch"], row["epoch_seconds"]) for row in found.running} == {("node7", 3, 0.5)}
     assert found.best == sorted(found.best)
@@ -48,7 +49,7 @@ def test_the_rate_of_epochs_is_that_of_the_time_in_which_there_were_some(written
     """A young study's epochs are divided by the seconds since the first began, an old one's by the last two minutes."""
     written.study(trials=1, epochs=12, states=("running",))  # an epoch ends each second from 1,001 on
     for now, rate in ((1_012.0, 12 / 11.5), (1_072.0, 12 / 71.5), (1_124.75, 8 / 120), (1_500.0, 0.0)):
-        assert moment(written.results, "digits", now=now).epochs_per_s == pytest.approx(rate)
+        assert moment(StoreReader(written.results), "digits", now=now).epochs_per_s == pytest.approx(rate)
 
 
 def test_run_and_watch_tell_the_same_time_left(written):
@@ -58,7 +59,7 @@ def test_run_and_watch_tell_the_same_time_left(written):
     history = History(frozen.paths)
     history.refresh()
     progress = ProgressMeter(frozen, history, since=0.0).read(workers=9)
-    found = moment(written.results, "digits", now=time.time())
+    found = moment(StoreReader(written.results), "digits", now=time.time())
     assert found.pace == progress.pace
     assert progress.pace.left_s == pytest.approx(9 * 1.5 / 9)
 
@@ -82,13 +83,16 @@ def test_the_time_left_is_that_of_trials_like_the_last_ones(took, running, to_co
 def test_an_attempt_that_another_one_followed_does_not_run(written):
     """A worker that vanished is not shown beside the one that took its trial over."""
     written.study(trials=1, states=("running",), attempts=2)
-    assert [row["attempt"] for row in moment(written.results, "digits", now=1_100.0).running] == [1]
+    assert [row["attempt"] for row in moment(StoreReader(written.results), "digits", now=1_100.0).running] == [1]
 
 
 def test_a_page_fits_on_the_screen(written):
     """Of more running trials than there are lines some are shown, and how many more there are."""
     written.study(trials=70, states=("running",))
-    report, found = Study.open(written.results, "digits").status(), moment(written.results, "digits", now=1_100.0)
+    report, found = (
+        Study.open(written.results, "digits").status(),
+        moment(StoreReader(written.results), "digits", now=1_100.0),
+    )
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
     lines = console.render_lines(watching._screen(report, found, console))
     assert len(lines) <= 24

@@ -31,6 +31,7 @@ from cnn_sweep.report.figures.of_trials import pareto
 from cnn_sweep.report.page.html import page
 from cnn_sweep.report.page.markdown import markdown
 from cnn_sweep.store.merge import merge
+from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.more_repeats import MoreRepeats
@@ -41,7 +42,7 @@ def material(written):
     """What a report of 60 trials is made of."""
     written.study(trials=60, states=("complete",) * 5 + ("failed",))
     board = Study.open(written.results, "digits", merge=False).leaderboard_table()
-    return gather(written.results, "digits", board)
+    return gather(StoreReader(written.results), "digits", board)
 
 
 def test_markdown_has_what_the_page_has(material):
@@ -63,7 +64,7 @@ def test_the_commands_that_do_a_study_again_have_each_revision_and_each_repeat(w
     text = paths.revision(2).read_text(encoding="utf-8")
     paths.revision(3).write_text(MoreRepeats((3, 7), 5).before(text), encoding="utf-8")
     board = Study.open(written.results, "digits", merge=False).leaderboard_table()
-    material = gather(written.results, "digits", board)
+    material = gather(StoreReader(written.results), "digits", board)
     assert list(sweep_files(material)) == ["sweep.yaml", "sweep.2.yaml"]
     lines = [line for line in commands(material).splitlines() if line.startswith("cnn-sweep")]
     assert lines[:4] == [
@@ -137,7 +138,7 @@ def test_shared_gpus_count_once(written):
     """Two workers on one GPU at the same time are one GPU in use; two GPUs of one worker are two."""
     paths = StudyPaths(written.results, "digits")
     written.study(trials=0)
-    assert gpu_seconds(paths) is None
+    assert gpu_seconds(StoreReader(paths.results), paths.study) is None
     users = (
         ("a", ["GPU-1"], 100, 160),
         ("b", ["GPU-1"], 130, 190),
@@ -153,7 +154,7 @@ def test_shared_gpus_count_once(written):
         ]
         paths.journal(writer).write_bytes(b"".join(map(encode, events)))
     merge(written.results, wait_s=20)
-    assert gpu_seconds(paths) == pytest.approx(90 + 2 * 10)
+    assert gpu_seconds(StoreReader(paths.results), paths.study) == pytest.approx(90 + 2 * 10)
 
 
 def test_importance_is_drawn_and_said(material):
@@ -192,7 +193,9 @@ def _odd(draw):
 
 
 def _gathered(written):
-    return gather(written.results, "digits", Study.open(written.results, "digits", merge=False).leaderboard_table())
+    return gather(
+        StoreReader(written.results), "digits", Study.open(written.results, "digits", merge=False).leaderboard_table()
+    )
 
 
 def test_a_rung_has_the_best_result_at_that_rung(written):

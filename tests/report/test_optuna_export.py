@@ -20,6 +20,7 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.report.exports import export
 from cnn_sweep.search.adaptive import AdaptiveSampler
 from cnn_sweep.store import queries
+from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.sweep.spec import Sweep
 
 PLOTS = ("contour", "edf", "intermediate_values", "optimization_history", "parallel_coordinate", "param_importances")
@@ -31,7 +32,9 @@ def exported(written, tmp_path):
     """A study of 18 trials in all states, and its export to an SQLite file."""
     written.study(trials=18, states=("complete", "complete", "pruned", "complete", "failed", "running"))
     address = f"sqlite:///{tmp_path / 'study.db'}"
-    assert export("optuna", written.results, "digits", address) == [f"{address}: study digits of 18 trials"]
+    assert export("optuna", StoreReader(written.results), "digits", address) == [
+        f"{address}: study digits of 18 trials"
+    ]
     return written.results, address
 
 
@@ -40,7 +43,7 @@ def test_optuna_loads_what_was_exported(exported):
     results, address = exported
     study = optuna.load_study(study_name="digits", storage=address)
     assert study.direction.name == "MAXIMIZE"
-    _, rows = queries.export_trials(results, "digits")
+    _, rows = queries.export_trials(StoreReader(results), "digits")
     frame = study.trials_dataframe()
     states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running": "RUNNING"}
     for row, trial, (_, line) in zip(rows, study.trials, frame.iterrows(), strict=True):
@@ -54,7 +57,7 @@ def test_optuna_loads_what_was_exported(exported):
         assert trial.user_attrs["parameters"] == row["parameters"]
         assert trial.datetime_start.timestamp() == row["started"]
         assert len(trial.intermediate_values) == (0 if row["state"] == "failed" else 3)
-    assert study.best_trial.number == queries.study_summary(results, "digits")["best"]["trial"]
+    assert study.best_trial.number == queries.study_summary(StoreReader(results), "digits")["best"]["trial"]
 
 
 def test_optunas_own_plots_draw_it(exported):
@@ -95,7 +98,7 @@ def test_several_objectives_have_a_front_there_too(written, tmp_path):
         "objective: {{metric: val_accuracy}}", "objectives: [{{metric: val_accuracy}}, {{metric: parameters}}]"
     )
     written.study(trials=12, sweep=text)
-    export("optuna", written.results, "digits", str(tmp_path / "two.db"))
+    export("optuna", StoreReader(written.results), "digits", str(tmp_path / "two.db"))
     study = optuna.load_study(study_name="digits", storage=f"sqlite:///{tmp_path / 'two.db'}")
     assert [one.name for one in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     values = {trial.number: trial.values for trial in study.best_trials}
@@ -107,9 +110,9 @@ def test_a_study_that_is_there_already_is_left_alone(exported):
     """A second export to the same place is refused, and a place that cannot be written is named."""
     results, address = exported
     with pytest.raises(InputError, match="has a study 'digits' already"):
-        export("optuna", results, "digits", address)
+        export("optuna", StoreReader(results), "digits", address)
     with pytest.raises(EnvironmentFault, match="cannot be written by Optuna"):
-        export("optuna", results, "digits", "/no/such/folder/study.db")
+        export("optuna", StoreReader(results), "digits", "/no/such/folder/study.db")
 
 
 SWEEP = """\

@@ -17,6 +17,7 @@ from helpers.sweeps import sweep_of_digits
 
 from cnn_sweep.report.contents.material import gather
 from cnn_sweep.report.page.html import page
+from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
 
 SECTIONS = (
@@ -87,7 +88,9 @@ def opened(browser, file, **how):
 
 def gathered(written, name="digits"):
     """What a study's report is made of."""
-    return gather(written.results, name, Study.open(written.results, name, merge=False).leaderboard_table())
+    return gather(
+        StoreReader(written.results), name, Study.open(written.results, name, merge=False).leaderboard_table()
+    )
 
 
 def written_page(written, name="digits"):

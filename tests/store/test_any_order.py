@@ -13,6 +13,7 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import encode
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
+from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.sweep.direction import Direction
 
 # Each example makes two databases: to shrink a failure is left to whoever looks into it.
@@ -101,7 +102,11 @@ def test_the_store_and_the_history_tell_the_same(tmp_path_factory, new_study, ta
     merge(results)
     history = History(study.paths)
     history.refresh()
-    rows = {row["trial"]: row for row in queries.export_trials(results, "digits")[1]} if any(tale.values()) else {}
+    rows = (
+        {row["trial"]: row for row in queries.export_trials(StoreReader(results), "digits")[1]}
+        if any(tale.values())
+        else {}
+    )
     assert set(rows) == set(history.trials)
     for number, trial in history.trials.items():
         row = rows[number]

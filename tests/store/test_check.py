@@ -10,6 +10,7 @@ from cnn_sweep.journal.lines import encode
 from cnn_sweep.store import queries
 from cnn_sweep.store.check import check
 from cnn_sweep.store.merge import merge, rebuild
+from cnn_sweep.store.reading import StoreReader
 
 
 def test_a_sound_store_has_no_findings(study, results, locks):
@@ -70,8 +71,8 @@ def test_a_flipped_byte_in_a_journal_is_found_with_its_place(study, results):
     assert any(f"{file}: byte {start}:" in finding for finding in report.findings)
     assert any("('digits', 0, 0, 2) is in no journal" in finding for finding in report.findings)
     assert rebuild(results).bad_lines == 1
-    assert [e["epoch"] for e in queries.trial_detail(results, "digits", 0)["epochs"]] == [1, 3]
-    assert queries.trial_detail(results, "digits", 0)["trial"]["state"] == "complete"
+    assert [e["epoch"] for e in queries.trial_detail(StoreReader(results), "digits", 0)["epochs"]] == [1, 3]
+    assert queries.trial_detail(StoreReader(results), "digits", 0)["trial"]["state"] == "complete"
     report = check(results)
     assert (len(report.findings), report.bad_lines) == (1, 1)
 

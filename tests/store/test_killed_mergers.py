@@ -10,6 +10,7 @@ import pytest
 
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
+from cnn_sweep.store.reading import StoreReader
 
 pytestmark = pytest.mark.faults
 
@@ -51,7 +52,7 @@ def test_mergers_that_are_killed_lose_nothing_and_count_nothing_twice(study, res
     assert report.skipped is None
     assert tables.now(results) == tables.anew(results)
     assert not list(results.glob("sweeps.db.corrupt-*"))
-    assert queries.counts(results, "digits")["complete"] == 2 + 150 * KILLS
+    assert queries.counts(StoreReader(results), "digits")["complete"] == 2 + 150 * KILLS
 
 
 def test_a_reader_finds_a_whole_store_after_a_merger_was_killed(study, results, locks, tables):
@@ -63,6 +64,6 @@ def test_a_reader_finds_a_whole_store_after_a_merger_was_killed(study, results, 
     chance = random.Random(3)
     for _ in range(KILLS // 2):
         _kill_one(results, "rebuild", chance.uniform(0.01, 0.3))
-        found = {row["trial"] for row in queries.leaderboard(results, "digits")[1]}
+        found = {row["trial"] for row in queries.leaderboard(StoreReader(results), "digits")[1]}
         assert found in ({0, 1, 2, 3}, {0, 1, 2, 3, *range(10, 400)})
     assert before["workers"] == tables.now(results)["workers"]

@@ -9,13 +9,14 @@ import pytest
 from cnn_sweep.journal.events import Artifact, Cancel, Checkpoint, End, Epoch, Finalize, Lost, Start, Submit
 from cnn_sweep.store import apply, queries
 from cnn_sweep.store.merge import merge, rebuild
+from cnn_sweep.store.reading import StoreReader
 
 
 def test_all_that_happened_is_in_the_tables(study, results, locks, tables):
     """States, values, best epochs, attempts and epochs of all trials are there after one merge."""
     report = merge(results, wait_s=1)
     assert (report.events, report.skipped, report.bad_lines) == (17, None, 0)
-    trials = {row["trial"]: row for row in queries.leaderboard(results, "digits")[1]}
+    trials = {row["trial"]: row for row in queries.leaderboard(StoreReader(results), "digits")[1]}
     assert [trials[n]["state"] for n in range(4)] == ["complete", "complete", "failed", "running"]
     assert [trials[n]["value"] for n in range(4)] == [0.7, 0.9, 0.1, 0.6]
     assert [trials[n]["best_epoch"] for n in range(4)] == [2, 2, 1, 2]
@@ -84,7 +85,7 @@ def test_a_late_result_of_a_superseded_attempt_is_kept_and_not_counted(study, re
     metrics = {"val_accuracy": 0.99}
     study.tell("b", Epoch(1041.0, 3, 0, 3, 0.5, metrics), End(1042.0, 3, 0, "complete", None, None, 3, 9.0))
     assert merge(results, wait_s=1).events == 2
-    detail = queries.trial_detail(results, "digits", 3)
+    detail = queries.trial_detail(StoreReader(results), "digits", 3)
     assert (detail["trial"]["value"], detail["trial"]["best_epoch"], detail["trial"]["epochs"]) == (0.61, 3, 3)
     assert (detail["trial"]["state"], detail["trial"]["attempts"]) == ("complete", 2)
     counted = {(e["attempt"], e["epoch"]): e["counted"] for e in detail["epochs"]}
@@ -96,7 +97,7 @@ def test_a_lost_attempt_interrupts_its_trial(study, results):
     """A trial whose worker was declared lost is neither failed nor running."""
     study.tell("judge", Lost(1040.0, 3, 0, "killed", "process 7 is gone"))
     merge(results)
-    row = queries.trial_detail(results, "digits", 3)["trial"]
+    row = queries.trial_detail(StoreReader(results), "digits", 3)["trial"]
     assert (row["state"], row["cause"], row["message"]) == ("interrupted", "killed", "process 7 is gone")
 
 
@@ -114,11 +115,11 @@ def test_events_of_all_kinds_have_their_rows(study, results, tables):
         Submit(11.0, [{"job": "7", "tasks": 2, "time": 10.5}, {"job": "8", "tasks": 1, "time": 10.6}], "p.toml", "c"),
     )
     merge(results)
-    detail = queries.trial_detail(results, "digits", 0)
+    detail = queries.trial_detail(StoreReader(results), "digits", 0)
     assert detail["attempts"][0]["checkpoint_epoch"] == 2
     assert detail["artifacts"][0]["path"] == "models/0.keras"
     assert detail["trial"]["test_metrics"] == {"test_accuracy": 0.8}
-    summary = queries.study_summary(results, "digits")
+    summary = queries.study_summary(StoreReader(results), "digits")
     assert summary["cancelled"] == 10.0
     assert [job[2] for job in tables.now(results)["jobs"]] == ["7", "8"]
     assert summary["trials"]["waiting"] == 4  # a trial that was cancelled before it began did not begin
@@ -135,7 +136,7 @@ def test_lines_of_newer_versions_stop_nothing(study, results):
         "SELECT unknown, bad FROM journals, (SELECT count(*) AS bad FROM bad_lines) WHERE writer = 'z'"
     ).fetchone() == (4, 0)
     connection.close()
-    assert queries.trial_detail(results, "digits", 3)["trial"]["value"] == 0.8
+    assert queries.trial_detail(StoreReader(results), "digits", 3)["trial"]["value"] == 0.8
 
 
 def test_numbers_and_texts_that_no_column_takes_stop_nothing(study, results):
@@ -147,8 +148,8 @@ def test_numbers_and_texts_that_no_column_takes_stop_nothing(study, results):
         Epoch(3.0, 3, 0, 3, 0.5, {"val_accuracy": float("nan"), 'odd " name': float("inf")}),
     )
     assert merge(results).skipped is None
-    assert queries.trial_detail(results, "digits", 5)["trial"]["message"] == "broken ? name \\0"
-    epoch = queries.trial_detail(results, "digits", 3)["epochs"][-1]
+    assert queries.trial_detail(StoreReader(results), "digits", 5)["trial"]["message"] == "broken ? name \\0"
+    epoch = queries.trial_detail(StoreReader(results), "digits", 3)["epochs"][-1]
     assert epoch["value"] is None
     assert epoch['odd " name'] == float("inf")
 
@@ -160,7 +161,7 @@ def test_a_removed_study_leaves_the_store(study, results, new_study, locks, tabl
     merge(results, wait_s=1)
     shutil.rmtree(study.paths.folder)
     assert merge(results, wait_s=1).notes == ("digits: its folder was removed, and so it was from the store",)
-    assert queries.list_studies(results) == ["other"]
+    assert queries.list_studies(StoreReader(results)) == ["other"]
     assert tables.now(results) == tables.anew(results)
 
 
@@ -170,7 +171,7 @@ def test_a_study_that_was_made_anew_under_its_name_has_no_past(study, results, n
     shutil.rmtree(study.paths.folder)
     new_study(results).run("x", 0, [0.4])
     merge(results, wait_s=1)
-    assert [row["trial"] for row in queries.leaderboard(results, "digits")[1]] == [0]
+    assert [row["trial"] for row in queries.leaderboard(StoreReader(results), "digits")[1]] == [0]
     assert tables.now(results) == tables.anew(results)
 
 
@@ -211,14 +212,14 @@ def test_a_sweep_file_that_cannot_be_read_costs_only_its_facts(study, results, t
     report = merge(results)
     assert report.events == 17
     assert any("sweep.yaml" in note for note in report.notes)
-    assert queries.leaderboard(results, "digits")[1][0]["trial"] == 1
+    assert queries.leaderboard(StoreReader(results), "digits")[1][0]["trial"] == 1
     study.paths.sweep.write_text(
         text.replace("val_accuracy, direction: maximize", "val_loss, direction: minimize"), encoding="utf-8"
     )
     study.run("a", 4, [0.3])
     merge(results)
-    assert queries.study_summary(results, "digits")["metric"] == "val_loss"
-    assert queries.trial_detail(results, "digits", 0)["trial"]["value"] == pytest.approx(2 / 3)
+    assert queries.study_summary(StoreReader(results), "digits")["metric"] == "val_loss"
+    assert queries.trial_detail(StoreReader(results), "digits", 0)["trial"]["value"] == pytest.approx(2 / 3)
     assert tables.now(results) == tables.anew(results)
 
 

@@ -17,6 +17,7 @@ from cnn_sweep.store import merge as module
 from cnn_sweep.store.check import check
 from cnn_sweep.store.files import lease
 from cnn_sweep.store.merge import merge
+from cnn_sweep.store.reading import StoreReader
 
 
 def test_who_cannot_have_the_store_goes_on_at_once(study, results, monkeypatch):
@@ -174,7 +175,7 @@ def test_a_folder_whose_locks_are_believed_again_has_one_store(study, results, m
         monkeypatch.setenv("CNN_SWEEP_LOCKS", mode)
         study.run("a", 10 + number, [0.3])
         assert merge(results, wait_s=1).skipped is None
-        assert queries.leaderboard(results, "digits")[1][-1]["trial"] == 2
+        assert queries.leaderboard(StoreReader(results), "digits")[1][-1]["trial"] == 2
         assert check(results).sound
         assert tables.now(results) == tables.anew(results)
     assert not list(results.glob("sweeps.db.corrupt-*"))

@@ -9,13 +9,14 @@ from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.journal.events import End, Epoch, Finalize, Start
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
+from cnn_sweep.store.reading import StoreReader
 
 
 @pytest.fixture
 def board(study, results):
     """The leaderboard of the study, as columns and rows."""
     merge(results)
-    return queries.leaderboard(results, "digits")
+    return queries.leaderboard(StoreReader(results), "digits")
 
 
 def test_the_columns_are_those_of_the_contract(board):
@@ -48,7 +49,7 @@ def test_equal_trials_are_ranked_by_number(study, results):
     for trial in (7, 5, 6):
         study.run("a", trial, [0.95])
     merge(results)
-    assert [row["trial"] for row in queries.leaderboard(results, "digits")[1][:3]] == [5, 6, 7]
+    assert [row["trial"] for row in queries.leaderboard(StoreReader(results), "digits")[1][:3]] == [5, 6, 7]
 
 
 def test_what_is_minimised_is_ranked_from_below(results, new_study):
@@ -57,16 +58,16 @@ def test_what_is_minimised_is_ranked_from_below(results, new_study):
     study.run("a", 0, [0.1, 0.1])
     study.run("a", 1, [0.1, 0.1, 0.1])
     merge(results)
-    rows = queries.leaderboard(results, "digits")[1]
+    rows = queries.leaderboard(StoreReader(results), "digits")[1]
     assert [(row["trial"], row["best_epoch"]) for row in rows] == [(1, 3), (0, 2)]
-    assert queries.study_summary(results, "digits")["best"]["trial"] == 1
+    assert queries.study_summary(StoreReader(results), "digits")["best"]["trial"] == 1
 
 
 def test_a_trial_without_a_value_is_not_ranked(study, results):
     """A complete trial whose metric never was a number stands below the ranked ones."""
     study.run("a", 5, [math.nan])
     merge(results)
-    rows = queries.leaderboard(results, "digits")[1]
+    rows = queries.leaderboard(StoreReader(results), "digits")[1]
     assert [(row["rank"], row["trial"], row["value"]) for row in rows[:3]] == [
         (1, 1, 0.9),
         (2, 0, 0.7),
@@ -83,10 +84,12 @@ def test_an_infinite_value_is_not_ranked(new_study, results, direction, value):
     study.run("a", 2, [0.5])
     merge(results)
     winner, loser = ((0, 0.25), (2, 0.5)) if direction == "minimize" else ((2, 0.5), (0, 0.25))
-    rows = queries.leaderboard(results, "digits")[1]
+    rows = queries.leaderboard(StoreReader(results), "digits")[1]
     ranked = [(row["rank"], row["trial"], row["value"]) for row in rows]
     assert ranked == [(1, *winner), (2, *loser), (None, 1, None)]
-    assert queries.study_summary(results, "digits")["best"] == dict(zip(("trial", "value"), winner, strict=True))
+    assert queries.study_summary(StoreReader(results), "digits")["best"] == dict(
+        zip(("trial", "value"), winner, strict=True)
+    )
     with sqlite3.connect(results / "sweeps.db") as store:
         assert store.execute("SELECT trial, value FROM leaderboard_digits WHERE rank = 1").fetchone() == winner
         assert store.execute("SELECT count(value) FROM epochs_digits").fetchone() == (2,)
@@ -97,7 +100,7 @@ def test_hyperparameters_keep_their_types(study, results):
     params = {"filters": [3, 3], "learning_rate": True, "optimizer": "nan"}
     study.run("a", 5, [0.99], params=params)
     merge(results)
-    row = queries.leaderboard(results, "digits")[1][0]
+    row = queries.leaderboard(StoreReader(results), "digits")[1][0]
     assert {name: row[name] for name in params} == params
 
 
@@ -105,7 +108,7 @@ def test_a_hyperparameter_with_a_name_that_is_taken_gets_another(study, results)
     """A hyperparameter called like a fixed column is shown beside it, and one like a metric keeps its name."""
     study.run("a", 5, [0.99], params={"epochs": 10, "loss": "hinge"})
     merge(results)
-    columns, rows = queries.leaderboard(results, "digits")
+    columns, rows = queries.leaderboard(StoreReader(results), "digits")
     assert len(set(columns)) == len(columns)
     assert (rows[0]["params_epochs"], rows[0]["epochs"]) == (10, 1)
     assert (rows[0]["loss"], rows[0]["loss_at_best_epoch"]) == ("hinge", 1.0)
@@ -124,7 +127,7 @@ def test_the_views_show_what_the_leaderboard_shows(results, new_study, study_nam
     cursor = connection.execute(f'SELECT * FROM "leaderboard_{study_name}"')
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    columns, expected = queries.leaderboard(results, study_name)
+    columns, expected = queries.leaderboard(StoreReader(results), study_name)
     assert tuple(names) == columns
     assert rows == [{name: row[name] for name in columns} for row in expected]
     epochs = connection.execute(f'SELECT trial, epoch, val_accuracy FROM "epochs_{study_name}"').fetchall()
@@ -140,14 +143,14 @@ def test_a_leaderboard_reads_no_epochs(study, results):
     connection.execute("DELETE FROM epochs")
     connection.commit()
     connection.close()
-    assert queries.leaderboard(results, "digits")[1][0]["value"] == 0.9
+    assert queries.leaderboard(StoreReader(results), "digits")[1][0]["value"] == 0.9
 
 
 def test_a_summary_counts_all_states(study, results):
     """All states are there, waiting is what is planned and did not begin; causes of failures are counted."""
     study.tell("a", Start(1.0, 4, 0, "c", 0, 1, {}), End(2.0, 4, 0, "failed", "diverged", "NaN", 0, 1.0))
     merge(results)
-    summary = queries.study_summary(results, "digits")
+    summary = queries.study_summary(StoreReader(results), "digits")
     assert summary["trials"] == {
         "waiting": 3,
         "running": 1,
@@ -157,7 +160,7 @@ def test_a_summary_counts_all_states(study, results):
         "paused": 0,
         "interrupted": 0,
     }
-    assert summary["trials"] == queries.counts(results, "digits")
+    assert summary["trials"] == queries.counts(StoreReader(results), "digits")
     assert summary["best"] == {"trial": 1, "value": 0.9}
     assert summary["causes"] == {"diverged": 1, "unknown": 1}
     assert (summary["planned"], summary["metric"], summary["method"]) == (8, "val_accuracy", "grid")
@@ -167,7 +170,7 @@ def test_a_summary_counts_all_states(study, results):
 def test_workers_are_listed_with_their_processes(study, results):
     """Each journal's first line is there, and when it last was written to."""
     merge(results)
-    (worker,) = queries.list_workers(results, "digits")
+    (worker,) = queries.list_workers(StoreReader(results), "digits")
     assert (worker["writer"], worker["host"], worker["pid"], worker["last_event"]) == ("login", "host", 7, 2.0)
     assert worker["identity"]["boot_id"] == "boot"
     assert worker["versions"] == {"keras": "3"}
@@ -177,7 +180,7 @@ def test_a_trial_has_its_attempts_epochs_and_artifacts(study, results):
     """Everything about one trial comes in one answer, with metrics by name."""
     study.tell("a", Finalize(8.0, 0, {"test_accuracy": float("inf")}))
     merge(results)
-    detail = queries.trial_detail(results, "digits", 0)
+    detail = queries.trial_detail(StoreReader(results), "digits", 0)
     assert detail["trial"]["params"] == {"filters": 4, "learning_rate": 0.1, "optimizer": "sgd"}
     assert detail["trial"]["test_metrics"] == {"test_accuracy": math.inf}
     assert [epoch["val_accuracy"] for epoch in detail["epochs"]] == [0.5, 0.7, 0.6]
@@ -193,12 +196,12 @@ def test_exports_hold_every_number_as_it_was(study, results):
     study.tell("c", Epoch(1036.0, 3, 1, 3, 0.5, {"val_accuracy": value, "extra": math.nan}))
     study.tell("c", Finalize(9.0, 1, {"test_loss": 0.25}))
     merge(results)
-    columns, rows = queries.export_trials(results, "digits")
+    columns, rows = queries.export_trials(StoreReader(results), "digits")
     assert [row["trial"] for row in rows] == [0, 1, 2, 3]
     assert columns[:3] == ("study", "trial", "state")
     assert rows[1]["test_loss"] == 0.25
     assert "test_loss" in columns
-    names, epochs = queries.export_epochs(results, "digits")
+    names, epochs = queries.export_epochs(StoreReader(results), "digits")
     found = [row for row in epochs if row["trial"] == 3]
     assert names[:4] == ("study", "trial", "attempt", "epoch")
     assert [(row["attempt"], row["epoch"]) for row in found] == [(0, 1), (1, 2), (1, 3)]
@@ -213,18 +216,18 @@ def test_unknown_studies_and_trials_are_named(study, results):
     with pytest.raises(
         StudyError, match=r"no study 'digit' in the store \(did you mean 'digits'\?\); studies there: digits"
     ):
-        queries.leaderboard(results, "digit")
+        queries.leaderboard(StoreReader(results), "digit")
     with pytest.raises(StudyError, match="no trial 99 began yet; 8 are planned"):
-        queries.trial_detail(results, "digits", 99)
+        queries.trial_detail(StoreReader(results), "digits", 99)
 
 
 def test_a_missing_or_damaged_store_is_said_with_the_cure(study, results):
     """No traceback for a store that cannot be read, but what to do."""
     with pytest.raises(EnvironmentFault, match="there is no store; `cnn-sweep store merge` makes it"):
-        queries.counts(results, "digits")
+        queries.counts(StoreReader(results), "digits")
     (results / "sweeps.db").write_bytes(b"garbage" * 1000)
     with pytest.raises(EnvironmentFault, match="file is not a database; `cnn-sweep store rebuild` makes it anew"):
-        queries.counts(results, "digits")
+        queries.counts(StoreReader(results), "digits")
 
 
 def test_the_numbers_of_a_curve_are_columns(study, results):
@@ -232,12 +235,12 @@ def test_the_numbers_of_a_curve_are_columns(study, results):
     study.run("a", 5, [0.8, 0.99], state=None)
     study.tell("a", End(1060.0, 5, 0, "complete", None, None, 2, 4.5, 123, curve={"gap": 0.25, "final": 0.99}))
     merge(results)
-    best, second, *_ = queries.leaderboard(results, "digits")[1]
+    best, second, *_ = queries.leaderboard(StoreReader(results), "digits")[1]
     assert (best["trial"], best["gap"], best["final"], best["slope"]) == (5, 0.25, 0.99, None)
     assert second["gap"] is None
-    exported = queries.export_trials(results, "digits")[1]
+    exported = queries.export_trials(StoreReader(results), "digits")[1]
     assert {row["trial"]: row["gap"] for row in exported} == {0: None, 1: None, 2: None, 3: None, 5: 0.25}
-    assert queries.trial_detail(results, "digits", 5)["trial"]["curve"] == {"gap": 0.25, "final": 0.99}
+    assert queries.trial_detail(StoreReader(results), "digits", 5)["trial"]["curve"] == {"gap": 0.25, "final": 0.99}
     with sqlite3.connect(results / "sweeps.db") as store:
         assert store.execute("SELECT gap, slope FROM leaderboard_digits WHERE rank = 1").fetchone() == (0.25, None)
 
@@ -247,5 +250,5 @@ def test_a_hyperparameter_that_is_called_like_a_number_keeps_its_name(study, res
     study.run("a", 5, [0.99], params={"gap": "global"}, state=None)
     study.tell("a", End(1060.0, 5, 0, "complete", None, None, 1, 4.5, 123, curve={"gap": 0.25}))
     merge(results)
-    best = queries.leaderboard(results, "digits")[1][0]
+    best = queries.leaderboard(StoreReader(results), "digits")[1][0]
     assert (best["gap"], best["curve_gap"]) == ("global", 0.25)

@@ -15,6 +15,7 @@ from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.store import queries
 from cnn_sweep.store.check import check
 from cnn_sweep.store.merge import merge
+from cnn_sweep.store.reading import StoreReader
 
 pytestmark = pytest.mark.faults
 
@@ -144,7 +145,7 @@ def test_mergers_on_both_mounts_make_a_correct_store(mounts, new_study, tables):
 
 
 def _complete(results):
-    return queries.counts(results, "digits")["complete"]
+    return queries.counts(StoreReader(results), "digits")["complete"]
 
 
 def _poll(is_true):

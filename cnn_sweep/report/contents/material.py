@@ -23,11 +23,11 @@ from cnn_sweep.sweep.trial import ObjectiveSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.search.importance import Findings
+    from cnn_sweep.store.reading import StoreReader
 
 # Epochs' metrics in one report, in numbers: about 2 MB of text.
 _CURVE_BUDGET = 150_000
@@ -144,19 +144,19 @@ class Material:
         return [row for row in self.board.rows if row["rank"] is not None]
 
 
-def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (), shown: int = 8) -> Material:
+def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int] = (), shown: int = 8) -> Material:
     """Read what a report shows.
 
     Args:
-        results: Root of all studies.
+        store: Where the study is read.
         study: The study's name.
         board: Its leaderboard.
         configurations: Its leaderboard with a row per configuration, if there are repeats; else None.
         trials: Show these trials' learning curves; by default the best ones'.
         shown: How many of the best.
     """
-    paths = StudyPaths(results, study)
-    summary = queries.study_summary(results, study)
+    paths = StudyPaths(store.results, study)
+    summary = queries.study_summary(store, study)
     problems = Problems()
     revisions = _revisions(paths)
     sweep = _sweep(paths, revisions)
@@ -169,17 +169,17 @@ def gather(results: Path, study: str, board: Table, *, trials: Sequence[int] = (
         board=board,
         configurations=_configurations(paths, board, summary),
         axes=_axes(summary, board, sweep),
-        curves=report_queries.curves(results, study, _affordable(board, (*chosen, *best), len(summary["metrics"]))),
+        curves=report_queries.curves(store, study, _affordable(board, (*chosen, *best), len(summary["metrics"]))),
         chosen=chosen,
-        cost=report_queries.cost(results, study)
-        | {"gpu_seconds": problems.attempt("the time of GPUs", lambda: gpu_seconds(paths), lambda _: None)},
-        failures=report_queries.failures(results, study),
-        jobs=report_queries.list_jobs(results, study),
-        workers=[worker for worker in queries.list_workers(results, study) if worker["threads"]],
+        cost=report_queries.cost(store, study)
+        | {"gpu_seconds": problems.attempt("the time of GPUs", lambda: gpu_seconds(store, study), lambda _: None)},
+        failures=report_queries.failures(store, study),
+        jobs=report_queries.list_jobs(store, study),
+        workers=[worker for worker in queries.list_workers(store, study) if worker["threads"]],
         provenance=_provenance(paths),
         sweep=sweep,
         revisions=revisions,
-        at_rungs={epoch: report_queries.best_until(results, study, epoch, direction) for epoch in rungs},
+        at_rungs={epoch: report_queries.best_until(store, study, epoch, direction) for epoch in rungs},
         problems=problems,
     )
 

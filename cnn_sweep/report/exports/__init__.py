@@ -16,6 +16,8 @@ from cnn_sweep.report.leaderboards.leaderboard import plain
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cnn_sweep.store.reading import StoreReader
+
 # Name of a form to its module and function.
 FORMS = {
     "csv": ("tables", "to_csv"),
@@ -27,12 +29,12 @@ FORMS = {
 }
 
 
-def export(form: str, results: Path, study: str, destination: str) -> list[str]:
+def export(form: str, store: StoreReader, study: str, destination: str) -> list[str]:
     """Write a study.
 
     Args:
         form: One of ``FORMS``.
-        results: Root of all studies.
+        store: Where the study is read.
         study: The study's name.
         destination: A folder; for ``mlflow`` also the address of a server, for ``optuna`` that of a storage.
 
@@ -45,7 +47,8 @@ def export(form: str, results: Path, study: str, destination: str) -> list[str]:
     module, function = FORMS[form]
     writer: Any = getattr(importlib.import_module(f"cnn_sweep.report.exports.{module}"), function)
     try:
-        return [str(written) for written in writer(results, study, destination)]
+        with store:
+            return [str(written) for written in writer(store, study, destination)]
     except OSError as error:
         raise EnvironmentFault(f"cannot write {destination}: {error.strerror or error}") from error
 

@@ -18,6 +18,8 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cnn_sweep.store.reading import StoreReader
+
 _MOST_METRICS = 1_000  # in one request to MLflow
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "running": "RUNNING"}
 _TAGS = ("state", "cause", "configuration", "repeat", "seed", "attempts", "best_epoch", "parameters")
@@ -25,11 +27,11 @@ _TAGS = ("state", "cause", "configuration", "repeat", "seed", "attempts", "best_
 _UNNAMEABLE = re.compile(r"[^\w\-. :/]")
 
 
-def to_mlflow(results: Path, study: str, destination: str) -> list[str]:
+def to_mlflow(store: StoreReader, study: str, destination: str) -> list[str]:
     """Write an experiment with the study's name.
 
     Args:
-        results: Root of all studies.
+        store: Where the study is read.
         study: The study's name.
         destination: A folder (read with ``MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri DEST``), or the
             address of a server, ``http://…``.
@@ -51,7 +53,7 @@ def to_mlflow(results: Path, study: str, destination: str) -> list[str]:
             if client.get_experiment_by_name(study) is not None:
                 raise InputError(f"{destination} has an experiment {study!r} already; remove it or take another place")
             with _experiment(client, study, folder) as experiment:
-                for run in runs(results, study):
+                for run in runs(store, study):
                     _write(client, experiment, study, run)
         except errors.MlflowException as error:
             raise EnvironmentFault(f"MLflow at {destination}: {error}") from error

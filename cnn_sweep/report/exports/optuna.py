@@ -10,7 +10,7 @@ from cnn_sweep.search.optuna_study import Record, mirror_study, write_study
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from cnn_sweep.store.reading import StoreReader
 
 _ATTRIBUTES: Final = (
     *("trial", "state", "cause", "configuration", "repeat", "seed"),
@@ -18,11 +18,11 @@ _ATTRIBUTES: Final = (
 )
 
 
-def to_optuna(results: Path, study: str, destination: str) -> list[str]:
+def to_optuna(store: StoreReader, study: str, destination: str) -> list[str]:
     """Write a study of the same name; an epoch is a step, and what else is known of a trial a user attribute.
 
     Args:
-        results: Root of all studies.
+        store: Where the study is read.
         study: The study's name.
         destination: Address of a storage, such as ``sqlite:///study.db``; a path is that of an SQLite file.
 
@@ -34,24 +34,24 @@ def to_optuna(results: Path, study: str, destination: str) -> list[str]:
         EnvironmentFault: The storage cannot be written.
     """
     address = destination if "://" in destination else f"sqlite:///{destination}"
-    written = write_study(address, *_sweep_and_records(results, study))
+    written = write_study(address, *_sweep_and_records(store, study))
     return [f"{address}: study {study} of {written} trials"]
 
 
-def mirror(results: Path, study: str, storage: str) -> int:
+def mirror(store: StoreReader, study: str, storage: str) -> int:
     """Add to a copy of a study in a storage of Optuna's what finished since; return how many trials.
 
     Raises:
         EnvironmentFault: The storage cannot be written.
     """
-    return mirror_study(storage, *_sweep_and_records(results, study))
+    return mirror_study(storage, *_sweep_and_records(store, study))
 
 
-def _sweep_and_records(results: Path, study: str) -> tuple[Sweep, list[Record]]:
-    paths = StudyPaths(results, study)
+def _sweep_and_records(store: StoreReader, study: str) -> tuple[Sweep, list[Record]]:
+    paths = StudyPaths(store.results, study)
     newest = paths.revisions()[-1]
     sweep = Sweep.parse(newest.read_text(encoding="utf-8"), source=str(newest), folder=paths.folder)
-    return sweep, [_record(run, sweep) for run in runs(results, study)]
+    return sweep, [_record(run, sweep) for run in runs(store, study)]
 
 
 def _record(run: Run, sweep: Sweep) -> Record:

@@ -17,20 +17,22 @@ from cnn_sweep.store import queries
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from cnn_sweep.store.reading import StoreReader
+
 _GREATEST = 2**63 - 1  # of a whole number in a Parquet file
 _FIRST = ["study", "trial"]  # columns of every table; they tell an export of ours, and whose it is
 
 
-def to_csv(results: Path, study: str, destination: str) -> list[Path]:
+def to_csv(store: StoreReader, study: str, destination: str) -> list[Path]:
     """Write ``trials.csv`` and ``epochs.csv`` with full precision; return the two files.
 
     Raises:
         InputError: One of them is there and is not a table of this study.
     """
-    return _both(results, study, Path(destination), _Form("csv", _write_csv, _csv_start))
+    return _both(store, study, Path(destination), _Form("csv", _write_csv, _csv_start))
 
 
-def to_parquet(results: Path, study: str, destination: str) -> list[Path]:
+def to_parquet(store: StoreReader, study: str, destination: str) -> list[Path]:
     """Write ``trials.parquet`` and ``epochs.parquet``; return the two files.
 
     Columns keep their types. A hyperparameter with values of several kinds, or lists, is written as JSON; the names
@@ -40,7 +42,7 @@ def to_parquet(results: Path, study: str, destination: str) -> list[Path]:
         InputError: One of them is there and is not a table of this study.
     """
     library("pyarrow.parquet", "pyarrow")
-    return _both(results, study, Path(destination), _Form("parquet", _write_parquet, _parquet_start))
+    return _both(store, study, Path(destination), _Form("parquet", _write_parquet, _parquet_start))
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,13 @@ class _Form:
     start: Callable[[Path], list[list[str]]]
 
 
-def _both(results: Path, study: str, folder: Path, form: _Form) -> list[Path]:
+def _both(store: StoreReader, study: str, folder: Path, form: _Form) -> list[Path]:
     names = (f"trials.{form.suffix}", f"epochs.{form.suffix}")
     for name in names:
         _check_replaceable(folder / name, study, form)
     with written_aside(folder) as aside:
         for name, query in zip(names, (queries.export_trials, queries.export_epochs), strict=True):
-            form.write(aside / name, *query(results, study))
+            form.write(aside / name, *query(store, study))
         folder.mkdir(parents=True, exist_ok=True)
         return [(aside / name).replace(folder / name) for name in names]
 

@@ -17,10 +17,12 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cnn_sweep.store.reading import StoreReader
+
 _SUFFIX = ".cnn-sweep"  # of event files, whose names begin as TensorBoard knows them
 
 
-def to_tensorboard(results: Path, study: str, destination: str) -> list[Path]:
+def to_tensorboard(store: StoreReader, study: str, destination: str) -> list[Path]:
     """Write a folder for ``tensorboard --logdir``; runs of the same study that are there already are replaced.
 
     TensorBoard keeps scalars in single precision.
@@ -35,12 +37,12 @@ def to_tensorboard(results: Path, study: str, destination: str) -> list[Path]:
         library(name, "tensorboard")
     folder = Path(destination) / study
     _check_replaceable(folder)
-    summary = queries.study_summary(results, study)
+    summary = queries.study_summary(store, study)
     values: dict[str, list[Any]] = {name: [] for name in summary["parameters"]}
     tests: set[str] = set()
     with written_aside(folder.parent) as aside:
         new = aside / "new"
-        for run in runs(results, study):
+        for run in runs(store, study):
             tests.update(run.tests)
             for name, value in run.params.items():
                 known = values.setdefault(name, [])

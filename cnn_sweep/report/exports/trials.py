@@ -9,7 +9,8 @@ from cnn_sweep.store import queries, report_queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from cnn_sweep.store.reading import StoreReader
 
 _TOGETHER = 200  # trials whose epochs are in memory at a time
 _OWN = ("epoch", "seconds", "time")
@@ -39,12 +40,12 @@ class Run:
         return self.facts["best_epoch"] or 0, self.facts["ended"] or self.facts["started"] or 0.0
 
 
-def runs(results: Path, study: str) -> Iterator[Run]:
+def runs(store: StoreReader, study: str) -> Iterator[Run]:
     """Give all trials that began, by number, with the epochs that count."""
-    found = queries.export_runs(results, study)
+    found = queries.export_runs(store, study)
     for first in range(0, len(found), _TOGETHER):
         some = found[first : first + _TOGETHER]
-        curves = report_queries.curves(results, study, [facts["trial"] for facts, *_ in some])
+        curves = report_queries.curves(store, study, [facts["trial"] for facts, *_ in some])
         for facts, params, tests in some:
             epochs = [(epoch["epoch"], epoch["time"], _metrics(epoch)) for epoch in curves[facts["trial"]]]
             yield Run(trial=facts["trial"], facts=facts, params=params, epochs=epochs, tests=tests)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.report.exports import library, written_aside
 from cnn_sweep.report.exports.trials import Run, runs
 from cnn_sweep.report.leaderboards.leaderboard import plain
 
+if TYPE_CHECKING:
+    from cnn_sweep.store.reading import StoreReader
+
 _FACTS = ("state", "cause", "value", "best_epoch", "parameters", "seconds", "seed", "repeat")
 
 
-def to_wandb(results: Path, study: str, destination: str) -> list[Path]:
+def to_wandb(store: StoreReader, study: str, destination: str) -> list[Path]:
     """Write an offline run a trial; nothing is sent anywhere. Runs of an earlier export of the study are replaced.
 
     Returns:
@@ -28,7 +31,7 @@ def to_wandb(results: Path, study: str, destination: str) -> list[Path]:
     settings = wandb.Settings(mode="offline", console="off", silent=True, x_disable_stats=True, disable_git=True)
     with written_aside(folder.parent) as aside:
         try:
-            for run in runs(results, study):
+            for run in runs(store, study):
                 _write(wandb, study, run, dir=aside, settings=settings)
         except wandb.errors.Error as error:
             raise EnvironmentFault(f"Weights & Biases cannot write {folder}: {error}") from error

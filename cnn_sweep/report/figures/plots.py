@@ -14,24 +14,24 @@ from cnn_sweep.sweep.mistakes import near
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from cnn_sweep.report.contents.material import Material
     from cnn_sweep.report.drawing.figure import Figure
     from cnn_sweep.report.leaderboards.leaderboard import Table
+    from cnn_sweep.store.reading import StoreReader
 
 
 class Plots:
     """Figures of a study as it was when they were first asked for; each is a ``plotly.graph_objects.Figure``."""
 
-    def __init__(self, results: Path, study: str, board: Table) -> None:
-        self._results = results
+    def __init__(self, store: StoreReader, study: str, board: Table) -> None:
+        self._store = store
         self._study = study
         self._board = board
 
     @cached_property
     def _material(self) -> Material:
-        return gather(self._results, self._study, self._board)
+        return gather(self._store, self._study, self._board)
 
     def history(self) -> Any:
         """Draw the value of each complete trial in the order in which they ended, and the best so far."""
@@ -44,7 +44,7 @@ class Plots:
             trials: Which; by default the best ones.
             metric: Of which metric; by default the objective.
         """
-        material = gather(self._results, self._study, self._board, trials=trials) if trials else self._material
+        material = gather(self._store, self._study, self._board, trials=trials) if trials else self._material
         found = of_trials.curves(material, [metric or material.metric])
         return self._live(found, f"curves of {metric or material.metric}")
 

@@ -12,14 +12,13 @@ from cnn_sweep.report.leaderboards.leaderboard import Selection, select
 from cnn_sweep.report.page import markup
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cnn_sweep.report.leaderboards.leaderboard import Table
+    from cnn_sweep.store.reading import StoreReader
 
 
-def glance(results: Path, study: str, board: Table) -> str:
+def glance(store: StoreReader, study: str, board: Table) -> str:
     """Write the summary and the best trials as HTML."""
-    material = gather(results, study, board)
+    material = gather(store, study, board)
     best = without_constants(select(board, Selection(top=5)), list(material.axes))
     pairs = markup.facts((name, markup.escaped(value)) for name, value in facts.summary(material))
     return f"<h3>{markup.escaped(study)}</h3>{pairs}{to_html(best)}"
