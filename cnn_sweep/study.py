@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.execution.freezing.revisions import newest_revision
 from cnn_sweep.execution.monitoring.jobs import Queue, faults_of, queue_of
 from cnn_sweep.execution.pool.pool import log_file
 from cnn_sweep.journal.history import History
@@ -22,7 +23,6 @@ from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.figures.plots import Plots
     from cnn_sweep.report.models.trained import TrainedModels
     from cnn_sweep.search.importance import Findings
+    from cnn_sweep.sweep.spec import Sweep
     from cnn_sweep.sweep.trial import ObjectiveSpec
 
 # How long a reader waits for another merger before it reads what there is, in seconds.
@@ -154,9 +155,7 @@ class Study:
     @property
     def sweep(self) -> Sweep:
         """The newest revision of the sweep."""
-        paths = self.paths
-        newest = paths.revisions()[-1]
-        return Sweep.parse(newest.read_text(encoding="utf-8"), source=str(newest), folder=paths.folder)
+        return newest_revision(self.paths)
 
     def _several_objectives(self) -> tuple[ObjectiveSpec, ...]:
         """Return the objectives of a sweep that has several; the text tells without being read as a whole."""

@@ -12,7 +12,6 @@ from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.freezing.freeze import open_study
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.execution.scheduling.picking import left_to_do
-from cnn_sweep.journal.history import History
 from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words
 from cnn_sweep.report.models.predictions import class_table, confusion_table
 from cnn_sweep.report.models.sealed_score import sealed_score
@@ -57,8 +56,7 @@ def _ask_if_unfinished(study: FrozenStudy, *, agreed: bool) -> None:
     Raises:
         InputError: Nobody can be asked, or the answer is no.
     """
-    history = History(study.paths)
-    history.refresh()
+    history = study.history()
     left, name = len(left_to_do(study, history)), study.paths.study
     if not left or agreed:
         return
@@ -75,8 +73,7 @@ def _ask_if_unfinished(study: FrozenStudy, *, agreed: bool) -> None:
 
 def _warn_of_earlier(study: FrozenStudy, numbers: Sequence[int]) -> None:
     """Say for which other trials the test set was opened before."""
-    history = History(study.paths)
-    history.refresh()
+    history = study.history()
     if others := sorted(set(history.finalized).difference(numbers)):
         which = f"trial{'s' if len(others) > 1 else ''} {', '.join(map(str, others))}"
         print(

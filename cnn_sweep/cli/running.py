@@ -21,7 +21,6 @@ from cnn_sweep.execution.freezing.own_code import check_own_code
 from cnn_sweep.execution.freezing.threads import threads_of
 from cnn_sweep.execution.pool.local import run_local, usable_cores, useful_workers
 from cnn_sweep.execution.scheduling.picking import left_to_do
-from cnn_sweep.journal.history import History
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.live import in_words
 from cnn_sweep.sweep.spec import Sweep
@@ -109,8 +108,7 @@ def _say_what_idles(study: FrozenStudy, how: How, console: Console) -> None:
     threads = threads_of(study.paths, study.sweep, how.threads)
     if how.workers is None or how.workers >= (most := useful_workers(threads)):
         return
-    history = History(study.paths)
-    history.refresh()
+    history = study.history()
     if len(left_to_do(study, history)) > how.workers:
         used = f"{how.workers * threads} of {usable_cores()} cores in use"
         more = f"`--workers {most}` trains more trials at once"

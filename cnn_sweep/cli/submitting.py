@@ -12,7 +12,6 @@ from cnn_sweep.execution.freezing.freeze import FrozenStudy, draft, enlarge, fre
 from cnn_sweep.execution.monitoring.jobs import pools_in_queue
 from cnn_sweep.execution.monitoring.reconcile import reconcile
 from cnn_sweep.execution.scheduling.picking import why_nothing_is_left
-from cnn_sweep.journal.history import History
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.sweep.spec import Sweep
@@ -87,8 +86,7 @@ def resume(study: str, results: Path, profile: Path, more: Mapping[str, float | 
 
 def _planned(study: FrozenStudy, profile: Profile) -> Submission | None:
     """Plan a submission; None, and the reason is said, where nothing is left to do."""
-    history = History(study.paths, metric=study.sweep.objective.metric)
-    history.refresh()
+    history = study.history()
     if (reason := why_nothing_is_left(study, history)) is not None:
         print(f"cnn-sweep: {reason}", file=sys.stderr)
         return None

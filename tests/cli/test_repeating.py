@@ -13,7 +13,7 @@ from cnn_sweep.cli.main import app
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.environment.provenance import worker_event
 from cnn_sweep.execution.freezing.freeze import freeze, open_study
-from cnn_sweep.execution.models.trained import best_trials, read_history
+from cnn_sweep.execution.models.trained import best_trials
 from cnn_sweep.journal.events import End, Epoch, Finalize, Start
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
@@ -109,7 +109,7 @@ def test_the_seed_that_chose_a_configuration_does_not_count(results, capsys):
     assert first["mean"] == pytest.approx(0.91 + (-0.01 + 0.0) / 2)
     assert any("leave out seeds by which `repeat` chose" in note for note in table.notes)
     study = open_study(results, "seeds")
-    assert best_trials(study, read_history(study), 2) == [first["trial"], second["trial"]]
+    assert best_trials(study, study.history(), 2) == [first["trial"], second["trial"]]
     best = Study.open(results, "seeds").best()
     assert best["value"] == 0.93 > best["configuration"]["mean"] == first["mean"]
     words = f"mean {first['mean']:.5g} (sd {first['sd']:.2g}, n 2, 95% interval "
@@ -163,7 +163,7 @@ def test_one_more_seed_keeps_what_an_earlier_choice_left_out(results, capsys):
     tied = [row["tied"] for row in table.rows[1:]].count(True)
     assert Study.open(results, "seeds").best()["configuration"]["others_tied"] == tied
     study = open_study(results, "seeds")
-    assert best_trials(study, read_history(study), 1) == [table.rows[0]["trial"]]
+    assert best_trials(study, study.history(), 1) == [table.rows[0]["trial"]]
 
 
 def test_a_report_shows_hyperparameters_and_seeds_of_repeats(results):

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, StudyError, SweepFileError
 from cnn_sweep.execution.array_jobs.slurm import UnsureFault, sbatch_scripts, submit
 from cnn_sweep.execution.array_jobs.task import TaskSettings
-from cnn_sweep.execution.environment.provenance import package_versions, worker_event
+from cnn_sweep.execution.environment.provenance import package_versions, start_journal
 from cnn_sweep.execution.freezing.freeze import discard
 from cnn_sweep.execution.freezing.threads import settle_threads, threads_of
 from cnn_sweep.execution.scheduling.giving_up import OUT_OF_MEMORY, Retries
 from cnn_sweep.execution.scheduling.picking import left_to_do
 from cnn_sweep.journal.events import Submit
-from cnn_sweep.journal.identity import new_writer_name
-from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.slurm.limits import ArrayPlan, array_plan
 from cnn_sweep.training.data.prepare import prepare
 
@@ -120,8 +118,7 @@ class Submission:
             cluster=self.cluster.name,
         )
         try:
-            with JournalWriter(self.study.paths.journal(new_writer_name())) as journal:
-                journal.append(worker_event(threads=0))
+            with start_journal(self.study.paths) as journal:
                 journal.append(submitted)
         except EnvironmentFault as fault:
             ids = " ".join(job.job for job in jobs)

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.environment.provenance import fault_event, package_versions, worker_event
+from cnn_sweep.execution.environment.provenance import fault_event, package_versions, start_journal
 from cnn_sweep.execution.freezing.freeze import open_study
 from cnn_sweep.execution.pool.keeper import PoolKeeper
 from cnn_sweep.execution.worker.settings import WorkerSettings
 from cnn_sweep.execution.worker.stop import STOP_SIGNALS
-from cnn_sweep.journal.identity import new_writer_name
-from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.sweep.states import counted
 
@@ -181,8 +179,7 @@ def _telling(study: FrozenStudy) -> Iterator[None]:
     try:
         yield
     except EnvironmentFault as fault:
-        with JournalWriter(study.paths.journal(new_writer_name())) as journal:
-            journal.append(worker_event(threads=0))
+        with start_journal(study.paths) as journal:
             journal.append(fault_event(str(fault)))
         raise
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.execution.environment.gpus import visible_gpus
 from cnn_sweep.journal.events import Fault, Worker
-from cnn_sweep.journal.identity import current
+from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.log import JournalWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.sweep.spec import Sweep
 
 _PACKAGES = ("cnn-sweep", "tensorflow", "keras", "optuna", "numpy", "sqlalchemy", "submitit")
@@ -66,8 +68,24 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def start_journal(paths: StudyPaths, *, writer: str | None = None, threads: int = 0) -> JournalWriter:
+    """Begin this process's journal of a study; its first line describes the process.
+
+    Args:
+        paths: The study's files.
+        writer: Name of the journal; by default a new one.
+        threads: With which a worker trains; 0 for pools and for commands on a login node, which do not train.
+
+    Raises:
+        EnvironmentFault: The journal cannot be written.
+    """
+    journal = JournalWriter(paths.journal(writer or new_writer_name()))
+    journal.append(worker_event(threads=threads))
+    return journal
+
+
 def worker_event(*, threads: int) -> Worker:
-    """Describe this process for the first line of its journal; ``threads`` is 0 for one that does not train."""
+    """Describe this process for the first line of its journal; arguments as of :func:`start_journal`."""
     gpus = visible_gpus() if threads else []
     extra = {"gpus": gpus} if gpus else {}
     return Worker(time=time.time(), identity=current(), versions=package_versions(), threads=threads, extra=extra)

@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError, StudyError
-from cnn_sweep.execution.environment.provenance import provenance, worker_event
+from cnn_sweep.execution.environment.provenance import provenance, start_journal
 from cnn_sweep.execution.freezing.own_code import check_own_code
+from cnn_sweep.execution.freezing.revisions import read_revisions
 from cnn_sweep.execution.freezing.snapshot import snapshot_code, uses_own_code
 from cnn_sweep.journal.durable import write_once
 from cnn_sweep.journal.events import Extend
-from cnn_sweep.journal.history import journal_sizes
-from cnn_sweep.journal.identity import is_own_writer, new_writer_name
-from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.journal.history import History, journal_sizes
+from cnn_sweep.journal.identity import is_own_writer
 from cnn_sweep.journal.paths import StudyPaths, existing_studies, no_such_study
 from cnn_sweep.search.extend import extension
 from cnn_sweep.search.plan import Plan, make_plan
-from cnn_sweep.sweep.more_repeats import MoreRepeats, read_more_repeats, text_of
+from cnn_sweep.sweep.more_repeats import MoreRepeats, text_of
 from cnn_sweep.sweep.rewrite import with_search
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.training.data.describe import describe
@@ -64,6 +64,12 @@ class FrozenStudy:
     def sweep(self) -> Sweep:
         """The newest revision."""
         return self.revisions[-1]
+
+    def history(self) -> History:
+        """Read what the journals say by now."""
+        history = History(self.paths, metric=self.sweep.objective.metric)
+        history.refresh()
+        return history
 
     @property
     def data_root(self) -> Path:
@@ -189,17 +195,6 @@ def draft(sweep: Sweep, results: Path, *, extend: bool = False) -> FrozenStudy:
     return FrozenStudy(paths, (*earlier, sweep), info, plan)
 
 
-def read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
-    """Read the revisions of a study's sweep, the oldest first, with what ``repeat`` added."""
-    folder = Path(json.loads(paths.provenance.read_text(encoding="utf-8"))["folder"])
-    revisions = []
-    for file in paths.revisions():
-        text = file.read_text(encoding="utf-8")
-        sweep = Sweep.parse(text, source=str(file), folder=folder)
-        revisions.append(replace(sweep, more_repeats=read_more_repeats(text)))
-    return tuple(revisions)
-
-
 def _create(paths: StudyPaths, sweep: Sweep, drafted: FrozenStudy | None) -> FrozenStudy:
     """Create a study as a whole: its folder gets its name when all is in it, and of several creators one is first."""
     check_own_code(sweep)
@@ -252,19 +247,16 @@ def _create_revision(paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]
 
 
 def _journal_plan(paths: StudyPaths, revision: int, plan: Plan) -> None:
-    journal = JournalWriter(paths.journal(new_writer_name()))
-    journal.append(worker_event(threads=0))
-    journal.append(
-        Extend(
-            time=time.time(),
-            revision=revision,
-            trials=len(plan.trials),
-            configurations=len(plan.configurations),
-            invalid=len(plan.invalid),
-            duplicates=plan.duplicates,
-        )
+    extended = Extend(
+        time=time.time(),
+        revision=revision,
+        trials=len(plan.trials),
+        configurations=len(plan.configurations),
+        invalid=len(plan.invalid),
+        duplicates=plan.duplicates,
     )
-    journal.close()
+    with start_journal(paths) as journal:
+        journal.append(extended)
 
 
 def _refusal(paths: StudyPaths, old: Sweep, new: Sweep, reasons: list[str] | None) -> str:

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.environment.provenance import start_journal
 from cnn_sweep.execution.freezing.freeze import freeze
 from cnn_sweep.journal.events import Known
-from cnn_sweep.journal.history import History
-from cnn_sweep.journal.identity import new_writer_name
-from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.sweep.search_spec import ADAPTIVE
 
 if TYPE_CHECKING:
@@ -57,12 +54,10 @@ def import_from_optuna(sweep: Sweep, results: Path, storage: str, name: str) -> 
 
     found = read_study(storage, name, sweep)
     study = freeze(sweep, results)
-    history = History(study.paths)
-    history.refresh()
+    history = study.history()
     source = f"{storage}#{name}"
     fresh = [one for one in found.trials if (source, one[0]) not in history.known]
-    with JournalWriter(study.paths.journal(new_writer_name())) as journal:
-        journal.append(worker_event(threads=0))
+    with start_journal(study.paths) as journal:
         for number, params, state, values in fresh:
             event = Known(time.time(), source=source, number=number, params=params, state=state, values=values)
             journal.append(event)

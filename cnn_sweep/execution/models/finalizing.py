@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.environment.provenance import start_journal
 from cnn_sweep.execution.models.trained import best_trials, model_file
 from cnn_sweep.journal.events import Finalize
-from cnn_sweep.journal.identity import new_writer_name
-from cnn_sweep.journal.log import JournalWriter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,8 +31,7 @@ def finalize(study: FrozenStudy, history: History, engine: Engine, top: int) -> 
         InputError: The sweep's data has no test set.
     """
     numbers = best_trials(study, history, top)
-    with JournalWriter(study.paths.journal(new_writer_name())) as journal:
-        journal.append(worker_event(threads=0))  # it does not train trials of the study
+    with start_journal(study.paths) as journal:
         losses = []
         for number in numbers:
             spec = study.sweep.resolve(history.trials[number].params or {})

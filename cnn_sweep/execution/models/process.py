@@ -22,7 +22,7 @@ from cnn_sweep.execution.freezing.snapshot import uses_own_code
 from cnn_sweep.execution.freezing.threads import threads_of, threads_of_trial
 from cnn_sweep.execution.models.client import ANSWER, Request
 from cnn_sweep.execution.models.finalizing import finalize
-from cnn_sweep.execution.models.trained import best_trials, chosen_trial, model_file, read_history
+from cnn_sweep.execution.models.trained import best_trials, chosen_trial, model_file
 from cnn_sweep.training.evaluation.confusion import per_class
 from cnn_sweep.training.session import configure
 
@@ -46,7 +46,7 @@ def answer(folder: Path) -> None:
 
 def _answer(request: Request, folder: Path) -> dict[str, Any]:
     study = open_study(request.results, request.study)
-    history = read_history(study)
+    history = study.history()
     if request.work == "finalize":
         (first,) = best_trials(study, history, 1)  # refuses before TensorFlow starts
         engine = _engine(study, history, first)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.worker.keeping import best_numbers
-from cnn_sweep.journal.history import History
 from cnn_sweep.sweep.more_repeats import repeats_that_chose, values_that_count
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.freezing.freeze import FrozenStudy
     from cnn_sweep.execution.worker.engine import Engine
+    from cnn_sweep.journal.history import History
     from cnn_sweep.training.outcome import Verdict
 
 
@@ -39,13 +39,6 @@ class _Silent:
     def should_stop(self) -> bool:
         """Never stop."""
         return False
-
-
-def read_history(study: FrozenStudy) -> History:
-    """Read what a study's journals say."""
-    history = History(study.paths, metric=study.sweep.objective.metric)
-    history.refresh()
-    return history
 
 
 def best_trials(study: FrozenStudy, history: History, top: int) -> list[int]:

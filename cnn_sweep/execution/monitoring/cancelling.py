@@ -6,15 +6,13 @@ import time
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.environment.provenance import start_journal
 from cnn_sweep.execution.monitoring.jobs import jobs_in_queue
 from cnn_sweep.execution.scheduling.picking import why_nothing_is_left
 from cnn_sweep.execution.scheduling.unrun import end_unrun
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Cancel, End
-from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
-from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -35,11 +33,9 @@ def cancel_study(study: FrozenStudy, slurm: SlurmCli | None) -> tuple[str | None
         Why there was nothing to stop (then nothing is journaled), or None; ids of the jobs that were cancelled.
     """
     paths = study.paths
-    history = History(paths, metric=study.sweep.objective.metric)
-    history.refresh()
+    history = study.history()
     if (nothing := why_nothing_is_left(study, history)) is None:
-        with JournalWriter(paths.journal(new_writer_name())) as journal:
-            journal.append(worker_event(threads=0))
+        with start_journal(paths) as journal:
             journal.append(Cancel(time=time.time()))
     jobs = [job.job for job in jobs_in_queue(paths, slurm)] if slurm else []
     if slurm and jobs:
@@ -56,14 +52,12 @@ def cancel_trial(study: FrozenStudy, number: int) -> bool:
     if not 0 <= number < len(study.plan.trials):
         last = len(study.plan.trials) - 1
         raise StudyError(f"no trial {number} in study {study.paths.study!r}; trials are 0 to {last}")
-    history = History(study.paths)
-    history.refresh()
+    history = study.history()
     trial = history.trials.get(number)
     if trial is not None and trial.state in FINISHED:
         raise StudyError(f"trial {number} is {trial.state} already")
     writer = new_writer_name()
-    with JournalWriter(study.paths.journal(writer)) as journal:
-        journal.append(worker_event(threads=0))
+    with start_journal(study.paths, writer=writer) as journal:
         journal.append(Cancel(time=time.time(), trial=number))
         attempt = trial.next_attempt if trial else 0
         running = trial is not None and trial.state == "running"

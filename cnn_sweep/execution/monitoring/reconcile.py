@@ -10,12 +10,10 @@ import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.environment.provenance import start_journal
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Lost
-from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, is_alive, new_writer_name
-from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation, fates
 
@@ -24,7 +22,9 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.freezing.freeze import FrozenStudy
     from cnn_sweep.journal.claims import Owner
+    from cnn_sweep.journal.history import History
     from cnn_sweep.journal.identity import ProcessIdentity
+    from cnn_sweep.journal.log import JournalWriter
 
 
 class Death(NamedTuple):
@@ -117,13 +117,11 @@ def declare_lost(history: History, claims: Claims, journal: JournalWriter, judge
 
 def reconcile(study: FrozenStudy) -> int:
     """Declare lost what nobody else declared, from a login node; return how many attempts that were."""
-    history, writer = History(study.paths, metric=study.sweep.objective.metric), new_writer_name()
-    history.refresh()
+    history, writer = study.history(), new_writer_name()
     claims = Claims(study.paths, writer, current())
     if not dict(_open_attempts(history, claims)):
         return 0
-    with JournalWriter(study.paths.journal(writer)) as journal:
-        journal.append(worker_event(threads=0))
+    with start_journal(study.paths, writer=writer) as journal:
         return declare_lost(history, claims, journal, judges())
 
 

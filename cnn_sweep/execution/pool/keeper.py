@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.environment.provenance import fault_event, worker_event
+from cnn_sweep.execution.environment.provenance import fault_event, start_journal
 from cnn_sweep.execution.monitoring.notifying import Notice, notice_of, notify
 from cnn_sweep.execution.monitoring.progress import ProgressMeter
 from cnn_sweep.execution.monitoring.reconcile import declare_lost, judges
@@ -15,9 +15,7 @@ from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.scheduling.giving_up import failing_alike
 from cnn_sweep.execution.scheduling.picking import left_to_do
 from cnn_sweep.journal.claims import Claims
-from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
-from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.store.merge import merge
 
 if TYPE_CHECKING:
@@ -58,11 +56,9 @@ class PoolKeeper:
         paths, writer = study.paths, new_writer_name()
         self._study = study
         self._size = size
-        self._history = History(paths, metric=study.sweep.objective.metric)
-        self._history.refresh()
+        self._history = study.history()
         self._claims = Claims(paths, writer, current())
-        self._journal = JournalWriter(paths.journal(writer))
-        self._journal.append(worker_event(threads=0))
+        self._journal = start_journal(paths, writer=writer)
         self._exits: dict[int, str] = {}
         self._judges = judges(self._exits)
         self._meter = ProgressMeter(study, self._history, settings.since)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.environment import streams
-from cnn_sweep.execution.environment.provenance import worker_event
+from cnn_sweep.execution.environment.provenance import start_journal
 from cnn_sweep.execution.freezing.freeze import FrozenStudy, open_study
 from cnn_sweep.execution.freezing.snapshot import uses_own_code
 from cnn_sweep.execution.monitoring.reconcile import declare_lost, judges
@@ -35,7 +35,6 @@ from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Retire
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
-from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.search.contest import Contest
 from cnn_sweep.training.session import configure
 from cnn_sweep.training.signature import graph_key
@@ -58,8 +57,7 @@ class Worker:
         self._settings = settings
         self._stop = stop
         self._merger = Merger(paths.results)
-        self._journal = JournalWriter(paths.journal(writer))
-        self._journal.append(worker_event(threads=settings.threads))
+        self._journal = start_journal(paths, writer=writer, threads=settings.threads)
         self._journal.flush()
         self._history = History(
             paths, metric=study.sweep.objective.metric, more=further_metrics(study.sweep.objectives)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.execution.freezing.revisions import newest_revision
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.contents.gpu_time import gpu_seconds
 from cnn_sweep.report.contents.problems import Problems
@@ -17,7 +18,6 @@ from cnn_sweep.report.leaderboards.fronts import PARETO, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.sweep.states import counted, unfinished
 from cnn_sweep.sweep.trial import ObjectiveSpec
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.search.importance import Findings
     from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.sweep.spec import Sweep
 
 # Epochs' metrics in one report, in numbers: about 2 MB of text.
 _CURVE_BUDGET = 150_000
@@ -159,7 +160,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
     summary = queries.study_summary(store, study)
     problems = Problems()
     revisions = _revisions(paths)
-    sweep = _sweep(paths, revisions)
+    sweep = _sweep(paths)
     best = [row["trial"] for row in board.rows if row["epochs"]]
     chosen = tuple(trials) or tuple(best[:shown])
     rungs = rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
@@ -221,14 +222,11 @@ def _revisions(paths: StudyPaths) -> dict[str, str]:
         return {}
 
 
-def _sweep(paths: StudyPaths, revisions: dict[str, str]) -> Sweep | None:
+def _sweep(paths: StudyPaths) -> Sweep | None:
     """Read the newest sweep file; a damaged one is shown as it is."""
-    if not revisions:
-        return None
-    name, text = list(revisions.items())[-1]
     try:
-        return Sweep.parse(text, source=str(paths.folder / name), folder=paths.folder)
-    except InputError:
+        return newest_revision(paths)
+    except (InputError, OSError, LookupError, ValueError):
         return None
 
 

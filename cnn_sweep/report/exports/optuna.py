@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from cnn_sweep.execution.freezing.revisions import newest_revision
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.exports.trials import Run, runs
 from cnn_sweep.search.optuna_study import Record, mirror_study, write_study
-from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
     from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.sweep.spec import Sweep
 
 _ATTRIBUTES: Final = (
     *("trial", "state", "cause", "configuration", "repeat", "seed"),
@@ -48,9 +49,7 @@ def mirror(store: StoreReader, study: str, storage: str) -> int:
 
 
 def _sweep_and_records(store: StoreReader, study: str) -> tuple[Sweep, list[Record]]:
-    paths = StudyPaths(store.results, study)
-    newest = paths.revisions()[-1]
-    sweep = Sweep.parse(newest.read_text(encoding="utf-8"), source=str(newest), folder=paths.folder)
+    sweep = newest_revision(StudyPaths(store.results, study))
     return sweep, [_record(run, sweep) for run in runs(store, study)]
 
 

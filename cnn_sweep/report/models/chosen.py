@@ -10,7 +10,6 @@ import numpy as np
 
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.freezing.freeze import open_study
-from cnn_sweep.execution.models.trained import read_history
 from cnn_sweep.training.data.dataset import UNLABELLED, image_options, items, load, read_meta
 from cnn_sweep.training.data.images import SUFFIXES, read_images
 from cnn_sweep.training.data.prepare import prepared
@@ -110,7 +109,7 @@ def _is_tested_with(data: Path, name: str) -> bool:
 
 
 def _check_opened(results: Path, study: str, name: str) -> None:
-    if not read_history(open_study(results, study)).finalized:
+    if not open_study(results, study).history().finalized:
         raise StudyError(
             f"{name}: this image is in the test set of {study!r}, which is sealed until `cnn-sweep finalize {study}`; "
             "take one of the validation set, as `cnn-sweep misclassified` shows them"

@@ -1,0 +1,35 @@
+"""The revisions of a study's sweep as they stand in its folder: ``sweep.yaml``, ``sweep.2.yaml`` and so on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnn_sweep.sweep.more_repeats import read_more_repeats
+from cnn_sweep.sweep.spec import Sweep
+
+if TYPE_CHECKING:
+    from cnn_sweep.journal.paths import StudyPaths
+
+
+def read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
+    """Read the revisions of a study's sweep, the oldest first, with what ``repeat`` added."""
+    folder = _original_folder(paths)
+    return tuple(_read_revision(file, folder) for file in paths.revisions())
+
+
+def newest_revision(paths: StudyPaths) -> Sweep:
+    """Read the newest revision of a study's sweep alone, which costs less than reading all."""
+    return _read_revision(paths.revisions()[-1], _original_folder(paths))
+
+
+def _read_revision(file: Path, folder: Path) -> Sweep:
+    text = file.read_text(encoding="utf-8")
+    return replace(Sweep.parse(text, source=str(file), folder=folder), more_repeats=read_more_repeats(text))
+
+
+def _original_folder(paths: StudyPaths) -> Path:
+    """Return the folder of the sweep file from which the study was made: paths in the file start there."""
+    return Path(json.loads(paths.provenance.read_text(encoding="utf-8"))["folder"])
