@@ -107,7 +107,7 @@ class Retry(Spec):
     """How often a trial that failed is tried again, by cause.
 
     Attributes:
-        infrastructure: Node failures, preemptions, time limits: whatever is not the trial's fault.
+        infrastructure: Node failures in a row without a finished epoch.
         exception: Errors that the trial itself raised.
         out_of_memory: Trials that were killed for their memory.
         memory_factor: By how much more memory the job asks for after that; 1 asks for the same.

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by up.sh: writes the configuration of the whole cluster into a folder. The knobs are described in README.md.
+# Sourced by up.sh: writes the configuration of the whole cluster into a folder. The settings are described in README.md.
 NODES=${SLURM_NODES:-4}
 CPUS=${SLURM_CPUS:-4}
 MEMORY_MB=${SLURM_MEM:-8000}

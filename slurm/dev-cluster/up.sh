@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings up a private Slurm on this host, as root: munged, mariadbd, slurmdbd, slurmctld and a slurmd for each node.
-# What runs already is left alone; a running cluster with other knobs (README.md) is restarted with the new ones.
+# What runs already is left alone; a running cluster with other settings (README.md) is restarted with the new ones.
 set -euo pipefail
 umask 022
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
