@@ -25,16 +25,16 @@ import optuna
 from digits_table import SWEEP, DigitsTable
 from results_page import write_section
 
-from cnn_sweep.execution.environment.provenance import worker_event
-from cnn_sweep.execution.freezing.freeze import FrozenStudy, freeze, open_study
-from cnn_sweep.execution.scheduling.picking import Claimed, Picker
+from cnn_sweep.execution.attempts.candidates import Claimed, Picker
+from cnn_sweep.execution.study.frozen import FrozenStudy, freeze, open_study
+from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.search.audit import Audit
-from cnn_sweep.search.contest import Contest
+from cnn_sweep.search.pruning_rules import PruningRules
 from cnn_sweep.sweep.spec import Sweep
 
 if TYPE_CHECKING:
@@ -146,9 +146,9 @@ class Worker:
         self._journal = JournalWriter(study.paths.journal(writer))
         self._journal.append(worker_event(threads=1))
         self._history = History(study.paths)
-        self._contest = Contest(study.sweep, study.plan, self._history)
+        self._pruning = PruningRules(study.sweep, study.plan, self._history)
         claims = Claims(study.paths, writer, current())
-        self._picker = Picker(study.plan, self._history, claims, lambda _: "", self._contest)
+        self._picker = Picker(study.plan, self._history, claims, lambda _: "", self._pruning)
         self._begun = 0
         self._last = 0
 
@@ -161,7 +161,7 @@ class Worker:
             return False
         trial = self._history.trials.get(claimed.number)
         self._begun = max(trial.values, default=0) if trial else 0
-        until = self._contest.until(claimed.number, EPOCHS, promoted=claimed.promotion)
+        until = self._pruning.until(claimed.number, EPOCHS, promoted=claimed.promotion)
         self._last = until or EPOCHS
         planned = self._study.plan.trials[claimed.number]
         self._journal.append(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.freezing.revisions import newest_revision
-from cnn_sweep.execution.monitoring.jobs import Queue, faults_of, queue_of
 from cnn_sweep.execution.pool.pool import log_file
+from cnn_sweep.execution.study.jobs import Queue, faults_of, queue_of
+from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
 from cnn_sweep.journal.paths import StudyPaths, existing_studies, no_such_study
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cnn_sweep.report.figures.plots import Plots
-    from cnn_sweep.report.models.trained import TrainedModels
+    from cnn_sweep.report.models.trained_models import TrainedModels
     from cnn_sweep.search.importance import Findings
     from cnn_sweep.sweep.spec import Sweep
     from cnn_sweep.sweep.trial import ObjectiveSpec
@@ -323,10 +323,10 @@ class Study:
 
     def report(self, output: str | Path) -> Path:
         """Write the study as one HTML page, without the best model's predictions; return the file."""
-        from cnn_sweep.report.contents.estimating import with_importance  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.contents.importance_estimates import with_importance  # noqa: PLC0415 - as of `plot`
         from cnn_sweep.report.contents.material import gather  # noqa: PLC0415 - as of `plot`
         from cnn_sweep.report.page.html import page  # noqa: PLC0415 - as of `plot`
-        from cnn_sweep.report.page.writing import write_whole  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.page.whole_file import write_whole  # noqa: PLC0415 - as of `plot`
 
         with self.store:
             material = gather(self.store, self.name, self.leaderboard_table())
@@ -335,7 +335,7 @@ class Study:
         return Path(output)
 
     def _repr_html_(self) -> str:
-        from cnn_sweep.report.page.glance import glance  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.page.notebook import glance  # noqa: PLC0415 - as of `plot`
 
         with self.store:
             return glance(self.store, self.name, self.leaderboard_table())
@@ -344,7 +344,7 @@ class Study:
         return f"Study.open({str(self.results)!r}, {self.name!r})"
 
     def _models(self) -> TrainedModels:
-        from cnn_sweep.report.models.trained import TrainedModels  # noqa: PLC0415 - four times as slow as all else here
+        from cnn_sweep.report.models.trained_models import TrainedModels  # noqa: PLC0415 - four times as slow as all else here
 
         return TrainedModels(self.results, self.name)
 

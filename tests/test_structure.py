@@ -21,14 +21,14 @@ PARTS = {
     "training": ("outcome", "session", "signature", "data", "network", "engine", "evaluation", "trial"),
     "execution": (
         "environment",
-        "freezing",
-        "scheduling",
+        "study",
+        "attempts",
         "monitoring",
         "worker",
         "pool",
         "array_jobs",
         "models",
-        "timing",
+        "tools",
     ),
     "report": ("leaderboards", "live", "exports", "drawing", "models", "contents", "figures", "page"),
 }
@@ -171,7 +171,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("login")
     (folder / "tiny.yaml").write_text(SWEEP, encoding="utf-8")
     code = (
-        "from pathlib import Path; from cnn_sweep.execution.freezing.freeze import freeze; from cnn_sweep import Sweep;"
+        "from pathlib import Path; from cnn_sweep.execution.study.frozen import freeze; from cnn_sweep import Sweep;"
         f"freeze(Sweep.load(Path({str(folder / 'tiny.yaml')!r})), Path({str(folder / 'results')!r}))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -201,7 +201,10 @@ def test_login_node_verbs_load_no_tensorflow(verb, results):
 
 IMPORTS = {
     # Verbs that need a trained model leave TensorFlow to the process that they start.
-    "cnn_sweep.cli.predicting, cnn_sweep.cli.finalizing, cnn_sweep.report.models.trained": ("tensorflow", "keras"),
+    "cnn_sweep.cli.predicting, cnn_sweep.cli.finalizing, cnn_sweep.report.models.trained_models": (
+        "tensorflow",
+        "keras",
+    ),
     # `cnn-sweep --help` is quick because it loads nothing that it does not need.
     "cnn_sweep.cli.main": ("pandas", "numpy", "sqlalchemy", "optuna", "sklearn", "pydantic"),
     # Each worker and each command would pay for these, seconds in all, before its first trial.

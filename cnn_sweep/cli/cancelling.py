@@ -6,8 +6,8 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from cnn_sweep.execution.freezing.freeze import open_study
-from cnn_sweep.execution.monitoring.cancelling import cancel_study, cancel_trial
+from cnn_sweep.execution.attempts.cancellation import cancel_study, cancel_trial
+from cnn_sweep.execution.study.frozen import open_study
 from cnn_sweep.slurm.commands import SlurmCli
 
 if TYPE_CHECKING:

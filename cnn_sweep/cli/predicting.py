@@ -11,7 +11,6 @@ from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.drawing.pictures import activation_maps, contact_sheet, mosaic, save_picture
 from cnn_sweep.report.leaderboards.formats import WRITERS
-from cnn_sweep.report.models.chosen import choose_images
 from cnn_sweep.report.models.predictions import (
     class_index,
     class_table,
@@ -19,6 +18,7 @@ from cnn_sweep.report.models.predictions import (
     misclassified_rows,
     prediction_table,
 )
+from cnn_sweep.report.models.requested_images import choose_images
 from cnn_sweep.training.data.dataset import UNLABELLED, Item, grid, items, load
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from cnn_sweep.cli.reading import open_merged
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.report.contents.estimating import with_importance
+from cnn_sweep.report.contents.importance_estimates import with_importance
 from cnn_sweep.report.contents.material import Material, gather
 from cnn_sweep.report.figures.all_figures import drawable
-from cnn_sweep.report.page.writing import write_whole
+from cnn_sweep.report.page.whole_file import write_whole
 from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:

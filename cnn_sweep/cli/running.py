@@ -16,11 +16,11 @@ from rich.text import Text
 from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.cli.reading import print_leaderboard
 from cnn_sweep.cli.tables import can_redraw
-from cnn_sweep.execution.freezing.freeze import FrozenStudy, enlarge, freeze, open_study
-from cnn_sweep.execution.freezing.own_code import check_own_code
-from cnn_sweep.execution.freezing.threads import threads_of
+from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.pool.local import run_local, usable_cores, useful_workers
-from cnn_sweep.execution.scheduling.picking import left_to_do
+from cnn_sweep.execution.study.frozen import FrozenStudy, enlarge, freeze, open_study
+from cnn_sweep.execution.study.threads import threads_of
+from cnn_sweep.execution.study.user_code import check_own_code
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.live import in_words
 from cnn_sweep.sweep.spec import Sweep
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from cnn_sweep.execution.monitoring.progress import Progress
+    from cnn_sweep.execution.monitoring.study_progress import Progress
 
 _TOP = 10
 # What the live line leaves out where a terminal is too narrow for all of it, what matters least first.

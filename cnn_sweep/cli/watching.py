@@ -20,7 +20,7 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.live import Moment, in_words, line, moment, sparkline
 from cnn_sweep.study import known_studies
-from cnn_sweep.sweep.mistakes import listed
+from cnn_sweep.sweep.problems import listed
 from cnn_sweep.sweep.states import FINISHED, counted, plural, unfinished
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.sweep.mistakes import listed, near
+from cnn_sweep.sweep.problems import listed, near
 from cnn_sweep.sweep.study_name import RULE, STUDY_NAME
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from optuna.trial import TrialState, create_trial
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.search.distributions import distribution
-from cnn_sweep.sweep.given import is_complete, value_in
-from cnn_sweep.sweep.mistakes import listed, show
+from cnn_sweep.sweep.enqueued import is_complete, value_in
+from cnn_sweep.sweep.problems import listed, show
 from cnn_sweep.sweep.space import Choices
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from cnn_sweep.search.finite import all_configurations
 from cnn_sweep.search.packages import check_packages
 from cnn_sweep.search.samplers import Drawn, completed, configurations, is_adaptive
 from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.given import is_complete
+from cnn_sweep.sweep.enqueued import is_complete
 from cnn_sweep.sweep.layers import InvalidNetwork, trace
 from cnn_sweep.sweep.network import Output
 from cnn_sweep.sweep.spec import InvalidTrialError

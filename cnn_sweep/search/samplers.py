@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.given import is_complete
+from cnn_sweep.sweep.enqueued import is_complete
 from cnn_sweep.sweep.search_spec import ON_A_GRID
 from cnn_sweep.sweep.space import agree
 

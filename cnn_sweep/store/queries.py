@@ -14,7 +14,7 @@ from cnn_sweep.store.studies import parameter_names
 from cnn_sweep.store.views import LEADING, UNRANKED, Columns
 from cnn_sweep.sweep.configuration import NULL
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.mistakes import listed, near
+from cnn_sweep.sweep.problems import listed, near
 from cnn_sweep.sweep.states import STATES
 
 if TYPE_CHECKING:

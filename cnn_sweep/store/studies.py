@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, select
 
 from cnn_sweep.store import dialect, schema
-from cnn_sweep.store.facts import Facts, read_facts, source_of
 from cnn_sweep.store.rows import text_of
+from cnn_sweep.store.sweep_facts import SweepFacts, read_facts, source_of
 from cnn_sweep.store.views import drop_views
 from cnn_sweep.sweep.direction import Direction
 
@@ -32,7 +32,7 @@ class KnownStudy:
         row: Its row; None if the study is new.
     """
 
-    facts: Facts
+    facts: SweepFacts
     row: Any = None
 
 
@@ -43,10 +43,12 @@ def known_study(connection: Connection, paths: StudyPaths) -> KnownStudy:
     if row is None:
         return KnownStudy(read_facts(paths, 1))
     parameters = tuple(dialect.names(row.parameters_json))
-    return KnownStudy(Facts(row.metric, Direction(row.direction), row.method, row.digest, parameters, row.source), row)
+    return KnownStudy(
+        SweepFacts(row.metric, Direction(row.direction), row.method, row.digest, parameters, row.source), row
+    )
 
 
-def newest_facts(connection: Connection, paths: StudyPaths, rows: Rows, known: KnownStudy) -> Facts:
+def newest_facts(connection: Connection, paths: StudyPaths, rows: Rows, known: KnownStudy) -> SweepFacts:
     """Return what the newest journaled revision of the sweep says; it is read only if it changed.
 
     A file that cannot be read now does not overrule what was read before.
@@ -68,7 +70,7 @@ def forget(connection: Connection, study: str) -> None:
         connection.execute(delete(table).where(table.c.study == study))
 
 
-def write_study(connection: Connection, rows: Rows, facts: Facts, known: KnownStudy) -> None:
+def write_study(connection: Connection, rows: Rows, facts: SweepFacts, known: KnownStudy) -> None:
     """Write a study's row; its revisions and configurations are written already."""
     r = schema.revisions
     revisions = connection.execute(select(r).where(r.c.study == rows.study).order_by(r.c.revision)).all()
@@ -102,7 +104,7 @@ def parameter_names(row: Any) -> list[str]:
     return dialect.names(row.parameters_json) + dialect.names(row.others_json)
 
 
-def _others(connection: Connection, rows: Rows, facts: Facts, known: KnownStudy) -> list[str]:
+def _others(connection: Connection, rows: Rows, facts: SweepFacts, known: KnownStudy) -> list[str]:
     """Return the hyperparameters that trials have and the sweep file has not, as when it is damaged."""
     before = dialect.names(known.row.others_json) if known.row is not None else []
     if facts is known.facts:

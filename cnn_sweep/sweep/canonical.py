@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from cnn_sweep.sweep.faults import normal
 from cnn_sweep.sweep.network_template import Repeat
 from cnn_sweep.sweep.space import Choices
 from cnn_sweep.sweep.templates import Entries, Formula, Items, Plain, Reference
+from cnn_sweep.sweep.validation import normal
 
 if TYPE_CHECKING:
     from cnn_sweep.sweep.network import Spec

@@ -7,43 +7,43 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.sweep.expressions import ExpressionError
 from cnn_sweep.sweep.grid import MAX_ROWS, GridTooLargeError, grid, satisfies
-from cnn_sweep.sweep.mistakes import show
 from cnn_sweep.sweep.network_template import INDEX
+from cnn_sweep.sweep.problems import show
 from cnn_sweep.sweep.samples import draws, holds, samples
 from cnn_sweep.sweep.search_spec import ON_A_GRID
-from cnn_sweep.sweep.templates import FaultyError
+from cnn_sweep.sweep.templates import InvalidValuesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cnn_sweep.sweep.expressions import Expression
-    from cnn_sweep.sweep.faults import Fault
-    from cnn_sweep.sweep.mistakes import Mistakes
+    from cnn_sweep.sweep.problems import Problems
     from cnn_sweep.sweep.sections import Sections
     from cnn_sweep.sweep.space import Space
+    from cnn_sweep.sweep.validation import InvalidValue
     from cnn_sweep.sweep.yaml import Path
 
 _DRAWS = 2_000  # random configurations of which one must satisfy the constraints
 _SHOWN = 3  # values with the same mistake that a message lists
 
 
-def check_values(sections: Sections, mistakes: Mistakes) -> None:
-    """Find the mistakes that show only once hyperparameters have values.
+def check_values(sections: Sections, problems: Problems) -> None:
+    """Find the problems that show only once hyperparameters have values.
 
     Args:
         sections: The file's parts; parameters that could not be read are missing from the space.
-        mistakes: Those found so far, and where new ones go.
+        problems: Those found so far, and where new ones go.
     """
-    intact = not len(mistakes)
-    found: dict[tuple[Path, str], dict[str, Fault]] = {}
-    constraints = _usable(sections, mistakes)
+    intact = not len(problems)
+    found: dict[tuple[Path, str], dict[str, InvalidValue]] = {}
+    constraints = _usable(sections, problems)
     for params in _some(sections, constraints):
-        for fault in _faults(sections, params):
-            if intact or fault.kind != "missing":
-                found.setdefault((fault.path, fault.kind), {})[repr(fault.value)] = fault
-    _check_count(sections, constraints, mistakes)
-    for (path, _), faults in found.items():
-        mistakes.add(path, _message(list(faults.values()), mistakes))
+        for one in _invalid_values(sections, params):
+            if intact or one.kind != "missing":
+                found.setdefault((one.path, one.kind), {})[repr(one.value)] = one
+    _check_count(sections, constraints, problems)
+    for (path, _), invalid in found.items():
+        problems.add(path, _message(list(invalid.values()), problems))
 
 
 def _some(sections: Sections, constraints: Iterable[Expression]) -> list[dict[str, Any]]:
@@ -58,42 +58,42 @@ def _product(space: Space) -> int:
     return math.prod(len(parameter.domain.grid or ()) for parameter in space.parameters)
 
 
-def _usable(sections: Sections, mistakes: Mistakes) -> dict[Expression, Path]:
-    """Return the constraints that have a value for every sample; the others are mistakes."""
+def _usable(sections: Sections, problems: Problems) -> dict[Expression, Path]:
+    """Return the constraints that have a value for every sample; the others are problems."""
     usable: dict[Expression, Path] = {}
     for constraint, path in zip(sections.constraints, sections.constraint_paths, strict=True):
         try:
             for params in _some(sections, usable):
                 satisfies(params, [constraint])
         except ExpressionError as error:
-            mistakes.add(path, str(error))
+            problems.add(path, str(error))
         else:
             usable[constraint] = path
     return usable
 
 
-def _message(faults: Sequence[Fault], mistakes: Mistakes) -> str:
+def _message(invalid: Sequence[InvalidValue], problems: Problems) -> str:
     """Tell the first of several values with the same mistake, name the others, and say where they stand."""
-    first, others = faults[0], [show(fault.value) for fault in faults[1:]]
+    first, others = invalid[0], [show(one.value) for one in invalid[1:]]
     rest = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
     likewise = f"; likewise {', '.join(others[:_SHOWN])}{rest}" if others else ""
-    places = [str(mistakes.line(("space", name))) for name in first.names if name != INDEX]
+    places = [str(problems.line(("space", name))) for name in first.names if name != INDEX]
     lines = f", line{'s' if len(places) > 1 else ''} {', '.join(places)}" if places else ""
     return f"{first.message}{likewise}" + (f" (from {first.origin}{lines})" if first.origin else "")
 
 
-def _faults(sections: Sections, params: dict[str, Any]) -> list[Fault]:
-    faults: list[Fault] = []
+def _invalid_values(sections: Sections, params: dict[str, Any]) -> list[InvalidValue]:
+    invalid: list[InvalidValue] = []
     for template in (sections.network, sections.training):
         try:
             if template is not None:
                 template.resolve(params)
-        except FaultyError as error:
-            faults += error.faults
-    return faults
+        except InvalidValuesError as error:
+            invalid += error.invalid
+    return invalid
 
 
-def _check_count(sections: Sections, constraints: dict[Expression, Path], mistakes: Mistakes) -> None:
+def _check_count(sections: Sections, constraints: dict[Expression, Path], problems: Problems) -> None:
     """See that the search has something to try: the space is neither emptied by constraints nor endless."""
     space = sections.space
     is_grid = sections.search.method in ON_A_GRID
@@ -103,13 +103,13 @@ def _check_count(sections: Sections, constraints: dict[Expression, Path], mistak
     try:
         rows = grid(space, ()).rows if is_grid else tuple(draws(space, count=_DRAWS))
     except GridTooLargeError as error:
-        mistakes.add(("space",), f"{error}; use the method random, or fewer points")
+        problems.add(("space",), f"{error}; use the method random, or fewer points")
         return
     if any(holds(row, constraints) for row in rows):
         return
     tried = f"none of the {len(rows):,} configurations" if is_grid else f"none of {len(rows):,} random configurations"
     alone = [one for one in constraints if not any(holds(row, [one]) for row in rows)]
     for constraint in alone:
-        mistakes.add(constraints[constraint], f"{tried} satisfies {constraint.text!r}")
+        problems.add(constraints[constraint], f"{tried} satisfies {constraint.text!r}")
     if not alone:
-        mistakes.add(("constraints",), f"{tried} satisfies all constraints together")
+        problems.add(("constraints",), f"{tried} satisfies all constraints together")

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
 
-from cnn_sweep.sweep.mistakes import show
 from cnn_sweep.sweep.network import Count, Pair, Spec, later
+from cnn_sweep.sweep.problems import show
 
 _PER_CENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from cnn_sweep.sweep.bases import pretrained
-from cnn_sweep.sweep.mistakes import near, unknown
+from cnn_sweep.sweep.problems import near, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from cnn_sweep.sweep import network
 from cnn_sweep.sweep.expressions import ABSENT
-from cnn_sweep.sweep.faults import Fault, file_key
-from cnn_sweep.sweep.mistakes import listed, missing, show, unknown
-from cnn_sweep.sweep.templates import FaultyError, Node, SpecTemplate, compile_node, compile_spec, references
+from cnn_sweep.sweep.problems import listed, missing, show, unknown
+from cnn_sweep.sweep.templates import InvalidValuesError, Node, SpecTemplate, compile_node, compile_spec, references
+from cnn_sweep.sweep.validation import InvalidValue, file_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,7 +58,7 @@ class Repeat:
         """Return how often the layers come for a configuration.
 
         Raises:
-            FaultyError: It is not a number of times.
+            InvalidValuesError: It is not a number of times.
         """
         times = self.times.fill(params)
         if times is ABSENT:
@@ -67,7 +67,7 @@ class Repeat:
             times = int(times)
         if isinstance(times, bool) or not isinstance(times, int) or not 0 <= times <= MAX_ROUNDS:
             message = f"must be a whole number from 0 to {MAX_ROUNDS:,}, not {show(times)}"
-            raise FaultyError([Fault((*self.path, "times"), "times", times, message)])
+            raise InvalidValuesError([InvalidValue((*self.path, "times"), "times", times, message)])
         return times
 
 
@@ -90,33 +90,33 @@ class NetworkTemplate:
         """Return the layers for a configuration, with repeats unrolled.
 
         Raises:
-            FaultyError: With everything that is wrong in any layer.
+            InvalidValuesError: With everything that is wrong in any layer.
         """
         layers: list[Layer] = []
-        faults: list[Fault] = []
-        for template, values in _unrolled(self.layers, params, faults):
+        invalid: list[InvalidValue] = []
+        for template, values in _unrolled(self.layers, params, invalid):
             try:
                 layer = template.resolve(values)
-            except FaultyError as error:
-                faults += error.faults
+            except InvalidValuesError as error:
+                invalid += error.invalid
                 continue
             if layer is not ABSENT:
                 layers.append(layer)
             if len(layers) > MAX_LAYERS:
                 message = f"the network has more than {MAX_LAYERS:,} layers"
-                raise FaultyError([*faults, Fault(template.path, "layers", None, message)])
-        if faults:
-            raise FaultyError(faults)
+                raise InvalidValuesError([*invalid, InvalidValue(template.path, "layers", None, message)])
+        if invalid:
+            raise InvalidValuesError(invalid)
         return tuple(layers)
 
-    def static_faults(self) -> Iterator[Fault]:
+    def static_invalid(self) -> Iterator[InvalidValue]:
         """Yield what is wrong whatever the parameters are."""
         for template in flat(self.layers):
-            yield from template.static_faults()
+            yield from template.static_invalid()
 
 
 def _unrolled(
-    layers: tuple[SpecTemplate | Repeat, ...], params: Mapping[str, Any], faults: list[Fault]
+    layers: tuple[SpecTemplate | Repeat, ...], params: Mapping[str, Any], invalid: list[InvalidValue]
 ) -> Iterator[tuple[SpecTemplate, Mapping[str, Any]]]:
     for layer in layers:
         if isinstance(layer, SpecTemplate):
@@ -124,11 +124,11 @@ def _unrolled(
             continue
         try:
             rounds = layer.rounds(params)
-        except FaultyError as error:
-            faults += error.faults
+        except InvalidValuesError as error:
+            invalid += error.invalid
             continue
         for index in range(rounds):
-            yield from _unrolled(layer.layers, {**params, INDEX: index}, faults)
+            yield from _unrolled(layer.layers, {**params, INDEX: index}, invalid)
 
 
 def flat(layers: tuple[SpecTemplate | Repeat, ...]) -> Iterator[SpecTemplate]:
@@ -151,50 +151,50 @@ def network_references(
             yield from network_references(layer.layers, inside=True)
 
 
-def compile_network(value: Any, path: Path, faults: list[Fault]) -> NetworkTemplate:
+def compile_network(value: Any, path: Path, invalid: list[InvalidValue]) -> NetworkTemplate:
     """Compile ``model.layers``.
 
     Args:
         value: What the file has there.
         path: Where.
-        faults: Takes what is wrong with names, keys, references and the order of the layers.
+        invalid: Takes what is wrong with names, keys, references and the order of the layers.
     """
-    layers = _compile_layers(value, path, faults)
+    layers = _compile_layers(value, path, invalid)
     outputs = [layer for layer in flat(layers) if layer.model is network.Output]
     message = "an output layer must stand last, and only there"
-    faults += [Fault(one.path, "output", None, message) for one in outputs if one is not layers[-1]]
+    invalid += [InvalidValue(one.path, "output", None, message) for one in outputs if one is not layers[-1]]
     bases = [layer for layer in flat(layers) if layer.model is network.Base]
     message = "a base must stand first, and only there: it gets the images"
-    faults += [Fault(one.path, "base", None, message) for one in bases if one is not layers[0]]
+    invalid += [InvalidValue(one.path, "base", None, message) for one in bases if one is not layers[0]]
     if isinstance(value, list) and not outputs:
-        faults.append(Fault(path, "output", None, "the last layer must be 'output', as in `- output: softmax`"))
+        invalid.append(InvalidValue(path, "output", None, "the last layer must be 'output', as in `- output: softmax`"))
     return NetworkTemplate(layers)
 
 
-def _compile_layers(value: Any, path: Path, faults: list[Fault]) -> tuple[SpecTemplate | Repeat, ...]:
+def _compile_layers(value: Any, path: Path, invalid: list[InvalidValue]) -> tuple[SpecTemplate | Repeat, ...]:
     if not isinstance(value, list) or not value:
-        faults.append(Fault(path, "list", None, f"must be a list of layers, not {show(value)}"))
+        invalid.append(InvalidValue(path, "list", None, f"must be a list of layers, not {show(value)}"))
         return ()
-    layers = [_compile_layer(item, (*path, index), faults) for index, item in enumerate(value)]
+    layers = [_compile_layer(item, (*path, index), invalid) for index, item in enumerate(value)]
     return tuple(layer for layer in layers if layer is not None)
 
 
-def _compile_layer(item: Any, path: Path, faults: list[Fault]) -> SpecTemplate | Repeat | None:
-    name, value = _name_and_value(item, path, faults)
+def _compile_layer(item: Any, path: Path, invalid: list[InvalidValue]) -> SpecTemplate | Repeat | None:
+    name, value = _name_and_value(item, path, invalid)
     if name is None:
         return None
     path = path if isinstance(item, str) else (*path, name)
     if name == "repeat":
-        return _compile_repeat(value, path, faults)
+        return _compile_repeat(value, path, invalid)
     if name not in LAYERS:
-        faults.append(Fault(path, "layer", None, _unknown_layer(name)))
+        invalid.append(InvalidValue(path, "layer", None, _unknown_layer(name)))
         return None
     model, short = LAYERS[name]
     if value is None:
         value = {}
     elif not isinstance(value, dict) and short is not None:
         value = {file_key(model, short): value}
-    return compile_spec(value, path, faults, model=model)
+    return compile_spec(value, path, invalid, model=model)
 
 
 def _unknown_layer(name: str) -> str:
@@ -205,7 +205,7 @@ def _unknown_layer(name: str) -> str:
     return unknown("layer", name, NAMES)
 
 
-def _name_and_value(item: Any, path: Path, faults: list[Fault]) -> tuple[str | None, Any]:
+def _name_and_value(item: Any, path: Path, invalid: list[InvalidValue]) -> tuple[str | None, Any]:
     if isinstance(item, str):
         return item, None
     if isinstance(item, dict) and len(item) == 1:
@@ -217,19 +217,20 @@ def _name_and_value(item: Any, path: Path, faults: list[Fault]) -> tuple[str | N
         )
     else:
         message = f"must be a layer, not {show(item)}; valid: {listed(NAMES)}"
-    faults.append(Fault(path, "layer", None, message))
+    invalid.append(InvalidValue(path, "layer", None, message))
     return None, None
 
 
-def _compile_repeat(value: Any, path: Path, faults: list[Fault]) -> Repeat | None:
+def _compile_repeat(value: Any, path: Path, invalid: list[InvalidValue]) -> Repeat | None:
     keys = ("times", "layers")
     if not isinstance(value, dict):
-        faults.append(Fault(path, "repeat", None, f"must be a mapping with the keys {listed(keys)}, not {show(value)}"))
+        message = f"must be a mapping with the keys {listed(keys)}, not {show(value)}"
+        invalid.append(InvalidValue(path, "repeat", None, message))
         return None
     others = [key for key in value if key not in keys]
-    faults += [Fault((*path, key), "unknown", None, unknown("key", key, keys)) for key in others]
+    invalid += [InvalidValue((*path, key), "unknown", None, unknown("key", key, keys)) for key in others]
     absent = missing(keys, value)
-    faults += [Fault((*path, key), "missing", None, f"the key {key!r} is missing") for key in absent]
-    times = compile_node(value.get("times", 0), (*path, "times"), faults)
-    layers = _compile_layers(value["layers"], (*path, "layers"), faults) if "layers" in value else ()
+    invalid += [InvalidValue((*path, key), "missing", None, f"the key {key!r} is missing") for key in absent]
+    times = compile_node(value.get("times", 0), (*path, "times"), invalid)
+    layers = _compile_layers(value["layers"], (*path, "layers"), invalid) if "layers" in value else ()
     return Repeat(times, layers, path)

@@ -17,7 +17,7 @@ def with_search(text: str, settings: Mapping[str, Any]) -> str:
     """Return a sweep file's text with other settings of its search.
 
     Args:
-        text: The file, without mistakes.
+        text: The file, without problems.
         settings: Key of ``search`` to its new value.
     """
     yaml = YAML()

@@ -16,10 +16,10 @@ from cnn_sweep.sweep.check import check_values
 from cnn_sweep.sweep.configuration import canonical_json
 from cnn_sweep.sweep.expressions import ABSENT, ExpressionError
 from cnn_sweep.sweep.grid import Grid, grid, satisfies
-from cnn_sweep.sweep.mistakes import Mistakes, show
 from cnn_sweep.sweep.network import Base
+from cnn_sweep.sweep.problems import Problems, show
 from cnn_sweep.sweep.sections import Sections, read_sections
-from cnn_sweep.sweep.templates import Entries, FaultyError, Plain
+from cnn_sweep.sweep.templates import Entries, InvalidValuesError, Plain
 from cnn_sweep.sweep.trial import TrialSpec
 from cnn_sweep.sweep.yaml import dotted
 
@@ -81,7 +81,7 @@ class Sweep:
         """Read a sweep file.
 
         Raises:
-            SweepFileError: With all mistakes of the file.
+            SweepFileError: With all problems of the file.
         """
         path = Path(path)
         try:
@@ -106,15 +106,15 @@ class Sweep:
             folder: Where relative paths begin; the current folder by default.
 
         Raises:
-            SweepFileError: With all mistakes of the text.
+            SweepFileError: With all problems of the text.
         """
-        document, problems = yaml.read(text, source=source)
-        mistakes = Mistakes(document, source, problems)
-        sections = read_sections(document.data, mistakes)
-        check_values(sections, mistakes)
-        mistakes.raise_any()
+        document, found = yaml.read(text, source=source)
+        problems = Problems(document, source, found)
+        sections = read_sections(document.data, problems)
+        check_values(sections, problems)
+        problems.raise_any()
         if sections.data is None:
-            raise AssertionError("a file without data was found to have no mistakes")
+            raise AssertionError("a file without data was found to have no problems")
         return cls(
             study=sections.study,
             data=sections.data,
@@ -133,10 +133,10 @@ class Sweep:
     def __reduce__(self) -> tuple[Any, ...]:
         return _parse, (self.text, self.source, self.folder, self.more_repeats)
 
-    def mistakes(self) -> Mistakes:
-        """Return an empty list of mistakes: for those that show only outside of the file, told with its lines."""
+    def problems(self) -> Problems:
+        """Return an empty list of problems: for those that show only outside of the file, told with its lines."""
         document, _ = yaml.read(self.text, source=self.source)
-        return Mistakes(document, self.source)
+        return Problems(document, self.source)
 
     @contextmanager
     def locating(self, *key: str | int) -> Iterator[None]:
@@ -152,9 +152,9 @@ class Sweep:
             with blamed_on(*key):
                 yield
         except SettingError as error:
-            mistakes = self.mistakes()
-            mistakes.add(error.key, error.reason)
-            raise SweepFileError(self.source, mistakes.found) from error
+            problems = self.problems()
+            problems.add(error.key, error.reason)
+            raise SweepFileError(self.source, problems.found) from error
 
     def resolve(self, params: Mapping[str, Any]) -> TrialSpec:
         """Fill in every reference.
@@ -171,8 +171,8 @@ class Sweep:
         try:
             layers = network.resolve(params) if network else None
             trained = training.resolve(params) if training else None
-        except FaultyError as error:
-            reasons = "; ".join(f"{dotted(fault.path)}: {fault}" for fault in error.faults)
+        except InvalidValuesError as error:
+            reasons = "; ".join(f"{dotted(one.path)}: {one}" for one in error.invalid)
             raise InvalidTrialError(reasons) from error
         if trained is ABSENT:
             raise InvalidTrialError(f"training.epochs refers to a parameter that is inactive with {show(dict(params))}")

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.sweep.expressions import ABSENT, REFERENCE, Expression, ExpressionError
-from cnn_sweep.sweep.faults import Fault, check, file_keys, nested
-from cnn_sweep.sweep.mistakes import closest, listed, show, unknown
+from cnn_sweep.sweep.problems import closest, listed, show, unknown
+from cnn_sweep.sweep.validation import InvalidValue, check, file_keys, nested
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 _MEMO_SIZE = 20_000
 
 
-class FaultyError(ValueError):
+class InvalidValuesError(ValueError):
     """What a template gives for some configuration is not valid.
 
     Attributes:
-        faults: All that is wrong; paths begin at the top of the file.
+        invalid: All that is wrong; paths begin at the top of the file.
     """
 
-    def __init__(self, faults: list[Fault]) -> None:
-        self.faults = faults
-        super().__init__("; ".join(map(str, faults)))
+    def __init__(self, invalid: list[InvalidValue]) -> None:
+        self.invalid = invalid
+        super().__init__("; ".join(map(str, invalid)))
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ class Formula:
         """Work out the value, or ``ABSENT``.
 
         Raises:
-            FaultyError: There is none.
+            InvalidValuesError: There is none.
         """
         try:
             return self.expression.evaluate(params)
         except ExpressionError as error:
-            raise FaultyError([Fault(self.path, "expression", self.text, str(error))]) from error
+            raise InvalidValuesError([InvalidValue(self.path, "expression", self.text, str(error))]) from error
 
 
 @dataclass(frozen=True)
@@ -150,75 +150,77 @@ def references(node: Node) -> Iterator[tuple[str, Path]]:
             yield from references(item)
 
 
-def compile_node(value: Any, path: Path, faults: list[Fault], *, model: type[Spec] | None = None) -> Node:
+def compile_node(value: Any, path: Path, invalid: list[InvalidValue], *, model: type[Spec] | None = None) -> Node:
     """Compile a part of the file.
 
     Args:
         value: The part.
         path: Where it stands.
-        faults: Takes what is wrong with its references.
+        invalid: Takes what is wrong with its references.
         model: What a mapping is going to be; its keys become the model's field names.
     """
     if isinstance(value, str) and "$" in value:
-        return _compile_text(value, path, faults)
+        return _compile_text(value, path, invalid)
     if isinstance(value, list):
-        items = tuple(compile_node(item, (*path, index), faults) for index, item in enumerate(value))
+        items = tuple(compile_node(item, (*path, index), invalid) for index, item in enumerate(value))
         names = frozenset[str]().union(*(item.names for item in items))
         return Items(items, names) if names else Plain(value)
     if isinstance(value, dict):
-        return _compile_mapping(value, path, faults, model)
+        return _compile_mapping(value, path, invalid, model)
     return Plain(value)
 
 
-def _compile_text(text: str, path: Path, faults: list[Fault]) -> Node:
+def _compile_text(text: str, path: Path, invalid: list[InvalidValue]) -> Node:
     if match := REFERENCE.fullmatch(text.strip()):
         return Reference(match[1], path)
     referred = set(REFERENCE.findall(text))
     if "$" in REFERENCE.sub("", text):
         message = f"{show(text)}: a '$' must be followed by a parameter's name, as in $filters"
-        faults.append(Fault(path, "expression", text, message))
+        invalid.append(InvalidValue(path, "expression", text, message))
         return Broken()
     try:
         expression = Expression(text)
     except ExpressionError as error:
-        faults.append(Fault(path, "expression", text, str(error)))
+        invalid.append(InvalidValue(path, "expression", text, str(error)))
         return Broken()
     bare = [name for name in expression.names if name not in referred]
     for name in bare:
         message = f"{show(text)}: write ${name} to refer to a parameter, or quote a text"
-        faults.append(Fault(path, "expression", text, message))
+        invalid.append(InvalidValue(path, "expression", text, message))
     return Broken() if bare else Formula(text, expression, path)
 
 
-def _compile_mapping(value: dict[str, Any], path: Path, faults: list[Fault], model: type[Spec] | None) -> Entries:
+def _compile_mapping(
+    value: dict[str, Any], path: Path, invalid: list[InvalidValue], model: type[Spec] | None
+) -> Entries:
     fields = file_keys(model) if model else {key: key for key in value}
     entries, misspelt = {}, set()
     for key, item in value.items():
         if key not in fields:
-            faults.append(Fault((*path, key), "unknown", None, unknown("key", key, list(fields))))
+            invalid.append(InvalidValue((*path, key), "unknown", None, unknown("key", key, list(fields))))
             misspelt.add(fields.get(closest(key, fields) or "", ""))
             continue
         inner = nested(model, fields[key]) if model else None
-        entries[fields[key]] = compile_node(item, (*path, key), faults, model=inner)
+        entries[fields[key]] = compile_node(item, (*path, key), invalid, model=inner)
     required = {name for name, info in model.model_fields.items() if info.is_required()} if model else set()
     names = frozenset[str]().union(*(node.names for node in entries.values()))
     return Entries(entries, frozenset(required), names, frozenset(misspelt))
 
 
-def compile_spec(value: Any, path: Path, faults: list[Fault], *, model: type[Spec]) -> SpecTemplate:
+def compile_spec(value: Any, path: Path, invalid: list[InvalidValue], *, model: type[Spec]) -> SpecTemplate:
     """Compile a part of the file that becomes a model.
 
     Args:
         value: The part; anything but a mapping is a mistake.
         path: Where it stands.
-        faults: Takes what is wrong with its keys and references, but not yet with its values.
+        invalid: Takes what is wrong with its keys and references, but not yet with its values.
         model: The model.
     """
     if not isinstance(value, dict):
         message = f"must be a mapping with the keys {listed(file_keys(model))}, not {show(value)}"
-        faults.append(Fault(path, "mapping", None, message))
+        invalid.append(InvalidValue(path, "mapping", None, message))
         value = {}
-    return SpecTemplate(model, _compile_mapping(value, path, faults, model), path)
+    return SpecTemplate(model, _compile_mapping(value, path, invalid, model), path)
 
 
 def values_key(names: Sequence[str], params: Mapping[str, Any]) -> str:
@@ -245,7 +247,7 @@ class SpecTemplate:
         """Return the model for a configuration, or ``ABSENT`` where it is left out.
 
         Raises:
-            FaultyError: The values make no valid model.
+            InvalidValuesError: The values make no valid model.
         """
         key = values_key(self.names, params)
         if key not in self._memo:
@@ -263,17 +265,17 @@ class SpecTemplate:
         data = self.node.fill(params)
         if data is ABSENT:
             return ABSENT
-        spec, faults = check(self.model, data)
-        if faults:
-            raise FaultyError([self._placed(fault, params) for fault in faults])
+        spec, invalid = check(self.model, data)
+        if invalid:
+            raise InvalidValuesError([self._placed(one, params) for one in invalid])
         return spec
 
-    def static_faults(self) -> list[Fault]:
+    def static_invalid(self) -> list[InvalidValue]:
         """Return what is wrong whatever the parameters are: missing keys, and values without references."""
         data = {key: node.value for key, node in self.node.entries.items() if isinstance(node, Plain)}
         data |= {k: _plain_part(n) for k, n in self.node.entries.items() if isinstance(n, Entries)}
-        _, faults = check(self.model, data)
-        return [self._placed(f, {}) for f in faults if f.kind != "missing" or not self._given(f.path)]
+        _, invalid = check(self.model, data)
+        return [self._placed(f, {}) for f in invalid if f.kind != "missing" or not self._given(f.path)]
 
     def _given(self, path: Path) -> bool:
         """Tell whether a key is there, though it may be misspelt, or refer to what is not known yet."""
@@ -294,8 +296,8 @@ class SpecTemplate:
                 return node if isinstance(node, Reference | Formula) else None
         return node
 
-    def _placed(self, fault: Fault, params: Mapping[str, Any]) -> Fault:
-        node = self._at(fault.path)
+    def _placed(self, found: InvalidValue, params: Mapping[str, Any]) -> InvalidValue:
+        node = self._at(found.path)
         origin, names = "", tuple[str, ...]()
         if isinstance(node, Reference):
             origin, names = node.text, (node.name,)
@@ -303,7 +305,7 @@ class SpecTemplate:
             names = node.expression.names
             given = ", ".join(f"{name}={show(params[name])}" for name in names if name in params)
             origin = f"{show(node.text)} with {given}"
-        return replace(fault, path=(*self.path, *fault.path), origin=origin, names=names)
+        return replace(found, path=(*self.path, *found.path), origin=origin, names=names)
 
 
 def _plain_part(node: Entries) -> dict[str, Any]:

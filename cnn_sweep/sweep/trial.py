@@ -10,8 +10,8 @@ from pydantic_core import PydanticKnownError
 
 from cnn_sweep.errors import SettingError
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.mistakes import unknown
 from cnn_sweep.sweep.network import Count, Factor, Layer, Spec, later
+from cnn_sweep.sweep.problems import unknown
 
 Scalar = bool | int | float | str | None
 ParamValue = Scalar | tuple[Any, ...]

@@ -56,7 +56,7 @@ class Document:
 
 
 def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
-    """Read YAML; mistakes that leave the rest readable (duplicate keys) are returned with the data.
+    """Read YAML; problems that leave the rest readable (duplicate keys) are returned with the data.
 
     Raises:
         SweepFileError: The text is not YAML at all, or it has a number that is none, which nothing can stand in for.

@@ -16,12 +16,12 @@ import pytest
 from typer.testing import CliRunner
 
 from cnn_sweep.cli.main import app
-from cnn_sweep.execution.freezing.freeze import freeze
 from cnn_sweep.execution.models import client as models
-from cnn_sweep.execution.models import process as model_process
+from cnn_sweep.execution.models import server as model_process
+from cnn_sweep.execution.study.frozen import freeze
 from cnn_sweep.execution.worker.process import Worker
 from cnn_sweep.execution.worker.settings import WorkerSettings
-from cnn_sweep.execution.worker.stop import StopRequest
+from cnn_sweep.execution.worker.stop_request import StopRequest
 
 if TYPE_CHECKING:
     from click.testing import Result

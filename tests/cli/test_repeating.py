@@ -11,14 +11,14 @@ import pytest
 
 from cnn_sweep.cli.main import app
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.environment.provenance import worker_event
-from cnn_sweep.execution.freezing.freeze import freeze, open_study
-from cnn_sweep.execution.models.trained import best_trials
+from cnn_sweep.execution.models.model_files import best_trials
+from cnn_sweep.execution.study.frozen import freeze, open_study
+from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.journal.events import End, Epoch, Finalize, Start
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
-from cnn_sweep.report.contents.facts import origins
 from cnn_sweep.report.contents.material import gather
+from cnn_sweep.report.contents.summary import origins
 from cnn_sweep.report.leaderboards.configurations import STATISTICS
 from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.models import client as models
-from cnn_sweep.report.models.chosen import choose_images, prepared_data
+from cnn_sweep.report.models.requested_images import choose_images, prepared_data
 from cnn_sweep.store.queries import list_workers
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.spec import Sweep

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from types import SimpleNamespace
 
-from cnn_sweep.execution.environment.provenance import worker_event
-from cnn_sweep.execution.freezing.freeze import freeze
-from cnn_sweep.execution.scheduling.picking import Claimed
+from cnn_sweep.execution.attempts.candidates import Claimed
+from cnn_sweep.execution.study.frozen import freeze
+from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.worker.attempt import AttemptRunner
 from cnn_sweep.execution.worker.context import WorkerContext
-from cnn_sweep.execution.worker.keeping import drop_models
+from cnn_sweep.execution.worker.retention import drop_models
 from cnn_sweep.execution.worker.settings import WorkerSettings
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.durable import write_aside
@@ -18,7 +18,7 @@ from cnn_sweep.journal.events import Checkpoint, End, Epoch, Lost, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
-from cnn_sweep.search.contest import Contest
+from cnn_sweep.search.pruning_rules import PruningRules
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.training.outcome import Outcome
 from cnn_sweep.training.trial.checkpoint import pack
@@ -80,7 +80,7 @@ def test_epochs_count_up_to_the_checkpoint_that_was_found_not_up_to_the_one_that
             stop=False,
             merger=SimpleNamespace(while_training=lambda: None),
             settings=WorkerSettings(tmp_path, "continued", threads=1, since=0.0),
-            contest=Contest(study.sweep, study.plan, history),
+            pruning=PruningRules(study.sweep, study.plan, history),
         )
         AttemptRunner(context, LastEpoch()).run(Claimed(0, 1))
     history.refresh()

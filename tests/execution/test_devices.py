@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.execution.attempts.liveness import Attempt, LocalJudge
 from cnn_sweep.execution.environment import gpus as devices
-from cnn_sweep.execution.monitoring.reconcile import Attempt, LocalJudge
 from cnn_sweep.execution.pool.pool import Pool
-from cnn_sweep.execution.worker.endings import Ending
-from cnn_sweep.execution.worker.memory import GrowthWatch, own_bytes
+from cnn_sweep.execution.worker.exit_codes import Ending
+from cnn_sweep.execution.worker.memory_growth import GrowthWatch, own_bytes
 from cnn_sweep.execution.worker.settings import WorkerSettings
 from cnn_sweep.journal.claims import Owner
 from cnn_sweep.journal.identity import current

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from cnn_sweep.execution.environment.provenance import fault_event, worker_event
-from cnn_sweep.execution.monitoring.jobs import faults_of, jobs_in_queue, pools_in_queue, queue_of
-from cnn_sweep.execution.worker.stop import StopRequest
+from cnn_sweep.execution.study.jobs import faults_of, jobs_in_queue, pools_in_queue, queue_of
+from cnn_sweep.execution.study.provenance import fault_event, worker_event
+from cnn_sweep.execution.worker.stop_request import StopRequest
 from cnn_sweep.journal.events import Submit
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from cnn_sweep.execution.freezing.freeze import freeze
-from cnn_sweep.execution.scheduling.giving_up import Retries
-from cnn_sweep.execution.worker.endings import Ending
+from cnn_sweep.execution.attempts.retries import Retries
+from cnn_sweep.execution.study.frozen import freeze
+from cnn_sweep.execution.worker.exit_codes import Ending
 from cnn_sweep.execution.worker.settings import WorkerSettings
-from cnn_sweep.execution.worker.stop import StopRequest
+from cnn_sweep.execution.worker.stop_request import StopRequest
 from cnn_sweep.journal.events import Retire
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import decode
@@ -88,7 +88,7 @@ def test_a_profiles_retries_hold_for_exceptions_of_a_trial(work):
 
 def test_a_worker_that_has_grown_says_so_and_ends_after_its_trial(work, monkeypatch):
     """The journal tells why, and the trial is complete."""
-    monkeypatch.setattr("cnn_sweep.execution.worker.memory.GrowthWatch.after_trial", lambda _: "2 GB")
+    monkeypatch.setattr("cnn_sweep.execution.worker.memory_growth.GrowthWatch.after_trial", lambda _: "2 GB")
     (work.study.code_folder / "tried").touch()
     assert work() is Ending.GROWN
     assert ends(work.study) == [[("complete", None)]]

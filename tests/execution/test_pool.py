@@ -15,7 +15,7 @@ from cnn_sweep.execution.worker.settings import WorkerSettings
 
 LISTENS = """
 import sys
-from cnn_sweep.execution.worker.stop import StopRequest
+from cnn_sweep.execution.worker.stop_request import StopRequest
 stop = StopRequest()
 print("born", flush=True)
 sys.stdin.readline()

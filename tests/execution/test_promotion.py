@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from cnn_sweep.execution.environment.provenance import worker_event
-from cnn_sweep.execution.freezing.freeze import freeze
-from cnn_sweep.execution.scheduling.picking import Picker
-from cnn_sweep.execution.scheduling.unrun import end_unrun
+from cnn_sweep.execution.attempts.candidates import Picker
+from cnn_sweep.execution.attempts.unstarted import end_unrun
+from cnn_sweep.execution.study.frozen import freeze
+from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Checkpoint, End, Epoch, Lost, Start
 from cnn_sweep.journal.history import History
@@ -18,7 +18,7 @@ from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.lines import decode, encode
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.search.audit import Audit
-from cnn_sweep.search.contest import Contest
+from cnn_sweep.search.pruning_rules import PruningRules
 from cnn_sweep.sweep.spec import Sweep
 
 TEXT = """
@@ -41,9 +41,9 @@ class Hand:
         self.journal = JournalWriter(study.paths.journal(writer))
         self.journal.append(worker_event(threads=1))
         self.history = History(study.paths)
-        self.contest = Contest(study.sweep, study.plan, self.history)
+        self.pruning = PruningRules(study.sweep, study.plan, self.history)
         claims = Claims(study.paths, writer, current())
-        self.picker = Picker(study.plan, self.history, claims, lambda _: "", self.contest)
+        self.picker = Picker(study.plan, self.history, claims, lambda _: "", self.pruning)
 
     def claim(self, *, stale=False):
         """Claim as a worker does (or by what was read the last time), and journal the start."""
@@ -63,7 +63,7 @@ class Hand:
         """Journal a start from the last epoch that was done."""
         trial = self.history.trials.get(claimed.number)
         self.begun = max(trial.values, default=0) if trial else 0
-        self.until = self.contest.until(claimed.number, 9, promoted=claimed.promotion)
+        self.until = self.pruning.until(claimed.number, 9, promoted=claimed.promotion)
         planned = self.study.plan.trials[claimed.number]
         self.journal.append(
             Start(
@@ -168,7 +168,7 @@ def test_nothing_is_given_up_while_somebody_trains(hands):
     assert running.number == 2
     assert idle.claim() is None
     assert list(idle.picker.claim_leftovers()) == []
-    assert idle.contest.is_worth_waiting()
+    assert idle.pruning.is_worth_waiting()
     busy.train(running)
     assert idle.claim().promotion.place == 1
 

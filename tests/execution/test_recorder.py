@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cnn_sweep.execution.scheduling.picking import Claimed
+from cnn_sweep.execution.attempts.candidates import Claimed
 from cnn_sweep.execution.worker.recorder import Recorder
 from cnn_sweep.journal.lines import decode
 from cnn_sweep.journal.log import JournalWriter
@@ -27,7 +27,7 @@ def attempt(tmp_path):
         journal=journal,
         stop=False,
         merger=SimpleNamespace(while_training=lambda: None),
-        contest=SimpleNamespace(stops_trials=False),
+        pruning=SimpleNamespace(stops_trials=False),
     )
     recorder = Recorder(Claimed(7, 0), context)
 
@@ -36,15 +36,15 @@ def attempt(tmp_path):
         events = [decode(line) for line in paths.journal("me").read_bytes().splitlines()]
         return [(event.type, event.epoch) for event in events]
 
-    yield SimpleNamespace(recorder=recorder, lines=lines, file=paths.checkpoint(7, 0), contest=context.contest)
+    yield SimpleNamespace(recorder=recorder, lines=lines, file=paths.checkpoint(7, 0), pruning=context.pruning)
     journal.close()
 
 
 def test_a_pruner_sees_an_infinite_objective_as_none(attempt):
     """An epoch whose objective is infinite is one without a value for the pruner, as when the trial is resumed."""
     asked = []
-    attempt.contest.stops_trials = True
-    attempt.contest.prunes = lambda _, curve: asked.append(dict(curve)) or False
+    attempt.pruning.stops_trials = True
+    attempt.pruning.prunes = lambda _, curve: asked.append(dict(curve)) or False
     for epoch, value in ((1, 0.5), (2, -math.inf)):
         attempt.recorder.epoch(epoch, {"loss": value}, 0.1)
     assert attempt.recorder.verdict() == "go on"

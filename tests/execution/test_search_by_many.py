@@ -9,10 +9,10 @@ import time
 import pytest
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.environment.provenance import worker_event
-from cnn_sweep.execution.freezing.freeze import enlarge, freeze, open_study
-from cnn_sweep.execution.scheduling.picking import Picker, left_to_do
-from cnn_sweep.execution.scheduling.proposing import Observer, Proposer
+from cnn_sweep.execution.attempts.candidates import Picker, left_to_do
+from cnn_sweep.execution.attempts.proposals import Observer, Proposer
+from cnn_sweep.execution.study.frozen import enlarge, freeze, open_study
+from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History
@@ -20,7 +20,7 @@ from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
 from cnn_sweep.search.budget import Budget
-from cnn_sweep.search.contest import Contest
+from cnn_sweep.search.pruning_rules import PruningRules
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec import Sweep
@@ -64,8 +64,8 @@ class Hand:
         self.journal.append(event)
         self.history = History(study.paths)
         self.claims = Claims(study.paths, writer, current())
-        self.contest = Contest(study.sweep, study.plan, self.history)
-        self.picker = Picker(study.plan, self.history, self.claims, lambda _: "", self.contest)
+        self.pruning = PruningRules(study.sweep, study.plan, self.history)
+        self.picker = Picker(study.plan, self.history, self.claims, lambda _: "", self.pruning)
         self.proposer = Proposer(study, self.history, self.claims)
         self.seconds = 0.0  # of the processor, for the newest proposal
 

@@ -12,8 +12,8 @@ from cnn_sweep.cli.main import app
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.array_jobs import submission as submissions
 from cnn_sweep.execution.array_jobs.submission import _after_out_of_memory
-from cnn_sweep.execution.environment.provenance import worker_event
-from cnn_sweep.execution.freezing.freeze import freeze
+from cnn_sweep.execution.study.frozen import freeze
+from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.log import JournalWriter

@@ -9,11 +9,11 @@ import pytest
 
 from cnn_sweep.errors import StudyError, SweepFileError
 from cnn_sweep.execution.array_jobs.submission import plan_submission
-from cnn_sweep.execution.environment.provenance import worker_event
-from cnn_sweep.execution.freezing.freeze import freeze, open_study
-from cnn_sweep.execution.freezing.threads import settle_threads, threads_of
-from cnn_sweep.execution.models import process as model_process
+from cnn_sweep.execution.models import server as model_process
 from cnn_sweep.execution.pool import local
+from cnn_sweep.execution.study.frozen import freeze, open_study
+from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.journal.events import Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import new_writer_name
@@ -59,7 +59,7 @@ def test_a_worker_has_one_thread_unless_somebody_says_otherwise(study, monkeypat
     """A machine with more cores than workers computes the same: the pool gets one thread a worker."""
     asked = []
 
-    class Keeper:
+    class Supervisor:
         is_cancelled = False
 
         def __init__(self, _study, settings, _size, **_):
@@ -68,7 +68,7 @@ def test_a_worker_has_one_thread_unless_somebody_says_otherwise(study, monkeypat
         def run(self, _observe):
             return None
 
-    monkeypatch.setattr(local, "PoolKeeper", Keeper)
+    monkeypatch.setattr(local, "PoolSupervisor", Supervisor)
     monkeypatch.setattr(local, "usable_cores", lambda: 64)
     local.run_local(study, print, workers=1)
     assert asked == [1]

@@ -18,11 +18,11 @@ from cnn_sweep.journal.events import End, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
 from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.report.contents import facts
-from cnn_sweep.report.contents.doing_again import commands, sweep_files
-from cnn_sweep.report.contents.estimating import what_mattered
+from cnn_sweep.report.contents import summary as facts
 from cnn_sweep.report.contents.gpu_time import gpu_seconds
+from cnn_sweep.report.contents.importance_estimates import what_mattered
 from cnn_sweep.report.contents.material import gather
+from cnn_sweep.report.contents.reproduction import commands, sweep_files
 from cnn_sweep.report.contents.rungs import rung_table
 from cnn_sweep.report.drawing.figure import number
 from cnn_sweep.report.drawing.images import live, write_images
@@ -322,7 +322,7 @@ def test_a_part_that_fails_costs_no_other(written, monkeypatch, capsys, tmp_path
 
     written.study(trials=5)
     monkeypatch.setattr(facts, "summary", broken)
-    monkeypatch.setattr("cnn_sweep.report.contents.estimating.find", broken)
+    monkeypatch.setattr("cnn_sweep.report.contents.importance_estimates.find", broken)
     monkeypatch.setattr("cnn_sweep.report.figures.of_trials.history", broken)
     file = tmp_path / "page"
     report(written.results, "digits", file, form=form, images=None, trials=[], predictions=False)

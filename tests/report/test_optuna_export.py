@@ -13,9 +13,9 @@ import optuna
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.execution.freezing.freeze import open_study
-from cnn_sweep.execution.freezing.importing import import_from_optuna
-from cnn_sweep.execution.scheduling.proposing import Observer
+from cnn_sweep.execution.attempts.proposals import Observer
+from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.study.optuna_history import import_from_optuna
 from cnn_sweep.journal.history import History
 from cnn_sweep.report.exports import export
 from cnn_sweep.search.adaptive import AdaptiveSampler

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_sweep.errors import InputError, SweepFileError
-from cnn_sweep.execution.scheduling.proposing import Observer, further_metrics
+from cnn_sweep.execution.attempts.proposals import Observer, further_metrics
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.log import JournalWriter

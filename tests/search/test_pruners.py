@@ -8,9 +8,9 @@ import pytest
 from cnn_sweep.errors import SweepFileError
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.journal.trials import AttemptHistory, EpochHistory, TrialHistory
-from cnn_sweep.search.contest import WORSE_THAN_THE_BEST, Contest
 from cnn_sweep.search.plan import make_plan
 from cnn_sweep.search.pruners import StopPruner
+from cnn_sweep.search.pruning_rules import WORSE_THAN_THE_BEST, PruningRules
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.pruner_spec import PRUNERS
 
@@ -85,13 +85,13 @@ def test_repeats_of_what_is_clearly_worse_are_not_trained(sweep, digits):
         for p in plan.trials
         if p.repeat < 5
     ]
-    contest = Contest(one, plan, Known(seen))
+    pruning = PruningRules(one, plan, Known(seen))
     last = plan.trials[-count:]
-    assert [contest.may_begin(p.number) for p in last] == [True, False, *[True] * (count - 2)]
-    assert not list(contest.leftovers())
-    done = [trial(p.number, [0.9], repeat=5) for p in last if contest.may_begin(p.number)]
-    contest = Contest(one, plan, Known([*seen, *done]))
-    assert list(contest.leftovers()) == [(last[1].number, WORSE_THAN_THE_BEST)]
+    assert [pruning.may_begin(p.number) for p in last] == [True, False, *[True] * (count - 2)]
+    assert not list(pruning.leftovers())
+    done = [trial(p.number, [0.9], repeat=5) for p in last if pruning.may_begin(p.number)]
+    pruning = PruningRules(one, plan, Known([*seen, *done]))
+    assert list(pruning.leftovers()) == [(last[1].number, WORSE_THAN_THE_BEST)]
 
 
 @pytest.mark.parametrize(

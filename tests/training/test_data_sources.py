@@ -17,7 +17,7 @@ from PIL import Image
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.data_spec import SOURCES
-from cnn_sweep.sweep.faults import check
+from cnn_sweep.sweep.validation import check
 from cnn_sweep.training.data.dataset import Item, grid, image_options, items, load
 from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.images import read_images

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from cnn_sweep.execution.worker.memory import own_bytes
+from cnn_sweep.execution.worker.memory_growth import own_bytes
 
 TRIALS = int(os.environ.get("CNN_SWEEP_LEAK_TRIALS", "40"))
 SHAPES = 16 if TRIALS > 100 else 6

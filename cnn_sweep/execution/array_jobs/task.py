@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.environment.provenance import fault_event, package_versions, start_journal
-from cnn_sweep.execution.freezing.freeze import open_study
-from cnn_sweep.execution.pool.keeper import PoolKeeper
+from cnn_sweep.execution.pool.supervisor import PoolSupervisor
+from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.study.provenance import fault_event, package_versions, start_journal
 from cnn_sweep.execution.worker.settings import WorkerSettings
-from cnn_sweep.execution.worker.stop import STOP_SIGNALS
+from cnn_sweep.execution.worker.stop_request import STOP_SIGNALS
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.sweep.states import counted
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from cnn_sweep.execution.freezing.freeze import FrozenStudy
-    from cnn_sweep.execution.monitoring.progress import Progress
-    from cnn_sweep.execution.scheduling.giving_up import Retries
+    from cnn_sweep.execution.attempts.retries import Retries
+    from cnn_sweep.execution.monitoring.study_progress import Progress
+    from cnn_sweep.execution.study.frozen import FrozenStudy
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class TaskRun:
             os.environ["CNN_SWEEP_SUBMIT_TIME"] = str(submitted)
         self._warn_at = time.time() + settings.run_s
         self._drain_at = self._warn_at - min(settings.run_s, _TO_FIRST_CHECKPOINT_S)
-        self._keeper = PoolKeeper(
+        self._supervisor = PoolSupervisor(
             self._study,
             self._worker_settings(),
             settings.workers,
@@ -111,7 +111,7 @@ class TaskRun:
         """Keep the pool going; return whether there is work left that another incarnation of this task could do."""
         signal.signal(signal.SIGTERM, self._on_terminate)
         with _telling(self._study):
-            progress = self._keeper.run(self._observe)
+            progress = self._supervisor.run(self._observe)
         left = progress.total - progress.finished
         log.info("%d of %d trials are finished", progress.finished, progress.total)
         if self._terminated and left:
@@ -127,7 +127,7 @@ class TaskRun:
             signal.signal(number, lambda *_: None)
         # The child that puts the job back into the queue heeds none either: after a short grace time Slurm sends more.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        self._keeper.stop_and_wait(signal.SIGUSR2)
+        self._supervisor.stop_and_wait(signal.SIGUSR2)
         _wait_for_controller()
 
     def _worker_settings(self) -> WorkerSettings:
@@ -147,7 +147,7 @@ class TaskRun:
     def _on_terminate(self, number: int, _frame: FrameType | None) -> None:
         log.warning("%s: stopping after a checkpoint", signal.Signals(number).name)
         self._terminated = True
-        self._keeper.stop()
+        self._supervisor.stop()
 
     def _observe(self, progress: Progress) -> None:
         if time.time() >= self._warn_at and not self._terminated:

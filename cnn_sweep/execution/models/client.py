@@ -160,7 +160,7 @@ def _ask(request: Request, folder: Path) -> dict[str, Any]:
 
 def _answer(folder: Path) -> None:
     """Start the process; what it says goes to standard error."""
-    command = [sys.executable, "-P", "-m", "cnn_sweep.execution.models.process", str(folder)]
+    command = [sys.executable, "-P", "-m", "cnn_sweep.execution.models.server", str(folder)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, env=environment, check=False)
     if done.returncode == Interrupted.exit_code:

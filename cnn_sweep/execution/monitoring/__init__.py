@@ -1,1 +1,1 @@
-"""How a study stands: its progress, its jobs, dead attempts; telling people of it, and ending it by hand."""
+"""How far a study is, and notifications about it."""

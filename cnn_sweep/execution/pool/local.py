@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import Interrupted
 from cnn_sweep.execution.environment.gpus import visible_gpus
-from cnn_sweep.execution.freezing.threads import settle_threads
-from cnn_sweep.execution.pool.keeper import PoolKeeper
+from cnn_sweep.execution.pool.supervisor import PoolSupervisor
+from cnn_sweep.execution.study.threads import settle_threads
 from cnn_sweep.execution.worker.settings import WorkerSettings
 from cnn_sweep.training.data.prepare import prepare
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-    from cnn_sweep.execution.freezing.freeze import FrozenStudy
-    from cnn_sweep.execution.monitoring.progress import Progress
+    from cnn_sweep.execution.monitoring.study_progress import Progress
+    from cnn_sweep.execution.study.frozen import FrozenStudy
 
 # A warm worker holds TensorFlow and its graphs: about this much memory, in bytes.
 _WORKER_BYTES = 1.5e9
@@ -69,7 +69,7 @@ def run_local(
         observe: Told several times a second how far it is.
         workers: Worker processes; one a usable core by default.
         threads: Threads of each worker; by default those of the study.
-        notify: Whom to tell that the study ended, as of :func:`cnn_sweep.execution.monitoring.notifying.notify`.
+        notify: Whom to tell that the study ended, as of :func:`cnn_sweep.execution.monitoring.notifications.notify`.
 
     Returns:
         How far the study is at the end.
@@ -84,18 +84,18 @@ def run_local(
         prepare(study.sweep.data, study.sweep.folder, study.data_root)
     threads = settle_threads(study.paths, study.sweep, threads)
     settings = WorkerSettings(study.paths.results, study.paths.study, threads, since=time.time())
-    keeper = PoolKeeper(study, settings, size, notify=notify)
-    with _stopping_on_signals(keeper) as asked:
-        progress = keeper.run(observe)
+    supervisor = PoolSupervisor(study, settings, size, notify=notify)
+    with _stopping_on_signals(supervisor) as asked:
+        progress = supervisor.run(observe)
     if asked:
         raise Interrupted(f"stopped; `cnn-sweep resume {study.paths.study}` continues")
-    if keeper.is_cancelled and progress.finished < progress.total:
+    if supervisor.is_cancelled and progress.finished < progress.total:
         raise Interrupted(f"{study.paths.study} was cancelled; `cnn-sweep resume {study.paths.study}` continues")
     return progress
 
 
 @contextlib.contextmanager
-def _stopping_on_signals(keeper: PoolKeeper) -> Iterator[list[int]]:
+def _stopping_on_signals(supervisor: PoolSupervisor) -> Iterator[list[int]]:
     """Let the first interrupt stop the workers after a checkpoint, and the second at once.
 
     Yields:
@@ -106,9 +106,9 @@ def _stopping_on_signals(keeper: PoolKeeper) -> Iterator[list[int]]:
     def on_signal(number: int, _frame: FrameType | None) -> None:
         asked.append(number)
         if len(asked) == 1:
-            keeper.stop()
+            supervisor.stop()
         else:
-            keeper.kill()
+            supervisor.kill()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.environment.gpus import VISIBLE, gpu_of, visible_gpus
-from cnn_sweep.execution.worker.endings import OWN_WORDS, Ending
-from cnn_sweep.execution.worker.stop import STOP_SIGNALS
+from cnn_sweep.execution.worker.exit_codes import OWN_WORDS, Ending
+from cnn_sweep.execution.worker.stop_request import STOP_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ _LOG_TAIL_LINES = 20
 
 
 @dataclass(frozen=True)
-class Death:
+class WorkerExit:
     """A worker that ended otherwise than by its own decision.
 
     Attributes:
@@ -111,7 +111,7 @@ class Pool:
             if not (slot.alone and self._is_in_use(slot.gpu)):
                 self._start_unless_asked_to_stop(number, slot)
 
-    def reap(self) -> list[Death]:
+    def reap(self) -> list[WorkerExit]:
         """Take note of workers that ended, and return those that died."""
         deaths = []
         for slot in self._slots:
@@ -126,10 +126,10 @@ class Pool:
             elif process.returncode == Ending.OUT_OF_MEMORY:
                 self._reserve(slot.gpu)
             if process.returncode not in set(Ending):
-                deaths.append(Death(process.pid, process.returncode, self._log(process.pid)))
+                deaths.append(WorkerExit(process.pid, process.returncode, self._log(process.pid)))
         return deaths
 
-    def count_false_starts(self, deaths: list[Death], *, progressed: bool) -> None:
+    def count_false_starts(self, deaths: list[WorkerExit], *, progressed: bool) -> None:
         """Give up when workers keep dying before they begin anything.
 
         Raises:

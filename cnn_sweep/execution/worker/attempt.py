@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.monitoring.cancelling import CANCELLED
-from cnn_sweep.execution.scheduling.giving_up import EXCEPTION, OOM, may_be_tried_again, why_given_up
-from cnn_sweep.execution.scheduling.proposing import Proposer
-from cnn_sweep.execution.worker.endings import Ending
-from cnn_sweep.execution.worker.keeping import best_numbers, drop_checkpoints, drop_models, journal_model
+from cnn_sweep.execution.attempts.cancellation import CANCELLED
+from cnn_sweep.execution.attempts.proposals import Proposer
+from cnn_sweep.execution.attempts.retries import EXCEPTION, OOM, may_be_tried_again, why_given_up
+from cnn_sweep.execution.worker.exit_codes import Ending
 from cnn_sweep.execution.worker.recorder import Recorder
+from cnn_sweep.execution.worker.retention import best_numbers, drop_checkpoints, drop_models, journal_model
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.layers import trace
@@ -25,7 +25,7 @@ from cnn_sweep.training.trial.checkpoint import epochs_in
 from cnn_sweep.training.trial.checkpoint import read as read_checkpoint
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.scheduling.picking import Claimed
+    from cnn_sweep.execution.attempts.candidates import Claimed
     from cnn_sweep.execution.worker.context import WorkerContext
     from cnn_sweep.execution.worker.engine import Engine
     from cnn_sweep.sweep.trial import TrialSpec
@@ -58,7 +58,7 @@ class AttemptRunner:
         spec = self._study.sweep.resolve(self._proposer.params(claimed.number))
         state, epoch = self._newest_checkpoint(claimed.number)
         epochs = spec.training.all_epochs if spec.training is not None else 0
-        until = self._context.contest.until(claimed.number, epochs, promoted=claimed.promotion)
+        until = self._context.pruning.until(claimed.number, epochs, promoted=claimed.promotion)
         self._journal_start(claimed, spec, epoch, until)
         recorder = Recorder(claimed, self._context, until=until)
         try:

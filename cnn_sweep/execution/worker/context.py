@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.freezing.freeze import FrozenStudy
-    from cnn_sweep.execution.worker.merging import Merger
+    from cnn_sweep.execution.study.frozen import FrozenStudy
     from cnn_sweep.execution.worker.settings import WorkerSettings
-    from cnn_sweep.execution.worker.stop import StopRequest
+    from cnn_sweep.execution.worker.stop_request import StopRequest
+    from cnn_sweep.execution.worker.store_merges import Merger
     from cnn_sweep.journal.claims import Claims
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.log import JournalWriter
-    from cnn_sweep.search.contest import Contest
+    from cnn_sweep.search.pruning_rules import PruningRules
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class WorkerContext:
         stop: Whether someone asked it to stop.
         merger: Keeps the store fresh.
         settings: What the pool told this worker.
-        contest: What the study's pruner lets its trials do.
+        pruning: What the study's pruner lets its trials do.
     """
 
     study: FrozenStudy
@@ -38,4 +38,4 @@ class WorkerContext:
     stop: StopRequest
     merger: Merger
     settings: WorkerSettings
-    contest: Contest
+    pruning: PruningRules

@@ -13,29 +13,29 @@ import time
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.execution.attempts.candidates import Claimed, Picker
+from cnn_sweep.execution.attempts.idle_wait import IdleWait
+from cnn_sweep.execution.attempts.liveness import declare_lost, judges
+from cnn_sweep.execution.attempts.proposals import further_metrics
+from cnn_sweep.execution.attempts.retries import failing_alike
+from cnn_sweep.execution.attempts.unstarted import end_unrun
 from cnn_sweep.execution.environment import streams
-from cnn_sweep.execution.environment.provenance import start_journal
-from cnn_sweep.execution.freezing.freeze import FrozenStudy, open_study
-from cnn_sweep.execution.freezing.snapshot import uses_own_code
-from cnn_sweep.execution.monitoring.reconcile import declare_lost, judges
-from cnn_sweep.execution.scheduling.giving_up import failing_alike
-from cnn_sweep.execution.scheduling.patience import Patience
-from cnn_sweep.execution.scheduling.picking import Claimed, Picker
-from cnn_sweep.execution.scheduling.proposing import further_metrics
-from cnn_sweep.execution.scheduling.unrun import end_unrun
+from cnn_sweep.execution.study.code_snapshot import uses_own_code
+from cnn_sweep.execution.study.frozen import FrozenStudy, open_study
+from cnn_sweep.execution.study.provenance import start_journal
 from cnn_sweep.execution.worker.attempt import AttemptRunner
 from cnn_sweep.execution.worker.context import WorkerContext
-from cnn_sweep.execution.worker.endings import OWN_WORDS, Ending
-from cnn_sweep.execution.worker.keeping import drop_checkpoints
-from cnn_sweep.execution.worker.memory import GrowthWatch
-from cnn_sweep.execution.worker.merging import Merger
+from cnn_sweep.execution.worker.exit_codes import OWN_WORDS, Ending
+from cnn_sweep.execution.worker.memory_growth import GrowthWatch
+from cnn_sweep.execution.worker.retention import drop_checkpoints
 from cnn_sweep.execution.worker.settings import WorkerSettings
-from cnn_sweep.execution.worker.stop import StopRequest
+from cnn_sweep.execution.worker.stop_request import StopRequest
+from cnn_sweep.execution.worker.store_merges import Merger
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Retire
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
-from cnn_sweep.search.contest import Contest
+from cnn_sweep.search.pruning_rules import PruningRules
 from cnn_sweep.training.session import configure
 from cnn_sweep.training.signature import graph_key
 
@@ -63,14 +63,14 @@ class Worker:
             paths, metric=study.sweep.objective.metric, more=further_metrics(study.sweep.objectives)
         )
         self._claims = Claims(paths, writer, current())
-        self._contest = Contest(study.sweep, study.plan, self._history)
+        self._pruning = PruningRules(study.sweep, study.plan, self._history)
         self._picker = Picker(
-            study.plan, self._history, self._claims, self._graph_key, self._contest, alone=settings.alone
+            study.plan, self._history, self._claims, self._graph_key, self._pruning, alone=settings.alone
         )
         self._growth = GrowthWatch()
         self._judges = judges()
         context = WorkerContext(
-            study, self._history, self._claims, self._journal, stop, self._merger, settings, self._contest
+            study, self._history, self._claims, self._journal, stop, self._merger, settings, self._pruning
         )
         self._runner = AttemptRunner(context, _make_engine(study, settings))
 
@@ -106,7 +106,7 @@ class Worker:
 
     def _claim(self) -> Claimed | None:
         """Claim a trial; where others' results may let one go on, wait for them."""
-        patience = Patience(self._history)
+        idle_wait = IdleWait(self._history)
         while not self._is_to_stop():
             self._history.refresh()
             if (reason := failing_alike(self._history, self._settings.since)) is not None:
@@ -118,15 +118,15 @@ class Worker:
                 return claimed
             if declare_lost(self._history, self._claims, self._journal, self._judges):
                 continue
-            if (limit := self._contest.budget.reached()) is not None:
+            if (limit := self._pruning.budget.reached()) is not None:
                 log.info("nothing new is begun: %s", limit)
                 return None
             if self._end(self._picker.claim_leftovers()):
                 continue
-            if not self._contest.is_worth_waiting() or not patience.lasts():
+            if not self._pruning.is_worth_waiting() or not idle_wait.lasts():
                 return None
             self._merger.while_training()
-            patience.sleep()
+            idle_wait.sleep()
         return None
 
     def _end(self, claimed: Iterator[tuple[Claimed, str]]) -> bool:

@@ -14,7 +14,7 @@ from cnn_sweep.journal.lines import metric_value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cnn_sweep.execution.scheduling.picking import Claimed
+    from cnn_sweep.execution.attempts.candidates import Claimed
     from cnn_sweep.execution.worker.context import WorkerContext
     from cnn_sweep.training.outcome import Verdict
 
@@ -49,7 +49,7 @@ class Recorder:
         self._claimed = claimed.key
         self._until = until
         self._epoch = 0
-        self._contest = context.contest
+        self._pruning = context.pruning
         self._metric = context.study.sweep.objective.metric
         trial = context.history.trials.get(claimed.number)
         self._curve = trial.curve if trial is not None else {}
@@ -80,12 +80,12 @@ class Recorder:
         """Say what becomes of the trial after the epoch that was journaled last."""
         if self._until is not None:
             return "pause" if self._epoch >= self._until else "go on"
-        if not self._contest.stops_trials:
+        if not self._pruning.stops_trials:
             return "go on"
         if time.monotonic() - self._refreshed >= _REFRESH_EVERY_S:
             self._history.refresh()
             self._refreshed = time.monotonic()
-        return "prune" if self._contest.prunes(self._claimed[0], self._curve) else "go on"
+        return "prune" if self._pruning.prunes(self._claimed[0], self._curve) else "go on"
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
         """Put a checkpoint in its place, then say so: a name in the journal means that the file was whole."""

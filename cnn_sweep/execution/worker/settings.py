@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from cnn_sweep.execution.scheduling.giving_up import Retries
+from cnn_sweep.execution.attempts.retries import Retries
 
 
 @dataclass(frozen=True)

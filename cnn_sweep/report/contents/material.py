@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution.freezing.revisions import newest_revision
+from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.report.contents.failed_parts import FailedParts
 from cnn_sweep.report.contents.gpu_time import gpu_seconds
-from cnn_sweep.report.contents.problems import Problems
 from cnn_sweep.report.contents.rungs import rung_epochs
 from cnn_sweep.report.drawing.axes import Axis, axis_of
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics
@@ -78,7 +78,7 @@ class Material:
     findings: Findings | None = None
     no_findings: str = ""
     configurations: Table | None = None
-    problems: Problems = field(default_factory=Problems)
+    problems: FailedParts = field(default_factory=FailedParts)
 
     @property
     def study(self) -> str:
@@ -158,7 +158,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
     """
     paths = StudyPaths(store.results, study)
     summary = queries.study_summary(store, study)
-    problems = Problems()
+    problems = FailedParts()
     revisions = _revisions(paths)
     sweep = _sweep(paths)
     best = [row["trial"] for row in board.rows if row["epochs"]]

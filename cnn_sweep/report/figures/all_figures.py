@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.contents.what_mattered import importance_figure, order_of
+from cnn_sweep.report.contents.importance_rows import importance_figure, order_of
 from cnn_sweep.report.figures import of_hyperparameters, of_trials
 
 if TYPE_CHECKING:

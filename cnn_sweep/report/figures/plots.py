@@ -10,7 +10,7 @@ from cnn_sweep.report.contents.material import gather
 from cnn_sweep.report.drawing.images import live
 from cnn_sweep.report.figures import of_trials
 from cnn_sweep.report.figures.all_figures import figures
-from cnn_sweep.sweep.mistakes import near
+from cnn_sweep.sweep.problems import near
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

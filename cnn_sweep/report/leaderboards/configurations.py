@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.execution.freezing.revisions import read_revisions
+from cnn_sweep.execution.study.revisions import read_revisions
 from cnn_sweep.report.leaderboards.comparison import Standing, compare
 from cnn_sweep.sweep.more_repeats import read_more_repeats, repeats_that_chose, values_that_count
 from cnn_sweep.training.outcome import SHARES

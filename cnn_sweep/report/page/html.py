@@ -17,7 +17,7 @@ from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.report.contents.facts import moment
+from cnn_sweep.report.contents.summary import moment
 from cnn_sweep.report.drawing.figure import COLOURS, DASHES, number
 from cnn_sweep.report.leaderboards.formats import is_numeric
 from cnn_sweep.report.page.sections import all_sections

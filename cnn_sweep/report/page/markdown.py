@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.contents import facts
-from cnn_sweep.report.contents.doing_again import commands, sweep_files
+from cnn_sweep.report.contents import summary as facts
+from cnn_sweep.report.contents.reproduction import commands, sweep_files
 from cnn_sweep.report.contents.rungs import rung_table
 from cnn_sweep.report.figures.all_figures import drawable
 from cnn_sweep.report.leaderboards.formats import markdown_text, to_markdown

@@ -6,10 +6,10 @@ import html
 import json
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.contents import facts
-from cnn_sweep.report.contents.doing_again import commands, sweep_files
+from cnn_sweep.report.contents import summary as facts
+from cnn_sweep.report.contents.importance_rows import interaction_table
+from cnn_sweep.report.contents.reproduction import commands, sweep_files
 from cnn_sweep.report.contents.rungs import rung_table
-from cnn_sweep.report.contents.what_mattered import interaction_table
 from cnn_sweep.report.figures.all_figures import figures
 from cnn_sweep.report.page import markup
 from cnn_sweep.report.page.markup import Section, escaped

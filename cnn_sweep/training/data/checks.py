@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.mistakes import listed
+from cnn_sweep.sweep.problems import listed
 from cnn_sweep.sweep.states import plural
 from cnn_sweep.training.data.dataset import UNLABELLED
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import InputError, SettingError, blamed_on
-from cnn_sweep.sweep.mistakes import listed, near
+from cnn_sweep.sweep.problems import listed, near
 from cnn_sweep.sweep.states import plural
 from cnn_sweep.training.data.class_names import FilePattern, class_notes, in_order
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED

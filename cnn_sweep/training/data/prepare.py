@@ -27,7 +27,7 @@ from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.files import list_files, stamp
 from cnn_sweep.training.data.ownership import owned
 from cnn_sweep.training.data.places import check_places
-from cnn_sweep.training.data.storing import FORM, Facts, Stored, facts_of, finish, store_arrays
+from cnn_sweep.training.data.storing import FORM, DataFacts, Stored, facts_of, finish, store_arrays
 from cnn_sweep.training.data.versions import DECODING, REPORT, is_outdated
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def _fill(spec: DataSpec, folder: Path, listing: Listing | None, work: Path, obs
     )
 
 
-def _from_arrays(spec: DataSpec, folder: Path, work: Path, observe: Observe) -> tuple[dict[str, Stored], Facts]:
+def _from_arrays(spec: DataSpec, folder: Path, work: Path, observe: Observe) -> tuple[dict[str, Stored], DataFacts]:
     from cnn_sweep.training.data.sources import read_source  # noqa: PLC0415 - slow, and workers find data prepared
 
     source = read_source(spec, folder)
@@ -242,7 +242,7 @@ def _subset(name: str, labels: Any, spec: DataSpec) -> Any:
     return subset(everything, labels, count, spec.seed)
 
 
-def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tuple[dict[str, Stored], Facts]:
+def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tuple[dict[str, Stored], DataFacts]:
     from cnn_sweep.training.data.decoding import decode_all  # noqa: PLC0415 - as above
 
     divided = replace(listing, splits=_divided(spec, listing.splits, listing.class_names))
@@ -262,7 +262,7 @@ def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tu
         raise InputError(
             f"{error}. {plural(len(bad), 'image', 'images')} cannot be used, such as {bad[0].name}: {bad[0].reason}"
         ) from error
-    return stored, Facts(
+    return stored, DataFacts(
         shape=listing.options.shape,
         is_uint8=True,
         class_names=listing.class_names,

@@ -53,7 +53,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Facts:
+class DataFacts:
     """What is known about a data set when all images are written.
 
     Attributes:
@@ -130,7 +130,9 @@ def fingerprint(work: Path, stored: Mapping[str, Stored]) -> str:
     return digest.hexdigest()
 
 
-def finish(work: Path, stored: Mapping[str, Stored], facts: Facts, *, rescale: float | None, seconds: float) -> None:
+def finish(
+    work: Path, stored: Mapping[str, Stored], facts: DataFacts, *, rescale: float | None, seconds: float
+) -> None:
     """Write labels, items, report, and last of all the file that makes the folder valid.
 
     Raises:
@@ -162,11 +164,11 @@ def finish(work: Path, stored: Mapping[str, Stored], facts: Facts, *, rescale: f
     _write_json(work / META, meta)
 
 
-def facts_of(source: Source, work: Path, stored: Mapping[str, Stored], notes: Sequence[str]) -> Facts:
+def facts_of(source: Source, work: Path, stored: Mapping[str, Stored], notes: Sequence[str]) -> DataFacts:
     """Gather what is known about a source whose images are written."""
     images = source.splits["train"].images
     options = options_for(images.shape, size=None, fit="stretch", color=None) if images.is_uint8 else None
-    return Facts(
+    return DataFacts(
         shape=images.shape,
         is_uint8=images.is_uint8,
         class_names=source.class_names,

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError, SettingError, blamed_on
-from cnn_sweep.sweep.mistakes import listed, near
+from cnn_sweep.sweep.problems import listed, near
 from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:

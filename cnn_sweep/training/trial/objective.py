@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.mistakes import show
+from cnn_sweep.sweep.problems import show
 from cnn_sweep.training.network.custom import load_function
 from cnn_sweep.training.outcome import Outcome
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.mistakes import unknown
+from cnn_sweep.sweep.problems import unknown
 from cnn_sweep.sweep.stages import stages
 from cnn_sweep.training.engine.augment import amounts_of, seed_of
 from cnn_sweep.training.engine.batches import batches_of, class_weights, steps_of, validation_sample

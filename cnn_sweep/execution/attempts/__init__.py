@@ -1,0 +1,1 @@
+"""Attempts at trials: which comes next and with which parameters, who is alive, retries, cancellation."""

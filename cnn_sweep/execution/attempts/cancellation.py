@@ -1,0 +1,68 @@
+"""Giving up a study, or one trial of it: running trials write a checkpoint first."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import StudyError
+from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
+from cnn_sweep.execution.attempts.unstarted import end_unrun
+from cnn_sweep.execution.study.jobs import jobs_in_queue
+from cnn_sweep.execution.study.provenance import start_journal
+from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.events import Cancel, End
+from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.sweep.states import FINISHED
+
+if TYPE_CHECKING:
+    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.slurm.commands import SlurmCli
+
+CANCELLED = "cancelled"
+
+
+def cancel_study(study: FrozenStudy, slurm: SlurmCli | None) -> tuple[str | None, list[str]]:
+    """Stop every pool of a study, here and in the queue; what is unfinished can be resumed.
+
+    Args:
+        study: The study.
+        slurm: Slurm's commands; None where there is no Slurm.
+
+    Returns:
+        Why there was nothing to stop (then nothing is journaled), or None; ids of the jobs that were cancelled.
+    """
+    paths = study.paths
+    history = study.history()
+    if (nothing := why_nothing_is_left(study, history)) is None:
+        with start_journal(paths) as journal:
+            journal.append(Cancel(time=time.time()))
+    jobs = [job.job for job in jobs_in_queue(paths, slurm)] if slurm else []
+    if slurm and jobs:
+        slurm.run("scancel", *jobs)
+    return nothing, jobs
+
+
+def cancel_trial(study: FrozenStudy, number: int) -> bool:
+    """Give up one trial for good; return whether it runs, so that its worker ends it at its next chunk.
+
+    Raises:
+        StudyError: There is no such trial, or it is finished.
+    """
+    if not 0 <= number < len(study.plan.trials):
+        last = len(study.plan.trials) - 1
+        raise StudyError(f"no trial {number} in study {study.paths.study!r}; trials are 0 to {last}")
+    history = study.history()
+    trial = history.trials.get(number)
+    if trial is not None and trial.state in FINISHED:
+        raise StudyError(f"trial {number} is {trial.state} already")
+    writer = new_writer_name()
+    with start_journal(study.paths, writer=writer) as journal:
+        journal.append(Cancel(time=time.time(), trial=number))
+        attempt = trial.next_attempt if trial else 0
+        running = trial is not None and trial.state == "running"
+        if running or not Claims(study.paths, writer, current()).claim(number, attempt):
+            return True
+        end = End(time=time.time(), trial=number, attempt=attempt, state="failed", cause=CANCELLED)
+        end_unrun(study.plan.trials[number], trial, journal, end)
+    return False

@@ -1,0 +1,220 @@
+"""Which trial a worker takes next: first what was begun and can be continued, then what nobody has begun.
+
+Under a pruner with rungs, trials that wait there and may be promoted come between the two.
+
+For planned searches trial *n* is a function of the sweep, so there is no queue: whoever creates the claim of
+(trial, attempt) first owns that attempt. The picker only orders the candidates so that workers rarely collide and
+a worker that has a network's graph gets the next trial of that network.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cnn_sweep.execution.attempts.retries import needs_device_alone
+from cnn_sweep.journal.identity import current
+from cnn_sweep.search.budget import Budget
+from cnn_sweep.sweep.states import FINISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.journal.claims import Claims
+    from cnn_sweep.journal.history import History, TrialHistory
+    from cnn_sweep.journal.identity import ProcessIdentity
+    from cnn_sweep.search.plan import Plan, PlannedTrial
+    from cnn_sweep.search.pruning_rules import PruningRules
+    from cnn_sweep.search.rungs import Promotion
+
+# After so many claims lost to others in a row it is cheaper to list what is claimed than to try on.
+_COLLISIONS_BEFORE_LISTING = 4
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A right that this worker now has alone.
+
+    Attributes:
+        number: Of the trial.
+        attempt: Of the attempt.
+        promotion: Why the trial may leave the rung where it waited; None if it did not wait at one.
+    """
+
+    number: int
+    attempt: int
+    promotion: Promotion | None = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Trial and attempt, as the claim is called."""
+        return self.number, self.attempt
+
+
+class Picker:
+    """Claims trials for one worker."""
+
+    def __init__(  # noqa: PLR0913 - what decides about the order
+        self,
+        plan: Plan,
+        history: History,
+        claims: Claims,
+        signature: Callable[[Mapping[str, object]], str],
+        pruning: PruningRules,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """Prepare to claim trials of a plan.
+
+        Args:
+            plan: All trials of the study.
+            history: What the journals say; the caller refreshes it.
+            claims: This worker's claims.
+            signature: Parameters to a name of the graph that trains them.
+            pruning: Says which trials may begin or go on.
+            alone: Whether the worker has its device to itself, for the trials that need that.
+        """
+        self._alone = alone
+        self._pruning = pruning
+        self._history = history
+        self._claims = claims
+        self._taken: set[tuple[int, int]] = claims.taken()
+        self._warm: set[str] = set()
+        self._job = _job(current())
+        self._waiting = _by_signature(plan, signature)
+        self._signature_of = {number: name for name, group in self._waiting.items() for number in group}
+
+    def claim(self) -> Claimed | None:
+        """Claim the next trial, or return None when there is nothing left that may be claimed."""
+        collisions = 0
+        candidates = self._candidates()
+        while (candidate := next((one for one in candidates if one.key not in self._taken), None)) is not None:
+            self._taken.add(candidate.key)
+            if self._claims.claim(*candidate.key):
+                self._warm.add(self._signature_of[candidate.number])
+                return candidate
+            collisions += 1
+            if collisions % _COLLISIONS_BEFORE_LISTING == 0:
+                self._taken |= self._claims.taken()
+            if self._signature_of[candidate.number] not in self._warm:
+                candidates = self._candidates()  # somebody is about to compile that graph; another may be free
+        return None
+
+    def claim_out_of_reach(self) -> Iterator[tuple[Claimed, str]]:
+        """Claim the trials that can never leave their rung, one by one, each with the cause."""
+        return self._claim_each(self._pruning.out_of_reach())
+
+    def claim_leftovers(self) -> Iterator[tuple[Claimed, str]]:
+        """Claim what is left at the study's end, one by one, each with the cause; others may claim some of it."""
+        # Whoever has claimed and not journaled yet is about to begin something.
+        return self._claim_each(() if self._has_open_claims() else self._pruning.leftovers())
+
+    def _claim_each(self, ending: Iterable[tuple[int, str]]) -> Iterator[tuple[Claimed, str]]:
+        for number, cause in ending:
+            candidate = self._next_attempt(number)
+            if candidate.key not in self._taken and self._claims.claim(*candidate.key):
+                self._taken.add(candidate.key)
+                yield candidate, cause
+
+    def _has_open_claims(self) -> bool:
+        """Tell whether anybody has claimed an attempt of which no journal speaks yet."""
+        self._taken |= self._claims.taken()
+        begun = self._history.trials
+        return any(number not in begun or attempt >= begun[number].next_attempt for number, attempt in self._taken)
+
+    def _candidates(self) -> Iterator[Claimed]:
+        begun = self._history.trials
+        continuable = [trial for trial in self._continuable() if needs_device_alone(trial) == self._alone]
+        continuable.sort(key=lambda trial: (not self._was_ours(trial), trial.number))
+        yield from (Claimed(trial.number, trial.next_attempt) for trial in continuable)
+        if self._alone or self._pruning.budget.reached() is not None:
+            return
+        yield from (self._next_attempt(number, promotion) for number, promotion in self._pruning.promotions())
+        for name in self._signatures_in_order():
+            group = self._waiting[name]
+            group[:] = [number for number in group if number not in begun]
+            yield from (Claimed(number, 0) for number in tuple(group) if self._pruning.may_begin(number))
+        if (last := self._pruning.last_promotion()) is not None:
+            yield self._next_attempt(*last)
+
+    def leaves_some_alone(self) -> bool:
+        """Tell whether there are trials that a worker could claim if it had its device to itself."""
+        return not self._alone and any(
+            needs_device_alone(trial) and (trial.number, trial.next_attempt) not in self._taken
+            for trial in self._continuable()
+        )
+
+    def _continuable(self) -> Iterator[TrialHistory]:
+        """Yield the trials that were begun and may go on now."""
+        for trial in self._history.trials.values():
+            if trial.number in self._signature_of and self._pruning.may_continue(trial):
+                yield trial
+
+    def _next_attempt(self, number: int, promotion: Promotion | None = None) -> Claimed:
+        trial = self._history.trials.get(number)
+        return Claimed(number, 0 if trial is None else trial.next_attempt, promotion)
+
+    def _was_ours(self, trial: TrialHistory) -> bool:
+        """Tell whether the last attempt was made by an earlier incarnation of this Slurm job."""
+        worker = self._history.workers.get(trial.last.writer or "")
+        return (
+            self._job is not None
+            and worker is not None
+            and worker.worker is not None
+            and (_job(worker.worker.identity) == self._job)
+        )
+
+    def _signatures_in_order(self) -> list[str]:
+        """Order: graphs that this worker has, then those with the fewest workers on them, then the plan's order."""
+        busy: dict[str, set[str]] = defaultdict(set)
+        for trial in self._history.trials.values():
+            if trial.state == "running" and trial.number in self._signature_of:
+                busy[self._signature_of[trial.number]].add(str(trial.last.writer))
+        for number, attempt in self._taken:
+            if number not in self._history.trials and number in self._signature_of:
+                busy[self._signature_of[number]].add(f"who claimed {number}-{attempt}")
+        return sorted(self._waiting, key=lambda name: (name not in self._warm, len(busy[name])))
+
+
+def _by_signature(plan: Plan, signature: Callable[[Mapping[str, object]], str]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for trial in plan.trials:
+        groups["" if trial.params is None else signature(trial.params)].append(trial.number)
+    return dict(groups)
+
+
+def _job(identity: ProcessIdentity) -> tuple[str | None, ...] | None:
+    """Name the job or array element of a process, the same for all its incarnations; None outside Slurm."""
+    slurm = identity.slurm
+    return None if slurm is None else (slurm.get("array_job_id", slurm["job_id"]), slurm.get("array_task_id"))
+
+
+def is_finished(trial: TrialHistory) -> bool:
+    """Tell whether nothing more will happen to a trial."""
+    return trial.state in FINISHED
+
+
+def remaining(plan: Plan, history: History) -> list[PlannedTrial]:
+    """List the planned trials that are not finished."""
+    trials = history.trials
+    return [p for p in plan.trials if p.number not in trials or not is_finished(trials[p.number])]
+
+
+def left_to_do(study: FrozenStudy, history: History) -> list[PlannedTrial]:
+    """List the trials that workers would find to do: all that remain; of a spent budget those that are on their way."""
+    left = remaining(study.plan, history)
+    if Budget(study.sweep, history).reached() is None:
+        return left
+    states = {number: trial.state for number, trial in history.trials.items()}
+    return [planned for planned in left if states.get(planned.number) in ("running", "interrupted")]
+
+
+def why_nothing_is_left(study: FrozenStudy, history: History) -> str | None:
+    """Say why there is nothing to do in a study; None where there is."""
+    if left_to_do(study, history):
+        return None
+    if (limit := Budget(study.sweep, history).reached()) is not None:
+        return f"study {study.paths.study!r} was ended by its budget: {limit}; a larger one continues it"
+    return f"study {study.paths.study!r} is finished; nothing is left to do"

@@ -1,0 +1,116 @@
+"""The parameters of a claimed trial: planned, begun before, or proposed now from what all trials have shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.search.observation import Observation
+from cnn_sweep.search.plan import Validator
+from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.sections import OF_A_TRIAL
+from cnn_sweep.sweep.states import FINISHED
+
+if TYPE_CHECKING:
+    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.journal.claims import Claims
+    from cnn_sweep.journal.events import Known
+    from cnn_sweep.journal.history import History
+    from cnn_sweep.journal.trials import TrialHistory
+    from cnn_sweep.search.adaptive import AdaptiveSampler
+    from cnn_sweep.sweep.trial import ObjectiveSpec
+
+
+def further_metrics(objectives: tuple[ObjectiveSpec, ...]) -> tuple[str, ...]:
+    """Name the metrics beside the first objective that a history has to keep."""
+    return tuple(one.metric for one in objectives[1:] if one.metric not in OF_A_TRIAL)
+
+
+class Observer:
+    """Turns the journals' trials into observations; those of finished trials are made once."""
+
+    def __init__(self, objectives: tuple[ObjectiveSpec, ...], history: History) -> None:
+        self._direction = objectives[0].direction
+        self._objectives = objectives
+        self._metrics = further_metrics(objectives)
+        self._history = history
+        self._imported: list[Observation] = []
+        self._finished: dict[int, tuple[int, Observation]] = {}
+
+    def observations(self) -> list[Observation]:
+        """Give what is known of all trials that have begun, and of what was brought in from elsewhere."""
+        if len(self._imported) != len(self._history.known):
+            known = [self._history.known[key] for key in sorted(self._history.known)]
+            self._imported = [_imported(place, one) for place, one in enumerate(known, start=1)]
+        return [*self._imported, *(self._observation(trial) for trial in self._history.trials.values())]
+
+    def _observation(self, trial: TrialHistory) -> Observation:
+        known = self._finished.get(trial.number)
+        if known is not None and known[0] == len(trial.attempts):
+            return known[1]
+        last, best = trial.last, trial.best(self._direction)
+        found = Observation(
+            trial.number,
+            trial.params,
+            trial.state,
+            best[1] if best else None,
+            self._others(trial, best[0]) if best else (None,) * (len(self._objectives) - 1),
+            epochs=max(trial.values, default=1),
+            ended=last.end.time if last.end is not None else 0.0,
+        )
+        if trial.state in FINISHED:
+            self._finished[trial.number] = len(trial.attempts), found
+        return found
+
+    def _others(self, trial: TrialHistory, best_epoch: int) -> tuple[float | None, ...]:
+        """Measure the other objectives on the network of the best epoch."""
+        if len(self._objectives) == 1:
+            return ()
+        found = dict(zip(self._metrics, trial.counted[best_epoch].more, strict=True))
+        found |= {"parameters": trial.parameters, "seconds": trial.seconds}
+        return tuple(found[one.metric] for one in self._objectives[1:])
+
+
+def _imported(place: int, one: Known) -> Observation:
+    value = one.values[0] if one.values else None
+    return Observation(-place, one.params, one.state, value, tuple(one.values[1:]))
+
+
+class Proposer:
+    """Gives a trial its parameters.
+
+    Args:
+        study: What is run.
+        history: What the journals say; the caller refreshes it.
+        claims: This worker's claims: a proposed configuration is claimed too, so that no two workers that propose at
+            the same moment train the same one.
+    """
+
+    def __init__(self, study: FrozenStudy, history: History, claims: Claims) -> None:
+        self._study = study
+        self._history = history
+        self._claims = claims
+        self._planned = {trial.number: trial for trial in study.plan.trials}
+        self._observer = Observer(study.sweep.objectives, history)
+        self._sampler: AdaptiveSampler | None = None
+
+    def params(self, number: int) -> dict[str, Any]:
+        """Return the parameters of a trial that this worker has claimed."""
+        begun = self._history.trials.get(number)
+        if begun is not None and begun.params is not None:
+            return dict(begun.params)
+        planned = self._planned[number]
+        if planned.params is not None:
+            return dict(planned.params)
+        if planned.same_as is not None:
+            return self.params(planned.same_as)
+        return self._propose(number, planned.part)
+
+    def _propose(self, number: int, part: dict[str, Any] | None) -> dict[str, Any]:
+        if self._sampler is None:
+            from cnn_sweep.search.adaptive import AdaptiveSampler  # noqa: PLC0415 - Optuna; planned searches need none
+
+            self._sampler = AdaptiveSampler(self._study.sweep, Validator(self._study.sweep, self._study.info).is_valid)
+        return self._sampler.propose(number, self._observer.observations(), part=part, claim=self._claim)
+
+    def _claim(self, params: dict[str, Any]) -> bool:
+        return self._claims.claim_configuration(configuration_id(params))

@@ -1,1 +1,0 @@
-"""A sweep becomes a study: frozen text, the user's modules, results of other programs."""

@@ -1,0 +1,107 @@
+"""The model of a trial: the one that was kept, or one that is trained again."""
+
+from __future__ import annotations
+
+import sys
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import StudyError
+from cnn_sweep.execution.worker.retention import best_numbers
+from cnn_sweep.sweep.more_repeats import repeats_that_chose, values_that_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.worker.engine import Engine
+    from cnn_sweep.journal.history import History
+    from cnn_sweep.training.outcome import Verdict
+
+
+class _Silent:
+    """Listens to a training whose events are in the journals already."""
+
+    def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
+        """Hear of an epoch."""
+
+    def checkpoint(self, state: bytes, epoch: int) -> None:
+        """Hear of a checkpoint."""
+
+    def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
+        """Hear of a checkpoint."""
+
+    def verdict(self) -> Verdict:
+        """Never prune: it was a good trial."""
+        return "go on"
+
+    def should_stop(self) -> bool:
+        """Never stop."""
+        return False
+
+
+def best_trials(study: FrozenStudy, history: History, top: int) -> list[int]:
+    """Return the numbers of the best complete trials, the best first; of a configuration with repeats, its first one.
+
+    Configurations are ranked as on a leaderboard: by the mean of the values that count, those with several before those
+    with one.
+
+    Raises:
+        StudyError: There is none.
+    """
+    direction = study.sweep.objective.direction
+    numbers: dict[str, list[int]] = {}
+    worth: dict[str, dict[int, float]] = {}
+    for number in sorted(best_numbers(history, study.sweep.objective, len(history.trials))):
+        trial = history.trials[number]
+        if (best := trial.best(direction)) is not None:
+            name = trial.configuration or f"trial {number}"
+            numbers.setdefault(name, []).append(number)
+            worth.setdefault(name, {})[trial.repeat or 0] = best[1]
+    chose = repeats_that_chose(study.revisions, {number: name for name, own in numbers.items() for number in own})
+    counting = {name: list(values_that_count(own, chose.get(name, ())).values()) for name, own in worth.items()}
+    ranked = sorted(
+        numbers, key=lambda name: (len(counting[name]) == 1, direction.key(fmean(counting[name])), numbers[name][0])
+    )
+    if ranked:
+        return [numbers[name][0] for name in ranked[:top]]
+    raise StudyError(f"study {study.paths.study!r} has no complete trial with a value, so that there is no model")
+
+
+def chosen_trial(study: FrozenStudy, history: History, trial: int | None) -> int:
+    """Return the number of a complete trial: the one that is asked for, or the best.
+
+    Raises:
+        StudyError: There is no such trial, or it is not complete.
+    """
+    if trial is None:
+        return best_trials(study, history, 1)[0]
+    found = history.trials.get(trial)
+    if found is None:
+        planned = len(study.plan.trials)
+        raise StudyError(f"{study.paths.study}: no trial {trial} began yet; {planned} are planned, numbered from 0")
+    if found.state != "complete":
+        raise StudyError(f"{study.paths.study}: trial {trial} is {found.state}; only a complete trial has a model")
+    return trial
+
+
+def model_file(study: FrozenStudy, history: History, number: int, engine: Engine) -> Path:
+    """Return the file of a trial's model; one that was not kept is trained again.
+
+    A result is a function of (sweep, params, seed), so that it is the same model.
+
+    Raises:
+        StudyError: The trial does not end in a model this time.
+    """
+    path = study.paths.model(number)
+    trial = history.trials[number]
+    spec, seed = study.sweep.resolve(trial.params or {}), trial.seed or 0
+    if path.is_file():
+        engine.import_code(spec)
+        return path
+    print(f"trial {number}: its model was not kept, training it again", file=sys.stderr)  # noqa: T201 - for who typed the command
+    outcome = engine.train(spec, seed=seed, monitor=_Silent())
+    if outcome.state != "complete" or not engine.export(spec, outcome, seed=seed, path=path):
+        raise StudyError(f"trial {number} could not be trained again: {outcome.message or 'it leaves no model'}")
+    return path

@@ -1,0 +1,149 @@
+"""The process that works with trained models, so that the command that was typed stays free of TensorFlow.
+
+Started as ``python -m cnn_sweep.execution.models.server FOLDER`` by :mod:`cnn_sweep.execution.models.client`. The
+folder holds the request; the answer is written there: ``answer.json``, and arrays as ``.npy`` files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted, StudyError
+from cnn_sweep.execution.environment import streams
+from cnn_sweep.execution.models.client import ANSWER, Request
+from cnn_sweep.execution.models.model_files import best_trials, chosen_trial, model_file
+from cnn_sweep.execution.models.test_scores import finalize
+from cnn_sweep.execution.study.code_snapshot import uses_own_code
+from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.study.threads import threads_of, threads_of_trial
+from cnn_sweep.training.evaluation.confusion import per_class
+from cnn_sweep.training.session import configure
+
+if TYPE_CHECKING:
+    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.worker.engine import Engine
+    from cnn_sweep.journal.history import History
+
+
+def answer(folder: Path) -> None:
+    """Do what the request in a folder asks, and put the answer beside it; an error of ours is an answer."""
+    try:
+        found = _answer(Request.read(folder), folder)
+    except CnnSweepError as error:
+        kind = next(
+            kind for kind in (StudyError, InputError, EnvironmentFault, CnnSweepError) if isinstance(error, kind)
+        )
+        found = {"error": kind.__name__, "message": str(error)}
+    (folder / ANSWER).write_text(json.dumps(found), encoding="utf-8")
+
+
+def _answer(request: Request, folder: Path) -> dict[str, Any]:
+    study = open_study(request.results, request.study)
+    history = study.history()
+    if request.work == "finalize":
+        (first,) = best_trials(study, history, 1)  # refuses before TensorFlow starts
+        engine = _engine(study, history, first)
+        numbers, losses = finalize(study, history, engine, request.top)
+        np.save(folder / "losses.npy", losses)
+        best = model_file(study, history, numbers[0], engine)
+        return {"trial": numbers[0], "trials": numbers} | _predict(study, engine, best, folder, split="test")
+    number = chosen_trial(study, history, request.trial)
+    if request.split == "test" and not history.finalized:
+        raise StudyError(
+            f"the test set of {request.study!r} is sealed until `cnn-sweep finalize {request.study}`; "
+            "the validation set is open"
+        )
+    kept = study.paths.model(number)
+    if request.work == "save" and kept.is_file() and Path(request.output).suffix == kept.suffix:
+        _save(kept, Path(request.output))  # a copy, for which TensorFlow need not start
+        return {"trial": number}
+    engine = _engine(study, history, number)
+    model = model_file(study, history, number, engine)
+    found: dict[str, Any] = {"trial": number}
+    match request.work:
+        case "save":
+            _save(model, Path(request.output))
+        case "activations":
+            _activations(model, request.layer, folder)
+        case "predict":
+            found |= _predict(study, engine, model, folder, split=request.split)
+    return found
+
+
+def _predict(study: FrozenStudy, engine: Engine, model: Path, folder: Path, *, split: str | None) -> dict[str, Any]:
+    """Predict a split, or the images that came with the request."""
+    from cnn_sweep.training.evaluation.evaluate import predict  # noqa: PLC0415 - TensorFlow, configured by now
+
+    if split is None:
+        images: Any = np.load(folder / "images.npy")
+    else:
+        opened = engine.open(split)
+        images = opened.x
+        if len(opened.y) and opened.y.min() >= 0:
+            np.save(folder / "labels.npy", opened.y)
+    probabilities = per_class(predict(model, images))
+    classes = len(study.info.class_names)
+    if probabilities.shape[1] != classes:
+        raise StudyError(
+            f"{model}: the model gives {probabilities.shape[1]} numbers an image, the data has {classes} classes"
+        )
+    np.save(folder / "probabilities.npy", probabilities)
+    return {"class_names": study.info.class_names, "prepared": str(engine.prepared)}
+
+
+def _activations(model: Path, layer: str, folder: Path) -> None:
+    from cnn_sweep.training.evaluation.activations import activations  # noqa: PLC0415 - as of `_predict`
+    from cnn_sweep.training.evaluation.evaluate import load_model  # noqa: PLC0415 - as of `_predict`
+
+    np.save(folder / "activations.npy", activations(load_model(model), layer, np.load(folder / "images.npy")))
+
+
+def _save(model: Path, output: Path) -> None:
+    """Write a copy of a model, in the form that the file's name says."""
+    aside = output.with_name(f".{output.stem}.{os.getpid()}{output.suffix}")
+    try:
+        if output.suffix == ".keras":
+            shutil.copyfile(model, aside)
+        else:
+            from cnn_sweep.training.evaluation.evaluate import load_model  # noqa: PLC0415 - as of `_predict`
+            from cnn_sweep.training.network.export import save_h5  # noqa: PLC0415 - as of `_predict`
+
+            save_h5(load_model(model), aside)
+        aside.replace(output)
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {output}: {error.strerror or error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _engine(study: FrozenStudy, history: History, trial: int) -> Engine:
+    """Return an engine with as many threads as a trial was computed with: with others it would not be the same trial.
+
+    They are those of the whole study, unless it has trials of an earlier version.
+    """
+    threads = threads_of_trial(history.trials[trial], history) or threads_of(study.paths, study.sweep)
+    configure(threads, whole_keras=uses_own_code(study.sweep))
+    from cnn_sweep.execution.worker.engine import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
+
+    return Engine(study)
+
+
+def main() -> int:
+    """Answer the request in the folder that the argument names."""
+    streams.for_people()
+    try:
+        answer(Path(sys.argv[1]))
+    except KeyboardInterrupt:
+        return Interrupted.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

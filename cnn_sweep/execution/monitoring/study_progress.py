@@ -1,0 +1,162 @@
+"""How far a study is, as its journals tell."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from cnn_sweep.execution.attempts.retries import failing_alike
+from cnn_sweep.search.budget import Budget
+from cnn_sweep.sweep.states import FINISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.journal.history import History
+    from cnn_sweep.search.budget import Limit
+
+
+# The next trials are expected to take as long as so many that finished last.
+_WINDOW: Final = 50
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a study goes on, as every display tells it.
+
+    Attributes:
+        per_minute: Trials that finish per minute; None before the first has finished, and where none runs.
+        left_s: Seconds until all trials are done; None where there is no rate.
+    """
+
+    per_minute: float | None
+    left_s: float | None
+
+
+def pace_of(took: Sequence[float], running: Sequence[float], to_come: int) -> Pace:
+    """Estimate how fast a study goes on.
+
+    What counts is how long trials take and how many run now: neither a break of the study nor workers that come and go
+    leave a trace in it.
+
+    Args:
+        took: Seconds of each trial that finished, the last one last.
+        running: For how many seconds each running trial has run.
+        to_come: Trials that have neither finished nor run.
+    """
+    last = took[-_WINDOW:]
+    mean = sum(last) / len(last) if last else 0.0
+    if not mean or not running:
+        return Pace(None, None)
+    work_s = max(to_come, 0) * mean + sum(max(mean - seconds, 0.0) for seconds in running)
+    return Pace(60 * len(running) / mean, work_s / len(running))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a running study.
+
+    Attributes:
+        total: Planned trials.
+        counts: Trials per state; ``waiting`` ones have not begun.
+        workers: Live workers of this pool.
+        best: (trial, value) of the best complete trial, or None.
+        pace: Trials per minute, and seconds until all is done.
+        notes: What went wrong since the last moment, for the log.
+        failing_alike: The exception with which all trials since then failed, if that stopped the study.
+        done_here: Trials that were finished since this pool began.
+        limits: Limits of the search beside the number of trials.
+        stopping: Whether the workers have been asked to stop.
+    """
+
+    total: int
+    counts: Mapping[str, int]
+    workers: int
+    best: tuple[int, float] | None
+    pace: Pace
+    notes: tuple[str, ...] = ()
+    done_here: int = 0
+    failing_alike: str | None = None
+    limits: tuple[Limit, ...] = ()
+    stopping: bool = False
+
+    @property
+    def ended_by(self) -> Limit | None:
+        """The limit that ended the search, or None."""
+        return next((limit for limit in self.limits if limit.reached), None)
+
+    @property
+    def finished(self) -> int:
+        """Trials that are over, one way or the other."""
+        return sum(self.counts.get(state, 0) for state in FINISHED)
+
+
+class ProgressMeter:
+    """Measures the rate since it was made."""
+
+    def __init__(self, study: FrozenStudy, history: History, since: float) -> None:
+        """Begin to measure.
+
+        Args:
+            study: What is run.
+            history: What the journals say; the caller refreshes it.
+            since: When the run began, in seconds since 1970.
+        """
+        self._since = since
+        self._study = study
+        self._history = history
+        self._budget = Budget(study.sweep, history)
+        self._finished_before = self._counts()
+
+    def read(self, *, workers: int, notes: tuple[str, ...] = (), stopping: bool = False) -> Progress:
+        """Take the present moment's measure."""
+        counts = self._counts()
+        total = len(self._study.plan.trials)
+        finished = _finished(counts)
+        done = finished - _finished(self._finished_before)
+        return Progress(
+            total=total,
+            counts=counts,
+            workers=workers,
+            best=best_trial(self._study, self._history),
+            pace=self._pace(total - finished),
+            notes=notes,
+            done_here=done,
+            failing_alike=failing_alike(self._history, self._since),
+            limits=tuple(self._budget.limits()),
+            stopping=stopping,
+        )
+
+    def _pace(self, unfinished: int) -> Pace:
+        trials = self._history.trials.values()
+        ended = [(end.time, trial.seconds) for trial in trials if (end := trial.last.end) and end.state in FINISHED]
+        now = time.time()
+        running = [now - trial.start.time for trial in trials if trial.state == "running" and trial.start is not None]
+        took = [seconds for _, seconds in sorted(heapq.nlargest(_WINDOW, ended))]
+        pace = pace_of(took, running, unfinished - len(running))
+        return replace(pace, left_s=None) if self._study.sweep.search.has_budget else pace
+
+    def _counts(self) -> Counter[str]:
+        counts: Counter[str] = Counter(trial.state for trial in self._history.trials.values())
+        counts["waiting"] += len(self._study.plan.trials) - counts.total()
+        return counts
+
+
+def _finished(counts: Mapping[str, int]) -> int:
+    return sum(counts.get(state, 0) for state in FINISHED)
+
+
+def best_trial(study: FrozenStudy, history: History) -> tuple[int, float] | None:
+    """Name the best complete trial and its value; the lowest number among equals."""
+    objective = study.sweep.objective
+    best: tuple[int, float] | None = None
+    for number in sorted(history.trials):
+        trial = history.trials[number]
+        found = trial.best(objective.direction) if trial.state == "complete" else None
+        if found is not None and (best is None or objective.direction.better(found[1], best[1])):
+            best = (number, found[1])
+    return best

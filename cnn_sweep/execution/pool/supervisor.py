@@ -1,0 +1,183 @@
+"""Keeps one pool of workers going over a study: starts as many as there is work for, and replaces those that die."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.execution.attempts.candidates import left_to_do
+from cnn_sweep.execution.attempts.liveness import declare_lost, judges
+from cnn_sweep.execution.attempts.retries import failing_alike
+from cnn_sweep.execution.monitoring.notifications import Notice, notice_of, notify
+from cnn_sweep.execution.monitoring.study_progress import ProgressMeter
+from cnn_sweep.execution.pool.pool import Pool
+from cnn_sweep.execution.study.provenance import fault_event, start_journal
+from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.store.merge import merge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cnn_sweep.execution.monitoring.study_progress import Progress
+    from cnn_sweep.execution.pool.pool import WorkerExit
+    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.worker.settings import WorkerSettings
+
+_POLL_S = 0.05  # between two looks at whether workers live
+_LOOK_S = 0.2  # between two looks at the journals, where nothing else is said
+# How long the last merge waits for another merger, in seconds.
+_PATIENCE_S = 10.0
+
+
+class PoolSupervisor:
+    """A pool, and the journal in which its supervisor declares dead workers' attempts lost."""
+
+    def __init__(
+        self,
+        study: FrozenStudy,
+        settings: WorkerSettings,
+        size: int,
+        *,
+        look_every_s: float = _LOOK_S,
+        notify: Sequence[str] = (),
+    ) -> None:
+        """Prepare a pool of up to ``size`` workers.
+
+        Args:
+            study: What they train.
+            settings: Given to each of them.
+            size: How many at once.
+            look_every_s: How often to read what is new in the journals, which may be on a shared file system.
+            notify: Whom to tell that the study ended, as of :func:`.notifications.notify`.
+        """
+        paths, writer = study.paths, new_writer_name()
+        self._study = study
+        self._size = size
+        self._history = study.history()
+        self._claims = Claims(paths, writer, current())
+        self._journal = start_journal(paths, writer=writer)
+        self._exits: dict[int, str] = {}
+        self._judges = judges(self._exits)
+        self._meter = ProgressMeter(study, self._history, settings.since)
+        self._pool = Pool(settings, size, paths.logs)
+        self._since = settings.since
+        self._progress = 0
+        self._stopping = False
+        self._look_every_s = look_every_s
+        self._notify = notify
+
+    def run(self, observe: Callable[[Progress], None]) -> Progress:
+        """Keep workers running until none of them finds anything to claim, or until all have stopped.
+
+        Args:
+            observe: Told now and then, and of every death, how far the study is.
+
+        Raises:
+            EnvironmentFault: Workers cannot even begin.
+        """
+        try:
+            return self._keep_going(observe)
+        except EnvironmentFault as fault:
+            counts = dict(self._meter.read(workers=0).counts)
+            self._tell(Notice(self._study.paths.study, "failed", f"{self._study.paths.study}: {fault}", counts))
+            raise
+
+    def _keep_going(self, observe: Callable[[Progress], None]) -> Progress:
+        try:
+            self._refill()
+            look_at = 0.0
+            while self._pool.running or self._is_to_be_revived():
+                time.sleep(_POLL_S)
+                deaths = self._pool.reap()
+                # A pool that is being stopped stays short: that alone is no news.
+                to_refill = self._pool.short and not self._stopping
+                if deaths or to_refill or time.monotonic() >= look_at:
+                    look_at = time.monotonic() + self._look_every_s
+                    observe(self._step(deaths))
+            self._say_why_no_more()
+        finally:
+            self._pool.kill()
+            self._journal.close()
+        # Who is told to stop has seconds: the next reader merges what this one leaves.
+        merge(self._study.paths.results, wait_s=0.0 if self._stopping else _PATIENCE_S)
+        self._history.refresh()
+        progress = self._meter.read(workers=0)
+        self._tell(notice_of(self._study.paths.study, progress))
+        return progress
+
+    def _tell(self, notice: Notice | None) -> None:
+        """Tell people, once for each end: a study that was extended ends again, and so does one that was resumed."""
+        if notice is None or self._stopping:
+            return
+        planned = f"{len(self._study.revisions)}-{sum(notice.trials.values())}"
+        key = planned if notice.outcome == "finished" else str(round(self._since))
+        notify(notice, self._notify, self._claims, key=key)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Let every worker finish its chunk and write a checkpoint; start no other. Safe in a signal handler."""
+        self._stopping = True
+        self._pool.stop(number)
+
+    def stop_and_wait(self, number: signal.Signals) -> None:
+        """Stop by a signal that tells workers why, and return when every one has journaled its end."""
+        self.stop(number)
+        while self._pool.running:
+            self._pool.reap()
+            time.sleep(_POLL_S)
+
+    def kill(self) -> None:
+        """End every worker at once; what was journaled stays. Safe in a signal handler."""
+        self._stopping = True
+        self._pool.kill()
+
+    def _is_to_be_revived(self) -> bool:
+        """Tell whether a trial was under way when its worker ended as if it were done; then workers are started."""
+        self._history.refresh()
+        if self._stopping or not declare_lost(self._history, self._claims, self._journal, self._judges):
+            return False
+        self._history.refresh()
+        self._refill()
+        return self._pool.running > 0
+
+    def _step(self, deaths: list[WorkerExit]) -> Progress:
+        self._exits |= {death.pid: f"the worker {death.how}" for death in deaths}
+        self._history.refresh()
+        if not self._stopping and self.is_cancelled:
+            self.stop()
+        if deaths and not self._stopping:
+            self._pool.count_false_starts(deaths, progressed=self._has_progressed())
+        if self._pool.short and not self._stopping:
+            self._refill()
+        notes = tuple(str(death) for death in deaths)
+        return self._meter.read(workers=self._pool.running, notes=notes, stopping=self._stopping)
+
+    def _say_why_no_more(self) -> None:
+        """Journal why a pool ends that leaves trials waiting of its own accord."""
+        self._history.refresh()
+        if not self._stopping and (reason := failing_alike(self._history, self._since)) is not None:
+            self._journal.append(
+                fault_event(
+                    f"no further trial was begun, since those so far failed alike: {reason}. Mend that, and resume"
+                )
+            )
+
+    def _has_progressed(self) -> bool:
+        """Tell whether any attempt began, or any epoch was done, since the last time that a worker died."""
+        before = self._progress
+        attempts = [a for trial in self._history.trials.values() for a in trial.attempts.values()]
+        self._progress = sum(len(a.epochs) + (a.start is not None) for a in attempts)
+        return self._progress > before
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the user gave up the whole study since this pool began."""
+        return any(cancel.trial is None and cancel.time >= self._since for cancel in self._history.cancels)
+
+    def _refill(self) -> None:
+        """Free the trials of dead workers and start as many workers as there are trials for."""
+        if declare_lost(self._history, self._claims, self._journal, self._judges):
+            self._history.refresh()
+        self._pool.fill(min(self._size, len(left_to_do(self._study, self._history))))

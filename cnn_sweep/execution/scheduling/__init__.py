@@ -1,1 +1,0 @@
-"""Which trial is trained next and with which parameters, and which trials are not tried again."""

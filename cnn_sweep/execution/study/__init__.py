@@ -1,0 +1,1 @@
+"""One study on disk: its revisions, the copy of the user's modules, provenance, threads, jobs in the queue."""

@@ -1,0 +1,64 @@
+"""What other programs found out, journaled in a study as known: its sampler starts from there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import InputError
+from cnn_sweep.execution.study.frozen import freeze
+from cnn_sweep.execution.study.provenance import start_journal
+from cnn_sweep.journal.events import Known
+from cnn_sweep.sweep.search_spec import ADAPTIVE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cnn_sweep.sweep.spec import Sweep
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of another study's trials.
+
+    Attributes:
+        new: Trials that are history now.
+        known: Trials that were before.
+        skipped: Why others are of no use, and how many.
+    """
+
+    new: int
+    known: int
+    skipped: Mapping[str, int]
+
+
+def import_from_optuna(sweep: Sweep, results: Path, storage: str, name: str) -> Imported:
+    """Create or open the study of a sweep, and journal what a study of Optuna's knows about its space.
+
+    Args:
+        sweep: The sweep.
+        results: Root of all studies.
+        storage: Of Optuna's, such as ``sqlite:///study.db``.
+        name: The study's name there.
+
+    Raises:
+        InputError: The sweep's search learns from nothing, or there is no such study.
+        EnvironmentFault: The storage cannot be read.
+    """
+    if not sweep.search.is_adaptive:
+        adaptive = ", ".join(sorted(ADAPTIVE))
+        raise InputError(f"the method {sweep.search.method!r} does not learn from results; those that do: {adaptive}")
+    from cnn_sweep.search.optuna_study import read_study  # noqa: PLC0415 - Optuna takes a fifth of a second to import
+
+    found = read_study(storage, name, sweep)
+    study = freeze(sweep, results)
+    history = study.history()
+    source = f"{storage}#{name}"
+    fresh = [one for one in found.trials if (source, one[0]) not in history.known]
+    with start_journal(study.paths) as journal:
+        for number, params, state, values in fresh:
+            event = Known(time.time(), source=source, number=number, params=params, state=state, values=values)
+            journal.append(event)
+    return Imported(len(fresh), len(found.trials) - len(fresh), dict(found.skipped))

@@ -1,0 +1,112 @@
+"""The functions that a sweep file names: whether they are there, found without running the user's code.
+
+A module may take long to import, or need a GPU, so that only its text is read. What cannot be told from that is left to
+the workers.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cnn_sweep.sweep.problems import listed, near
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.yaml import Path as KeyPath
+
+# With one of these a module may define names that its text does not show.
+_DYNAMIC: Final = frozenset({"*", "__getattr__", "globals", "exec", "vars", "setattr", "modules"})
+
+
+def check_own_code(sweep: Sweep) -> None:
+    """See that the modules and functions that a sweep file names are there.
+
+    Raises:
+        SweepFileError: One is clearly missing, or its module is no Python.
+    """
+    problems = sweep.problems()
+    build, objective = sweep.sections.build, sweep.objective.function
+    place: KeyPath = ("objectives", 0) if problems.has(("objectives",)) else ("objective",)
+    for key, reference in ((("model", "build"), build), ((*place, "function"), objective)):
+        if reference is not None and (reason := _what_is_missing(reference, sweep.folder)) is not None:
+            problems.add(key, reason)
+    problems.raise_any()
+
+
+def _what_is_missing(reference: str, folder: Path) -> str | None:
+    """Say why ``module:function`` cannot be found; None if it can, or if only running it would tell."""
+    module, _, function = reference.partition(":")
+    top, *inner = module.split(".")
+    file = _file_of(module, folder)
+    if file is None:
+        if not _is_own(top, folder) and _is_installed(top):
+            return None
+        own = sorted(path.stem for path in folder.glob("*.py"))
+        missing = folder.joinpath(*module.split("."))
+        return f"no module {module!r}{near(module, own)}: {missing}.py does not exist, and no such package is installed"
+    if inner and not (folder / top / "__init__.py").is_file():
+        return f"{folder / top} is no package, so it would not be copied into the study; add an empty __init__.py to it"
+    return _what_it_lacks(file, function)
+
+
+def _what_it_lacks(file: Path, function: str) -> str | None:
+    """Say why a module's file gives no such function; None if it may."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of "\\d": the worker says it, where the module is run
+            tree = ast.parse(file.read_bytes(), filename=str(file))
+    except SyntaxError as error:
+        return f"{file}:{error.lineno or 1}: this is not Python: {error.msg}"
+    except (OSError, ValueError, RecursionError) as error:
+        return f"{file}: the module cannot be read: {error}"
+    names = set(_defined(tree))
+    if function in names or (names | set(_used(tree))) & _DYNAMIC:
+        return None
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return f"{file} has no function {function!r}{near(function, functions)}; it has {listed(functions)}"
+
+
+def _file_of(module: str, folder: Path) -> Path | None:
+    place = folder.joinpath(*module.split("."))
+    return next((file for file in (Path(f"{place}.py"), place / "__init__.py") if file.is_file()), None)
+
+
+def _is_own(top: str, folder: Path) -> bool:
+    return _file_of(top, folder) is not None
+
+
+def _is_installed(top: str) -> bool:
+    try:
+        return importlib.util.find_spec(top) is not None  # of a module without a dot, which imports nothing
+    except ValueError:  # a module that is loaded and does not say from where
+        return True
+
+
+def _defined(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a module has, also those that it imports or sets in an ``if`` or ``try``."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield child.name
+        elif isinstance(child, ast.alias):
+            yield child.asname or child.name.partition(".")[0]
+        elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+            yield child.id
+        else:
+            yield from _defined(child)
+
+
+def _used(tree: ast.AST) -> Iterator[str]:
+    """Yield all names and attributes in a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Global):
+            yield "globals"

@@ -1,1 +1,0 @@
-"""How fast this machine trains a sweep's network, by workers and their threads."""

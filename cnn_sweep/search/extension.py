@@ -1,0 +1,134 @@
+"""Whether one sweep extends another: the same study with more to try."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.sweep.configuration import canonical_json
+from cnn_sweep.sweep.problems import listed, show
+from cnn_sweep.sweep.search_spec import ON_A_GRID
+from cnn_sweep.sweep.space import Choices
+
+if TYPE_CHECKING:
+    from cnn_sweep.sweep.space import Parameter, Range
+    from cnn_sweep.sweep.spec import Sweep
+
+_MISSING = object()
+
+
+def extension(old: Sweep, new: Sweep) -> list[str] | None:
+    """Tell whether a sweep only adds choices, points, trials or repeats to another.
+
+    Args:
+        old: The sweep of a study that has trials.
+        new: The sweep that may continue it.
+
+    Returns:
+        None if it does (or changes nothing); otherwise each change that stands against it.
+    """
+    before, after = old.canonical(), new.canonical()
+    sections = dict.fromkeys(name for name in (*before, *after) if name not in ("space", "search"))
+    reasons = [reason for name in sections for reason in _changes(name, before.get(name), after.get(name))]
+    return [*reasons, *_search_changes(old, new), *_space_changes(old, new)] or None
+
+
+def _changes(where: str, before: Any, after: Any) -> list[str]:
+    """List what differs, as deep in the data as possible."""
+    if canonical_json(before) == canonical_json(after):
+        return []
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = dict.fromkeys([*before, *after])
+        pairs = [(f"{where}.{key}", before.get(key, _MISSING), after.get(key, _MISSING)) for key in keys]
+    elif _are_mappings(before) and _are_mappings(after) and len(before) == len(after):
+        pairs = [(f"{where}[{i}]", one, other) for i, (one, other) in enumerate(zip(before, after, strict=True))]
+    else:
+        return [f"{where}: {show(before)} became {show(after)}"]
+    reasons = []
+    for place, one, other in pairs:
+        if one is _MISSING:
+            reasons.append(f"{place}: {show(other)} is new")
+        elif other is _MISSING:
+            reasons.append(f"{place}: {show(one)} is gone")
+        else:
+            reasons += _changes(place, one, other)
+    return reasons
+
+
+def _are_mappings(data: Any) -> bool:
+    return isinstance(data, list) and all(isinstance(item, dict) for item in data)
+
+
+def _search_changes(old: Sweep, new: Sweep) -> list[str]:
+    before, after = old.search, new.search
+    reasons = []
+    for name in ("method", "seed", "options"):
+        reasons += _changes(f"search.{name}", getattr(before, name), getattr(after, name))
+    for name in ("epochs", "hours", "gpu_hours"):
+        reasons += _less(name, getattr(before, name), getattr(after, name))
+    reasons += _easier(old, new)
+    if after.repeats < before.repeats:
+        reasons.append(f"search.repeats: {before.repeats} became {after.repeats}, which is less")
+    return [*reasons, *_less("trials", before.most_trials, after.most_trials)]
+
+
+def _less(name: str, before: float | None, after: float | None) -> list[str]:
+    """Compare limits, of which None is the largest."""
+    if after is None or (before is not None and after >= before):
+        return []
+    return [f"search.{name}: {'all' if before is None else show(before)} became {show(after)}, which is less"]
+
+
+def _easier(old: Sweep, new: Sweep) -> list[str]:
+    """Compare values that are to be reached."""
+    reasons = []
+    for name, goal in new.search.until.items():
+        before = old.search.until.get(name)
+        if before is None or old.objective.direction.better(before, goal):
+            was = "nothing" if before is None else show(before)
+            reasons.append(f"search.until.{name}: {was} became {show(goal)}, which is reached earlier")
+    return reasons
+
+
+def _space_changes(old: Sweep, new: Sweep) -> list[str]:
+    if old.space.names != new.space.names:
+        was, now = listed(old.space.names), listed(new.space.names)
+        return [f"space: the hyperparameters were {was}; now they are {now}"]
+    reasons = []
+    for name in old.space.names:
+        before, after = old.space.by_name[name], new.space.by_name[name]
+        reasons += _lost_values(before, after, grid=old.search.method in ON_A_GRID)
+        for reason in _condition_changes(before, after, old):
+            reasons.append(reason)
+    return reasons
+
+
+def _lost_values(before: Parameter, after: Parameter, *, grid: bool) -> list[str]:
+    old, new = before.domain, after.domain
+    where = f"space.{before.name}"
+    if not isinstance(old, Choices) and not isinstance(new, Choices) and not grid:
+        return [] if _covers(new, old) else [f"{where}: the new range does not include all of the old one"]
+    if isinstance(old, Choices) != isinstance(new, Choices) and not grid:
+        return [f"{where}: choices and a range cannot take each other's place"]
+    kept = {canonical_json(value) for value in new.grid or ()}
+    lost = [value for value in old.grid or () if canonical_json(value) not in kept]
+    return [f"{where}: {listed(map(show, lost))} is gone"] if lost else []
+
+
+def _covers(new: Range, old: Range) -> bool:
+    same = (new.log, new.step, new.integer) == (old.log, old.step, old.integer)
+    return same and new.contains(old.low) and new.low <= old.low and old.high <= new.high
+
+
+def _condition_changes(before: Parameter, after: Parameter, old: Sweep) -> list[str]:
+    """Compare conditions; one may name new values of another parameter, which no old trial has."""
+    where = f"space.{before.name}.when"
+    if set(before.when) != set(after.when):
+        return [f"{where}: {show(dict(before.when))} became {show(dict(after.when))}"]
+    reasons = []
+    for name, values in before.when.items():
+        both = (*values, *after.when[name])
+        now = Choices(after.when[name])
+        changed = [value for value in both if Choices(values).contains(value) != now.contains(value)]
+        if any(old.space.by_name[name].domain.contains(value) for value in changed):
+            reasons.append(f"{where}.{name}: {show(list(values))} became {show(list(after.when[name]))}")
+    return reasons
