@@ -271,7 +271,7 @@ def test_a_study_survives_a_storm(desk, epochs_per_s):
             storm.happen()
             storm.let_pass(storm.chance.uniform(1, 9))
             storm.resume_if_dead()
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 900
         while not storm.finished():
             assert time.monotonic() < deadline, desk.status("storm")
             storm.let_pass(5)
