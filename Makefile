@@ -26,7 +26,8 @@ demo: $(STAMP)  ## run the default sweep on this machine and print its leaderboa
 	$(BIN)/cnn-sweep run sweeps/digits.yaml
 
 test: $(STAMP)  ## run the tests; those on a real Slurm are skipped where no dev cluster is up
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
+	$(BIN)/python -m pytest -m slurm
 
 test-wheel:  ## the tests, those on Slurm excepted, against the built wheel in a new environment
 	PYTHON=$(PYTHON) tests/against_wheel.sh
