@@ -15,6 +15,7 @@ from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.models.requested_images import choose_images, prepared_data
 from cnn_sweep.store.queries import list_workers
+from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.training.data.dataset import items, load
@@ -278,9 +279,10 @@ def test_mistakes_are_said(here, words, message):
 
 def test_finalize_opens_the_test_set_and_shows_its_confusion(results, here):
     """After ``finalize`` the test set's confusion is open, and its accuracy is the one that was journaled."""
-    trained = [worker for worker in list_workers(results, "tiny") if worker["threads"]]
+    trained = [worker for worker in list_workers(StoreReader(results), "tiny") if worker["threads"]]
     shown = here("finalize", "tiny")
-    assert [worker for worker in list_workers(results, "tiny") if worker["threads"]] == trained  # it is no worker
+    after = [worker for worker in list_workers(StoreReader(results), "tiny") if worker["threads"]]
+    assert after == trained  # it is no worker
     assert "test_accuracy" in shown
     assert "precision" in shown
     found = models.predict_split(results, "tiny", "test")

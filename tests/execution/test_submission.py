@@ -12,6 +12,7 @@ from cnn_sweep.cli.main import app
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.array_jobs import submission as submissions
 from cnn_sweep.execution.array_jobs.submission import _after_out_of_memory
+from cnn_sweep.execution.study import provenance
 from cnn_sweep.execution.study.frozen import freeze
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.journal.events import End, Start
@@ -131,7 +132,7 @@ def test_a_job_that_was_accepted_keeps_its_study_though_it_cannot_be_journaled(c
                 raise EnvironmentFault("no space")
             super().append(event)
 
-    monkeypatch.setattr(submissions, "JournalWriter", Full)
+    monkeypatch.setattr(provenance, "JournalWriter", Full)
     with pytest.raises(EnvironmentFault, match=r"job 17 is in the queue and will run.*no space; `scancel 17` ends it"):
         submit(cluster)
     assert cluster.paths.sweep.is_file()

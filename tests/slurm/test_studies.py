@@ -188,7 +188,7 @@ def test_ten_thousand_trials_cost_one_sbatch_and_few_files(desk, counted):
     begun = time.monotonic()
     status = desk.status("many")
     print(f"submit {submitted:.1f} s, {len(files)} files; status {time.monotonic() - begun:.2f} s")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30  # seconds; without a limit on files it would take minutes
     assert len(counted.read_text(encoding="utf-8").split()) <= 2
     assert status["trials"]["waiting"] == 10_000
     assert status["jobs"][0]["states"] == {"PENDING: JobHeldUser": 8}
