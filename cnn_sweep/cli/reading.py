@@ -222,11 +222,11 @@ def limits_in_words(report: dict[str, Any]) -> Iterator[str]:
 def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
     """Print everything about one trial."""
     found = open_merged(results, study)
+    if as_json:
+        print(json.dumps(found.trial(trial), indent=2, default=str))
+        return
     with found.store:
         detail, metric, board = found.trial(trial), found.summary()["metric"], found.leaderboard_table(None)
-    if as_json:
-        print(json.dumps(detail, indent=2, default=str))
-        return
     _print_trial(detail["trial"], metric)
     own = [row for row in board.rows if row["configuration"] == detail["trial"]["configuration"]]
     if "tied" in board.columns and own and own[0]["n"] > 1:
