@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rich.box import SIMPLE_HEAD
+from rich.box import SIMPLE_HEAD, Box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _GAP = 2  # between columns, and what both edges take together
 _TEXT = 24  # A text that is wider than this may be folded.
+# SIMPLE_HEAD in ASCII: where an encoding lacks its line, rich would draw edges, and each row would begin with "|".
+_ASCII_HEAD: Final = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 # Columns that say what a row is are repeated where a table is split; where there are none, its first column is.
 _KEYS: Final = ("rank", "study", "trial", "attempt", "epoch")
 
@@ -58,6 +60,11 @@ class _Column:
 def terminal_width() -> int | None:
     """Return how wide the terminal is that standard output is, or None if it is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def table_box() -> Box:
+    """Return the box of all tables: a line below the headings, in characters that standard output can write."""
+    return SIMPLE_HEAD if "utf" in (sys.stdout.encoding or "").lower() else _ASCII_HEAD
 
 
 def can_redraw(console: Console) -> bool:
@@ -110,7 +117,7 @@ def _pieces(table: Table, width: int | None) -> list[tuple[str, ...]]:
 
 def _print(columns: list[_Column], width: int | None, title: str | None) -> None:
     widths = _widths(columns, width)
-    rich = RichTable(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
+    rich = RichTable(box=table_box(), title=title, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
     for column, taken in zip(columns, widths, strict=True):
         justify: JustifyMethod = "right" if column.numeric else "left"
         rich.add_column(Text(column.name), justify=justify, overflow="fold", width=taken)

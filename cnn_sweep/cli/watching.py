@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.padding import Padding
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from cnn_sweep.cli.interrupting import interruptible
 from cnn_sweep.cli.reading import limits_in_words, open_merged
-from cnn_sweep.cli.tables import can_redraw
+from cnn_sweep.cli.tables import can_redraw, table_box
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.live import Moment, in_words, line, moment, sparkline
@@ -116,14 +115,14 @@ def page(report: dict[str, Any], found: Moment, *, most: int | None = None) -> G
 
 
 def _jobs(jobs: list[dict[str, Any]]) -> Table:
-    table = Table("job", "elements", box=SIMPLE_HEAD)
+    table = Table("job", "elements", box=table_box())
     for job in jobs:
         table.add_row(Text(str(job["job"])), Text("; ".join([counted(job["states"]), *job["cures"]])))
     return table
 
 
 def _running(rows: list[Row]) -> Table:
-    table = Table("worker", "job", "trial", "epoch", "s/epoch", box=SIMPLE_HEAD)
+    table = Table("worker", "job", "trial", "epoch", "s/epoch", box=table_box())
     for row in rows:
         worker = f"{row['host']}:{row['pid']}" if row["host"] else "?"
         values = (worker, row["job"], row["trial"], row["epoch"] or 0, row["epoch_seconds"])
