@@ -6,8 +6,8 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-wheel test-locales test-r lint format faults leaks simulate storm bench bench-all \
-	bench-throughput bench-overhead bench-store bench-scale bench-halving bench-journal bench-memory bench-data bench-search \
+.PHONY: help install demo test test-here test-slurm test-wheel test-locales test-r lint format faults leaks simulate \
+	storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving bench-journal bench-memory bench-data bench-search \
 	bench-search-trained bench-help \
 	cluster-up cluster-down clean
 
@@ -25,8 +25,12 @@ install: $(STAMP)  ## create .venv with the project and its exact versions
 demo: $(STAMP)  ## run the default sweep on this machine and print its leaderboard
 	$(BIN)/cnn-sweep run sweeps/digits.yaml
 
-test: $(STAMP)  ## run the tests; those on a real Slurm are skipped where no dev cluster is up
+test: test-here test-slurm  ## run the tests; with --jobs=2 those on Slurm, which mostly wait, run beside the others
+
+test-here: $(STAMP)  ## the tests that need no Slurm
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
+
+test-slurm: $(STAMP)  ## the tests on a real Slurm; they are skipped where no dev cluster is up
 	$(BIN)/python -m pytest -m slurm
 
 test-wheel:  ## the tests, those on Slurm excepted, against the built wheel in a new environment
