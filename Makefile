@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-here test-slurm test-wheel test-locales test-r lint format faults leaks simulate \
-	storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving bench-journal bench-memory bench-data bench-search \
-	bench-search-trained bench-help \
-	cluster-up cluster-down clean
+.PHONY: help install demo test test-here test-slurm test-wheel test-locales test-r lint format faults leaks \
+	simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
+	bench-journal bench-memory bench-data bench-search bench-search-trained bench-help cluster-up cluster-down \
+	clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
