@@ -41,7 +41,7 @@ def figures(material: Material, kind: str) -> list[Figure]:
         case "pareto":
             found = [*of_trials.trade_offs(material)]
         case "confusion":
-            found = [material.best_model.confusion if material.best_model is not None else None]
+            found = [of_trials.confusion(material.best_model) if material.best_model is not None else None]
         case _:
             raise ValueError(f"no figures {kind!r}; there are {', '.join(KINDS)}")
     return [figure for figure in found if figure is not None]
