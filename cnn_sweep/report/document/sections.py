@@ -6,19 +6,19 @@ import html
 import json
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.contents import summary as facts
-from cnn_sweep.report.contents.importance_rows import interaction_table
-from cnn_sweep.report.contents.reproduction import commands, sweep_files
-from cnn_sweep.report.contents.rungs import rung_table
-from cnn_sweep.report.drawing.pictures import thumbnail_uris
+from cnn_sweep.report.document import markup
+from cnn_sweep.report.document import summary as facts
+from cnn_sweep.report.document.markup import Section, escaped
+from cnn_sweep.report.document.reproduction import commands, sweep_files
+from cnn_sweep.report.document.rungs import rung_table
 from cnn_sweep.report.figures.all_figures import figures
-from cnn_sweep.report.page import markup
-from cnn_sweep.report.page.markup import Section, escaped
+from cnn_sweep.report.figures.contact_sheets import thumbnail_uris
+from cnn_sweep.report.figures.importance_rows import interaction_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cnn_sweep.report.contents.material import Material
+    from cnn_sweep.report.report_data import Material
 
 # Rows of the leaderboard that stand in the page for readers without scripts.
 _STATIC_ROWS = 20

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.report.contents.failed_parts import FailedParts
-from cnn_sweep.report.contents.gpu_time import gpu_seconds
-from cnn_sweep.report.drawing.axes import Axis, axis_of
+from cnn_sweep.report.axes import Axis, axis_of
+from cnn_sweep.report.failed_parts import FailedParts
+from cnn_sweep.report.gpu_time import gpu_seconds
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics
 from cnn_sweep.report.leaderboards.fronts import PARETO, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table

@@ -6,17 +6,17 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.drawing.axes import word
-from cnn_sweep.report.drawing.figure import BLUE, COLOURS, DASHES, SCALE, VERMILLION, Figure, numbers, text
+from cnn_sweep.report.axes import word
+from cnn_sweep.report.figures.figure import BLUE, COLOURS, DASHES, SCALE, VERMILLION, Figure, numbers, text
 from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.report.contents.material import Material
-    from cnn_sweep.report.drawing.axes import Axis
+    from cnn_sweep.report.axes import Axis
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
+    from cnn_sweep.report.report_data import Material
     from cnn_sweep.sweep.trial import ObjectiveSpec
 
 _HOVER = "trial %{customdata}<br>%{x}<br>%{y:.5g}<extra></extra>"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.contents.material import rung_levels
 from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.report_data import rung_levels
 from cnn_sweep.search.rungs import Ladder
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.contents.material import Material
+    from cnn_sweep.report.report_data import Material
 
 
 def rung_table(material: Material) -> Table | None:

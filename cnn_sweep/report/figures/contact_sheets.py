@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.report.drawing.fonts import drawable, load_font
+from cnn_sweep.report.figures.fonts import drawable, load_font
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
