@@ -323,10 +323,10 @@ class Study:
 
     def report(self, output: str | Path) -> Path:
         """Write the study as one HTML page, without the best model's predictions; return the file."""
-        from cnn_sweep.report.contents.importance_estimates import with_importance  # noqa: PLC0415 - as of `plot`
-        from cnn_sweep.report.contents.material import gather  # noqa: PLC0415 - as of `plot`
-        from cnn_sweep.report.page.html import page  # noqa: PLC0415 - as of `plot`
-        from cnn_sweep.report.page.whole_file import write_whole  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.document.html import page  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.document.importance_estimates import with_importance  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.document.report_file import write_whole  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.report_data import gather  # noqa: PLC0415 - as of `plot`
 
         with self.store:
             material = gather(self.store, self.name, self.leaderboard_table())
@@ -335,7 +335,7 @@ class Study:
         return Path(output)
 
     def _repr_html_(self) -> str:
-        from cnn_sweep.report.page.notebook import glance  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.document.notebook import glance  # noqa: PLC0415 - as of `plot`
 
         with self.store:
             return glance(self.store, self.name, self.leaderboard_table())

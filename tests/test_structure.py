@@ -30,7 +30,18 @@ PARTS = {
         "models",
         "tools",
     ),
-    "report": ("leaderboards", "live", "exports", "drawing", "models", "contents", "figures", "page"),
+    "report": (
+        "leaderboards",
+        "live",
+        "exports",
+        "models",
+        "axes",
+        "failed_parts",
+        "gpu_time",
+        "report_data",
+        "figures",
+        "document",
+    ),
 }
 
 # One home for each heavy library.

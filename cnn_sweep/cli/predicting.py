@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.cli.tables import print_table
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.models import client as models
-from cnn_sweep.report.drawing.pictures import activation_maps, contact_sheet, mosaic, save_picture
+from cnn_sweep.report.figures.contact_sheets import activation_maps, contact_sheet, mosaic, save_picture
 from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.models.predictions import (
     class_index,

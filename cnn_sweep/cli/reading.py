@@ -238,8 +238,8 @@ def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
 
 def draw_curves(results: Path, study: str, trial: int, file: Path) -> None:
     """Draw the learning curves of a trial."""
-    from cnn_sweep.report.drawing.curves import learning_curves
-    from cnn_sweep.report.drawing.pictures import save_picture
+    from cnn_sweep.report.figures.contact_sheets import save_picture
+    from cnn_sweep.report.figures.curve_pictures import learning_curves
 
     detail = open_merged(results, study).trial(trial)
     epochs = [row for row in detail["epochs"] if row["counted"]]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from cnn_sweep.cli.reading import open_merged
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.report.contents.importance_estimates import with_importance
-from cnn_sweep.report.contents.material import Material, gather
+from cnn_sweep.report.document.importance_estimates import with_importance
+from cnn_sweep.report.document.report_file import write_whole
 from cnn_sweep.report.figures.all_figures import drawable
-from cnn_sweep.report.page.whole_file import write_whole
+from cnn_sweep.report.report_data import Material, gather
 from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def report(
     file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
     if images is not None:
         # Their writing takes a browser: asked for only here.
-        from cnn_sweep.report.drawing.images import write_images
+        from cnn_sweep.report.figures.image_files import write_images
 
         written = write_images(drawable(material), images, tell=_tell)
         print(f"{plural(len(written), 'image')} in {images}", file=sys.stderr)
@@ -60,11 +60,11 @@ def _tell(words: str) -> None:
 
 def _text(material: Material, file: Path, form: str, images: Path | None) -> str:
     if form == "markdown":
-        from cnn_sweep.report.page.markdown import markdown
+        from cnn_sweep.report.document.markdown import markdown
 
         beside = None if images is None else os.path.relpath(images.resolve(), file.resolve().parent)
         return markdown(material, images=beside)
-    from cnn_sweep.report.page.html import page
+    from cnn_sweep.report.document.html import page
 
     return page(material)
 

@@ -1,5 +1,6 @@
-"""What people read, from the store and from trained models.
+"""Output for people: leaderboards, live progress, exports, predictions and the report of a study.
 
-Each folder may use those before it: ``leaderboards``, ``exports`` to other programs, ``drawing``, trained ``models``
-at work, the ``contents`` of a report, its ``figures``, and the ``page`` that shows both.
+Folders and modules in order of imports: ``leaderboards``, ``live``, ``exports`` to other programs, predictions of
+trained ``models``, the data of a report (``axes``, ``report_data``), its ``figures``, and the ``document`` in HTML or
+Markdown.
 """

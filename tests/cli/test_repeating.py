@@ -17,9 +17,9 @@ from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.journal.events import End, Epoch, Finalize, Start
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
-from cnn_sweep.report.contents.material import gather
-from cnn_sweep.report.contents.summary import origins
+from cnn_sweep.report.document.summary import origins
 from cnn_sweep.report.leaderboards.configurations import STATISTICS
+from cnn_sweep.report.report_data import gather
 from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.more_repeats import MoreRepeats, repeats_that_chose, values_that_count

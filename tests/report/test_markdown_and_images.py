@@ -18,18 +18,18 @@ from cnn_sweep.journal.events import End, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
 from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.report.contents import summary as facts
-from cnn_sweep.report.contents.gpu_time import gpu_seconds
-from cnn_sweep.report.contents.importance_estimates import what_mattered
-from cnn_sweep.report.contents.material import gather
-from cnn_sweep.report.contents.reproduction import commands, sweep_files
-from cnn_sweep.report.contents.rungs import rung_table
-from cnn_sweep.report.drawing.figure import number
-from cnn_sweep.report.drawing.images import live, write_images
+from cnn_sweep.report.document import summary as facts
+from cnn_sweep.report.document.html import page
+from cnn_sweep.report.document.importance_estimates import what_mattered
+from cnn_sweep.report.document.markdown import markdown
+from cnn_sweep.report.document.reproduction import commands, sweep_files
+from cnn_sweep.report.document.rungs import rung_table
 from cnn_sweep.report.figures.all_figures import KINDS, figures
-from cnn_sweep.report.figures.of_trials import pareto
-from cnn_sweep.report.page.html import page
-from cnn_sweep.report.page.markdown import markdown
+from cnn_sweep.report.figures.figure import number
+from cnn_sweep.report.figures.image_files import live, write_images
+from cnn_sweep.report.figures.trials import pareto
+from cnn_sweep.report.gpu_time import gpu_seconds
+from cnn_sweep.report.report_data import gather
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
@@ -322,8 +322,8 @@ def test_a_part_that_fails_costs_no_other(written, monkeypatch, capsys, tmp_path
 
     written.study(trials=5)
     monkeypatch.setattr(facts, "summary", broken)
-    monkeypatch.setattr("cnn_sweep.report.contents.importance_estimates.find", broken)
-    monkeypatch.setattr("cnn_sweep.report.figures.of_trials.history", broken)
+    monkeypatch.setattr("cnn_sweep.report.document.importance_estimates.find", broken)
+    monkeypatch.setattr("cnn_sweep.report.figures.trials.history", broken)
     file = tmp_path / "page"
     report(written.results, "digits", file, form=form, images=None, trials=[], predictions=False)
     text, said = file.read_text(encoding="utf-8"), capsys.readouterr().err

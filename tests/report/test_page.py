@@ -15,8 +15,8 @@ import pytest
 from helpers import conditions
 from helpers.sweeps import sweep_of_digits
 
-from cnn_sweep.report.contents.material import gather
-from cnn_sweep.report.page.html import page
+from cnn_sweep.report.document.html import page
+from cnn_sweep.report.report_data import gather
 from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
 

@@ -1,1 +1,1 @@
-"""The figures of a study."""
+"""Figures of a study, image files, contact sheets and learning curves."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.contents.importance_rows import importance_figure, order_of
-from cnn_sweep.report.figures import of_hyperparameters, of_trials
+from cnn_sweep.report.figures import hyperparameters, trials
+from cnn_sweep.report.figures.importance_rows import importance_figure, order_of
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.contents.material import Material
-    from cnn_sweep.report.drawing.figure import Figure
+    from cnn_sweep.report.figures.figure import Figure
+    from cnn_sweep.report.report_data import Material
 
 KINDS = ("history", "curves", "parallel", "importance", "slices", "contours", "pareto", "confusion")
 
@@ -27,21 +27,21 @@ def figures(material: Material, kind: str) -> list[Figure]:
     """Return the figures of one of ``KINDS``; none where there is nothing to draw."""
     match kind:
         case "history":
-            found = [of_trials.history(material)]
+            found = [trials.history(material)]
         case "parallel":
-            found = [of_trials.parallel(material)]
+            found = [trials.parallel(material)]
         case "importance":
             found = [importance_figure(material, material.findings) if material.findings is not None else None]
         case "curves":
-            found = [*of_trials.curves(material)]
+            found = [*trials.curves(material)]
         case "slices":
-            found = [*of_hyperparameters.slices(material)]
+            found = [*hyperparameters.slices(material)]
         case "contours":
-            found = [*of_hyperparameters.contours(material, order_of(material, material.findings))]
+            found = [*hyperparameters.contours(material, order_of(material, material.findings))]
         case "pareto":
-            found = [*of_trials.trade_offs(material)]
+            found = [*trials.trade_offs(material)]
         case "confusion":
-            found = [material.best_model.confusion if material.best_model is not None else None]
+            found = [trials.confusion(material.best_model) if material.best_model is not None else None]
         case _:
             raise ValueError(f"no figures {kind!r}; there are {', '.join(KINDS)}")
     return [figure for figure in found if figure is not None]

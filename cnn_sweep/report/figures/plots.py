@@ -6,18 +6,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.report.contents.material import gather
-from cnn_sweep.report.drawing.images import live
-from cnn_sweep.report.figures import of_trials
 from cnn_sweep.report.figures.all_figures import figures
+from cnn_sweep.report.figures.image_files import live
+from cnn_sweep.report.figures.trials import curves
+from cnn_sweep.report.report_data import gather
 from cnn_sweep.sweep.problems import near
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.report.contents.material import Material
-    from cnn_sweep.report.drawing.figure import Figure
+    from cnn_sweep.report.figures.figure import Figure
     from cnn_sweep.report.leaderboards.leaderboard import Table
+    from cnn_sweep.report.report_data import Material
     from cnn_sweep.store.reading import StoreReader
 
 
@@ -45,7 +45,7 @@ class Plots:
             metric: Of which metric; by default the objective.
         """
         material = gather(self._store, self._study, self._board, trials=trials) if trials else self._material
-        found = of_trials.curves(material, [metric or material.metric])
+        found = curves(material, [metric or material.metric])
         return self._live(found, f"curves of {metric or material.metric}")
 
     def parallel(self) -> Any:

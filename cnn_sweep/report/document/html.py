@@ -17,16 +17,16 @@ from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.report.contents.summary import moment
-from cnn_sweep.report.drawing.figure import COLOURS, DASHES, number
+from cnn_sweep.report.document.sections import all_sections
+from cnn_sweep.report.document.summary import moment
+from cnn_sweep.report.figures.figure import COLOURS, DASHES, number
 from cnn_sweep.report.leaderboards.formats import is_numeric
-from cnn_sweep.report.page.sections import all_sections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.report.contents.material import Material
-    from cnn_sweep.report.page.markup import Section
+    from cnn_sweep.report.document.markup import Section
+    from cnn_sweep.report.report_data import Material
 
 # The leaderboard can be used while Plotly, the larger part of the file, is still being read.
 _START = "startFigures();"
@@ -39,7 +39,7 @@ def page(material: Material) -> str:
         EnvironmentFault: Plotly's script is not installed.
     """
     sections = all_sections(material)
-    own = resources.files("cnn_sweep.report.page")
+    own = resources.files("cnn_sweep.report.document")
     filters, script, style = (
         (own / name).read_text(encoding="utf-8") for name in ("filters.js", "script.js", "style.css")
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.contents import summary as facts
-from cnn_sweep.report.contents.material import gather
+from cnn_sweep.report.document import markup
+from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.leaderboards.formats import to_html
 from cnn_sweep.report.leaderboards.grouping import without_constants
 from cnn_sweep.report.leaderboards.leaderboard import Selection, select
-from cnn_sweep.report.page import markup
+from cnn_sweep.report.report_data import gather
 
 if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Table

@@ -11,7 +11,7 @@ from cnn_sweep.report.leaderboards.leaderboard import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cnn_sweep.report.drawing.figure import Figure
+    from cnn_sweep.report.figures.figure import Figure
 
 
 @dataclass(frozen=True)

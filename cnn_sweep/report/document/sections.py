@@ -6,18 +6,19 @@ import html
 import json
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.contents import summary as facts
-from cnn_sweep.report.contents.importance_rows import interaction_table
-from cnn_sweep.report.contents.reproduction import commands, sweep_files
-from cnn_sweep.report.contents.rungs import rung_table
+from cnn_sweep.report.document import markup
+from cnn_sweep.report.document import summary as facts
+from cnn_sweep.report.document.markup import Section, escaped
+from cnn_sweep.report.document.reproduction import commands, sweep_files
+from cnn_sweep.report.document.rungs import rung_table
 from cnn_sweep.report.figures.all_figures import figures
-from cnn_sweep.report.page import markup
-from cnn_sweep.report.page.markup import Section, escaped
+from cnn_sweep.report.figures.contact_sheets import thumbnail_uris
+from cnn_sweep.report.figures.importance_rows import interaction_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cnn_sweep.report.contents.material import Material
+    from cnn_sweep.report.report_data import Material
 
 # Rows of the leaderboard that stand in the page for readers without scripts.
 _STATIC_ROWS = 20
@@ -178,16 +179,17 @@ def _model(material: Material) -> Section:
             "model", title, f'<p class="quiet">{escaped(material.no_model or material.nothing_complete)}</p>'
         )
     words = f"{best.wrong:,} of {best.images:,} validation images are taken for another class by trial {best.trial}."
-    body = f"<p>{words}</p>" + markup.figure(best.confusion)
+    (confusion,) = figures(material, "confusion")
+    body = f"<p>{words}</p>" + markup.figure(confusion)
     body += markup.table(best.classes.columns, best.classes.rows)
     if best.mistakes:
         pictures = "".join(
-            f'<figure><img src="{one.picture}" alt="{escaped(one.name)}"><figcaption>{escaped(one.true)} taken for '
+            f'<figure><img src="{picture}" alt="{escaped(one.name)}"><figcaption>{escaped(one.true)} taken for '
             f"{escaped(one.predicted)}, {one.probability:.3f}<br>{escaped(one.name)}</figcaption></figure>"
-            for one in best.mistakes
+            for one, picture in zip(best.mistakes, thumbnail_uris(best.mistaken), strict=True)
         )
         body += f'<h3>Surest mistakes</h3><div class="images">{pictures}</div>'
-    return Section("model", title, body, (best.confusion,))
+    return Section("model", title, body, (confusion,))
 
 
 def _provenance(material: Material) -> Section:

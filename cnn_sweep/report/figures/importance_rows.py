@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.drawing.figure import BLUE, ORANGE, Figure, number, text
+from cnn_sweep.report.figures.figure import BLUE, ORANGE, Figure, number, text
 from cnn_sweep.report.leaderboards.leaderboard import Table
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.contents.material import Material
+    from cnn_sweep.report.report_data import Material
     from cnn_sweep.search.importance import Findings
 
 _INTERACTIONS = 10

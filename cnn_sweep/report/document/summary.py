@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.drawing.axes import word
+from cnn_sweep.report.axes import word
 from cnn_sweep.report.leaderboards.leaderboard import mean_in_words, shown
 from cnn_sweep.sweep.space import Choices
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.contents.material import Material
     from cnn_sweep.report.leaderboards.leaderboard import Row
+    from cnn_sweep.report.report_data import Material
     from cnn_sweep.sweep.space import Parameter
     from cnn_sweep.sweep.trial import ObjectiveSpec
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.contents import summary as facts
-from cnn_sweep.report.contents.reproduction import commands, sweep_files
-from cnn_sweep.report.contents.rungs import rung_table
+from cnn_sweep.report.document import summary as facts
+from cnn_sweep.report.document.reproduction import commands, sweep_files
+from cnn_sweep.report.document.rungs import rung_table
 from cnn_sweep.report.figures.all_figures import drawable
 from cnn_sweep.report.leaderboards.formats import markdown_text, to_markdown
 from cnn_sweep.report.leaderboards.grouping import without_constants
@@ -15,7 +15,7 @@ from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cnn_sweep.report.contents.material import Material
+    from cnn_sweep.report.report_data import Material
 
 _TOP = 20
 

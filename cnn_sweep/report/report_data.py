@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.report.contents.failed_parts import FailedParts
-from cnn_sweep.report.contents.gpu_time import gpu_seconds
-from cnn_sweep.report.contents.rungs import rung_epochs
-from cnn_sweep.report.drawing.axes import Axis, axis_of
+from cnn_sweep.report.axes import Axis, axis_of
+from cnn_sweep.report.failed_parts import FailedParts
+from cnn_sweep.report.gpu_time import gpu_seconds
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics
 from cnn_sweep.report.leaderboards.fronts import PARETO, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.states import counted, unfinished
 from cnn_sweep.sweep.trial import ObjectiveSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
@@ -163,7 +163,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
     sweep = _sweep(paths)
     best = [row["trial"] for row in board.rows if row["epochs"]]
     chosen = tuple(trials) or tuple(best[:shown])
-    rungs = rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
+    rungs = _rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
     direction = Direction(summary["direction"])
     return Material(
         summary=summary,
@@ -236,3 +236,19 @@ def _provenance(paths: StudyPaths) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _rung_epochs(sweep: Sweep | None, longest: int) -> set[int]:
+    """Return the epochs of all rungs up to a number of epochs; none if the sweep has no rungs."""
+    ladder = Ladder.of(sweep.pruner) if sweep is not None else None
+    if ladder is None:
+        return set()
+    return {level for bracket in range(ladder.brackets) for level in rung_levels(ladder, bracket, longest)}
+
+
+def rung_levels(ladder: Ladder, bracket: int, longest: int) -> Iterator[int]:
+    """Yield the epochs of a bracket's rungs up to a number of epochs."""
+    rung = 0
+    while (level := ladder.level(bracket, rung)) <= longest:
+        yield level
+        rung += 1

@@ -7,15 +7,15 @@ import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.drawing.axes import FEW, word
-from cnn_sweep.report.drawing.figure import BLUE, SCALE, VERMILLION, Figure, number, numbers, text
+from cnn_sweep.report.axes import FEW, word
+from cnn_sweep.report.figures.figure import BLUE, SCALE, VERMILLION, Figure, number, numbers, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.report.contents.material import Material
-    from cnn_sweep.report.drawing.axes import Axis
+    from cnn_sweep.report.axes import Axis
     from cnn_sweep.report.leaderboards.leaderboard import Row
+    from cnn_sweep.report.report_data import Material
 
 _FEWEST_CELLS, _MOST_CELLS = 4, 16  # along an axis of many numbers
 _MOST_PAIRS = 15

@@ -6,16 +6,17 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.report.drawing.axes import word
-from cnn_sweep.report.drawing.figure import BLUE, COLOURS, DASHES, SCALE, VERMILLION, Figure, numbers, text
+from cnn_sweep.report.axes import word
+from cnn_sweep.report.figures.figure import BLUE, COLOURS, DASHES, SCALE, VERMILLION, Figure, numbers, text
 from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.report.contents.material import Material
-    from cnn_sweep.report.drawing.axes import Axis
+    from cnn_sweep.report.axes import Axis
     from cnn_sweep.report.leaderboards.leaderboard import Row
+    from cnn_sweep.report.models.best_model import BestModel
+    from cnn_sweep.report.report_data import Material
     from cnn_sweep.sweep.trial import ObjectiveSpec
 
 _HOVER = "trial %{customdata}<br>%{x}<br>%{y:.5g}<extra></extra>"
@@ -23,6 +24,7 @@ _HOVER = "trial %{customdata}<br>%{x}<br>%{y:.5g}<extra></extra>"
 _MOST_LINES = 2_000
 _MOST_TICKS = 12
 _SPREAD = 0.06  # of an axis
+_MOST_NUMBERS = 30  # classes up to which each cell of a confusion matrix shows its count
 _COSTS = {"parameters": "weights", "seconds": "seconds of training"}
 
 
@@ -215,3 +217,23 @@ def _points(x: Sequence[Any], y: Sequence[Any], trials: Sequence[int], *, color:
 
 def _axes(x: str, y: str) -> dict[str, Any]:
     return {"xaxis": {"title": {"text": text(x)}}, "yaxis": {"title": {"text": text(y)}}}
+
+
+def confusion(best: BestModel) -> Figure:
+    """Draw the confusion matrix of the best model on the validation images."""
+    counts, names = best.counts, [text(name) for name in best.class_names]
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    trace: Row = {"type": "heatmap", "x": names, "y": names, "z": shares.round(4).tolist()}
+    trace |= {"colorscale": SCALE, "zmin": 0, "zmax": 1, "colorbar": {"title": {"text": "share of the true class"}}}
+    trace |= {"customdata": counts.tolist()}
+    trace["hovertemplate"] = "%{y} taken for %{x}: %{customdata} images (%{z:.1%} of the true class)<extra></extra>"
+    if len(names) <= _MOST_NUMBERS:
+        trace |= {"text": [[str(count) for count in line] for line in counts.tolist()], "texttemplate": "%{text}"}
+    layout = {
+        "xaxis": {"title": {"text": "predicted class"}, "type": "category"},
+        "yaxis": {"title": {"text": "true class"}, "type": "category", "autorange": "reversed"},
+    }
+    caption = (
+        f"Validation images of trial {best.trial} by true and predicted class: counts, coloured by share of a row."
+    )
+    return Figure("confusion", "Confusion matrix", caption, (trace,), layout)

@@ -5,28 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.report_data import rung_levels
 from cnn_sweep.search.rungs import Ladder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from cnn_sweep.report.contents.material import Material
-    from cnn_sweep.sweep.spec import Sweep
-
-
-def rung_epochs(sweep: Sweep | None, longest: int) -> set[int]:
-    """Return the epochs of all rungs up to a number of epochs; none if the sweep has no rungs."""
-    ladder = Ladder.of(sweep.pruner) if sweep is not None else None
-    if ladder is None:
-        return set()
-    return {level for bracket in range(ladder.brackets) for level in _levels(ladder, bracket, longest)}
-
-
-def _levels(ladder: Ladder, bracket: int, longest: int) -> Iterator[int]:
-    rung = 0
-    while (level := ladder.level(bracket, rung)) <= longest:
-        yield level
-        rung += 1
+    from cnn_sweep.report.report_data import Material
 
 
 def rung_table(material: Material) -> Table | None:
@@ -46,7 +29,7 @@ def rung_table(material: Material) -> Table | None:
         rivals = (row for row in material.board.rows if not row.get("repeat"))
         own = [row for row in rivals if ladder.bracket(row["trial"]) == bracket]
         longest = max((row["epochs"] or 0 for row in own), default=0)
-        for level in _levels(ladder, bracket, longest):
+        for level in rung_levels(ladder, bracket, longest):
             reached = [row for row in own if (row["epochs"] or 0) >= level]
             results = material.at_rungs.get(level, {})
             values = [results[row["trial"]] for row in reached if row["trial"] in results]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import os
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.report.drawing.fonts import drawable, load_font
+from cnn_sweep.report.figures.fonts import drawable, load_font
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,9 +75,15 @@ def sheet_of_rows(rows: Mapping[str, Images]) -> Image.Image:
     return sheet
 
 
-def thumbnails(images: Images) -> list[Image.Image]:
-    """Return images small enough to be looked at side by side, shape as of :func:`contact_sheet`."""
-    return list(_thumbnails(images))
+def thumbnail_uris(images: Images) -> list[str]:
+    """Return thumbnails as ``data:`` addresses of PNGs; images are as of :func:`contact_sheet`."""
+    return [_data_uri(picture) for picture in _thumbnails(images)] if len(images) else []
+
+
+def _data_uri(picture: Image.Image) -> str:
+    data = io.BytesIO()
+    picture.save(data, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
 def _thumbnails(images: Images) -> Iterator[Image.Image]:

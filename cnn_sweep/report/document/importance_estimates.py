@@ -10,7 +10,7 @@ from cnn_sweep.search.importance import find
 from cnn_sweep.store.queries import params_of
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.contents.material import Material
+    from cnn_sweep.report.report_data import Material
     from cnn_sweep.search.importance import Findings
 
 

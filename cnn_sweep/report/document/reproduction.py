@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.sweep.more_repeats import read_more_repeats
 
 if TYPE_CHECKING:
-    from cnn_sweep.report.contents.material import Material
+    from cnn_sweep.report.report_data import Material
     from cnn_sweep.sweep.more_repeats import MoreRepeats
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from cnn_sweep.report.drawing.figure import Figure
+    from cnn_sweep.report.figures.figure import Figure
 
 FORMATS: Final = ("svg", "png", "pdf")
 _WIDTH, _HEIGHT = 900, 560  # pixels

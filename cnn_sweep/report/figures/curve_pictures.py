@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageDraw
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.report.drawing.fonts import load_font
+from cnn_sweep.report.figures.fonts import load_font
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

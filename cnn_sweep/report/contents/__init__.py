@@ -1,1 +1,0 @@
-"""What a report says, before it is drawn or written."""
