@@ -26,8 +26,8 @@ from digits_table import SWEEP, DigitsTable
 from results_page import write_section
 
 from cnn_sweep.execution.attempts.candidates import Claimed, Picker
-from cnn_sweep.execution.study.frozen import FrozenStudy, freeze, open_study
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import FrozenStudy, freeze, open_study
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History

@@ -19,10 +19,9 @@ from pathlib import Path
 
 from results_page import write_section
 
-from cnn_sweep.execution.study.frozen import freeze
-from cnn_sweep.execution.worker.process import Worker
-from cnn_sweep.execution.worker.settings import WorkerSettings
-from cnn_sweep.execution.worker.stop_request import StopRequest
+from cnn_sweep.execution.study.study_folder import freeze
+from cnn_sweep.execution.worker.protocol import StopRequest, WorkerSettings
+from cnn_sweep.execution.worker.worker import Worker
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.sweep.spec import Sweep

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cnn_sweep.execution.attempts.cancellation import cancel_study, cancel_trial
-from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.study.study_folder import open_study
 from cnn_sweep.slurm.commands import SlurmCli
 
 if TYPE_CHECKING:

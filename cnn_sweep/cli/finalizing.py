@@ -11,7 +11,7 @@ from cnn_sweep.cli.tables import print_table
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.models import client as models
-from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.study.study_folder import open_study
 from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words
 from cnn_sweep.report.models.predictions import class_table, confusion_table
 from cnn_sweep.report.models.sealed_score import sealed_score
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnn_sweep.execution.models.client import Predictions
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
     from cnn_sweep.report.leaderboards.leaderboard import Row
 
 

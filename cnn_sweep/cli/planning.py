@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.cli.tables import print_table
-from cnn_sweep.execution.study.frozen import plan_sweeps
+from cnn_sweep.execution.study.study_folder import plan_sweeps
 from cnn_sweep.execution.study.user_code import check_own_code
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep

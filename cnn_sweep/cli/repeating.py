@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.study.frozen import extend_repeats
+from cnn_sweep.execution.study.study_folder import extend_repeats
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.more_repeats import MoreRepeats, repeats_that_chose
 from cnn_sweep.sweep.states import plural
@@ -13,7 +13,7 @@ from cnn_sweep.sweep.states import plural
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
 
 
 def repeat(results: Path, name: str, *, top: int, repeats: int) -> None:

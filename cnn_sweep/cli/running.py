@@ -17,8 +17,9 @@ from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.cli.reading import print_leaderboard
 from cnn_sweep.cli.tables import can_redraw
 from cnn_sweep.execution.attempts.candidates import left_to_do
-from cnn_sweep.execution.pool.local import run_local, usable_cores, useful_workers
-from cnn_sweep.execution.study.frozen import FrozenStudy, enlarge, freeze, open_study
+from cnn_sweep.execution.machine import usable_cores, useful_workers
+from cnn_sweep.execution.pool.local import run_local
+from cnn_sweep.execution.study.study_folder import FrozenStudy, enlarge, freeze, open_study
 from cnn_sweep.execution.study.threads import threads_of
 from cnn_sweep.execution.study.user_code import check_own_code
 from cnn_sweep.journal.paths import StudyPaths
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from cnn_sweep.execution.monitoring.study_progress import Progress
+    from cnn_sweep.execution.pool.progress import Progress
 
 _TOP = 10
 # What the live line leaves out where a terminal is too narrow for all of it, what matters least first.

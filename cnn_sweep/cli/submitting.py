@@ -10,8 +10,8 @@ from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.execution.array_jobs.submission import Submission, plan_submission
 from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
 from cnn_sweep.execution.attempts.liveness import reconcile
-from cnn_sweep.execution.study.frozen import FrozenStudy, draft, enlarge, freeze
 from cnn_sweep.execution.study.jobs import pools_in_queue
+from cnn_sweep.execution.study.study_folder import FrozenStudy, draft, enlarge, freeze
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.sweep.spec import Sweep

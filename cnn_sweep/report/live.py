@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.execution.monitoring.study_progress import Pace, pace_of
+from cnn_sweep.execution.pool.progress import Pace, pace_of
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.states import counted, plural

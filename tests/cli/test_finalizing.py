@@ -8,8 +8,8 @@ import pytest
 
 from cnn_sweep.cli import finalizing
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.execution.study.frozen import freeze
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import freeze
 from cnn_sweep.journal.events import End, Epoch, Finalize, Start
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.study import Study

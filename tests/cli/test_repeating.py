@@ -12,8 +12,8 @@ import pytest
 from cnn_sweep.cli.main import app
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.models.model_files import best_trials
-from cnn_sweep.execution.study.frozen import freeze, open_study
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import freeze, open_study
 from cnn_sweep.journal.events import End, Epoch, Finalize, Start
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter

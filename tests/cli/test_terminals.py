@@ -20,7 +20,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from cnn_sweep.cli.running import _picture
-from cnn_sweep.execution.monitoring.study_progress import Pace, Progress
+from cnn_sweep.execution.pool.progress import Pace, Progress
 from cnn_sweep.journal.events import End
 from cnn_sweep.search.budget import Limit
 

@@ -6,12 +6,11 @@ import time
 from types import SimpleNamespace
 
 from cnn_sweep.execution.attempts.candidates import Claimed
-from cnn_sweep.execution.study.frozen import freeze
 from cnn_sweep.execution.study.provenance import worker_event
-from cnn_sweep.execution.worker.attempt import AttemptRunner
-from cnn_sweep.execution.worker.context import WorkerContext
+from cnn_sweep.execution.study.study_folder import freeze
+from cnn_sweep.execution.worker.attempt import AttemptRunner, WorkerContext
+from cnn_sweep.execution.worker.protocol import WorkerSettings
 from cnn_sweep.execution.worker.retention import drop_models
-from cnn_sweep.execution.worker.settings import WorkerSettings
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.durable import write_aside
 from cnn_sweep.journal.events import Checkpoint, End, Epoch, Lost, Start

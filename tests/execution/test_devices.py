@@ -9,14 +9,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from cnn_sweep.execution.environment import gpus as devices
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.liveness import Attempt, LocalJudge
-from cnn_sweep.execution.environment import gpus as devices
 from cnn_sweep.execution.pool.pool import Pool
-from cnn_sweep.execution.worker.exit_codes import Ending
 from cnn_sweep.execution.worker.memory_growth import GrowthWatch, own_bytes
-from cnn_sweep.execution.worker.settings import WorkerSettings
+from cnn_sweep.execution.worker.protocol import Ending, WorkerSettings
 from cnn_sweep.journal.claims import Owner
 from cnn_sweep.journal.identity import current
 from cnn_sweep.slurm.profile import Profile

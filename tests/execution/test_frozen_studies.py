@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cnn_sweep.errors import InputError, StudyError
-from cnn_sweep.execution.study.frozen import discard, freeze, open_study
+from cnn_sweep.execution.study.study_folder import discard, freeze, open_study
 from cnn_sweep.sweep.spec import Sweep
 
 TEXT = """

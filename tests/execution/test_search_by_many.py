@@ -11,8 +11,8 @@ import pytest
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.attempts.candidates import Picker, left_to_do
 from cnn_sweep.execution.attempts.proposals import Observer, Proposer
-from cnn_sweep.execution.study.frozen import enlarge, freeze, open_study
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import enlarge, freeze, open_study
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History

@@ -13,8 +13,8 @@ from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.array_jobs import submission as submissions
 from cnn_sweep.execution.array_jobs.submission import _after_out_of_memory
 from cnn_sweep.execution.study import provenance
-from cnn_sweep.execution.study.frozen import freeze
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import freeze
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.log import JournalWriter

@@ -11,8 +11,8 @@ from cnn_sweep.errors import StudyError, SweepFileError
 from cnn_sweep.execution.array_jobs.submission import plan_submission
 from cnn_sweep.execution.models import server as model_process
 from cnn_sweep.execution.pool import local
-from cnn_sweep.execution.study.frozen import freeze, open_study
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import freeze, open_study
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.journal.events import Start
 from cnn_sweep.journal.history import History
@@ -69,7 +69,7 @@ def test_a_worker_has_one_thread_unless_somebody_says_otherwise(study, monkeypat
             return None
 
     monkeypatch.setattr(local, "PoolSupervisor", Supervisor)
-    monkeypatch.setattr(local, "usable_cores", lambda: 64)
+    monkeypatch.setattr("cnn_sweep.execution.machine.usable_cores", lambda: 64)
     local.run_local(study, print, workers=1)
     assert asked == [1]
     assert study.paths.threads.read_text(encoding="utf-8") == "1\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.campaigns import epochs, start
 
-from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.study.study_folder import open_study
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import decode
 from cnn_sweep.search.audit import Audit

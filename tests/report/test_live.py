@@ -11,8 +11,8 @@ from rich.console import Console
 
 from cnn_sweep.cli import watching
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution.monitoring.study_progress import Pace, ProgressMeter, pace_of
-from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.pool.progress import Pace, ProgressMeter, pace_of
+from cnn_sweep.execution.study.study_folder import open_study
 from cnn_sweep.journal.history import History
 from cnn_sweep.report.live import clock, line, moment, sparkline
 from cnn_sweep.store.reading import StoreReader

@@ -14,8 +14,8 @@ import pytest
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.attempts.proposals import Observer
-from cnn_sweep.execution.study.frozen import open_study
-from cnn_sweep.execution.study.optuna_history import import_from_optuna
+from cnn_sweep.execution.study.optuna_import import import_from_optuna
+from cnn_sweep.execution.study.study_folder import open_study
 from cnn_sweep.journal.history import History
 from cnn_sweep.report.exports import export
 from cnn_sweep.search.adaptive import AdaptiveSampler

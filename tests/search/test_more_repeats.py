@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.study.frozen import extend_repeats, freeze, open_study
+from cnn_sweep.execution.study.study_folder import extend_repeats, freeze, open_study
 from cnn_sweep.search.plan import make_plan
 from cnn_sweep.sweep.more_repeats import MoreRepeats, read_more_repeats
 from cnn_sweep.sweep.spec import Sweep

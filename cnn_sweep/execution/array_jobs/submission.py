@@ -12,8 +12,8 @@ from cnn_sweep.execution.array_jobs.slurm import UnsureFault, sbatch_scripts, su
 from cnn_sweep.execution.array_jobs.task import TaskSettings
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.attempts.retries import OUT_OF_MEMORY, Retries
-from cnn_sweep.execution.study.frozen import discard
 from cnn_sweep.execution.study.provenance import package_versions, start_journal
+from cnn_sweep.execution.study.study_folder import discard
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.journal.events import Submit
 from cnn_sweep.slurm.limits import ArrayPlan, array_plan
@@ -21,7 +21,7 @@ from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.array_jobs.slurm import Submitted
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
     from cnn_sweep.journal.history import History
     from cnn_sweep.slurm.cluster import Cluster
     from cnn_sweep.slurm.profile import Profile

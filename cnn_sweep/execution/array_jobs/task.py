@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
-from cnn_sweep.execution.study.frozen import open_study
 from cnn_sweep.execution.study.provenance import fault_event, package_versions, start_journal
-from cnn_sweep.execution.worker.settings import WorkerSettings
-from cnn_sweep.execution.worker.stop_request import STOP_SIGNALS
+from cnn_sweep.execution.study.study_folder import open_study
+from cnn_sweep.execution.worker.protocol import STOP_SIGNALS, WorkerSettings
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.sweep.states import counted
 
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from cnn_sweep.execution.attempts.retries import Retries
-    from cnn_sweep.execution.monitoring.study_progress import Progress
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.pool.progress import Progress
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
 
 log = logging.getLogger(__name__)
 

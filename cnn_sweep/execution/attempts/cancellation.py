@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
-from cnn_sweep.execution.attempts.unstarted import end_unrun
 from cnn_sweep.execution.study.jobs import jobs_in_queue
 from cnn_sweep.execution.study.provenance import start_journal
 from cnn_sweep.journal.claims import Claims
-from cnn_sweep.journal.events import Cancel, End
+from cnn_sweep.journal.events import Cancel, End, Start
 from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.journal.log import JournalWriter
+    from cnn_sweep.journal.trials import TrialHistory
+    from cnn_sweep.search.plan import PlannedTrial
     from cnn_sweep.slurm.commands import SlurmCli
 
 CANCELLED = "cancelled"
@@ -66,3 +70,28 @@ def cancel_trial(study: FrozenStudy, number: int) -> bool:
         end = End(time=time.time(), trial=number, attempt=attempt, state="failed", cause=CANCELLED)
         end_unrun(study.plan.trials[number], trial, journal, end)
     return False
+
+
+def end_unrun(planned: PlannedTrial, trial: TrialHistory | None, journal: JournalWriter, end: End) -> None:
+    """Journal the end of a trial in a claimed attempt that does nothing else.
+
+    Args:
+        planned: The trial.
+        trial: What is known of it; None if nothing is.
+        journal: Of the process that owns the attempt.
+        end: Its end; the number of epochs is filled in.
+    """
+    if trial is None and planned.params is not None:  # so that its parameters are known
+        journal.append(
+            Start(
+                time=end.time,
+                trial=planned.number,
+                attempt=end.attempt,
+                configuration=configuration_id(planned.params),
+                repeat=planned.repeat,
+                seed=planned.seed,
+                params=planned.params,
+            )
+        )
+    epochs = 0 if trial is None else max(attempt.last_epoch for attempt in trial.attempts.values())
+    journal.append(replace(end, epochs=epochs))

@@ -21,7 +21,7 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
     from cnn_sweep.journal.claims import Claims
     from cnn_sweep.journal.history import History, TrialHistory
     from cnn_sweep.journal.identity import ProcessIdentity

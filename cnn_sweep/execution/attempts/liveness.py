@@ -20,7 +20,7 @@ from cnn_sweep.slurm.job_states import Incarnation, fates
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
     from cnn_sweep.journal.claims import Owner
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.identity import ProcessIdentity

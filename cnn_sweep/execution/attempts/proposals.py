@@ -11,7 +11,7 @@ from cnn_sweep.sweep.sections import OF_A_TRIAL
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
     from cnn_sweep.journal.claims import Claims
     from cnn_sweep.journal.events import Known
     from cnn_sweep.journal.history import History

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cnn_sweep.execution.study.frozen import FrozenStudy
-    from cnn_sweep.execution.worker.engine import Engine
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.execution.worker.study_trainer import Engine
     from cnn_sweep.journal.history import History
     from cnn_sweep.training.outcome import Verdict
 

@@ -10,26 +10,32 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted, StudyError
-from cnn_sweep.execution.environment import streams
 from cnn_sweep.execution.models.client import ANSWER, Request
 from cnn_sweep.execution.models.model_files import best_trials, chosen_trial, model_file
-from cnn_sweep.execution.models.test_scores import finalize
-from cnn_sweep.execution.study.code_snapshot import uses_own_code
-from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.study.provenance import start_journal
+from cnn_sweep.execution.study.study_folder import open_study
 from cnn_sweep.execution.study.threads import threads_of, threads_of_trial
+from cnn_sweep.execution.study.user_code import uses_own_code
+from cnn_sweep.journal.events import Finalize
 from cnn_sweep.training.evaluation.confusion import per_class
 from cnn_sweep.training.session import configure
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.study.frozen import FrozenStudy
-    from cnn_sweep.execution.worker.engine import Engine
+    import numpy.typing as npt
+
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.execution.worker.study_trainer import Engine
     from cnn_sweep.journal.history import History
+
+    Losses = npt.NDArray[np.float64]
 
 
 def answer(folder: Path) -> None:
@@ -75,6 +81,27 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
         case "predict":
             found |= _predict(study, engine, model, folder, split=request.split)
     return found
+
+
+def finalize(study: FrozenStudy, history: History, engine: Engine, top: int) -> tuple[list[int], Losses]:
+    """Measure the best trials of a study on its test set.
+
+    Returns:
+        Their numbers, the best first; and the best one's loss on each image.
+
+    Raises:
+        StudyError: No trial is complete, or a result cannot be had again.
+        InputError: The sweep's data has no test set.
+    """
+    numbers = best_trials(study, history, top)
+    with start_journal(study.paths) as journal:
+        losses = []
+        for number in numbers:
+            spec = study.sweep.resolve(history.trials[number].params or {})
+            found = engine.measure_on_test(spec, model_file(study, history, number, engine))
+            journal.append(Finalize(time=time.time(), trial=number, metrics=found.metrics))
+            losses.append(found.losses)
+    return numbers, losses[0]
 
 
 def _predict(study: FrozenStudy, engine: Engine, model: Path, folder: Path, *, split: str | None) -> dict[str, Any]:
@@ -130,7 +157,7 @@ def _engine(study: FrozenStudy, history: History, trial: int) -> Engine:
     """
     threads = threads_of_trial(history.trials[trial], history) or threads_of(study.paths, study.sweep)
     configure(threads, whole_keras=uses_own_code(study.sweep))
-    from cnn_sweep.execution.worker.engine import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
+    from cnn_sweep.execution.worker.study_trainer import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
 
     return Engine(study)
 

@@ -10,9 +10,9 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.attempts.liveness import declare_lost, judges
 from cnn_sweep.execution.attempts.retries import failing_alike
-from cnn_sweep.execution.monitoring.notifications import Notice, notice_of, notify
-from cnn_sweep.execution.monitoring.study_progress import ProgressMeter
+from cnn_sweep.execution.pool.notifications import Notice, notice_of, notify
 from cnn_sweep.execution.pool.pool import Pool
+from cnn_sweep.execution.pool.progress import ProgressMeter
 from cnn_sweep.execution.study.provenance import fault_event, start_journal
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.identity import current, new_writer_name
@@ -21,10 +21,10 @@ from cnn_sweep.store.merge import merge
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cnn_sweep.execution.monitoring.study_progress import Progress
     from cnn_sweep.execution.pool.pool import WorkerExit
-    from cnn_sweep.execution.study.frozen import FrozenStudy
-    from cnn_sweep.execution.worker.settings import WorkerSettings
+    from cnn_sweep.execution.pool.progress import Progress
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.execution.worker.protocol import WorkerSettings
 
 _POLL_S = 0.05  # between two looks at whether workers live
 _LOOK_S = 0.2  # between two looks at the journals, where nothing else is said

@@ -11,7 +11,7 @@ import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.execution.environment.gpus import visible_gpus
+from cnn_sweep.execution.machine import visible_gpus
 from cnn_sweep.journal.events import Fault, Worker
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter

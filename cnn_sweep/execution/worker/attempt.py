@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.cancellation import CANCELLED
 from cnn_sweep.execution.attempts.proposals import Proposer
 from cnn_sweep.execution.attempts.retries import EXCEPTION, OOM, may_be_tried_again, why_given_up
-from cnn_sweep.execution.worker.exit_codes import Ending
+from cnn_sweep.execution.worker.protocol import Ending
 from cnn_sweep.execution.worker.recorder import Recorder
 from cnn_sweep.execution.worker.retention import best_numbers, drop_checkpoints, drop_models, journal_model
 from cnn_sweep.journal.events import End, Start
@@ -26,11 +26,42 @@ from cnn_sweep.training.trial.checkpoint import read as read_checkpoint
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.attempts.candidates import Claimed
-    from cnn_sweep.execution.worker.context import WorkerContext
-    from cnn_sweep.execution.worker.engine import Engine
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.execution.worker.protocol import StopRequest, WorkerSettings
+    from cnn_sweep.execution.worker.store_merges import Merger
+    from cnn_sweep.execution.worker.study_trainer import Engine
+    from cnn_sweep.journal.claims import Claims
+    from cnn_sweep.journal.history import History
+    from cnn_sweep.journal.log import JournalWriter
+    from cnn_sweep.search.pruning_rules import PruningRules
     from cnn_sweep.sweep.trial import TrialSpec
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """The surroundings of one worker.
+
+    Attributes:
+        study: What is run.
+        history: What the journals say.
+        claims: The worker's claims.
+        journal: The worker's own journal.
+        stop: Whether someone asked it to stop.
+        merger: Keeps the store fresh.
+        settings: What the pool told this worker.
+        pruning: What the study's pruner lets its trials do.
+    """
+
+    study: FrozenStudy
+    history: History
+    claims: Claims
+    journal: JournalWriter
+    stop: StopRequest
+    merger: Merger
+    settings: WorkerSettings
+    pruning: PruningRules
 
 
 class AttemptRunner:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn_sweep.errors import InputError, StudyError
-from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.study.study_folder import open_study
 from cnn_sweep.training.data.dataset import UNLABELLED, image_options, items, load, read_meta
 from cnn_sweep.training.data.images import SUFFIXES, read_images
 from cnn_sweep.training.data.prepare import prepared

@@ -19,7 +19,7 @@ from cnn_sweep.training.trial.trainer import Trainer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.sweep.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset, Split

@@ -15,7 +15,7 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import FrozenStudy
     from cnn_sweep.journal.history import History
     from cnn_sweep.search.budget import Limit
 

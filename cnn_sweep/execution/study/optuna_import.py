@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution.study.frozen import freeze
 from cnn_sweep.execution.study.provenance import start_journal
+from cnn_sweep.execution.study.study_folder import freeze
 from cnn_sweep.journal.events import Known
 from cnn_sweep.sweep.search_spec import ADAPTIVE
 

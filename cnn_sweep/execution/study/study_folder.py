@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError, StudyError
-from cnn_sweep.execution.study.code_snapshot import snapshot_code, uses_own_code
 from cnn_sweep.execution.study.provenance import provenance, start_journal
 from cnn_sweep.execution.study.revisions import read_revisions
-from cnn_sweep.execution.study.user_code import check_own_code
+from cnn_sweep.execution.study.user_code import check_own_code, snapshot_code, uses_own_code
 from cnn_sweep.journal.durable import write_once
 from cnn_sweep.journal.events import Extend
 from cnn_sweep.journal.history import History, journal_sizes
