@@ -175,8 +175,10 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("login")
     (folder / "tiny.yaml").write_text(SWEEP, encoding="utf-8")
     code = (
-        "from pathlib import Path; from cnn_sweep.execution.study.study_folder import freeze; from cnn_sweep import Sweep;"
-        f"freeze(Sweep.load(Path({str(folder / 'tiny.yaml')!r})), Path({str(folder / 'results')!r}))"
+        "from pathlib import Path; from cnn_sweep import Sweep;"
+        "from cnn_sweep.execution.study.study_folder import StudyFolder;"
+        f"sweep = Sweep.load(Path({str(folder / 'tiny.yaml')!r}));"
+        f"StudyFolder.open_or_create(sweep, Path({str(folder / 'results')!r}))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     return folder

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.study.study_folder import data_root
-from cnn_sweep.execution.study.user_code import uses_own_code
+from cnn_sweep.execution.study.user_code import uses_user_code
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.sweep.trial import ScheduleSpec
 from cnn_sweep.tools.training_rates import READY, Timing
@@ -80,7 +80,7 @@ def images_per_s(timing: Timing, wait: Callable[[], object]) -> float:
         EnvironmentFault: The trial fails.
     """
     sweep = Sweep.load(timing.sweep)
-    configure(timing.threads, whole_keras=uses_own_code(sweep))
+    configure(timing.threads, whole_keras=uses_user_code(sweep))
     from cnn_sweep.training.trial.trainer import Trainer  # noqa: PLC0415 - starts TensorFlow, configured by now
 
     folder = prepared(sweep.data, sweep.folder, data_root(timing.results))

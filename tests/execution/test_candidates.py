@@ -8,7 +8,7 @@ from cnn_sweep.execution.attempts.candidates import Claimed, Picker
 from cnn_sweep.execution.attempts.liveness import LocalJudge, declare_lost
 from cnn_sweep.execution.attempts.retries import Retries, may_be_tried_again, why_given_up
 from cnn_sweep.execution.study.provenance import worker_event
-from cnn_sweep.execution.study.study_folder import freeze
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Lost, Start
 from cnn_sweep.journal.history import History
@@ -75,7 +75,7 @@ class Hand:
 @pytest.fixture
 def study(tmp_path):
     """A study of six trials with two shapes of network."""
-    return freeze(Sweep.parse(TEXT), tmp_path)
+    return StudyFolder.open_or_create(Sweep.parse(TEXT), tmp_path)
 
 
 def test_two_workers_share_all_trials(study):

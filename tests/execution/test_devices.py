@@ -9,9 +9,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from cnn_sweep.execution.environment import gpus as devices
 
 from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.execution import machine as devices
 from cnn_sweep.execution.attempts.liveness import Attempt, LocalJudge
 from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.worker.memory_growth import GrowthWatch, own_bytes

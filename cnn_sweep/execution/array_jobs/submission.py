@@ -12,8 +12,7 @@ from cnn_sweep.execution.array_jobs.slurm import UnsureFault, sbatch_scripts, su
 from cnn_sweep.execution.array_jobs.task import TaskSettings
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.attempts.retries import OUT_OF_MEMORY, Retries
-from cnn_sweep.execution.study.provenance import package_versions, start_journal
-from cnn_sweep.execution.study.study_folder import discard
+from cnn_sweep.execution.study.provenance import package_versions
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.journal.events import Submit
 from cnn_sweep.slurm.limits import ArrayPlan, array_plan
@@ -21,7 +20,7 @@ from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.array_jobs.slurm import Submitted
-    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.history import History
     from cnn_sweep.slurm.cluster import Cluster
     from cnn_sweep.slurm.profile import Profile
@@ -40,7 +39,7 @@ class Submission:
         gentler: How the profile was changed because workers ran out of memory before; None if it was not.
     """
 
-    study: FrozenStudy
+    study: StudyFolder
     profile: Profile
     cluster: Cluster
     arrays: ArrayPlan
@@ -105,7 +104,7 @@ class Submission:
             raise
         except CnnSweepError:
             if study.created:
-                discard(study)
+                study.discard()
             raise
         self._journal(jobs)
         return jobs
@@ -118,7 +117,7 @@ class Submission:
             cluster=self.cluster.name,
         )
         try:
-            with start_journal(self.study.paths) as journal:
+            with self.study.journal("login") as journal:
                 journal.append(submitted)
         except EnvironmentFault as fault:
             ids = " ".join(job.job for job in jobs)
@@ -129,7 +128,7 @@ class Submission:
 
 
 def plan_submission(
-    study: FrozenStudy, history: History, profile: Profile, cluster: Cluster, *, busy: int = 0
+    study: StudyFolder, history: History, profile: Profile, cluster: Cluster, *, busy: int = 0
 ) -> Submission:
     """Cut the work that is left into arrays.
 
@@ -158,7 +157,7 @@ def plan_submission(
     return Submission(study, profile, cluster, arrays, left, gentler)
 
 
-def _with_threads(profile: Profile, study: FrozenStudy) -> Profile:
+def _with_threads(profile: Profile, study: StudyFolder) -> Profile:
     """Return a profile with the study's number of threads.
 
     Raises:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
 from cnn_sweep.execution.study.jobs import jobs_in_queue
-from cnn_sweep.execution.study.provenance import start_journal
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Cancel, End, Start
 from cnn_sweep.journal.identity import current, new_writer_name
@@ -17,7 +16,7 @@ from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.log import JournalWriter
     from cnn_sweep.journal.trials import TrialHistory
     from cnn_sweep.search.plan import PlannedTrial
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 CANCELLED = "cancelled"
 
 
-def cancel_study(study: FrozenStudy, slurm: SlurmCli | None) -> tuple[str | None, list[str]]:
+def cancel_study(study: StudyFolder, slurm: SlurmCli | None) -> tuple[str | None, list[str]]:
     """Stop every pool of a study, here and in the queue; what is unfinished can be resumed.
 
     Args:
@@ -39,7 +38,7 @@ def cancel_study(study: FrozenStudy, slurm: SlurmCli | None) -> tuple[str | None
     paths = study.paths
     history = study.history()
     if (nothing := why_nothing_is_left(study, history)) is None:
-        with start_journal(paths) as journal:
+        with study.journal("login") as journal:
             journal.append(Cancel(time=time.time()))
     jobs = [job.job for job in jobs_in_queue(paths, slurm)] if slurm else []
     if slurm and jobs:
@@ -47,7 +46,7 @@ def cancel_study(study: FrozenStudy, slurm: SlurmCli | None) -> tuple[str | None
     return nothing, jobs
 
 
-def cancel_trial(study: FrozenStudy, number: int) -> bool:
+def cancel_trial(study: StudyFolder, number: int) -> bool:
     """Give up one trial for good; return whether it runs, so that its worker ends it at its next chunk.
 
     Raises:
@@ -61,7 +60,7 @@ def cancel_trial(study: FrozenStudy, number: int) -> bool:
     if trial is not None and trial.state in FINISHED:
         raise StudyError(f"trial {number} is {trial.state} already")
     writer = new_writer_name()
-    with start_journal(study.paths, writer=writer) as journal:
+    with study.journal("login", writer=writer) as journal:
         journal.append(Cancel(time=time.time(), trial=number))
         attempt = trial.next_attempt if trial else 0
         running = trial is not None and trial.state == "running"

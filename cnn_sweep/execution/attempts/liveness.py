@@ -10,7 +10,6 @@ import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from cnn_sweep.execution.study.provenance import start_journal
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Lost
 from cnn_sweep.journal.identity import current, is_alive, new_writer_name
@@ -20,7 +19,7 @@ from cnn_sweep.slurm.job_states import Incarnation, fates
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.claims import Owner
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.identity import ProcessIdentity
@@ -115,13 +114,13 @@ def declare_lost(history: History, claims: Claims, journal: JournalWriter, judge
     return lost
 
 
-def reconcile(study: FrozenStudy) -> int:
+def reconcile(study: StudyFolder) -> int:
     """Declare lost what nobody else declared, from a login node; return how many attempts that were."""
     history, writer = study.history(), new_writer_name()
     claims = Claims(study.paths, writer, current())
     if not dict(_open_attempts(history, claims)):
         return 0
-    with start_journal(study.paths, writer=writer) as journal:
+    with study.journal("login", writer=writer) as journal:
         return declare_lost(history, claims, journal, judges())
 
 

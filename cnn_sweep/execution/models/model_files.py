@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.execution.worker.study_trainer import Engine
     from cnn_sweep.journal.history import History
     from cnn_sweep.training.outcome import Verdict
@@ -41,7 +41,7 @@ class _Silent:
         return False
 
 
-def best_trials(study: FrozenStudy, history: History, top: int) -> list[int]:
+def best_trials(study: StudyFolder, history: History, top: int) -> list[int]:
     """Return the numbers of the best complete trials, the best first; of a configuration with repeats, its first one.
 
     Configurations are ranked as on a leaderboard: by the mean of the values that count, those with several before those
@@ -69,7 +69,7 @@ def best_trials(study: FrozenStudy, history: History, top: int) -> list[int]:
     raise StudyError(f"study {study.paths.study!r} has no complete trial with a value, so that there is no model")
 
 
-def chosen_trial(study: FrozenStudy, history: History, trial: int | None) -> int:
+def chosen_trial(study: StudyFolder, history: History, trial: int | None) -> int:
     """Return the number of a complete trial: the one that is asked for, or the best.
 
     Raises:
@@ -86,7 +86,7 @@ def chosen_trial(study: FrozenStudy, history: History, trial: int | None) -> int
     return trial
 
 
-def model_file(study: FrozenStudy, history: History, number: int, engine: Engine) -> Path:
+def model_file(study: StudyFolder, history: History, number: int, engine: Engine) -> Path:
     """Return the file of a trial's model; one that was not kept is trained again.
 
     A result is a function of (sweep, params, seed), so that it is the same model.

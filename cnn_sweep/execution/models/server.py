@@ -20,10 +20,9 @@ from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted, StudyError
 from cnn_sweep.execution.models.client import ANSWER, Request
 from cnn_sweep.execution.models.model_files import best_trials, chosen_trial, model_file
-from cnn_sweep.execution.study.provenance import start_journal
-from cnn_sweep.execution.study.study_folder import open_study
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import threads_of, threads_of_trial
-from cnn_sweep.execution.study.user_code import uses_own_code
+from cnn_sweep.execution.study.user_code import uses_user_code
 from cnn_sweep.journal.events import Finalize
 from cnn_sweep.training.evaluation.confusion import per_class
 from cnn_sweep.training.session import configure
@@ -31,7 +30,6 @@ from cnn_sweep.training.session import configure
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from cnn_sweep.execution.study.study_folder import FrozenStudy
     from cnn_sweep.execution.worker.study_trainer import Engine
     from cnn_sweep.journal.history import History
 
@@ -51,7 +49,7 @@ def answer(folder: Path) -> None:
 
 
 def _answer(request: Request, folder: Path) -> dict[str, Any]:
-    study = open_study(request.results, request.study)
+    study = StudyFolder.open(request.results, request.study)
     history = study.history()
     if request.work == "finalize":
         (first,) = best_trials(study, history, 1)  # refuses before TensorFlow starts
@@ -83,7 +81,7 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
     return found
 
 
-def finalize(study: FrozenStudy, history: History, engine: Engine, top: int) -> tuple[list[int], Losses]:
+def finalize(study: StudyFolder, history: History, engine: Engine, top: int) -> tuple[list[int], Losses]:
     """Measure the best trials of a study on its test set.
 
     Returns:
@@ -94,7 +92,7 @@ def finalize(study: FrozenStudy, history: History, engine: Engine, top: int) -> 
         InputError: The sweep's data has no test set.
     """
     numbers = best_trials(study, history, top)
-    with start_journal(study.paths) as journal:
+    with study.journal("login") as journal:
         losses = []
         for number in numbers:
             spec = study.sweep.resolve(history.trials[number].params or {})
@@ -104,7 +102,7 @@ def finalize(study: FrozenStudy, history: History, engine: Engine, top: int) -> 
     return numbers, losses[0]
 
 
-def _predict(study: FrozenStudy, engine: Engine, model: Path, folder: Path, *, split: str | None) -> dict[str, Any]:
+def _predict(study: StudyFolder, engine: Engine, model: Path, folder: Path, *, split: str | None) -> dict[str, Any]:
     """Predict a split, or the images that came with the request."""
     from cnn_sweep.training.evaluation.evaluate import predict  # noqa: PLC0415 - TensorFlow, configured by now
 
@@ -150,13 +148,13 @@ def _save(model: Path, output: Path) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _engine(study: FrozenStudy, history: History, trial: int) -> Engine:
+def _engine(study: StudyFolder, history: History, trial: int) -> Engine:
     """Return an engine with as many threads as a trial was computed with: with others it would not be the same trial.
 
     They are those of the whole study, unless it has trials of an earlier version.
     """
     threads = threads_of_trial(history.trials[trial], history) or threads_of(study.paths, study.sweep)
-    configure(threads, whole_keras=uses_own_code(study.sweep))
+    configure(threads, whole_keras=uses_user_code(study.sweep))
     from cnn_sweep.execution.worker.study_trainer import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
 
     return Engine(study)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from cnn_sweep.execution.pool.progress import Progress
-    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
 
 
 def run_local(
-    study: FrozenStudy,
+    study: StudyFolder,
     observe: Callable[[Progress], None],
     *,
     workers: int | None = None,

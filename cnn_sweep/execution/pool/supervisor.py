@@ -13,7 +13,7 @@ from cnn_sweep.execution.attempts.retries import failing_alike
 from cnn_sweep.execution.pool.notifications import Notice, notice_of, notify
 from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.pool.progress import ProgressMeter
-from cnn_sweep.execution.study.provenance import fault_event, start_journal
+from cnn_sweep.execution.study.provenance import fault_event
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.store.merge import merge
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.pool.pool import WorkerExit
     from cnn_sweep.execution.pool.progress import Progress
-    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.execution.worker.protocol import WorkerSettings
 
 _POLL_S = 0.05  # between two looks at whether workers live
@@ -37,7 +37,7 @@ class PoolSupervisor:
 
     def __init__(
         self,
-        study: FrozenStudy,
+        study: StudyFolder,
         settings: WorkerSettings,
         size: int,
         *,
@@ -58,7 +58,7 @@ class PoolSupervisor:
         self._size = size
         self._history = study.history()
         self._claims = Claims(paths, writer, current())
-        self._journal = start_journal(paths, writer=writer)
+        self._journal = study.journal("pool", writer=writer)
         self._exits: dict[int, str] = {}
         self._judges = judges(self._exits)
         self._meter = ProgressMeter(study, self._history, settings.since)

@@ -28,12 +28,12 @@ _DYNAMIC: Final = frozenset({"*", "__getattr__", "globals", "exec", "vars", "set
 _MAX_BYTES: Final = 10_000_000
 
 
-def uses_own_code(sweep: Sweep) -> bool:
+def uses_user_code(sweep: Sweep) -> bool:
     """Tell whether a sweep names a function of the user's."""
     return sweep.sections.build is not None or sweep.objective.function is not None
 
 
-def snapshot_code(sweep: Sweep, target: Path) -> None:
+def copy_user_code(sweep: Sweep, target: Path) -> None:
     """Copy the Python modules beside a sweep file, and the packages there, into ``target``.
 
     Raises:
@@ -60,7 +60,7 @@ def _modules(folder: Path) -> Iterator[Path]:
             yield from sorted(path.rglob("*.py"))
 
 
-def check_own_code(sweep: Sweep) -> None:
+def check_user_code(sweep: Sweep) -> None:
     """See that the modules and functions that a sweep file names are there.
 
     Raises:

@@ -26,7 +26,7 @@ from cnn_sweep.training.trial.checkpoint import read as read_checkpoint
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.attempts.candidates import Claimed
-    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.execution.worker.protocol import StopRequest, WorkerSettings
     from cnn_sweep.execution.worker.store_merges import Merger
     from cnn_sweep.execution.worker.study_trainer import Engine
@@ -54,7 +54,7 @@ class WorkerContext:
         pruning: What the study's pruner lets its trials do.
     """
 
-    study: FrozenStudy
+    study: StudyFolder
     history: History
     claims: Claims
     journal: JournalWriter

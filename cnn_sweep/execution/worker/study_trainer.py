@@ -19,7 +19,7 @@ from cnn_sweep.training.trial.trainer import Trainer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnn_sweep.execution.study.study_folder import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.sweep.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset, Split
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class Engine:
     """Trains, exports and evaluates trials of one study on its prepared data."""
 
-    def __init__(self, study: FrozenStudy) -> None:
+    def __init__(self, study: StudyFolder) -> None:
         """Prepare the study's data, or find it prepared."""
         self._code = study.code_folder
         with study.sweep.locating("data"):
@@ -99,7 +99,7 @@ def _note_once(paths: StudyPaths, note: str) -> None:
         log.warning("%s", note)
 
 
-def _check_same_data(study: FrozenStudy, dataset: Dataset) -> None:
+def _check_same_data(study: StudyFolder, dataset: Dataset) -> None:
     """Compare the data with what the study's first worker found; results on other data cannot be ranked together.
 
     Raises:

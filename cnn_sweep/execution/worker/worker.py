@@ -19,9 +19,8 @@ from cnn_sweep.execution.attempts.candidates import Claimed, Picker
 from cnn_sweep.execution.attempts.liveness import declare_lost, judges
 from cnn_sweep.execution.attempts.proposals import further_metrics
 from cnn_sweep.execution.attempts.retries import failing_alike
-from cnn_sweep.execution.study.provenance import start_journal
-from cnn_sweep.execution.study.study_folder import FrozenStudy, open_study
-from cnn_sweep.execution.study.user_code import uses_own_code
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.study.user_code import uses_user_code
 from cnn_sweep.execution.worker.attempt import AttemptRunner, WorkerContext
 from cnn_sweep.execution.worker.memory_growth import GrowthWatch
 from cnn_sweep.execution.worker.protocol import OWN_WORDS, Ending, StopRequest, WorkerSettings
@@ -55,13 +54,13 @@ _SILENT_S = 60.0
 class Worker:
     """Claims and trains trials of one study."""
 
-    def __init__(self, study: FrozenStudy, settings: WorkerSettings, stop: StopRequest) -> None:
+    def __init__(self, study: StudyFolder, settings: WorkerSettings, stop: StopRequest) -> None:
         paths, writer = study.paths, new_writer_name()
         self._study = study
         self._settings = settings
         self._stop = stop
         self._merger = Merger(paths.results)
-        self._journal = start_journal(paths, writer=writer, threads=settings.threads)
+        self._journal = study.journal("worker", writer=writer, threads=settings.threads)
         self._journal.flush()
         self._history = History(
             paths, metric=study.sweep.objective.metric, more=further_metrics(study.sweep.objectives)
@@ -178,9 +177,9 @@ class IdleWait:
         return time.monotonic() - self._news_at < max(_SILENT_S, _SILENT_EPOCHS * max(epochs, default=0.0))
 
 
-def _make_engine(study: FrozenStudy, settings: WorkerSettings) -> Engine:
+def _make_engine(study: StudyFolder, settings: WorkerSettings) -> Engine:
     memory = None if settings.alone else settings.gpu_memory_mb
-    configure(settings.threads, gpu_memory_mb=memory, whole_keras=uses_own_code(study.sweep))
+    configure(settings.threads, gpu_memory_mb=memory, whole_keras=uses_user_code(study.sweep))
     from cnn_sweep.execution.worker.study_trainer import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
 
     return Engine(study)
@@ -194,7 +193,7 @@ def main() -> int:
     stop.listen()
     settings = WorkerSettings.from_argument(sys.argv[1])
     try:
-        return Worker(open_study(settings.results, settings.study), settings, stop).run()
+        return Worker(StudyFolder.open(settings.results, settings.study), settings, stop).run()
     except CnnSweepError as error:
         print(f"{OWN_WORDS}{error}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
         return error.exit_code
