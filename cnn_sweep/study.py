@@ -23,7 +23,6 @@ from cnn_sweep.slurm.job_states import Incarnation
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reading import StoreReader
-from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -223,7 +222,7 @@ class Study:
         from cnn_sweep.report.leaderboards.configurations import board_of  # noqa: PLC0415 - needs scipy
 
         summary, paths = self.summary(), self.paths
-        found = board_of(paths, table, metric=summary["metric"], direction=Direction(summary["direction"]))
+        found = board_of(paths, table, metric=summary["metric"], direction=summary["direction"])
         return replace(found, rows=found.rows[:top])
 
     def leaderboard(self, per: str | None = None) -> pd.DataFrame:

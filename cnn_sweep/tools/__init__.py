@@ -1,1 +1,1 @@
-"""Looks at a machine before a study does: ``doctor``, and the speed of each division of its cores."""
+"""Programs that examine a machine before a study runs there: ``doctor``, and training speed per number of threads."""

@@ -134,7 +134,7 @@ def test_models_are_trained_again_with_the_threads_of_their_trials(study, monkey
 
     monkeypatch.setattr(model_process, "configure", configure)
     with pytest.raises(InterruptedError):
-        model_process._engine(StudyFolder.open(study.paths.results, "threads"), history, 0)
+        model_process._start_trainer(StudyFolder.open(study.paths.results, "threads"), history, 0)
     assert asked == [computed]
 
 

@@ -54,7 +54,7 @@ def cancel_trial(study: StudyFolder, number: int) -> bool:
     """
     if not 0 <= number < len(study.plan.trials):
         last = len(study.plan.trials) - 1
-        raise StudyError(f"no trial {number} in study {study.paths.study!r}; trials are 0 to {last}")
+        raise StudyError(f"no trial {number} in study {study.name!r}; trials are 0 to {last}")
     history = study.history()
     trial = history.trials.get(number)
     if trial is not None and trial.state in FINISHED:

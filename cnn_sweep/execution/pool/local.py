@@ -51,14 +51,14 @@ def run_local(
     with study.sweep.locating("data"):  # here, so that a fault is seen at once
         prepare(study.sweep.data, study.sweep.folder, study.data_root)
     threads = settle_threads(study.paths, study.sweep, threads)
-    settings = WorkerSettings(study.paths.results, study.paths.study, threads, since=time.time())
+    settings = WorkerSettings(study.paths.results, study.name, threads, since=time.time())
     supervisor = PoolSupervisor(study, settings, size, notify=notify)
     with _stopping_on_signals(supervisor) as asked:
         progress = supervisor.run(observe)
     if asked:
-        raise Interrupted(f"stopped; `cnn-sweep resume {study.paths.study}` continues")
+        raise Interrupted(f"stopped; `cnn-sweep resume {study.name}` continues")
     if supervisor.is_cancelled and progress.finished < progress.total:
-        raise Interrupted(f"{study.paths.study} was cancelled; `cnn-sweep resume {study.paths.study}` continues")
+        raise Interrupted(f"{study.name} was cancelled; `cnn-sweep resume {study.name}` continues")
     return progress
 
 

@@ -93,7 +93,7 @@ class Pool:
         self._reserved: set[str | None] = set()
         self._false_starts = 0
         self._asked: signal.Signals | None = None
-        self.short = False
+        self.needs_refill = False
 
     @property
     def running(self) -> int:
@@ -102,7 +102,7 @@ class Pool:
 
     def fill(self, wanted: int) -> None:
         """Start workers in empty slots until ``wanted`` run, or the pool is full; none once they are to stop."""
-        self.short = False
+        self.needs_refill = False
         for number, slot in enumerate(self._slots):
             if slot.process is not None or self.running >= wanted:
                 continue
@@ -119,7 +119,7 @@ class Pool:
                 continue
             slot.process = None
             # While a device is being cleared, its workers end for that, and come back after it.
-            self.short |= process.returncode != Ending.DONE or slot.gpu in self._reserved
+            self.needs_refill |= process.returncode != Ending.DONE or slot.gpu in self._reserved
             if slot.alone:
                 self._reserved.discard(slot.gpu)
             elif process.returncode == Ending.OUT_OF_MEMORY:

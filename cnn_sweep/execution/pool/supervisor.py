@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.candidates import left_to_do
-from cnn_sweep.execution.attempts.liveness import declare_lost, judges
+from cnn_sweep.execution.attempts.liveness import declare_lost, failure_detectors
 from cnn_sweep.execution.attempts.retries import failing_alike
 from cnn_sweep.execution.pool.notifications import Notice, notice_of, notify
 from cnn_sweep.execution.pool.pool import Pool
@@ -60,7 +60,7 @@ class PoolSupervisor:
         self._claims = Claims(paths, writer, current())
         self._journal = study.journal("pool", writer=writer)
         self._exits: dict[int, str] = {}
-        self._judges = judges(self._exits)
+        self._detectors = failure_detectors(self._exits)
         self._meter = ProgressMeter(study, self._history, settings.since)
         self._pool = Pool(settings, size, paths.logs)
         self._since = settings.since
@@ -93,7 +93,7 @@ class PoolSupervisor:
                 time.sleep(_POLL_S)
                 deaths = self._pool.reap()
                 # A pool that is being stopped stays short: that alone is no news.
-                to_refill = self._pool.short and not self._stopping
+                to_refill = self._pool.needs_refill and not self._stopping
                 if deaths or to_refill or time.monotonic() >= look_at:
                     look_at = time.monotonic() + self._look_every_s
                     observe(self._step(deaths))
@@ -136,7 +136,7 @@ class PoolSupervisor:
     def _is_to_be_revived(self) -> bool:
         """Tell whether a trial was under way when its worker ended as if it were done; then workers are started."""
         self._history.refresh()
-        if self._stopping or not declare_lost(self._history, self._claims, self._journal, self._judges):
+        if self._stopping or not declare_lost(self._history, self._claims, self._journal, self._detectors):
             return False
         self._history.refresh()
         self._refill()
@@ -149,7 +149,7 @@ class PoolSupervisor:
             self.stop()
         if deaths and not self._stopping:
             self._pool.count_false_starts(deaths, progressed=self._has_progressed())
-        if self._pool.short and not self._stopping:
+        if self._pool.needs_refill and not self._stopping:
             self._refill()
         notes = tuple(str(death) for death in deaths)
         return self._meter.read(workers=self._pool.running, notes=notes, stopping=self._stopping)
@@ -178,6 +178,6 @@ class PoolSupervisor:
 
     def _refill(self) -> None:
         """Free the trials of dead workers and start as many workers as there are trials for."""
-        if declare_lost(self._history, self._claims, self._journal, self._judges):
+        if declare_lost(self._history, self._claims, self._journal, self._detectors):
             self._history.refresh()
         self._pool.fill(min(self._size, len(left_to_do(self._study, self._history))))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Engine:
+class StudyTrainer:
     """Trains, exports and evaluates trials of one study on its prepared data."""
 
     def __init__(self, study: StudyFolder) -> None:
@@ -109,6 +109,6 @@ def _check_same_data(study: StudyFolder, dataset: Dataset) -> None:
     first = study.paths.fingerprint.read_text(encoding="utf-8").strip()
     if first != dataset.fingerprint:
         raise StudyError(
-            f"the data of study {study.paths.study!r} are not what its first trials were trained on: their fingerprint "
+            f"the data of study {study.name!r} are not what its first trials were trained on: their fingerprint "
             f"is {dataset.fingerprint[:12]}, it was {first[:12]}. Put the files back, or give the sweep another name"
         )

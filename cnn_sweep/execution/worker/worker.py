@@ -16,7 +16,7 @@ from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.attempts.cancellation import end_unrun
 from cnn_sweep.execution.attempts.candidates import Claimed, Picker
-from cnn_sweep.execution.attempts.liveness import declare_lost, judges
+from cnn_sweep.execution.attempts.liveness import declare_lost, failure_detectors
 from cnn_sweep.execution.attempts.proposals import further_metrics
 from cnn_sweep.execution.attempts.retries import failing_alike
 from cnn_sweep.execution.study.study_folder import StudyFolder
@@ -37,7 +37,7 @@ from cnn_sweep.training.signature import graph_key
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cnn_sweep.execution.worker.study_trainer import Engine
+    from cnn_sweep.execution.worker.study_trainer import StudyTrainer
 
 
 log = logging.getLogger(__name__)
@@ -71,11 +71,11 @@ class Worker:
             study.plan, self._history, self._claims, self._graph_key, self._pruning, alone=settings.alone
         )
         self._growth = GrowthWatch()
-        self._judges = judges()
+        self._detectors = failure_detectors()
         context = WorkerContext(
             study, self._history, self._claims, self._journal, stop, self._merger, settings, self._pruning
         )
-        self._runner = AttemptRunner(context, _make_engine(study, settings))
+        self._runner = AttemptRunner(context, _start_trainer(study, settings))
 
     def run(self) -> Ending:
         """Train until nothing is left to claim, someone asks to stop, or this process had better be replaced."""
@@ -119,7 +119,7 @@ class Worker:
             claimed = self._picker.claim()
             if claimed is not None:
                 return claimed
-            if declare_lost(self._history, self._claims, self._journal, self._judges):
+            if declare_lost(self._history, self._claims, self._journal, self._detectors):
                 continue
             if (limit := self._pruning.budget.reached()) is not None:
                 log.info("nothing new is begun: %s", limit)
@@ -177,12 +177,12 @@ class IdleWait:
         return time.monotonic() - self._news_at < max(_SILENT_S, _SILENT_EPOCHS * max(epochs, default=0.0))
 
 
-def _make_engine(study: StudyFolder, settings: WorkerSettings) -> Engine:
+def _start_trainer(study: StudyFolder, settings: WorkerSettings) -> StudyTrainer:
     memory = None if settings.alone else settings.gpu_memory_mb
     configure(settings.threads, gpu_memory_mb=memory, whole_keras=uses_user_code(study.sweep))
-    from cnn_sweep.execution.worker.study_trainer import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
+    from cnn_sweep.execution.worker.study_trainer import StudyTrainer  # noqa: PLC0415 - starts TensorFlow, configured by now
 
-    return Engine(study)
+    return StudyTrainer(study)
 
 
 def main() -> int:
