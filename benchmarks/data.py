@@ -100,9 +100,9 @@ from cnn_sweep.training.session import configure
 configure(threads=1)
 import keras, tensorflow
 began = time.perf_counter()
-from cnn_sweep.execution.worker.engine import Engine
-from cnn_sweep.execution.study.frozen import open_study
-study = open_study(Path(sys.argv[1]), "pets")
+from cnn_sweep.execution.worker.study_trainer import Engine
+from cnn_sweep.execution.study.study_folder import StudyFolder
+study = StudyFolder.open(Path(sys.argv[1]), "pets")
 engine = Engine(study)
 ready = time.perf_counter() - began
 
@@ -192,8 +192,9 @@ def start_of_a_worker(folder: Path) -> list[tuple[str, ...]]:
     results = folder / "results"
     code = (
         "import sys; from pathlib import Path; from cnn_sweep import Sweep;"
-        "from cnn_sweep.execution.study.frozen import freeze; from cnn_sweep.training.data.prepare import prepare;"
-        "study = freeze(Sweep.load(sys.argv[1]), Path(sys.argv[2]));"
+        "from cnn_sweep.execution.study.study_folder import StudyFolder;"
+        "from cnn_sweep.training.data.prepare import prepare;"
+        "study = StudyFolder.open_or_create(Sweep.load(sys.argv[1]), Path(sys.argv[2]));"
         "prepare(study.sweep.data, study.sweep.folder, study.data_root); print([])"
     )
     measured(code, folder / "pets.yaml", results)

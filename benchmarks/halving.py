@@ -26,8 +26,8 @@ from digits_table import SWEEP, DigitsTable
 from results_page import write_section
 
 from cnn_sweep.execution.attempts.candidates import Claimed, Picker
-from cnn_sweep.execution.study.frozen import FrozenStudy, freeze, open_study
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History
@@ -140,7 +140,7 @@ def optuna_by_hand(table: DigitsTable, rows: list[dict[str, Any]], target: float
 class Worker:
     """A worker of the project's that reads its epochs off the table."""
 
-    def __init__(self, study: FrozenStudy, table: DigitsTable, clock: Clock) -> None:
+    def __init__(self, study: StudyFolder, table: DigitsTable, clock: Clock) -> None:
         writer = new_writer_name()
         self._study, self._table, self._clock = study, table, clock
         self._journal = JournalWriter(study.paths.journal(writer))
@@ -192,7 +192,7 @@ class Worker:
 
 def with_promotion(table: DigitsTable, sweep: Sweep, target: float, root: Path) -> Iterator[Found]:
     """Pause and promote, with the project's own decisions; afterwards the audit proves them."""
-    study, clock, best = freeze(sweep, root), Clock(), 0.0
+    study, clock, best = StudyFolder.open_or_create(sweep, root), Clock(), 0.0
     for worker in [Worker(study, table, clock) for _ in range(WORKERS)]:
         worker.begin()
     idle: list[Worker] = []
@@ -287,7 +287,7 @@ def train(seeds: int, trials: int) -> None:
             file.write_text(sweep.text, encoding="utf-8")
             command = [sys.executable, "-m", "cnn_sweep.cli.main", "run", str(file), "--workers", "2", "--threads", "1"]
             subprocess.run([*command, "--results", str(root / "results")], check=True, capture_output=True)
-            study = open_study(root / "results", "simulated")
+            study = StudyFolder.open(root / "results", "simulated")
             history = History(study.paths)
             history.refresh()
             epochs = sum(len(a.epochs) for t in history.trials.values() for a in t.attempts.values())

@@ -19,10 +19,9 @@ from pathlib import Path
 
 from results_page import write_section
 
-from cnn_sweep.execution.study.frozen import freeze
-from cnn_sweep.execution.worker.process import Worker
-from cnn_sweep.execution.worker.settings import WorkerSettings
-from cnn_sweep.execution.worker.stop_request import StopRequest
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.worker.protocol import StopRequest, WorkerSettings
+from cnn_sweep.execution.worker.worker import Worker
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.sweep.spec import Sweep
@@ -98,7 +97,7 @@ def trials(points: int, epochs: int) -> list[tuple[bool, float, float]]:
     marks: list[tuple[str, float, float]] = []
     with tempfile.TemporaryDirectory(prefix="cnn-sweep-bench-") as place:
         sweep = Sweep.parse(SWEEP.format(filters=[8, 16], points=points, epochs=epochs, batch_size=32))
-        study = freeze(sweep, Path(place))
+        study = StudyFolder.open_or_create(sweep, Path(place))
         worker = Worker(study, WorkerSettings(Path(place), "overhead", 1, since=time.time()), StopRequest())
         train = AttemptRunner.run
 

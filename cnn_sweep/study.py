@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.pool.pool import log_file
 from cnn_sweep.execution.study.jobs import Queue, faults_of, queue_of
+from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
-from cnn_sweep.journal.paths import StudyPaths, existing_studies, no_such_study
+from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study
 from cnn_sweep.report.leaderboards.fronts import with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.budget import Budget, Limit
@@ -22,7 +23,6 @@ from cnn_sweep.slurm.job_states import Incarnation
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reading import StoreReader
-from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,8 +86,7 @@ class Study:
         """Open studies that are read together, without merging; arguments and errors as of :meth:`open`."""
         root = Path(results)
         for name in names:
-            if not StudyPaths(root, name).sweep.is_file():
-                raise no_such_study(root, name)
+            existing_study(root, name)
         store = StoreReader(root)
         return [cls(store, name) for name in names]
 
@@ -195,7 +194,7 @@ class Study:
         identities = [
             ProcessIdentity.from_data(worker["identity"])
             for worker in queries.list_workers(self.store, self.name)
-            if worker["threads"] > 0
+            if worker["threads"] != DOES_NOT_TRAIN
         ]
         alive = [_is_alive(identity, queue) for identity in identities]
         return {"alive": alive.count(True), "unknown": alive.count(None)}
@@ -223,7 +222,7 @@ class Study:
         from cnn_sweep.report.leaderboards.configurations import board_of  # noqa: PLC0415 - needs scipy
 
         summary, paths = self.summary(), self.paths
-        found = board_of(paths, table, metric=summary["metric"], direction=Direction(summary["direction"]))
+        found = board_of(paths, table, metric=summary["metric"], direction=summary["direction"])
         return replace(found, rows=found.rows[:top])
 
     def leaderboard(self, per: str | None = None) -> pd.DataFrame:

@@ -14,22 +14,26 @@ import cnn_sweep
 PACKAGE = Path(cnn_sweep.__file__).parent
 
 # Data flows from left to right; a module imports only from its own layer and those before it.
-LAYERS = ("errors", "sweep", "journal", "search", "training", "store", "slurm", "execution", "report", "study", "cli")
+LAYERS = (
+    "errors",
+    "streams",
+    "sweep",
+    "journal",
+    "search",
+    "training",
+    "store",
+    "slurm",
+    "execution",
+    "tools",
+    "report",
+    "study",
+    "cli",
+)
 
 # The same within a layer of many parts.
 PARTS = {
     "training": ("outcome", "session", "signature", "data", "network", "engine", "evaluation", "trial"),
-    "execution": (
-        "environment",
-        "study",
-        "attempts",
-        "monitoring",
-        "worker",
-        "pool",
-        "array_jobs",
-        "models",
-        "tools",
-    ),
+    "execution": ("machine", "study", "attempts", "worker", "pool", "array_jobs", "models"),
     "report": (
         "leaderboards",
         "live",
@@ -182,8 +186,10 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("login")
     (folder / "tiny.yaml").write_text(SWEEP, encoding="utf-8")
     code = (
-        "from pathlib import Path; from cnn_sweep.execution.study.frozen import freeze; from cnn_sweep import Sweep;"
-        f"freeze(Sweep.load(Path({str(folder / 'tiny.yaml')!r})), Path({str(folder / 'results')!r}))"
+        "from pathlib import Path; from cnn_sweep import Sweep;"
+        "from cnn_sweep.execution.study.study_folder import StudyFolder;"
+        f"sweep = Sweep.load(Path({str(folder / 'tiny.yaml')!r}));"
+        f"StudyFolder.open_or_create(sweep, Path({str(folder / 'results')!r}))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     return folder
@@ -219,7 +225,7 @@ IMPORTS = {
     # `cnn-sweep --help` is quick because it loads nothing that it does not need.
     "cnn_sweep.cli.main": ("pandas", "numpy", "sqlalchemy", "optuna", "sklearn", "pydantic"),
     # Each worker and each command would pay for these, seconds in all, before its first trial.
-    "cnn_sweep.execution.worker.process": ("tensorflow", "keras", "optuna", "pandas", "sklearn", "scipy"),
+    "cnn_sweep.execution.worker.worker": ("tensorflow", "keras", "optuna", "pandas", "sklearn", "scipy"),
     "cnn_sweep.cli.running, cnn_sweep.cli.submitting": ("tensorflow", "keras", "optuna", "pandas", "sklearn", "scipy"),
 }
 

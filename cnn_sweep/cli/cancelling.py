@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cnn_sweep.execution.attempts.cancellation import cancel_study, cancel_trial
-from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.slurm.commands import SlurmCli
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def cancel(results: Path, study: str, trial: int | None) -> None:
     """Cancel a study, or one trial of it."""
-    frozen = open_study(results, study)
+    frozen = StudyFolder.open(results, study)
     if trial is not None:
         running = cancel_trial(frozen, trial)
         print(f"trial {trial} {'ends at its next chunk' if running else 'is cancelled'}", file=sys.stderr)

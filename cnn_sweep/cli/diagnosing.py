@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.tools.doctor import examine
+from cnn_sweep.tools.doctor import examine
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from cnn_sweep.cli.tables import print_table
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.models import client as models
-from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words
 from cnn_sweep.report.models.predictions import class_table, confusion_table
 from cnn_sweep.report.models.sealed_score import sealed_score
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnn_sweep.execution.models.client import Predictions
-    from cnn_sweep.execution.study.frozen import FrozenStudy
     from cnn_sweep.report.leaderboards.leaderboard import Row
 
 
@@ -36,9 +35,9 @@ def finalize(results: Path, study: str, top: int, *, agreed: bool) -> None:
         top: How many trials.
         agreed: Whether the user wants that although the study is not finished.
     """
-    _ask_if_unfinished(open_study(results, study), agreed=agreed)
+    _ask_if_unfinished(StudyFolder.open(results, study), agreed=agreed)
     numbers, best = models.finalize(results, study, top)
-    _warn_of_earlier(open_study(results, study), numbers)
+    _warn_of_earlier(StudyFolder.open(results, study), numbers)
     found = Study.open(results, study)
     table = found.leaderboard_table(None)
     tested = list(_tested(found, numbers, table))
@@ -50,7 +49,7 @@ def finalize(results: Path, study: str, top: int, *, agreed: bool) -> None:
     print_table(class_table(best))
 
 
-def _ask_if_unfinished(study: FrozenStudy, *, agreed: bool) -> None:
+def _ask_if_unfinished(study: StudyFolder, *, agreed: bool) -> None:
     """Ask before the test set of a study is opened whose search is not over.
 
     Raises:
@@ -71,7 +70,7 @@ def _ask_if_unfinished(study: FrozenStudy, *, agreed: bool) -> None:
         raise InputError("the test set stays sealed")
 
 
-def _warn_of_earlier(study: FrozenStudy, numbers: Sequence[int]) -> None:
+def _warn_of_earlier(study: StudyFolder, numbers: Sequence[int]) -> None:
     """Say for which other trials the test set was opened before."""
     history = study.history()
     if others := sorted(set(history.finalized).difference(numbers)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.cli.reading import open_merged
 from cnn_sweep.cli.tables import print_table
-from cnn_sweep.execution.study.optuna_history import import_from_optuna
+from cnn_sweep.execution.study.optuna_import import import_from_optuna
 from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.configuration import NULL

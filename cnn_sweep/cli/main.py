@@ -10,6 +10,7 @@ import sys
 
 import typer
 
+from cnn_sweep import streams
 from cnn_sweep.cli import (
     verbs_data,
     verbs_models,
@@ -20,7 +21,6 @@ from cnn_sweep.cli import (
     verbs_store,
 )
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, Interrupted
-from cnn_sweep.execution.environment import streams
 
 app = typer.Typer(
     name="cnn-sweep",

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.cli.tables import print_table
-from cnn_sweep.execution.study.frozen import plan_sweeps
-from cnn_sweep.execution.study.user_code import check_own_code
+from cnn_sweep.execution.study.study_folder import plan_sweeps
+from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.sweep.states import plural
@@ -30,7 +30,7 @@ def plan(file: Path, *, as_json: bool, more: Mapping[str, Any] | None = None) ->
         more: What that form has beside the plan.
     """
     sweep = Sweep.load(file)
-    check_own_code(sweep)
+    check_user_code(sweep)
     found, _ = plan_sweeps(sweep)
     if as_json:
         print(json.dumps(as_data(found) | dict(more or {}), indent=2))

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cnn_sweep.cli.tables import can_redraw, print_table
-from cnn_sweep.execution.study.frozen import data_root
+from cnn_sweep.execution.study.study_folder import data_root
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.sweep.states import plural

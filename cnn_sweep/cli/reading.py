@@ -21,7 +21,6 @@ from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store.sql import query
 from cnn_sweep.study import Study, known_studies, merge_first
 from cnn_sweep.sweep.configuration import NULL
-from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.states import counted, plural, unfinished
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def _board(studies: Sequence[Study], selection: boards.Selection, how: Shown) ->
         table = only_front(table) if how.pareto else table
     if how.by:
         table = boards.matching(table, selection.where)
-        return grouped(table, how.by, direction=Direction(studies[0].summary()["direction"]))
+        return grouped(table, how.by, direction=studies[0].summary()["direction"])
     return table
 
 

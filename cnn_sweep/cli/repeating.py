@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.study.frozen import extend_repeats
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.more_repeats import MoreRepeats, repeats_that_chose
 from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from cnn_sweep.execution.study.frozen import FrozenStudy
 
 
 def repeat(results: Path, name: str, *, top: int, repeats: int) -> None:
@@ -22,7 +20,7 @@ def repeat(results: Path, name: str, *, top: int, repeats: int) -> None:
     if not rows:
         raise StudyError(f"study {name!r} has no complete trial yet, so there is nothing to repeat")
     best = tuple(row["trial"] for row in rows[:top])
-    study, added = extend_repeats(results, name, MoreRepeats(best, repeats))
+    study, added = StudyFolder.open(results, name).extend_repeats(MoreRepeats(best, repeats))
     which = "the best configuration has" if len(best) == 1 else f"the best {len(best)} configurations have"
     if not added:
         print(f"{name}: {which} {repeats} repeats already")
@@ -34,7 +32,7 @@ def repeat(results: Path, name: str, *, top: int, repeats: int) -> None:
     print(f"`cnn-sweep resume {name}` runs {which}; {_what_counts(study, configurations)}")
 
 
-def _what_counts(study: FrozenStudy, configurations: dict[int, str]) -> str:
+def _what_counts(study: StudyFolder, configurations: dict[int, str]) -> str:
     """Say whether the means can leave out the seeds by which the newest revision chose."""
     before = repeats_that_chose(study.revisions[:-1], configurations)
     after = repeats_that_chose(study.revisions, configurations)

@@ -17,10 +17,11 @@ from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.cli.reading import print_leaderboard
 from cnn_sweep.cli.tables import can_redraw
 from cnn_sweep.execution.attempts.candidates import left_to_do
-from cnn_sweep.execution.pool.local import run_local, usable_cores, useful_workers
-from cnn_sweep.execution.study.frozen import FrozenStudy, enlarge, freeze, open_study
+from cnn_sweep.execution.machine import usable_cores, useful_workers
+from cnn_sweep.execution.pool.local import run_local
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import threads_of
-from cnn_sweep.execution.study.user_code import check_own_code
+from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.live import in_words
 from cnn_sweep.sweep.spec import Sweep
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from cnn_sweep.execution.monitoring.study_progress import Progress
+    from cnn_sweep.execution.pool.progress import Progress
 
 _TOP = 10
 # What the live line leaves out where a terminal is too narrow for all of it, what matters least first.
@@ -61,22 +62,22 @@ def run(sweep: Path, results: Path, how: How, *, extend: bool) -> int:
     paths = StudyPaths(results, loaded.study)
     threads_of(paths, loaded, how.threads)  # refused before anything is written
     if not paths.sweep.is_file():  # a study that exists has a copy of the code
-        check_own_code(loaded)
+        check_user_code(loaded)
     prepare_shown(loaded, results)  # before the study exists, so that a mistake in the data can be mended in the file
-    return _train(freeze(loaded, results, extend=extend), how)
+    return _train(StudyFolder.open_or_create(loaded, results, extend=extend), how)
 
 
 def resume(study: str, results: Path, how: How, *, more: Mapping[str, float | int]) -> int:
     """Continue a study by name, with larger limits if there are any; return the exit code."""
-    found = open_study(results, study)
+    found = StudyFolder.open(results, study)
     threads_of(found.paths, found.sweep, how.threads)
     if more:
-        found = enlarge(results, study, more)
+        found = found.extend_search(more)
     prepare_shown(found.sweep, results)
     return _train(found, how)
 
 
-def _train(study: FrozenStudy, how: How) -> int:
+def _train(study: StudyFolder, how: How) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     _warn_of_skipped(study, console)
     _say_what_idles(study, how, console)
@@ -90,7 +91,7 @@ def _train(study: FrozenStudy, how: How) -> int:
     return 1 if progress.counts.get("failed") else 0
 
 
-def _warn_of_skipped(study: FrozenStudy, console: Console) -> None:
+def _warn_of_skipped(study: StudyFolder, console: Console) -> None:
     plan = study.plan
     for note in plan.notes:
         console.print(note, markup=False)
@@ -103,7 +104,7 @@ def _warn_of_skipped(study: FrozenStudy, console: Console) -> None:
         )
 
 
-def _say_what_idles(study: FrozenStudy, how: How, console: Console) -> None:
+def _say_what_idles(study: StudyFolder, how: How, console: Console) -> None:
     """Say how to use the cores that the user's number of workers leaves idle, where there are trials for one more."""
     threads = threads_of(study.paths, study.sweep, how.threads)
     if how.workers is None or how.workers >= (most := useful_workers(threads)):
@@ -115,7 +116,7 @@ def _say_what_idles(study: FrozenStudy, how: How, console: Console) -> None:
         console.print(f"{study.paths.study}: {used}; {more}", markup=False)
 
 
-def _say_how_it_ended(study: FrozenStudy, progress: Progress, console: Console) -> None:
+def _say_how_it_ended(study: StudyFolder, progress: Progress, console: Console) -> None:
     name, counts = study.paths.study, progress.counts
     if progress.failing_alike is not None:
         left = plural(progress.total - progress.finished, "trial")
@@ -139,7 +140,7 @@ def _say_how_it_ended(study: FrozenStudy, progress: Progress, console: Console) 
 class _Display:
     """One line that keeps itself up to date on a terminal, and a line now and then elsewhere."""
 
-    def __init__(self, study: FrozenStudy, console: Console) -> None:
+    def __init__(self, study: StudyFolder, console: Console) -> None:
         self._name = study.paths.study
         self._console = console
         self._redraws = can_redraw(console)

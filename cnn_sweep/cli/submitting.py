@@ -10,8 +10,8 @@ from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.execution.array_jobs.submission import Submission, plan_submission
 from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
 from cnn_sweep.execution.attempts.liveness import reconcile
-from cnn_sweep.execution.study.frozen import FrozenStudy, draft, enlarge, freeze
 from cnn_sweep.execution.study.jobs import pools_in_queue
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.sweep.spec import Sweep
@@ -28,14 +28,14 @@ def submit(sweep: Path, results: Path, profile: Path, *, extend: bool, dry_run: 
     A study of which nothing could be submitted is not left behind.
     """
     loaded = Sweep.load(sweep)
-    drafted = draft(loaded, results, extend=extend)
-    if (submission := _planned(drafted, Profile.load(profile))) is None:
+    preview = StudyFolder.preview(loaded, results, extend=extend)
+    if (submission := _planned(preview, Profile.load(profile))) is None:
         return
     if dry_run:
         print("\n".join(submission.scripts()))
         return
     prepare_shown(loaded, results)
-    _commit(replace(submission, study=freeze(loaded, results, extend=extend, drafted=drafted)))
+    _commit(replace(submission, study=StudyFolder.open_or_create(loaded, results, extend=extend, preview=preview)))
 
 
 def plan(sweep: Path, results: Path, profile: Path) -> dict[str, Any] | None:
@@ -44,7 +44,7 @@ def plan(sweep: Path, results: Path, profile: Path) -> dict[str, Any] | None:
     Keys: trials; arrays, each with tasks and throttle; workers of a task; threads of a worker; time_limit_min;
     files, about; notes.
     """
-    submission = _planned(draft(Sweep.load(sweep), results), Profile.load(profile))
+    submission = _planned(StudyFolder.preview(Sweep.load(sweep), results), Profile.load(profile))
     if submission is None:
         return None
     settings, arrays = submission.settings, submission.arrays
@@ -73,7 +73,7 @@ def print_plan(found: Mapping[str, Any]) -> None:
 
 def resume(study: str, results: Path, profile: Path, more: Mapping[str, float | int]) -> None:
     """Submit as many pools as the profile's width allows beside those that are in the queue."""
-    settings, found = Profile.load(profile), enlarge(results, study, more)
+    settings, found = Profile.load(profile), StudyFolder.open(results, study).extend_search(more)
     if lost := reconcile(found):
         print(
             f"cnn-sweep: {plural(lost, 'trial')} left by jobs that are over (`cnn-sweep show` says why)",
@@ -84,7 +84,7 @@ def resume(study: str, results: Path, profile: Path, more: Mapping[str, float | 
         _commit(submission)
 
 
-def _planned(study: FrozenStudy, profile: Profile) -> Submission | None:
+def _planned(study: StudyFolder, profile: Profile) -> Submission | None:
     """Plan a submission; None, and the reason is said, where nothing is left to do."""
     history = study.history()
     if (reason := why_nothing_is_left(study, history)) is not None:

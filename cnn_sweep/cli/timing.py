@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.cli.tables import print_table
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution.environment.gpus import visible_gpus
-from cnn_sweep.execution.pool.local import most_workers, usable_cores
-from cnn_sweep.execution.study.frozen import plan_sweeps
-from cnn_sweep.execution.tools.training_rates import Timing, divisions, measure
+from cnn_sweep.execution.machine import most_workers, usable_cores, visible_gpus
+from cnn_sweep.execution.study.study_folder import plan_sweeps
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.plan import Validator
 from cnn_sweep.search.samplers import completed
 from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.tools.training_rates import Timing, divisions, measure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnn_sweep.execution.tools.training_rates import Rate
+    from cnn_sweep.tools.training_rates import Rate
 
 # What a worker of one thread may be slower by and still be advised: its results repeat to the last bit.
 _WORTH = 1.05

@@ -1,7 +1,6 @@
-"""Where trials run: a worker trains them one after the other, a pool keeps workers alive, local and Slurm start pools.
+"""Where trials run: a worker trains them one after another, a pool keeps workers alive, array jobs run pools.
 
-Each folder may use those before it: the ``environment`` on this machine, a ``study`` on disk, ``attempts`` at its
-trials, ``monitoring`` of its progress, the ``worker`` process, the ``pool`` of workers,
-``array_jobs`` of pools on a cluster, and the ``models`` after training. Only ``worker.process`` and ``models.server``
-reach TensorFlow; they are never imported, only started.
+Each part may import from those before it: the ``machine``, the ``study`` on disk, ``attempts`` at its trials, the
+``worker`` process, the ``pool`` of workers, ``array_jobs`` of pools on a cluster, and trained ``models`` at work. Only
+``worker.worker`` and ``models.server`` load TensorFlow; they are started as processes of their own.
 """

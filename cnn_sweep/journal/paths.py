@@ -158,11 +158,18 @@ def existing_studies(results: Path) -> list[str]:
     return sorted(name for name in names if _is_readable_folder(StudyPaths(results, name).journals))
 
 
-def no_such_study(results: Path, name: str) -> StudyError:
-    """Say that there is no study with this name, which one may be meant, and which there are."""
+def existing_study(results: Path, name: str) -> StudyPaths:
+    """Return the files of a study that exists.
+
+    Raises:
+        StudyError: No such study; the message suggests a similar name and lists those that exist.
+    """
+    paths = StudyPaths(results, name)
+    if paths.sweep.is_file():
+        return paths
     names = existing_studies(results)
     there = f"studies there: {listed(names)}" if names else "there are no studies there; --results DIR looks elsewhere"
-    return StudyError(f"no study {name!r} in {results}{near(name, names)}; {there}")
+    raise StudyError(f"no study {name!r} in {results}{near(name, names)}; {there}")
 
 
 def _is_readable_folder(folder: Path) -> bool:

@@ -6,9 +6,8 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.execution.monitoring.study_progress import Pace, pace_of
+from cnn_sweep.execution.pool.progress import Pace, pace_of
 from cnn_sweep.store import queries, report_queries
-from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.states import counted, plural
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def moment(store: StoreReader, study: str, now: float, *, has_budget: bool = Fal
     return Moment(
         running=running,
         epochs_per_s=_epochs_per_s(store, study, now),
-        best=list(itertools.accumulate(values, Direction(summary["direction"]).better_of)),
+        best=list(itertools.accumulate(values, summary["direction"].better_of)),
         pace=replace(pace, left_s=None) if has_budget else pace,
     )
 

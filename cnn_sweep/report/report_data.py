@@ -17,7 +17,6 @@ from cnn_sweep.report.leaderboards.fronts import PARETO, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.store import queries, report_queries
-from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.states import counted, unfinished
 from cnn_sweep.sweep.trial import ObjectiveSpec
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.search.importance import Findings
     from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.sweep.direction import Direction
     from cnn_sweep.sweep.spec import Sweep
 
 # Epochs' metrics in one report, in numbers: about 2 MB of text.
@@ -117,7 +117,8 @@ class Material:
     @property
     def direction(self) -> Direction:
         """Which values of the objective are better."""
-        return Direction(self.summary["direction"])
+        direction: Direction = self.summary["direction"]
+        return direction
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -164,7 +165,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
     best = [row["trial"] for row in board.rows if row["epochs"]]
     chosen = tuple(trials) or tuple(best[:shown])
     rungs = _rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
-    direction = Direction(summary["direction"])
+    direction: Direction = summary["direction"]
     return Material(
         summary=summary,
         board=board,
@@ -197,7 +198,7 @@ def _configurations(paths: StudyPaths, board: Table, summary: dict[str, Any]) ->
     """Put the trials of each configuration into one row, with the columns that belong to all of them."""
     if not any(row["repeat"] for row in board.rows):
         return None
-    found = board_of(paths, board, metric=summary["metric"], direction=Direction(summary["direction"]))
+    found = board_of(paths, board, metric=summary["metric"], direction=summary["direction"])
     hyperparameters = (column_beside_statistics(name) for name in queries.parameter_columns(summary["parameters"]))
     return replace(found, columns=("rank", "trial", *STATISTICS, *hyperparameters))
 

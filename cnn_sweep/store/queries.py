@@ -60,16 +60,17 @@ def list_studies(store: StoreReader) -> list[str]:
 def study_summary(store: StoreReader, study: str) -> Record:
     """Return what is known of a study as a whole.
 
-    Keys: study, metric, direction, method, digest, revisions, planned, configurations, invalid, duplicates,
-    parameters (names in the sweep file's order), metrics (names), created, cancelled, trials (state to count, all
-    states), best ({"trial", "value"} or None), causes (cause to count, of failed trials), bad_lines (count).
+    Keys: study, metric, direction (:class:`Direction`), method, digest, revisions, planned, configurations, invalid,
+    duplicates, parameters (names in the sweep file's order), metrics (names), created, cancelled, trials (state to
+    count, all states), best ({"trial", "value"} or None), causes (cause to count, of failed trials), bad_lines (count).
     """
     with store as connection:
         row = _study(connection, study)
-        names = ("study", "metric", "direction", "method", "digest", "revisions", "configurations")
+        names = ("study", "metric", "method", "digest", "revisions", "configurations")
         summary = {name: getattr(row, name) for name in (*names, "invalid", "duplicates", "created", "cancelled")}
         bad = schema.bad_lines.c
         return summary | {
+            "direction": Direction(row.direction),
             "planned": row.trials,
             "parameters": parameter_names(row),
             "metrics": dialect.names(row.metrics_json),

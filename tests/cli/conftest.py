@@ -18,10 +18,9 @@ from typer.testing import CliRunner
 from cnn_sweep.cli.main import app
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.execution.models import server as model_process
-from cnn_sweep.execution.study.frozen import freeze
-from cnn_sweep.execution.worker.process import Worker
-from cnn_sweep.execution.worker.settings import WorkerSettings
-from cnn_sweep.execution.worker.stop_request import StopRequest
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.worker.protocol import StopRequest, WorkerSettings
+from cnn_sweep.execution.worker.worker import Worker
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -114,7 +113,7 @@ class Here:
     def train(self, sweep: Sweep) -> None:
         """Run all trials of a sweep."""
         settings = WorkerSettings(self.results, sweep.study, threads=1, since=time.time())
-        Worker(freeze(sweep, self.results), settings, StopRequest()).run()
+        Worker(StudyFolder.open_or_create(sweep, self.results), settings, StopRequest()).run()
 
     def result(self, *words: object) -> Result:
         """Type a command; what it raises is raised."""

@@ -8,8 +8,8 @@ import pytest
 
 from cnn_sweep.cli import finalizing
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.execution.study.frozen import freeze
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.events import End, Epoch, Finalize, Start
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.study import Study
@@ -29,7 +29,7 @@ training: {epochs: 1, optimizer: {learning_rate: $rate}}
 @pytest.fixture
 def study(tmp_path):
     """A study of one configuration with two repeats."""
-    return freeze(Sweep.parse(SWEEP), tmp_path)
+    return StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)
 
 
 def complete(study, *trials, tested=()):

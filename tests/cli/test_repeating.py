@@ -12,8 +12,8 @@ import pytest
 from cnn_sweep.cli.main import app
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.models.model_files import best_trials
-from cnn_sweep.execution.study.frozen import freeze, open_study
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.events import End, Epoch, Finalize, Start
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
@@ -36,7 +36,7 @@ training: {epochs: 1}
 
 def finish(results, *, worth):
     """Let every trial that has not begun end with a value of its parameters and seed."""
-    study = open_study(results, "seeds")
+    study = StudyFolder.open(results, "seeds")
     begun = {row["trial"] for row in Study.open(results, "seeds").leaderboard_table().rows}
     with JournalWriter(study.paths.journal(new_writer_name())) as journal:
         journal.append(worker_event(threads=1))
@@ -53,7 +53,7 @@ def finish(results, *, worth):
 @pytest.fixture
 def results(tmp_path):
     """A study of four configurations with one seed each."""
-    freeze(Sweep.parse(SWEEP), tmp_path)
+    StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)
     return tmp_path
 
 
@@ -108,7 +108,7 @@ def test_the_seed_that_chose_a_configuration_does_not_count(results, capsys):
     assert (first["units"], first["n"], first["left_out"], second["units"]) == (4, 2, 2, 2)
     assert first["mean"] == pytest.approx(0.91 + (-0.01 + 0.0) / 2)
     assert any("leave out seeds by which `repeat` chose" in note for note in table.notes)
-    study = open_study(results, "seeds")
+    study = StudyFolder.open(results, "seeds")
     assert best_trials(study, study.history(), 2) == [first["trial"], second["trial"]]
     best = Study.open(results, "seeds").best()
     assert best["value"] == 0.93 > best["configuration"]["mean"] == first["mean"]
@@ -162,7 +162,7 @@ def test_one_more_seed_keeps_what_an_earlier_choice_left_out(results, capsys):
     assert sum("in 2 rows; it is optimistic" in note for note in table.notes) == 1
     tied = [row["tied"] for row in table.rows[1:]].count(True)
     assert Study.open(results, "seeds").best()["configuration"]["others_tied"] == tied
-    study = open_study(results, "seeds")
+    study = StudyFolder.open(results, "seeds")
     assert best_trials(study, study.history(), 1) == [table.rows[0]["trial"]]
 
 
@@ -171,7 +171,7 @@ def test_a_report_shows_hyperparameters_and_seeds_of_repeats(results):
     finish(results, worth={1: 0.5, 2: 0.7, 3: 0.9, 4: 0.901})
     app(["repeat", "seeds", "--top", "2", "--repeats", "3", "--results", str(results)], standalone_mode=False)
     finish(results, worth={3: 0.9, 4: 0.901})
-    study = open_study(results, "seeds")
+    study = StudyFolder.open(results, "seeds")
     with JournalWriter(study.paths.journal(new_writer_name())) as journal:
         journal.append(Finalize(time.time(), 2, {"test_loss": 0.3, "test_accuracy": 0.9}))
     opened = Study.open(results, "seeds")

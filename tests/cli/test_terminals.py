@@ -20,7 +20,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from cnn_sweep.cli.running import _picture
-from cnn_sweep.execution.monitoring.study_progress import Pace, Progress
+from cnn_sweep.execution.pool.progress import Pace, Progress
 from cnn_sweep.journal.events import End
 from cnn_sweep.search.budget import Limit
 
@@ -34,7 +34,7 @@ import numpy as np
 from pathlib import Path
 from cnn_sweep.cli.main import app
 from cnn_sweep.cli.predicting import show_rows
-from cnn_sweep.execution.environment import streams
+from cnn_sweep import streams
 from cnn_sweep.execution.models import client
 from cnn_sweep.report.models.predictions import prediction_table
 from cnn_sweep.training.data.dataset import Item

@@ -2,8 +2,8 @@
 
 import json
 
-from cnn_sweep.execution.pool.local import usable_cores
-from cnn_sweep.execution.tools.training_rates import divisions
+from cnn_sweep.execution.machine import usable_cores
+from cnn_sweep.tools.training_rates import divisions
 
 
 def test_every_division_of_the_cores_is_measured(cli, sweep_text):

@@ -6,12 +6,11 @@ import time
 from types import SimpleNamespace
 
 from cnn_sweep.execution.attempts.candidates import Claimed
-from cnn_sweep.execution.study.frozen import freeze
 from cnn_sweep.execution.study.provenance import worker_event
-from cnn_sweep.execution.worker.attempt import AttemptRunner
-from cnn_sweep.execution.worker.context import WorkerContext
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.worker.attempt import AttemptRunner, WorkerContext
+from cnn_sweep.execution.worker.protocol import WorkerSettings
 from cnn_sweep.execution.worker.retention import drop_models
-from cnn_sweep.execution.worker.settings import WorkerSettings
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.durable import write_aside
 from cnn_sweep.journal.events import Checkpoint, End, Epoch, Lost, Start
@@ -63,7 +62,7 @@ class LastEpoch:
 
 def test_epochs_count_up_to_the_checkpoint_that_was_found_not_up_to_the_one_that_was_journaled(tmp_path):
     """A worker that dies between a checkpoint and its line loses no epoch."""
-    study = freeze(Sweep.parse(SWEEP), tmp_path)
+    study = StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)
     killed_while_it_journaled_a_checkpoint(study)
     history = History(study.paths)
     history.refresh()
@@ -91,7 +90,7 @@ def test_epochs_count_up_to_the_checkpoint_that_was_found_not_up_to_the_one_that
 
 def test_a_model_is_removed_only_after_its_trial_has_ended_and_others_are_better(tmp_path):
     """A trial that another worker is about to end has its model before its end: no tidying may take it."""
-    study = freeze(Sweep.parse(SWEEP), tmp_path)
+    study = StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)
     paths, now = study.paths, time.time()
     with JournalWriter(paths.journal(new_writer_name())) as journal:
         journal.append(worker_event(threads=1))

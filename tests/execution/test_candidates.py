@@ -5,10 +5,10 @@ import time
 import pytest
 
 from cnn_sweep.execution.attempts.candidates import Claimed, Picker
-from cnn_sweep.execution.attempts.liveness import LocalJudge, declare_lost
-from cnn_sweep.execution.attempts.retries import Retries, may_be_tried_again, why_given_up
-from cnn_sweep.execution.study.frozen import freeze
+from cnn_sweep.execution.attempts.liveness import LocalDetector, declare_lost
+from cnn_sweep.execution.attempts.retries import Retries, may_be_retried, why_given_up
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Lost, Start
 from cnn_sweep.journal.history import History
@@ -75,7 +75,7 @@ class Hand:
 @pytest.fixture
 def study(tmp_path):
     """A study of six trials with two shapes of network."""
-    return freeze(Sweep.parse(TEXT), tmp_path)
+    return StudyFolder.open_or_create(Sweep.parse(TEXT), tmp_path)
 
 
 def test_two_workers_share_all_trials(study):
@@ -139,7 +139,7 @@ def test_a_claim_without_a_start_is_freed_only_when_its_process_is_gone(study):
     ghost, other = Hand(study, identity=dead), Hand(study)
     claims = [ghost.claim() for _ in range(3)] + [other.claim() for _ in range(3)]
     assert other.claim() is None
-    assert declare_lost(other.history, other.claims, other.journal, (LocalJudge(),)) == 3
+    assert declare_lost(other.history, other.claims, other.journal, (LocalDetector(),)) == 3
     freed = {other.claim() for _ in range(3)}
     assert freed == {Claimed(claim.number, 1) for claim in claims[:3]}
     assert other.claim() is None
@@ -152,7 +152,7 @@ def test_an_owner_on_another_host_is_left_alone(study):
     for _ in range(6):
         far.claim()
     near.history.refresh()
-    assert declare_lost(near.history, near.claims, near.journal, (LocalJudge(),)) == 0
+    assert declare_lost(near.history, near.claims, near.journal, (LocalDetector(),)) == 0
     assert near.claim() is None
 
 
@@ -202,9 +202,9 @@ def test_retries_are_counted_by_cause():
     assert lose("node_failure", 4).cause == "node_failure"
     assert lose("preempted", 50) is None
     raised = Outcome("failed", cause="exception")
-    assert not may_be_tried_again(raised, None, Retries(exception=0))
-    assert may_be_tried_again(raised, None, Retries(exception=1))
-    assert not may_be_tried_again(Outcome("failed", cause="diverged"), None, Retries(exception=1))
+    assert not may_be_retried(raised, None, Retries(exception=0))
+    assert may_be_retried(raised, None, Retries(exception=1))
+    assert not may_be_retried(Outcome("failed", cause="diverged"), None, Retries(exception=1))
     end = End(time=3.0, trial=0, attempt=0, state="interrupted", cause="exception", message="", epochs=0, seconds=1.0)
     again = TrialHistory(0, {0: AttemptHistory(0, end=end)})
-    assert not may_be_tried_again(raised, again, Retries(exception=1))
+    assert not may_be_retried(raised, again, Retries(exception=1))

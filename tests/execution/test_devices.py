@@ -11,12 +11,11 @@ from types import SimpleNamespace
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.execution.attempts.liveness import Attempt, LocalJudge
-from cnn_sweep.execution.environment import gpus as devices
+from cnn_sweep.execution import machine as devices
+from cnn_sweep.execution.attempts.liveness import Attempt, LocalDetector
 from cnn_sweep.execution.pool.pool import Pool
-from cnn_sweep.execution.worker.exit_codes import Ending
 from cnn_sweep.execution.worker.memory_growth import GrowthWatch, own_bytes
-from cnn_sweep.execution.worker.settings import WorkerSettings
+from cnn_sweep.execution.worker.protocol import Ending, WorkerSettings
 from cnn_sweep.journal.claims import Owner
 from cnn_sweep.journal.identity import current
 from cnn_sweep.slurm.profile import Profile
@@ -115,7 +114,7 @@ def test_a_worker_that_has_grown_is_replaced(pool):
     """Its end is no death, and its place is taken by a new one."""
     pool.programs += [f"raise SystemExit({int(Ending.GROWN)})", UNTIL_TOLD]
     pool.pool.fill(1)
-    assert reap_until(pool.pool, lambda: pool.pool.short) == []
+    assert reap_until(pool.pool, lambda: pool.pool.needs_refill) == []
     pool.pool.fill(1)
     assert pool.pool.running == 1
 
@@ -132,7 +131,7 @@ def test_after_lack_of_memory_one_worker_has_the_device_alone(pool):
     pool.pool.fill(2)
     assert pool.told[2:] == [(0, True)]
     deaths += reap_until(pool.pool, lambda: not pool.pool.running)
-    assert pool.pool.short
+    assert pool.pool.needs_refill
     pool.pool.fill(2)
     assert pool.told[3:] == [(0, False), (1, False)]
     assert deaths == []
@@ -149,7 +148,7 @@ def test_exit_codes_of_a_trials_own_code_are_no_fault_of_the_environment(pool, t
     me = current()
     for death in deaths:
         gone = Owner("w", replace(me, pid=death.pid, started=0), 0.0)
-        (found,) = LocalJudge({death.pid: f"the worker {death.how}"}).deaths({Attempt(0, 0): gone}).values()
+        (found,) = LocalDetector({death.pid: f"the worker {death.how}"}).deaths({Attempt(0, 0): gone}).values()
         assert found == ("killed", f"the worker {death.how}")
     pool.pool.fill(1)
     (death,) = reap_until(pool.pool, lambda: pool.pool.running == 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cnn_sweep.cli import diagnosing
-from cnn_sweep.execution.tools import doctor
+from cnn_sweep.tools import doctor
 
 STARTS = 'import json; print(json.dumps({"version": "2.21.0", "seconds": 4.0, "gpus": []}))'
 

@@ -7,7 +7,7 @@ import pytest
 
 from cnn_sweep.execution.study.jobs import faults_of, jobs_in_queue, pools_in_queue, queue_of
 from cnn_sweep.execution.study.provenance import fault_event, worker_event
-from cnn_sweep.execution.worker.stop_request import StopRequest
+from cnn_sweep.execution.worker.protocol import StopRequest
 from cnn_sweep.journal.events import Submit
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter

@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from cnn_sweep.execution.monitoring.notifications import Notice, notice_of, notify
-from cnn_sweep.execution.monitoring.study_progress import Pace, Progress
+from cnn_sweep.execution.pool.notifications import Notice, notice_of, notify
+from cnn_sweep.execution.pool.progress import Pace, Progress
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.identity import current
 from cnn_sweep.journal.paths import StudyPaths

@@ -7,10 +7,8 @@ from dataclasses import replace
 import pytest
 
 from cnn_sweep.execution.attempts.retries import Retries
-from cnn_sweep.execution.study.frozen import freeze
-from cnn_sweep.execution.worker.exit_codes import Ending
-from cnn_sweep.execution.worker.settings import WorkerSettings
-from cnn_sweep.execution.worker.stop_request import StopRequest
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.worker.protocol import Ending, StopRequest, WorkerSettings
 from cnn_sweep.journal.events import Retire
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import decode
@@ -41,11 +39,11 @@ def build(params, image_shape, classes):
 def work(tmp_path):
     """Run a worker of the study in this process, and return how it ended."""
     (tmp_path / "hungry.py").write_text(HUNGRY, encoding="utf-8")
-    study = freeze(Sweep.parse(SWEEP, folder=tmp_path), tmp_path / "results")
+    study = StudyFolder.open_or_create(Sweep.parse(SWEEP, folder=tmp_path), tmp_path / "results")
     settings = WorkerSettings(study.paths.results, "memory", 1, since=0.0)
 
     def run(**changes):
-        from cnn_sweep.execution.worker.process import Worker
+        from cnn_sweep.execution.worker.worker import Worker
 
         return Worker(study, replace(settings, **changes), StopRequest()).run()
 

@@ -11,11 +11,11 @@ import pytest
 
 from cnn_sweep.execution.pool import pool as pools
 from cnn_sweep.execution.pool.pool import Pool
-from cnn_sweep.execution.worker.settings import WorkerSettings
+from cnn_sweep.execution.worker.protocol import WorkerSettings
 
 LISTENS = """
 import sys
-from cnn_sweep.execution.worker.stop_request import StopRequest
+from cnn_sweep.execution.worker.protocol import StopRequest
 stop = StopRequest()
 print("born", flush=True)
 sys.stdin.readline()

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from cnn_sweep.execution.attempts.cancellation import end_unrun
 from cnn_sweep.execution.attempts.candidates import Picker
-from cnn_sweep.execution.attempts.unstarted import end_unrun
-from cnn_sweep.execution.study.frozen import freeze
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Checkpoint, End, Epoch, Lost, Start
 from cnn_sweep.journal.history import History
@@ -115,7 +115,7 @@ def hands(tmp_path):
 
     def make(count, *, trials=9, worth=float, search="", text=TEXT):
         text = text.replace("TRIALS", f"{trials}{search}")
-        study = freeze(Sweep.parse(text), tmp_path)
+        study = StudyFolder.open_or_create(Sweep.parse(text), tmp_path)
         clock = iter(range(1, 10**6))
         return [Hand(study, clock, worth) for _ in range(count)]
 

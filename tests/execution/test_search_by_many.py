@@ -11,8 +11,8 @@ import pytest
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.attempts.candidates import Picker, left_to_do
 from cnn_sweep.execution.attempts.proposals import Observer, Proposer
-from cnn_sweep.execution.study.frozen import enlarge, freeze, open_study
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History
@@ -96,7 +96,7 @@ class Hand:
 
 def study_of(folder, text=TEXT, search="{method: tpe, trials: 300}"):
     """Freeze the example with another search."""
-    return freeze(Sweep.parse(text.replace("{method: tpe, trials: 300}", search)), folder)
+    return StudyFolder.open_or_create(Sweep.parse(text.replace("{method: tpe, trials: 300}", search)), folder)
 
 
 def test_64_workers_never_train_the_same_configuration(tmp_path):
@@ -214,16 +214,16 @@ def test_a_larger_budget_continues_the_study(tmp_path):
     study = study_of(tmp_path, TEXT, "{method: random, epochs: 20}  # a comment that stays")
     assert drive(study, epochs=4) == 5
     with pytest.raises(StudyError, match=r"search\.epochs: 20 became 8, which is less"):
-        enlarge(tmp_path, "many", {"epochs": 8})
-    larger = enlarge(tmp_path, "many", {"epochs": 30})
+        StudyFolder.open(tmp_path, "many").extend_search({"epochs": 8})
+    larger = StudyFolder.open(tmp_path, "many").extend_search({"epochs": 30})
     assert larger.plan.trials[:20] == study.plan.trials
     assert "# a comment that stays" in larger.sweep.text
-    assert drive(open_study(tmp_path, "many"), epochs=4) == 3
-    assert drive(open_study(tmp_path, "many"), epochs=4) == 0
+    assert drive(StudyFolder.open(tmp_path, "many"), epochs=4) == 3
+    assert drive(StudyFolder.open(tmp_path, "many"), epochs=4) == 0
     history = History(study.paths)
     history.refresh()
     assert left_to_do(larger, history) == []
-    assert len(left_to_do(enlarge(tmp_path, "many", {"epochs": 40}), history)) == 32
+    assert len(left_to_do(StudyFolder.open(tmp_path, "many").extend_search({"epochs": 40}), history)) == 32
 
 
 def test_what_was_begun_is_finished_when_the_budget_is_spent(tmp_path):

@@ -13,8 +13,8 @@ from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.array_jobs import submission as submissions
 from cnn_sweep.execution.array_jobs.submission import _after_out_of_memory
 from cnn_sweep.execution.study import provenance
-from cnn_sweep.execution.study.frozen import freeze
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.log import JournalWriter
@@ -104,7 +104,7 @@ def test_a_refused_submission_leaves_a_study_that_existed(cluster, monkeypatch):
     planned = submissions.plan_submission
 
     def meanwhile(study, *rest, **named):
-        freeze(Sweep.load("mine.yaml"), cluster.paths.results)
+        StudyFolder.open_or_create(Sweep.load("mine.yaml"), cluster.paths.results)
         return planned(study, *rest, **named)
 
     monkeypatch.setattr("cnn_sweep.cli.submitting.plan_submission", meanwhile)
@@ -141,7 +141,7 @@ def test_a_job_that_was_accepted_keeps_its_study_though_it_cannot_be_journaled(c
 
 def test_a_finished_study_is_not_submitted_and_that_is_no_error(cluster):
     """`submit`, `resume` and `plan` say that nothing is left to do and exit with 0, without asking Slurm."""
-    finish(freeze(Sweep.load("mine.yaml"), cluster.paths.results))
+    finish(StudyFolder.open_or_create(Sweep.load("mine.yaml"), cluster.paths.results))
     cluster.install("scontrol", "exit 1")
     for words in (["submit", "mine.yaml"], ["resume", "mine"], ["plan", "mine.yaml"]):
         done = cluster.type(*words, "--profile", "my.toml")
@@ -151,7 +151,7 @@ def test_a_finished_study_is_not_submitted_and_that_is_no_error(cluster):
 
 def test_cancel_of_a_finished_study_changes_nothing(cluster):
     """It says so, and no journal has a cancellation; of an unfinished one it has."""
-    study = freeze(Sweep.load("mine.yaml"), cluster.paths.results)
+    study = StudyFolder.open_or_create(Sweep.load("mine.yaml"), cluster.paths.results)
     assert "resume mine` continues it" in cluster.type("cancel", "mine").stderr
     finish(study)
     before = sorted(study.paths.journals.iterdir())

@@ -11,8 +11,8 @@ from cnn_sweep.errors import StudyError, SweepFileError
 from cnn_sweep.execution.array_jobs.submission import plan_submission
 from cnn_sweep.execution.models import server as model_process
 from cnn_sweep.execution.pool import local
-from cnn_sweep.execution.study.frozen import freeze, open_study
 from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.journal.events import Start
 from cnn_sweep.journal.history import History
@@ -34,7 +34,7 @@ training: {epochs: 1, optimizer: {learning_rate: $rate}}
 @pytest.fixture
 def study(tmp_path):
     """A study that nobody has run yet."""
-    return freeze(Sweep.parse(SWEEP), tmp_path)
+    return StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)
 
 
 def trained(study, trial, threads):
@@ -69,7 +69,7 @@ def test_a_worker_has_one_thread_unless_somebody_says_otherwise(study, monkeypat
             return None
 
     monkeypatch.setattr(local, "PoolSupervisor", Supervisor)
-    monkeypatch.setattr(local, "usable_cores", lambda: 64)
+    monkeypatch.setattr("cnn_sweep.execution.machine.usable_cores", lambda: 64)
     local.run_local(study, print, workers=1)
     assert asked == [1]
     assert study.paths.threads.read_text(encoding="utf-8") == "1\n"
@@ -94,7 +94,7 @@ def test_of_runs_that_begin_at_the_same_moment_one_is_obeyed(study):
 def test_the_sweep_files_number_cannot_be_overruled(tmp_path):
     """It is part of what the file means, before anything has run."""
     sweep = Sweep.parse(SWEEP.replace("epochs: 1", "epochs: 1, threads: 2"))
-    study = freeze(sweep, tmp_path)
+    study = StudyFolder.open_or_create(sweep, tmp_path)
     assert threads_of(study.paths, sweep) == 2
     with pytest.raises(
         StudyError, match=r"computes with 2 threads, because its sweep file says so.*leave out --threads"
@@ -134,7 +134,7 @@ def test_models_are_trained_again_with_the_threads_of_their_trials(study, monkey
 
     monkeypatch.setattr(model_process, "configure", configure)
     with pytest.raises(InterruptedError):
-        model_process._engine(open_study(study.paths.results, "threads"), history, 0)
+        model_process._start_trainer(StudyFolder.open(study.paths.results, "threads"), history, 0)
     assert asked == [computed]
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from cnn_sweep.errors import SweepFileError
-from cnn_sweep.execution.study.user_code import check_own_code
+from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.sweep.spec import Sweep
 
 BUILT = """
@@ -57,7 +57,7 @@ def check(tmp_path):
     def run(reference, text=BUILT):
         sweep = Sweep.parse(text.format(reference), source="my.yaml", folder=tmp_path)
         try:
-            check_own_code(sweep)
+            check_user_code(sweep)
         except SweepFileError as error:
             return str(error)
         return ""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.campaigns import epochs, start
 
-from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import decode
 from cnn_sweep.search.audit import Audit
@@ -82,7 +82,7 @@ def test_every_decision_at_a_rung_is_legal_whatever_is_killed(tmp_path):
     assert run.wait(timeout=600) == 0, (tmp_path / "run.log").read_text(encoding="utf-8")
     assert kills == KILLS, f"the study ended after {kills} kills; give it more trials"
 
-    study = open_study(results, "rungs")
+    study = StudyFolder.open(results, "rungs")
     audit = Audit(study.paths, study.sweep, study.plan, lag_s=LAG_S)
     assert list(audit.breaches()) == []
     history = History(study.paths)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from cnn_sweep.cli import watching
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution.monitoring.study_progress import Pace, ProgressMeter, pace_of
-from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.pool.progress import Pace, ProgressMeter, pace_of
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.history import History
 from cnn_sweep.report.live import clock, line, moment, sparkline
 from cnn_sweep.store.reading import StoreReader
@@ -55,7 +55,7 @@ def test_the_rate_of_epochs_is_that_of_the_time_in_which_there_were_some(written
 def test_run_and_watch_tell_the_same_time_left(written):
     """The live display of `run` reads journals, `status --watch` the store; both use one estimate."""
     written.study(trials=27, states=("complete", "waiting", "running"))
-    frozen = open_study(written.results, "digits")
+    frozen = StudyFolder.open(written.results, "digits")
     history = History(frozen.paths)
     history.refresh()
     progress = ProgressMeter(frozen, history, since=0.0).read(workers=9)

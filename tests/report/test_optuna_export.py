@@ -14,8 +14,8 @@ import pytest
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.attempts.proposals import Observer
-from cnn_sweep.execution.study.frozen import open_study
-from cnn_sweep.execution.study.optuna_history import import_from_optuna
+from cnn_sweep.execution.study.optuna_import import import_from_optuna
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.history import History
 from cnn_sweep.report.exports import export
 from cnn_sweep.search.adaptive import AdaptiveSampler
@@ -155,7 +155,7 @@ def test_what_optuna_found_out_is_history_of_ours(tmp_path):
     assert first.new + sum(first.skipped.values()) == 40
     assert "filters 32 is not in the space" in first.skipped
     assert import_from_optuna(sweep, results, address, "old").new == 0
-    study = open_study(results, "ours")
+    study = StudyFolder.open(results, "ours")
     history = History(study.paths)
     history.refresh()
     observed = Observer(sweep.objectives, history).observations()

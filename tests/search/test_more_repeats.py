@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.study.frozen import extend_repeats, freeze, open_study
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.search.plan import make_plan
 from cnn_sweep.sweep.more_repeats import MoreRepeats, read_more_repeats
 from cnn_sweep.sweep.spec import Sweep
@@ -35,19 +35,19 @@ def test_repeats_follow_all_other_trials(sweep, digits, search):
 def test_a_study_keeps_its_sweep(tmp_path, sweep):
     """The new revision means the same sweep: the user's file continues the study, and asking twice adds nothing."""
     own = sweep("method: random, trials: 4")
-    freeze(own, tmp_path)
-    study, added = extend_repeats(tmp_path, "s", MoreRepeats((0, 2), 4))
+    StudyFolder.open_or_create(own, tmp_path)
+    study, added = StudyFolder.open(tmp_path, "s").extend_repeats(MoreRepeats((0, 2), 4))
     assert added == 6
     assert len(study.plan.trials) == 9
-    assert open_study(tmp_path, "s").plan == study.plan
-    assert freeze(own, tmp_path).plan == study.plan
-    assert extend_repeats(tmp_path, "s", MoreRepeats((2,), 3))[1] == 0
-    again, added = extend_repeats(tmp_path, "s", MoreRepeats((2,), 5))
+    assert StudyFolder.open(tmp_path, "s").plan == study.plan
+    assert StudyFolder.open_or_create(own, tmp_path).plan == study.plan
+    assert StudyFolder.open(tmp_path, "s").extend_repeats(MoreRepeats((2,), 3))[1] == 0
+    again, added = StudyFolder.open(tmp_path, "s").extend_repeats(MoreRepeats((2,), 5))
     assert added == 1
     assert read_more_repeats(again.sweep.text) == MoreRepeats((2,), 5)
     assert again.sweep.text.count("# cnn-sweep repeat") == 1
-    assert freeze(Sweep.parse(again.sweep.text), tmp_path).plan == again.plan
+    assert StudyFolder.open_or_create(Sweep.parse(again.sweep.text), tmp_path).plan == again.plan
     copied = Sweep.parse(again.sweep.text.replace("study: s", "study: copied"))
-    assert len(freeze(copied, tmp_path).plan.trials) == 3
+    assert len(StudyFolder.open_or_create(copied, tmp_path).plan.trials) == 3
     with pytest.raises(StudyError, match="no study"):
-        extend_repeats(tmp_path, "other", MoreRepeats((0,), 2))
+        StudyFolder.open(tmp_path, "other").extend_repeats(MoreRepeats((0,), 2))

@@ -11,9 +11,8 @@ from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, StudyE
 from cnn_sweep.execution.array_jobs.slurm import UnsureFault, sbatch_scripts, submit
 from cnn_sweep.execution.array_jobs.task import TaskSettings
 from cnn_sweep.execution.attempts.candidates import left_to_do
-from cnn_sweep.execution.attempts.retries import OUT_OF_MEMORY, Retries
-from cnn_sweep.execution.study.frozen import discard
-from cnn_sweep.execution.study.provenance import package_versions, start_journal
+from cnn_sweep.execution.attempts.retries import KILLED_FOR_MEMORY, Retries
+from cnn_sweep.execution.study.provenance import package_versions
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.journal.events import Submit
 from cnn_sweep.slurm.limits import ArrayPlan, array_plan
@@ -21,7 +20,7 @@ from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.array_jobs.slurm import Submitted
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.history import History
     from cnn_sweep.slurm.cluster import Cluster
     from cnn_sweep.slurm.profile import Profile
@@ -37,20 +36,20 @@ class Submission:
         cluster: The cluster as it was found.
         arrays: The arrays, cut to its limits.
         trials: Trials that are not finished.
-        gentler: How the profile was changed because workers ran out of memory before; None if it was not.
+        memory_note: How the profile was changed because workers ran out of memory before; None if it was not.
     """
 
-    study: FrozenStudy
+    study: StudyFolder
     profile: Profile
     cluster: Cluster
     arrays: ArrayPlan
     trials: int
-    gentler: str | None = None
+    memory_note: str | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What differs from the profile and why."""
-        return (*([self.gentler] if self.gentler else []), *self._idle(), *self.arrays.notes)
+        return (*([self.memory_note] if self.memory_note else []), *self._idle(), *self.arrays.notes)
 
     def _idle(self) -> list[str]:
         """Say how to use CPUs that have no worker; beside GPUs they hardly matter."""
@@ -65,7 +64,7 @@ class Submission:
         """What each array element is told."""
         return TaskSettings(
             results=self.study.paths.results.resolve(),
-            study=self.study.paths.study,
+            study=self.study.name,
             digest=self.study.sweep.digest,
             versions=package_versions(),
             workers=self.profile.workers,
@@ -105,7 +104,7 @@ class Submission:
             raise
         except CnnSweepError:
             if study.created:
-                discard(study)
+                study.discard()
             raise
         self._journal(jobs)
         return jobs
@@ -118,7 +117,7 @@ class Submission:
             cluster=self.cluster.name,
         )
         try:
-            with start_journal(self.study.paths) as journal:
+            with self.study.journal("login") as journal:
                 journal.append(submitted)
         except EnvironmentFault as fault:
             ids = " ".join(job.job for job in jobs)
@@ -129,7 +128,7 @@ class Submission:
 
 
 def plan_submission(
-    study: FrozenStudy, history: History, profile: Profile, cluster: Cluster, *, busy: int = 0
+    study: StudyFolder, history: History, profile: Profile, cluster: Cluster, *, busy: int = 0
 ) -> Submission:
     """Cut the work that is left into arrays.
 
@@ -146,19 +145,19 @@ def plan_submission(
             of the profile that caused it.
     """
     if busy >= profile.array_width:
-        raise InputError(f"{busy} pools of study {study.paths.study!r} are in the queue, as many as array_width allows")
+        raise InputError(f"{busy} pools of study {study.name!r} are in the queue, as many as array_width allows")
     left = len(left_to_do(study, history))
     starved = sum(
-        trial.state == "interrupted" and trial.last.cause == OUT_OF_MEMORY for trial in history.trials.values()
+        trial.state == "interrupted" and trial.last.cause == KILLED_FOR_MEMORY for trial in history.trials.values()
     )
-    changes, gentler = _after_out_of_memory(profile, starved)
+    changes, memory_note = _after_out_of_memory(profile, starved)
     profile = _with_threads(profile.model_copy(update=changes), study)
     arrays = array_plan(left, profile.model_copy(update={"array_width": profile.array_width - busy}), cluster)
     arrays.raise_refusals(profile)
-    return Submission(study, profile, cluster, arrays, left, gentler)
+    return Submission(study, profile, cluster, arrays, left, memory_note)
 
 
-def _with_threads(profile: Profile, study: FrozenStudy) -> Profile:
+def _with_threads(profile: Profile, study: StudyFolder) -> Profile:
     """Return a profile with the study's number of threads.
 
     Raises:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
-from cnn_sweep.execution.study.frozen import open_study
-from cnn_sweep.execution.study.provenance import fault_event, package_versions, start_journal
-from cnn_sweep.execution.worker.settings import WorkerSettings
-from cnn_sweep.execution.worker.stop_request import STOP_SIGNALS
+from cnn_sweep.execution.study.provenance import fault_event, package_versions
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.worker.protocol import STOP_SIGNALS, WorkerSettings
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.sweep.states import counted
 
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from cnn_sweep.execution.attempts.retries import Retries
-    from cnn_sweep.execution.monitoring.study_progress import Progress
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.pool.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +88,7 @@ class TaskRun:
         """
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
         self._settings = settings
-        self._study = open_study(settings.results, settings.study)
+        self._study = StudyFolder.open(settings.results, settings.study)
         with _telling(self._study):
             _check_same(settings, self._study)
         if submitted := SlurmCli().own_submit_time():  # with the job's id it names this incarnation
@@ -174,17 +172,17 @@ def _wait_for_controller() -> None:
 
 
 @contextmanager
-def _telling(study: FrozenStudy) -> Iterator[None]:
+def _telling(study: StudyFolder) -> Iterator[None]:
     """Journal a fault that keeps the pool from working, so that `status` can say it."""
     try:
         yield
     except EnvironmentFault as fault:
-        with start_journal(study.paths) as journal:
+        with study.journal("pool") as journal:
             journal.append(fault_event(str(fault)))
         raise
 
 
-def _check_same(settings: TaskSettings, study: FrozenStudy) -> None:
+def _check_same(settings: TaskSettings, study: StudyFolder) -> None:
     if settings.digest not in {revision.digest for revision in study.revisions}:
         raise EnvironmentFault(
             f"study {settings.study!r} has another sweep than was submitted; "

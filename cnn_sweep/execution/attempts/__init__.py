@@ -1,1 +1,1 @@
-"""Attempts at trials: which comes next and with which parameters, who is alive, retries, cancellation."""
+"""Attempts at trials: the next one and its parameters, dead workers, retries, cancellation."""

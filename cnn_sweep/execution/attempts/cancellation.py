@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
-from cnn_sweep.execution.attempts.unstarted import end_unrun
 from cnn_sweep.execution.study.jobs import jobs_in_queue
-from cnn_sweep.execution.study.provenance import start_journal
 from cnn_sweep.journal.claims import Claims
-from cnn_sweep.journal.events import Cancel, End
+from cnn_sweep.journal.events import Cancel, End, Start
 from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
+    from cnn_sweep.journal.log import JournalWriter
+    from cnn_sweep.journal.trials import TrialHistory
+    from cnn_sweep.search.plan import PlannedTrial
     from cnn_sweep.slurm.commands import SlurmCli
 
 CANCELLED = "cancelled"
 
 
-def cancel_study(study: FrozenStudy, slurm: SlurmCli | None) -> tuple[str | None, list[str]]:
+def cancel_study(study: StudyFolder, slurm: SlurmCli | None) -> tuple[str | None, list[str]]:
     """Stop every pool of a study, here and in the queue; what is unfinished can be resumed.
 
     Args:
@@ -35,7 +38,7 @@ def cancel_study(study: FrozenStudy, slurm: SlurmCli | None) -> tuple[str | None
     paths = study.paths
     history = study.history()
     if (nothing := why_nothing_is_left(study, history)) is None:
-        with start_journal(paths) as journal:
+        with study.journal("login") as journal:
             journal.append(Cancel(time=time.time()))
     jobs = [job.job for job in jobs_in_queue(paths, slurm)] if slurm else []
     if slurm and jobs:
@@ -43,7 +46,7 @@ def cancel_study(study: FrozenStudy, slurm: SlurmCli | None) -> tuple[str | None
     return nothing, jobs
 
 
-def cancel_trial(study: FrozenStudy, number: int) -> bool:
+def cancel_trial(study: StudyFolder, number: int) -> bool:
     """Give up one trial for good; return whether it runs, so that its worker ends it at its next chunk.
 
     Raises:
@@ -51,13 +54,13 @@ def cancel_trial(study: FrozenStudy, number: int) -> bool:
     """
     if not 0 <= number < len(study.plan.trials):
         last = len(study.plan.trials) - 1
-        raise StudyError(f"no trial {number} in study {study.paths.study!r}; trials are 0 to {last}")
+        raise StudyError(f"no trial {number} in study {study.name!r}; trials are 0 to {last}")
     history = study.history()
     trial = history.trials.get(number)
     if trial is not None and trial.state in FINISHED:
         raise StudyError(f"trial {number} is {trial.state} already")
     writer = new_writer_name()
-    with start_journal(study.paths, writer=writer) as journal:
+    with study.journal("login", writer=writer) as journal:
         journal.append(Cancel(time=time.time(), trial=number))
         attempt = trial.next_attempt if trial else 0
         running = trial is not None and trial.state == "running"
@@ -66,3 +69,28 @@ def cancel_trial(study: FrozenStudy, number: int) -> bool:
         end = End(time=time.time(), trial=number, attempt=attempt, state="failed", cause=CANCELLED)
         end_unrun(study.plan.trials[number], trial, journal, end)
     return False
+
+
+def end_unrun(planned: PlannedTrial, trial: TrialHistory | None, journal: JournalWriter, end: End) -> None:
+    """Journal the end of a trial in a claimed attempt that does nothing else.
+
+    Args:
+        planned: The trial.
+        trial: What is known of it; None if nothing is.
+        journal: Of the process that owns the attempt.
+        end: Its end; the number of epochs is filled in.
+    """
+    if trial is None and planned.params is not None:  # so that its parameters are known
+        journal.append(
+            Start(
+                time=end.time,
+                trial=planned.number,
+                attempt=end.attempt,
+                configuration=configuration_id(planned.params),
+                repeat=planned.repeat,
+                seed=planned.seed,
+                params=planned.params,
+            )
+        )
+    epochs = 0 if trial is None else max(attempt.last_epoch for attempt in trial.attempts.values())
+    journal.append(replace(end, epochs=epochs))

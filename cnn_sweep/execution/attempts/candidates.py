@@ -21,7 +21,7 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.claims import Claims
     from cnn_sweep.journal.history import History, TrialHistory
     from cnn_sweep.journal.identity import ProcessIdentity
@@ -202,7 +202,7 @@ def remaining(plan: Plan, history: History) -> list[PlannedTrial]:
     return [p for p in plan.trials if p.number not in trials or not is_finished(trials[p.number])]
 
 
-def left_to_do(study: FrozenStudy, history: History) -> list[PlannedTrial]:
+def left_to_do(study: StudyFolder, history: History) -> list[PlannedTrial]:
     """List the trials that workers would find to do: all that remain; of a spent budget those that are on their way."""
     left = remaining(study.plan, history)
     if Budget(study.sweep, history).reached() is None:
@@ -211,10 +211,10 @@ def left_to_do(study: FrozenStudy, history: History) -> list[PlannedTrial]:
     return [planned for planned in left if states.get(planned.number) in ("running", "interrupted")]
 
 
-def why_nothing_is_left(study: FrozenStudy, history: History) -> str | None:
+def why_nothing_is_left(study: StudyFolder, history: History) -> str | None:
     """Say why there is nothing to do in a study; None where there is."""
     if left_to_do(study, history):
         return None
     if (limit := Budget(study.sweep, history).reached()) is not None:
-        return f"study {study.paths.study!r} was ended by its budget: {limit}; a larger one continues it"
-    return f"study {study.paths.study!r} is finished; nothing is left to do"
+        return f"study {study.name!r} was ended by its budget: {limit}; a larger one continues it"
+    return f"study {study.name!r} is finished; nothing is left to do"

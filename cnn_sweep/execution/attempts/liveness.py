@@ -10,7 +10,6 @@ import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from cnn_sweep.execution.study.provenance import start_journal
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Lost
 from cnn_sweep.journal.identity import current, is_alive, new_writer_name
@@ -20,7 +19,7 @@ from cnn_sweep.slurm.job_states import Incarnation, fates
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.claims import Owner
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.identity import ProcessIdentity
@@ -41,14 +40,14 @@ class Attempt(NamedTuple):
     number: int
 
 
-class Judge(Protocol):
+class FailureDetector(Protocol):
     """Knows of some processes that they are dead."""
 
     def deaths(self, owners: Mapping[Attempt, Owner]) -> Mapping[Attempt, Death]:
         """Return those that are dead for certain; of the others nothing is said."""
 
 
-class LocalJudge:
+class LocalDetector:
     """Looks processes of this machine up.
 
     Args:
@@ -70,7 +69,7 @@ class LocalJudge:
         return self._exits.get(identity.pid, f"process {identity.pid} on {identity.host} is gone")
 
 
-class SlurmJudge:
+class SlurmDetector:
     """Asks Slurm, in as few calls as possible, for processes of jobs that cannot be looked up here."""
 
     def __init__(self, slurm: SlurmCli) -> None:
@@ -91,38 +90,40 @@ class SlurmJudge:
         }
 
 
-def declare_lost(history: History, claims: Claims, journal: JournalWriter, judges: tuple[Judge, ...]) -> int:
+def declare_lost(
+    history: History, claims: Claims, journal: JournalWriter, detectors: tuple[FailureDetector, ...]
+) -> int:
     """Journal ``lost`` for every attempt whose process is known to be dead.
 
     Args:
         history: What the journals say, just refreshed.
         claims: Names the owners of attempts, also of those that never started.
         journal: Where the declarations are written.
-        judges: Asked one after the other, each for those of whom the ones before know nothing.
+        detectors: Asked one after the other, each for those of whom the ones before know nothing.
 
     Returns:
         How many attempts were declared lost.
     """
     owners = dict(_open_attempts(history, claims))
     lost = 0
-    for judge in judges:
+    for detector in detectors:
         if not owners:
             break
-        for (trial, number), (cause, message) in judge.deaths(owners).items():
+        for (trial, number), (cause, message) in detector.deaths(owners).items():
             journal.append(Lost(time=time.time(), trial=trial, attempt=number, cause=cause, message=message))
             del owners[Attempt(trial, number)]
             lost += 1
     return lost
 
 
-def reconcile(study: FrozenStudy) -> int:
+def reconcile(study: StudyFolder) -> int:
     """Declare lost what nobody else declared, from a login node; return how many attempts that were."""
     history, writer = study.history(), new_writer_name()
     claims = Claims(study.paths, writer, current())
     if not dict(_open_attempts(history, claims)):
         return 0
-    with start_journal(study.paths, writer=writer) as journal:
-        return declare_lost(history, claims, journal, judges())
+    with study.journal("login", writer=writer) as journal:
+        return declare_lost(history, claims, journal, failure_detectors())
 
 
 def _open_attempts(history: History, claims: Claims) -> Iterator[tuple[Attempt, Owner]]:
@@ -143,11 +144,11 @@ def _open_numbers(history: History, claims: Claims) -> Iterator[Attempt]:
             yield Attempt(number, attempt)
 
 
-def judges(exits: Mapping[int, str] | None = None) -> tuple[Judge, ...]:
+def failure_detectors(exits: Mapping[int, str] | None = None) -> tuple[FailureDetector, ...]:
     """Return who can be asked from here: Slurm where there is one, since it knows causes, and the process table.
 
     Args:
-        exits: As of `LocalJudge`.
+        exits: As of `LocalDetector`.
     """
-    local = LocalJudge(exits)
-    return (SlurmJudge(SlurmCli()), local) if shutil.which("squeue") else (local,)
+    local = LocalDetector(exits)
+    return (SlurmDetector(SlurmCli()), local) if shutil.which("squeue") else (local,)

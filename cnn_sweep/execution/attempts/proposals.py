@@ -11,7 +11,7 @@ from cnn_sweep.sweep.sections import OF_A_TRIAL
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.claims import Claims
     from cnn_sweep.journal.events import Known
     from cnn_sweep.journal.history import History
@@ -85,7 +85,7 @@ class Proposer:
             the same moment train the same one.
     """
 
-    def __init__(self, study: FrozenStudy, history: History, claims: Claims) -> None:
+    def __init__(self, study: StudyFolder, history: History, claims: Claims) -> None:
         self._study = study
         self._history = history
         self._claims = claims

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History, TrialHistory
     from cnn_sweep.training.outcome import Outcome
 
-OUT_OF_MEMORY = "out_of_memory"
+KILLED_FOR_MEMORY = "out_of_memory"
 # A trial that ran out of its device's memory and could say so, unlike one whose worker was killed for it.
-OOM = "oom"
+OUT_OF_DEVICE_MEMORY = "oom"
 # What a trial, or its network, raised.
 EXCEPTION = "exception"
 # A trial whose workers died, one after the other.
@@ -50,9 +50,9 @@ def why_given_up(trial: TrialHistory, retries: Retries) -> GivenUp | None:
     """Tell why a trial should not be tried again, or None."""
     deaths = Counter(_deaths_in_a_row(trial))
     times = "{} times in a row before an epoch was done"
-    if (count := deaths[OUT_OF_MEMORY]) > retries.out_of_memory:
+    if (count := deaths[KILLED_FOR_MEMORY]) > retries.out_of_memory:
         cure = "it needs more memory or fewer workers"
-        return GivenUp(OUT_OF_MEMORY, f"its worker ran out of memory {times.format(count)}; {cure}")
+        return GivenUp(KILLED_FOR_MEMORY, f"its worker ran out of memory {times.format(count)}; {cure}")
     if (count := deaths["node_failure"]) > retries.infrastructure:
         return GivenUp("node_failure", f"its node failed {times.format(count)}")
     for cause, limit in _WORKER_DEATHS.items():
@@ -66,19 +66,19 @@ def _last_words(trial: TrialHistory) -> str:
     return next(a.lost.message for _, a in sorted(trial.attempts.items(), reverse=True) if a.lost is not None)
 
 
-def may_be_tried_again(outcome: Outcome, trial: TrialHistory | None, retries: Retries) -> bool:
+def may_be_retried(outcome: Outcome, trial: TrialHistory | None, retries: Retries) -> bool:
     """Tell whether a trial that failed just now gets another chance, after those that it had for the same cause.
 
     One that ran out of memory gets it with the device to itself.
     """
-    allowed = {EXCEPTION: retries.exception, OOM: retries.out_of_memory}.get(outcome.cause or "", 0)
+    allowed = {EXCEPTION: retries.exception, OUT_OF_DEVICE_MEMORY: retries.out_of_memory}.get(outcome.cause or "", 0)
     attempts = () if trial is None else trial.attempts.values()
     return sum(a.end is not None and a.end.cause == outcome.cause for a in attempts) < allowed
 
 
 def needs_device_alone(trial: TrialHistory) -> bool:
     """Tell whether a trial waits for a worker that has its device to itself."""
-    return trial.state == "interrupted" and trial.last.cause == OOM
+    return trial.state == "interrupted" and trial.last.cause == OUT_OF_DEVICE_MEMORY
 
 
 def _deaths_in_a_row(trial: TrialHistory) -> list[str]:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cnn_sweep.execution.study.frozen import FrozenStudy
-    from cnn_sweep.execution.worker.engine import Engine
+    from cnn_sweep.execution.study.study_folder import StudyFolder
+    from cnn_sweep.execution.worker.study_trainer import StudyTrainer
     from cnn_sweep.journal.history import History
     from cnn_sweep.training.outcome import Verdict
 
@@ -41,7 +41,7 @@ class _Silent:
         return False
 
 
-def best_trials(study: FrozenStudy, history: History, top: int) -> list[int]:
+def best_trials(study: StudyFolder, history: History, top: int) -> list[int]:
     """Return the numbers of the best complete trials, the best first; of a configuration with repeats, its first one.
 
     Configurations are ranked as on a leaderboard: by the mean of the values that count, those with several before those
@@ -66,10 +66,10 @@ def best_trials(study: FrozenStudy, history: History, top: int) -> list[int]:
     )
     if ranked:
         return [numbers[name][0] for name in ranked[:top]]
-    raise StudyError(f"study {study.paths.study!r} has no complete trial with a value, so that there is no model")
+    raise StudyError(f"study {study.name!r} has no complete trial with a value, so that there is no model")
 
 
-def chosen_trial(study: FrozenStudy, history: History, trial: int | None) -> int:
+def complete_trial(study: StudyFolder, history: History, trial: int | None) -> int:
     """Return the number of a complete trial: the one that is asked for, or the best.
 
     Raises:
@@ -80,13 +80,13 @@ def chosen_trial(study: FrozenStudy, history: History, trial: int | None) -> int
     found = history.trials.get(trial)
     if found is None:
         planned = len(study.plan.trials)
-        raise StudyError(f"{study.paths.study}: no trial {trial} began yet; {planned} are planned, numbered from 0")
+        raise StudyError(f"{study.name}: no trial {trial} began yet; {planned} are planned, numbered from 0")
     if found.state != "complete":
-        raise StudyError(f"{study.paths.study}: trial {trial} is {found.state}; only a complete trial has a model")
+        raise StudyError(f"{study.name}: trial {trial} is {found.state}; only a complete trial has a model")
     return trial
 
 
-def model_file(study: FrozenStudy, history: History, number: int, engine: Engine) -> Path:
+def model_file(study: StudyFolder, history: History, number: int, trainer: StudyTrainer) -> Path:
     """Return the file of a trial's model; one that was not kept is trained again.
 
     A result is a function of (sweep, params, seed), so that it is the same model.
@@ -98,10 +98,10 @@ def model_file(study: FrozenStudy, history: History, number: int, engine: Engine
     trial = history.trials[number]
     spec, seed = study.sweep.resolve(trial.params or {}), trial.seed or 0
     if path.is_file():
-        engine.import_code(spec)
+        trainer.import_code(spec)
         return path
     print(f"trial {number}: its model was not kept, training it again", file=sys.stderr)  # noqa: T201 - for who typed the command
-    outcome = engine.train(spec, seed=seed, monitor=_Silent())
-    if outcome.state != "complete" or not engine.export(spec, outcome, seed=seed, path=path):
+    outcome = trainer.train(spec, seed=seed, monitor=_Silent())
+    if outcome.state != "complete" or not trainer.export(spec, outcome, seed=seed, path=path):
         raise StudyError(f"trial {number} could not be trained again: {outcome.message or 'it leaves no model'}")
     return path

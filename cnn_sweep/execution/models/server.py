@@ -10,26 +10,30 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted, StudyError
-from cnn_sweep.execution.environment import streams
 from cnn_sweep.execution.models.client import ANSWER, Request
-from cnn_sweep.execution.models.model_files import best_trials, chosen_trial, model_file
-from cnn_sweep.execution.models.test_scores import finalize
-from cnn_sweep.execution.study.code_snapshot import uses_own_code
-from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.models.model_files import best_trials, complete_trial, model_file
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import threads_of, threads_of_trial
+from cnn_sweep.execution.study.user_code import uses_user_code
+from cnn_sweep.journal.events import Finalize
 from cnn_sweep.training.evaluation.confusion import per_class
 from cnn_sweep.training.session import configure
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.study.frozen import FrozenStudy
-    from cnn_sweep.execution.worker.engine import Engine
+    import numpy.typing as npt
+
+    from cnn_sweep.execution.worker.study_trainer import StudyTrainer
     from cnn_sweep.journal.history import History
+
+    Losses = npt.NDArray[np.float64]
 
 
 def answer(folder: Path) -> None:
@@ -45,16 +49,16 @@ def answer(folder: Path) -> None:
 
 
 def _answer(request: Request, folder: Path) -> dict[str, Any]:
-    study = open_study(request.results, request.study)
+    study = StudyFolder.open(request.results, request.study)
     history = study.history()
     if request.work == "finalize":
         (first,) = best_trials(study, history, 1)  # refuses before TensorFlow starts
-        engine = _engine(study, history, first)
-        numbers, losses = finalize(study, history, engine, request.top)
+        trainer = _start_trainer(study, history, first)
+        numbers, losses = finalize(study, history, trainer, request.top)
         np.save(folder / "losses.npy", losses)
-        best = model_file(study, history, numbers[0], engine)
-        return {"trial": numbers[0], "trials": numbers} | _predict(study, engine, best, folder, split="test")
-    number = chosen_trial(study, history, request.trial)
+        best = model_file(study, history, numbers[0], trainer)
+        return {"trial": numbers[0], "trials": numbers} | _predict(study, trainer, best, folder, split="test")
+    number = complete_trial(study, history, request.trial)
     if request.split == "test" and not history.finalized:
         raise StudyError(
             f"the test set of {request.study!r} is sealed until `cnn-sweep finalize {request.study}`; "
@@ -64,8 +68,8 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
     if request.work == "save" and kept.is_file() and Path(request.output).suffix == kept.suffix:
         _save(kept, Path(request.output))  # a copy, for which TensorFlow need not start
         return {"trial": number}
-    engine = _engine(study, history, number)
-    model = model_file(study, history, number, engine)
+    trainer = _start_trainer(study, history, number)
+    model = model_file(study, history, number, trainer)
     found: dict[str, Any] = {"trial": number}
     match request.work:
         case "save":
@@ -73,18 +77,41 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
         case "activations":
             _activations(model, request.layer, folder)
         case "predict":
-            found |= _predict(study, engine, model, folder, split=request.split)
+            found |= _predict(study, trainer, model, folder, split=request.split)
     return found
 
 
-def _predict(study: FrozenStudy, engine: Engine, model: Path, folder: Path, *, split: str | None) -> dict[str, Any]:
+def finalize(study: StudyFolder, history: History, trainer: StudyTrainer, top: int) -> tuple[list[int], Losses]:
+    """Measure the best trials of a study on its test set.
+
+    Returns:
+        Their numbers, the best first; and the best one's loss on each image.
+
+    Raises:
+        StudyError: No trial is complete, or a result cannot be had again.
+        InputError: The sweep's data has no test set.
+    """
+    numbers = best_trials(study, history, top)
+    with study.journal("login") as journal:
+        losses = []
+        for number in numbers:
+            spec = study.sweep.resolve(history.trials[number].params or {})
+            found = trainer.measure_on_test(spec, model_file(study, history, number, trainer))
+            journal.append(Finalize(time=time.time(), trial=number, metrics=found.metrics))
+            losses.append(found.losses)
+    return numbers, losses[0]
+
+
+def _predict(
+    study: StudyFolder, trainer: StudyTrainer, model: Path, folder: Path, *, split: str | None
+) -> dict[str, Any]:
     """Predict a split, or the images that came with the request."""
     from cnn_sweep.training.evaluation.evaluate import predict  # noqa: PLC0415 - TensorFlow, configured by now
 
     if split is None:
         images: Any = np.load(folder / "images.npy")
     else:
-        opened = engine.open(split)
+        opened = trainer.open(split)
         images = opened.x
         if len(opened.y) and opened.y.min() >= 0:
             np.save(folder / "labels.npy", opened.y)
@@ -95,7 +122,7 @@ def _predict(study: FrozenStudy, engine: Engine, model: Path, folder: Path, *, s
             f"{model}: the model gives {probabilities.shape[1]} numbers an image, the data has {classes} classes"
         )
     np.save(folder / "probabilities.npy", probabilities)
-    return {"class_names": study.info.class_names, "prepared": str(engine.prepared)}
+    return {"class_names": study.info.class_names, "prepared": str(trainer.prepared)}
 
 
 def _activations(model: Path, layer: str, folder: Path) -> None:
@@ -123,16 +150,16 @@ def _save(model: Path, output: Path) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _engine(study: FrozenStudy, history: History, trial: int) -> Engine:
-    """Return an engine with as many threads as a trial was computed with: with others it would not be the same trial.
+def _start_trainer(study: StudyFolder, history: History, trial: int) -> StudyTrainer:
+    """Return a trainer with as many threads as a trial was computed with: with others it would not be the same trial.
 
     They are those of the whole study, unless it has trials of an earlier version.
     """
     threads = threads_of_trial(history.trials[trial], history) or threads_of(study.paths, study.sweep)
-    configure(threads, whole_keras=uses_own_code(study.sweep))
-    from cnn_sweep.execution.worker.engine import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
+    configure(threads, whole_keras=uses_user_code(study.sweep))
+    from cnn_sweep.execution.worker.study_trainer import StudyTrainer  # noqa: PLC0415 - starts TensorFlow, configured by now
 
-    return Engine(study)
+    return StudyTrainer(study)
 
 
 def main() -> int:

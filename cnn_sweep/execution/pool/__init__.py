@@ -1,1 +1,1 @@
-"""The workers of one machine or of one Slurm array task."""
+"""The workers of one machine: started and replaced; the study's progress, and notifications at its end."""

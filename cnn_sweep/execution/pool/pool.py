@@ -11,15 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.execution.environment.gpus import VISIBLE, gpu_of, visible_gpus
-from cnn_sweep.execution.worker.exit_codes import OWN_WORDS, Ending
-from cnn_sweep.execution.worker.stop_request import STOP_SIGNALS
+from cnn_sweep.execution.machine import VISIBLE, gpu_of, visible_gpus
+from cnn_sweep.execution.worker.protocol import OWN_WORDS, STOP_SIGNALS, Ending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from cnn_sweep.execution.worker.settings import WorkerSettings
+    from cnn_sweep.execution.worker.protocol import WorkerSettings
 
 # Workers that die one after the other without having begun a trial: the environment is broken, not the trial.
 _MAX_FALSE_STARTS = 3
@@ -94,7 +93,7 @@ class Pool:
         self._reserved: set[str | None] = set()
         self._false_starts = 0
         self._asked: signal.Signals | None = None
-        self.short = False
+        self.needs_refill = False
 
     @property
     def running(self) -> int:
@@ -103,7 +102,7 @@ class Pool:
 
     def fill(self, wanted: int) -> None:
         """Start workers in empty slots until ``wanted`` run, or the pool is full; none once they are to stop."""
-        self.short = False
+        self.needs_refill = False
         for number, slot in enumerate(self._slots):
             if slot.process is not None or self.running >= wanted:
                 continue
@@ -120,7 +119,7 @@ class Pool:
                 continue
             slot.process = None
             # While a device is being cleared, its workers end for that, and come back after it.
-            self.short |= process.returncode != Ending.DONE or slot.gpu in self._reserved
+            self.needs_refill |= process.returncode != Ending.DONE or slot.gpu in self._reserved
             if slot.alone:
                 self._reserved.discard(slot.gpu)
             elif process.returncode == Ending.OUT_OF_MEMORY:
@@ -200,7 +199,7 @@ class Pool:
         beginning = self._logs / f".{os.uname().nodename}-{os.getpid()}-{number}"
         with beginning.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "cnn_sweep.execution.worker.process", settings.to_argument()],
+                [sys.executable, "-P", "-m", "cnn_sweep.execution.worker.worker", settings.to_argument()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

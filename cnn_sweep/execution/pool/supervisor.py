@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.candidates import left_to_do
-from cnn_sweep.execution.attempts.liveness import declare_lost, judges
+from cnn_sweep.execution.attempts.liveness import declare_lost, failure_detectors
 from cnn_sweep.execution.attempts.retries import failing_alike
-from cnn_sweep.execution.monitoring.notifications import Notice, notice_of, notify
-from cnn_sweep.execution.monitoring.study_progress import ProgressMeter
+from cnn_sweep.execution.pool.notifications import Notice, notice_of, notify
 from cnn_sweep.execution.pool.pool import Pool
-from cnn_sweep.execution.study.provenance import fault_event, start_journal
+from cnn_sweep.execution.pool.progress import ProgressMeter
+from cnn_sweep.execution.study.provenance import fault_event
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.store.merge import merge
@@ -21,10 +21,10 @@ from cnn_sweep.store.merge import merge
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cnn_sweep.execution.monitoring.study_progress import Progress
     from cnn_sweep.execution.pool.pool import WorkerExit
-    from cnn_sweep.execution.study.frozen import FrozenStudy
-    from cnn_sweep.execution.worker.settings import WorkerSettings
+    from cnn_sweep.execution.pool.progress import Progress
+    from cnn_sweep.execution.study.study_folder import StudyFolder
+    from cnn_sweep.execution.worker.protocol import WorkerSettings
 
 _POLL_S = 0.05  # between two looks at whether workers live
 _LOOK_S = 0.2  # between two looks at the journals, where nothing else is said
@@ -37,7 +37,7 @@ class PoolSupervisor:
 
     def __init__(
         self,
-        study: FrozenStudy,
+        study: StudyFolder,
         settings: WorkerSettings,
         size: int,
         *,
@@ -58,9 +58,9 @@ class PoolSupervisor:
         self._size = size
         self._history = study.history()
         self._claims = Claims(paths, writer, current())
-        self._journal = start_journal(paths, writer=writer)
+        self._journal = study.journal("pool", writer=writer)
         self._exits: dict[int, str] = {}
-        self._judges = judges(self._exits)
+        self._detectors = failure_detectors(self._exits)
         self._meter = ProgressMeter(study, self._history, settings.since)
         self._pool = Pool(settings, size, paths.logs)
         self._since = settings.since
@@ -93,7 +93,7 @@ class PoolSupervisor:
                 time.sleep(_POLL_S)
                 deaths = self._pool.reap()
                 # A pool that is being stopped stays short: that alone is no news.
-                to_refill = self._pool.short and not self._stopping
+                to_refill = self._pool.needs_refill and not self._stopping
                 if deaths or to_refill or time.monotonic() >= look_at:
                     look_at = time.monotonic() + self._look_every_s
                     observe(self._step(deaths))
@@ -136,7 +136,7 @@ class PoolSupervisor:
     def _is_to_be_revived(self) -> bool:
         """Tell whether a trial was under way when its worker ended as if it were done; then workers are started."""
         self._history.refresh()
-        if self._stopping or not declare_lost(self._history, self._claims, self._journal, self._judges):
+        if self._stopping or not declare_lost(self._history, self._claims, self._journal, self._detectors):
             return False
         self._history.refresh()
         self._refill()
@@ -149,7 +149,7 @@ class PoolSupervisor:
             self.stop()
         if deaths and not self._stopping:
             self._pool.count_false_starts(deaths, progressed=self._has_progressed())
-        if self._pool.short and not self._stopping:
+        if self._pool.needs_refill and not self._stopping:
             self._refill()
         notes = tuple(str(death) for death in deaths)
         return self._meter.read(workers=self._pool.running, notes=notes, stopping=self._stopping)
@@ -178,6 +178,6 @@ class PoolSupervisor:
 
     def _refill(self) -> None:
         """Free the trials of dead workers and start as many workers as there are trials for."""
-        if declare_lost(self._history, self._claims, self._journal, self._judges):
+        if declare_lost(self._history, self._claims, self._journal, self._detectors):
             self._history.refresh()
         self._pool.fill(min(self._size, len(left_to_do(self._study, self._history))))

@@ -1,1 +1,1 @@
-"""One study on disk: its revisions, the copy of the user's modules, provenance, threads, jobs in the queue."""
+"""One study on disk: its revisions, journals, provenance and threads, the user's code, and its jobs in Slurm."""

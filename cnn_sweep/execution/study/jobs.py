@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.journal.events import Fault, Submit
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.lines import from_json
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 # Slurm's clock and that of the login node that submitted differ by less, in seconds.
 _CLOCKS_DIFFER_S = 60.0
-# A journal's first line says whose it is; no worker that trains submits jobs.
+# A journal's first line says what its process does; one that trains submits no jobs and journals no faults.
 _FIRST_LINE_BYTES = 4096
-_NO_THREADS = b'"threads":0'
+_DOES_NOT_TRAIN = f'"threads":{DOES_NOT_TRAIN}'.encode()
 # What to do about a job that Slurm will not start by itself.
 _CURES = {
     "launch failed requeued held": "its node could not start it: `scontrol release {job}`, or `cnn-sweep cancel` and "
@@ -89,7 +90,7 @@ def _told(paths: StudyPaths, kind: type[_Told]) -> Iterator[_Told]:
     for name, _ in journal_sizes(paths):
         journal = paths.journal(name)
         with journal.open("rb") as file:
-            if _NO_THREADS not in file.read(_FIRST_LINE_BYTES).partition(b"\n")[0]:
+            if _DOES_NOT_TRAIN not in file.read(_FIRST_LINE_BYTES).partition(b"\n")[0]:
                 continue
         events = (from_json(body) for body in read_from(journal, 0).bodies if body.startswith(beginning))
         yield from (event for event in events if isinstance(event, kind))

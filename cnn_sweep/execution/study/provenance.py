@@ -1,4 +1,4 @@
-"""Where a study's results come from: code, versions, command, host and seeds."""
+"""Where a study's results come from: code, versions, command, host and seeds; and which process wrote a journal."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from cnn_sweep.execution.environment.gpus import visible_gpus
+from cnn_sweep.execution.machine import visible_gpus
 from cnn_sweep.journal.events import Fault, Worker
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.sweep.spec import Sweep
 
-_PACKAGES = ("cnn-sweep", "tensorflow", "keras", "optuna", "numpy", "sqlalchemy", "submitit")
+Role = Literal["worker", "pool", "login"]
+# The number of threads in a journal's first line if its process trains nothing.
+DOES_NOT_TRAIN: Final = 0
+_PACKAGES: Final = ("cnn-sweep", "tensorflow", "keras", "optuna", "numpy", "sqlalchemy", "submitit")
 
 
 def package_versions() -> dict[str, str]:
-    """Give the versions of Python and of the packages that a result depends on."""
+    """Return the versions of Python and of the packages that a result depends on."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -68,31 +71,40 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def start_journal(paths: StudyPaths, *, writer: str | None = None, threads: int = 0) -> JournalWriter:
+def start_journal(
+    paths: StudyPaths, role: Role, *, writer: str | None = None, threads: int | None = None
+) -> JournalWriter:
     """Begin this process's journal of a study; its first line describes the process.
 
     Args:
         paths: The study's files.
+        role: What the process does: ``worker`` trains, ``pool`` keeps workers running, ``login`` is a command.
         writer: Name of the journal; by default a new one.
-        threads: With which a worker trains; 0 for pools and for commands on a login node, which do not train.
+        threads: Threads with which a worker trains; only a worker has some.
 
     Raises:
         EnvironmentFault: The journal cannot be written.
     """
+    if (role == "worker") != (threads is not None):
+        raise ValueError(f"a {role} with {threads} threads")
     journal = JournalWriter(paths.journal(writer or new_writer_name()))
-    journal.append(worker_event(threads=threads))
+    journal.append(worker_event(threads=DOES_NOT_TRAIN if threads is None else threads))
     return journal
 
 
 def worker_event(*, threads: int) -> Worker:
-    """Describe this process for the first line of its journal; arguments as of :func:`start_journal`."""
-    gpus = visible_gpus() if threads else []
+    """Describe this process for the first line of its journal.
+
+    Args:
+        threads: Threads with which it trains; ``DOES_NOT_TRAIN`` for a pool or a command.
+    """
+    gpus = visible_gpus() if threads != DOES_NOT_TRAIN else []
     extra = {"gpus": gpus} if gpus else {}
     return Worker(time=time.time(), identity=current(), versions=package_versions(), threads=threads, extra=extra)
 
 
 def fault_event(message: str) -> Fault:
-    """Say for a pool's journal what kept it from working."""
+    """Return the event that tells `status` why this pool cannot work."""
     slurm = current().slurm or {}
     job = slurm.get("array_job_id", slurm.get("job_id"))
     task = slurm.get("array_task_id")

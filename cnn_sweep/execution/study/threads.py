@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
+from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.journal.durable import write_once
 from cnn_sweep.journal.history import History
 from cnn_sweep.sweep.states import plural
@@ -62,7 +63,7 @@ def threads_of_trial(trial: TrialHistory, history: History) -> int | None:
     """Return with how many threads the newest attempt at a trial was computed; None where that is not known."""
     for number in sorted(trial.attempts, reverse=True):
         writer = history.workers.get(trial.attempts[number].writer or "")
-        if writer is not None and writer.worker is not None and writer.worker.threads > 0:  # 0: it did not train
+        if writer is not None and writer.worker is not None and writer.worker.threads != DOES_NOT_TRAIN:
             return writer.worker.threads
     return None
 

@@ -1,17 +1,19 @@
-"""The functions that a sweep file names: whether they are there, found without running the user's code.
+"""The user's own modules beside a sweep file: checked before a study is created, and copied into it.
 
-A module may take long to import, or need a GPU, so that only its text is read. What cannot be told from that is left to
-the workers.
+The check reads the text of a module and does not run it, because an import may take long or need a GPU. What the text
+alone does not show is left to the workers. The copy keeps later edits away from a study that exists.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import shutil
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.problems import listed, near
 
 if TYPE_CHECKING:
@@ -22,9 +24,43 @@ if TYPE_CHECKING:
 
 # With one of these a module may define names that its text does not show.
 _DYNAMIC: Final = frozenset({"*", "__getattr__", "globals", "exec", "vars", "setattr", "modules"})
+# More Python than this beside a sweep file is hardly the code of one study, in bytes.
+_MAX_BYTES: Final = 10_000_000
 
 
-def check_own_code(sweep: Sweep) -> None:
+def uses_user_code(sweep: Sweep) -> bool:
+    """Tell whether a sweep names a function of the user's."""
+    return sweep.sections.build is not None or sweep.objective.function is not None
+
+
+def copy_user_code(sweep: Sweep, target: Path) -> None:
+    """Copy the Python modules beside a sweep file, and the packages there, into ``target``.
+
+    Raises:
+        InputError: There is too much of it to be code.
+    """
+    files = list(_modules(sweep.folder))
+    size = sum(path.stat().st_size for path in files)
+    if size > _MAX_BYTES:
+        raise InputError(
+            f"{sweep.folder.resolve()}: {len(files)} Python files of {size:,} bytes stand beside the sweep file; "
+            "put it into a folder with the code that it needs"
+        )
+    for path in files:
+        copy = target / path.relative_to(sweep.folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+
+
+def _modules(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".py" and path.is_file():
+            yield path
+        elif (path / "__init__.py").is_file():
+            yield from sorted(path.rglob("*.py"))
+
+
+def check_user_code(sweep: Sweep) -> None:
     """See that the modules and functions that a sweep file names are there.
 
     Raises:

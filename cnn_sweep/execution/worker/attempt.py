@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.cancellation import CANCELLED
 from cnn_sweep.execution.attempts.proposals import Proposer
-from cnn_sweep.execution.attempts.retries import EXCEPTION, OOM, may_be_tried_again, why_given_up
-from cnn_sweep.execution.worker.exit_codes import Ending
+from cnn_sweep.execution.attempts.retries import EXCEPTION, OUT_OF_DEVICE_MEMORY, may_be_retried, why_given_up
+from cnn_sweep.execution.worker.protocol import Ending
 from cnn_sweep.execution.worker.recorder import Recorder
 from cnn_sweep.execution.worker.retention import best_numbers, drop_checkpoints, drop_models, journal_model
 from cnn_sweep.journal.events import End, Start
@@ -26,19 +26,50 @@ from cnn_sweep.training.trial.checkpoint import read as read_checkpoint
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.attempts.candidates import Claimed
-    from cnn_sweep.execution.worker.context import WorkerContext
-    from cnn_sweep.execution.worker.engine import Engine
+    from cnn_sweep.execution.study.study_folder import StudyFolder
+    from cnn_sweep.execution.worker.protocol import StopRequest, WorkerSettings
+    from cnn_sweep.execution.worker.store_merges import Merger
+    from cnn_sweep.execution.worker.study_trainer import StudyTrainer
+    from cnn_sweep.journal.claims import Claims
+    from cnn_sweep.journal.history import History
+    from cnn_sweep.journal.log import JournalWriter
+    from cnn_sweep.search.pruning_rules import PruningRules
     from cnn_sweep.sweep.trial import TrialSpec
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class WorkerContext:
+    """The surroundings of one worker.
+
+    Attributes:
+        study: What is run.
+        history: What the journals say.
+        claims: The worker's claims.
+        journal: The worker's own journal.
+        stop: Whether someone asked it to stop.
+        merger: Keeps the store fresh.
+        settings: What the pool told this worker.
+        pruning: What the study's pruner lets its trials do.
+    """
+
+    study: StudyFolder
+    history: History
+    claims: Claims
+    journal: JournalWriter
+    stop: StopRequest
+    merger: Merger
+    settings: WorkerSettings
+    pruning: PruningRules
+
+
 class AttemptRunner:
     """Runs a worker's attempts, one after the other."""
 
-    def __init__(self, context: WorkerContext, engine: Engine) -> None:
+    def __init__(self, context: WorkerContext, trainer: StudyTrainer) -> None:
         self._context = context
-        self._engine = engine
+        self._trainer = trainer
         self._study = context.study
         self._history = context.history
         self._journal = context.journal
@@ -70,7 +101,7 @@ class AttemptRunner:
         if saved:
             self._history.refresh()
             drop_models(self._study.paths, self._history, self._study.sweep.objective, self._study.sweep.models_keep)
-        return Ending.OUT_OF_MEMORY if outcome.cause == OOM else Ending.DONE
+        return Ending.OUT_OF_MEMORY if outcome.cause == OUT_OF_DEVICE_MEMORY else Ending.DONE
 
     def _newest_checkpoint(self, number: int) -> tuple[bytes | None, int]:
         """Return the newest whole checkpoint of a trial, and how many epochs are complete in it."""
@@ -110,7 +141,7 @@ class AttemptRunner:
             return Outcome("failed", cause=given_up.cause, message=given_up.message)
         try:
             seed = self._planned[claimed.number].seed
-            outcome = self._engine.train(spec, seed=seed, monitor=recorder, resume=state)
+            outcome = self._trainer.train(spec, seed=seed, monitor=recorder, resume=state)
         except (
             EnvironmentFault,
             OSError,
@@ -121,7 +152,7 @@ class AttemptRunner:
             outcome = Outcome("failed", cause=EXCEPTION, message=f"{type(error).__name__}: {error}", traceback=text)
         if outcome.traceback:
             log.warning("trial %d failed\n%s", claimed.number, outcome.traceback)
-        if may_be_tried_again(outcome, trial, retries):
+        if may_be_retried(outcome, trial, retries):
             return replace(outcome, state="interrupted")
         return outcome
 
@@ -137,7 +168,7 @@ class AttemptRunner:
             return False
         path, seed = self._study.paths.model(claimed.number), self._planned[claimed.number].seed
         try:
-            saved = self._engine.export(spec, outcome, seed=seed, path=path)
+            saved = self._trainer.export(spec, outcome, seed=seed, path=path)
         except Exception as error:  # noqa: BLE001 - the user's model cannot be saved; the result stands, and can be had again
             text = UserCode.of(spec, self._study.code_folder).traceback(error)
             log.warning("trial %d: its model could not be saved\n%s", claimed.number, text)

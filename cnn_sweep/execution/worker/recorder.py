@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cnn_sweep.execution.attempts.candidates import Claimed
-    from cnn_sweep.execution.worker.context import WorkerContext
+    from cnn_sweep.execution.worker.attempt import WorkerContext
     from cnn_sweep.training.outcome import Verdict
 
 

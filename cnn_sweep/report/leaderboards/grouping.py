@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards.leaderboard import Table, check_columns, differing
-from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
+    from cnn_sweep.sweep.direction import Direction
 
 OF_A_GROUP = ("n", "trials", "mean", "std", "best", "best_trial")
 
@@ -84,7 +84,7 @@ def compared(boards: Sequence[tuple[dict[str, Any], Table]]) -> Table:
     if len(objectives) > 1:
         each = "; ".join(f"{s['study']}: {s['direction']} {s['metric']}" for s, _ in boards)
         raise InputError(f"studies with different objectives have no common ranking: {each}")
-    direction = Direction(objectives.pop()[1])
+    direction = objectives.pop()[1]
     rows = [{**row, "study": summary["study"]} for summary, table in boards for row in table.rows]
     ranked = sorted((r for r in rows if r["rank"] is not None), key=lambda r: direction.key(r["value"]))
     rows = [{**row, "rank": rank} for rank, row in enumerate(ranked, start=1)]

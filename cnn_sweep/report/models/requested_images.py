@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn_sweep.errors import InputError, StudyError
-from cnn_sweep.execution.study.frozen import open_study
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.training.data.dataset import UNLABELLED, image_options, items, load, read_meta
 from cnn_sweep.training.data.images import SUFFIXES, read_images
 from cnn_sweep.training.data.prepare import prepared
@@ -42,7 +42,7 @@ class ChosenImages:
 
 def prepared_data(results: Path, study: str) -> Path:
     """Return the folder of a study's prepared data."""
-    frozen = open_study(results, study)
+    frozen = StudyFolder.open(results, study)
     return prepared(frozen.sweep.data, frozen.sweep.folder, frozen.data_root)
 
 
@@ -109,7 +109,7 @@ def _is_tested_with(data: Path, name: str) -> bool:
 
 
 def _check_opened(results: Path, study: str, name: str) -> None:
-    if not open_study(results, study).history().finalized:
+    if not StudyFolder.open(results, study).history().finalized:
         raise StudyError(
             f"{name}: this image is in the test set of {study!r}, which is sealed until `cnn-sweep finalize {study}`; "
             "take one of the validation set, as `cnn-sweep misclassified` shows them"

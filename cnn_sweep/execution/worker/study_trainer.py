@@ -19,7 +19,7 @@ from cnn_sweep.training.trial.trainer import Trainer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.sweep.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset, Split
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Engine:
+class StudyTrainer:
     """Trains, exports and evaluates trials of one study on its prepared data."""
 
-    def __init__(self, study: FrozenStudy) -> None:
+    def __init__(self, study: StudyFolder) -> None:
         """Prepare the study's data, or find it prepared."""
         self._code = study.code_folder
         with study.sweep.locating("data"):
@@ -99,7 +99,7 @@ def _note_once(paths: StudyPaths, note: str) -> None:
         log.warning("%s", note)
 
 
-def _check_same_data(study: FrozenStudy, dataset: Dataset) -> None:
+def _check_same_data(study: StudyFolder, dataset: Dataset) -> None:
     """Compare the data with what the study's first worker found; results on other data cannot be ranked together.
 
     Raises:
@@ -109,6 +109,6 @@ def _check_same_data(study: FrozenStudy, dataset: Dataset) -> None:
     first = study.paths.fingerprint.read_text(encoding="utf-8").strip()
     if first != dataset.fingerprint:
         raise StudyError(
-            f"the data of study {study.paths.study!r} are not what its first trials were trained on: their fingerprint "
+            f"the data of study {study.name!r} are not what its first trials were trained on: their fingerprint "
             f"is {dataset.fingerprint[:12]}, it was {first[:12]}. Put the files back, or give the sweep another name"
         )

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution.study.frozen import freeze
-from cnn_sweep.execution.study.provenance import start_journal
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.events import Known
 from cnn_sweep.sweep.search_spec import ADAPTIVE
 
@@ -53,11 +52,11 @@ def import_from_optuna(sweep: Sweep, results: Path, storage: str, name: str) -> 
     from cnn_sweep.search.optuna_study import read_study  # noqa: PLC0415 - Optuna takes a fifth of a second to import
 
     found = read_study(storage, name, sweep)
-    study = freeze(sweep, results)
+    study = StudyFolder.open_or_create(sweep, results)
     history = study.history()
     source = f"{storage}#{name}"
     fresh = [one for one in found.trials if (source, one[0]) not in history.known]
-    with start_journal(study.paths) as journal:
+    with study.journal("login") as journal:
         for number, params, state, values in fresh:
             event = Known(time.time(), source=source, number=number, params=params, state=state, values=values)
             journal.append(event)

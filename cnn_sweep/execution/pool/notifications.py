@@ -16,7 +16,7 @@ from cnn_sweep.sweep.states import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.execution.monitoring.study_progress import Progress
+    from cnn_sweep.execution.pool.progress import Progress
     from cnn_sweep.journal.claims import Claims
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """One process that trains trials until there is nothing left to claim, or until it is asked to stop.
 
-Started as ``python -m cnn_sweep.execution.worker.process SETTINGS`` by a pool. It depends on nobody: it claims its
+Started as ``python -m cnn_sweep.execution.worker.worker SETTINGS`` by a pool. It depends on nobody: it claims its
 trials itself, journals what happens, and merges the journals into the store when nobody else does.
 """
 
@@ -12,24 +12,19 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.execution.attempts.cancellation import end_unrun
 from cnn_sweep.execution.attempts.candidates import Claimed, Picker
-from cnn_sweep.execution.attempts.idle_wait import IdleWait
-from cnn_sweep.execution.attempts.liveness import declare_lost, judges
+from cnn_sweep.execution.attempts.liveness import declare_lost, failure_detectors
 from cnn_sweep.execution.attempts.proposals import further_metrics
 from cnn_sweep.execution.attempts.retries import failing_alike
-from cnn_sweep.execution.attempts.unstarted import end_unrun
-from cnn_sweep.execution.environment import streams
-from cnn_sweep.execution.study.code_snapshot import uses_own_code
-from cnn_sweep.execution.study.frozen import FrozenStudy, open_study
-from cnn_sweep.execution.study.provenance import start_journal
-from cnn_sweep.execution.worker.attempt import AttemptRunner
-from cnn_sweep.execution.worker.context import WorkerContext
-from cnn_sweep.execution.worker.exit_codes import OWN_WORDS, Ending
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.study.user_code import uses_user_code
+from cnn_sweep.execution.worker.attempt import AttemptRunner, WorkerContext
 from cnn_sweep.execution.worker.memory_growth import GrowthWatch
+from cnn_sweep.execution.worker.protocol import OWN_WORDS, Ending, StopRequest, WorkerSettings
 from cnn_sweep.execution.worker.retention import drop_checkpoints
-from cnn_sweep.execution.worker.settings import WorkerSettings
-from cnn_sweep.execution.worker.stop_request import StopRequest
 from cnn_sweep.execution.worker.store_merges import Merger
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Retire
@@ -42,22 +37,30 @@ from cnn_sweep.training.signature import graph_key
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cnn_sweep.execution.worker.engine import Engine
+    from cnn_sweep.execution.worker.study_trainer import StudyTrainer
 
 
 log = logging.getLogger(__name__)
+
+# Between two looks, in seconds: the first, and the longest, since many may wait on one file system.
+_LOOK_FIRST_S = 0.3
+_LOOK_MOST_S = 5.0
+# Others that are silent for so many of their epochs, or for this long, are not waited for; seconds. Whoever of them
+# still lives goes on with what is left by itself.
+_SILENT_EPOCHS = 4
+_SILENT_S = 60.0
 
 
 class Worker:
     """Claims and trains trials of one study."""
 
-    def __init__(self, study: FrozenStudy, settings: WorkerSettings, stop: StopRequest) -> None:
+    def __init__(self, study: StudyFolder, settings: WorkerSettings, stop: StopRequest) -> None:
         paths, writer = study.paths, new_writer_name()
         self._study = study
         self._settings = settings
         self._stop = stop
         self._merger = Merger(paths.results)
-        self._journal = start_journal(paths, writer=writer, threads=settings.threads)
+        self._journal = study.journal("worker", writer=writer, threads=settings.threads)
         self._journal.flush()
         self._history = History(
             paths, metric=study.sweep.objective.metric, more=further_metrics(study.sweep.objectives)
@@ -68,11 +71,11 @@ class Worker:
             study.plan, self._history, self._claims, self._graph_key, self._pruning, alone=settings.alone
         )
         self._growth = GrowthWatch()
-        self._judges = judges()
+        self._detectors = failure_detectors()
         context = WorkerContext(
             study, self._history, self._claims, self._journal, stop, self._merger, settings, self._pruning
         )
-        self._runner = AttemptRunner(context, _make_engine(study, settings))
+        self._runner = AttemptRunner(context, _start_trainer(study, settings))
 
     def run(self) -> Ending:
         """Train until nothing is left to claim, someone asks to stop, or this process had better be replaced."""
@@ -116,7 +119,7 @@ class Worker:
             claimed = self._picker.claim()
             if claimed is not None:
                 return claimed
-            if declare_lost(self._history, self._claims, self._journal, self._judges):
+            if declare_lost(self._history, self._claims, self._journal, self._detectors):
                 continue
             if (limit := self._pruning.budget.reached()) is not None:
                 log.info("nothing new is begun: %s", limit)
@@ -146,12 +149,40 @@ class Worker:
         return graph_key(self._study.sweep.resolve(params))
 
 
-def _make_engine(study: FrozenStudy, settings: WorkerSettings) -> Engine:
-    memory = None if settings.alone else settings.gpu_memory_mb
-    configure(settings.threads, gpu_memory_mb=memory, whole_keras=uses_own_code(study.sweep))
-    from cnn_sweep.execution.worker.engine import Engine  # noqa: PLC0415 - starts TensorFlow, configured by now
+class IdleWait:
+    """Lasts while the journals grow."""
 
-    return Engine(study)
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._news_at = time.monotonic()
+        self._events = 0.0
+        self._pause_s = _LOOK_FIRST_S
+
+    def sleep(self) -> None:
+        """Wait a little, longer each time."""
+        time.sleep(self._pause_s)
+        self._pause_s = min(_LOOK_MOST_S, 1.3 * self._pause_s)
+
+    def lasts(self) -> bool:
+        """Tell whether to look again, after the history was refreshed."""
+        newest = max((worker.last_event for worker in self._history.workers.values()), default=0.0)
+        if newest != self._events:
+            self._events, self._news_at = newest, time.monotonic()
+        epochs = (
+            row.seconds
+            for trial in self._history.trials.values()
+            if trial.state == "running"
+            for row in trial.last.epochs.values()
+        )
+        return time.monotonic() - self._news_at < max(_SILENT_S, _SILENT_EPOCHS * max(epochs, default=0.0))
+
+
+def _start_trainer(study: StudyFolder, settings: WorkerSettings) -> StudyTrainer:
+    memory = None if settings.alone else settings.gpu_memory_mb
+    configure(settings.threads, gpu_memory_mb=memory, whole_keras=uses_user_code(study.sweep))
+    from cnn_sweep.execution.worker.study_trainer import StudyTrainer  # noqa: PLC0415 - starts TensorFlow, configured by now
+
+    return StudyTrainer(study)
 
 
 def main() -> int:
@@ -162,7 +193,7 @@ def main() -> int:
     stop.listen()
     settings = WorkerSettings.from_argument(sys.argv[1])
     try:
-        return Worker(open_study(settings.results, settings.study), settings, stop).run()
+        return Worker(StudyFolder.open(settings.results, settings.study), settings, stop).run()
     except CnnSweepError as error:
         print(f"{OWN_WORDS}{error}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
         return error.exit_code

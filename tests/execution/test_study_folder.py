@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cnn_sweep.errors import InputError, StudyError
-from cnn_sweep.execution.study.frozen import discard, freeze, open_study
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.sweep.spec import Sweep
 
 TEXT = """
@@ -36,8 +36,8 @@ def _sweep(text=TEXT):
 
 def test_a_frozen_study_can_be_opened_by_name(tmp_path):
     """What was frozen and what is opened plan the same trials."""
-    frozen = freeze(_sweep(), tmp_path)
-    assert open_study(tmp_path, "frozen").plan == frozen.plan
+    frozen = StudyFolder.open_or_create(_sweep(), tmp_path)
+    assert StudyFolder.open(tmp_path, "frozen").plan == frozen.plan
     assert [(trial.number, trial.repeat, trial.seed) for trial in frozen.plan.trials] == [
         (0, 0, 5),
         (1, 0, 5),
@@ -48,7 +48,7 @@ def test_a_frozen_study_can_be_opened_by_name(tmp_path):
 
 def test_the_frozen_file_is_what_the_user_wrote(tmp_path):
     """The frozen copy is the file itself, to the byte, and provenance says where it came from."""
-    frozen = freeze(_sweep(), tmp_path)
+    frozen = StudyFolder.open_or_create(_sweep(), tmp_path)
     assert frozen.paths.sweep.read_text(encoding="utf-8") == TEXT
     provenance = json.loads(frozen.paths.provenance.read_text(encoding="utf-8"))
     assert provenance["seeds"] == [5, 6]
@@ -57,41 +57,43 @@ def test_the_frozen_file_is_what_the_user_wrote(tmp_path):
 
 def test_comments_and_spacing_do_not_change_a_study(tmp_path):
     """A sweep that means the same goes on with the same study."""
-    freeze(_sweep(), tmp_path)
-    freeze(_sweep("# a comment\n" + TEXT.replace("filters: [2, 4]", "filters: [ 2,  4 ]  # as before")), tmp_path)
-    assert len(open_study(tmp_path, "frozen").revisions) == 1
+    StudyFolder.open_or_create(_sweep(), tmp_path)
+    StudyFolder.open_or_create(
+        _sweep("# a comment\n" + TEXT.replace("filters: [2, 4]", "filters: [ 2,  4 ]  # as before")), tmp_path
+    )
+    assert len(StudyFolder.open(tmp_path, "frozen").revisions) == 1
 
 
 def test_another_sweep_under_the_same_name_is_refused_with_a_diff(tmp_path):
     """The refusal shows what differs and the ways on, and nothing is changed."""
-    freeze(_sweep(), tmp_path)
+    StudyFolder.open_or_create(_sweep(), tmp_path)
     with pytest.raises(StudyError) as refusal:
-        freeze(_sweep(TEXT.replace("epochs: 1", "epochs: 2")), tmp_path)
+        StudyFolder.open_or_create(_sweep(TEXT.replace("epochs: 1", "epochs: 2")), tmp_path)
     message = str(refusal.value)
     assert "-training: {epochs: 1}" in message
     assert "+training: {epochs: 2}" in message
     assert "another `study:` name" in message
     assert "`cnn-sweep run --extend`" not in message
-    assert open_study(tmp_path, "frozen").sweep.digest == _sweep().digest
+    assert StudyFolder.open(tmp_path, "frozen").sweep.digest == _sweep().digest
 
 
 def test_new_choices_need_extend_and_keep_the_numbers(tmp_path):
     """An extension is refused without ``--extend``; with it, old trials keep their numbers."""
-    before = freeze(_sweep(), tmp_path).plan.trials
+    before = StudyFolder.open_or_create(_sweep(), tmp_path).plan.trials
     wider = _sweep(TEXT.replace("[2, 4]", "[2, 3, 4]"))
     with pytest.raises(StudyError, match="run --extend"):
-        freeze(wider, tmp_path)
-    after = freeze(wider, tmp_path, extend=True).plan.trials
+        StudyFolder.open_or_create(wider, tmp_path)
+    after = StudyFolder.open_or_create(wider, tmp_path, extend=True).plan.trials
     assert after[: len(before)] == before
     assert [trial.params for trial in after[len(before) :]] == [{"filters": 3}, {"filters": 3}]
-    assert open_study(tmp_path, "frozen").plan.trials == after
+    assert StudyFolder.open(tmp_path, "frozen").plan.trials == after
 
 
 def test_a_study_that_is_not_there_lists_those_that_are(tmp_path):
     """An unknown study's message names the studies that there are."""
-    freeze(_sweep(), tmp_path)
+    StudyFolder.open_or_create(_sweep(), tmp_path)
     with pytest.raises(StudyError, match=r"no study 'frosen' in .*; studies there: frozen"):
-        open_study(tmp_path, "frosen")
+        StudyFolder.open(tmp_path, "frosen")
 
 
 def _of_a_function(folder, text="def train(context): ...\n"):
@@ -105,9 +107,9 @@ def test_a_first_run_that_is_refused_leaves_nothing(tmp_path):
     """What is refused while the study is made leaves no folder of it: a later run elsewhere has its own provenance."""
     results = tmp_path / "results"
     with pytest.raises(InputError, match="put it into a folder with the code"):
-        freeze(_of_a_function(tmp_path / "large", "def train(): ...\n" + "#" * 10_000_001), results)
+        StudyFolder.open_or_create(_of_a_function(tmp_path / "large", "def train(): ...\n" + "#" * 10_000_001), results)
     assert list(results.iterdir()) == []
-    study = freeze(_of_a_function(tmp_path / "small"), results)
+    study = StudyFolder.open_or_create(_of_a_function(tmp_path / "small"), results)
     assert json.loads(study.paths.provenance.read_text(encoding="utf-8"))["folder"] == str(tmp_path / "small")
     assert [path.name for path in results.iterdir()] == ["own"]
 
@@ -116,7 +118,7 @@ def test_of_two_commands_that_create_a_study_one_does(tmp_path):
     """Both go on with the same study, from the folder of the first, and only that one may remove it."""
     sweeps = [_of_a_function(tmp_path / name) for name in ("a", "b", "c", "d")]
     with ThreadPoolExecutor(4) as commands:
-        made = list(commands.map(lambda sweep: freeze(sweep, tmp_path / "results"), sweeps))
+        made = list(commands.map(lambda sweep: StudyFolder.open_or_create(sweep, tmp_path / "results"), sweeps))
     (creator,) = [sweep for sweep, study in zip(sweeps, made, strict=True) if study.created]
     assert json.loads(made[0].paths.provenance.read_text(encoding="utf-8"))["folder"] == str(creator.folder)
     assert {study.sweep.folder for study in made} == {creator.folder}
@@ -127,32 +129,32 @@ def test_a_folder_that_is_no_study_is_left_alone(tmp_path):
     (tmp_path / "frozen").mkdir()
     (tmp_path / "frozen" / "thesis.tex").touch()
     with pytest.raises(StudyError, match=r"frozen is there and is no study, since it has no sweep\.yaml"):
-        freeze(_sweep(), tmp_path)
+        StudyFolder.open_or_create(_sweep(), tmp_path)
     assert [path.name for path in (tmp_path / "frozen").iterdir()] == ["thesis.tex"]
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "linked").symlink_to(tmp_path / "elsewhere")
-    study = freeze(_sweep(TEXT.replace("study: frozen", "study: linked")), tmp_path)
+    study = StudyFolder.open_or_create(_sweep(TEXT.replace("study: frozen", "study: linked")), tmp_path)
     assert (tmp_path / "elsewhere" / "sweep.yaml").is_file()
     assert study.created
 
 
 def test_a_study_that_came_to_nothing_is_removed_unless_another_process_used_it(tmp_path):
     """A journal of somebody else keeps it; one's own does not."""
-    study = freeze(_sweep(), tmp_path)
+    study = StudyFolder.open_or_create(_sweep(), tmp_path)
     theirs = study.paths.journal("other-1-2-3")
     theirs.touch()
-    discard(study)
-    assert open_study(tmp_path, "frozen").plan == study.plan
+    study.discard()
+    assert StudyFolder.open(tmp_path, "frozen").plan == study.plan
     theirs.unlink()
-    discard(study)
+    study.discard()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_study_is_refused_whose_name_differs_in_case_only(tmp_path):
     """File systems and the store's views may not tell such names apart; nothing is written."""
-    freeze(Sweep.parse(TEXT), tmp_path)
+    StudyFolder.open_or_create(Sweep.parse(TEXT), tmp_path)
     name = Sweep.parse(TEXT).study
     other = TEXT.replace(f"study: {name}", f"study: {name.upper()}")
     with pytest.raises(StudyError, match=f"'{name.upper()}' differs from the study '{name}' in case only"):
-        freeze(Sweep.parse(other), tmp_path)
+        StudyFolder.open_or_create(Sweep.parse(other), tmp_path)
     assert not (tmp_path / name.upper()).exists()

@@ -15,7 +15,7 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cnn_sweep.execution.study.frozen import FrozenStudy
+    from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.history import History
     from cnn_sweep.search.budget import Limit
 
@@ -98,7 +98,7 @@ class Progress:
 class ProgressMeter:
     """Measures the rate since it was made."""
 
-    def __init__(self, study: FrozenStudy, history: History, since: float) -> None:
+    def __init__(self, study: StudyFolder, history: History, since: float) -> None:
         """Begin to measure.
 
         Args:
@@ -150,7 +150,7 @@ def _finished(counts: Mapping[str, int]) -> int:
     return sum(counts.get(state, 0) for state in FINISHED)
 
 
-def best_trial(study: FrozenStudy, history: History) -> tuple[int, float] | None:
+def best_trial(study: StudyFolder, history: History) -> tuple[int, float] | None:
     """Name the best complete trial and its value; the lowest number among equals."""
     objective = study.sweep.objective
     best: tuple[int, float] | None = None

@@ -101,7 +101,7 @@ class _Worker:
 
     def __init__(self, timing: Timing, stack: ExitStack) -> None:
         self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-        command = [sys.executable, "-m", "cnn_sweep.execution.tools.timed_worker", timing.to_argument()]
+        command = [sys.executable, "-m", "cnn_sweep.tools.timed_worker", timing.to_argument()]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._log, encoding="utf-8")
         stack.enter_context(self._process)

@@ -1,6 +1,6 @@
 """One of the workers whose speed is measured.
 
-Started as ``python -m cnn_sweep.execution.tools.timed_worker TIMING`` by ``training_rates``: it compiles, says that it
+Started as ``python -m cnn_sweep.tools.timed_worker TIMING`` by ``training_rates``: it compiles, says that it
 is ready, waits for a line on its standard input, trains, and prints images per second.
 """
 
@@ -11,13 +11,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
-from cnn_sweep.execution.environment import streams
-from cnn_sweep.execution.study.code_snapshot import uses_own_code
-from cnn_sweep.execution.study.frozen import data_root
-from cnn_sweep.execution.tools.training_rates import READY, Timing
+from cnn_sweep.execution.study.study_folder import data_root
+from cnn_sweep.execution.study.user_code import uses_user_code
 from cnn_sweep.sweep.spec import Sweep
 from cnn_sweep.sweep.trial import ScheduleSpec
+from cnn_sweep.tools.training_rates import READY, Timing
 from cnn_sweep.training.data.dataset import load
 from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.session import configure
@@ -80,7 +80,7 @@ def images_per_s(timing: Timing, wait: Callable[[], object]) -> float:
         EnvironmentFault: The trial fails.
     """
     sweep = Sweep.load(timing.sweep)
-    configure(timing.threads, whole_keras=uses_own_code(sweep))
+    configure(timing.threads, whole_keras=uses_user_code(sweep))
     from cnn_sweep.training.trial.trainer import Trainer  # noqa: PLC0415 - starts TensorFlow, configured by now
 
     folder = prepared(sweep.data, sweep.folder, data_root(timing.results))

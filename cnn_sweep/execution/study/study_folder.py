@@ -1,0 +1,288 @@
+"""A study on disk: created from a sweep, opened by name, extended; its history, its journals and its code.
+
+``sweep.yaml`` is the first revision of the sweep; ``run --extend`` adds ``sweep.2.yaml`` and so on. A revision is
+created exclusively and never changed, so everybody who reads the folder plans the same trials.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from cnn_sweep.errors import InputError, StudyError
+from cnn_sweep.execution.study.provenance import provenance, start_journal
+from cnn_sweep.execution.study.revisions import read_revisions
+from cnn_sweep.execution.study.user_code import check_user_code, copy_user_code, uses_user_code
+from cnn_sweep.journal.durable import write_once
+from cnn_sweep.journal.events import Extend
+from cnn_sweep.journal.history import History, journal_sizes
+from cnn_sweep.journal.identity import is_own_writer
+from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study
+from cnn_sweep.search.extension import extension
+from cnn_sweep.search.plan import Plan, make_plan
+from cnn_sweep.sweep.more_repeats import MoreRepeats, text_of
+from cnn_sweep.sweep.rewrite import with_search
+from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.training.data.describe import describe
+from cnn_sweep.training.data.prepare import described
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cnn_sweep.execution.study.provenance import Role
+    from cnn_sweep.journal.log import JournalWriter
+    from cnn_sweep.sweep.trial import ImageInfo
+
+_CODE = "code"
+_TEMPORARY = ".new-"  # a study that is being created or removed
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """A study on disk, with the trials that are planned in it.
+
+    Attributes:
+        paths: Where its files are.
+        revisions: The revisions of its sweep, oldest first; the newest is in force.
+        info: Shape and classes of its images.
+        plan: All trials of all revisions.
+        created: Whether the call that returned this created the study.
+    """
+
+    paths: StudyPaths
+    revisions: tuple[Sweep, ...]
+    info: ImageInfo
+    plan: Plan
+    created: bool = False
+
+    @classmethod
+    def open(cls, results: Path, name: str) -> Self:
+        """Open a study that exists.
+
+        Raises:
+            StudyError: No such study; the message lists those that exist.
+        """
+        paths = existing_study(results, name)
+        revisions = read_revisions(paths)
+        newest = revisions[-1]
+        with newest.locating("data"):
+            info = described(newest.data, newest.folder, data_root(results))
+        return cls(paths, revisions, info, make_plan(revisions, info))
+
+    @classmethod
+    def open_or_create(
+        cls, sweep: Sweep, results: Path, *, extend: bool = False, preview: StudyFolder | None = None
+    ) -> Self:
+        """Create the study of a sweep; if it exists with the same sweep, open it.
+
+        Args:
+            sweep: What the user wants to run.
+            results: Root of all studies.
+            extend: Accept a sweep that only adds choices or trials, as a new revision.
+            preview: A fresh :meth:`preview` of the same sweep, which saves checking and planning it again.
+
+        Raises:
+            StudyError: The study exists with another sweep.
+        """
+        paths = StudyPaths(results, sweep.study)
+        if not paths.sweep.is_file():
+            _check_name(paths)
+            return cls._create(paths, sweep, preview)
+        revisions = read_revisions(paths)
+        if sweep.digest == revisions[-1].digest:
+            return cls.open(results, sweep.study)
+        reasons = extension(revisions[-1], sweep)
+        if reasons is None and extend:
+            return cls._extend(paths, sweep, revisions)
+        raise StudyError(_refusal(paths, revisions[-1], sweep, reasons))
+
+    @classmethod
+    def preview(cls, sweep: Sweep, results: Path, *, extend: bool = False) -> Self:
+        """Return what :meth:`open_or_create` would, with the same errors, but write nothing."""
+        paths = StudyPaths(results, sweep.study)
+        earlier = read_revisions(paths) if paths.sweep.is_file() else ()
+        if earlier and not (extend and sweep.digest != earlier[-1].digest and extension(earlier[-1], sweep) is None):
+            return cls.open_or_create(sweep, results)
+        if not earlier:
+            check_user_code(sweep)
+        plan, info = plan_sweeps(*earlier, sweep)
+        return cls(paths, (*earlier, sweep), info, plan)
+
+    @classmethod
+    def _create(cls, paths: StudyPaths, sweep: Sweep, preview: StudyFolder | None) -> Self:
+        """Create a study as a whole: its folder gets its name once it is complete. Of several creators, one wins."""
+        if preview is None:
+            check_user_code(sweep)
+        plan, info = (preview.plan, preview.info) if preview else plan_sweeps(sweep)
+        if not plan.trials:
+            why = plan.invalid[0].reason if plan.invalid else "the constraints leave no configuration"
+            raise InputError(f"{sweep.source}: there is nothing to train: {why} (`cnn-sweep plan` shows all)")
+        home = paths.folder.resolve()  # may be a link to another disk
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=home.parent) as temporary:
+            new = StudyPaths(Path(temporary), paths.study)
+            _fill(new, sweep, plan)
+            try:
+                new.folder.rename(home)
+            except OSError as error:
+                if not paths.sweep.is_file():
+                    raise StudyError(
+                        f"{paths.folder} is there and is no study, since it has no {paths.sweep.name}: "
+                        f"move it away, or give the sweep another `study:` name ({error.strerror})"
+                    ) from error
+                return cls.open_or_create(sweep, paths.results)  # another process created it at this moment
+        return cls(paths, (sweep,), info, plan, created=True)
+
+    @classmethod
+    def _extend(cls, paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]) -> Self:
+        plan, info = plan_sweeps(*earlier, sweep)
+        # Before the sweep's file, because a revision exists from the moment that its file does.
+        _journal_plan(paths, len(earlier) + 1, plan)
+        write_once(paths.revision(len(earlier) + 1), text_of(sweep.text).encode())
+        found = read_revisions(paths)[len(earlier)]
+        if found.digest != sweep.digest:
+            raise StudyError(_refusal(paths, found, sweep, ["another command created it meanwhile"]))
+        return cls(paths, (*earlier, sweep), info, plan)
+
+    def extend_search(self, settings: Mapping[str, Any]) -> Self:
+        """Return the study with other settings of its search, as a new revision; itself if there are none.
+
+        Args:
+            settings: Keys of the sweep's ``search`` to their new values.
+
+        Raises:
+            StudyError: The settings do not extend the study.
+        """
+        if not settings:
+            return self
+        text = with_search(self.sweep.text, settings)
+        source = f"{self.sweep.source} with {', '.join(f'{name}: {value}' for name, value in settings.items())}"
+        extended = Sweep.parse(text, source=source, folder=self.sweep.folder)
+        return self.open_or_create(extended, self.paths.results, extend=True)
+
+    def extend_repeats(self, more: MoreRepeats) -> tuple[Self, int]:
+        """Add repeats of some configurations, as a new revision; return the study and the number of added trials.
+
+        Raises:
+            StudyError: Another command extended the study at the same moment.
+        """
+        new = replace(self.sweep, text=more.before(self.sweep.text), more_repeats=more)
+        plan, info = plan_sweeps(*self.revisions, new)
+        added = len(plan.trials) - len(self.plan.trials)
+        if not added:
+            return self, 0
+        number = len(self.revisions) + 1
+        _journal_plan(self.paths, number, plan)
+        write_once(self.paths.revision(number), new.text.encode())
+        if self.paths.revision(number).read_text(encoding="utf-8") != new.text:
+            raise StudyError(f"study {self.name!r} was extended by another command at this moment; try again")
+        return type(self)(self.paths, (*self.revisions, new), info, plan), added
+
+    def discard(self) -> None:
+        """Remove a study that this process created but could not start, unless another process has used it since."""
+        home = self.paths.folder.resolve()
+        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=home.parent))
+        moved = StudyPaths(temporary, self.name)
+        home.rename(moved.folder)  # from here on nobody can begin to use it
+        if any(not is_own_writer(name) for name, _ in journal_sizes(moved)) or any(moved.slurm.iterdir()):
+            moved.folder.rename(home)
+        shutil.rmtree(temporary)
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.paths.study
+
+    @property
+    def sweep(self) -> Sweep:
+        """The newest revision of the sweep."""
+        return self.revisions[-1]
+
+    def history(self) -> History:
+        """Read all journals as they are now."""
+        history = History(self.paths, metric=self.sweep.objective.metric)
+        history.refresh()
+        return history
+
+    def journal(self, role: Role, *, writer: str | None = None, threads: int | None = None) -> JournalWriter:
+        """Begin this process's journal; arguments and errors as of :func:`.provenance.start_journal`."""
+        return start_journal(self.paths, role, writer=writer, threads=threads)
+
+    @property
+    def data_root(self) -> Path:
+        """Where prepared data are kept, shared by all studies."""
+        return data_root(self.paths.results)
+
+    @property
+    def code_folder(self) -> Path:
+        """Folder of the user's own modules: the copy that was made when the study was created."""
+        copy = self.paths.folder / _CODE
+        return copy if copy.is_dir() else self.sweep.folder
+
+
+def data_root(results: Path) -> Path:
+    """Return where prepared data are kept, shared by all studies of a results folder."""
+    return results / ".data"
+
+
+def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo]:
+    """Plan the trials of a sweep's revisions for the images that the newest of them names."""
+    newest = revisions[-1]
+    with newest.locating("data"):
+        info = describe(newest.data, newest.folder)
+        return make_plan(revisions, info), info
+
+
+def _check_name(paths: StudyPaths) -> None:
+    """Refuse a name that differs from another study's in case only: some file systems, and SQL, ignore case."""
+    for name in existing_studies(paths.results):
+        if name != paths.study and name.lower() == paths.study.lower():
+            raise StudyError(f"{paths.study!r} differs from the study {name!r} in case only; take another name")
+
+
+def _fill(paths: StudyPaths, sweep: Sweep, plan: Plan) -> None:
+    """Write all files of a new study."""
+    paths.create()
+    write_once(paths.provenance, f"{json.dumps(provenance(sweep), indent=2)}\n".encode())
+    if uses_user_code(sweep):
+        copy_user_code(sweep, paths.folder / _CODE)
+    _journal_plan(paths, 1, plan)
+    write_once(paths.sweep, text_of(sweep.text).encode())
+
+
+def _journal_plan(paths: StudyPaths, revision: int, plan: Plan) -> None:
+    extended = Extend(
+        time=time.time(),
+        revision=revision,
+        trials=len(plan.trials),
+        configurations=len(plan.configurations),
+        invalid=len(plan.invalid),
+        duplicates=plan.duplicates,
+    )
+    with start_journal(paths, "login") as journal:
+        journal.append(extended)
+
+
+def _refusal(paths: StudyPaths, old: Sweep, new: Sweep, reasons: list[str] | None) -> str:
+    diff = difflib.unified_diff(
+        old.text.splitlines(), new.text.splitlines(), str(paths.sweep), new.source, n=1, lineterm=""
+    )
+    ways = ["give the sweep another `study:` name"]
+    if reasons is None:
+        ways.append("`cnn-sweep run --extend` to add what is new to this study")
+    else:
+        ways.append("undo the change; `--extend` would not do: " + "; ".join(reasons))
+    return "\n".join(
+        [
+            f"study {new.study!r} in {paths.folder} was started with another sweep file:",
+            *(f"    {line}" for line in diff),
+            "ways on:",
+            *(f"  - {way}" for way in ways),
+        ]
+    )

@@ -1,0 +1,121 @@
+"""What a pool and its workers agree on: settings as an argument, stop signals, exit codes.
+
+A pool starts each worker with :class:`WorkerSettings`, stops it with one of ``STOP_SIGNALS``, and learns from its exit
+code, an :class:`Ending`, why it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cnn_sweep.execution.attempts.retries import Retries
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+# A worker that ends with an error message begins its last line with this.
+OWN_WORDS: Final = "cnn-sweep: "
+# SIGTERM: cancelled, or preempted without a warning. SIGUSR2: near the time limit, or preempted with one.
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR2)
+# Slurm's warning may come this much before its time, in seconds.
+_EARLY_S: Final = 60.0
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Settings of one worker.
+
+    Attributes:
+        results: Root of all studies.
+        study: The study's name.
+        threads: Threads that TensorFlow may use.
+        trials: Trials after which it ends; None goes on until nothing is left to claim.
+        since: When the run or the job that it belongs to was begun, in seconds since 1970.
+        drain_at: Moment after which it begins no trial, in seconds since 1970; None has no such moment.
+        retries: What is tried again.
+        alone: Whether it has its device to itself, for trials that ran out of memory.
+        gpu_memory_mb: Memory of the GPU that it may use; None lets it grow.
+    """
+
+    results: Path
+    study: str
+    threads: int
+    since: float
+    trials: int | None = None
+    drain_at: float | None = None
+    retries: Retries = field(default_factory=Retries)
+    alone: bool = False
+    gpu_memory_mb: int | None = None
+
+    def to_argument(self) -> str:
+        """Give the settings as one command-line argument."""
+        return json.dumps(asdict(self) | {"results": str(self.results)})
+
+    @classmethod
+    def from_argument(cls, text: str) -> WorkerSettings:
+        """Read what :meth:`to_argument` wrote."""
+        values = json.loads(text)
+        return cls(**values | {"results": Path(values["results"]), "retries": Retries(**values["retries"])})
+
+
+class Ending(IntEnum):
+    """Why a worker ends.
+
+    Attributes:
+        DONE: It was told to stop, or found nothing to claim.
+        OUT_OF_MEMORY: A trial ran out of memory, and shall be tried once more with the device to itself.
+        GROWN: It has grown too large; another one takes its place.
+    """
+
+    DONE = 0
+    OUT_OF_MEMORY = 75
+    GROWN = 76
+
+
+class StopRequest:
+    """Tells whether this process shall stop at the next chunk."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._when = 0.0
+        self._parent = os.getppid()
+
+    def listen(self) -> None:
+        """Take signals as requests; the keyboard's interrupt is for the pool, which passes it on in its own time.
+
+        The pool starts its workers with these signals held, so that one that comes before now waits and is heard.
+        """
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, *STOP_SIGNALS})
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        # A preemption without a grace time sends both at once, in either order: SIGUSR2 is the one that says why.
+        if self._signal is None or (self._signal, number) == (signal.SIGTERM, signal.SIGUSR2):
+            self._signal, self._when = number, time.time()
+
+    def cause(self, drain_at: float | None) -> str:
+        """Say in one word why this worker stops.
+
+        Args:
+            drain_at: Moment after which it would have begun no trial, in seconds since 1970.
+        """
+        if self._signal is None:
+            return "pool_gone"
+        early = _EARLY_S if self._signal == signal.SIGUSR2 else 0.0
+        if drain_at is not None and self._when >= drain_at - early:
+            return "time_limit"
+        # SIGTERM comes from the user, scancel, a requeue or a preemption: a process is not told from whom.
+        return "preempted" if self._signal == signal.SIGUSR2 else "stopped"
+
+    def __bool__(self) -> bool:
+        """Tell whether someone asked, or whether the process that would collect this one is gone."""
+        return self._signal is not None or os.getppid() != self._parent
