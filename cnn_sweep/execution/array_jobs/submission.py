@@ -16,7 +16,7 @@ from cnn_sweep.execution.study.frozen import discard
 from cnn_sweep.execution.study.provenance import package_versions, start_journal
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.journal.events import Submit
-from cnn_sweep.slurm.limits import ArrayPlan, array_plan
+from cnn_sweep.slurm.array_plan import ArrayPlan, array_plan
 from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
