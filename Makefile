@@ -97,8 +97,8 @@ bench-scale: $(STAMP)  ## plan, submit, status and resume from 100 to 100,000 tr
 	$(BIN)/python benchmarks/scale.py
 
 bench-halving: $(STAMP)  ## epochs that successive halving saves, beside random search and Optuna's pruner
-	$(BIN)/python benchmarks/halving.py
-	$(BIN)/python benchmarks/halving.py --real 3
+	PYTHONPATH=tests $(BIN)/python benchmarks/halving.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/halving.py --real 3
 
 bench-journal: $(STAMP)  ## journals and merge beside Optuna's storages
 	$(BIN)/python benchmarks/journal.py

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 from digits_table import SWEEP, DigitsTable
+from helpers.rung_audit import Audit
 from results_page import write_section
 
 from cnn_sweep.execution.attempts.candidates import Claimed, Picker
@@ -33,7 +34,6 @@ from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
-from cnn_sweep.search.audit import Audit
 from cnn_sweep.search.pruning_rules import PruningRules
 from cnn_sweep.sweep.spec import Sweep
 

@@ -12,11 +12,9 @@ import numpy as np
 from optuna.trial import TrialState
 
 from cnn_sweep.search.distributions import decode, encode, suggest
-from cnn_sweep.search.finite import all_configurations
-from cnn_sweep.search.observation import Observation
 from cnn_sweep.search.optuna_samplers import make_sampler
-from cnn_sweep.search.replay import Replay
-from cnn_sweep.search.samplers import draw
+from cnn_sweep.search.samplers import Observation, all_configurations, draw
+from cnn_sweep.search.search_history import SearchHistory
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.space import agree
 from cnn_sweep.sweep.spec import InvalidTrialError
@@ -52,7 +50,7 @@ class AdaptiveSampler:
     def __init__(self, sweep: Sweep, is_valid: Callable[[dict[str, Any]], bool]) -> None:
         self._sweep = sweep
         self._is_valid = is_valid
-        self._replay: Replay | None = None
+        self._history: SearchHistory | None = None
         self._names: dict[int, tuple[Observation, str]] = {}
 
     def propose(
@@ -75,14 +73,14 @@ class AdaptiveSampler:
             InvalidTrialError: No configuration that can be trained was found.
         """
         trials = [one for one in history if one.params is not None and one.number != number]
-        if self._replay is None:
-            self._replay = Replay(self._sweep)
-        self._replay.learn(trials)
+        if self._history is None:
+            self._history = SearchHistory(self._sweep)
+        self._history.learn(trials)
         known = self._known(trials)
         fixed = {**self._sweep.search.fixed, **(part or {})}
         seen: set[str] = set()
         fallback = None
-        for params in self._candidates(self._replay, number, fixed, known):
+        for params in self._candidates(self._history, number, fixed, known):
             name = configuration_id(params)
             if name in seen or not self._is_possible(params):
                 continue
@@ -95,16 +93,16 @@ class AdaptiveSampler:
         return fallback
 
     def _candidates(
-        self, replay: Replay, number: int, fixed: Mapping[str, Any], known: set[str]
+        self, history: SearchHistory, number: int, fixed: Mapping[str, Any], known: set[str]
     ) -> Iterator[dict[str, Any]]:
         """Yield what the sampler proposes, then what is near to it, then random configurations, then all there are."""
         seed = _seed(self._sweep.search.seed, number)
         proposed = []
-        study = replay.to_ask()
+        study = history.to_ask()
         study.sampler = make_sampler(self._sweep, seed=seed, fixed=self._encoded(fixed))
         refused = repeated = 0
         while refused < MAX_REFUSED and repeated < MAX_KNOWN:
-            params = self._ask(study, replay.distributions)
+            params = self._ask(study, history.distributions)
             yield params
             if self._is_possible(params):  # and still it was not taken
                 repeated += 1

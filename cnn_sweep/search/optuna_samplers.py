@@ -16,7 +16,7 @@ from optuna.samplers import (
     nsgaii,
 )
 
-from cnn_sweep.search.packages import check_packages
+from cnn_sweep.search.samplers import check_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.search.finite import all_configurations
-from cnn_sweep.search.packages import check_packages
-from cnn_sweep.search.samplers import Drawn, completed, configurations, is_adaptive
+from cnn_sweep.search.samplers import Drawn, all_configurations, check_packages, completed, configurations, is_adaptive
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.enqueued import is_complete
 from cnn_sweep.sweep.layers import InvalidNetwork, trace

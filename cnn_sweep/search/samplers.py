@@ -1,26 +1,37 @@
-"""Samplers whose n-th draw is a function of (sweep, n): there is no queue to fill and no history to read."""
+"""Configurations of a sweep that do not depend on results: grids, random and quasi-random draws.
+
+Draw *n* is a function of (sweep, n), so workers need neither a queue nor a history. Adaptive methods are in
+:mod:`cnn_sweep.search.adaptive`; what they share with these, and needs no Optuna, is here.
+"""
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+import math
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.enqueued import is_complete
+from cnn_sweep.sweep.grid import grid
 from cnn_sweep.sweep.search_spec import ON_A_GRID
 from cnn_sweep.sweep.space import agree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from cnn_sweep.sweep.search_spec import QmcOptions
     from cnn_sweep.sweep.spec import Sweep
 
-# Draws that complete a part of a configuration come from the far end of the random numbers, so that they are not
-# those of the search itself.
+MAX_LISTED: Final = 20_000  # configurations; larger spaces are not enumerated
+NEEDED: Final = {"gp": "torch", "cmaes": "cmaes"}  # method to the package that Optuna does not install
+_BLOCK: Final = 256  # points drawn at once; a power of two keeps Sobol's sequence balanced
+# Partial configurations are completed with draws from the far end of the random stream, so that they never coincide
+# with draws of the search itself.
 _COMPLETIONS: Final = 1 << 62
 _PER_COMPLETION: Final = 1_000
 
@@ -148,7 +159,68 @@ def _philox(dimensions: int, sweep: Sweep, first: int) -> Iterator[np.ndarray]:
 
 
 def _quasi_random(dimensions: int, sweep: Sweep, first: int) -> Iterator[np.ndarray]:
-    # SciPy's statistics take a second to import, which only this method should cost.
-    module: Any = importlib.import_module("cnn_sweep.search.quasi_random")
-    points: Iterator[np.ndarray] = module.points(dimensions, sweep.search.seed, first, sweep.search.settings)
-    return points
+    """Yield point ``first`` and all later ones of a Sobol or Halton sequence, each in [0, 1)^dimensions.
+
+    Sobol's sequence is scrambled as by Owen: random linear matrices and a shift.
+    """
+    from scipy.stats import qmc  # noqa: PLC0415 - a second to import, which only this method should cost
+
+    options: QmcOptions = sweep.search.settings
+    kind = {"sobol": qmc.Sobol, "halton": qmc.Halton}[options.qmc_type]
+    sequence = kind(max(dimensions, 1), scramble=options.scramble, rng=sweep.search.seed)
+    skip = first % _BLOCK
+    if first > skip:
+        sequence.fast_forward(first - skip)
+    while True:
+        for point in sequence.random(_BLOCK)[skip:]:
+            yield point[:dimensions]
+        skip = 0
+
+
+def all_configurations(sweep: Sweep) -> tuple[dict[str, Any], ...] | None:
+    """List what an adaptive search can propose, constraints honoured.
+
+    Returns:
+        The configurations, or None where they are too many (or endless).
+    """
+    space = sweep.space.narrowed(sweep.search.fixed)
+    if math.prod(one.domain.size for one in space.parameters) > MAX_LISTED:
+        return None
+    return grid(space, sweep.constraints).rows
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is known of one trial.
+
+    Attributes:
+        number: Of the trial; below 0 for what was brought in from elsewhere.
+        params: Its configuration, or None while it is not known.
+        state: The trial's state.
+        value: The first objective, or None.
+        others: The other objectives, in their order.
+        epochs: After how many epochs the value is the best one.
+        ended: When the trial ended, in seconds since 1970; the order of learning.
+    """
+
+    number: int
+    params: Mapping[str, Any] | None
+    state: str
+    value: float | None
+    others: tuple[float | None, ...] = ()
+    epochs: int = 1
+    ended: float = 0.0
+
+
+def check_packages(method: str) -> None:
+    """See that what a method of search needs is installed.
+
+    Raises:
+        EnvironmentFault: It is not.
+    """
+    package = NEEDED.get(method)
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise EnvironmentFault(
+            f"the method {method!r} needs the package {package}, which is not installed; "
+            f"`pip install 'cnn-sweep[{method}]'` or `pip install {package}` brings it"
+        )

@@ -1,4 +1,4 @@
-"""What Slurm is told and what it says: profiles, the cluster's limits, its commands' rows, the fates of jobs.
+"""Communication with Slurm: profiles, a cluster's limits, the commands and their output, the states of jobs.
 
-Nothing here knows studies or trials; :mod:`cnn_sweep.execution` joins the two.
+Nothing here knows about studies or trials; :mod:`cnn_sweep.execution` connects the two.
 """

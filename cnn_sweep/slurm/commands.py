@@ -24,7 +24,7 @@ from cnn_sweep.slurm.cluster import (
     read_qos,
     read_queue_counts,
 )
-from cnn_sweep.slurm.rows import (
+from cnn_sweep.slurm.job_rows import (
     ACCOUNTING_FORMAT,
     QUEUE_FORMAT,
     STEPS_FORMAT,

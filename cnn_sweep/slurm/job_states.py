@@ -13,13 +13,13 @@ from signal import SIGTERM
 from typing import TYPE_CHECKING, Literal
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.slurm.rows import StepEnds
+from cnn_sweep.slurm.job_rows import StepEnds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cnn_sweep.slurm.commands import SlurmCli
-    from cnn_sweep.slurm.rows import AccountingRow, QueueRow
+    from cnn_sweep.slurm.job_rows import AccountingRow, QueueRow
 
 Cause = Literal[
     "completed",
@@ -112,25 +112,25 @@ class Incarnation:
 
 
 @dataclass(frozen=True)
-class Fate:
+class JobStatus:
     """What became of an incarnation.
 
     Attributes:
         state: ``unknown`` means: leave it alone.
-        words: Slurm's state and what belongs to it, for people.
+        detail: Slurm's state and what belongs to it, for people.
         cause: Of a dead one.
         ended: When it died, in seconds since 1970; None where that is not known.
     """
 
     state: Literal["alive", "dead", "unknown"]
-    words: str
+    detail: str
     cause: Cause | None = None
     ended: int | None = None
 
 
-def fates(
+def job_statuses(
     slurm: SlurmCli, incarnations: Iterable[Incarnation], *, queue: list[QueueRow] | None = None
-) -> dict[Incarnation, Fate]:
+) -> dict[Incarnation, JobStatus]:
     """Ask Slurm what became of incarnations: one call while all live, two or three otherwise.
 
     Args:
@@ -143,25 +143,25 @@ def fates(
         return {}
     try:
         rows = slurm.queue(one.asked_id for one in wanted) if queue is None else queue
-        found = judge(wanted, rows, None)
+        found = statuses_from_rows(wanted, rows, None)
         open_ones = [one for one in wanted if found[one].state != "alive"]
         if open_ones:
             found |= _ask_accounts(slurm, open_ones, rows)
     except EnvironmentFault as fault:
-        return dict.fromkeys(wanted, Fate("unknown", str(fault)))
+        return dict.fromkeys(wanted, JobStatus("unknown", str(fault)))
     return found
 
 
-def judge(
+def statuses_from_rows(
     incarnations: Iterable[Incarnation],
     queue: Iterable[QueueRow],
     accounts: Iterable[AccountingRow] | None,
     steps: Mapping[tuple[int, int], StepEnds] | None = None,
-) -> dict[Incarnation, Fate]:
+) -> dict[Incarnation, JobStatus]:
     """Conclude from what Slurm said what became of incarnations.
 
     Args:
-        incarnations: Whom to judge.
+        incarnations: Whom to statuses_from_rows.
         queue: squeue's rows for their jobs, asked for before the accounts.
         accounts: sacct's rows for their jobs; None where no accounts are kept.
         steps: How the steps of those that failed ended, by raw id and time of submission.
@@ -172,66 +172,68 @@ def judge(
         for job in record.jobs:
             recorded.setdefault(job, []).append(record)
     return {
-        one: _judge(one, queued.get(one.job), _own_record(one, recorded.get(one.job, [])), steps or {})
+        one: _status(one, queued.get(one.job), _own_record(one, recorded.get(one.job, [])), steps or {})
         for one in incarnations
     }
 
 
-def _ask_accounts(slurm: SlurmCli, open_ones: list[Incarnation], queue: list[QueueRow]) -> dict[Incarnation, Fate]:
+def _ask_accounts(slurm: SlurmCli, open_ones: list[Incarnation], queue: list[QueueRow]) -> dict[Incarnation, JobStatus]:
     try:
         accounts = slurm.accounting(one.asked_id for one in open_ones)
     except EnvironmentFault as fault:
         return _without_accounts(open_ones, queue, fault)
-    found = judge(open_ones, queue, accounts)
+    found = statuses_from_rows(open_ones, queue, accounts)
     failed = {one.job for one in open_ones if found[one].cause == "exception"}
     raw_ids = [row.raw_id for row in accounts or () if row.state == "FAILED" and failed.intersection(row.jobs)]
     if raw_ids:
-        found = judge(open_ones, queue, accounts, slurm.steps(raw_ids))
+        found = statuses_from_rows(open_ones, queue, accounts, slurm.steps(raw_ids))
     return found | _elsewhere(slurm, found)
 
 
 def _without_accounts(
     open_ones: list[Incarnation], queue: list[QueueRow], fault: EnvironmentFault
-) -> dict[Incarnation, Fate]:
+) -> dict[Incarnation, JobStatus]:
     """Judge by squeue alone while the accounts are out of order: what only they can tell waits for them."""
-    found = judge(open_ones, queue, None)
+    found = statuses_from_rows(open_ones, queue, None)
     return {
-        one: Fate("unknown", f"not in the queue, and {fault}") if fate.cause == "gone" else fate
-        for one, fate in found.items()
+        one: JobStatus("unknown", f"not in the queue, and {fault}") if status.cause == "gone" else status
+        for one, status in found.items()
     }
 
 
-def _elsewhere(slurm: SlurmCli, found: dict[Incarnation, Fate]) -> dict[Incarnation, Fate]:
+def _elsewhere(slurm: SlurmCli, found: dict[Incarnation, JobStatus]) -> dict[Incarnation, JobStatus]:
     """Take back what was said of jobs of other clusters: that this one does not know them means nothing."""
-    gone = [one for one, fate in found.items() if fate.cause == "gone" and one.cluster is not None]
+    gone = [one for one, status in found.items() if status.cause == "gone" and one.cluster is not None]
     here = slurm.cluster_name() if gone else None
     return {
-        one: Fate("unknown", f"belongs to cluster {one.cluster}; this is {here}") for one in gone if one.cluster != here
+        one: JobStatus("unknown", f"belongs to cluster {one.cluster}; this is {here}")
+        for one in gone
+        if one.cluster != here
     }
 
 
-def _judge(
+def _status(
     one: Incarnation,
     row: QueueRow | None,
     record: AccountingRow | None,
     steps: Mapping[tuple[int, int], StepEnds],
-) -> Fate:
+) -> JobStatus:
     now = row if row is not None and _is_now(one, row) else None
     if now is not None and now.state in LIVING:
-        return Fate("alive", f"{now.state} ({now.reason})" if now.reason else now.state)
+        return JobStatus("alive", f"{now.state} ({now.reason})" if now.reason else now.state)
     if record is not None and record.state not in LIVING:
         return _ended(record, steps)
     if now is not None and now.state == "FAILED" and record is not None:
-        return Fate("unknown", "it failed, and the accounts do not tell of what yet")
+        return JobStatus("unknown", "it failed, and the accounts do not tell of what yet")
     return _vanished(one, row) if now is None else _ended(now, steps)
 
 
-def _vanished(one: Incarnation, row: QueueRow | None) -> Fate:
+def _vanished(one: Incarnation, row: QueueRow | None) -> JobStatus:
     """Judge an incarnation that neither the queue nor the accounts show as such."""
     later = row is not None and (one.submitted is None or (row.submitted or 0) >= one.submitted)
     if row is not None and later and row.restarts > one.restarts:
-        return Fate("dead", f"requeued; now {row.state}", "requeued", row.submitted)
-    return Fate("dead", "Slurm does not know it any more", "gone")
+        return JobStatus("dead", f"requeued; now {row.state}", "requeued", row.submitted)
+    return JobStatus("dead", "Slurm does not know it any more", "gone")
 
 
 def _is_now(one: Incarnation, row: QueueRow) -> bool:
@@ -261,19 +263,19 @@ def _ran_at(row: QueueRow | AccountingRow, moment: float) -> bool:
     return row.state in LIVING or row.ended is None or moment <= row.ended + _CLOCKS_DIFFER_S
 
 
-def _ended(row: QueueRow | AccountingRow, steps: Mapping[tuple[int, int], StepEnds]) -> Fate:
+def _ended(row: QueueRow | AccountingRow, steps: Mapping[tuple[int, int], StepEnds]) -> JobStatus:
     """Judge by a state that is no longer a living one."""
     if row.state not in _CAUSES:
-        return Fate("unknown", f"Slurm says {row.state}, a state that is not known here")
+        return JobStatus("unknown", f"Slurm says {row.state}, a state that is not known here")
     cause = _CAUSES[row.state]
     if cause == "exception":
         cause = _failure(row, steps.get((row.raw_id, row.submitted or 0), StepEnds()))
-    words = row.state
+    detail = row.state
     if row.signal or row.exit_code:
-        words += f", signal {row.signal}" if row.signal else f", exit code {row.exit_code}"
+        detail += f", signal {row.signal}" if row.signal else f", exit code {row.exit_code}"
     if row.nodes:
-        words += f" on {row.nodes}"
-    return Fate("dead", words, cause, row.ended)
+        detail += f" on {row.nodes}"
+    return JobStatus("dead", detail, cause, row.ended)
 
 
 def _failure(row: QueueRow | AccountingRow, ends: StepEnds) -> Cause:

@@ -12,7 +12,7 @@ from cnn_sweep.journal.events import Submit
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.slurm.rows import QueueRow
+from cnn_sweep.slurm.job_rows import QueueRow
 
 SUBMITTED = 1_000_000.0
 

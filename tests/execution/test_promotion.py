@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from helpers.rung_audit import Audit
 
 from cnn_sweep.execution.attempts.cancellation import end_unrun
 from cnn_sweep.execution.attempts.candidates import Picker
@@ -17,7 +18,6 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.lines import decode, encode
 from cnn_sweep.journal.log import JournalWriter
-from cnn_sweep.search.audit import Audit
 from cnn_sweep.search.pruning_rules import PruningRules
 from cnn_sweep.sweep.spec import Sweep
 

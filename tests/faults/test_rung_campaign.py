@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from helpers.campaigns import epochs, start
+from helpers.rung_audit import Audit
 
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import decode
-from cnn_sweep.search.audit import Audit
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
-from cnn_sweep.search.replay import Replay
+from cnn_sweep.search.search_history import SearchHistory
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.spec import InvalidTrialError
 
@@ -193,12 +193,12 @@ CLIP = (("momentum: {low", "clip: [null, 0.5]\n  momentum: {low"), ("$momentum}"
 def test_samplers_learn_from_every_kind_of_choice(sweep, method):
     """Lists and null among choices are in the history that a sampler sees, however a journal wrote them."""
     one = sweep(f"method: {method}, trials: 20", *LISTS, *CLIP)
-    replay = Replay(one)
+    history = SearchHistory(one)
     params = {"filters": 4, "kernel": (5, 5), "rate": 0.01, "optimizer": "adam", "clip": None}
-    replay.learn(
+    history.learn(
         [Observation(0, params, "complete", 0.5), Observation(1, params | {"kernel": [3, 3]}, "complete", 0.4)]
     )
-    seen = [trial.params for trial in replay.study.get_trials()]
+    seen = [trial.params for trial in history.study.get_trials()]
     assert seen == [{**params, "filters": 0, "kernel": place, "optimizer": 1, "clip": 0} for place in (1, 0)]
 
 

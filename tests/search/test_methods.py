@@ -10,11 +10,11 @@ import pytest
 from optuna.samplers import QMCSampler
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.search import packages
+from cnn_sweep.search import samplers
 from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
 from cnn_sweep.search.optuna_samplers import SAMPLERS
 from cnn_sweep.search.plan import make_plan
-from cnn_sweep.search.replay import Replay
+from cnn_sweep.search.search_history import SearchHistory
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.search_spec import ADAPTIVE, OPTIONS
 
@@ -81,11 +81,15 @@ def test_any_worker_comes_to_the_same_proposal(sweep, method):
 
 def test_cmaes_goes_from_generation_to_generation(sweep):
     """Its state, which Optuna keeps beside the trials that asked, is found again although nobody journals it."""
-    replay = Replay(sweep("method: cmaes, trials: 99, options: {popsize: 5}"))
-    replay.learn(Observation(n, {"rate": 10 ** -(1 + n % 3)}, "complete", n / 20, ended=n) for n in range(20))
-    generations = [trial.system_attrs.get("cma:generation") for trial in replay.study.trials if trial.value is not None]
+    history = SearchHistory(sweep("method: cmaes, trials: 99, options: {popsize: 5}"))
+    history.learn(Observation(n, {"rate": 10 ** -(1 + n % 3)}, "complete", n / 20, ended=n) for n in range(20))
+    generations = [
+        trial.system_attrs.get("cma:generation") for trial in history.study.trials if trial.value is not None
+    ]
     assert generations == [n // 5 for n in range(20)]
-    assert sum("cma:optimizer:0" in trial.system_attrs for trial in replay.study.trials if trial.value is not None) == 4
+    assert (
+        sum("cma:optimizer:0" in trial.system_attrs for trial in history.study.trials if trial.value is not None) == 4
+    )
 
 
 @pytest.mark.parametrize("method", sorted(OPTIONS))
@@ -102,7 +106,7 @@ def test_options_are_those_of_optuna(method):
 
 def test_a_missing_package_is_named(sweep, monkeypatch):
     """A method that needs what is not installed says how to get it, before anything runs."""
-    monkeypatch.setitem(packages.NEEDED, "gp", "no_such_package")
+    monkeypatch.setitem(samplers.NEEDED, "gp", "no_such_package")
     with pytest.raises(
         EnvironmentFault, match=r"'gp' needs the package no_such_package.*pip install 'cnn-sweep\[gp\]'"
     ):

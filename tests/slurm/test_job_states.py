@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from cnn_sweep.slurm.commands import SlurmCli
-from cnn_sweep.slurm.job_states import Incarnation, fates
+from cnn_sweep.slurm.job_states import Incarnation, job_statuses
 
 CALM = ("--exclude=n3,n4",)
 ON_N3 = ("--partition=low", "--nodelist=n3", "--cpus-per-task=2")
@@ -68,11 +68,11 @@ def ended(dev_cluster, tmp_path_factory, request):
 
 
 def settled(cluster, *incarnations):
-    """Return the fates once the accounts, which are a second behind, tell all of them."""
+    """Return the statuses once accounting, which lags a second behind, has all of them."""
 
     def known():
-        found = fates(cluster.slurm, incarnations)
-        return all(fate.state != "unknown" for fate in found.values()) and [found[one] for one in incarnations]
+        found = job_statuses(cluster.slurm, incarnations)
+        return all(status.state != "unknown" for status in found.values()) and [found[one] for one in incarnations]
 
     return cluster.until(known, 30, "the accounts")
 
@@ -97,9 +97,9 @@ def test_each_incarnation_has_its_own_cause_of_death(ended, event, causes, words
     cluster, _ = ended
     incarnations = cluster.incarnations(event)
     found = settled(cluster, *incarnations)
-    assert [fate.state for fate in found] == ["dead"] * len(causes)
-    assert [fate.cause for fate in found] == causes
-    assert found[0].words.startswith(words)
+    assert [status.state for status in found] == ["dead"] * len(causes)
+    assert [status.cause for status in found] == causes
+    assert found[0].detail.startswith(words)
     assert incarnations[0].submitted <= found[0].ended <= time.time()
 
 
@@ -116,19 +116,22 @@ def test_jobs_know_which_incarnation_they_are(ended):
 
 
 def test_elements_of_an_array_are_told_apart(ended):
-    """Of an array whose elements were cancelled one by one, each has its own fate."""
+    """Of an array whose elements were cancelled one by one, each has its own status."""
     cluster, jobs = ended
     found = settled(cluster, *cluster.incarnations("scancel running"))
-    assert {fate.cause for fate in found} == {"cancelled"}
-    ends = {one.job: fate.ended for one, fate in fates(cluster.slurm, cluster.incarnations("scancel running")).items()}
+    assert {status.cause for status in found} == {"cancelled"}
+    ends = {
+        one.job: status.ended
+        for one, status in job_statuses(cluster.slurm, cluster.incarnations("scancel running")).items()
+    }
     assert ends[f"{jobs['scancel running']}_1"] < ends[f"{jobs['scancel running']}_0"]
 
 
 def test_a_pending_element_that_was_cancelled_alone_is_gone(ended):
     """Slurm forgets it at once: neither the queue nor the accounts know it, and it does not wait for ever."""
     cluster, jobs = ended
-    (fate,) = settled(cluster, Incarnation(f"{jobs['scancel pending']}_3", submitted=1))
-    assert (fate.state, fate.cause) == ("dead", "gone")
+    (status,) = settled(cluster, Incarnation(f"{jobs['scancel pending']}_3", submitted=1))
+    assert (status.state, status.cause) == ("dead", "gone")
 
 
 def test_without_its_time_of_submission_an_incarnation_is_found_by_when_it_ran(ended):
@@ -136,7 +139,7 @@ def test_without_its_time_of_submission_an_incarnation_is_found_by_when_it_ran(e
     cluster, _ = ended
     known = cluster.incarnations("node crash, requeued")
     blind = [replace(one, submitted=None) for one in known]
-    assert [fate.cause for fate in settled(cluster, *blind)] == ["node_failure", "completed"]
+    assert [status.cause for status in settled(cluster, *blind)] == ["node_failure", "completed"]
 
 
 def test_a_job_of_another_time_or_cluster_is_not_taken_for_ours(ended):
@@ -145,11 +148,11 @@ def test_a_job_of_another_time_or_cluster_is_not_taken_for_ours(ended):
     earlier = Incarnation(str(jobs["ok"]), submitted=1_600_000_000, started=1_600_000_001.0)
     later_start = Incarnation(str(jobs["ok"]), started=time.time() + 86_400)
     elsewhere = Incarnation("17", submitted=1_600_000_000, cluster="other")
-    found = fates(cluster.slurm, [earlier, later_start, elsewhere])
+    found = job_statuses(cluster.slurm, [earlier, later_start, elsewhere])
     assert (found[earlier].state, found[earlier].cause) == ("dead", "gone")
     assert (found[later_start].state, found[later_start].cause) == ("dead", "gone")
     assert found[elsewhere].state == "unknown"
-    assert "belongs to cluster other; this is lab" in found[elsewhere].words
+    assert "belongs to cluster other; this is lab" in found[elsewhere].detail
 
 
 def test_a_job_that_was_just_submitted_is_alive_until_it_ends(cluster):
@@ -157,15 +160,15 @@ def test_a_job_that_was_just_submitted_is_alive_until_it_ends(cluster):
     job = cluster.submit("alive", "sleep", "--hold")
     waiting = Incarnation(str(job))
     slurm = CountingCli(environment=cluster.environment)
-    assert fates(slurm, [waiting])[waiting].words == "PENDING (JobHeldUser)"
+    assert job_statuses(slurm, [waiting])[waiting].detail == "PENDING (JobHeldUser)"
     cluster.slurm.run("scontrol", "release", str(job))
     cluster.wait_for_starts("alive")
     (running,) = cluster.incarnations("alive")
-    assert fates(slurm, [running])[running].words == "RUNNING"
+    assert job_statuses(slurm, [running])[running].detail == "RUNNING"
     cluster.slurm.run("scontrol", "suspend", str(job))
     suspended = cluster.until(lambda: "SUSPENDED" in cluster.states(job).values(), 20, "suspension")
     assert suspended
-    assert fates(slurm, [running])[running].state == "alive"
+    assert job_statuses(slurm, [running])[running].state == "alive"
     assert slurm.calls == ["squeue"] * 3
 
 
@@ -176,11 +179,11 @@ def test_a_requeued_job_is_dead_and_alive(cluster):
     (first,) = cluster.incarnations("again")
     cluster.slurm.run("scontrol", "requeue", str(job))
     cluster.until(lambda: "PENDING" in cluster.states(job).values(), 30, "the requeue")
-    (fate,) = settled(cluster, first)
-    assert (fate.state, fate.cause) == ("dead", "requeued")
+    (status,) = settled(cluster, first)
+    assert (status.state, status.cause) == ("dead", "requeued")
     cluster.wait_for_starts("again", starts=2)
     _, second = cluster.incarnations("again")
-    assert [fate.state for fate in settled(cluster, first, second)] == ["dead", "alive"]
+    assert [status.state for status in settled(cluster, first, second)] == ["dead", "alive"]
 
 
 def test_a_large_sparse_array_takes_one_call(cluster):
@@ -198,8 +201,8 @@ def test_a_large_sparse_array_takes_one_call(cluster):
 
 
 def _all_told(slurm, everyone):
-    found = fates(slurm, everyone)
-    return found if all(fate.state != "unknown" for fate in found.values()) else None
+    found = job_statuses(slurm, everyone)
+    return found if all(status.state != "unknown" for status in found.values()) else None
 
 
 def test_while_the_controller_or_the_accounts_are_down_nothing_is_declared_dead(cluster):
@@ -210,26 +213,26 @@ def test_while_the_controller_or_the_accounts_are_down_nothing_is_declared_dead(
     forgotten = Incarnation("1", submitted=1_600_000_000)
     try:
         cluster.script("daemon.sh", "stop", "slurmdbd")
-        found = fates(cluster.slurm, [running, forgotten])
+        found = job_statuses(cluster.slurm, [running, forgotten])
         assert (found[running].state, found[forgotten].state) == ("alive", "unknown")
-        assert "not in the queue, and sacct failed" in found[forgotten].words
+        assert "not in the queue, and sacct failed" in found[forgotten].detail
         cluster.script("daemon.sh", "stop", "slurmctld")
-        found = fates(cluster.slurm, [running, forgotten])
-        assert {fate.state for fate in found.values()} == {"unknown"}
-        assert "Unable to contact slurm controller" in found[running].words
+        found = job_statuses(cluster.slurm, [running, forgotten])
+        assert {status.state for status in found.values()} == {"unknown"}
+        assert "Unable to contact slurm controller" in found[running].detail
     finally:
         cluster.script("daemon.sh", "start", "slurmdbd")
         cluster.script("daemon.sh", "start", "slurmctld")
-    assert fates(cluster.slurm, [running])[running].state == "alive"
+    assert job_statuses(cluster.slurm, [running])[running].state == "alive"
 
 
 def test_a_job_id_that_is_given_out_again_is_another_job(spare_cluster):
-    """After a controller lost its state, a new job has the id of an old one; both have their own fates."""
+    """After a controller lost its state, a new job has the id of an old one; each has its own status."""
     spare = spare_cluster()
     first_id = spare.submit("old", "raise")
     spare.wait_for_starts("old")
     (old,) = spare.incarnations("old")
-    spare.until(lambda: fates(spare.slurm, [old])[old].cause == "exception", 30, "its end")
+    spare.until(lambda: job_statuses(spare.slurm, [old])[old].cause == "exception", 30, "its end")
     spare.script("down.sh")
     shutil.rmtree(spare.lab / "state" / "ctld")
     spare = spare_cluster()
@@ -248,10 +251,12 @@ def test_a_cluster_without_accounts_is_judged_by_its_queue(spare_cluster):
         spare.submit(name, name)
     spare.wait_for_starts("ok", "raise", "first-sleeps")
     (fine,), (failed,), (first,) = (spare.incarnations(name) for name in ("ok", "raise", "first-sleeps"))
-    spare.until(lambda: all(fates(spare.slurm, [one])[one].state == "dead" for one in (fine, failed)), 20, "ends")
-    found = fates(spare.slurm, [fine, failed, first])
+    spare.until(
+        lambda: all(job_statuses(spare.slurm, [one])[one].state == "dead" for one in (fine, failed)), 20, "ends"
+    )
+    found = job_statuses(spare.slurm, [fine, failed, first])
     assert [found[one].cause for one in (fine, failed, first)] == ["completed", "exception", None]
-    assert found[failed].words == "FAILED, exit code 1 on n1"
+    assert found[failed].detail == "FAILED, exit code 1 on n1"
     spare.slurm.run("scontrol", "requeue", first.job)
-    spare.until(lambda: fates(spare.slurm, [first])[first].cause == "requeued", 20, "the requeue")
-    spare.until(lambda: fates(spare.slurm, [fine])[fine].cause == "gone", 90, "the queue to forget")
+    spare.until(lambda: job_statuses(spare.slurm, [first])[first].cause == "requeued", 20, "the requeue")
+    spare.until(lambda: job_statuses(spare.slurm, [fine])[fine].cause == "gone", 90, "the queue to forget")

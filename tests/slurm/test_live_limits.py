@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.slurm.limits import array_plan
+from cnn_sweep.slurm.array_plan import array_plan
 from cnn_sweep.slurm.profile import Profile
-from cnn_sweep.slurm.sbatch_words import refused
+from cnn_sweep.slurm.sbatch_errors import sbatch_error
 
 DEV = Path(__file__).parents[2] / "slurm" / "dev.toml"
 CLASSIC = "trials_per_task = 1\n"
@@ -72,7 +72,7 @@ def test_arrays_of_a_plan_are_taken_up_to_the_last_element(spare_cluster):
     assert sum(len(spare.states(job)) for job in ids) == 200
     with pytest.raises(EnvironmentFault, match="Invalid job array specification") as caught:
         spare.slurm.run("sbatch", "--hold", "--wrap=true", "--array=0-11")
-    assert "p.toml:1: array_width" in str(refused(str(caught.value), profile("array_width = 12")))
+    assert "p.toml:1: array_width" in str(sbatch_error(str(caught.value), profile("array_width = 12")))
 
 
 def test_a_plan_under_a_limit_on_jobs_is_taken_and_one_more_is_not(cluster, limited):
@@ -116,7 +116,7 @@ def test_what_a_plan_refuses_the_cluster_would_never_run(cluster, text, key):
     try:
         job = int(cluster.slurm.run("sbatch", "--parsable", "--output=/dev/null", "--wrap=true", *options))
     except EnvironmentFault as fault:
-        (problem,) = refused(str(fault), wrong).problems
+        (problem,) = sbatch_error(str(fault), wrong).problems
         assert (problem.line, problem.where) == (1, key)
     else:
         cluster.submitted.append(job)

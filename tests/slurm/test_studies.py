@@ -141,7 +141,7 @@ def test_after_death_for_memory_resume_asks_for_more(desk):
 @pytest.mark.parametrize(
     ("settings", "cure"),
     [
-        ("time_limit = 61", "profile.toml:1: time_limit: 61 min is over the MaxTime of partition main, 60 min"),
+        ("time_limit = 61", "profile.toml:1: time_limit: 61 min exceeds the MaxTime of partition main, 60 min"),
         ('partition = "mian"', "profile.toml:1: partition: unknown partition 'mian'"),
         ('account = "nobody"', "profile.toml:1: account: unknown account 'nobody'"),
         ('gres = "gpu:a100:1"', "profile.toml:1: gres:"),

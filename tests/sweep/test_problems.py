@@ -7,7 +7,7 @@ import re
 import pytest
 
 from cnn_sweep.errors import SweepFileError
-from cnn_sweep.search.finite import all_configurations
+from cnn_sweep.search.samplers import all_configurations
 from cnn_sweep.sweep.problems import _SYNONYMS, closest
 from cnn_sweep.sweep.spec import Sweep
 

@@ -22,12 +22,12 @@ from submitit.helpers import DelayedSubmission
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.array_jobs.task import TaskRun, TaskSettings
-from cnn_sweep.slurm.sbatch_words import may_be_accepted, refused
+from cnn_sweep.slurm.sbatch_errors import may_have_been_accepted, sbatch_error
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnn_sweep.slurm.limits import ArrayPlan
+    from cnn_sweep.slurm.array_plan import ArrayPlan
     from cnn_sweep.slurm.profile import Profile
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def submit(plan: ArrayPlan, profile: Profile, settings: TaskSettings, folder: Pa
             executor = _executor(profile, settings, folder, throttle=array.throttle)
             jobs = executor.submit_array([PoolTask(settings) for _ in range(array.tasks)])
         except (FailedJobError, OSError) as error:
-            unsure = isinstance(error, OSError) or may_be_accepted(str(error))
+            unsure = isinstance(error, OSError) or may_have_been_accepted(str(error))
             if not unsure:
                 for path in set(folder.iterdir()) - before:
                     path.unlink(missing_ok=True)
@@ -134,7 +134,7 @@ def submit(plan: ArrayPlan, profile: Profile, settings: TaskSettings, folder: Pa
                 break
             if unsure:
                 raise UnsureFault(_UNSURE.format(" ".join(str(error).split()), settings.study)) from error
-            raise refused(str(error), profile) from error
+            raise sbatch_error(str(error), profile) from error
         submitted.append(Submitted(jobs[0].job_id.partition("_")[0], array.tasks, time.time()))
     return submitted
 

@@ -15,7 +15,7 @@ from cnn_sweep.execution.attempts.retries import KILLED_FOR_MEMORY, Retries
 from cnn_sweep.execution.study.provenance import package_versions
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.journal.events import Submit
-from cnn_sweep.slurm.limits import ArrayPlan, array_plan
+from cnn_sweep.slurm.array_plan import ArrayPlan, array_plan
 from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:

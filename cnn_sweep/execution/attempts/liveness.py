@@ -14,7 +14,7 @@ from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Lost
 from cnn_sweep.journal.identity import current, is_alive, new_writer_name
 from cnn_sweep.slurm.commands import SlurmCli
-from cnn_sweep.slurm.job_states import Incarnation, fates
+from cnn_sweep.slurm.job_states import Incarnation, job_statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,9 +82,9 @@ class SlurmDetector:
             for attempt, owner in owners.items()
             if owner.identity is not None and owner.identity.slurm
         }
-        found = fates(self._slurm, asked.values())
+        found = job_statuses(self._slurm, asked.values())
         return {
-            attempt: Death(found[job].cause or "gone", f"job {job.job}: {found[job].words}")
+            attempt: Death(found[job].cause or "gone", f"job {job.job}: {found[job].detail}")
             for attempt, job in asked.items()
             if found[job].state == "dead"
         }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.search.observation import Observation
 from cnn_sweep.search.plan import Validator
+from cnn_sweep.search.samplers import Observation
 from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.sections import OF_A_TRIAL
 from cnn_sweep.sweep.states import FINISHED

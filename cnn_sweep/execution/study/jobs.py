@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.slurm.commands import SlurmCli
-    from cnn_sweep.slurm.rows import QueueRow
+    from cnn_sweep.slurm.job_rows import QueueRow
 
 # Slurm's clock and that of the login node that submitted differ by less, in seconds.
 _CLOCKS_DIFFER_S = 60.0

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_sweep.slurm import rows, units
+from cnn_sweep.slurm import job_rows, units
 from cnn_sweep.slurm.units import gres, limit_count, limit_minutes, memory_mb, minutes, resources
 
 
-@pytest.mark.parametrize("module", [units, rows], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [units, job_rows], ids=lambda module: module.__name__)
 def test_the_examples_in_the_docstrings_hold(module):
     """What the docstrings show is what the functions return."""
     assert doctest.testmod(module).failed == 0

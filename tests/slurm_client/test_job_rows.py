@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_sweep.slurm.rows import StepEnds, names, read_accounting, read_queue, read_steps
+from cnn_sweep.slurm.job_rows import StepEnds, names, read_accounting, read_queue, read_steps
 
 # All texts are Slurm 22.05's own.
 QUEUE = """\

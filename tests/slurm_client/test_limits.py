@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_sweep.errors import SweepFileError
+from cnn_sweep.slurm.array_plan import array_plan
 from cnn_sweep.slurm.cluster import Association, Cluster, JobLimits, NodeKind, Partition, Qos
-from cnn_sweep.slurm.limits import array_plan
 from cnn_sweep.slurm.profile import Profile
 
 NODE = NodeKind(4, cpus=4, memory_mb=8000, resources={"gpu:toy": 2}, features=frozenset({"odd"}), state="idle")
@@ -192,16 +192,16 @@ def test_a_plan_never_breaks_a_limit_and_forgets_no_trial(trials, wanted, array_
     [
         ('partition = "mian"', "partition", "unknown partition 'mian'"),
         ('partition = "mian"', "partition", "did you mean 'main'"),
-        ('partition = "old"', "partition", "takes no jobs now (state DRAIN)"),
+        ('partition = "old"', "partition", "accepts no jobs now (state DRAIN)"),
         ('account = "labb"', "account", "valid: lab"),
         ('qos = "fast"', "qos", "valid: normal, short"),
-        ("time_limit = 120", "time_limit", "120 min is over the MaxTime of partition main, 60 min: ask for 60"),
+        ("time_limit = 120", "time_limit", "120 min exceeds the MaxTime of partition main, 60 min; request at most 60"),
         ('qos = "short"\ntime_limit = 30', "time_limit", "MaxWall of QOS short, 10 min"),
-        ('qos = "short"\ntime_limit = 5\ncpus = 3', "cpus", "cpu=3 for a task is over cpu=2 for one job of QOS short"),
-        ("cpus = 5", "cpus", "5 cpus is more than any node of partition main has; it has 4 nodes with 4 cpus, 8000 MB"),
+        ('qos = "short"\ntime_limit = 5\ncpus = 3', "cpus", "cpu=3 for a task exceeds cpu=2 for one job of QOS short"),
+        ("cpus = 5", "cpus", "5 cpus is more than any node in partition main has; it has 4 nodes with 4 cpus, 8000 MB"),
         ('memory = "9G"', "memory", "9216 MB of memory is more than any node"),
         ('gres = "gpu:a100:1"', "gres", "gpu:a100:1 is more than any node"),
-        ("gpus_per_node = 3", "gpus_per_node", "gpu:3 is more than any node of partition main has; it has"),
+        ("gpus_per_node = 3", "gpus_per_node", "gpu:3 is more than any node in partition main has; it has"),
         ('gres = "tpu:1"', "gres", "gpu:toy:2"),
         ('constraint = "odd&evn"', "constraint", "unknown feature 'evn'"),
     ],
@@ -267,7 +267,7 @@ def test_a_user_without_an_account_is_told_so():
 def test_a_cluster_without_a_default_partition_wants_one_named():
     """A profile without a partition is refused where there is no default, with the choices."""
     where = cluster(partitions={"main": replace(MAIN, default=False)})
-    assert refusals("", where) == [("partition", "this cluster has no default partition; name one of main")]
+    assert refusals("", where) == [("partition", "this cluster has no default partition; choose one of main")]
 
 
 def test_a_qos_can_override_the_partitions_time_limit():

@@ -2,7 +2,7 @@ import pytest
 
 from cnn_sweep.errors import EnvironmentFault, SweepFileError
 from cnn_sweep.slurm.profile import Profile
-from cnn_sweep.slurm.sbatch_words import refused
+from cnn_sweep.slurm.sbatch_errors import sbatch_error
 
 PROFILE = Profile.parse(
     """partition = "nope"
@@ -57,7 +57,7 @@ POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/
 )
 def test_what_sbatch_refuses_is_shown_at_the_line_that_caused_it(words, line, key):
     """Sbatch's own words stand at the profile's line."""
-    error = refused(f"sbatch: error: {words}", PROFILE)
+    error = sbatch_error(f"sbatch: error: {words}", PROFILE)
     assert isinstance(error, SweepFileError)
     (problem,) = error.problems
     assert (problem.line, problem.where) == (line, key)
@@ -75,4 +75,4 @@ def test_what_sbatch_refuses_is_shown_at_the_line_that_caused_it(words, line, ke
 )
 def test_a_cluster_out_of_order_is_not_blamed_on_the_profile(words):
     """Nothing in the profile can mend a controller that does not answer."""
-    assert isinstance(refused(words, PROFILE), EnvironmentFault)
+    assert isinstance(sbatch_error(words, PROFILE), EnvironmentFault)

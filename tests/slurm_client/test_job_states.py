@@ -3,17 +3,17 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.slurm.job_states import Fate, Incarnation, fates, judge
-from cnn_sweep.slurm.rows import AccountingRow, QueueRow, StepEnds
+from cnn_sweep.slurm.job_rows import AccountingRow, QueueRow, StepEnds
+from cnn_sweep.slurm.job_states import Incarnation, JobStatus, job_statuses, statuses_from_rows
 
 OURS = Incarnation("7_3", restarts=0, submitted=1000, started=1010.5)
 ROW = QueueRow(("7_3",), 9, "RUNNING", "", 0, 1000, 1010, 4000, 0, 0, "n1", "main")
 RECORD = AccountingRow(("7_3",), 9, "COMPLETED", 0, 0, 1000, 1010, 1090, "n1")
 
 
-def judged(one=OURS, *, queue=(), accounts=None, steps=None) -> Fate:
+def judged(one=OURS, *, queue=(), accounts=None, steps=None) -> JobStatus:
     """Judge a single incarnation."""
-    return judge([one], queue, accounts, steps)[one]
+    return statuses_from_rows([one], queue, accounts, steps)[one]
 
 
 def ended(state, **changes) -> QueueRow:
@@ -60,7 +60,7 @@ class FakeSlurm:
 )
 def test_whatever_has_not_ended_is_alive(state):
     """A job that is still in Slurm's hands is left alone."""
-    assert judged(queue=[replace(ROW, state=state, reason="why")]) == Fate("alive", f"{state} (why)")
+    assert judged(queue=[replace(ROW, state=state, reason="why")]) == JobStatus("alive", f"{state} (why)")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_each_final_state_has_its_cause(state, cause):
     """The queue's word is enough, and so is that of the accounts."""
     by_queue = judged(queue=[ended(state)])
     by_accounts = judged(accounts=[replace(RECORD, state=state)])
-    assert by_queue == by_accounts == Fate("dead", f"{state} on n1", cause, 1090)
+    assert by_queue == by_accounts == JobStatus("dead", f"{state} on n1", cause, 1090)
 
 
 @pytest.mark.parametrize("queue", [[], [ended("FAILED")]])
@@ -89,7 +89,7 @@ def test_states_of_other_versions_of_slurm_are_not_taken_for_death(queue):
     """A state that is not known means: leave it alone."""
     found = judged(queue=queue, accounts=[replace(RECORD, state="TELEPORTED")])
     assert found.state == "unknown"
-    assert "TELEPORTED" in found.words
+    assert "TELEPORTED" in found.detail
     assert judged(queue=[replace(ROW, state="TELEPORTED")]).state == "unknown"
 
 
@@ -108,7 +108,7 @@ def test_an_earlier_incarnation_without_a_record_was_requeued(accounts):
     now = replace(ROW, state="PENDING", submitted=1100, started=None, restarts=1)
     found = judged(queue=[now], accounts=accounts)
     assert (found.state, found.cause, found.ended) == ("dead", "requeued", 1100)
-    assert "now PENDING" in found.words
+    assert "now PENDING" in found.detail
 
 
 @pytest.mark.parametrize("accounts", [None, [], [replace(RECORD, state="RUNNING", ended=None)]])
@@ -146,7 +146,7 @@ def test_a_failure_waits_for_the_accounts_to_tell_of_what():
 def test_failures_that_are_not_the_trials_are_told_from_those_that_are(row, ends, cause, words):
     """Memory and the signal of a preemption leave their marks on the job's steps."""
     record = replace(RECORD, state="FAILED", **row)
-    assert judged(accounts=[record], steps={(9, 1000): ends}) == Fate("dead", words, cause, 1090)
+    assert judged(accounts=[record], steps={(9, 1000): ends}) == JobStatus("dead", words, cause, 1090)
     assert judged(accounts=[record], steps={(9, 999): ends}).cause in {"exception", "preempted"}
 
 
@@ -199,19 +199,19 @@ def test_while_all_live_one_call_is_enough():
     """Accounts are asked for those only that the queue does not show alive."""
     second = replace(OURS, job="7_4")
     slurm = FakeSlurm(rows=[ROW, replace(ROW, jobs=("7_4",), state="COMPLETED", ended=1050)], records=[])
-    found = fates(slurm, [OURS, second, OURS])
+    found = job_statuses(slurm, [OURS, second, OURS])
     assert (found[OURS].state, found[second].cause) == ("alive", "completed")
     assert slurm.calls == [("queue", (7, 7)), ("accounting", (7,))]
     slurm = FakeSlurm(rows=[ROW])
-    fates(slurm, [OURS])
+    job_statuses(slurm, [OURS])
     assert slurm.calls == [("queue", (7,))]
-    assert fates(slurm, []) == {}
+    assert job_statuses(slurm, []) == {}
 
 
 def test_an_answer_of_the_queue_can_be_used_twice():
     """Whoever shows the queue need not ask for it again."""
     slurm = FakeSlurm()
-    assert fates(slurm, [OURS], queue=[ROW])[OURS].state == "alive"
+    assert job_statuses(slurm, [OURS], queue=[ROW])[OURS].state == "alive"
     assert slurm.calls == []
 
 
@@ -220,7 +220,7 @@ def test_steps_are_asked_for_only_where_something_failed():
     slurm = FakeSlurm(
         records=[replace(RECORD, state="FAILED", exit_code=9)], ends={(9, 1000): StepEnds(frozenset(), True)}
     )
-    assert fates(slurm, [OURS])[OURS].cause == "out_of_memory"
+    assert job_statuses(slurm, [OURS])[OURS].cause == "out_of_memory"
     assert slurm.calls[-1] == ("steps", (9,))
 
 
@@ -228,19 +228,19 @@ def test_steps_are_asked_for_only_where_something_failed():
 def test_a_slurm_that_does_not_answer_has_declared_nobody_dead(broken):
     """Without the queue nothing is known; without the accounts, nothing of those that the queue does not show."""
     slurm = FakeSlurm(**{broken: EnvironmentFault("down")})
-    found = fates(slurm, [OURS])[OURS]
+    found = job_statuses(slurm, [OURS])[OURS]
     assert found.state == "unknown"
-    assert "down" in found.words
+    assert "down" in found.detail
     slurm = FakeSlurm(rows=[ended("TIMEOUT")], records=EnvironmentFault("down"))
-    assert fates(slurm, [OURS])[OURS].cause == "time_limit"
+    assert job_statuses(slurm, [OURS])[OURS].cause == "time_limit"
 
 
 def test_jobs_of_another_cluster_are_left_alone():
     """That this cluster does not know them means nothing; of its own, it means that they are gone."""
     theirs, ours = replace(OURS, cluster="there"), replace(OURS, job="8", cluster="here")
-    found = fates(FakeSlurm(), [theirs, ours])
+    found = job_statuses(FakeSlurm(), [theirs, ours])
     assert found[theirs].state == "unknown"
-    assert "belongs to cluster there; this is here" in found[theirs].words
+    assert "belongs to cluster there; this is here" in found[theirs].detail
     assert found[ours].cause == "gone"
 
 

@@ -23,7 +23,7 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cnn_sweep.search.observation import Observation
+    from cnn_sweep.search.samplers import Observation
     from cnn_sweep.sweep.spec import Sweep
 
 _FIRST: Final = 3  # parameters of the smallest population of CMA-ES, beside 4: Hansen, arXiv 1604.00772, table 1
@@ -37,7 +37,7 @@ class _Told:
     seen: Observation
 
 
-class Replay:
+class SearchHistory:
     """The history of a sweep as a study of Optuna's.
 
     Args:
@@ -154,9 +154,9 @@ class _Generations:
         filled: Results that count for the present one.
     """
 
-    def __init__(self, replay: Replay) -> None:
-        self._replay = replay
-        search = replay.sweep.search
+    def __init__(self, history: SearchHistory) -> None:
+        self._history = history
+        search = history.sweep.search
         self._number = 0
         self.filled = 0
         self._key: str | None = None
@@ -165,7 +165,7 @@ class _Generations:
             self._size = search.settings.population_size
         elif search.method == "cmaes":
             self._key = f"{'sepcma' if search.settings.use_separable_cma else 'cma'}:generation"
-            self._size = search.settings.popsize or _population(replay)
+            self._size = search.settings.popsize or _population(history)
 
     def tag(self) -> dict[str, Any]:
         """Return the attributes of the next result."""
@@ -182,10 +182,10 @@ class _Generations:
 
     def _close(self) -> bool:
         """Let CMA-ES take the population, and keep the state that it writes beside the trial that asked."""
-        if self._replay.sweep.search.method != "cmaes":
+        if self._history.sweep.search.method != "cmaes":
             return True
-        study = self._replay.study
-        study.sampler = make_sampler(self._replay.sweep, seed=self._number, fixed={})
+        study = self._history.study
+        study.sampler = make_sampler(self._history.sweep, seed=self._number, fixed={})
         asked = study.ask()
         asked.relative_params  # noqa: B018 - computed when it is looked at
         trials = study.get_trials(deepcopy=False)
@@ -198,8 +198,8 @@ class _Generations:
         return True
 
 
-def _population(replay: Replay) -> int:
-    some = (values for values in replay.distributions.values() if not values.single())
+def _population(history: SearchHistory) -> int:
+    some = (values for values in history.distributions.values() if not values.single())
     numbers = [values for values in some if not isinstance(values, CategoricalDistribution)]
     return 4 + math.floor(_FIRST * math.log(max(len(numbers), 1)))
 

@@ -1,4 +1,4 @@
-"""What sbatch says when it refuses a job, traced back to the line of the profile that caused it."""
+"""Errors of ``sbatch``, traced to the line of the profile that caused them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cnn_sweep.errors import CnnSweepError, EnvironmentFault, Problem, SweepFile
 if TYPE_CHECKING:
     from cnn_sweep.slurm.profile import Profile
 
-# The first that occurs decides. What Slurm 22.05 says; other versions differ in details.
+# The first match decides. The wording is that of Slurm 22.05; other versions differ in details.
 _CAUSES = (
     (r"[Ii]nvalid account", "account"),
     (r"partition", "partition"),
@@ -27,29 +27,29 @@ _CAUSES = (
     (r"license", "sbatch.licenses"),
     (r"node configuration", "gpus"),
 )
-_ANY_LIMIT = "(job submit limit, user's size and/or time limits)"  # said of each limit alike
+_ANY_LIMIT = "(job submit limit, user's size and/or time limits)"  # appended to the message of any limit
 _OPTION = re.compile(r"(?:unrecognized option '--|option '--|[Ii]nvalid --)([\w-]+)")
 _NOT_THE_PROFILE = re.compile(r"Unable to contact|Socket timed out|temporarily unable|configuration source|not found")
 
-# sbatch gave up waiting, or said something that is no id: the job may be in the queue all the same.
+# sbatch timed out, or printed something that is not a job ID: the job may be in the queue all the same.
 _UNSURE = re.compile(r"timed out|make sense of")
 
 
-def may_be_accepted(words: str) -> bool:
-    """Tell whether a submission that failed with these words may have put a job into the queue."""
+def may_have_been_accepted(words: str) -> bool:
+    """Return whether a failed submission may have queued a job all the same."""
     return _UNSURE.search(words) is not None
 
 
-def refused(words: str, profile: Profile) -> CnnSweepError:
+def sbatch_error(words: str, profile: Profile) -> CnnSweepError:
     """Return the error for a submission that failed.
 
     Args:
-        words: What sbatch wrote.
-        profile: The profile that was submitted with.
+        words: Standard error of sbatch.
+        profile: Profile of the submission.
 
     Returns:
-        An :class:`EnvironmentFault` where the cluster is out of order; otherwise a :class:`SweepFileError`
-        with sbatch's words at the profile's line.
+        An :class:`EnvironmentFault` if the cluster does not work; otherwise a :class:`SweepFileError` with
+        sbatch's message at the line of the profile.
     """
     said = " ".join(re.sub(r"(^|\s)sbatch: (error: )?", r"\1", words).split())
     if _NOT_THE_PROFILE.search(words):
@@ -59,7 +59,7 @@ def refused(words: str, profile: Profile) -> CnnSweepError:
 
 
 def _cause(words: str, profile: Profile) -> str | None:
-    """Return the key of the profile that sbatch's words are about; None where they do not tell."""
+    """Return the profile key that sbatch complains about; None if the message does not show it."""
     words = words.replace(_ANY_LIMIT, "")
     option = _OPTION.search(words)
     if option and option[1] in profile.sbatch:
