@@ -25,7 +25,7 @@ from cnn_sweep.execution.worker.settings import WorkerSettings
 from cnn_sweep.execution.worker.stop_request import StopRequest
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.session import configure
 
 SWEEP = """

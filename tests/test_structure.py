@@ -14,10 +14,25 @@ import cnn_sweep
 PACKAGE = Path(cnn_sweep.__file__).parent
 
 # Data flows from left to right; a module imports only from its own layer and those before it.
-LAYERS = ("errors", "sweep", "journal", "search", "training", "store", "slurm", "execution", "report", "study", "cli")
+LAYERS = (
+    "errors",
+    "messages",
+    "validation",
+    "sweep",
+    "journal",
+    "search",
+    "training",
+    "store",
+    "slurm",
+    "execution",
+    "report",
+    "study",
+    "cli",
+)
 
 # The same within a layer of many parts.
 PARTS = {
+    "sweep": ("direction", "states", "identity", "space", "network", "spec", "file", "sweep", "repeats"),
     "training": ("outcome", "session", "signature", "data", "network", "engine", "evaluation", "trial"),
     "execution": (
         "environment",

@@ -17,7 +17,7 @@ from cnn_sweep.execution.tools.training_rates import Timing, divisions, measure
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.plan import Validator
 from cnn_sweep.search.samplers import completed
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,9 +17,8 @@ from cnn_sweep.search.observation import Observation
 from cnn_sweep.search.optuna_samplers import make_sampler
 from cnn_sweep.search.replay import Replay
 from cnn_sweep.search.samplers import draw
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.space import agree
-from cnn_sweep.sweep.spec import InvalidTrialError
+from cnn_sweep.sweep.identity import agree, configuration_id
+from cnn_sweep.sweep.sweep import InvalidTrialError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 __all__ = ["AdaptiveSampler", "Observation"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.sweep.grid import grid
+from cnn_sweep.sweep.space.grid import grid
 
 if TYPE_CHECKING:
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 MAX_LISTED: Final = 20_000
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from cnn_sweep.sweep.search_spec import QmcOptions
+    from cnn_sweep.sweep.spec.search import QmcOptions
 
 _BLOCK: Final = 256  # a power of two keeps Sobol's sequence balanced
 _ENGINES: Final = {"sobol": qmc.Sobol, "halton": qmc.Halton}

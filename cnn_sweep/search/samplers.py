@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.enqueued import is_complete
-from cnn_sweep.sweep.search_spec import ON_A_GRID
-from cnn_sweep.sweep.space import agree
+from cnn_sweep.sweep.identity import agree, configuration_id
+from cnn_sweep.sweep.space.space import is_complete
+from cnn_sweep.sweep.spec.search import ON_A_GRID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 # Draws that complete a part of a configuration come from the far end of the random numbers, so that they are not
 # those of the search itself.

@@ -7,7 +7,7 @@ import pytest
 
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.study.frozen import discard, freeze, open_study
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 
 TEXT = """
 study: frozen

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.journal.events import Start
-from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.identity import configuration_id
 
 if TYPE_CHECKING:
     from cnn_sweep.journal.events import End

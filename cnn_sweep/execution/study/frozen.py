@@ -27,16 +27,15 @@ from cnn_sweep.journal.identity import is_own_writer
 from cnn_sweep.journal.paths import StudyPaths, existing_studies, no_such_study
 from cnn_sweep.search.extension import extension
 from cnn_sweep.search.plan import Plan, make_plan
-from cnn_sweep.sweep.more_repeats import MoreRepeats, text_of
-from cnn_sweep.sweep.rewrite import with_search
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.file.revision import MoreRepeats, text_of, with_search
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.prepare import described
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cnn_sweep.sweep.trial import ImageInfo
+    from cnn_sweep.sweep.network.shapes import ImageInfo
 
 _CODE = "code"
 _ASIDE = ".new-"  # a study on its way into being, or out of it

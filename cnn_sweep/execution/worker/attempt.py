@@ -15,8 +15,8 @@ from cnn_sweep.execution.worker.exit_codes import Ending
 from cnn_sweep.execution.worker.recorder import Recorder
 from cnn_sweep.execution.worker.retention import best_numbers, drop_checkpoints, drop_models, journal_model
 from cnn_sweep.journal.events import End, Start
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.layers import trace
+from cnn_sweep.sweep.identity import configuration_id
+from cnn_sweep.sweep.network.shapes import trace
 from cnn_sweep.sweep.states import FINISHED
 from cnn_sweep.training.evaluation.curve import curve_numbers
 from cnn_sweep.training.network.user_code import UserCode
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.attempts.candidates import Claimed
     from cnn_sweep.execution.worker.context import WorkerContext
     from cnn_sweep.execution.worker.engine import Engine
-    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
 
 log = logging.getLogger(__name__)
 
