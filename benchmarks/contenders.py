@@ -192,7 +192,7 @@ def bare_share(number: int, case: Case, folder: Path) -> dict:
     from cnn_sweep.training.session import configure
 
     configure(threads=1)
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
     from cnn_sweep.training.data.dataset import load
     from cnn_sweep.training.data.prepare import prepare
     from cnn_sweep.training.signature import graph_key

@@ -36,7 +36,7 @@ if size:
 PREPARE = f"""
 import json, os, resource, sys, time
 from pathlib import Path
-from cnn_sweep.sweep.data_spec import FolderData
+from cnn_sweep.sweep.spec.data import FolderData
 from cnn_sweep.training.data.prepare import prepare
 import sklearn.model_selection
 folder, root = map(Path, sys.argv[2:])
@@ -69,7 +69,7 @@ PHASES = """
 import json, os, sys, tempfile, time
 from pathlib import Path
 import numpy as np
-from cnn_sweep.sweep.data_spec import FolderData
+from cnn_sweep.sweep.spec.data import FolderData
 from cnn_sweep.training.data.files import list_files, stamp
 from cnn_sweep.training.data.images import ImageOptions, content_digest, decode_into, read_bytes
 folder, options = Path(sys.argv[1]), ImageOptions(128, 128)

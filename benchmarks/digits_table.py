@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.identity import configuration_id
+from cnn_sweep.sweep.sweep import Sweep
 
 SWEEP = Path(__file__).with_name("digits.yaml")
 TABLE = Path(__file__).with_name("digits_table.npz")

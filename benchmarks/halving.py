@@ -35,7 +35,7 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.search.pruning_rules import PruningRules
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,7 +24,7 @@ from cnn_sweep.execution.worker.protocol import StopRequest, WorkerSettings
 from cnn_sweep.execution.worker.worker import Worker
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.session import configure
 
 SWEEP = """

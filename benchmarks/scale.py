@@ -26,7 +26,7 @@ from cnn_sweep.journal.events import End, Epoch, Start, Worker
 from cnn_sweep.journal.identity import current
 from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.identity import configuration_id
 
 STUDY = "bench"
 EPOCHS = 3

@@ -16,7 +16,7 @@ from results_page import write_section
 
 from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
 from cnn_sweep.search.samplers import draw
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

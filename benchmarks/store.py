@@ -27,7 +27,7 @@ from cnn_sweep.journal.identity import current
 from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.store.merge import merge
-from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.identity import configuration_id
 
 STUDY = "bench"
 WRITERS = 16

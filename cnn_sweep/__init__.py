@@ -21,13 +21,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnn_sweep.study import Study
-    from cnn_sweep.sweep.expand import expand_grid
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.space.expand_grid import expand_grid
+    from cnn_sweep.sweep.sweep import Sweep
 
 __all__ = ["Study", "Sweep", "expand_grid"]
 
 # Loaded when first asked for: a command's help needs none of them.
-_HOMES = {"Study": "cnn_sweep.study", "Sweep": "cnn_sweep.sweep.spec", "expand_grid": "cnn_sweep.sweep.expand"}
+_HOMES = {
+    "Study": "cnn_sweep.study",
+    "Sweep": "cnn_sweep.sweep.sweep",
+    "expand_grid": "cnn_sweep.sweep.space.expand_grid",
+}
 
 
 def __getattr__(name: str) -> Any:

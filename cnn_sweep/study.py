@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from cnn_sweep.report.figures.plots import Plots
     from cnn_sweep.report.models.trained_models import TrainedModels
     from cnn_sweep.search.importance import Findings
-    from cnn_sweep.sweep.spec import Sweep
-    from cnn_sweep.sweep.trial import ObjectiveSpec
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
+    from cnn_sweep.sweep.sweep import Sweep
 
 # How long a reader waits for another merger before it reads what there is, in seconds.
 _PATIENCE_S = 10.0

@@ -17,6 +17,8 @@ PACKAGE = Path(cnn_sweep.__file__).parent
 LAYERS = (
     "errors",
     "streams",
+    "messages",
+    "validation",
     "sweep",
     "journal",
     "search",
@@ -32,6 +34,7 @@ LAYERS = (
 
 # The same within a layer of many parts.
 PARTS = {
+    "sweep": ("direction", "states", "identity", "space", "network", "spec", "file", "sweep", "repeats"),
     "training": ("outcome", "session", "signature", "data", "network", "engine", "evaluation", "trial"),
     "execution": ("machine", "study", "attempts", "worker", "pool", "array_jobs", "models"),
     "report": (

@@ -12,11 +12,11 @@ from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words
 from cnn_sweep.report.models.predictions import class_table, confusion_table
 from cnn_sweep.report.models.sealed_score import sealed_score
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

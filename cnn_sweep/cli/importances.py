@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.cli.reading import open_merged
 from cnn_sweep.cli.tables import print_table
 from cnn_sweep.execution.study.optuna_import import import_from_optuna
+from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.sweep.configuration import NULL
-from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.states import plural
+from cnn_sweep.sweep.identity import NULL
+from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

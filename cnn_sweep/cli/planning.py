@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.cli.tables import print_table
 from cnn_sweep.execution.study.study_folder import plan_sweeps
 from cnn_sweep.execution.study.user_code import check_user_code
+from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.states import plural
+from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cnn_sweep.cli.tables import can_redraw, print_table
 from cnn_sweep.execution.study.study_folder import data_root
+from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.states import plural
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.data.dataset import MIRRORED, SPLITS, items, read_meta
 from cnn_sweep.training.data.prepare import prepare as prepare_data
 from cnn_sweep.training.data.prepare import read_report

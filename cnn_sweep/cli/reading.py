@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cnn_sweep.cli.tables import fitting, print_table, print_words, terminal_width
 from cnn_sweep.errors import InputError
+from cnn_sweep.messages import plural
 from cnn_sweep.report import exports
 from cnn_sweep.report.leaderboards import leaderboard as boards
 from cnn_sweep.report.leaderboards.formats import WRITERS
@@ -20,8 +21,8 @@ from cnn_sweep.report.leaderboards.grouping import compared, grouped, without_co
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store.sql import query
 from cnn_sweep.study import Study, known_studies, merge_first
-from cnn_sweep.sweep.configuration import NULL
-from cnn_sweep.sweep.states import counted, plural, unfinished
+from cnn_sweep.sweep.identity import NULL
+from cnn_sweep.sweep.states import counted, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.messages import plural
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.more_repeats import MoreRepeats, repeats_that_chose
-from cnn_sweep.sweep.states import plural
+from cnn_sweep.sweep.file.revision import MoreRepeats
+from cnn_sweep.sweep.repeats import repeats_that_chose
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from cnn_sweep.cli.reading import open_merged
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.messages import plural
 from cnn_sweep.report.document.importance_estimates import with_importance
 from cnn_sweep.report.document.report_file import write_whole
 from cnn_sweep.report.figures.all_figures import drawable
 from cnn_sweep.report.report_data import Material, gather
-from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

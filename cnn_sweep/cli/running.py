@@ -23,9 +23,9 @@ from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import threads_of
 from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.messages import plural
 from cnn_sweep.report.live import in_words
-from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.states import plural
+from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,8 +11,8 @@ from cnn_sweep.cli.preparing import prepare_shown
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.study.study_folder import plan_sweeps
 from cnn_sweep.report.figures.contact_sheets import save_picture, sheet_of_rows
-from cnn_sweep.sweep.samples import samples as sample_configurations
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.space.grid import samples as sample_configurations
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.data.dataset import load
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.messages import plural
 from cnn_sweep.store import merge as store
-from cnn_sweep.sweep.states import plural
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,10 +12,10 @@ from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
 from cnn_sweep.execution.attempts.liveness import reconcile
 from cnn_sweep.execution.study.jobs import pools_in_queue
 from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.messages import plural
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.profile import Profile
-from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.states import plural
+from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from cnn_sweep.execution.study.study_folder import plan_sweeps
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.plan import Validator
 from cnn_sweep.search.samplers import completed
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.tools.training_rates import Timing, divisions, measure
 
 if TYPE_CHECKING:

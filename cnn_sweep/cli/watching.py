@@ -16,11 +16,11 @@ from cnn_sweep.cli.interrupting import interruptible
 from cnn_sweep.cli.reading import limits_in_words, open_merged
 from cnn_sweep.cli.tables import can_redraw, table_box
 from cnn_sweep.errors import InputError
+from cnn_sweep.messages import listed, plural
 from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.live import Moment, in_words, line, moment, sparkline
 from cnn_sweep.study import known_studies
-from cnn_sweep.sweep.problems import listed
-from cnn_sweep.sweep.states import FINISHED, counted, plural, unfinished
+from cnn_sweep.sweep.states import FINISHED, counted, unfinished
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.sweep.problems import listed, near
-from cnn_sweep.sweep.study_name import RULE, STUDY_NAME
+from cnn_sweep.messages import listed, near
+from cnn_sweep.sweep.identity import RULE, STUDY_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.leaderboards.leaderboard import shown
-from cnn_sweep.sweep.configuration import NULL
-from cnn_sweep.sweep.space import Range
+from cnn_sweep.sweep.identity import NULL
+from cnn_sweep.sweep.space.space import Range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
-    from cnn_sweep.sweep.space import Parameter
+    from cnn_sweep.sweep.space.space import Parameter
 
 # More numbers than this are an axis of numbers; fewer are told apart as categories where that serves.
 FEW = 8

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.execution.pool.progress import Pace, pace_of
+from cnn_sweep.messages import plural
 from cnn_sweep.store import queries, report_queries
-from cnn_sweep.sweep.states import counted, plural
+from cnn_sweep.sweep.states import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -17,8 +17,8 @@ from cnn_sweep.report.leaderboards.fronts import PARETO, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.store import queries, report_queries
+from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.sweep.states import counted, unfinished
-from cnn_sweep.sweep.trial import ObjectiveSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cnn_sweep.search.importance import Findings
     from cnn_sweep.store.reading import StoreReader
     from cnn_sweep.sweep.direction import Direction
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 # Epochs' metrics in one report, in numbers: about 2 MB of text.
 _CURVE_BUDGET = 150_000

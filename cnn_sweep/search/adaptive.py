@@ -15,9 +15,8 @@ from cnn_sweep.search.distributions import decode, encode, suggest
 from cnn_sweep.search.optuna_samplers import make_sampler
 from cnn_sweep.search.samplers import Observation, all_configurations, draw
 from cnn_sweep.search.search_history import SearchHistory
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.space import agree
-from cnn_sweep.sweep.spec import InvalidTrialError
+from cnn_sweep.sweep.identity import agree, configuration_id
+from cnn_sweep.sweep.sweep import InvalidTrialError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 __all__ = ["AdaptiveSampler", "Observation"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.trials import AttemptHistory, TrialHistory
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 _HOUR_S: Final = 3600.0
 _Interval = tuple[float, float]

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from cnn_sweep.sweep.space import Choices, tidy
+from cnn_sweep.sweep.space.space import Choices, tidy
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
 
-    from cnn_sweep.sweep.space import Range
+    from cnn_sweep.sweep.space.space import Range
 
 
 def distribution(domain: Choices | Range) -> BaseDistribution:

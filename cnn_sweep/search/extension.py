@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.sweep.configuration import canonical_json
-from cnn_sweep.sweep.problems import listed, show
-from cnn_sweep.sweep.search_spec import ON_A_GRID
-from cnn_sweep.sweep.space import Choices
+from cnn_sweep.messages import listed, show
+from cnn_sweep.sweep.identity import canonical_json
+from cnn_sweep.sweep.space.space import Choices
+from cnn_sweep.sweep.spec.search import ON_A_GRID
 
 if TYPE_CHECKING:
-    from cnn_sweep.sweep.space import Parameter, Range
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.space.space import Parameter, Range
+    from cnn_sweep.sweep.sweep import Sweep
 
 _MISSING = object()
 

@@ -25,7 +25,7 @@ from scipy.special import fdtrc
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.search.distributions import distribution, encode, hashable
-from cnn_sweep.sweep.space import Choices
+from cnn_sweep.sweep.space.space import Choices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from optuna.importance import BaseImportanceEvaluator
 
     from cnn_sweep.sweep.direction import Direction
-    from cnn_sweep.sweep.space import Parameter
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.space.space import Parameter
+    from cnn_sweep.sweep.sweep import Sweep
 
 FEWEST: Final = 4  # trials below which no estimate means anything
 MOST: Final = 1_000  # results that importances are estimated from at most: a forest of these takes seconds

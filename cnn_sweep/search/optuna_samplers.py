@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from optuna.samplers import BaseSampler
 
-    from cnn_sweep.sweep.search_spec import CmaesOptions, GpOptions, Nsga2Options, TpeOptions
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.spec.search import CmaesOptions, GpOptions, Nsga2Options, TpeOptions
+    from cnn_sweep.sweep.sweep import Sweep
 
 SAMPLERS: Final[dict[str, type[BaseSampler]]] = {
     "tpe": TPESampler,

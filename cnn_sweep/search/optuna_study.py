@@ -18,10 +18,9 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.messages import listed, show
 from cnn_sweep.search.distributions import distribution
-from cnn_sweep.sweep.enqueued import is_complete, value_in
-from cnn_sweep.sweep.problems import listed, show
-from cnn_sweep.sweep.space import Choices
+from cnn_sweep.sweep.space.space import Choices, is_complete, value_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-    from cnn_sweep.sweep.space import Parameter
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.space.space import Parameter
+    from cnn_sweep.sweep.sweep import Sweep
 
 _STATES: Final = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 _OURS: Final = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}

@@ -6,22 +6,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.search.samplers import Drawn, all_configurations, check_packages, completed, configurations, is_adaptive
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.enqueued import is_complete
-from cnn_sweep.sweep.layers import InvalidNetwork, trace
-from cnn_sweep.sweep.network import Output
-from cnn_sweep.sweep.spec import InvalidTrialError
-from cnn_sweep.sweep.stages import conflict, stages
-from cnn_sweep.sweep.templates import values_key
-from cnn_sweep.sweep.trial import check_class_names
+from cnn_sweep.sweep.identity import configuration_id
+from cnn_sweep.sweep.network.layers import Output
+from cnn_sweep.sweep.network.shapes import InvalidNetwork, trace
+from cnn_sweep.sweep.space.space import is_complete
+from cnn_sweep.sweep.space.templates import values_key
+from cnn_sweep.sweep.spec.training import check_class_names
+from cnn_sweep.sweep.spec.trial import conflict, stages
+from cnn_sweep.sweep.sweep import InvalidTrialError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cnn_sweep.sweep.more_repeats import MoreRepeats
-    from cnn_sweep.sweep.network import Layer
-    from cnn_sweep.sweep.spec import Sweep
-    from cnn_sweep.sweep.trial import ImageInfo
+    from cnn_sweep.sweep.file.revision import MoreRepeats
+    from cnn_sweep.sweep.network.layers import Layer
+    from cnn_sweep.sweep.network.shapes import ImageInfo
+    from cnn_sweep.sweep.sweep import Sweep
 
 
 @dataclass(frozen=True)

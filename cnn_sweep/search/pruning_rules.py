@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.search.budget import Budget
 from cnn_sweep.search.rungs import Ladder, Promotion, Rungs, granted, is_resting, reached
-from cnn_sweep.sweep.pruner_spec import StopSpec, WilcoxonSpec
+from cnn_sweep.sweep.spec.pruner import StopSpec, WilcoxonSpec
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.trials import TrialHistory
     from cnn_sweep.search.plan import Plan
     from cnn_sweep.search.pruners import RepeatPruner, StopPruner
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 NEVER_PROMOTED = "not_promoted"
 OUT_OF_REACH = "out_of_reach"

@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.enqueued import is_complete
-from cnn_sweep.sweep.grid import grid
-from cnn_sweep.sweep.search_spec import ON_A_GRID
-from cnn_sweep.sweep.space import agree
+from cnn_sweep.sweep.identity import agree, configuration_id
+from cnn_sweep.sweep.space.grid import grid
+from cnn_sweep.sweep.space.space import is_complete
+from cnn_sweep.sweep.spec.search import ON_A_GRID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from cnn_sweep.sweep.search_spec import QmcOptions
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.spec.search import QmcOptions
+    from cnn_sweep.sweep.sweep import Sweep
 
 MAX_LISTED: Final = 20_000  # configurations; larger spaces are not enumerated
 NEEDED: Final = {"gp": "torch", "cmaes": "cmaes"}  # method to the package that Optuna does not install

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cnn_sweep.search.samplers import Observation
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 _FIRST: Final = 3  # parameters of the smallest population of CMA-ES, beside 4: Hansen, arXiv 1604.00772, table 1
 

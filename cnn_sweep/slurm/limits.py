@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cnn_sweep.sweep.problems import listed, unknown
+from cnn_sweep.messages import listed, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

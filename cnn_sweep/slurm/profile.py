@@ -12,11 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from cnn_sweep.errors import InputError, Problem, SweepFileError
+from cnn_sweep.messages import near, plural, show
 from cnn_sweep.slurm.units import gres, memory_mb, minutes
-from cnn_sweep.sweep.network import Count, Spec
-from cnn_sweep.sweep.problems import near, show
-from cnn_sweep.sweep.states import plural
-from cnn_sweep.sweep.validation import check
+from cnn_sweep.validation import Count, Spec, check
 
 # What sbatch calls a setting that has a key of its own here.
 _OWN_KEYS = {

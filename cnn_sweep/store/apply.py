@@ -16,7 +16,7 @@ from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.batch import Applied, Batch
 from cnn_sweep.store.studies import forget
-from cnn_sweep.sweep.study_name import STUDY_NAME
+from cnn_sweep.sweep.identity import STUDY_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path

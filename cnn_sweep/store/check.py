@@ -18,7 +18,7 @@ from cnn_sweep.store.files import private_folder, store_file
 from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.store.versions import digest_of, list_versions
 from cnn_sweep.store.views import definitions
-from cnn_sweep.sweep.study_name import STUDY_NAME
+from cnn_sweep.sweep.identity import STUDY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

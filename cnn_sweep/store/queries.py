@@ -9,12 +9,12 @@ from sqlalchemy import case, func, select
 from cnn_sweep.errors import StudyError
 from cnn_sweep.journal.lines import NON_FINITE
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.messages import listed, near
 from cnn_sweep.store import dialect, schema
 from cnn_sweep.store.studies import parameter_names
 from cnn_sweep.store.views import LEADING, UNRANKED, Columns
-from cnn_sweep.sweep.configuration import NULL
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.problems import listed, near
+from cnn_sweep.sweep.identity import NULL
 from cnn_sweep.sweep.states import STATES
 
 if TYPE_CHECKING:

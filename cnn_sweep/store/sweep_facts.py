@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.trial import ObjectiveSpec
+from cnn_sweep.sweep.spec.trial import ObjectiveSpec
+from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from cnn_sweep.journal.paths import StudyPaths

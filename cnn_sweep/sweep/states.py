@@ -1,4 +1,4 @@
-"""The states of a trial as every layer names them, and numbers of things in words."""
+"""The states of a trial as every layer names them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TrialState = Literal["waiting", "running", "complete", "pruned", "failed", "paused", "interrupted"]
 
+TrialState = Literal["waiting", "running", "complete", "pruned", "failed", "paused", "interrupted"]
 STATES: Final[tuple[TrialState, ...]] = (
     "waiting",
     "running",
@@ -19,15 +19,6 @@ STATES: Final[tuple[TrialState, ...]] = (
     "interrupted",
 )
 FINISHED: Final = frozenset({"complete", "pruned", "failed"})
-
-
-def plural(count: int, one: str, several: str | None = None) -> str:
-    """Write a count with its noun, and its verb if it has one.
-
-    >>> plural(1, "trial"), plural(2, "trial"), plural(0, "image is", "images are")
-    ('1 trial', '2 trials', '0 images are')
-    """
-    return f"{count} {one if count == 1 else several or f'{one}s'}"
 
 
 def unfinished(counts: Mapping[str, int]) -> int:

@@ -15,8 +15,8 @@ from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.study.study_folder import data_root
 from cnn_sweep.execution.study.user_code import uses_user_code
-from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.trial import ScheduleSpec
+from cnn_sweep.sweep.spec.training import ScheduleSpec
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.tools.training_rates import READY, Timing
 from cnn_sweep.training.data.dataset import load
 from cnn_sweep.training.data.prepare import prepared
@@ -25,7 +25,8 @@ from cnn_sweep.training.session import configure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
+    from cnn_sweep.sweep.spec.training import TrainingSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.outcome import Verdict
 
 _FIRST_STEPS = 4  # of the epochs that compile, and show how long a step takes

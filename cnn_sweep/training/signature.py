@@ -11,8 +11,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnn_sweep.sweep.network import Layer
-    from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
+    from cnn_sweep.sweep.network.layers import Layer
+    from cnn_sweep.sweep.spec.training import TrainingSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
 
 
 def graph_key(spec: TrialSpec) -> str:

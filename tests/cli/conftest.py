@@ -25,7 +25,7 @@ from cnn_sweep.execution.worker.worker import Worker
 if TYPE_CHECKING:
     from click.testing import Result
 
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 SWEEP = """
 study: tiny

@@ -13,8 +13,8 @@ from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.events import End, Epoch, Finalize, Start
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.identity import configuration_id
+from cnn_sweep.sweep.sweep import Sweep
 
 SWEEP = """
 study: repeated

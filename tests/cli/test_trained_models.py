@@ -17,7 +17,7 @@ from cnn_sweep.report.models.requested_images import choose_images, prepared_dat
 from cnn_sweep.store.queries import list_workers
 from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.data.dataset import items, load
 
 SWEEP = """

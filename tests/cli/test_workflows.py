@@ -16,9 +16,8 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
 from cnn_sweep.search.plan import make_plan
-from cnn_sweep.sweep.layers import trace
-from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.trial import ImageInfo
+from cnn_sweep.sweep.network.shapes import ImageInfo, trace
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.session import configure
 
 ROOT = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.search.pruning_rules import PruningRules
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.outcome import Outcome
 from cnn_sweep.training.trial.checkpoint import pack
 

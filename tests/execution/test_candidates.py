@@ -16,7 +16,7 @@ from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.trials import AttemptHistory, TrialHistory
 from cnn_sweep.search.pruning_rules import PruningRules
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.outcome import Outcome
 
 TEXT = """

@@ -12,7 +12,7 @@ from cnn_sweep.execution.worker.protocol import Ending, StopRequest, WorkerSetti
 from cnn_sweep.journal.events import Retire
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.lines import decode
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 
 SWEEP = """
 study: memory

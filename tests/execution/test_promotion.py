@@ -19,7 +19,7 @@ from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.lines import decode, encode
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.search.pruning_rules import PruningRules
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 
 TEXT = """
 study: halved

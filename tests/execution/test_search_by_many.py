@@ -21,9 +21,9 @@ from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
 from cnn_sweep.search.budget import Budget
 from cnn_sweep.search.pruning_rules import PruningRules
-from cnn_sweep.sweep.configuration import configuration_id
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.identity import configuration_id
+from cnn_sweep.sweep.sweep import Sweep
 
 TEXT = """
 study: many

@@ -7,7 +7,7 @@ import pytest
 
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.study.study_folder import StudyFolder
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 
 TEXT = """
 study: frozen

@@ -20,7 +20,7 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.slurm.profile import Profile
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 
 SWEEP = """
 study: mine

@@ -20,7 +20,7 @@ from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.slurm.cluster import Cluster
 from cnn_sweep.slurm.profile import Profile
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 
 SWEEP = """
 study: threads

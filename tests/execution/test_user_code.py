@@ -8,7 +8,7 @@ import pytest
 
 from cnn_sweep.errors import SweepFileError
 from cnn_sweep.execution.study.user_code import check_user_code
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 
 BUILT = """
 study: own

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.search.plan import Plan
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 
 class Breach(NamedTuple):

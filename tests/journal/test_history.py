@@ -12,7 +12,7 @@ from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.search.budget import Budget
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 
 _PARAMS = {"filters": 8}
 

@@ -14,10 +14,10 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.execution.pool.progress import Pace, ProgressMeter, pace_of
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.history import History
+from cnn_sweep.messages import plural
 from cnn_sweep.report.live import clock, line, moment, sparkline
 from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.states import plural
 
 
 def test_a_moment_of_a_running_study(written):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.trial import ImageInfo
+from cnn_sweep.sweep.network.shapes import ImageInfo
+from cnn_sweep.sweep.sweep import Sweep
 
 # A busy machine is no failure, and nothing is left in the checkout.
 settings.register_profile("calm", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])

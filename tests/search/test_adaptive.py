@@ -8,8 +8,8 @@ import pytest
 
 from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
 from cnn_sweep.search.search_history import SearchHistory
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.spec import InvalidTrialError
+from cnn_sweep.sweep.identity import configuration_id
+from cnn_sweep.sweep.sweep import InvalidTrialError
 
 SEARCH = "method: tpe, trials: 100, seed: 1"
 SMALL = ("{low: 1.0e-4, high: 1.0e-1, log: true, points: 4}", "[0.1, 0.2]"), (", points: 2", ", step: 0.9")

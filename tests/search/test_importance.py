@@ -10,7 +10,7 @@ import pytest
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.search.importance import find, interactions
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 
 RATES = (0.0001, 0.001, 0.01, 0.1)
 

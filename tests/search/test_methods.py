@@ -15,8 +15,8 @@ from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
 from cnn_sweep.search.optuna_samplers import SAMPLERS
 from cnn_sweep.search.plan import make_plan
 from cnn_sweep.search.search_history import SearchHistory
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.search_spec import ADAPTIVE, OPTIONS
+from cnn_sweep.sweep.identity import configuration_id
+from cnn_sweep.sweep.spec.search import ADAPTIVE, OPTIONS
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 METHODS = sorted(ADAPTIVE if HAS_TORCH else ADAPTIVE - {"gp"})

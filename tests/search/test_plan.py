@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnn_sweep.search.plan import Validator, make_plan
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.trial import ImageInfo
+from cnn_sweep.sweep.identity import configuration_id
+from cnn_sweep.sweep.network.shapes import ImageInfo
 
 
 def test_a_grid_is_planned_repeat_by_repeat(sweep, digits):

@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 
 from cnn_sweep.search.samplers import configurations, draw, is_adaptive
-from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.identity import configuration_id
 
 METHODS = ["random", "qmc"]
 
@@ -31,7 +31,7 @@ def test_draws_repeat_in_another_process(sweep, method):
     """Nothing of the process (its hash seed, its clock) is in a draw."""
     one = sweep(f"method: {method}, trials: 5, seed: 3")
     code = (
-        "import sys; from cnn_sweep.sweep.spec import Sweep; from cnn_sweep.search.samplers import configurations; "
+        "import sys; from cnn_sweep.sweep.sweep import Sweep; from cnn_sweep.search.samplers import configurations; "
         "print(configurations(Sweep.parse(sys.stdin.read())).params)"
     )
     command = [sys.executable, "-c", code]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cnn_sweep.search.plan import make_plan
-from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.trial import ImageInfo
+from cnn_sweep.sweep.network.shapes import ImageInfo
+from cnn_sweep.sweep.sweep import Sweep
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ImageInfo(image_shape=(8, 8, 1), class_names=tuple("0123456789"))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from helpers.outcomes import Recorder
 
-from cnn_sweep.sweep.trial import ImageInfo, TrialSpec
+from cnn_sweep.sweep.network.shapes import ImageInfo
+from cnn_sweep.sweep.spec.trial import TrialSpec
 from cnn_sweep.training.data.dataset import Dataset, Split
 from cnn_sweep.training.session import configure
 
@@ -86,7 +87,7 @@ def tiny_base(monkeypatch) -> str:
     """A model of keras.applications that is small: two convolutions with normalisation and a dropout of its own."""
     import keras
 
-    from cnn_sweep.sweep.bases import Pretrained, pretrained
+    from cnn_sweep.sweep.network.pretrained import Pretrained, pretrained
 
     def tiny(*, include_top: bool, weights: str | None, input_shape: Any, name: str) -> Any:
         assert not include_top

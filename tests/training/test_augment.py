@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.outcomes import assert_equal, resumed
 
-from cnn_sweep.sweep.trial import AugmentationSpec
+from cnn_sweep.sweep.spec.training import AugmentationSpec
 
 ALL = {
     "rotation": 40,

@@ -11,8 +11,9 @@ from helpers.outcomes import assert_equal, resumed
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.search.plan import make_plan
-from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.trial import ImageInfo, TrainingSpec
+from cnn_sweep.sweep.network.shapes import ImageInfo
+from cnn_sweep.sweep.spec.training import TrainingSpec
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.engine.batches import batches_of, class_weights, validation_sample
 from cnn_sweep.training.engine.learner import order_of
 

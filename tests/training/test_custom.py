@@ -16,7 +16,7 @@ from helpers.outcomes import assert_equal
 
 import cnn_sweep
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.trial import TrialSpec
+from cnn_sweep.sweep.spec.trial import TrialSpec
 from cnn_sweep.training.network.user_code import UserCode
 
 NETWORKS = """
@@ -101,7 +101,7 @@ configure(threads=1)
 print(Path(cnn_sweep.__file__).parents[1])
 import numpy as np
 from types import SimpleNamespace
-from cnn_sweep.sweep.trial import ImageInfo, TrialSpec
+from cnn_sweep.sweep.network.shapes import ImageInfo, TrialSpec
 from cnn_sweep.training.data.dataset import Dataset, Split
 from cnn_sweep.training.trial import run
 from cnn_sweep.training.trial.trainer import Trainer

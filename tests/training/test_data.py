@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.sweep.data_spec import ArraysData, DigitsData
+from cnn_sweep.sweep.spec.data import ArraysData, DigitsData
 from cnn_sweep.training.data.dataset import load
 from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.prepare import prepare

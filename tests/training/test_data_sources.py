@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.data_spec import SOURCES
-from cnn_sweep.sweep.validation import check
+from cnn_sweep.sweep.spec.data import SOURCES
 from cnn_sweep.training.data.dataset import Item, grid, image_options, items, load
 from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.images import read_images
 from cnn_sweep.training.data.prepare import prepare, read_report
+from cnn_sweep.validation import check
 
 ALL = ("train", "validation", "test", "unlabelled")
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -37,7 +37,7 @@ from pathlib import Path
 import numpy as np
 from cnn_sweep.training.session import configure
 configure(threads=1)
-from cnn_sweep.sweep.trial import ImageInfo
+from cnn_sweep.sweep.network.shapes import ImageInfo
 from cnn_sweep.training.data.dataset import Dataset, Split
 from cnn_sweep.training.engine.device_data import DeviceData
 import tensorflow as tf

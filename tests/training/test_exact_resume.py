@@ -35,7 +35,7 @@ TRAINING = {
 @pytest.fixture(scope="module")
 def trial():
     """A trial with everything that has a state."""
-    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
 
     return TrialSpec(params={}, layers=LAYERS, training={"batch_size": 8, "checkpoint_every_s": 3600.0, **TRAINING})
 
@@ -128,7 +128,7 @@ def test_a_warm_graph_gives_what_a_fresh_one_gives(trial, dataset, whole, record
     other["layers"][0]["kernel_regularizer"]["l2"] = 0.5
     other["training"] |= {"batch_size": 11, "epochs": 2, "label_smoothing": 0.3}
     other["training"]["optimizer"] |= {"learning_rate": 1e6, "beta_1": 0.5}
-    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
 
     trainer.train(TrialSpec.model_validate(other), 1, recorder())
     trainer.train(trial, 8, recorder())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError
-from cnn_sweep.sweep.trial import TrialSpec
+from cnn_sweep.sweep.spec.trial import TrialSpec
 
 LAYERS = (
     {"kind": "conv2d", "filters": 4, "kernel_size": 3, "kernel_regularizer": {"l2": 0.1}},

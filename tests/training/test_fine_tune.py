@@ -10,8 +10,8 @@ from helpers.outcomes import assert_equal
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.search.plan import make_plan
-from cnn_sweep.sweep.spec import Sweep
-from cnn_sweep.sweep.trial import ImageInfo
+from cnn_sweep.sweep.network.shapes import ImageInfo
+from cnn_sweep.sweep.sweep import Sweep
 
 LAYERS = (
     {"kind": "base", "name": "Tiny", "weights": "none"},
@@ -31,7 +31,7 @@ def keras_alone(dataset, seed, rates, epochs):
     """Train in two stages as the Keras guide says; return the losses of all epochs."""
     import keras
 
-    from cnn_sweep.sweep.network import Base
+    from cnn_sweep.sweep.network.layers import Base
     from cnn_sweep.training.engine.learner import order_of
     from cnn_sweep.training.network.model import plain_model, untrained_weights
     from cnn_sweep.training.network.transfer import NAME
@@ -54,7 +54,7 @@ def keras_alone(dataset, seed, rates, epochs):
 
 
 def _spec_layers():
-    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
 
     plain = ({**LAYERS[2], "rate": 0.0} if layer["kind"] == "dropout" else layer for layer in LAYERS)
     return TrialSpec(params={}, layers=tuple(plain)).layers

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.data_spec import FilesData
+from cnn_sweep.sweep.spec.data import FilesData
 from cnn_sweep.training.data.dataset import items, load
 from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.prepare import prepare, read_report

@@ -15,7 +15,7 @@ import tensorflow as tf
 part = tf.config.LogicalDeviceConfiguration()
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [part, part])
 from helpers.outcomes import Recorder, assert_equal
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.data.dataset import load
 from cnn_sweep.training.data.prepare import prepare
 from cnn_sweep.training.trial.trainer import Trainer

@@ -94,7 +94,7 @@ def test_a_trial_in_float16_resumes_exactly(spec, dataset, recorder):
 
 def test_a_build_function_is_called_in_the_precision(datasets, recorder, tmp_path):
     """Layers of the user's own network compute as the sweep file says."""
-    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.trial.trainer import Trainer
 
     (tmp_path / "mixed_net.py").write_text(
@@ -114,7 +114,7 @@ def test_a_step_that_overflows_changes_no_weight_and_halves_the_factor():
     """As `keras.optimizers.LossScaleOptimizer`: skipped steps are not counted, 2,000 good ones double the factor."""
     import tensorflow as tf
 
-    from cnn_sweep.sweep.trial import OptimizerSpec
+    from cnn_sweep.sweep.spec.training import OptimizerSpec
     from cnn_sweep.training.engine.optimizers import Optimizer
 
     spec = OptimizerSpec(name="adam", learning_rate=0.5)

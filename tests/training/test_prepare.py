@@ -15,7 +15,7 @@ import pytest
 from helpers.images import deep_png
 from PIL import Image
 
-from cnn_sweep.sweep.data_spec import FolderData
+from cnn_sweep.sweep.spec.data import FolderData
 from cnn_sweep.training.data import decoder, decoding
 from cnn_sweep.training.data.dataset import image_options, items, load
 from cnn_sweep.training.data.decoder import PART
@@ -27,7 +27,7 @@ COUNT = 3 * PART + 40  # of files; more than are decoded without other processes
 OWNER = """
 import os, signal, sys, time
 from pathlib import Path
-from cnn_sweep.sweep.data_spec import FolderData
+from cnn_sweep.sweep.spec.data import FolderData
 from cnn_sweep.training.data.prepare import prepare
 def observe(done, total):
     if done:

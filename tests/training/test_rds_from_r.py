@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.data_spec import RdsData
+from cnn_sweep.sweep.spec.data import RdsData
 from cnn_sweep.training.data.dataset import items, load
 from cnn_sweep.training.data.prepare import prepare, read_report
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cnn_sweep.sweep.trial import TrialSpec
+from cnn_sweep.sweep.spec.trial import TrialSpec
 from cnn_sweep.training.signature import graph_key
 
 

@@ -10,8 +10,8 @@ import pytest
 from helpers.outcomes import assert_equal, resumed
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.sweep.network import Base
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.network.layers import Base
+from cnn_sweep.sweep.sweep import Sweep
 
 
 def network(base, **settings):
@@ -52,7 +52,7 @@ def test_vgg16_trains_and_its_export_is_plain_keras(spec, recorder, tmp_path):
     """From stored pixels to probabilities the exported file gives what Keras gives that knows nothing of us."""
     import keras
 
-    from cnn_sweep.sweep.trial import ImageInfo
+    from cnn_sweep.sweep.network.shapes import ImageInfo
     from cnn_sweep.training.data.dataset import Dataset, Split
     from cnn_sweep.training.network.export import export_model
     from cnn_sweep.training.trial.trainer import Trainer
@@ -190,7 +190,7 @@ def test_pretrained_weights_are_fetched_beforehand(monkeypatch, tmp_path):
 
 def extracting(file, tiny_base, *, extract=True, **training):
     """Return a trial on a base whose weights are in a file."""
-    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
 
     layers = network(tiny_base, weights=str(file), extract=extract)
     return TrialSpec(params={}, layers=layers, training={"epochs": 3, "batch_size": 8, **training})

@@ -12,7 +12,7 @@ from cnn_sweep.execution.study.jobs import jobs_in_queue
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Cancel, End, Start
 from cnn_sweep.journal.identity import current, new_writer_name
-from cnn_sweep.sweep.configuration import configuration_id
+from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.search.plan import Validator
 from cnn_sweep.search.samplers import Observation
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.sections import OF_A_TRIAL
+from cnn_sweep.sweep.file.sections import OF_A_TRIAL
+from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.trials import TrialHistory
     from cnn_sweep.search.adaptive import AdaptiveSampler
-    from cnn_sweep.sweep.trial import ObjectiveSpec
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
 
 def further_metrics(objectives: tuple[ObjectiveSpec, ...]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.worker.retention import best_numbers
-from cnn_sweep.sweep.more_repeats import repeats_that_chose, values_that_count
+from cnn_sweep.sweep.repeats import repeats_that_chose, values_that_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable

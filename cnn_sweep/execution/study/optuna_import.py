@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.events import Known
-from cnn_sweep.sweep.search_spec import ADAPTIVE
+from cnn_sweep.sweep.spec.search import ADAPTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnn_sweep.journal.paths import StudyPaths
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 Role = Literal["worker", "pool", "login"]
 # The number of threads in a journal's first line if its process trains nothing.

@@ -26,9 +26,8 @@ from cnn_sweep.journal.identity import is_own_writer
 from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study
 from cnn_sweep.search.extension import extension
 from cnn_sweep.search.plan import Plan, make_plan
-from cnn_sweep.sweep.more_repeats import MoreRepeats, text_of
-from cnn_sweep.sweep.rewrite import with_search
-from cnn_sweep.sweep.spec import Sweep
+from cnn_sweep.sweep.file.revision import MoreRepeats, text_of, with_search
+from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.prepare import described
 
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.study.provenance import Role
     from cnn_sweep.journal.log import JournalWriter
-    from cnn_sweep.sweep.trial import ImageInfo
+    from cnn_sweep.sweep.network.shapes import ImageInfo
 
 _CODE = "code"
 _TEMPORARY = ".new-"  # a study that is being created or removed

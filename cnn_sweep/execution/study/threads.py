@@ -13,12 +13,12 @@ from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.journal.durable import write_once
 from cnn_sweep.journal.history import History
-from cnn_sweep.sweep.states import plural
+from cnn_sweep.messages import plural
 
 if TYPE_CHECKING:
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.journal.trials import TrialHistory
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 _DEFAULT = 1
 

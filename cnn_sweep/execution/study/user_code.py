@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.problems import listed, near
+from cnn_sweep.messages import listed, near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cnn_sweep.sweep.spec import Sweep
-    from cnn_sweep.sweep.yaml import Path as KeyPath
+    from cnn_sweep.messages import KeyPath
+    from cnn_sweep.sweep.sweep import Sweep
 
 # With one of these a module may define names that its text does not show.
 _DYNAMIC: Final = frozenset({"*", "__getattr__", "globals", "exec", "vars", "setattr", "modules"})

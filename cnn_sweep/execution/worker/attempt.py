@@ -15,8 +15,8 @@ from cnn_sweep.execution.worker.protocol import Ending
 from cnn_sweep.execution.worker.recorder import Recorder
 from cnn_sweep.execution.worker.retention import best_numbers, drop_checkpoints, drop_models, journal_model
 from cnn_sweep.journal.events import End, Start
-from cnn_sweep.sweep.configuration import configuration_id
-from cnn_sweep.sweep.layers import trace
+from cnn_sweep.sweep.identity import configuration_id
+from cnn_sweep.sweep.network.shapes import trace
 from cnn_sweep.sweep.states import FINISHED
 from cnn_sweep.training.evaluation.curve import curve_numbers
 from cnn_sweep.training.network.user_code import UserCode
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.log import JournalWriter
     from cnn_sweep.search.pruning_rules import PruningRules
-    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.log import JournalWriter
     from cnn_sweep.journal.paths import StudyPaths
-    from cnn_sweep.sweep.trial import ObjectiveSpec
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
 
 def best_numbers(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.paths import StudyPaths
-    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset, Split
     from cnn_sweep.training.evaluation.evaluate import Measured
     from cnn_sweep.training.outcome import Monitor, Outcome

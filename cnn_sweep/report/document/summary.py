@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.axes import word
 from cnn_sweep.report.leaderboards.leaderboard import mean_in_words, shown
-from cnn_sweep.sweep.space import Choices
+from cnn_sweep.sweep.space.space import Choices
 
 if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.report_data import Material
-    from cnn_sweep.sweep.space import Parameter
-    from cnn_sweep.sweep.trial import ObjectiveSpec
+    from cnn_sweep.sweep.space.space import Parameter
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
 _MOST_NAMED = 20  # trials of a front
 _MOST_FAILURES = 20

@@ -11,7 +11,7 @@ from cnn_sweep.search.optuna_study import Record, mirror_study, write_study
 
 if TYPE_CHECKING:
     from cnn_sweep.store.reading import StoreReader
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 _ATTRIBUTES: Final = (
     *("trial", "state", "cause", "configuration", "repeat", "seed"),

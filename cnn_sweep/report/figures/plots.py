@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.messages import near
 from cnn_sweep.report.figures.all_figures import figures
 from cnn_sweep.report.figures.image_files import live
 from cnn_sweep.report.figures.trials import curves
 from cnn_sweep.report.report_data import gather
-from cnn_sweep.sweep.problems import near
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.report.report_data import Material
-    from cnn_sweep.sweep.trial import ObjectiveSpec
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
 _HOVER = "trial %{customdata}<br>%{x}<br>%{y:.5g}<extra></extra>"
 # Lines of one plot of parallel coordinates beyond which nobody sees anything: the best are drawn.

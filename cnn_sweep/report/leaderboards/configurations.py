@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.execution.study.revisions import read_revisions
 from cnn_sweep.report.leaderboards.comparison import Standing, compare
-from cnn_sweep.sweep.more_repeats import read_more_repeats, repeats_that_chose, values_that_count
+from cnn_sweep.sweep.file.revision import read_more_repeats
+from cnn_sweep.sweep.repeats import repeats_that_chose, values_that_count
 from cnn_sweep.training.outcome import SHARES
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.report.leaderboards.leaderboard import Row, Table
     from cnn_sweep.sweep.direction import Direction
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 STATISTICS: Final = ("mean", "sd", "n", "ci_low", "ci_high", "tied", "diff", "diff_low", "diff_high")
 LEFT_OUT: Final = "left_out"

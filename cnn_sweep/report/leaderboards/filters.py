@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.configuration import NULL
-from cnn_sweep.sweep.expressions import point_hint
+from cnn_sweep.messages import point_hint
+from cnn_sweep.sweep.identity import NULL
 
 MAX_LENGTH = 2_000  # characters
 MAX_BASE = 1e6

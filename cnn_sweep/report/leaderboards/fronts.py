@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cnn_sweep.report.leaderboards.leaderboard import Row, Table
-    from cnn_sweep.sweep.trial import ObjectiveSpec
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
 PARETO: Final = "pareto"
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.messages import near
 from cnn_sweep.report.leaderboards.filters import Filter, FilterError
-from cnn_sweep.sweep.problems import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

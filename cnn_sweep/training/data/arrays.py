@@ -15,7 +15,7 @@ from cnn_sweep.errors import InputError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.data_spec import ArrayFiles
+    from cnn_sweep.sweep.spec.data import ArrayFiles
 
     Array = npt.NDArray[np.generic]
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.sweep.data_spec import ArrayFiles
+from cnn_sweep.sweep.spec.data import ArrayFiles
 from cnn_sweep.training.data.arrays import read_pair
 from cnn_sweep.training.data.keras_downloads import download, keras_folder
 
 if TYPE_CHECKING:
-    from cnn_sweep.sweep.data_spec import BenchmarkData
+    from cnn_sweep.sweep.spec.data import BenchmarkData
     from cnn_sweep.training.data.source import Array, Labels
 
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.problems import listed
-from cnn_sweep.sweep.states import plural
+from cnn_sweep.messages import listed, plural
 from cnn_sweep.training.data.dataset import UNLABELLED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cnn_sweep.sweep.data_spec import WhenLeaking
+    from cnn_sweep.sweep.spec.data import WhenLeaking
     from cnn_sweep.training.data.images import BadImage
     from cnn_sweep.training.data.source import Labels
     from cnn_sweep.training.data.storing import Stored

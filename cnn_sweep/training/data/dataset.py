@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.sweep.trial import ImageInfo
+from cnn_sweep.sweep.network.shapes import ImageInfo
 from cnn_sweep.training.data.images import ImageOptions
 
 if TYPE_CHECKING:

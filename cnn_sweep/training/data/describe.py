@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import SettingError
-from cnn_sweep.sweep.trial import ImageInfo
+from cnn_sweep.sweep.network.shapes import ImageInfo
 from cnn_sweep.training.data.arrays import image_shape, read_labels
 from cnn_sweep.training.data.benchmark_sets import SETS
 from cnn_sweep.training.data.files import file_classes
@@ -17,7 +17,7 @@ from cnn_sweep.training.data.tiles import tile_classes
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnn_sweep.sweep.data_spec import ArraysData, DataSpec
+    from cnn_sweep.sweep.spec.data import ArraysData, DataSpec
 
 DIGITS = ImageInfo(image_shape=(8, 8, 1), class_names=tuple("0123456789"))
 

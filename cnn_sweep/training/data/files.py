@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import InputError, SettingError, blamed_on
-from cnn_sweep.sweep.problems import listed, near
-from cnn_sweep.sweep.states import plural
+from cnn_sweep.messages import listed, near, plural
 from cnn_sweep.training.data.class_names import FilePattern, class_notes, in_order
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED
 from cnn_sweep.training.data.images import SUFFIXES, ImageOptions
@@ -21,7 +20,7 @@ from cnn_sweep.training.data.tables import check_not_numbers
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from cnn_sweep.sweep.data_spec import FilesData, FolderData, TilesData
+    from cnn_sweep.sweep.spec.data import FilesData, FolderData, TilesData
 
 _SHOWN = 8  # names in a message
 # What file managers and archives leave behind; hidden files and folders are ignored as well.

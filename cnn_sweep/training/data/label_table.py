@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.states import plural
+from cnn_sweep.messages import plural
 from cnn_sweep.training.data.images import SUFFIXES
 from cnn_sweep.training.data.tables import read_table, without_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from cnn_sweep.sweep.data_spec import FilesData
+    from cnn_sweep.sweep.spec.data import FilesData
 
     Row = tuple[str, str, str]  # file, label, split; "" for none
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import SettingError
-from cnn_sweep.sweep.expressions import point_hint
+from cnn_sweep.messages import point_hint
 from cnn_sweep.training.data.arrays import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cnn_sweep.sweep.data_spec import DataSpec
+    from cnn_sweep.sweep.spec.data import DataSpec
 
 _FOLDERS = {"folder", "files"}  # sources whose sets are folders
 

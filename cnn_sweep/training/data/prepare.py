@@ -16,8 +16,8 @@ import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.journal.durable import sync, write_aside
-from cnn_sweep.sweep.data_spec import BenchmarkData, TilesData
-from cnn_sweep.sweep.states import plural
+from cnn_sweep.messages import plural
+from cnn_sweep.sweep.spec.data import BenchmarkData, TilesData
 from cnn_sweep.training.data import benchmark_sets, rds, tiles
 from cnn_sweep.training.data.arrays import files_of, path_of
 from cnn_sweep.training.data.checks import check_bad, check_classes, check_leaks
@@ -33,8 +33,8 @@ from cnn_sweep.training.data.versions import DECODING, REPORT, is_outdated
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cnn_sweep.sweep.data_spec import DataSpec
-    from cnn_sweep.sweep.trial import ImageInfo
+    from cnn_sweep.sweep.network.shapes import ImageInfo
+    from cnn_sweep.sweep.spec.data import DataSpec
     from cnn_sweep.training.data.source import FileList, Listing, Part
 
     Observe = Callable[[int, int], None]

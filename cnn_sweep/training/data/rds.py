@@ -22,7 +22,7 @@ from cnn_sweep.training.data.splits import divide
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cnn_sweep.sweep.data_spec import RdsData
+    from cnn_sweep.sweep.spec.data import RdsData
     from cnn_sweep.training.data.source import Array
 
 _SPLITS = ("train", "validation", "test")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.data_spec import Color, Fit, Resizable
+    from cnn_sweep.sweep.spec.data import Color, Fit, Resizable
     from cnn_sweep.training.data.dataset import Grid
     from cnn_sweep.training.data.images import BadImage
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.data_spec import ArrayFiles, ArraysData, BenchmarkData, DigitsData, RdsData, TilesData
+from cnn_sweep.sweep.spec.data import ArrayFiles, ArraysData, BenchmarkData, DigitsData, RdsData, TilesData
 from cnn_sweep.training.data.arrays import open_images, read_pair
 from cnn_sweep.training.data.benchmark_sets import read_benchmark
 from cnn_sweep.training.data.dataset import UNLABELLED
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cnn_sweep.sweep.data_spec import DataSpec
+    from cnn_sweep.sweep.spec.data import DataSpec
     from cnn_sweep.training.data.arrays import Pair
     from cnn_sweep.training.data.source import Images, Labels
 

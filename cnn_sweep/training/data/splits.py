@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.data_spec import Last
+from cnn_sweep.sweep.spec.data import Last
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

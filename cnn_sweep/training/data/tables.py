@@ -9,14 +9,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError, SettingError, blamed_on
-from cnn_sweep.sweep.problems import listed, near
-from cnn_sweep.sweep.states import plural
+from cnn_sweep.messages import listed, near, plural
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
-    from cnn_sweep.sweep.data_spec import Labels, TileLabels
+    from cnn_sweep.sweep.spec.data import Labels, TileLabels
 
 # How spreadsheets, R and pandas write a missing value. ("none" and "null" may well be classes.)
 MISSING = frozenset({"NA", "N/A", "#N/A", "NaN", "nan", "<NA>", "NULL"})

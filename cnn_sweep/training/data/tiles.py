@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from cnn_sweep.errors import InputError, blamed_on
-from cnn_sweep.sweep.problems import listed, near
+from cnn_sweep.messages import listed, near
 from cnn_sweep.training.data.bit_depth import WHOLE, UnreadableDepthError, bits_for, is_deep, narrowed_note
 from cnn_sweep.training.data.class_names import class_notes, in_order
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED, Grid, Item
@@ -26,7 +26,7 @@ from cnn_sweep.training.data.tables import check_not_numbers, read_table, withou
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cnn_sweep.sweep.data_spec import TilesData
+    from cnn_sweep.sweep.spec.data import TilesData
     from cnn_sweep.training.data.source import Array, Indices, Labels
 
 

@@ -20,7 +20,7 @@ import tensorflow as tf
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import AugmentationSpec
+    from cnn_sweep.sweep.spec.training import AugmentationSpec
 
     Images = npt.NDArray[np.generic]
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cnn_sweep.sweep.trial import check_class_names
+from cnn_sweep.sweep.spec.training import check_class_names
 from cnn_sweep.training.engine.learner import order_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import ImageInfo, TrainingSpec
+    from cnn_sweep.sweep.network.shapes import ImageInfo
+    from cnn_sweep.sweep.spec.training import TrainingSpec
 
     Indices = npt.NDArray[np.int32]
 

@@ -9,7 +9,8 @@ from cnn_sweep.training.engine.losses import loss_name, output_units
 from cnn_sweep.training.engine.schedules import base_rate
 
 if TYPE_CHECKING:
-    from cnn_sweep.sweep.trial import ImageInfo, TrainingSpec
+    from cnn_sweep.sweep.network.shapes import ImageInfo
+    from cnn_sweep.sweep.spec.training import TrainingSpec
 
 
 def compile_note(model: Any, training: TrainingSpec, info: ImageInfo, made_by: str) -> str | None:

@@ -19,7 +19,7 @@ from cnn_sweep.training.engine.augment import top_of
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import ImageInfo
+    from cnn_sweep.sweep.network.shapes import ImageInfo
     from cnn_sweep.training.data.dataset import Dataset, Split
 
 ON_GPU_BYTES = 2**30  # data up to this size are copied to a GPU's memory, by each worker; larger stay with the CPU

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.sweep.trial import ImageInfo
+from cnn_sweep.sweep.network.shapes import ImageInfo
 from cnn_sweep.training.data.dataset import Split
 from cnn_sweep.training.data.ownership import owned
 from cnn_sweep.training.engine.graph import evaluation_batch
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.network import Base
+    from cnn_sweep.sweep.network.layers import Base
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.outcome import Weights
 

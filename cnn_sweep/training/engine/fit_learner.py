@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import OptimizerSpec, TrainingSpec
+    from cnn_sweep.sweep.spec.training import OptimizerSpec, TrainingSpec
     from cnn_sweep.training.data.dataset import Dataset, Split
     from cnn_sweep.training.engine.learner import Arrays, EpochPlan
     from cnn_sweep.training.outcome import Weights

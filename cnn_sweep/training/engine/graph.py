@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import TrainingSpec
+    from cnn_sweep.sweep.spec.training import TrainingSpec
     from cnn_sweep.training.engine.device_data import DeviceData, DeviceSplit
     from cnn_sweep.training.engine.learner import EpochPlan
     from cnn_sweep.training.engine.optimizers import Optimizer

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
+    from cnn_sweep.sweep.spec.training import TrainingSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.engine.device_data import DeviceData
     from cnn_sweep.training.engine.learner import Arrays, EpochPlan, Totals
     from cnn_sweep.training.outcome import Weights

@@ -12,7 +12,8 @@ from cnn_sweep.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cnn_sweep.sweep.trial import ImageInfo, TrainingSpec
+    from cnn_sweep.sweep.network.shapes import ImageInfo
+    from cnn_sweep.sweep.spec.training import TrainingSpec
 
 
 def output_units(model: Any, info: ImageInfo) -> int:

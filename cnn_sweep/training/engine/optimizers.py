@@ -16,7 +16,7 @@ from cnn_sweep.training.network.precision import LossScale
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cnn_sweep.sweep.trial import OptimizerSpec
+    from cnn_sweep.sweep.spec.training import OptimizerSpec
 
 _SETTINGS = ("momentum", "rho", "beta_1", "beta_2", "epsilon", "weight_decay", "clip_norm")
 _DEFAULT_RHO = {"adadelta": 0.95}  # 0.9 for the others

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import OptimizerSpec, TrainingSpec
+    from cnn_sweep.sweep.spec.training import OptimizerSpec, TrainingSpec
 
 # Keras's defaults.
 _DEFAULT_LEARNING_RATE = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import TrainingSpec
+    from cnn_sweep.sweep.spec.training import TrainingSpec
     from cnn_sweep.training.data.dataset import Dataset
 
 

@@ -1,4 +1,4 @@
-"""Makes ``cnn_sweep/sweep/bases.json``, so that login nodes know Keras's pretrained models without TensorFlow.
+"""Makes ``cnn_sweep/sweep/network/pretrained.json``: Keras's pretrained models for login nodes, without TensorFlow.
 
 Run ``python -m cnn_sweep.training.network.base_table`` with the Keras that is to be described (some minutes, 6 GB), and
 keep the result; tests compare it with Keras itself.
@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TABLE = Path(__file__).parents[2] / "sweep" / "bases.json"
+TABLE = Path(__file__).parents[2] / "sweep" / "network" / "pretrained.json"
 _PREPROCESSING: dict[str, Any] = {
     "none": lambda x: x,
     "tf": lambda x: x / 127.5 - 1.0,

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault, SettingError
-from cnn_sweep.sweep.bases import pretrained
-from cnn_sweep.sweep.network import Base
-from cnn_sweep.sweep.samples import samples
-from cnn_sweep.sweep.spec import InvalidTrialError
+from cnn_sweep.sweep.network.layers import Base
+from cnn_sweep.sweep.network.pretrained import pretrained
+from cnn_sweep.sweep.space.grid import samples
+from cnn_sweep.sweep.sweep import InvalidTrialError
 from cnn_sweep.training.data.keras_downloads import download, keras_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cnn_sweep.sweep.spec import Sweep
+    from cnn_sweep.sweep.sweep import Sweep
 
 
 def weights_file(base: Base) -> Path | None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.trial import ImageInfo, TrialSpec
+    from cnn_sweep.sweep.network.shapes import ImageInfo
+    from cnn_sweep.sweep.spec.trial import TrialSpec
 
 _ROUNDING = 1e-3  # of numbers of 16 bits
 

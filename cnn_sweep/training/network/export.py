@@ -17,7 +17,7 @@ from cnn_sweep.training.network.precision import computing_in
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.outcome import Outcome
 

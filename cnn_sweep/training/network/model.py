@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.sweep.network import L2, Conv2D, Layer, SeparableConv2D
-    from cnn_sweep.sweep.trial import ImageInfo
+    from cnn_sweep.sweep.network.layers import L2, Conv2D, Layer, SeparableConv2D
+    from cnn_sweep.sweep.network.shapes import ImageInfo
     from cnn_sweep.training.outcome import Weights
 
     Regularize = Callable[[L2 | None], Any]

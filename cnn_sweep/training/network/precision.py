@@ -11,7 +11,7 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from cnn_sweep.sweep.trial import TrainingSpec
+    from cnn_sweep.sweep.spec.training import TrainingSpec
 
 # Those of `keras.optimizers.LossScaleOptimizer`.
 _FIRST_SCALE = 2.0**15

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.bases import pretrained
-from cnn_sweep.sweep.network import Base
+from cnn_sweep.sweep.network.layers import Base
+from cnn_sweep.sweep.network.pretrained import pretrained
 from cnn_sweep.training.network.base_weights import require_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cnn_sweep.sweep.network import Layer
-    from cnn_sweep.sweep.trial import ImageInfo
+    from cnn_sweep.sweep.network.layers import Layer
+    from cnn_sweep.sweep.network.shapes import ImageInfo
 
 NAME = "01_base"  # of the layer in a network
 # Means and deviations of ImageNet's red, green and blue, from 0 to 1, and its means of blue, green and red, from 0 to

@@ -12,7 +12,7 @@ from cnn_sweep.errors import CnnSweepError
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
-    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
 
 _OURS = __name__.partition(".")[0]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.problems import show
+from cnn_sweep.messages import show
 from cnn_sweep.training.network.custom import load_function
 from cnn_sweep.training.outcome import Outcome
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from cnn_sweep.sweep.trial import ObjectiveSpec, TrialSpec
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec, TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.outcome import Monitor, OutcomeState
 

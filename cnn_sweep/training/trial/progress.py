@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cnn_sweep.sweep.trial import ObjectiveSpec, TrainingSpec
+    from cnn_sweep.sweep.spec.training import TrainingSpec
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
 
 @dataclass

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.problems import unknown
-from cnn_sweep.sweep.stages import stages
+from cnn_sweep.messages import unknown
+from cnn_sweep.sweep.spec.trial import stages
 from cnn_sweep.training.engine.augment import amounts_of, seed_of
 from cnn_sweep.training.engine.batches import batches_of, class_weights, steps_of, validation_sample
 from cnn_sweep.training.engine.learner import EpochPlan, Totals
@@ -24,7 +24,8 @@ from cnn_sweep.training.trial.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cnn_sweep.sweep.trial import TrainingSpec, TrialSpec
+    from cnn_sweep.sweep.spec.training import TrainingSpec
+    from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.engine.learner import Arrays, Evaluation, Learner
     from cnn_sweep.training.outcome import Monitor, OutcomeState, Verdict, Weights

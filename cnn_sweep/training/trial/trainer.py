@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from cnn_sweep.errors import CnnSweepError, InputError
-from cnn_sweep.sweep.stages import conflict, stages
+from cnn_sweep.sweep.spec.trial import conflict, stages
 from cnn_sweep.training.engine.compiled import compile_note
 from cnn_sweep.training.engine.device_data import DeviceData
 from cnn_sweep.training.engine.features import extracted
@@ -36,8 +36,8 @@ from cnn_sweep.training.trial.run import Run, Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cnn_sweep.sweep.network import Base
-    from cnn_sweep.sweep.trial import TrialSpec
+    from cnn_sweep.sweep.network.layers import Base
+    from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.engine.learner import Learner
     from cnn_sweep.training.outcome import Monitor, Verdict, Weights

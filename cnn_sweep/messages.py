@@ -1,0 +1,168 @@
+"""How messages show values, list valid choices and guess what was meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+_SHOWN = 60  # characters of a value in a message
+# Words of Keras, PyTorch and other tools, without their underscores, to ours; of several the first that is valid there.
+_SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
+    "acc": ("accuracy", "val_accuracy"),
+    "valacc": ("val_accuracy",),
+    "auc": ("val_auc",),
+    "f1": ("val_macro_f1",),
+    "valf1": ("val_macro_f1",),
+    "validationaccuracy": ("val_accuracy",),
+    "validationloss": ("val_loss",),
+    "lr": ("learning_rate",),
+    "alpha": ("learning_rate",),
+    "bs": ("batch_size",),
+    "batch": ("batch_size",),
+    "nepochs": ("epochs",),
+    "numepochs": ("epochs",),
+    "maxepochs": ("epochs",),
+    "numtrials": ("trials",),
+    "ntrials": ("trials",),
+    "clipnorm": ("clip_norm",),
+    "gradclip": ("clip_norm",),
+    "wd": ("weight_decay",),
+    "betas": ("beta_1",),
+    "randomseed": ("seed",),
+    "randomstate": ("seed",),
+    "validationsplit": ("validation",),
+    "valsplit": ("validation",),
+    "testsplit": ("test",),
+    "targetsize": ("image_size",),
+    "inputshape": ("image_size",),
+    "optim": ("optimizer",),
+    "earlystop": ("early_stopping",),
+    "scheduler": ("schedule",),
+    "lrscheduler": ("schedule",),
+    "amp": ("precision",),
+    "maxpooling": ("pool",),
+    "maxpooling2d": ("pool",),
+    "maxpool": ("pool",),
+    "maxpool2d": ("pool",),
+    "averagepooling2d": ("pool",),
+    "avgpool2d": ("pool",),
+    "globalaveragepooling2d": ("global_pool",),
+    "globalmaxpooling2d": ("global_pool",),
+    "gap": ("global_pool",),
+    "conv": ("conv2d",),
+    "convolution": ("conv2d",),
+    "separableconv2d": ("separable_conv2d",),
+    "batchnormalization": ("batch_norm",),
+    "batchnorm2d": ("batch_norm",),
+    "bn": ("batch_norm",),
+    "linear": ("dense",),
+    "fc": ("dense",),
+    "softmax": ("output",),
+    "kernel": ("kernel_size",),
+    "poolsize": ("size",),
+    "outchannels": ("filters",),
+    "channels": ("filters",),
+    "neurons": ("units",),
+    "stride": ("strides",),
+    "min": ("low", "minimize"),
+    "max": ("high", "maximize"),
+    "values": ("choices",),
+    "num": ("points",),
+    "hyperparameters": ("space",),
+    "parameters": ("space",),
+    "network": ("model",),
+    "dataset": ("data",),
+    "gridsearch": ("grid",),
+    "randomsearch": ("random",),
+    "bayesian": ("tpe", "gp"),
+    "runtime": ("seconds",),
+    "duration": ("seconds",),
+    "score": ("value",),
+    "objective": ("value",),
+    "number": ("trial",),
+    "params": ("parameters",),
+}
+
+
+def show(value: Any) -> str:
+    """Write a value for a message: as in the file, and not too long."""
+    text = repr(_plain(value))
+    text = {"None": "nothing", "True": "true", "False": "false"}.get(text, text)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def listed(choices: Iterable[Any]) -> str:
+    """Write the valid choices for a message."""
+    names = [str(choice) for choice in choices]
+    return ", ".join(names) if names else "(none)"
+
+
+def closest(name: Any, choices: Iterable[Any]) -> str | None:
+    """Return the choice that a name was probably meant to be, or None: what other tools call so, or write alike."""
+    names = {str(choice).lower(): str(choice) for choice in choices}
+    # Hyperparameters are named with and without their `$`.
+    word = str(name).lower().removeprefix("$")
+    for synonym in _SYNONYMS.get(word.replace("_", "").replace("-", ""), ()):
+        if found := names.get(synonym, names.get(f"${synonym}")):
+            return found
+    close = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.6)
+    return names[close[0]] if close else None
+
+
+def near(name: Any, choices: Iterable[Any]) -> str:
+    """Return `` (did you mean 'x'?)`` where one of the choices is close, otherwise nothing."""
+    close = closest(name, choices)
+    return "" if close is None else f" (did you mean {close!r}?)"
+
+
+def missing(keys: Iterable[str], given: Iterable[str]) -> list[str]:
+    """Return the keys that are not given, not even misspelt."""
+    given = list(given)
+    keys = list(keys)
+    meant = {closest(name, keys) for name in given if name not in keys}
+    return [key for key in keys if key not in given and key not in meant]
+
+
+def unknown(what: str, name: Any, choices: Sequence[Any]) -> str:
+    """Write that a name is none of the valid ones."""
+    return f"unknown {what} {show(name)}{near(name, choices)}; valid: {listed(choices)}"
+
+
+def plural(count: int, one: str, several: str | None = None) -> str:
+    """Write a count with its noun, and its verb if it has one.
+
+    >>> plural(1, "trial"), plural(2, "trial"), plural(0, "image is", "images are")
+    ('1 trial', '2 trials', '0 images are')
+    """
+    return f"{count} {one if count == 1 else several or f'{one}s'}"
+
+
+KeyPath = tuple[str | int, ...]  # keys and indices from the top of the file to a value
+
+
+def dotted(path: KeyPath) -> str:
+    """Write a path as people do: ``model.layers[0].conv2d``."""
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+    return text.removeprefix(".")
+
+
+_DECIMAL_COMMA = re.compile(r"(?<![\w.,(\[])([0-9]+),([0-9]+(?:[eE][-+]?[0-9]+)?)(?![\w.,])")
+
+
+def point_hint(text: Any) -> str:
+    """Return how to write a number that stands in a text with a decimal comma; nothing where there is none.
+
+    >>> point_hint("learning_rate > 0,01")
+    '; write a decimal point: 0.01, not 0,01'
+    """
+    found = _DECIMAL_COMMA.search(text) if isinstance(text, str) else None
+    return f"; write a decimal point: {found[1]}.{found[2]}, not {found[0]}" if found else ""

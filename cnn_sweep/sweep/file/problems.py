@@ -1,0 +1,88 @@
+"""Collects the problems of one sweep file, each with its line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.errors import Problem, SweepFileError
+from cnn_sweep.messages import dotted, listed, show, unknown
+from cnn_sweep.validation import Spec, check, file_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cnn_sweep.messages import KeyPath
+    from cnn_sweep.sweep.file.yaml import Document
+    from cnn_sweep.validation import InvalidValue
+
+
+class Problems:
+    """The problems found so far in one file."""
+
+    def __init__(self, document: Document, source: str, found: Iterable[Problem] = ()) -> None:
+        self._document = document
+        self._source = source
+        self._problems = dict.fromkeys(found)
+
+    def __len__(self) -> int:
+        return len(self._problems)
+
+    @property
+    def found(self) -> tuple[Problem, ...]:
+        """The problems so far."""
+        return tuple(self._problems)
+
+    def has(self, path: KeyPath) -> bool:
+        """Return whether the file has a value with this path."""
+        return self._document.locate(path)[0] == path
+
+    def add(self, path: KeyPath, message: str) -> None:
+        """Note a mistake at the value with this path, or at what is nearest to it in the file."""
+        found, line = self._document.locate(path)
+        self._problems[Problem(line, dotted(found) or "file", message)] = None
+
+    def line(self, path: KeyPath) -> int:
+        """Return the 1-based line of the value with this path, or of what is nearest to it in the file."""
+        return self._document.locate(path)[1]
+
+    def mapping(self, value: Any, path: KeyPath, keys: Sequence[str]) -> Mapping[str, Any]:
+        """Return a mapping's known keys; everything else about it is a mistake.
+
+        Args:
+            value: What the file has there.
+            path: Where.
+            keys: The valid keys.
+        """
+        if not isinstance(value, dict):
+            self.add(path, f"must be a mapping with the keys {listed(keys)}, not {show(value)}")
+            return {}
+        for key in value:
+            if key not in keys:
+                self.add((*path, key), unknown("key", key, keys))
+        return {key: value[key] for key in value if key in keys}
+
+    def raise_any(self) -> None:
+        """End here if there are problems.
+
+        Raises:
+            SweepFileError: With all of them.
+        """
+        if self._problems:
+            raise SweepFileError(self._source, self.found)
+
+
+def report(invalid: Iterable[InvalidValue], path: KeyPath, problems: Problems) -> None:
+    """Note invalid values as problems; a missing key is told at the mapping that should have it."""
+    for one in invalid:
+        place = (*path, *one.path)
+        problems.add(place[:-1] if one.kind == "missing" else place, str(one))
+
+
+def checked(model: type[Spec], value: Any, path: KeyPath, problems: Problems) -> Any:
+    """Read a section that has no references."""
+    if not isinstance(value, dict):
+        problems.add(path, f"must be a mapping with the keys {listed(file_keys(model))}, not {show(value)}")
+        return None
+    spec, invalid = check(model, value)
+    report(invalid, path, problems)
+    return spec

@@ -1,0 +1,114 @@
+"""Reads the sections ``search`` and ``pruner`` of a sweep file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.messages import listed, show, unknown
+from cnn_sweep.sweep.file.problems import checked
+from cnn_sweep.sweep.space.grid import holds
+from cnn_sweep.sweep.space.space import Choices, is_complete, value_in
+from cnn_sweep.sweep.spec.pruner import PRUNERS, PrunerSpec, settings_of
+from cnn_sweep.sweep.spec.search import ON_A_GRID, OPTIONS, SearchSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cnn_sweep.messages import KeyPath
+    from cnn_sweep.sweep.file.problems import Problems
+    from cnn_sweep.sweep.space.expressions import Expression
+    from cnn_sweep.sweep.space.space import Range, Space
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
+
+
+def read_search(value: Any, problems: Problems) -> SearchSpec:
+    """Read ``search``; where it cannot be read, stand in with a search that causes no further problems."""
+    path: KeyPath = ("search",)
+    spec: SearchSpec | None = checked(SearchSpec, value, path, problems)
+    if spec is None:
+        method = value.get("method") if isinstance(value, dict) else None
+        # With another method the ranges of the space would look wrong too.
+        return SearchSpec(method="grid" if method is None or method in ON_A_GRID else "random", trials=1)
+    if spec.method not in ON_A_GRID and spec.most_trials is None:
+        problems.add(path, f"the method {spec.method!r} needs to know how many trials; add trials: 50")
+    options = spec.options
+    if model := OPTIONS.get(spec.method):
+        read = checked(model, options, (*path, "options"), problems)
+        return spec.model_copy(update={"options": read.model_dump() if read else {}})
+    for key in options:
+        problems.add((*path, "options", key), f"the method {spec.method!r} has no options, but {show(key)} is given")
+    return spec
+
+
+def read_pruner(top: Any, objective: ObjectiveSpec, search: SearchSpec, problems: Problems) -> PrunerSpec | None:
+    """Read ``pruner``; None if there is none, or none that can be read."""
+    if "pruner" not in top:
+        return None
+    path: KeyPath = ("pruner",)
+    found = settings_of(top["pruner"])
+    if found is None:
+        problems.add(path, f"must be one of {listed(PRUNERS)}, as in pruner: {{asha: {{reduction: 3}}}}")
+        return None
+    name, settings = found
+    if name not in PRUNERS:
+        problems.add(path, unknown("pruner", name, list(PRUNERS)))
+        return None
+    if name in ("asha", "hyperband") and objective.function is not None:
+        problems.add(path, f"{name} pauses trials at a checkpoint, and objective.function writes none; try median")
+    if name == "wilcoxon" and search.repeats < 2:
+        problems.add(path, "wilcoxon compares repeats of configurations; add repeats: 5 to the search")
+    spec: PrunerSpec | None = checked(PRUNERS[name], settings, (*path, name), problems)
+    return spec
+
+
+def check_until(search: SearchSpec, objective: ObjectiveSpec, problems: Problems) -> None:
+    """See that the search can tell when it has reached what it is to reach."""
+    for name in search.until:
+        if name != objective.metric:
+            problems.add(("search", "until", name), unknown("objective", name, [objective.metric]))
+
+
+def read_given(search: SearchSpec, space: Space, constraints: Sequence[Expression], problems: Problems) -> SearchSpec:
+    """Bring ``fixed`` and ``enqueue`` into the space's own values; what is not in the space is a mistake."""
+    if not search.fixed and not search.enqueue:
+        return search
+    fixed = _values(search.fixed, ("search", "fixed"), space, problems)
+    enqueue = []
+    for index, given in enumerate(search.enqueue):
+        path: KeyPath = ("search", "enqueue", index)
+        params = _values(given, path, space, problems)
+        _check_conditions(params, path, space, problems)
+        if is_complete(space, params) and not holds(params, constraints):
+            problems.add(path, f"{show(params)} does not satisfy the constraints")
+        enqueue.append({name: params[name] for name in space.names if name in params})
+    return search.model_copy(update={"fixed": fixed, "enqueue": tuple(enqueue)})
+
+
+def _values(given: Mapping[str, Any], path: KeyPath, space: Space, problems: Problems) -> dict[str, Any]:
+    values = {}
+    for name, value in given.items():
+        if name not in space.by_name:
+            problems.add((*path, name), unknown("parameter", name, space.names))
+        elif (found := value_in(space.by_name[name].domain, value)) is None:
+            where = _described(space.by_name[name].domain)
+            problems.add((*path, name), f"{show(value)} is not in the space of {name!r}: {where}")
+        else:
+            values[name] = found[0]
+    return values
+
+
+def _described(domain: Choices | Range) -> str:
+    if isinstance(domain, Choices):
+        return listed(map(show, domain.values))
+    steps = "" if domain.step is None else f" in steps of {domain.step:g}"
+    return f"{domain.low:g} to {domain.high:g}{steps}"
+
+
+def _check_conditions(params: Mapping[str, Any], path: KeyPath, space: Space, problems: Problems) -> None:
+    for name in params:
+        parameter = space.by_name[name]
+        if lacking := [other for other in parameter.when if other not in params]:
+            problems.add((*path, name), f"depends on {listed(lacking)}, which must be given too")
+        elif not parameter.is_active(params):
+            beside = {other: params[other] for other in parameter.when}
+            problems.add((*path, name), f"{name!r} does not count beside {show(beside)}; leave it out")

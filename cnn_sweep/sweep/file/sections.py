@@ -1,0 +1,308 @@
+"""Reads a whole sweep file, section by section, and finds all that is wrong with it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cnn_sweep.messages import listed, missing, point_hint, show, unknown
+from cnn_sweep.sweep.direction import Direction
+from cnn_sweep.sweep.file.problems import checked, report
+from cnn_sweep.sweep.file.search_section import check_until, read_given, read_pruner, read_search
+from cnn_sweep.sweep.file.space_section import read_space
+from cnn_sweep.sweep.identity import RULE, STUDY_NAME
+from cnn_sweep.sweep.network.template import INDEX, NetworkTemplate, compile_network, network_references
+from cnn_sweep.sweep.space.expressions import REFERENCE, Expression, ExpressionError
+from cnn_sweep.sweep.space.templates import SpecTemplate, compile_spec, references
+from cnn_sweep.sweep.spec.data import SOURCES, DataSpec
+from cnn_sweep.sweep.spec.search import ON_A_GRID, SearchSpec
+from cnn_sweep.sweep.spec.training import TrainingSpec
+from cnn_sweep.sweep.spec.trial import ObjectiveSpec
+from cnn_sweep.validation import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cnn_sweep.messages import KeyPath
+    from cnn_sweep.sweep.file.problems import Problems
+    from cnn_sweep.sweep.space.space import Space
+    from cnn_sweep.sweep.spec.pruner import PrunerSpec
+    from cnn_sweep.validation import InvalidValue
+
+
+KEYS: Final = (
+    "study",
+    "data",
+    "model",
+    "space",
+    "constraints",
+    "search",
+    "pruner",
+    "training",
+    "objective",
+    "objectives",
+    "models",
+)
+FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+OF_A_TRIAL: Final = ("parameters", "seconds")  # objectives beside metrics: less is better
+METRICS: Final = ("val_accuracy", "val_loss", "val_auc", "val_macro_f1", "accuracy", "loss")
+
+
+@dataclass(frozen=True)
+class Sections:
+    """What a sweep file says, read but not yet tried with values of its hyperparameters."""
+
+    study: str
+    data: DataSpec | None
+    network: NetworkTemplate | None
+    build: str | None
+    space: Space
+    constraints: tuple[Expression, ...]
+    constraint_paths: tuple[KeyPath, ...]
+    search: SearchSpec
+    pruner: PrunerSpec | None
+    training: SpecTemplate | None
+    objectives: tuple[ObjectiveSpec, ...]
+    models_keep: int
+
+    @property
+    def objective(self) -> ObjectiveSpec:
+        """The first objective, which decides which epoch of a trial is its best."""
+        return self.objectives[0]
+
+
+class ModelsSpec(Spec):
+    """Which models are kept."""
+
+    keep: int = 1
+
+
+def read_sections(data: Any, problems: Problems) -> Sections:
+    """Read the data of a sweep file; what cannot be read is a mistake, and missing from the result."""
+    top = problems.mapping(data, (), KEYS)
+    objectives = _read_objectives(top, problems)
+    objective = objectives[0]
+    required = ("study", "data") if objective.function else ("study", "data", "model", "training")
+    for key in missing(KEYS, data) if isinstance(data, dict) else ():
+        if key in required:
+            problems.add((), f"the key {key!r} is missing; needed: {listed(required)}")
+    search = read_search(top.get("search", {}), problems)
+    space = read_space(top.get("space", {}), problems, grid=search.method in ON_A_GRID)
+    network, build = _read_model(top, problems)
+    declared = list(top["space"]) if isinstance(top.get("space"), dict) else []
+    training = _read_training(top, problems)
+    constraints = list(_read_constraints(top.get("constraints", []), declared, problems))
+    _check_references(network, training, declared, problems)
+    search = read_given(search, space, [constraint for constraint, _ in constraints], problems)
+    check_until(search, objective, problems)
+    if search.method == "cmaes" and len(objectives) > 1:
+        problems.add(("search", "method"), "cmaes takes one objective; valid with several: tpe, gp, nsga2, nsga3")
+    if not build and not objective.function:
+        _check_use(data, declared, problems)
+    return Sections(
+        study=_read_study(top.get("study"), problems) if "study" in top else "",
+        data=_read_data(top["data"], problems) if "data" in top else None,
+        network=network,
+        build=build,
+        space=space,
+        constraints=tuple(constraint for constraint, _ in constraints),
+        constraint_paths=tuple(place for _, place in constraints),
+        search=search,
+        pruner=read_pruner(top, objective, search, problems),
+        training=training,
+        objectives=objectives,
+        models_keep=_read_models(top.get("models", {}), problems),
+    )
+
+
+def _read_study(value: Any, problems: Problems) -> str:
+    if not isinstance(value, str):
+        problems.add(("study",), f"must be text ({RULE}), not {show(value)}; put it in quotes")
+        return ""
+    if not STUDY_NAME.fullmatch(value):
+        problems.add(("study",), f"{show(value)} cannot name a study; it must be {RULE}")
+    return value
+
+
+def _read_data(value: Any, problems: Problems) -> DataSpec | None:
+    path: KeyPath = ("data",)
+    if not isinstance(value, dict) or "source" not in value:
+        keys = f"'source', which is one of: {listed(SOURCES)}"
+        problems.add(path, f"must be a mapping with the key {keys}; not {show(value)}")
+        return None
+    source = value["source"]
+    if not isinstance(source, str) or source not in SOURCES:
+        problems.add((*path, "source"), unknown("source", source, list(SOURCES)))
+        return None
+    spec: DataSpec | None = checked(SOURCES[source], value, path, problems)
+    return spec
+
+
+def _read_objectives(top: Any, problems: Problems) -> tuple[ObjectiveSpec, ...]:
+    """Read what is optimised; there is at least one objective, and the first is a metric of each epoch."""
+    if "objectives" not in top:
+        return (_read_objective(top, top.get("objective", {}), ("objective",), problems),)
+    path, listing = ("objectives",), top["objectives"]
+    if "objective" in top:
+        problems.add(path, "needs either objective or objectives, not both")
+    if not isinstance(listing, list) or not listing:
+        example = "[{metric: val_accuracy}, {metric: parameters}]"
+        problems.add(path, f"must be a list such as {example}, not {show(listing)}")
+        listing = [{}]
+    found = [
+        _read_objective(top, value, (*path, index), problems, more=OF_A_TRIAL if index else ())
+        for index, value in enumerate(listing)
+    ]
+    for index, one in enumerate(found[1:], start=1):
+        if one.function is not None:
+            problems.add((*path, index, "function"), "belongs to the first objective; it reports all metrics")
+        if one.metric in [other.metric for other in found[:index]]:
+            problems.add((*path, index, "metric"), f"{show(one.metric)} is an objective already")
+    return tuple(found)
+
+
+def _read_objective(
+    top: Any, value: Any, path: KeyPath, problems: Problems, *, more: tuple[str, ...] = ()
+) -> ObjectiveSpec:
+    read: ObjectiveSpec | None = checked(ObjectiveSpec, value, path, problems)
+    # Other sections and checks need what could be read of it.
+    texts = {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
+    spec = read or ObjectiveSpec.model_construct(metric=texts.get("metric", "loss"), function=texts.get("function"))
+    if spec.function is not None:
+        _check_function(spec.function, (*path, "function"), problems)
+    if not _has_own_metrics(top) and spec.metric not in (*METRICS, *more):
+        problems.add((*path, "metric"), unknown("metric", spec.metric, (*METRICS, *more)))
+    if "direction" not in texts and (spec.metric.endswith("loss") or spec.metric in OF_A_TRIAL):
+        return spec.model_copy(update={"direction": Direction.MINIMIZE})
+    return spec
+
+
+def _has_own_metrics(top: Any) -> bool:
+    """Tell whether an objective of the user's may report any metric, or a network that comes compiled."""
+    specs = [top.get("objective"), *(top["objectives"] if isinstance(top.get("objectives"), list) else ())]
+    own_objective = any(isinstance(spec, dict) and spec.get("function") is not None for spec in specs)
+    training = top.get("training")
+    own_loop = isinstance(training, dict) and training.get("engine", "graph") != "graph"  # or a hyperparameter
+    return own_objective or (own_loop and isinstance(top.get("model"), dict) and "build" in top["model"])
+
+
+def _check_function(text: Any, path: KeyPath, problems: Problems) -> None:
+    if not isinstance(text, str) or not FUNCTION.fullmatch(text):
+        problems.add(path, f"must be 'module:function', such as 'my_module:build', not {show(text)}")
+
+
+def _read_model(top: Any, problems: Problems) -> tuple[NetworkTemplate | None, str | None]:
+    if "model" not in top:
+        return None, None
+    path: KeyPath = ("model",)
+    model = problems.mapping(top["model"], path, ("layers", "build"))
+    if "layers" in model and "build" in model:
+        problems.add(path, "needs either layers or build, not both")
+    if top["model"] == {}:
+        problems.add(path, "needs either layers or build")
+    if "build" in model:
+        _check_function(model["build"], (*path, "build"), problems)
+        return None, str(model["build"])
+    if "layers" not in model:
+        return None, None
+    invalid: list[InvalidValue] = []
+    network = compile_network(model["layers"], (*path, "layers"), invalid)
+    report([*invalid, *network.static_invalid()], (), problems)
+    return network, None
+
+
+def _read_training(top: Any, problems: Problems) -> SpecTemplate | None:
+    if "training" not in top:
+        return None
+    invalid: list[InvalidValue] = []
+    training = compile_spec(top["training"], ("training",), invalid, model=TrainingSpec)
+    threads = training.node.entries.get("threads")
+    if threads is not None and threads.names:
+        message = "belongs to the whole study, so that it cannot be a hyperparameter; write a number"
+        problems.add(("training", "threads"), message)
+    report([*invalid, *training.static_invalid()], (), problems)
+    return training
+
+
+def _read_models(value: Any, problems: Problems) -> int:
+    spec: ModelsSpec | None = checked(ModelsSpec, value, ("models",), problems)
+    if spec is None:
+        return 1
+    if spec.keep < 0:
+        problems.add(("models", "keep"), f"{spec.keep} is not possible; it must be at least 0")
+    return spec.keep
+
+
+def _check_references(
+    network: NetworkTemplate | None, training: SpecTemplate | None, declared: list[str], problems: Problems
+) -> None:
+    used = list(network_references(network.layers)) if network else []
+    used += list(references(training.node)) if training else []
+    for name, path in used:
+        if name == INDEX:
+            problems.add(path, "'$index' is the round of a repeat; it has no meaning outside of one")
+        elif name not in declared:
+            problems.add(path, unknown("parameter", f"${name}", [f"${one}" for one in declared]))
+
+
+def _check_use(data: Any, declared: list[str], problems: Problems) -> None:
+    """Find parameters that nothing uses, also where the rest of a section could not be read."""
+    parts = data.items() if isinstance(data, dict) else ()
+    used = set(_referred([part for key, part in parts if key not in ("space", "constraints")]))
+    for name in declared:
+        if name not in used:
+            message = f"nothing uses the parameter {name!r}; write ${name} under model or training"
+            problems.add(("space", name), message)
+
+
+def _referred(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from REFERENCE.findall(value)
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _referred(item)
+
+
+def _read_constraints(value: Any, declared: list[str], problems: Problems) -> Iterator[tuple[Expression, KeyPath]]:
+    path: KeyPath = ("constraints",)
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list):
+        problems.add(path, f'must be a list such as ["batch_size * filters <= 2048"], not {show(value)}')
+        return
+    for index, text in enumerate(texts):
+        place = (*path, index)
+        if not isinstance(text, str):
+            problems.add(place, f"must be text such as 'batch_size * filters <= 2048', not {show(text)}")
+            continue
+        try:
+            constraint = Expression(text)
+        except ExpressionError as error:
+            problems.add(place, str(error))
+            continue
+        unknown_names = [name for name in constraint.names if name not in declared]
+        for name in unknown_names:
+            quotes = f"; a text stands in quotes: '{name}'" if _is_compared(text, name) else ""
+            problems.add(place, unknown("parameter", name, declared) + quotes)
+        if not constraint.names:
+            problems.add(place, f"{show(text)} mentions no parameter; valid: {listed(declared)}")
+        elif not _is_condition(text):
+            hint = point_hint(text) or "; compare it with something, as in 'filters <= 32'"
+            problems.add(place, f"{show(text)} is not a condition{hint}")
+        elif not unknown_names:
+            yield constraint, place
+
+
+def _is_compared(text: str, name: str) -> bool:
+    """Return whether a name is compared with something, as a text without quotes would be."""
+    compared = [node for node in ast.walk(_tree(text)) if isinstance(node, ast.Compare)]
+    return any(isinstance(one, ast.Name) and one.id == name for node in compared for one in ast.walk(node))
+
+
+def _tree(text: str) -> ast.expr:
+    return ast.parse(REFERENCE.sub(r"\1", text).strip(), mode="eval").body
+
+
+def _is_condition(text: str) -> bool:
+    return not isinstance(_tree(text), ast.BinOp | ast.Constant | ast.List | ast.Tuple)

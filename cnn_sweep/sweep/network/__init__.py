@@ -1,0 +1,1 @@
+"""The network that a sweep file describes: its layers, and their sizes, worked out without TensorFlow."""

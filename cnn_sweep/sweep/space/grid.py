@@ -1,0 +1,153 @@
+"""All configurations of a space, in the row order of R's ``expand.grid``: the first factor varies fastest."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.sweep.space.expressions import ExpressionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from cnn_sweep.sweep.space.expressions import Expression
+    from cnn_sweep.sweep.space.space import Space
+
+
+MAX_ROWS = 200_000
+
+
+class GridTooLargeError(ValueError):
+    """A grid of more rows than anybody trains."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The configurations of a grid.
+
+    Attributes:
+        rows: All different, all satisfying the constraints.
+        duplicates: How many rows of the full product differ from another one in inactive parameters only.
+        rejected: How many different rows violate a constraint.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    duplicates: int
+    rejected: int
+
+
+def grid(space: Space, constraints: Sequence[Expression]) -> Grid:
+    """List the configurations of a space whose every parameter has grid values.
+
+    Raises:
+        GridTooLargeError: There are more than ``MAX_ROWS`` rows.
+        ExpressionError: A constraint has no value for a row.
+    """
+    rows = _different_rows(space)
+    kept = tuple(row for row in rows if satisfies(row, constraints))
+    product = math.prod(len(parameter.domain.grid or ()) for parameter in space.parameters)
+    return Grid(kept, duplicates=product - len(rows), rejected=len(rows) - len(kept))
+
+
+def satisfies(params: dict[str, Any], constraints: Iterable[Expression]) -> bool:
+    """Tell whether all constraints hold; one that mentions an inactive parameter does not apply."""
+    return all(constraint.holds(params) for constraint in constraints)
+
+
+def _different_rows(space: Space) -> list[dict[str, Any]]:
+    """Build rows along the conditions, then sort them.
+
+    Of the rows of the full product that differ in inactive parameters only, the first is the one in which
+    these have their first value; so a row's place is given by its indices, with 0 for what is inactive.
+    """
+    place = {name: len(space.names) - 1 - index for index, name in enumerate(space.names)}
+    rows: list[tuple[tuple[int, ...], dict[str, Any]]] = [((0,) * len(place), {})]
+    for parameter in space.ordered:
+        values, at = parameter.domain.grid or (), place[parameter.name]
+        active = [not parameter.when or parameter.is_active(row) for _, row in rows]
+        if len(rows) + sum(active) * (len(values) - 1) > MAX_ROWS:
+            raise GridTooLargeError(f"the grid has more than {MAX_ROWS:,} configurations")
+        longer = []
+        for (indices, row), counts in zip(rows, active, strict=True):
+            if counts:
+                before, after = indices[:at], indices[at + 1 :]
+                longer += [((*before, i, *after), {**row, parameter.name: v}) for i, v in enumerate(values)]
+            else:
+                longer.append((indices, row))
+        rows = longer
+    rows.sort(key=lambda pair: pair[0])
+    return [{name: row[name] for name in space.names if name in row} for _, row in rows]
+
+
+TRIES = 200  # random completions for one value, until the constraints hold
+
+
+def samples(space: Space, constraints: Sequence[Expression], *, grid: bool) -> Iterator[dict[str, Any]]:
+    """Yield configurations that satisfy the constraints, such that every value is seen that is quick to find.
+
+    A value that constraints exclude in hundreds of random tries is left out. The same space gives the same
+    ones every time.
+
+    Args:
+        space: The search space.
+        constraints: Conditions on whole configurations.
+        grid: Whether ranges have their grid values only; otherwise their ends and a value between.
+
+    """
+    values = {p.name: (p.domain.grid if grid else None) or p.domain.samples for p in space.parameters}
+    generator = random.Random(0)  # noqa: S311 - nothing secret about it
+    seen: set[tuple[str, str]] = set()
+    if not values:
+        yield {}
+    for name, options in values.items():
+        for value in options:
+            if (name, repr(value)) in seen:
+                continue
+            found = _with(space, constraints, values, fixed={name: value}, generator=generator)
+            if found is not None:
+                seen.update((key, repr(one)) for key, one in found.items())
+                yield found
+
+
+def _with(
+    space: Space,
+    constraints: Sequence[Expression],
+    values: dict[str, tuple[Any, ...]],
+    *,
+    fixed: dict[str, Any],
+    generator: random.Random,
+) -> dict[str, Any] | None:
+    """Find a configuration with some values fixed: the first values of the others, then random ones."""
+    name = next(iter(fixed))
+    wanted = {**_conditions(space, name), **fixed}
+    for attempt in range(TRIES):
+        row = {key: generator.choice(options) if attempt else options[0] for key, options in values.items()}
+        params = space.complete({**row, **wanted})
+        if name in params and holds(params, constraints):
+            return params
+    return None
+
+
+def _conditions(space: Space, name: str) -> dict[str, Any]:
+    """Return values of other parameters with which a parameter is active."""
+    wanted: dict[str, Any] = {}
+    for other, accepted in space.by_name[name].when.items():
+        wanted |= {**_conditions(space, other), other: accepted[0]}
+    return wanted
+
+
+def holds(params: dict[str, Any], constraints: Iterable[Expression]) -> bool:
+    """Tell whether all constraints hold; one without a value, as after a division by zero, does not."""
+    try:
+        return satisfies(params, constraints)
+    except ExpressionError:
+        return False
+
+
+def draws(space: Space, *, count: int) -> Iterator[dict[str, Any]]:
+    """Yield random configurations, whatever the constraints."""
+    generator = random.Random(0)  # noqa: S311 - nothing secret about it
+    for _ in range(count):
+        yield space.at([generator.random() for _ in space.parameters])

@@ -1,0 +1,257 @@
+"""The search space: which values a hyperparameter can take, and when it counts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from cnn_sweep.sweep.identity import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+DIGITS: Final = 12  # significant digits of a computed value, so that 1e-4 is 0.0001 exactly
+
+
+def tidy(value: float) -> float:
+    """Round to 12 significant digits."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of several values; a value is a bool, int, float, str, None or a list of such.
+
+    Attributes:
+        values: At least one, all different.
+    """
+
+    values: tuple[Any, ...]
+
+    @property
+    def grid(self) -> tuple[Any, ...]:
+        """The values in the order of the file."""
+        return self.values
+
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        return len(self.values)
+
+    @property
+    def samples(self) -> tuple[Any, ...]:
+        """Values that show every mistake which a value can cause."""
+        return self.values
+
+    def at(self, share: float) -> Any:
+        """Return the value at a share of the way, in [0, 1), through the choices."""
+        return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
+
+    def index(self, value: Any) -> int | None:
+        """Return the place of a value among the choices, or None where it is none of them."""
+        return self._places.get(identity(value))
+
+    @cached_property
+    def _places(self) -> dict[tuple[Any, ...], int]:
+        return {identity(value): place for place, value in enumerate(self.values)}
+
+    def contains(self, value: Any) -> bool:
+        """Tell whether a value is one of the choices."""
+        return self.index(value) is not None
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number between two, both included.
+
+    Attributes:
+        low: Smallest value.
+        high: Largest value; with a step, the last value that the steps reach.
+        step: Distance between values, or None for all values.
+        log: Whether shares of the way are even in the logarithm.
+        points: How many values a grid takes, or None.
+        integer: Whether values are whole.
+    """
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+    points: int | None = None
+    integer: bool = False
+
+    @cached_property
+    def grid(self) -> tuple[Any, ...] | None:
+        """The values of a grid in rising order, or None where the range does not say which."""
+        if self.points is not None:
+            count = self.points
+            raw = [self._between(i / (count - 1)) for i in range(count)] if count > 1 else [self.low]
+            return tuple(dict.fromkeys(self._value(value) for value in raw))
+        if self.step is not None:
+            return tuple(self._value(self.low + i * self.step) for i in range(self.steps))
+        if self.integer and not self.log:
+            return tuple(range(int(self.low), int(self.high) + 1))
+        return None
+
+    @property
+    def size(self) -> float:
+        """How many values the range has; infinite where a grid would not have all of them."""
+        if self.low == self.high:
+            return 1
+        if self.step is not None:
+            return self.steps
+        whole = self.integer and not self.log and self.points is None
+        return self.high - self.low + 1 if whole else math.inf
+
+    @property
+    def samples(self) -> tuple[Any, ...]:
+        """The ends and an odd value between them (half a unit is a mistake where whole ones are needed)."""
+        return tuple(dict.fromkeys((self.nearest(self.low), self.nearest(self.high), self.at(0.381966))))
+
+    @property
+    def steps(self) -> int:
+        """Number of values that the step allows."""
+        return 0 if self.step is None else math.floor((self.high - self.low) / self.step + 1e-9) + 1
+
+    def at(self, share: float) -> Any:
+        """Return the value at a share of the way, in [0, 1), through the range."""
+        if self.step is not None:
+            return self._value(self.low + min(int(share * self.steps), self.steps - 1) * self.step)
+        if not self.integer:
+            return self._value(self._between(share))
+        if not self.log:
+            return self._value(self.low + math.floor(share * (self.high - self.low + 1)))
+        low, high = math.log(self.low - 0.5), math.log(self.high + 0.5)
+        return self._value(math.exp(low + share * (high - low)))
+
+    def contains(self, value: Any) -> bool:
+        """Tell whether a value lies in the range (on a step, where there are steps)."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        if not self.low <= value <= self.high or (self.integer and value != int(value)):
+            return False
+        return self.step is None or self.nearest(value) == value
+
+    def nearest(self, value: float) -> Any:
+        """Return the allowed value that is closest."""
+        if self.step is not None:
+            index = min(max(round((value - self.low) / self.step), 0), self.steps - 1)
+            value = self.low + index * self.step
+        return self._value(value)
+
+    def _between(self, share: float) -> float:
+        if self.log:
+            return math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
+        return self.low + share * (self.high - self.low)
+
+    def _value(self, value: float) -> Any:
+        near = round(value) if self.integer else tidy(value)
+        # The ends stay as the user wrote them, whatever rounding does.
+        kind = int if self.integer else float
+        return min(max(near, kind(self.low)), kind(self.high))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One hyperparameter.
+
+    Attributes:
+        name: As in the file.
+        domain: The values that it can take.
+        when: Other parameters and the values of them with which this one counts; all must hold.
+    """
+
+    name: str
+    domain: Choices | Range
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def is_active(self, params: Mapping[str, Any]) -> bool:
+        """Tell whether this parameter counts beside the values of those that it depends on."""
+        return all(name in params and choices.contains(params[name]) for name, choices in self._accepted.items())
+
+    @cached_property
+    def _accepted(self) -> dict[str, Choices]:
+        return {name: Choices(values) for name, values in self.when.items()}
+
+
+@dataclass(frozen=True)
+class Space:
+    """All hyperparameters of a sweep, in the order of the file.
+
+    Attributes:
+        parameters: Their conditions have no cycle.
+    """
+
+    parameters: tuple[Parameter, ...] = ()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names in the order of the file."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    @cached_property
+    def by_name(self) -> dict[str, Parameter]:
+        """Each parameter by its name."""
+        return {parameter.name: parameter for parameter in self.parameters}
+
+    @cached_property
+    def ordered(self) -> tuple[Parameter, ...]:
+        """Each parameter after those that it depends on."""
+        ordered, waiting = list[Parameter](), list(self.parameters)
+        while waiting:
+            done = {parameter.name for parameter in ordered}
+            ready = [parameter for parameter in waiting if done.issuperset(parameter.when)]
+            if not ready:
+                names = ", ".join(parameter.name for parameter in waiting)
+                raise ValueError(f"these conditions depend on each other in a circle: {names}")
+            ordered += ready
+            waiting = [parameter for parameter in waiting if parameter not in ready]
+        return tuple(ordered)
+
+    def narrowed(self, values: Mapping[str, Any]) -> Space:
+        """Return the space in which some parameters have one value only.
+
+        Args:
+            values: Name to value.
+        """
+        if not values:
+            return self
+        return Space(
+            tuple(
+                replace(one, domain=Choices((values[one.name],))) if one.name in values else one
+                for one in self.parameters
+            )
+        )
+
+    def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep the values of the active parameters, in the order of the file.
+
+        Args:
+            values: A value for each parameter, active or not.
+        """
+        active: dict[str, Any] = {}
+        for parameter in self.ordered:
+            if not parameter.when or parameter.is_active(active):
+                active[parameter.name] = values[parameter.name]
+        return {name: active[name] for name in self.names if name in active}
+
+    def at(self, shares: Iterable[float]) -> dict[str, Any]:
+        """Return the configuration at a point of the unit cube, one coordinate in [0, 1) a parameter."""
+        pairs = zip(self.parameters, shares, strict=True)
+        return self.complete({parameter.name: parameter.domain.at(float(share)) for parameter, share in pairs})
+
+
+def is_complete(space: Space, params: Mapping[str, Any]) -> bool:
+    """Tell whether every parameter that counts beside the others has a value."""
+    return all(one.name in params or not one.is_active(params) for one in space.ordered)
+
+
+def value_in(domain: Choices | Range, value: Any) -> tuple[Any] | None:
+    """Return a value as the space has it, 0.0 for 0, in a tuple of its own since it may be nothing."""
+    if isinstance(domain, Choices):
+        place = domain.index(value)
+        return None if place is None else (domain.values[place],)
+    return (domain.nearest(value),) if domain.contains(value) else None

@@ -1,0 +1,339 @@
+"""Which images a sweep is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
+
+from cnn_sweep.messages import show
+from cnn_sweep.validation import Count, Pair, Spec, later
+
+_PER_CENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+
+
+def _share(value: Any) -> Any:
+    """Read ``20%`` as 0.2."""
+    match = _PER_CENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    return float(match[1]) / 100 if match else value
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(gt=0.0, lt=1.0)]
+ShareOrNone = Annotated[float, BeforeValidator(_share), Field(ge=0.0, lt=1.0)]
+Rescale = Annotated[float, Field(gt=0.0)] | None
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Fit = Literal["stretch", "crop", "pad"]
+Color = Literal["rgb", "grayscale"]
+Bits = Annotated[int, Field(ge=8, le=16)] | None
+WhenWrong = Literal["skip", "fail"]
+WhenLeaking = Literal["fail", "warn"]
+
+
+class Last(Spec):
+    """The last images of the training set, in their order, as Keras's ``validation_split`` takes them."""
+
+    last: Share
+
+
+class ArrayFiles(Spec):
+    """Images and their labels: ``.npy`` files, or arrays of ``.npz`` files (``data.npz:x_train``)."""
+
+    x: str
+    y: str
+
+
+class PerClass(Spec):
+    """How many images of each class to take at most; None: all."""
+
+    train: Count | None = None
+    validation: Count | None = None
+    test: Count | None = None
+
+
+def _one_or_several(value: Any) -> Any:
+    """Read a name as a list of one."""
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"must be a name or a list of names, not {show(value)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"a name stands twice in {show(value)}")
+    return names
+
+
+def _counts(value: Any) -> Any:
+    """Read ``per_class: 1000`` as that many in every split."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"train": value, "validation": value, "test": value}
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
+
+
+def _kind_of_split(value: Any) -> str:
+    value = _share(value)
+    if isinstance(value, str):
+        return "folder"
+    if isinstance(value, dict):
+        return "files" if {"x", "y"} & set(value) else "tail"
+    return "tail" if isinstance(value, Last) else "files" if isinstance(value, ArrayFiles) else "share"
+
+
+def _share_or_last(value: Any) -> str:
+    return "tail" if isinstance(value, dict | Last) else "share"
+
+
+_Tail = Annotated[Last, Tag("tail")]
+ShareOrLast = Annotated[Annotated[Share, Tag("share")] | _Tail, Discriminator(_share_or_last)]
+ShareOrFolder = Annotated[
+    Annotated[Share, Tag("share")] | Annotated[str, Tag("folder")],
+    Discriminator(_kind_of_split),
+]
+ShareNoneOrFolder = Annotated[
+    Annotated[ShareOrNone, Tag("share")] | Annotated[str, Tag("folder")],
+    Discriminator(_kind_of_split),
+]
+
+# A mapping whose order counts, since it numbers the classes; JSON in one form would sort its keys.
+_in_order = PlainSerializer(lambda value: [list(item) for item in value.items()], when_used="json")
+
+
+def _groups_or_names(value: Any) -> str:
+    return "groups" if isinstance(value, Mapping) else "names"
+
+
+class _Data(Spec):
+    """What all sources have in common."""
+
+    source: str
+    seed: Seed = 0  # of the splits, and of the choice of images
+    rescale: Rescale = None  # factor on pixel values; None: 1/255 for uint8, 1 for floats
+    per_class: Annotated[PerClass, BeforeValidator(_counts)] = later(PerClass())
+    mirror: bool = later(False)  # add each training image's mirror image, left and right exchanged
+
+    @model_validator(mode="after")
+    def _leaves_training_images(self) -> _Data:
+        validation, test = getattr(self, "validation", 0), getattr(self, "test", 0)
+        validation = validation.last if isinstance(validation, Last) else validation
+        shares = sum(share for share in (validation, test) if isinstance(share, float | int))
+        if shares >= 1:
+            raise ValueError(f"validation {validation} and test {test} leave no images for training")
+        return self
+
+
+def _check_unused(data: Spec, keys: Iterable[str], reason: str) -> None:
+    """See that keys are not given where something else decides.
+
+    Raises:
+        ValueError: What the file gives would be ignored.
+    """
+    for key in keys:
+        if key in data.model_fields_set:
+            raise ValueError(f"{key} {show(getattr(data, key))} has no effect, since {reason}; leave out {key!r}")
+
+
+class Resizable(_Data):
+    """Images that are arrays already; with a size or a colour they are brought into that form."""
+
+    image_size: Pair | None = later(None)  # height, width
+    fit: Fit = later("stretch")  # how an image of another shape is brought to the size
+    color: Color | None = later(None)  # None: as they are
+    on_leak: WhenLeaking = later("warn")  # the same image in two splits
+
+
+class DigitsData(Resizable):
+    """scikit-learn's 1,797 handwritten digits, 8x8 pixels, in stratified splits."""
+
+    source: Literal["digits"]
+    validation: ShareOrLast = 0.2
+    test: ShareOrNone = 0.2  # 0: no test set
+
+
+class ArraysData(Resizable):
+    """Images in ``.npy`` files; ``validation`` and ``test`` are shares of the training files, or files."""
+
+    source: Literal["arrays"]
+    train: ArrayFiles
+    validation: Annotated[
+        Annotated[Share, Tag("share")] | _Tail | Annotated[ArrayFiles, Tag("files")],
+        Discriminator(_kind_of_split),
+    ] = 0.2
+    test: (
+        Annotated[
+            Annotated[ShareOrNone, Tag("share")] | Annotated[ArrayFiles, Tag("files")],
+            Discriminator(_kind_of_split),
+        ]
+        | None
+    ) = None
+    unlabelled: str | None = later(None)  # images without labels, to be predicted
+    class_names: Names | None = later(None)  # in the order of the labels
+
+
+class BenchmarkData(Resizable):
+    """MNIST, Fashion-MNIST or CIFAR-10; their own test images are the test set."""
+
+    source: Literal["mnist", "fashion_mnist", "cifar10"]
+    path: str | None = None  # an .npz file with x_train, y_train, x_test, y_test; None: Keras's cache
+    validation: ShareOrLast = 0.2
+
+
+class RdsSplits(Spec):
+    """The ``.rds`` files of one class: R lists of images."""
+
+    train: str
+    validation: str | None = None
+    test: str | None = None
+
+
+class RdsData(Resizable):
+    """R lists of images as R's imager makes them, in ``.rds`` files, two per class: training and validation."""
+
+    source: Literal["rds"]
+    classes: Annotated[dict[str, RdsSplits], Field(min_length=1), _in_order]
+    unlabelled: str | None = None
+    validation: Share = 0.2  # where classes have no validation files
+    test: ShareOrNone = 0.0
+    on_bad_image: WhenWrong = "skip"
+
+    @model_validator(mode="after")
+    def _one_division(self) -> RdsData:
+        for key in ("validation", "test"):
+            if all(getattr(files, key) is not None for files in self.classes.values()):
+                _check_unused(self, [key], f"every class has a file for {key}")
+        return self
+
+
+class _Files(_Data):
+    """Images in files of their own."""
+
+    train: str  # a folder
+    validation: ShareOrFolder = 0.2
+    test: ShareNoneOrFolder = 0.0
+    unlabelled: str | None = None  # a folder of images without labels, to be predicted
+    image_size: Pair  # height, width
+    fit: Fit = "stretch"  # how an image of another shape is brought to the size
+    color: Color = "rgb"
+    bits: Bits = later(None)  # that files of 16 bits use: 4095 is white where they are 12; None: as found
+    on_bad_image: WhenWrong = "skip"
+    on_leak: WhenLeaking = "fail"  # the same file in two splits
+
+
+class FolderData(_Files):
+    """A folder with a subfolder for each class, or subfolders that are grouped into classes."""
+
+    source: Literal["folder"]
+    classes: (
+        Annotated[
+            Annotated[dict[str, Names], _in_order, Tag("groups")] | Annotated[Names, Tag("names")],
+            Discriminator(_groups_or_names),
+        ]
+        | None
+    ) = None
+
+
+class Labels(Spec):
+    """Where the labels of files are: in their names, or in a table (CSV, or a DataFrame saved as Parquet)."""
+
+    pattern: str | None = None  # such as "{class}.*.jpg"
+    table: str | None = None
+    filename: str = "filename"  # column: path of the image, from the folder of images
+    label: str = "label"  # column: its class; empty: unlabelled
+    split: str | None = None  # column: train, validation, test or unlabelled
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Labels:
+        if (self.pattern is None) == (self.table is None):
+            raise ValueError("labels come from a 'pattern' of file names or from a 'table': give one of the two")
+        if self.pattern is not None and self.pattern.count("{class}") != 1:
+            raise ValueError(
+                f"pattern {self.pattern!r} must hold {{class}} once, as in '{{class}}.*.jpg'; "
+                "{number} stands for digits, * and ? for the rest"
+            )
+        if self.pattern is not None:
+            _check_unused(self, ("filename", "label", "split"), "labels come from file names and not from a table")
+        return self
+
+
+class FilesData(_Files):
+    """Files whose label stands in their names, or in a table."""
+
+    source: Literal["files"]
+    labels: Labels
+    classes: Names | None = None  # their order; None: all that occur, sorted
+
+    @model_validator(mode="after")
+    def _one_division(self) -> FilesData:
+        if self.labels.split is not None:
+            _check_unused(self, ("validation", "test"), f"the column {self.labels.split!r} divides the images")
+        return self
+
+
+class TileLabels(Spec):
+    """Where the labels of tiles are: in a mask as large as the picture, or in a table of positions."""
+
+    mask: str | None = None
+    cover: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5  # least share of a tile's pixels that a class must have
+    table: str | None = None
+    row: str = "row"  # column: the tile's row in the grid, from 0
+    column: str = "column"
+    label: str = "label"  # column: its class; empty: unlabelled
+    split: str | None = None  # column: train, validation, test or unlabelled
+
+    @model_validator(mode="after")
+    def _one_place(self) -> TileLabels:
+        if (self.mask is None) == (self.table is None):
+            raise ValueError("labels come from a 'mask' or from a 'table': give one of the two")
+        if self.mask is not None:
+            _check_unused(self, ("row", "column", "label", "split"), "labels come from a mask and not from a table")
+        return self
+
+
+class TilesData(Resizable):
+    """One large picture, cut into a grid of tiles; those without a label are the prediction set."""
+
+    source: Literal["tiles"]
+    picture: str
+    size: Pair  # of a tile: height, width
+    stride: Pair | None = None  # None: the size, tiles touch
+    labels: TileLabels
+    classes: (  # with a mask: its values; or an order
+        Annotated[
+            Annotated[dict[str, int], _in_order, Tag("groups")] | Annotated[Names, Tag("names")],
+            Discriminator(_groups_or_names),
+        ]
+        | None
+    ) = None
+    validation: Share = 0.2  # of the labelled tiles, unless the table has a column with the split
+    test: ShareOrNone = 0.0
+    color: Color | None = "rgb"
+    bits: Bits = later(None)  # that a picture of 16 bits uses; None: as found
+
+    @model_validator(mode="after")
+    def _mask_has_values(self) -> TilesData:
+        if self.labels.mask is not None and not isinstance(self.classes, Mapping):
+            raise ValueError("a mask needs 'classes' with the value of each, such as {bush: 1, other: 2}")
+        if self.labels.mask is None and isinstance(self.classes, Mapping):
+            raise ValueError("'classes' have values only with a mask; with a table write a list of names")
+        return self
+
+    @model_validator(mode="after")
+    def _one_division(self) -> TilesData:
+        if self.labels.split is not None:
+            _check_unused(self, ("validation", "test"), f"the column {self.labels.split!r} divides the images")
+        return self
+
+
+DataSpec = DigitsData | ArraysData | BenchmarkData | FolderData | FilesData | TilesData | RdsData
+SOURCES: dict[str, type[DataSpec]] = {
+    "digits": DigitsData,
+    "arrays": ArraysData,
+    "mnist": BenchmarkData,
+    "fashion_mnist": BenchmarkData,
+    "cifar10": BenchmarkData,
+    "folder": FolderData,
+    "files": FilesData,
+    "tiles": TilesData,
+    "rds": RdsData,
+}

@@ -1,0 +1,132 @@
+"""How a sweep searches its space."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from cnn_sweep.validation import Count, Spec, later
+
+Method = Literal["grid", "brute_force", "random", "qmc", "tpe", "gp", "cmaes", "nsga2", "nsga3"]
+
+# Methods whose n-th configuration is a function of the sweep, and those that take the grid's rows.
+ADAPTIVE: Final = frozenset({"tpe", "gp", "cmaes", "nsga2", "nsga3"})
+ON_A_GRID: Final = ("grid", "brute_force")
+# Trials that a search plans whose only limits are of other kinds.
+MOST_TRIALS: Final = 10_000
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class QmcOptions(Spec):
+    """Settings of quasi-random draws; names are Optuna's, though its own default does not scramble."""
+
+    qmc_type: Literal["sobol", "halton"] = later("sobol")
+    scramble: bool = later(True)
+
+
+class TpeOptions(Spec):
+    """Settings of the tree-structured Parzen estimator; names are Optuna's."""
+
+    n_startup_trials: Count = 10  # drawn at random before the estimator begins
+    multivariate: bool = True  # consider the parameters together
+    constant_liar: bool = later(True)  # count running trials as poor ones
+    n_ei_candidates: Count = later(24)  # draws of which the most promising one is proposed
+
+
+class GpOptions(Spec):
+    """Settings of Bayesian optimisation with a Gaussian process; names are Optuna's."""
+
+    n_startup_trials: Count = 10
+    deterministic_objective: bool = False  # results have no noise
+
+
+class CmaesOptions(Spec):
+    """Settings of the covariance matrix adaptation evolution strategy; names are Optuna's."""
+
+    n_startup_trials: Count = 1
+    popsize: Annotated[int, Field(ge=2)] | None = None  # 4 + 3 * ln(parameters)
+    use_separable_cma: bool = False
+    lr_adapt: bool = False
+
+
+class Nsga2Options(Spec):
+    """Settings of the non-dominated sorting genetic algorithm II; names are Optuna's."""
+
+    population_size: Annotated[int, Field(ge=2)] = 50
+    mutation_prob: Probability | None = None  # 1 / parameters
+    crossover: Literal["uniform", "blxalpha", "sbx", "undx", "spx", "vsbx"] = "uniform"
+    crossover_prob: Probability = 0.9
+    swapping_prob: Probability = 0.5
+
+
+class Nsga3Options(Nsga2Options):
+    """Settings of its third version, which spreads over more than two objectives better."""
+
+    dividing_parameter: Count = 3
+
+
+OPTIONS: Final[dict[str, type[Spec]]] = {
+    "qmc": QmcOptions,
+    "tpe": TpeOptions,
+    "gp": GpOptions,
+    "cmaes": CmaesOptions,
+    "nsga2": Nsga2Options,
+    "nsga3": Nsga3Options,
+}
+
+
+class SearchSpec(Spec):
+    """How a sweep searches its space, and when it has searched enough.
+
+    Attributes:
+        method: grid: all combinations. brute_force: the same in random order. random: independent draws. qmc: a
+            sequence that covers the space more evenly. The others learn from the results so far.
+        trials: How many configurations; on a grid the first so many, None for all.
+        repeats: How often each configuration is trained, each time with another seed.
+        seed: Repeat r is trained with seed + r.
+        options: Settings of the method.
+        fixed: Hyperparameters that have one value for now.
+        enqueue: Configurations, or parts of them, that are tried first.
+        epochs: Epochs of all trials together after which no trial is begun.
+        hours: Hours in which anything was trained after which no trial is begun.
+        gpu_hours: Hours of all GPUs together after which no trial is begun.
+        until: Value of each objective that a trial has to reach to end the search.
+    """
+
+    method: Method = "grid"
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    repeats: Annotated[int, Field(ge=1, le=10_000)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    options: dict[str, Any] = Field(default_factory=dict)
+    fixed: dict[str, Any] = later({})
+    enqueue: tuple[dict[str, Any], ...] = later(())
+    epochs: Count | None = later(None)
+    hours: Positive | None = later(None)
+    gpu_hours: Positive | None = later(None)
+    until: dict[str, float] = later({})
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether the next configuration depends on the results so far."""
+        return self.method in ADAPTIVE
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether anything but the number of trials limits the search."""
+        return bool(self.epochs or self.hours or self.gpu_hours or self.until)
+
+    @property
+    def most_trials(self) -> int | None:
+        """How many configurations are planned; None for all of a grid."""
+        if self.trials is not None or not self.has_budget or self.method in ON_A_GRID:
+            return self.trials
+        return min(self.epochs or MOST_TRIALS, MOST_TRIALS)
+
+    @property
+    def settings(self) -> Any:
+        """The method's options, with those that are not given; None where it has none."""
+        model = OPTIONS.get(self.method)
+        return None if model is None else model.model_validate(self.options)

@@ -1,0 +1,252 @@
+"""A sweep: what a sweep file says, checked, and ready to give the trial of each configuration."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnn_sweep.errors import InputError, Problem, SettingError, SweepFileError, blamed_on
+from cnn_sweep.messages import dotted, show
+from cnn_sweep.sweep.file import yaml
+from cnn_sweep.sweep.file.canonical import canonical
+from cnn_sweep.sweep.file.check_values import check_values
+from cnn_sweep.sweep.file.problems import Problems
+from cnn_sweep.sweep.file.sections import Sections, read_sections
+from cnn_sweep.sweep.identity import canonical_json
+from cnn_sweep.sweep.network.layers import Base
+from cnn_sweep.sweep.space.expressions import ABSENT, ExpressionError
+from cnn_sweep.sweep.space.grid import Grid, grid, satisfies
+from cnn_sweep.sweep.space.templates import Entries, InvalidValuesError, Plain
+from cnn_sweep.sweep.spec.trial import TrialSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cnn_sweep.sweep.file.revision import MoreRepeats
+    from cnn_sweep.sweep.network.layers import Layer
+    from cnn_sweep.sweep.space.expressions import Expression
+    from cnn_sweep.sweep.space.space import Space
+    from cnn_sweep.sweep.spec.data import DataSpec
+    from cnn_sweep.sweep.spec.pruner import PrunerSpec
+    from cnn_sweep.sweep.spec.search import SearchSpec
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
+
+MAX_BYTES = 1_000_000
+
+
+class InvalidTrialError(InputError):
+    """A configuration whose values make no valid trial."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep file says.
+
+    Attributes:
+        study: Name of the study.
+        data: Which images.
+        space: The hyperparameters.
+        constraints: What must hold for a configuration.
+        search: How configurations are chosen.
+        pruner: What ends trials early, or None.
+        objective: What is optimised.
+        models_keep: How many of the best trained models are kept.
+        folder: Where the file is; relative paths and the user's own modules are found from there.
+        text: The file's text.
+        source: The file's name in messages.
+        sections: The file's parts, with their references.
+        more_repeats: What this revision adds to the one before it, if it adds nothing but repeats.
+    """
+
+    study: str
+    data: DataSpec
+    space: Space
+    constraints: tuple[Expression, ...]
+    search: SearchSpec
+    pruner: PrunerSpec | None
+    objective: ObjectiveSpec
+    models_keep: int
+    folder: Path
+    text: str
+    source: str
+    sections: Sections
+    more_repeats: MoreRepeats | None = None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Sweep:
+        """Read a sweep file.
+
+        Raises:
+            SweepFileError: With all problems of the file.
+        """
+        path = Path(path)
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise SweepFileError(str(path), [Problem(0, "", f"the file is larger than {MAX_BYTES:,} bytes")])
+            text = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            reason = f"the file cannot be read: {error.strerror or error}"
+            raise SweepFileError(str(path), [Problem(0, "", reason)]) from error
+        except UnicodeDecodeError as error:
+            reason = f"the file is not text in UTF-8 (byte {error.start})"
+            raise SweepFileError(str(path), [Problem(0, "", reason)]) from error
+        return cls.parse(text, source=str(path), folder=path.parent)
+
+    @classmethod
+    def parse(cls, text: str, *, source: str = "<text>", folder: Path | None = None) -> Sweep:
+        """Read a sweep from text.
+
+        Args:
+            text: YAML as in a sweep file.
+            source: Its name in messages.
+            folder: Where relative paths begin; the current folder by default.
+
+        Raises:
+            SweepFileError: With all problems of the text.
+        """
+        document, found = yaml.read(text, source=source)
+        problems = Problems(document, source, found)
+        sections = read_sections(document.data, problems)
+        check_values(sections, problems)
+        problems.raise_any()
+        if sections.data is None:
+            raise AssertionError("a file without data was found to have no problems")
+        return cls(
+            study=sections.study,
+            data=sections.data,
+            space=sections.space,
+            constraints=sections.constraints,
+            search=sections.search,
+            pruner=sections.pruner,
+            objective=sections.objective,
+            models_keep=sections.models_keep,
+            folder=folder if folder is not None else Path(),
+            text=text,
+            source=source,
+            sections=sections,
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _parse, (self.text, self.source, self.folder, self.more_repeats)
+
+    def problems(self) -> Problems:
+        """Return an empty list of problems: for those that show only outside of the file, told with its lines."""
+        document, _ = yaml.read(self.text, source=self.source)
+        return Problems(document, self.source)
+
+    @contextmanager
+    def locating(self, *key: str | int) -> Iterator[None]:
+        """Give errors about what is outside of the file, such as a folder, the line of the value that names it.
+
+        Args:
+            key: Path of keys to what is to blame where the error does not say it more exactly.
+
+        Raises:
+            SweepFileError: In place of the error.
+        """
+        try:
+            with blamed_on(*key):
+                yield
+        except SettingError as error:
+            problems = self.problems()
+            problems.add(error.key, error.reason)
+            raise SweepFileError(self.source, problems.found) from error
+
+    def resolve(self, params: Mapping[str, Any]) -> TrialSpec:
+        """Fill in every reference.
+
+        Args:
+            params: The hyperparameters; inactive ones are absent.
+
+        Raises:
+            InvalidTrialError: The values make no valid trial, or are no configuration of this sweep.
+        """
+        if unknown := [name for name in params if name not in self.space.by_name]:
+            raise InvalidTrialError(f"the sweep {self.study!r} has no parameter {', '.join(unknown)}")
+        network, training = self.sections.network, self.sections.training
+        try:
+            layers = network.resolve(params) if network else None
+            trained = training.resolve(params) if training else None
+        except InvalidValuesError as error:
+            reasons = "; ".join(f"{dotted(one.path)}: {one}" for one in error.invalid)
+            raise InvalidTrialError(reasons) from error
+        if trained is ABSENT:
+            raise InvalidTrialError(f"training.epochs refers to a parameter that is inactive with {show(dict(params))}")
+        return TrialSpec(
+            params=dict(params),
+            layers=None if layers is None else self._located(layers),
+            build=self.sections.build,
+            training=trained,
+            objective=self.objective,
+        )
+
+    def _located(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """Make the path of a base's weights one that does not depend on where it is read."""
+        first = layers[0] if layers else None
+        if not isinstance(first, Base) or first.weights in ("imagenet", "none"):
+            return layers
+        path = self.folder.absolute() / Path(first.weights).expanduser()
+        return (first.model_copy(update={"weights": str(path)}), *layers[1:])
+
+    def satisfies(self, params: dict[str, Any]) -> bool:
+        """Tell whether a configuration satisfies all constraints.
+
+        Raises:
+            InvalidTrialError: A constraint has no value for it.
+        """
+        try:
+            return satisfies(params, self.constraints)
+        except ExpressionError as error:
+            raise InvalidTrialError(f"constraint {error}") from error
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of each worker; None where the file leaves that to the study's first run."""
+        training = self.sections.training
+        node = training.node.entries.get("threads") if training else None
+        return node.value if isinstance(node, Plain) else None
+
+    @property
+    def weighted_classes(self) -> tuple[str, ...]:
+        """Names of the classes to which ``training.class_weights`` gives a weight."""
+        training = self.sections.training
+        node = training.node.entries.get("class_weights") if training else None
+        given = node.entries if isinstance(node, Entries) else {}
+        return tuple(given)
+
+    @cached_property
+    def grid(self) -> Grid:
+        """All configurations of a grid, in the row order of R's ``expand.grid``.
+
+        Raises:
+            InvalidTrialError: A constraint has no value for one of them.
+        """
+        try:
+            return grid(self.space.narrowed(self.search.fixed), self.constraints)
+        except ExpressionError as error:
+            raise InvalidTrialError(f"constraint {error}") from error
+
+    @property
+    def objectives(self) -> tuple[ObjectiveSpec, ...]:
+        """All that is optimised; the first one decides which epoch of a trial is its best."""
+        return self.sections.objectives
+
+    def canonical(self) -> dict[str, Any]:
+        """Return what the file means as plain data: comments, spacing, short forms and defaults do not show.
+
+        The order of the hyperparameters does, since it numbers the trials.
+        """
+        return canonical(self.sections)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical meaning, in hex."""
+        return hashlib.sha256(canonical_json(self.canonical()).encode()).hexdigest()
+
+
+def _parse(text: str, source: str, folder: Path, more_repeats: MoreRepeats | None) -> Sweep:
+    return replace(Sweep.parse(text, source=source, folder=folder), more_repeats=more_repeats)

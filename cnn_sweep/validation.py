@@ -1,0 +1,237 @@
+"""Checks data against a pydantic model and says what is wrong in the sweep file's own words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from cnn_sweep.messages import listed, near, point_hint, show, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pydantic_core import ErrorDetails
+
+    from cnn_sweep.messages import KeyPath
+
+
+class Spec(BaseModel):
+    """Base of everything that a sweep file says: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # What the file calls a field otherwise than the model.
+    FILE_KEYS: ClassVar[Mapping[str, str]] = {}
+
+
+def later(default: Any) -> Any:
+    """Declare a field that sweep files did not always have.
+
+    Where it has its default it is not written out, so that a file means the same (has the same digest, and goes on
+    from the same checkpoints) to every version.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+Factor = Annotated[float, Field(ge=0.0)]
+
+
+def _pair(value: Any) -> Any:
+    """Read an ``n`` of the file as ``(n, n)``."""
+    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Pair = Annotated[tuple[Count, Count], BeforeValidator(_pair)]
+LARGEST = 2**63 - 1  # of a whole number: what databases and arrays take
+_TRUTH_WORDS: Final = frozenset({"yes", "no", "on", "off", "true", "false"})
+
+
+def is_truth_word(value: Any) -> bool:
+    """Return whether a value is a text that some versions of YAML read as true or false."""
+    return isinstance(value, str) and value.lower() in _TRUTH_WORDS
+
+
+S = TypeVar("S", bound=Spec)
+# Members of unions that hold a mapping, as their tags are; pydantic's places name them.
+_MEMBERS = {"groups"}
+
+
+@dataclass(frozen=True)
+class InvalidValue:
+    """One thing that is wrong with a value.
+
+    Attributes:
+        path: Keys from the checked data to the value, as the file has them.
+        kind: Sort of mistake, so that the same one is told once; ``missing`` for a key that is not there.
+        value: The value.
+        message: What is wrong, with the value and the valid choices.
+        origin: The text of the file that gave the value, where it refers to parameters.
+        names: These parameters.
+    """
+
+    path: KeyPath
+    kind: str
+    value: Any
+    message: str
+    origin: str = ""
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.message} (from {self.origin})" if self.origin else self.message
+
+
+def file_key(model: type[Spec], field: str) -> str:
+    """Return what the sweep file calls a field of a model."""
+    return model.FILE_KEYS.get(field, field)
+
+
+def file_keys(model: type[Spec]) -> dict[str, str]:
+    """Return the keys that a sweep file can give for a model, with the fields that they mean."""
+    fields = model.model_fields.items()
+    # A layer's `kind` is the name before the colon, never a key.
+    return {
+        file_key(model, name): name for name, info in fields if len(get_args(info.annotation)) != 1 or name != "kind"
+    }
+
+
+def nested(model: type[Spec], field: str) -> type[Spec] | None:
+    """Return the model of a field, or None where it is a plain value."""
+    if field not in model.model_fields:
+        return None
+    return next(_specs(model.model_fields[field].annotation), None)
+
+
+def _specs(annotation: Any) -> Iterator[type[Spec]]:
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _specs(part)
+
+
+def normal(value: Any) -> Any:
+    """Bring file data into the form that strict models take: tuples for lists, 8 for 8.0."""
+    if isinstance(value, dict):
+        return {key: normal(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(normal(item) for item in value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def check(model: type[S], data: Any) -> tuple[S | None, list[InvalidValue]]:
+    """Read data (with the model's own field names) as a model, or say all that is wrong with it."""
+    try:
+        return model.model_validate(normal(data), strict=True), []
+    except ValidationError as error:
+        return None, [_invalid_value(model, details) for details in error.errors(include_url=False)]
+
+
+def _invalid_value(model: type[Spec], error: ErrorDetails) -> InvalidValue:
+    path, owner = _walk(model, error["loc"], unknown_last=error["type"] == "extra_forbidden")
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    last = error["loc"][-1] if error["loc"] else ""
+    if kind == "missing" and isinstance(last, str):
+        key = file_key(owner, last)
+        return InvalidValue((*path[:-1], key), "missing", None, f"the key {key!r} is missing")
+    if kind == "extra_forbidden":
+        return InvalidValue(path, f"unknown {last}", None, unknown("key", last, list(file_keys(owner))))
+    if isinstance(last, int) or kind in ("tuple_type", "too_long"):
+        pair = _pair_problem(path, kind, value)
+        if pair is not None:
+            return pair
+    if kind == "model_type":
+        keys = list(file_keys(nested_at(model, error["loc"])))
+        return InvalidValue(path, kind, value, f"must be a mapping with the keys {listed(keys)}, not {show(value)}")
+    message = _MESSAGES[kind](value, context) if kind in _MESSAGES else f"{error['msg']}: {show(value)}"
+    return InvalidValue(path, kind, value, message)
+
+
+def nested_at(model: type[Spec], location: tuple[int | str, ...]) -> type[Spec]:
+    """Return the model at a place of pydantic's, or the last one on the way there."""
+    for position, key in enumerate(location):
+        if isinstance(key, str) and nested(model, key):
+            model = _inner(model, key, location[position + 1 :])
+    return model
+
+
+def _walk(model: type[Spec], location: tuple[int | str, ...], *, unknown_last: bool) -> tuple[KeyPath, type[Spec]]:
+    """Turn pydantic's location into the file's, with the model that has the last key.
+
+    Pydantic's also names the members of unions, and fields as the model has them. The keys of a mapping are names of
+    the user's own.
+    """
+    path: list[str | int] = []
+    own_names = False
+    for position, key in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(key, int) or (last and unknown_last):
+            path.append(key)
+        elif own_names and key not in _MEMBERS:
+            path.append(key)
+            own_names = False
+        elif key in model.model_fields:
+            path.append(file_key(model, key))
+            own_names = _has_mapping(model.model_fields[key].annotation)
+            if not last:
+                model = _inner(model, key, location[position + 1 :])
+    return tuple(path), model
+
+
+def _has_mapping(annotation: Any) -> bool:
+    return get_origin(annotation) is dict or any(_has_mapping(part) for part in get_args(annotation))
+
+
+def _inner(model: type[Spec], field: str, rest: tuple[int | str, ...]) -> type[Spec]:
+    """Return the model of a field; of several the one that has the next key."""
+    models = list(_specs(model.model_fields[field].annotation)) or [model]
+    return next((one for one in models if any(key in one.model_fields for key in rest)), models[0])
+
+
+def _pair_problem(path: KeyPath, kind: str, value: Any) -> InvalidValue | None:
+    if kind in ("missing", "too_long", "tuple_type"):
+        where = path[:-1] if path and isinstance(path[-1], int) else path
+        message = f"must be a whole number or a list of two, such as 3 or [3, 3], not {show(value)}"
+        return InvalidValue(where, "pair", value, message)
+    return None
+
+
+def _bound(words: str, key: str) -> Callable[[Any, dict[str, Any]], str]:
+    return lambda value, context: f"{show(value)} is not possible; it must be {words} {context[key]:,.10g}"
+
+
+def _literal(value: Any, context: dict[str, Any]) -> str:
+    expected = str(context["expected"])
+    choices = re.findall(r"'([^']*)'", expected) or [expected]
+    return f"{show(value)} is not possible{near(value, choices)}; valid: {listed(choices)}"
+
+
+def _type(words: str) -> Callable[[Any, dict[str, Any]], str]:
+    return lambda value, _context: f"must be {words}, not {show(value)}{point_hint(value)}"
+
+
+def _truth(value: Any, _context: dict[str, Any]) -> str:
+    hint = "; without quotes, since yes, no, on and off are text" if is_truth_word(value) else ""
+    return f"must be true or false, not {show(value)}{hint}"
+
+
+_MESSAGES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
+    "literal_error": _literal,
+    "greater_than": _bound("more than", "gt"),
+    "greater_than_equal": _bound("at least", "ge"),
+    "less_than": _bound("less than", "lt"),
+    "less_than_equal": _bound("at most", "le"),
+    "int_type": _type("a whole number"),
+    "int_from_float": _type("a whole number"),
+    "float_type": _type("a number"),
+    "bool_type": _truth,
+    "string_type": _type("text"),
+    "dict_type": _type("a mapping"),
+    "value_error": lambda _value, context: str(context["error"]),
+}
