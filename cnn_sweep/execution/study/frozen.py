@@ -67,9 +67,7 @@ class FrozenStudy:
 
     def history(self) -> History:
         """Read what the journals say by now."""
-        history = History(self.paths, metric=self.sweep.objective.metric)
-        history.refresh()
-        return history
+        return History.read(self.paths, self.sweep.objective.metric)
 
     @property
     def data_root(self) -> Path:
