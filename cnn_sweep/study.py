@@ -147,8 +147,7 @@ class Study:
         sweep = self.sweep
         if not sweep.search.has_budget:
             return []
-        history = History(self.paths, metric=sweep.objective.metric)
-        history.refresh()
+        history = History.read(self.paths, sweep.objective.metric)
         return list(Budget(sweep, history).limits())
 
     @property

@@ -2,24 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from cnn_sweep.journal.identity import ProcessIdentity
 
 
+EVENT_TYPES: dict[str, type[Event]] = {}  # type in the journal to class
+
+
 @dataclass(frozen=True)
 class Event:
-    """Base of all events.
+    """Base of all events; a subclass is known by its ``type`` from its definition on.
+
+    A line holds the fields in the order of the class. A field that later versions add needs a default, because the
+    lines of earlier versions lack it.
 
     Attributes:
         type: The event's name in the journal.
         time: When it happened, in seconds since 1970-01-01 UTC.
+        extra: Fields that this version does not know.
     """
 
     type: ClassVar[str] = ""
     time: float
+    extra: dict[str, Any] = field(default_factory=dict, kw_only=True)
+
+    def __init_subclass__(cls) -> None:
+        EVENT_TYPES[cls.type] = cls
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """Return the names of the fields that a line of this version holds, in their order."""
+        return _field_names(cls.type)
+
+    def sort_key(self) -> tuple[Any, ...]:
+        """Return what puts two events of one type into an order that depends on their fields alone, time first.
+
+        Rivals, such as two ends of one attempt, exist only where somebody copied files. Readers choose between them by
+        this key, so that the order of reading does not matter.
+        """
+        return tuple(_sortable(getattr(self, name)) for name in self.field_names())
+
+
+@lru_cache(maxsize=64)
+def _field_names(event_type: str) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(EVENT_TYPES[event_type]) if f.name != "extra")
+
+
+def _sortable(value: Any) -> tuple[bool, Any]:
+    """Put a missing value before all others, and compare mappings by their text."""
+    return value is not None, repr(value) if isinstance(value, dict | list) else value
 
 
 @dataclass(frozen=True)
@@ -30,14 +65,12 @@ class Worker(Event):
         identity: The process.
         versions: Package name to version.
         threads: Threads that the process computes with.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "worker"
     identity: ProcessIdentity
     versions: dict[str, str]
     threads: int
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,7 +88,6 @@ class Start(Event):
         parameters: Number of weights of the network, where known.
         until: The epoch after which the trial pauses, at a rung; None if the attempt goes to the end.
         promotion: Why a trial that had paused goes on: what :class:`cnn_sweep.search.rungs.Promotion` says.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "start"
@@ -69,7 +101,6 @@ class Start(Event):
     parameters: int | None = None
     until: int | None = None
     promotion: dict[str, Any] | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +113,6 @@ class Epoch(Event):
         epoch: Number of the epoch, from 1.
         seconds: How long it took.
         metrics: Name to value.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "epoch"
@@ -91,7 +121,6 @@ class Epoch(Event):
     epoch: int
     seconds: float
     metrics: dict[str, float]
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,7 +133,6 @@ class Checkpoint(Event):
         epoch: The last epoch that is complete in it.
         file: Path relative to the study's folder.
         bytes: Its size.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "checkpoint"
@@ -113,7 +141,6 @@ class Checkpoint(Event):
     epoch: int
     file: str
     bytes: int
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -131,7 +158,6 @@ class End(Event):
         parameters: Number of weights of the network, where known.
         curve: The five numbers of the trial's learning curve by name, once it is finished or paused.
         cached: Whether the worker had the network's graph compiled already; None where nothing is compiled.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "end"
@@ -145,7 +171,6 @@ class End(Event):
     parameters: int | None = None
     curve: dict[str, float] = field(default_factory=dict)
     cached: bool | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -159,7 +184,6 @@ class Artifact(Event):
         path: Path relative to the study's folder.
         bytes: Its size.
         sha256: Its checksum, hexadecimal.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "artifact"
@@ -169,7 +193,6 @@ class Artifact(Event):
     path: str
     bytes: int
     sha256: str
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -181,7 +204,6 @@ class Lost(Event):
         attempt: Number of the attempt.
         cause: What happened to the worker, in one word.
         message: What happened to the worker, in full.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "lost"
@@ -189,7 +211,6 @@ class Lost(Event):
     attempt: int
     cause: str
     message: str
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -198,12 +219,10 @@ class Cancel(Event):
 
     Attributes:
         trial: Number of the trial; None for all.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "cancel"
     trial: int | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -216,7 +235,6 @@ class Extend(Event):
         configurations: Configurations that are planned in all.
         invalid: Configurations that no network can be built of.
         duplicates: Draws that were dropped because they had been drawn before.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "extend"
@@ -225,7 +243,6 @@ class Extend(Event):
     configurations: int
     invalid: int
     duplicates: int
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -235,13 +252,11 @@ class Finalize(Event):
     Attributes:
         trial: Number of the trial.
         metrics: Name (``test_loss``, ``test_accuracy``, …) to value.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "finalize"
     trial: int
     metrics: dict[str, float]
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -252,14 +267,12 @@ class Submit(Event):
         jobs: For each array its ``job`` (id), ``tasks`` (elements) and ``time`` (of submission).
         profile: The profile's file.
         cluster: The cluster's name.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "submit"
     jobs: list[dict[str, Any]]
     profile: str
     cluster: str
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -269,13 +282,11 @@ class Fault(Event):
     Attributes:
         message: What is wrong, and what to do about it.
         job: The pool's job and element; None outside Slurm.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "fault"
     message: str
     job: str | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -284,12 +295,10 @@ class Retire(Event):
 
     Attributes:
         reason: Why, in words.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "retire"
     reason: str
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -302,7 +311,6 @@ class Known(Event):
         params: The hyperparameters.
         state: complete, pruned or failed.
         values: One an objective; none of a trial that failed.
-        extra: Fields of newer versions.
     """
 
     type: ClassVar[str] = "known"
@@ -311,7 +319,6 @@ class Known(Event):
     params: dict[str, Any]
     state: str
     values: list[float]
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["AttemptHistory", "EpochHistory", "History", "SavedState", "TrialHistory", "WorkerHistory"]
 
 _EPOCH = b'{"type":"epoch"'
+_METRIC = "val_accuracy"  # the objective where a caller needs none
 
 
 @dataclass
@@ -78,7 +79,7 @@ class History:
         refreshed: When reading began last, seconds since 1970: what was journaled before then is known.
     """
 
-    def __init__(self, paths: StudyPaths, *, metric: str = "val_accuracy", more: tuple[str, ...] = ()) -> None:
+    def __init__(self, paths: StudyPaths, *, metric: str = _METRIC, more: tuple[str, ...] = ()) -> None:
         self._paths = paths
         self._metric = metric
         self._more = more
@@ -98,6 +99,13 @@ class History:
     def bad_lines(self) -> int:
         """How many bad lines all journals have."""
         return sum(map(len, self.bad.values()))
+
+    @classmethod
+    def read(cls, paths: StudyPaths, metric: str = _METRIC, more: tuple[str, ...] = ()) -> History:
+        """Return what the journals say now; arguments as of the class."""
+        history = cls(paths, metric=metric, more=more)
+        history.refresh()
+        return history
 
     def refresh(self) -> bool:
         """Read what is new in all journals; tell whether anything was."""
@@ -177,10 +185,10 @@ class History:
                 attempt.checkpoint = max(attempt.checkpoint or saved, saved)
             case End():
                 attempt = self._attempt(event.trial, event.attempt, event.time)
-                attempt.end = min(attempt.end or event, event, key=_end_order)
+                attempt.end = min(attempt.end or event, event, key=Event.sort_key)
             case Lost():
                 attempt = self._attempt(event.trial, event.attempt, 0.0)
-                attempt.lost = min(attempt.lost or event, event, key=_lost_order)
+                attempt.lost = min(attempt.lost or event, event, key=Event.sort_key)
             case Cancel():
                 self.cancels = sorted([*self.cancels, event], key=lambda cancel: cancel.time)
             case Submit():
@@ -206,16 +214,6 @@ class History:
             found = history.attempts[attempt] = AttemptHistory(attempt)
         found.last_event = max(found.last_event, at)
         return found
-
-
-def _end_order(end: End) -> tuple[float, str, str, str, int, float, int]:
-    """Sort rival ends of one attempt as the store does; there is one, unless somebody copied files."""
-    why = (end.state, end.cause or "", end.message or "")
-    return end.time, *why, end.epochs, end.seconds, -1 if end.parameters is None else end.parameters
-
-
-def _lost_order(lost: Lost) -> tuple[float, str, str]:
-    return lost.time, lost.cause, lost.message
 
 
 def journal_sizes(paths: StudyPaths) -> list[tuple[str, int]]:

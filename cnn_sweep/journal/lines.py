@@ -7,30 +7,12 @@ Numbers that JSON lacks are written as the strings "nan", "inf" and "-inf"; in m
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from typing import Any
 from zlib import crc32
 
-from cnn_sweep.journal.events import (
-    Artifact,
-    Cancel,
-    Checkpoint,
-    End,
-    Epoch,
-    Event,
-    Extend,
-    Fault,
-    Finalize,
-    Known,
-    Lost,
-    Retire,
-    Start,
-    Submit,
-    Unknown,
-    Worker,
-)
+from cnn_sweep.journal.events import EVENT_TYPES, Event, Unknown
 from cnn_sweep.journal.identity import ProcessIdentity
 
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -39,28 +21,6 @@ _PREFIX = 9  # bytes before the object: 8 digits and a space
 
 class BadLineError(ValueError):
     """A line that is not what its writer wrote."""
-
-
-_KINDS: dict[str, type[Event]] = {
-    kind.type: kind
-    for kind in (
-        Worker,
-        Start,
-        Epoch,
-        Checkpoint,
-        End,
-        Artifact,
-        Lost,
-        Cancel,
-        Extend,
-        Finalize,
-        Submit,
-        Fault,
-        Retire,
-        Known,
-    )
-}
-_FIELDS = {kind: tuple(f.name for f in dataclasses.fields(kind) if f.name != "extra") for kind in _KINDS.values()}
 
 
 def encode(event: Event) -> bytes:
@@ -106,7 +66,7 @@ def from_json(body: bytes) -> Event | Unknown:
         name = data.pop("type")
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise BadLineError(f"no event: {body[:80]!r}") from error
-    kind = _KINDS.get(name) if isinstance(name, str) else None
+    kind = EVENT_TYPES.get(name) if isinstance(name, str) else None
     if kind is None:
         return Unknown(str(name), data)
     try:
@@ -129,8 +89,8 @@ def _build(kind: type[Event], data: dict[str, Any]) -> Event:
         data["metrics"] = {name: _restored(value) for name, value in data["metrics"].items()}
     if "identity" in data:
         data["identity"] = ProcessIdentity.from_data(data["identity"])
-    known = {name: data.pop(name) for name in _FIELDS[kind] if name in data}
-    return kind(**known, extra=data)  # type: ignore[call-arg]  # every kind of _KINDS has the field
+    known = {name: data.pop(name) for name in kind.field_names() if name in data}
+    return kind(**known, extra=data)
 
 
 def _restored(value: Any) -> Any:

@@ -205,9 +205,7 @@ class StudyFolder:
 
     def history(self) -> History:
         """Read all journals as they are now."""
-        history = History(self.paths, metric=self.sweep.objective.metric)
-        history.refresh()
-        return history
+        return History.read(self.paths, self.sweep.objective.metric)
 
     def journal(self, role: Role, *, writer: str | None = None, threads: int | None = None) -> JournalWriter:
         """Begin this process's journal; arguments and errors as of :func:`.provenance.start_journal`."""

@@ -73,8 +73,7 @@ def _settled(paths: StudyPaths) -> int | None:
     try:
         text = paths.threads.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
-        history = History(paths)
-        history.refresh()
+        history = History.read(paths)
         used = {threads_of_trial(trial, history) for trial in history.trials.values()} - {None}
         return used.pop() if len(used) == 1 else None
     if not text.isdecimal() or not int(text):
