@@ -58,7 +58,11 @@ def warm_up() -> None:
     """Import what contenders import, unmeasured: the first of them would read it from the disk for all others."""
     packages = ["keras", "keras_tuner", "optuna", "ray", "submitit", "tensorflow"]
     found = [name for name in packages if importlib.util.find_spec(name) is not None]
-    ours = ["cnn_sweep.cli.running", "cnn_sweep.execution.worker.worker", "cnn_sweep.execution.worker.study_trainer"]
+    ours = [
+        "cnn_sweep.cli.commands.run",
+        "cnn_sweep.execution.worker.worker",
+        "cnn_sweep.execution.worker.study_trainer",
+    ]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([sys.executable, "-c", f"import {', '.join(found + ours)}"], check=True, **quiet)
 

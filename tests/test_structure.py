@@ -49,6 +49,7 @@ PARTS = {
         "figures",
         "document",
     ),
+    "cli": ("ui", "commands", "main"),
 }
 
 # One home for each heavy library.
@@ -221,7 +222,7 @@ def test_login_node_verbs_load_no_tensorflow(verb, results):
 
 IMPORTS = {
     # Verbs that need a trained model leave TensorFlow to the process that they start.
-    "cnn_sweep.cli.predicting, cnn_sweep.cli.finalizing, cnn_sweep.report.models.trained_models": (
+    "cnn_sweep.cli.commands.predict, cnn_sweep.cli.commands.finalize, cnn_sweep.report.models.trained_models": (
         "tensorflow",
         "keras",
     ),
@@ -229,7 +230,14 @@ IMPORTS = {
     "cnn_sweep.cli.main": ("pandas", "numpy", "sqlalchemy", "optuna", "sklearn", "pydantic"),
     # Each worker and each command would pay for these, seconds in all, before its first trial.
     "cnn_sweep.execution.worker.worker": ("tensorflow", "keras", "optuna", "pandas", "sklearn", "scipy"),
-    "cnn_sweep.cli.running, cnn_sweep.cli.submitting": ("tensorflow", "keras", "optuna", "pandas", "sklearn", "scipy"),
+    "cnn_sweep.cli.commands.run, cnn_sweep.cli.commands.submit": (
+        "tensorflow",
+        "keras",
+        "optuna",
+        "pandas",
+        "sklearn",
+        "scipy",
+    ),
 }
 
 

@@ -1,1 +1,4 @@
-"""The command line: each verb parses, calls and prints. Data goes to standard output, all else to standard error."""
+"""The command line: `commands/` has a file for each command, `ui/` the terminal pieces that several of them share.
+
+Results go to standard output, everything else to standard error.
+"""

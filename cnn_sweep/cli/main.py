@@ -1,64 +1,91 @@
-"""The program: its verbs in the order of its help, and how an error ends it.
+"""The program: its commands in the order of its help, and how an error ends it.
 
-Each verb's work is imported when it is typed, so that help answers at once.
+A command's file is imported when the command is typed, so that help and commands for login nodes start quickly.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
+from typing import Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from cnn_sweep import streams
-from cnn_sweep.cli import (
-    verbs_data,
-    verbs_models,
-    verbs_reading,
-    verbs_report,
-    verbs_running,
-    verbs_search,
-    verbs_store,
-)
+from cnn_sweep.cli.ui.help import register
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, Interrupted
+
+# The line of each command in the list of commands. A command's file is `commands/NAME.py`; it has a function of that
+# name, or `app`, a group of commands.
+COMMANDS: Final = {
+    "run": "Run a sweep on this machine.",
+    "submit": "Submit a sweep to Slurm as array jobs.",
+    "resume": "Continue a study, also with a larger budget.",
+    "repeat": "Add repeats with new seeds to the best configurations.",
+    "plan": "Show the trials of a sweep without running them.",
+    "threads": "Measure the fastest division of cores between workers.",
+    "status": "Show the progress of one study or all studies.",
+    "leaderboard": "Rank the trials of one study or several.",
+    "show": "Show one trial in detail.",
+    "report": "Write a report on a study as HTML or Markdown.",
+    "dashboard": "Serve optuna-dashboard for a study.",
+    "finalize": "Evaluate the best trials on the sealed test set.",
+    "confusion": "Show the confusion matrix of a trial's model.",
+    "misclassified": "List the images that a trial's model misclassifies.",
+    "predict": "Predict the classes of images with a trial's model.",
+    "activations": "Draw the activations of a layer for an image.",
+    "model": "Save a trial's model as a plain Keras file.",
+    "sql": "Query the store with SQL, read-only.",
+    "importance": "Show which hyperparameters matter most.",
+    "export": "Export a study to CSV, Parquet, MLflow and other formats.",
+    "cancel": "Stop a study, or cancel one trial.",
+    "logs": "Show the logs of workers and jobs.",
+    "doctor": "Check this machine, Slurm, GPUs and the results folder.",
+    "data": "Prepare or draw the images of a sweep.",
+    "store": "Merge, rebuild or check the database of results.",
+    "import": "Import trials from other programs.",
+}
+
+
+class _Commands(TyperGroup):
+    """The commands, of which only the typed one is imported."""
+
+    # Annotated loosely: typer brings its own copy of click in newer versions and uses the original in older ones.
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the typed command in place of its line of help."""
+        if args[0] in COMMANDS:
+            self.commands[args[0]] = load_command(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def load_command(name: str) -> Any:
+    """Import a command or a group of commands and return it for click."""
+    file = "import_optuna" if name == "import" else name
+    module = import_module(f"cnn_sweep.cli.commands.{file}")
+    group = getattr(module, "app", None)
+    if group is None:
+        single = typer.Typer(add_completion=False)
+        register(single, getattr(module, name))
+        command: Any = typer.main.get_command(single)
+    else:
+        command = typer.main.get_group(group)
+    command.name = name
+    return command
+
 
 app = typer.Typer(
     name="cnn-sweep",
     help="Hyperparameter sweeps of convolutional networks: on this machine or as Slurm array jobs.",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (
-    verbs_running.run,
-    verbs_running.submit,
-    verbs_running.resume,
-    verbs_running.repeat,
-    verbs_running.plan,
-    verbs_running.threads,
-    verbs_reading.status,
-    verbs_reading.leaderboard,
-    verbs_reading.show,
-    verbs_report.report,
-    verbs_report.dashboard,
-    verbs_models.finalize,
-    verbs_models.confusion,
-    verbs_models.misclassified,
-    verbs_models.predict,
-    verbs_models.activations,
-    verbs_models.model,
-    verbs_reading.sql,
-    verbs_search.importance,
-    verbs_reading.export,
-    verbs_running.cancel,
-    verbs_reading.logs,
-    verbs_reading.doctor,
-):
-    app.command()(verb)
-app.add_typer(verbs_data.app, name="data")
-app.add_typer(verbs_store.app, name="store")
-app.add_typer(verbs_search.importing, name="import")
+for _name, _line in COMMANDS.items():
+    app.command(_name, help=_line)(lambda: None)
 
 
 def main() -> None:
@@ -68,19 +95,19 @@ def main() -> None:
         try:
             app()
         finally:
-            sys.stdout.flush()  # here, where a reader that has gone is no surprise; at the exit it would be
+            sys.stdout.flush()  # here a closed pipe is handled; at the interpreter's exit it would print a traceback
     except CnnSweepError as error:
         print(f"cnn-sweep: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except UnicodeEncodeError as error:  # such a name of a file, since texts are in UTF-8
+    except UnicodeEncodeError as error:  # a file's name: texts are always written in UTF-8
         if error.encoding != sys.getfilesystemencoding():
             raise
         name, cure = error.object, f"this locale's encoding is {error.encoding}; set PYTHONUTF8=1 or LC_ALL=C.UTF-8"
-        print(f"cnn-sweep: no file can be named {name!r}: {cure}", file=sys.stderr)
+        print(f"cnn-sweep: {name!r} cannot be used as a file name: {cure}", file=sys.stderr)
         sys.exit(EnvironmentFault.exit_code)
     except KeyboardInterrupt:
         sys.exit(Interrupted.exit_code)
-    except BrokenPipeError:  # the reader of our output, `head` perhaps, has gone
+    except BrokenPipeError:  # the reader of our output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 

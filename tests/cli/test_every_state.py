@@ -14,8 +14,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner
 
-from cnn_sweep.cli import watching
 from cnn_sweep.cli.main import app
+from cnn_sweep.cli.ui import watch
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.events import Artifact
 from cnn_sweep.report.live import line, moment
@@ -92,7 +92,7 @@ def test_every_verb_answers_on_a_terminal(results, terminal):
             assert cell_len(text) <= 80, (words, text)
     study = Study.open(results, "digits")
     report, found = study.status(), moment(StoreReader(results), "digits", 2_000.0)
-    Console(file=io.StringIO()).print(watching.page(report, found))
+    Console(file=io.StringIO()).print(watch.page(report, found))
     assert line(report, found).startswith("digits: ")
 
 

@@ -19,7 +19,7 @@ from helpers.written import Written
 from rich.cells import cell_len
 from rich.console import Console
 
-from cnn_sweep.cli.running import _picture
+from cnn_sweep.cli.ui.training_progress import _picture
 from cnn_sweep.execution.pool.progress import Pace, Progress
 from cnn_sweep.journal.events import End
 from cnn_sweep.search.budget import Limit
@@ -33,7 +33,7 @@ import json, sys
 import numpy as np
 from pathlib import Path
 from cnn_sweep.cli.main import app
-from cnn_sweep.cli.predicting import show_rows
+from cnn_sweep.cli.ui.tables import print_first_rows
 from cnn_sweep import streams
 from cnn_sweep.execution.models import client
 from cnn_sweep.report.models.predictions import prediction_table
@@ -47,7 +47,7 @@ streams.for_people()
 for words in json.loads(sys.argv[1]):
     print(f"=== {' '.join(words)}", flush=True)
     if words[0] == "predict":
-        show_rows(prediction_table(found, [Item(f"a/folder/of/images/number-{n:04}.png") for n in range(90)]))
+        print_first_rows(prediction_table(found, [Item(f"a/folder/of/images/number-{n:04}.png") for n in range(90)]))
         continue
     try:
         app(words)

@@ -263,12 +263,12 @@ def test_learning_curves_are_drawn(here, results, tmp_path):
         (["confusion", "tiny", "--trial", "worst"], "neither a number nor 'best'"),
         (["misclassified", "tiny", "--true", "seven"], "no class 'seven'; classes: 0, 1"),
         (["model", "tiny", "--output", "model.onnx"], "must end in .keras or .h5"),
-        (["model", "tiny", "--output", "nowhere/model.keras"], "there is no folder nowhere"),
+        (["model", "tiny", "--output", "nowhere/model.keras"], "the folder nowhere does not exist"),
         (["confusion", "other"], "no study .other. in .*; studies there: .*tiny"),
-        (["predict", "tiny"], "name image files or folders, or ask for --unlabelled"),
+        (["predict", "tiny"], "give either image files and folders, or --unlabelled"),
         (["predict", "tiny", "nowhere.png"], "nowhere.png: there is no such file or folder"),
         (["predict", "tiny", "--unlabelled"], "no unlabelled images; it has train, validation"),
-        (["activations", "tiny", ".", "--layer", "1", "--output", "no/m.png"], "there is no folder no"),
+        (["activations", "tiny", ".", "--layer", "1", "--output", "no/m.png"], "the folder no does not exist"),
     ],
 )
 def test_mistakes_are_said(here, words, message):

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from cnn_sweep.cli import diagnosing
+from cnn_sweep.cli.commands import doctor as command
 from cnn_sweep.tools import doctor
 
 STARTS = 'import json; print(json.dumps({"version": "2.21.0", "seconds": 4.0, "gpus": []}))'
@@ -92,8 +93,12 @@ def test_gpus_that_tensorflow_cannot_use_are_bad(machine, tmp_path):
 def test_something_bad_makes_the_exit_code_3(monkeypatch, tmp_path, capsys):
     """The verb prints every finding, also as JSON, and ends as for a wrong environment."""
     found = [doctor.Finding("ok", "a", "fine"), doctor.Finding("bad", "b", "broken", "mend it")]
-    monkeypatch.setattr(diagnosing, "examine", lambda _, **__: iter(found))
-    assert diagnosing.doctor(tmp_path, as_json=True) == 3
+    monkeypatch.setattr(command, "examine", lambda _, **__: iter(found))
+    with pytest.raises(typer.Exit) as end:
+        command.doctor(as_json=True, results=tmp_path)
+    assert end.value.exit_code == 3
     assert [finding["level"] for finding in json.loads(capsys.readouterr().out)] == ["ok", "bad"]
-    assert diagnosing.doctor(tmp_path, as_json=False) == 3
+    with pytest.raises(typer.Exit) as end:
+        command.doctor(results=tmp_path)
+    assert end.value.exit_code == 3
     assert "mend it" in capsys.readouterr().out

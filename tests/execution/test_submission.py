@@ -107,7 +107,7 @@ def test_a_refused_submission_leaves_a_study_that_existed(cluster, monkeypatch):
         StudyFolder.open_or_create(Sweep.load("mine.yaml"), cluster.paths.results)
         return planned(study, *rest, **named)
 
-    monkeypatch.setattr("cnn_sweep.cli.submitting.plan_submission", meanwhile)
+    monkeypatch.setattr("cnn_sweep.cli.commands.submit.plan_submission", meanwhile)
     cluster.install("sbatch", REFUSES)
     with pytest.raises(CnnSweepError, match="sbatch refused the job"):
         submit(cluster)

@@ -13,7 +13,7 @@ import urllib.request
 
 import pytest
 
-from cnn_sweep.cli.dashboard import dashboard
+from cnn_sweep.cli.commands.dashboard import dashboard
 from cnn_sweep.errors import InputError
 from cnn_sweep.journal.events import End, Epoch, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
@@ -64,7 +64,7 @@ def test_the_dashboard_shows_a_study_and_keeps_up(written):
         found = _asked(address, trials)["trials"]
         assert sorted(trial["state"] for trial in found) == ["Complete"] * 4 + ["Fail"] * 2
         with pytest.raises(InputError, match=f"--port {port} is in use"):
-            dashboard(written.results, "digits", port, 1.0)
+            dashboard("digits", port, 1.0, written.results)
 
         params = {"filters": 8, "optimizer": "adam", "learning_rate": 0.01}
         later = [

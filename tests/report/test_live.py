@@ -9,7 +9,7 @@ import time
 import pytest
 from rich.console import Console
 
-from cnn_sweep.cli import watching
+from cnn_sweep.cli.ui import watch
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.pool.progress import Pace, ProgressMeter, pace_of
 from cnn_sweep.execution.study.study_folder import StudyFolder
@@ -32,7 +32,7 @@ def test_a_moment_of_a_running_study(written):
     assert found.pace.per_minute == pytest.approx(60 * 5 / 1.0)  # five run, and the mean of 15 is a second
     assert found.epochs_per_s == pytest.approx(15 * 3 / 99.5)  # the first of them began at 1,000.5
     screen = io.StringIO()
-    Console(file=screen, width=100).print(watching.page(study.status(), found))
+    Console(file=screen, width=100).print(watch.page(study.status(), found))
     for words in (
         "digits: 15 of 20 trials",
         "5 running, 10 complete, 5 failed",
@@ -94,7 +94,7 @@ def test_a_page_fits_on_the_screen(written):
         moment(StoreReader(written.results), "digits", now=1_100.0),
     )
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
-    lines = console.render_lines(watching._screen(report, found, console))
+    lines = console.render_lines(watch._screen(report, found, console))
     assert len(lines) <= 24
     assert re.search(r"and 5\d more running trials", "".join(part.text for line in lines for part in line))
 
@@ -107,11 +107,11 @@ def test_numbers_agree_with_their_nouns():
 def test_lines_where_there_is_no_terminal(written, capsys):
     """A finished study is one line, and the command ends; without a name the only study is meant."""
     written.study(trials=4)
-    watching.watch(written.results, None, 0.2)
+    watch.follow(written.results, None, 0.2)
     assert capsys.readouterr().out.startswith("digits: 4 complete of 4, 0 workers alive, 0 epochs/s, best trial ")
     written.study("other", trials=1)
     with pytest.raises(InputError, match=r"--watch shows one study; studies in .*: digits, other"):
-        watching.watch(written.results, None, 0.2)
+        watch.follow(written.results, None, 0.2)
 
 
 @pytest.mark.parametrize(

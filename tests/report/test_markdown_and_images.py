@@ -12,7 +12,7 @@ from helpers.sweeps import sweep_of_digits
 from helpers.written import SWEEP
 from PIL import Image
 
-from cnn_sweep.cli.reporting import report
+from cnn_sweep.cli.commands.report import ReportFormat, report
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal.events import End, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
@@ -325,7 +325,7 @@ def test_a_part_that_fails_costs_no_other(written, monkeypatch, capsys, tmp_path
     monkeypatch.setattr("cnn_sweep.report.document.importance_estimates.find", broken)
     monkeypatch.setattr("cnn_sweep.report.figures.trials.history", broken)
     file = tmp_path / "page"
-    report(written.results, "digits", file, form=form, images=None, trials=[], predictions=False)
+    report("digits", file, ReportFormat(form), predictions=False, results=written.results)
     text, said = file.read_text(encoding="utf-8"), capsys.readouterr().err
     assert "the section Summary could not be made: ZeroDivisionError: &lt;b" in text
     assert "cnn-sweep: the section Summary could not be made: ZeroDivisionError: <b>boom</b>" in said

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_sweep.cli import submitting
+from cnn_sweep.cli.commands.submit import submit
 from cnn_sweep.execution.array_jobs import submission
 from cnn_sweep.journal.lines import encode, from_json
 
@@ -99,7 +99,7 @@ def test_another_environment_is_refused(desk, monkeypatch):
     for name, value in desk.cluster.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(submission, "package_versions", lambda: {"numpy": "0.1"})
-    submitting.submit(sweep(desk, "other"), desk.results, profile(desk), extend=False, dry_run=False)
+    submit(sweep(desk, "other"), profile(desk), results=desk.results)
     fault = desk.cluster.until(lambda: desk.status("other")["faults"], 60, "the refusal")[0]
     assert "not the environment that submitted: numpy is " in fault
     assert "submitted with 0.1. Submit from the environment that the nodes have" in fault

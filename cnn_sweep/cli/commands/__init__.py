@@ -1,0 +1,1 @@
+"""A file for each command: its options, its help with examples, its output."""

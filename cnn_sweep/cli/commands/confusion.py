@@ -1,0 +1,64 @@
+"""``confusion``: the confusion matrix of a trial's model."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cnn_sweep.cli.ui.options import (
+    RESULTS,
+    Format,
+    LabelledSplit,
+    Results,
+    Split,
+    StudyName,
+    TableFormat,
+    Trial,
+    trial_number,
+)
+from cnn_sweep.cli.ui.tables import print_table
+from cnn_sweep.execution.models import client as models
+from cnn_sweep.report.leaderboards.formats import WRITERS
+from cnn_sweep.report.models.predictions import class_table, confusion_table
+
+
+class Normalize(StrEnum):
+    """The sum by which counts are divided."""
+
+    true = "true"
+    predicted = "predicted"
+    all = "all"
+
+
+def confusion(
+    study: StudyName,
+    trial: Trial = "best",
+    split: Split = LabelledSplit.validation,
+    normalize: Annotated[
+        Normalize | None,
+        typer.Option(
+            help="Show shares of each true class, of each predicted class, or of all images.", show_default=False
+        ),
+    ] = None,
+    output: Format = TableFormat.table,
+    results: Results = RESULTS,
+) -> None:
+    """Show the confusion matrix of a trial's model, with precision, recall and F1 of each class.
+
+    Examples:
+      cnn-sweep confusion digits
+      cnn-sweep confusion digits --trial 3 --normalize true
+    """
+    found = models.predict_split(results, study, split.value, trial=trial_number(trial))
+    table = confusion_table(found, share=None if normalize is None else normalize.value)
+    if output != "table":
+        sys.stdout.write(WRITERS[output](table))
+        return
+    cells = "images"
+    if normalize is not None:
+        cells = f"shares of {'all' if normalize == 'all' else f'the {normalize} class'}"
+    print_table(table, title=f"trial {found.trial}, {split} set: {cells}, true classes down, predicted ones across")
+    print_table(class_table(found))

@@ -1,0 +1,118 @@
+"""``finalize``: the evaluation on the sealed test set, once the search is over."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName
+from cnn_sweep.cli.ui.tables import print_table
+from cnn_sweep.cli.ui.terminal import warn
+from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.execution.attempts.candidates import left_to_do
+from cnn_sweep.execution.models import client as models
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.messages import plural
+from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words
+from cnn_sweep.report.models.predictions import class_table, confusion_table
+from cnn_sweep.report.models.sealed_score import sealed_score
+from cnn_sweep.study import Study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cnn_sweep.execution.models.client import Predictions
+    from cnn_sweep.report.leaderboards.leaderboard import Row
+
+
+def finalize(
+    study: StudyName,
+    top: Annotated[int, typer.Option(min=1, help="Evaluate the best K trials.")] = 1,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even if the study is not finished.")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Evaluate the best trials on the sealed test set, once the search is over.
+
+    Examples:
+      cnn-sweep finalize digits
+      cnn-sweep finalize digits --top 3
+    """
+    _ask_if_unfinished(StudyFolder.open(results, study), agreed=yes)
+    numbers, best = models.finalize(results, study, top)
+    _warn_of_earlier(StudyFolder.open(results, study), numbers)
+    found = Study.open(results, study)
+    table = found.leaderboard_table(None)
+    tested = list(_tested(found, numbers, table))
+    names = dict.fromkeys(name for row in tested for name in row if name.startswith("test_"))
+    print_table(Table(("rank", "trial", "value", *table.verdict, *names, *found.parameter_columns), tuple(tested)))
+    tried = sum(row["value"] is not None for row in table.rows)
+    _print_scores(found.summary()["metric"], best, tested[numbers.index(best.trial)], tried)
+    print_table(confusion_table(best), title=f"trial {best.trial}, test set: true classes down, predicted ones across")
+    print_table(class_table(best))
+
+
+def _ask_if_unfinished(study: StudyFolder, *, agreed: bool) -> None:
+    """Ask for confirmation if the search is not over.
+
+    Raises:
+        InputError: Nobody can be asked, or the answer is no.
+    """
+    history = study.history()
+    left, name = len(left_to_do(study, history)), study.paths.study
+    if not left or agreed:
+        return
+    why = f"{plural(left, 'trial')} of {name} {'is' if left == 1 else 'are'} not finished"
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"the test set stays sealed: {why}, and a score on it must not decide how the search goes on. "
+            f"`cnn-sweep resume {name}` finishes the study; --yes opens the test set now"
+        )
+    warn(f"{why}; a score on the test set must not decide how the search goes on")
+    if not typer.confirm("Open the test set for the best trials so far?", err=True):
+        raise InputError("the test set stays sealed")
+
+
+def _warn_of_earlier(study: StudyFolder, numbers: Sequence[int]) -> None:
+    """Warn if the test set was opened before for other trials."""
+    history = study.history()
+    if others := sorted(set(history.finalized).difference(numbers)):
+        which = f"trial{'s' if len(others) > 1 else ''} {', '.join(map(str, others))}"
+        warn(
+            f"the test set of {study.paths.study} was opened before, for {which}; "
+            "choosing by test scores makes them optimistic"
+        )
+
+
+def _tested(found: Study, numbers: Sequence[int], table: Table) -> Iterator[Row]:
+    """Yield the trials' rows with their test scores and, with repeats, the rank and mean of their configurations.
+
+    By now the leaderboard may show another trial for such a configuration.
+
+    Raises:
+        EnvironmentFault: The store could not be brought up to date, so that it does not know the scores.
+    """
+    own = {row["trial"]: row for row in found.leaderboard_table("trial").rows}
+    boards = {row["configuration"]: row for row in table.rows}
+    for number in numbers:
+        tests = found.trial(number)["trial"]["test_metrics"] if number in own else None
+        if tests is None:
+            raise EnvironmentFault(
+                f"the test scores of {found.name} are journaled, and the store cannot take them now; "
+                f"`cnn-sweep show {found.name} {number}` has them once it can"
+            )
+        row = own[number]
+        yield row | boards.get(row["configuration"], {}) | {"trial": number, "value": row["value"]} | tests
+
+
+def _print_scores(metric: str, best: Predictions, picked: Row, tried: int) -> None:
+    """Print the picked trial's scores; the one on validation images is the best of many, so optimistic."""
+    several = picked.get("n", 1) > 1
+    kind = "configurations by mean" if several else "trials"
+    choice = f", best of {tried} {kind}, so optimistic (selection bias)" if tried > 1 else ""
+    print(f"trial {best.trial}: {metric} {picked['value']:.4f}{'' if several else choice}")
+    if several:
+        print(f"its configuration: {metric} {mean_in_words(picked, others=0)}{choice}")
+    if (score := sealed_score(best, metric, picked)) is not None:
+        print(f"trial {best.trial}: {score}")

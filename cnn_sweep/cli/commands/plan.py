@@ -1,0 +1,131 @@
+"""``plan``: the trials of a sweep file, and the resources of a submission."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, SweepFile
+from cnn_sweep.cli.ui.tables import print_table
+from cnn_sweep.execution.study.study_folder import StudyFolder, plan_sweeps
+from cnn_sweep.execution.study.user_code import check_user_code
+from cnn_sweep.messages import plural
+from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.slurm.profile import Profile
+from cnn_sweep.sweep.sweep import Sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cnn_sweep.search.plan import Plan, PlannedConfiguration
+
+_ROWS_SHOWN = 20
+
+
+def plan(
+    sweep: SweepFile,
+    as_json: AsJson = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--profile", "-p", help="Also show what `submit` would request.", show_default=False),
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Show the trials of a sweep, its duplicates and the networks that cannot be built. Nothing is written.
+
+    Examples:
+      cnn-sweep plan sweeps/digits.yaml
+      cnn-sweep plan sweeps/digits.yaml --profile slurm/cpu.toml
+    """
+    loaded = Sweep.load(sweep)
+    check_user_code(loaded)
+    found, _ = plan_sweeps(loaded)
+    if not as_json:
+        _print_plan(loaded, found)
+    submission = None if profile is None else _submission_as_data(loaded, results, profile)
+    if as_json:
+        data = _as_data(found) if profile is None else _as_data(found) | {"submission": submission}
+        print(json.dumps(data, indent=2))
+    elif submission is not None:
+        _print_submission(submission)
+
+
+def _print_plan(sweep: Sweep, found: Plan) -> None:
+    number = len(found.configurations)
+    configurations = plural(number, "configuration") if number else "proposed configurations"
+    print(
+        f"{sweep.study}: {plural(len(found.trials), 'trial')} of {configurations} "
+        f"({sweep.search.method}, {plural(sweep.search.repeats, 'repeat')}), "
+        f"{plural(found.duplicates, 'duplicate')} dropped, "
+        f"{len(found.invalid)} invalid"
+    )
+    for note in found.notes:
+        print(note)
+    if sweep.pruner is not None:
+        settings = ", ".join(f"{name} {value}" for name, value in sweep.pruner.model_dump(exclude={"kind"}).items())
+        print(f"pruner {sweep.pruner.kind}: {settings}")
+    _print_rows("configurations", [_row(c) for c in found.configurations])
+    _print_rows("invalid: the network cannot be built", [i.params | {"reason": i.reason} for i in found.invalid])
+
+
+def _row(configuration: PlannedConfiguration) -> dict[str, Any]:
+    return configuration.params | {"parameters": configuration.parameters, "trainable": configuration.trainable}
+
+
+def _as_data(found: Plan) -> dict[str, Any]:
+    """Return a plan as ``--json`` prints it."""
+    return {
+        "trials": len(found.trials),
+        "configurations": [
+            {"params": c.params, "parameters": c.parameters, "trainable": c.trainable} for c in found.configurations
+        ],
+        "invalid": [{"params": i.params, "reason": i.reason} for i in found.invalid],
+        "duplicates": found.duplicates,
+    }
+
+
+def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    names = tuple(dict.fromkeys(name for row in rows for name in row))
+    print_table(Table(names, tuple(rows[:_ROWS_SHOWN])), title=title)
+    if len(rows) > _ROWS_SHOWN:
+        print(f"… and {len(rows) - _ROWS_SHOWN} more (`--json` gives all)")
+
+
+def _submission_as_data(sweep: Sweep, results: Path, profile: Path) -> dict[str, Any] | None:
+    """Return the resources that a submission would request; None if no trials are left.
+
+    Keys: trials; arrays, each with tasks and throttle; workers of a task; threads of a worker; time_limit_min;
+    files, an estimate; notes.
+    """
+    # A plan without a profile does not need the code that submits.
+    from cnn_sweep.cli.commands.submit import plan_or_explain
+
+    submission = plan_or_explain(StudyFolder.preview(sweep, results), Profile.load(profile))
+    if submission is None:
+        return None
+    settings, arrays = submission.settings, submission.arrays
+    return {
+        "trials": submission.trials,
+        "arrays": [{"tasks": array.tasks, "throttle": array.throttle} for array in arrays.arrays],
+        "workers": settings.workers,
+        "threads": settings.threads,
+        "time_limit_min": submission.profile.time_limit,
+        # submitit keeps two files and two logs of each task; each worker has a journal, a claim's owner and a log.
+        "files": 4 * arrays.tasks + 3 * arrays.tasks * (settings.workers + 1),
+        "notes": list(submission.notes),
+    }
+
+
+def _print_submission(found: Mapping[str, Any]) -> None:
+    each = f"{plural(found['workers'], 'worker')} of {plural(found['threads'], 'thread')}"
+    for array in found["arrays"]:
+        print(
+            f"array of {plural(array['tasks'], 'task')}, {array['throttle']} at a time: each {each}, "
+            f"for {found['time_limit_min']} min at a time"
+        )
+    print(f"about {found['files']} files for {plural(found['trials'], 'trial')}, and models")

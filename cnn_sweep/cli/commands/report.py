@@ -1,0 +1,123 @@
+"""``report``: a study as an HTML page, as Markdown, as images."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, split_names
+from cnn_sweep.cli.ui.studies import open_merged
+from cnn_sweep.cli.ui.terminal import warn
+from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.messages import plural
+from cnn_sweep.report.document.importance_estimates import with_importance
+from cnn_sweep.report.document.report_file import write_whole
+from cnn_sweep.report.figures.all_figures import drawable
+from cnn_sweep.report.report_data import Material, gather
+
+
+class ReportFormat(StrEnum):
+    """Format of a report."""
+
+    html = "html"
+    markdown = "markdown"
+
+
+_SUFFIXES: Final = {"html": "html", "markdown": "md"}
+
+
+def report(
+    study: StudyName,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write.", show_default="STUDY.html or STUDY.md"),
+    ] = None,
+    form: Annotated[ReportFormat, typer.Option("--format", help="Output format.")] = ReportFormat.html,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write each figure here, as SVG, PNG and PDF.", show_default=False),
+    ] = None,
+    trials: Annotated[
+        str | None,
+        typer.Option(help="Trials whose learning curves are drawn, as in 3,17.", show_default="the best trials"),
+    ] = None,
+    predictions: Annotated[
+        bool, typer.Option(help="Predict the validation images with the best model, and show its mistakes.")
+    ] = True,
+    results: Results = RESULTS,
+) -> None:
+    """Write a report on a study: one HTML page that needs no network, or Markdown.
+
+    Examples:
+      cnn-sweep report digits
+      cnn-sweep report digits --format markdown --figures figures
+    """
+    numbers = _trial_numbers(trials)
+    found = open_merged(results, study)
+    with found.store:
+        for trial in numbers:
+            found.trial(trial)  # an unknown number fails here, with a list of the known ones
+        material = gather(found.store, study, found.leaderboard_table(), trials=numbers)
+    material = _with_best_model(results, with_importance(material), predictions=predictions)
+    file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
+    if figures is not None:
+        _write_figures(material, figures)
+    write_whole(file, _text(material, file, form, figures))
+    for problem in material.problems.found:
+        warn(problem)
+    print(file)
+
+
+def _trial_numbers(text: str | None) -> list[int]:
+    """Read trial numbers, as in 3,17."""
+    words = split_names(text)
+    if wrong := [word for word in words if not word.isdecimal()]:
+        raise typer.BadParameter(f"{wrong[0]!r} is not a trial number; write them as in 3,17", param_hint="--trials")
+    return [int(word) for word in words]
+
+
+def _write_figures(material: Material, folder: Path) -> None:
+    # Writing images starts a browser; its code is loaded only here.
+    from cnn_sweep.report.figures.image_files import write_images
+
+    written = write_images(drawable(material), folder, tell=warn)
+    print(f"{plural(len(written), 'image')} in {folder}", file=sys.stderr)
+
+
+def _text(material: Material, file: Path, form: ReportFormat, images: Path | None) -> str:
+    if form == "markdown":
+        from cnn_sweep.report.document.markdown import markdown
+
+        beside = None if images is None else os.path.relpath(images.resolve(), file.resolve().parent)
+        return markdown(material, images=beside)
+    from cnn_sweep.report.document.html import page
+
+    return page(material)
+
+
+def _with_best_model(results: Path, material: Material, *, predictions: bool) -> Material:
+    """Add the predictions of the best model, or the reason why there are none."""
+    best = material.best_trial
+    if best is None:
+        return material
+    if not predictions:
+        return replace(material, no_model="Left out with --no-predictions.")
+    if not StudyPaths(results, material.study).model(best).is_file():
+        return replace(material, no_model=f"The model of trial {best} was not kept.")
+    warn("the best model predicts the validation images (--no-predictions leaves it out)")
+    from cnn_sweep.report.models.best_model import best_model
+
+    def predicted() -> Material:
+        try:
+            return replace(material, best_model=best_model(results, material.study))
+        except CnnSweepError as error:
+            return replace(material, no_model=f"The best model's predictions cannot be had: {error}")
+
+    return material.problems.attempt("predictions", predicted, lambda why: replace(material, no_model=why))

@@ -1,0 +1,79 @@
+"""``resume``: an unfinished study continued on this machine or on the cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnn_sweep.cli.commands.run import LocalOptions, train
+from cnn_sweep.cli.ui.image_preparation import prepare_images
+from cnn_sweep.cli.ui.options import RESULTS, Notify, Results, StudyName, Threads, Workers
+from cnn_sweep.cli.ui.terminal import warn
+from cnn_sweep.errors import InputError
+from cnn_sweep.execution.attempts.liveness import reconcile
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.study.threads import threads_of
+from cnn_sweep.messages import plural
+from cnn_sweep.slurm.profile import Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def resume(
+    study: StudyName,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--profile", "-p", help="Continue on the cluster with this profile.", show_default=False),
+    ] = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="New total number of trials.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="New total number of epochs.", show_default=False)] = None,
+    hours: Annotated[float | None, typer.Option(help="New total of hours.", show_default=False)] = None,
+    gpu_hours: Annotated[float | None, typer.Option(help="New total of GPU hours.", show_default=False)] = None,
+    notify: Notify = [],  # noqa: B006 - typer copies it
+    results: Results = RESULTS,
+) -> None:
+    """Continue a study, each unfinished trial from its last checkpoint, also with a larger budget.
+
+    The study may be running: this machine or the new jobs then join it.
+
+    Examples:
+      cnn-sweep resume digits --trials 100
+      cnn-sweep resume digits --profile slurm/cpu.toml
+    """
+    limits = {"trials": trials, "epochs": epochs, "hours": hours, "gpu_hours": gpu_hours}
+    larger = {name: value for name, value in limits.items() if value is not None}
+    if profile is None:
+        _resume_here(study, results, LocalOptions(workers, threads, notify), larger)
+    elif workers or threads or notify:
+        raise InputError(
+            "--workers, --threads and --notify apply to this machine; on a cluster, set them in the profile"
+        )
+    else:
+        _resume_on_cluster(study, results, profile, larger)
+
+
+def _resume_here(study: str, results: Path, options: LocalOptions, larger: Mapping[str, float | int]) -> None:
+    found = StudyFolder.open(results, study)
+    threads_of(found.paths, found.sweep, options.threads)
+    if larger:
+        found = found.extend_search(larger)
+    prepare_images(found.sweep, results)
+    train(found, options)
+
+
+def _resume_on_cluster(study: str, results: Path, profile: Path, larger: Mapping[str, float | int]) -> None:
+    """Submit as many pools as the profile allows beside those in the queue."""
+    # Training on this machine does not need the code that submits.
+    from cnn_sweep.cli.commands.submit import commit, plan_or_explain
+
+    settings, found = Profile.load(profile), StudyFolder.open(results, study).extend_search(larger)
+    if lost := reconcile(found):
+        warn(f"{plural(lost, 'trial')} left unfinished by jobs that have ended (`cnn-sweep show` says why)")
+    if (submission := plan_or_explain(found, settings)) is not None:
+        prepare_images(found.sweep, results)
+        commit(submission)

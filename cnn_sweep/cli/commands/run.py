@@ -1,0 +1,136 @@
+"""``run``: a sweep trained in the foreground on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from cnn_sweep.cli.commands.leaderboard import print_leaderboard
+from cnn_sweep.cli.ui.image_preparation import prepare_images
+from cnn_sweep.cli.ui.options import RESULTS, Extend, Notify, Results, SweepFile, Threads, Workers
+from cnn_sweep.cli.ui.training_progress import TrainingProgress, progress_in_words
+from cnn_sweep.execution.attempts.candidates import left_to_do
+from cnn_sweep.execution.machine import usable_cores, useful_workers
+from cnn_sweep.execution.pool.local import run_local
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.study.threads import threads_of
+from cnn_sweep.execution.study.user_code import check_user_code
+from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.messages import plural
+from cnn_sweep.sweep.sweep import Sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cnn_sweep.execution.pool.progress import Progress
+
+_TOP = 10  # rows of the leaderboard at the end
+
+
+@dataclass(frozen=True)
+class LocalOptions:
+    """How to train on this machine.
+
+    Attributes:
+        workers: Number of worker processes; None for one per core.
+        threads: Threads of each worker; None for the study's.
+        notify: Shell commands and https addresses for the message at the end.
+    """
+
+    workers: int | None
+    threads: int | None
+    notify: Sequence[str] = ()
+
+
+def run(
+    sweep: SweepFile,
+    workers: Workers = None,
+    threads: Threads = None,
+    extend: Extend = False,
+    notify: Notify = [],  # noqa: B006 - typer copies it
+    results: Results = RESULTS,
+) -> None:
+    """Run a sweep on this machine: start its study, or continue the unfinished trials.
+
+    Examples:
+      cnn-sweep run sweeps/digits.yaml
+      cnn-sweep run sweeps/digits.yaml --workers 4 --notify "mail -s done me"
+    """
+    loaded = Sweep.load(sweep)
+    paths = StudyPaths(results, loaded.study)
+    threads_of(paths, loaded, threads)  # refused before anything is written
+    if not paths.sweep.is_file():  # an existing study has a copy of the code
+        check_user_code(loaded)
+    prepare_images(loaded, results)  # before the study exists, so that mistakes in the data can be fixed in the file
+    train(StudyFolder.open_or_create(loaded, results, extend=extend), LocalOptions(workers, threads, notify))
+
+
+def train(study: StudyFolder, options: LocalOptions) -> None:
+    """Train a study's unfinished trials behind a progress display, then print the outcome and the leaderboard.
+
+    Raises:
+        typer.Exit: With exit code 1 if trials failed, else 0.
+    """
+    name = study.paths.study
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    _warn_of_skipped(study, console)
+    _mention_idle_cores(study, options, console)
+    with TrainingProgress(name, console) as display:
+        progress = run_local(
+            study, display.show, workers=options.workers, threads=options.threads, notify=options.notify
+        )
+    console.print(f"{name}: {progress_in_words(progress)}", markup=False)
+    if (note := study.paths.read_note()) is not None:
+        console.print(f"{name}: note: {note}", markup=False)
+    _print_outcome(name, progress, console)
+    print_leaderboard(study.paths.results, name, _TOP)
+    raise typer.Exit(1 if progress.counts.get("failed") else 0)
+
+
+def _warn_of_skipped(study: StudyFolder, console: Console) -> None:
+    plan = study.plan
+    for note in plan.notes:
+        console.print(note, markup=False)
+    if plan.invalid:
+        first = plan.invalid[0]
+        console.print(
+            f"skipped {plural(len(plan.invalid), 'configuration')} whose network cannot be built; the first: "
+            f"{first.params}: {first.reason} (`cnn-sweep plan` lists all)",
+            markup=False,
+        )
+
+
+def _mention_idle_cores(study: StudyFolder, options: LocalOptions, console: Console) -> None:
+    """Suggest more workers if they would use idle cores and there are trials for them."""
+    threads = threads_of(study.paths, study.sweep, options.threads)
+    if options.workers is None or options.workers >= (most := useful_workers(threads)):
+        return
+    history = study.history()
+    if len(left_to_do(study, history)) > options.workers:
+        used = f"{options.workers * threads} of {usable_cores()} cores in use"
+        more = f"`--workers {most}` trains more trials at once"
+        console.print(f"{study.paths.study}: {used}; {more}", markup=False)
+
+
+def _print_outcome(name: str, progress: Progress, console: Console) -> None:
+    counts = progress.counts
+    if progress.failing_alike is not None:
+        left = plural(progress.total - progress.finished, "trial")
+        console.print(f"{name}: stopped with {left} left: all trials so far failed for the same reason", markup=False)
+        console.print(f"  {progress.failing_alike}", markup=False)
+    elif (limit := progress.ended_by) is not None:
+        console.print(f"{name}: budget used up: {limit}; `cnn-sweep resume` with a larger one continues", markup=False)
+    elif progress.finished < progress.total:
+        others = plural(counts.get("running", 0), "trial")
+        console.print(f"{name}: no trials left to start; {others} running elsewhere", markup=False)
+    elif not progress.done_here:
+        console.print(f"{name}: already finished; nothing to run", markup=False)
+    if counts.get("failed"):
+        console.print(
+            f"{plural(counts['failed'], 'trial')} failed; `cnn-sweep leaderboard {name} --columns trial,cause,message` "
+            f"and `cnn-sweep show {name} TRIAL` say why",
+            markup=False,
+        )

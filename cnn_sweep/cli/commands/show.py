@@ -1,0 +1,103 @@
+"""``show``: one trial in detail."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, StudyName
+from cnn_sweep.cli.ui.studies import open_merged
+from cnn_sweep.cli.ui.tables import print_table
+from cnn_sweep.cli.ui.terminal import print_words
+from cnn_sweep.messages import plural
+from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words, shown
+from cnn_sweep.sweep.identity import NULL
+
+
+def show(
+    study: StudyName,
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Number of the trial.", show_default=False)],
+    curves: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the learning curves.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+    results: Results = RESULTS,
+) -> None:
+    """Show one trial: hyperparameters, attempts, epochs and files.
+
+    Examples:
+      cnn-sweep show digits 3
+      cnn-sweep show digits 3 --curves curves.png
+    """
+    found = open_merged(results, study)
+    if curves is not None:
+        _draw_curves(found.trial(trial), f"{study}, trial {trial}", curves)
+    if as_json:
+        print(json.dumps(found.trial(trial), indent=2, default=str))
+        return
+    with found.store:
+        detail, metric, board = found.trial(trial), found.summary()["metric"], found.leaderboard_table(None)
+    _print_trial(detail["trial"], metric)
+    own = [row for row in board.rows if row["configuration"] == detail["trial"]["configuration"]]
+    if "tied" in board.columns and own and own[0]["n"] > 1:
+        print_words(f"  its configuration has {mean_in_words(own[0], others=0)}, rank {own[0]['rank']}")
+    _print_rows("attempts", [_attempt(row) for row in detail["attempts"]])
+    _print_rows("epochs", [_epoch(row) for row in detail["epochs"] if row["counted"]])
+    _print_rows("files", [_file(row) for row in detail["artifacts"]])
+
+
+def _draw_curves(detail: dict[str, Any], title: str, file: Path) -> None:
+    # Drawing libraries, which the text alone does not need.
+    from cnn_sweep.report.figures.contact_sheets import save_picture
+    from cnn_sweep.report.figures.curve_pictures import learning_curves
+
+    save_picture(learning_curves([row for row in detail["epochs"] if row["counted"]], title), file)
+    print(file, file=sys.stderr)
+
+
+def _print_trial(trial: dict[str, Any], metric: str) -> None:
+    state = f"{trial['state']}: {trial['cause']}" if trial["cause"] else trial["state"]
+    best = f", {metric} {shown(trial['value'])} at epoch {trial['best_epoch']}" if trial["best_epoch"] else ""
+    print(f"trial {trial['trial']} of {trial['study']}: {state}{best}")
+    if trial["message"]:
+        print(f"  {trial['message']}")
+    print_words(
+        f"  {plural(trial['epochs'] or 0, 'epoch')} in {shown(trial['seconds'] or 0.0)} s, "
+        f"{trial['parameters'] or '?'} weights, repeat {trial['repeat']}, seed {trial['seed']}, "
+        f"{plural(trial['threads'], 'thread') if trial['threads'] else 'threads not known'}"
+    )
+    params = {name: NULL if value is None else value for name, value in (trial["params"] or {}).items()}
+    for name, value in (params | (trial["curve"] or {}) | (trial["test_metrics"] or {})).items():
+        print(f"  {name:<16} {shown(value)}")
+
+
+def _file(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("kind", "path", "bytes")} | {"state": "kept" if row["kept"] else "removed"}
+
+
+def _attempt(row: dict[str, Any]) -> dict[str, Any]:
+    found = {name: row[name] for name in ("attempt", "state", "cause", "start_epoch", "last_epoch", "seconds")}
+    return found | {"started": _local_time(row["started"]), "writer": row["writer"], "message": row["message"]}
+
+
+def _epoch(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in {"time", "value", "counted"}}
+
+
+def _local_time(seconds: float | None) -> str | None:
+    """Return a time in the user's time zone."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows without the columns that are empty in all rows."""
+    names = dict.fromkeys(name for row in rows for name in row if row[name] is not None)
+    if rows:
+        print_table(Table(tuple(names), tuple(rows)), title=title)

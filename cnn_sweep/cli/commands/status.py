@@ -1,0 +1,82 @@
+"""``status``: the progress of one study or of all studies."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results
+from cnn_sweep.cli.ui.studies import open_merged
+from cnn_sweep.cli.ui.terminal import terminal_width
+from cnn_sweep.cli.ui.watch import follow, limits_in_words
+from cnn_sweep.messages import plural
+from cnn_sweep.report.leaderboards.leaderboard import mean_in_words, shown
+from cnn_sweep.study import known_studies
+from cnn_sweep.sweep.states import counted, unfinished
+
+
+def status(
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="One study.", show_default="all studies")
+    ] = None,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow one study until it is finished.")] = False,
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between updates of --watch.")] = 5.0,
+    results: Results = RESULTS,
+) -> None:
+    """Show the progress of one study or of all studies.
+
+    Examples:
+      cnn-sweep status
+      cnn-sweep status digits --watch
+    """
+    if watch:
+        if as_json:
+            raise typer.BadParameter("--watch cannot be combined with --json")
+        follow(results, study, interval)
+        return
+    names = [study] if study else known_studies(results)
+    reports = [open_merged(results, name).status() for name in names]
+    if as_json:
+        print(json.dumps(reports[0] if study else reports, indent=2))
+        return
+    if not reports:
+        print(f"no studies in {results}; `cnn-sweep run SWEEP.yaml` starts one, `--results DIR` looks elsewhere")
+    for report in reports:
+        _print_status(report)
+
+
+def _print_status(report: dict[str, Any]) -> None:
+    console = Console(soft_wrap=terminal_width() is None, highlight=False)
+    console.print(f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}", markup=False)
+    if best := report["best"]:
+        console.print(f"  best trial: {best['trial']}, {report['metric']} {shown(best['value'])}", markup=False)
+        if found := best.get("configuration"):
+            words = mean_in_words(found, others=found["others_tied"])
+            console.print(f"  best configuration: that of trial {found['trial']}, {words}", markup=False)
+    workers = report["workers"]
+    console.print(f"  workers: {workers['alive']} alive, {workers['unknown']} on other hosts", markup=False)
+    if report["cancelled"] and not workers["alive"] and unfinished(report["trials"]):
+        console.print(f"  cancelled; `cnn-sweep resume {report['study']}` continues", markup=False)
+    for job in report["jobs"]:
+        console.print(f"  job {job['job']}: {counted(job['states'])}", markup=False)
+        for cure in job["cures"]:
+            console.print(f"    {cure}", markup=False)
+    for fault in report["faults"]:
+        console.print(f"  {fault}", markup=False)
+    if report["note"]:
+        console.print(f"  note: {report['note']}", markup=False)
+    for cause, count in report["causes"].items():
+        console.print(f"  failed: {count} by {cause}", markup=False)
+    if (graphs := report["graphs"])["cached"]:
+        attempts = sum(graphs.values())
+        console.print(
+            f"  graphs: {graphs['cached']} of {plural(attempts, 'attempt')} reused a compiled network", markup=False
+        )
+    for limit in limits_in_words(report):
+        console.print(f"  budget: {limit}", markup=False)
+    if bad := report["bad_lines"]:
+        console.print(f"  {plural(bad, 'damaged journal line')} (`cnn-sweep store check`)", markup=False)

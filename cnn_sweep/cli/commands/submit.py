@@ -1,0 +1,70 @@
+"""``submit``: a sweep submitted to Slurm as array jobs of worker pools."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnn_sweep.cli.ui.image_preparation import prepare_images
+from cnn_sweep.cli.ui.options import RESULTS, Extend, Results, SweepFile
+from cnn_sweep.cli.ui.terminal import warn
+from cnn_sweep.execution.array_jobs.submission import Submission, plan_submission
+from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
+from cnn_sweep.execution.study.jobs import pools_in_queue
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.messages import plural
+from cnn_sweep.slurm.commands import SlurmCli
+from cnn_sweep.slurm.profile import Profile
+from cnn_sweep.sweep.sweep import Sweep
+
+
+def submit(
+    sweep: SweepFile,
+    profile: Annotated[
+        Path,
+        typer.Option("--profile", "-p", help="Settings of the cluster, such as slurm/cpu.toml.", show_default=False),
+    ],
+    extend: Extend = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch scripts and submit nothing.")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Run a sweep on a Slurm cluster: submit array jobs and return at once.
+
+    Examples:
+      cnn-sweep submit sweeps/digits.yaml --profile slurm/cpu.toml
+      cnn-sweep submit sweeps/digits.yaml --profile slurm/cpu.toml --dry-run
+    """
+    loaded = Sweep.load(sweep)
+    preview = StudyFolder.preview(loaded, results, extend=extend)
+    if (submission := plan_or_explain(preview, Profile.load(profile))) is None:
+        return
+    if dry_run:
+        print("\n".join(submission.scripts()))
+        return
+    prepare_images(loaded, results)
+    # The study is written only now, so that a failed submission leaves none behind.
+    commit(replace(submission, study=StudyFolder.open_or_create(loaded, results, extend=extend, preview=preview)))
+
+
+def plan_or_explain(study: StudyFolder, profile: Profile) -> Submission | None:
+    """Plan a submission; if no trials are left, print the reason and return None."""
+    history = study.history()
+    if (reason := why_nothing_is_left(study, history)) is not None:
+        warn(reason)
+        return None
+    slurm = SlurmCli()
+    submission = plan_submission(study, history, profile, slurm.cluster(), busy=pools_in_queue(study.paths, slurm))
+    for note in submission.notes:
+        warn(note)
+    return submission
+
+
+def commit(submission: Submission) -> None:
+    """Submit the planned jobs and print their numbers."""
+    name, trials = submission.study.paths.study, plural(submission.trials, "trial")
+    for job in submission.commit():
+        print(f"{name} {job.job}")
+        warn(f"array job {job.job}: {plural(job.tasks, 'pool')} for {trials}")

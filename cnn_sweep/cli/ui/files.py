@@ -1,0 +1,42 @@
+"""Files that a command writes where the user says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import EnvironmentFault, InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def check_folder(file: Path) -> None:
+    """Check, before any work is done, that a file's folder exists.
+
+    Raises:
+        InputError: It does not.
+    """
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"{file}: the folder {file.parent} does not exist")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file.
+
+    Raises:
+        EnvironmentFault: It cannot be written.
+    """
+    try:
+        file.write_text(text, encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {file}: {error.strerror or error}") from error
+
+
+def file_name(text: str) -> str:
+    """Return a text as a file name: characters that could form a path become underscores."""
+    return "".join(character if character.isalnum() or character in "-_. " else "_" for character in text)
+
+
+def short_name(name: str) -> str:
+    """Return the last characters of a file's name, by which images differ."""
+    return name.rpartition("/")[2][-24:]

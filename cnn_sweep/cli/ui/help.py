@@ -1,0 +1,20 @@
+"""Help of commands: a docstring's text above the options, its examples below them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typer import Typer
+
+_HEADING = "Examples:"
+
+
+def register(app: Typer, command: Callable[..., Any], name: str | None = None) -> None:
+    """Add a function to an app as a command; ``Examples:`` in its docstring begins the end of its help."""
+    text, found, examples = (inspect.getdoc(command) or "").partition(f"\n\n{_HEADING}\n")
+    epilog = f"{_HEADING}\n{examples}" if found else None
+    app.command(name, help=text, epilog=epilog)(command)

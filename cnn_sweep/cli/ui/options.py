@@ -1,0 +1,80 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from cnn_sweep.errors import InputError
+
+RESULTS: Final = Path("results")
+
+
+class TableFormat(StrEnum):
+    """Format of a table."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    markdown = "markdown"
+    latex = "latex"
+    html = "html"
+
+
+class LabelledSplit(StrEnum):
+    """A split whose images have known classes."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
+Results = Annotated[
+    Path, typer.Option("--results", envvar="CNN_SWEEP_RESULTS", help="Folder of all studies and of the store.")
+]
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="Sweep file.", show_default=False)]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.", show_default=False)]
+Workers = Annotated[
+    int | None, typer.Option("--workers", "-n", min=1, help="Number of worker processes.", show_default="one per core")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads per worker; fixed when the study starts.", show_default="1"),
+]
+Notify = Annotated[
+    list[str],
+    typer.Option(help="Shell command to run, or https address to call, when the study ends.", show_default=False),
+]
+Extend = Annotated[
+    bool, typer.Option("--extend", help="Add new choices or trials from the sweep file to the existing study.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Format = Annotated[TableFormat, typer.Option("--format", help="Output format.")]
+
+# Options of the commands that use a trained model.
+Trial = Annotated[str, typer.Option("--trial", metavar="N|best", help="Number of a complete trial, or best.")]
+Split = Annotated[LabelledSplit, typer.Option(help="Images to predict; test only after `finalize`.")]
+Sheet = Annotated[
+    Path | None, typer.Option(metavar="FILE.png", help="Draw the images on a contact sheet.", show_default=False)
+]
+
+
+def trial_number(text: str) -> int | None:
+    """Return the number given to ``--trial``, or None for ``best``.
+
+    Raises:
+        InputError: The text is neither a number nor ``best``.
+    """
+    if text == "best":
+        return None
+    if text.isdecimal():
+        return int(text)
+    raise InputError(f"--trial {text!r} is neither a number nor 'best'")
+
+
+def split_names(text: str | None) -> tuple[str, ...]:
+    """Split a comma-separated list, as in A,B."""
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()

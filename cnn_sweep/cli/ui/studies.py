@@ -1,0 +1,23 @@
+"""Studies opened for reading, with the newest lines of their journals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnn_sweep.cli.ui.terminal import warn
+from cnn_sweep.study import Study, merge_first
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def merge_journals(results: Path) -> None:
+    """Bring the store up to date; if that is impossible, warn that results are as of the last merge."""
+    if skipped := merge_first(results):
+        warn(f"results are as of the last merge: {skipped}")
+
+
+def open_merged(results: Path, study: str) -> Study:
+    """Open a study after merging the journals."""
+    merge_journals(results)
+    return Study.open(results, study, merge=False)

@@ -1,0 +1,131 @@
+"""Tables: on a terminal split by columns, so that no number is folded; in pipes and files in one piece."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rich.box import SIMPLE_HEAD, Box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from cnn_sweep.cli.ui.terminal import terminal_width
+from cnn_sweep.report.leaderboards.formats import is_numeric
+from cnn_sweep.report.leaderboards.leaderboard import shown
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+
+    from cnn_sweep.report.leaderboards.leaderboard import Table
+
+_GAP = 2  # cells between two columns, and for both edges together
+_TEXT = 24  # A text wider than this may be folded.
+_ROWS_SHOWN = 50  # by print_first_rows
+# Columns that identify a row; a split table repeats them in each piece, or its first column if it has none.
+_KEYS: Final = ("rank", "study", "trial", "attempt", "epoch")
+# SIMPLE_HEAD in ASCII: where an encoding lacks its line, rich would draw edges, and each row would begin with "|".
+_ASCII_HEAD: Final = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column as it is printed.
+
+    Attributes:
+        name: Its heading.
+        cells: Its texts, one per row.
+        numeric: Whether it has numbers only.
+        width: Width without folding, in terminal cells.
+    """
+
+    name: str
+    cells: tuple[str, ...]
+    numeric: bool
+    width: int
+
+    @classmethod
+    def of(cls, table: Table, name: str) -> _Column:
+        """Lay out a column of a table."""
+        cells = tuple(" ".join(shown(row.get(name)).split()) for row in table.rows)
+        return cls(name, cells, is_numeric(table, name), max(map(cell_len, (name, *cells))))
+
+    @property
+    def least(self) -> int:
+        """The smallest width to which it may be folded."""
+        return self.width if self.numeric else max(cell_len(self.name), min(self.width, _TEXT))
+
+
+def table_box() -> Box:
+    """Return the box of all tables: a line below the headings, in characters that standard output can write."""
+    return SIMPLE_HEAD if "utf" in (sys.stdout.encoding or "").lower() else _ASCII_HEAD
+
+
+def print_table(table: Table, *, title: str | None = None) -> None:
+    """Print a table to standard output.
+
+    Columns that do not fit on the terminal follow below, beside those that identify a row. Nothing is dropped, and
+    only long texts are folded.
+    """
+    width = terminal_width()
+    for columns in _pieces(table, width):
+        _print([_Column.of(table, name) for name in columns], width, title)
+        title = None
+
+
+def print_first_rows(table: Table) -> None:
+    """Print the first rows of a table, and the number of rows left out."""
+    if not table.rows:
+        return
+    print_table(type(table)(table.columns, table.rows[:_ROWS_SHOWN]))
+    if len(table.rows) > _ROWS_SHOWN:
+        print(f"… and {len(table.rows) - _ROWS_SHOWN} more (`--format csv` gives all)")
+
+
+def fitting(table: Table) -> tuple[str, ...]:
+    """Return the names of the first columns, as many as fit side by side."""
+    pieces = _pieces(table, terminal_width())
+    return pieces[0] if pieces else ()
+
+
+def _pieces(table: Table, width: int | None) -> list[tuple[str, ...]]:
+    """Split the columns into groups that fit side by side, each starting with those that identify a row."""
+    if width is None:
+        return [table.columns] if table.columns else []
+    keys = tuple(name for name in _KEYS if name in table.columns) or table.columns[:1]
+    needed = {name: _Column.of(table, name).least + _GAP for name in table.columns}
+    pieces: list[list[str]] = [[]]
+    for name in table.columns:
+        piece = pieces[-1]
+        if name in piece:
+            continue
+        if any(taken not in keys for taken in piece) and sum(needed[taken] for taken in (*piece, name)) > width:
+            pieces.append([key for key in keys if key != name])
+        pieces[-1].append(name)
+    return [tuple(piece) for piece in pieces if piece]
+
+
+def _print(columns: list[_Column], width: int | None, title: str | None) -> None:
+    widths = _widths(columns, width)
+    rich = RichTable(box=table_box(), title=title, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
+    for column, taken in zip(columns, widths, strict=True):
+        justify: JustifyMethod = "right" if column.numeric else "left"
+        rich.add_column(Text(column.name), justify=justify, overflow="fold", width=taken)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        rich.add_row(*map(Text, cells))
+    total = sum(widths) + _GAP * len(columns)
+    # On a dumb terminal, rich ignores a width without a height.
+    Console(width=total if width is None else width, height=len(columns[0].cells)).print(rich)
+
+
+def _widths(columns: list[_Column], width: int | None) -> list[int]:
+    """Return the width of each column; if they are too wide together, narrow the texts, the last ones first."""
+    widths = [column.width for column in columns]
+    over = 0 if width is None else sum(widths) + _GAP * len(columns) - width
+    for place in reversed(range(len(columns))):
+        given_up = max(0, min(over, widths[place] - columns[place].least))
+        widths[place] -= given_up
+        over -= given_up
+    return widths

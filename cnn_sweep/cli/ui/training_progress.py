@@ -1,0 +1,99 @@
+"""The progress of training in the foreground: one live line on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+from rich.cells import cell_len
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from cnn_sweep.cli.ui.terminal import can_redraw
+from cnn_sweep.report.live import in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from cnn_sweep.execution.pool.progress import Progress
+
+# Facts that the live line drops on a narrow terminal, the least important first.
+_DROPPED_FIRST: Final = ("rate", "running", "bar", "limits", "left", "best")
+_BAR = 24  # width of the progress bar, in cells
+_LINE_EVERY_S = 10.0  # interval between lines where nothing can be redrawn
+
+
+class TrainingProgress:
+    """Shows the progress of a study while it trains."""
+
+    def __init__(self, study: str, console: Console) -> None:
+        self._name = study
+        self._console = console
+        self._redraws = can_redraw(console)
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._printed = time.monotonic()
+        self._stopping_shown = False
+
+    def __enter__(self) -> Self:
+        if self._redraws:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, progress: Progress) -> None:
+        """Show the newest state."""
+        for note in progress.notes:
+            self._console.print(f"{note}; its trial will be continued", markup=False)
+        if progress.stopping and not self._stopping_shown:
+            self._stopping_shown = True
+            words = "stopping after the running chunk; press Ctrl-C again to kill the workers"
+            self._console.print(f"{self._name}: {words}", markup=False)
+        if self._redraws:
+            self._live.update(_picture(self._name, progress, self._console.width), refresh=True)
+        elif time.monotonic() - self._printed >= _LINE_EVERY_S:
+            self._printed = time.monotonic()
+            self._console.print(f"{self._name}: {progress_in_words(progress)}", markup=False, soft_wrap=True)
+
+
+def _picture(name: str, progress: Progress, width: int) -> RichTable:
+    """Draw the live line; on a narrow terminal, drop the least important facts."""
+    facts, bar = _facts(progress), True
+    for fact in _DROPPED_FIRST:
+        if cell_len(name) + (_BAR + 1) * bar + 1 + cell_len(_joined(facts)) <= width:
+            break
+        facts.pop(fact, None)
+        bar = bar and fact != "bar"
+    picture = [ProgressBar(total=max(1, progress.total), completed=progress.finished, width=_BAR)] if bar else []
+    grid = RichTable.grid(padding=(0, 1))
+    grid.add_row(Text(name, "bold", no_wrap=True, overflow="ellipsis"), *picture, Text(_joined(facts), no_wrap=True))
+    return grid
+
+
+def progress_in_words(progress: Progress) -> str:
+    """Return the progress as one line."""
+    return _joined(_facts(progress))
+
+
+def _joined(facts: Mapping[str, str]) -> str:
+    return ", ".join(filter(None, facts.values()))
+
+
+def _facts(progress: Progress) -> dict[str, str]:
+    """Return the facts of the line by name, in their order; a fact that does not apply is empty."""
+    counts, best = progress.counts, progress.best
+    rate, left = [*in_words(progress.pace), "", ""][:2]
+    return {
+        "done": f"{progress.finished}/{progress.total} done",
+        "running": f"{counts['running']} running" if counts.get("running") else "",
+        "failed": f"{counts['failed']} failed" if counts.get("failed") else "",
+        "best": "" if best is None else f"best trial {best[0]}: {best[1]:.4f}",
+        "limits": ", ".join(map(str, progress.limits)),
+        "rate": rate,
+        "left": left,
+    }
