@@ -18,9 +18,9 @@ from cnn_sweep.sweep.sweep import InvalidTrialError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cnn_sweep.sweep.file.revision import MoreRepeats
     from cnn_sweep.sweep.network.layers import Layer
     from cnn_sweep.sweep.network.shapes import ImageInfo
+    from cnn_sweep.sweep.repeats import MoreRepeats
     from cnn_sweep.sweep.sweep import Sweep
 
 

@@ -12,7 +12,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from cnn_sweep.sweep.spec.pruner import MedianSpec, PatientSpec, PercentileSpec, StopSpec, ThresholdSpec, WilcoxonSpec
+from cnn_sweep.sweep.spec.search import MedianSpec, PatientSpec, PercentileSpec, StopSpec, ThresholdSpec, WilcoxonSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.search.budget import Budget
 from cnn_sweep.search.rungs import Ladder, Promotion, Rungs, granted, is_resting, reached
-from cnn_sweep.sweep.spec.pruner import StopSpec, WilcoxonSpec
+from cnn_sweep.sweep.spec.search import StopSpec, WilcoxonSpec
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.sweep.spec.pruner import AshaSpec, HyperbandSpec
+from cnn_sweep.sweep.spec.search import AshaSpec, HyperbandSpec
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:

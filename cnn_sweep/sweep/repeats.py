@@ -1,16 +1,67 @@
-"""Repeats that chose a configuration for more repeats, and so flatter it."""
+"""Repeats that some configurations get beyond what the sweep asks for, and how they are counted.
+
+A revision that adds repeats is the text of the sweep before it behind one line that says which repeats. So its meaning
+is unchanged, it is created exclusively like any other revision, and the user's own sweep file stays the study's.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cnn_sweep.sweep.sweep import Sweep
+    from cnn_sweep.sweep.spec.search import SearchSpec
 
 
-def repeats_that_chose(revisions: Iterable[Sweep], configurations: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
+_MARK: Final = "# cnn-sweep repeat "
+
+
+@dataclass(frozen=True)
+class MoreRepeats:
+    """What a revision adds.
+
+    Attributes:
+        trials: A trial of each configuration that gets repeats.
+        repeats: How many repeats each of them has then, in all.
+    """
+
+    trials: tuple[int, ...]
+    repeats: int
+
+    def before(self, text: str) -> str:
+        """Return a sweep's text behind the line that says this."""
+        return f"{_MARK}{json.dumps(asdict(self))}\n{text_of(text)}"
+
+
+class Revision(Protocol):
+    """A revision of a sweep; each one is a :class:`~cnn_sweep.sweep.sweep.Sweep`."""
+
+    @property
+    def search(self) -> SearchSpec:
+        """How the sweep searches, with the repeats that every configuration gets."""
+
+    @property
+    def more_repeats(self) -> MoreRepeats | None:
+        """What the revision adds, if it adds nothing but repeats."""
+
+
+def read_more_repeats(text: str) -> MoreRepeats | None:
+    """Return what a frozen revision adds; None if it is a sweep of its own."""
+    if not text.startswith(_MARK):
+        return None
+    data = json.loads(text.partition("\n")[0].removeprefix(_MARK))
+    return MoreRepeats(tuple(data["trials"]), data["repeats"])
+
+
+def text_of(text: str) -> str:
+    """Return a frozen revision's text without such a line."""
+    return text.partition("\n")[2] if text.startswith(_MARK) else text
+
+
+def repeats_that_chose(revisions: Iterable[Revision], configurations: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
     """Return how many repeats the configurations had each time that they were chosen for more, the newest choice last.
 
     Args:

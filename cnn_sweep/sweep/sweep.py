@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.errors import InputError, Problem, SettingError, SweepFileError, blamed_on
 from cnn_sweep.messages import dotted, show
 from cnn_sweep.sweep.file import yaml
-from cnn_sweep.sweep.file.canonical import canonical
 from cnn_sweep.sweep.file.check_values import check_values
 from cnn_sweep.sweep.file.problems import Problems
 from cnn_sweep.sweep.file.sections import Sections, read_sections
@@ -26,13 +25,12 @@ from cnn_sweep.sweep.spec.trial import TrialSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cnn_sweep.sweep.file.revision import MoreRepeats
     from cnn_sweep.sweep.network.layers import Layer
+    from cnn_sweep.sweep.repeats import MoreRepeats
     from cnn_sweep.sweep.space.expressions import Expression
     from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.sweep.spec.data import DataSpec
-    from cnn_sweep.sweep.spec.pruner import PrunerSpec
-    from cnn_sweep.sweep.spec.search import SearchSpec
+    from cnn_sweep.sweep.spec.search import PrunerSpec, SearchSpec
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
 MAX_BYTES = 1_000_000
@@ -240,7 +238,7 @@ class Sweep:
 
         The order of the hyperparameters does, since it numbers the trials.
         """
-        return canonical(self.sections)
+        return self.sections.canonical()
 
     @cached_property
     def digest(self) -> str:

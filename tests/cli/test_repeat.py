@@ -22,8 +22,7 @@ from cnn_sweep.report.leaderboards.configurations import STATISTICS
 from cnn_sweep.report.report_data import gather
 from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.file.revision import MoreRepeats
-from cnn_sweep.sweep.repeats import repeats_that_chose, values_that_count
+from cnn_sweep.sweep.repeats import MoreRepeats, repeats_that_chose, values_that_count
 from cnn_sweep.sweep.sweep import Sweep
 
 SWEEP = """

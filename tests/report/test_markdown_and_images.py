@@ -34,7 +34,7 @@ from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.file.revision import MoreRepeats
+from cnn_sweep.sweep.repeats import MoreRepeats
 
 
 @pytest.fixture

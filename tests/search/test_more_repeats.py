@@ -9,7 +9,7 @@ import pytest
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.search.plan import make_plan
-from cnn_sweep.sweep.file.revision import MoreRepeats, read_more_repeats
+from cnn_sweep.sweep.repeats import MoreRepeats, read_more_repeats
 from cnn_sweep.sweep.sweep import Sweep
 
 

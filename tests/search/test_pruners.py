@@ -12,7 +12,7 @@ from cnn_sweep.search.plan import make_plan
 from cnn_sweep.search.pruners import StopPruner
 from cnn_sweep.search.pruning_rules import WORSE_THAN_THE_BEST, PruningRules
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.spec.pruner import PRUNERS
+from cnn_sweep.sweep.spec.search import PRUNERS
 
 EPOCHS = 6
 

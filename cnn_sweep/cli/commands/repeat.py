@@ -11,8 +11,7 @@ from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.messages import plural
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.file.revision import MoreRepeats
-from cnn_sweep.sweep.repeats import repeats_that_chose
+from cnn_sweep.sweep.repeats import MoreRepeats, repeats_that_chose
 
 
 def repeat(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnn_sweep.sweep.file.revision import read_more_repeats
+from cnn_sweep.sweep.repeats import read_more_repeats
 from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from cnn_sweep.journal.identity import is_own_writer
 from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study
 from cnn_sweep.search.extension import extension
 from cnn_sweep.search.plan import Plan, make_plan
-from cnn_sweep.sweep.file.revision import MoreRepeats, text_of, with_search
+from cnn_sweep.sweep.file.yaml import with_search
+from cnn_sweep.sweep.repeats import MoreRepeats, text_of
 from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.prepare import described

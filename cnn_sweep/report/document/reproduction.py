@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from cnn_sweep.sweep.file.revision import read_more_repeats
+from cnn_sweep.sweep.repeats import read_more_repeats
 
 if TYPE_CHECKING:
     from cnn_sweep.report.report_data import Material
-    from cnn_sweep.sweep.file.revision import MoreRepeats
+    from cnn_sweep.sweep.repeats import MoreRepeats
 
 
 def sweep_files(material: Material) -> dict[str, str]:

@@ -8,8 +8,7 @@ from cnn_sweep.messages import listed, show, unknown
 from cnn_sweep.sweep.file.problems import checked
 from cnn_sweep.sweep.space.grid import holds
 from cnn_sweep.sweep.space.space import Choices, is_complete, value_in
-from cnn_sweep.sweep.spec.pruner import PRUNERS, PrunerSpec, settings_of
-from cnn_sweep.sweep.spec.search import ON_A_GRID, OPTIONS, SearchSpec
+from cnn_sweep.sweep.spec.search import ON_A_GRID, OPTIONS, PRUNERS, PrunerSpec, SearchSpec, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cnn_sweep.messages import KeyPath
     from cnn_sweep.sweep.file.problems import Problems
     from cnn_sweep.sweep.space.space import Space
-    from cnn_sweep.sweep.spec.pruner import PrunerSpec
+    from cnn_sweep.sweep.spec.search import PrunerSpec
     from cnn_sweep.validation import InvalidValue
 
 
@@ -71,6 +71,27 @@ class Sections:
     def objective(self) -> ObjectiveSpec:
         """The first objective, which decides which epoch of a trial is its best."""
         return self.objectives[0]
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the file's meaning as plain data in one form, which is hashed to compare files.
+
+        Comments, spacing, short forms and written-out defaults do not show. Sections that earlier versions did not
+        know appear only where the file has them, so that an old file keeps its hash.
+        """
+        network, others = self.network, self.objectives[1:]
+        return {
+            "study": self.study,
+            "data": None if self.data is None else self.data.model_dump(mode="json"),
+            "model": {"build": self.build} if network is None else network.canonical(),
+            "space": [parameter.canonical() for parameter in self.space.parameters],
+            "constraints": sorted(constraint.canonical for constraint in self.constraints),
+            "search": self.search.model_dump(mode="json"),
+            "training": None if self.training is None else self.training.canonical(),
+            "objective": self.objective.model_dump(mode="json"),
+            "models": {"keep": self.models_keep},
+            **({"objectives": [other.model_dump(mode="json") for other in others]} if others else {}),
+            **({} if self.pruner is None else {"pruner": self.pruner.model_dump(mode="json")}),
+        }
 
 
 class ModelsSpec(Spec):

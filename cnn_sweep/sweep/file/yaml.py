@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,10 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from cnn_sweep.errors import Problem, SweepFileError
 from cnn_sweep.messages import dotted
-from cnn_sweep.sweep.file.decimal_commas import join_decimals
 from cnn_sweep.validation import LARGEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from cnn_sweep.messages import KeyPath
 
@@ -25,7 +25,12 @@ MAX_VALUES = 100_000  # aliases can make a small file huge
 MAX_DEPTH = 50  # mappings and lists inside each other
 _SHOWN = 30  # characters of a number in a message
 _DIGITS = 4_000
+_WIDTH = 4096  # characters before a written line is broken
 _TAG = "tag:yaml.org,2002:"
+_NUMBERS = (_TAG + "int", _TAG + "float")
+_TEXT = _TAG + "str"
+
+_Notes = list[tuple[Node, tuple[str | int, ...], str]]
 
 
 @dataclass(frozen=True)
@@ -183,3 +188,82 @@ class _Reader:
 
     def _add(self, node: Node, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(node.start_mark.line + 1, dotted(path), message))
+
+
+def with_search(text: str, settings: Mapping[str, Any]) -> str:
+    """Return a sweep file's text with other settings of its search.
+
+    Args:
+        text: The file, without problems.
+        settings: Key of ``search`` to its new value.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = _WIDTH
+    data = yaml.load(text)
+    data.setdefault("search", {}).update(settings)
+    written = io.StringIO()
+    yaml.dump(data, written)
+    return written.getvalue()
+
+
+def join_decimals(node: MappingNode | SequenceNode) -> _Notes:
+    """Join what decimal commas parted in a mapping or list between brackets, so that no other mistake follows from it.
+
+    Args:
+        node: Changed in place.
+
+    Returns:
+        Each number, its key or place in the list, and what is wrong with it.
+    """
+    notes: _Notes = []
+    node.value = _of_mapping(node.value, notes) if isinstance(node, MappingNode) else _of_list(node.value, notes)
+    return notes
+
+
+def _of_mapping(pairs: list[tuple[Node, Node]], notes: _Notes) -> list[tuple[Node, Node]]:
+    joined: list[tuple[Node, Node]] = []
+    for key, value in pairs:
+        before = joined[-1][1] if joined else None
+        ends_in_digit = isinstance(before, ScalarNode) and before.style is None and before.value[-1:].isdecimal()
+        if before is not None and ends_in_digit and _is_number(key) and value.value == "" and _is_tight(before, key):
+            last = joined[-1][0]
+            joined[-1] = last, _join(before, key, (str(last.value),), notes)
+        else:
+            joined.append((key, value))
+    return joined
+
+
+def _of_list(items: list[Node], notes: _Notes) -> list[Node]:
+    joined: list[Node] = []
+    for item in items:
+        before = joined[-1] if joined else None
+        if before is not None and _is_fraction(before, item):
+            joined[-1] = _join(before, item, (len(joined) - 1,), notes)
+        else:
+            joined.append(item)
+    return joined
+
+
+def _join(whole: Node, fraction: Node, place: tuple[str | int, ...], notes: _Notes) -> ScalarNode:
+    number = f"{whole.value}.{fraction.value}"
+    comma = f"{whole.value},{fraction.value}"
+    notes.append((whole, place, f"{comma} is read as two values; write a decimal point: {number}"))
+    tag = _NUMBERS[1] if _is_number(whole) else _TEXT
+    return ScalarNode(tag, number, whole.start_mark, fraction.end_mark)
+
+
+def _is_number(node: Any) -> bool:
+    return isinstance(node, ScalarNode) and node.style is None and node.tag in _NUMBERS
+
+
+def _is_tight(one: Node, other: Node) -> bool:
+    """Return whether nothing but a comma is between two items."""
+    return bool(one.end_mark.index + 1 == other.start_mark.index)
+
+
+def _is_fraction(before: Node, item: Node) -> bool:
+    """Return whether an item follows a decimal comma; that ``[0,5]`` is meant as 0.5 cannot be known."""
+    if not (_is_number(before) and _is_number(item) and _is_tight(before, item)) or "." in before.value:
+        return False
+    return len(item.value) > 1 and item.value[0] == "0" and item.value.isdecimal()

@@ -78,6 +78,10 @@ class Repeat:
             raise InvalidValuesError([InvalidValue((*self.path, "times"), "times", times, message)])
         return times
 
+    def canonical(self) -> dict[str, Any]:
+        """Return the form that is the same however the file writes the same layers."""
+        return {"repeat": self.times.canonical(), "layers": _canonical(self.layers)}
+
 
 @dataclass(frozen=True)
 class NetworkTemplate:
@@ -121,6 +125,17 @@ class NetworkTemplate:
         """Yield what is wrong whatever the parameters are."""
         for template in flat(self.layers):
             yield from template.static_invalid()
+
+    def canonical(self) -> list[dict[str, Any]]:
+        """Return the form that is the same however the file writes the same layers."""
+        return _canonical(self.layers)
+
+
+def _canonical(layers: tuple[SpecTemplate | Repeat, ...]) -> list[dict[str, Any]]:
+    return [
+        layer.canonical() if isinstance(layer, Repeat) else {"layer": layer.model.__name__, **layer.canonical()}
+        for layer in layers
+    ]
 
 
 def _unrolled(

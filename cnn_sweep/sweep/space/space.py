@@ -172,6 +172,16 @@ class Parameter:
         """Tell whether this parameter counts beside the values of those that it depends on."""
         return all(name in params and choices.contains(params[name]) for name, choices in self._accepted.items())
 
+    def canonical(self) -> dict[str, Any]:
+        """Return the parameter as plain data in one form."""
+        domain = self.domain
+        if isinstance(domain, Choices):
+            values: dict[str, Any] = {"choices": list(domain.values)}
+        else:
+            values = {"low": domain.low, "high": domain.high, "step": domain.step}
+            values |= {"log": domain.log, "points": domain.points}
+        return {"name": self.name, **values, "when": {name: list(accepted) for name, accepted in self.when.items()}}
+
     @cached_property
     def _accepted(self) -> dict[str, Choices]:
         return {name: Choices(values) for name, values in self.when.items()}

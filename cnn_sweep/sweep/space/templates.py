@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from cnn_sweep.messages import closest, listed, show, unknown
 from cnn_sweep.sweep.space.expressions import ABSENT, REFERENCE, Expression, ExpressionError
-from cnn_sweep.validation import InvalidValue, check, file_keys, nested
+from cnn_sweep.validation import InvalidValue, check, file_keys, nested, normal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +45,10 @@ class Plain:
         """Return the value."""
         return self.value
 
+    def canonical(self) -> Any:
+        """Return the value as JSON has it: lists for tuples, 8 for 8.0."""
+        return to_jsonable_python(normal(self.value))
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -64,6 +71,10 @@ class Reference:
         """Return the parameter's value, or ``ABSENT``."""
         return params.get(self.name, ABSENT)
 
+    def canonical(self) -> str:
+        """Return the reference as the user wrote it."""
+        return self.text
+
 
 @dataclass(frozen=True)
 class Broken:
@@ -74,6 +85,9 @@ class Broken:
     def fill(self, _params: Mapping[str, Any]) -> Any:
         """Return ``ABSENT``."""
         return ABSENT
+
+    def canonical(self) -> None:
+        """Return nothing: a file with such a text is refused."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +114,10 @@ class Formula:
         except ExpressionError as error:
             raise InvalidValuesError([InvalidValue(self.path, "expression", self.text, str(error))]) from error
 
+    def canonical(self) -> str:
+        """Return the same text however the expression was spaced and bracketed."""
+        return f"$ {self.expression.canonical}"
+
 
 @dataclass(frozen=True)
 class Items:
@@ -112,6 +130,10 @@ class Items:
         """Fill in each item."""
         values = [item.fill(params) for item in self.items]
         return ABSENT if any(value is ABSENT for value in values) else values
+
+    def canonical(self) -> list[Any]:
+        """Return the canonical form of each item."""
+        return [item.canonical() for item in self.items]
 
 
 @dataclass(frozen=True)
@@ -133,6 +155,10 @@ class Entries:
             elif key in self.required:
                 return ABSENT
         return filled
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the canonical form of each value."""
+        return {name: node.canonical() for name, node in self.entries.items()}
 
 
 Node = Plain | Reference | Formula | Broken | Items | Entries
@@ -261,6 +287,25 @@ class SpecTemplate:
         """The parameters that it refers to."""
         return tuple(sorted(self.node.names))
 
+    def canonical(self) -> dict[str, Any]:
+        """Return the form that is the same however the file writes the model: short forms and defaults do not show.
+
+        A value with references stays text. A plain value beside one is left out where it is the default.
+        """
+        if not self.node.names:
+            data: dict[str, Any] = self.resolve({}).model_dump(mode="json")
+            return data
+        entries = {}
+        for name, node in self.node.entries.items():
+            if not isinstance(node, Plain):
+                entries[name] = node.canonical()
+                continue
+            adapter, info = _field_adapter(self.model, name), self.model.model_fields[name]
+            value = adapter.dump_python(adapter.validate_python(normal(node.value), strict=True), mode="json")
+            if info.is_required() or value != adapter.dump_python(info.get_default(), mode="json"):
+                entries[name] = value
+        return entries
+
     def _resolve(self, params: Mapping[str, Any]) -> Any:
         data = self.node.fill(params)
         if data is ABSENT:
@@ -306,6 +351,12 @@ class SpecTemplate:
             given = ", ".join(f"{name}={show(params[name])}" for name in names if name in params)
             origin = f"{show(node.text)} with {given}"
         return replace(found, path=(*self.path, *found.path), origin=origin, names=names)
+
+
+@cache
+def _field_adapter(model: type[Spec], name: str) -> TypeAdapter[Any]:
+    """Return what reads one field alone, so that 3 and [3, 3] are the same kernel size."""
+    return TypeAdapter(model.model_fields[name].rebuild_annotation())
 
 
 def _plain_part(node: Entries) -> dict[str, Any]:
