@@ -43,8 +43,6 @@ PARTS = {
         "exports",
         "models",
         "axes",
-        "failed_parts",
-        "gpu_time",
         "report_data",
         "figures",
         "document",
@@ -221,7 +219,7 @@ def test_login_node_verbs_load_no_tensorflow(verb, results):
 
 IMPORTS = {
     # Verbs that need a trained model leave TensorFlow to the process that they start.
-    "cnn_sweep.cli.predicting, cnn_sweep.cli.finalizing, cnn_sweep.report.models.trained_models": (
+    "cnn_sweep.cli.predicting, cnn_sweep.cli.finalizing, cnn_sweep.report.models.predictions": (
         "tensorflow",
         "keras",
     ),

@@ -16,9 +16,9 @@ from cnn_sweep.messages import plural
 from cnn_sweep.report import exports
 from cnn_sweep.report.leaderboards import leaderboard as boards
 from cnn_sweep.report.leaderboards.formats import WRITERS
-from cnn_sweep.report.leaderboards.fronts import only_front
 from cnn_sweep.report.leaderboards.grouping import compared, grouped, without_constants
 from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.leaderboards.pareto import only_front
 from cnn_sweep.store.sql import query
 from cnn_sweep.study import Study, known_studies, merge_first
 from cnn_sweep.sweep.identity import NULL
@@ -239,7 +239,7 @@ def show(results: Path, study: str, trial: int, *, as_json: bool) -> None:
 def draw_curves(results: Path, study: str, trial: int, file: Path) -> None:
     """Draw the learning curves of a trial."""
     from cnn_sweep.report.figures.contact_sheets import save_picture
-    from cnn_sweep.report.figures.curve_pictures import learning_curves
+    from cnn_sweep.report.figures.learning_curves import learning_curves
 
     detail = open_merged(results, study).trial(trial)
     epochs = [row for row in detail["epochs"] if row["counted"]]

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnn_sweep.errors import InputError
+from cnn_sweep.errors import CnnSweepError, InputError
 from cnn_sweep.execution.study.revisions import newest_revision
-from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.journal.events import Worker
+from cnn_sweep.journal.lines import BadLineError, decode
+from cnn_sweep.journal.paths import JOURNAL_SUFFIX, StudyPaths
 from cnn_sweep.report.axes import Axis, axis_of
-from cnn_sweep.report.failed_parts import FailedParts
-from cnn_sweep.report.gpu_time import gpu_seconds
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics
-from cnn_sweep.report.leaderboards.fronts import PARETO, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.leaderboards.pareto import PARETO, with_front
+from cnn_sweep.search.budget import covered
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.sweep.states import counted, unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
@@ -30,12 +33,41 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.direction import Direction
     from cnn_sweep.sweep.sweep import Sweep
 
+T = TypeVar("T")
+
 # Epochs' metrics in one report, in numbers: about 2 MB of text.
 _CURVE_BUDGET = 150_000
 
 
 @dataclass(frozen=True)
-class Material:
+class FailedParts:
+    """Parts of a report that could not be made.
+
+    Attributes:
+        found: A sentence each, in the order in which they were met.
+    """
+
+    found: list[str] = field(default_factory=list)
+
+    def attempt(self, part: str, make: Callable[[], T], instead: Callable[[str], T]) -> T:
+        """Make a part; if that fails in any way, note why.
+
+        Args:
+            part: Begins the sentence, such as ``the section Summary``.
+            make: Makes it.
+            instead: Makes what stands in its place, from the sentence.
+        """
+        try:
+            return make()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the reader gets the other parts
+            sentence = f"{part} could not be made: {type(error).__name__}: {error}"
+            if sentence not in self.found:
+                self.found.append(sentence)
+            return instead(sentence)
+
+
+@dataclass(frozen=True)
+class ReportData:
     """What a report is made of.
 
     Attributes:
@@ -146,7 +178,7 @@ class Material:
         return [row for row in self.board.rows if row["rank"] is not None]
 
 
-def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int] = (), shown: int = 8) -> Material:
+def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int] = (), shown: int = 8) -> ReportData:
     """Read what a report shows.
 
     Args:
@@ -166,7 +198,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
     chosen = tuple(trials) or tuple(best[:shown])
     rungs = _rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
     direction: Direction = summary["direction"]
-    return Material(
+    return ReportData(
         summary=summary,
         board=board,
         configurations=_configurations(paths, board, summary),
@@ -253,3 +285,62 @@ def rung_levels(ladder: Ladder, bracket: int, longest: int) -> Iterator[int]:
     while (level := ladder.level(bracket, rung)) <= longest:
         yield level
         rung += 1
+
+
+def gpu_seconds(store: StoreReader, study: str) -> float | None:
+    """Add up the time in which GPUs were in use; None if no worker had any.
+
+    Workers that share GPUs are told by their equal lists of GPUs on one host; what they do at the same time counts
+    once. Which GPUs a worker sees stands in the first line of its journal.
+    """
+    users: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for journal in StudyPaths(store.results, study).journals.glob(f"*{JOURNAL_SUFFIX}"):
+        worker = _first(journal)
+        if worker is not None and worker.extra.get("gpus"):
+            users[(worker.identity.host, *map(str, worker.extra["gpus"]))].append(
+                journal.name.removesuffix(JOURNAL_SUFFIX)
+            )
+    if not users:
+        return None
+    intervals = report_queries.attempt_times(store, study)
+    return sum(
+        (len(key) - 1) * covered(interval for writer in writers for interval in intervals.get(writer, ()))
+        for key, writers in users.items()
+    )
+
+
+def _first(journal: Path) -> Worker | None:
+    try:
+        with journal.open("rb") as file:
+            event = decode(file.readline())
+    except (OSError, BadLineError):
+        return None
+    return event if isinstance(event, Worker) else None
+
+
+def with_importance(data: ReportData) -> ReportData:
+    """Add what mattered, or why that cannot be told."""
+    if not data.ranked:
+        return data
+
+    def estimated() -> ReportData:
+        try:
+            return replace(data, findings=what_mattered(data), no_findings="The sweep file cannot be read.")
+        except CnnSweepError as error:  # too few trials
+            return replace(data, no_findings=str(error))
+
+    return data.problems.attempt("importance", estimated, lambda why: replace(data, no_findings=why))
+
+
+def what_mattered(data: ReportData) -> Findings | None:
+    """Estimate importances from the complete trials; None without a sweep file.
+
+    Raises:
+        StudyError: There are too few trials, or nothing differs.
+    """
+    from cnn_sweep.search.importance import find  # noqa: PLC0415 - loads Optuna, which takes a second
+
+    if data.sweep is None:
+        return None
+    names = {column: axis.label for column, axis in data.axes.items()}
+    return find(data.sweep, [(queries.params_of(row, names), row["value"]) for row in data.ranked])

@@ -177,6 +177,6 @@ def test_a_report_shows_hyperparameters_and_seeds_of_repeats(results):
         journal.append(Finalize(time.time(), 2, {"test_loss": 0.3, "test_accuracy": 0.9}))
     opened = Study.open(results, "seeds")
     assert opened.leaderboard_table().columns[-1].startswith("test_")
-    material = gather(StoreReader(results), "seeds", opened.leaderboard_table())
-    assert material.configurations.columns == ("rank", "trial", *STATISTICS, "units")
-    assert dict(origins(material))["seeds"] == "0, 1, 2"
+    data = gather(StoreReader(results), "seeds", opened.leaderboard_table())
+    assert data.configurations.columns == ("rank", "trial", *STATISTICS, "units")
+    assert dict(origins(data))["seeds"] == "0, 1, 2"

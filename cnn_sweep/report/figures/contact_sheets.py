@@ -6,13 +6,13 @@ import base64
 import io
 import math
 import os
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.report.figures.fonts import drawable, load_font
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
     Images = npt.NDArray[np.generic]
 
+_NO_CHARACTER = "\uffff"  # drawn as the box that stands for all characters that a font lacks
 _SMALLEST = 72  # pixels of a thumbnail's longer side: smaller images are enlarged by a whole factor
 _LARGEST = 160  # and larger ones reduced
 _MARGIN = 6
 _FONT_SIZE = 12
 _MOST_PIXELS = 200_000_000  # of a picture that common programs still open
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def contact_sheet(images: Images, captions: Sequence[str]) -> Image.Image:
@@ -189,3 +191,24 @@ def _canvas(mode: str, size: tuple[int, int], color: Any) -> Image.Image:
     if size[0] * size[1] > _MOST_PIXELS:
         raise InputError(f"the picture would have {size[0]} x {size[1]} pixels; show fewer images")
     return Image.new(mode, size, color)
+
+
+def load_font(size: int) -> Font:
+    """Load DejaVu Sans (Debian: fonts-dejavu-core), or Pillow's own font, which has hardly more than ASCII."""
+    try:
+        return ImageFont.truetype("DejaVuSans.ttf", size)
+    except OSError:
+        return ImageFont.load_default(size)
+
+
+def drawable(text: str, font: Font) -> str:
+    """Replace the characters that a font lacks by their plain letters, or by question marks."""
+    box = bytes(font.getmask(_NO_CHARACTER))
+    return "".join(
+        character if character.isascii() or bytes(font.getmask(character)) != box else _plain(character)
+        for character in unicodedata.normalize("NFC", text)
+    )
+
+
+def _plain(character: str) -> str:
+    return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import html
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Colours that people with any colour vision tell apart: Okabe and Ito, "Color Universal Design" (2008).
 BLUE: Final = "#0072B2"
@@ -18,6 +21,7 @@ COLOURS: Final = (BLUE, ORANGE, GREEN, PURPLE, VERMILLION, SKY)
 DASHES: Final = ("solid", "dash", "dot", "dashdot")
 # Even in lightness and readable by the colour-blind: Nuñez, Anderton and Renslow, PLoS ONE 13 (2018) e0199239.
 SCALE: Final = "Cividis"
+_HOVER: Final = "trial %{customdata}<br>%{x}<br>%{y:.5g}<extra></extra>"
 DIGITS: Final = 6  # significant digits of a number in a figure
 
 
@@ -55,3 +59,17 @@ def number(value: Any) -> Any:
 def numbers(values: Any) -> list[Any]:
     """Round many numbers for a figure."""
     return [number(value) for value in values]
+
+
+def scatter(
+    x: Sequence[Any], y: Sequence[Any], trials: Sequence[int], *, color: str, name: str = "trial"
+) -> dict[str, Any]:
+    """Describe a point for each trial, with the trial's number under the pointer."""
+    marker = {"color": color, "size": 6, "opacity": 0.85}
+    kind = {"type": "scatter", "mode": "markers", "name": name, "marker": marker, "hovertemplate": _HOVER}
+    return kind | {"x": numbers(x), "y": numbers(y), "customdata": list(trials)}
+
+
+def axis_titles(x: str, y: str) -> dict[str, Any]:
+    """Describe two linear axes by their titles."""
+    return {"xaxis": {"title": {"text": text(x)}}, "yaxis": {"title": {"text": text(y)}}}

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import fdtrc, stdtrit
 
-from cnn_sweep.report.leaderboards import studentized_range
-from cnn_sweep.report.leaderboards.statistics import CONFIDENCE
+from cnn_sweep.report.leaderboards.statistics import CONFIDENCE, studentized_range_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -209,7 +208,7 @@ class _Comparison:
         gaps, widths = layout.means - layout.means[best], np.full(len(found), math.nan)
         if layout.df:
             variance = (layout.rest / layout.df + self.rounding) * layout.error(best) / 2
-            widths = studentized_range.quantile(CONFIDENCE, k, layout.df) * np.sqrt(variance)
+            widths = studentized_range_quantile(CONFIDENCE, k, layout.df) * np.sqrt(variance)
         parts = zip(found, halves.tolist(), gaps.tolist(), widths.tolist(), strict=True)
         judged = [self._standing(*part) for part in parts]
         judged[best] = replace(judged[best], difference=0.0, difference_low=None, difference_high=None, tied=True)
