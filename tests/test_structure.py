@@ -57,6 +57,7 @@ HOMES = {
     "optuna": ("search",),
     "submitit": ("execution/array_jobs/slurm.py",),
     "PIL": ("training/data", "report"),
+    "jinja2": ("report/document",),
     "rdata": ("training/data",),
     "typer": ("cli",),
     "rich": ("cli",),
@@ -223,6 +224,8 @@ IMPORTS = {
         "tensorflow",
         "keras",
     ),
+    # Only a report needs templates, only image files and notebooks need Plotly.
+    "cnn_sweep.cli.reporting, cnn_sweep.study": ("jinja2", "plotly", "kaleido"),
     # `cnn-sweep --help` is quick because it loads nothing that it does not need.
     "cnn_sweep.cli.main": ("pandas", "numpy", "sqlalchemy", "optuna", "sklearn", "pydantic"),
     # Each worker and each command would pay for these, seconds in all, before its first trial.

@@ -43,7 +43,6 @@ def report(
     data = with_importance(data)
     data = _with_best_model(results, data, predictions=predictions)
     if images is not None:
-        # Their writing takes a browser: asked for only here.
         from cnn_sweep.report.figures.plots import write_images
 
         written = write_images(drawable(data), images, tell=_tell)
@@ -70,7 +69,7 @@ def _text(data: ReportData, file: Path, form: str, images: Path | None) -> str:
 
 
 def _with_best_model(results: Path, data: ReportData, *, predictions: bool) -> ReportData:
-    """Let the best model predict, if it was kept; otherwise say why it does not."""
+    """Add the best model's predictions, or the reason why there are none."""
     best = data.best_trial
     if best is None:
         return data
@@ -85,6 +84,6 @@ def _with_best_model(results: Path, data: ReportData, *, predictions: bool) -> R
         try:
             return replace(data, best_model=best_model(results, data.study))
         except CnnSweepError as error:
-            return replace(data, no_model=f"The best model's predictions cannot be had: {error}")
+            return replace(data, no_model=f"The best model could not predict: {error}")
 
     return data.problems.attempt("predictions", predicted, lambda why: replace(data, no_model=why))

@@ -212,7 +212,7 @@ def _several(data: ReportData, kind: str) -> _Content:
 def _curves(data: ReportData) -> _Content:
     found = figures(data, "curves")
     if not found:
-        return _quiet("No epoch is done yet.")
+        return _quiet("No epoch is complete yet.")
     return _Content("choice", {"figures": found, "label": "Metric", "are_curves": True})
 
 
@@ -226,7 +226,7 @@ def _importance(data: ReportData) -> _Content:
 def _contours(data: ReportData) -> _Content:
     found = tuple(figures(data, "contours"))
     if not found:
-        return _quiet("There are no two hyperparameters to compare." if data.ranked else data.nothing_complete)
+        return _quiet("There are no two hyperparameters that vary." if data.ranked else data.nothing_complete)
     return _Content("choice", {"figures": found, "label": "Hyperparameters", "are_curves": False}, found)
 
 
@@ -280,14 +280,14 @@ def _by_name(epochs: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Give a value as JSON has it: numbers in full, those that are none as nothing (``nonfinite`` has them)."""
+    """Return a value for JSON: numbers with full precision, NaN and infinities as None (``nonfinite`` has them)."""
     if isinstance(value, float):
         return value if value - value == 0 else None
     return value
 
 
 def _embedded(data: Any) -> str:
-    """Write JSON in which nothing can end its script element."""
+    """Write JSON that cannot close its script element."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"), default=str)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 

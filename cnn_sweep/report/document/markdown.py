@@ -23,8 +23,8 @@ def markdown(data: ReportData, *, images: str | None = None) -> str:
     """Write the report.
 
     Args:
-        data: What is known.
-        images: Where its figures are, relative to the file; None if there are none.
+        data: The study's data.
+        images: The folder of its figures, relative to the file; None without figures.
     """
     makers: dict[str, Callable[[], list[str]]] = {
         "Summary": lambda: [_pairs(facts.summary(data))],
@@ -94,7 +94,7 @@ def _table(table: Table) -> str:
 
 
 def _code(language: str, text: str) -> str:
-    """Write lines as they are, fenced by more backquotes than they have."""
+    """Write text as a code block, with a fence longer than any in the text."""
     fence = "```"
     while fence in text:
         fence += "`"

@@ -1,4 +1,4 @@
-"""What a study was and what it took, in words: for the report's summary, its provenance, and its Markdown."""
+"""The facts of a report in words and tables: summary, search space, rungs, provenance, commands to reproduce it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.space.space import Parameter
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
-_MOST_NAMED = 20  # trials of a front
+_MOST_NAMED = 20  # trials of a Pareto front
 _MOST_FAILURES = 20
 _MOST_INTERACTIONS = 10
 
 
 def summary(data: ReportData) -> list[tuple[str, str]]:
-    """Say what was searched, on what, how long, where, and what it cost."""
+    """Describe the search, its data, time, place and cost as pairs of a name and a text."""
     found = data.summary
     states = ", ".join(f"{count:,} {state}" for state, count in found["trials"].items() if count)
     skipped = f"; {found['invalid']:,} invalid and {found['duplicates']:,} duplicate configurations were left out"
@@ -54,19 +54,20 @@ def _best(data: ReportData) -> str:
 
 
 def _best_of_the_first(data: ReportData, best: Row) -> str:
-    """Say what is best by the first objective: a trial, or with repeats a configuration and its mean."""
+    """Describe the best by the first objective: a trial, or with repeats a configuration and its mean."""
     configuration = data.best_configuration
     if configuration is None or data.configurations is None:
         return f"{data.metric} {shown(best['value'])} (trial {best['trial']})"
     tied = sum(bool(row["tied"]) for row in data.configurations.rows)
     return (
         f"{data.metric} {mean_in_words(configuration, others=tied - 1)}: the configuration of trial "
-        f"{configuration['trial']}; best trial: {shown(best['value'])} (trial {best['trial']}), which is partly luck"
+        f"{configuration['trial']}; best trial: {shown(best['value'])} (trial {best['trial']}), best of "
+        f"{len(data.ranked):,} trials, so optimistic (selection bias)"
     )
 
 
 def _best_of(data: ReportData, objective: ObjectiveSpec) -> str | None:
-    """Say which trial is best by one of several objectives alone."""
+    """Name the best trial by one of several objectives alone."""
     rows = [row for row in data.ranked if row.get(objective.metric) is not None]
     if not rows:
         return None
@@ -81,7 +82,7 @@ def _front(data: ReportData) -> str:
 
 
 def failures(data: ReportData) -> list[Row]:
-    """List the failures by cause and message; beyond the most frequent ones the rest is counted."""
+    """List the most frequent failures by cause and message, and count the others."""
     shown_ones, rest = data.failures[:_MOST_FAILURES], data.failures[_MOST_FAILURES:]
     count = sum(row["count"] for row in rest)
     message = f"{len(rest):,} other messages; `cnn-sweep leaderboard {data.study} --columns trial,cause,message`"
@@ -127,7 +128,7 @@ def _cost(data: ReportData) -> str:
 
 
 def space(data: ReportData) -> list[Row]:
-    """Describe each hyperparameter: what it could be and when it counts."""
+    """Describe each hyperparameter: its values, and the conditions under which it is active."""
     if data.sweep is None:
         return [{"hyperparameter": name, "values": "?"} for name in data.summary["parameters"]]
     return [_parameter(parameter) for parameter in data.sweep.space.parameters]
@@ -146,7 +147,7 @@ def _parameter(parameter: Parameter) -> Row:
 
 
 def origins(data: ReportData) -> list[tuple[str, str]]:
-    """Say where the study comes from: code, versions, command, host, seeds."""
+    """Describe the study's provenance as pairs of a name and a text: code, versions, command, host, seeds."""
     found = data.provenance
     if not found:
         return [("provenance", "provenance.json cannot be read")]
@@ -165,18 +166,18 @@ def origins(data: ReportData) -> list[tuple[str, str]]:
 
 
 def _seeds(data: ReportData) -> list[int]:
-    """Return the seeds that were trained; before any was, those that the sweep asked for at first."""
+    """Return the seeds of the trials; before the first trial, those of the sweep."""
     trained = {row["seed"] for row in data.board.rows if row.get("seed") is not None}
     return sorted(trained) or data.provenance.get("seeds") or []
 
 
 def moment(seconds: float) -> str:
-    """Write a time in UTC."""
+    """Format a time, in seconds since 1970, as UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def duration(seconds: float) -> str:
-    """Write how long something took."""
+    """Format a duration in seconds."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, hours = seconds / 60, seconds / 3600
@@ -187,9 +188,9 @@ def rung_table(data: ReportData) -> Table | None:
     """Count the trials at each rung.
 
     Returns:
-        A row a bracket and rung: its epochs, how many trials ``reached`` it, how many of them ``went on``, how many
-        ``rest`` there, and the best of their results at that rung: of the objective up to its epochs, which is what
-        decides who goes on. Repeats do not compete and are left out. None if the study has no rungs.
+        A row for each bracket and rung: its epochs, the number of trials that ``reached`` it, that ``went on`` and that
+        ``rest`` there, and the best value of the objective up to these epochs, which decides which trials go on.
+        Repeats do not compete and are left out. None if the study has no rungs.
     """
     sweep = data.sweep
     ladder = Ladder.of(sweep.pruner) if sweep is not None else None
@@ -219,7 +220,7 @@ def rung_table(data: ReportData) -> Table | None:
 
 
 def interaction_table(findings: Findings) -> Table | None:
-    """List the pairs that explain most beyond what each of them explains alone; None if no pair could be judged."""
+    """List the pairs with the strongest interactions; None if no pair could be judged."""
     pairs = findings.interactions[:_MOST_INTERACTIONS]
     rows = [
         {"hyperparameters": f"{one.first} and {one.second}", "share of the variance": one.share, "p": one.p}
@@ -229,21 +230,21 @@ def interaction_table(findings: Findings) -> Table | None:
 
 
 def sweep_files(data: ReportData) -> dict[str, str]:
-    """Return name to text of the sweep files, the oldest first; what ``repeat`` added is a command and no file."""
+    """Return the text of each sweep file by name, the oldest first; revisions by ``repeat`` are not sweep files."""
     return {name: text for name, text in data.revisions.items() if read_more_repeats(text) is None}
 
 
 def commands(data: ReportData) -> str:
-    """Write the commands that do the study again, and show its best trial again."""
+    """Write the commands that reproduce the study and show its best trial."""
     versions = data.provenance.get("versions") or {}
     sha = (data.provenance.get("git") or {}).get("sha")
     pins = " ".join(
         shlex.quote(f"{name}=={versions[name]}") for name in ("cnn-sweep", "tensorflow", "keras") if name in versions
     )
-    files = "The sweep file below, saved as sweep.yaml"
+    files = "Save the sweep file below as sweep.yaml"
     if len(sweep_files(data)) > 1:
-        files = "The sweep files below, saved under their names"
-    lines = [f"# {files}; the same versions; the same seeds give the same results."]
+        files = "Save the sweep files below under their names"
+    lines = [f"# {files}. The same versions and seeds give the same results."]
     lines += _what_may_differ(data)
     lines += [f"git checkout {shlex.quote(sha)}"] if sha else []
     lines += [f"pip install {pins}"] if pins else []
@@ -258,8 +259,8 @@ def _what_may_differ(data: ReportData) -> list[str]:
     if sweep is None or not (sweep.search.is_adaptive or sweep.pruner):
         return []
     return [
-        "# What this search tries or stops depends on which trials were complete by then: with several workers other",
-        "# trials may be tried than in this study, each with the same result for the same hyperparameters and seed.",
+        "# This search chooses or stops trials depending on which others are complete: several workers may try other",
+        "# trials than in this study. The same hyperparameters and seed still give the same result.",
     ]
 
 
@@ -275,14 +276,14 @@ def _of_repeats(study: str, more: MoreRepeats) -> list[str]:
     chosen = ", ".join(map(str, more.trials))
     which = "the configuration of trial" if len(more.trials) == 1 else "the configurations of trials"
     return [
-        f"# `repeat` chose {which} {chosen}; it does so again if the same trials are complete by then.",
+        f"# `repeat` chose {which} {chosen}; it chooses the same again if the same trials are complete by then.",
         f"cnn-sweep repeat {study} --top {len(more.trials)} --repeats {more.repeats}",
         f"cnn-sweep resume {study}",
     ]
 
 
 def _threads(data: ReportData) -> str:
-    """Return the option for the number of threads, which results depend on, unless the sweep or the default says it."""
+    """Return the option for the threads, which results depend on, unless the sweep file or the default sets them."""
     found = {worker["threads"] for worker in data.workers}
     is_said = data.sweep is not None and data.sweep.threads is not None
     return "" if is_said or found <= {1} else f" --threads {max(found)}"

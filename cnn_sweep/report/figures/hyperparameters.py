@@ -1,4 +1,4 @@
-"""Figures of the objective over one hyperparameter (slices) and over two (contours)."""
+"""Figures of hyperparameters: the objective over one (slices) and two (contours), and their importance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.report_data import ReportData
     from cnn_sweep.search.importance import Findings
 
-_FEWEST_CELLS, _MOST_CELLS = 4, 16  # along an axis of many numbers
+_FEWEST_CELLS, _MOST_CELLS = 4, 16  # along a numeric axis with many values
 _MOST_PAIRS = 15
 
 
@@ -54,8 +54,8 @@ def contours(data: ReportData, order: Sequence[str] = ()) -> list[Figure]:
     """Draw the mean of the objective over pairs of hyperparameters.
 
     Args:
-        data: What is known.
-        order: Columns of hyperparameters, the most important first; only the first pairs are drawn.
+        data: The study's data.
+        order: Columns of hyperparameters, the most important first; only pairs of the first ones are drawn.
     """
     rows = data.ranked
     axes = [axis for axis in data.axes.values() if len(axis.values) > 1]
@@ -68,10 +68,10 @@ def contours(data: ReportData, order: Sequence[str] = ()) -> list[Figure]:
 
 def _contour(data: ReportData, across: Axis, up: Axis, rows: Sequence[Row]) -> Figure | None:
     there = [row for row in rows if across.is_active(row) and up.is_active(row)]
-    # One may count only where the other has a single value.
+    # One hyperparameter may be active only with a single value of the other.
     if any(len({repr(row.get(axis.column)) for row in there}) < 2 for axis in (across, up)):
         return None
-    # About as many cells as trials; between them nothing is drawn, since nothing is known.
+    # About as many cells as trials; cells without trials stay empty.
     count = min(max(math.isqrt(len(there)), _FEWEST_CELLS), _MOST_CELLS)
     columns, lines = _Cells(across, count), _Cells(up, count)
     cells: dict[tuple[int, int], list[float]] = {}
@@ -90,7 +90,7 @@ def _contour(data: ReportData, across: Axis, up: Axis, rows: Sequence[Row]) -> F
     trace["hovertemplate"] = "%{x}, %{y}<br>mean %{z:.5g} of %{customdata} trials<extra></extra>"
     layout = {"xaxis": columns.axis(), "yaxis": lines.axis()}
     title = f"{across.label} and {up.label}"
-    caption = f"Mean {data.metric} of the complete trials with these values; empty where there is none."
+    caption = f"Mean {data.metric} of the complete trials with these values; empty cells have no trials."
     return Figure(f"contour-{across.column}-{up.column}", title, caption, (trace,), layout)
 
 
@@ -99,7 +99,7 @@ def _mean(values: list[float] | None) -> float | None:
 
 
 class _Cells:
-    """The cells along one axis: one a value, or equal parts where there are many numbers."""
+    """The cells along one axis: one per value, or equal intervals if there are many numbers."""
 
     def __init__(self, axis: Axis, most: int) -> None:
         self._axis = axis
@@ -110,14 +110,14 @@ class _Cells:
 
     @property
     def places(self) -> list[Any]:
-        """Where the cells are, in the axis's own positions; of categories and of few numbers, their order."""
+        """Positions of the cells: the middles of intervals, or 0, 1, … for values."""
         if not self._even:
             return list(range(self.count))
         middles = (self._low + (i + 0.5) * self._width for i in range(self.count))
         return numbers(10**middle if self._axis.log else middle for middle in middles)
 
     def of(self, rows: Sequence[Row]) -> list[int]:
-        """Give each row's cell."""
+        """Return the index of each row's cell."""
         if not self._even:
             place = {repr(value): i for i, value in enumerate(self._axis.values)}
             return [place[repr(row.get(self._axis.column))] for row in rows]
@@ -140,7 +140,7 @@ def _layout(x: str, y: str, kind: str) -> dict[str, Any]:
 def importance(data: ReportData, findings: Findings) -> Figure:
     """Draw both estimates of importance side by side, the most important hyperparameter on top."""
     found = findings.importances
-    names = [text(one.parameter + (" (where it counts)" if one.conditional else "")) for one in found]
+    names = [text(one.parameter + (" (where active)" if one.conditional else "")) for one in found]
     kinds = (
         ("share of the variance (fANOVA)", BLUE, [one.fanova for one in found]),
         ("share among the best (PED-ANOVA)", ORANGE, [one.ped_anova for one in found]),
@@ -157,8 +157,8 @@ def importance(data: ReportData, findings: Findings) -> Figure:
     first = f", the first of {len(data.objectives)} objectives" if len(data.objectives) > 1 else ""
     some = f" Estimated from {findings.results:,} of them." if findings.results < len(data.ranked) else ""
     caption = (
-        f"How much each hyperparameter explains of {data.metric}{first}, over all complete trials and for the "
-        f"best. The shares of each kind add up to 1, however little they explain together.{some}"
+        f"How much each hyperparameter explains of {data.metric}{first}, among all complete trials and for being among "
+        f"the best. The shares of each kind add up to 1, however little they explain together.{some}"
     )
     return Figure("importance", "Importance", caption, tuple(traces), layout)
 

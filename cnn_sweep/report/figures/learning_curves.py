@@ -31,7 +31,7 @@ _GREY, _TRAINING, _VALIDATION = "#888888", "#1f6fb4", "#d1641f"
 
 
 def history(data: ReportData) -> Figure | None:
-    """Draw every complete trial's value in the order in which they ended, and the best so far."""
+    """Draw the value of each complete trial in order of completion, and the best value so far."""
     rows = sorted(data.ranked, key=lambda row: (row["ended"] or 0.0, row["trial"]))
     if not rows:
         return None
@@ -42,20 +42,20 @@ def history(data: ReportData) -> Figure | None:
     points = scatter(order, values, trials, name="trial", color=BLUE)
     line: Row = {"type": "scatter", "mode": "lines", "x": order, "y": numbers(best), "name": "best so far"}
     line |= {"line": {"color": VERMILLION, "width": 2, "shape": "hv"}, "hoverinfo": "skip"}
-    others = f" (of {len(data.objectives)} objectives the first)" if len(data.objectives) > 1 else ""
-    caption = f"{data.metric}{others} of each complete trial in the order in which they ended, and the best so far."
+    others = f" (the first of {len(data.objectives)} objectives)" if len(data.objectives) > 1 else ""
+    caption = f"{data.metric}{others} of each complete trial in order of completion, and the best value so far."
     layout = axis_titles("complete trials", data.metric)
     return Figure("history", "Optimization history", caption, (points, line), layout)
 
 
 def curves(data: ReportData, metrics: Sequence[str] | None = None) -> list[Figure]:
-    """Draw the learning curves of the chosen trials, a figure a metric, training beside validation."""
+    """Draw the learning curves of the chosen trials: a figure per metric, with training beside validation."""
     names = metrics if metrics is not None else _curve_metrics(data)
     return [figure for name in names if (figure := _curve(data, name)) is not None]
 
 
 def _curve_metrics(data: ReportData) -> list[str]:
-    """Name the validation metrics, the objective first, and those that have no validation beside them."""
+    """List the validation metrics, the objective first, and the metrics without a validation counterpart."""
     known = list(data.summary["metrics"])
     own = [name for name in known if name.startswith("val_") or f"val_{name}" not in known]
     return sorted(own, key=lambda name: (name != data.metric, name != "val_loss", not name.startswith("val_")))
@@ -78,13 +78,13 @@ def _curve(data: ReportData, metric: str) -> Figure | None:
             traces.append(trace | {"hovertemplate": f"trial {trial}<br>epoch %{{x}}: %{{y:.5g}}<extra></extra>"})
     if not traces:
         return None
-    caption = f"{metric} by epoch" + (", and the same on training data in pale." if beside else ".")
+    caption = f"{metric} by epoch" + ("; pale lines: the same on training data." if beside else ".")
     return Figure(f"curves-{metric}", f"{metric} by epoch", caption, tuple(traces), axis_titles("epoch", metric))
 
 
 @dataclass(frozen=True)
 class _Axes:
-    """From values to pixels."""
+    """Maps epochs and values to pixels."""
 
     epochs: tuple[float, float]
     values: tuple[float, float]
@@ -97,11 +97,11 @@ class _Axes:
 
 
 def learning_curves(epochs: Epochs, title: str) -> Image.Image:
-    """Draw each metric of the training beside its twin on validation images.
+    """Draw each training metric beside its validation counterpart.
 
     Args:
-        epochs: One mapping an epoch: its number ``epoch`` and its metrics.
-        title: Stands above.
+        epochs: A mapping for each epoch: its number ``epoch`` and its metrics.
+        title: Title above the diagrams.
 
     Raises:
         InputError: There is no metric to draw.

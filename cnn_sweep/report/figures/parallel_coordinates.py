@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.report_data import ReportData
 
-# Lines of one plot of parallel coordinates beyond which nobody sees anything: the best are drawn.
+# More lines hide each other: then only the best trials are drawn.
 _MOST_LINES = 2_000
 _MOST_TICKS = 12
-_SPREAD = 0.06  # of an axis
+_SPREAD = 0.06  # of an axis's length
 
 
 def parallel(data: ReportData) -> Figure | None:
-    """Draw the hyperparameters of each complete trial as a line across one axis each."""
+    """Draw each complete trial as a line across the axes of its hyperparameters."""
     rows = data.ranked[:_MOST_LINES]
     axes = [axis for axis in data.axes.values() if axis.varies]
     if not rows or not axes:
@@ -38,27 +38,25 @@ def parallel(data: ReportData) -> Figure | None:
     }
     trace = {"type": "parcoords", "dimensions": dimensions, "line": line}
     some = f"the best {_MOST_LINES:,}" if len(data.ranked) > len(rows) else "each"
-    caption = (
-        f"A line for {some} complete trial{'s' if some != 'each' else ''}; drag along an axis to keep a part of it."
-    )
+    caption = f"A line for {some} complete trial{'s' if some != 'each' else ''}; drag along an axis to select a range."
     layout = {"margin": {"l": 70, "r": 70, "t": 50, "b": 30}}
     return Figure("parallel", "Parallel coordinates", caption, (trace,), layout)
 
 
 def _dimension(axis: Axis, rows: Sequence[Row]) -> Row:
-    """Describe one axis; its ticks are plain text to Plotly, unlike its label."""
+    """Describe one axis to Plotly, which reads its label as markup but its ticks as plain text."""
     places = axis.positions(rows)
     there = [place for place in places if place is not None]
     low, high = (min(there), max(there)) if there else (0.0, 0.0)
     length = (high - low) or 1.0
-    # Inactive hyperparameters meet in a place of their own below the axis.
+    # Lines of trials in which the hyperparameter is inactive meet below the axis.
     below = low - 0.15 * length
-    # Where many lines meet in few values they lie side by side, the best on top.
+    # On an axis of few values, lines are spread out, the best on top.
     spread = _SPREAD * length if len(axis.values) <= _MOST_TICKS else 0.0
     shares = [0.5 - rank / max(len(rows) - 1, 1) for rank in range(len(rows))]
     filled = [(below if p is None else p) + spread * share for p, share in zip(places, shares, strict=True)]
     ticks = {axis.position(value): word(value) for value in _ticks(axis)}
-    if len(axis.values) <= _MOST_TICKS:  # only values that a line goes through
+    if len(axis.values) <= _MOST_TICKS:  # only values of some line
         ticks = {place: one for place, one in ticks.items() if place in there}
     ticks |= {below: "inactive"} if None in places else {}
     lowest = below if None in places else low
@@ -68,13 +66,13 @@ def _dimension(axis: Axis, rows: Sequence[Row]) -> Row:
 
 
 def _with_room(low: float, high: float) -> list[float]:
-    """Return the ends of an axis; one on which all lines meet has them in its middle."""
+    """Return the ends of an axis; if all lines meet in one value, it lies in the middle."""
     room = 0.5 * (abs(low) or 1.0) if low == high else 0.0
     return numbers([low - room, high + room])
 
 
 def _ticks(axis: Axis) -> Sequence[Any]:
-    """Take the values of an axis, or round numbers between them if there are too many to label."""
+    """Return the values of an axis, or round numbers if there are too many values to label."""
     values = axis.values
     if len(values) <= _MOST_TICKS:
         return values

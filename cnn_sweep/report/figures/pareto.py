@@ -19,14 +19,14 @@ _COSTS = {"parameters": "weights", "seconds": "seconds of training"}
 
 
 def trade_offs(data: ReportData) -> list[Figure]:
-    """Draw each pair of objectives, and the value against what it costs: weights, and seconds of training."""
+    """Draw each pair of objectives, and the objective against its costs: weights and seconds of training."""
     found = [_pair(data, *pair) for pair in itertools.combinations(data.objectives, 2)]
     drawn = {figure.name for figure in found}
     return found + [figure for figure in _costs(data) if figure.name not in drawn] if data.ranked else []
 
 
 def _pair(data: ReportData, up: ObjectiveSpec, across: ObjectiveSpec) -> Figure:
-    """Draw two of several objectives, with the front that all of them make."""
+    """Draw two objectives with the Pareto front of all objectives."""
     rows = [r for r in data.ranked if r.get(up.metric) is not None and r.get(across.metric) is not None]
     front = sorted(data.front, key=lambda row: (row[across.metric], row[up.metric]))
     points, best = (
@@ -39,9 +39,9 @@ def _pair(data: ReportData, up: ObjectiveSpec, across: ObjectiveSpec) -> Figure:
         shape = "hv" if across.direction == Direction.MINIMIZE else "vh"
         best |= {"mode": "lines+markers", "line": {"color": VERMILLION, "shape": shape}}
     rest = (
-        "no trial is better than those of the front in both."
+        "no trial is better than those on the front in both."
         if count == 2
-        else f"the front is that of all {count} objectives: in these two alone, another trial may beat some of it."
+        else f"the front is that of all {count} objectives, so other trials may be better in these two alone."
     )
     caption = f"{up.metric} ({up.direction}) against {across.metric} ({across.direction}); {rest}"
     cost = up.metric == data.metric and across.metric in _COSTS
@@ -64,13 +64,13 @@ def _costs(data: ReportData) -> list[Figure]:
         best["marker"] = {"color": VERMILLION, "size": 9, "symbol": "diamond"}
         layout = axis_titles(words, data.metric)
         layout["xaxis"] |= {"type": "log"} if max(r[column] for r in rows) > 20 * min(r[column] for r in rows) else {}
-        caption = f"{data.metric} against {words}; no trial is better than those of the front in both."
+        caption = f"{data.metric} against {words}; no trial is better than those on the front in both."
         found.append(Figure(f"pareto-{column}", f"{data.metric} and {words}", caption, (points, best), layout))
     return found
 
 
 def pareto(rows: Sequence[Row], column: str, direction: Direction) -> list[Row]:
-    """Return the rows that no other one beats in value and in cost (the smaller, the better) at once, by cost."""
+    """Return the Pareto front of value and cost, which should be small; by ascending cost."""
     front: list[Row] = []
     for row in sorted(rows, key=lambda row: (row[column], direction.key(row["value"]), row["trial"])):
         if not front or direction.better(row["value"], front[-1]["value"]):

@@ -38,7 +38,7 @@ _MOST_NUMBERS = 30  # classes up to which each cell of a confusion matrix shows 
 
 
 def drawable(data: ReportData) -> list[Figure]:
-    """Return all figures; those of a kind that fails are among the data's problems."""
+    """Return all figures; a kind that fails is noted among the data's problems."""
 
     def of(kind: str) -> list[Figure]:
         return data.problems.attempt(f"the figures of {kind}", lambda: figures(data, kind), lambda _: [])
@@ -47,7 +47,11 @@ def drawable(data: ReportData) -> list[Figure]:
 
 
 def figures(data: ReportData, kind: str) -> list[Figure]:
-    """Return the figures of one of ``KINDS``; none where there is nothing to draw."""
+    """Return the figures of one of ``KINDS``; empty if there is nothing to draw.
+
+    Raises:
+        ValueError: There is no such kind.
+    """
     match kind:
         case "history":
             found = [learning_curves.history(data)]
@@ -91,8 +95,8 @@ def _confusion(best: BestModel) -> Figure:
 
 
 def to_plotly(figure: Figure) -> Any:
-    """Return a figure as Plotly's ``Figure``, on white."""
-    import plotly.graph_objects as go  # noqa: PLC0415 - takes longer to import than most reports to write
+    """Return a figure as a ``plotly.graph_objects.Figure`` on white."""
+    import plotly.graph_objects as go  # noqa: PLC0415 - importing it takes longer than writing most reports
 
     return go.Figure({"data": list(figure.data), "layout": _PAPER | figure.layout})
 
@@ -103,13 +107,13 @@ def write_images(
     formats: Sequence[str] = FORMATS,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """Write each figure in each format, named after it.
+    """Write each figure in each format, to files with the figure's name.
 
     Args:
-        figures: Which.
-        folder: Where; it is made if it does not exist.
-        formats: Of ``FORMATS``.
-        tell: Is told which figure is being drawn, which takes a second each.
+        figures: The figures.
+        folder: Their folder; it is created if it does not exist.
+        formats: Some of ``FORMATS``.
+        tell: Called with a message before each figure, which takes about a second.
 
     Raises:
         EnvironmentFault: kaleido or a browser is missing, or the folder cannot be written.
@@ -143,7 +147,7 @@ def _write(kaleido: Any, figure: Figure, file: Path) -> Path:
 
 
 class Plots:
-    """Figures of a study as it was when they were first asked for; each is a ``plotly.graph_objects.Figure``."""
+    """Figures of a study, read once at the first use; each is a ``plotly.graph_objects.Figure``."""
 
     def __init__(self, store: StoreReader, study: str, board: Table) -> None:
         self._store = store
@@ -155,15 +159,15 @@ class Plots:
         return gather(self._store, self._study, self._board)
 
     def history(self) -> Any:
-        """Draw the value of each complete trial in the order in which they ended, and the best so far."""
+        """Draw the value of each complete trial in order of completion, and the best value so far."""
         return self._only("history")
 
     def curves(self, *trials: int, metric: str | None = None) -> Any:
         """Draw learning curves.
 
         Args:
-            trials: Which; by default the best ones.
-            metric: Of which metric; by default the objective.
+            trials: Numbers of trials; by default the best ones.
+            metric: The metric; by default the objective.
         """
         data = gather(self._store, self._study, self._board, trials=trials) if trials else self._data
         found = learning_curves.curves(data, [metric or data.metric])
