@@ -15,8 +15,8 @@ from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
 from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study
-from cnn_sweep.report.leaderboards.fronts import with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.leaderboards.pareto import with_front
 from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cnn_sweep.report.figures.plots import Plots
-    from cnn_sweep.report.models.trained_models import TrainedModels
+    from cnn_sweep.report.models.predictions import TrainedModels
     from cnn_sweep.search.importance import Findings
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
     from cnn_sweep.sweep.sweep import Sweep
@@ -322,18 +322,17 @@ class Study:
     def report(self, output: str | Path) -> Path:
         """Write the study as one HTML page, without the best model's predictions; return the file."""
         from cnn_sweep.report.document.html import page  # noqa: PLC0415 - as of `plot`
-        from cnn_sweep.report.document.importance_estimates import with_importance  # noqa: PLC0415 - as of `plot`
-        from cnn_sweep.report.document.report_file import write_whole  # noqa: PLC0415 - as of `plot`
-        from cnn_sweep.report.report_data import gather  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.document.report_file import write_report  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.report_data import gather, with_importance  # noqa: PLC0415 - as of `plot`
 
         with self.store:
-            material = gather(self.store, self.name, self.leaderboard_table())
-        material = with_importance(material)
-        write_whole(Path(output), page(replace(material, no_model="`cnn-sweep report` has it.")))
+            data = gather(self.store, self.name, self.leaderboard_table())
+        data = with_importance(data)
+        write_report(Path(output), page(replace(data, no_model="`cnn-sweep report` has it.")), study=self.name)
         return Path(output)
 
     def _repr_html_(self) -> str:
-        from cnn_sweep.report.document.notebook import glance  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.document.html import glance  # noqa: PLC0415 - as of `plot`
 
         with self.store:
             return glance(self.store, self.name, self.leaderboard_table())
@@ -342,7 +341,7 @@ class Study:
         return f"Study.open({str(self.results)!r}, {self.name!r})"
 
     def _models(self) -> TrainedModels:
-        from cnn_sweep.report.models.trained_models import TrainedModels  # noqa: PLC0415 - four times as slow as all else here
+        from cnn_sweep.report.models.predictions import TrainedModels  # noqa: PLC0415 - four times as slow as all else here
 
         return TrainedModels(self.results, self.name)
 

@@ -43,8 +43,6 @@ PARTS = {
         "exports",
         "models",
         "axes",
-        "failed_parts",
-        "gpu_time",
         "report_data",
         "figures",
         "document",
@@ -60,6 +58,7 @@ HOMES = {
     "optuna": ("search",),
     "submitit": ("execution/array_jobs/slurm.py",),
     "PIL": ("training/data", "report"),
+    "jinja2": ("report/document",),
     "rdata": ("training/data",),
     "typer": ("cli",),
     "rich": ("cli",),
@@ -222,10 +221,16 @@ def test_login_node_verbs_load_no_tensorflow(verb, results):
 
 IMPORTS = {
     # Verbs that need a trained model leave TensorFlow to the process that they start.
+<<<<<<< HEAD
     "cnn_sweep.cli.commands.predict, cnn_sweep.cli.commands.finalize, cnn_sweep.report.models.trained_models": (
+=======
+    "cnn_sweep.cli.predicting, cnn_sweep.cli.finalizing, cnn_sweep.report.models.predictions": (
+>>>>>>> F
         "tensorflow",
         "keras",
     ),
+    # Only a report needs templates, only image files and notebooks need Plotly.
+    "cnn_sweep.cli.reporting, cnn_sweep.study": ("jinja2", "plotly", "kaleido"),
     # `cnn-sweep --help` is quick because it loads nothing that it does not need.
     "cnn_sweep.cli.main": ("pandas", "numpy", "sqlalchemy", "optuna", "sklearn", "pydantic"),
     # Each worker and each command would pay for these, seconds in all, before its first trial.

@@ -1,4 +1,4 @@
-"""Hyperparameters as axes of figures: numbers, even or logarithmic, and categories, with a place for missing values."""
+"""Hyperparameters as axes of figures: linear, logarithmic or categorical, with a place for missing values."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.sweep.space.space import Parameter
 
-# More numbers than this are an axis of numbers; fewer are told apart as categories where that serves.
+# Up to this many different numbers, figures may show each as a category.
 FEW = 8
-_LOG_SPAN = 50.0  # largest over smallest value, from which on a logarithm shows more
+_LOG_SPAN = 50.0  # ratio of largest to smallest value from which a logarithmic axis shows more
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Axis:
         column: Its column of the leaderboard.
         label: Its name.
         numeric: Whether its values are numbers; else they are categories.
-        log: Whether shares of the way are even in the logarithm.
-        values: The different values in their order; of categories, those of the sweep file first.
-        missing: Whether there are rows in which it is inactive.
+        log: Whether the axis is logarithmic.
+        values: The different values in order; for categories, in the order of the sweep file.
+        missing: Whether the hyperparameter is inactive in some rows.
     """
 
     column: str
@@ -43,16 +43,16 @@ class Axis:
     missing: bool
 
     def is_active(self, row: Row) -> bool:
-        """Return whether the hyperparameter counts in a trial; its value may be null."""
+        """Return whether the hyperparameter is active in a trial; its value may be null."""
         return row.get(self.column) is not None
 
     @property
     def varies(self) -> bool:
-        """Whether there is anything to compare."""
+        """Whether trials differ in this hyperparameter."""
         return len(self.values) + self.missing > 1
 
     def position(self, value: Any) -> float:
-        """Give a value's place: itself, its logarithm to base 10, or the number of its category."""
+        """Return a value's position: the value, its logarithm to base 10, or the number of its category."""
         if not self.numeric:
             return float(self._places[_key(value)])
         return math.log10(value) if self.log else float(value)
@@ -62,7 +62,7 @@ class Axis:
         return {_key(value): place for place, value in enumerate(self.values)}
 
     def positions(self, rows: Sequence[Row]) -> list[float | None]:
-        """Give the places of many rows' values; None where the hyperparameter is inactive."""
+        """Return the positions of the rows' values; None where the hyperparameter is inactive."""
         active = [self.is_active(row) for row in rows]
         if self.numeric:
             return [self.position(row[self.column]) if there else None for row, there in zip(rows, active, strict=True)]
@@ -71,23 +71,23 @@ class Axis:
         return [float(places[_key(row.get(self.column))]) if there else None for row, there in pairs]
 
     def words(self, rows: Sequence[Row]) -> list[str | None]:
-        """Give the values of many rows as text for an axis of categories; None where it is inactive."""
+        """Return the rows' values as text for a categorical axis; None where the hyperparameter is inactive."""
         return [word(row.get(self.column)) if self.is_active(row) else None for row in rows]
 
 
 def word(value: Any) -> str:
-    """Give a hyperparameter's value as people read it; null has a word of its own."""
+    """Return a hyperparameter's value as text for people; null becomes ``null``."""
     return "null" if value is None else shown(value)
 
 
 def axis_of(column: str, label: str, rows: Sequence[Row], parameter: Parameter | None) -> Axis:
-    """Choose the axis of a hyperparameter by the values that trials have and by what the sweep file says of it.
+    """Choose the axis of a hyperparameter from its values in trials and its domain in the sweep file.
 
     Args:
         column: Its column of the leaderboard.
         label: Its name.
         rows: All trials.
-        parameter: What the sweep file says; None if it cannot be read.
+        parameter: Its definition in the sweep file; None if that cannot be read.
     """
     active = [row for row in rows if row.get(column) is not None]
     there: dict[str, Any] = {_key(value): value for value in (row.get(column) for row in active)}

@@ -1,4 +1,4 @@
-"""A moment of a study that is running: how fast it is, how good, how long it will take."""
+"""Live progress of a running study: its speed, its best value so far, and the time left."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from cnn_sweep.store.reading import StoreReader
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
-# The rate of epochs is of the last so many seconds at most.
+# The rate of epochs is measured over at most this many seconds.
 _WINDOW_S = 120.0
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What is going on.
+    """A study's progress at one moment.
 
     Attributes:
-        running: Attempts that run, as of :func:`cnn_sweep.store.report_queries.running`.
-        epochs_per_s: Epochs of all workers per second, lately.
-        best: Best value after each complete trial, in the order in which they ended.
-        pace: Trials per minute, and seconds until all is done.
+        running: Running attempts, see :func:`cnn_sweep.store.report_queries.running`.
+        epochs_per_s: Recent epochs of all workers per second.
+        best: The best value after each complete trial, in the order in which they ended.
+        pace: Trials per minute, and seconds left.
     """
 
     running: list[Row]
@@ -40,13 +40,13 @@ class Moment:
 
 
 def moment(store: StoreReader, study: str, now: float, *, has_budget: bool = False) -> Moment:
-    """Look at a study, whose journals were merged just now.
+    """Read the progress of a study whose journals have just been merged.
 
     Args:
         store: Where the study is read.
         study: The study's name.
-        now: In seconds since 1970.
-        has_budget: Whether more than the number of trials ends the search, so that no time can be told.
+        now: Seconds since 1970.
+        has_budget: Whether a budget may end the search, so that the time left is unknown.
     """
     summary = queries.study_summary(store, study)
     endings = report_queries.endings(store, study)
@@ -63,14 +63,14 @@ def moment(store: StoreReader, study: str, now: float, *, has_budget: bool = Fal
 
 
 def _epochs_per_s(store: StoreReader, study: str, now: float) -> float:
-    """Divide the latest epochs by the time since the first of them began; a young study has not run for longer."""
+    """Divide the number of recent epochs by the time since the first of them began."""
     count, began = report_queries.epochs_since(store, study, now - _WINDOW_S)
     took = min(now - began, _WINDOW_S)
     return count / took if took > 0 else 0.0
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Draw values as a line of small bars, the last of as many equal parts as there is room for."""
+    """Draw values as a row of bars; if there are too many, as the last value of each of ``width`` equal parts."""
     if not values:
         return ""
     count = min(width, len(values))
@@ -82,7 +82,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def line(report: dict[str, Any], found: Moment) -> str:
-    """Say all of it in one line, for logs and pipes."""
+    """Describe the progress in one line, for logs and pipes."""
     best = report["best"]
     parts = [
         f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}",
@@ -95,7 +95,7 @@ def line(report: dict[str, Any], found: Moment) -> str:
 
 
 def in_words(pace: Pace) -> Iterator[str]:
-    """Say how fast a study goes on, as far as that is known."""
+    """Yield the known parts of a study's pace as words."""
     if pace.per_minute is not None:
         yield f"{pace.per_minute:.3g} trials/min"
     if pace.left_s is not None:

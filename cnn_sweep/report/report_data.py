@@ -1,27 +1,30 @@
-"""Everything that a report shows, read from the store and from the study's frozen files in one go."""
+"""The data of a report, read in one pass from the store and the study's frozen files."""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnn_sweep.errors import InputError
+from cnn_sweep.errors import CnnSweepError, InputError
 from cnn_sweep.execution.study.revisions import newest_revision
-from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.journal.events import Worker
+from cnn_sweep.journal.lines import BadLineError, decode
+from cnn_sweep.journal.paths import JOURNAL_SUFFIX, StudyPaths
 from cnn_sweep.report.axes import Axis, axis_of
-from cnn_sweep.report.failed_parts import FailedParts
-from cnn_sweep.report.gpu_time import gpu_seconds
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics
-from cnn_sweep.report.leaderboards.fronts import PARETO, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.leaderboards.pareto import PARETO, with_front
+from cnn_sweep.search.budget import covered
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.sweep.states import counted, unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
@@ -30,33 +33,62 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.direction import Direction
     from cnn_sweep.sweep.sweep import Sweep
 
-# Epochs' metrics in one report, in numbers: about 2 MB of text.
+T = TypeVar("T")
+
+# Numbers of learning curves in one report: about 2 MB of text.
 _CURVE_BUDGET = 150_000
 
 
 @dataclass(frozen=True)
-class Material:
-    """What a report is made of.
+class FailedParts:
+    """Parts of a report that could not be made.
 
     Attributes:
-        summary: Of the study, as of :func:`cnn_sweep.store.queries.study_summary`.
+        found: A sentence about each, in order of occurrence.
+    """
+
+    found: list[str] = field(default_factory=list)
+
+    def attempt(self, part: str, make: Callable[[], T], instead: Callable[[str], T]) -> T:
+        """Make a part; if that fails, note why and make a replacement.
+
+        Args:
+            part: The subject of the sentence, such as ``the section Summary``.
+            make: Makes the part.
+            instead: Makes the replacement from the sentence.
+        """
+        try:
+            return make()
+        except Exception as error:  # noqa: BLE001 - any error must leave the other parts intact
+            sentence = f"{part} could not be made: {type(error).__name__}: {error}"
+            if sentence not in self.found:
+                self.found.append(sentence)
+            return instead(sentence)
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """The data of one study's report.
+
+    Attributes:
+        summary: The study's summary, see :func:`cnn_sweep.store.queries.study_summary`.
         board: Its leaderboard.
-        configurations: Its leaderboard with a row per configuration, if there are repeats; else None.
-        axes: One for each hyperparameter, by its column of the leaderboard.
-        curves: Trial to its epochs, of the trials that were asked for and then the best, as far as there is room.
+        axes: The axis of each hyperparameter, by its column of the leaderboard.
+        curves: Epochs by trial: of the chosen trials, then of the best ones, as far as there is room.
         chosen: Trials whose learning curves are shown at first.
-        cost: As of :func:`cnn_sweep.store.report_queries.cost`, with ``gpu_seconds``, None where there was no GPU.
-        failures: By cause and message.
-        at_rungs: Epochs of a rung to trial to its result there; empty without rungs.
-        jobs: Of Slurm.
+        cost: See :func:`cnn_sweep.store.report_queries.cost`; ``gpu_seconds`` is None without a GPU.
+        failures: Failed trials, counted by cause and message.
+        jobs: Slurm jobs.
         workers: Processes that trained.
-        provenance: Where the study comes from; empty if the file cannot be read.
-        sweep: What its newest sweep file says; None if that cannot be read.
-        revisions: Name to text of each frozen file, the oldest first; one behind a first line is what ``repeat`` added.
-        best_model: What the best model does with the validation images; None if nobody looked.
-        no_model: Why nobody did.
-        findings: How much each hyperparameter mattered; None if that was not estimated.
+        provenance: Content of ``provenance.json``; empty if it cannot be read.
+        sweep: The newest sweep file; None if it cannot be read.
+        revisions: Text of each frozen file by name, the oldest first; ``repeat`` marks its own in their first line.
+        at_rungs: Epochs of a rung to results there by trial; empty without rungs.
+        best_model: The best model's predictions of the validation images; None without predictions.
+        no_model: Why there are none.
+        findings: Estimated importance of the hyperparameters; None if it was not estimated.
         no_findings: Why it was not.
+        configurations: The leaderboard with a row per configuration; None without repeats.
         problems: Parts that could not be made.
     """
 
@@ -99,14 +131,14 @@ class Material:
 
     @property
     def front(self) -> list[Row]:
-        """Complete trials that no other one dominates in all objectives together, best first; none of a single one."""
+        """Complete trials on the Pareto front of several objectives, best first; empty with a single objective."""
         several = self.objectives if len(self.objectives) > 1 else ()
         rows = with_front(Table((PARETO,), tuple(self.ranked)), several).rows
         return [row for row in rows if several and row[PARETO]]
 
     @property
     def nothing_complete(self) -> str:
-        """Say that no trial is complete, and whether one may still be."""
+        """A sentence for a study without complete trials."""
         counts = self.summary["trials"]
         rest = unfinished(counts)
         if rest and not self.summary["cancelled"]:
@@ -122,7 +154,7 @@ class Material:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the leaderboard with the hyperparameters right after the value, where eyes look for them."""
+        """Columns of the leaderboard, with the hyperparameters right after the value."""
         names = self.board.columns
         place = names.index("value") + 1
         leading = tuple(name for name in names[:place] if name not in self.axes)
@@ -146,16 +178,15 @@ class Material:
         return [row for row in self.board.rows if row["rank"] is not None]
 
 
-def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int] = (), shown: int = 8) -> Material:
+def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int] = (), shown: int = 8) -> ReportData:
     """Read what a report shows.
 
     Args:
         store: Where the study is read.
         study: The study's name.
         board: Its leaderboard.
-        configurations: Its leaderboard with a row per configuration, if there are repeats; else None.
-        trials: Show these trials' learning curves; by default the best ones'.
-        shown: How many of the best.
+        trials: Show these trials' learning curves; by default those of the best trials.
+        shown: Number of best trials whose curves are shown.
     """
     paths = StudyPaths(store.results, study)
     summary = queries.study_summary(store, study)
@@ -166,7 +197,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
     chosen = tuple(trials) or tuple(best[:shown])
     rungs = _rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
     direction: Direction = summary["direction"]
-    return Material(
+    return ReportData(
         summary=summary,
         board=board,
         configurations=_configurations(paths, board, summary),
@@ -195,7 +226,7 @@ def _axes(summary: dict[str, Any], board: Table, sweep: Sweep | None) -> dict[st
 
 
 def _configurations(paths: StudyPaths, board: Table, summary: dict[str, Any]) -> Table | None:
-    """Put the trials of each configuration into one row, with the columns that belong to all of them."""
+    """Return the leaderboard with a row per configuration and the columns that its trials share."""
     if not any(row["repeat"] for row in board.rows):
         return None
     found = board_of(paths, board, metric=summary["metric"], direction=summary["direction"])
@@ -204,7 +235,7 @@ def _configurations(paths: StudyPaths, board: Table, summary: dict[str, Any]) ->
 
 
 def _affordable(board: Table, wanted: Sequence[int], metrics: int) -> list[int]:
-    """Take trials as long as there is room for their epochs; the chosen ones come first."""
+    """Take trials in the wanted order while there is room for their epochs."""
     epochs = {row["trial"]: row["epochs"] or 0 for row in board.rows}
     taken: list[int] = []
     room = _CURVE_BUDGET
@@ -224,7 +255,7 @@ def _revisions(paths: StudyPaths) -> dict[str, str]:
 
 
 def _sweep(paths: StudyPaths) -> Sweep | None:
-    """Read the newest sweep file; a damaged one is shown as it is."""
+    """Read the newest sweep file; None if it is damaged, so that the report shows its text only."""
     try:
         return newest_revision(paths)
     except (InputError, OSError, LookupError, ValueError):
@@ -248,8 +279,67 @@ def _rung_epochs(sweep: Sweep | None, longest: int) -> set[int]:
 
 
 def rung_levels(ladder: Ladder, bracket: int, longest: int) -> Iterator[int]:
-    """Yield the epochs of a bracket's rungs up to a number of epochs."""
+    """Yield the epochs of a bracket's rungs, up to ``longest``."""
     rung = 0
     while (level := ladder.level(bracket, rung)) <= longest:
         yield level
         rung += 1
+
+
+def gpu_seconds(store: StoreReader, study: str) -> float | None:
+    """Add up the time in which GPUs were in use, in seconds; None if no worker had a GPU.
+
+    Workers with the same list of GPUs on one host share them, so overlapping attempts count once. The first line of a
+    worker's journal lists its GPUs.
+    """
+    users: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for journal in StudyPaths(store.results, study).journals.glob(f"*{JOURNAL_SUFFIX}"):
+        worker = _first(journal)
+        if worker is not None and worker.extra.get("gpus"):
+            users[(worker.identity.host, *map(str, worker.extra["gpus"]))].append(
+                journal.name.removesuffix(JOURNAL_SUFFIX)
+            )
+    if not users:
+        return None
+    intervals = report_queries.attempt_times(store, study)
+    return sum(
+        (len(key) - 1) * covered(interval for writer in writers for interval in intervals.get(writer, ()))
+        for key, writers in users.items()
+    )
+
+
+def _first(journal: Path) -> Worker | None:
+    try:
+        with journal.open("rb") as file:
+            event = decode(file.readline())
+    except (OSError, BadLineError):
+        return None
+    return event if isinstance(event, Worker) else None
+
+
+def with_importance(data: ReportData) -> ReportData:
+    """Add the importance of the hyperparameters, or the reason why it cannot be estimated."""
+    if not data.ranked:
+        return data
+
+    def estimated() -> ReportData:
+        try:
+            return replace(data, findings=what_mattered(data), no_findings="The sweep file cannot be read.")
+        except CnnSweepError as error:  # too few trials
+            return replace(data, no_findings=str(error))
+
+    return data.problems.attempt("importance", estimated, lambda why: replace(data, no_findings=why))
+
+
+def what_mattered(data: ReportData) -> Findings | None:
+    """Estimate the importance of the hyperparameters from the complete trials; None without a sweep file.
+
+    Raises:
+        StudyError: There are too few complete trials, or they do not differ.
+    """
+    from cnn_sweep.search.importance import find  # noqa: PLC0415 - loads Optuna, which takes a second
+
+    if data.sweep is None:
+        return None
+    names = {column: axis.label for column, axis in data.axes.items()}
+    return find(data.sweep, [(queries.params_of(row, names), row["value"]) for row in data.ranked])

@@ -152,10 +152,13 @@ def _wandb_records(file):
 
 
 def test_wandb_has_the_runs(study, tables, tmp_path):
-    """Offline runs hold the hyperparameters and every metric at its step; a second export replaces them."""
+    """Offline runs hold the hyperparameters and every metric at its step; a second export replaces only them."""
     pytest.importorskip("wandb")
+    foreign = tmp_path / "out" / "wandb" / "offline-run-mine"
+    foreign.mkdir(parents=True)
     for _ in range(2):
         export("wandb", StoreReader(study), "digits", str(tmp_path / "out"))
+    foreign.rmdir()
     assert len(list((tmp_path / "out" / "wandb").glob("offline-run-*"))) == len(tables[0])
     found = {}
     for file in (tmp_path / "out" / "wandb").glob("offline-run-*/run-*.wandb"):

@@ -20,16 +20,12 @@ from cnn_sweep.journal.lines import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.document.html import page
-from cnn_sweep.report.document.importance_estimates import what_mattered
 from cnn_sweep.report.document.markdown import markdown
-from cnn_sweep.report.document.reproduction import commands, sweep_files
-from cnn_sweep.report.document.rungs import rung_table
-from cnn_sweep.report.figures.all_figures import KINDS, figures
+from cnn_sweep.report.document.summary import commands, rung_table, sweep_files
 from cnn_sweep.report.figures.figure import number
-from cnn_sweep.report.figures.image_files import live, write_images
-from cnn_sweep.report.figures.trials import pareto
-from cnn_sweep.report.gpu_time import gpu_seconds
-from cnn_sweep.report.report_data import gather
+from cnn_sweep.report.figures.pareto import pareto
+from cnn_sweep.report.figures.plots import KINDS, figures, to_plotly, write_images
+from cnn_sweep.report.report_data import gather, gpu_seconds, what_mattered
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reading import StoreReader
 from cnn_sweep.study import Study
@@ -38,23 +34,23 @@ from cnn_sweep.sweep.repeats import MoreRepeats
 
 
 @pytest.fixture
-def material(written):
+def data(written):
     """What a report of 60 trials is made of."""
     written.study(trials=60, states=("complete",) * 5 + ("failed",))
     board = Study.open(written.results, "digits", merge=False).leaderboard_table()
     return gather(StoreReader(written.results), "digits", board)
 
 
-def test_markdown_has_what_the_page_has(material):
+def test_markdown_has_what_the_page_has(data):
     """Summary, space, failures, leaderboard and provenance; nothing of the data is markup."""
-    text = markdown(material, images="figures")
+    text = markdown(data, images="figures")
     for heading in ("# digits", "## Search space", "## Failures by cause", "## Leaderboard", "## Provenance"):
         assert f"\n{heading}\n" in f"\n{text}"
     assert "ValueError: &lt;b>no&lt;/b>" in text
-    assert f"- best: val_accuracy {material.ranked[0]['value']:.5g} (trial" in text
+    assert f"- best: val_accuracy {data.ranked[0]['value']:.5g} (trial" in text
     assert "](figures/history.svg)" in text
     assert "cnn-sweep run sweep.yaml --threads 2\n" in text
-    assert material.revisions["sweep.yaml"].strip() in text
+    assert data.revisions["sweep.yaml"].strip() in text
 
 
 def test_the_commands_that_do_a_study_again_have_each_revision_and_each_repeat(written):
@@ -64,33 +60,33 @@ def test_the_commands_that_do_a_study_again_have_each_revision_and_each_repeat(w
     text = paths.revision(2).read_text(encoding="utf-8")
     paths.revision(3).write_text(MoreRepeats((3, 7), 5).before(text), encoding="utf-8")
     board = Study.open(written.results, "digits", merge=False).leaderboard_table()
-    material = gather(StoreReader(written.results), "digits", board)
-    assert list(sweep_files(material)) == ["sweep.yaml", "sweep.2.yaml"]
-    lines = [line for line in commands(material).splitlines() if line.startswith("cnn-sweep")]
+    data = gather(StoreReader(written.results), "digits", board)
+    assert list(sweep_files(data)) == ["sweep.yaml", "sweep.2.yaml"]
+    lines = [line for line in commands(data).splitlines() if line.startswith("cnn-sweep")]
     assert lines[:4] == [
         "cnn-sweep run sweep.yaml --threads 2",
         "cnn-sweep run sweep.2.yaml --extend",
         "cnn-sweep repeat digits --top 2 --repeats 5",
         "cnn-sweep resume digits",
     ]
-    assert "# `repeat` chose the configurations of trials 3, 7;" in commands(material)
-    for whole in (markdown(material), page(material)):
+    assert "# `repeat` chose the configurations of trials 3, 7;" in commands(data)
+    for whole in (markdown(data), page(data)):
         assert "sweep.2.yaml" in whole
         assert "[4, 8, 16]" in whole
         assert "[4, 8, 16, 32]" in whole
 
 
-def test_every_figure_is_one_for_plotly(material):
+def test_every_figure_is_one_for_plotly(data):
     """Plotly accepts all of them, property by property; none is empty."""
-    found = [figure for kind in KINDS for figure in figures(material, kind)]
+    found = [figure for kind in KINDS for figure in figures(data, kind)]
     assert {figure.name for figure in found} >= {"history", "curves-val_accuracy", "parallel", "pareto-parameters"}
     for figure in found:
-        assert len(live(figure).data) == len(figure.data) > 0
+        assert len(to_plotly(figure).data) == len(figure.data) > 0
 
 
-def test_the_front_is_what_nothing_beats(material):
+def test_the_front_is_what_nothing_beats(data):
     """A trial is on the Pareto front if and only if no other is as cheap and better, or as good and cheaper."""
-    rows = material.ranked
+    rows = data.ranked
     front = {row["trial"] for row in pareto(rows, "parameters", Direction.MAXIMIZE)}
     points = np.array([[row["parameters"], -row["value"]] for row in rows])
     for row, point in zip(rows, points, strict=True):
@@ -98,18 +94,18 @@ def test_the_front_is_what_nothing_beats(material):
         assert (row["trial"] in front) is not bool(beaten)
 
 
-def test_the_best_so_far_never_falls(material):
+def test_the_best_so_far_never_falls(data):
     """The history's line is the running maximum of its points."""
-    points, line = figures(material, "history")[0].data
+    points, line = figures(data, "history")[0].data
     assert line["y"] == np.maximum.accumulate(points["y"]).tolist()
 
 
-def test_images_are_images(material, tmp_path):
+def test_images_are_images(data, tmp_path):
     """Each format opens as what it is, in the size that papers need."""
     pytest.importorskip("kaleido")
     if shutil.which("chromium") is None:
         pytest.skip("no chromium on this machine (.ci/debian-packages installs it)")
-    files = write_images(figures(material, "history"), tmp_path / "images")
+    files = write_images(figures(data, "history"), tmp_path / "images")
     assert [file.name for file in files] == ["history.svg", "history.png", "history.pdf"]
     for file in files:
         if file.suffix == ".png":
@@ -121,7 +117,7 @@ def test_images_are_images(material, tmp_path):
             assert file.read_bytes().startswith(b"%PDF")
 
 
-def test_images_without_a_browser_are_refused(material, tmp_path, monkeypatch):
+def test_images_without_a_browser_are_refused(data, tmp_path, monkeypatch):
     """The message says what to install."""
     kaleido = pytest.importorskip("kaleido")
     errors = pytest.importorskip("kaleido.errors")
@@ -131,7 +127,7 @@ def test_images_without_a_browser_are_refused(material, tmp_path, monkeypatch):
 
     monkeypatch.setattr(kaleido, "start_sync_server", start)
     with pytest.raises(EnvironmentFault, match=r"apt install chromium \(no browser was found\)"):
-        write_images(figures(material, "history"), tmp_path)
+        write_images(figures(data, "history"), tmp_path)
 
 
 def test_shared_gpus_count_once(written):
@@ -157,10 +153,10 @@ def test_shared_gpus_count_once(written):
     assert gpu_seconds(StoreReader(paths.results), paths.study) == pytest.approx(90 + 2 * 10)
 
 
-def test_importance_is_drawn_and_said(material):
+def test_importance_is_drawn_and_said(data):
     """What Optuna's estimators say stands in the figure and in the Markdown; contours begin with what matters most."""
-    found = what_mattered(material)
-    judged = replace(material, findings=found)
+    found = what_mattered(data)
+    judged = replace(data, findings=found)
     (figure,) = figures(judged, "importance")
     assert figure.data[0]["x"] == [number(one.fanova) for one in found.importances]
     assert "## Importance" in markdown(judged)
@@ -202,9 +198,9 @@ def test_a_rung_has_the_best_result_at_that_rung(written):
     """The best at 1, 3 and 9 epochs is that of the journals up to there, and not the final one three times."""
     sweep = ODD + "pruner: {{asha: {{min_epochs: 1, reduction: 3}}}}\n"
     written.study(trials=9, epochs=9, params=_odd, sweep=sweep)
-    material = _gathered(written)
+    data = _gathered(written)
     epochs = Study.open(written.results, "digits", merge=False).epochs()
-    rows = rung_table(material).rows
+    rows = rung_table(data).rows
     assert [row["epochs"] for row in rows] == [1, 3, 9]
     for row in rows:
         assert row["best val_accuracy"] == epochs[epochs.epoch <= row["epochs"]].val_accuracy.max()
@@ -242,49 +238,49 @@ def test_different_exceptions_are_different_failures(written):
 )
 def test_a_study_that_has_ended_promises_nothing(written, states, said):
     """Only where something may still be complete the report says "yet"."""
-    material = _gathered(written.study(trials=4, states=states))
-    assert dict(facts.summary(material))["best"] == said
+    data = _gathered(written.study(trials=4, states=states))
+    assert dict(facts.summary(data))["best"] == said
 
 
 @pytest.mark.parametrize(("sweep", "pairs"), [(TWO, 1), (THREE, 3)])
 def test_all_objectives_are_named_and_drawn_with_the_front_of_all(written, sweep, pairs):
     """The summary names each objective and its best; each pair is drawn, with the front over all objectives."""
-    material = _gathered(written.study(trials=30, params=_odd, sweep=sweep))
-    said = dict(facts.summary(material))
-    names = [one.metric for one in material.objectives]
+    data = _gathered(written.study(trials=30, params=_odd, sweep=sweep))
+    said = dict(facts.summary(data))
+    names = [one.metric for one in data.objectives]
     for name in names:
         assert f"imize {name}" in said["objective"]
         assert f"{name} " in said["best"]
-    signs = [-1 if one.direction == "maximize" else 1 for one in material.objectives]
-    points = np.array([[row[name] for name in names] for row in material.ranked]) * signs
+    signs = [-1 if one.direction == "maximize" else 1 for one in data.objectives]
+    points = np.array([[row[name] for name in names] for row in data.ranked]) * signs
     beaten = [((points <= point).all(axis=1) & (points < point).any(axis=1)).any() for point in points]
-    front = {row["trial"] for row, worse in zip(material.ranked, beaten, strict=True) if not worse}
+    front = {row["trial"] for row, worse in zip(data.ranked, beaten, strict=True) if not worse}
     assert 0 < len(front) < 30
     assert said["Pareto front"].startswith(f"{len(front)} of 30 complete trials: ")
-    drawn = [figure for figure in figures(material, "pareto") if figure.title.split(" and ")[0] in names]
+    drawn = [figure for figure in figures(data, "pareto") if figure.title.split(" and ")[0] in names]
     of_objectives = [figure for figure in drawn if {*figure.title.split(" and ")} <= {*names}]
     assert len(of_objectives) == pairs
     for figure in of_objectives:
         assert {*figure.data[1]["customdata"]} == front
-    assert len({figure.name for figure in figures(material, "pareto")}) == len(figures(material, "pareto"))
+    assert len({figure.name for figure in figures(data, "pareto")}) == len(figures(data, "pareto"))
 
 
 def test_null_is_a_value_and_not_an_inactive_hyperparameter(written):
     """Null has its own box, cell and tick; lists as well; only what is inactive is called so."""
-    material = _gathered(written.study(trials=60, params=_odd, sweep=ODD))
-    slices = {figure.name: figure.data[0] for figure in figures(material, "slices")}
+    data = _gathered(written.study(trials=60, params=_odd, sweep=ODD))
+    slices = {figure.name: figure.data[0] for figure in figures(data, "slices")}
     assert set(slices["slice-clip"]["x"]) == {"null", "1.0"} or set(slices["slice-clip"]["x"]) == {"null", "1"}
     assert len(slices["slice-clip"]["x"]) == 60
     assert set(slices["slice-widths"]["x"]) == {"[3, 5]", "3"}
     assert set(slices["slice-decay"]["x"]) == {"null", "0.01"}
-    assert len(slices["slice-decay"]["x"]) == sum(row["optimizer"] == "adam" for row in material.ranked)
-    (parallel,) = figures(material, "parallel")
+    assert len(slices["slice-decay"]["x"]) == sum(row["optimizer"] == "adam" for row in data.ranked)
+    (parallel,) = figures(data, "parallel")
     ticks = {dimension["label"]: dimension.get("ticktext") for dimension in parallel.data[0]["dimensions"]}
     assert "inactive" not in ticks["clip"]
     assert {*ticks["decay"]} == {"null", "0.01", "inactive"}
-    assert any(figure.name == "contour-clip-widths" for figure in figures(material, "contours"))
-    assert {one.parameter for one in what_mattered(material).importances} >= {"widths", "filters"}
-    assert ("clip", "null, 1") in [(row["hyperparameter"], row["values"]) for row in facts.space(material)]
+    assert any(figure.name == "contour-clip-widths" for figure in figures(data, "contours"))
+    assert {one.parameter for one in what_mattered(data).importances} >= {"widths", "filters"}
+    assert ("clip", "null, 1") in [(row["hyperparameter"], row["values"]) for row in facts.space(data)]
 
 
 def test_lines_that_meet_in_one_value_meet_in_one_place(written):
@@ -293,8 +289,8 @@ def test_lines_that_meet_in_one_value_meet_in_one_place(written):
     def params(draw):
         return {"filters": 4, "optimizer": "a<b" + draw.choice(["", "c"]), "clip": 1.0, "widths": 3}
 
-    material = _gathered(written.study(trials=8, params=params, sweep=ODD))
-    constant = replace(material, axes=material.axes | {"clip": replace(material.axes["clip"], missing=True)})
+    data = _gathered(written.study(trials=8, params=params, sweep=ODD))
+    constant = replace(data, axes=data.axes | {"clip": replace(data.axes["clip"], missing=True)})
     (figure,) = figures(constant, "parallel")
     dimensions = {dimension["label"]: dimension for dimension in figure.data[0]["dimensions"]}
     low, high = dimensions["clip"]["range"]
@@ -304,8 +300,8 @@ def test_lines_that_meet_in_one_value_meet_in_one_place(written):
 
 def test_nothing_is_drawn_where_nothing_was_tried(written):
     """A cell of a contour has a colour if and only if a complete trial lies in it."""
-    material = _gathered(written.study(trials=30))
-    for figure in figures(material, "contours"):
+    data = _gathered(written.study(trials=30))
+    for figure in figures(data, "contours"):
         (trace,) = figure.data
         assert trace["type"] == "heatmap"
         assert "connectgaps" not in trace
@@ -322,8 +318,8 @@ def test_a_part_that_fails_costs_no_other(written, monkeypatch, capsys, tmp_path
 
     written.study(trials=5)
     monkeypatch.setattr(facts, "summary", broken)
-    monkeypatch.setattr("cnn_sweep.report.document.importance_estimates.find", broken)
-    monkeypatch.setattr("cnn_sweep.report.figures.trials.history", broken)
+    monkeypatch.setattr("cnn_sweep.search.importance.find", broken)
+    monkeypatch.setattr("cnn_sweep.report.figures.learning_curves.history", broken)
     file = tmp_path / "page"
     report("digits", file, ReportFormat(form), predictions=False, results=written.results)
     text, said = file.read_text(encoding="utf-8"), capsys.readouterr().err
@@ -335,11 +331,11 @@ def test_a_part_that_fails_costs_no_other(written, monkeypatch, capsys, tmp_path
     assert "<b>boom" not in text
 
 
-def test_images_are_told_one_by_one(material, tmp_path, monkeypatch):
+def test_images_are_told_one_by_one(data, tmp_path, monkeypatch):
     """While figures are drawn, which takes minutes, each is named with its place among all."""
     kaleido, told = pytest.importorskip("kaleido"), []
     for name in ("start_sync_server", "stop_sync_server", "write_fig_sync"):
         monkeypatch.setattr(kaleido, name, lambda *_, **__: None)
-    write_images(figures(material, "slices"), tmp_path, tell=told.append)
+    write_images(figures(data, "slices"), tmp_path, tell=told.append)
     assert told[0] == f"figure 1 of {len(told)}: slice-filters"
-    assert len(told) == len(figures(material, "slices"))
+    assert len(told) == len(figures(data, "slices"))

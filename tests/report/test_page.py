@@ -247,10 +247,10 @@ def test_the_filter_reads_the_language_of_where(browser, written):
 def test_the_filter_knows_all_columns_and_all_numbers(browser, written):
     """Columns that the table does not show can be asked for, and NaN is no missing value."""
     written.study(trials=6, states=("complete", "failed"))
-    material = gathered(written)
-    rows = tuple(row | {"val_loss": math.nan if row["trial"] == 0 else row["val_loss"]} for row in material.board.rows)
+    data = gathered(written)
+    rows = tuple(row | {"val_loss": math.nan if row["trial"] == 0 else row["val_loss"]} for row in data.board.rows)
     file = Path(written.results) / "page.html"
-    file.write_text(page(replace(material, board=replace(material.board, rows=rows))), encoding="utf-8")
+    file.write_text(page(replace(data, board=replace(data.board, rows=rows))), encoding="utf-8")
     with opened(browser, file) as tab:
         for text, count in (
             ("cause == 'exception' and seed > 2", 2),

@@ -14,8 +14,7 @@ from cnn_sweep.execution.models.client import Predictions
 from cnn_sweep.report.leaderboards.comparison import compare
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, per_configuration
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.report.leaderboards.statistics import bootstrap, wilson
-from cnn_sweep.report.leaderboards.studentized_range import quantile
+from cnn_sweep.report.leaderboards.statistics import bootstrap, studentized_range_quantile, wilson
 from cnn_sweep.report.models.sealed_score import sealed_score
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.training.evaluation.metrics import all_metrics
@@ -139,7 +138,9 @@ def test_intervals_are_those_of_scipy():
 @pytest.mark.parametrize(("groups", "df"), [(2, 1), (3, 2), (5, 4), (20, 19), (20, 76), (200, 400)])
 def test_quantiles_of_the_studentized_range(groups, df):
     """They agree with SciPy's, which take a second to import."""
-    assert quantile(0.95, groups, df) == pytest.approx(stats.studentized_range.ppf(0.95, groups, df), rel=2e-4)
+    assert studentized_range_quantile(0.95, groups, df) == pytest.approx(
+        stats.studentized_range.ppf(0.95, groups, df), rel=2e-4
+    )
 
 
 def test_a_row_a_configuration():

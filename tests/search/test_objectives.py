@@ -14,8 +14,8 @@ from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.report.leaderboards.fronts import only_front, with_front
 from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.leaderboards.pareto import only_front, with_front
 from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
 from cnn_sweep.search.pareto import pareto_front
 from cnn_sweep.sweep.direction import Direction

@@ -17,8 +17,8 @@ from cnn_sweep.cli.ui.terminal import print_words, terminal_width, warn
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards import leaderboard as boards
 from cnn_sweep.report.leaderboards.formats import WRITERS
-from cnn_sweep.report.leaderboards.fronts import only_front
 from cnn_sweep.report.leaderboards.grouping import compared, grouped, without_constants
+from cnn_sweep.report.leaderboards.pareto import only_front
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.states import counted
 

@@ -17,10 +17,9 @@ from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import plural
-from cnn_sweep.report.document.importance_estimates import with_importance
 from cnn_sweep.report.document.report_file import write_whole
 from cnn_sweep.report.figures.all_figures import drawable
-from cnn_sweep.report.report_data import Material, gather
+from cnn_sweep.report.report_data import Material, gather, with_importance
 
 
 class ReportFormat(StrEnum):
@@ -85,7 +84,7 @@ def _trial_numbers(text: str | None) -> list[int]:
 
 def _write_figures(material: Material, folder: Path) -> None:
     # Writing images starts a browser; its code is loaded only here.
-    from cnn_sweep.report.figures.image_files import write_images
+    from cnn_sweep.report.figures.plots import write_images
 
     written = write_images(drawable(material), folder, tell=warn)
     print(f"{plural(len(written), 'image')} in {folder}", file=sys.stderr)

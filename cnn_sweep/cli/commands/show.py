@@ -54,7 +54,7 @@ def show(
 def _draw_curves(detail: dict[str, Any], title: str, file: Path) -> None:
     # Drawing libraries, which the text alone does not need.
     from cnn_sweep.report.figures.contact_sheets import save_picture
-    from cnn_sweep.report.figures.curve_pictures import learning_curves
+    from cnn_sweep.report.figures.learning_curves import learning_curves
 
     save_picture(learning_curves([row for row in detail["epochs"] if row["counted"]], title), file)
     print(file, file=sys.stderr)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn_sweep.report.document import summary as facts
-from cnn_sweep.report.document.reproduction import commands, sweep_files
-from cnn_sweep.report.document.rungs import rung_table
-from cnn_sweep.report.figures.all_figures import drawable
+from cnn_sweep.report.document.summary import commands, rung_table, sweep_files
+from cnn_sweep.report.figures.plots import drawable
 from cnn_sweep.report.leaderboards.formats import markdown_text, to_markdown
 from cnn_sweep.report.leaderboards.grouping import without_constants
 from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
@@ -15,77 +14,75 @@ from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cnn_sweep.report.report_data import Material
+    from cnn_sweep.report.report_data import ReportData
 
 _TOP = 20
 
 
-def markdown(material: Material, *, images: str | None = None) -> str:
+def markdown(data: ReportData, *, images: str | None = None) -> str:
     """Write the report.
 
     Args:
-        material: What is known.
-        images: Where its figures are, relative to the file; None if there are none.
+        data: The study's data.
+        images: The folder of its figures, relative to the file; None without figures.
     """
     makers: dict[str, Callable[[], list[str]]] = {
-        "Summary": lambda: [_pairs(facts.summary(material))],
-        "Search space": lambda: [
-            _table(Table(("hyperparameter", "values", "only with"), tuple(facts.space(material))))
-        ],
-        "Failures by cause": lambda: _failures(material),
-        "Configurations": lambda: _configurations(material),
-        "Leaderboard": lambda: [_leaderboard(material)],
-        "Rungs": lambda: [_table(rungs)] if (rungs := rung_table(material)) is not None else [],
-        "Importance": lambda: _importance(material),
-        "Best model": lambda: _classes(material),
-        "Figures": lambda: _figures(material, images) if images is not None else [],
+        "Summary": lambda: [_pairs(facts.summary(data))],
+        "Search space": lambda: [_table(Table(("hyperparameter", "values", "only with"), tuple(facts.space(data))))],
+        "Failures by cause": lambda: _failures(data),
+        "Configurations": lambda: _configurations(data),
+        "Leaderboard": lambda: [_leaderboard(data)],
+        "Rungs": lambda: [_table(rungs)] if (rungs := rung_table(data)) is not None else [],
+        "Importance": lambda: _importance(data),
+        "Best model": lambda: _classes(data),
+        "Figures": lambda: _figures(data, images) if images is not None else [],
         "Provenance": lambda: [
-            _pairs(facts.origins(material)),
-            _code("sh", commands(material)),
-            *(part for name, text in sweep_files(material).items() for part in (f"`{name}`:", _code("yaml", text))),
+            _pairs(facts.origins(data)),
+            _code("sh", commands(data)),
+            *(part for name, text in sweep_files(data).items() for part in (f"`{name}`:", _code("yaml", text))),
         ],
     }
-    parts = [f"# {markdown_text(material.study)}"]
+    parts = [f"# {markdown_text(data.study)}"]
     for title, make in makers.items():
-        made = material.problems.attempt(f"the section {title}", make, lambda why: [markdown_text(why)])
+        made = data.problems.attempt(f"the section {title}", make, lambda why: [markdown_text(why)])
         parts += [f"## {title}", *made] if made else []
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def _failures(material: Material) -> list[str]:
-    rows = tuple(facts.failures(material))
+def _failures(data: ReportData) -> list[str]:
+    rows = tuple(facts.failures(data))
     return [_table(Table(("cause", "count", "trial", "message"), rows))] if rows else []
 
 
-def _configurations(material: Material) -> list[str]:
-    if material.configurations is None:
+def _configurations(data: ReportData) -> list[str]:
+    if data.configurations is None:
         return []
-    top = select(material.configurations, Selection(top=_TOP))
+    top = select(data.configurations, Selection(top=_TOP))
     return [_table(top), *(f"{markdown_text(note)}." for note in top.notes)]
 
 
-def _importance(material: Material) -> list[str]:
-    if material.findings is None:
+def _importance(data: ReportData) -> list[str]:
+    if data.findings is None:
         return []
-    shares = tuple(one.__dict__ for one in material.findings.importances)
+    shares = tuple(one.__dict__ for one in data.findings.importances)
     return [_table(Table(("parameter", "fanova", "fanova_sd", "ped_anova", "trials"), shares))]
 
 
-def _classes(material: Material) -> list[str]:
-    best = material.best_model
+def _classes(data: ReportData) -> list[str]:
+    best = data.best_model
     return [f"Each class, as trial {best.trial} predicts it:", _table(best.classes)] if best is not None else []
 
 
-def _leaderboard(material: Material) -> str:
-    if not material.board.rows:
+def _leaderboard(data: ReportData) -> str:
+    if not data.board.rows:
         return "No trial has begun yet."
-    table = without_constants(select(material.board, Selection(top=_TOP)), list(material.axes))
-    rest = len(material.board.rows) - len(table.rows)
+    table = without_constants(select(data.board, Selection(top=_TOP)), list(data.axes))
+    rest = len(data.board.rows) - len(table.rows)
     return _table(table) + (f"\nand {rest:,} more trials.\n" if rest > 0 else "")
 
 
-def _figures(material: Material, images: str) -> list[str]:
-    return [f"![{markdown_text(figure.caption)}]({images}/{figure.name}.svg)" for figure in drawable(material)]
+def _figures(data: ReportData, images: str) -> list[str]:
+    return [f"![{markdown_text(figure.caption)}]({images}/{figure.name}.svg)" for figure in drawable(data)]
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
@@ -97,7 +94,7 @@ def _table(table: Table) -> str:
 
 
 def _code(language: str, text: str) -> str:
-    """Write lines as they are, fenced by more backquotes than they have."""
+    """Write text as a code block, with a fence longer than any in the text."""
     fence = "```"
     while fence in text:
         fence += "`"

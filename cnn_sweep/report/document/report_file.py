@@ -1,26 +1,62 @@
-"""Files that appear whole or not at all."""
+"""Writing a report to its file, which replaces nothing but an earlier report of the same study."""
 
 from __future__ import annotations
 
+import html
 import os
+import re
+import shlex
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.report.leaderboards.formats import markdown_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_BEGINNING = 4_000  # characters of a file that tell whose report it is
+_TITLE = re.compile(r"<title>(.*?): sweep report</title>")
+_HEADING = re.compile(r"# (.*)")
 
-def write_whole(path: Path, data: str | bytes) -> None:
-    """Write aside and rename, so that nobody finds half a file.
+
+def check_replaceable(path: Path, study: str) -> None:
+    """Make sure that a file does not exist, is empty, or is an earlier report of the same study.
 
     Raises:
+        InputError: It is another study's report, or no report at all.
+        EnvironmentFault: It cannot be read.
+    """
+    if not path.is_file():
+        return
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            start = file.read(_BEGINNING)
+    except OSError as error:
+        raise EnvironmentFault(f"cannot read {path}: {error.strerror}") from error
+    title, heading = _TITLE.search(start), _HEADING.match(start)
+    owner = html.unescape(title[1]) if title else heading[1] if heading else None
+    if not start or owner in {study, markdown_text(study)}:
+        return
+    found = "was written by no report" if owner is None else f"is a report of {owner!r}"
+    elsewhere = shlex.quote(str(path.with_name(f"{study}-report{path.suffix}")))
+    raise InputError(
+        f"{path} {found}, and this report would replace it; move it away or name another file: "
+        f"`cnn-sweep report {study} --output {elsewhere}`"
+    )
+
+
+def write_report(path: Path, text: str, *, study: str) -> None:
+    """Write a report to a temporary file and rename it, so that nobody finds half of one.
+
+    Raises:
+        InputError: The file exists and is no report of this study.
         EnvironmentFault: The file cannot be written.
     """
+    check_replaceable(path, study)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data.encode(errors="surrogateescape") if isinstance(data, str) else data)
+        temporary.write_bytes(text.encode(errors="surrogateescape"))
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

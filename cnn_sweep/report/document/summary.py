@@ -1,117 +1,125 @@
-"""What a study was and what it took, in words: for the report's summary, its provenance, and its Markdown."""
+"""The facts of a report in words and tables: summary, search space, rungs, provenance, commands to reproduce it."""
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.axes import word
-from cnn_sweep.report.leaderboards.leaderboard import mean_in_words, shown
+from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words, shown
+from cnn_sweep.report.report_data import rung_levels
+from cnn_sweep.search.rungs import Ladder
+from cnn_sweep.sweep.repeats import read_more_repeats
 from cnn_sweep.sweep.space.space import Choices
 
 if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
-    from cnn_sweep.report.report_data import Material
+    from cnn_sweep.report.report_data import ReportData
+    from cnn_sweep.search.importance import Findings
+    from cnn_sweep.sweep.repeats import MoreRepeats
     from cnn_sweep.sweep.space.space import Parameter
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
-_MOST_NAMED = 20  # trials of a front
+_MOST_NAMED = 20  # trials of a Pareto front
 _MOST_FAILURES = 20
+_MOST_INTERACTIONS = 10
 
 
-def summary(material: Material) -> list[tuple[str, str]]:
-    """Say what was searched, on what, how long, where, and what it cost."""
-    found = material.summary
+def summary(data: ReportData) -> list[tuple[str, str]]:
+    """Describe the search, its data, time, place and cost as pairs of a name and a text."""
+    found = data.summary
     states = ", ".join(f"{count:,} {state}" for state, count in found["trials"].items() if count)
     skipped = f"; {found['invalid']:,} invalid and {found['duplicates']:,} duplicate configurations were left out"
     return [
-        ("objective", "; ".join(f"{one.direction} {one.metric}" for one in material.objectives)),
-        ("best", _best(material)),
-        *([("Pareto front", _front(material))] if material.front else []),
+        ("objective", "; ".join(f"{one.direction} {one.metric}" for one in data.objectives)),
+        ("best", _best(data)),
+        *([("Pareto front", _front(data))] if data.front else []),
         ("trials", f"{states or 'none'}, of {found['planned']:,} planned" + skipped),
         ("search", f"{found['method'] or 'unknown'}, {len(found['parameters'])} hyperparameters"),
-        ("data", _data(material)),
-        ("time", _time(material)),
-        ("where", _where(material)),
-        ("cost", _cost(material)),
+        ("data", _dataset(data)),
+        ("time", _time(data)),
+        ("where", _where(data)),
+        ("cost", _cost(data)),
         *([("damage", f"{found['bad_lines']:,} damaged journal lines were skipped")] if found["bad_lines"] else []),
     ]
 
 
-def _best(material: Material) -> str:
-    best = material.summary["best"]
+def _best(data: ReportData) -> str:
+    best = data.summary["best"]
     if best is None:
-        return material.nothing_complete[0].lower() + material.nothing_complete[1:].rstrip(".")
-    others = [_best_of(material, one) for one in material.objectives[1:]]
-    return "; ".join([_best_of_the_first(material, best), *filter(None, others)])
+        return data.nothing_complete[0].lower() + data.nothing_complete[1:].rstrip(".")
+    others = [_best_of(data, one) for one in data.objectives[1:]]
+    return "; ".join([_best_of_the_first(data, best), *filter(None, others)])
 
 
-def _best_of_the_first(material: Material, best: Row) -> str:
-    """Say what is best by the first objective: a trial, or with repeats a configuration and its mean."""
-    configuration = material.best_configuration
-    if configuration is None or material.configurations is None:
-        return f"{material.metric} {shown(best['value'])} (trial {best['trial']})"
-    tied = sum(bool(row["tied"]) for row in material.configurations.rows)
+def _best_of_the_first(data: ReportData, best: Row) -> str:
+    """Describe the best by the first objective: a trial, or with repeats a configuration and its mean."""
+    configuration = data.best_configuration
+    if configuration is None or data.configurations is None:
+        return f"{data.metric} {shown(best['value'])} (trial {best['trial']})"
+    tied = sum(bool(row["tied"]) for row in data.configurations.rows)
     return (
-        f"{material.metric} {mean_in_words(configuration, others=tied - 1)}: the configuration of trial "
-        f"{configuration['trial']}; best trial: {shown(best['value'])} (trial {best['trial']}), which is partly luck"
+        f"{data.metric} {mean_in_words(configuration, others=tied - 1)}: the configuration of trial "
+        f"{configuration['trial']}; best trial: {shown(best['value'])} (trial {best['trial']}), best of "
+        f"{len(data.ranked):,} trials, so optimistic (selection bias)"
     )
 
 
-def _best_of(material: Material, objective: ObjectiveSpec) -> str | None:
-    """Say which trial is best by one of several objectives alone."""
-    rows = [row for row in material.ranked if row.get(objective.metric) is not None]
+def _best_of(data: ReportData, objective: ObjectiveSpec) -> str | None:
+    """Name the best trial by one of several objectives alone."""
+    rows = [row for row in data.ranked if row.get(objective.metric) is not None]
     if not rows:
         return None
     best = min(rows, key=lambda row: objective.direction.key(row[objective.metric]))
     return f"{objective.metric} {shown(best[objective.metric])} (trial {best['trial']})"
 
 
-def _front(material: Material) -> str:
-    trials = [str(row["trial"]) for row in material.front]
+def _front(data: ReportData) -> str:
+    trials = [str(row["trial"]) for row in data.front]
     some = ", ".join(trials[:_MOST_NAMED]) + (", …" if len(trials) > _MOST_NAMED else "")
-    return f"{len(trials):,} of {len(material.ranked):,} complete trials: {some}"
+    return f"{len(trials):,} of {len(data.ranked):,} complete trials: {some}"
 
 
-def failures(material: Material) -> list[Row]:
-    """List the failures by cause and message; beyond the most frequent ones the rest is counted."""
-    shown_ones, rest = material.failures[:_MOST_FAILURES], material.failures[_MOST_FAILURES:]
+def failures(data: ReportData) -> list[Row]:
+    """List the most frequent failures by cause and message, and count the others."""
+    shown_ones, rest = data.failures[:_MOST_FAILURES], data.failures[_MOST_FAILURES:]
     count = sum(row["count"] for row in rest)
-    message = f"{len(rest):,} other messages; `cnn-sweep leaderboard {material.study} --columns trial,cause,message`"
+    message = f"{len(rest):,} other messages; `cnn-sweep leaderboard {data.study} --columns trial,cause,message`"
     return shown_ones + ([{"cause": "others", "count": count, "message": message}] if rest else [])
 
 
-def _data(material: Material) -> str:
-    if material.sweep is None:
+def _dataset(data: ReportData) -> str:
+    if data.sweep is None:
         return "the sweep file cannot be read"
-    settings = material.sweep.data.model_dump(exclude_none=True, mode="json")
-    source = settings.pop("source", material.sweep.data.source)
+    settings = data.sweep.data.model_dump(exclude_none=True, mode="json")
+    source = settings.pop("source", data.sweep.data.source)
     return ", ".join([str(source), *(f"{name} {shown(value)}" for name, value in settings.items())])
 
 
-def _time(material: Material) -> str:
-    began, ended = material.cost["began"], material.cost["ended"]
+def _time(data: ReportData) -> str:
+    began, ended = data.cost["began"], data.cost["ended"]
     if began is None:
         return "nothing has begun"
     return f"{moment(began)} to {moment(ended)} UTC ({duration(ended - began)})"
 
 
-def _where(material: Material) -> str:
-    hosts = sorted({worker["host"] for worker in material.workers})
+def _where(data: ReportData) -> str:
+    hosts = sorted({worker["host"] for worker in data.workers})
     some = ", ".join(hosts[:8]) + (f" and {len(hosts) - 8} more" if len(hosts) > 8 else "")
     places = (
-        f"{len(material.workers):,} worker{'s' if len(material.workers) > 1 else ''} on {some}"
+        f"{len(data.workers):,} worker{'s' if len(data.workers) > 1 else ''} on {some}"
         if hosts
         else "no worker has begun"
     )
     clusters: dict[str, list[str]] = {}
-    for job in material.jobs:
+    for job in data.jobs:
         clusters.setdefault(job["cluster"], []).append(job["job"])
     return "; ".join([places, *(f"Slurm cluster {name}, jobs {', '.join(jobs)}" for name, jobs in clusters.items())])
 
 
-def _cost(material: Material) -> str:
-    cost = material.cost
+def _cost(data: ReportData) -> str:
+    cost = data.cost
     gpus = "" if cost["gpu_seconds"] is None else f"{cost['gpu_seconds'] / 3600:.3g} GPU hours, "
     return gpus + (
         f"{cost['core_seconds'] / 3600:.3g} core hours in {cost['attempts']:,} attempts "
@@ -119,11 +127,11 @@ def _cost(material: Material) -> str:
     )
 
 
-def space(material: Material) -> list[Row]:
-    """Describe each hyperparameter: what it could be and when it counts."""
-    if material.sweep is None:
-        return [{"hyperparameter": name, "values": "?"} for name in material.summary["parameters"]]
-    return [_parameter(parameter) for parameter in material.sweep.space.parameters]
+def space(data: ReportData) -> list[Row]:
+    """Describe each hyperparameter: its values, and the conditions under which it is active."""
+    if data.sweep is None:
+        return [{"hyperparameter": name, "values": "?"} for name in data.summary["parameters"]]
+    return [_parameter(parameter) for parameter in data.sweep.space.parameters]
 
 
 def _parameter(parameter: Parameter) -> Row:
@@ -138,9 +146,9 @@ def _parameter(parameter: Parameter) -> Row:
     return {"hyperparameter": parameter.name, "values": values, "only with": when}
 
 
-def origins(material: Material) -> list[tuple[str, str]]:
-    """Say where the study comes from: code, versions, command, host, seeds."""
-    found = material.provenance
+def origins(data: ReportData) -> list[tuple[str, str]]:
+    """Describe the study's provenance as pairs of a name and a text: code, versions, command, host, seeds."""
+    found = data.provenance
     if not found:
         return [("provenance", "provenance.json cannot be read")]
     git = found.get("git") or {}
@@ -150,27 +158,132 @@ def origins(material: Material) -> list[tuple[str, str]]:
         ("host", found.get("host")),
         ("folder", found.get("folder")),
         ("git commit", f"{git['sha']}{', with changes' if git.get('diff') else ''}" if git.get("sha") else None),
-        ("seeds", ", ".join(map(str, _seeds(material)))),
+        ("seeds", ", ".join(map(str, _seeds(data)))),
         ("digest", found.get("digest")),
         ("versions", ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())),
     ]
     return [(name, str(value)) for name, value in pairs if value]
 
 
-def _seeds(material: Material) -> list[int]:
-    """Return the seeds that were trained; before any was, those that the sweep asked for at first."""
-    trained = {row["seed"] for row in material.board.rows if row.get("seed") is not None}
-    return sorted(trained) or material.provenance.get("seeds") or []
+def _seeds(data: ReportData) -> list[int]:
+    """Return the seeds of the trials; before the first trial, those of the sweep."""
+    trained = {row["seed"] for row in data.board.rows if row.get("seed") is not None}
+    return sorted(trained) or data.provenance.get("seeds") or []
 
 
 def moment(seconds: float) -> str:
-    """Write a time in UTC."""
+    """Format a time, in seconds since 1970, as UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def duration(seconds: float) -> str:
-    """Write how long something took."""
+    """Format a duration in seconds."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, hours = seconds / 60, seconds / 3600
     return f"{minutes:.3g} min" if hours < 1 else f"{hours:.4g} h"
+
+
+def rung_table(data: ReportData) -> Table | None:
+    """Count the trials at each rung.
+
+    Returns:
+        A row for each bracket and rung: its epochs, the number of trials that ``reached`` it, that ``went on`` and that
+        ``rest`` there, and the best value of the objective up to these epochs, which decides which trials go on.
+        Repeats do not compete and are left out. None if the study has no rungs.
+    """
+    sweep = data.sweep
+    ladder = Ladder.of(sweep.pruner) if sweep is not None else None
+    if ladder is None:
+        return None
+    rows = []
+    for bracket in range(ladder.brackets):
+        rivals = (row for row in data.board.rows if not row.get("repeat"))
+        own = [row for row in rivals if ladder.bracket(row["trial"]) == bracket]
+        longest = max((row["epochs"] or 0 for row in own), default=0)
+        for level in rung_levels(ladder, bracket, longest):
+            reached = [row for row in own if (row["epochs"] or 0) >= level]
+            results = data.at_rungs.get(level, {})
+            values = [results[row["trial"]] for row in reached if row["trial"] in results]
+            rows.append(
+                {
+                    "bracket": bracket,
+                    "epochs": level,
+                    "reached": len(reached),
+                    "went on": sum(row["epochs"] > level for row in reached),
+                    "rest": sum(row["epochs"] == level and row["state"] in {"paused", "pruned"} for row in reached),
+                    f"best {data.metric}": min(values, key=data.direction.key, default=None),
+                }
+            )
+    leading = ("bracket",) if ladder.brackets > 1 else ()
+    return Table((*leading, "epochs", "reached", "went on", "rest", f"best {data.metric}"), tuple(rows))
+
+
+def interaction_table(findings: Findings) -> Table | None:
+    """List the pairs with the strongest interactions; None if no pair could be judged."""
+    pairs = findings.interactions[:_MOST_INTERACTIONS]
+    rows = [
+        {"hyperparameters": f"{one.first} and {one.second}", "share of the variance": one.share, "p": one.p}
+        for one in pairs
+    ]
+    return Table(("hyperparameters", "share of the variance", "p"), tuple(rows)) if rows else None
+
+
+def sweep_files(data: ReportData) -> dict[str, str]:
+    """Return the text of each sweep file by name, the oldest first; revisions by ``repeat`` are not sweep files."""
+    return {name: text for name, text in data.revisions.items() if read_more_repeats(text) is None}
+
+
+def commands(data: ReportData) -> str:
+    """Write the commands that reproduce the study and show its best trial."""
+    versions = data.provenance.get("versions") or {}
+    sha = (data.provenance.get("git") or {}).get("sha")
+    pins = " ".join(
+        shlex.quote(f"{name}=={versions[name]}") for name in ("cnn-sweep", "tensorflow", "keras") if name in versions
+    )
+    files = "Save the sweep file below as sweep.yaml"
+    if len(sweep_files(data)) > 1:
+        files = "Save the sweep files below under their names"
+    lines = [f"# {files}. The same versions and seeds give the same results."]
+    lines += _what_may_differ(data)
+    lines += [f"git checkout {shlex.quote(sha)}"] if sha else []
+    lines += [f"pip install {pins}"] if pins else []
+    lines += [line for name, text in data.revisions.items() for line in _of_revision(data, name, text)]
+    lines += [f"cnn-sweep leaderboard {data.study} --top 10"]
+    lines += [f"cnn-sweep show {data.study} {data.best_trial}"] if data.best_trial is not None else []
+    return "\n".join(lines)
+
+
+def _what_may_differ(data: ReportData) -> list[str]:
+    sweep = data.sweep
+    if sweep is None or not (sweep.search.is_adaptive or sweep.pruner):
+        return []
+    return [
+        "# This search chooses or stops trials depending on which others are complete: several workers may try other",
+        "# trials than in this study. The same hyperparameters and seed still give the same result.",
+    ]
+
+
+def _of_revision(data: ReportData, name: str, text: str) -> list[str]:
+    if (more := read_more_repeats(text)) is not None:
+        return _of_repeats(data.study, more)
+    if name == next(iter(data.revisions)):
+        return [f"cnn-sweep run {name}{_threads(data)}"]
+    return [f"cnn-sweep run {name} --extend"]
+
+
+def _of_repeats(study: str, more: MoreRepeats) -> list[str]:
+    chosen = ", ".join(map(str, more.trials))
+    which = "the configuration of trial" if len(more.trials) == 1 else "the configurations of trials"
+    return [
+        f"# `repeat` chose {which} {chosen}; it chooses the same again if the same trials are complete by then.",
+        f"cnn-sweep repeat {study} --top {len(more.trials)} --repeats {more.repeats}",
+        f"cnn-sweep resume {study}",
+    ]
+
+
+def _threads(data: ReportData) -> str:
+    """Return the option for the threads, which results depend on, unless the sweep file or the default sets them."""
+    found = {worker["threads"] for worker in data.workers}
+    is_said = data.sweep is not None and data.sweep.threads is not None
+    return "" if is_said or found <= {1} else f" --threads {max(found)}"

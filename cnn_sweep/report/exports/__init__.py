@@ -1,4 +1,4 @@
-"""Whole studies in the forms of other programs; each form's library is imported when the form is asked for."""
+"""Exports of whole studies to the formats of other programs, whose libraries are imported only when needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.store.reading import StoreReader
 
-# Name of a form to its module and function.
+# Name of a format to its module and function.
 FORMS = {
     "csv": ("tables", "to_csv"),
     "parquet": ("tables", "to_parquet"),
@@ -39,7 +39,7 @@ def export(form: str, store: StoreReader, study: str, destination: str) -> list[
         destination: A folder; for ``mlflow`` also the address of a server, for ``optuna`` that of a storage.
 
     Returns:
-        What was written, for people to read.
+        The places that were written, as text.
 
     Raises:
         EnvironmentFault: The library is not installed, or the destination cannot be written.
@@ -55,12 +55,12 @@ def export(form: str, store: StoreReader, study: str, destination: str) -> list[
 
 @contextmanager
 def written_aside(folder: Path) -> Iterator[Path]:
-    """Give a folder on the destination's file system to write in; what is whole is renamed into its place.
+    """Yield a temporary folder on the destination's file system, from which the caller renames complete files.
 
-    Whatever stops an export, its destination is as it was before: what is left in the folder is removed.
+    An export that fails leaves its destination unchanged: the temporary folder is removed with its content.
 
     Args:
-        folder: The destination, which need not exist; the caller makes it when it has something to put there.
+        folder: The destination. It need not exist; the caller creates it when there is something to put there.
 
     Raises:
         OSError: The destination is a file, or nothing can be written there.
@@ -73,7 +73,7 @@ def written_aside(folder: Path) -> Iterator[Path]:
 
 
 def as_text(value: Any) -> str:
-    """Give a hyperparameter's value as text; null and lists are written as JSON."""
+    """Return a hyperparameter's value as text; null and lists become JSON."""
     return json.dumps(value) if value is None else str(plain(value))
 
 
@@ -81,7 +81,7 @@ def library(name: str, package: str) -> Any:
     """Import a library that only some exports need.
 
     Raises:
-        EnvironmentFault: It is not installed; the message says how to have it.
+        EnvironmentFault: It is not installed; the message names the package to install.
     """
     try:
         return importlib.import_module(name)

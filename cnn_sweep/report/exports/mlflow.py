@@ -1,4 +1,4 @@
-"""A study as an MLflow experiment, a run a trial, in a folder or on a tracking server."""
+"""A study as an MLflow experiment with a run for each trial, in a folder or on a tracking server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MOST_METRICS = 1_000  # in one request to MLflow
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "running": "RUNNING"}
 _TAGS = ("state", "cause", "configuration", "repeat", "seed", "attempts", "best_epoch", "parameters")
-# MLflow refuses anything else in the name of a metric or a parameter.
+# MLflow rejects all other characters in the names of metrics and parameters.
 _UNNAMEABLE = re.compile(r"[^\w\-. :/]")
 
 
@@ -37,11 +37,11 @@ def to_mlflow(store: StoreReader, study: str, destination: str) -> list[str]:
             address of a server, ``http://…``.
 
     Returns:
-        Where the experiment is.
+        The experiment's place and name.
 
     Raises:
-        InputError: There is an experiment of that name already.
-        EnvironmentFault: MLflow is not installed, or its store or server refuses.
+        InputError: An experiment of that name exists already.
+        EnvironmentFault: MLflow is not installed, or its store or server reports an error.
     """
     library("mlflow.tracking", "mlflow-skinny")
     folder = None if "://" in destination else Path(destination).resolve()
@@ -62,7 +62,7 @@ def to_mlflow(store: StoreReader, study: str, destination: str) -> list[str]:
 
 @contextmanager
 def _experiment(client: Any, study: str, folder: Path | None) -> Iterator[str]:
-    """Make an experiment that is given its name once it is whole; what stays incomplete is removed."""
+    """Create an experiment that gets its name only when it is complete; an incomplete one is removed."""
     made = client.create_experiment(f"{study} (incomplete, of process {os.getpid()} on {platform.node()})")
     try:
         yield made
@@ -70,14 +70,14 @@ def _experiment(client: Any, study: str, folder: Path | None) -> Iterator[str]:
     except BaseException:
         if folder is None:
             client.delete_experiment(made)
-        else:  # a folder's experiments are moved to its trash when they are deleted
+        else:  # deleting it would only move it to the folder's trash
             shutil.rmtree(folder / made, ignore_errors=True)
         raise
 
 
 @contextmanager
 def _emptied_on_failure(folder: Path | None) -> Iterator[None]:
-    """Remove a folder that was not there before, if what is done in it fails: MLflow makes it when it is opened."""
+    """Remove a new folder if the export fails: MLflow creates it as soon as it opens it."""
     is_new = folder is not None and not folder.exists()
     try:
         yield
@@ -89,7 +89,7 @@ def _emptied_on_failure(folder: Path | None) -> Iterator[None]:
 
 @contextmanager
 def _file_store_allowed() -> Iterator[None]:
-    """Let MLflow write folders, which it has put into maintenance in favour of databases."""
+    """Let MLflow write folders, which it allows only on request since it prefers databases."""
     name = "MLFLOW_ALLOW_FILE_STORE"
     before = os.environ.get(name)
     os.environ[name] = "true"

@@ -1,4 +1,4 @@
-"""A study in a storage of Optuna's: for its visualisations, its command line and optuna-dashboard."""
+"""A study in an Optuna storage, for Optuna's plots, its command line and optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _ATTRIBUTES: Final = (
 
 
 def to_optuna(store: StoreReader, study: str, destination: str) -> list[str]:
-    """Write a study of the same name; an epoch is a step, and what else is known of a trial a user attribute.
+    """Write a study of the same name: epochs become steps, and a trial's other facts become user attributes.
 
     Args:
         store: Where the study is read.
         study: The study's name.
-        destination: Address of a storage, such as ``sqlite:///study.db``; a path is that of an SQLite file.
+        destination: A storage's address, such as ``sqlite:///study.db``, or the path of an SQLite file.
 
     Returns:
-        Where the study is.
+        The study's place, name and number of trials.
 
     Raises:
-        InputError: The storage has a study of that name.
+        InputError: The storage has a study of that name already.
         EnvironmentFault: The storage cannot be written.
     """
     address = destination if "://" in destination else f"sqlite:///{destination}"
@@ -40,7 +40,7 @@ def to_optuna(store: StoreReader, study: str, destination: str) -> list[str]:
 
 
 def mirror(store: StoreReader, study: str, storage: str) -> int:
-    """Add to a copy of a study in a storage of Optuna's what finished since; return how many trials.
+    """Add newly finished trials to a copy of a study in an Optuna storage; return their number.
 
     Raises:
         EnvironmentFault: The storage cannot be written.
@@ -57,7 +57,7 @@ def _record(run: Run, sweep: Sweep) -> Record:
     facts, metric = run.facts, sweep.objective.metric
     best: dict[str, Any] = next((m for epoch, _, m in run.epochs if epoch == facts["best_epoch"]), {})
     others = [best.get(one.metric, facts.get(one.metric)) for one in sweep.objectives[1:]]
-    several = len(sweep.objectives) > 1  # Optuna takes no steps then
+    several = len(sweep.objectives) > 1  # Optuna then accepts no steps
     return Record(
         params=run.params,
         state=str(facts["state"]),

@@ -1,4 +1,4 @@
-"""A study as two tables, its trials and its epochs: comma-separated values with full precision, or Parquet."""
+"""A study as two tables, its trials and its epochs, in CSV with full precision or in Parquet."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
     from cnn_sweep.store.reading import StoreReader
 
-_GREATEST = 2**63 - 1  # of a whole number in a Parquet file
-_FIRST = ["study", "trial"]  # columns of every table; they tell an export of ours, and whose it is
+_GREATEST = 2**63 - 1  # the largest integer of a Parquet file
+_FIRST = ["study", "trial"]  # the first columns of every table: they identify an export and its study
 
 
 def to_csv(store: StoreReader, study: str, destination: str) -> list[Path]:
     """Write ``trials.csv`` and ``epochs.csv`` with full precision; return the two files.
 
     Raises:
-        InputError: One of them is there and is not a table of this study.
+        InputError: One of them exists and is not a table of this study.
     """
     return _both(store, study, Path(destination), _Form("csv", _write_csv, _csv_start))
 
@@ -35,11 +35,11 @@ def to_csv(store: StoreReader, study: str, destination: str) -> list[Path]:
 def to_parquet(store: StoreReader, study: str, destination: str) -> list[Path]:
     """Write ``trials.parquet`` and ``epochs.parquet``; return the two files.
 
-    Columns keep their types. A hyperparameter with values of several kinds, or lists, is written as JSON; the names
-    of such columns stand in the file's metadata as ``json_columns``.
+    Columns keep their types. A hyperparameter with lists or with values of several types is written as JSON; the
+    file's metadata names such columns as ``json_columns``.
 
     Raises:
-        InputError: One of them is there and is not a table of this study.
+        InputError: One of them exists and is not a table of this study.
     """
     library("pyarrow.parquet", "pyarrow")
     return _both(store, study, Path(destination), _Form("parquet", _write_parquet, _parquet_start))
@@ -47,12 +47,12 @@ def to_parquet(store: StoreReader, study: str, destination: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Form:
-    """A form of tables.
+    """A file format of tables.
 
     Attributes:
-        suffix: Of its files.
+        suffix: Suffix of its files.
         write: Writes columns and rows to a file.
-        start: Reads the first columns' names of a file and their values in its first row, which it may lack.
+        start: Reads the names of a file's first columns and, if there is a row, their values in it.
     """
 
     suffix: str
@@ -72,7 +72,7 @@ def _both(store: StoreReader, study: str, folder: Path, form: _Form) -> list[Pat
 
 
 def _check_replaceable(file: Path, study: str, form: _Form) -> None:
-    """Make sure that a table is not there, or is the same study's from an earlier export."""
+    """Make sure that a table does not exist, or is the same study's from an earlier export."""
     if not file.exists():
         return
     start = form.start(file)

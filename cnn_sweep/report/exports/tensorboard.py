@@ -1,6 +1,6 @@
-"""A study as TensorBoard shows it: a run a trial with its scalars, and the HParams tab over all of them.
+"""A study for TensorBoard: a run with scalars for each trial, and the HParams tab over all of them.
 
-Event files are written with TensorBoard's own messages and record format, without TensorFlow.
+TensorBoard's own messages and record format write the event files, without TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from cnn_sweep.store.reading import StoreReader
 
-_SUFFIX = ".cnn-sweep"  # of event files, whose names begin as TensorBoard knows them
+_SUFFIX = ".cnn-sweep"  # of event files; TensorBoard recognises them by the beginning of their names
 
 
 def to_tensorboard(store: StoreReader, study: str, destination: str) -> list[Path]:
-    """Write a folder for ``tensorboard --logdir``; runs of the same study that are there already are replaced.
+    """Write a folder for ``tensorboard --logdir``; an earlier export of the same study is replaced.
 
     TensorBoard keeps scalars in single precision.
 
@@ -31,7 +31,7 @@ def to_tensorboard(store: StoreReader, study: str, destination: str) -> list[Pat
         The study's folder below the destination.
 
     Raises:
-        InputError: That folder has files that no export wrote, as the study itself in its results folder has.
+        InputError: That folder has files that no export wrote, such as those of the study itself in its results folder.
     """
     for name in ("tensorboard.summary.writer.record_writer", "tensorboard.plugins.hparams.metadata"):
         library(name, "tensorboard")
@@ -57,14 +57,14 @@ def to_tensorboard(store: StoreReader, study: str, destination: str) -> list[Pat
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Make sure that a folder has nothing but what an earlier export wrote: it will be replaced."""
+    """Make sure that a folder, which will be replaced, has only files of an earlier export."""
     others = (file for file in folder.rglob("*") if not file.is_dir() and file.suffix != _SUFFIX)
     if (other := next(others, None)) is not None:
         raise InputError(f"{folder} would be replaced, and has {other}, which no export wrote; choose another place")
 
 
 def _of_trial(run: Run) -> Iterable[tuple[float, int, Any]]:
-    """Give the moments, steps and summaries of a trial."""
+    """Yield (seconds since 1970, step, summary) of a trial's events."""
     summaries = library("tensorboard.compat.proto.summary_pb2", "tensorboard")
     messages = library("tensorboard.plugins.hparams.plugin_data_pb2", "tensorboard")
     hparams = library("tensorboard.plugins.hparams.metadata", "tensorboard")
@@ -106,7 +106,7 @@ def _type(values: list[Any], api: Any) -> Any:
 
 
 def _set(message: Any, value: Any) -> None:
-    """Put a hyperparameter's value into one of Protobuf's."""
+    """Set a Protobuf value to a hyperparameter's value."""
     if isinstance(value, bool):
         message.bool_value = value
     elif isinstance(value, int | float):
@@ -125,7 +125,7 @@ def _hparams(tag: str, **content: Any) -> Any:
 
 
 def _write(folder: Path, began: float, summaries: Iterable[tuple[float, int, Any]]) -> None:
-    """Write one event file, whose name TensorBoard knows."""
+    """Write one event file."""
     events = library("tensorboard.compat.proto.event_pb2", "tensorboard")
     records = library("tensorboard.summary.writer.record_writer", "tensorboard")
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Trials one by one with their epochs, as programs that keep runs want them."""
+"""Trials with their epochs, one by one, for programs that store runs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _OWN = ("epoch", "seconds", "time")
 
 @dataclass(frozen=True)
 class Run:
-    """One trial.
+    """One trial as a run.
 
     Attributes:
         trial: Its number.
         facts: Its own columns: state, value, seed, started and so on.
-        params: Its hyperparameters by name; None is a choice like another, inactive ones are left out.
-        epochs: Each with ``epoch``, ``time`` (seconds since 1970) and the metrics by name, as (epoch, time, metrics).
+        params: Its active hyperparameters by name; None is a value like any other.
+        epochs: (epoch, seconds since 1970, metrics by name) of each epoch.
         tests: Scores on the test set, named as on the leaderboard; empty unless ``finalize`` measured the trial.
     """
 
@@ -36,12 +36,12 @@ class Run:
 
     @property
     def tested_at(self) -> tuple[int, float]:
-        """The epoch whose weights were tested, and a time for the scores: that of the trial's end."""
+        """The epoch whose weights were tested, and the time of the scores: the end of the trial."""
         return self.facts["best_epoch"] or 0, self.facts["ended"] or self.facts["started"] or 0.0
 
 
 def runs(store: StoreReader, study: str) -> Iterator[Run]:
-    """Give all trials that began, by number, with the epochs that count."""
+    """Yield all started trials in the order of their numbers, with the epochs that count."""
     found = queries.export_runs(store, study)
     for first in range(0, len(found), _TOGETHER):
         some = found[first : first + _TOGETHER]

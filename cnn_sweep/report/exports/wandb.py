@@ -1,4 +1,4 @@
-"""A study as offline runs of Weights & Biases, which ``wandb sync`` uploads."""
+"""A study as offline runs of Weights & Biases, one for each trial; ``wandb sync`` uploads them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _FACTS = ("state", "cause", "value", "best_epoch", "parameters", "seconds", "see
 
 
 def to_wandb(store: StoreReader, study: str, destination: str) -> list[Path]:
-    """Write an offline run a trial; nothing is sent anywhere. Runs of an earlier export of the study are replaced.
+    """Write an offline run for each trial and send nothing; an earlier export's runs of the study are replaced.
 
     Returns:
         The folder ``wandb`` below the destination.
 
     Raises:
-        EnvironmentFault: W&B is not installed, or refuses.
+        EnvironmentFault: W&B is not installed or reports an error.
     """
     wandb: Any = library("wandb", "wandb")
     folder = Path(destination) / "wandb"
@@ -45,14 +45,15 @@ def to_wandb(store: StoreReader, study: str, destination: str) -> list[Path]:
     return [folder]
 
 
-def _id_of(folder: Path) -> str:
-    """Return a run's id from the name of its folder, which is ``offline-run-TIME-ID``."""
-    return folder.name.split("-", 3)[3]
+def _id_of(folder: Path) -> str | None:
+    """Return a run's id from the name of its folder, ``offline-run-TIME-ID``; None for any other name."""
+    parts = folder.name.split("-", 3)
+    return parts[3] if len(parts) == 4 else None
 
 
 def _write(wandb: Any, study: str, run: Run, **how: Any) -> None:
     config = {name: plain(value) for name, value in run.params.items()}
-    name = f"{study}-{run.trial}"  # also the id, so that a trial that is exported again is the same run to W&B
+    name = f"{study}-{run.trial}"  # also the id, so that W&B takes a trial exported again for the same run
     kept = wandb.init(project=study, id=name, name=name, config=config, reinit="finish_previous", **how)
     for epoch, _, metrics in run.epochs:
         kept.log(metrics, step=epoch)

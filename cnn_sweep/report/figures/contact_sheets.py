@@ -1,4 +1,4 @@
-"""Images as people look at them: contact sheets with captions, mosaics of tiles, maps of activations."""
+"""Pictures of images: contact sheets with captions, thumbnails, mosaics of tiles and activation maps."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import base64
 import io
 import math
 import os
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.report.figures.fonts import drawable, load_font
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,22 +22,24 @@ if TYPE_CHECKING:
 
     Images = npt.NDArray[np.generic]
 
-_SMALLEST = 72  # pixels of a thumbnail's longer side: smaller images are enlarged by a whole factor
-_LARGEST = 160  # and larger ones reduced
+_NO_CHARACTER = "\uffff"  # drawn as the box that a font has for missing characters
+_SMALLEST = 72  # pixels of a thumbnail's longer side: smaller images are enlarged by an integer factor
+_LARGEST = 160  # larger images are reduced to this
 _MARGIN = 6
 _FONT_SIZE = 12
-_MOST_PIXELS = 200_000_000  # of a picture that common programs still open
+_MOST_PIXELS = 200_000_000  # common programs open no larger pictures
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def contact_sheet(images: Images, captions: Sequence[str]) -> Image.Image:
-    """Lay images out in rows, each with its caption below.
+    """Arrange images in rows, each with its caption below.
 
     Args:
         images: Shape (n, height, width, channels), one or three channels; floating-point values are scaled as a whole.
-        captions: One per image; lines that do not fit the image's width make its cell wider.
+        captions: One per image; lines wider than the images widen the cells.
 
     Raises:
-        InputError: There is nothing to show.
+        InputError: There are no images, or too many for one picture.
     """
     if not len(images):
         raise InputError("there is no image to show")
@@ -59,7 +61,7 @@ def contact_sheet(images: Images, captions: Sequence[str]) -> Image.Image:
 
 
 def sheet_of_rows(rows: Mapping[str, Images]) -> Image.Image:
-    """Lay images out in rows with a title each; images are as of :func:`contact_sheet`."""
+    """Arrange images in titled rows; for their form see :func:`contact_sheet`."""
     pictures = iter(_thumbnails(np.concatenate(list(rows.values()))))
     found = {title: [next(pictures) for _ in images] for title, images in rows.items()}
     sizes = [picture.size for row in found.values() for picture in row]
@@ -76,7 +78,7 @@ def sheet_of_rows(rows: Mapping[str, Images]) -> Image.Image:
 
 
 def thumbnail_uris(images: Images) -> list[str]:
-    """Return thumbnails as ``data:`` addresses of PNGs; images are as of :func:`contact_sheet`."""
+    """Return thumbnails as ``data:`` URIs of PNGs; for the form of images see :func:`contact_sheet`."""
     return [_data_uri(picture) for picture in _thumbnails(images)] if len(images) else []
 
 
@@ -96,16 +98,16 @@ def _thumbnails(images: Images) -> Iterator[Image.Image]:
 def mosaic(
     images: Images, places: Sequence[tuple[int, int]], opacity: npt.NDArray[np.floating], *, step: tuple[float, float]
 ) -> Image.Image:
-    """Put tiles back to where they were in their picture, each as opaque as it is likely.
+    """Put tiles back into their picture, each with its own opacity.
 
     Args:
         images: The tiles, shape (n, height, width, channels).
         places: Row and column of each.
-        opacity: Shape (n,), from 0 (unseen) to 1.
-        step: From one tile to the next, downwards and to the right, in pixels of the tiles.
+        opacity: Shape (n,), from 0 (invisible) to 1.
+        step: Distance between neighbouring tiles, down and to the right, in pixels of the tiles.
 
     Returns:
-        A picture with an alpha channel; where there is no tile, it is transparent.
+        A picture with an alpha channel, transparent where there is no tile.
     """
     height, width = images.shape[1:3]
     corners = [(round(row * step[0]), round(column * step[1])) for row, column in places]
@@ -120,12 +122,12 @@ def mosaic(
 
 
 def activation_maps(values: npt.NDArray[np.floating], *, channel: int | None = None) -> Image.Image:
-    """Show what a layer makes of one image: one channel, or all of them side by side.
+    """Show a layer's output for one image: one channel, or all of them side by side.
 
-    Each channel is spread from black (its least value) to white.
+    Each channel is scaled from black (its smallest value) to white.
 
     Args:
-        values: (height, width, channels), or (units,), each of which becomes a square.
+        values: Shape (height, width, channels), or (units,): then each unit becomes a square.
         channel: Which one, from 0; None for all.
 
     Raises:
@@ -146,10 +148,10 @@ def activation_maps(values: npt.NDArray[np.floating], *, channel: int | None = N
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a picture in the form that the file's name says; it appears complete or not at all.
+    """Write a picture in the format of the file's suffix; the file appears complete or not at all.
 
     Raises:
-        InputError: Pillow knows no such form.
+        InputError: Pillow does not know the format.
         EnvironmentFault: The file cannot be written.
     """
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -157,7 +159,7 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         picture.save(aside)
         aside.replace(path)
     except (ValueError, KeyError) as error:
-        raise InputError(f"{path}: {path.suffix or 'no suffix'} is no form of a picture; write it as .png") from error
+        raise InputError(f"{path}: {path.suffix or 'no suffix'} is not a picture format; use .png") from error
     except OSError as error:
         raise EnvironmentFault(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -165,7 +167,7 @@ def save_picture(picture: Image.Image, path: Path) -> None:
 
 
 def _thumbnail_size(height: int, width: int) -> tuple[int, int]:
-    """Return (width, height) of thumbnails."""
+    """Return the (width, height) of thumbnails, in pixels."""
     longer = max(height, width)
     factor = min(1.0, _LARGEST / longer) if longer >= _SMALLEST else math.ceil(_SMALLEST / longer)
     return max(1, round(width * factor)), max(1, round(height * factor))
@@ -181,7 +183,7 @@ def _picture(image: Images, low: float, high: float) -> Image.Image:
     pixels: Any = image
     if image.dtype != np.uint8:
         pixels = np.round(255 * (np.asarray(image, float) - low) / ((high - low) or 1.0)).astype(np.uint8)
-    # Of other numbers of channels the first is shown.
+    # Only the first channel is shown unless there are three.
     return Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0]))
 
 
@@ -189,3 +191,24 @@ def _canvas(mode: str, size: tuple[int, int], color: Any) -> Image.Image:
     if size[0] * size[1] > _MOST_PIXELS:
         raise InputError(f"the picture would have {size[0]} x {size[1]} pixels; show fewer images")
     return Image.new(mode, size, color)
+
+
+def load_font(size: int) -> Font:
+    """Load DejaVu Sans (Debian: fonts-dejavu-core), or Pillow's own font, which has little more than ASCII."""
+    try:
+        return ImageFont.truetype("DejaVuSans.ttf", size)
+    except OSError:
+        return ImageFont.load_default(size)
+
+
+def drawable(text: str, font: Font) -> str:
+    """Replace characters that the font lacks with unaccented letters or question marks."""
+    box = bytes(font.getmask(_NO_CHARACTER))
+    return "".join(
+        character if character.isascii() or bytes(font.getmask(character)) != box else _plain(character)
+        for character in unicodedata.normalize("NFC", text)
+    )
+
+
+def _plain(character: str) -> str:
+    return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"

@@ -1,4 +1,4 @@
-"""Figures of the objective over one hyperparameter (slices) and over two (contours)."""
+"""Figures of hyperparameters: the objective over one (slices) and two (contours), and their importance."""
 
 from __future__ import annotations
 
@@ -8,69 +8,70 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.axes import FEW, word
-from cnn_sweep.report.figures.figure import BLUE, SCALE, VERMILLION, Figure, number, numbers, text
+from cnn_sweep.report.figures.figure import BLUE, ORANGE, SCALE, VERMILLION, Figure, number, numbers, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cnn_sweep.report.axes import Axis
     from cnn_sweep.report.leaderboards.leaderboard import Row
-    from cnn_sweep.report.report_data import Material
+    from cnn_sweep.report.report_data import ReportData
+    from cnn_sweep.search.importance import Findings
 
-_FEWEST_CELLS, _MOST_CELLS = 4, 16  # along an axis of many numbers
+_FEWEST_CELLS, _MOST_CELLS = 4, 16  # along a numeric axis with many values
 _MOST_PAIRS = 15
 
 
-def slices(material: Material) -> list[Figure]:
+def slices(data: ReportData) -> list[Figure]:
     """Draw the objective over each hyperparameter that varies."""
-    rows = material.ranked
-    return [_slice(material, axis, rows) for axis in material.axes.values() if axis.varies and axis.values and rows]
+    rows = data.ranked
+    return [_slice(data, axis, rows) for axis in data.axes.values() if axis.varies and axis.values and rows]
 
 
-def _slice(material: Material, axis: Axis, rows: Sequence[Row]) -> Figure:
+def _slice(data: ReportData, axis: Axis, rows: Sequence[Row]) -> Figure:
     there = [row for row in rows if axis.is_active(row)]
     values = numbers(row["value"] for row in there)
     trials = [row["trial"] for row in there]
-    name, caption = f"slice-{axis.column}", f"{material.metric} of each complete trial over {axis.label}."
+    name, caption = f"slice-{axis.column}", f"{data.metric} of each complete trial over {axis.label}."
     if axis.numeric and len(axis.values) > FEW:
         x: Any = numbers(row[axis.column] for row in there)
         marker = {"color": BLUE, "size": 5, "opacity": 0.75}
         trace = {"type": "scatter", "mode": "markers", "x": x, "y": values, "marker": marker, "customdata": trials}
         trace["hovertemplate"] = "trial %{customdata}<br>%{x}: %{y:.5g}<extra></extra>"
-        layout = _layout(axis.label, material.metric, "log" if axis.log else "linear")
+        layout = _layout(axis.label, data.metric, "log" if axis.log else "linear")
         return Figure(name, axis.label, caption, (trace,), layout)
     x = [text(one) for one in axis.words(there)]
     box = {"type": "box", "x": x, "y": values, "boxpoints": "all", "jitter": 0.5, "pointpos": 0, "name": ""}
     box |= {"marker": {"color": BLUE, "size": 4, "opacity": 0.75}, "line": {"color": VERMILLION, "width": 1.5}}
     box |= {"fillcolor": "rgba(0,0,0,0)", "customdata": trials}
     box["hovertemplate"] = "trial %{customdata}<br>%{x}: %{y:.5g}<extra></extra>"
-    layout = _layout(axis.label, material.metric, "category")
+    layout = _layout(axis.label, data.metric, "category")
     layout["xaxis"] |= {"categoryorder": "array", "categoryarray": [text(word(value)) for value in axis.values]}
     return Figure(name, axis.label, caption + " Boxes: median and quartiles.", (box,), layout)
 
 
-def contours(material: Material, order: Sequence[str] = ()) -> list[Figure]:
+def contours(data: ReportData, order: Sequence[str] = ()) -> list[Figure]:
     """Draw the mean of the objective over pairs of hyperparameters.
 
     Args:
-        material: What is known.
-        order: Columns of hyperparameters, the most important first; only the first pairs are drawn.
+        data: The study's data.
+        order: Columns of hyperparameters, the most important first; only pairs of the first ones are drawn.
     """
-    rows = material.ranked
-    axes = [axis for axis in material.axes.values() if len(axis.values) > 1]
+    rows = data.ranked
+    axes = [axis for axis in data.axes.values() if len(axis.values) > 1]
     if order:
         axes.sort(key=lambda axis: order.index(axis.column) if axis.column in order else len(order))
     pairs = sorted(itertools.combinations(range(len(axes)), 2), key=sum)[:_MOST_PAIRS]
-    found = [_contour(material, axes[one], axes[other], rows) for one, other in pairs] if rows else []
+    found = [_contour(data, axes[one], axes[other], rows) for one, other in pairs] if rows else []
     return [figure for figure in found if figure is not None]
 
 
-def _contour(material: Material, across: Axis, up: Axis, rows: Sequence[Row]) -> Figure | None:
+def _contour(data: ReportData, across: Axis, up: Axis, rows: Sequence[Row]) -> Figure | None:
     there = [row for row in rows if across.is_active(row) and up.is_active(row)]
-    # One may count only where the other has a single value.
+    # One hyperparameter may be active only with a single value of the other.
     if any(len({repr(row.get(axis.column)) for row in there}) < 2 for axis in (across, up)):
         return None
-    # About as many cells as trials; between them nothing is drawn, since nothing is known.
+    # About as many cells as trials; cells without trials stay empty.
     count = min(max(math.isqrt(len(there)), _FEWEST_CELLS), _MOST_CELLS)
     columns, lines = _Cells(across, count), _Cells(up, count)
     cells: dict[tuple[int, int], list[float]] = {}
@@ -78,18 +79,18 @@ def _contour(material: Material, across: Axis, up: Axis, rows: Sequence[Row]) ->
         cells.setdefault((j, i), []).append(row["value"])
     z = [[_mean(cells.get((j, i))) for i in range(columns.count)] for j in range(lines.count)]
     counts = [[len(cells.get((j, i), ())) for i in range(columns.count)] for j in range(lines.count)]
-    bar = {"title": {"text": text(material.metric)}}
+    bar = {"title": {"text": text(data.metric)}}
     trace: Row = {"type": "heatmap", "x": columns.places, "y": lines.places, "z": z, "hoverongaps": False}
     trace |= {
         "colorscale": SCALE,
         "colorbar": bar,
-        "reversescale": material.direction.sign > 0,
+        "reversescale": data.direction.sign > 0,
         "customdata": counts,
     }
     trace["hovertemplate"] = "%{x}, %{y}<br>mean %{z:.5g} of %{customdata} trials<extra></extra>"
     layout = {"xaxis": columns.axis(), "yaxis": lines.axis()}
     title = f"{across.label} and {up.label}"
-    caption = f"Mean {material.metric} of the complete trials with these values; empty where there is none."
+    caption = f"Mean {data.metric} of the complete trials with these values; empty cells have no trials."
     return Figure(f"contour-{across.column}-{up.column}", title, caption, (trace,), layout)
 
 
@@ -98,7 +99,7 @@ def _mean(values: list[float] | None) -> float | None:
 
 
 class _Cells:
-    """The cells along one axis: one a value, or equal parts where there are many numbers."""
+    """The cells along one axis: one per value, or equal intervals if there are many numbers."""
 
     def __init__(self, axis: Axis, most: int) -> None:
         self._axis = axis
@@ -109,14 +110,14 @@ class _Cells:
 
     @property
     def places(self) -> list[Any]:
-        """Where the cells are, in the axis's own positions; of categories and of few numbers, their order."""
+        """Positions of the cells: the middles of intervals, or 0, 1, … for values."""
         if not self._even:
             return list(range(self.count))
         middles = (self._low + (i + 0.5) * self._width for i in range(self.count))
         return numbers(10**middle if self._axis.log else middle for middle in middles)
 
     def of(self, rows: Sequence[Row]) -> list[int]:
-        """Give each row's cell."""
+        """Return the index of each row's cell."""
         if not self._even:
             place = {repr(value): i for i, value in enumerate(self._axis.values)}
             return [place[repr(row.get(self._axis.column))] for row in rows]
@@ -134,3 +135,35 @@ class _Cells:
 
 def _layout(x: str, y: str, kind: str) -> dict[str, Any]:
     return {"xaxis": {"title": {"text": text(x)}, "type": kind}, "yaxis": {"title": {"text": text(y)}}}
+
+
+def importance(data: ReportData, findings: Findings) -> Figure:
+    """Draw both estimates of importance side by side, the most important hyperparameter on top."""
+    found = findings.importances
+    names = [text(one.parameter + (" (where active)" if one.conditional else "")) for one in found]
+    kinds = (
+        ("share of the variance (fANOVA)", BLUE, [one.fanova for one in found]),
+        ("share among the best (PED-ANOVA)", ORANGE, [one.ped_anova for one in found]),
+    )
+    traces: list[dict[str, Any]] = []
+    for name, color, shares in kinds:
+        bar = {"type": "bar", "orientation": "h", "y": names, "x": [number(share) for share in shares], "name": name}
+        traces.append(bar | {"marker": {"color": color}, "hovertemplate": "%{y}: %{x:.3f}<extra></extra>"})
+    layout = {
+        "xaxis": {"title": {"text": "importance"}, "rangemode": "tozero"},
+        "yaxis": {"autorange": "reversed", "type": "category"},
+        "barmode": "group",
+    }
+    first = f", the first of {len(data.objectives)} objectives" if len(data.objectives) > 1 else ""
+    some = f" Estimated from {findings.results:,} of them." if findings.results < len(data.ranked) else ""
+    caption = (
+        f"How much each hyperparameter explains of {data.metric}{first}, among all complete trials and for being among "
+        f"the best. The shares of each kind add up to 1, however little they explain together.{some}"
+    )
+    return Figure("importance", "Importance", caption, tuple(traces), layout)
+
+
+def order_of(data: ReportData, findings: Findings | None) -> list[str]:
+    """Return the columns of hyperparameters, the most important first."""
+    columns = {axis.label: column for column, axis in data.axes.items()}
+    return [columns[one.parameter] for one in findings.importances if one.parameter in columns] if findings else []

@@ -1,9 +1,9 @@
-"""Configurations that were trained with several seeds: their means, and which cannot be told from the best.
+"""Comparison of configurations trained with several seeds: means, intervals, and ties with the best.
 
-The model is the two-way layout value = configuration + seed + rest. The variance of the rest is pooled over the
-configurations, since two or three seeds tell too little of one alone. What is said holds for all configurations at
-once, so also for the one that is picked because it looks best (multiple comparisons with the best: Hsu, *Multiple
-Comparisons*, 1996, ch. 4).
+The model is the two-way layout value = configuration + seed + residual. The residual variance is pooled over the
+configurations, since two or three seeds determine it poorly for one alone. All intervals hold simultaneously, so also
+for the configuration chosen because it looks best (multiple comparisons with the best: Hsu, *Multiple Comparisons*,
+1996, ch. 4).
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import fdtrc, stdtrit
 
-from cnn_sweep.report.leaderboards import studentized_range
-from cnn_sweep.report.leaderboards.statistics import CONFIDENCE
+from cnn_sweep.report.leaderboards.statistics import CONFIDENCE, studentized_range_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,23 +28,23 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 _NOTHING: Final = 1e-9
-_FINEST: Final = 1e-5  # steps below this part of the greatest value are no steps but rounding errors
+_FINEST: Final = 1e-5  # steps below this fraction of the largest value are rounding errors
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A configuration among the others; what cannot be said is None.
+    """The statistics of a configuration; None if one cannot be computed.
 
     Attributes:
-        mean: Of its values.
-        sd: Standard deviation of one value (n - 1 in the denominator), from its own values alone.
-        n: How many values there are.
-        low: Lower end of the interval for the mean; the intervals of all configurations hold together.
-        high: Upper end.
-        difference: Its mean minus that of the best, as far as they have seeds in common to compare by.
-        difference_low: Lower end of the interval for the difference; all of them hold together.
-        difference_high: Upper end.
-        tied: Whether it cannot be told from the best: the interval for the difference reaches zero.
+        mean: Mean of its values.
+        sd: Sample standard deviation of its own values.
+        n: Number of values.
+        low: Lower end of the interval for the mean; the intervals of all configurations hold simultaneously.
+        high: Upper end of that interval.
+        difference: Its mean minus that of the best, if common seeds link them.
+        difference_low: Lower end of the interval for the difference; these hold simultaneously, too.
+        difference_high: Upper end of that interval.
+        tied: Whether it is not significantly worse than the best: the interval for the difference reaches zero.
     """
 
     mean: float
@@ -60,11 +59,11 @@ class Standing:
 
 
 def compare(samples: Sequence[Mapping[int, float]], direction: Direction) -> list[Standing]:
-    """Compare configurations with the best one: the best mean among those with several seeds.
+    """Compare configurations with the one that has the best mean among those with several seeds.
 
     Args:
-        samples: Seed to value, of each configuration; not empty.
-        direction: What is better.
+        samples: Value by seed of each configuration; not empty.
+        direction: Direction of the objective.
     """
     found = [_alone(list(sample.values())) for sample in samples]
     several = [place for place, sample in enumerate(samples) if len(sample) > 1]
@@ -87,10 +86,10 @@ def _alone(values: Sequence[float]) -> Standing:
 
 
 def _rounding(values: Iterable[float]) -> float:
-    """Return the variance that values hide because they are multiples of a step, as an accuracy is of 1/images.
+    """Return the variance that rounding hides if values are multiples of a step, as accuracies are of 1/images.
 
-    It is step²/12 (Sheppard, Proc. London Math. Soc. 1898). Values that scatter by less than a step are often all the
-    same, which does not mean that they do not scatter.
+    It is step²/12 (Sheppard, Proc. London Math. Soc. 1898). Without it, equal rounded values would seem to have no
+    variance at all.
     """
     different = sorted({abs(value) for value in values} - {0.0})
     if len(different) < 2:
@@ -108,14 +107,14 @@ class _Layout:
     """The two-way layout fitted by least squares; seeds may be missing.
 
     Attributes:
-        means: Of the configurations as if all had had the same seeds, shape (k,).
+        means: Means of the configurations, adjusted to the same seeds; shape (k,).
         shares: Share of each seed in each configuration's mean, shape (k, seeds).
-        counts: Values of each configuration, shape (k,).
-        covariance: Of the seeds' effects, in units of the variance; shape (seeds, seeds).
-        apart: Combinations of seeds of which nothing is known, as no configuration links them; shape (seeds, m).
-        rest: Sum of squares that neither configurations nor seeds explain.
+        counts: Number of values of each configuration, shape (k,).
+        covariance: Covariance of the seed effects in units of the residual variance, shape (seeds, seeds).
+        apart: Basis of seed contrasts that cannot be estimated, as no configuration links the seeds; shape (seeds, m).
+        rest: Residual sum of squares.
         df: Its degrees of freedom.
-        scatter: Variance of one value of a configuration, the seeds' part included.
+        scatter: Variance of one value of a configuration, including the seeds' part.
         scatter_df: Its degrees of freedom, by Satterthwaite's approximation (Biometrics Bull. 1946).
     """
 
@@ -131,7 +130,7 @@ class _Layout:
 
     @classmethod
     def fit(cls, values: Array) -> _Layout:
-        """Fit the layout to values of shape (k, seeds), NaN where there is none."""
+        """Fit the layout to values of shape (k, seeds); NaN where a value is missing."""
         known = ~np.isnan(values)
         counts = known.sum(axis=1)
         shares = known / counts[:, None]
@@ -150,7 +149,7 @@ class _Layout:
         return cls(means, shares, counts, covariance, vectors[:, ~linked], rest, df, scatter, scatter_df)
 
     def error(self, best: int) -> Array:
-        """Return the variances of all differences to one configuration, in units of the variance; NaN if unknown."""
+        """Return the variances of all differences to one configuration, in units of the residual variance."""
         shift = self.shares - self.shares[best]
         found = 1 / self.counts + 1 / self.counts[best] + ((shift @ self.covariance) * shift).sum(axis=1)
         unknown = np.abs(shift @ self.apart).max(axis=1, initial=0.0) > _NOTHING
@@ -158,10 +157,9 @@ class _Layout:
 
 
 def _scatter(of_seeds: float, rank: int, trace: float, rest: float, df: int) -> tuple[float, float]:
-    """Return the variance of one value from the sums of squares of seeds and of the rest, and its degrees of freedom.
+    """Return the variance of one value and its degrees of freedom, from the sums of squares of seeds and residuals.
 
-    The expectation of the seeds' sum of squares is trace times the variance between seeds plus rank times that of the
-    rest.
+    The expected sum of squares of the seeds is trace times their variance plus rank times the residual variance.
     """
     parts = [(max(of_seeds, 0.0) / trace, rank), (rest / df * (1 - rank / trace) if df else 0.0, df)]
     total = sum(part for part, _ in parts)
@@ -171,13 +169,13 @@ def _scatter(of_seeds: float, rank: int, trace: float, rest: float, df: int) -> 
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Compares configurations with the best one of them.
+    """Compares configurations with the best of them.
 
     Attributes:
-        values: Shape (k, seeds), NaN where there is none; two or more in each row.
-        best: Row of the best one.
+        values: Shape (k, seeds), NaN where missing; at least two in each row.
+        best: Row of the best configuration.
         sign: 1 to maximize, -1 to minimize.
-        rounding: Variance that the values hide.
+        rounding: Variance hidden by rounding.
     """
 
     values: Array
@@ -186,10 +184,10 @@ class _Comparison:
     rounding: float
 
     def standings(self, found: list[Standing]) -> list[Standing]:
-        """Complete what is known of each configuration.
+        """Complete the statistics of each configuration.
 
-        Configurations that turn out worse leave the pool if they scatter more than those that remain: a learning rate
-        with which training diverges says nothing about how exactly the good ones are known.
+        Worse configurations leave the pool if their variance is larger than that of the others: a learning rate with
+        which training diverges must not widen the intervals of the good ones.
         """
         pool = np.arange(len(self.values))
         while True:
@@ -209,14 +207,14 @@ class _Comparison:
         gaps, widths = layout.means - layout.means[best], np.full(len(found), math.nan)
         if layout.df:
             variance = (layout.rest / layout.df + self.rounding) * layout.error(best) / 2
-            widths = studentized_range.quantile(CONFIDENCE, k, layout.df) * np.sqrt(variance)
+            widths = studentized_range_quantile(CONFIDENCE, k, layout.df) * np.sqrt(variance)
         parts = zip(found, halves.tolist(), gaps.tolist(), widths.tolist(), strict=True)
         judged = [self._standing(*part) for part in parts]
         judged[best] = replace(judged[best], difference=0.0, difference_low=None, difference_high=None, tied=True)
         return judged
 
     def _standing(self, one: Standing, half: float, gap: float, width: float) -> Standing:
-        """Write down an interval for the mean, if values scatter at all, and one for the difference, if it is known."""
+        """Add the interval for the mean, if values vary, and that for the difference, if it can be estimated."""
         low, high = (one.mean - half, one.mean + half) if half else (None, None)
         if math.isnan(width):
             return replace(one, low=low, high=high)
@@ -224,7 +222,7 @@ class _Comparison:
         return Standing(one.mean, one.sd, one.n, low, high, gap, gap - width, gap + width, is_tied)
 
     def _scatters_less(self, remaining: npt.NDArray[np.intp], layout: _Layout) -> bool:
-        """Return whether an F test finds less variance among the remaining configurations than among the others."""
+        """Return whether an F test finds a smaller variance in the remaining configurations than in the others."""
         own = _Layout.fit(self.values[remaining])
         if not own.df or own.df == layout.df:
             return False

@@ -1,4 +1,4 @@
-"""A leaderboard with one row a configuration, where configurations were trained with several seeds."""
+"""Leaderboards with a row per configuration, for studies whose configurations were trained with several seeds."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _AFTER: Final = "seconds"
 
 
 def board_of(paths: StudyPaths, table: Table, *, metric: str, direction: Direction) -> Table:
-    """Put the trials of a study's configurations into one row each; see :func:`per_configuration`.
+    """Return a study's leaderboard with a row per configuration; see :func:`per_configuration`.
 
     Args:
-        paths: The study's files, which say what ``repeat`` added.
+        paths: The study's files, which record the use of ``repeat``.
         table: A row per trial, ranked.
         metric: The objective.
-        direction: What is better.
+        direction: Direction of the objective.
     """
     has_more = any(read_more_repeats(file.read_text(encoding="utf-8")) for file in paths.revisions())
     revisions = read_revisions(paths) if has_more else ()
@@ -39,18 +39,18 @@ def board_of(paths: StudyPaths, table: Table, *, metric: str, direction: Directi
 
 
 def per_configuration(table: Table, *, metric: str, direction: Direction, revisions: Sequence[Sweep] = ()) -> Table:
-    """Put the trials of a configuration into one row.
+    """Combine the trials of each configuration into one row.
 
-    The row has the columns of the first of its trials that is complete (else of its first trial), and those of
-    ``STATISTICS`` behind ``seconds``: over the values of all that are complete, without those by which ``repeat`` chose
-    the configuration. Rows are ranked by mean; those with a single value follow those with several, since a single
-    value that is the best of many was partly luck.
+    The row has the columns of the configuration's first complete trial (or of its first trial), and after ``seconds``
+    the columns ``STATISTICS`` over the values of its complete trials, except those by which ``repeat`` chose it. Rows
+    are ranked by mean. Those with a single value follow those with several, since the best of many single values is
+    optimistic (selection bias).
 
     Args:
         table: A row per trial, ranked, with ``configuration``, ``repeat`` and ``seed``.
         metric: The objective.
-        direction: What is better.
-        revisions: Of the sweep, with what ``repeat`` added; the oldest first.
+        direction: Direction of the objective.
+        revisions: Revisions of the sweep, including those of ``repeat``; the oldest first.
     """
     groups: dict[Any, list[Row]] = {}
     for row in table.rows:
@@ -81,24 +81,24 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
 
 
 def column_beside_statistics(name: str) -> str:
-    """Return what a column of the trials' leaderboard is called beside the statistics."""
+    """Return the name of a column of the trials' leaderboard where it stands beside the statistics."""
     return f"params_{name}" if name in {*STATISTICS, LEFT_OUT} else name
 
 
 def _first(group: list[Row]) -> Row:
-    """Pick the trial that stands for its configuration."""
+    """Return the trial that represents its configuration."""
     return min(group, key=lambda row: (row["state"] != "complete", row["value"] is None, row["trial"]))
 
 
 def _values(group: list[Row]) -> dict[int, float]:
-    """Return repeat to value of the complete trials; a repeat has the same seed in all configurations."""
+    """Return the complete trials' values by repeat; a repeat has the same seed in all configurations."""
     complete = (row for row in group if row["state"] == "complete" and row["value"] is not None)
     return {row["repeat"]: row["value"] for row in complete if math.isfinite(row["value"])}
 
 
 def _within_bounds(found: list[Standing], metric: str, values: list[dict[int, float]]) -> list[Standing]:
-    """Cut the intervals of means at 0 and 1 where the metric cannot be beyond; the differences' stay as they are."""
-    # A function of the user's may well report an accuracy in per cent.
+    """Limit the intervals of means to 0 to 1 if the metric's values are; differences stay unchanged."""
+    # The user's own function may report an accuracy in per cent.
     if metric not in SHARES or not all(0.0 <= value <= 1.0 for own in values for value in own.values()):
         return found
     return [
@@ -117,12 +117,12 @@ def _statistics(found: Standing | None) -> dict[str, Any]:
 def _ranked(rows: list[Row], direction: Direction) -> list[Row]:
     ranked = [row for row in rows if row["n"]]
     ranked.sort(key=lambda row: (row["n"] == 1, direction.key(row["mean"]), row["trial"]))
-    others = [row for row in rows if not row["n"]]  # they keep the order of the trials' leaderboard
+    others = [row for row in rows if not row["n"]]  # in the order of the trials' leaderboard
     return [row | {"rank": rank} for rank, row in enumerate(ranked, start=1)] + [row | {"rank": None} for row in others]
 
 
 def _notes(rows: Sequence[Row], *, optimistic: int) -> list[str]:
-    """Say what the statistics mean, as far as these rows call for it."""
+    """Explain the statistics as far as these rows need it."""
     several = sum(row["n"] > 1 for row in rows)
     left_out = sum(row[LEFT_OUT] > 0 for row in rows)
     notes = []

@@ -1,4 +1,4 @@
-"""Tables in the forms that other programs and papers take."""
+"""Tables as CSV, JSON, Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TEX_SPECIAL = re.compile("|".join(map(re.escape, _TEX)))
 
 
 def to_csv(table: Table) -> str:
-    """Write comma-separated values with full precision; an empty field is a missing value."""
+    """Write CSV with full precision; an empty field is a missing value."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.columns)
@@ -43,7 +43,7 @@ def _field(value: Any) -> Any:
 
 
 def to_json(table: Table) -> str:
-    """Write a list of objects; numbers that JSON has no word for (NaN, infinities) are strings."""
+    """Write a list of objects; NaN and infinities, which JSON lacks, become strings."""
     rows = [{name: _finite(row.get(name)) for name in table.columns} for row in table.rows]
     return json.dumps(rows, indent=2, allow_nan=False) + "\n"
 
@@ -53,7 +53,7 @@ def _finite(value: Any) -> Any:
 
 
 def to_markdown(table: Table) -> str:
-    """Write a pipe table, as people paste it into a README."""
+    """Write a pipe table, as for a README."""
     lines = [_markdown_row(table.columns), _markdown_row(["---"] * len(table.columns))]
     lines += [_markdown_row([shown(row.get(name)) for name in table.columns]) for row in table.rows]
     return "\n".join(lines) + "\n"
@@ -64,7 +64,7 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Escape what Markdown would take for a tag or for the end of a cell."""
+    """Escape text that Markdown would read as a tag or as the end of a cell."""
     return _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 
 
@@ -73,7 +73,7 @@ def _one_line(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """Write a ``tabular`` with the rules of the package booktabs."""
+    """Write a ``tabular`` with rules of the package booktabs."""
     align = "".join("r" if is_numeric(table, name) else "l" for name in table.columns)
     lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", _latex_row(table.columns), r"\midrule"]
     lines += [_latex_row([shown(row.get(name)) for name in table.columns]) for row in table.rows]
@@ -100,7 +100,7 @@ def to_html(table: Table) -> str:
 
 
 def is_numeric(table: Table, name: str) -> bool:
-    """Tell whether a column has numbers only, or nothing."""
+    """Return whether a column has only numbers and missing values."""
     return all(isinstance(row.get(name), int | float | None) for row in table.rows)
 
 

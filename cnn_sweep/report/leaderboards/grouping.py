@@ -1,4 +1,4 @@
-"""Leaderboards of groups of trials, and of several studies together."""
+"""Leaderboards of groups of trials (``--by``) and of several studies together."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ OF_A_GROUP = ("n", "trials", "mean", "std", "best", "best_trial")
 
 
 def grouped(table: Table, by: Sequence[str], *, direction: Direction) -> Table:
-    """Sum up the ranked trials that have the same values of some columns, the group with the best mean first.
+    """Summarise ranked trials with the same values in some columns, the group with the best mean first.
 
     Args:
         table: A leaderboard.
-        by: Columns whose values make a group; a missing value is one too.
-        direction: Of the objective.
+        by: Columns whose values define a group; a missing value counts as a value.
+        direction: Direction of the objective.
 
     Returns:
-        A row a group: the columns of ``by``, then ``n`` (configurations) and ``trials`` (ranked ones), ``mean`` and
+        A row for each group: the columns of ``by``; ``n`` (configurations) and ``trials`` (ranked ones); ``mean`` and
         ``std`` (sample standard deviation; missing for one configuration) over the configurations' means, so that one
-        with many repeats counts once; ``best``, the best value, and the number of its trial, ``best_trial``.
+        with many repeats counts once; the best value, ``best``, and its trial, ``best_trial``.
 
     Raises:
-        InputError: An unknown column.
+        InputError: A column is unknown.
     """
     check_columns(table, by)
     groups: dict[str, list[Row]] = {}
@@ -105,9 +105,9 @@ def _union(lists: Any) -> tuple[str, ...]:
 
 
 def without_constants(table: Table, names: Sequence[str]) -> Table:
-    """Leave out those columns among ``names`` that have the same value in all rows.
+    """Leave out the columns among ``names`` that have the same value in all rows.
 
-    With one row or none there is nothing to tell apart, and nothing is left out.
+    With fewer than two rows, nothing is left out.
     """
     same = set(names).difference(differing(table, names))
     return replace(table, columns=tuple(name for name in table.columns if name not in same))

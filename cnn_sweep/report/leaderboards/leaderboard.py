@@ -1,4 +1,4 @@
-"""Leaderboards: rows of the store, filtered, sorted and cut to size."""
+"""Leaderboards as tables: filtering, sorting, limiting rows and choosing columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _MEASURES: Final = ("best_epoch", "parameters", "seconds")
-# What of the statistics over repeats comes first.
+# Statistics over repeats that come first.
 _STATISTICS: Final = ("mean", "sd", "n", "tied")
 
 
@@ -27,12 +27,11 @@ class Table:
     """Rows with named columns; a value that a row does not have is None.
 
     Attributes:
-        columns: Names, in the order to show them.
-        rows: One mapping a row.
-        more: Names of columns that rows have as well and that are shown if somebody asks for them.
-        verdict: Columns that, besides the value or in its place, say how good a row is: statistics over repeats, the
-            other objectives.
-        notes: What a reader should know of the columns, a sentence each.
+        columns: Names in display order.
+        rows: A mapping for each row.
+        more: Names of further columns, shown on request only.
+        verdict: Columns that rate a row besides or instead of the value: statistics over repeats, other objectives.
+        notes: Sentences that explain columns.
     """
 
     columns: tuple[str, ...]
@@ -44,13 +43,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a leaderboard to show.
+    """A choice of a leaderboard's rows and columns.
 
     Attributes:
-        where: Keep rows for which this condition on columns is true; see :mod:`cnn_sweep.report.leaderboards.filters`.
+        where: Keep rows for which this condition is true; see :mod:`cnn_sweep.report.leaderboards.filters`.
         sort: Column to sort by, ascending; with a leading ``-`` descending.
-        top: Keep this many rows.
-        columns: Show these columns only; ``*`` and ``?`` match as in a shell.
+        top: Keep this number of rows.
+        columns: Show only these columns; ``*`` and ``?`` match as in a shell.
     """
 
     where: str | None = None
@@ -60,10 +59,10 @@ class Selection:
 
 
 def select(table: Table, selection: Selection) -> Table:
-    """Filter, then sort, then cut.
+    """Filter, sort and cut a table, in this order.
 
     Raises:
-        InputError: An unknown column, or a condition that is not one.
+        InputError: A column is unknown, or the condition is invalid.
     """
     table = matching(table, selection.where)
     rows = list(table.rows)
@@ -78,7 +77,7 @@ def matching(table: Table, where: str | None) -> Table:
     """Keep the rows that meet a condition, if there is one.
 
     Raises:
-        InputError: An unknown column, or a condition that is not one.
+        InputError: A column is unknown, or the condition is invalid.
     """
     if where is None:
         return table
@@ -91,10 +90,10 @@ def matching(table: Table, where: str | None) -> Table:
 
 
 def matched(table: Table, patterns: Sequence[str]) -> tuple[str, ...]:
-    """Name the columns that patterns mean, in the patterns' order and each once.
+    """Return the columns that match patterns, in the patterns' order and each once.
 
     Raises:
-        InputError: A pattern that means none.
+        InputError: A pattern matches no column.
     """
     known = (*table.columns, *table.more)
     found: dict[str, None] = {}
@@ -107,10 +106,10 @@ def matched(table: Table, patterns: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_columns(table: Table, names: Iterable[str], *, hint: str = "") -> None:
-    """Make sure that a table has these columns; a hint of what else a name may have been ends the message.
+    """Make sure that a table has these columns.
 
     Raises:
-        InputError: With the columns that there are.
+        InputError: A column is unknown; the message lists the known ones and ends with ``hint``.
     """
     known = (*table.columns, *table.more)
     for name in names:
@@ -119,11 +118,11 @@ def check_columns(table: Table, names: Iterable[str], *, hint: str = "") -> None
 
 
 def overview(table: Table, parameters: Sequence[str]) -> Table:
-    """Put the columns of a leaderboard first that most people look for, and leave the others out.
+    """Keep the columns of a leaderboard that most readers need, the most important first.
 
-    These say which row it is, how good, how large and how slow; then come the hyperparameters that differ. State and
-    value of a configuration with repeats are those of one trial only, and make room: there mean, sd, n and tied come
-    first, then the hyperparameters, then the intervals.
+    These are rank, trial, state, value, best epoch, parameters and seconds, then the hyperparameters that differ. With
+    repeats, state and value are those of one trial only and are left out: mean, sd, n and tied come first, then the
+    hyperparameters, then the intervals.
     """
     leading = table.columns[: table.columns.index("value")] if "value" in table.columns else ()
     differ = differing(table, parameters)
@@ -136,7 +135,7 @@ def overview(table: Table, parameters: Sequence[str]) -> Table:
 
 
 def differing(table: Table, names: Sequence[str]) -> tuple[str, ...]:
-    """Name those columns that do not have the same value in all rows; with fewer than two rows, all of them."""
+    """Return the columns whose values differ between rows; with fewer than two rows, all of them."""
     if len(table.rows) < 2:
         return tuple(names)
     return tuple(name for name in names if len({json.dumps(row.get(name)) for row in table.rows}) > 1)
@@ -159,12 +158,12 @@ def _is_missing(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Give lists and mappings as JSON, anything else as it is."""
+    """Return lists and mappings as JSON, any other value unchanged."""
     return json.dumps(value) if isinstance(value, list | tuple | dict) else value
 
 
 def shown(value: Any) -> str:
-    """Give a value as people read it: five significant digits, nothing where there is nothing."""
+    """Return a value as text for people: five significant digits, an empty string for None."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -173,7 +172,7 @@ def shown(value: Any) -> str:
 
 
 def mean_in_words(row: Row, *, others: int) -> str:
-    """Describe the mean of a configuration with several seeds, and how many others cannot be told from it."""
+    """Describe the mean of a configuration with several seeds, and the number of others tied with it."""
     interval = "" if row["ci_low"] is None else f", 95% interval {row['ci_low']:.5g} to {row['ci_high']:.5g}"
     tied = f"; {others} other{'s' if others > 1 else ''} cannot be told from it" if others else ""
     return f"mean {row['mean']:.5g} (sd {row['sd']:.2g}, n {row['n']}{interval}){tied}"

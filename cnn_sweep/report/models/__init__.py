@@ -1,1 +1,1 @@
-"""Trained models at work: predictions, mistakes, and how far the test score can be trusted."""
+"""Predictions of a study's trained models, and their test scores."""

@@ -1,15 +1,21 @@
-"""What a trial's model makes of images, as tables."""
+"""Predictions of a study's trained models as tables: confusion matrices, class scores, misclassified images."""
 
 from __future__ import annotations
 
 import difflib
 import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.models.requested_images import choose_images
+from cnn_sweep.training.data.dataset import UNLABELLED, Item, items
 from cnn_sweep.training.evaluation.confusion import class_scores, confusion_matrix, proportions
 
 if TYPE_CHECKING:
@@ -18,27 +24,26 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cnn_sweep.execution.models.client import Predictions
-    from cnn_sweep.training.data.dataset import Item
     from cnn_sweep.training.evaluation.confusion import Counts
 
 
 def matrix_of(found: Predictions) -> Counts:
-    """Return the confusion matrix, true classes down and predicted ones across.
+    """Return the confusion matrix, shape (classes, classes): true classes down, predicted ones across.
 
     Raises:
         InputError: The images have no labels.
     """
     if found.labels is None:
-        raise InputError("these images have no labels, so that nothing is known of right and wrong")
+        raise InputError("these images have no labels, so their predictions cannot be judged")
     return confusion_matrix(found.labels, found.predicted, len(found.class_names))
 
 
 def confusion_table(found: Predictions, *, share: str | None = None) -> Table:
-    """Show a confusion matrix: a row per true class, a column per predicted one.
+    """Return a confusion matrix with a row per true class and a column per predicted one.
 
     Args:
         found: Predictions with labels.
-        share: Proportions of the true class's images, of those predicted as a class, or of all; None for counts.
+        share: Name of the total that counts are divided by, see :func:`proportions`; None for counts.
     """
     counts = matrix_of(found)
     values = counts if share is None else proportions(counts, share)
@@ -51,7 +56,7 @@ def confusion_table(found: Predictions, *, share: str | None = None) -> Table:
 
 
 def class_table(found: Predictions) -> Table:
-    """Show precision, recall and F1 of each class; empty where a class never occurs, or is never predicted."""
+    """Return precision, recall and F1 of each class; empty if a class never occurs or is never predicted."""
     rows = [
         {
             "class": name,
@@ -66,12 +71,12 @@ def class_table(found: Predictions) -> Table:
 
 
 def prediction_table(found: Predictions, images: Sequence[Item], *, rows: Sequence[int] | None = None) -> Table:
-    """Show images with their predicted class and all probabilities; the true class as well where it is known.
+    """List images with their predicted class, all probabilities and, if it is known, the true class.
 
     Args:
         found: The predictions.
-        images: What the images are called; of tiles, the row and the column are shown as well.
-        rows: Which of them to show, in this order; None for all.
+        images: The images' names; tiles also have a row and a column.
+        rows: Indices of the images to list, in this order; None for all.
     """
     chances = [f"p_{name}" for name in found.class_names]
     predicted = found.predicted
@@ -89,12 +94,12 @@ def prediction_table(found: Predictions, images: Sequence[Item], *, rows: Sequen
 
 
 def misclassified_rows(found: Predictions, *, true: str | None = None, predicted: str | None = None) -> list[int]:
-    """Return the images whose predicted class is not the true one, the surest mistakes first.
+    """Return the indices of the misclassified images, the most confident mistakes first.
 
     Args:
         found: Predictions with labels.
         true: Only images of this class.
-        predicted: Only images taken for this class.
+        predicted: Only images predicted as this class.
 
     Raises:
         InputError: There is no such class, or there are no labels.
@@ -111,10 +116,10 @@ def misclassified_rows(found: Predictions, *, true: str | None = None, predicted
 
 
 def class_index(class_names: Sequence[str], name: str) -> int:
-    """Return the place of a class.
+    """Return the index of a class.
 
     Raises:
-        InputError: There is no such class; the message has the nearest name and all of them.
+        InputError: There is no such class; the message lists all of them and suggests the most similar one.
     """
     if name in class_names:
         return class_names.index(name)
@@ -125,3 +130,46 @@ def class_index(class_names: Sequence[str], name: str) -> int:
 
 def _known(value: float) -> float | None:
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+@dataclass(frozen=True)
+class TrainedModels:
+    """The trained models of one study. A trial is given by its number; None is the best one.
+
+    Attributes:
+        results: Root of all studies.
+        study: The study's name.
+    """
+
+    results: Path
+    study: str
+
+    def confusion(self, trial: int | None, split: str, share: str | None) -> Table:
+        """Return the confusion matrix of a split; for ``share`` see :func:`confusion_table`."""
+        return confusion_table(models.predict_split(self.results, self.study, split, trial=trial), share=share)
+
+    def misclassified(self, trial: int | None, split: str, true: str | None, predicted: str | None) -> Table:
+        """List the misclassified images of a split, the most confident mistakes first."""
+        found = models.predict_split(self.results, self.study, split, trial=trial)
+        rows = misclassified_rows(found, true=true, predicted=predicted)
+        return prediction_table(found, items(found.prepared, split), rows=rows)
+
+    def predict(self, images: Sequence[str], trial: int | None) -> Table:
+        """Predict image files and folders of image files; without any, the unlabelled images of the data."""
+        if not images:
+            found = models.predict_split(self.results, self.study, UNLABELLED, trial=trial)
+            return prediction_table(found, items(found.prepared, UNLABELLED))
+        chosen = choose_images(self.results, self.study, images)
+        if chosen.bad:
+            raise InputError("; ".join(f"{image.name}: {image.reason}" for image in chosen.bad))
+        found = models.predict_images(self.results, self.study, chosen.x, trial=trial)
+        return prediction_table(found, tuple(map(Item, chosen.names)))
+
+    def load(self, trial: int | None) -> Any:
+        """Load a model into this process, which starts TensorFlow."""
+        from cnn_sweep.training.evaluation.evaluate import load_model  # noqa: PLC0415 - nothing else here needs TensorFlow
+
+        with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as folder:
+            file = Path(folder) / "model.keras"
+            models.save_model(self.results, self.study, file, trial=trial)
+            return load_model(file)

@@ -1,4 +1,4 @@
-"""Images that somebody asks for by file, by folder, or by their name in a study's data."""
+"""Images that a user requests: files, folders, or the name of an image in a study's data."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _SEALED = "test"  # until the study is finalized
 
 @dataclass(frozen=True)
 class ChosenImages:
-    """Images in the form that a study's models take.
+    """Images in the form that a study's models accept.
 
     Attributes:
-        names: Their files, or names in the data.
+        names: Their files, or their names in the data.
         x: Shape (n, height, width, channels), as stored.
         bad: Files that could not be read.
     """
@@ -52,11 +52,10 @@ def choose_images(results: Path, study: str, words: Sequence[str]) -> ChosenImag
     Args:
         results: Root of all studies.
         study: The study's name.
-        words: Files; folders, of which all image files are taken, those of subfolders as well; or one name of an image
-            in the study's data.
+        words: Files; folders, searched with their subfolders; or the name of one image in the study's data.
 
     Raises:
-        InputError: There is no such image, none could be read, or the study's data are no pictures.
+        InputError: There is no such image, no image could be read, or the study's data are not pictures.
         StudyError: The image is in the test set, which is sealed.
     """
     data = prepared_data(results, study)
@@ -71,8 +70,8 @@ def choose_images(results: Path, study: str, words: Sequence[str]) -> ChosenImag
     options = image_options(data)
     if options is None or load(data).train.x.dtype != np.uint8:
         raise InputError(
-            "the study's images are arrays of numbers and no pictures of 8 bits, so that it is not known what an image "
-            "file would be to its models; name an image of its data, as `cnn-sweep misclassified` shows them"
+            "the study's images are arrays of numbers and not 8-bit pictures, so its models cannot read image files; "
+            "name an image of its data, as `cnn-sweep misclassified` shows them"
         )
     x, bad = read_images(files, options)
     if not len(x):
@@ -86,7 +85,7 @@ def _files(word: str) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise InputError(f"{word}: there is no such file or folder, nor an image of that name in the study's data")
+        raise InputError(f"{word}: there is no such file or folder, and no image of that name in the study's data")
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not found:
         raise InputError(f"{word}: no image files ({', '.join(sorted(SUFFIXES))}) in this folder")
@@ -104,7 +103,7 @@ def _named(data: Path, name: str, where: Sequence[str]) -> npt.NDArray[np.generi
 
 
 def _is_tested_with(data: Path, name: str) -> bool:
-    """Look for a name in the test set, whose images stay closed."""
+    """Look for a name in the test set without reading its images."""
     return _SEALED in read_meta(data)["sizes"] and name in {item.name for item in items(data, _SEALED)}
 
 
@@ -112,5 +111,5 @@ def _check_opened(results: Path, study: str, name: str) -> None:
     if not StudyFolder.open(results, study).history().finalized:
         raise StudyError(
             f"{name}: this image is in the test set of {study!r}, which is sealed until `cnn-sweep finalize {study}`; "
-            "take one of the validation set, as `cnn-sweep misclassified` shows them"
+            "choose one of the validation set, as `cnn-sweep misclassified` shows them"
         )

@@ -1,4 +1,4 @@
-"""The test score of the trial that was picked, and how far it can be trusted."""
+"""The chosen trial's score on the test set, sealed until ``finalize``, with its confidence interval."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class SealedScore:
 
     Attributes:
         metric: Its name, such as ``test_accuracy``.
-        value: On all test images.
+        value: The score on all test images.
         low: Lower end of its 95% interval.
-        high: Upper end.
-        images: How many test images there are.
-        method: How the interval was found.
+        high: Upper end of the interval.
+        images: Number of test images.
+        method: Method of the interval.
     """
 
     metric: str
@@ -35,21 +35,20 @@ class SealedScore:
     method: str
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Format the score and its interval in one line."""
         interval = f"95% interval {self.low:.4f} to {self.high:.4f}"
         return f"{self.metric} {self.value:.4f}, {interval} ({self.method}, {self.images} images)"
 
 
 def sealed_score(found: Predictions, metric: str, measured: Mapping[str, Any]) -> SealedScore | None:
-    """Return the test score that belongs to an objective; None if there is none, as for a function's own metric.
+    """Return the test score for an objective; None if there is none, as for metrics of the user's own function.
 
-    The interval of an accuracy is Wilson's; those of other metrics come from drawing test images anew, with the losses
-    that the reported one is the mean of.
+    Accuracies get Wilson's interval; other metrics get a bootstrap interval over test images.
 
     Args:
-        found: What the trial's model makes of the test images.
+        found: The trial's predictions of the test images.
         metric: The objective, such as ``val_accuracy``.
-        measured: The test metrics that were journaled.
+        measured: The journaled test metrics.
     """
     name = f"test_{metric.removeprefix('val_')}"
     value, labels = measured.get(name), found.labels
@@ -61,7 +60,7 @@ def sealed_score(found: Predictions, metric: str, measured: Mapping[str, Any]) -
     if name == "test_loss":
         if (losses := found.losses) is None:
             return None
-        penalty = value - float(losses.mean())  # the same for every draw
+        penalty = value - float(losses.mean())  # regularization, the same for every draw
         interval = bootstrap(lambda drawn: float(losses[drawn].mean()) + penalty, n)
     else:
         interval = bootstrap(lambda drawn: all_metrics(labels[drawn], found.probabilities[drawn], "test_")[name], n)

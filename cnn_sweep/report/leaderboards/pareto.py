@@ -1,4 +1,4 @@
-"""Leaderboards of studies with several objectives."""
+"""Pareto fronts on the leaderboards of studies with several objectives."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PARETO: Final = "pareto"
 
 
 def with_front(table: Table, objectives: Sequence[ObjectiveSpec]) -> Table:
-    """Add a column that tells which of the ranked rows no other one dominates.
+    """Add a column that is true for ranked rows on the Pareto front.
 
     Args:
         table: A leaderboard.
-        objectives: What counts; with a single one the table stays as it is.
+        objectives: All objectives; with a single one the table stays unchanged.
     """
     if len(objectives) < 2:
         return table
@@ -37,7 +37,7 @@ def with_front(table: Table, objectives: Sequence[ObjectiveSpec]) -> Table:
 
 
 def only_front(table: Table) -> Table:
-    """Keep the rows that no other one dominates.
+    """Keep the rows on the Pareto front.
 
     Raises:
         InputError: The study has one objective.
@@ -48,7 +48,7 @@ def only_front(table: Table) -> Table:
 
 
 def _column(table: Table, metric: str) -> str:
-    """Name a metric's column, which is a longer one where a hyperparameter or a leading column has its name."""
+    """Return a metric's column, which has a longer name if another column has the metric's name."""
     longer = f"{metric}_at_best_epoch"
     return longer if longer in table.columns else metric
 

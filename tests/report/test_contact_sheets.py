@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import ImageFont
 
-from cnn_sweep.report.figures.fonts import drawable, load_font
+from cnn_sweep.report.figures.contact_sheets import drawable, load_font
 
 
 def test_letters_that_a_font_lacks_are_written_plainly(monkeypatch):

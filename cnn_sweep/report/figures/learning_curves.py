@@ -1,7 +1,11 @@
-"""Learning curves of a trial as a picture, drawn with Pillow alone."""
+"""The optimization history and learning curves as figures of a report, and one trial's curves as a picture.
+
+Pillow draws the picture, for commands that should not wait for Plotly and a browser.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageDraw
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.report.figures.fonts import load_font
+from cnn_sweep.report.figures.contact_sheets import load_font
+from cnn_sweep.report.figures.figure import BLUE, COLOURS, DASHES, VERMILLION, Figure, axis_titles, numbers, scatter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from cnn_sweep.report.leaderboards.leaderboard import Row
+    from cnn_sweep.report.report_data import ReportData
 
     Epochs = Sequence[Mapping[str, Any]]
 
@@ -22,9 +30,61 @@ _TICKS = 5
 _GREY, _TRAINING, _VALIDATION = "#888888", "#1f6fb4", "#d1641f"
 
 
+def history(data: ReportData) -> Figure | None:
+    """Draw the value of each complete trial in order of completion, and the best value so far."""
+    rows = sorted(data.ranked, key=lambda row: (row["ended"] or 0.0, row["trial"]))
+    if not rows:
+        return None
+    values = [row["value"] for row in rows]
+    best = list(itertools.accumulate(values, data.direction.better_of))
+    order = list(range(1, len(rows) + 1))
+    trials = [row["trial"] for row in rows]
+    points = scatter(order, values, trials, name="trial", color=BLUE)
+    line: Row = {"type": "scatter", "mode": "lines", "x": order, "y": numbers(best), "name": "best so far"}
+    line |= {"line": {"color": VERMILLION, "width": 2, "shape": "hv"}, "hoverinfo": "skip"}
+    others = f" (the first of {len(data.objectives)} objectives)" if len(data.objectives) > 1 else ""
+    caption = f"{data.metric}{others} of each complete trial in order of completion, and the best value so far."
+    layout = axis_titles("complete trials", data.metric)
+    return Figure("history", "Optimization history", caption, (points, line), layout)
+
+
+def curves(data: ReportData, metrics: Sequence[str] | None = None) -> list[Figure]:
+    """Draw the learning curves of the chosen trials: a figure per metric, with training beside validation."""
+    names = metrics if metrics is not None else _curve_metrics(data)
+    return [figure for name in names if (figure := _curve(data, name)) is not None]
+
+
+def _curve_metrics(data: ReportData) -> list[str]:
+    """List the validation metrics, the objective first, and the metrics without a validation counterpart."""
+    known = list(data.summary["metrics"])
+    own = [name for name in known if name.startswith("val_") or f"val_{name}" not in known]
+    return sorted(own, key=lambda name: (name != data.metric, name != "val_loss", not name.startswith("val_")))
+
+
+def _curve(data: ReportData, metric: str) -> Figure | None:
+    beside = metric.removeprefix("val_") if metric.startswith("val_") else None
+    traces = []
+    for place, trial in enumerate(data.chosen):
+        epochs = data.curves.get(trial, [])
+        color, dash = COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+        for name, opacity in ((metric, 1.0), (beside, 0.4)):
+            found = [(row["epoch"], row[name]) for row in epochs if name is not None and row.get(name) is not None]
+            if not found:
+                continue
+            x, y = [epoch for epoch, _ in found], numbers(value for _, value in found)
+            trace = {"type": "scatter", "mode": "lines+markers", "x": x, "y": y, "opacity": opacity}
+            trace |= {"name": f"trial {trial}" + ("" if name == metric else ", training"), "meta": trial}
+            trace |= {"legendgroup": str(trial), "line": {"color": color, "dash": dash}, "marker": {"size": 4}}
+            traces.append(trace | {"hovertemplate": f"trial {trial}<br>epoch %{{x}}: %{{y:.5g}}<extra></extra>"})
+    if not traces:
+        return None
+    caption = f"{metric} by epoch" + ("; pale lines: the same on training data." if beside else ".")
+    return Figure(f"curves-{metric}", f"{metric} by epoch", caption, tuple(traces), axis_titles("epoch", metric))
+
+
 @dataclass(frozen=True)
 class _Axes:
-    """From values to pixels."""
+    """Maps epochs and values to pixels."""
 
     epochs: tuple[float, float]
     values: tuple[float, float]
@@ -37,11 +97,11 @@ class _Axes:
 
 
 def learning_curves(epochs: Epochs, title: str) -> Image.Image:
-    """Draw each metric of the training beside its twin on validation images.
+    """Draw each training metric beside its validation counterpart.
 
     Args:
-        epochs: One mapping an epoch: its number ``epoch`` and its metrics.
-        title: Stands above.
+        epochs: A mapping for each epoch: its number ``epoch`` and its metrics.
+        title: Title above the diagrams.
 
     Raises:
         InputError: There is no metric to draw.
