@@ -139,11 +139,16 @@ class Study:
                 faults.append(f"jobs are not known: {fault}")
         jobs = [asdict(job) for job in queue.jobs] if queue else []
         limits = [asdict(limit) for limit in self.limits()]
-        told = {"faults": faults, "note": self.paths.read_note()}
         with self.store:
             summary, best, workers = self.summary(), self.best(), self._workers(queue)
-        more = {"workers": workers, "jobs": jobs, "limits": limits} | told
-        return {name: summary[name] for name in names} | {"best": best} | more
+        return {name: summary[name] for name in names} | {
+            "best": best,
+            "workers": workers,
+            "jobs": jobs,
+            "limits": limits,
+            "faults": faults,
+            "note": self.paths.read_note(),
+        }
 
     def limits(self) -> list[Limit]:
         """Return how much of each limit of the search is used; the journals are read only if there are limits."""

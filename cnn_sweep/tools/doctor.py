@@ -96,9 +96,11 @@ def _folder(results: Path) -> Iterator[Finding]:
     yield Finding("bad" if cure else "ok", "results", f"{there}: {free / 1e9:.1f} GB free", cure)
     locks = judge(there) if there == results.resolve() else judge_mount(mount_of(there))
     if locks.honest:
-        yield Finding("ok", "locks", f"believed ({locks.reason})")
+        yield Finding("ok", "locks", f"reliable ({locks.reason})")
     else:
-        yield Finding("note", "locks", f"not believed ({locks.reason}); studies do without: merging copies the store")
+        yield Finding(
+            "note", "locks", f"unreliable ({locks.reason}); studies work without them, but each merge copies the store"
+        )
 
 
 def _temporary_space() -> Finding:
@@ -121,7 +123,7 @@ def _slurm(level: Literal["note", "bad"]) -> Iterator[Finding]:
     try:
         cluster = SlurmCli(timeout_s=20.0).cluster()
     except EnvironmentFault as fault:
-        text = f"its commands are here, but no cluster answers them: `run` works here, `submit` does not ({fault})"
+        text = f"its commands are installed, but no cluster answers: `run` works here, `submit` does not ({fault})"
         yield Finding(level, "slurm", text, "to submit, ask again later; if it stays so, ask the cluster's help desk")
         return
     yield Finding("ok", "slurm", _described(cluster))
@@ -134,7 +136,7 @@ def _slurm(level: Literal["note", "bad"]) -> Iterator[Finding]:
         yield Finding(
             "note",
             "environment",
-            f"{sys.prefix} is on {mount.fstype}, which other machines may not see; jobs start with this very Python",
+            f"{sys.prefix} is on {mount.fstype}, which other machines may not see; jobs start with this Python",
             "if jobs end at once, install into a folder that the nodes share, such as your home",
         )
 

@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 _TIMEOUTS = 1_000_000
 
 _UNSURE = (
-    "sbatch: {}; the job may be in the queue all the same. Look with `squeue --me`, end it with scancel if it is, and "
-    "submit once more with `cnn-sweep resume {} --profile …`"
+    "sbatch: {}; the job may be in the queue nevertheless. Look with `squeue --me`, cancel it with scancel if it is "
+    "there, and submit again with `cnn-sweep resume {} --profile …`"
 )
 
 
@@ -70,7 +70,7 @@ class PoolTask:
             log.critical("this pool cannot work: %s", error)
             sys.exit(error.exit_code)
         except SubprocessError as error:
-            log.warning("%s; after a preemption without a grace time Slurm has put this job back itself", error)
+            log.warning("%s; after a preemption without a grace time, Slurm requeues this job itself", error)
             sys.exit(1)
 
     def checkpoint(self) -> DelayedSubmission | None:

@@ -15,6 +15,7 @@ from cnn_sweep.execution.attempts.retries import KILLED_FOR_MEMORY, Retries
 from cnn_sweep.execution.study.provenance import package_versions
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.journal.events import Submit
+from cnn_sweep.messages import plural
 from cnn_sweep.slurm.array_plan import ArrayPlan, array_plan
 from cnn_sweep.training.data.prepare import prepare
 
@@ -57,7 +58,8 @@ class Submission:
         used, most = profile.workers * profile.worker_threads, profile.cpus // profile.worker_threads
         if most <= profile.workers or profile.gpus:
             return []
-        return [f"{used} of {profile.cpus} cpus of a task in use; workers_per_task = {most} trains more trials at once"]
+        advice = f"workers_per_task = {most} trains more trials at once"
+        return [f"{used} of {profile.cpus} CPUs of each task in use; {advice}"]
 
     @property
     def settings(self) -> TaskSettings:
@@ -145,7 +147,7 @@ def plan_submission(
             reason with its line of the profile.
     """
     if busy >= profile.array_width:
-        raise InputError(f"{busy} pools of study {study.name!r} are in the queue, as many as array_width allows")
+        raise InputError(f"study {study.name!r} has {plural(busy, 'pool')} in the queue, as many as array_width allows")
     left = len(left_to_do(study, history))
     starved = sum(
         trial.state == "interrupted" and trial.last.cause == KILLED_FOR_MEMORY for trial in history.trials.values()
@@ -193,4 +195,4 @@ def _after_out_of_memory(profile: Profile, starved: int) -> tuple[dict[str, int]
     words = [f"{name} = {value}" for name, value in changes.items()] or [
         "nothing changes: set memory_factor, or fewer_workers with several workers, in the profile's [retry]"
     ]
-    return changes, f"{starved} trials ran out of memory: {', '.join(words)}"
+    return changes, f"{plural(starved, 'trial')} ran out of memory: {', '.join(words)}"

@@ -58,7 +58,7 @@ def cancel_trial(study: StudyFolder, number: int) -> bool:
     history = study.history()
     trial = history.trials.get(number)
     if trial is not None and trial.state in FINISHED:
-        raise StudyError(f"trial {number} is {trial.state} already")
+        raise StudyError(f"trial {number} is already {trial.state}")
     writer = new_writer_name()
     with study.journal("login", writer=writer) as journal:
         journal.append(Cancel(time=time.time(), trial=number))

@@ -50,7 +50,7 @@ class GivenUp(NamedTuple):
 def why_given_up(trial: TrialHistory, retries: Retries) -> GivenUp | None:
     """Return why a trial is not tried again; None if it is."""
     deaths = Counter(_deaths_in_a_row(trial))
-    times = "{} times in a row before an epoch was done"
+    times = "{} times in a row before it finished an epoch"
     if (count := deaths[KILLED_FOR_MEMORY]) > retries.out_of_memory:
         cure = "it needs more memory or fewer workers"
         return GivenUp(KILLED_FOR_MEMORY, f"its worker ran out of memory {times.format(count)}; {cure}")

@@ -168,5 +168,5 @@ def _answer(folder: Path) -> None:
     if done.returncode != 0:
         raise EnvironmentFault(
             f"the process that works with the model ended with exit code {done.returncode}"
-            + (": it was killed, perhaps for want of memory" if done.returncode < 0 else "")
+            + (": it was killed, perhaps because memory ran out" if done.returncode < 0 else "")
         )

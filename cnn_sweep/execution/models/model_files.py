@@ -66,7 +66,7 @@ def best_trials(study: StudyFolder, history: History, top: int) -> list[int]:
     )
     if ranked:
         return [numbers[name][0] for name in ranked[:top]]
-    raise StudyError(f"study {study.name!r} has no complete trial with a value, so that there is no model")
+    raise StudyError(f"study {study.name!r} has no complete trial with a value, so there is no model")
 
 
 def complete_trial(study: StudyFolder, history: History, trial: int | None) -> int:

@@ -119,7 +119,7 @@ def _predict(
     classes = len(study.info.class_names)
     if probabilities.shape[1] != classes:
         raise StudyError(
-            f"{model}: the model gives {probabilities.shape[1]} numbers an image, the data has {classes} classes"
+            f"{model}: the model outputs {probabilities.shape[1]} numbers per image, but the data has {classes} classes"
         )
     np.save(folder / "probabilities.npy", probabilities)
     return {"class_names": study.info.class_names, "prepared": str(trainer.prepared)}

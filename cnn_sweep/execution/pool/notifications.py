@@ -57,7 +57,7 @@ def notice_of(study: str, progress: Progress) -> Notice | None:
     words = counted(counts)
     best = f"; best trial {progress.best[0]}: {progress.best[1]:.5g}" if progress.best else ""
     if progress.failing_alike is not None:
-        reason = f"cannot go on, its trials failed alike: {progress.failing_alike}"
+        reason = f"cannot continue, its trials failed alike: {progress.failing_alike}"
         return Notice(study, "failed", f"{study} {reason} ({words})", counts, progress.best)
     is_over = progress.finished >= progress.total or progress.ended_by is not None
     if not is_over or counts.get("running"):

@@ -144,7 +144,7 @@ class Pool:
                 raise EnvironmentFault(f"a worker cannot work:\n{words}")
         if deaths and self._false_starts > _MAX_FALSE_STARTS:
             raise EnvironmentFault(
-                f"{self._false_starts} workers died without getting anywhere; the last one: {deaths[-1]}\n"
+                f"{self._false_starts} workers died in a row before they began a trial; the last one: {deaths[-1]}\n"
                 f"{_tail(deaths[-1].log)}"
             )
 

@@ -160,7 +160,7 @@ class PoolSupervisor:
         if not self._stopping and (reason := failing_alike(self._history, self._since)) is not None:
             self._journal.append(
                 fault_event(
-                    f"no further trial was begun, since those so far failed alike: {reason}. Mend that, and resume"
+                    f"no further trial was begun, because all so far failed alike: {reason}. Correct this, and resume"
                 )
             )
 

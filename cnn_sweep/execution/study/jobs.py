@@ -28,13 +28,13 @@ _DOES_NOT_TRAIN = f'"threads":{DOES_NOT_TRAIN}'.encode()
 # For jobs that Slurm will not start by itself: the reason it gives, and what to do.
 _CURES = {
     "launch failed requeued held": "its node could not start it: `scontrol release {job}`, or `cnn-sweep cancel` and "
-    "`resume`; `sinfo -R` names nodes to mend",
-    "job requeued in held state": "somebody held it: `scontrol release {job}`",
-    "JobHeldUser": "somebody held it: `scontrol release {job}`",
+    "`resume`; `sinfo -R` names nodes that need repair",
+    "job requeued in held state": "a user held it: `scontrol release {job}`",
+    "JobHeldUser": "a user held it: `scontrol release {job}`",
     "JobHeldAdmin": "an administrator held it: ask them",
     "PartitionTimeLimit": "its time_limit is above the partition's: cancel, lower it, and resume",
     "PartitionConfig": "no node of the partition is large enough: cancel, ask for less, and resume",
-    "BadConstraints": "no node is as it asks for: cancel, change the profile, and resume",
+    "BadConstraints": "no node fits its constraints: cancel, change the profile, and resume",
 }
 
 

@@ -36,10 +36,10 @@ def threads_of(paths: StudyPaths, sweep: Sweep, wanted: int | None = None) -> in
     """
     number, origin = sweep.threads, "its sweep file says so (`training: threads`)"
     if number is None:
-        number, origin = _settled(paths), "its first run began so"
+        number, origin = _settled(paths), "its first run used that number"
     if number is not None and wanted is not None and wanted != number:
         raise StudyError(
-            f"each worker of the study {paths.study!r} computes with {plural(number, 'thread')}, because {origin}; "
+            f"each worker of the study {paths.study!r} uses {plural(number, 'thread')}, because {origin}; "
             f"{wanted} cannot be used in the same study, since the number of threads changes results slightly. "
             f"To go on with {number}, leave out --threads (or `threads` in the profile); to use {wanted}, "
             f"{'change it there' if sweep.threads else 'start another study'}, under another `study:` name"
@@ -77,5 +77,5 @@ def _settled(paths: StudyPaths) -> int | None:
         used = {threads_of_trial(trial, history) for trial in history.trials.values()} - {None}
         return used.pop() if len(used) == 1 else None
     if not text.isdecimal() or not int(text):
-        raise StudyError(f"{paths.threads}: {text!r} is no number of threads; write that of the trials there")
+        raise StudyError(f"{paths.threads}: {text!r} is not a number of threads; write the number that the trials used")
     return int(text)

@@ -43,8 +43,8 @@ def copy_user_code(sweep: Sweep, target: Path) -> None:
     size = sum(path.stat().st_size for path in files)
     if size > _MAX_BYTES:
         raise InputError(
-            f"{sweep.folder.resolve()}: {len(files)} Python files of {size:,} bytes stand beside the sweep file; "
-            "put it into a folder with the code that it needs"
+            f"{sweep.folder.resolve()}: {len(files)} Python files of {size:,} bytes are beside the sweep file; "
+            "put it into a folder with only the code that it needs"
         )
     for path in files:
         copy = target / path.relative_to(sweep.folder)
@@ -87,7 +87,9 @@ def _what_is_missing(reference: str, folder: Path) -> str | None:
         missing = folder.joinpath(*module.split("."))
         return f"no module {module!r}{near(module, own)}: {missing}.py does not exist, and no such package is installed"
     if inner and not (folder / top / "__init__.py").is_file():
-        return f"{folder / top} is no package, so it would not be copied into the study; add an empty __init__.py to it"
+        return (
+            f"{folder / top} is not a package, so it would not be copied into the study; add an empty __init__.py to it"
+        )
     return _what_it_lacks(file, function)
 
 

@@ -116,6 +116,6 @@ def _check_same_data(study: StudyFolder, dataset: Dataset) -> None:
     first = study.paths.fingerprint.read_text(encoding="utf-8").strip()
     if first != dataset.fingerprint:
         raise StudyError(
-            f"the data of study {study.name!r} are not what its first trials were trained on: their fingerprint "
+            f"the data of study {study.name!r} are not those of its first trials: their fingerprint "
             f"is {dataset.fingerprint[:12]}, it was {first[:12]}. Put the files back, or give the sweep another name"
         )
