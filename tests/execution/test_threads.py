@@ -49,7 +49,7 @@ def test_the_first_run_fixes_the_number_and_later_ones_obey(study):
     assert settle_threads(study.paths, study.sweep, 3) == 3
     assert settle_threads(study.paths, study.sweep) == settle_threads(study.paths, study.sweep, 3) == 3
     with pytest.raises(
-        StudyError, match=r"with 3 threads, because its first run began so; 1 cannot .*another `study:` name"
+        StudyError, match=r"uses 3 threads, because its first run used that number; 1 cannot .*another `study:` name"
     ):
         settle_threads(study.paths, study.sweep, 1)
     assert study.paths.threads.read_text(encoding="utf-8") == "3\n"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.messages import listed, near
+from cnn_sweep.messages import listed, near, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,8 +43,8 @@ def copy_user_code(sweep: Sweep, target: Path) -> None:
     size = sum(path.stat().st_size for path in files)
     if size > _MAX_BYTES:
         raise InputError(
-            f"{sweep.folder.resolve()}: {len(files)} Python files of {size:,} bytes are beside the sweep file; "
-            "put it into a folder with only the code that it needs"
+            f"{sweep.folder.resolve()}: {plural(len(files), 'Python file')} beside the sweep file, {size:,} bytes in all; "
+            "put the sweep file into a folder with only the code that it needs"
         )
     for path in files:
         copy = target / path.relative_to(sweep.folder)
