@@ -43,7 +43,7 @@ def copy_user_code(sweep: Sweep, target: Path) -> None:
     size = sum(path.stat().st_size for path in files)
     if size > _MAX_BYTES:
         raise InputError(
-            f"{sweep.folder.resolve()}: {plural(len(files), 'Python file')} beside the sweep file, {size:,} bytes in all; "
+            f"{sweep.folder.resolve()}: {plural(len(files), 'Python file')} beside the sweep file, {size:,} bytes; "
             "put the sweep file into a folder with only the code that it needs"
         )
     for path in files:
