@@ -1,4 +1,4 @@
-"""Standard output and standard error in any locale: what its encoding cannot say is written in other characters."""
+"""Standard output and error in any locale: characters that its encoding lacks are replaced, never an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from typing import Final
 
 _HANDLER: Final = "cnn-sweep-plain"
-# What terminals without Unicode are shown for our own signs; bars of a sparkline become their heights.
+# Replacements for our own characters on terminals without Unicode; a sparkline's bars become their heights.
 _PLAIN: Final = {"…": "...", "±": "+-", "\u00d7": "x", **dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True))}
 
 
@@ -24,17 +24,17 @@ def _escaped(sign: str) -> str:
 
 
 def for_people() -> None:
-    """Let no character end the program that writes it; the encoding stays the locale's."""
+    """Replace characters that the locale's encoding lacks, so that none of them ends the program."""
     codecs.register_error(_HANDLER, _plain)
     _reconfigure(errors=_HANDLER)
 
 
 def for_logs() -> None:
-    """Write UTF-8 whatever the locale, since log files are read as such; the user's own code may print anything."""
+    """Write UTF-8 in any locale, because log files are read as UTF-8 and the user's code may print anything."""
     _reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _reconfigure(*, errors: str, encoding: str | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # tests and notebooks have others
+        if isinstance(stream, io.TextIOWrapper):  # tests and notebooks replace them
             stream.reconfigure(encoding=encoding, errors=errors)

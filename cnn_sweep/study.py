@@ -1,4 +1,7 @@
-"""A study as Python sees it: the words of the command line, with pandas DataFrames."""
+"""``cnn_sweep.Study``: a study for Python users, with the words of the command line and pandas DataFrames.
+
+It reads the store; :class:`~cnn_sweep.execution.study.study_folder.StudyFolder` creates and changes studies on disk.
+"""
 
 from __future__ import annotations
 
@@ -35,25 +38,25 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
     from cnn_sweep.sweep.sweep import Sweep
 
-# How long a reader waits for another merger before it reads what there is, in seconds.
+# A reader waits this long for another process that merges, in seconds, before it reads the store as it is.
 _PATIENCE_S = 10.0
 
 
 def known_studies(results: Path) -> list[str]:
-    """List the studies below a results folder."""
+    """Return the names of the studies in a results folder, sorted."""
     return existing_studies(results)
 
 
 def merge_first(results: Path) -> str | None:
-    """Bring the store up to date; return why that was not possible, or None."""
+    """Merge new journal lines into the store; return why that was not possible, or None."""
     return merge(results, wait_s=_PATIENCE_S).skipped if existing_studies(results) else None
 
 
 class Study:
-    """A study that exists; every method reads the store.
+    """An existing study; its methods read the store.
 
     Attributes:
-        store: Where it is read; what is asked within ``with study.store:`` is answered as of one moment.
+        store: The store; all calls within one ``with study.store:`` see the same state of it.
         name: The study's name.
 
     Example:
@@ -71,10 +74,10 @@ class Study:
         Args:
             results: Root of all studies.
             name: The study's name.
-            merge: Take new journal lines into the store first.
+            merge: Merge new journal lines into the store first.
 
         Raises:
-            StudyError: No such study; the message lists those that there are.
+            StudyError: No such study; the message lists those that exist.
         """
         (found,) = cls.open_several(results, [name])
         if merge:
@@ -83,7 +86,7 @@ class Study:
 
     @classmethod
     def open_several(cls, results: str | Path, names: Iterable[str]) -> list[Study]:
-        """Open studies that are read together, without merging; arguments and errors as of :meth:`open`."""
+        """Open studies on one store, without merging; arguments and errors as for :meth:`open`."""
         root = Path(results)
         for name in names:
             existing_study(root, name)
@@ -107,24 +110,24 @@ class Study:
 
     @property
     def parameter_columns(self) -> list[str]:
-        """Columns of the leaderboard that hyperparameters have."""
+        """Names of the leaderboard's columns for hyperparameters."""
         return queries.parameter_columns(self.parameter_names)
 
     def summary(self) -> dict[str, Any]:
-        """Describe the study as a whole; keys as of :func:`cnn_sweep.store.queries.study_summary`."""
+        """Describe the study as a whole; keys as in :func:`cnn_sweep.store.queries.study_summary`."""
         return queries.study_summary(self.store, self.name)
 
     def status(self) -> dict[str, Any]:
         """Count trials per state and live workers.
 
         Returns:
-            ``study``, ``metric``, ``planned``, ``trials`` (state to count), ``best`` (as of :meth:`best`),
-            ``workers`` (``alive`` here or in jobs that run, ``unknown`` elsewhere), ``jobs``, ``causes`` (of failed
-            trials), ``graphs`` (attempts that found their network's graph compiled, ``cached``, and that did not,
-            ``compiled``), ``faults`` (what keeps pools from working, or Slurm from answering), ``note`` (what a worker
-            found that the user should know, or None), ``bad_lines`` (damaged journal lines), ``cancelled`` (when the
-            whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the search, beside the
-            number of trials: ``name``, ``used``, ``limit``, ``reached``).
+            ``study``, ``metric``, ``planned``, ``trials`` (state to count), ``best`` (as in :meth:`best`),
+            ``workers`` (counts: ``alive`` here or in running jobs, ``unknown`` elsewhere), ``jobs``, ``causes`` (of
+            failed trials, to counts), ``graphs`` (counts of attempts: ``cached`` reused a compiled network,
+            ``compiled`` did not), ``faults`` (why pools cannot work, or that Slurm does not answer), ``note`` (what a
+            worker found that the user should know, or None), ``bad_lines`` (number of damaged journal lines),
+            ``cancelled`` (when the whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the
+            search, except the number of trials: ``name``, ``used``, ``limit``, ``reached``).
         """
         names = ("study", "metric", "planned", "trials", "best", "causes", "graphs", "bad_lines", "cancelled")
         faults = faults_of(self.paths)
@@ -136,14 +139,19 @@ class Study:
                 faults.append(f"jobs are not known: {fault}")
         jobs = [asdict(job) for job in queue.jobs] if queue else []
         limits = [asdict(limit) for limit in self.limits()]
-        told = {"faults": faults, "note": self.paths.read_note()}
         with self.store:
             summary, best, workers = self.summary(), self.best(), self._workers(queue)
-        more = {"workers": workers, "jobs": jobs, "limits": limits} | told
-        return {name: summary[name] for name in names} | {"best": best} | more
+        return {name: summary[name] for name in names} | {
+            "best": best,
+            "workers": workers,
+            "jobs": jobs,
+            "limits": limits,
+            "faults": faults,
+            "note": self.paths.read_note(),
+        }
 
     def limits(self) -> list[Limit]:
-        """Tell how far the limits of the search are used up; only a study that has some has its journals read."""
+        """Return how much of each limit of the search is used; the journals are read only if there are limits."""
         sweep = self.sweep
         if not sweep.search.has_budget:
             return []
@@ -156,15 +164,15 @@ class Study:
         return newest_revision(self.paths)
 
     def _several_objectives(self) -> tuple[ObjectiveSpec, ...]:
-        """Return the objectives of a sweep that has several; the text tells without being read as a whole."""
+        """Return the objectives of a sweep with several, else none; most sweep files need not be parsed for this."""
         newest = self.paths.revisions()[-1]
         return self.sweep.objectives if "objectives" in newest.read_text(encoding="utf-8") else ()
 
     def what_matters(self) -> Findings:
-        """Estimate how much each hyperparameter matters, from the complete trials.
+        """Estimate the importance of each hyperparameter from the complete trials.
 
         Raises:
-            StudyError: There are too few of them.
+            StudyError: There are too few complete trials.
         """
         from cnn_sweep.search.importance import find  # noqa: PLC0415 - Optuna and its estimators take a second
 
@@ -174,13 +182,13 @@ class Study:
         return find(self.sweep, [(queries.params_of(row, names), row["value"]) for row in rows])
 
     def log_files(self) -> list[Path]:
-        """List what workers and jobs wrote to standard error, the newest last."""
+        """Return the log files of workers and jobs that are not empty, newest last."""
         paths = self.paths
         files = [*paths.logs.glob("worker-*.log"), *paths.slurm.glob("*.err")]
         return sorted((file for file in files if file.stat().st_size), key=lambda file: file.stat().st_mtime)
 
     def log_files_of(self, trial: int) -> list[Path]:
-        """List the log files of the workers that ran a trial's attempts, the first attempt's first."""
+        """Return the log files of the workers that ran a trial's attempts, in the order of the attempts."""
         with self.store:
             writers = {worker["writer"]: worker for worker in queries.list_workers(self.store, self.name)}
             ran = [writers[a["writer"]] for a in self.trial(trial)["attempts"] if a["writer"] in writers]
@@ -189,7 +197,7 @@ class Study:
         return [file for file in dict.fromkeys(files) if file.is_file()]
 
     def _workers(self, queue: Queue | None) -> dict[str, int]:
-        """Count the processes that may be training: those with threads that are not known to be gone."""
+        """Count the workers that are alive, and those of which this is unknown."""
         identities = [
             ProcessIdentity.from_data(worker["identity"])
             for worker in queries.list_workers(self.store, self.name)
@@ -202,8 +210,8 @@ class Study:
         """Rank the trials, or the configurations, as plain rows.
 
         Args:
-            per: trial; configuration; None for configurations if any has repeats, else trials.
-            top: Only the first so many.
+            per: ``trial``, ``configuration``, or None for configurations if there are repeats, else trials.
+            top: Number of rows; None for all.
         """
         with self.store:
             return self._leaderboard_table(per, top)
@@ -225,25 +233,25 @@ class Study:
         return replace(found, rows=found.rows[:top])
 
     def leaderboard(self, per: str | None = None) -> pd.DataFrame:
-        """Rank the study: best first, columns as in ``leaderboard --format csv``.
+        """Return the leaderboard, best first, with the columns of ``leaderboard --format csv``.
 
         Args:
-            per: What a row stands for, as of :meth:`leaderboard_table`.
+            per: What a row stands for, as in :meth:`leaderboard_table`.
         """
         table = self.leaderboard_table(per)
         return _frame(table.columns, table.rows)
 
     def trials(self) -> pd.DataFrame:
-        """Give all trials that began, by number."""
+        """Return all trials that have begun, by number."""
         return _frame(*queries.export_trials(self.store, self.name))
 
     def epochs(self, trial: int | None = None) -> pd.DataFrame:
-        """Give the epochs that count, of one trial or of all."""
+        """Return the epochs that count, of one trial or of all."""
         columns, rows = queries.export_epochs(self.store, self.name)
         return _frame(columns, [row for row in rows if trial is None or row["trial"] == trial])
 
     def trial(self, number: int) -> dict[str, Any]:
-        """Give all that is known of one trial: ``trial``, ``attempts``, ``epochs``, ``artifacts``.
+        """Return everything about one trial: ``trial``, ``attempts``, ``epochs``, ``artifacts``.
 
         Raises:
             StudyError: The trial has not begun.
@@ -251,11 +259,11 @@ class Study:
         return queries.trial_detail(self.store, self.name, number)
 
     def best(self) -> dict[str, Any] | None:
-        """Give ``trial`` and ``value`` of the best complete trial, or None if there is none.
+        """Return ``trial`` and ``value`` of the best complete trial, or None if there is none.
 
-        That is the best of many and so partly luck. Where there are repeats, ``configuration`` describes the
-        configuration with the best mean: its ``trial``, ``mean``, ``sd``, ``n``, ``ci_low``, ``ci_high`` and
-        ``others_tied``, how many other configurations cannot be told from it.
+        The value is optimistic (selection bias). If there are repeats, ``configuration`` describes the configuration
+        with the best mean: its ``trial``, ``mean``, ``sd``, ``n``, ``ci_low``, ``ci_high`` and ``others_tied``, the
+        number of other configurations that cannot be distinguished from it.
         """
         with self.store:
             best: dict[str, Any] | None = self.summary()["best"]
@@ -276,7 +284,7 @@ class Study:
         Args:
             trial: A complete trial; None for the best.
             split: ``train``, ``validation``, or ``test`` once the study is finalized.
-            normalize: ``true``, ``predicted`` or ``all``: shares instead of counts.
+            normalize: ``true``, ``predicted`` or ``all`` for shares of a row, a column or all images; None for counts.
 
         Raises:
             StudyError: No such trial, or the test set is sealed.
@@ -292,21 +300,21 @@ class Study:
         true: str | None = None,
         predicted: str | None = None,
     ) -> pd.DataFrame:
-        """Give the images that are taken for another class, the surest mistakes first; arguments as of `confusion`."""
+        """Return misclassified images, the most confident mistakes first; arguments as for :meth:`confusion`."""
         table = self._models().misclassified(trial, split, true, predicted)
         return _frame(table.columns, table.rows)
 
     def predict(self, *images: str | Path, trial: int | None = None) -> pd.DataFrame:
-        """Predict image files, and all image files of folders; without any, the unlabelled images of the data.
+        """Predict image files and all image files in folders; without arguments, the unlabelled images of the data.
 
         Raises:
-            InputError: There are no such images, or one cannot be read.
+            InputError: There are no images, or one cannot be read.
         """
         table = self._models().predict([str(image) for image in images], trial)
         return _frame(table.columns, table.rows)
 
     def load_model(self, trial: int | None = None) -> Any:
-        """Load a complete trial's Keras model, or the best one's; it takes images as they are stored.
+        """Load the Keras model of a complete trial, by default of the best; it takes images as they are stored.
 
         This starts TensorFlow in this process.
         """
@@ -314,13 +322,13 @@ class Study:
 
     @property
     def plot(self) -> Plots:
-        """Draw the study as it is now: ``study.plot.history()``, ``.curves(3, 17)``, ``.slice("dropout")``."""
-        from cnn_sweep.report.figures.plots import Plots  # noqa: PLC0415 - commands that draw nothing answer sooner
+        """Plots of the study as it is now: ``study.plot.history()``, ``.curves(3, 17)``, ``.slice("dropout")``."""
+        from cnn_sweep.report.figures.plots import Plots  # noqa: PLC0415 - commands that draw nothing start faster
 
         return Plots(self.store, self.name, self.leaderboard_table())
 
     def report(self, output: str | Path) -> Path:
-        """Write the study as one HTML page, without the best model's predictions; return the file."""
+        """Write a report as one HTML page, without predictions of the best model; return the file."""
         from cnn_sweep.report.document.html import page  # noqa: PLC0415 - as of `plot`
         from cnn_sweep.report.document.report_file import write_report  # noqa: PLC0415 - as of `plot`
         from cnn_sweep.report.report_data import gather, with_importance  # noqa: PLC0415 - as of `plot`
@@ -347,7 +355,7 @@ class Study:
 
 
 def _is_alive(identity: ProcessIdentity, queue: Queue | None) -> bool | None:
-    """Judge by this machine's processes, or by whether Slurm runs that incarnation of the process's job."""
+    """Return whether a process runs, by this machine's process table or Slurm's queue; None if unknown."""
     alive = is_alive(identity)
     if alive is not None or queue is None or not identity.slurm:
         return alive
@@ -356,6 +364,6 @@ def _is_alive(identity: ProcessIdentity, queue: Queue | None) -> bool | None:
 
 
 def _frame(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415 - takes longer to import than commands, which need none, take to work
+    import pandas as pd  # noqa: PLC0415 - imports slower than most commands run, and they need no DataFrame
 
     return pd.DataFrame.from_records(list(rows), columns=list(columns))

@@ -10,26 +10,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
-# Slurm's plugin for GPUs sets the first one, to names that hold inside the job; the others are the node's own numbers.
-_GRANTED: Final = (VISIBLE, "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
+# Slurm's GPU plugin sets the first one, to numbers that hold inside the job; the others are the node's own numbers.
+_VARIABLES: Final = (VISIBLE, "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 _NONE: Final = {"", "-1", "NoDevFiles"}
 _DRIVER: Final = Path("/proc/driver/nvidia/gpus")
 # A warm worker holds TensorFlow and its graphs: about this much memory, in bytes.
 _WORKER_BYTES: Final = 1.5e9
-# While one of them prepares its next epoch, another one computes.
+# While one worker prepares its next epoch, the other one computes.
 _WORKERS_PER_GPU: Final = 2
 
 
 def visible_gpus(environment: Mapping[str, str] | None = None) -> list[str]:
-    """Name the GPUs: as the environment does (Slurm sets it), else by number all that NVIDIA's driver knows.
+    """Return the GPUs that this process may use: those in the environment (from Slurm), else all of the NVIDIA driver.
 
     Args:
-        environment: That of this process by default.
+        environment: Environment variables; by default those of this process.
     """
-    given = os.environ if environment is None else environment
-    for variable in _GRANTED:
-        if variable in given:
-            names = (name.strip() for name in given[variable].split(","))
+    variables = os.environ if environment is None else environment
+    for variable in _VARIABLES:
+        if variable in variables:
+            names = (name.strip() for name in variables[variable].split(","))
             return [name for name in names if name not in _NONE]
     try:
         return [str(number) for number, _ in enumerate(_DRIVER.iterdir())]
@@ -38,29 +38,32 @@ def visible_gpus(environment: Mapping[str, str] | None = None) -> list[str]:
 
 
 def gpu_of(worker: int, gpus: list[str]) -> str | None:
-    """Return the GPU of a pool's worker: they take turns, and there may be none."""
+    """Return the GPU of a pool's worker number; GPUs are assigned in turn. None on a machine without GPUs."""
     return gpus[worker % len(gpus)] if gpus else None
 
 
 def default_workers() -> int:
-    """One worker a usable core, as far as memory allows; on GPUs a few for each of them."""
+    """Return one worker per usable core, or a few per GPU, as far as memory allows."""
     wanted = min(usable_cores(), most_workers())
     gpus = visible_gpus()
     return max(1, min(wanted, _WORKERS_PER_GPU * len(gpus)) if gpus else wanted)
 
 
 def most_workers() -> int:
-    """Workers that fit into this machine's memory, at least one."""
+    """Return how many workers fit into this machine's memory, at least one."""
     return max(1, int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _WORKER_BYTES))
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def useful_workers(threads: int) -> int:
-    """Workers of so many threads that keep all usable cores busy, as far as memory allows; on GPUs cores hardly matter.
+    """Return how many workers keep all usable cores busy, as far as memory allows; one if there are GPUs.
+
+    Args:
+        threads: Threads of each worker.
 
     Returns:
         At least 1.

@@ -1,6 +1,6 @@
-"""Looks at a machine before a study does: packages, TensorFlow, GPUs, the results folder, Slurm.
+"""Examination of a machine before a study: packages, TensorFlow, GPUs, the results folder, Slurm.
 
-Each finding that is not fine says what to do about it.
+Each problem comes with what to do about it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from cnn_sweep.slurm.cluster import Cluster, Partition
 
 _TENSORFLOW_TIMEOUT_S = 180.0
-# Below it a study of any size ends with a full disk, in bytes.
+# With less free space than this, in bytes, even a small study may fill the disk.
 _LITTLE_SPACE = 2 * 10**9
-# In a process of its own: it may be killed by an instruction that this CPU lacks.
+# Runs in a process of its own, because TensorFlow dies on a CPU without its instructions.
 _TENSORFLOW = """
 import json, time
 began = time.monotonic()
@@ -42,13 +42,13 @@ print(json.dumps({"version": tf.__version__, "seconds": time.monotonic() - began
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        level: ``ok``; ``note``: works, but not as everybody would expect; ``bad``: something will not work.
-        subject: What was looked at.
+        level: ``ok``; ``note`` if it works with a restriction; ``bad`` if something will not work.
+        subject: What was checked.
         text: What was found.
-        cure: What to do about it; empty where nothing needs to be done.
+        cure: What to do about it; empty if nothing.
     """
 
     level: Literal["ok", "note", "bad"]
@@ -58,11 +58,11 @@ class Finding:
 
 
 def examine(results: Path, *, slurm: bool = False) -> Iterator[Finding]:
-    """Look at everything, one finding after the other, the quick ones first.
+    """Run all checks, quick ones first.
 
     Args:
         results: Root of all studies; it need not exist yet.
-        slurm: Whether studies are to run on Slurm, so that it is bad if that does not work.
+        slurm: Whether studies are to run on Slurm; then it is ``bad`` if Slurm does not work.
     """
     versions = package_versions()
     yield Finding("ok", "packages", ", ".join(f"{name} {version}" for name, version in versions.items()))
@@ -79,7 +79,7 @@ def _processors() -> Finding:
 
 
 def _folder(results: Path) -> Iterator[Finding]:
-    """Look at the results folder, or at the place where it would be made."""
+    """Check the results folder, or the place where it would be created."""
     there = results.resolve()
     while not there.exists():
         there = there.parent
@@ -96,9 +96,11 @@ def _folder(results: Path) -> Iterator[Finding]:
     yield Finding("bad" if cure else "ok", "results", f"{there}: {free / 1e9:.1f} GB free", cure)
     locks = judge(there) if there == results.resolve() else judge_mount(mount_of(there))
     if locks.honest:
-        yield Finding("ok", "locks", f"believed ({locks.reason})")
+        yield Finding("ok", "locks", f"reliable ({locks.reason})")
     else:
-        yield Finding("note", "locks", f"not believed ({locks.reason}); studies do without: merging copies the store")
+        yield Finding(
+            "note", "locks", f"unreliable ({locks.reason}); studies work without them, but each merge copies the store"
+        )
 
 
 def _temporary_space() -> Finding:
@@ -109,10 +111,10 @@ def _temporary_space() -> Finding:
 
 
 def _slurm(level: Literal["note", "bad"]) -> Iterator[Finding]:
-    """Look at Slurm.
+    """Check Slurm.
 
     Args:
-        level: Of the finding that there is none; `run` does without.
+        level: Level of the finding that there is no Slurm, which `run` does not need.
     """
     if shutil.which("sbatch") is None:
         text = "sbatch is not on this machine: `run` works here; `submit` works on a cluster's login node"
@@ -121,7 +123,7 @@ def _slurm(level: Literal["note", "bad"]) -> Iterator[Finding]:
     try:
         cluster = SlurmCli(timeout_s=20.0).cluster()
     except EnvironmentFault as fault:
-        text = f"its commands are here, but no cluster answers them: `run` works here, `submit` does not ({fault})"
+        text = f"its commands are installed, but no cluster answers: `run` works here, `submit` does not ({fault})"
         yield Finding(level, "slurm", text, "to submit, ask again later; if it stays so, ask the cluster's help desk")
         return
     yield Finding("ok", "slurm", _described(cluster))
@@ -134,7 +136,7 @@ def _slurm(level: Literal["note", "bad"]) -> Iterator[Finding]:
         yield Finding(
             "note",
             "environment",
-            f"{sys.prefix} is on {mount.fstype}, which other machines may not see; jobs start with this very Python",
+            f"{sys.prefix} is on {mount.fstype}, which other machines may not see; jobs start with this Python",
             "if jobs end at once, install into a folder that the nodes share, such as your home",
         )
 

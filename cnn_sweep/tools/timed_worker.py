@@ -1,7 +1,7 @@
-"""One of the workers whose speed is measured.
+"""A worker whose training speed is measured.
 
-Started as ``python -m cnn_sweep.tools.timed_worker TIMING`` by ``training_rates``: it compiles, says that it
-is ready, waits for a line on its standard input, trains, and prints images per second.
+``training_rates`` starts it as ``python -m cnn_sweep.tools.timed_worker TIMING``. It compiles the network, prints that
+it is ready, waits for a line on standard input, trains, and prints images per second.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.outcome import Verdict
 
-_FIRST_STEPS = 4  # of the epochs that compile, and show how long a step takes
-_EPOCH_S = 1.0  # what is measured in epochs of about so many seconds
+_FIRST_STEPS = 4  # steps of the epochs that compile the network and show how long a step takes
+_EPOCH_S = 1.0  # duration of a measured epoch, in seconds
 _MANY = 1_000_000
 _SEED = 0
-# So small that no network diverges, however long it is trained.
+# Small enough that no network diverges, however long it is trained.
 _LEARNING_RATE = 1e-8
 
 
 class _Stopwatch:
-    """Lets a trial train for some seconds; its monitor.
+    """The monitor of a trial that trains for some seconds.
 
     Attributes:
-        epochs: How many it has done.
-        took: Seconds from the beginning of the first of them to the end of the last.
+        epochs: Number of finished epochs.
+        took: Seconds from the start of the first epoch to the end of the last.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -64,18 +64,18 @@ class _Stopwatch:
         return "go on"
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
-        """Keep nothing."""
+        """Ignore a checkpoint."""
 
     def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
-        """Keep nothing."""
+        """Ignore a checkpoint."""
 
 
 def images_per_s(timing: Timing, wait: Callable[[], object]) -> float:
-    """Train a configuration for a while.
+    """Train a configuration for some seconds and return its images per second.
 
     Args:
-        timing: Which, and how.
-        wait: Called once all is compiled, before the time that counts.
+        timing: The configuration and the duration.
+        wait: Called after compilation, before the measured time.
 
     Raises:
         EnvironmentFault: The trial fails.
@@ -105,12 +105,12 @@ def images_per_s(timing: Timing, wait: Callable[[], object]) -> float:
 
 def _training(spec: TrialSpec) -> TrainingSpec:
     if spec.training is None:
-        raise ValueError("a function of the user's does the training")
+        raise ValueError("a function of the user trains this network")
     return spec.training
 
 
 def _endless(spec: TrialSpec, steps: int) -> TrialSpec:
-    """Return a trial that does the same in each step, and ends only when it is stopped."""
+    """Return a trial whose steps are all alike and which trains until it is stopped."""
     training = _training(spec)
     changed = {
         "epochs": _MANY,
@@ -125,9 +125,9 @@ def _endless(spec: TrialSpec, steps: int) -> TrialSpec:
 
 
 def main() -> int:
-    """Measure; return the process's exit code."""
+    """Measure the speed; return the process's exit code."""
     streams.for_logs()
-    # What code of the user's prints is no answer.
+    # The answers have a stream of their own: the user's code may print to standard output.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 

@@ -1,4 +1,4 @@
-"""Measures how many images a second this machine trains, for each division of its cores between workers."""
+"""Training speed of this machine, in images per second, for each division of its cores between workers."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ READY = "ready"
 
 @dataclass(frozen=True)
 class Timing:
-    """What one of the workers that are measured is told.
+    """Settings of one measured worker.
 
     Attributes:
         sweep: The sweep file.
-        results: Root of all studies, beside which prepared data are.
+        results: Root of all studies, with the prepared data.
         params: The configuration to train.
         threads: Threads of the worker.
-        seconds: How long to train; at least an epoch of about a second.
+        seconds: How long to train; at least one epoch of about a second is trained.
     """
 
     sweep: Path
@@ -38,24 +38,24 @@ class Timing:
     seconds: float
 
     def to_argument(self) -> str:
-        """Give it as one command-line argument."""
+        """Return the settings as one command-line argument, in JSON."""
         return json.dumps(asdict(self) | {"sweep": str(self.sweep), "results": str(self.results)})
 
     @classmethod
     def from_argument(cls, text: str) -> Self:
-        """Read what :meth:`to_argument` wrote."""
+        """Read the settings from what :meth:`to_argument` returned."""
         values = json.loads(text)
         return cls(**values | {"sweep": Path(values["sweep"]), "results": Path(values["results"])})
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What a machine does with one division of its cores.
+    """The speed of one division of the cores.
 
     Attributes:
-        workers: Workers at the same time.
-        threads: Threads of each.
-        images_per_s: Training images a second, of all of them together.
+        workers: Number of workers at the same time.
+        threads: Threads of each worker.
+        images_per_s: Training images per second of all workers together.
     """
 
     workers: int
@@ -64,11 +64,11 @@ class Rate:
 
 
 def divisions(cores: int, most_workers: int) -> Iterator[tuple[int, int]]:
-    """Yield workers and threads of each that share the cores: as many workers as fit, half of them, and so on to one.
+    """Yield (workers, threads of each) that share the cores: as many workers as fit, half as many, and so on to one.
 
     Args:
-        cores: At least 1.
-        most_workers: As many as memory allows.
+        cores: Number of cores, at least 1.
+        most_workers: Number of workers that memory allows.
     """
     workers = min(cores, most_workers)
     while workers >= 1:
@@ -77,27 +77,27 @@ def divisions(cores: int, most_workers: int) -> Iterator[tuple[int, int]]:
 
 
 def measure(timing: Timing, workers: int) -> Rate:
-    """Let some workers train the same configuration at the same time.
+    """Let several workers train the same configuration at the same time.
 
     Args:
-        timing: What each of them does.
-        workers: How many.
+        timing: Settings of each worker.
+        workers: Number of workers.
 
     Raises:
-        EnvironmentFault: One of them could not; with its own words.
+        EnvironmentFault: A worker could not train; the message has its last line.
     """
     with ExitStack() as stack:
         started = [_Worker(timing, stack) for _ in range(workers)]
         for worker in started:
             worker.expect(READY)
-        for worker in started:  # all have compiled their graphs: from here on they get in each other's way
+        for worker in started:  # all have compiled their networks, so that they now compete for the cores
             worker.go()
         total = sum(float(worker.answer()) for worker in started)
     return Rate(workers, timing.threads, total)
 
 
 class _Worker:
-    """One process; it says that it is ready, waits for a line, and says how many images a second it trained."""
+    """A measured process: it prints that it is ready, waits for a line, and prints its images per second."""
 
     def __init__(self, timing: Timing, stack: ExitStack) -> None:
         self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it

@@ -61,7 +61,7 @@ def test_results_do_not_depend_on_how_many_workers_share_the_cores(cli, sweep_te
     assert boards[0] == boards[1]
     assert {row["threads"] for row in boards[0]} == {"1"}
     refused = cli("run", "tiny.yaml", "--workers", 1, "--threads", 2, code=2).stderr
-    assert "each worker of the study 'tiny' computes with 1 thread, because its first run began so; 2 cannot" in refused
+    assert "each worker of the study 'tiny' uses 1 thread, because its first run used that number; 2 cannot" in refused
     assert "To go on with 1, leave out --threads" in refused
     assert json.loads(cli("show", "tiny", 0, "--json").stdout)["trial"]["threads"] == 1
     assert "seed 0, 1 thread\n" in cli("show", "tiny", 0).stdout
@@ -144,7 +144,7 @@ def test_cancel_stops_a_run_after_its_checkpoints(cli, slow):
     logs = cli("logs", "slow").stdout
     assert "interrupted (stopped) after epoch" in logs
     assert "is cancelled" not in logs
-    assert "trial 1 is failed already" in cli("cancel", "slow", 1, code=2).stderr
+    assert "trial 1 is already failed" in cli("cancel", "slow", 1, code=2).stderr
 
 
 def test_data_that_changed_under_a_study_are_refused(cli, sweep_text):
@@ -162,4 +162,4 @@ def test_data_that_changed_under_a_study_are_refused(cli, sweep_text):
     numpy.save(cli.folder / "x.npy", images)
     (cli.folder / "tiny.yaml").write_text(text, encoding="utf-8")
     refused = cli("run", "tiny.yaml", "--extend", "--workers", 1, code=3).stderr
-    assert "the data of study 'tiny' are not what its first trials were trained on" in refused
+    assert "the data of study 'tiny' are not those of its first trials" in refused

@@ -93,7 +93,7 @@ def test_when_there_is_something_to_tell():
     assert notice_of("s", progress(complete=3, running=1)) is None
     assert notice_of("s", progress(complete=1, waiting=3)) is None
     failed = notice_of("s", progress("ValueError: no", failed=3, waiting=1))
-    assert (failed.outcome, failed.text[:38]) == ("failed", "s cannot go on, its trials failed alik")
+    assert (failed.outcome, failed.text[:41]) == ("failed", "s cannot continue, its trials failed alik")
 
 
 def test_a_profile_says_who_is_told():

@@ -73,7 +73,7 @@ def test_a_pool_that_was_stopped_starts_no_worker(pool):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
 def test_a_stop_that_comes_before_a_worker_listens_waits_for_it(number):
     """Signals are held while Python starts: the worker neither dies of them nor misses them."""
-    with pools._signals_held():
+    with pools._signals_blocked():
         worker = subprocess.Popen(
             [sys.executable, "-c", LISTENS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from helpers.rung_audit import Audit
 
-from cnn_sweep.execution.attempts.cancellation import end_unrun
+from cnn_sweep.execution.attempts.cancellation import end_untrained
 from cnn_sweep.execution.attempts.candidates import Picker
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
@@ -105,7 +105,7 @@ class Hand:
         for left, cause in found:
             end = End(next(self.clock), left.number, left.attempt, "pruned", cause)
             trial = self.history.trials.get(left.number)
-            end_unrun(self.study.plan.trials[left.number], trial, self.journal, end)
+            end_untrained(self.study.plan.trials[left.number], trial, self.journal, end)
         return bool(found)
 
 

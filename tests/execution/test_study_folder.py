@@ -106,7 +106,7 @@ def _of_a_function(folder, text="def train(context): ...\n"):
 def test_a_first_run_that_is_refused_leaves_nothing(tmp_path):
     """What is refused while the study is made leaves no folder of it: a later run elsewhere has its own provenance."""
     results = tmp_path / "results"
-    with pytest.raises(InputError, match="put it into a folder with the code"):
+    with pytest.raises(InputError, match="put the sweep file into a folder with only the code"):
         StudyFolder.open_or_create(_of_a_function(tmp_path / "large", "def train(): ...\n" + "#" * 10_000_001), results)
     assert list(results.iterdir()) == []
     study = StudyFolder.open_or_create(_of_a_function(tmp_path / "small"), results)
@@ -128,7 +128,7 @@ def test_a_folder_that_is_no_study_is_left_alone(tmp_path):
     """Somebody's files under the study's name are named, not mixed with a study."""
     (tmp_path / "frozen").mkdir()
     (tmp_path / "frozen" / "thesis.tex").touch()
-    with pytest.raises(StudyError, match=r"frozen is there and is no study, since it has no sweep\.yaml"):
+    with pytest.raises(StudyError, match=r"frozen exists and is not a study, since it has no sweep\.yaml"):
         StudyFolder.open_or_create(_sweep(), tmp_path)
     assert [path.name for path in (tmp_path / "frozen").iterdir()] == ["thesis.tex"]
     (tmp_path / "elsewhere").mkdir()

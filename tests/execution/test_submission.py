@@ -11,7 +11,10 @@ from typer.testing import CliRunner
 from cnn_sweep.cli.main import app
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.array_jobs import submission as submissions
+from cnn_sweep.execution.array_jobs.slurm import PoolTask
 from cnn_sweep.execution.array_jobs.submission import _after_out_of_memory
+from cnn_sweep.execution.array_jobs.task import TaskSettings
+from cnn_sweep.execution.attempts.retries import Retries
 from cnn_sweep.execution.study import provenance
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
@@ -117,7 +120,7 @@ def test_a_refused_submission_leaves_a_study_that_existed(cluster, monkeypatch):
 def test_nothing_is_removed_where_nobody_knows_whether_the_job_was_taken(cluster):
     """A time-out is no refusal: the job may start, and finds its study; the message says what to do."""
     cluster.install("sbatch", TIMES_OUT)
-    with pytest.raises(EnvironmentFault, match="may be in the queue all the same"):
+    with pytest.raises(EnvironmentFault, match="may be in the queue nevertheless"):
         submit(cluster)
     assert cluster.paths.sweep.is_file()
     assert any(cluster.paths.slurm.glob("*.pkl"))
@@ -202,3 +205,13 @@ def test_after_deaths_for_memory_each_worker_gets_more(text, starved, changes):
     found, words = _after_out_of_memory(Profile.parse(text), starved)
     assert found == changes
     assert all(f"{name} = {value}" in words for name, value in changes.items())
+
+
+def test_jobs_that_are_queued_find_their_classes():
+    """A queued job is a pickle, which names its classes by module: after an update they are still there."""
+    found = {f"{kind.__module__}.{kind.__qualname__}" for kind in (PoolTask, TaskSettings, Retries)}
+    assert found == {
+        "cnn_sweep.execution.array_jobs.slurm.PoolTask",
+        "cnn_sweep.execution.array_jobs.task.TaskSettings",
+        "cnn_sweep.execution.attempts.retries.Retries",
+    }

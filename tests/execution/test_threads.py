@@ -49,7 +49,7 @@ def test_the_first_run_fixes_the_number_and_later_ones_obey(study):
     assert settle_threads(study.paths, study.sweep, 3) == 3
     assert settle_threads(study.paths, study.sweep) == settle_threads(study.paths, study.sweep, 3) == 3
     with pytest.raises(
-        StudyError, match=r"with 3 threads, because its first run began so; 1 cannot .*another `study:` name"
+        StudyError, match=r"uses 3 threads, because its first run used that number; 1 cannot .*another `study:` name"
     ):
         settle_threads(study.paths, study.sweep, 1)
     assert study.paths.threads.read_text(encoding="utf-8") == "3\n"
@@ -96,9 +96,7 @@ def test_the_sweep_files_number_cannot_be_overruled(tmp_path):
     sweep = Sweep.parse(SWEEP.replace("epochs: 1", "epochs: 1, threads: 2"))
     study = StudyFolder.open_or_create(sweep, tmp_path)
     assert threads_of(study.paths, sweep) == 2
-    with pytest.raises(
-        StudyError, match=r"computes with 2 threads, because its sweep file says so.*leave out --threads"
-    ):
+    with pytest.raises(StudyError, match=r"uses 2 threads, because its sweep file says so.*leave out --threads"):
         threads_of(study.paths, sweep, 4)
 
 
@@ -114,7 +112,7 @@ def test_a_study_of_an_earlier_version_goes_on_with_the_number_of_its_trials(stu
 def test_a_number_that_cannot_be_read_is_said_with_its_file(study):
     """Nothing is trained with a guess."""
     study.paths.threads.write_text("many\n", encoding="utf-8")
-    with pytest.raises(StudyError, match=r"threads/threads: 'many' is no number of threads"):
+    with pytest.raises(StudyError, match=r"threads/threads: 'many' is not a number of threads"):
         threads_of(study.paths, study.sweep)
 
 
@@ -151,9 +149,7 @@ def test_a_submission_obeys_the_study_or_is_refused_at_the_profiles_line(study):
     assert planned(study, "cpus = 4").settings.threads == 1
     settle_threads(study.paths, study.sweep, 2)
     assert planned(study, "cpus = 4").settings.threads == 2
-    with pytest.raises(
-        SweepFileError, match=r"my\.toml:2: threads: each worker of the study 'threads' computes with 2 threads"
-    ):
+    with pytest.raises(SweepFileError, match=r"my\.toml:2: threads: each worker of the study 'threads' uses 2 threads"):
         planned(study, "cpus = 4\nthreads = 4")
     with pytest.raises(
         SweepFileError, match=r"my\.toml:2: workers_per_task: 4 workers of 2 threads do not fit on 4 cpus"
@@ -164,5 +160,5 @@ def test_a_submission_obeys_the_study_or_is_refused_at_the_profiles_line(study):
 def test_cpus_that_no_worker_uses_are_said(study):
     """A task with more CPUs than its workers compute on says how to use the rest."""
     notes = planned(study, "cpus = 16\nworkers_per_task = 8").notes
-    assert notes == ("8 of 16 cpus of a task in use; workers_per_task = 16 trains more trials at once",)
+    assert notes == ("8 of 16 CPUs of each task in use; workers_per_task = 16 trains more trials at once",)
     assert planned(study, "cpus = 16\nworkers_per_task = 16").notes == ()

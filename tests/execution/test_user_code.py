@@ -89,7 +89,7 @@ def test_a_function_that_may_be_there_is_not_refused(reference, check):
         ("packed.large:build", "no module 'packed.large'"),
         (
             "loose.small:build",
-            "loose is no package, so it would not be copied into the study; add an empty __init__.py",
+            "loose is not a package, so it would not be copied into the study; add an empty __init__.py",
         ),
         ("broken:build", "broken.py:2: this is not Python: "),
     ],

@@ -132,7 +132,7 @@ def test_after_death_for_memory_resume_asks_for_more(desk):
     desk.cluster.until(lambda: "FAILED" in desk.cluster.states(int(job)).values(), 120, "the job's death")
     desk.cluster.until(lambda: desk.cluster.slurm.accounting([int(job)])[0].state == "FAILED", 30, "the accounts")
     resumed = desk.type("resume", "starved", "--profile", "profile.toml")
-    assert "1 trials ran out of memory: memory = 2400" in resumed.stderr
+    assert "1 trial ran out of memory: memory = 2400" in resumed.stderr
     desk.cluster.submitted.append(int(resumed.stdout.split()[1]))
     desk.wait_until_complete("starved", 1, 180)
     assert desk.attempts("starved") == [("lost", "out_of_memory"), ("complete", None)]

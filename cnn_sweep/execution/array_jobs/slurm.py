@@ -1,8 +1,9 @@
-"""Array jobs of pools through submitit, the only module that imports it.
+"""Array jobs of pools through submitit; no other module imports it.
 
-Of submitit we use the submission, and its protocol for the signal that Slurm sends before a time limit or a
-preemption: it calls ``checkpoint`` and puts the job into the queue again. Its result files are never read: what
-happened stands in the journals.
+submitit submits the jobs. On Slurm's signal before a time limit or a preemption it calls ``checkpoint`` and requeues
+the job. Its result files are never read, because the journals say what happened.
+
+Queued jobs are pickled with :class:`PoolTask`: keep this module's path and the name of the class.
 """
 
 from __future__ import annotations
@@ -32,51 +33,51 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# submitit gives up after so many time-outs of one job; a study takes as many as it takes.
+# submitit gives up after this many time-outs of one job; a study may need any number.
 _TIMEOUTS = 1_000_000
 
 _UNSURE = (
-    "sbatch: {}; the job may be in the queue all the same. Look with `squeue --me`, end it with scancel if it is, and "
-    "submit once more with `cnn-sweep resume {} --profile …`"
+    "sbatch: {}; the job may be in the queue nevertheless. Look with `squeue --me`, cancel it with scancel if it is "
+    "there, and submit again with `cnn-sweep resume {} --profile …`"
 )
 
 
 class UnsureFault(EnvironmentFault):
-    """Nobody knows whether a job is in the queue, so that nothing of it may be removed."""
+    """It is unknown whether a job is in the queue, so none of its files may be removed."""
 
 
 class PoolTask:
-    """What submitit runs in each array element."""
+    """The callable that submitit runs in each array element."""
 
     def __init__(self, settings: TaskSettings) -> None:
         self.settings = settings
         self._run: TaskRun | None = None
 
     def __call__(self) -> None:
-        """Run the pool; when time runs out with work left, go back into the queue.
+        """Run the pool; if the time limit comes first, requeue the job.
 
         Raises:
-            SystemExit: The job fails, and its log says why in one line.
+            SystemExit: The job fails; one line in its log says why.
         """
-        # It calls every signal a time-out, and says all things twice.
+        # It calls every signal a time-out, and logs every message twice.
         logging.getLogger("submitit").setLevel(logging.ERROR)
         try:
             self._run = TaskRun(self.settings)
             if self._run.run() and self.settings.requeue:
-                # The way that Slurm's own warning takes: submitit calls `checkpoint` and requeues this job.
+                # As on Slurm's own warning, submitit calls `checkpoint` and requeues this job.
                 signal.raise_signal(signal.SIGUSR2)
         except CnnSweepError as error:
             log.critical("this pool cannot work: %s", error)
             sys.exit(error.exit_code)
         except SubprocessError as error:
-            log.warning("%s; after a preemption without a grace time Slurm has put this job back itself", error)
+            log.warning("%s; after a preemption without a grace time, Slurm requeues this job itself", error)
             sys.exit(1)
 
     def checkpoint(self) -> DelayedSubmission | None:
-        """Let the workers write their checkpoints; return what the next incarnation runs."""
+        """Let the workers write their checkpoints; return what the next incarnation of the job runs."""
         if self._run is not None:
             self._run.stop()
-        log.info("every checkpoint is written; %s", "back into the queue" if self.settings.requeue else "the end")
+        log.info("every checkpoint is written; %s", "requeueing this job" if self.settings.requeue else "ending")
         return DelayedSubmission(PoolTask(self.settings)) if self.settings.requeue else None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -85,10 +86,10 @@ class PoolTask:
 
 @dataclass(frozen=True)
 class Submitted:
-    """One array job in the queue.
+    """One submitted array job.
 
     Attributes:
-        job: Its id.
+        job: Its ID.
         tasks: Number of its elements.
         time: When it was submitted, in seconds since 1970.
     """
@@ -99,13 +100,13 @@ class Submitted:
 
 
 def sbatch_scripts(plan: ArrayPlan, profile: Profile, settings: TaskSettings, folder: Path) -> list[str]:
-    """Return the scripts that would be given to sbatch, exactly."""
+    """Return the exact scripts that sbatch would get."""
     scripts = []
     for array in plan.arrays:
         executor = _executor(profile, settings, folder, throttle=array.throttle)
         if array.tasks > 1:
             executor.parameters["map_count"] = array.tasks
-        text = executor._make_submission_file_text(executor._submitit_command_str, "")  # noqa: SLF001 - no public way
+        text = executor._make_submission_file_text(executor._submitit_command_str, "")  # noqa: SLF001 - there is no public function
         scripts.append(text)
     return scripts
 
@@ -114,9 +115,9 @@ def submit(plan: ArrayPlan, profile: Profile, settings: TaskSettings, folder: Pa
     """Submit the arrays of a plan.
 
     Raises:
-        SweepFileError: sbatch refused, with its words and the profile's line; nothing is left behind.
-        EnvironmentFault: The controller does not answer; likewise.
-        UnsureFault: Nobody knows whether sbatch took the job.
+        SweepFileError: sbatch refused; the message has its words and the line of the profile. No files are left.
+        EnvironmentFault: The controller does not answer. No files are left.
+        UnsureFault: It is unknown whether sbatch accepted the job.
     """
     submitted: list[Submitted] = []
     for array in plan.arrays:
@@ -129,7 +130,7 @@ def submit(plan: ArrayPlan, profile: Profile, settings: TaskSettings, folder: Pa
             if not unsure:
                 for path in set(folder.iterdir()) - before:
                     path.unlink(missing_ok=True)
-            if submitted:  # the rest of the work goes to the arrays that are in the queue
+            if submitted:  # the arrays in the queue do the rest of the work
                 log.warning("one more array was not submitted: %s", error)
                 break
             if unsure:
@@ -146,9 +147,9 @@ def _executor(profile: Profile, settings: TaskSettings, folder: Path, *, throttl
 
 
 def _python(profile: Profile) -> str:
-    # Until Python has its handlers the signals are ignored: a job that dies of one of them is not requeued.
-    deaf = 'sh -c \'trap "" USR2 TERM; exec "$0" "$@"\''
-    return f"{deaf} {profile.python or shlex.quote(sys.executable)}"
+    # Signals are ignored until Python has its handlers, because a job that dies of a signal is not requeued.
+    ignoring_signals = 'sh -c \'trap "" USR2 TERM; exec "$0" "$@"\''
+    return f"{ignoring_signals} {profile.python or shlex.quote(sys.executable)}"
 
 
 def sbatch_parameters(profile: Profile, study: str, *, throttle: int) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def sbatch_parameters(profile: Profile, study: str, *, throttle: int) -> dict[st
         "signal_delay_s": profile.signal_delay_s,
         "setup": _setup(profile) or None,
         "additional_parameters": extra,
-        "srun_args": [f"--cpus-per-task={profile.cpus}"],  # from Slurm 22.05 on srun does not take it from sbatch
+        "srun_args": [f"--cpus-per-task={profile.cpus}"],  # since Slurm 22.05, srun does not inherit it from sbatch
     }
     return {name: value for name, value in wanted.items() if value is not None}
 

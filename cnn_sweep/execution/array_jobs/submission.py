@@ -1,4 +1,4 @@
-"""From a study and a profile to jobs in the queue: planned under the cluster's limits, submitted, journaled."""
+"""Submission of a study under a profile: planned within the cluster's limits, submitted, journaled."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cnn_sweep.execution.attempts.retries import KILLED_FOR_MEMORY, Retries
 from cnn_sweep.execution.study.provenance import package_versions
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.journal.events import Submit
+from cnn_sweep.messages import plural
 from cnn_sweep.slurm.array_plan import ArrayPlan, array_plan
 from cnn_sweep.training.data.prepare import prepare
 
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Submission:
-    """What is to be submitted.
+    """A planned submission.
 
     Attributes:
-        study: What is run.
+        study: The study.
         profile: The cluster's settings.
-        cluster: The cluster as it was found.
-        arrays: The arrays, cut to its limits.
-        trials: Trials that are not finished.
-        memory_note: How the profile was changed because workers ran out of memory before; None if it was not.
+        cluster: The cluster's present state.
+        arrays: The arrays, within the cluster's limits.
+        trials: Number of unfinished trials.
+        memory_note: How the profile was changed because workers had run out of memory; None if it was not.
     """
 
     study: StudyFolder
@@ -48,20 +49,21 @@ class Submission:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What differs from the profile and why."""
-        return (*([self.memory_note] if self.memory_note else []), *self._idle(), *self.arrays.notes)
+        """Differences from the profile, with their reasons."""
+        return (*([self.memory_note] if self.memory_note else []), *self._idle_cpus(), *self.arrays.notes)
 
-    def _idle(self) -> list[str]:
-        """Say how to use CPUs that have no worker; beside GPUs they hardly matter."""
+    def _idle_cpus(self) -> list[str]:
+        """Return advice on idle CPUs; on GPUs they hardly matter."""
         profile = self.profile
         used, most = profile.workers * profile.worker_threads, profile.cpus // profile.worker_threads
         if most <= profile.workers or profile.gpus:
             return []
-        return [f"{used} of {profile.cpus} cpus of a task in use; workers_per_task = {most} trains more trials at once"]
+        advice = f"workers_per_task = {most} trains more trials at once"
+        return [f"{used} of {profile.cpus} CPUs of each task in use; {advice}"]
 
     @property
     def settings(self) -> TaskSettings:
-        """What each array element is told."""
+        """The settings of each array element."""
         return TaskSettings(
             results=self.study.paths.results.resolve(),
             study=self.study.name,
@@ -83,16 +85,16 @@ class Submission:
         )
 
     def scripts(self) -> list[str]:
-        """Give the sbatch scripts, exactly."""
+        """Return the exact sbatch scripts."""
         return sbatch_scripts(self.arrays, self.profile, self.settings, self.study.paths.slurm.resolve())
 
     def commit(self) -> list[Submitted]:
-        """Submit, and journal the jobs' ids. A study that was created for nothing is removed.
+        """Submit, and journal the jobs' IDs. If nothing is submitted, a study created for this submission is removed.
 
         Raises:
             SweepFileError: sbatch refused; nothing was submitted.
-            StudyError: Another command began the study with another number of threads at this moment.
-            EnvironmentFault: The controller does not answer, or the jobs' ids cannot be journaled.
+            StudyError: Another command started the study with another number of threads at this moment.
+            EnvironmentFault: The controller does not answer, or the jobs' IDs cannot be journaled.
         """
         study = self.study
         try:
@@ -130,22 +132,22 @@ class Submission:
 def plan_submission(
     study: StudyFolder, history: History, profile: Profile, cluster: Cluster, *, busy: int = 0
 ) -> Submission:
-    """Cut the work that is left into arrays.
+    """Divide the unfinished trials into arrays.
 
     Args:
-        study: What to run.
-        history: What its journals say: that something is left to do.
-        profile: How.
-        cluster: What is allowed there.
-        busy: Pools of this study that are in the queue already.
+        study: The study; something is left to do in it.
+        history: Its history.
+        profile: The cluster's settings.
+        cluster: The cluster's limits.
+        busy: Number of pools of this study that are in the queue already.
 
     Raises:
-        InputError: The profile's width is in the queue already.
-        SweepFileError: The cluster would refuse, or the study has another number of threads; every reason, at the line
-            of the profile that caused it.
+        InputError: As many pools as ``array_width`` allows are in the queue already.
+        SweepFileError: The cluster would refuse, or the study has another number of threads; the message lists every
+            reason with its line of the profile.
     """
     if busy >= profile.array_width:
-        raise InputError(f"{busy} pools of study {study.name!r} are in the queue, as many as array_width allows")
+        raise InputError(f"study {study.name!r} has {plural(busy, 'pool')} in the queue, as many as array_width allows")
     left = len(left_to_do(study, history))
     starved = sum(
         trial.state == "interrupted" and trial.last.cause == KILLED_FOR_MEMORY for trial in history.trials.values()
@@ -161,7 +163,7 @@ def _with_threads(profile: Profile, study: StudyFolder) -> Profile:
     """Return a profile with the study's number of threads.
 
     Raises:
-        SweepFileError: The profile has another one, or its CPUs are too few for so many.
+        SweepFileError: The profile has another number, or too few CPUs for the study's number.
     """
     try:
         threads = threads_of(study.paths, study.sweep, profile.threads)
@@ -174,7 +176,12 @@ def _with_threads(profile: Profile, study: StudyFolder) -> Profile:
 
 
 def _after_out_of_memory(profile: Profile, starved: int) -> tuple[dict[str, int], str | None]:
-    """Return settings with more memory a worker where trials were lost for want of it, and a sentence about them."""
+    """Return changes of the profile that give each worker more memory, and a sentence about them.
+
+    Args:
+        profile: The cluster's settings.
+        starved: Number of trials whose workers were killed for their memory use.
+    """
     retry, memory = profile.retry, profile.memory
     sharing = "workers_per_task" if profile.workers_per_gpu is None else "workers_per_gpu"
     workers = int(getattr(profile, sharing))
@@ -188,4 +195,4 @@ def _after_out_of_memory(profile: Profile, starved: int) -> tuple[dict[str, int]
     words = [f"{name} = {value}" for name, value in changes.items()] or [
         "nothing changes: set memory_factor, or fewer_workers with several workers, in the profile's [retry]"
     ]
-    return changes, f"{starved} trials ran out of memory: {', '.join(words)}"
+    return changes, f"{plural(starved, 'trial')} ran out of memory: {', '.join(words)}"

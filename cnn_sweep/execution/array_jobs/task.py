@@ -1,4 +1,7 @@
-"""A pool inside one element of a Slurm array: told when to stop by signals and by the clock."""
+"""A pool inside one element of a Slurm array, which stops on signals and before its time limit.
+
+Queued jobs are pickled with these classes: keep this module's path and their names.
+"""
 
 from __future__ import annotations
 
@@ -29,37 +32,37 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A trial that begins later than this before the warning may not reach its first checkpoint, in seconds: the import of
-# TensorFlow, one trace and one chunk.
+# Seconds that a trial needs until its first checkpoint: the import of TensorFlow, one trace and one chunk. No trial
+# begins later than this before the warning.
 _TO_FIRST_CHECKPOINT_S = 20.0
-_SAY_EVERY_S = 60.0
+_LOG_EVERY_S = 60.0
 _LOOK_EVERY_S = 3.0
-# How long a pool that is to be requeued waits for a controller that is down, and how often it asks, in seconds.
+# Before a requeue, a pool waits this long for a controller that is down, and asks it this often, in seconds.
 _CONTROLLER_BACK_S = 60.0
 _ASK_AGAIN_S = 2.0
-# Who got SIGTERM waits for its end: Slurm puts a preempted job into the queue again only if it had to kill it. The
-# longest grace time that one meets, in seconds.
+# After SIGTERM a pool waits to be killed, because Slurm requeues a preempted job only if it had to kill it. No grace
+# time is longer than this, in seconds.
 _LONGEST_GRACE_S = 3600.0
 
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """What a submission tells each of its array elements.
+    """Settings of each array element of a submission.
 
     Attributes:
         results: Root of all studies.
         study: The study's name.
-        digest: Meaning of the sweep that was submitted.
-        versions: Packages of the environment that submitted.
-        workers: Workers of the pool.
+        digest: Digest of the submitted sweep.
+        versions: Versions of the packages where the submission was made.
+        workers: Number of workers of the pool.
         threads: Threads of each worker.
-        trials: Trials after which the pool ends; None goes on until nothing is left to claim.
+        trials: Number of trials after which the pool ends; None if it runs until nothing is left to claim.
         run_s: Seconds from the start to the warning before the time limit.
         submitted: When the jobs were submitted, in seconds since 1970.
-        requeue: Whether a pool that stops early with work left puts itself into the queue again.
-        retries: What is tried again.
-        gpu_memory_mb: Memory of a GPU that each worker may use; None lets it grow.
-        notify: Whom to tell that the study ended.
+        requeue: Whether a pool that stops early with work left requeues its job.
+        retries: How often failed trials are retried.
+        gpu_memory_mb: GPU memory that each worker may use, in MB; None for as much as it needs.
+        notify: Who is notified at the study's end.
     """
 
     results: Path
@@ -84,14 +87,14 @@ class TaskRun:
         """Open the study.
 
         Raises:
-            EnvironmentFault: This node's packages, or the study, are not what was submitted.
+            EnvironmentFault: This node's packages, or the study, differ from those submitted.
         """
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
         self._settings = settings
         self._study = StudyFolder.open(settings.results, settings.study)
-        with _telling(self._study):
+        with _journaling_faults(self._study):
             _check_same(settings, self._study)
-        if submitted := SlurmCli().own_submit_time():  # with the job's id it names this incarnation
+        if submitted := SlurmCli().own_submit_time():  # with the job's ID it identifies this incarnation
             os.environ["CNN_SWEEP_SUBMIT_TIME"] = str(submitted)
         self._warn_at = time.time() + settings.run_s
         self._drain_at = self._warn_at - min(settings.run_s, _TO_FIRST_CHECKPOINT_S)
@@ -103,27 +106,27 @@ class TaskRun:
             notify=settings.notify,
         )
         self._terminated = False
-        self._said = 0.0
+        self._logged = 0.0
 
     def run(self) -> bool:
-        """Keep the pool going; return whether there is work left that another incarnation of this task could do."""
+        """Run the pool; return whether another incarnation of this task has work to do."""
         signal.signal(signal.SIGTERM, self._on_terminate)
-        with _telling(self._study):
+        with _journaling_faults(self._study):
             progress = self._supervisor.run(self._observe)
         left = progress.total - progress.finished
         log.info("%d of %d trials are finished", progress.finished, progress.total)
         if self._terminated and left:
-            log.info("waiting to be killed: scancel, a preemption and a requeue all do that")
+            log.info("waiting to be killed, as scancel, a preemption and a requeue all do")
             time.sleep(min(_LONGEST_GRACE_S, max(0.0, self._warn_at - time.time())))
         return bool(left) and time.time() >= self._drain_at
 
     def stop(self) -> None:
-        """Let the workers write their checkpoints, and wait for them; from here on no other signal is heeded."""
+        """Let the workers write their checkpoints, and wait for them; further signals are ignored."""
         log.warning("the time limit or a preemption is near: stopping after a checkpoint")
-        # A function, not SIG_IGN: Python complains of a signal that it ignores and that came together with this one.
+        # A function, not SIG_IGN: Python reports an error for an ignored signal that arrived together with this one.
         for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: None)
-        # The child that puts the job back into the queue heeds none either: after a short grace time Slurm sends more.
+        # The child that requeues the job ignores them, too: after a short grace time Slurm sends more.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         self._supervisor.stop_and_wait(signal.SIGUSR2)
         _wait_for_controller()
@@ -149,17 +152,17 @@ class TaskRun:
 
     def _observe(self, progress: Progress) -> None:
         if time.time() >= self._warn_at and not self._terminated:
-            # Slurm's own warning is lost when it comes while Python starts.
+            # Slurm's own warning is lost if it arrives while Python starts.
             signal.raise_signal(signal.SIGUSR2)
         for note in progress.notes:
             log.warning("%s", note)
-        if time.monotonic() - self._said >= _SAY_EVERY_S:
-            self._said = time.monotonic()
+        if time.monotonic() - self._logged >= _LOG_EVERY_S:
+            self._logged = time.monotonic()
             log.info("%s", counted(progress.counts))
 
 
 def _wait_for_controller() -> None:
-    """Return when the controller answers, or when there is no more time to wait for that: a requeue needs it."""
+    """Wait until the controller, which a requeue needs, answers, but no longer than a minute."""
     deadline = time.monotonic() + _CONTROLLER_BACK_S
     while time.monotonic() < deadline:
         try:
@@ -172,8 +175,8 @@ def _wait_for_controller() -> None:
 
 
 @contextmanager
-def _telling(study: StudyFolder) -> Iterator[None]:
-    """Journal a fault that keeps the pool from working, so that `status` can say it."""
+def _journaling_faults(study: StudyFolder) -> Iterator[None]:
+    """Journal an error that keeps the pool from working, so that `status` can show it."""
     try:
         yield
     except EnvironmentFault as fault:

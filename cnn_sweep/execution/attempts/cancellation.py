@@ -1,4 +1,4 @@
-"""Giving up a study, or one trial of it: running trials write a checkpoint first."""
+"""Cancellation of a study or of one trial, and the end of trials that never run; running trials checkpoint first."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ CANCELLED = "cancelled"
 
 
 def cancel_study(study: StudyFolder, slurm: SlurmCli | None) -> tuple[str | None, list[str]]:
-    """Stop every pool of a study, here and in the queue; what is unfinished can be resumed.
+    """Stop every pool of a study, here and in the queue; unfinished trials can be resumed.
 
     Args:
         study: The study.
         slurm: Slurm's commands; None where there is no Slurm.
 
     Returns:
-        Why there was nothing to stop (then nothing is journaled), or None; ids of the jobs that were cancelled.
+        The reason why there was nothing to stop (then nothing is journaled), or None; IDs of the cancelled jobs.
     """
     paths = study.paths
     history = study.history()
@@ -47,7 +47,7 @@ def cancel_study(study: StudyFolder, slurm: SlurmCli | None) -> tuple[str | None
 
 
 def cancel_trial(study: StudyFolder, number: int) -> bool:
-    """Give up one trial for good; return whether it runs, so that its worker ends it at its next chunk.
+    """Cancel one trial for good; return whether it is running, so that its worker ends it at its next chunk.
 
     Raises:
         StudyError: There is no such trial, or it is finished.
@@ -58,7 +58,7 @@ def cancel_trial(study: StudyFolder, number: int) -> bool:
     history = study.history()
     trial = history.trials.get(number)
     if trial is not None and trial.state in FINISHED:
-        raise StudyError(f"trial {number} is {trial.state} already")
+        raise StudyError(f"trial {number} is already {trial.state}")
     writer = new_writer_name()
     with study.journal("login", writer=writer) as journal:
         journal.append(Cancel(time=time.time(), trial=number))
@@ -67,20 +67,20 @@ def cancel_trial(study: StudyFolder, number: int) -> bool:
         if running or not Claims(study.paths, writer, current()).claim(number, attempt):
             return True
         end = End(time=time.time(), trial=number, attempt=attempt, state="failed", cause=CANCELLED)
-        end_unrun(study.plan.trials[number], trial, journal, end)
+        end_untrained(study.plan.trials[number], trial, journal, end)
     return False
 
 
-def end_unrun(planned: PlannedTrial, trial: TrialHistory | None, journal: JournalWriter, end: End) -> None:
-    """Journal the end of a trial in a claimed attempt that does nothing else.
+def end_untrained(planned: PlannedTrial, trial: TrialHistory | None, journal: JournalWriter, end: End) -> None:
+    """Journal the end of a trial in a claimed attempt that trains nothing.
 
     Args:
         planned: The trial.
-        trial: What is known of it; None if nothing is.
-        journal: Of the process that owns the attempt.
-        end: Its end; the number of epochs is filled in.
+        trial: Its history; None if it never began.
+        journal: Journal of the process that owns the attempt.
+        end: The end without its number of epochs.
     """
-    if trial is None and planned.params is not None:  # so that its parameters are known
+    if trial is None and planned.params is not None:  # so that readers know its parameters
         journal.append(
             Start(
                 time=end.time,

@@ -1,10 +1,9 @@
-"""Which trial a worker takes next: first what was begun and can be continued, then what nobody has begun.
+"""The trial that a worker takes next: first one that can be continued, then one that nobody has begun.
 
-Under a pruner with rungs, trials that wait there and may be promoted come between the two.
+Under a pruner with rungs, paused trials that may be promoted come between the two.
 
-For planned searches trial *n* is a function of the sweep, so there is no queue: whoever creates the claim of
-(trial, attempt) first owns that attempt. The picker only orders the candidates so that workers rarely collide and
-a worker that has a network's graph gets the next trial of that network.
+There is no queue: the worker that first creates the claim of (trial, attempt) owns that attempt. The picker only orders
+the candidates, so that workers rarely collide and a worker that has compiled a network gets the next trial of it.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ if TYPE_CHECKING:
     from cnn_sweep.search.pruning_rules import PruningRules
     from cnn_sweep.search.rungs import Promotion
 
-# After so many claims lost to others in a row it is cheaper to list what is claimed than to try on.
+# After this many claims lost to other workers in a row, listing all claims is cheaper than trying again.
 _COLLISIONS_BEFORE_LISTING = 4
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """A right that this worker now has alone.
+    """An attempt that this worker has exclusively claimed.
 
     Attributes:
-        number: Of the trial.
-        attempt: Of the attempt.
-        promotion: Why the trial may leave the rung where it waited; None if it did not wait at one.
+        number: Number of the trial.
+        attempt: Number of the attempt.
+        promotion: Why the trial may leave the rung where it was paused; None if it was not.
     """
 
     number: int
@@ -49,14 +48,14 @@ class Claimed:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Trial and attempt, as the claim is called."""
+        """The numbers of trial and attempt, which name the claim."""
         return self.number, self.attempt
 
 
 class Picker:
     """Claims trials for one worker."""
 
-    def __init__(  # noqa: PLR0913 - what decides about the order
+    def __init__(  # noqa: PLR0913 - all of them decide about the order
         self,
         plan: Plan,
         history: History,
@@ -70,11 +69,11 @@ class Picker:
 
         Args:
             plan: All trials of the study.
-            history: What the journals say; the caller refreshes it.
+            history: History of the study; the caller refreshes it.
             claims: This worker's claims.
-            signature: Parameters to a name of the graph that trains them.
-            pruning: Says which trials may begin or go on.
-            alone: Whether the worker has its device to itself, for the trials that need that.
+            signature: Maps parameters to a key of the graph that trains them.
+            pruning: Decides which trials may begin or continue.
+            alone: Whether the worker has its device to itself; it then takes only trials that need this.
         """
         self._alone = alone
         self._pruning = pruning
@@ -87,7 +86,7 @@ class Picker:
         self._signature_of = {number: name for name, group in self._waiting.items() for number in group}
 
     def claim(self) -> Claimed | None:
-        """Claim the next trial, or return None when there is nothing left that may be claimed."""
+        """Claim the next trial; return None if there is none to claim."""
         collisions = 0
         candidates = self._candidates()
         while (candidate := next((one for one in candidates if one.key not in self._taken), None)) is not None:
@@ -99,16 +98,16 @@ class Picker:
             if collisions % _COLLISIONS_BEFORE_LISTING == 0:
                 self._taken |= self._claims.taken()
             if self._signature_of[candidate.number] not in self._warm:
-                candidates = self._candidates()  # somebody is about to compile that graph; another may be free
+                candidates = self._candidates()  # another worker is about to compile that graph; prefer another one
         return None
 
     def claim_out_of_reach(self) -> Iterator[tuple[Claimed, str]]:
-        """Claim the trials that can never leave their rung, one by one, each with the cause."""
+        """Claim the trials that can never leave their rung; yield each with the cause of its end."""
         return self._claim_each(self._pruning.out_of_reach())
 
     def claim_leftovers(self) -> Iterator[tuple[Claimed, str]]:
-        """Claim what is left at the study's end, one by one, each with the cause; others may claim some of it."""
-        # Whoever has claimed and not journaled yet is about to begin something.
+        """Claim the trials left at the study's end; yield each with its cause. Other workers may claim some of them."""
+        # A worker with a claim that it has not journaled yet is about to begin a trial.
         return self._claim_each(() if self._has_open_claims() else self._pruning.leftovers())
 
     def _claim_each(self, ending: Iterable[tuple[int, str]]) -> Iterator[tuple[Claimed, str]]:
@@ -119,7 +118,7 @@ class Picker:
                 yield candidate, cause
 
     def _has_open_claims(self) -> bool:
-        """Tell whether anybody has claimed an attempt of which no journal speaks yet."""
+        """Return whether there is a claim on an attempt that no journal mentions yet."""
         self._taken |= self._claims.taken()
         begun = self._history.trials
         return any(number not in begun or attempt >= begun[number].next_attempt for number, attempt in self._taken)
@@ -140,14 +139,14 @@ class Picker:
             yield self._next_attempt(*last)
 
     def leaves_some_alone(self) -> bool:
-        """Tell whether there are trials that a worker could claim if it had its device to itself."""
+        """Return whether a worker with its device to itself could claim more trials."""
         return not self._alone and any(
             needs_device_alone(trial) and (trial.number, trial.next_attempt) not in self._taken
             for trial in self._continuable()
         )
 
     def _continuable(self) -> Iterator[TrialHistory]:
-        """Yield the trials that were begun and may go on now."""
+        """Yield the trials that were begun and may continue now."""
         for trial in self._history.trials.values():
             if trial.number in self._signature_of and self._pruning.may_continue(trial):
                 yield trial
@@ -157,7 +156,7 @@ class Picker:
         return Claimed(number, 0 if trial is None else trial.next_attempt, promotion)
 
     def _was_ours(self, trial: TrialHistory) -> bool:
-        """Tell whether the last attempt was made by an earlier incarnation of this Slurm job."""
+        """Return whether an earlier incarnation of this Slurm job made the last attempt."""
         worker = self._history.workers.get(trial.last.writer or "")
         return (
             self._job is not None
@@ -167,14 +166,14 @@ class Picker:
         )
 
     def _signatures_in_order(self) -> list[str]:
-        """Order: graphs that this worker has, then those with the fewest workers on them, then the plan's order."""
+        """Order graphs: compiled by this worker first, then by how few workers train them, then as planned."""
         busy: dict[str, set[str]] = defaultdict(set)
         for trial in self._history.trials.values():
             if trial.state == "running" and trial.number in self._signature_of:
                 busy[self._signature_of[trial.number]].add(str(trial.last.writer))
         for number, attempt in self._taken:
             if number not in self._history.trials and number in self._signature_of:
-                busy[self._signature_of[number]].add(f"who claimed {number}-{attempt}")
+                busy[self._signature_of[number]].add(f"claim {number}-{attempt}")
         return sorted(self._waiting, key=lambda name: (name not in self._warm, len(busy[name])))
 
 
@@ -186,24 +185,24 @@ def _by_signature(plan: Plan, signature: Callable[[Mapping[str, object]], str]) 
 
 
 def _job(identity: ProcessIdentity) -> tuple[str | None, ...] | None:
-    """Name the job or array element of a process, the same for all its incarnations; None outside Slurm."""
+    """Return the job or array element of a process, the same for all incarnations; None outside Slurm."""
     slurm = identity.slurm
     return None if slurm is None else (slurm.get("array_job_id", slurm["job_id"]), slurm.get("array_task_id"))
 
 
 def is_finished(trial: TrialHistory) -> bool:
-    """Tell whether nothing more will happen to a trial."""
+    """Return whether a trial has ended for good."""
     return trial.state in FINISHED
 
 
 def remaining(plan: Plan, history: History) -> list[PlannedTrial]:
-    """List the planned trials that are not finished."""
+    """Return the planned trials that are not finished."""
     trials = history.trials
     return [p for p in plan.trials if p.number not in trials or not is_finished(trials[p.number])]
 
 
 def left_to_do(study: StudyFolder, history: History) -> list[PlannedTrial]:
-    """List the trials that workers would find to do: all that remain; of a spent budget those that are on their way."""
+    """Return the unfinished trials that workers may train; once the budget is spent, only those that have begun."""
     left = remaining(study.plan, history)
     if Budget(study.sweep, history).reached() is None:
         return left
@@ -212,7 +211,7 @@ def left_to_do(study: StudyFolder, history: History) -> list[PlannedTrial]:
 
 
 def why_nothing_is_left(study: StudyFolder, history: History) -> str | None:
-    """Say why there is nothing to do in a study; None where there is."""
+    """Return why there is nothing to do in a study; None if there is something."""
     if left_to_do(study, history):
         return None
     if (limit := Budget(study.sweep, history).reached()) is not None:

@@ -1,7 +1,7 @@
-"""Which open attempts are dead: processes of this machine are looked up, those of Slurm jobs are asked for.
+"""Failure detection: which attempts belong to dead processes, by this machine's process table or by Slurm.
 
-An attempt is declared ``lost`` only by someone who knows: by process id, start time and boot of this machine, or by
-Slurm's word on that very incarnation of the job. ``unknown`` never means dead.
+An attempt is declared ``lost`` only on certain knowledge: the process ID, start time and boot of a process of this
+machine, or Slurm's answer about exactly that incarnation of the job. ``unknown`` never means dead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Death(NamedTuple):
-    """What is known of a dead process: the cause in one word, and a sentence."""
+    """Why a process is dead: the cause in one word, and a sentence."""
 
     cause: str
     message: str
@@ -41,24 +41,24 @@ class Attempt(NamedTuple):
 
 
 class FailureDetector(Protocol):
-    """Knows of some processes that they are dead."""
+    """Finds dead processes of one kind."""
 
     def deaths(self, owners: Mapping[Attempt, Owner]) -> Mapping[Attempt, Death]:
-        """Return those that are dead for certain; of the others nothing is said."""
+        """Return the attempts whose owners are certainly dead; nothing is known of the others."""
 
 
 class LocalDetector:
-    """Looks processes of this machine up.
+    """Looks in the process table of this machine.
 
     Args:
-        exits: Process id to how it ended, of those whose parent this process was; the caller adds to it.
+        exits: Process ID to how the process ended, for children of this process; the caller adds to it.
     """
 
     def __init__(self, exits: Mapping[int, str] | None = None) -> None:
         self._exits = {} if exits is None else exits
 
     def deaths(self, owners: Mapping[Attempt, Owner]) -> dict[Attempt, Death]:
-        """Return those whose process is gone."""
+        """Return the attempts whose process is gone."""
         return {
             attempt: Death("killed", self._words(owner.identity))
             for attempt, owner in owners.items()
@@ -70,13 +70,13 @@ class LocalDetector:
 
 
 class SlurmDetector:
-    """Asks Slurm, in as few calls as possible, for processes of jobs that cannot be looked up here."""
+    """Asks Slurm, in as few calls as possible, about processes of jobs."""
 
     def __init__(self, slurm: SlurmCli) -> None:
         self._slurm = slurm
 
     def deaths(self, owners: Mapping[Attempt, Owner]) -> dict[Attempt, Death]:
-        """Return those whose incarnation of a job is over, with Slurm's cause."""
+        """Return the attempts whose incarnation of a job is over, with Slurm's cause."""
         asked = {
             attempt: Incarnation.from_slurm(owner.identity.slurm, started=owner.written)
             for attempt, owner in owners.items()
@@ -96,13 +96,13 @@ def declare_lost(
     """Journal ``lost`` for every attempt whose process is known to be dead.
 
     Args:
-        history: What the journals say, just refreshed.
-        claims: Names the owners of attempts, also of those that never started.
-        journal: Where the declarations are written.
-        detectors: Asked one after the other, each for those of whom the ones before know nothing.
+        history: History of the study, just refreshed.
+        claims: Name the owners of attempts, including those that never started.
+        journal: Takes the ``lost`` events.
+        detectors: Asked in turn, each about the attempts that the previous ones did not find dead.
 
     Returns:
-        How many attempts were declared lost.
+        Number of attempts declared lost.
     """
     owners = dict(_open_attempts(history, claims))
     lost = 0
@@ -117,7 +117,7 @@ def declare_lost(
 
 
 def reconcile(study: StudyFolder) -> int:
-    """Declare lost what nobody else declared, from a login node; return how many attempts that were."""
+    """Declare dead attempts lost from a login node; return how many."""
     history, writer = study.history(), new_writer_name()
     claims = Claims(study.paths, writer, current())
     if not dict(_open_attempts(history, claims)):
@@ -127,7 +127,7 @@ def reconcile(study: StudyFolder) -> int:
 
 
 def _open_attempts(history: History, claims: Claims) -> Iterator[tuple[Attempt, Owner]]:
-    """Yield every attempt that runs, and every claim that nobody has spoken of yet, with its owner where known."""
+    """Yield every running attempt, and every claim that no journal mentions yet, with its owner where known."""
     for attempt in _open_numbers(history, claims):
         owner = claims.owner(*attempt)
         if owner is not None:
@@ -145,10 +145,10 @@ def _open_numbers(history: History, claims: Claims) -> Iterator[Attempt]:
 
 
 def failure_detectors(exits: Mapping[int, str] | None = None) -> tuple[FailureDetector, ...]:
-    """Return who can be asked from here: Slurm where there is one, since it knows causes, and the process table.
+    """Return the detectors that work here: Slurm if available, because it knows causes, then the process table.
 
     Args:
-        exits: As of `LocalDetector`.
+        exits: As for :class:`LocalDetector`.
     """
     local = LocalDetector(exits)
     return (SlurmDetector(SlurmCli()), local) if shutil.which("squeue") else (local,)

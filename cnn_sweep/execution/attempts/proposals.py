@@ -1,4 +1,4 @@
-"""The parameters of a claimed trial: planned, begun before, or proposed now from what all trials have shown."""
+"""The parameters of a claimed trial: planned, known from an earlier attempt, or proposed from all results so far."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def further_metrics(objectives: tuple[ObjectiveSpec, ...]) -> tuple[str, ...]:
-    """Name the metrics beside the first objective that a history has to keep."""
+    """Return the metrics of the objectives after the first, which a history has to keep."""
     return tuple(one.metric for one in objectives[1:] if one.metric not in OF_A_TRIAL)
 
 
 class Observer:
-    """Turns the journals' trials into observations; those of finished trials are made once."""
+    """Converts trials of a history into observations for a sampler; those of finished trials are cached."""
 
     def __init__(self, objectives: tuple[ObjectiveSpec, ...], history: History) -> None:
         self._direction = objectives[0].direction
@@ -37,7 +37,7 @@ class Observer:
         self._finished: dict[int, tuple[int, Observation]] = {}
 
     def observations(self) -> list[Observation]:
-        """Give what is known of all trials that have begun, and of what was brought in from elsewhere."""
+        """Return the observations of all imported trials and all trials that have begun."""
         if len(self._imported) != len(self._history.known):
             known = [self._history.known[key] for key in sorted(self._history.known)]
             self._imported = [_imported(place, one) for place, one in enumerate(known, start=1)]
@@ -62,7 +62,7 @@ class Observer:
         return found
 
     def _others(self, trial: TrialHistory, best_epoch: int) -> tuple[float | None, ...]:
-        """Measure the other objectives on the network of the best epoch."""
+        """Return the values of the other objectives at the best epoch."""
         if len(self._objectives) == 1:
             return ()
         found = dict(zip(self._metrics, trial.counted[best_epoch].more, strict=True))
@@ -76,13 +76,13 @@ def _imported(place: int, one: Known) -> Observation:
 
 
 class Proposer:
-    """Gives a trial its parameters.
+    """Chooses the parameters of claimed trials.
 
     Args:
-        study: What is run.
-        history: What the journals say; the caller refreshes it.
-        claims: This worker's claims: a proposed configuration is claimed too, so that no two workers that propose at
-            the same moment train the same one.
+        study: The study.
+        history: Its history; the caller refreshes it.
+        claims: This worker's claims. A proposed configuration is claimed, too, so that two workers that propose at the
+            same moment do not train the same one.
     """
 
     def __init__(self, study: StudyFolder, history: History, claims: Claims) -> None:
@@ -107,7 +107,7 @@ class Proposer:
 
     def _propose(self, number: int, part: dict[str, Any] | None) -> dict[str, Any]:
         if self._sampler is None:
-            from cnn_sweep.search.adaptive import AdaptiveSampler  # noqa: PLC0415 - Optuna; planned searches need none
+            from cnn_sweep.search.adaptive import AdaptiveSampler  # noqa: PLC0415 - loads Optuna, which planned searches do not need
 
             self._sampler = AdaptiveSampler(self._study.sweep, Validator(self._study.sweep, self._study.info).is_valid)
         return self._sampler.propose(number, self._observer.observations(), part=part, claim=self._claim)

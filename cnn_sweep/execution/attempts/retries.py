@@ -1,4 +1,4 @@
-"""When to stop trying: a trial that keeps killing its workers, and a study whose trials all fail alike."""
+"""Retries: when a failed trial is tried again, when it is given up, and when a study whose trials fail alike stops."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History, TrialHistory
     from cnn_sweep.training.outcome import Outcome
 
+# Cause of an attempt whose worker was killed for its memory use.
 KILLED_FOR_MEMORY = "out_of_memory"
-# A trial that ran out of its device's memory and could say so, unlike one whose worker was killed for it.
+# Cause of a trial that ran out of memory and raised an error; its worker went on.
 OUT_OF_DEVICE_MEMORY = "oom"
-# What a trial, or its network, raised.
+# Cause of a trial whose code or network raised an exception.
 EXCEPTION = "exception"
-# A trial whose workers died, one after the other.
+# Cause of a trial that is given up because its workers died one after another.
 CRASHED = "crashed"
-# A trial whose worker dies this often in a row before an epoch is done is not tried again: by cause of death.
-# Causes that are not here (time limits, preemptions) say nothing about the trial.
+# A trial is given up if this many workers in a row died before it finished an epoch, by cause of death. Other causes
+# (time limits, preemptions) say nothing about the trial.
 _WORKER_DEATHS = {"killed": 5, "gone": 5, EXCEPTION: 5}
-# So many trials that end with one and the same exception, and none that does better, stop a study.
+# A study stops if its first trials all end with the same exception, and there are at least this many.
 _ALIKE = 3
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a trial is tried again, by cause.
+    """How often a trial is tried again, by cause. Queued jobs are pickled with this class: keep its module and name.
 
     Attributes:
-        infrastructure: After node failures in a row without a finished epoch between them.
-        exception: After exceptions of its own.
-        out_of_memory: After deaths for memory in a row without a finished epoch between them.
+        infrastructure: Node failures in a row without a finished epoch between them.
+        exception: Exceptions that the trial raised.
+        out_of_memory: Deaths for memory in a row without a finished epoch between them.
     """
 
     infrastructure: int = 3
@@ -47,9 +48,9 @@ class GivenUp(NamedTuple):
 
 
 def why_given_up(trial: TrialHistory, retries: Retries) -> GivenUp | None:
-    """Tell why a trial should not be tried again, or None."""
+    """Return why a trial is not tried again; None if it is."""
     deaths = Counter(_deaths_in_a_row(trial))
-    times = "{} times in a row before an epoch was done"
+    times = "{} times in a row before it finished an epoch"
     if (count := deaths[KILLED_FOR_MEMORY]) > retries.out_of_memory:
         cure = "it needs more memory or fewer workers"
         return GivenUp(KILLED_FOR_MEMORY, f"its worker ran out of memory {times.format(count)}; {cure}")
@@ -62,14 +63,14 @@ def why_given_up(trial: TrialHistory, retries: Retries) -> GivenUp | None:
 
 
 def _last_words(trial: TrialHistory) -> str:
-    """Return what is known of the newest attempt that was lost."""
+    """Return the message of the newest lost attempt."""
     return next(a.lost.message for _, a in sorted(trial.attempts.items(), reverse=True) if a.lost is not None)
 
 
 def may_be_retried(outcome: Outcome, trial: TrialHistory | None, retries: Retries) -> bool:
-    """Tell whether a trial that failed just now gets another chance, after those that it had for the same cause.
+    """Return whether a trial that failed just now may be retried, given its earlier failures of the same cause.
 
-    One that ran out of memory gets it with the device to itself.
+    A trial that ran out of memory is retried with the device to itself.
     """
     allowed = {EXCEPTION: retries.exception, OUT_OF_DEVICE_MEMORY: retries.out_of_memory}.get(outcome.cause or "", 0)
     attempts = () if trial is None else trial.attempts.values()
@@ -77,16 +78,16 @@ def may_be_retried(outcome: Outcome, trial: TrialHistory | None, retries: Retrie
 
 
 def needs_device_alone(trial: TrialHistory) -> bool:
-    """Tell whether a trial waits for a worker that has its device to itself."""
+    """Return whether a trial waits for a worker that has its device to itself."""
     return trial.state == "interrupted" and trial.last.cause == OUT_OF_DEVICE_MEMORY
 
 
 def _deaths_in_a_row(trial: TrialHistory) -> list[str]:
-    """List the causes of the newest attempts that were lost one after the other without finishing an epoch."""
+    """Return the causes of the newest consecutive attempts that were lost without finishing an epoch."""
     causes: list[str] = []
     for number in sorted(trial.attempts, reverse=True):
         attempt = trial.attempts[number]
-        if attempt.state == "running":  # the attempt that asks
+        if attempt.state == "running":  # the present attempt
             continue
         if attempt.state != "lost" or attempt.last_epoch > attempt.start_epoch:
             break
@@ -95,11 +96,11 @@ def _deaths_in_a_row(trial: TrialHistory) -> list[str]:
 
 
 def failing_alike(history: History, since: float) -> str | None:
-    """Return the exception, or the crash, with which all trials that ended since some moment failed, if several did.
+    """Return the error with which all trials that ended since some moment failed, if at least three did.
 
     Args:
-        history: What the journals say.
-        since: Moment from which on ends count, in seconds since 1970: a study that is resumed gets another chance.
+        history: History of the study.
+        since: Only later ends count, in seconds since 1970, so that a resumed study gets another chance.
     """
     messages = set()
     count = 0

@@ -1,4 +1,4 @@
-"""Asks a process of its own to work with a study's models: TensorFlow starts there and not here."""
+"""Requests to a process of its own that works with a study's models, so that TensorFlow does not start here."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ REQUEST, ANSWER = "request.json", "answer.json"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """One request.
 
     Attributes:
         results: Root of all studies.
         study: The study's name.
         work: What to do.
         trial: Number of a complete trial; None for the best.
-        split: Predict the images of this split; None those that come with the request.
+        split: Predict the images of this split; if None, those in the request's folder.
         layer: Name or number of the layer whose activations are wanted.
         output: File to save the model to; its suffix is ``.keras`` or ``.h5``.
-        top: How many trials to finalize.
+        top: Number of trials to finalize.
     """
 
     results: Path
@@ -49,27 +49,27 @@ class Request:
     top: int = 1
 
     def write(self, folder: Path) -> None:
-        """Put the request into a folder."""
+        """Write the request into a folder."""
         (folder / REQUEST).write_text(json.dumps(asdict(self) | {"results": str(self.results)}), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Request:
-        """Read what `write` wrote."""
+        """Read the request that :meth:`write` wrote."""
         values = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
         return cls(**values | {"results": Path(values["results"])})
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a trial's model makes of some images.
+    """Predictions of a trial's model for some images.
 
     Attributes:
-        trial: Its number.
-        class_names: In the order of the labels.
+        trial: Number of the trial.
+        class_names: Names of the classes in the order of the labels.
         probabilities: Shape (n, classes).
-        labels: Shape (n,), indices of the true classes; None where they are not known.
+        labels: Indices of the true classes, shape (n,); None if they are unknown.
         prepared: Folder of the prepared data set.
-        losses: Of each image, shape (n,), as the trial's loss has them, without penalties; None where nobody asked.
+        losses: The trial's loss of each image without penalties, shape (n,); None except after ``finalize``.
     """
 
     trial: int
@@ -81,7 +81,7 @@ class Predictions:
 
     @property
     def predicted(self) -> npt.NDArray[np.intp]:
-        """Shape (n,): index of the most likely class; of two that are equal, the first, as with 0.5 of one unit."""
+        """Index of the most likely class, shape (n,); of equal ones the first."""
         best: npt.NDArray[np.intp] = self.probabilities.argmax(axis=1)
         return best
 
@@ -113,7 +113,7 @@ def finalize(results: Path, study: str, top: int) -> tuple[list[int], Prediction
 def activations(
     results: Path, study: str, images: npt.NDArray[np.generic], layer: str, *, trial: int | None = None
 ) -> npt.NDArray[np.float32]:
-    """Return what a layer makes of images: (n, height, width, channels) or (n, units)."""
+    """Return a layer's output for images, shape (n, height, width, channels) or (n, units)."""
     with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as name:
         np.save(Path(name) / "images.npy", images)
         _ask(Request(results, study, "activations", trial, layer=layer), Path(name))
@@ -148,7 +148,7 @@ def _read_predictions(found: dict[str, Any], folder: Path) -> Predictions:
 
 
 def _ask(request: Request, folder: Path) -> dict[str, Any]:
-    """Have a request answered; an error there is raised here."""
+    """Send a request and return the answer; an error of the other process is raised here."""
     request.write(folder)
     _answer(folder)
     found: dict[str, Any] = json.loads((folder / ANSWER).read_text(encoding="utf-8"))
@@ -159,7 +159,7 @@ def _ask(request: Request, folder: Path) -> dict[str, Any]:
 
 
 def _answer(folder: Path) -> None:
-    """Start the process; what it says goes to standard error."""
+    """Run the process; its output goes to standard error."""
     command = [sys.executable, "-P", "-m", "cnn_sweep.execution.models.server", str(folder)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, env=environment, check=False)
@@ -168,5 +168,5 @@ def _answer(folder: Path) -> None:
     if done.returncode != 0:
         raise EnvironmentFault(
             f"the process that works with the model ended with exit code {done.returncode}"
-            + (": it was killed, perhaps for want of memory" if done.returncode < 0 else "")
+            + (": it was killed, perhaps because memory ran out" if done.returncode < 0 else "")
         )

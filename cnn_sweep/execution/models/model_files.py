@@ -1,4 +1,4 @@
-"""The model of a trial: the one that was kept, or one that is trained again."""
+"""The best trials of a study, and the model of a trial: the file that was kept, or one that is trained again."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 class _Silent:
-    """Listens to a training whose events are in the journals already."""
+    """A monitor that ignores all events, because those of the trial are in the journals already."""
 
     def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
-        """Hear of an epoch."""
+        """Ignore an epoch."""
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
-        """Hear of a checkpoint."""
+        """Ignore a checkpoint."""
 
     def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
-        """Hear of a checkpoint."""
+        """Ignore a checkpoint."""
 
     def verdict(self) -> Verdict:
-        """Never prune: it was a good trial."""
+        """Never prune."""
         return "go on"
 
     def should_stop(self) -> bool:
@@ -42,13 +42,13 @@ class _Silent:
 
 
 def best_trials(study: StudyFolder, history: History, top: int) -> list[int]:
-    """Return the numbers of the best complete trials, the best first; of a configuration with repeats, its first one.
+    """Return the numbers of the best complete trials, best first; of each configuration only the first repeat.
 
-    Configurations are ranked as on a leaderboard: by the mean of the values that count, those with several before those
-    with one.
+    Configurations are ranked as on the leaderboard: by the mean of their values that count, with several values before
+    those with one.
 
     Raises:
-        StudyError: There is none.
+        StudyError: No trial is complete.
     """
     direction = study.sweep.objective.direction
     numbers: dict[str, list[int]] = {}
@@ -66,11 +66,11 @@ def best_trials(study: StudyFolder, history: History, top: int) -> list[int]:
     )
     if ranked:
         return [numbers[name][0] for name in ranked[:top]]
-    raise StudyError(f"study {study.name!r} has no complete trial with a value, so that there is no model")
+    raise StudyError(f"study {study.name!r} has no complete trial with a value, so there is no model")
 
 
 def complete_trial(study: StudyFolder, history: History, trial: int | None) -> int:
-    """Return the number of a complete trial: the one that is asked for, or the best.
+    """Check that a trial is complete, and return its number; without a trial, return the best one.
 
     Raises:
         StudyError: There is no such trial, or it is not complete.
@@ -87,12 +87,12 @@ def complete_trial(study: StudyFolder, history: History, trial: int | None) -> i
 
 
 def model_file(study: StudyFolder, history: History, number: int, trainer: StudyTrainer) -> Path:
-    """Return the file of a trial's model; one that was not kept is trained again.
+    """Return the file of a trial's model; a model that was not kept is trained again.
 
-    A result is a function of (sweep, params, seed), so that it is the same model.
+    A result is a function of (sweep, params, seed), so it is the same model.
 
     Raises:
-        StudyError: The trial does not end in a model this time.
+        StudyError: The trial cannot be trained again.
     """
     path = study.paths.model(number)
     trial = history.trials[number]
@@ -100,7 +100,7 @@ def model_file(study: StudyFolder, history: History, number: int, trainer: Study
     if path.is_file():
         trainer.import_code(spec)
         return path
-    print(f"trial {number}: its model was not kept, training it again", file=sys.stderr)  # noqa: T201 - for who typed the command
+    print(f"trial {number}: its model was not kept, training it again", file=sys.stderr)  # noqa: T201 - for the user of the command
     outcome = trainer.train(spec, seed=seed, monitor=_Silent())
     if outcome.state != "complete" or not trainer.export(spec, outcome, seed=seed, path=path):
         raise StudyError(f"trial {number} could not be trained again: {outcome.message or 'it leaves no model'}")

@@ -1,7 +1,7 @@
-"""The process that works with trained models, so that the command that was typed stays free of TensorFlow.
+"""The process that works with trained models, so that the user's command does not load TensorFlow.
 
 Started as ``python -m cnn_sweep.execution.models.server FOLDER`` by :mod:`cnn_sweep.execution.models.client`. The
-folder holds the request; the answer is written there: ``answer.json``, and arrays as ``.npy`` files.
+folder contains the request and receives the answer: ``answer.json``, and arrays as ``.npy`` files.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def answer(folder: Path) -> None:
-    """Do what the request in a folder asks, and put the answer beside it; an error of ours is an answer."""
+    """Carry out the request in a folder, and write the answer into it; our own errors are answers, too."""
     try:
         found = _answer(Request.read(folder), folder)
     except CnnSweepError as error:
@@ -66,7 +66,7 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
         )
     kept = study.paths.model(number)
     if request.work == "save" and kept.is_file() and Path(request.output).suffix == kept.suffix:
-        _save(kept, Path(request.output))  # a copy, for which TensorFlow need not start
+        _save(kept, Path(request.output))  # copying needs no TensorFlow
         return {"trial": number}
     trainer = _start_trainer(study, history, number)
     model = model_file(study, history, number, trainer)
@@ -82,13 +82,13 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
 
 
 def finalize(study: StudyFolder, history: History, trainer: StudyTrainer, top: int) -> tuple[list[int], Losses]:
-    """Measure the best trials of a study on its test set.
+    """Measure the best trials of a study on its test set and journal the results; nothing else opens the test set.
 
     Returns:
-        Their numbers, the best first; and the best one's loss on each image.
+        Their numbers, best first, and the best trial's loss of each image.
 
     Raises:
-        StudyError: No trial is complete, or a result cannot be had again.
+        StudyError: No trial is complete, or one cannot be trained again.
         InputError: The sweep's data has no test set.
     """
     numbers = best_trials(study, history, top)
@@ -105,7 +105,7 @@ def finalize(study: StudyFolder, history: History, trainer: StudyTrainer, top: i
 def _predict(
     study: StudyFolder, trainer: StudyTrainer, model: Path, folder: Path, *, split: str | None
 ) -> dict[str, Any]:
-    """Predict a split, or the images that came with the request."""
+    """Predict a split, or the images in the request's folder; return a part of the answer."""
     from cnn_sweep.training.evaluation.evaluate import predict  # noqa: PLC0415 - TensorFlow, configured by now
 
     if split is None:
@@ -119,7 +119,7 @@ def _predict(
     classes = len(study.info.class_names)
     if probabilities.shape[1] != classes:
         raise StudyError(
-            f"{model}: the model gives {probabilities.shape[1]} numbers an image, the data has {classes} classes"
+            f"{model}: the model outputs {probabilities.shape[1]} numbers per image, but the data has {classes} classes"
         )
     np.save(folder / "probabilities.npy", probabilities)
     return {"class_names": study.info.class_names, "prepared": str(trainer.prepared)}
@@ -133,7 +133,7 @@ def _activations(model: Path, layer: str, folder: Path) -> None:
 
 
 def _save(model: Path, output: Path) -> None:
-    """Write a copy of a model, in the form that the file's name says."""
+    """Write a copy of a model, in the format of the file's suffix."""
     aside = output.with_name(f".{output.stem}.{os.getpid()}{output.suffix}")
     try:
         if output.suffix == ".keras":
@@ -151,9 +151,9 @@ def _save(model: Path, output: Path) -> None:
 
 
 def _start_trainer(study: StudyFolder, history: History, trial: int) -> StudyTrainer:
-    """Return a trainer with as many threads as a trial was computed with: with others it would not be the same trial.
+    """Return a trainer with a trial's number of threads, because another number would change its results.
 
-    They are those of the whole study, unless it has trials of an earlier version.
+    It is the study's number, unless the study has trials of an earlier version.
     """
     threads = threads_of_trial(history.trials[trial], history) or threads_of(study.paths, study.sweep)
     configure(threads, whole_keras=uses_user_code(study.sweep))
@@ -163,7 +163,7 @@ def _start_trainer(study: StudyFolder, history: History, trial: int) -> StudyTra
 
 
 def main() -> int:
-    """Answer the request in the folder that the argument names."""
+    """Answer the request in the folder that the first argument names; return the exit code."""
     streams.for_people()
     try:
         answer(Path(sys.argv[1]))

@@ -34,21 +34,21 @@ def run_local(
 
     Args:
         study: What to run.
-        observe: Told several times a second how far it is.
-        workers: Worker processes; one a usable core by default.
-        threads: Threads of each worker; by default those of the study.
-        notify: Whom to tell that the study ended, as of :func:`cnn_sweep.execution.pool.notifications.notify`.
+        observe: Called with the progress several times a second.
+        workers: Number of worker processes; by default one per usable core.
+        threads: Threads of each worker; by default the study's number.
+        notify: Who is notified at the study's end, as in :func:`cnn_sweep.execution.pool.notifications.notify`.
 
     Returns:
-        How far the study is at the end.
+        The study's progress at the end.
 
     Raises:
         Interrupted: The user asked to stop, here or by `cancel`; the study can be continued.
         StudyError: The study's workers have another number of threads.
-        EnvironmentFault: Workers cannot even begin.
+        EnvironmentFault: Workers cannot start.
     """
     size = workers or default_workers()
-    with study.sweep.locating("data"):  # here, so that a fault is seen at once
+    with study.sweep.locating("data"):  # before workers start, so that an error is shown at once
         prepare(study.sweep.data, study.sweep.folder, study.data_root)
     threads = settle_threads(study.paths, study.sweep, threads)
     settings = WorkerSettings(study.paths.results, study.name, threads, since=time.time())
@@ -64,10 +64,10 @@ def run_local(
 
 @contextlib.contextmanager
 def _stopping_on_signals(supervisor: PoolSupervisor) -> Iterator[list[int]]:
-    """Let the first interrupt stop the workers after a checkpoint, and the second at once.
+    """Stop the workers after a checkpoint on the first signal, and kill them on the second.
 
     Yields:
-        The signals that came.
+        The signals received so far.
     """
     asked: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Tells people that a study ended or cannot go on: by a command of theirs or a message to an address, and once."""
+"""Notifications that a study finished or cannot continue, by a command or to a web address, once per end."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How long a command or a server may take, in seconds.
+# A command or a server may take this long, in seconds.
 _PATIENCE_S = 60.0
 _WEB = ("http://", "https://")
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What there is to tell.
+    """One notification.
 
     Attributes:
         study: The study's name.
-        outcome: ``finished``, or ``failed`` if it cannot go on.
-        text: In a sentence.
+        outcome: ``finished``, or ``failed`` if the study cannot continue.
+        text: What happened, in a sentence.
         trials: Trials per state.
         best: (trial, value) of the best complete trial, or None.
     """
@@ -45,19 +45,19 @@ class Notice:
     best: tuple[int, float] | None = None
 
     def to_data(self) -> dict[str, Any]:
-        """Give it as JSON has it; ``text`` is what chat programs show."""
+        """Return the JSON object that targets receive; chat programs show its ``text``."""
         best = None if self.best is None else {"trial": self.best[0], "value": self.best[1]}
         trials = {state: count for state, count in self.trials.items() if count}
         return {"study": self.study, "outcome": self.outcome, "text": self.text, "trials": trials, "best": best}
 
 
 def notice_of(study: str, progress: Progress) -> Notice | None:
-    """Say how a study ended; None if it has not."""
+    """Return the notification of a study's end; None if it has not ended."""
     counts = dict(progress.counts)
     words = counted(counts)
     best = f"; best trial {progress.best[0]}: {progress.best[1]:.5g}" if progress.best else ""
     if progress.failing_alike is not None:
-        reason = f"cannot go on, its trials failed alike: {progress.failing_alike}"
+        reason = f"cannot continue, its trials failed alike: {progress.failing_alike}"
         return Notice(study, "failed", f"{study} {reason} ({words})", counts, progress.best)
     is_over = progress.finished >= progress.total or progress.ended_by is not None
     if not is_over or counts.get("running"):
@@ -66,17 +66,17 @@ def notice_of(study: str, progress: Progress) -> Notice | None:
 
 
 def notify(notice: Notice, targets: Sequence[str], claims: Claims, *, key: str) -> list[str]:
-    """Tell everybody, unless another process of the study has.
+    """Send a notification, unless another process of the study has sent it.
 
     Args:
-        notice: What there is to tell.
+        notice: The notification.
         targets: Addresses (``http…``) that get it as a JSON object by POST, and commands for ``/bin/sh``, which get it
             on standard input and as the variables ``CNN_SWEEP_STUDY``, ``CNN_SWEEP_OUTCOME`` and ``CNN_SWEEP_TEXT``.
-        claims: Of this process.
-        key: Tells this end of the study from others, as after it was extended.
+        claims: Claims of this process.
+        key: Distinguishes this end of the study from others, as after it was extended.
 
     Returns:
-        What went wrong, a sentence a target; also logged.
+        An error message for each target that failed; they are logged as well.
     """
     if not targets or not claims.claim_notice(f"{notice.outcome}-{key}"):
         return []
@@ -89,14 +89,14 @@ def notify(notice: Notice, targets: Sequence[str], claims: Claims, *, key: str) 
             else:
                 _run(target, notice, body)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            problems.append(f"nobody was told by {_shown(target)!r}: {error}")
+            problems.append(f"the notification to {_shown(target)!r} failed: {error}")
     for problem in problems:
         log.warning("%s", problem)
     return problems
 
 
 def _shown(target: str) -> str:
-    """Leave out of an address what may be secret."""
+    """Return a target without the part of an address that may be secret."""
     return "/".join(target.split("/")[:3]) + "/…" if target.startswith(_WEB) else target
 
 

@@ -1,4 +1,4 @@
-"""The workers of one machine or of one Slurm array task: started, watched, replaced when they die, stopped."""
+"""The workers of one machine or one Slurm array task: started, watched, replaced when they die, stopped."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.worker.protocol import WorkerSettings
 
-# Workers that die one after the other without having begun a trial: the environment is broken, not the trial.
+# If more workers than this die in a row without having begun a trial, the environment is at fault, not the trial.
 _MAX_FALSE_STARTS = 3
-# Exit codes of workers that ended with one clear message, OWN_WORDS and what follows: another one would say the same.
+# Exit codes of workers that ended with an error message after OWN_WORDS; another worker would end the same way.
 _OWN_WORDS = {InputError.exit_code, EnvironmentFault.exit_code}
 _LOG_TAIL_LINES = 20
 
 
 @dataclass(frozen=True)
 class WorkerExit:
-    """A worker that ended otherwise than by its own decision.
+    """A worker that did not end by its own decision.
 
     Attributes:
-        pid: Its process id.
-        returncode: Its exit code; negative is the number of the signal that killed it.
+        pid: Its process ID.
+        returncode: Its exit code; if negative, the number of the signal that killed it.
         log: The file with its standard error.
     """
 
@@ -43,13 +43,13 @@ class WorkerExit:
 
     @property
     def how(self) -> str:
-        """How it died, the same for all that die so."""
+        """How it died, without its process ID."""
         if self.returncode < 0:
             return f"was killed by {signal.Signals(-self.returncode).name}"
         return f"ended with exit code {self.returncode}"
 
     def __str__(self) -> str:
-        """Say how it died."""
+        """Return how it died, and where its log is."""
         return f"worker {self.pid} {self.how}" + (f"; see {self.log}" if self.returncode > 0 else "")
 
 
@@ -58,8 +58,8 @@ class _Slot:
     """A place for one worker.
 
     Attributes:
-        gpu: The GPU of its workers; None where they train on the CPU.
-        process: The worker, if there is one.
+        gpu: The GPU of its workers; None if they train on the CPU.
+        process: The worker that runs now; None if there is none.
         alone: Whether the worker has its device to itself.
     """
 
@@ -71,20 +71,20 @@ class _Slot:
 class Pool:
     """Keeps up to ``size`` workers alive while there is work.
 
-    A worker whose trial ran out of memory says so at its end. Then the others on its device (its GPU, or this
-    machine) are stopped after a checkpoint, one worker has the device to itself for such trials, and all begin anew.
+    A worker whose trial ran out of memory tells this by its exit code. Then the other workers on its device (its GPU,
+    or this machine) stop after a checkpoint, one worker has the device to itself for such trials, and all start again.
 
     Attributes:
-        short: Whether workers ended that others shall replace; `fill` does that.
+        needs_refill: Whether workers ended that :meth:`fill` is to replace.
     """
 
     def __init__(self, settings: WorkerSettings, size: int, logs: Path) -> None:
         """Prepare a pool; :meth:`fill` starts it.
 
         Args:
-            settings: Given to each worker.
-            size: How many workers at once.
-            logs: Folder for one log file a worker.
+            settings: Settings of each worker.
+            size: Maximum number of workers.
+            logs: Folder for the workers' log files.
         """
         gpus = visible_gpus()
         self._settings = settings
@@ -101,7 +101,7 @@ class Pool:
         return sum(slot.process is not None for slot in self._slots)
 
     def fill(self, wanted: int) -> None:
-        """Start workers in empty slots until ``wanted`` run, or the pool is full; none once they are to stop."""
+        """Start workers in empty slots until ``wanted`` run or the pool is full; none once the pool is to stop."""
         self.needs_refill = False
         for number, slot in enumerate(self._slots):
             if slot.process is not None or self.running >= wanted:
@@ -111,14 +111,14 @@ class Pool:
                 self._start_unless_asked_to_stop(number, slot)
 
     def reap(self) -> list[WorkerExit]:
-        """Take note of workers that ended, and return those that died."""
+        """Free the slots of workers that ended, and return those that died."""
         deaths = []
         for slot in self._slots:
             process = slot.process
             if process is None or process.poll() is None:
                 continue
             slot.process = None
-            # While a device is being cleared, its workers end for that, and come back after it.
+            # Workers that stop to leave their device to one worker come back later.
             self.needs_refill |= process.returncode != Ending.DONE or slot.gpu in self._reserved
             if slot.alone:
                 self._reserved.discard(slot.gpu)
@@ -129,32 +129,32 @@ class Pool:
         return deaths
 
     def count_false_starts(self, deaths: list[WorkerExit], *, progressed: bool) -> None:
-        """Give up when workers keep dying before they begin anything.
+        """Raise an error if workers keep dying before they begin a trial.
 
         Raises:
-            EnvironmentFault: With the end of the last worker's log.
+            EnvironmentFault: Too many did; the message ends with the last worker's log.
         """
         if progressed:
             self._false_starts = 0
         self._false_starts += len(deaths)
         for death in deaths:
             words = _tail(death.log, 1)
-            # A trial's own code may end its process with the same exit codes.
+            # The user's code may end the process with the same exit codes, but without these words.
             if death.returncode in _OWN_WORDS and words.lstrip().startswith(OWN_WORDS):
                 raise EnvironmentFault(f"a worker cannot work:\n{words}")
         if deaths and self._false_starts > _MAX_FALSE_STARTS:
             raise EnvironmentFault(
-                f"{self._false_starts} workers died without getting anywhere; the last one: {deaths[-1]}\n"
+                f"{self._false_starts} workers died in a row before they began a trial; the last one: {deaths[-1]}\n"
                 f"{_tail(deaths[-1].log)}"
             )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Ask every worker to finish its chunk, write a checkpoint and end; the signal tells it why."""
+        """Ask every worker to finish its chunk, write a checkpoint and end; the signal tells it the cause."""
         self._asked = number
         self._signal(number)
 
     def kill(self) -> None:
-        """End every worker at once; what was journaled stays, the running chunk is lost."""
+        """Kill every worker; training since the last checkpoint is lost."""
         self._asked = signal.SIGKILL
         self._signal(signal.SIGKILL)
 
@@ -164,7 +164,7 @@ class Pool:
                 slot.process.send_signal(number)
 
     def _reserve(self, gpu: str | None) -> None:
-        """Keep a device for one worker alone; those that use it stop after a checkpoint."""
+        """Reserve a device for a single worker; the workers on it stop after a checkpoint."""
         if gpu in self._reserved:
             return
         self._reserved.add(gpu)
@@ -176,10 +176,10 @@ class Pool:
         return any(slot.gpu == gpu and slot.process is not None for slot in self._slots)
 
     def _start_unless_asked_to_stop(self, number: int, slot: _Slot) -> None:
-        with _signals_held():
+        with _signals_blocked():
             if self._asked is None:
                 slot.process = self._start(number, slot)
-        # Another thread of this process may have been interrupted meanwhile, when nobody knew of this worker yet.
+        # A signal may have interrupted another thread meanwhile, before this worker was known.
         if self._asked is not None and slot.process is not None:
             slot.process.send_signal(self._asked)
 
@@ -210,8 +210,8 @@ class Pool:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Let signals wait until the end of the block; a process that is started in it begins with them held, too."""
+def _signals_blocked() -> Iterator[None]:
+    """Block stop signals in this thread until the end of the block, and in processes that are started in it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *STOP_SIGNALS})
     try:
         yield
@@ -220,7 +220,7 @@ def _signals_held() -> Iterator[None]:
 
 
 def log_file(logs: Path, host: str, pid: int) -> Path:
-    """Name the file with a worker's standard error."""
+    """Return the file with a worker's standard error."""
     return logs / f"worker-{host}-{pid}.log"
 
 

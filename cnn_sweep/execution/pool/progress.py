@@ -1,4 +1,4 @@
-"""How far a study is, as its journals tell."""
+"""Progress of a study: trials per state, the best one, trials per minute, time left."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from cnn_sweep.search.budget import Limit
 
 
-# The next trials are expected to take as long as so many that finished last.
+# The expected duration of a trial is the mean of this many that finished last.
 _WINDOW: Final = 50
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a study goes on, as every display tells it.
+    """Speed of a study, as every display shows it.
 
     Attributes:
-        per_minute: Trials that finish per minute; None before the first has finished, and where none runs.
-        left_s: Seconds until all trials are done; None where there is no rate.
+        per_minute: Trials that finish per minute; None before the first one has finished, and while none runs.
+        left_s: Expected seconds until all trials are finished; None without a rate.
     """
 
     per_minute: float | None
@@ -38,15 +38,15 @@ class Pace:
 
 
 def pace_of(took: Sequence[float], running: Sequence[float], to_come: int) -> Pace:
-    """Estimate how fast a study goes on.
+    """Estimate the speed of a study.
 
-    What counts is how long trials take and how many run now: neither a break of the study nor workers that come and go
-    leave a trace in it.
+    The estimate uses the duration of trials and the number of running ones, so pauses of the study and workers that
+    come and go do not distort it.
 
     Args:
-        took: Seconds of each trial that finished, the last one last.
-        running: For how many seconds each running trial has run.
-        to_come: Trials that have neither finished nor run.
+        took: Duration of each finished trial in seconds, in the order of their ends.
+        running: Seconds since the start of each running trial.
+        to_come: Number of trials that neither run nor are finished.
     """
     last = took[-_WINDOW:]
     mean = sum(last) / len(last) if last else 0.0
@@ -58,18 +58,18 @@ def pace_of(took: Sequence[float], running: Sequence[float], to_come: int) -> Pa
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a running study.
+    """The state of a running study at one moment.
 
     Attributes:
-        total: Planned trials.
+        total: Number of planned trials.
         counts: Trials per state; ``waiting`` ones have not begun.
-        workers: Live workers of this pool.
+        workers: Number of live workers of this pool.
         best: (trial, value) of the best complete trial, or None.
-        pace: Trials per minute, and seconds until all is done.
-        notes: What went wrong since the last moment, for the log.
-        failing_alike: The exception with which all trials since then failed, if that stopped the study.
-        done_here: Trials that were finished since this pool began.
-        limits: Limits of the search beside the number of trials.
+        pace: Trials per minute, and seconds left.
+        notes: Deaths of workers since the previous progress, for the log.
+        done_here: Number of trials that finished since this pool began.
+        failing_alike: The error with which all trials of this run failed, if that stopped the study.
+        limits: Limits of the search other than the number of trials.
         stopping: Whether the workers have been asked to stop.
     """
 
@@ -91,19 +91,19 @@ class Progress:
 
     @property
     def finished(self) -> int:
-        """Trials that are over, one way or the other."""
+        """Number of trials that are complete, pruned or failed."""
         return sum(self.counts.get(state, 0) for state in FINISHED)
 
 
 class ProgressMeter:
-    """Measures the rate since it was made."""
+    """Measures the progress of a study since the meter was created."""
 
     def __init__(self, study: StudyFolder, history: History, since: float) -> None:
         """Begin to measure.
 
         Args:
-            study: What is run.
-            history: What the journals say; the caller refreshes it.
+            study: The study.
+            history: Its history; the caller refreshes it.
             since: When the run began, in seconds since 1970.
         """
         self._since = since
@@ -113,7 +113,7 @@ class ProgressMeter:
         self._finished_before = self._counts()
 
     def read(self, *, workers: int, notes: tuple[str, ...] = (), stopping: bool = False) -> Progress:
-        """Take the present moment's measure."""
+        """Return the progress now; arguments as the attributes of :class:`Progress`."""
         counts = self._counts()
         total = len(self._study.plan.trials)
         finished = _finished(counts)
@@ -151,7 +151,7 @@ def _finished(counts: Mapping[str, int]) -> int:
 
 
 def best_trial(study: StudyFolder, history: History) -> tuple[int, float] | None:
-    """Name the best complete trial and its value; the lowest number among equals."""
+    """Return number and value of the best complete trial, the lowest number among equals; None if there is none."""
     objective = study.sweep.objective
     best: tuple[int, float] | None = None
     for number in sorted(history.trials):

@@ -1,4 +1,4 @@
-"""Keeps one pool of workers going over a study: starts as many as there is work for, and replaces those that die."""
+"""The supervisor of a pool: starts as many workers as there is work for, and replaces those that die."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.execution.worker.protocol import WorkerSettings
 
-_POLL_S = 0.05  # between two looks at whether workers live
-_LOOK_S = 0.2  # between two looks at the journals, where nothing else is said
-# How long the last merge waits for another merger, in seconds.
+_POLL_S = 0.05  # seconds between two looks at the worker processes
+_LOOK_S = 0.2  # seconds between two looks at the journals, by default
+# The last merge waits this long for another process that merges, in seconds.
 _PATIENCE_S = 10.0
 
 
 class PoolSupervisor:
-    """A pool, and the journal in which its supervisor declares dead workers' attempts lost."""
+    """Runs a pool, and declares the attempts of dead workers lost in a journal of its own."""
 
     def __init__(
         self,
@@ -48,10 +48,10 @@ class PoolSupervisor:
 
         Args:
             study: What they train.
-            settings: Given to each of them.
-            size: How many at once.
-            look_every_s: How often to read what is new in the journals, which may be on a shared file system.
-            notify: Whom to tell that the study ended, as of :func:`.notifications.notify`.
+            settings: Settings of each worker.
+            size: Maximum number of workers.
+            look_every_s: Seconds between two looks at the journals, which may be on a shared file system.
+            notify: Who is notified at the study's end, as in :func:`.notifications.notify`.
         """
         paths, writer = study.paths, new_writer_name()
         self._study = study
@@ -70,46 +70,46 @@ class PoolSupervisor:
         self._notify = notify
 
     def run(self, observe: Callable[[Progress], None]) -> Progress:
-        """Keep workers running until none of them finds anything to claim, or until all have stopped.
+        """Keep workers running until none of them finds a trial to claim, or until all have stopped.
 
         Args:
-            observe: Told now and then, and of every death, how far the study is.
+            observe: Called with the study's progress regularly and at every death of a worker.
 
         Raises:
-            EnvironmentFault: Workers cannot even begin.
+            EnvironmentFault: Workers cannot start.
         """
         try:
             return self._keep_going(observe)
         except EnvironmentFault as fault:
             counts = dict(self._meter.read(workers=0).counts)
-            self._tell(Notice(self._study.paths.study, "failed", f"{self._study.paths.study}: {fault}", counts))
+            self._send(Notice(self._study.paths.study, "failed", f"{self._study.paths.study}: {fault}", counts))
             raise
 
     def _keep_going(self, observe: Callable[[Progress], None]) -> Progress:
         try:
             self._refill()
             look_at = 0.0
-            while self._pool.running or self._is_to_be_revived():
+            while self._pool.running or self._revive():
                 time.sleep(_POLL_S)
                 deaths = self._pool.reap()
-                # A pool that is being stopped stays short: that alone is no news.
+                # A pool that is stopping is not refilled, so that alone needs no step.
                 to_refill = self._pool.needs_refill and not self._stopping
                 if deaths or to_refill or time.monotonic() >= look_at:
                     look_at = time.monotonic() + self._look_every_s
                     observe(self._step(deaths))
-            self._say_why_no_more()
+            self._journal_early_end()
         finally:
             self._pool.kill()
             self._journal.close()
-        # Who is told to stop has seconds: the next reader merges what this one leaves.
+        # A pool that was asked to stop has only seconds; the next reader merges the rest.
         merge(self._study.paths.results, wait_s=0.0 if self._stopping else _PATIENCE_S)
         self._history.refresh()
         progress = self._meter.read(workers=0)
-        self._tell(notice_of(self._study.paths.study, progress))
+        self._send(notice_of(self._study.paths.study, progress))
         return progress
 
-    def _tell(self, notice: Notice | None) -> None:
-        """Tell people, once for each end: a study that was extended ends again, and so does one that was resumed."""
+    def _send(self, notice: Notice | None) -> None:
+        """Notify once for each end: an extended study ends again, and so does one that was resumed after a failure."""
         if notice is None or self._stopping:
             return
         planned = f"{len(self._study.revisions)}-{sum(notice.trials.values())}"
@@ -122,19 +122,19 @@ class PoolSupervisor:
         self._pool.stop(number)
 
     def stop_and_wait(self, number: signal.Signals) -> None:
-        """Stop by a signal that tells workers why, and return when every one has journaled its end."""
+        """Stop the workers by a signal that tells them the cause, and return when all have ended."""
         self.stop(number)
         while self._pool.running:
             self._pool.reap()
             time.sleep(_POLL_S)
 
     def kill(self) -> None:
-        """End every worker at once; what was journaled stays. Safe in a signal handler."""
+        """Kill every worker; what was journaled stays. Safe in a signal handler."""
         self._stopping = True
         self._pool.kill()
 
-    def _is_to_be_revived(self) -> bool:
-        """Tell whether a trial was under way when its worker ended as if it were done; then workers are started."""
+    def _revive(self) -> bool:
+        """Start workers again if one ended normally in the middle of a trial; return whether any run."""
         self._history.refresh()
         if self._stopping or not declare_lost(self._history, self._claims, self._journal, self._detectors):
             return False
@@ -154,18 +154,18 @@ class PoolSupervisor:
         notes = tuple(str(death) for death in deaths)
         return self._meter.read(workers=self._pool.running, notes=notes, stopping=self._stopping)
 
-    def _say_why_no_more(self) -> None:
-        """Journal why a pool ends that leaves trials waiting of its own accord."""
+    def _journal_early_end(self) -> None:
+        """Journal why this pool ends of its own accord although trials are left."""
         self._history.refresh()
         if not self._stopping and (reason := failing_alike(self._history, self._since)) is not None:
             self._journal.append(
                 fault_event(
-                    f"no further trial was begun, since those so far failed alike: {reason}. Mend that, and resume"
+                    f"no further trial was begun, because all so far failed alike: {reason}. Correct this, and resume"
                 )
             )
 
     def _has_progressed(self) -> bool:
-        """Tell whether any attempt began, or any epoch was done, since the last time that a worker died."""
+        """Return whether any attempt or epoch was journaled since the previous call."""
         before = self._progress
         attempts = [a for trial in self._history.trials.values() for a in trial.attempts.values()]
         self._progress = sum(len(a.epochs) + (a.start is not None) for a in attempts)
@@ -173,11 +173,11 @@ class PoolSupervisor:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether the user gave up the whole study since this pool began."""
+        """Whether the user cancelled the whole study since this pool began."""
         return any(cancel.trial is None and cancel.time >= self._since for cancel in self._history.cancels)
 
     def _refill(self) -> None:
-        """Free the trials of dead workers and start as many workers as there are trials for."""
+        """Declare the attempts of dead workers lost, and start as many workers as there are trials for."""
         if declare_lost(self._history, self._claims, self._journal, self._detectors):
             self._history.refresh()
         self._pool.fill(min(self._size, len(left_to_do(self._study, self._history))))

@@ -1,4 +1,4 @@
-"""A study's jobs in Slurm's queue: which are there, how they are, and how to end them."""
+"""A study's jobs in Slurm's queue: their states, what to do about stuck ones, and faults of their pools."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from cnn_sweep.slurm.commands import SlurmCli
     from cnn_sweep.slurm.job_rows import QueueRow
 
-# Slurm's clock and that of the login node that submitted differ by less, in seconds.
+# The clocks of Slurm and of the login node that submitted differ by less than this, in seconds.
 _CLOCKS_DIFFER_S = 60.0
 # A journal's first line says what its process does; one that trains submits no jobs and journals no faults.
 _FIRST_LINE_BYTES = 4096
 _DOES_NOT_TRAIN = f'"threads":{DOES_NOT_TRAIN}'.encode()
-# What to do about a job that Slurm will not start by itself.
+# For jobs that Slurm will not start by itself: the reason it gives, and what to do.
 _CURES = {
     "launch failed requeued held": "its node could not start it: `scontrol release {job}`, or `cnn-sweep cancel` and "
-    "`resume`; `sinfo -R` names nodes to mend",
-    "job requeued in held state": "somebody held it: `scontrol release {job}`",
-    "JobHeldUser": "somebody held it: `scontrol release {job}`",
+    "`resume`; `sinfo -R` names nodes that need repair",
+    "job requeued in held state": "a user held it: `scontrol release {job}`",
+    "JobHeldUser": "a user held it: `scontrol release {job}`",
     "JobHeldAdmin": "an administrator held it: ask them",
     "PartitionTimeLimit": "its time_limit is above the partition's: cancel, lower it, and resume",
     "PartitionConfig": "no node of the partition is large enough: cancel, ask for less, and resume",
-    "BadConstraints": "no node is as it asks for: cancel, change the profile, and resume",
+    "BadConstraints": "no node fits its constraints: cancel, change the profile, and resume",
 }
 
 
-_Told = TypeVar("_Told", Submit, Fault)
+_Event = TypeVar("_Event", Submit, Fault)
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class JobState:
     """One array in the queue.
 
     Attributes:
-        job: Its id.
+        job: Its ID.
         tasks: Elements that were submitted.
-        states: Elements per state and reason, such as ``PENDING: AssocMaxJobsLimit``; those that are over are left out.
-        stuck: Elements of these that will not start by themselves.
-        cures: What to do about those.
+        states: Elements per state and reason, such as ``PENDING: AssocMaxJobsLimit``, without finished ones.
+        stuck: Elements that will not start by themselves.
+        cures: What to do about the stuck elements.
     """
 
     job: str
@@ -65,7 +65,7 @@ class Queue(NamedTuple):
 
     Attributes:
         jobs: Its arrays.
-        running: Name and number of restarts of each element that runs.
+        running: Job ID and number of restarts of each running element.
     """
 
     jobs: list[JobState]
@@ -73,19 +73,19 @@ class Queue(NamedTuple):
 
 
 def submissions(paths: StudyPaths) -> list[Submit]:
-    """List what was submitted for a study, the oldest first."""
-    return sorted(_told(paths, Submit), key=lambda submit: submit.time)
+    """Return the submissions of a study, oldest first."""
+    return sorted(_journaled(paths, Submit), key=lambda submit: submit.time)
 
 
 def faults_of(paths: StudyPaths) -> list[str]:
-    """List what has kept a study's pools from working since the newest submission, each once."""
+    """Return what has kept a study's pools from working since the newest submission, without duplicates."""
     since = max((submit.time for submit in submissions(paths)), default=0.0)
-    faults = sorted(_told(paths, Fault), key=lambda fault: fault.time)
+    faults = sorted(_journaled(paths, Fault), key=lambda fault: fault.time)
     return list(dict.fromkeys(fault.message for fault in faults if fault.time >= since))
 
 
-def _told(paths: StudyPaths, kind: type[_Told]) -> Iterator[_Told]:
-    """Yield what login commands and pools journaled, without reading the journals of those that train."""
+def _journaled(paths: StudyPaths, kind: type[_Event]) -> Iterator[_Event]:
+    """Yield the events of one kind from commands and pools, without reading the journals of workers."""
     beginning = f'{{"type":"{kind.type}"'.encode()
     for name, _ in journal_sizes(paths):
         journal = paths.journal(name)
@@ -97,7 +97,7 @@ def _told(paths: StudyPaths, kind: type[_Told]) -> Iterator[_Told]:
 
 
 def jobs_in_queue(paths: StudyPaths, slurm: SlurmCli) -> list[JobState]:
-    """Ask with one call how a study's jobs are; those that are over are left out.
+    """Return the states of a study's unfinished jobs, with one call of squeue.
 
     Raises:
         EnvironmentFault: Slurm does not answer.
@@ -106,7 +106,7 @@ def jobs_in_queue(paths: StudyPaths, slurm: SlurmCli) -> list[JobState]:
 
 
 def queue_of(paths: StudyPaths, slurm: SlurmCli) -> Queue:
-    """Ask with one call how a study's jobs are, and which incarnations of their elements run.
+    """Return a study's unfinished jobs and their running elements, with one call of squeue.
 
     Raises:
         EnvironmentFault: Slurm does not answer.
@@ -141,7 +141,7 @@ def _cure(row: QueueRow) -> str | None:
 
 
 def _living_rows(job: int, submit: Submit, rows: list[QueueRow]) -> Iterator[QueueRow]:
-    """Yield the rows of a job that are alive and were submitted when ours was: ids are given out again."""
+    """Yield the live rows of a job that were submitted when ours was, because Slurm reuses job IDs."""
     for row in rows:
         if int(row.jobs[0].partition("_")[0]) != job or row.state not in LIVING or row.submitted is None:
             continue
@@ -151,5 +151,5 @@ def _living_rows(job: int, submit: Submit, rows: list[QueueRow]) -> Iterator[Que
 
 
 def pools_in_queue(paths: StudyPaths, slurm: SlurmCli) -> int:
-    """Count the pools of a study that run, or wait and will start by themselves."""
+    """Return how many pools of a study run, or wait and will start by themselves."""
     return sum(sum(job.states.values()) - job.stuck for job in jobs_in_queue(paths, slurm))

@@ -1,4 +1,4 @@
-"""What other programs found out, journaled in a study as known: its sampler starts from there."""
+"""Import of trials from an Optuna storage into a study, so that its sampler starts from them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of another study's trials.
+    """The result of an import.
 
     Attributes:
-        new: Trials that are history now.
-        known: Trials that were before.
-        skipped: Why others are of no use, and how many.
+        new: Imported trials.
+        known: Trials that had been imported before.
+        skipped: Reason to number of trials that cannot be used.
     """
 
     new: int
@@ -34,16 +34,16 @@ class Imported:
 
 
 def import_from_optuna(sweep: Sweep, results: Path, storage: str, name: str) -> Imported:
-    """Create or open the study of a sweep, and journal what a study of Optuna's knows about its space.
+    """Create or open the study of a sweep, and journal the trials of an Optuna study in it.
 
     Args:
         sweep: The sweep.
         results: Root of all studies.
-        storage: Of Optuna's, such as ``sqlite:///study.db``.
-        name: The study's name there.
+        storage: Optuna's storage, such as ``sqlite:///study.db``.
+        name: The study's name in that storage.
 
     Raises:
-        InputError: The sweep's search learns from nothing, or there is no such study.
+        InputError: The sweep's search method does not learn from results, or there is no such study.
         EnvironmentFault: The storage cannot be read.
     """
     if not sweep.search.is_adaptive:

@@ -29,7 +29,7 @@ _PACKAGES: Final = ("cnn-sweep", "tensorflow", "keras", "optuna", "numpy", "sqla
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a result depends on."""
+    """Return the versions of Python and of the packages on which results depend."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -38,7 +38,7 @@ def package_versions() -> dict[str, str]:
 
 
 def provenance(sweep: Sweep) -> dict[str, Any]:
-    """Describe where a study comes from: code, versions, command, host and seeds."""
+    """Describe where a study comes from, as its ``provenance.json`` records it."""
     return {
         "study": sweep.study,
         "digest": sweep.digest,

@@ -1,4 +1,4 @@
-"""The revisions of a study's sweep as they stand in its folder: ``sweep.yaml``, ``sweep.2.yaml`` and so on."""
+"""The revisions of a study's sweep in its folder: ``sweep.yaml``, ``sweep.2.yaml`` and so on."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
-    """Read the revisions of a study's sweep, the oldest first, with what ``repeat`` added."""
+    """Read the revisions of a study's sweep, oldest first, including repeats that ``repeat`` added."""
     folder = _original_folder(paths)
     return tuple(_read_revision(file, folder) for file in paths.revisions())
 
 
 def newest_revision(paths: StudyPaths) -> Sweep:
-    """Read the newest revision of a study's sweep alone, which costs less than reading all."""
+    """Read only the newest revision of a study's sweep."""
     return _read_revision(paths.revisions()[-1], _original_folder(paths))
 
 
@@ -31,5 +31,5 @@ def _read_revision(file: Path, folder: Path) -> Sweep:
 
 
 def _original_folder(paths: StudyPaths) -> Path:
-    """Return the folder of the sweep file from which the study was made: paths in the file start there."""
+    """Return the folder of the user's sweep file; relative paths in the file start there."""
     return Path(json.loads(paths.provenance.read_text(encoding="utf-8"))["folder"])

@@ -133,7 +133,7 @@ class StudyFolder:
             except OSError as error:
                 if not paths.sweep.is_file():
                     raise StudyError(
-                        f"{paths.folder} is there and is no study, since it has no {paths.sweep.name}: "
+                        f"{paths.folder} exists and is not a study, since it has no {paths.sweep.name}: "
                         f"move it away, or give the sweep another `study:` name ({error.strerror})"
                     ) from error
                 return cls.open_or_create(sweep, paths.results)  # another process created it at this moment

@@ -1,8 +1,8 @@
-"""How many threads a study's workers compute with: one number for all of its trials.
+"""The number of threads of a study's workers, the same for all trials.
 
-With another number sums are added in another order, so results of two numbers cannot be ranked together. The sweep
-file says it (``training: {threads: 4}``), else whoever runs the study first, else it is one. Once something runs, the
-number stands in the study's folder, and whoever comes later obeys.
+The number of threads changes the order of summation and so the results; trials with different numbers cannot be ranked
+together. The sweep file sets it (``training: {threads: 4}``), else the first run, else it is one. The first run records
+it in the study's folder, and later runs must use it.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _DEFAULT = 1
 
 
 def threads_of(paths: StudyPaths, sweep: Sweep, wanted: int | None = None) -> int:
-    """Return how many threads a worker of a study has, or would have if it began now.
+    """Return the number of threads of a study's workers.
 
     Args:
         paths: The study; it need not exist yet.
         sweep: Its sweep.
-        wanted: What the user asks for; None leaves it to the study.
+        wanted: The number that the user asks for; None for the study's own.
 
     Raises:
-        StudyError: The study has another number than the one that is asked for.
+        StudyError: The user asks for another number than the study's.
     """
     number, origin = sweep.threads, "its sweep file says so (`training: threads`)"
     if number is None:
-        number, origin = _settled(paths), "its first run began so"
+        number, origin = _settled(paths), "its first run used that number"
     if number is not None and wanted is not None and wanted != number:
         raise StudyError(
-            f"each worker of the study {paths.study!r} computes with {plural(number, 'thread')}, because {origin}; "
+            f"each worker of the study {paths.study!r} uses {plural(number, 'thread')}, because {origin}; "
             f"{wanted} cannot be used in the same study, since the number of threads changes results slightly. "
             f"To go on with {number}, leave out --threads (or `threads` in the profile); to use {wanted}, "
             f"{'change it there' if sweep.threads else 'start another study'}, under another `study:` name"
@@ -48,9 +48,9 @@ def threads_of(paths: StudyPaths, sweep: Sweep, wanted: int | None = None) -> in
 
 
 def settle_threads(paths: StudyPaths, sweep: Sweep, wanted: int | None = None) -> int:
-    """Fix a study's number of threads for good, unless somebody did already; return it.
+    """Record a study's number of threads, unless it is recorded already; return it.
 
-    Of several that do this at the same moment one is first, and the others obey or are refused.
+    Of several processes that do this at the same moment, one wins; the others get its number or the error.
 
     Raises:
         StudyError: As of :func:`threads_of`.
@@ -60,7 +60,7 @@ def settle_threads(paths: StudyPaths, sweep: Sweep, wanted: int | None = None) -
 
 
 def threads_of_trial(trial: TrialHistory, history: History) -> int | None:
-    """Return with how many threads the newest attempt at a trial was computed; None where that is not known."""
+    """Return the number of threads of the newest attempt at a trial; None if unknown."""
     for number in sorted(trial.attempts, reverse=True):
         writer = history.workers.get(trial.attempts[number].writer or "")
         if writer is not None and writer.worker is not None and writer.worker.threads != DOES_NOT_TRAIN:
@@ -69,7 +69,7 @@ def threads_of_trial(trial: TrialHistory, history: History) -> int | None:
 
 
 def _settled(paths: StudyPaths) -> int | None:
-    """Return the number that stands in the study's folder; else, of a study of an earlier version, what it used."""
+    """Return the recorded number; for a study of an earlier version, the one that its trials used."""
     try:
         text = paths.threads.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
@@ -77,5 +77,5 @@ def _settled(paths: StudyPaths) -> int | None:
         used = {threads_of_trial(trial, history) for trial in history.trials.values()} - {None}
         return used.pop() if len(used) == 1 else None
     if not text.isdecimal() or not int(text):
-        raise StudyError(f"{paths.threads}: {text!r} is no number of threads; write that of the trials there")
+        raise StudyError(f"{paths.threads}: {text!r} is not a number of threads; write the number that the trials used")
     return int(text)

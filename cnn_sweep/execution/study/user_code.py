@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.messages import listed, near
+from cnn_sweep.messages import listed, near, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from cnn_sweep.messages import KeyPath
     from cnn_sweep.sweep.sweep import Sweep
 
-# With one of these a module may define names that its text does not show.
+# A module that uses one of these may define names that its text does not show.
 _DYNAMIC: Final = frozenset({"*", "__getattr__", "globals", "exec", "vars", "setattr", "modules"})
 # More Python than this beside a sweep file is hardly the code of one study, in bytes.
 _MAX_BYTES: Final = 10_000_000
 
 
 def uses_user_code(sweep: Sweep) -> bool:
-    """Tell whether a sweep names a function of the user's."""
+    """Return whether a sweep names a function of the user."""
     return sweep.sections.build is not None or sweep.objective.function is not None
 
 
@@ -37,14 +37,14 @@ def copy_user_code(sweep: Sweep, target: Path) -> None:
     """Copy the Python modules beside a sweep file, and the packages there, into ``target``.
 
     Raises:
-        InputError: There is too much of it to be code.
+        InputError: There is more than 10 MB of it.
     """
     files = list(_modules(sweep.folder))
     size = sum(path.stat().st_size for path in files)
     if size > _MAX_BYTES:
         raise InputError(
-            f"{sweep.folder.resolve()}: {len(files)} Python files of {size:,} bytes stand beside the sweep file; "
-            "put it into a folder with the code that it needs"
+            f"{sweep.folder.resolve()}: {plural(len(files), 'Python file')} beside the sweep file, {size:,} bytes; "
+            "put the sweep file into a folder with only the code that it needs"
         )
     for path in files:
         copy = target / path.relative_to(sweep.folder)
@@ -61,10 +61,10 @@ def _modules(folder: Path) -> Iterator[Path]:
 
 
 def check_user_code(sweep: Sweep) -> None:
-    """See that the modules and functions that a sweep file names are there.
+    """Check that the modules and functions that a sweep file names exist, without running them.
 
     Raises:
-        SweepFileError: One is clearly missing, or its module is no Python.
+        SweepFileError: One is certainly missing, or its module is not valid Python.
     """
     problems = sweep.problems()
     build, objective = sweep.sections.build, sweep.objective.function
@@ -76,7 +76,7 @@ def check_user_code(sweep: Sweep) -> None:
 
 
 def _what_is_missing(reference: str, folder: Path) -> str | None:
-    """Say why ``module:function`` cannot be found; None if it can, or if only running it would tell."""
+    """Return why ``module:function`` cannot be found; None if it may exist."""
     module, _, function = reference.partition(":")
     top, *inner = module.split(".")
     file = _file_of(module, folder)
@@ -87,15 +87,17 @@ def _what_is_missing(reference: str, folder: Path) -> str | None:
         missing = folder.joinpath(*module.split("."))
         return f"no module {module!r}{near(module, own)}: {missing}.py does not exist, and no such package is installed"
     if inner and not (folder / top / "__init__.py").is_file():
-        return f"{folder / top} is no package, so it would not be copied into the study; add an empty __init__.py to it"
+        return (
+            f"{folder / top} is not a package, so it would not be copied into the study; add an empty __init__.py to it"
+        )
     return _what_it_lacks(file, function)
 
 
 def _what_it_lacks(file: Path, function: str) -> str | None:
-    """Say why a module's file gives no such function; None if it may."""
+    """Return why a module's file has no such function; None if it may have it."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as of "\\d": the worker says it, where the module is run
+            warnings.simplefilter("ignore")  # such as "\\d": the worker shows it when it runs the module
             tree = ast.parse(file.read_bytes(), filename=str(file))
     except SyntaxError as error:
         return f"{file}:{error.lineno or 1}: this is not Python: {error.msg}"
@@ -119,13 +121,13 @@ def _is_own(top: str, folder: Path) -> bool:
 
 def _is_installed(top: str) -> bool:
     try:
-        return importlib.util.find_spec(top) is not None  # of a module without a dot, which imports nothing
-    except ValueError:  # a module that is loaded and does not say from where
+        return importlib.util.find_spec(top) is not None  # without a dot in the name, this imports nothing
+    except ValueError:  # a loaded module without a specification
         return True
 
 
 def _defined(node: ast.AST) -> Iterator[str]:
-    """Yield the names that a module has, also those that it imports or sets in an ``if`` or ``try``."""
+    """Yield the names that a module defines, including imports and those in an ``if`` or ``try``."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield child.name

@@ -1,4 +1,4 @@
-"""One attempt at a trial: from its claim to its end in the journal."""
+"""One attempt at a trial, from its claim to its end in the journal."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """The surroundings of one worker.
+    """What the parts of one worker share.
 
     Attributes:
-        study: What is run.
-        history: What the journals say.
+        study: The study.
+        history: Its history.
         claims: The worker's claims.
         journal: The worker's own journal.
-        stop: Whether someone asked it to stop.
-        merger: Keeps the store fresh.
-        settings: What the pool told this worker.
-        pruning: What the study's pruner lets its trials do.
+        stop: True once the worker is to stop.
+        merger: Keeps the store up to date.
+        settings: Settings from the pool.
+        pruning: Which trials the study's pruner lets begin and continue.
     """
 
     study: StudyFolder
@@ -65,7 +65,7 @@ class WorkerContext:
 
 
 class AttemptRunner:
-    """Runs a worker's attempts, one after the other."""
+    """Runs a worker's attempts, one after another."""
 
     def __init__(self, context: WorkerContext, trainer: StudyTrainer) -> None:
         self._context = context
@@ -80,7 +80,7 @@ class AttemptRunner:
         """Train a claimed trial from its newest checkpoint, and journal its end whatever happens.
 
         Returns:
-            Whether this process can go on after it.
+            ``DONE`` if this process can train another trial, or why it has to end.
 
         Raises:
             EnvironmentFault: The journal cannot be written, or the data cannot be read; the trial can be continued.
@@ -104,14 +104,14 @@ class AttemptRunner:
         return Ending.OUT_OF_MEMORY if outcome.cause == OUT_OF_DEVICE_MEMORY else Ending.DONE
 
     def _newest_checkpoint(self, number: int) -> tuple[bytes | None, int]:
-        """Return the newest whole checkpoint of a trial, and how many epochs are complete in it."""
+        """Return the newest undamaged checkpoint of a trial, and the number of complete epochs in it."""
         trial = self._history.trials.get(number)
         for checkpoint in trial.checkpoints if trial else ():
             found = read_checkpoint(self._study.paths.folder / checkpoint.file)
             if found.state is not None:
-                # Not what the journal says: a worker may die between a newer file and its line.
+                # Read from the file: a worker may die after it wrote a newer file and before it journaled that.
                 return found.state, epochs_in(found.state)
-            log.warning("trial %d: an older checkpoint is used: %s", number, found.reason)
+            log.warning("trial %d: using an older checkpoint: %s", number, found.reason)
         return None, 0
 
     def _journal_start(self, claimed: Claimed, spec: TrialSpec, epoch: int, until: int | None) -> None:
@@ -142,12 +142,9 @@ class AttemptRunner:
         try:
             seed = self._planned[claimed.number].seed
             outcome = self._trainer.train(spec, seed=seed, monitor=recorder, resume=state)
-        except (
-            EnvironmentFault,
-            OSError,
-        ):  # of the journal, the checkpoint or the data: no fault of the trial
-            raise
-        except Exception as error:  # noqa: BLE001 - a trial's own fault must not end the worker's other trials
+        except (EnvironmentFault, OSError):
+            raise  # from the journal, the checkpoint or the data, so the trial is not at fault
+        except Exception as error:  # noqa: BLE001 - an error of one trial must not end the worker
             text = UserCode.of(spec, self._study.code_folder).traceback(error)
             outcome = Outcome("failed", cause=EXCEPTION, message=f"{type(error).__name__}: {error}", traceback=text)
         if outcome.traceback:
@@ -157,7 +154,7 @@ class AttemptRunner:
         return outcome
 
     def _keep_model(self, claimed: Claimed, spec: TrialSpec, outcome: Outcome) -> bool:
-        """Save the model if it is among the best so far; before the end is journaled, so that no best is without."""
+        """Save the model if it is among the best so far; the end is journaled later, so no best trial lacks one."""
         keep = self._study.sweep.models_keep
         if outcome.value is None or keep == 0:
             return False
@@ -169,7 +166,7 @@ class AttemptRunner:
         path, seed = self._study.paths.model(claimed.number), self._planned[claimed.number].seed
         try:
             saved = self._trainer.export(spec, outcome, seed=seed, path=path)
-        except Exception as error:  # noqa: BLE001 - the user's model cannot be saved; the result stands, and can be had again
+        except Exception as error:  # noqa: BLE001 - the result stands without the model, and `finalize` can train it again
             text = UserCode.of(spec, self._study.code_folder).traceback(error)
             log.warning("trial %d: its model could not be saved\n%s", claimed.number, text)
             return False

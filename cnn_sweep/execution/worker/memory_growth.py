@@ -1,4 +1,4 @@
-"""Whether a worker grows from trial to trial without end, as processes that train many networks tend to."""
+"""Memory growth of a worker from trial to trial, which processes that train many networks tend to have."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _STATUS = Path("/proc/self/status")
-# Graphs of shapes that come later are growth, too, but no leak: a worker is warm after so many trials.
+# New graphs need memory, too, but do not leak. A worker is warm after this many trials.
 _WARM_TRIALS = 20
 _GROWTH = 1.2
-# A new process costs seconds; growth by less than this is not worth them, in bytes.
+# A new process costs seconds, so growth by fewer bytes than this is accepted.
 _SLACK = 200e6
 
 
 def own_bytes() -> int:
-    """Return the memory that this process has to itself: pages of mapped files, such as data sets, do not count."""
+    """Return this process's own memory in bytes, without pages of mapped files such as data sets."""
     for line in _STATUS.read_text(encoding="utf-8", errors="replace").splitlines():
         name, _, value = line.partition(":")
         if name == "RssAnon":
@@ -26,7 +26,7 @@ def own_bytes() -> int:
 
 
 class GrowthWatch:
-    """Compares a worker's memory with what it was when it was warm."""
+    """Compares a worker's memory with its memory when it was warm."""
 
     def __init__(self, read: Callable[[], int] = own_bytes) -> None:
         self._read = read
@@ -34,7 +34,7 @@ class GrowthWatch:
         self._warm: int | None = None
 
     def after_trial(self) -> str | None:
-        """Return in words by how much this process has grown, if that is too much."""
+        """Return a description of the growth if it is too large, else None."""
         self._trials += 1
         if self._trials < _WARM_TRIALS:
             return None

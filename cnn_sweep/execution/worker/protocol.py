@@ -36,12 +36,12 @@ class WorkerSettings:
         results: Root of all studies.
         study: The study's name.
         threads: Threads that TensorFlow may use.
-        trials: Trials after which it ends; None goes on until nothing is left to claim.
-        since: When the run or the job that it belongs to was begun, in seconds since 1970.
-        drain_at: Moment after which it begins no trial, in seconds since 1970; None has no such moment.
-        retries: What is tried again.
+        trials: Number of trials after which it ends; None if it trains until nothing is left to claim.
+        since: When its run or job was started, in seconds since 1970.
+        drain_at: Moment after which it begins no trial, in seconds since 1970; None if there is none.
+        retries: How often failed trials are retried.
         alone: Whether it has its device to itself, for trials that ran out of memory.
-        gpu_memory_mb: Memory of the GPU that it may use; None lets it grow.
+        gpu_memory_mb: GPU memory that it may use, in MB; None for as much as it needs.
     """
 
     results: Path
@@ -55,23 +55,23 @@ class WorkerSettings:
     gpu_memory_mb: int | None = None
 
     def to_argument(self) -> str:
-        """Give the settings as one command-line argument."""
+        """Return the settings as one command-line argument, in JSON."""
         return json.dumps(asdict(self) | {"results": str(self.results)})
 
     @classmethod
     def from_argument(cls, text: str) -> WorkerSettings:
-        """Read what :meth:`to_argument` wrote."""
+        """Read the settings from what :meth:`to_argument` returned."""
         values = json.loads(text)
         return cls(**values | {"results": Path(values["results"]), "retries": Retries(**values["retries"])})
 
 
 class Ending(IntEnum):
-    """Why a worker ends.
+    """Why a worker ended, as its exit code.
 
     Attributes:
-        DONE: It was told to stop, or found nothing to claim.
-        OUT_OF_MEMORY: A trial ran out of memory, and shall be tried once more with the device to itself.
-        GROWN: It has grown too large; another one takes its place.
+        DONE: It was asked to stop, or found nothing to claim.
+        OUT_OF_MEMORY: A trial ran out of memory and is to be retried with the device to itself.
+        GROWN: Its memory has grown too much; another worker replaces it.
     """
 
     DONE = 0
@@ -80,7 +80,7 @@ class Ending(IntEnum):
 
 
 class StopRequest:
-    """Tells whether this process shall stop at the next chunk."""
+    """True once this process is to stop: it got a stop signal, or its parent process is gone."""
 
     def __init__(self) -> None:
         self._signal: int | None = None
@@ -88,9 +88,9 @@ class StopRequest:
         self._parent = os.getppid()
 
     def listen(self) -> None:
-        """Take signals as requests; the keyboard's interrupt is for the pool, which passes it on in its own time.
+        """Take stop signals as requests, and ignore the keyboard's interrupt, on which the pool stops its workers.
 
-        The pool starts its workers with these signals held, so that one that comes before now waits and is heard.
+        The pool starts its workers with these signals blocked, so none that arrives before this call is lost.
         """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for number in STOP_SIGNALS:
@@ -98,24 +98,24 @@ class StopRequest:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, *STOP_SIGNALS})
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        # A preemption without a grace time sends both at once, in either order: SIGUSR2 is the one that says why.
+        # A preemption without a grace time sends both at once, in either order; only SIGUSR2 tells the cause.
         if self._signal is None or (self._signal, number) == (signal.SIGTERM, signal.SIGUSR2):
             self._signal, self._when = number, time.time()
 
     def cause(self, drain_at: float | None) -> str:
-        """Say in one word why this worker stops.
+        """Return the cause of the stop in one word.
 
         Args:
-            drain_at: Moment after which it would have begun no trial, in seconds since 1970.
+            drain_at: Moment after which the worker would have begun no trial, in seconds since 1970.
         """
         if self._signal is None:
             return "pool_gone"
         early = _EARLY_S if self._signal == signal.SIGUSR2 else 0.0
         if drain_at is not None and self._when >= drain_at - early:
             return "time_limit"
-        # SIGTERM comes from the user, scancel, a requeue or a preemption: a process is not told from whom.
+        # SIGTERM comes from the user, scancel, a requeue or a preemption; the process cannot tell which.
         return "preempted" if self._signal == signal.SIGUSR2 else "stopped"
 
     def __bool__(self) -> bool:
-        """Tell whether someone asked, or whether the process that would collect this one is gone."""
+        """Return whether a stop signal came or the parent process is gone."""
         return self._signal is not None or os.getppid() != self._parent

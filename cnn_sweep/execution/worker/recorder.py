@@ -1,4 +1,4 @@
-"""One attempt as the trainer sees its surroundings: epochs and checkpoints go out, a request to stop comes in."""
+"""The monitor of one attempt: journals its epochs and checkpoints, and tells the trainer when to stop or prune."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from cnn_sweep.training.outcome import Verdict
 
 
-# How often a worker in the middle of a trial reads what others journaled, in seconds.
+# During a trial a worker reads the journals this often, in seconds.
 _LOOK_EVERY_S = 3.0
-# How old the news may be on which a pruner decides, in seconds.
+# A pruner decides on a history that is at most this old, in seconds.
 _REFRESH_EVERY_S = 1.0
 
 
 class _Saving(NamedTuple):
-    """A checkpoint that is being written: its bytes, and how many epochs are complete in it."""
+    """A checkpoint that is being written: its future size in bytes, and its number of complete epochs."""
 
     size: Future[int]
     epoch: int
 
 
 class Recorder:
-    """Journals one attempt; the trainer's monitor.
+    """Journals one attempt, as the trainer's monitor.
 
     Args:
         claimed: The attempt.
-        context: The worker's surroundings.
-        until: The epoch after which the trial pauses; None if it goes to the end.
+        context: What the parts of the worker share.
+        until: The epoch after which the trial pauses; None if it is trained to the end.
 
     Attributes:
-        superseded: Whether another worker was given this trial while this one was out of sight.
-        cancelled: Whether the user gave this trial up.
+        superseded: Whether another worker has claimed this trial's next attempt.
+        cancelled: Whether the user cancelled this trial.
     """
 
     def __init__(self, claimed: Claimed, context: WorkerContext, *, until: int | None = None) -> None:
@@ -77,7 +77,7 @@ class Recorder:
         )
 
     def verdict(self) -> Verdict:
-        """Say what becomes of the trial after the epoch that was journaled last."""
+        """Return whether the trial continues, pauses or is pruned after the epoch that was journaled last."""
         if self._until is not None:
             return "pause" if self._epoch >= self._until else "go on"
         if not self._pruning.stops_trials:
@@ -88,14 +88,14 @@ class Recorder:
         return "prune" if self._pruning.prunes(self._claimed[0], self._curve) else "go on"
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
-        """Put a checkpoint in its place, then say so: a name in the journal means that the file was whole."""
+        """Write a checkpoint, then journal it: a checkpoint in the journal was written as a whole."""
         self.checkpoint_later(lambda: state, epoch)
         self._settle()
 
     def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
-        """Do the same while training goes on; one at a time, and only this thread writes to the journal."""
+        """Write a checkpoint while training continues; one at a time, and only this thread writes to the journal."""
         self._settle()
-        self._journal.flush()  # whoever continues from a checkpoint does not tell its epochs again
+        self._journal.flush()  # an attempt that continues from it does not journal its epochs again
         self._saving = _Saving(self._saver.submit(self._write, state), epoch)
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class Recorder:
         self._journal.flush()
 
     def should_stop(self) -> bool:
-        """Tell whether to finish the chunk and write a checkpoint; meanwhile keep the store fresh."""
+        """Return whether to write a checkpoint and stop; also merge into the store now and then."""
         self._settle_if_written()
         self._merger.while_training()
         if time.monotonic() - self._looked >= _LOOK_EVERY_S:
@@ -148,7 +148,7 @@ class Recorder:
         return bool(self._stop) or self.superseded or self.cancelled
 
     def _look_around(self) -> None:
-        """See what others did with this trial; asked often, so that it must not burden a shared file system."""
+        """Look whether the trial was superseded or cancelled, with few operations on a file system that many share."""
         number, attempt = self._claimed
         self._history.refresh()
         self.superseded = self._paths.claim(number, attempt + 1).exists()

@@ -1,4 +1,4 @@
-"""What stays of a trial that has ended: the models of the best, and no checkpoint."""
+"""Retention of files: the models of the best trials are kept, checkpoints of trials that ended are removed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def best_numbers(
     history: History, objective: ObjectiveSpec, keep: int, *, candidate: tuple[int, float] | None = None
 ) -> list[int]:
-    """Rank complete trials (and one that is about to be) by value, the lowest number first among equals.
+    """Return the best complete trials by value, the lowest number first among equals.
 
     Args:
-        history: What the journals say.
-        objective: Says what is better.
-        keep: How many numbers to return at most.
-        candidate: (trial, value) of a trial whose end is not journaled yet.
+        history: History of the study.
+        objective: Its direction says what is better.
+        keep: Maximum number of trials.
+        candidate: (trial, value) of a trial that counts as well, though its end is not journaled yet.
     """
     values = {}
     for number, trial in history.trials.items():
@@ -38,7 +38,7 @@ def best_numbers(
 
 
 def journal_model(claimed: Claimed, paths: StudyPaths, journal: JournalWriter) -> None:
-    """Name a saved model in the journal, with its size and checksum."""
+    """Journal a saved model with its size and checksum."""
     path = paths.model(claimed.number)
     content = path.read_bytes()
     journal.append(
@@ -57,7 +57,7 @@ def journal_model(claimed: Claimed, paths: StudyPaths, journal: JournalWriter) -
 def drop_models(paths: StudyPaths, history: History, objective: ObjectiveSpec, keep: int) -> None:
     """Remove the models of complete trials that are not among the best.
 
-    Anything else is left alone: a trial that another worker is about to end has its model before it has its end.
+    Other files stay: another worker saves its trial's model before it journals the end.
     """
     kept = {paths.model(number) for number in best_numbers(history, objective, keep)}
     complete = {paths.model(number) for number, trial in history.trials.items() if trial.state == "complete"}

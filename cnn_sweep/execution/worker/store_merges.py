@@ -1,4 +1,4 @@
-"""How a worker keeps the store fresh without ever waiting for it."""
+"""A worker's merges into the store, which never make it wait."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# While it trains, a worker tries this often, in seconds.
+# During a trial a worker tries to merge this often, in seconds.
 _WHILE_TRAINING_S = 30.0
-# Between short trials it tries no more often than this: a merge costs the same for one line as for a thousand.
+# After short trials it tries no more often than this, in seconds: a small merge costs as much as a large one.
 _BETWEEN_TRIALS_S = 2.0
 
 
 class Merger:
-    """Merges everybody's journals now and then; another merger at work, or a broken store, is no reason to wait."""
+    """Merges all journals from time to time; if another process is merging, or the store is broken, it moves on."""
 
     def __init__(self, results: Path) -> None:
         self._results = results
         self._last = time.monotonic()
 
     def after_trial(self) -> None:
-        """Merge unless that was done a moment ago."""
+        """Merge, unless this worker did so within the last 2 s."""
         self._merge_if_older_than(_BETWEEN_TRIALS_S)
 
     def while_training(self) -> None:
-        """Merge every half minute."""
+        """Merge, unless this worker did so within the last 30 s."""
         self._merge_if_older_than(_WHILE_TRAINING_S)
 
     def _merge_if_older_than(self, seconds: float) -> None:

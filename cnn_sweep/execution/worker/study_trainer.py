@@ -1,4 +1,7 @@
-"""A worker's TensorFlow side. Importing this module starts TensorFlow, so threads must be configured before."""
+"""Training, export and evaluation of one study's trials on its data.
+
+Importing this module starts TensorFlow, so the number of threads must be configured first.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,11 @@ class StudyTrainer:
     """Trains, exports and evaluates trials of one study on its prepared data."""
 
     def __init__(self, study: StudyFolder) -> None:
-        """Prepare the study's data, or find it prepared."""
+        """Load the study's data, and prepare them if they are not prepared yet.
+
+        Raises:
+            StudyError: The data are not those of the study's first trials.
+        """
         self._code = study.code_folder
         with study.sweep.locating("data"):
             self._prepared = prepared(study.sweep.data, study.sweep.folder, study.data_root)
@@ -43,7 +50,7 @@ class StudyTrainer:
         self._trainer.note = partial(_note_once, study.paths)
 
     def train(self, spec: TrialSpec, *, seed: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
-        """Train a trial; a checkpoint that belongs to something else is left aside."""
+        """Train a trial from a checkpoint; if the checkpoint belongs to another trial, train from the beginning."""
         try:
             return self._trainer.train(spec, seed, monitor, resume)
         except CheckpointError as error:
@@ -53,7 +60,7 @@ class StudyTrainer:
             return self._trainer.train(spec, seed, monitor)
 
     def export(self, spec: TrialSpec, outcome: Outcome, *, seed: int, path: Path) -> bool:
-        """Save the trained network as a plain Keras model; return False where there is none to save."""
+        """Save the trained network as a plain Keras model; return whether there was one to save."""
         if outcome.weights is None and outcome.model is None:
             return False
         export_model(spec, outcome, dataset=self._dataset, path=path, folder=self._code, seed=seed)
@@ -70,14 +77,14 @@ class StudyTrainer:
         Raises:
             InputError: The sweep's data has no such split.
         """
-        splits = load(self._prepared, splits=(split,)).splits  # this one only: the test set stays closed
+        splits = load(self._prepared, splits=(split,)).splits  # only this split, so that the test set stays closed
         if split not in splits:
             there = ", ".join(load(self._prepared, splits=SPLITS).splits)
             raise InputError(f"the data set has no {split} images; it has {there}")
         return splits[split]
 
     def import_code(self, spec: TrialSpec) -> None:
-        """Import the user's modules, so that the layers that they register are known where a model is loaded."""
+        """Import the user's modules, so that a saved model with their layers can be loaded."""
         for reference in (spec.build, spec.objective.function):
             if reference is not None:
                 load_function(reference, self._code)
@@ -93,14 +100,14 @@ class StudyTrainer:
 
 
 def _note_once(paths: StudyPaths, note: str) -> None:
-    """Keep a note in the study's folder, for `run` and `status` to show; of several that would come, the first."""
+    """Keep a note in the study's folder, which `run` and `status` show; only the first note is kept."""
     if not paths.note.exists():
         write_once(paths.note, f"{note}\n".encode())
         log.warning("%s", note)
 
 
 def _check_same_data(study: StudyFolder, dataset: Dataset) -> None:
-    """Compare the data with what the study's first worker found; results on other data cannot be ranked together.
+    """Compare the data with those of the study's first worker; results on different data cannot be ranked together.
 
     Raises:
         StudyError: The files have changed since then.
@@ -109,6 +116,6 @@ def _check_same_data(study: StudyFolder, dataset: Dataset) -> None:
     first = study.paths.fingerprint.read_text(encoding="utf-8").strip()
     if first != dataset.fingerprint:
         raise StudyError(
-            f"the data of study {study.name!r} are not what its first trials were trained on: their fingerprint "
+            f"the data of study {study.name!r} are not those of its first trials: their fingerprint "
             f"is {dataset.fingerprint[:12]}, it was {first[:12]}. Put the files back, or give the sweep another name"
         )

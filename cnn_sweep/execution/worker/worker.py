@@ -1,7 +1,7 @@
-"""One process that trains trials until there is nothing left to claim, or until it is asked to stop.
+"""The worker: a process that trains trials until nothing is left to claim, or until it is asked to stop.
 
-Started as ``python -m cnn_sweep.execution.worker.worker SETTINGS`` by a pool. It depends on nobody: it claims its
-trials itself, journals what happens, and merges the journals into the store when nobody else does.
+A pool starts it as ``python -m cnn_sweep.execution.worker.worker SETTINGS``. It needs no other process: it claims its
+trials itself, journals what happens, and merges the journals into the store when no other process does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError
-from cnn_sweep.execution.attempts.cancellation import end_unrun
+from cnn_sweep.execution.attempts.cancellation import end_untrained
 from cnn_sweep.execution.attempts.candidates import Claimed, Picker
 from cnn_sweep.execution.attempts.liveness import declare_lost, failure_detectors
 from cnn_sweep.execution.attempts.proposals import further_metrics
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Between two looks, in seconds: the first, and the longest, since many may wait on one file system.
+# Seconds between two looks at the journals: at first, and at most, since many workers may wait on one file system.
 _LOOK_FIRST_S = 0.3
 _LOOK_MOST_S = 5.0
-# Others that are silent for so many of their epochs, or for this long, are not waited for; seconds. Whoever of them
-# still lives goes on with what is left by itself.
+# A worker stops waiting if the others journal nothing for this many of their epochs, and at least for this many
+# seconds. Those that are still alive continue with what is left.
 _SILENT_EPOCHS = 4
 _SILENT_S = 60.0
 
@@ -78,7 +78,7 @@ class Worker:
         self._runner = AttemptRunner(context, _start_trainer(study, settings))
 
     def run(self) -> Ending:
-        """Train until nothing is left to claim, someone asks to stop, or this process had better be replaced."""
+        """Train until nothing is left to claim, the worker is asked to stop, or it has to be replaced; return why."""
         try:
             for _ in self._turns():
                 if (claimed := self._claim()) is None:
@@ -86,7 +86,7 @@ class Worker:
                 ending = self._runner.run(claimed)
                 self._merger.after_trial()
                 if ending is Ending.DONE and (grown := self._growth.after_trial()) is not None:
-                    log.info("another worker takes over: %s", grown)
+                    log.info("ending, so that another worker replaces this one: %s", grown)
                     self._journal.append(Retire(time=time.time(), reason=f"grown: {grown}"))
                     ending = Ending.GROWN
                 if ending is not Ending.DONE:
@@ -97,7 +97,7 @@ class Worker:
             self._merger.merge()
 
     def _turns(self) -> Iterator[int]:
-        """Count the trials that may be begun: until someone asks to stop, or the settings say that it is enough."""
+        """Yield once for each trial that may begin, until the worker is to stop or has reached its number of trials."""
         for turn in itertools.count():
             if self._is_to_stop() or turn == self._settings.trials:
                 return
@@ -108,12 +108,12 @@ class Worker:
         return bool(self._stop) or (drain_at is not None and time.time() >= drain_at)
 
     def _claim(self) -> Claimed | None:
-        """Claim a trial; where others' results may let one go on, wait for them."""
+        """Claim a trial; if the results of running trials may let a paused one continue, wait for them."""
         idle_wait = IdleWait(self._history)
         while not self._is_to_stop():
             self._history.refresh()
             if (reason := failing_alike(self._history, self._settings.since)) is not None:
-                log.warning("no trial is begun: those so far failed alike: %s", reason)
+                log.warning("beginning no trial: all trials so far failed alike: %s", reason)
                 return None
             self._end(self._picker.claim_out_of_reach())
             claimed = self._picker.claim()
@@ -122,7 +122,7 @@ class Worker:
             if declare_lost(self._history, self._claims, self._journal, self._detectors):
                 continue
             if (limit := self._pruning.budget.reached()) is not None:
-                log.info("nothing new is begun: %s", limit)
+                log.info("beginning no new trial: %s", limit)
                 return None
             if self._end(self._picker.claim_leftovers()):
                 continue
@@ -133,11 +133,11 @@ class Worker:
         return None
 
     def _end(self, claimed: Iterator[tuple[Claimed, str]]) -> bool:
-        """End trials that will never go on, each with its cause; tell whether there were any."""
+        """End trials that will never continue, each with its cause; return whether there were any."""
         numbers = []
         for (number, attempt), cause in ((one.key, cause) for one, cause in claimed):
             end = End(time=time.time(), trial=number, attempt=attempt, state="pruned", cause=cause)
-            end_unrun(self._study.plan.trials[number], self._history.trials.get(number), self._journal, end)
+            end_untrained(self._study.plan.trials[number], self._history.trials.get(number), self._journal, end)
             numbers.append(number)
         if numbers:
             self._journal.flush()
@@ -150,7 +150,7 @@ class Worker:
 
 
 class IdleWait:
-    """Lasts while the journals grow."""
+    """Waiting of a worker without work for the results of others, which may let a paused trial continue."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -159,12 +159,12 @@ class IdleWait:
         self._pause_s = _LOOK_FIRST_S
 
     def sleep(self) -> None:
-        """Wait a little, longer each time."""
+        """Sleep a little, longer each time."""
         time.sleep(self._pause_s)
         self._pause_s = min(_LOOK_MOST_S, 1.3 * self._pause_s)
 
     def lasts(self) -> bool:
-        """Tell whether to look again, after the history was refreshed."""
+        """Return whether to go on waiting; the caller has refreshed the history."""
         newest = max((worker.last_event for worker in self._history.workers.values()), default=0.0)
         if newest != self._events:
             self._events, self._news_at = newest, time.monotonic()
