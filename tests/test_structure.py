@@ -221,16 +221,12 @@ def test_login_node_verbs_load_no_tensorflow(verb, results):
 
 IMPORTS = {
     # Verbs that need a trained model leave TensorFlow to the process that they start.
-<<<<<<< HEAD
-    "cnn_sweep.cli.commands.predict, cnn_sweep.cli.commands.finalize, cnn_sweep.report.models.trained_models": (
-=======
-    "cnn_sweep.cli.predicting, cnn_sweep.cli.finalizing, cnn_sweep.report.models.predictions": (
->>>>>>> F
+    "cnn_sweep.cli.commands.predict, cnn_sweep.cli.commands.finalize, cnn_sweep.report.models.predictions": (
         "tensorflow",
         "keras",
     ),
     # Only a report needs templates, only image files and notebooks need Plotly.
-    "cnn_sweep.cli.reporting, cnn_sweep.study": ("jinja2", "plotly", "kaleido"),
+    "cnn_sweep.cli.commands.report, cnn_sweep.study": ("jinja2", "plotly", "kaleido"),
     # `cnn-sweep --help` is quick because it loads nothing that it does not need.
     "cnn_sweep.cli.main": ("pandas", "numpy", "sqlalchemy", "optuna", "sklearn", "pydantic"),
     # Each worker and each command would pay for these, seconds in all, before its first trial.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_sweep.cli.reporting import report
+from cnn_sweep.cli.commands.report import report
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.document.report_file import write_report
 from cnn_sweep.study import Study

@@ -17,9 +17,9 @@ from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import plural
-from cnn_sweep.report.document.report_file import write_whole
-from cnn_sweep.report.figures.all_figures import drawable
-from cnn_sweep.report.report_data import Material, gather, with_importance
+from cnn_sweep.report.document.report_file import check_replaceable, write_report
+from cnn_sweep.report.figures.plots import drawable
+from cnn_sweep.report.report_data import ReportData, gather, with_importance
 
 
 class ReportFormat(StrEnum):
@@ -59,17 +59,18 @@ def report(
       cnn-sweep report digits --format markdown --figures figures
     """
     numbers = _trial_numbers(trials)
+    file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
+    check_replaceable(file, study)
     found = open_merged(results, study)
     with found.store:
         for trial in numbers:
             found.trial(trial)  # an unknown number fails here, with a list of the known ones
-        material = gather(found.store, study, found.leaderboard_table(), trials=numbers)
-    material = _with_best_model(results, with_importance(material), predictions=predictions)
-    file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
+        data = gather(found.store, study, found.leaderboard_table(), trials=numbers)
+    data = _with_best_model(results, with_importance(data), predictions=predictions)
     if figures is not None:
-        _write_figures(material, figures)
-    write_whole(file, _text(material, file, form, figures))
-    for problem in material.problems.found:
+        _write_figures(data, figures)
+    write_report(file, _text(data, file, form, figures), study=study)
+    for problem in data.problems.found:
         warn(problem)
     print(file)
 
@@ -82,41 +83,41 @@ def _trial_numbers(text: str | None) -> list[int]:
     return [int(word) for word in words]
 
 
-def _write_figures(material: Material, folder: Path) -> None:
+def _write_figures(data: ReportData, folder: Path) -> None:
     # Writing images starts a browser; its code is loaded only here.
     from cnn_sweep.report.figures.plots import write_images
 
-    written = write_images(drawable(material), folder, tell=warn)
+    written = write_images(drawable(data), folder, tell=warn)
     print(f"{plural(len(written), 'image')} in {folder}", file=sys.stderr)
 
 
-def _text(material: Material, file: Path, form: ReportFormat, images: Path | None) -> str:
+def _text(data: ReportData, file: Path, form: ReportFormat, images: Path | None) -> str:
     if form == "markdown":
         from cnn_sweep.report.document.markdown import markdown
 
         beside = None if images is None else os.path.relpath(images.resolve(), file.resolve().parent)
-        return markdown(material, images=beside)
+        return markdown(data, images=beside)
     from cnn_sweep.report.document.html import page
 
-    return page(material)
+    return page(data)
 
 
-def _with_best_model(results: Path, material: Material, *, predictions: bool) -> Material:
+def _with_best_model(results: Path, data: ReportData, *, predictions: bool) -> ReportData:
     """Add the predictions of the best model, or the reason why there are none."""
-    best = material.best_trial
+    best = data.best_trial
     if best is None:
-        return material
+        return data
     if not predictions:
-        return replace(material, no_model="Left out with --no-predictions.")
-    if not StudyPaths(results, material.study).model(best).is_file():
-        return replace(material, no_model=f"The model of trial {best} was not kept.")
+        return replace(data, no_model="Left out with --no-predictions.")
+    if not StudyPaths(results, data.study).model(best).is_file():
+        return replace(data, no_model=f"The model of trial {best} was not kept.")
     warn("the best model predicts the validation images (--no-predictions leaves it out)")
     from cnn_sweep.report.models.best_model import best_model
 
-    def predicted() -> Material:
+    def predicted() -> ReportData:
         try:
-            return replace(material, best_model=best_model(results, material.study))
+            return replace(data, best_model=best_model(results, data.study))
         except CnnSweepError as error:
-            return replace(material, no_model=f"The best model's predictions cannot be had: {error}")
+            return replace(data, no_model=f"The best model could not predict: {error}")
 
-    return material.problems.attempt("predictions", predicted, lambda why: replace(material, no_model=why))
+    return data.problems.attempt("predictions", predicted, lambda why: replace(data, no_model=why))
