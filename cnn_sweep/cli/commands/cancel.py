@@ -32,10 +32,12 @@ def cancel(
     frozen = StudyFolder.open(results, study)
     if trial is not None:
         running = cancel_trial(frozen, trial)
-        print(f"trial {trial} {'ends at its next chunk' if running else 'is cancelled'}", file=sys.stderr)
+        print(f"trial {trial} {'stops after its running chunk' if running else 'is cancelled'}", file=sys.stderr)
         return
     nothing, jobs = cancel_study(frozen, SlurmCli() if shutil.which("squeue") else None)
     for job in jobs:
         print(f"job {job} is cancelled", file=sys.stderr)
-    stopping = f"{study} stops after its checkpoints; `cnn-sweep resume {study}` continues it"
+    stopping = (
+        f"{study} stops once its running trials have written checkpoints; `cnn-sweep resume {study}` continues it"
+    )
     print(stopping if nothing is None else nothing, file=sys.stderr)

@@ -38,7 +38,7 @@ def dashboard(
     interval: Annotated[float, typer.Option(min=1.0, help="Seconds between updates.")] = 10.0,
     results: Results = RESULTS,
 ) -> None:
-    """Serve optuna-dashboard on this machine, for a copy of a study that is updated while it runs.
+    """Serve optuna-dashboard on this machine, with a copy of a study that is kept up to date.
 
     Examples:
       cnn-sweep dashboard digits --port 8081

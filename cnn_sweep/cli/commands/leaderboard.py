@@ -108,7 +108,7 @@ def leaderboard(
         table = without_constants(table, parameters)
     if cut and len(table.rows) > _TERMINAL_ROWS:
         table = replace(table, rows=table.rows[:_TERMINAL_ROWS])
-        print(f"the first {_TERMINAL_ROWS} rows; --top K shows K, --format csv all", file=sys.stderr)
+        print(f"showing the first {_TERMINAL_ROWS} rows; --top K shows K rows, --format csv all", file=sys.stderr)
     if output != "table":
         sys.stdout.write(WRITERS[output](table))
     elif view.whole or view.by or selection.columns or terminal_width() is None:
@@ -116,7 +116,7 @@ def leaderboard(
     else:
         _print_overview(table, parameters)
     if where is not None and not table.rows:
-        warn(f"no row meets {where!r}")
+        warn(f"no row matches --where {where!r}")
     for reason in reasons:
         warn(reason)
 
@@ -197,7 +197,7 @@ def _print_overview(table: Table, parameters: Sequence[str]) -> None:
         values = ", ".join(f"{name} {boards.shown(table.rows[0].get(name)) or 'none'}" for name in same)
         console.print(f"the same in all rows: {values}", markup=False)
     if left:
-        ways = "--all shows all columns, --columns A,B some, --format csv all at full precision"
+        ways = "--all shows all columns, --columns A,B selects some, --format csv has all at full precision"
         console.print(f"not shown: {', '.join(left)} ({ways})", markup=False)
 
 

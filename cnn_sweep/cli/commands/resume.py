@@ -37,7 +37,7 @@ def resume(
     notify: Notify = [],  # noqa: B006 - typer copies it
     results: Results = RESULTS,
 ) -> None:
-    """Continue a study, each unfinished trial from its last checkpoint, also with a larger budget.
+    """Continue a study, each unfinished trial from its last checkpoint. Options can enlarge its budget.
 
     The study may be running: this machine or the new jobs then join it.
 

@@ -131,6 +131,6 @@ def _print_outcome(name: str, progress: Progress, console: Console) -> None:
     if counts.get("failed"):
         console.print(
             f"{plural(counts['failed'], 'trial')} failed; `cnn-sweep leaderboard {name} --columns trial,cause,message` "
-            f"and `cnn-sweep show {name} TRIAL` say why",
+            f"and `cnn-sweep show {name} TRIAL` show the reasons",
             markup=False,
         )

@@ -16,5 +16,6 @@ _HEADING = "Examples:"
 def register(app: Typer, command: Callable[..., Any], name: str | None = None) -> None:
     """Add a function to an app as a command; ``Examples:`` in its docstring begins the end of its help."""
     text, found, examples = (inspect.getdoc(command) or "").partition(f"\n\n{_HEADING}\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))  # typer keeps line breaks
     epilog = f"{_HEADING}\n{examples}" if found else None
     app.command(name, help=text, epilog=epilog)(command)

@@ -42,7 +42,9 @@ Workers = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, help="Threads per worker; fixed when the study starts.", show_default="1"),
+    typer.Option(
+        min=1, help="Threads per worker; fixed when the study starts.", show_default="those of the study, else 1"
+    ),
 ]
 Notify = Annotated[
     list[str],
