@@ -26,7 +26,7 @@ from digits_table import SWEEP, DigitsTable
 from helpers.rung_audit import Audit
 from results_page import write_section
 
-from cnn_sweep.execution.attempts.candidates import Claimed, Picker
+from cnn_sweep.execution.attempts.candidates import NextAttempt, TrialPicker
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.claims import Claims
@@ -148,7 +148,7 @@ class Worker:
         self._history = History(study.paths)
         self._pruning = PruningRules(study.sweep, study.plan, self._history)
         claims = Claims(study.paths, writer, current())
-        self._picker = Picker(study.plan, self._history, claims, lambda _: "", self._pruning)
+        self._picker = TrialPicker(study.plan, self._history, claims, lambda _: "", self._pruning)
         self._begun = 0
         self._last = 0
 
@@ -177,7 +177,7 @@ class Worker:
         self._clock.begin((self, claimed), self._last - self._begun, seconds_of(planned.params or {}))
         return True
 
-    def end(self, claimed: Claimed) -> float | None:
+    def end(self, claimed: NextAttempt) -> float | None:
         """Journal what was trained by now; return the value of a trial that is complete."""
         params = self._study.plan.trials[claimed.number].params or {}
         curve, each = self._table.curve(params), seconds_of(params)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from types import SimpleNamespace
 
-from cnn_sweep.execution.attempts.candidates import Claimed
+from cnn_sweep.execution.attempts.candidates import NextAttempt
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.worker.attempt import AttemptRunner, WorkerContext
@@ -81,7 +81,7 @@ def test_epochs_count_up_to_the_checkpoint_that_was_found_not_up_to_the_one_that
             settings=WorkerSettings(tmp_path, "continued", threads=1, since=0.0),
             pruning=PruningRules(study.sweep, study.plan, history),
         )
-        AttemptRunner(context, LastEpoch()).run(Claimed(0, 1))
+        AttemptRunner(context, LastEpoch()).run(NextAttempt(0, 1))
     history.refresh()
     trial = history.trials[0]
     assert trial.attempts[1].start.epoch == 5

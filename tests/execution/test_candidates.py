@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from cnn_sweep.execution.attempts.candidates import Claimed, Picker
+from cnn_sweep.execution.attempts.candidates import NextAttempt, TrialPicker
 from cnn_sweep.execution.attempts.liveness import LocalDetector, declare_lost
 from cnn_sweep.execution.attempts.retries import Retries, may_be_retried, why_given_up
 from cnn_sweep.execution.study.provenance import worker_event
@@ -45,7 +45,7 @@ class Hand:
         self.history = History(study.paths)
         self.claims = Claims(study.paths, writer, identity or current())
         pruning = PruningRules(study.sweep, study.plan, self.history)
-        self.picker = Picker(study.plan, self.history, self.claims, lambda params: str(params["filters"]), pruning)
+        self.picker = TrialPicker(study.plan, self.history, self.claims, lambda params: str(params["filters"]), pruning)
 
     def claim(self):
         """Claim as a worker does."""
@@ -120,7 +120,7 @@ def test_an_interrupted_trial_is_taken_before_a_new_one(study):
     claimed = first.claim()
     first.start(claimed)
     first.end(claimed, "interrupted")
-    assert second.claim() == Claimed(claimed.number, claimed.attempt + 1)
+    assert second.claim() == NextAttempt(claimed.number, claimed.attempt + 1)
 
 
 def test_finished_trials_are_not_claimed_again(study):
@@ -141,7 +141,7 @@ def test_a_claim_without_a_start_is_freed_only_when_its_process_is_gone(study):
     assert other.claim() is None
     assert declare_lost(other.history, other.claims, other.journal, (LocalDetector(),)) == 3
     freed = {other.claim() for _ in range(3)}
-    assert freed == {Claimed(claim.number, 1) for claim in claims[:3]}
+    assert freed == {NextAttempt(claim.number, 1) for claim in claims[:3]}
     assert other.claim() is None
 
 

@@ -9,7 +9,7 @@ import pytest
 from helpers.rung_audit import Audit
 
 from cnn_sweep.execution.attempts.cancellation import end_untrained
-from cnn_sweep.execution.attempts.candidates import Picker
+from cnn_sweep.execution.attempts.candidates import TrialPicker
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.claims import Claims
@@ -43,7 +43,7 @@ class Hand:
         self.history = History(study.paths)
         self.pruning = PruningRules(study.sweep, study.plan, self.history)
         claims = Claims(study.paths, writer, current())
-        self.picker = Picker(study.plan, self.history, claims, lambda _: "", self.pruning)
+        self.picker = TrialPicker(study.plan, self.history, claims, lambda _: "", self.pruning)
 
     def claim(self, *, stale=False):
         """Claim as a worker does (or by what was read the last time), and journal the start."""

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cnn_sweep.execution.attempts.candidates import Claimed
+from cnn_sweep.execution.attempts.candidates import NextAttempt
 from cnn_sweep.execution.worker.recorder import Recorder
 from cnn_sweep.journal.lines import decode
 from cnn_sweep.journal.log import JournalWriter
@@ -29,7 +29,7 @@ def attempt(tmp_path):
         merger=SimpleNamespace(while_training=lambda: None),
         pruning=SimpleNamespace(stops_trials=False),
     )
-    recorder = Recorder(Claimed(7, 0), context)
+    recorder = Recorder(NextAttempt(7, 0), context)
 
     def lines():
         journal.flush()

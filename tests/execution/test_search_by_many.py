@@ -9,7 +9,7 @@ import time
 import pytest
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.attempts.candidates import Picker, left_to_do
+from cnn_sweep.execution.attempts.candidates import TrialPicker, left_to_do
 from cnn_sweep.execution.attempts.proposals import Observer, Proposer
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
@@ -65,7 +65,7 @@ class Hand:
         self.history = History(study.paths)
         self.claims = Claims(study.paths, writer, current())
         self.pruning = PruningRules(study.sweep, study.plan, self.history)
-        self.picker = Picker(study.plan, self.history, self.claims, lambda _: "", self.pruning)
+        self.picker = TrialPicker(study.plan, self.history, self.claims, lambda _: "", self.pruning)
         self.proposer = Proposer(study, self.history, self.claims)
         self.seconds = 0.0  # of the processor, for the newest proposal
 

@@ -186,7 +186,7 @@ def test_a_plan_as_json_has_the_submission(cluster):
 
 def test_options_for_this_machine_are_refused_beside_a_profile(cluster):
     """They would be ignored: a pool on the cluster is what the profile says."""
-    with pytest.raises(CnnSweepError, match="a profile has keys for them"):
+    with pytest.raises(CnnSweepError, match="on a cluster, set them in the profile"):
         cluster.type("resume", "mine", "--profile", "my.toml", "--threads", "2")
 
 

@@ -33,8 +33,8 @@ _COLLISIONS_BEFORE_LISTING = 4
 
 
 @dataclass(frozen=True)
-class Claimed:
-    """An attempt that this worker has exclusively claimed.
+class NextAttempt:
+    """The next attempt at a trial, which a worker may claim or has exclusively claimed.
 
     Attributes:
         number: Number of the trial.
@@ -52,7 +52,7 @@ class Claimed:
         return self.number, self.attempt
 
 
-class Picker:
+class TrialPicker:
     """Claims trials for one worker."""
 
     def __init__(  # noqa: PLR0913 - all of them decide about the order
@@ -85,7 +85,7 @@ class Picker:
         self._waiting = _by_signature(plan, signature)
         self._signature_of = {number: name for name, group in self._waiting.items() for number in group}
 
-    def claim(self) -> Claimed | None:
+    def claim(self) -> NextAttempt | None:
         """Claim the next trial; return None if there is none to claim."""
         collisions = 0
         candidates = self._candidates()
@@ -101,16 +101,16 @@ class Picker:
                 candidates = self._candidates()  # another worker is about to compile that graph; prefer another one
         return None
 
-    def claim_out_of_reach(self) -> Iterator[tuple[Claimed, str]]:
+    def claim_out_of_reach(self) -> Iterator[tuple[NextAttempt, str]]:
         """Claim the trials that can never leave their rung; yield each with the cause of its end."""
         return self._claim_each(self._pruning.out_of_reach())
 
-    def claim_leftovers(self) -> Iterator[tuple[Claimed, str]]:
+    def claim_leftovers(self) -> Iterator[tuple[NextAttempt, str]]:
         """Claim the trials left at the study's end; yield each with its cause. Other workers may claim some of them."""
         # A worker with a claim that it has not journaled yet is about to begin a trial.
         return self._claim_each(() if self._has_open_claims() else self._pruning.leftovers())
 
-    def _claim_each(self, ending: Iterable[tuple[int, str]]) -> Iterator[tuple[Claimed, str]]:
+    def _claim_each(self, ending: Iterable[tuple[int, str]]) -> Iterator[tuple[NextAttempt, str]]:
         for number, cause in ending:
             candidate = self._next_attempt(number)
             if candidate.key not in self._taken and self._claims.claim(*candidate.key):
@@ -123,18 +123,18 @@ class Picker:
         begun = self._history.trials
         return any(number not in begun or attempt >= begun[number].next_attempt for number, attempt in self._taken)
 
-    def _candidates(self) -> Iterator[Claimed]:
+    def _candidates(self) -> Iterator[NextAttempt]:
         begun = self._history.trials
         continuable = [trial for trial in self._continuable() if needs_device_alone(trial) == self._alone]
         continuable.sort(key=lambda trial: (not self._was_ours(trial), trial.number))
-        yield from (Claimed(trial.number, trial.next_attempt) for trial in continuable)
+        yield from (NextAttempt(trial.number, trial.next_attempt) for trial in continuable)
         if self._alone or self._pruning.budget.reached() is not None:
             return
         yield from (self._next_attempt(number, promotion) for number, promotion in self._pruning.promotions())
         for name in self._signatures_in_order():
             group = self._waiting[name]
             group[:] = [number for number in group if number not in begun]
-            yield from (Claimed(number, 0) for number in tuple(group) if self._pruning.may_begin(number))
+            yield from (NextAttempt(number, 0) for number in tuple(group) if self._pruning.may_begin(number))
         if (last := self._pruning.last_promotion()) is not None:
             yield self._next_attempt(*last)
 
@@ -151,9 +151,9 @@ class Picker:
             if trial.number in self._signature_of and self._pruning.may_continue(trial):
                 yield trial
 
-    def _next_attempt(self, number: int, promotion: Promotion | None = None) -> Claimed:
+    def _next_attempt(self, number: int, promotion: Promotion | None = None) -> NextAttempt:
         trial = self._history.trials.get(number)
-        return Claimed(number, 0 if trial is None else trial.next_attempt, promotion)
+        return NextAttempt(number, 0 if trial is None else trial.next_attempt, promotion)
 
     def _was_ours(self, trial: TrialHistory) -> bool:
         """Return whether an earlier incarnation of this Slurm job made the last attempt."""

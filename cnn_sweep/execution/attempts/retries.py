@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # Cause of an attempt whose worker was killed for its memory use.
 KILLED_FOR_MEMORY = "out_of_memory"
-# Cause of a trial that ran out of memory and raised an error; its worker went on.
+# Cause of a trial that ran out of memory with an error, so that its worker could journal the end.
 OUT_OF_DEVICE_MEMORY = "oom"
 # Cause of a trial whose code or network raised an exception.
 EXCEPTION = "exception"

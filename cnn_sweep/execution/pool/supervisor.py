@@ -82,7 +82,7 @@ class PoolSupervisor:
             return self._keep_going(observe)
         except EnvironmentFault as fault:
             counts = dict(self._meter.read(workers=0).counts)
-            self._send(Notice(self._study.paths.study, "failed", f"{self._study.paths.study}: {fault}", counts))
+            self._send(Notice(self._study.name, "failed", f"{self._study.name}: {fault}", counts))
             raise
 
     def _keep_going(self, observe: Callable[[Progress], None]) -> Progress:
@@ -105,7 +105,7 @@ class PoolSupervisor:
         merge(self._study.paths.results, wait_s=0.0 if self._stopping else _PATIENCE_S)
         self._history.refresh()
         progress = self._meter.read(workers=0)
-        self._send(notice_of(self._study.paths.study, progress))
+        self._send(notice_of(self._study.name, progress))
         return progress
 
     def _send(self, notice: Notice | None) -> None:

@@ -25,7 +25,7 @@ from cnn_sweep.training.trial.checkpoint import epochs_in
 from cnn_sweep.training.trial.checkpoint import read as read_checkpoint
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.attempts.candidates import Claimed
+    from cnn_sweep.execution.attempts.candidates import NextAttempt
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.execution.worker.protocol import StopRequest, WorkerSettings
     from cnn_sweep.execution.worker.store_merges import Merger
@@ -76,7 +76,7 @@ class AttemptRunner:
         self._proposer = Proposer(self._study, self._history, context.claims)
         self._planned = {trial.number: trial for trial in self._study.plan.trials}
 
-    def run(self, claimed: Claimed) -> Ending:
+    def run(self, claimed: NextAttempt) -> Ending:
         """Train a claimed trial from its newest checkpoint, and journal its end whatever happens.
 
         Returns:
@@ -114,7 +114,7 @@ class AttemptRunner:
             log.warning("trial %d: using an older checkpoint: %s", number, found.reason)
         return None, 0
 
-    def _journal_start(self, claimed: Claimed, spec: TrialSpec, epoch: int, until: int | None) -> None:
+    def _journal_start(self, claimed: NextAttempt, spec: TrialSpec, epoch: int, until: int | None) -> None:
         planned = self._planned[claimed.number]
         self._journal.append(
             Start(
@@ -135,7 +135,7 @@ class AttemptRunner:
         settings = ", ".join(f"{name}={value}" for name, value in spec.params.items())
         log.info("trial %d, attempt %d: from epoch %d on: %s", *claimed.key, epoch + 1, settings)
 
-    def _train(self, claimed: Claimed, spec: TrialSpec, state: bytes | None, recorder: Recorder) -> Outcome:
+    def _train(self, claimed: NextAttempt, spec: TrialSpec, state: bytes | None, recorder: Recorder) -> Outcome:
         trial, retries = self._history.trials.get(claimed.number), self._context.settings.retries
         if trial is not None and (given_up := why_given_up(trial, retries)) is not None:
             return Outcome("failed", cause=given_up.cause, message=given_up.message)
@@ -153,7 +153,7 @@ class AttemptRunner:
             return replace(outcome, state="interrupted")
         return outcome
 
-    def _keep_model(self, claimed: Claimed, spec: TrialSpec, outcome: Outcome) -> bool:
+    def _keep_model(self, claimed: NextAttempt, spec: TrialSpec, outcome: Outcome) -> bool:
         """Save the model if it is among the best so far; the end is journaled later, so no best trial lacks one."""
         keep = self._study.sweep.models_keep
         if outcome.value is None or keep == 0:
@@ -174,7 +174,7 @@ class AttemptRunner:
             journal_model(claimed, self._study.paths, self._journal)
         return saved
 
-    def _journal_end(self, claimed: Claimed, outcome: Outcome, recorder: Recorder, *, seconds: float) -> None:
+    def _journal_end(self, claimed: NextAttempt, outcome: Outcome, recorder: Recorder, *, seconds: float) -> None:
         state, cause = outcome.state, outcome.cause
         if state == "interrupted" and recorder.superseded:
             cause = "superseded"

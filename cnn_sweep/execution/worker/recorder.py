@@ -14,7 +14,7 @@ from cnn_sweep.journal.lines import metric_value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cnn_sweep.execution.attempts.candidates import Claimed
+    from cnn_sweep.execution.attempts.candidates import NextAttempt
     from cnn_sweep.execution.worker.attempt import WorkerContext
     from cnn_sweep.training.outcome import Verdict
 
@@ -45,7 +45,7 @@ class Recorder:
         cancelled: Whether the user cancelled this trial.
     """
 
-    def __init__(self, claimed: Claimed, context: WorkerContext, *, until: int | None = None) -> None:
+    def __init__(self, claimed: NextAttempt, context: WorkerContext, *, until: int | None = None) -> None:
         self._claimed = claimed.key
         self._until = until
         self._epoch = 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.journal.events import Artifact
 
 if TYPE_CHECKING:
-    from cnn_sweep.execution.attempts.candidates import Claimed
+    from cnn_sweep.execution.attempts.candidates import NextAttempt
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.log import JournalWriter
     from cnn_sweep.journal.paths import StudyPaths
@@ -37,7 +37,7 @@ def best_numbers(
     return sorted(values, key=lambda number: (objective.direction.key(values[number]), number))[:keep]
 
 
-def journal_model(claimed: Claimed, paths: StudyPaths, journal: JournalWriter) -> None:
+def journal_model(claimed: NextAttempt, paths: StudyPaths, journal: JournalWriter) -> None:
     """Journal a saved model with its size and checksum."""
     path = paths.model(claimed.number)
     content = path.read_bytes()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.attempts.cancellation import end_untrained
-from cnn_sweep.execution.attempts.candidates import Claimed, Picker
+from cnn_sweep.execution.attempts.candidates import NextAttempt, TrialPicker
 from cnn_sweep.execution.attempts.liveness import declare_lost, failure_detectors
 from cnn_sweep.execution.attempts.proposals import further_metrics
 from cnn_sweep.execution.attempts.retries import failing_alike
@@ -67,7 +67,7 @@ class Worker:
         )
         self._claims = Claims(paths, writer, current())
         self._pruning = PruningRules(study.sweep, study.plan, self._history)
-        self._picker = Picker(
+        self._picker = TrialPicker(
             study.plan, self._history, self._claims, self._graph_key, self._pruning, alone=settings.alone
         )
         self._growth = GrowthWatch()
@@ -107,7 +107,7 @@ class Worker:
         drain_at = self._settings.drain_at
         return bool(self._stop) or (drain_at is not None and time.time() >= drain_at)
 
-    def _claim(self) -> Claimed | None:
+    def _claim(self) -> NextAttempt | None:
         """Claim a trial; if the results of running trials may let a paused one continue, wait for them."""
         idle_wait = IdleWait(self._history)
         while not self._is_to_stop():
@@ -132,7 +132,7 @@ class Worker:
             idle_wait.sleep()
         return None
 
-    def _end(self, claimed: Iterator[tuple[Claimed, str]]) -> bool:
+    def _end(self, claimed: Iterator[tuple[NextAttempt, str]]) -> bool:
         """End trials that will never continue, each with its cause; return whether there were any."""
         numbers = []
         for (number, attempt), cause in ((one.key, cause) for one, cause in claimed):
