@@ -60,8 +60,8 @@ def report(
     """
     numbers = _trial_numbers(trials)
     file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
-    check_replaceable(file, study)
     found = open_merged(results, study)
+    check_replaceable(file, study)  # before the minutes that predictions and figures may take
     with found.store:
         for trial in numbers:
             found.trial(trial)  # an unknown number fails here, with a list of the known ones
