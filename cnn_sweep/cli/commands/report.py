@@ -18,7 +18,7 @@ from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import plural
 from cnn_sweep.report.document.report_file import check_replaceable, write_report
-from cnn_sweep.report.figures.plots import drawable, write_images
+from cnn_sweep.report.figures.plots import all_figures, write_images
 from cnn_sweep.report.report_data import ReportData, gather, with_importance
 
 
@@ -84,7 +84,7 @@ def _trial_numbers(text: str | None) -> list[int]:
 
 
 def _write_figures(data: ReportData, folder: Path) -> None:
-    written = write_images(drawable(data), folder, tell=warn)
+    written = write_images(all_figures(data), folder, tell=warn)
     print(f"{plural(len(written), 'image')} in {folder}", file=sys.stderr)
 
 
