@@ -118,7 +118,7 @@ def test_the_seed_that_chose_a_configuration_does_not_count(results, capsys):
     page = results / "report.md"
     typed("report", "seeds", "--format", "markdown", "--output", page, "--no-predictions")
     assert f"- best: val_accuracy {words}" in page.read_text(encoding="utf-8")
-    assert "best trial: 0.93 (trial 1), best of 8 trials, so optimistic (selection bias)" in page.read_text(
+    assert "best trial: 0.93 (trial 1), best of 10 trials, so optimistic (selection bias)" in page.read_text(
         encoding="utf-8"
     )
     assert "## Configurations\n\n| rank | trial | mean | sd | n | ci_low |" in page.read_text(encoding="utf-8")

@@ -144,7 +144,7 @@ def test_shared_gpus_count_once(written):
     for trial, (writer, gpus, begin, end) in enumerate(users):
         identity = ProcessIdentity("node7", "boot", "pid:[1]", trial, 8)
         events = [
-            Worker(1.0, identity, {}, 1, {"gpus": gpus} if gpus else {}),
+            Worker(1.0, identity, {}, 1, extra={"gpus": gpus} if gpus else {}),
             Start(begin, trial, 0, f"c{trial}", 0, 1, {"filters": 4}),
             End(end, trial, 0, "complete", None, None, 1, end - begin),
         ]

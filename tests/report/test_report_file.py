@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from cnn_sweep.cli.commands.report import report
+from cnn_sweep.cli.commands.report import ReportFormat, report
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.document.report_file import write_report
 from cnn_sweep.study import Study
 
 
 def _write(written, study, file, form):
-    report(written.results, study, file, form=form, images=None, trials=[], predictions=False)
+    report(study, file, ReportFormat(form), predictions=False, results=written.results)
 
 
 @pytest.mark.parametrize("form", ["html", "markdown"])

@@ -18,7 +18,7 @@ from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import plural
 from cnn_sweep.report.document.report_file import check_replaceable, write_report
-from cnn_sweep.report.figures.plots import drawable
+from cnn_sweep.report.figures.plots import all_figures, write_images
 from cnn_sweep.report.report_data import ReportData, gather, with_importance
 
 
@@ -60,8 +60,8 @@ def report(
     """
     numbers = _trial_numbers(trials)
     file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
-    check_replaceable(file, study)
     found = open_merged(results, study)
+    check_replaceable(file, study)  # before the minutes that predictions and figures may take
     with found.store:
         for trial in numbers:
             found.trial(trial)  # an unknown number fails here, with a list of the known ones
@@ -84,10 +84,7 @@ def _trial_numbers(text: str | None) -> list[int]:
 
 
 def _write_figures(data: ReportData, folder: Path) -> None:
-    # Writing images starts a browser; its code is loaded only here.
-    from cnn_sweep.report.figures.plots import write_images
-
-    written = write_images(drawable(data), folder, tell=warn)
+    written = write_images(all_figures(data), folder, tell=warn)
     print(f"{plural(len(written), 'image')} in {folder}", file=sys.stderr)
 
 

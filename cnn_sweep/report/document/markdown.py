@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.document.summary import commands, rung_table, sweep_files
-from cnn_sweep.report.figures.plots import drawable
+from cnn_sweep.report.figures.plots import all_figures
 from cnn_sweep.report.leaderboards.formats import markdown_text, to_markdown
 from cnn_sweep.report.leaderboards.grouping import without_constants
 from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
@@ -82,7 +82,7 @@ def _leaderboard(data: ReportData) -> str:
 
 
 def _figures(data: ReportData, images: str) -> list[str]:
-    return [f"![{markdown_text(figure.caption)}]({images}/{figure.name}.svg)" for figure in drawable(data)]
+    return [f"![{markdown_text(figure.caption)}]({images}/{figure.name}.svg)" for figure in all_figures(data)]
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:

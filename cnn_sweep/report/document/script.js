@@ -1,9 +1,9 @@
 "use strict";
-// Everything that the page shows is in its own JSON; values become text nodes, never markup.
+// The page shows the data of its own JSON only; values become text nodes, never markup.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const COLOURS = DATA.colours;
 const DASHES = DATA.dashes;
-const PAGE = 20; // rows of the leaderboard that are shown at once
+const PAGE = 20; // rows of the leaderboard on one screen page
 const $ = (id) => document.getElementById(id);
 
 function element(name, attributes = {}, ...children) {
@@ -44,7 +44,7 @@ function themed(layout) {
   return themedLayout;
 }
 
-let printing = false; // paper has another width than the screen, and does not wait for figures to follow it
+let printing = false; // on paper, figures have a fixed width and are drawn at once
 
 let hasWebGL = document.createElement("canvas").getContext("webgl") !== null;
 const CIVIDIS = ["#00224e", "#2a3f6d", "#575c6d", "#7d7c78", "#a69d75", "#d3c164", "#fee838"];
@@ -87,7 +87,7 @@ function draw(holder) {
   if (printing) Object.assign(layout, { width: holder.clientWidth, height: holder.clientHeight });
   Plotly.react(holder, figure.data, layout, { responsive: true, displaylogo: false });
   if (hasWebGL && holder.querySelector(".no-webgl")) {
-    hasWebGL = false; // it may be lost later, too
+    hasWebGL = false; // a browser may also lose it later
     Plotly.purge(holder);
     holder.replaceChildren();
     delete holder.dataset.drawn;
@@ -105,7 +105,7 @@ function openPoint(point) {
 const isVisible = (holder) => holder.offsetParent !== null;
 const holders = () => [...document.querySelectorAll(".plot")];
 
-// A figure is drawn when it comes near the screen, so that long pages open at once.
+// A figure is drawn only when it comes near the screen, so that long pages open quickly.
 const nearby = new IntersectionObserver(
   (entries) => entries.forEach((entry) => {
     if (entry.isIntersecting && !entry.target.dataset.drawn) draw(entry.target);
@@ -172,7 +172,7 @@ let order = DATA.rows.map((_, index) => index);
 let visible = PAGE;
 let sorting = { column: "rank", descending: false };
 
-// Numbers that JSON has no word for.
+// NaN and infinities, which JSON lacks.
 const NON_FINITE = { nan: NaN, inf: Infinity, "-inf": -Infinity };
 for (const [row, column, word] of DATA.nonfinite) DATA.rows[row][column] = NON_FINITE[word];
 // A condition may name what the table does not show, too; so has the dialog of a trial.
@@ -208,7 +208,7 @@ function select() {
   order.sort((one, other) => {
     const [a, b] = [DATA.rows[one][column], DATA.rows[other][column]];
     const [none, nothing] = [a, b].map((value) => value === null || Number.isNaN(value));
-    if (none || nothing) return none - nothing || one - other; // nothing comes last, always
+    if (none || nothing) return none - nothing || one - other; // missing values always come last
     const [x, y] = NUMERIC[column] ? [a, b] : [shown(a), shown(b)];
     return (x < y ? -sign : x > y ? sign : 0) || one - other;
   });
@@ -282,9 +282,9 @@ setTheme(prefersDark.matches ? "dark" : "light");
 prefersDark.addEventListener("change", (event) => setTheme(event.matches ? "dark" : "light"));
 $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 
-const PAPER = 640; // pixels in which the columns of a table fit on a page
+const PAPER = 640; // pixels of a page that are left for the columns of a table
 
-// A table that is too wide for a page becomes several with some of its columns each; the first ones stand in all.
+// A table that is too wide for paper is split into several; each has some of the columns, and all have the first ones.
 function splitForPaper(holder) {
   const table = holder.querySelector("table");
   const heads = [...table.tHead.rows[0].cells];
@@ -339,7 +339,7 @@ if ($("board")) {
 }
 document.documentElement.dataset.ready = performance.now();
 
-// Called once Plotly is there.
+// Called when Plotly is loaded.
 function startFigures() {
   holders().forEach((holder) => nearby.observe(holder));
   document.documentElement.dataset.figures = performance.now();

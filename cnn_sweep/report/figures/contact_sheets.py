@@ -28,6 +28,7 @@ _LARGEST = 160  # larger images are reduced to this
 _MARGIN = 6
 _FONT_SIZE = 12
 _MOST_PIXELS = 200_000_000  # common programs open no larger pictures
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 

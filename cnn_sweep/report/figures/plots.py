@@ -37,7 +37,7 @@ _PAPER: Final[dict[str, Any]] = {
 _MOST_NUMBERS = 30  # classes up to which each cell of a confusion matrix shows its count
 
 
-def drawable(data: ReportData) -> list[Figure]:
+def all_figures(data: ReportData) -> list[Figure]:
     """Return all figures; a kind that fails is noted among the data's problems."""
 
     def of(kind: str) -> list[Figure]:
