@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from cnn_sweep.store import dialect
 from cnn_sweep.store.schema import studies
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.training.evaluation.curve import NUMBERS
+from cnn_sweep.training.evaluation.learning_curve import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -4,12 +4,12 @@ Importing this package, or anything under `cnn_sweep.training.data`, imports no 
 `session.configure(threads=1)` before it imports the rest.
 
     from cnn_sweep.training.session import configure                configure(threads)
-    from cnn_sweep.training.data.describe import describe           describe(spec, folder) -> ImageInfo
+    from cnn_sweep.training.data.sources import describe           describe(spec, folder) -> ImageInfo
     from cnn_sweep.training.data.prepare import prepare             prepare(spec, folder, root) -> Path
     from cnn_sweep.training.data.prepare import prepared            the same for workers: looks at no files
     from cnn_sweep.training.data.dataset import load                load(path, splits=("train", …)) -> Dataset
     from cnn_sweep.training.outcome import Monitor, Outcome         what a trial tells while it runs, and at its end
-    from cnn_sweep.training.signature import graph_key              which trials share a compiled graph (no TensorFlow)
+    from cnn_sweep.training.graph_key import graph_key              which trials share a compiled graph (no TensorFlow)
     from cnn_sweep.training.trial.trainer import Trainer            Trainer(dataset, folder=...).train(spec, seed=...,
                                                                     monitor=..., resume=None) -> Outcome
     from cnn_sweep.training.trial.checkpoint import pack, unpack, read

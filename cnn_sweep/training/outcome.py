@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 OutcomeState = Literal["complete", "pruned", "failed", "paused", "interrupted"]
-Verdict = Literal["go on", "pause", "prune"]
+Decision = Literal["continue", "pause", "prune"]
 Weights = tuple["npt.NDArray[np.generic]", ...]
 
 # What the trainer reports for each epoch; an objective is one of these unless a function of the user's reports it.
@@ -47,7 +47,7 @@ class Monitor(Protocol):
     def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
         """Keep what ``state`` returns, as `checkpoint`, while training goes on; it may be called on another thread."""
 
-    def verdict(self) -> Verdict:
+    def decision(self) -> Decision:
         """Say what becomes of the trial, once after each epoch but the last; who pauses it gets a checkpoint first."""
         ...
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Progress:
+class TrialProgress:
     """Position and history of one trial; a checkpoint holds all of it.
 
     Attributes:
@@ -68,7 +68,7 @@ class Progress:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Progress:
+    def from_json(cls, data: Mapping[str, Any]) -> TrialProgress:
         """Return the progress that `to_json` wrote."""
         return cls(**data)
 

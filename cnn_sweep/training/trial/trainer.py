@@ -18,20 +18,18 @@ import tensorflow as tf
 
 from cnn_sweep.errors import CnnSweepError, InputError
 from cnn_sweep.sweep.spec.trial import conflict, stages
-from cnn_sweep.training.engine.compiled import compile_note
-from cnn_sweep.training.engine.device_data import DeviceData
-from cnn_sweep.training.engine.features import extracted
-from cnn_sweep.training.engine.fit_learner import FitLearner
-from cnn_sweep.training.engine.graph_learner import GraphLearner
-from cnn_sweep.training.network.custom import build_model
-from cnn_sweep.training.network.model import plain_model, untrained_weights
+from cnn_sweep.training.engines.device_data import DeviceData
+from cnn_sweep.training.engines.features import extracted
+from cnn_sweep.training.engines.fit_engine import FitEngine, compile_note
+from cnn_sweep.training.engines.graph_engine import GraphEngine
+from cnn_sweep.training.graph_key import graph_key
+from cnn_sweep.training.network.model import build_model, plain_model, untrained_weights
 from cnn_sweep.training.network.precision import computing_in
 from cnn_sweep.training.network.transfer import base_of, input_scale
-from cnn_sweep.training.network.user_code import UserCode
+from cnn_sweep.training.network.user_functions import UserCode
 from cnn_sweep.training.outcome import METRICS, Outcome
-from cnn_sweep.training.signature import graph_key
-from cnn_sweep.training.trial.objective import UserTrial
-from cnn_sweep.training.trial.run import Run, Task
+from cnn_sweep.training.trial.training_loop import Task, TrainingLoop
+from cnn_sweep.training.trial.user_objective import UserTrial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,8 +37,8 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.network.layers import Base
     from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
-    from cnn_sweep.training.engine.learner import Learner
-    from cnn_sweep.training.outcome import Monitor, Verdict, Weights
+    from cnn_sweep.training.engines.engine import Engine
+    from cnn_sweep.training.outcome import Decision, Monitor, Weights
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +86,7 @@ class Trainer:
         self._data: DeviceData | None = None
         self._prepared = prepared
         self._extracted: dict[Base, tuple[DeviceData, Weights]] = {}
-        self._learners: OrderedDict[str, GraphLearner] = OrderedDict()
+        self._engines: OrderedDict[str, GraphEngine] = OrderedDict()
         self.hits = 0
         self.misses = 0
 
@@ -108,7 +106,7 @@ class Trainer:
             InputError: The trial asks for what cannot be.
             CheckpointError: ``resume`` is damaged, or of another trial.
         """
-        attempt: Run | UserTrial | None = None
+        attempt: TrainingLoop | UserTrial | None = None
         hits, misses = self.hits, self.misses
         try:
             attempt = self._attempt(spec, seed, _Guard(monitor), resume)
@@ -125,10 +123,10 @@ class Trainer:
                 raise  # the user's; where the keyboard is ignored, as in workers, it is the trial's own
             # What it compiled may be in any state.
             for stage in stages(spec):
-                self._learners.pop(graph_key(stage), None)
+                self._engines.pop(graph_key(stage), None)
             return _failed(attempt, error, UserCode.of(spec, self._folder))
 
-    def _attempt(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None) -> Run | UserTrial:
+    def _attempt(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None) -> TrainingLoop | UserTrial:
         if spec.objective.function is not None:
             keras.backend.clear_session()
             return UserTrial(spec, seed, dataset=self._dataset, monitor=monitor, folder=self._folder)
@@ -139,9 +137,9 @@ class Trainer:
             )
         if (reason := conflict(spec)) is not None:
             raise InputError(reason)
-        run = Run(
+        run = TrainingLoop(
             Task(spec, seed, self._identity(spec, seed)),
-            partial(self._learner, seed=seed),
+            partial(self._engine, seed=seed),
             dataset=self._dataset,
             monitor=monitor,
             chunk_s=self._chunk_s,
@@ -150,26 +148,26 @@ class Trainer:
             run.resume(resume)
         return run
 
-    def _learner(self, spec: TrialSpec, seed: int) -> Learner:
+    def _engine(self, spec: TrialSpec, seed: int) -> Engine:
         """Return the untrained network of a trial, or of a stage of it."""
         if spec.training is None:
             raise InputError("the trial has neither training settings nor an objective function")
         if spec.training.engine == "fit":
             scale = input_scale(spec.layers, self._dataset.rescale)
-            return FitLearner(self._model(spec, seed), spec.training, self._dataset, scale=scale)
+            return FitEngine(self._model(spec, seed), spec.training, self._dataset, scale=scale)
         if self._data is None:
             self._data = DeviceData.of(self._dataset)
         if spec.layers is None:
-            return GraphLearner(self._model(spec, seed), spec.training, self._data)
+            return GraphEngine(self._model(spec, seed), spec.training, self._data)
         key, data = graph_key(spec), self._data
         before: Weights = ()
         base = base_of(spec.layers)
         if base is not None and base.extract:
             data, before = self._features(base)
             spec = spec.model_copy(update={"layers": spec.layers[1:]})
-        learner = self._of_layers(key, spec, data, before)
-        learner.reset(spec, seed)
-        return learner
+        engine = self._of_layers(key, spec, data, before)
+        engine.reset(spec, seed)
+        return engine
 
     def _features(self, base: Base) -> tuple[DeviceData, Weights]:
         """Return the outputs of a base for all images, and its weights."""
@@ -180,19 +178,19 @@ class Trainer:
             self._extracted[base] = DeviceData.of(dataset), weights
         return self._extracted[base]
 
-    def _of_layers(self, key: str, spec: TrialSpec, data: DeviceData, before: Weights) -> GraphLearner:
-        learner = self._learners.get(key)
-        if learner is None:
+    def _of_layers(self, key: str, spec: TrialSpec, data: DeviceData, before: Weights) -> GraphEngine:
+        engine = self._engines.get(key)
+        if engine is None:
             self.misses += 1
-            if len(self._learners) >= self._max_graphs:
-                self._learners.popitem(last=False)
+            if len(self._engines) >= self._max_graphs:
+                self._engines.popitem(last=False)
                 # Graphs refer to themselves; left to itself, Python finds that out megabytes later.
                 gc.collect()
-            learner = self._learners[key] = GraphLearner.of_layers(spec, data, before)
+            engine = self._engines[key] = GraphEngine.of_layers(spec, data, before)
         else:
             self.hits += 1
-        self._learners.move_to_end(key)
-        return learner
+        self._engines.move_to_end(key)
+        return engine
 
     def _model(self, spec: TrialSpec, seed: int) -> Any:
         """Return an untrained Keras model without a graph of ours."""
@@ -247,9 +245,9 @@ class _Guard:
         with _blamed_on_monitor():
             self._monitor.checkpoint_later(state, epoch)
 
-    def verdict(self) -> Verdict:
+    def decision(self) -> Decision:
         with _blamed_on_monitor():
-            return self._monitor.verdict()
+            return self._monitor.decision()
 
     def should_stop(self) -> bool:
         with _blamed_on_monitor():
@@ -278,7 +276,7 @@ def _with_value(outcome: Outcome, spec: TrialSpec) -> Outcome:
     return replace(outcome, state="failed", cause="diverged", message=message)
 
 
-def _failed(attempt: Run | UserTrial | None, error: BaseException, code: UserCode) -> Outcome:
+def _failed(attempt: TrainingLoop | UserTrial | None, error: BaseException, code: UserCode) -> Outcome:
     """Return the outcome of a trial that raised."""
     out_of_memory = isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
     text = " ".join(str(error).split())

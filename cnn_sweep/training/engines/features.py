@@ -16,7 +16,7 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.sweep.network.shapes import ImageInfo
 from cnn_sweep.training.data.dataset import Split
 from cnn_sweep.training.data.ownership import owned
-from cnn_sweep.training.engine.graph import evaluation_batch
+from cnn_sweep.training.engines.graph_engine import evaluation_batch
 from cnn_sweep.training.network.base_weights import require_weights
 from cnn_sweep.training.network.transfer import apply_base, build_base
 

@@ -10,7 +10,7 @@ import keras
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import show
-from cnn_sweep.training.network.custom import load_function
+from cnn_sweep.training.network.user_functions import load_function
 from cnn_sweep.training.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Context:
         now = time.perf_counter()
         self._monitor.epoch(epoch, self.history[-1], now - self._reported_at)
         self._reported_at = now
-        self.pruned = self.pruned or self._monitor.verdict() == "prune"
+        self.pruned = self.pruned or self._monitor.decision() == "prune"
 
     def _number(self, name: str, value: Any) -> float:
         number = number_in(value)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cnn_sweep.sweep.spec.training import check_class_names
-from cnn_sweep.training.engine.learner import order_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -61,6 +60,18 @@ def batches_of(training: TrainingSpec, *, seed: int, epoch: int, images: int) ->
     counts = np.minimum(images - place * size, size)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     return Batches(np.concatenate(parts), starts)
+
+
+def order_of(seed: int, epoch: int, images: int) -> npt.NDArray[np.int32]:
+    """Return the order of the training images in an epoch: a pure function of its arguments.
+
+    Args:
+        seed: The trial's seed.
+        epoch: 0-based number of the epoch.
+        images: Number of training images.
+    """
+    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 2, epoch])))
+    return random.permutation(images).astype(np.int32)
 
 
 def validation_sample(training: TrainingSpec, images: int) -> Indices:

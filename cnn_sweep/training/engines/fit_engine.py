@@ -1,4 +1,4 @@
-"""The engine ``fit``: Keras's own training loop, for models with a ``train_step`` of their own."""
+"""The engine ``fit``: Keras's own training loop, for models with their own ``train_step`` or compiled settings."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import numpy as np
 import tensorflow as tf
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.training.engine.augment import Augmentation, top_of
-from cnn_sweep.training.engine.learner import Evaluation, Totals
-from cnn_sweep.training.engine.losses import loss_name, output_units
-from cnn_sweep.training.engine.schedules import base_rate
-from cnn_sweep.training.network.custom import to_probabilities
+from cnn_sweep.training.engines.augment import Augmentation, top_of
+from cnn_sweep.training.engines.engine import Evaluation, Totals
+from cnn_sweep.training.engines.losses import loss_name, output_units
+from cnn_sweep.training.engines.schedules import base_rate
+from cnn_sweep.training.network.model import to_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
+    from cnn_sweep.sweep.network.shapes import ImageInfo
     from cnn_sweep.sweep.spec.training import OptimizerSpec, TrainingSpec
     from cnn_sweep.training.data.dataset import Dataset, Split
-    from cnn_sweep.training.engine.learner import Arrays, EpochPlan
+    from cnn_sweep.training.engines.engine import Arrays, EpochPlan
     from cnn_sweep.training.outcome import Weights
 
     Example = tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]  # images and labels of a step
@@ -33,8 +34,8 @@ _ASK_EVERY_S = 1.0
 _EVALUATION_BATCH = 32  # Keras's default
 
 
-class FitLearner:
-    """A Keras model trained by ``model.fit``; see `cnn_sweep.training.engine.learner.Learner`.
+class FitEngine:
+    """A Keras model trained by ``model.fit``; see `cnn_sweep.training.engines.engine.Engine`.
 
     A model that comes compiled keeps its optimizer, loss and metrics; labels are then one-hot, or integers where
     its loss is a sparse one.
@@ -236,3 +237,69 @@ def _labels(split: Split, index: npt.NDArray[np.int32], units: int | None) -> np
     if units == 1:
         return labels.astype(np.float32)[:, np.newaxis]
     return labels if units is None else np.eye(units, dtype=np.float32)[labels]
+
+
+def compile_note(model: Any, training: TrainingSpec, info: ImageInfo, made_by: str) -> str | None:
+    """Say which of a model's own settings and the sweep file's are used, where both are given and differ.
+
+    Args:
+        model: As the user's function returned it.
+        training: The trial's settings.
+        info: The images.
+        made_by: The function, as the sweep file names it.
+
+    Returns:
+        A sentence for people; None where nothing is lost.
+    """
+    if not model.compiled:
+        return None
+    keeps = training.engine == "fit"
+    loss = training.loss if keeps else loss_name(training, model, output_units(model, info))
+    rate = base_rate(training.optimizer)
+    own, file = _of_model(model), {"optimizer": training.optimizer.name, "learning rate": rate, "loss": loss}
+    # Defaults that nobody wrote are no loss.
+    asked = {"optimizer", "learning rate"} if "optimizer" in training.model_fields_set else set()
+    asked |= {"loss"} if "loss" in training.model_fields_set and training.loss != "auto" else set()
+    differ = [name for name in file if not _same(own[name], file[name]) and (name in asked or not keeps)]
+    if not differ:
+        return None
+    compiled = ", ".join(f"{name} {_shown(own[name])}" for name in differ)
+    written = ", ".join(f"{name} {_shown(file[name])}" for name in differ)
+    if keeps:
+        return (
+            f"{made_by} compiles its model with {compiled}, and `engine: fit` trains with that: the sweep file's "
+            f"{written} is not used. To use it, do not compile the model, or compile it with values from `params`"
+        )
+    return (
+        f"{made_by} compiles its model with {compiled}, which is not used: trials are trained with {written}, "
+        "from `training` in the sweep file and its defaults. To train as compiled, write training: {engine: fit}"
+    )
+
+
+def _of_model(model: Any) -> dict[str, Any]:
+    """Return the settings that a model was compiled with; None for those that it has in a form of its own."""
+    optimizer, loss = model.optimizer, model.loss
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # that of a scaled loss
+    name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", None))
+    return {
+        "optimizer": None if optimizer is None else type(optimizer).__name__.lower(),
+        "learning rate": _rate(optimizer),
+        "loss": None if name is None else str(name).removeprefix("sparse_"),
+    }
+
+
+def _rate(optimizer: Any) -> float | None:
+    try:
+        return float(optimizer.learning_rate)
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _same(own: Any, file: Any) -> bool:
+    if isinstance(own, float):
+        return math.isclose(own, file, rel_tol=1e-5)  # the model's is in 32 bits
+    return own is None or own == file
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
     import numpy.typing as npt
 
     from cnn_sweep.training.outcome import Weights
@@ -77,7 +76,7 @@ class Evaluation(NamedTuple):
     more: Mapping[str, float] = {}
 
 
-class Learner(Protocol):
+class Engine(Protocol):
     """One network with its optimizer.
 
     Attributes:
@@ -110,15 +109,3 @@ class Learner(Protocol):
 
     def restore(self, state: Arrays) -> None:
         """Go back to a state."""
-
-
-def order_of(seed: int, epoch: int, images: int) -> npt.NDArray[np.int32]:
-    """Return the order of the training images in an epoch: a pure function of its arguments.
-
-    Args:
-        seed: The trial's seed.
-        epoch: 0-based number of the epoch.
-        images: Number of training images.
-    """
-    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 2, epoch])))
-    return random.permutation(images).astype(np.int32)

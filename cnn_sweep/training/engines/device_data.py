@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from cnn_sweep.training.engine.augment import top_of
+from cnn_sweep.training.engines.augment import top_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
