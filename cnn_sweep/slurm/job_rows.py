@@ -16,9 +16,7 @@ STEPS_FORMAT = "JobIDRaw,State,ExitCode,Submit,ReqMem,MaxRSS"
 
 _NAME = re.compile(r"(?P<job>\d+)(?:_(?:(?P<task>\d+)|\[(?P<tasks>[\d,:-]+)(?:%\d+)?\]))?")
 _OUT_OF_MEMORY = 125  # Slurm's own signal
-_ALMOST_ALL = (
-    0.95  # of the memory limit: Slurm polls, so the peak that it saw is a little below the one that killed the step
-)
+_ALMOST_ALL = 0.95  # of the memory limit: Slurm polls, so it misses the very peak that killed the step
 
 
 @dataclass(frozen=True)
