@@ -15,19 +15,6 @@ OutcomeState = Literal["complete", "pruned", "failed", "paused", "interrupted"]
 Decision = Literal["continue", "pause", "prune"]
 Weights = tuple["npt.NDArray[np.generic]", ...]
 
-# What the trainer reports for each epoch; an objective is one of these unless a function of the user's reports it.
-METRICS = (
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "val_auc",
-    "val_macro_f1",
-    "learning_rate",
-)
-# Those of them that lie between 0 and 1.
-SHARES = ("accuracy", "val_accuracy", "val_auc", "val_macro_f1")
-
 
 class Monitor(Protocol):
     """Listens to a trial. What it raises ends the training and reaches the caller unchanged."""

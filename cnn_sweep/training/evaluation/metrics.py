@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     Counts = npt.NDArray[np.int64]
 
 Labels = npt.NDArray[np.integer]
@@ -75,13 +77,23 @@ def macro_f1(labels: Labels, probabilities: Probabilities) -> float:
     return float(np.mean(2.0 * hits[present] / either[present])) if present.any() else float("nan")
 
 
+# By the names of `cnn_sweep.sweep.spec.metrics`; the loss is not among them, since it depends on the trial's settings.
+_FUNCTIONS: dict[str, Callable[[Labels, Probabilities], float]] = {
+    "accuracy": accuracy,
+    "auc": auc,
+    "macro_f1": macro_f1,
+}
+
+
 def all_metrics(labels: Labels, probabilities: Probabilities, prefix: str) -> dict[str, float]:
-    """Return accuracy, AUC and macro F1, their names with ``prefix`` before them."""
-    return {
-        f"{prefix}accuracy": accuracy(labels, probabilities),
-        f"{prefix}auc": auc(labels, probabilities),
-        f"{prefix}macro_f1": macro_f1(labels, probabilities),
-    }
+    """Return all metrics except the loss, with ``prefix`` before their names.
+
+    Args:
+        labels: Shape (n,), indices of classes.
+        probabilities: Shape (n, units).
+        prefix: Such as ``val_``.
+    """
+    return {f"{prefix}{name}": function(labels, probabilities) for name, function in _FUNCTIONS.items()}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from cnn_sweep.errors import CnnSweepError, InputError
+from cnn_sweep.sweep.spec.metrics import EPOCH_METRICS
 from cnn_sweep.sweep.spec.trial import conflict, stages
 from cnn_sweep.training.engines.device_data import DeviceData
 from cnn_sweep.training.engines.features import extracted
@@ -27,7 +28,7 @@ from cnn_sweep.training.network.model import build_model, plain_model, untrained
 from cnn_sweep.training.network.precision import computing_in
 from cnn_sweep.training.network.transfer import base_of, input_scale
 from cnn_sweep.training.network.user_functions import UserCode
-from cnn_sweep.training.outcome import METRICS, Outcome
+from cnn_sweep.training.outcome import Outcome
 from cnn_sweep.training.trial.training_loop import Task, TrainingLoop
 from cnn_sweep.training.trial.user_objective import UserTrial
 
@@ -130,10 +131,11 @@ class Trainer:
         if spec.objective.function is not None:
             keras.backend.clear_session()
             return UserTrial(spec, seed, dataset=self._dataset, monitor=monitor, folder=self._folder)
-        if spec.objective.metric not in METRICS and (spec.training is None or spec.training.engine != "fit"):
+        reported = (*EPOCH_METRICS, "learning_rate")
+        if spec.objective.metric not in reported and (spec.training is None or spec.training.engine != "fit"):
             raise InputError(
                 f"objective.metric: {spec.objective.metric!r} is not reported by the trainer; "
-                f"valid choices: {', '.join(METRICS)}"
+                f"valid choices: {', '.join(reported)}"
             )
         if (reason := conflict(spec)) is not None:
             raise InputError(reason)

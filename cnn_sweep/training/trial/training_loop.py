@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import unknown
+from cnn_sweep.sweep.spec.metrics import VALIDATION_METRICS
 from cnn_sweep.sweep.spec.trial import stages
 from cnn_sweep.training.engines.augment import amounts_of, seed_of
 from cnn_sweep.training.engines.batches import batches_of, class_weights, steps_of, validation_sample
@@ -219,7 +220,7 @@ class TrainingLoop:
             metrics |= {"val_loss": found.loss, **all_metrics(self._validation_labels, found.probabilities, "val_")}
             more |= {f"val_{name}": value for name, value in found.more.items()}
         else:
-            metrics |= dict.fromkeys(("val_loss", "val_accuracy", "val_auc", "val_macro_f1"), math.nan)
+            metrics |= dict.fromkeys(VALIDATION_METRICS, math.nan)
         metrics |= {"learning_rate": more.get("learning_rate", float(plan.rates[progress.step - 1]))}
         return metrics | {name: value for name, value in more.items() if name not in metrics}
 
