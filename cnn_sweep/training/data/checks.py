@@ -118,7 +118,7 @@ def check_bad(bad: Mapping[str, Sequence[BadImage]]) -> None:
 
 
 def check_places(spec: DataSpec, folder: Path) -> None:
-    """See that each file and folder that a data section names is there.
+    """Check that each file and folder that a data section names is there.
 
     Args:
         spec: The sweep's data.

@@ -156,8 +156,8 @@ def prepared(spec: DataSpec, folder: Path, root: Path) -> Path:
     nothing was prepared they prepare it themselves.
 
     Raises:
-        InputError: As `prepare`.
-        EnvironmentFault: As `prepare`.
+        InputError: See `prepare`.
+        EnvironmentFault: See `prepare`.
     """
     return _newest(spec, folder, root) or prepare(spec, folder, root)
 

@@ -321,7 +321,7 @@ class GraphEngine:
 
 
 def uses_xla() -> bool:
-    """Tell whether steps are compiled by XLA: on GPUs; on CPUs they would take 20 to 30 times as long.
+    """Return whether steps are compiled by XLA: on GPUs; on CPUs they would take 20 to 30 times as long.
 
     It wants shapes that are known, which those of a step's batch are at the time that it is run, and those of an epoch
     are not.

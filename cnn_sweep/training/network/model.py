@@ -294,7 +294,7 @@ def to_probabilities(model: Any) -> Any:
 
 
 def check_probabilities(outputs: npt.NDArray[np.float32], made_by: str) -> None:
-    """See that the outputs of a network are probabilities; NaN is another matter.
+    """Check that the outputs of a network are probabilities; NaN is another matter.
 
     Args:
         outputs: Shape (n, units).

@@ -144,7 +144,7 @@ def _written(error: BaseException, start: TracebackType | None, calls: int | Non
 
 
 def is_of(folder: Path, name: str, file: str | None) -> bool:
-    """Tell whether a module of this name and file is one of an absolute folder's."""
+    """Return whether a module of this name and file is one of an absolute folder's."""
     place = folder.joinpath(*name.split("."))
     return file in (f"{place}.py", str(place / "__init__.py"))
 

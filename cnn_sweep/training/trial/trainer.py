@@ -1,4 +1,4 @@
-"""Trains trials one after the other in one process, and keeps compiled graphs between them."""
+"""Trains trials one after another in one process, and keeps compiled graphs between them."""
 
 from __future__ import annotations
 
@@ -44,26 +44,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MESSAGE_LENGTH = 1000  # characters of an exception's text
-_VERSION = 1  # of what a checkpoint means; another one is not resumed from
+_VERSION = 1  # of the meaning of a checkpoint; checkpoints of other versions are not used
 
 
 class Trainer:
     """Trains trials of one study.
 
-    A graph that was compiled for a trial serves all later ones of its shape (`graph_key`), and gives each the
-    very numbers that a new process would.
+    A graph compiled for one trial serves all later ones with the same `graph_key`, and gives each the same numbers, bit
+    for bit, as a new process.
 
     Args:
         dataset: Training and validation images.
-        folder: Folder of the sweep file, where modules of the user's are found.
-        prepared: Folder of prepared data sets, where outputs of bases are kept.
-        max_graphs: Compiled graphs that are kept; the one that was unused for longest goes first.
-        chunk_s: Seconds of training between two looks at ``monitor.should_stop``.
+        folder: Folder of the sweep file, with the user's modules.
+        prepared: Folder of prepared data sets, where outputs of bases are stored.
+        max_graphs: Number of compiled graphs to keep; the least recently used one is dropped first.
+        chunk_s: Seconds of training between two calls of ``monitor.should_stop``.
 
     Attributes:
-        hits: Trials that found their graph compiled.
-        misses: Trials that had to compile one.
-        note: Takes what the user should know of a trial; the same may come again.
+        hits: Number of trials that reused a compiled graph.
+        misses: Number of trials that compiled one.
+        note: Receives remarks for the user; the same remark may come more than once.
     """
 
     graph_key = staticmethod(graph_key)
@@ -78,7 +78,7 @@ class Trainer:
         chunk_s: float = 2.0,
     ) -> None:
         if dataset.validation is None:
-            raise InputError("the data set has no validation images, so that trials cannot be compared")
+            raise InputError("the data set has no validation images, so trials cannot be compared")
         self._dataset = dataset
         self._folder = folder
         self._max_graphs = max_graphs
@@ -92,19 +92,19 @@ class Trainer:
         self.misses = 0
 
     def train(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
-        """Train one trial, or go on with it.
+        """Train one trial, or continue it from a checkpoint.
 
         Args:
             spec: The trial.
-            seed: Decides initial weights, order of images and every random draw.
-            monitor: Hears of epochs and checkpoints, and is asked whether to stop.
+            seed: Determines initial weights, the order of images and every random draw.
+            monitor: Receives epochs and checkpoints, and decides whether to stop.
             resume: A checkpoint of the same trial.
 
         Returns:
-            How it ended. What goes wrong in the trial itself is an outcome, not an exception.
+            How it ended. A failure of the trial itself is an outcome, not an exception.
 
         Raises:
-            InputError: The trial asks for what cannot be.
+            InputError: The trial's settings are impossible.
             CheckpointError: ``resume`` is damaged, or of another trial.
         """
         attempt: TrainingLoop | UserTrial | None = None
@@ -119,10 +119,10 @@ class Trainer:
             raise error.original from None
         except CnnSweepError:
             raise
-        except BaseException as error:  # a trial that fails is a result, also one that calls sys.exit
+        except BaseException as error:  # a failed trial is a result, even if it called sys.exit
             if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                raise  # the user's; where the keyboard is ignored, as in workers, it is the trial's own
-            # What it compiled may be in any state.
+                raise  # from the user's Ctrl-C; workers ignore that, so there it comes from the trial itself
+            # Its compiled graphs may be in any state.
             for stage in stages(spec):
                 self._engines.pop(graph_key(stage), None)
             return _failed(attempt, error, UserCode.of(spec, self._folder))
@@ -186,7 +186,7 @@ class Trainer:
             self.misses += 1
             if len(self._engines) >= self._max_graphs:
                 self._engines.popitem(last=False)
-                # Graphs refer to themselves; left to itself, Python finds that out megabytes later.
+                # Graphs contain reference cycles, which Python would collect only megabytes later.
                 gc.collect()
             engine = self._engines[key] = GraphEngine.of_layers(spec, data, before)
         else:
@@ -195,9 +195,9 @@ class Trainer:
         return engine
 
     def _model(self, spec: TrialSpec, seed: int) -> Any:
-        """Return an untrained Keras model without a graph of ours."""
-        # Keras counts names of layers and seeds for the whole process. (This drops compiled kernels, too, which
-        # is why networks of layers name theirs themselves.)
+        """Return an untrained Keras model for the engine `fit`, or from the user's `build` function."""
+        # Keras numbers layer names and seeds per process. (This also drops compiled kernels, which is why networks of
+        # layers set their own names.)
         keras.backend.clear_session(free_memory=False)
         with computing_in(spec.training):
             if spec.layers is None:
@@ -216,13 +216,13 @@ class Trainer:
             self.note(note)
 
     def _identity(self, spec: TrialSpec, seed: int) -> str:
-        """Return what a checkpoint must agree in with the trial that resumes from it."""
+        """Return the identity that a checkpoint must share with the trial that resumes from it."""
         parts = (str(_VERSION), str(seed), self._dataset.fingerprint, spec.model_dump_json())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 class _MonitorError(Exception):
-    """Carries what a monitor raised past the trial, whose fault it is not."""
+    """Carries an exception of the monitor past the trial, which did not cause it."""
 
     def __init__(self, original: Exception) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ class _MonitorError(Exception):
 
 
 class _Guard:
-    """Tells the monitor's exceptions from the trial's."""
+    """Marks exceptions of the monitor, so that they do not count as failures of the trial."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
@@ -265,7 +265,7 @@ def _blamed_on_monitor() -> Iterator[None]:
 
 
 def _with_value(outcome: Outcome, spec: TrialSpec) -> Outcome:
-    """Return an outcome as it is, but a complete trial whose objective was never finite as one that failed."""
+    """Return an outcome unchanged, unless it is complete without any finite objective: then it has failed."""
     if outcome.state != "complete" or outcome.value is not None:
         return outcome
     metric, by = spec.objective.metric, spec.objective.function or "the trainer"

@@ -1,4 +1,4 @@
-"""The loop over the epochs of one trial, the same for every engine."""
+"""The training loop of one trial: stages, epochs and chunks of steps; the same for every engine."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from cnn_sweep.training.engines.engine import Arrays, Engine, Evaluation
     from cnn_sweep.training.outcome import Decision, Monitor, OutcomeState, Weights
 
-_FIRST_LOOK = 8  # validation images whose predictions are looked at before a network of the user's is trained
-_GROWTH = 8  # a chunk has at most so many times the steps of the one before
+_FIRST_LOOK = 8  # validation images whose predictions are checked before the user's network is trained
+_GROWTH = 8  # largest ratio of one chunk's steps to those of the previous chunk
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be trained.
+    """A trial to train.
 
     Attributes:
-        spec: The trial.
+        spec: The trial's settings.
         seed: Its seed.
-        identity: What a checkpoint must agree in with the trial that resumes from it.
+        identity: Identity that a checkpoint must share with the trial that resumes from it.
     """
 
     spec: TrialSpec
@@ -57,8 +57,8 @@ class TrainingLoop:
         task: The trial.
         engines: Gives the untrained network of a stage of the trial.
         dataset: Training and validation images.
-        monitor: Who listens.
-        chunk_s: Seconds between two looks at ``monitor.should_stop``.
+        monitor: Receives reports, and decides whether to stop.
+        chunk_s: Seconds between two calls of ``monitor.should_stop``.
     """
 
     def __init__(
@@ -85,7 +85,9 @@ class TrainingLoop:
         self._chunk_s = chunk_s
         self._steps = steps_of(self._training, self._images)
         self._progress = TrialProgress()
-        self._more: Mapping[str, float] = {}  # what the engine reports of the running epoch beside loss and accuracy
+        self._more: Mapping[
+            str, float
+        ] = {}  # metrics of the running epoch from the engine, other than loss and accuracy
         self._best: Weights | None = None
         self._saved_at = time.monotonic()
 
@@ -93,7 +95,7 @@ class TrainingLoop:
         """Continue from a checkpoint of this trial.
 
         Raises:
-            CheckpointError: It is damaged, or of another trial.
+            CheckpointError: It is damaged, or belongs to another trial.
         """
         meta, arrays = unpack(state)
         if meta["identity"] != self._task.identity:
@@ -115,7 +117,7 @@ class TrainingLoop:
         self._engine = self._engines(spec)
 
     def go(self) -> Outcome:
-        """Train until the end, or until the monitor wants to stop."""
+        """Train to the end, or until the monitor asks to stop."""
         while (left := self._stage()) is None and self._progress.stage + 1 < len(self._stages):
             weights = self._engine.weights()
             self._progress.begin_stage()
@@ -128,7 +130,7 @@ class TrainingLoop:
         return self._progress.finished(self._training) and self._progress.stage + 1 == len(self._stages)
 
     def _stage(self) -> Outcome | None:
-        """Train until the end of the running stage; return how the trial was left before, if it was."""
+        """Train to the end of the running stage; return an outcome if the trial stops before."""
         while not self._progress.finished(self._training):
             if self._monitor.should_stop():
                 return self._interrupt(self._pack())
@@ -146,11 +148,11 @@ class TrainingLoop:
         return None
 
     def _epoch(self) -> bool:
-        """Do the rest of the running epoch; return False if it was stopped."""
+        """Finish the running epoch; return False if it was stopped."""
         progress = self._progress
         plan = self._plan(progress.epoch)
         if self._task.spec.build is not None and (progress.epoch, progress.step) == (0, 0):
-            # Before an epoch is wasted on a network whose outputs mean something else.
+            # Otherwise a whole epoch would be wasted on a network whose outputs are not probabilities.
             self._evaluate(replace(plan, validation=plan.validation[:_FIRST_LOOK]))
         started = time.perf_counter() - progress.seconds
         chunk = 1 if self._engine.pace_s is None else self._chunk_of(self._steps)
@@ -204,7 +206,7 @@ class TrainingLoop:
         return True
 
     def _chunk_of(self, most: int) -> int:
-        """Return how many steps fit between two looks at the clock; at least one, and no more than ``most``."""
+        """Return how many steps fit between two checks of the clock: at least one, at most ``most``."""
         step_s = (self._engine.pace_s or 0.0) * self._training.batch_size
         return max(1, min(most, int(self._chunk_s / step_s) if step_s else most))
 
@@ -230,15 +232,15 @@ class TrainingLoop:
         return found
 
     def _check_reported(self, metrics: dict[str, float]) -> None:
-        """See that the objective is among the metrics of a whole epoch.
+        """Check that the objective is among the metrics of an epoch.
 
         Raises:
-            InputError: It is not.
+            InputError: It is missing.
         """
         wanted = self._task.spec.objective.metric
         if wanted not in metrics and math.isfinite(metrics["loss"]):
             raise InputError(
-                f"objective.metric: {unknown('metric', wanted, list(metrics))}. Any other has to be given to "
+                f"objective.metric: {unknown('metric', wanted, list(metrics))}. Pass any other metric to "
                 "model.compile, under this name"
             )
 
@@ -246,7 +248,7 @@ class TrainingLoop:
         if self._ended:
             return
         if time.monotonic() - self._saved_at >= self._training.checkpoint_every_s:
-            # The copy is made now; checksums and disks can wait for another thread.
+            # Only the copy is made now; another thread computes the checksum and writes the file.
             self._monitor.checkpoint_later(partial(pack, *self._state()), self._progress.epoch)
             self._saved_at = time.monotonic()
 
@@ -254,7 +256,7 @@ class TrainingLoop:
         return pack(*self._state())
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:
-        """Return a copy of all that a checkpoint holds."""
+        """Return a copy of everything that a checkpoint contains."""
         arrays = dict(self._engine.state())
         arrays |= {f"best/{k:04d}": array for k, array in enumerate(self._best or ())}
         return {"identity": self._task.identity, "progress": self._progress.to_json()}, arrays
@@ -264,7 +266,7 @@ class TrainingLoop:
         return self.outcome("interrupted")
 
     def _leave(self, decision: Decision) -> Outcome:
-        """End the attempt between two epochs, as the monitor decided."""
+        """End the attempt after an epoch, by the monitor's decision."""
         if decision == "prune":
             return self.outcome("pruned")
         self._monitor.checkpoint(self._pack(), self._progress.epoch)
@@ -279,7 +281,7 @@ class TrainingLoop:
         )
 
     def outcome(self, state: OutcomeState, *, cause: str | None = None, message: str | None = None) -> Outcome:
-        """Return how far the trial came, as its outcome."""
+        """Return the outcome of the trial with the epochs done so far."""
         progress = self._progress
         return Outcome(
             state=state,
