@@ -4,9 +4,9 @@ Importing this package, or any module under `cnn_sweep.training.data`, does not 
 `session.configure(threads=1)` before it imports the rest.
 
     from cnn_sweep.training.session import configure                configure(threads)
-    from cnn_sweep.training.data.sources import describe           describe(spec, folder) -> ImageInfo
+    from cnn_sweep.training.data.sources import describe            describe(spec, folder) -> ImageInfo
     from cnn_sweep.training.data.prepare import prepare             prepare(spec, folder, root) -> Path
-    from cnn_sweep.training.data.prepare import prepared            the same for workers: looks at no files
+    from cnn_sweep.training.data.prepare import prepared            the same for workers: checks no files
     from cnn_sweep.training.data.dataset import load                load(path, splits=("train", …)) -> Dataset
     from cnn_sweep.training.outcome import Monitor, Outcome         callbacks of a running trial, and its result
     from cnn_sweep.training.graph_key import graph_key              which trials share a compiled graph (no TensorFlow)
@@ -17,7 +17,7 @@ Importing this package, or any module under `cnn_sweep.training.data`, does not 
     from cnn_sweep.training.network.export import export_model      export_model(spec, outcome, dataset=..., path=...,
                                                                     folder=..., seed=...)
 
-Words: *epoch*, one pass over the training images; *step*, one batch; *chunk*, the steps that run before the
-clock is checked again; *graph*, the compiled epoch of all trials whose networks have one shape; *order*, the permutation of
-the training images for one (seed, epoch).
+Words: *epoch*, one pass over the training images; *step*, one batch; *chunk*, the steps between two checks of the
+clock; *graph*, the compiled epoch of all trials whose networks have one shape; *order*, the permutation of the training
+images for one (seed, epoch).
 """

@@ -1,7 +1,7 @@
 """The key that tells which trials share a compiled graph; imports no TensorFlow, since schedulers need it, too.
 
-Settings that change only numbers (rates, factors, seeds, batch size, schedule) are data of the graph and not part of the
-key; settings that change operations or shapes are.
+Settings that change only numbers (rates, factors, seeds, batch size, schedule) are data of the graph, not part of the
+key; settings that change operations or shapes are part of it.
 """
 
 from __future__ import annotations

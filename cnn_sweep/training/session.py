@@ -53,7 +53,7 @@ def configure(threads: int, *, gpu_memory_mb: int | None = None, whole_keras: bo
                 tf.config.set_logical_device_configuration(gpu, [share])
     except RuntimeError as error:
         raise EnvironmentFault(
-            f"TensorFlow is already running in this process, so its number of threads cannot be set to {threads}: {error}"
+            f"TensorFlow is already running in this process, so it cannot be limited to {threads} threads: {error}"
         ) from error
     # It warns of retracing, but here each network has its own graph on purpose.
     tf.get_logger().setLevel("ERROR")

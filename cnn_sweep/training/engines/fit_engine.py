@@ -35,16 +35,16 @@ _EVALUATION_BATCH = 32  # Keras's default
 
 
 class FitEngine:
-    """A Keras model trained by ``model.fit``; see `cnn_sweep.training.engines.engine.Engine`.
+    """A Keras model trained with ``model.fit``; see `cnn_sweep.training.engines.engine.Engine`.
 
-    A model that comes compiled keeps its optimizer, loss and metrics; labels are then one-hot, or integers where
-    its loss is a sparse one.
+    A compiled model keeps its optimizer, loss and metrics; its labels are then one-hot, or integers if its loss is
+    sparse.
 
     Args:
         model: From rescaled images to probabilities.
-        training: Optimizer and loss of a model that is not compiled.
+        training: Optimizer and loss, used if the model is not compiled.
         dataset: Training and validation images.
-        scale: What stored pixel values are multiplied by.
+        scale: Factor of stored pixel values.
     """
 
     divisible = False
@@ -68,7 +68,7 @@ class FitEngine:
         self._augmentation = Augmentation(fill, top_of(dataset.train.x)) if fill else None
 
     def train(self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]) -> Totals | None:
-        """Run a whole epoch; None if it was abandoned."""
+        """Train a whole epoch; return None if it was stopped before its end."""
         watch = _Watch(should_stop, plan.rates if self._sets_rate else None)
         weights = None if (plan.class_weights == 1).all() else dict(enumerate(plan.class_weights.tolist()))
         history = self._model.fit(
@@ -93,10 +93,10 @@ class FitEngine:
         )
 
     def _numbers(self, logs: dict[str, Any], step: str) -> dict[str, float]:
-        """Return the metrics of an epoch that are numbers, and not one number a class.
+        """Return the metrics of an epoch that are single numbers.
 
         Raises:
-            InputError: The loss is not among them.
+            InputError: The loss is missing.
         """
         numbers = {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
         if "loss" in numbers:
@@ -107,7 +107,7 @@ class FitEngine:
         )
 
     def _accuracy(self, logs: dict[str, float]) -> float:
-        """Return the accuracy among the metrics, whatever the model that came compiled calls it; NaN without one."""
+        """Return the accuracy among the metrics, whatever name the compiled model gives it; NaN without one."""
         kinds: tuple[Any, ...] = (keras.metrics.CategoricalAccuracy, keras.metrics.SparseCategoricalAccuracy)
         if self._units == 1:
             kinds = (*kinds, keras.metrics.BinaryAccuracy)
@@ -124,7 +124,7 @@ class FitEngine:
         return images * self._rescale, _labels(self._train, index, self._columns)
 
     def evaluate(self, plan: EpochPlan) -> Evaluation:
-        """Look at the plan's validation images."""
+        """Evaluate the plan's validation images."""
 
         def batch(step: int) -> Example:
             index = plan.validation[step * _EVALUATION_BATCH : (step + 1) * _EVALUATION_BATCH]
@@ -141,7 +141,7 @@ class FitEngine:
         return tuple(self._model.get_weights())
 
     def set_weights(self, weights: Weights) -> None:
-        """Take over weights in that order."""
+        """Set the weights, in the order of `weights`."""
         self._model.set_weights(list(weights))
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -160,7 +160,7 @@ class FitEngine:
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Sets the learning rate of each step, and stops the epoch when asked to."""
+    """Sets the learning rate of each step, and stops the epoch on request."""
 
     def __init__(self, should_stop: Callable[[], bool], rates: npt.NDArray[np.float32] | None) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.optimizer.learning_rate.assign(self._rates[batch])
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras's signature
-        """Look at the clock."""
+        """Check the clock."""
         self.steps += 1
         if time.monotonic() - self._asked_at >= _ASK_EVERY_S:
             self._asked_at = time.monotonic()
@@ -217,7 +217,7 @@ def _name(loss: Any) -> str:
 
 
 class _Steps(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches that are made when Keras asks for them, so that no copy of the images is held."""
+    """Batches made on demand, so that no copy of the images is held."""
 
     def __init__(self, batch: Callable[[int], Example], count: int) -> None:
         super().__init__()
@@ -240,7 +240,7 @@ def _labels(split: Split, index: npt.NDArray[np.int32], units: int | None) -> np
 
 
 def compile_note(model: Any, training: TrainingSpec, info: ImageInfo, made_by: str) -> str | None:
-    """Say which of a model's own settings and the sweep file's are used, where both are given and differ.
+    """Describe which settings are used if a compiled model and the sweep file disagree.
 
     Args:
         model: As the user's function returned it.
@@ -249,7 +249,7 @@ def compile_note(model: Any, training: TrainingSpec, info: ImageInfo, made_by: s
         made_by: The function, as the sweep file names it.
 
     Returns:
-        A sentence for people; None where nothing is lost.
+        A sentence for the user; None if they agree.
     """
     if not model.compiled:
         return None
@@ -257,7 +257,7 @@ def compile_note(model: Any, training: TrainingSpec, info: ImageInfo, made_by: s
     loss = training.loss if keeps else loss_name(training, model, output_units(model, info))
     rate = base_rate(training.optimizer)
     own, file = _of_model(model), {"optimizer": training.optimizer.name, "learning rate": rate, "loss": loss}
-    # Defaults that nobody wrote are no loss.
+    # A default that the user did not write does not conflict.
     asked = {"optimizer", "learning rate"} if "optimizer" in training.model_fields_set else set()
     asked |= {"loss"} if "loss" in training.model_fields_set and training.loss != "auto" else set()
     differ = [name for name in file if not _same(own[name], file[name]) and (name in asked or not keeps)]
@@ -277,9 +277,9 @@ def compile_note(model: Any, training: TrainingSpec, info: ImageInfo, made_by: s
 
 
 def _of_model(model: Any) -> dict[str, Any]:
-    """Return the settings that a model was compiled with; None for those that it has in a form of its own."""
+    """Return the settings that a model was compiled with; None for any that cannot be compared."""
     optimizer, loss = model.optimizer, model.loss
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # that of a scaled loss
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # unwraps a loss-scaling optimizer
     name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", None))
     return {
         "optimizer": None if optimizer is None else type(optimizer).__name__.lower(),
@@ -297,7 +297,7 @@ def _rate(optimizer: Any) -> float | None:
 
 def _same(own: Any, file: Any) -> bool:
     if isinstance(own, float):
-        return math.isclose(own, file, rel_tol=1e-5)  # the model's is in 32 bits
+        return math.isclose(own, file, rel_tol=1e-5)  # the model stores it as float32
     return own is None or own == file
 
 

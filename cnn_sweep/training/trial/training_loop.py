@@ -85,9 +85,7 @@ class TrainingLoop:
         self._chunk_s = chunk_s
         self._steps = steps_of(self._training, self._images)
         self._progress = TrialProgress()
-        self._more: Mapping[
-            str, float
-        ] = {}  # metrics of the running epoch from the engine, other than loss and accuracy
+        self._more: Mapping[str, float] = {}  # the engine's metrics of the running epoch, except loss, accuracy
         self._best: Weights | None = None
         self._saved_at = time.monotonic()
 
