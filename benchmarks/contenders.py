@@ -195,7 +195,7 @@ def bare_share(number: int, case: Case, folder: Path) -> dict:
     from cnn_sweep.sweep.sweep import Sweep
     from cnn_sweep.training.data.dataset import load
     from cnn_sweep.training.data.prepare import prepare
-    from cnn_sweep.training.signature import graph_key
+    from cnn_sweep.training.graph_key import graph_key
     from cnn_sweep.training.trial.trainer import Trainer
 
     sweep = Sweep.load(folder / "sweep.yaml")
@@ -215,18 +215,20 @@ def _bare_trials(specs: list, dataset, trainer):
     """Train trials of one shape; nothing but their graphs runs."""
     import numpy as np
 
-    from cnn_sweep.training.engine.learner import Totals
-    from cnn_sweep.training.trial.run import Run, Task
+    from cnn_sweep.training.engines.engine import Totals
+    from cnn_sweep.training.trial.training_loop import Task, TrainingLoop
 
     labels = np.asarray(dataset.validation.y)
     for spec in specs:
-        learner, best = trainer._learner(spec, 0), 0.0
-        plans = Run(Task(spec, 0, ""), lambda _, learner=learner: learner, dataset=dataset, monitor=None, chunk_s=1e9)
+        engine, best = trainer._engine(spec, 0), 0.0
+        plans = TrainingLoop(
+            Task(spec, 0, ""), lambda _, engine=engine: engine, dataset=dataset, monitor=None, chunk_s=1e9
+        )
         for epoch in range(spec.training.epochs):
             plans._progress.epoch = epoch
             plan = plans._plan(epoch)
-            learner.train(plan, Totals(0, 0.0, 0.0), len(plan.rates), lambda: False)
-            probabilities = learner.evaluate(plan).probabilities
+            engine.train(plan, Totals(0, 0.0, 0.0), len(plan.rates), lambda: False)
+            probabilities = engine.evaluate(plan).probabilities
             best = max(best, float((probabilities.argmax(axis=1) == labels).mean()))
         yield best
 

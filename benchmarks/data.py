@@ -70,8 +70,8 @@ import json, os, sys, tempfile, time
 from pathlib import Path
 import numpy as np
 from cnn_sweep.sweep.spec.data import FolderData
-from cnn_sweep.training.data.files import list_files, stamp
-from cnn_sweep.training.data.images import ImageOptions, content_digest, decode_into, read_bytes
+from cnn_sweep.training.data.image_files import list_files, stamp
+from cnn_sweep.training.data.image_decoder import ImageOptions, content_digest, decode_into, read_bytes
 folder, options = Path(sys.argv[1]), ImageOptions(128, 128)
 def each(work, over):
     began = time.process_time()
@@ -111,7 +111,7 @@ class Monitor:
     def epoch(self, *_): pass
     def checkpoint(self, *_): pass
     def checkpoint_later(self, *_): pass
-    def verdict(self): return "go on"
+    def decision(self): return "continue"
     def should_stop(self):
         self.first = self.first or time.perf_counter() - began
         return True

@@ -72,8 +72,8 @@ class _Quiet:
 
     def checkpoint(self, state: bytes, epoch: int) -> None: ...
 
-    def verdict(self) -> str:
-        return "go on"
+    def decision(self) -> str:
+        return "continue"
 
     def should_stop(self) -> bool:
         return False

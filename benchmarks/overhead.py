@@ -90,7 +90,7 @@ def trials(points: int, epochs: int) -> list[tuple[bool, float, float]]:
     """Return for each trial of one worker: whether its shape was new, seconds in all, seconds inside graphs."""
     configure(threads=1)
     from cnn_sweep.execution.worker.attempt import AttemptRunner
-    from cnn_sweep.training.engine.graph import EpochGraph
+    from cnn_sweep.training.engines.graph_engine import EpochGraph
 
     inside = Stopwatch()
     inside.watch(EpochGraph, "run", "evaluate")

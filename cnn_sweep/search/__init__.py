@@ -1,1 +1,1 @@
-"""What to try next: samplers, and the plan that numbers the trials."""
+"""Samplers, pruners and the plan that numbers the trials of a study."""

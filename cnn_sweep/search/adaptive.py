@@ -1,6 +1,6 @@
-"""Adaptive search: each configuration is chosen from what the trials so far have shown.
+"""Adaptive search: each configuration is chosen from the results so far.
 
-Optuna is a library here, called with a history in memory; the journals hold the history.
+Optuna serves as a library: it is called with a history in memory that follows the journals.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 
 __all__ = ["AdaptiveSampler", "Observation"]
 
-MAX_REFUSED: Final = 100  # proposals that cannot be trained, before a random configuration is taken
-MAX_KNOWN: Final = 4  # proposals that were tried before, until a neighbour of theirs is taken
-MAX_NEIGHBOURS: Final = 100  # configurations that differ from a known one in a parameter or two
-MAX_DRAWS: Final = 1_000  # random configurations of which one must be valid
+MAX_REFUSED: Final = 100  # proposals that cannot be trained, before random draws replace the sampler
+MAX_KNOWN: Final = 4  # proposals that were tried before, until their neighbours are tried
+MAX_NEIGHBOURS: Final = 100  # configurations that differ from a proposal in one or two parameters
+MAX_DRAWS: Final = 1_000  # random configurations, of which at least one must be valid
 
 
 class AdaptiveSampler:
-    """Proposes configurations, each of them once.
+    """Proposes configurations and never repeats one.
 
-    A trial that failed counts as worse than any that ended, so that a region which diverges is left. Trials
-    that are running elsewhere count as poor while they run, so that workers do not crowd at one point. What was
-    tried before is recognised: its result stands in the history, and something else is proposed.
+    A failed trial counts as worse than every complete one, so the search leaves regions that diverge. Trials running
+    elsewhere count as poor, so workers do not crowd around one point. If the sampler proposes a configuration that was
+    tried before, a neighbour or a random configuration replaces it: its result is already in the history.
 
     Args:
         sweep: The newest revision of the sweep.
-        is_valid: Tells whether a configuration can be trained.
+        is_valid: Returns whether a configuration can be trained.
     """
 
     def __init__(self, sweep: Sweep, is_valid: Callable[[dict[str, Any]], bool]) -> None:
@@ -63,13 +63,13 @@ class AdaptiveSampler:
         """Choose the configuration of a trial.
 
         Args:
-            number: Of the trial; trials with different numbers get different ones from the same history.
-            history: All trials that are known; only what is new since the last call costs time.
-            part: Hyperparameters that are given.
-            claim: Takes a configuration for the caller alone; False if another worker has it already.
+            number: Number of the trial; different numbers give different proposals from the same history.
+            history: All known trials; only those that are new since the last call cost time.
+            part: Hyperparameters with fixed values.
+            claim: Claims a configuration for this caller; returns False if another worker has it.
 
         Raises:
-            InvalidTrialError: No configuration that can be trained was found.
+            InvalidTrialError: No trainable configuration was found.
         """
         trials = [one for one in history if one.params is not None and one.number != number]
         if self._history is None:
@@ -88,13 +88,15 @@ class AdaptiveSampler:
                 return params
             seen.add(name)
         if fallback is None:
-            raise InvalidTrialError(f"none of {MAX_DRAWS:,} random configurations can be trained; see the plan")
+            raise InvalidTrialError(
+                f"none of {MAX_DRAWS:,} random configurations can be trained; `cnn-sweep plan` shows why"
+            )
         return fallback
 
     def _candidates(
         self, history: SearchHistory, number: int, fixed: Mapping[str, Any], known: set[str]
     ) -> Iterator[dict[str, Any]]:
-        """Yield what the sampler proposes, then what is near to it, then random configurations, then all there are."""
+        """Yield proposals of the sampler, then their neighbours, then random configurations, then the whole space."""
         seed = _seed(self._sweep.search.seed, number)
         proposed = []
         study = history.to_ask()
@@ -103,7 +105,7 @@ class AdaptiveSampler:
         while refused < MAX_REFUSED and repeated < MAX_KNOWN:
             params = self._ask(study, history.distributions)
             yield params
-            if self._is_possible(params):  # and still it was not taken
+            if self._is_possible(params):  # valid, but the caller did not take it
                 repeated += 1
                 proposed.append(params)
             else:
@@ -122,7 +124,7 @@ class AdaptiveSampler:
         return self._sweep.satisfies(params) and self._is_valid(params)
 
     def _ask(self, study: Study, distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-        """Let the sampler choose, parameter by parameter along the conditions, and forget the asking."""
+        """Let the sampler choose a value for each active parameter, without leaving a trial in its history."""
         trial = study.ask()
         active: dict[str, Any] = {}
         for parameter in self._sweep.space.ordered:
@@ -135,7 +137,7 @@ class AdaptiveSampler:
     def _near(
         self, params: Mapping[str, Any], fixed: Mapping[str, Any], generator: np.random.Generator
     ) -> dict[str, Any]:
-        """Change one or two parameters of a configuration, and complete it along the conditions."""
+        """Change one or two parameters of a configuration, and add or drop conditional ones accordingly."""
         space = self._sweep.space
         values = {one.name: one.domain.at(generator.random()) for one in space.parameters} | dict(params)
         free = [name for name in params if name not in fixed]
@@ -148,7 +150,7 @@ class AdaptiveSampler:
         return {name: encode(self._sweep.space.by_name[name].domain, value) for name, value in values.items()}
 
     def _known(self, trials: Iterable[Observation]) -> set[str]:
-        """Name all configurations that were tried here, each computed once."""
+        """Return the IDs of all configurations that were tried in this study; each ID is computed once."""
         names = self._names
         for one in trials:
             if one.number not in names or names[one.number][0] is not one:
@@ -157,5 +159,5 @@ class AdaptiveSampler:
 
 
 def _seed(seed: int, number: int) -> int:
-    """Return the seed of a proposal's random draws, which depends on the sweep's seed and the trial."""
+    """Return the seed of a proposal: a function of the sweep's seed and the trial's number."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4], "big")

@@ -1,7 +1,7 @@
-"""When a study has searched enough, as its journals tell.
+"""Limits of a search: epochs, hours, GPU hours, or a value of the objective to reach.
 
-What was begun is finished; once any limit is reached, nothing new is begun. Nobody keeps an account: every worker
-derives it from the journals, so it holds over all workers, jobs and days.
+Once a limit is reached, no new trial begins; running trials finish. Every worker derives the amounts used from the
+journals, so the limits hold across workers, jobs and days without a shared counter.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit of a search, and how far it is used up.
+    """One limit of a search and the amount used.
 
     Attributes:
-        name: epochs, hours or gpu_hours; or the metric that is to reach a value.
-        used: Epochs or hours so far; the best value of the metric, or None.
-        limit: How much there is, or the value to reach.
-        reached: Whether it ends the search.
+        name: epochs, hours or gpu_hours; or the metric that must reach a value.
+        used: Epochs or hours so far, or the best value of the metric; None if it has no value yet.
+        limit: Epochs or hours allowed, or the value to reach.
+        reached: Whether the search ends.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Limit:
 
 
 class Budget:
-    """The limits of a study beside the number of its trials.
+    """The limits of a study other than the number of trials.
 
     Args:
         sweep: The newest revision of its sweep.
-        history: What the journals say; the caller refreshes it.
+        history: History read from the journals; the caller refreshes it.
     """
 
     def __init__(self, sweep: Sweep, history: History) -> None:
@@ -64,7 +64,7 @@ class Budget:
         return next((limit for limit in self.limits() if limit.reached), None)
 
     def limits(self) -> Iterator[Limit]:
-        """Yield all limits that the sweep sets."""
+        """Yield the limits that the sweep sets."""
         search = self._search
         if search.epochs is not None:
             used = sum(map(_epochs, self._history.trials.values()))
@@ -84,7 +84,7 @@ class Budget:
         return (attempt for trial in self._history.trials.values() for attempt in trial.attempts.values())
 
     def _gpu_seconds(self) -> float:
-        """Add the time of all GPUs; workers that share them are told by their equal lists of GPUs on one host."""
+        """Sum the seconds of all GPUs; workers on one host with equal lists of GPUs share them."""
         together: dict[tuple[str, ...], list[_Interval]] = defaultdict(list)
         for attempt in self._attempts():
             worker = self._history.workers.get(attempt.writer or "")
@@ -110,19 +110,19 @@ class Budget:
 
 
 def _epochs(trial: TrialHistory) -> int:
-    """Count a trial's epochs; one that was done again after a death counts once."""
+    """Count a trial's epochs; an epoch repeated after a crash counts once."""
     return max(attempt.last_epoch for attempt in trial.attempts.values())
 
 
 def _interval(attempt: AttemptHistory) -> _Interval:
-    """Return from when to when an attempt is known to have run, in seconds since 1970."""
+    """Return the start and the last known moment of an attempt, in seconds since 1970."""
     if attempt.start is None:
         return math.inf, -math.inf
     return attempt.start.time, attempt.end.time if attempt.end is not None else attempt.last_event
 
 
 def covered(intervals: Iterable[_Interval]) -> float:
-    """Return the length of the union of intervals."""
+    """Return the length of the union of intervals, so that overlapping ones count once."""
     total, end = 0.0, -math.inf
     for begin, until in sorted(intervals):
         if until > max(begin, end):

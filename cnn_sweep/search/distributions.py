@@ -1,4 +1,4 @@
-"""The values of a hyperparameter as Optuna's distributions."""
+"""Conversion of a hyperparameter's values to and from Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 def distribution(domain: Choices | Range) -> BaseDistribution:
-    """Return the distribution for some values.
-
-    Choices are numbered, since Optuna takes no lists as choices.
-    """
+    """Return the distribution of a domain; choices are numbered because Optuna allows no lists as choices."""
     if isinstance(domain, Choices):
         return CategoricalDistribution(tuple(range(len(domain.values))))
     high = domain.high if domain.step is None else tidy(domain.low + (domain.steps - 1) * domain.step)
@@ -30,7 +27,7 @@ def distribution(domain: Choices | Range) -> BaseDistribution:
 
 
 def suggest(trial: Trial, name: str, values: BaseDistribution) -> Any:
-    """Let Optuna choose a value."""
+    """Let Optuna choose a value from a distribution."""
     if isinstance(values, CategoricalDistribution):
         return trial.suggest_categorical(name, values.choices)
     if isinstance(values, IntDistribution):
@@ -41,15 +38,15 @@ def suggest(trial: Trial, name: str, values: BaseDistribution) -> Any:
 
 
 def hashable(value: Any) -> Any:
-    """Return a value that sets and Optuna take: a tuple for a list."""
+    """Return a value that can be hashed: a tuple instead of a list."""
     return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def encode(domain: Choices | Range, value: Any) -> Any:
-    """Turn a value of the sweep into one of Optuna's."""
+    """Convert a value of the sweep to Optuna's."""
     return domain.index(value) if isinstance(domain, Choices) else value
 
 
 def decode(domain: Choices | Range, value: Any) -> Any:
-    """Turn a value of Optuna's into one of the sweep."""
+    """Convert Optuna's value to one of the sweep."""
     return domain.values[value] if isinstance(domain, Choices) else domain.nearest(value)

@@ -1,4 +1,4 @@
-"""Whether one sweep extends another: the same study with more to try."""
+"""Comparison of two sweeps: whether the second only extends the first (``run --extend``)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MISSING = object()
 
 
 def extension(old: Sweep, new: Sweep) -> list[str] | None:
-    """Tell whether a sweep only adds choices, points, trials or repeats to another.
+    """Return what forbids one sweep to extend another: anything but new choices, points, trials or repeats.
 
     Args:
         old: The sweep of a study that has trials.
         new: The sweep that may continue it.
 
     Returns:
-        None if it does (or changes nothing); otherwise each change that stands against it.
+        None if it only extends it, or is equal; otherwise each change that forbids it.
     """
     before, after = old.canonical(), new.canonical()
     sections = dict.fromkeys(name for name in (*before, *after) if name not in ("space", "search"))
@@ -33,7 +33,7 @@ def extension(old: Sweep, new: Sweep) -> list[str] | None:
 
 
 def _changes(where: str, before: Any, after: Any) -> list[str]:
-    """List what differs, as deep in the data as possible."""
+    """List differences at the deepest keys possible."""
     if canonical_json(before) == canonical_json(after):
         return []
     if isinstance(before, dict) and isinstance(after, dict):
@@ -72,14 +72,14 @@ def _search_changes(old: Sweep, new: Sweep) -> list[str]:
 
 
 def _less(name: str, before: float | None, after: float | None) -> list[str]:
-    """Compare limits, of which None is the largest."""
+    """Compare limits; None means unlimited."""
     if after is None or (before is not None and after >= before):
         return []
     return [f"search.{name}: {'all' if before is None else show(before)} became {show(after)}, which is less"]
 
 
 def _easier(old: Sweep, new: Sweep) -> list[str]:
-    """Compare values that are to be reached."""
+    """Compare the values of ``search.until``."""
     reasons = []
     for name, goal in new.search.until.items():
         before = old.search.until.get(name)
@@ -108,7 +108,7 @@ def _lost_values(before: Parameter, after: Parameter, *, grid: bool) -> list[str
     if not isinstance(old, Choices) and not isinstance(new, Choices) and not grid:
         return [] if _covers(new, old) else [f"{where}: the new range does not include all of the old one"]
     if isinstance(old, Choices) != isinstance(new, Choices) and not grid:
-        return [f"{where}: choices and a range cannot take each other's place"]
+        return [f"{where}: a range cannot replace choices, nor choices a range"]
     kept = {canonical_json(value) for value in new.grid or ()}
     lost = [value for value in old.grid or () if canonical_json(value) not in kept]
     return [f"{where}: {listed(map(show, lost))} is gone"] if lost else []
@@ -120,7 +120,7 @@ def _covers(new: Range, old: Range) -> bool:
 
 
 def _condition_changes(before: Parameter, after: Parameter, old: Sweep) -> list[str]:
-    """Compare conditions; one may name new values of another parameter, which no old trial has."""
+    """Compare conditions; they may name new values of another parameter, which no old trial has."""
     where = f"space.{before.name}.when"
     if set(before.when) != set(after.when):
         return [f"{where}: {show(dict(before.when))} became {show(dict(after.when))}"]

@@ -1,8 +1,8 @@
-"""What mattered: importance of hyperparameters, their effects, and how pairs of them interact.
+"""Importances of hyperparameters, their effects, and interactions of pairs.
 
-Two estimates of importance stand side by side, since they answer different questions. fANOVA (Hutter et al., ICML 2014)
-is the share of the variance over the whole space that a hyperparameter explains; PED-ANOVA (Watanabe et al., IJCAI
-2023) says how much it matters for being among the best. Both are Optuna's.
+There are two estimates of importance, since they answer different questions. fANOVA (Hutter et al., ICML 2014)
+estimates the share of the variance over the whole space that a hyperparameter explains; PED-ANOVA (Watanabe et al.,
+IJCAI 2023) how much it matters for being among the best. Both are Optuna's.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.space.space import Parameter
     from cnn_sweep.sweep.sweep import Sweep
 
-FEWEST: Final = 4  # trials below which no estimate means anything
-MOST: Final = 1_000  # results that importances are estimated from at most: a forest of these takes seconds
-_FORESTS: Final = 4  # of which each estimates all importances
-_TREES: Final = 16  # of a forest
-_ROUNDING: Final = 1e-12  # share of the variance below which there is none
-_VALUES: Final = 10  # different values up to which each has an effect of its own
-_BINS: Final = 5  # groups of equal size into which more values are put
+FEWEST: Final = 4  # trials; with fewer, no estimate is meaningful
+MOST: Final = 1_000  # most results used for importances; a forest of these takes seconds
+_FORESTS: Final = 4  # each estimates all importances
+_TREES: Final = 16  # in a forest
+_ROUNDING: Final = 1e-12  # share of the variance that counts as zero
+_VALUES: Final = 10  # distinct values; with more, they are grouped
+_BINS: Final = 5  # groups of equal size
 
 Result = tuple[dict[str, Any], float]
 
 
 @dataclass(frozen=True)
 class Importance:
-    """How much a hyperparameter matters.
+    """Importance of a hyperparameter.
 
     Attributes:
         parameter: Its name.
-        fanova: Share of the variance that it explains, of all that hyperparameters explain alone; the shares of all
-            hyperparameters add up to 1, however little they explain together. The mean of several forests.
-        ped_anova: Share of what makes the best tenth different; these shares add up to 1 as well.
-        trials: Results that this was estimated from: those in which the hyperparameter counts.
-        conditional: Whether it counts in some trials only; its shares are then those among these trials.
-        fanova_sd: Standard deviation of ``fanova`` from forest to forest.
+        fanova: Its share of the variance that single hyperparameters explain; the shares sum to 1, however little they
+            explain together. Mean over several forests.
+        ped_anova: Its share of the difference between the best tenth and the rest; these shares sum to 1, too.
+        trials: Number of results used: those in which the hyperparameter is active.
+        conditional: Whether it is active in some trials only; its shares then refer to these trials.
+        fanova_sd: Standard deviation of ``fanova`` over the forests.
     """
 
     parameter: str
@@ -72,15 +72,15 @@ class Importance:
 
 @dataclass(frozen=True)
 class Effect:
-    """Results with one value of a hyperparameter, or with values that are near to each other.
+    """Results with one value of a hyperparameter, or with a group of neighbouring values.
 
     Attributes:
         parameter: Its name.
         value: The value; ``low to high`` for a group.
-        trials: How many results.
-        mean: Of the objective.
-        sd: Its standard deviation (of a sample); None for a single result.
-        best: The best of them.
+        trials: Number of results.
+        mean: Mean of the objective.
+        sd: Sample standard deviation of the objective; None for a single result.
+        best: Best objective.
     """
 
     parameter: str
@@ -96,11 +96,11 @@ class Interaction:
     """How much of the variance two hyperparameters explain together, beyond what each explains alone.
 
     Attributes:
-        first: Name of one.
-        second: Name of the other.
+        first: Name of the first hyperparameter.
+        second: Name of the second one.
         share: Omega squared, an estimate of its share of the variance that noise does not inflate (Hays, *Statistics
             for Psychologists*, 1963); 0 to 1.
-        p: Of the F test that there is no interaction, times the number of pairs (Bonferroni); at most 1.
+        p: p-value of the F test for no interaction, times the number of pairs (Bonferroni); at most 1.
     """
 
     first: str
@@ -111,13 +111,13 @@ class Interaction:
 
 @dataclass(frozen=True)
 class Findings:
-    """What mattered in a study.
+    """Importances, effects and interactions in a study.
 
     Attributes:
-        importances: The most important hyperparameter (by fANOVA) first.
-        effects: By hyperparameter in the order of the sweep file, then by value.
-        interactions: Of pairs whose every combination was tried; the strongest first.
-        results: How many results importances were estimated from.
+        importances: Sorted by fANOVA, the most important first.
+        effects: Sorted by hyperparameter, as in the sweep file, then by value.
+        interactions: For pairs whose every combination was tried; the strongest first.
+        results: Number of results used for importances.
     """
 
     importances: tuple[Importance, ...]
@@ -127,12 +127,12 @@ class Findings:
 
 
 def find(sweep: Sweep, results: Iterable[tuple[Mapping[str, Any], float | None]]) -> Findings:
-    """Find out what mattered.
+    """Estimate importances, effects and interactions.
 
     Args:
-        sweep: The sweep; of several objectives the first one counts.
-        results: Hyperparameters and objective of complete trials, in any order; those without a finite value are left
-            out.
+        sweep: The sweep; only its first objective is used.
+        results: Hyperparameters and objective of complete trials, in any order; those without a finite value are
+            ignored.
 
     Raises:
         StudyError: There are too few results.
@@ -143,8 +143,8 @@ def find(sweep: Sweep, results: Iterable[tuple[Mapping[str, Any], float | None]]
         if value is not None and math.isfinite(value)
     ]
     if len(known) < FEWEST:
-        raise StudyError(f"{len(known)} complete trials are too few to tell what matters; {FEWEST} are needed")
-    known.sort(key=lambda one: json.dumps(one, sort_keys=True))  # a forest depends on the order of what it sees
+        raise StudyError(f"{len(known)} complete trials are too few to estimate importances; {FEWEST} are needed")
+    known.sort(key=lambda one: json.dumps(one, sort_keys=True))  # a forest depends on the order of its data
     some = known if len(known) <= MOST else [known[i * len(known) // MOST] for i in range(MOST)]
     parameters = [_with_hashable(one) for one in sweep.space.parameters if _varies(one.name, known)]
     direction = sweep.objective.direction
@@ -160,7 +160,7 @@ def _varies(name: str, known: Sequence[Result]) -> bool:
 
 
 def _with_hashable(parameter: Parameter) -> Parameter:
-    """Return a parameter whose choices are as results have them: lists are tuples."""
+    """Return a parameter with hashable choices, as in results."""
     domain = parameter.domain
     return replace(parameter, domain=Choices(hashable(domain.values))) if isinstance(domain, Choices) else parameter
 
@@ -182,14 +182,14 @@ def _conditional(sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[
 def _importances(
     sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result], *, report: str | None
 ) -> list[Importance]:
-    """Estimate the importances of hyperparameters that all these results have; report one of them, or all."""
+    """Estimate importances of hyperparameters that are active in all these results; return one of them, or all."""
     varied = [one for one in parameters if _varies(one.name, known)]
     inside = [
         (params, value)
         for params, value in known
         if all(one.name in params and one.domain.contains(params[one.name]) for one in varied)
     ]
-    study = _told(sweep, varied, inside)
+    study = _optuna_study(sweep, varied, inside)
     forests = [_shares(study, varied, FanovaImportanceEvaluator(n_trees=_TREES, seed=seed)) for seed in range(_FORESTS)]
     of_the_best = _shares(study, varied, PedAnovaImportanceEvaluator())
     found = []
@@ -200,8 +200,8 @@ def _importances(
     return found
 
 
-def _told(sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result]) -> optuna.Study | None:
-    """Tell a study of Optuna's the results; None if nothing can be estimated from them."""
+def _optuna_study(sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result]) -> optuna.Study | None:
+    """Return an Optuna study of the results; None if nothing can be estimated from them."""
     if len(known) < FEWEST or not parameters or len({value for _, value in known}) == 1:
         return None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -250,14 +250,14 @@ def _effects(name: str, known: Sequence[Result], direction: Direction) -> list[E
 
 
 def _has_own_effects(values: set[Any], results: int) -> bool:
-    """Tell whether each value has an effect of its own: it is no number, or they are few that were tried often."""
+    """Return whether each value is shown separately: they are not numbers, or few values with many results."""
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
         return True
     return len(values) <= _VALUES and (len(values) <= _BINS or 2 * len(values) <= results)
 
 
 def _order(value: Any) -> tuple[bool, Any]:
-    """Sort numbers as numbers, and all else as text after them."""
+    """Return a sort key: numbers first, then everything else as text."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return not is_number, value if is_number else str(value)
 
@@ -273,7 +273,7 @@ def interactions(names: Sequence[str], known: Sequence[Result]) -> tuple[Interac
 def _interaction(first: str, second: str, known: Sequence[Result]) -> tuple[float, float] | None:
     """Analyse a two-way table: omega squared of the interaction, and p of its F test.
 
-    What two hyperparameters add alone is fitted by least squares, so cells may have different numbers of results.
+    Main effects are fitted by least squares, so cells may have different numbers of results.
 
     Returns:
         None if a cell is empty, no cell has two results, or nothing varies.
@@ -296,6 +296,6 @@ def _interaction(first: str, second: str, known: Sequence[Result]) -> tuple[floa
 
 
 def _unexplained(design: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> float:
-    """Return the sum of squares that a linear model leaves; its columns may depend on each other."""
+    """Return the residual sum of squares of a linear model, whose columns may be linearly dependent."""
     fitted = design @ np.linalg.lstsq(design, values, rcond=None)[0]
     return float(((values - fitted) ** 2).sum())

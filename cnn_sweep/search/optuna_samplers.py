@@ -47,9 +47,9 @@ def make_sampler(sweep: Sweep, *, seed: int, fixed: Mapping[str, Any]) -> BaseSa
     """Make the sampler of a sweep.
 
     Args:
-        sweep: The sweep; its search is adaptive.
-        seed: Of all random draws of the sampler.
-        fixed: Parameters that have one value, as Optuna knows it.
+        sweep: The sweep, whose search is adaptive.
+        seed: Seed of the sampler's random draws.
+        fixed: Hyperparameters with fixed values, encoded for Optuna.
 
     Raises:
         EnvironmentFault: A package is missing.
@@ -57,7 +57,7 @@ def make_sampler(sweep: Sweep, *, seed: int, fixed: Mapping[str, Any]) -> BaseSa
     method, options = sweep.search.method, sweep.search.settings
     check_packages(method)
     with warnings.catch_warnings():
-        # Groups of parameters, NSGA-III and most crossovers have been called experimental for years.
+        # Optuna still calls groups of parameters, NSGA-III and most crossovers experimental.
         warnings.simplefilter("ignore", ExperimentalWarning)
         if method == "tpe":
             sampler = _tpe(sweep, options, seed)
@@ -90,9 +90,9 @@ def _cmaes(options: CmaesOptions, seed: int) -> BaseSampler:
 
 
 def _nsga(method: str, options: Nsga2Options, seed: int) -> BaseSampler:
-    given = options.model_dump()
-    crossover = _CROSSOVERS[given.pop("crossover")]()
-    # A crossover of three parents needs as many to choose from.
-    given["population_size"] = max(given["population_size"], crossover.n_parents)
+    settings = options.model_dump()
+    crossover = _CROSSOVERS[settings.pop("crossover")]()
+    # A crossover with three parents needs a population of at least three.
+    settings["population_size"] = max(settings["population_size"], crossover.n_parents)
     kind = NSGAIISampler if method == "nsga2" else NSGAIIISampler
-    return kind(seed=seed, crossover=crossover, **given)
+    return kind(seed=seed, crossover=crossover, **settings)

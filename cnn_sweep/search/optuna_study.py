@@ -1,4 +1,4 @@
-"""Studies of ours in Optuna's storages, and Optuna's studies as history of ours."""
+"""Exchange with Optuna's storages: writes a study there, and reads an Optuna study as history for a search."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _OURS: Final = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", Tr
 
 @dataclass(frozen=True)
 class Record:
-    """A trial of ours, to be written.
+    """A trial of a study to write.
 
     Attributes:
         params: Its hyperparameters.
-        state: Its state; what neither ended nor runs is written as running.
-        values: One an objective; None where there is none.
+        state: Its state; any unfinished state is written as running.
+        values: One per objective; None if it has no value.
         steps: Epoch to objective.
-        attributes: What else is known, as JSON has it.
-        started: Seconds since 1970.
-        ended: Seconds since 1970; None for a trial that has not ended.
+        attributes: User attributes, in types that JSON has.
+        started: Start, in seconds since 1970.
+        ended: End, in seconds since 1970; None if it has not ended.
     """
 
     params: Mapping[str, Any]
@@ -60,11 +60,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Found:
-    """What another study knows about our space.
+    """Trials of an Optuna study that lie in a sweep's space.
 
     Attributes:
-        trials: (number there, hyperparameters in our values, state, values).
-        skipped: Why trials are of no use, and how many.
+        trials: (number there, hyperparameters as values of the sweep, state, values).
+        skipped: Reasons why trials cannot be used, with their numbers.
     """
 
     trials: list[tuple[int, dict[str, Any], str, list[float]]] = field(default_factory=list)
@@ -72,54 +72,54 @@ class Found:
 
 
 def write_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
-    """Write a study into a storage of Optuna's.
+    """Write a study into an Optuna storage.
 
     Args:
-        storage: Such as ``sqlite:///study.db``.
-        sweep: Names the study, its space and its objectives.
+        storage: URL, such as ``sqlite:///study.db``.
+        sweep: Gives the study's name, space and objectives.
         records: Its trials.
 
     Returns:
-        How many trials were written.
+        The number of trials written.
 
     Raises:
-        InputError: The storage has a study of that name.
+        InputError: The storage already has a study of that name.
         EnvironmentFault: The storage cannot be written.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     directions = [StudyDirection[one.direction.name] for one in sweep.objectives]
     trials = [_trial(sweep, record) for record in records]
-    with _told(storage, "written"), warnings.catch_warnings():
+    with _storage_errors(storage, "written"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # names of metrics
         try:
             study = optuna.create_study(storage=storage, study_name=sweep.study, directions=directions)
         except DuplicatedStudyError:
-            raise InputError(f"{storage} has a study {sweep.study!r} already; take another place") from None
+            raise InputError(f"{storage} already has a study {sweep.study!r}; choose another storage") from None
         try:
             study.set_metric_names([one.metric for one in sweep.objectives])
             study.add_trials(trials)
-        except BaseException:  # whole or not at all
+        except BaseException:  # never leave part of a study behind
             optuna.delete_study(study_name=sweep.study, storage=storage)
             raise
     return len(trials)
 
 
 def mirror_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
-    """Add the finished trials that a copy of a study lacks; the copy is made if it does not exist.
+    """Add finished trials that a study in a storage lacks; create the study if needed.
 
     Args:
-        storage: Such as ``sqlite:///study.db``.
-        sweep: Names the study, its space and its objectives.
+        storage: URL, such as ``sqlite:///study.db``.
+        sweep: Gives the study's name, space and objectives.
         records: Its trials, each with its number as the attribute ``trial``.
 
     Returns:
-        How many trials were added.
+        The number of trials added.
 
     Raises:
         EnvironmentFault: The storage cannot be written.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with _told(storage, "written"), warnings.catch_warnings():
+    with _storage_errors(storage, "written"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # names of metrics
         directions = [StudyDirection[one.direction.name] for one in sweep.objectives]
         study = optuna.create_study(storage=storage, study_name=sweep.study, directions=directions, load_if_exists=True)
@@ -132,19 +132,19 @@ def mirror_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
 
 
 def read_study(storage: str, name: str, sweep: Sweep) -> Found:
-    """Read the trials of a study of Optuna's that lie in our space.
+    """Read the trials of an Optuna study that lie in a sweep's space.
 
     Args:
-        storage: Such as ``sqlite:///study.db``.
-        name: The study's name there.
-        sweep: Ours.
+        storage: URL, such as ``sqlite:///study.db``.
+        name: Name of the study there.
+        sweep: The sweep.
 
     Raises:
-        InputError: There is no such study, or it optimises something else.
+        InputError: There is no such study, or its directions differ.
         EnvironmentFault: The storage cannot be read.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with _told(storage, "read"):
+    with _storage_errors(storage, "read"):
         names = optuna.get_all_study_names(storage=storage)
         if name not in names:
             raise InputError(f"{storage} has no study {name!r}; studies there: {listed(names)}")
@@ -174,7 +174,7 @@ def _take(trial: FrozenTrial, sweep: Sweep, found: Found) -> None:
 
 
 def _ours(theirs: Mapping[str, Any], sweep: Sweep, found: Found) -> dict[str, Any] | None:
-    """Bring parameters into our space; None, and the reason counted, where they are not in it."""
+    """Convert parameters to values of the sweep; None, with the reason counted, if they are not in its space."""
     params = {}
     for parameter in sweep.space.parameters:
         if parameter.name not in theirs:
@@ -220,25 +220,25 @@ def _trial(sweep: Sweep, record: Record) -> FrozenTrial:
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
-    """Return a distribution whose choices are the values themselves, for people to read."""
+    """Return a distribution whose choices are the values themselves, so that people can read them."""
     if isinstance(parameter.domain, Choices):
         return CategoricalDistribution([_written(value) for value in parameter.domain.values])
     return distribution(parameter.domain)
 
 
 def _written(value: Any) -> Any:
-    """Write a list as JSON, since Optuna has no lists."""
+    """Return a list as JSON text, since Optuna allows no lists."""
     return json.dumps(value) if isinstance(value, list | tuple) else value
 
 
 def _moment(seconds: float) -> datetime:
-    """Give a time as Optuna keeps it: local, without a zone."""
+    """Return a time as Optuna stores it: local, without a time zone."""
     return datetime.fromtimestamp(seconds, UTC).astimezone().replace(tzinfo=None)
 
 
 @contextmanager
-def _told(storage: str, what: str) -> Iterator[None]:
-    """Turn what goes wrong in a storage, which may be of any library below Optuna, into one message."""
+def _storage_errors(storage: str, what: str) -> Iterator[None]:
+    """Turn any error of a storage, whichever library below Optuna raised it, into one message."""
     try:
         yield
     except InputError:

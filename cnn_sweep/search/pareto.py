@@ -1,4 +1,4 @@
-"""Which of several results are beaten by no other, where more than one thing counts."""
+"""Pareto fronts: results with several objectives that no other result dominates."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ if TYPE_CHECKING:
 
 
 def pareto_front(values: Sequence[Sequence[float | None]], directions: Sequence[Direction]) -> list[bool]:
-    """Tell which results no other one dominates: is at least as good in everything and better in something.
+    """Return which results are on the Pareto front.
+
+    One result dominates another if it is at least as good in every objective and better in one.
 
     Args:
-        values: One row a result, one number an objective; a result that lacks a finite number is never on the
+        values: One row per result with one number per objective; a result without a finite number is never on the
             front.
-        directions: One an objective.
+        directions: One per objective.
 
     Returns:
-        One truth value a result; equal results are on the front together.
+        One bool per result; equal results are on the front together.
     """
     signs = np.array([direction.sign for direction in directions])
     losses = np.array([[np.nan if one is None else one for one in row] for row in values], dtype=float)
     losses = losses.reshape(len(values), len(directions)) * signs
     on_front = np.isfinite(losses).all(axis=1)
-    # The best by the first objective come first: what is beaten is found, and left out of all that follows, early.
+    # Starting with the best by the first objective removes dominated results early, which saves comparisons.
     for place in np.lexsort(losses.T[::-1]):
         if on_front[place]:
             beaten = (losses[place] <= losses).all(axis=1) & (losses[place] < losses).any(axis=1)

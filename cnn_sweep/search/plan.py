@@ -1,4 +1,4 @@
-"""The plan of a study: which trials there are, numbered once and for all."""
+"""The plan of a study: its trials and their numbers, which never change."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One trial.
+    """One trial of the plan.
 
     Attributes:
-        number: Its place in the study; later revisions of the sweep never change it.
-        params: Its configuration, or None where that is proposed once the trial begins (adaptive search).
+        number: Its number in the study; later revisions of the sweep never change it.
+        params: Its configuration; None if the sampler proposes it when the trial begins (adaptive search).
         repeat: 0 for the first training of the configuration.
-        seed: Of the training.
-        configuration: Name of the configuration, or None with ``params``.
+        seed: Seed of the training.
+        configuration: ID of the configuration; None if ``params`` is None.
         same_as: In an adaptive search, the number of the trial whose configuration this one repeats.
-        part: In an adaptive search, hyperparameters that are given; the sampler proposes the others.
+        part: In an adaptive search, hyperparameters with fixed values; the sampler proposes the others.
     """
 
     number: int
@@ -53,8 +53,8 @@ class PlannedConfiguration:
 
     Attributes:
         params: The hyperparameters.
-        parameters: Number of the network's weights, or None where it is not known before it is built.
-        trainable: How many of them are trained, in the last stage.
+        parameters: Number of the network's weights; None if it is unknown until the network is built.
+        trainable: Number of weights trained in the last stage.
     """
 
     params: dict[str, Any]
@@ -68,7 +68,7 @@ class InvalidConfiguration:
 
     Attributes:
         params: The hyperparameters.
-        reason: Why not.
+        reason: Why it cannot be trained.
     """
 
     params: dict[str, Any]
@@ -77,15 +77,15 @@ class InvalidConfiguration:
 
 @dataclass(frozen=True)
 class Plan:
-    """All trials of a study, and all that was left out.
+    """All trials of a study, and the configurations that were left out.
 
     Attributes:
-        trials: In the order of their numbers, which begin at 0 and have no gaps.
-        configurations: Those of the trials; in an adaptive search those that are given.
-        invalid: Those that cannot be trained, with the reason.
-        duplicates: How many configurations were dropped since they are equal to another.
-        rejected: How many configurations violate a constraint.
-        notes: What the user should know, such as that the space is smaller than the search.
+        trials: By number, starting at 0 without gaps.
+        configurations: Configurations of the trials; in an adaptive search, the enqueued ones.
+        invalid: Configurations that cannot be trained, with the reason.
+        duplicates: Number of configurations dropped because they equal another.
+        rejected: Number of configurations that violate a constraint.
+        notes: Remarks for the user, for instance that the space is smaller than the search.
     """
 
     trials: tuple[PlannedTrial, ...]
@@ -97,11 +97,11 @@ class Plan:
 
 
 class Validator:
-    """Tells which configurations of a sweep can be trained; networks met before are remembered.
+    """Checks which configurations of a sweep can be trained; equal networks are checked once.
 
     Args:
         sweep: The sweep.
-        info: The images, or None where they are not known: then shapes are not looked at.
+        info: Shape and classes of the images; None skips the check of shapes.
     """
 
     def __init__(self, sweep: Sweep, info: ImageInfo | None) -> None:
@@ -112,7 +112,7 @@ class Validator:
         self._counts: dict[str, tuple[int, int] | str] = {}
 
     def check(self, params: Mapping[str, Any]) -> PlannedConfiguration | InvalidConfiguration:
-        """Judge one configuration."""
+        """Check one configuration."""
         own = dict(params)
         try:
             spec = self._sweep.resolve(own)
@@ -130,14 +130,14 @@ class Validator:
         return InvalidConfiguration(own, found) if isinstance(found, str) else PlannedConfiguration(own, *found)
 
     def is_valid(self, params: Mapping[str, Any]) -> bool:
-        """Tell whether a configuration can be trained."""
+        """Return whether a configuration can be trained."""
         return isinstance(self.check(params), PlannedConfiguration)
 
 
 def _count_or_reason(layers: tuple[Layer, ...], info: ImageInfo) -> tuple[int, int] | str:
     last = layers[-1] if layers else None
     if isinstance(last, Output) and last.units == 1 and info.classes != 2:
-        return f"layer {len(layers)} (output): one unit tells two classes apart, but the data has {info.classes}"
+        return f"layer {len(layers)} (output): one unit can separate two classes, but the data has {info.classes}"
     try:
         shape = trace(layers, info)
     except InvalidNetwork as error:
@@ -148,31 +148,31 @@ def _count_or_reason(layers: tuple[Layer, ...], info: ImageInfo) -> tuple[int, i
 def make_plan(revisions: Sequence[Sweep], info: ImageInfo | None) -> Plan:
     """Number the trials of a study.
 
-    Trials of a later revision follow those of the earlier ones, so that numbers never move. Within a revision
-    all configurations come once before any comes with the second seed.
+    Trials of a later revision follow those of earlier ones, so numbers never change. Within a revision, each
+    configuration comes once before any comes with its second seed.
 
     Args:
-        revisions: The sweep as first submitted, and its extensions in their order.
-        info: The images, or None where they are not known: then networks count as valid.
+        revisions: The first sweep and its extensions, in order.
+        info: Shape and classes of the images; None counts every network as valid.
 
     Raises:
-        InputError: A sweep weighs a class that the images do not have.
+        InputError: A sweep weights a class that the images do not have.
     """
-    book = _Book()
+    planner = _Planner()
     for sweep in revisions:
         if info is not None:
             check_class_names(sweep.weighted_classes, info)
         if sweep.more_repeats is not None:
-            book.add_repeats(sweep, sweep.more_repeats)
+            planner.add_repeats(sweep, sweep.more_repeats)
         elif is_adaptive(sweep):
-            book.add_adaptive(sweep, info)
+            planner.add_adaptive(sweep, info)
         else:
-            book.add(sweep, info)
-    return book.plan()
+            planner.add(sweep, info)
+    return planner.plan()
 
 
 @dataclass
-class _Book:
+class _Planner:
     trials: list[PlannedTrial] = field(default_factory=list)
     drawn: dict[str, dict[str, Any]] = field(default_factory=dict)
     valid: dict[str, PlannedConfiguration] = field(default_factory=dict)
@@ -190,23 +190,23 @@ class _Book:
         for place, part in self._newly_enqueued(sweep):
             params = completed(sweep, part, place, validator.is_valid)
             if params is None:
-                self.notes.append(f"nothing that can be trained was found to complete {part}, which is enqueued")
+                self.notes.append(f"no trainable configuration was found that completes {part}, which is enqueued")
             elif configuration_id(params) not in self.drawn:
-                self._judge(validator, params)
+                self._check_and_add(validator, params)
         drawn = configurations(sweep, known=self.drawn.values(), first=self.draws)
         self._count(sweep, drawn)
         for params in drawn.params:
-            self._judge(validator, params)
+            self._check_and_add(validator, params)
         for repeat in range(sweep.search.repeats):
             for name, configuration in self.valid.items():
                 self._append(sweep, name, repeat, configuration.params)
 
     def add_adaptive(self, sweep: Sweep, info: ImageInfo | None) -> None:
-        """Plan trials whose configurations the sampler will propose: of each, what is given of it."""
+        """Plan trials whose configurations the sampler will complete; only enqueued values are known now."""
         check_packages(sweep.search.method)
         validator = Validator(sweep, info)
         for _, part in self._newly_enqueued(sweep):
-            if not is_complete(sweep.space, part) or self._judge(validator, part):
+            if not is_complete(sweep.space, part) or self._check_and_add(validator, part):
                 self.proposals.append(part)
         wanted = self._possible(sweep, validator)
         self.proposals += [{} for _ in range(wanted - len(self.proposals))]
@@ -216,7 +216,7 @@ class _Book:
                 self._append(sweep, place, repeat, part if complete else None, part=part or None)
 
     def add_repeats(self, sweep: Sweep, more: MoreRepeats) -> None:
-        """Plan repeats of some configurations alone."""
+        """Plan more repeats of selected configurations only."""
         names = {number: name for (name, _), number in self.planned.items()}
         for repeat in range(more.repeats):
             for number in more.trials:
@@ -232,18 +232,18 @@ class _Book:
                 self.enqueued.add(name)
         return found
 
-    def _judge(self, validator: Validator, params: dict[str, Any]) -> bool:
+    def _check_and_add(self, validator: Validator, params: dict[str, Any]) -> bool:
         name = configuration_id(params)
         self.drawn[name] = params
-        judged = validator.check(params)
-        if isinstance(judged, InvalidConfiguration):
-            self.invalid[name] = judged
+        checked = validator.check(params)
+        if isinstance(checked, InvalidConfiguration):
+            self.invalid[name] = checked
             return False
-        self.valid[name] = judged
+        self.valid[name] = checked
         return True
 
     def _possible(self, sweep: Sweep, validator: Validator) -> int:
-        """Return how many trials an adaptive search may have: no more than there are configurations."""
+        """Return the number of trials of an adaptive search: at most the number of valid configurations."""
         wanted = sweep.search.most_trials or 0
         rows = all_configurations(sweep)
         if rows is None:
@@ -277,7 +277,7 @@ class _Book:
         self.trials.append(trial)
 
     def _count(self, sweep: Sweep, drawn: Drawn) -> None:
-        if sweep.search.method == "grid":  # counted over the whole grid, not from where it was left
+        if sweep.search.method == "grid":  # counts cover the whole grid, not only its new rows
             self.duplicates, self.rejected = drawn.duplicates, drawn.rejected
         else:
             self.duplicates += drawn.duplicates
@@ -289,7 +289,7 @@ class _Book:
     def _note_exhausted(self, sweep: Sweep, found: int) -> None:
         if sweep.search.trials is not None:
             asked = sweep.search.trials
-            self.notes.append(f"{asked} trials were asked for, but only {found} configurations were found")
+            self.notes.append(f"{asked} trials were requested, but only {found} configurations were found")
 
     def plan(self) -> Plan:
         return Plan(

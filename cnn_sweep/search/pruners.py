@@ -1,4 +1,4 @@
-"""Optuna's pruners that stop a trial for good, asked with a history that was replayed into memory."""
+"""Optuna's pruners that stop trials, called with a history in memory."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Curve = dict[int, float]  # epoch (or number of the repeat) to objective
 
 
 class StopPruner:
-    """Tells which trials to stop, from the curves of those that are complete.
+    """Decides which running trials to stop, from the curves of complete ones.
 
     Args:
-        spec: Which pruner.
-        direction: What is better.
+        spec: Settings of the pruner.
+        direction: Direction of the objective.
     """
 
     def __init__(self, spec: StopSpec, direction: Direction) -> None:
@@ -41,12 +41,12 @@ class StopPruner:
         self._told: set[int] = set()
 
     def prunes(self, number: int, curve: Curve, trials: Mapping[int, TrialHistory]) -> bool:
-        """Tell whether to stop a trial now.
+        """Return whether to stop a trial now.
 
         Args:
-            number: Of the trial.
-            curve: Its objective after each epoch so far.
-            trials: All that are known; each complete one is replayed once.
+            number: Number of the trial.
+            curve: Epoch to objective, up to now.
+            trials: All known trials; each complete one is added to Optuna's study once.
         """
         for other in trials.values():
             if other.state == "complete" and other.number != number and other.number not in self._told:
@@ -58,7 +58,7 @@ class StopPruner:
 
 
 class RepeatPruner:
-    """Tells which configurations get no further repeat, by Wilcoxon's signed-rank test against the best one."""
+    """Decides which configurations get no more repeats, by Wilcoxon's signed-rank test against the best one."""
 
     def __init__(self, spec: WilcoxonSpec, direction: Direction) -> None:
         with warnings.catch_warnings():
@@ -67,11 +67,11 @@ class RepeatPruner:
         self._direction = direction
 
     def prunes(self, own: Curve, others: Iterable[Curve]) -> bool:
-        """Tell whether a configuration is worse than the best of those that have all its repeats.
+        """Return whether a configuration is worse than the best of those that have all its repeats.
 
         Args:
-            own: Number of the repeat to value.
-            others: The same of other configurations.
+            own: Repeat to objective.
+            others: The same for the other configurations.
         """
         study = _study(self._direction)
         for values in others:

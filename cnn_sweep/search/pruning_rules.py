@@ -1,7 +1,7 @@
-"""What a pruner means for the trials of a plan: which may begin or go on, and which never will.
+"""A pruner applied to the trials of a plan: which may begin or continue, and which are pruned.
 
-First trainings of a configuration compete with each other. Repeats do not: they are there to measure, so they train
-to the end, once their configuration's first training is complete; where that was pruned, they are, too.
+Only first trainings of a configuration compete. Repeats measure its variance, so they train to the end after the first
+training is complete; if that was pruned, its repeats are pruned without training.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from cnn_sweep.search.budget import Budget
-from cnn_sweep.search.rungs import Ladder, Promotion, Rungs, granted, is_resting, reached
+from cnn_sweep.search.rungs import Ladder, Promotion, Rungs, granted, is_paused_at_rung, reached
 from cnn_sweep.sweep.spec.search import StopSpec, WilcoxonSpec
 from cnn_sweep.sweep.states import FINISHED
 
@@ -30,15 +30,15 @@ WORSE_THAN_THE_BEST = "worse_than_the_best"
 
 
 class PruningRules:
-    """The trials of a study under its pruner; without one, everything may begin and nothing pauses.
+    """The rules of a study's pruner; without one, every trial may begin and none pauses.
 
     Args:
-        sweep: Says which pruner.
+        sweep: The sweep with its pruner.
         plan: All trials.
-        history: What the journals say; the caller refreshes it.
+        history: History read from the journals; the caller refreshes it.
 
     Attributes:
-        budget: Says when nothing new may begin, and nobody may be promoted.
+        budget: Limits of the search; once one is reached, no trial begins or is promoted.
     """
 
     def __init__(self, sweep: Sweep, plan: Plan, history: History) -> None:
@@ -52,113 +52,113 @@ class PruningRules:
         competing = (p.number for p in plan.trials if p.number not in self._first)
         self._planned = Counter(map(self.ladder.bracket, competing)) if self.ladder else Counter()
         self._direction = sweep.objective.direction
-        self._stopper, self._sieve = _pruners(sweep)
+        self._stop_pruner, self._repeat_pruner = _pruners(sweep)
 
     def may_begin(self, number: int) -> bool:
-        """Tell whether a trial that nobody began may be begun."""
+        """Return whether a trial that has not begun may begin."""
         if number not in self._first:
             return True
         first = self._history.trials.get(self._first[number])
-        return first is not None and first.state in ("complete", "failed") and not self._is_sieved(first.number)
+        return first is not None and first.state in ("complete", "failed") and not self._loses_by_repeats(first.number)
 
     @property
     def stops_trials(self) -> bool:
-        """Whether the pruner stops trials that run."""
-        return self._stopper is not None
+        """Whether the pruner stops running trials."""
+        return self._stop_pruner is not None
 
     def prunes(self, number: int, curve: dict[int, float]) -> bool:
-        """Tell whether a trial that runs is stopped for good.
+        """Return whether a running trial is pruned now.
 
         Args:
-            number: Of the trial.
-            curve: Its objective after each epoch so far.
+            number: Number of the trial.
+            curve: Epoch to objective, up to now.
         """
-        if self._stopper is None or number in self._first:
+        if self._stop_pruner is None or number in self._first:
             return False
-        return self._stopper.prunes(number, curve, self._history.trials)
+        return self._stop_pruner.prunes(number, curve, self._history.trials)
 
     def may_continue(self, trial: TrialHistory) -> bool:
-        """Tell whether a trial was interrupted on its way, and not at a rung."""
-        return trial.state == "interrupted" and not self.is_resting(trial)
+        """Return whether a trial was interrupted before its rung, so that it continues without a promotion."""
+        return trial.state == "interrupted" and not self.is_paused_at_rung(trial)
 
-    def is_resting(self, trial: TrialHistory) -> bool:
-        """Tell whether a trial waits at a rung."""
-        return self._rungs is not None and trial.number not in self._first and is_resting(trial)
+    def is_paused_at_rung(self, trial: TrialHistory) -> bool:
+        """Return whether a trial is paused at a rung."""
+        return self._rungs is not None and trial.number not in self._first and is_paused_at_rung(trial)
 
     def promotions(self) -> Iterator[tuple[int, Promotion]]:
-        """Yield trials that may go on from their rung, the first one first."""
+        """Yield the trials that may continue from their rung, in the order of preference."""
         if self._rungs is not None:
-            rivals = self._rivals()
-            self._rungs.update(rivals)
-            yield from self._rungs.promotions(rivals, self._history.refreshed)
+            competing = self._competing_trials()
+            self._rungs.update(competing)
+            yield from self._rungs.promotions(competing, self._history.refreshed)
 
     def is_settled(self) -> bool:
-        """Tell whether nobody runs, and nothing can begin or be continued, as far as the journals tell."""
+        """Return whether, according to the journals, no trial runs and none can begin or continue."""
         trials = self._history.trials
         for planned in self._plan.trials:
             trial = trials.get(planned.number)
             if trial is None:
                 if self.may_begin(planned.number):
                     return False
-            elif trial.state not in FINISHED and not self.is_resting(trial):
+            elif trial.state not in FINISHED and not self.is_paused_at_rung(trial):
                 return False
         return True
 
     def last_promotion(self) -> tuple[int, Promotion] | None:
-        """Return the trial that goes on in a settled study whose rungs let none go on; None where one is complete."""
+        """Return the one promotion of a settled study without other promotions; None if a trial is complete."""
         if self._rungs is None or not self.is_settled() or next(self.promotions(), None) is not None:
             return None
-        return self._rungs.last_promotion(self._rivals(), self._history.refreshed)
+        return self._rungs.last_promotion(self._competing_trials(), self._history.refreshed)
 
-    def leftovers(self) -> Iterator[tuple[int, str]]:
-        """Yield the trials that will never go on, with the cause; at the study's end those at rungs are among them."""
+    def trials_to_prune(self) -> Iterator[tuple[int, str]]:
+        """Yield the trials that will never continue, with the cause; at the study's end, also those at rungs."""
         trials = self._history.trials
         if self._has_ended():
-            yield from ((n, NEVER_PROMOTED) for n, trial in sorted(trials.items()) if self.is_resting(trial))
+            yield from ((n, NEVER_PROMOTED) for n, trial in sorted(trials.items()) if self.is_paused_at_rung(trial))
         for number, first in self._first.items():
             if number not in trials and first in trials and trials[first].state == "pruned":
                 yield number, OF_A_PRUNED_CONFIGURATION
-        if self._sieve is not None and self.is_settled():
+        if self._repeat_pruner is not None and self.is_settled():
             yield from ((number, WORSE_THAN_THE_BEST) for number in self._first if number not in trials)
 
     def out_of_reach(self) -> Iterator[tuple[int, str]]:
-        """Yield trials at rungs that can never go on, with the cause: their checkpoints need not wait for the end."""
+        """Yield paused trials that can never be promoted, with the cause: pruned early, they free their checkpoints."""
         if self._rungs is not None:
-            rivals = self._rivals()
-            self._rungs.update(rivals)
-            yield from ((number, OUT_OF_REACH) for number in self._rungs.out_of_reach(rivals, self._planned))
+            competing = self._competing_trials()
+            self._rungs.update(competing)
+            yield from ((number, OUT_OF_REACH) for number in self._rungs.out_of_reach(competing, self._planned))
 
     def is_worth_waiting(self) -> bool:
-        """Tell whether what others are doing may let a trial go on, or begin."""
+        """Return whether results of running trials may let another trial continue or begin."""
         held = any(n not in self._history.trials for n in self._first)
-        return held or any(self.is_resting(trial) for trial in self._history.trials.values())
+        return held or any(self.is_paused_at_rung(trial) for trial in self._history.trials.values())
 
-    def _is_sieved(self, first: int) -> bool:
-        """Tell whether a configuration's repeats so far show that it is worse than the best one."""
-        if self._sieve is None:
+    def _loses_by_repeats(self, first: int) -> bool:
+        """Return whether a configuration's repeats so far show that it is worse than the best one."""
+        if self._repeat_pruner is None:
             return False
         curves: dict[int, dict[int, float]] = {}
         for number, trial in self._history.trials.items():
             best = trial.best(self._direction) if trial.state == "complete" else None
             if best is not None:
                 curves.setdefault(self._first.get(number, number), {})[trial.repeat or 0] = best[1]
-        return self._sieve.prunes(curves.pop(first, {}), curves.values())
+        return self._repeat_pruner.prunes(curves.pop(first, {}), curves.values())
 
     def _has_ended(self) -> bool:
         return (
             self._rungs is not None
             and self.is_settled()
             and next(self.promotions(), None) is None
-            and self._rungs.last_promotion(self._rivals(), 0.0) is None
+            and self._rungs.last_promotion(self._competing_trials(), 0.0) is None
         )
 
     def until(self, number: int, epochs: int, *, promoted: Promotion | None) -> int | None:
-        """Return the epoch after which an attempt pauses; None if it goes to the end.
+        """Return the epoch after which an attempt pauses; None if it trains to the end.
 
         Args:
-            number: Of the trial.
-            epochs: How many the trial has in all.
-            promoted: Why it goes on, if it waited at a rung.
+            number: Number of the trial.
+            epochs: All epochs of the trial.
+            promoted: Its promotion, if it was paused at a rung.
         """
         if self.ladder is None or number in self._first:
             return None
@@ -170,14 +170,14 @@ class PruningRules:
             before = self.ladder.next_level(number, reached(trial) if trial is not None else 0)
         return int(before) if before < epochs else None
 
-    def _rivals(self) -> Mapping[int, TrialHistory]:
+    def _competing_trials(self) -> Mapping[int, TrialHistory]:
         if not self._first:
             return self._history.trials
         return {n: trial for n, trial in self._history.trials.items() if n not in self._first}
 
 
 def first_trainings(plan: Plan) -> dict[int, int]:
-    """Map each repeat to the trial that trains its configuration first; the others compete."""
+    """Map each repeat to the first training of its configuration; trials that are not keys compete."""
     by_configuration = {p.configuration: p.number for p in reversed(plan.trials) if p.configuration and not p.repeat}
     firsts = {}
     for planned in plan.trials:
@@ -190,11 +190,11 @@ def first_trainings(plan: Plan) -> dict[int, int]:
 
 
 def _pruners(sweep: Sweep) -> tuple[StopPruner | None, RepeatPruner | None]:
-    """Return what stops trials, and what stops repeats, for good."""
+    """Return the pruner of running trials and the pruner of repeats; at most one of them exists."""
     spec = sweep.pruner
     if not isinstance(spec, StopSpec | WilcoxonSpec):
         return None, None
-    from cnn_sweep.search.pruners import RepeatPruner, StopPruner  # noqa: PLC0415 - Optuna, which others start without
+    from cnn_sweep.search.pruners import RepeatPruner, StopPruner  # noqa: PLC0415 - imports Optuna, which other pruners do not need
 
     direction = sweep.objective.direction
     return (

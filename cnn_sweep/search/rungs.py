@@ -1,9 +1,8 @@
-"""Successive halving without a scheduler: who waits at which rung, and who may go on, follows from the journals.
+"""Successive halving without a scheduler: rungs and promotions are derived from the journals.
 
-A trial trains to a rung, pauses there with its checkpoint, and has a *result* at that rung: its best objective so far.
-The asynchronous rule (Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020, algorithm 2): of
-a rung with n results, the best ``n // reduction`` trials go on; a worker takes the highest rung where one of those
-waits.
+A trial trains to a rung and pauses there with a checkpoint. Its *result* at the rung is its best objective so far. The
+rule is asynchronous (Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020, algorithm 2): of a
+rung with n results, the best ``n // reduction`` trials continue; a worker takes one from the highest rung that has any.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ladder:
-    """Where the rungs are.
+    """The rungs of a pruner, in epochs.
 
     Attributes:
         min_epochs: The first rung, in epochs.
         reduction: Ratio between one rung and the next.
-        brackets: Ladders that begin one rung higher than the one before, with fewer trials.
+        brackets: Number of brackets; each starts one rung higher than the previous one, with fewer trials.
     """
 
     min_epochs: int = 1
@@ -40,13 +39,13 @@ class Ladder:
 
     @classmethod
     def of(cls, spec: object) -> Ladder | None:
-        """Return the ladder of a sweep's pruner; None if it has no rungs."""
+        """Return the ladder of a pruner's settings; None if it has no rungs."""
         if isinstance(spec, HyperbandSpec):
             return cls(spec.min_epochs, spec.reduction, spec.brackets)
         return cls(spec.min_epochs, spec.reduction) if isinstance(spec, AshaSpec) else None
 
     def bracket(self, number: int) -> int:
-        """Return the bracket of a trial, a function of its number alone.
+        """Return the bracket of a trial: a function of its number alone, so that all workers agree.
 
         In each round of numbers, bracket b of s has ceil(s / (s - b) * reduction ** (s - 1 - b)) trials: the sizes of
         Hyperband's (Li et al., JMLR 2018, algorithm 1).
@@ -55,11 +54,11 @@ class Ladder:
         return order[number % len(order)]
 
     def level(self, bracket: int, rung: int) -> int:
-        """Return the epochs of a rung, which is numbered from 0."""
+        """Return the epochs of a rung; rungs are numbered from 0."""
         return self.min_epochs * int(self.reduction ** (bracket + rung))
 
     def next_level(self, number: int, epochs: int) -> int:
-        """Return the first rung of a trial that is above a number of epochs."""
+        """Return the epochs of the first rung of a trial above a number of epochs."""
         bracket, rung = self.bracket(number), 0
         while self.level(bracket, rung) <= epochs:
             rung += 1
@@ -68,7 +67,7 @@ class Ladder:
 
 @cache
 def _round(brackets: int, reduction: int) -> tuple[int, ...]:
-    """Return the brackets of one round of trials; spread, so that a study that is cut short has trials of every one."""
+    """Return the brackets of one round of trials, interleaved so that a study that ends early has trials of each."""
     sizes = [-(-brackets * reduction ** (brackets - 1 - b) // (brackets - b)) for b in range(brackets)]
     places = sorted((((k + 0.5) / size, b) for b, size in enumerate(sizes) for k in range(size)))
     return tuple(b for _, b in places)
@@ -76,14 +75,14 @@ def _round(brackets: int, reduction: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Promotion:
-    """Why a trial that paused may go on.
+    """Why a paused trial may continue; journaled, so that it can be checked later.
 
     Attributes:
         rung: Epochs of the rung that it leaves.
-        place: Its place among the results there, from 1 for the best.
-        results: How many results the worker knew there.
-        last: Whether it goes on since nothing else is left in the study and no trial is complete.
-        seen: When the worker had read the journals, in seconds since 1970.
+        place: Its rank among the results there; 1 is the best.
+        results: Number of results there that the worker knew.
+        last: Whether it continues because nothing else is left and no trial is complete.
+        seen: When the worker read the journals, in seconds since 1970.
     """
 
     rung: int
@@ -93,14 +92,14 @@ class Promotion:
     seen: float
 
     def to_data(self) -> dict[str, Any]:
-        """Return what a journal holds."""
+        """Return the data for a journal."""
         return dict(self.__dict__)
 
 
 def reported(trial: TrialHistory) -> dict[int, float]:
-    """Return epoch to objective of all epochs that any attempt reported; NaN where there is none.
+    """Return the objective of every epoch that any attempt reported; NaN if it has none.
 
-    An epoch that was trained again counts as it was first: the numbers are equal, and what is known only grows.
+    Of a repeated epoch the first report counts: both are equal, and so no known value ever changes.
     """
     values: dict[int, float] = {}
     for number in sorted(trial.attempts):
@@ -110,48 +109,48 @@ def reported(trial: TrialHistory) -> dict[int, float]:
 
 
 def granted(trial: TrialHistory) -> float:
-    """Return up to which epoch a trial may train: infinity for to its end, 0 if it never started."""
+    """Return the epoch to which a trial may train: infinity for its end, 0 if it never started."""
     starts = (attempt.start for attempt in trial.attempts.values() if attempt.start is not None)
     grants = [math.inf if start.until is None else start.until for start in starts]
     return max(*grants, *_pauses(trial), 0, 0)
 
 
 def reached(trial: TrialHistory) -> int:
-    """Return how many epochs of a trial were done, as far as is known."""
+    """Return how many epochs of a trial are known to be done."""
     return max(*_pauses(trial), *(attempt.last_epoch for attempt in trial.attempts.values()), 0, 0)
 
 
 def _pauses(trial: TrialHistory) -> list[int]:
-    """List the epochs after which a trial paused, which are also known where other lines are damaged."""
+    """List the epochs after which a trial paused; the ends show them even if lines of epochs are damaged."""
     return [a.end.epochs for a in trial.attempts.values() if a.end is not None and a.end.state == "paused"]
 
 
-def is_resting(trial: TrialHistory) -> bool:
-    """Tell whether a trial waits at a rung: it is not finished, and may train no further without a promotion."""
+def is_paused_at_rung(trial: TrialHistory) -> bool:
+    """Return whether a trial is paused at a rung: not finished, and unable to continue without a promotion."""
     return trial.state in ("paused", "interrupted") and 0 < granted(trial) <= reached(trial)
 
 
 class Rungs:
-    """The results at all rungs of a study, kept up to date with a history.
+    """Results at all rungs of a study, updated from a history.
 
     Args:
-        ladder: Where the rungs are.
-        direction: What is better.
+        ladder: The rungs.
+        direction: Direction of the objective.
     """
 
     def __init__(self, ladder: Ladder, direction: Direction) -> None:
         self._ladder = ladder
         self._direction = direction
-        self._known: dict[int, int] = {}  # trial to the highest rung (from 1) whose result stands below
+        self._known: dict[int, int] = {}  # trial to the number of its rungs that have a result
         self._results: dict[tuple[int, int], list[tuple[float, int]]] = {}  # (epochs, bracket): best first
-        self._seen: dict[int, int] = {}  # trial to its epochs when it was looked at last
-        self._gone: set[tuple[int, int]] = set()  # (epochs, trial): went on from there, or is over
+        self._seen: dict[int, int] = {}  # trial to its number of epochs at the last update
+        self._gone: set[tuple[int, int]] = set()  # (epochs, trial): continued from there, or finished
 
     def update(self, trials: Mapping[int, TrialHistory]) -> None:
-        """Take the results that are new.
+        """Add new results.
 
         Args:
-            trials: Of the history, those that compete: first trainings of a configuration.
+            trials: The trials that compete: first trainings of a configuration.
         """
         for number, trial in trials.items():
             epochs = sum(len(attempt.epochs) for attempt in trial.attempts.values())
@@ -171,51 +170,50 @@ class Rungs:
             self._known[number] = rung
 
     def promotions(self, trials: Mapping[int, TrialHistory], seen: float) -> Iterator[tuple[int, Promotion]]:
-        """Yield the trials that may go on, those of the highest rung first, the best first.
+        """Yield the trials that may continue, from the highest rung down, the best of each rung first.
 
         Args:
-            trials: As of `update`.
-            seen: When the journals were read.
+            trials: As for `update`.
+            seen: When the journals were read, in seconds since 1970.
         """
         for (level, _), results in sorted(self._results.items(), reverse=True):
             quota = len(results) // self._ladder.reduction
             for place, (_, number) in enumerate(results[:quota], start=1):
-                if self._rests_at(trials, number, level):
+                if self._waits_at(trials, number, level):
                     yield number, Promotion(level, place, len(results), last=False, seen=seen)
 
     def out_of_reach(self, trials: Mapping[int, TrialHistory], planned: Mapping[int, int]) -> Iterator[int]:
-        """Yield trials that wait at their first rung and can never be among those that go on from it.
+        """Yield trials paused at their first rung that can never be promoted.
 
-        Places there only get worse, and no more results can come than trials are planned.
+        Ranks only get worse, and there will be no more results than planned trials.
 
         Args:
-            trials: As of `update`.
-            planned: Bracket to the number of trials that compete in it.
+            trials: As for `update`.
+            planned: Bracket to the number of competing trials in it.
         """
         for bracket, count in planned.items():
             level = self._ladder.level(bracket, 0)
             for _, number in self._results.get((level, bracket), [])[max(1, count // self._ladder.reduction) :]:
-                if self._rests_at(trials, number, level):
+                if self._waits_at(trials, number, level):
                     yield number
 
     def last_promotion(self, trials: Mapping[int, TrialHistory], seen: float) -> tuple[int, Promotion] | None:
-        """Return the trial that goes on when nothing else can: the best that waits at the highest rung.
+        """Return the promotion of the best trial at the highest rung, for when no other trial can run.
 
-        A small study would otherwise end without a complete trial. Nothing is returned if there is one, or if somebody
-        went on from that rung.
+        A small study would otherwise end without a complete trial. None if a trial is complete or none is paused.
         """
         if any(trial.state == "complete" for trial in trials.values()):
             return None
         for (level, _), results in sorted(self._results.items(), reverse=True):
             for place, (_, number) in enumerate(results, start=1):
-                if self._rests_at(trials, number, level):
+                if self._waits_at(trials, number, level):
                     return number, Promotion(level, place, len(results), last=True, seen=seen)
         return None
 
-    def _rests_at(self, trials: Mapping[int, TrialHistory], number: int, level: int) -> bool:
+    def _waits_at(self, trials: Mapping[int, TrialHistory], number: int, level: int) -> bool:
         if (level, number) in self._gone:
             return False
         trial = trials[number]
         if granted(trial) > level or trial.state in FINISHED:
             self._gone.add((level, number))
-        return granted(trial) == level and is_resting(trial)
+        return granted(trial) == level and is_paused_at_rung(trial)

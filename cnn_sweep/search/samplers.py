@@ -37,14 +37,14 @@ _PER_COMPLETION: Final = 1_000
 
 @dataclass(frozen=True)
 class Drawn:
-    """Configurations that a sampler gave.
+    """Configurations drawn by a sampler.
 
     Attributes:
-        params: All different, all satisfying the constraints.
-        duplicates: How many were dropped since they had come before.
-        rejected: How many violated a constraint.
-        draws: How many draws were made since the beginning of the sequence (0 on a grid).
-        exhausted: Whether the space seems to hold no more than these, though more were asked for.
+        params: Distinct configurations that satisfy the constraints.
+        duplicates: Number of draws that repeated an earlier one.
+        rejected: Number of draws that violated a constraint.
+        draws: Number of draws since the start of the sequence (0 on a grid).
+        exhausted: Whether more were requested than the space seems to contain.
     """
 
     params: tuple[dict[str, Any], ...]
@@ -55,34 +55,34 @@ class Drawn:
 
 
 def is_adaptive(sweep: Sweep) -> bool:
-    """Tell whether the next configuration depends on the results so far."""
+    """Return whether the next configuration depends on earlier results."""
     return sweep.search.is_adaptive
 
 
 def configurations(sweep: Sweep, *, known: Iterable[dict[str, Any]] = (), first: int = 0) -> Drawn:
-    """Return the configurations of a sweep that is not adaptive, in their order.
+    """Return the configurations of a sweep that is not adaptive, in order.
 
     Args:
         sweep: The sweep.
-        known: Configurations that count as drawn already: of earlier revisions, and those that are tried first.
+        known: Configurations that count as drawn: those of earlier revisions and enqueued ones.
         first: The first draw that earlier revisions did not use.
 
     Raises:
         ValueError: The sweep is adaptive.
     """
     if is_adaptive(sweep):
-        raise ValueError(f"the method {sweep.search.method!r} chooses configurations one by one")
+        raise ValueError(f"the method {sweep.search.method!r} proposes configurations one at a time")
     seen = {configuration_id(params) for params in known}
     return _from_grid(sweep, seen) if sweep.search.method in ON_A_GRID else _from_draws(sweep, seen, first)
 
 
 def draw(sweep: Sweep, *, first: int = 0, fixed: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield draw ``first`` and all that follow it, whatever the constraints.
+    """Yield draw ``first`` and all later ones, without checking constraints.
 
     Args:
-        sweep: The sweep; methods that are not quasi-random draw at random here.
+        sweep: The sweep; every method other than ``qmc`` draws at random.
         first: Number of the first draw.
-        fixed: Values that hold besides those that the sweep fixes.
+        fixed: Fixed values in addition to those of the sweep.
     """
     space = sweep.space.narrowed({**sweep.search.fixed, **(fixed or {})})
     points = _quasi_random if sweep.search.method == "qmc" else _philox
@@ -93,16 +93,16 @@ def draw(sweep: Sweep, *, first: int = 0, fixed: Mapping[str, Any] | None = None
 def completed(
     sweep: Sweep, part: Mapping[str, Any], place: int, is_valid: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any] | None:
-    """Complete a part of a configuration by the first row of the grid, or the first random draw, that can be trained.
+    """Complete a partial configuration with the first row of the grid, or the first random draw, that can be trained.
 
     Args:
         sweep: The sweep.
-        part: Some hyperparameters.
-        place: Which of several parts this is; each has random numbers of its own.
-        is_valid: Tells whether a configuration can be trained.
+        part: Values of some hyperparameters.
+        place: Index among several partial configurations; each has its own random numbers.
+        is_valid: Returns whether a configuration can be trained.
 
     Returns:
-        The configuration; None if none was found.
+        The whole configuration; None if none was found.
     """
     if is_complete(sweep.space, part):
         return {name: part[name] for name in sweep.space.names if name in part}
@@ -177,10 +177,10 @@ def _quasi_random(dimensions: int, sweep: Sweep, first: int) -> Iterator[np.ndar
 
 
 def all_configurations(sweep: Sweep) -> tuple[dict[str, Any], ...] | None:
-    """List what an adaptive search can propose, constraints honoured.
+    """List all configurations that satisfy the constraints.
 
     Returns:
-        The configurations, or None where they are too many (or endless).
+        The configurations; None if there are more than `MAX_LISTED`, or infinitely many.
     """
     space = sweep.space.narrowed(sweep.search.fixed)
     if math.prod(one.domain.size for one in space.parameters) > MAX_LISTED:
@@ -190,16 +190,16 @@ def all_configurations(sweep: Sweep) -> tuple[dict[str, Any], ...] | None:
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of one trial.
+    """One trial as a sampler sees it.
 
     Attributes:
-        number: Of the trial; below 0 for what was brought in from elsewhere.
-        params: Its configuration, or None while it is not known.
+        number: Number of the trial; negative for trials imported from another study.
+        params: Its configuration; None while unknown.
         state: The trial's state.
         value: The first objective, or None.
-        others: The other objectives, in their order.
-        epochs: After how many epochs the value is the best one.
-        ended: When the trial ended, in seconds since 1970; the order of learning.
+        others: The other objectives, in order.
+        epochs: Number of epochs at the best value.
+        ended: When the trial ended, in seconds since 1970; samplers learn in this order.
     """
 
     number: int
@@ -212,14 +212,14 @@ class Observation:
 
 
 def check_packages(method: str) -> None:
-    """See that what a method of search needs is installed.
+    """Check that the package that a method needs is installed.
 
     Raises:
-        EnvironmentFault: It is not.
+        EnvironmentFault: It is missing.
     """
     package = NEEDED.get(method)
     if package is not None and importlib.util.find_spec(package) is None:
         raise EnvironmentFault(
             f"the method {method!r} needs the package {package}, which is not installed; "
-            f"`pip install 'cnn-sweep[{method}]'` or `pip install {package}` brings it"
+            f"run `pip install 'cnn-sweep[{method}]'` or `pip install {package}`"
         )

@@ -1,8 +1,8 @@
-"""A study of Optuna's in memory that follows the journals: each trial is told once, and again if it changes.
+"""The history of a search as an Optuna study in memory: each trial is added once, and again when it changes.
 
-Optuna's evolutionary samplers keep their state beside the trials that they proposed. Here any trial counts for the
-generation that is being filled when its result arrives, whoever proposed it and when; so the state is a function of
-the results in their order, every worker comes to the same one, and no result is wasted because it came late.
+Optuna's evolutionary samplers store their state with the trials that they proposed. Here a result counts for the
+generation that is being filled when it arrives, whichever worker proposed the trial. The state is thus a function of
+the results in their order: every worker derives the same one, and late results are not wasted.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _FIRST: Final = 3  # parameters of the smallest population of CMA-ES, beside 4: 
 
 @dataclass(frozen=True)
 class _Told:
-    """What the study was told of a trial, and under which number."""
+    """A trial as it was added to the study, and its number there."""
 
     number: int
     seen: Observation
 
 
 class SearchHistory:
-    """The history of a sweep as a study of Optuna's.
+    """The trials of a sweep as an Optuna study in memory.
 
     Args:
         sweep: The newest revision of the sweep.
 
     Attributes:
-        study: The study; its trials' numbers are its own.
-        distributions: Name of a hyperparameter to the values that it can take.
+        study: The study; its trials have their own numbers.
+        distributions: Optuna's distribution of each hyperparameter.
     """
 
     def __init__(self, sweep: Sweep) -> None:
@@ -63,18 +63,18 @@ class SearchHistory:
 
     @property
     def sweep(self) -> Sweep:
-        """The sweep."""
+        """The newest revision of the sweep."""
         return self._sweep
 
     def learn(self, trials: Iterable[Observation]) -> None:
-        """Take what is new: ended trials in the order of their ends, then those that run by their numbers."""
+        """Add new and changed trials: finished ones in the order of their ends, then running ones by number."""
         news = []
         for one in trials:
             told = self._told.get(one.number)
             if told is None:
                 news.append(one)
             elif told.seen is not one and told.seen != one:
-                # Not so rare as it sounds: what was running has ended, what was paused runs again.
+                # Common: a running trial has ended, or a paused one runs again.
                 self.study.get_trials(deepcopy=False)[told.number].state = TrialState.FAIL
                 news.append(one)
         news.sort(key=lambda one: (one.state not in FINISHED, one.ended, one.number))
@@ -82,10 +82,10 @@ class SearchHistory:
             self._tell(one)
 
     def to_ask(self) -> optuna.Study:
-        """Return the study in which to ask.
+        """Return the study to ask for proposals.
 
-        CMA-ES draws by the number of the trial that asks, which depends on what was asked before; it is given a small
-        study of its own, with as much of the history as it looks at.
+        CMA-ES seeds its draws with the number of the asking trial, which depends on earlier proposals; so it gets a
+        fresh study with as much of the history as it reads.
         """
         if self._method != "cmaes":
             return self.study
@@ -116,11 +116,11 @@ class SearchHistory:
             self._generations.count()
 
     def _result(self, one: Observation) -> tuple[TrialState, list[float] | None, dict[int, float]]:
-        """Translate a trial's end.
+        """Return a trial's state, values and intermediate values for Optuna.
 
-        The estimator (TPE, one objective) ranks pruned trials below complete ones, by how far they came; a failure
-        becomes a trial that was pruned at once, which is the worst there is. The others know no such trials: a pruned
-        one counts with what it reached, a failed one as the worst of those before it.
+        TPE with one objective ranks pruned trials below complete ones, by the epochs that they reached; a failed trial
+        becomes one pruned at once, the worst possible. Other samplers ignore pruned trials, so a pruned one counts as
+        complete with its best value, and a failed one with the worst value so far.
         """
         values = _finite((one.value, *one.others))
         if one.state == "complete" and values is not None:
@@ -138,20 +138,20 @@ class SearchHistory:
         return (TrialState.FAIL, None, {}) if values is None else (TrialState.COMPLETE, list(values), {})
 
     def _encoded(self, one: Observation) -> dict[str, Any]:
-        """Give the parameters that are still in the space, which may have been narrowed."""
-        given = one.params or {}
+        """Return the parameters that are still in the space, which a revision may have narrowed."""
+        params = one.params or {}
         return {
-            parameter.name: encode(parameter.domain, given[parameter.name])
+            parameter.name: encode(parameter.domain, params[parameter.name])
             for parameter in self._sweep.space.parameters
-            if parameter.name in given and parameter.domain.contains(given[parameter.name])
+            if parameter.name in params and parameter.domain.contains(params[parameter.name])
         }
 
 
 class _Generations:
-    """Tags results with the generation that they count for.
+    """Assigns results to generations of an evolutionary sampler.
 
     Attributes:
-        filled: Results that count for the present one.
+        filled: Number of results in the current generation.
     """
 
     def __init__(self, history: SearchHistory) -> None:
@@ -168,11 +168,11 @@ class _Generations:
             self._size = search.settings.popsize or _population(history)
 
     def tag(self) -> dict[str, Any]:
-        """Return the attributes of the next result."""
+        """Return the Optuna attributes of the next result."""
         return {} if self._key is None else {self._key: self._number}
 
     def count(self) -> None:
-        """Note a result; a full generation is closed."""
+        """Count a result, and close the generation if it is full."""
         if self._key is None:
             return
         self.filled += 1
@@ -181,13 +181,13 @@ class _Generations:
             self.filled = 0
 
     def _close(self) -> bool:
-        """Let CMA-ES take the population, and keep the state that it writes beside the trial that asked."""
+        """Let CMA-ES learn from the population, and keep its state, which it writes to the asking trial."""
         if self._history.sweep.search.method != "cmaes":
             return True
         study = self._history.study
         study.sampler = make_sampler(self._history.sweep, seed=self._number, fixed={})
         asked = study.ask()
-        asked.relative_params  # noqa: B018 - computed when it is looked at
+        asked.relative_params  # noqa: B018 - computed on access
         trials = study.get_trials(deepcopy=False)
         state = {name: value for name, value in trials[asked.number].system_attrs.items() if "optimizer" in name}
         study.tell(asked, state=TrialState.FAIL)

@@ -1,6 +1,6 @@
-"""From what there is to do and what a cluster allows to arrays: split, narrowed, or refused with the cure.
+"""The array jobs to submit: split or narrowed to a cluster's limits, or refused with a remedy.
 
-Nothing here asks Slurm: :meth:`cnn_sweep.slurm.commands.SlurmCli.cluster` does.
+This module calls no command; :meth:`cnn_sweep.slurm.commands.SlurmCli.cluster` queries the limits.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Array:
     """One array job.
 
     Attributes:
-        tasks: Number of elements; their indices are 0 to ``tasks - 1``.
-        throttle: How many may run at the same time.
+        tasks: Number of elements, with indices 0 to ``tasks - 1``.
+        throttle: Number of elements that may run at the same time.
     """
 
     tasks: int
@@ -35,13 +35,13 @@ class Array:
 
 @dataclass(frozen=True)
 class ArrayPlan:
-    """What to submit.
+    """The arrays to submit, or why none can be.
 
     Attributes:
-        arrays: One call of sbatch each; empty where the cluster would refuse.
-        trials_per_task: Trials after which a task ends; None goes on until nothing is left.
-        notes: What differs from the profile and why, for the user to see.
-        refusals: Why nothing can be submitted.
+        arrays: One call of sbatch each; empty if the cluster would refuse.
+        trials_per_task: Trials after which a task ends; None continues until none is left.
+        notes: Deviations from the profile and their reasons, for the user.
+        refusals: Reasons why nothing can be submitted.
     """
 
     arrays: tuple[Array, ...] = ()
@@ -51,14 +51,14 @@ class ArrayPlan:
 
     @property
     def tasks(self) -> int:
-        """Number of elements of all arrays."""
+        """Number of elements in all arrays."""
         return sum(array.tasks for array in self.arrays)
 
     def raise_refusals(self, profile: Profile) -> None:
-        """End here if the cluster would refuse.
+        """Raise an error if the cluster would refuse.
 
         Raises:
-            SweepFileError: With every reason, at the line of the profile that caused it.
+            SweepFileError: The cluster would refuse; with every reason at its line of the profile.
         """
         if self.refusals:
             problems = [profile.problem(refusal.key, refusal.message) for refusal in self.refusals]
@@ -67,7 +67,7 @@ class ArrayPlan:
 
 @dataclass(frozen=True)
 class _Cap:
-    """A number of tasks that is not to be exceeded, and why."""
+    """An upper limit on the number of tasks, and its reason."""
 
     tasks: int
     why: str
@@ -76,13 +76,13 @@ class _Cap:
 def array_plan(trials: int, profile: Profile, cluster: Cluster) -> ArrayPlan:
     """Plan the arrays for a number of trials.
 
-    Without ``trials_per_task`` tasks are pools, which take trials until none is left: fewer tasks do the same
-    work. With it each task takes so many trials; where the cluster takes fewer tasks, each takes more trials.
+    Without ``trials_per_task``, each task is a pool that takes trials until none is left, so fewer tasks do the same
+    work. With it, each task takes that many trials; if the cluster allows fewer tasks, each takes more.
 
     Args:
-        trials: Trials that are to be run.
-        profile: What the user wants.
-        cluster: What the cluster allows.
+        trials: Number of trials to run.
+        profile: The user's settings.
+        cluster: The cluster's limits.
     """
     refusals = refusals_of(profile, cluster)
     limits = limits_of(profile, cluster)
@@ -113,56 +113,60 @@ def _batches(trials: int, each: int, profile: Profile, cluster: Cluster, caps: I
 
 
 def _room(limits: Iterable[JobLimits], cluster: Cluster) -> tuple[list[_Cap], tuple[Refusal, ...]]:
-    """Return how many more tasks may be put into the queue, and a refusal where it is none."""
+    """Return limits on new tasks in the queue, and a refusal if the queue is full."""
     caps, full = [], []
     for limit in limits:
         if limit.submit is None:
             continue
         queued = _counted(limit, cluster)
         free = limit.submit - queued
-        why = f"MaxSubmitJobs {limit.source} is {limit.submit} and {queued} of your jobs are in the queue"
+        why = f"MaxSubmitJobs {limit.source} is {limit.submit} and {queued} of your jobs are queued"
         if free > 0:
             caps.append(_Cap(free, why))
         else:
             cure = "wait until some have ended, cancel some with scancel, or ask for a higher limit"
-            full.append(Refusal("array_width", f"{why}: no task more is taken; {cure}"))
+            full.append(Refusal("array_width", f"{why}, so no more tasks can be submitted; {cure}"))
     if cluster.max_jobs is not None:
-        caps.append(_Cap(max(1, cluster.max_jobs // 2), f"the controller keeps {cluster.max_jobs} jobs (MaxJobCount)"))
+        caps.append(
+            _Cap(max(1, cluster.max_jobs // 2), f"the controller keeps at most {cluster.max_jobs} jobs (MaxJobCount)")
+        )
     return caps, tuple(full)
 
 
 def _counted(limit: JobLimits, cluster: Cluster) -> int:
-    """Return how many of the user's jobs in the queue count for a limit."""
+    """Return how many of the user's queued jobs count towards a limit."""
     kind, name = limit.scope
     position = ("account", "qos", "partition").index(kind)
     return sum(count for key, count in cluster.queued.items() if name in key[position].split(","))
 
 
 def _useful(limits: Iterable[JobLimits], profile: Profile) -> list[_Cap]:
-    """Return how many pools can run at the same time: more would find nothing left to do."""
+    """Return how many pools can run at the same time; any more would start when no trials are left."""
     caps = []
     for limit in limits:
         if limit.running is not None:
-            caps.append(_Cap(max(1, limit.running), f"MaxJobs {limit.source} lets {limit.running} run at a time"))
+            caps.append(
+                _Cap(max(1, limit.running), f"MaxJobs {limit.source} lets {limit.running} run at the same time")
+            )
         for name, amount in limit.total_resources.items():
             each = task_resources(profile).get(name, 0)
             if each:
-                why = f"{name}={amount} for all jobs {limit.source} is room for {amount // each} of these tasks"
+                why = f"{name}={amount} for all jobs {limit.source} has room for {amount // each} of these tasks"
                 caps.append(_Cap(max(1, amount // each), why))
     return caps
 
 
 def _throttle_cap(profile: Profile, cluster: Cluster) -> list[_Cap]:
-    """Each array has a throttle of its own, of 1 at least: more arrays than that would exceed the user's."""
+    """Limit the number of arrays: each needs a throttle of at least 1, and together they must not exceed the user's."""
     if profile.array_throttle is None:
         return []
     longest, throttle = _longest(cluster), profile.array_throttle
-    why = f"array_throttle = {throttle} is shared by {throttle} arrays of {longest} tasks at most"
+    why = f"array_throttle = {throttle} allows at most {throttle} arrays of {longest} tasks"
     return [_Cap(throttle * longest, why)]
 
 
 def _lower(wanted: int, caps: Iterable[_Cap]) -> tuple[int, tuple[str, ...]]:
-    """Return the number of tasks under the lowest cap, with the reason if it is one."""
+    """Return the number of tasks after applying the lowest cap, with its reason if it applies."""
     lowest_cap = min(caps, key=lambda cap: cap.tasks, default=_Cap(wanted, ""))
     if lowest_cap.tasks >= wanted:
         return wanted, ()
@@ -170,7 +174,7 @@ def _lower(wanted: int, caps: Iterable[_Cap]) -> tuple[int, tuple[str, ...]]:
 
 
 def _longest(cluster: Cluster) -> int:
-    """Return how many elements one array may have; MaxArraySize is what the index must stay below."""
+    """Return how many elements one array may have; indices must be below MaxArraySize."""
     return max(1, lowest(cluster.max_array_size, cluster.max_array_tasks) or 1)
 
 
@@ -186,4 +190,4 @@ def _split(tasks: int, profile: Profile, cluster: Cluster) -> tuple[Array, ...]:
 def _split_note(arrays: tuple[Array, ...], cluster: Cluster) -> tuple[str, ...]:
     if len(arrays) < 2:
         return ()
-    return (f"{len(arrays)} arrays: one has at most {_longest(cluster)} elements here (MaxArraySize)",)
+    return (f"{len(arrays)} arrays: this cluster allows {_longest(cluster)} elements in one (MaxArraySize)",)

@@ -1,4 +1,4 @@
-"""What a cluster allows, as data, and the readers of the texts in which Slurm says it."""
+"""A cluster's partitions, nodes, accounts and limits as data, and parsers for the Slurm output that shows them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _QOS_LIMITS = ("MaxSubmitPU", "MaxJobsPU", "MaxTRESPU")
 
 @dataclass(frozen=True)
 class NodeKind:
-    """Nodes of one partition that are alike.
+    """Identical nodes of one partition.
 
     Attributes:
-        count: How many there are.
-        cpus: CPUs of one.
-        memory_mb: Memory of one.
-        resources: Generic resources of one, by name and type.
-        features: What a constraint may name.
-        state: As sinfo says it.
+        count: Number of nodes.
+        cpus: CPUs per node.
+        memory_mb: Memory per node, in MB.
+        resources: Generic resources per node, by ``name:type``.
+        features: Features that a constraint can name.
+        state: State in sinfo's words.
     """
 
     count: int
@@ -41,18 +41,18 @@ class NodeKind:
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition.
+    """A partition and who may use it.
 
     Attributes:
         name: Its name.
-        default: Whether jobs go here that name no partition.
-        state: ``UP`` takes and starts jobs, ``DOWN`` takes them, ``DRAIN`` and ``INACTIVE`` refuse them.
-        max_minutes: Longest time limit of a job; None without one.
+        default: Whether jobs without a partition run here.
+        state: ``UP`` accepts and starts jobs, ``DOWN`` only accepts them, ``DRAIN`` and ``INACTIVE`` refuse them.
+        max_minutes: Longest time limit of a job, in minutes; None if unlimited.
         accounts: Accounts that may use it; None for all.
         denied_accounts: Accounts that may not.
-        qos: Qualities of service that may be used in it; None for all.
-        own_qos: A quality of service whose limits hold for all jobs in it, or None.
-        nodes: Its nodes.
+        qos: QOS that may be used in it; None for all.
+        own_qos: QOS whose limits apply to all jobs in it, or None.
+        nodes: Its nodes, grouped by kind.
     """
 
     name: str
@@ -68,14 +68,14 @@ class Partition:
 
 @dataclass(frozen=True)
 class JobLimits:
-    """Limits of an association, an account or a quality of service; None where there is none.
+    """Limits of an association, an account or a QOS; None means unlimited.
 
     Attributes:
-        source: Whose limits these are, for messages.
-        scope: Which of a user's jobs count: ``("account" | "qos" | "partition", name)``.
-        submit: Jobs in the queue, running or not; each array element is one.
+        source: Owner of the limits, for messages.
+        scope: Which of the user's jobs count: ``("account" | "qos" | "partition", name)``.
+        submit: Jobs in the queue, running or not; each array element counts.
         running: Jobs that run at the same time.
-        minutes: Time limit of one job.
+        minutes: Longest time limit of one job, in minutes.
         job_resources: Resources of one job.
         total_resources: Resources of all running jobs together.
     """
@@ -91,7 +91,7 @@ class JobLimits:
 
 @dataclass(frozen=True)
 class Association:
-    """What a user may do under one account (and in one partition, where ``partition`` is given)."""
+    """What a user may do under one account (in one partition, if ``partition`` is set)."""
 
     account: str
     partition: str | None
@@ -102,7 +102,7 @@ class Association:
 
 @dataclass(frozen=True)
 class Qos:
-    """A quality of service: its flags, and the limits for one user and for all together."""
+    """A quality of service: its flags, and the stricter of its limits per user and in total."""
 
     name: str
     flags: frozenset[str]
@@ -111,22 +111,22 @@ class Qos:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a cluster allows a user at this moment.
+    """What a cluster currently allows a user.
 
     Attributes:
         name: The cluster's name.
-        user: The user that was asked for.
-        max_array_size: Array indices are below it.
-        max_array_tasks: Elements that one array may have at most; None without such a limit.
-        max_jobs: Jobs that the controller keeps at most, of all users.
+        user: The user.
+        max_array_size: Upper bound of array indices, exclusive.
+        max_array_tasks: Most elements in one array; None if unlimited.
+        max_jobs: Most jobs that the controller keeps, of all users together.
         enforced: Which of ``associations``, ``limits`` and ``qos`` are enforced.
         partitions: By name.
         default_account: Account of jobs that name none.
-        associations: The user's; None where accounting is off or did not answer.
-        accounts: Limits of whole accounts, by name.
-        qos: By name; None where accounting is off or did not answer.
-        queued: The user's jobs in the queue by (account, qos, partition); each array element is one.
-        notes: What could not be asked, for the user to see.
+        associations: The user's; None if accounting is off or did not answer.
+        accounts: Shared limits of accounts, by name.
+        qos: By name; None if accounting is off or did not answer.
+        queued: The user's queued jobs by (account, qos, partition); each array element counts.
+        notes: Queries that failed, for the user.
     """
 
     name: str
@@ -151,7 +151,7 @@ def read_config(text: str) -> dict[str, str]:
 
 
 def read_partitions(text: str, nodes: Mapping[str, tuple[NodeKind, ...]]) -> dict[str, Partition]:
-    """Read ``scontrol show partition --oneliner``, with the nodes that :func:`read_nodes` gave."""
+    """Read ``scontrol show partition --oneliner``, adding the nodes from :func:`read_nodes`."""
     found = {}
     for line in text.splitlines():
         values = dict(word.split("=", 1) for word in line.split() if "=" in word)
@@ -173,7 +173,7 @@ def read_partitions(text: str, nodes: Mapping[str, tuple[NodeKind, ...]]) -> dic
 
 
 def read_nodes(text: str) -> dict[str, tuple[NodeKind, ...]]:
-    """Read ``sinfo --format='%R|%D|%c|%m|%G|%f|%T'`` as the kinds of nodes of each partition."""
+    """Read ``sinfo --format='%R|%D|%c|%m|%G|%f|%T'`` as kinds of nodes by partition."""
     found: dict[str, tuple[NodeKind, ...]] = {}
     for line in text.splitlines():
         values = line.split("|")
@@ -182,7 +182,7 @@ def read_nodes(text: str) -> dict[str, tuple[NodeKind, ...]]:
         name, count, cpus, memory, generic, features, state = values
         kind = NodeKind(
             count=int(count),
-            cpus=int(cpus.rstrip("+")),  # "4+": at least, where nodes differ
+            cpus=int(cpus.rstrip("+")),  # "4+" means at least 4, if nodes differ
             memory_mb=int(memory.rstrip("+")),
             resources=gres(generic),
             features=_names(features) or frozenset(),
@@ -212,7 +212,7 @@ def read_associations(text: str, cluster: str, user: str) -> tuple[tuple[Associa
 
 
 def read_accounts(text: str) -> dict[str, JobLimits]:
-    """Read ``sacctmgr --parsable2 show association user=''``: what all users of an account share."""
+    """Read ``sacctmgr --parsable2 show association user=''``: the limits that all users of an account share."""
     found = {}
     for row in _table(text):
         name = row["Account"]
@@ -242,13 +242,13 @@ def read_qos(text: str) -> dict[str, Qos]:
 
 
 def read_queue_counts(text: str) -> Counter[tuple[str, str, str]]:
-    """Read ``squeue --array --Format=Account:|,QOS:|,Partition:|`` as the number of jobs by these three."""
+    """Read ``squeue --array --Format=Account:|,QOS:|,Partition:|`` as numbers of jobs by these three."""
     rows = (line.strip().split("|") for line in text.splitlines())
     return Counter((row[0], row[1], row[2]) for row in rows if len(row) > 3)
 
 
 def lowest(*values: int | None) -> int | None:
-    """Return the least of the numbers that are given; None where none is."""
+    """Return the smallest number; None if all are None."""
     return min((value for value in values if value is not None), default=None)
 
 
@@ -266,14 +266,14 @@ def _limits(source: str, scope: tuple[str, str], row: Mapping[str, str], columns
 
 
 def _table(text: str) -> Iterator[dict[str, str]]:
-    """Read rows with ``|`` between the values, the first with the names of the columns."""
+    """Read rows of values separated by ``|``; the first row names the columns."""
     lines = text.splitlines()
     for line in lines[1:]:
         yield dict(zip(lines[0].split("|"), line.split("|"), strict=False))
 
 
 def _names(text: str) -> frozenset[str] | None:
-    """Read names with commas between them; None for all."""
+    """Read comma-separated names; None means all."""
     if text == "ALL":
         return None
     return frozenset(filter(None, (name.strip() for name in text.split(",")))) - {"(null)"}

@@ -1,6 +1,6 @@
-"""The boundary to Slurm's commands: each is run with a time limit, and its text is read at once.
+"""Runs Slurm's commands, with a time limit, and returns their parsed output.
 
-Whatever goes wrong is an :class:`EnvironmentFault` with Slurm's own words.
+Every failure is an :class:`EnvironmentFault` with Slurm's own message.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from cnn_sweep.slurm.job_rows import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-# A user's own defaults would filter or rename what is read here.
+# The user's own defaults would filter rows or rename columns.
 _USERS_DEFAULTS = ("SACCT_", "SINFO_", "SQUEUE_", "SCONTROL_")
 _OURS = {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "%s", "LC_ALL": "C"}
 _IDS_AT_ONCE = 1000
@@ -51,21 +51,21 @@ _QOS_FIELDS = "Name,Flags,MaxJobsPU,MaxSubmitPU,MaxWall,MaxTRES,MaxTRESPU,GrpJob
 
 @dataclass(frozen=True)
 class SlurmCli:
-    """Slurm's commands.
+    """Slurm's command line.
 
     Attributes:
-        timeout_s: Seconds after which a command is given up.
-        environment: Environment of the commands; that of this process where it is None.
+        timeout_s: Time limit of a command, in seconds.
+        environment: Environment of the commands; None for that of this process.
     """
 
     timeout_s: float = 60.0
     environment: Mapping[str, str] | None = None
 
     def run(self, *command: str) -> str:
-        """Run a command and return what it prints.
+        """Run a command and return its standard output.
 
         Raises:
-            EnvironmentFault: If it is not there, does not answer in time, or fails.
+            EnvironmentFault: The command is missing, times out or fails.
         """
         given = os.environ if self.environment is None else self.environment
         environment = {key: value for key, value in given.items() if not key.startswith(_USERS_DEFAULTS)}
@@ -81,7 +81,7 @@ class SlurmCli:
                 env=environment | _OURS,
             )
         except FileNotFoundError:
-            raise EnvironmentFault(f"{command[0]} is not on this machine: is it a login node of a cluster?") from None
+            raise EnvironmentFault(f"{command[0]} is not installed here; is this a login node of a cluster?") from None
         except subprocess.TimeoutExpired:
             raise EnvironmentFault(f"{command[0]} did not answer within {self.timeout_s:g} s") from None
         except OSError as error:
@@ -91,10 +91,10 @@ class SlurmCli:
         return done.stdout
 
     def queue(self, job_ids: Iterable[int]) -> list[QueueRow]:
-        """Return what squeue knows of jobs: all that wait or run, and what ended a few minutes ago.
+        """Return squeue's rows for jobs that wait, run, or ended a few minutes ago.
 
         Args:
-            job_ids: Ids of arrays or of single jobs; the elements of an array need not be named.
+            job_ids: IDs of arrays or single jobs; an array's ID includes its elements.
         """
         rows: list[QueueRow] = []
         for ids in _batches(job_ids):
@@ -109,12 +109,12 @@ class SlurmCli:
             try:
                 rows += read_queue(self.run(*command))
             except EnvironmentFault as fault:
-                if "Invalid job id" not in str(fault):  # said of a single id that is not known (any more)
+                if "Invalid job id" not in str(fault):  # squeue fails for a single unknown ID
                     raise
         return rows
 
     def accounting(self, job_ids: Iterable[int]) -> list[AccountingRow] | None:
-        """Return what sacct knows of jobs, with all earlier incarnations; None where no accounts are kept."""
+        """Return sacct's rows for jobs and all their earlier incarnations; None if accounting is disabled."""
         rows: list[AccountingRow] = []
         for ids in _batches(job_ids):
             try:
@@ -126,7 +126,7 @@ class SlurmCli:
         return rows
 
     def steps(self, raw_ids: Iterable[int]) -> dict[tuple[int, int], StepEnds]:
-        """Return how the steps of jobs ended, by raw id and time of submission."""
+        """Return how the steps of jobs ended, by raw ID and submit time."""
         found: dict[tuple[int, int], StepEnds] = {}
         for ids in _batches(raw_ids):
             found |= read_steps(self._sacct(f"--format={STEPS_FORMAT}", f"--jobs={ids}"))
@@ -136,17 +136,17 @@ class SlurmCli:
         return self.run("sacct", "--duplicates", "--parsable2", "--noheader", *options)
 
     def cluster_name(self) -> str:
-        """Return the name of the cluster that answers."""
+        """Return the name of this cluster."""
         return read_config(self.run("scontrol", "show", "config")).get("ClusterName", "")
 
     def own_submit_time(self) -> int | None:
-        """Return when the job of this process was submitted (or requeued), in seconds since 1970.
+        """Return when this process's job was submitted or requeued, in seconds since 1970.
 
-        Together with the job's id it names this incarnation. None outside a job, or where Slurm does not say.
+        With the job's ID it identifies this incarnation. None outside a job, or if Slurm does not answer.
         """
         given = os.environ if self.environment is None else self.environment
         job = given.get("SLURM_JOB_ID", "")
-        if "SLURM_ARRAY_JOB_ID" in given:  # the id of an array's last element is that of the whole array
+        if "SLURM_ARRAY_JOB_ID" in given:  # an array's last element has the ID of the whole array
             job = f"{given['SLURM_ARRAY_JOB_ID']}_{given.get('SLURM_ARRAY_TASK_ID', '')}"
         if not job:
             return None
@@ -158,10 +158,12 @@ class SlurmCli:
         return next((int(value) for value in times if value.isdigit()), None)
 
     def cluster(self, user: str | None = None) -> Cluster:
-        """Return what the cluster allows a user at this moment.
+        """Return what the cluster currently allows a user.
+
+        If accounting does not answer, the result has a note instead of its limits.
 
         Raises:
-            EnvironmentFault: If the controller does not answer. Accounting that does not answer is noted.
+            EnvironmentFault: The controller does not answer.
         """
         user = user or getpass.getuser()
         config = read_config(self.run("scontrol", "show", "config"))
@@ -195,7 +197,7 @@ class SlurmCli:
             accounts = read_accounts(self._sacctmgr("association", _ACCOUNT_FIELDS, *where)) if names else {}
             qos = read_qos(self._sacctmgr("qos", _QOS_FIELDS))
         except EnvironmentFault as fault:
-            return replace(cluster, notes=(*cluster.notes, f"limits of accounts are not known: {fault}"))
+            return replace(cluster, notes=(*cluster.notes, f"account limits are unknown: {fault}"))
         return replace(cluster, associations=associations, default_account=account, accounts=accounts, qos=qos)
 
     def _sacctmgr(self, what: str, fields: str, *where: str) -> str:
@@ -210,6 +212,6 @@ def _batches(ids: Iterable[int]) -> Iterator[str]:
 
 
 def _words(text: str) -> str:
-    """Return what a command complains of, in one line without its own name."""
+    """Return a command's error messages as one line, without the command's name."""
     lines: Sequence[str] = [re.sub(r"^\w+: (error: |fatal: )?", "", line.strip()) for line in text.splitlines()]
     return "; ".join(dict.fromkeys(filter(None, lines)))[:500]

@@ -1,4 +1,4 @@
-"""Rows of squeue and sacct: what Slurm says of jobs, before anything is concluded from it."""
+"""Parsers for the output of squeue and sacct; :mod:`cnn_sweep.slurm.job_states` interprets their rows."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from dataclasses import dataclass
 
 from cnn_sweep.slurm.units import memory_mb
 
-# The character after the colon is put after the value, which is then not cut.
+# With a character after the colon, squeue appends it and does not truncate the value.
 _QUEUE_FIELDS = "JobArrayID,JobID,State,Reason,RestartCnt,SubmitTime,StartTime,EndTime,exit_code,NodeList,Partition"
 QUEUE_FORMAT = ",".join(f"{name}:|" for name in _QUEUE_FIELDS.split(","))
-# Not DerivedExitCode: a requeued job has that of its earlier incarnations.
+# Not DerivedExitCode: for a requeued job it includes earlier incarnations.
 ACCOUNTING_FORMAT = "JobID,JobIDRaw,State,ExitCode,Submit,Start,End,NodeList"
 STEPS_FORMAT = "JobIDRaw,State,ExitCode,Submit,ReqMem,MaxRSS"
 
 _NAME = re.compile(r"(?P<job>\d+)(?:_(?:(?P<task>\d+)|\[(?P<tasks>[\d,:-]+)(?:%\d+)?\]))?")
 _OUT_OF_MEMORY = 125  # Slurm's own signal
-_ALMOST_ALL = 0.95  # of its memory: Slurm polls, so the highest that it saw is a little less than what killed
+_ALMOST_ALL = 0.95  # of the memory limit: Slurm polls, so it misses the very peak that killed the step
 
 
 @dataclass(frozen=True)
 class QueueRow:
-    """A job, or the elements of an array that still wait together, as squeue shows them.
+    """A job, or the waiting elements of an array that squeue shows in one row.
 
     Attributes:
         jobs: Names such as ``123`` or ``123_4``.
-        raw_id: The id that is the job's own also in an array.
-        state: As squeue says it.
+        raw_id: The job's own ID, also for an array element.
+        state: State in squeue's words.
         reason: Why it waits, or why it ended.
-        restarts: How often it was requeued.
-        submitted: When it was submitted or requeued, in seconds since 1970; None where that is not told.
-        started: When it started; None if it did not.
-        ended: When it ended; for a running one, when it will at the latest.
-        exit_code: Of the job's script, 0-255.
-        signal: That ended the job's script, or 0.
-        nodes: Where it runs or ran.
-        partition: Where it was put.
+        restarts: Number of requeues.
+        submitted: Time of submission or requeue, in seconds since 1970; None if not shown.
+        started: Start time; None if it has not started.
+        ended: End time; for a running job, the latest possible one.
+        exit_code: Exit code of the job's script, 0-255.
+        signal: Signal that ended the job's script, or 0.
+        nodes: Nodes that it runs or ran on.
+        partition: Partition that it was submitted to.
     """
 
     jobs: tuple[str, ...]
@@ -57,15 +57,15 @@ class AccountingRow:
     """One incarnation of a job, as sacct shows it; times and names are as in :class:`QueueRow`.
 
     Attributes:
-        jobs: Names.
-        raw_id: The job's own id.
-        state: The first word of what sacct says.
-        exit_code: Of the job's script, less 128 where a signal made it.
-        signal: That ended the job, or 0.
-        submitted: When this incarnation was submitted or requeued.
-        started: When it started.
-        ended: When it ended.
-        nodes: Where it ran.
+        jobs: Names such as ``123`` or ``123_4``.
+        raw_id: The job's own ID.
+        state: First word of sacct's state.
+        exit_code: Exit code of the job's script, minus 128 if it came from a signal.
+        signal: Signal that ended the job, or 0.
+        submitted: Time of this incarnation's submission or requeue.
+        started: Start time.
+        ended: End time.
+        nodes: Nodes that it ran on.
     """
 
     jobs: tuple[str, ...]
@@ -84,8 +84,8 @@ class StepEnds:
     """How the steps of an incarnation ended.
 
     Attributes:
-        signals: That ended some step.
-        out_of_memory: Whether a step was killed for its memory, or used all that there was.
+        signals: Signals that ended at least one step.
+        out_of_memory: Whether a step was killed for its memory, or used all of it.
     """
 
     signals: frozenset[int] = frozenset()
@@ -93,13 +93,13 @@ class StepEnds:
 
 
 def read_queue(text: str) -> list[QueueRow]:
-    """Read the rows of ``squeue --Format=QUEUE_FORMAT``; lines that are none are left out."""
+    """Read the rows of ``squeue --Format=QUEUE_FORMAT``; other lines are ignored."""
     rows = []
     for line in text.splitlines():
         values = [value.strip() for value in line.split("|")]
         if len(values) < 11 or not (jobs := names(values[0])):
             continue
-        status = int(values[8]) if values[8].isdigit() else 0  # as wait() gives it
+        status = int(values[8]) if values[8].isdigit() else 0  # as returned by wait()
         row = QueueRow(
             jobs=jobs,
             raw_id=int(values[1]),
@@ -119,7 +119,7 @@ def read_queue(text: str) -> list[QueueRow]:
 
 
 def read_accounting(text: str) -> list[AccountingRow]:
-    """Read the rows of ``sacct --format=ACCOUNTING_FORMAT``; lines that are none are left out."""
+    """Read the rows of ``sacct --format=ACCOUNTING_FORMAT``; other lines are ignored."""
     rows = []
     for line in text.splitlines():
         values = line.split("|")
@@ -142,9 +142,9 @@ def read_accounting(text: str) -> list[AccountingRow]:
 
 
 def read_steps(text: str) -> dict[tuple[int, int], StepEnds]:
-    """Read ``sacct --format=STEPS_FORMAT``: how the steps of jobs ended, by the job's raw id and time of submission.
+    """Read ``sacct --format=STEPS_FORMAT``: how steps ended, by the job's raw ID and submit time.
 
-    Steps stand below their job.
+    Each job's steps follow it.
     """
     found: dict[tuple[int, int], StepEnds] = {}
     job, limit = (0, 0), 0
@@ -161,7 +161,7 @@ def read_steps(text: str) -> dict[tuple[int, int], StepEnds]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Return the names of the jobs that a row stands for.
+    """Return the names of all jobs in one row.
 
     >>> names("12"), names("12_3"), names("12_[3-5,8%2]"), names("12_[0-8:4]")
     (('12',), ('12_3',), ('12_3', '12_4', '12_5', '12_8'), ('12_0', '12_4', '12_8'))

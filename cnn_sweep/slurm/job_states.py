@@ -1,9 +1,8 @@
-"""Slurm's truth about jobs: which incarnations of them live, which are dead, and of what they died.
+"""States of jobs according to Slurm: whether an incarnation of a job is alive or dead, and why it ended.
 
-A job that is requeued keeps its id and starts again: one more incarnation. An incarnation is named by the job, the
-time of its submission (each requeue is a new one) and the number of restarts, so that neither a later incarnation
-nor another job that was given the same id is taken for it. What is not known for certain is ``unknown``, and
-whoever asks leaves it alone.
+A requeued job keeps its ID and starts again, as a new *incarnation*. An incarnation is identified by the job ID, the
+submit time (each requeue sets a new one) and the number of restarts, so it is never confused with a later incarnation
+or with another job that reuses the ID. Anything uncertain is ``unknown``, and callers leave such jobs alone.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ Cause = Literal[
     "node_failure",
     "out_of_memory",
     "cancelled",
-    "requeued",  # for a reason that Slurm does not tell (any more): all of them are infrastructure
-    "gone",  # neither in the queue nor in the accounts
+    "requeued",  # reason no longer known to Slurm; every such reason is infrastructure
+    "gone",  # neither in the queue nor in accounting
 ]
 
 LIVING = frozenset(
@@ -64,7 +63,7 @@ _CAUSES: Mapping[str, Cause] = {
     "REVOKED": "cancelled",
     "REQUEUED": "requeued",
 }
-_CLOCKS_DIFFER_S = 5.0  # at most, between nodes and controller; a requeue takes longer
+_CLOCKS_DIFFER_S = 5.0  # between nodes and controller, at most; a requeue takes longer
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,11 @@ class Incarnation:
     """One run of a job, as its processes know it.
 
     Attributes:
-        job: The job's name: ``123``, or ``123_4`` in an array.
-        restarts: How often it was requeued before.
-        submitted: When it was submitted or requeued, in seconds since 1970; None where it could not find out.
-        started: When one of its processes started, in seconds since 1970, by the clock of its node.
-        cluster: The cluster's name; None where it is not known.
+        job: ``123``, or ``123_4`` for an array element.
+        restarts: Number of requeues before this run.
+        submitted: Time of submission or requeue, in seconds since 1970; None if unknown.
+        started: Start of one of its processes, in seconds since 1970, by its node's clock.
+        cluster: Name of the cluster; None if unknown.
     """
 
     job: str
@@ -87,11 +86,11 @@ class Incarnation:
 
     @classmethod
     def from_slurm(cls, slurm: Mapping[str, str], *, started: float | None = None) -> Incarnation:
-        """Read what a process wrote down of its job.
+        """Return the incarnation that a process recorded in its journal.
 
         Args:
-            slurm: job_id and, where Slurm gave them, array_job_id, array_task_id, restart_count, submit_time, cluster.
-            started: When that process started.
+            slurm: job_id and, if Slurm set them, array_job_id, array_task_id, restart_count, submit_time, cluster.
+            started: Start of that process, in seconds since 1970.
         """
         job = slurm["job_id"]
         if "array_job_id" in slurm and "array_task_id" in slurm:
@@ -107,19 +106,19 @@ class Incarnation:
 
     @property
     def asked_id(self) -> int:
-        """The id to ask Slurm for: that of the whole array."""
+        """The ID to query: that of the whole array."""
         return int(self.job.partition("_")[0])
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """What became of an incarnation.
+    """Status of an incarnation.
 
     Attributes:
-        state: ``unknown`` means: leave it alone.
-        detail: Slurm's state and what belongs to it, for people.
-        cause: Of a dead one.
-        ended: When it died, in seconds since 1970; None where that is not known.
+        state: Callers must leave an ``unknown`` incarnation alone.
+        detail: Slurm's state with exit code, signal and nodes, for messages.
+        cause: Why a dead one ended; None otherwise.
+        ended: When it ended, in seconds since 1970; None if unknown.
     """
 
     state: Literal["alive", "dead", "unknown"]
@@ -131,12 +130,12 @@ class JobStatus:
 def job_statuses(
     slurm: SlurmCli, incarnations: Iterable[Incarnation], *, queue: list[QueueRow] | None = None
 ) -> dict[Incarnation, JobStatus]:
-    """Ask Slurm what became of incarnations: one call while all live, two or three otherwise.
+    """Ask Slurm for the status of incarnations: one call if all are alive, two or three otherwise.
 
     Args:
         slurm: Slurm's commands.
-        incarnations: Whom to ask for.
-        queue: What :meth:`SlurmCli.queue` said of all their jobs a moment ago, where that was asked already.
+        incarnations: The incarnations to look up.
+        queue: Recent result of :meth:`SlurmCli.queue` for all their jobs, if the caller already has it.
     """
     wanted = list(dict.fromkeys(incarnations))
     if not wanted:
@@ -158,13 +157,13 @@ def statuses_from_rows(
     accounts: Iterable[AccountingRow] | None,
     steps: Mapping[tuple[int, int], StepEnds] | None = None,
 ) -> dict[Incarnation, JobStatus]:
-    """Conclude from what Slurm said what became of incarnations.
+    """Derive the status of incarnations from rows of squeue and sacct; calls no command.
 
     Args:
-        incarnations: Whom to statuses_from_rows.
-        queue: squeue's rows for their jobs, asked for before the accounts.
-        accounts: sacct's rows for their jobs; None where no accounts are kept.
-        steps: How the steps of those that failed ended, by raw id and time of submission.
+        incarnations: The incarnations to look up.
+        queue: squeue's rows for their jobs, read before sacct's.
+        accounts: sacct's rows for their jobs; None if the cluster keeps no accounting.
+        steps: How the steps of failed jobs ended, by raw ID and submit time.
     """
     queued = {job: row for row in queue for job in row.jobs}
     recorded: dict[str, list[AccountingRow]] = {}
@@ -193,7 +192,7 @@ def _ask_accounts(slurm: SlurmCli, open_ones: list[Incarnation], queue: list[Que
 def _without_accounts(
     open_ones: list[Incarnation], queue: list[QueueRow], fault: EnvironmentFault
 ) -> dict[Incarnation, JobStatus]:
-    """Judge by squeue alone while the accounts are out of order: what only they can tell waits for them."""
+    """Use squeue alone while accounting is down; whatever only accounting knows stays unknown."""
     found = statuses_from_rows(open_ones, queue, None)
     return {
         one: JobStatus("unknown", f"not in the queue, and {fault}") if status.cause == "gone" else status
@@ -202,7 +201,7 @@ def _without_accounts(
 
 
 def _elsewhere(slurm: SlurmCli, found: dict[Incarnation, JobStatus]) -> dict[Incarnation, JobStatus]:
-    """Take back what was said of jobs of other clusters: that this one does not know them means nothing."""
+    """Return jobs of other clusters as unknown: that this cluster does not know them proves nothing."""
     gone = [one for one, status in found.items() if status.cause == "gone" and one.cluster is not None]
     here = slurm.cluster_name() if gone else None
     return {
@@ -224,34 +223,34 @@ def _status(
     if record is not None and record.state not in LIVING:
         return _ended(record, steps)
     if now is not None and now.state == "FAILED" and record is not None:
-        return JobStatus("unknown", "it failed, and the accounts do not tell of what yet")
+        return JobStatus("unknown", "it failed, and accounting does not show the cause yet")
     return _vanished(one, row) if now is None else _ended(now, steps)
 
 
 def _vanished(one: Incarnation, row: QueueRow | None) -> JobStatus:
-    """Judge an incarnation that neither the queue nor the accounts show as such."""
+    """Return the status of an incarnation that neither squeue nor sacct shows."""
     later = row is not None and (one.submitted is None or (row.submitted or 0) >= one.submitted)
     if row is not None and later and row.restarts > one.restarts:
         return JobStatus("dead", f"requeued; now {row.state}", "requeued", row.submitted)
-    return JobStatus("dead", "Slurm does not know it any more", "gone")
+    return JobStatus("dead", "Slurm no longer knows it", "gone")
 
 
 def _is_now(one: Incarnation, row: QueueRow) -> bool:
-    """Tell whether squeue shows this very incarnation."""
+    """Return whether a row of squeue is this very incarnation."""
     if one.submitted is not None and row.submitted is not None:
         return one.submitted == row.submitted and one.restarts == row.restarts
-    # Without the time of submission, another job with the same id is told by when it ran.
+    # Without a submit time, the time of running distinguishes it from another job with the same ID.
     ran = one.started is None or _ran_at(row, one.started)
     return ran and one.restarts == row.restarts
 
 
 def _own_record(one: Incarnation, records: list[AccountingRow]) -> AccountingRow | None:
-    """Return the record of this very incarnation among those of jobs with its id."""
+    """Return the record of this very incarnation among those of all jobs with its ID."""
     if one.submitted is not None:
         return next((record for record in records if record.submitted == one.submitted), None)
     begun = sorted((r for r in records if r.submitted is not None), key=lambda record: record.submitted or 0)
     if one.started is None:
-        # Without a time, the order of the incarnations; ids that were given out twice cannot be told apart.
+        # Without any time, only the order of incarnations is left; reused IDs cannot be distinguished.
         return begun[one.restarts] if one.restarts < len(begun) else None
     return next((record for record in reversed(begun) if _ran_at(record, one.started)), None)
 
@@ -259,14 +258,14 @@ def _own_record(one: Incarnation, records: list[AccountingRow]) -> AccountingRow
 def _ran_at(row: QueueRow | AccountingRow, moment: float) -> bool:
     if row.started is None or moment < row.started - _CLOCKS_DIFFER_S:
         return False
-    # Of a job that runs, squeue tells when it would end at the latest.
+    # For a running job, squeue shows its time limit as the end.
     return row.state in LIVING or row.ended is None or moment <= row.ended + _CLOCKS_DIFFER_S
 
 
 def _ended(row: QueueRow | AccountingRow, steps: Mapping[tuple[int, int], StepEnds]) -> JobStatus:
-    """Judge by a state that is no longer a living one."""
+    """Return the status of a job whose state is final."""
     if row.state not in _CAUSES:
-        return JobStatus("unknown", f"Slurm says {row.state}, a state that is not known here")
+        return JobStatus("unknown", f"Slurm says {row.state}, a state that this version does not know")
     cause = _CAUSES[row.state]
     if cause == "exception":
         cause = _failure(row, steps.get((row.raw_id, row.submitted or 0), StepEnds()))
@@ -279,9 +278,9 @@ def _ended(row: QueueRow | AccountingRow, steps: Mapping[tuple[int, int], StepEn
 
 
 def _failure(row: QueueRow | AccountingRow, ends: StepEnds) -> Cause:
-    """Tell failures that are not the trial's from those that are."""
+    """Return the cause of a job that Slurm calls FAILED; some failures are not the trial's fault."""
     if ends.out_of_memory:
         return "out_of_memory"
     by_sigterm = row.exit_code == 128 + SIGTERM or (row.exit_code == SIGTERM and SIGTERM in ends.signals)
-    # The signal that announces a preemption: it ended by itself before it was preempted.
+    # SIGTERM announces a preemption: the job ended by itself before it was preempted.
     return "preempted" if by_sigterm or row.signal == SIGTERM else "exception"

@@ -1,4 +1,4 @@
-"""A cluster's settings (``slurm/*.toml``): what a task asks for, how many there are, what is tried again."""
+"""Cluster profiles (``slurm/*.toml``): resources of a task, number of tasks, retries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cnn_sweep.messages import near, plural, show
 from cnn_sweep.slurm.units import gres, memory_mb, minutes
 from cnn_sweep.validation import Count, Spec, check
 
-# What sbatch calls a setting that has a key of its own here.
+# Options of sbatch that have their own key in a profile.
 _OWN_KEYS = {
     "account": "account",
     "array": "array_width",
@@ -37,7 +37,7 @@ _OURS = ("error", "job-name", "nodes", "ntasks", "ntasks-per-node", "open-mode",
 
 
 def _time_limit(value: Any) -> Any:
-    if isinstance(value, time):  # 01:30:00 without quotes is a time of day to TOML
+    if isinstance(value, time):  # TOML reads 01:30:00 without quotes as a time of day
         value = value.isoformat()
     return minutes(value) if isinstance(value, str) else value
 
@@ -47,7 +47,7 @@ def _memory(value: Any) -> Any:
 
 
 def _texts(value: Any) -> Any:
-    """Read a single text as a list of one."""
+    """Accept a single text as a list of one."""
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list | tuple):
@@ -74,7 +74,7 @@ def _environment(value: Any) -> Any:
         raise ValueError(f"must be a table of names and texts, not {show(value)}")  # noqa: TRY004 - as above
     for name, text in value.items():
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
-            raise ValueError(f"{show(name)} is no name of an environment variable")
+            raise ValueError(f"{show(name)} is not a name of an environment variable")
         if isinstance(text, bool) or not isinstance(text, str | int | float):
             raise ValueError(f"{name} must be a text or a number, not {show(text)}")  # noqa: TRY004 - as above
     return {name: str(text) for name, text in value.items()}
@@ -87,7 +87,7 @@ def _sbatch(value: Any) -> Any:
     for key, setting in value.items():
         option = key.removeprefix("--").replace("_", "-")
         if option in _OWN_KEYS:
-            raise ValueError(f"{key} has a key of its own in a profile: {_OWN_KEYS[option]}")
+            raise ValueError(f"{key} has its own key in a profile: {_OWN_KEYS[option]}")
         if option in _OURS:
             raise ValueError(f"{key} cannot be set: a task is one process on one node, with its own log files")
         if setting is False or not isinstance(setting, str | int | float):
@@ -101,13 +101,13 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class Retry(Spec):
-    """How often a trial that failed is tried again, by cause.
+    """How often a failed trial is retried, by cause.
 
     Attributes:
-        infrastructure: Node failures in a row without a finished epoch.
-        exception: Errors that the trial itself raised.
-        out_of_memory: Trials that were killed for their memory.
-        memory_factor: By how much more memory the job asks for after that; 1 asks for the same.
+        infrastructure: Retries after node failures in a row without a finished epoch.
+        exception: Retries after an exception in the trial itself.
+        out_of_memory: Retries after the trial ran out of memory.
+        memory_factor: Factor of the job's memory after that; 1 requests the same.
         fewer_workers: Whether half as many workers share the job's memory after that.
     """
 
@@ -119,35 +119,35 @@ class Retry(Spec):
 
 
 class Profile(Spec):
-    """A cluster's settings. A setting that is None is left to the cluster's default.
+    """A cluster profile. None leaves a setting to the cluster's default.
 
     Attributes:
-        partition: One partition, or several with commas between them.
-        account: Which account pays.
+        partition: One partition, or several separated by commas.
+        account: Account to charge.
         qos: Quality of service.
-        time_limit: Of one task, in minutes.
+        time_limit: Time limit of one task, in minutes.
         cpus: CPUs of one task.
-        memory: Of one task, in MB.
+        memory: Memory of one task, in MB.
         gres: Generic resources of one task, such as ``gpu:a100:1``.
         gpus_per_node: GPUs of one task, such as ``2`` or ``a100:2``.
         constraint: Features that the node must have.
-        exclude: Nodes to keep away from.
-        array_width: Tasks at most (each is a pool of workers); never more than the trials can use.
+        exclude: Nodes not to use.
+        array_width: Most tasks (each is a pool of workers); never more than the trials can use.
         array_throttle: Tasks that may run at the same time.
         workers_per_task: Workers of one pool.
-        workers_per_gpu: The same for each GPU of a task, which these share; instead of ``workers_per_task``.
-        gpu_memory: Of one worker, in MB; None lets it take what it needs as it needs it.
-        threads: Threads of one worker; those of the study where it is None.
-        trials_per_task: Trials after which a task ends; None goes on until nothing is left to do.
+        workers_per_gpu: Workers that share each GPU of a task; instead of ``workers_per_task``.
+        gpu_memory: GPU memory of one worker, in MB; None lets it grow as needed.
+        threads: Threads of one worker; None for the study's number.
+        trials_per_task: Trials after which a task ends; None continues until none is left.
         setup: Shell commands before the workers start.
-        python: Command that starts Python on the node, where it is not that of the submission.
+        python: Command that starts Python on the node; None for the Python of the submission.
         environment: Variables of the workers' environment.
-        sbatch: Further options of sbatch; true for one without a value.
-        signal_delay_s: Seconds before the time limit at which the workers are told to checkpoint.
-        requeue: Whether Slurm may start a task again after a failure of its node, or a preemption.
-        locks: Whether file locks hold between nodes; auto finds out.
-        retry: What is tried again.
-        notify: Who is told once that the study is finished or cannot go on: shell commands, addresses (``https://…``).
+        sbatch: Other options of sbatch; true for one without a value.
+        signal_delay_s: Seconds before the time limit at which workers write checkpoints.
+        requeue: Whether Slurm may restart a task after a node failure or a preemption.
+        locks: Whether file locks work between nodes; auto finds out.
+        retry: Retries of failed trials.
+        notify: Recipients of one notification when the study is finished or cannot continue: shell commands, addresses (``https://…``).
     """
 
     partition: Name | None = None
@@ -182,11 +182,11 @@ class Profile(Spec):
 
     @classmethod
     def load(cls, path: str | Path) -> Profile:
-        """Read a profile.
+        """Read a profile file.
 
         Raises:
-            InputError: If the file cannot be read.
-            SweepFileError: With all mistakes in the file.
+            InputError: The file cannot be read.
+            SweepFileError: The file has mistakes; the error lists all of them.
         """
         path = Path(path)
         try:
@@ -201,10 +201,10 @@ class Profile(Spec):
 
     @classmethod
     def parse(cls, text: str, *, source: str = "<text>") -> Profile:
-        """Read a profile's text.
+        """Read the text of a profile.
 
         Raises:
-            SweepFileError: With all mistakes in the text.
+            SweepFileError: The text has mistakes; the error lists all of them.
         """
         try:
             data = tomllib.loads(text)
@@ -226,12 +226,12 @@ class Profile(Spec):
         self._source, self._lines = source, lines
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Yield (key, what is wrong) for settings that do not go together."""
+        """Yield (key, message) for settings that contradict each other."""
         if self.gres is not None and self.gpus_per_node is not None and self.gpus:
-            yield "gpus_per_node", f"GPUs are asked for twice: gres is {self.gres!r}; keep one of the two"
+            yield "gpus_per_node", f"GPUs are requested twice: gres is {self.gres!r}; keep one of the two"
         if self.signal_delay_s >= self.time_limit * 60:
             limit = f"the time limit of {self.time_limit} min"
-            yield "signal_delay_s", f"{self.signal_delay_s} s before the end is not within {limit}"
+            yield "signal_delay_s", f"{self.signal_delay_s} s is not within {limit}"
         if self.workers_per_gpu is not None and self.gpus == 0:
             yield "workers_per_gpu", "a task has no GPU; add gpus_per_node, or gres"
         if self.workers_per_gpu is not None and self.workers_per_task != 1:
@@ -243,11 +243,11 @@ class Profile(Spec):
 
     @property
     def source(self) -> str:
-        """The file's name as the user gave it."""
+        """The file name as the user gave it."""
         return self._source
 
     def problem(self, key: str, message: str) -> Problem:
-        """Return what is wrong with a setting, at its line in the file."""
+        """Return a problem with a setting, at its line in the file."""
         line = line_of(self._lines, key)
         return Problem(line, key, message if line else f"{key} (not in the profile): {message}")
 
@@ -263,14 +263,14 @@ class Profile(Spec):
 
     @property
     def generic_resources(self) -> dict[str, int]:
-        """What one task asks for as counts by name and type, such as ``{"gpu:a100": 1}``."""
+        """Generic resources that one task requests, as counts by ``name:type``, such as ``{"gpu:a100": 1}``."""
         if self.gpus_per_node is None:
             return gres(self.gres or "")
         return {**gres(self.gres or ""), **gres(f"gpu:{self.gpus_per_node}")}
 
     @property
     def gpus(self) -> int:
-        """GPUs of one task, of whatever type."""
+        """GPUs of one task, of any type."""
         return sum(n for name, n in self.generic_resources.items() if name.split(":")[0] == "gpu")
 
 
@@ -282,17 +282,17 @@ _POSITION = re.compile(r"\(at line (\d+), column \d+\)")
 def key_lines(text: str) -> dict[str, int]:
     """Return the 1-based line of each key, by its dotted path.
 
-    Keys of inline tables are not found; the line of the table's own key stands for them.
+    Keys inside inline tables are not found; the table's own key stands for them.
 
     Args:
-        text: A text that is valid TOML.
+        text: Valid TOML.
     """
     lines = text.splitlines()
     found: dict[str, int] = {}
     table = ""
     for number, line in enumerate(lines, start=1):
         header, key = _HEADER.fullmatch(line), _KEY.match(line)
-        # Inside a text or a list of several lines, what stands before is not yet valid by itself.
+        # Inside a multi-line string or list, the text before the line is not valid TOML by itself.
         if not (header or key) or not _is_complete("\n".join(lines[: number - 1])):
             continue
         if header:
@@ -304,7 +304,7 @@ def key_lines(text: str) -> dict[str, int]:
 
 
 def line_of(lines: dict[str, int], path: str) -> int:
-    """Return the line of a key, or of the nearest key above it; 0 where there is none."""
+    """Return the line of a key or its nearest parent; 0 if there is none."""
     while path:
         if path in lines:
             return lines[path]

@@ -1,4 +1,4 @@
-"""Slurm's notations for time, memory and countable resources, as numbers.
+"""Parsers for Slurm's notations of time, memory and countable resources.
 
 The notations are those of the manual pages of sbatch(1) and sacctmgr(1).
 """
@@ -15,7 +15,7 @@ _UNLIMITED = {"", "unlimited", "infinite", "none", "n/a", "(null)", "-1"}
 
 
 def minutes(text: str) -> int:
-    """Read a time of Slurm's in minutes, rounded up.
+    """Read a time limit in minutes, rounded up.
 
     The notations are ``minutes``, ``minutes:seconds``, ``hours:minutes:seconds``, ``days-hours``,
     ``days-hours:minutes`` and ``days-hours:minutes:seconds``.
@@ -24,11 +24,11 @@ def minutes(text: str) -> int:
     (90, 90, 3600, 1)
 
     Raises:
-        ValueError: If the text is none of these.
+        ValueError: The text has none of these forms.
     """
     match = _TIME.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no time: write minutes (90) or hours:minutes:seconds (1:30:00)")
+        raise ValueError(f"{text!r} is not a time; write minutes (90) or hours:minutes:seconds (1:30:00)")
     numbers = [int(part) for part in match.group("first", "second", "third") if part is not None]
     if match["days"] is not None:
         hours, mins, seconds = (*numbers, 0, 0)[:3]
@@ -40,12 +40,12 @@ def minutes(text: str) -> int:
 
 
 def limit_minutes(text: str) -> int | None:
-    """Read a time limit in minutes; None where there is none."""
+    """Read a time limit in minutes; None if unlimited."""
     return None if text.strip().lower() in _UNLIMITED else minutes(text)
 
 
 def limit_count(text: str) -> int | None:
-    """Read a limit on a number of things; None where there is none."""
+    """Read a count limit; None if unlimited."""
     return None if text.strip().lower() in _UNLIMITED else int(text)
 
 
@@ -56,11 +56,11 @@ def memory_mb(text: str) -> int:
     (8192, 500, 1536)
 
     Raises:
-        ValueError: If the text is no number with one of the units K, M, G and T.
+        ValueError: The text is not a number with an optional unit K, M, G or T.
     """
     match = _MEMORY.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no amount of memory: write MB (8000) or a unit (8G)")
+        raise ValueError(f"{text!r} is not an amount of memory; write MB (8000) or a unit (8G)")
     return math.ceil(float(match["number"]) * _MB[match["unit"].upper()])
 
 

@@ -11,7 +11,8 @@ from sqlalchemy import func, select
 from cnn_sweep.store import dialect
 from cnn_sweep.store.schema import studies
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.training.evaluation.curve import NUMBERS
+from cnn_sweep.sweep.spec.metrics import EPOCH_METRICS
+from cnn_sweep.training.evaluation.learning_curve import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 LEADING = ("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds")
 _PREFIXES = ("leaderboard_", "epochs_")
-_METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_macro_f1")
 # Trials that are not ranked come in this order.
 UNRANKED = ("complete", "running", "paused", "interrupted", "pruned", "failed")
 
@@ -56,7 +56,7 @@ class Columns:
         """
         by_parameter = {f"params_{name}" if name.lower() in leading else name: name for name in parameters}
         known = set(metrics)
-        ordered = [name for name in _METRICS if name in known] + sorted(known.difference(_METRICS))
+        ordered = [name for name in EPOCH_METRICS if name in known] + sorted(known.difference(EPOCH_METRICS))
         taken = {name.lower() for name in (*leading, *by_parameter)}
         by_metric = {f"{name}_at_best_epoch" if name.lower() in taken else name: name for name in ordered}
         by_metric = _apart(by_metric)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.spec.training import TrainingSpec
     from cnn_sweep.sweep.spec.trial import TrialSpec
-    from cnn_sweep.training.outcome import Verdict
+    from cnn_sweep.training.outcome import Decision
 
 _FIRST_STEPS = 4  # steps of the epochs that compile the network and show how long a step takes
 _EPOCH_S = 1.0  # duration of a measured epoch, in seconds
@@ -60,8 +60,8 @@ class _Stopwatch:
             self._began = time.perf_counter()
         return self.epochs > 0 and time.perf_counter() - self._began >= self._seconds
 
-    def verdict(self) -> Verdict:
-        return "go on"
+    def decision(self) -> Decision:
+        return "continue"
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
         """Ignore a checkpoint."""

@@ -1,4 +1,4 @@
-"""What a trial tells while it runs, and what it leaves behind."""
+"""The interface of a trial: the monitor that it reports to while it runs, and its outcome."""
 
 from __future__ import annotations
 
@@ -12,47 +12,34 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 OutcomeState = Literal["complete", "pruned", "failed", "paused", "interrupted"]
-Verdict = Literal["go on", "pause", "prune"]
+Decision = Literal["continue", "pause", "prune"]
 Weights = tuple["npt.NDArray[np.generic]", ...]
-
-# What the trainer reports for each epoch; an objective is one of these unless a function of the user's reports it.
-METRICS = (
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "val_auc",
-    "val_macro_f1",
-    "learning_rate",
-)
-# Those of them that lie between 0 and 1.
-SHARES = ("accuracy", "val_accuracy", "val_auc", "val_macro_f1")
 
 
 class Monitor(Protocol):
-    """Listens to a trial. What it raises ends the training and reaches the caller unchanged."""
+    """Receives reports of a running trial. Its exceptions end the training and reach the caller unchanged."""
 
     def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
-        """Take the metrics of an epoch.
+        """Receive the metrics of an epoch.
 
         Args:
             epoch: 1-based number of the epoch.
-            metrics: ``loss``, ``accuracy``, ``val_loss``, ... by name; may hold NaN and infinity.
+            metrics: ``loss``, ``accuracy``, ``val_loss``, ... by name; values may be NaN or infinite.
             seconds: Wall time of the epoch in this attempt.
         """
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
-        """Keep ``state``, from which the trial can continue; ``epoch`` epochs are complete in it."""
+        """Store ``state``, from which the trial can continue after ``epoch`` complete epochs."""
 
     def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
-        """Keep what ``state`` returns, as `checkpoint`, while training goes on; it may be called on another thread."""
+        """Store what ``state`` returns, like `checkpoint`, while training continues; another thread may call it."""
 
-    def verdict(self) -> Verdict:
-        """Say what becomes of the trial, once after each epoch but the last; who pauses it gets a checkpoint first."""
+    def decision(self) -> Decision:
+        """Decide after each epoch except the last; before a pause, the trial writes a checkpoint."""
         ...
 
     def should_stop(self) -> bool:
-        """Tell whether to stop soon; asked every few seconds."""
+        """Return whether to stop soon; called every few seconds."""
         ...
 
 
@@ -61,19 +48,19 @@ class Outcome:
     """How a trial, or its attempt, ended.
 
     Attributes:
-        state: ``complete``, ``pruned``, ``failed``, or (can go on from the last checkpoint) ``paused``, as the monitor
-            asked, or ``interrupted``.
+        state: ``complete``, ``pruned`` or ``failed``; or, if it can continue from its last checkpoint, ``paused`` (by
+            the monitor's decision) or ``interrupted``.
         cause: Why it failed: ``diverged``, ``oom`` or ``exception``; None otherwise.
-        message: The cause in words, or None.
-        epochs: Number of complete epochs, those of earlier attempts included.
-        parameters: Weights of the network, trainable and not; None where no network is known.
+        message: Description of the cause, or None.
+        epochs: Number of complete epochs, including those of earlier attempts.
+        parameters: Number of the network's weights, trainable and not; None if there is no network.
         history: Metrics per epoch, from the first epoch of the first attempt.
-        best_epoch: 1-based epoch with the best objective; None where no epoch has one.
+        best_epoch: 1-based epoch with the best objective; None if no epoch has a value.
         value: The objective at the best epoch.
         weights: Weights of the best epoch in the order of ``keras.Model.get_weights``.
-        cached: Whether the network's graph was compiled already; None where nothing is compiled.
-        traceback: Of the exception that it failed with, for the log; empty where there is none.
-        model: A ``keras.Model`` where a function of the user's made it; exported as it is.
+        cached: Whether the trial reused a compiled graph; None if nothing is compiled.
+        traceback: Traceback of its exception, for the log; empty without one.
+        model: The ``keras.Model`` that the user's objective function returned, or None; exported unchanged.
     """
 
     state: OutcomeState

@@ -1,4 +1,4 @@
-"""Settings of TensorFlow that hold for a whole process; they must stand before its first operation."""
+"""TensorFlow settings for a whole process; they must be made before its first operation."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from cnn_sweep.errors import EnvironmentFault
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Keras imports these where they are installed, which is half of its start-up, for what only a user's code might call:
-# its wrappers for scikit-learn, its galleries of images, `fit` on data frames, its displays in notebooks.
+# Keras imports these if they are installed, which takes half of its start-up time, for features that only the user's
+# code might use: wrappers for scikit-learn, image galleries, `fit` on data frames, displays in notebooks.
 _OPTIONAL = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
 
 
 def configure(threads: int, *, gpu_memory_mb: int | None = None, whole_keras: bool = False) -> None:
     """Prepare this process for training: threads, log level, and GPU memory that grows.
 
-    Call it before anything imports ``keras`` or ``tensorflow``. With ``threads=1`` a run on a CPU is repeatable
+    Call it before anything imports ``keras`` or ``tensorflow``. With ``threads=1``, a run on a CPU is repeatable
     bit for bit.
 
     Args:
         threads: CPU threads that TensorFlow may use, at least 1.
-        gpu_memory_mb: Memory of each GPU that this process may use; None takes what it needs as it needs it.
-        whole_keras: Whether Keras may import the packages that it can do without, as code of the user's expects.
+        gpu_memory_mb: Memory of each GPU that this process may use; None lets it grow as needed.
+        whole_keras: Whether Keras may import its optional packages, which the user's code may expect.
 
     Raises:
-        EnvironmentFault: TensorFlow was already started with other settings.
+        EnvironmentFault: TensorFlow has already started with other settings.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["OMP_NUM_THREADS"] = str(threads)
     with _without_native_log(), _hidden(() if whole_keras else _OPTIONAL), _uncollected():
-        # By name, so that importing this module starts nothing.
+        # Imported here, so that importing this module does not start TensorFlow.
         tf = importlib.import_module("tensorflow")
         keras = importlib.import_module("keras")
         gpus = tf.config.list_physical_devices("GPU")
@@ -53,9 +53,9 @@ def configure(threads: int, *, gpu_memory_mb: int | None = None, whole_keras: bo
                 tf.config.set_logical_device_configuration(gpu, [share])
     except RuntimeError as error:
         raise EnvironmentFault(
-            f"TensorFlow runs already in this process, so that it cannot be given {threads} threads: {error}"
+            f"TensorFlow is already running in this process, so it cannot be limited to {threads} threads: {error}"
         ) from error
-    # It warns of retracing where each network, rightly, has a graph of its own.
+    # It warns of retracing, but here each network has its own graph on purpose.
     tf.get_logger().setLevel("ERROR")
     # A user's ~/.keras/keras.json must not change what a sweep computes.
     keras.config.set_image_data_format("channels_last")
@@ -65,9 +65,9 @@ def configure(threads: int, *, gpu_memory_mb: int | None = None, whole_keras: bo
 
 @contextmanager
 def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
-    """Let packages that are not loaded yet look as if they were not installed."""
+    """Make packages that are not loaded yet look as if they were not installed."""
     hidden = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None there is Python's word for: not found
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
     try:
         yield
     finally:
@@ -77,7 +77,7 @@ def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Import without looking for garbage, and never look again at what was imported: it stays."""
+    """Import without garbage collection, and exclude the imported objects from later collections: they stay."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -90,9 +90,9 @@ def _uncollected() -> Iterator[None]:
 
 @contextmanager
 def _without_native_log() -> Iterator[None]:
-    """Keep back what native code writes to the standard error, unless the block fails.
+    """Suppress what native code writes to standard error, unless the block fails.
 
-    TensorFlow's notes on oneDNN and missing GPU drivers come before its log level counts.
+    TensorFlow writes about oneDNN and missing GPU drivers before its log level takes effect.
     """
     sys.stderr.flush()
     kept = os.dup(2)

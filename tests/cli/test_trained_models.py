@@ -51,9 +51,9 @@ def seen():
 @pytest.fixture(scope="module", autouse=True)
 def results(here, seen):
     """A study of two trials, of which the best one's model was kept."""
-    from cnn_sweep.training.engine.graph_learner import GraphLearner
+    from cnn_sweep.training.engines.graph_engine import GraphEngine
 
-    evaluate = GraphLearner.evaluate
+    evaluate = GraphEngine.evaluate
 
     def keep(self, plan):
         found = evaluate(self, plan)
@@ -61,7 +61,7 @@ def results(here, seen):
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GraphLearner, "evaluate", keep)
+        patch.setattr(GraphEngine, "evaluate", keep)
         here.train(Sweep.parse(SWEEP))
     return here.results
 

@@ -47,7 +47,7 @@ def test_a_pruner_sees_an_infinite_objective_as_none(attempt):
     attempt.pruning.prunes = lambda _, curve: asked.append(dict(curve)) or False
     for epoch, value in ((1, 0.5), (2, -math.inf)):
         attempt.recorder.epoch(epoch, {"loss": value}, 0.1)
-    assert attempt.recorder.verdict() == "go on"
+    assert attempt.recorder.decision() == "continue"
     assert asked[0][1] == 0.5
     assert math.isnan(asked[0][2])
 

@@ -31,9 +31,9 @@ class Recorder:
         """Remember a checkpoint."""
         self.checkpoints.append((state, epoch))
 
-    def verdict(self) -> str:
+    def decision(self) -> str:
         """Pause at the epoch that was named, or go on."""
-        return "pause" if len(self.epochs) == self.pause_after else "go on"
+        return "pause" if len(self.epochs) == self.pause_after else "continue"
 
     def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
         """Remember a checkpoint."""

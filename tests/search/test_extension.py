@@ -45,7 +45,7 @@ REFUSED = [
     ("method: grid", "method: grid", [(RATE, RATE.replace("4}", "5}"))], "space.rate: 0.001, 0.01 is gone"),
     ("method: grid", "method: grid", [("{source: digits}", "{source: digits, seed: 1}")], "data.seed: 0 became 1"),
     ("method: tpe, trials: 5", "method: tpe, trials: 5", [("e-4, high", "e-3, high")], "does not include all of"),
-    ("method: tpe, trials: 5", "method: tpe, trials: 5", [(RATE, "[0.1]")], "choices and a range cannot take"),
+    ("method: tpe, trials: 5", "method: tpe, trials: 5", [(RATE, "[0.1]")], "a range cannot replace choices"),
     (
         *("method: grid", "method: grid"),
         [("{optimizer: sgd}", "{optimizer: [sgd, adam]}")],

@@ -78,7 +78,7 @@ def test_interactions_are_what_the_parts_do_not_explain(sweep):
 def test_too_few_results_tell_nothing(sweep):
     """Three trials, or trials without a number, are refused; equal results have no importances."""
     some = list(results(lambda **_: 1.0))
-    with pytest.raises(StudyError, match="3 complete trials are too few to tell what matters; 4 are needed"):
+    with pytest.raises(StudyError, match="3 complete trials are too few to estimate importances; 4 are needed"):
         find(sweep("method: grid"), [*some[:3], (some[3][0], float("nan"))])
     assert find(sweep("method: grid"), some).importances[0].fanova is None
 

@@ -133,7 +133,7 @@ def test_a_space_that_is_too_small_is_noted(sweep, digits):
     """The plan says that fewer configurations were found than asked for."""
     changes = ("{low: 1.0e-4, high: 1.0e-1, log: true, points: 4}", "[0.1]"), ("[sgd, adam]", "[adam, sgd]")
     plan = make_plan([sweep("method: random, trials: 900", *changes, (", points: 2", ", step: 0.9"))], digits)
-    assert plan.notes == ("900 trials were asked for, but only 15 configurations were found",)
+    assert plan.notes == ("900 trials were requested, but only 15 configurations were found",)
 
 
 def test_own_models_are_planned_without_a_look_inside(sweep, digits):

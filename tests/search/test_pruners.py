@@ -88,10 +88,10 @@ def test_repeats_of_what_is_clearly_worse_are_not_trained(sweep, digits):
     pruning = PruningRules(one, plan, Known(seen))
     last = plan.trials[-count:]
     assert [pruning.may_begin(p.number) for p in last] == [True, False, *[True] * (count - 2)]
-    assert not list(pruning.leftovers())
+    assert not list(pruning.trials_to_prune())
     done = [trial(p.number, [0.9], repeat=5) for p in last if pruning.may_begin(p.number)]
     pruning = PruningRules(one, plan, Known([*seen, *done]))
-    assert list(pruning.leftovers()) == [(last[1].number, WORSE_THAN_THE_BEST)]
+    assert list(pruning.trials_to_prune()) == [(last[1].number, WORSE_THAN_THE_BEST)]
 
 
 @pytest.mark.parametrize(

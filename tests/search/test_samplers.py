@@ -107,5 +107,5 @@ def test_adaptive_searches_are_not_drawn_ahead(sweep):
     one = sweep("method: tpe, trials: 5")
     assert is_adaptive(one)
     assert not is_adaptive(sweep())
-    with pytest.raises(ValueError, match="one by one"):
+    with pytest.raises(ValueError, match="one at a time"):
         configurations(one)

@@ -23,7 +23,7 @@ def fake(tmp_path):
 
 def test_a_command_that_is_not_there_is_a_fault_of_the_environment(tmp_path):
     """A machine without Slurm is told from a cluster that does not answer."""
-    with pytest.raises(EnvironmentFault, match="squeue is not on this machine"):
+    with pytest.raises(EnvironmentFault, match="squeue is not installed here"):
         SlurmCli(environment={"PATH": str(tmp_path)}).queue([1])
 
 
@@ -108,5 +108,5 @@ def test_accounting_that_is_down_is_noted_and_stops_nothing(fake):
     fake("sacctmgr", 'echo "sacctmgr: error: Connection refused" >&2; exit 1')
     known = fake("squeue", "echo 'root|normal|main|'").cluster("ann")
     assert known.associations is None
-    assert known.notes == ("limits of accounts are not known: sacctmgr failed: Connection refused",)
+    assert known.notes == ("account limits are unknown: sacctmgr failed: Connection refused",)
     assert (known.name, known.user, sum(known.queued.values())) == ("lab", "ann", 1)

@@ -73,7 +73,7 @@ def test_max_array_size_caps_the_index():
     assert sizes(array_plan(12, classic, small)) == [11, 1]
     plan = array_plan(200, classic, small)
     assert sizes(plan) == [11] * 18 + [2]
-    assert plan.notes == ("19 arrays: one has at most 11 elements here (MaxArraySize)",)
+    assert plan.notes == ("19 arrays: this cluster allows 11 elements in one (MaxArraySize)",)
 
 
 @pytest.mark.parametrize("size", [0, 1])
@@ -91,7 +91,7 @@ def test_a_limit_on_submitted_jobs_gives_each_task_more_trials():
     """Where few elements may be queued, all trials are still planned, in fewer tasks."""
     plan = array_plan(200, profile("trials_per_task = 1"), cluster(user={"submit": 5}, max_array_size=11))
     assert (sizes(plan), plan.trials_per_task) == ([5], 40)
-    assert "5 tasks instead of 200: MaxSubmitJobs of user ann is 5 and 0 of your jobs are in the queue" in plan.notes
+    assert "5 tasks instead of 200: MaxSubmitJobs of user ann is 5 and 0 of your jobs are queued" in plan.notes
     assert "so each task takes up to 40 trials instead of 1" in plan.notes
 
 
@@ -100,7 +100,7 @@ def test_pools_are_narrowed_to_what_may_be_submitted():
     where = cluster(user={"submit": 5}, queued={("lab", "normal", "main"): 3, ("other", "normal", "main"): 9})
     plan = array_plan(100, profile("array_width = 8"), where)
     assert sizes(plan) == [2]
-    assert plan.notes == ("2 tasks instead of 8: MaxSubmitJobs of user ann is 5 and 3 of your jobs are in the queue",)
+    assert plan.notes == ("2 tasks instead of 8: MaxSubmitJobs of user ann is 5 and 3 of your jobs are queued",)
 
 
 def test_a_full_queue_is_refused_with_its_numbers():
@@ -108,7 +108,7 @@ def test_a_full_queue_is_refused_with_its_numbers():
     where = cluster(user={"submit": 5}, queued={("lab", "normal", "main"): 5})
     ((key, message),) = refusals("", where)
     assert key == "array_width"
-    assert "MaxSubmitJobs of user ann is 5 and 5 of your jobs are in the queue" in message
+    assert "MaxSubmitJobs of user ann is 5 and 5 of your jobs are queued" in message
     assert "scancel" in message
 
 
@@ -117,7 +117,7 @@ def test_pools_that_could_not_run_together_are_not_submitted():
     assert sizes(array_plan(100, profile("array_width = 8"), cluster(user={"running": 3}))) == [3]
     plan = array_plan(100, profile("array_width = 8\ncpus = 4"), cluster(account={"total_resources": {"cpu": 12}}))
     assert sizes(plan) == [3]
-    assert "cpu=12 for all jobs of account lab is room for 3 of these tasks" in plan.notes[0]
+    assert "cpu=12 for all jobs of account lab has room for 3 of these tasks" in plan.notes[0]
     classic = profile("trials_per_task = 1")
     assert sizes(array_plan(100, classic, cluster(user={"running": 3}))) == [100]
 

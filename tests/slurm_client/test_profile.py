@@ -94,7 +94,7 @@ output = "log"
     assert [message.split(": ")[1] for message in found][:3] == ["partition", "cpus", "memory"]
     assert "must be text, not 3" in found[0]
     assert "must be a whole number, not 'four'" in found[1]
-    assert "'8 gigabytes' is no amount of memory" in found[2]
+    assert "'8 gigabytes' is not an amount of memory" in found[2]
     assert "hours:minutes:seconds" in found[3]
     assert "did you mean 'exception'" in found[6]
     assert "output cannot be set" in found[7]
@@ -112,19 +112,19 @@ output = "log"
         ('gpus_per_node = "two"', "a100:2"),
         ('gres = "gpu:a100:1:2"', "gpu:a100:1"),
         ("setup = 3", "list of texts"),
-        ('environment = {"1X" = "a"}', "no name of an environment variable"),
+        ('environment = {"1X" = "a"}', "not a name of an environment variable"),
         ("environment = {X = true}", "text or a number"),
         ("sbatch = {mem-per-cpu = [1]}", "text, a number or true"),
         ("sbatch = {hold = false}", "text, a number or true"),
-        ('sbatch = {"--partition" = "x"}', "key of its own in a profile: partition"),
-        ("sbatch = {cpus_per_task = 2}", "key of its own in a profile: cpus"),
+        ('sbatch = {"--partition" = "x"}', "its own key in a profile: partition"),
+        ("sbatch = {cpus_per_task = 2}", "its own key in a profile: cpus"),
         ('partition = ""', "partition"),
         ("retry = 3", "mapping with the keys infrastructure"),
         ("retry = {memory_factor = 0.5}", "at least 1"),
         ("signal_delay_s = 3600", "not within the time limit of 60 min"),
         ("workers_per_task = 4\ncpus = 2", "4 workers of 1 thread do not fit on 2 cpus"),
         ("workers_per_task = 2\ncpus = 4\nthreads = 3", "2 workers of 3 threads do not fit on 4 cpus"),
-        ('gres = "gpu:1"\ngpus_per_node = 1', "asked for twice"),
+        ('gres = "gpu:1"\ngpus_per_node = 1', "requested twice"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_possible(line, words):

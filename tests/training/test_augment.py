@@ -55,7 +55,7 @@ def test_the_affine_map_is_that_of_keras(fill):
     """For every combination of turn, shift, shear, zoom and flip pixels agree with ImageDataGenerator's."""
     import tensorflow as tf
 
-    from cnn_sweep.training.engine.augment import seed_of, variants
+    from cnn_sweep.training.engines.augment import seed_of, variants
 
     spec = AugmentationSpec(**{**ALL, "brightness": 0, "contrast": 0, "fill": fill})
     images = smooth_images()
@@ -75,7 +75,7 @@ def test_the_affine_map_is_that_of_keras(fill):
 
 def test_an_image_that_is_only_flipped_keeps_its_edges():
     """With a constant fill no pixel of an image is lost to rounding at its edges."""
-    from cnn_sweep.training.engine.augment import variants
+    from cnn_sweep.training.engines.augment import variants
 
     images = smooth_images(size=(9, 31)) + 1
     made = variants(
@@ -89,7 +89,7 @@ def test_an_image_that_is_only_flipped_keeps_its_edges():
 
 def test_images_that_are_no_squares():
     """A shift moves the axis that it names by a share of it, and a flip is about the middle."""
-    from cnn_sweep.training.engine.augment import variants
+    from cnn_sweep.training.engines.augment import variants
 
     image = np.zeros((1, 8, 40, 1), np.uint8)
     image[0, 4, 20] = 255
@@ -105,7 +105,7 @@ def test_images_that_are_no_squares():
 
 def test_contrast_and_brightness():
     """Contrast is about each channel's mean, brightness a factor, and a byte's values stay in its range."""
-    from cnn_sweep.training.engine.augment import variants
+    from cnn_sweep.training.engines.augment import variants
 
     images = smooth_images().astype(np.uint8)
     bright = variants(images, AugmentationSpec(brightness=1.0), seed=0, count=20)
@@ -123,7 +123,7 @@ def test_contrast_and_brightness():
 
 def test_variants_follow_from_the_seed():
     """The same seed shows the same variants, another one others; each of an image's differs."""
-    from cnn_sweep.training.engine.augment import variants
+    from cnn_sweep.training.engines.augment import variants
 
     images, spec = smooth_images().astype(np.uint8), AugmentationSpec(**ALL)
     one = variants(images, spec, seed=1, count=3)

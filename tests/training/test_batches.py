@@ -14,8 +14,7 @@ from cnn_sweep.search.plan import make_plan
 from cnn_sweep.sweep.network.shapes import ImageInfo
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.sweep.sweep import Sweep
-from cnn_sweep.training.engine.batches import batches_of, class_weights, validation_sample
-from cnn_sweep.training.engine.learner import order_of
+from cnn_sweep.training.engines.batches import batches_of, class_weights, order_of, validation_sample
 
 WEIGHTS = {"0": 3.0, "2": 0.25}
 

@@ -76,4 +76,4 @@ def test_a_file_that_cannot_be_used_comes_with_the_reason(tmp_path):
     path.write_bytes(b"something else")
     found = read(path)
     assert found.state is None
-    assert found.reason == "17.0.ckpt: it does not start as a checkpoint of this version does"
+    assert found.reason == "17.0.ckpt: it is not a checkpoint of this version"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix as reference
 from sklearn.metrics import precision_recall_fscore_support
 
-from cnn_sweep.training.evaluation.confusion import class_scores, confusion_matrix, per_class, proportions
+from cnn_sweep.training.evaluation.metrics import class_scores, confusion_matrix, per_class, proportions
 
 _PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_sweep.training.evaluation.curve import curve_numbers
+from cnn_sweep.training.evaluation.learning_curve import curve_numbers
 
 _SHARE = st.floats(0.0, 1.0)
 

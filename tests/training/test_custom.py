@@ -17,7 +17,7 @@ from helpers.outcomes import assert_equal
 import cnn_sweep
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.spec.trial import TrialSpec
-from cnn_sweep.training.network.user_code import UserCode
+from cnn_sweep.training.network.user_functions import UserCode
 
 NETWORKS = """
 import keras
@@ -103,7 +103,7 @@ import numpy as np
 from types import SimpleNamespace
 from cnn_sweep.sweep.network.shapes import ImageInfo, TrialSpec
 from cnn_sweep.training.data.dataset import Dataset, Split
-from cnn_sweep.training.trial import run
+from cnn_sweep.training.trial import training_loop as run
 from cnn_sweep.training.trial.trainer import Trainer
 
 split = Split(np.zeros((4, 6, 6, 1), np.uint8), np.arange(4, dtype=np.int32) % 2)
@@ -241,9 +241,9 @@ def test_a_custom_train_step_is_used_by_fit(trainer, recorder):
 
 def test_fit_gives_up_the_running_epoch_when_stopped(trainer, recorder, monkeypatch):
     """The engine fit goes back to the last whole epoch, and resumes from there exactly."""
-    from cnn_sweep.training.engine import fit_learner
+    from cnn_sweep.training.engines import fit_engine
 
-    monkeypatch.setattr(fit_learner, "_ASK_EVERY_S", 0.0)
+    monkeypatch.setattr(fit_engine, "_ASK_EVERY_S", 0.0)
     trial = built("build", engine="fit")
     whole = trainer.train(trial, 1, recorder())
     stopped = recorder(stop_after_polls=10)  # within the second epoch
@@ -421,14 +421,14 @@ def test_a_mistake_of_the_user_has_no_calls_of_ours(trainer, recorder, tmp_path)
 
 def test_a_bug_of_ours_keeps_its_whole_traceback(trainer, recorder, monkeypatch):
     """Without a call of the user's the log has every call."""
-    monkeypatch.setattr("cnn_sweep.training.trial.run.learning_rates", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("cnn_sweep.training.trial.training_loop.learning_rates", lambda *_, **__: 1 / 0)
     failed = trainer.train(built("build"), 0, recorder())
     assert re.search(r"trainer\.py.* in train\n(.*\n)*.*run\.py(.*\n)*ZeroDivisionError", failed.traceback)
 
 
 def test_modules_of_one_name_in_two_folders_do_not_mix(dataset, spec, recorder, tmp_path):
     """Two studies in one process each get their own file."""
-    from cnn_sweep.training.network.custom import load_function
+    from cnn_sweep.training.network.user_functions import load_function
 
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.sweep.spec.data import ArraysData, DigitsData
 from cnn_sweep.training.data.dataset import load
-from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.prepare import prepare
+from cnn_sweep.training.data.sources import describe
 
 
 @pytest.fixture

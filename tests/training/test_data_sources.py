@@ -18,9 +18,9 @@ from PIL import Image
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.spec.data import SOURCES
 from cnn_sweep.training.data.dataset import Item, grid, image_options, items, load
-from cnn_sweep.training.data.describe import describe
-from cnn_sweep.training.data.images import read_images
+from cnn_sweep.training.data.image_decoder import read_images
 from cnn_sweep.training.data.prepare import prepare, read_report
+from cnn_sweep.training.data.sources import describe
 from cnn_sweep.validation import check
 
 ALL = ("train", "validation", "test", "unlabelled")

@@ -39,7 +39,7 @@ from cnn_sweep.training.session import configure
 configure(threads=1)
 from cnn_sweep.sweep.network.shapes import ImageInfo
 from cnn_sweep.training.data.dataset import Dataset, Split
-from cnn_sweep.training.engine.device_data import DeviceData
+from cnn_sweep.training.engines.device_data import DeviceData
 import tensorflow as tf
 
 x = np.load(sys.argv[1], mmap_mode="r")

@@ -145,7 +145,7 @@ from cnn_sweep.training.trial.trainer import Trainer
 class Silent:
     def epoch(self, epoch, metrics, seconds): pass
     def checkpoint(self, state, epoch): pass
-    def verdict(self): return "go on"
+    def decision(self): return "continue"
     def should_stop(self): return False
 
 with open(sys.argv[1], "rb") as file:

@@ -32,7 +32,7 @@ def keras_alone(dataset, seed, rates, epochs):
     import keras
 
     from cnn_sweep.sweep.network.layers import Base
-    from cnn_sweep.training.engine.learner import order_of
+    from cnn_sweep.training.engines.batches import order_of
     from cnn_sweep.training.network.model import plain_model, untrained_weights
     from cnn_sweep.training.network.transfer import NAME
 

@@ -10,7 +10,7 @@ import pytest
 from helpers.images import deep_png, encoded, exif, tiff, with_chunk
 from PIL import Image, PngImagePlugin
 
-from cnn_sweep.training.data.images import ImageOptions, UnusableImageError, decode, read_images
+from cnn_sweep.training.data.image_decoder import ImageOptions, UnusableImageError, decode, read_images
 
 RGB = ImageOptions(16, 24)
 GREY = ImageOptions(16, 24, color="grayscale")

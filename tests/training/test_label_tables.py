@@ -10,8 +10,8 @@ from PIL import Image
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.spec.data import FilesData
 from cnn_sweep.training.data.dataset import items, load
-from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.prepare import prepare, read_report
+from cnn_sweep.training.data.sources import describe
 
 FILES = [f"i{k}.png" for k in range(8)]
 ROWS = [(name, "ab"[k % 2]) for k, name in enumerate(FILES)]

@@ -32,8 +32,8 @@ def trained_on(device):
     with tf.device(device):
         trainer = Trainer(dataset)
         outcome = trainer.train(sweep.resolve({}), 0, Recorder())
-    (learner,) = trainer._learners.values()
-    places = {variable.value.device[-5:] for variable in learner._model.variables}
+    (engine,) = trainer._engines.values()
+    places = {variable.value.device[-5:] for variable in engine._model.variables}
     assert (places, trainer._data.train.x.device[-5:]) == ({device}, "CPU:0"), places
     assert outcome.state == "complete", outcome.message
     return outcome

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
+from cnn_sweep.sweep.spec.metrics import VALIDATION_METRICS
 from cnn_sweep.training.evaluation.metrics import accuracy, all_metrics, auc, macro_f1, predicted
 
 
@@ -45,3 +46,4 @@ def test_auc_is_nan_where_it_is_undefined():
     metrics = all_metrics(np.array([0, 1]), np.full((2, 2), np.nan), "val_")
     assert math.isnan(metrics["val_auc"])
     assert set(metrics) == {"val_accuracy", "val_auc", "val_macro_f1"}
+    assert {"val_loss", *metrics} == set(VALIDATION_METRICS)

@@ -120,12 +120,12 @@ def test_a_network_that_keras_refuses_fails_alone(trainer, spec, recorder):
 
 def test_running_out_of_memory_has_a_cause_of_its_own(trainer, spec, recorder, monkeypatch):
     """A trial that is too large for the device is told from a wrong one."""
-    from cnn_sweep.training.engine.graph_learner import GraphLearner
+    from cnn_sweep.training.engines.graph_engine import GraphEngine
 
     def too_large(*_):
         raise MemoryError("cannot allocate")
 
-    monkeypatch.setattr(GraphLearner, "train", too_large)
+    monkeypatch.setattr(GraphEngine, "train", too_large)
     outcome = trainer.train(spec(), 0, recorder())
     assert (outcome.state, outcome.cause) == ("failed", "oom")
 

@@ -33,7 +33,7 @@ def fit(trial, dataset, precision):
     """Return the losses of `model.fit` in a precision, from the same weights and order."""
     import keras
 
-    from cnn_sweep.training.engine.learner import order_of
+    from cnn_sweep.training.engines.batches import order_of
     from cnn_sweep.training.network.model import initial_weights, plain_model
 
     keras.config.set_dtype_policy(precision)
@@ -115,7 +115,7 @@ def test_a_step_that_overflows_changes_no_weight_and_halves_the_factor():
     import tensorflow as tf
 
     from cnn_sweep.sweep.spec.training import OptimizerSpec
-    from cnn_sweep.training.engine.optimizers import Optimizer
+    from cnn_sweep.training.engines.optimizers import Optimizer
 
     spec = OptimizerSpec(name="adam", learning_rate=0.5)
     weight, plain = tf.Variable([1.0, 2.0]), tf.Variable([1.0, 2.0])
@@ -137,7 +137,7 @@ def test_a_step_that_overflows_changes_no_weight_and_halves_the_factor():
 
 def test_precision_is_part_of_the_graph_and_of_a_sweep(spec):
     """Trials of two precisions share no graph; the default does not show in what a trial is."""
-    from cnn_sweep.training.signature import graph_key
+    from cnn_sweep.training.graph_key import graph_key
 
     keys = {graph_key(spec(precision=precision)) for precision in ("float32", *MIXED)}
     assert len(keys) == 3

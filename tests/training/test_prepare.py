@@ -16,9 +16,9 @@ from helpers.images import deep_png
 from PIL import Image
 
 from cnn_sweep.sweep.spec.data import FolderData
-from cnn_sweep.training.data import decoder, decoding
+from cnn_sweep.training.data import parallel_decoding
 from cnn_sweep.training.data.dataset import image_options, items, load
-from cnn_sweep.training.data.decoder import PART
+from cnn_sweep.training.data.parallel_decoding import PART
 from cnn_sweep.training.data.prepare import described, prepare, prepared, read_report
 
 COUNT = 3 * PART + 40  # of files; more than are decoded without other processes
@@ -167,8 +167,8 @@ def test_a_decoder_that_dies_is_told(folder, tmp_path, monkeypatch):
     """Where a decoding process is killed, perhaps for want of memory, preparing ends with a message and can go on."""
     from cnn_sweep.errors import EnvironmentFault
 
-    real = decoding._start
-    monkeypatch.setattr(decoding, "_start", lambda work: _killed(real(work)))
+    real = parallel_decoding._start
+    monkeypatch.setattr(parallel_decoding, "_start", lambda work: _killed(real(work)))
     with pytest.raises(EnvironmentFault, match="an image decoder died"):
         prepare(SPEC, folder, tmp_path)
     monkeypatch.undo()
@@ -185,8 +185,8 @@ def test_what_is_written_at_a_time_changes_nothing(folder, tmp_path, monkeypatch
     """Images, their mirror images and bad ones are in their places whether a part is one block of pixels or many."""
     spec = SPEC.model_copy(update={"mirror": True})
     whole = prepare(spec, folder, tmp_path / "whole")
-    monkeypatch.setattr(decoding, "_FEW", COUNT)  # so that this process decodes
-    monkeypatch.setattr(decoder, "_BLOCK_BYTES", 3 * 8 * 8 * 3)  # three images; a part's 256 are no multiple of it
+    monkeypatch.setattr(parallel_decoding, "_FEW", COUNT)  # so that this process decodes
+    monkeypatch.setattr(parallel_decoding, "_BLOCK_BYTES", 3 * 8 * 8 * 3)  # three images; not a divisor of 256
     blocks = prepare(spec, folder, tmp_path / "blocks")
     assert_same(blocks, whole)
     assert read_report(blocks)["bad"] == read_report(whole)["bad"] != []

@@ -42,7 +42,7 @@ def train_both(spec, dataset, recorder, *, seed=3):
 
 def fit(spec, dataset, seed):
     """Train with Keras alone: its layers, optimizer, schedule, losses and callbacks."""
-    from cnn_sweep.training.engine.learner import order_of
+    from cnn_sweep.training.engines.batches import order_of
     from cnn_sweep.training.network.model import initial_weights, plain_model
 
     training = spec.training

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
-from cnn_sweep.training.engine.learner import order_of
-from cnn_sweep.training.engine.schedules import base_rate, learning_rates
+from cnn_sweep.training.engines.batches import order_of
+from cnn_sweep.training.engines.schedules import base_rate, learning_rates
 from cnn_sweep.training.trial.progress import Progress
 
 

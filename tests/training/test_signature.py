@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cnn_sweep.sweep.spec.trial import TrialSpec
-from cnn_sweep.training.signature import graph_key
+from cnn_sweep.training.graph_key import graph_key
 
 
 def trial(*, dropout=0.25, l2=0.1, filters=4, build=None, **training):
@@ -65,8 +65,8 @@ def test_schedulers_and_login_nodes_load_no_tensorflow():
     """Keys, data sets and checkpoints are for processes that never train."""
     code = """
 import sys
-import cnn_sweep.training, cnn_sweep.training.data.dataset, cnn_sweep.training.data.describe
-import cnn_sweep.training.data.prepare, cnn_sweep.training.signature, cnn_sweep.training.trial.checkpoint
+import cnn_sweep.training, cnn_sweep.training.data.dataset, cnn_sweep.training.data.sources
+import cnn_sweep.training.data.prepare, cnn_sweep.training.graph_key, cnn_sweep.training.trial.checkpoint
 import cnn_sweep.training.outcome, cnn_sweep.training.session
 assert not {"tensorflow", "keras", "sklearn"} & set(sys.modules), sorted(sys.modules)
 """

@@ -200,7 +200,7 @@ def test_extracted_outputs_train_the_same_head(tiny_base, dataset, recorder, tmp
     """Outputs are computed once; a head on them learns what it learns on the base, and resumes exactly."""
     import keras
 
-    from cnn_sweep.training.engine import features
+    from cnn_sweep.training.engines import features
     from cnn_sweep.training.evaluation.evaluate import predict
     from cnn_sweep.training.network.export import export_model
     from cnn_sweep.training.trial.trainer import Trainer

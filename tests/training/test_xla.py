@@ -7,7 +7,7 @@ import pytest
 
 def test_xla_computes_the_same(spec, dataset, recorder, monkeypatch):
     """Losses are those without it: whole batches and the rest after them, dropout, an adaptive optimizer."""
-    from cnn_sweep.training.engine import graph
+    from cnn_sweep.training.engines import graph_engine as graph
     from cnn_sweep.training.trial.trainer import Trainer
 
     layers = ({"kind": "flatten"}, {"kind": "dropout", "rate": 0.25}, {"kind": "output"})

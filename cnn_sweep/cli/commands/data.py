@@ -137,7 +137,7 @@ def _variants(dataset: Dataset, augmentation: Any, count: int) -> dict[str, Any]
     from cnn_sweep.training.session import configure
 
     configure(threads=1)
-    from cnn_sweep.training.engine.augment import variants
+    from cnn_sweep.training.engines.augment import variants
 
     first = {name: images[:1] for name, images in _samples(dataset, 1).items() if len(images)}
     stacked = np.concatenate(list(first.values()))

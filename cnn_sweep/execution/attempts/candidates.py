@@ -108,7 +108,7 @@ class TrialPicker:
     def claim_leftovers(self) -> Iterator[tuple[NextAttempt, str]]:
         """Claim the trials left at the study's end; yield each with its cause. Other workers may claim some of them."""
         # A worker with a claim that it has not journaled yet is about to begin a trial.
-        return self._claim_each(() if self._has_open_claims() else self._pruning.leftovers())
+        return self._claim_each(() if self._has_open_claims() else self._pruning.trials_to_prune())
 
     def _claim_each(self, ending: Iterable[tuple[int, str]]) -> Iterator[tuple[NextAttempt, str]]:
         for number, cause in ending:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.execution.worker.study_trainer import StudyTrainer
     from cnn_sweep.journal.history import History
-    from cnn_sweep.training.outcome import Verdict
+    from cnn_sweep.training.outcome import Decision
 
 
 class _Silent:
@@ -32,9 +32,9 @@ class _Silent:
     def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
         """Ignore a checkpoint."""
 
-    def verdict(self) -> Verdict:
+    def decision(self) -> Decision:
         """Never prune."""
-        return "go on"
+        return "continue"
 
     def should_stop(self) -> bool:
         """Never stop."""

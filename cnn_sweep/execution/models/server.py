@@ -24,7 +24,7 @@ from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import threads_of, threads_of_trial
 from cnn_sweep.execution.study.user_code import uses_user_code
 from cnn_sweep.journal.events import Finalize
-from cnn_sweep.training.evaluation.confusion import per_class
+from cnn_sweep.training.evaluation.metrics import per_class
 from cnn_sweep.training.session import configure
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ from cnn_sweep.search.plan import Plan, make_plan
 from cnn_sweep.sweep.file.yaml import with_search
 from cnn_sweep.sweep.repeats import MoreRepeats, text_of
 from cnn_sweep.sweep.sweep import Sweep
-from cnn_sweep.training.data.describe import describe
 from cnn_sweep.training.data.prepare import described
+from cnn_sweep.training.data.sources import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

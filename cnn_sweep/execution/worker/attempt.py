@@ -18,8 +18,8 @@ from cnn_sweep.journal.events import End, Start
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.network.shapes import trace
 from cnn_sweep.sweep.states import FINISHED
-from cnn_sweep.training.evaluation.curve import curve_numbers
-from cnn_sweep.training.network.user_code import UserCode
+from cnn_sweep.training.evaluation.learning_curve import curve_numbers
+from cnn_sweep.training.network.user_functions import UserCode
 from cnn_sweep.training.outcome import Outcome
 from cnn_sweep.training.trial.checkpoint import epochs_in
 from cnn_sweep.training.trial.checkpoint import read as read_checkpoint

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.attempts.candidates import NextAttempt
     from cnn_sweep.execution.worker.attempt import WorkerContext
-    from cnn_sweep.training.outcome import Verdict
+    from cnn_sweep.training.outcome import Decision
 
 
 # During a trial a worker reads the journals this often, in seconds.
@@ -76,16 +76,16 @@ class Recorder:
             Epoch(time=time.time(), trial=number, attempt=attempt, epoch=epoch, seconds=seconds, metrics=metrics)
         )
 
-    def verdict(self) -> Verdict:
+    def decision(self) -> Decision:
         """Return whether the trial continues, pauses or is pruned after the epoch that was journaled last."""
         if self._until is not None:
-            return "pause" if self._epoch >= self._until else "go on"
+            return "pause" if self._epoch >= self._until else "continue"
         if not self._pruning.stops_trials:
-            return "go on"
+            return "continue"
         if time.monotonic() - self._refreshed >= _REFRESH_EVERY_S:
             self._history.refresh()
             self._refreshed = time.monotonic()
-        return "prune" if self._pruning.prunes(self._claimed[0], self._curve) else "go on"
+        return "prune" if self._pruning.prunes(self._claimed[0], self._curve) else "continue"
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
         """Write a checkpoint, then journal it: a checkpoint in the journal was written as a whole."""

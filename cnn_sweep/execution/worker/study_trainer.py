@@ -14,8 +14,8 @@ from cnn_sweep.journal.durable import write_once
 from cnn_sweep.training.data.dataset import SPLITS, load
 from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.evaluation.evaluate import measure
-from cnn_sweep.training.network.custom import load_function
 from cnn_sweep.training.network.export import export_model
+from cnn_sweep.training.network.user_functions import load_function
 from cnn_sweep.training.trial.checkpoint import CheckpointError
 from cnn_sweep.training.trial.trainer import Trainer
 

@@ -31,8 +31,8 @@ from cnn_sweep.journal.events import End, Retire
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.search.pruning_rules import PruningRules
+from cnn_sweep.training.graph_key import graph_key
 from cnn_sweep.training.session import configure
-from cnn_sweep.training.signature import graph_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

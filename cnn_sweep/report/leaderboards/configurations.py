@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.execution.study.revisions import read_revisions
 from cnn_sweep.report.leaderboards.comparison import Standing, compare
 from cnn_sweep.sweep.repeats import read_more_repeats, repeats_that_chose, values_that_count
-from cnn_sweep.training.outcome import SHARES
+from cnn_sweep.sweep.spec.metrics import SHARES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

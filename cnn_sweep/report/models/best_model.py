@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cnn_sweep.report.leaderboards.leaderboard import Table
-    from cnn_sweep.training.evaluation.confusion import Counts
+    from cnn_sweep.training.evaluation.metrics import Counts
 
 _WORST = 24
 _SPLIT = "validation"

@@ -16,7 +16,7 @@ from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.models.requested_images import choose_images
 from cnn_sweep.training.data.dataset import UNLABELLED, Item, items
-from cnn_sweep.training.evaluation.confusion import class_scores, confusion_matrix, proportions
+from cnn_sweep.training.evaluation.metrics import class_scores, confusion_matrix, proportions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cnn_sweep.execution.models.client import Predictions
-    from cnn_sweep.training.evaluation.confusion import Counts
+    from cnn_sweep.training.evaluation.metrics import Counts
 
 
 def matrix_of(found: Predictions) -> Counts:

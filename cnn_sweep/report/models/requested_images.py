@@ -11,7 +11,7 @@ import numpy as np
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.training.data.dataset import UNLABELLED, image_options, items, load, read_meta
-from cnn_sweep.training.data.images import SUFFIXES, read_images
+from cnn_sweep.training.data.image_decoder import SUFFIXES, read_images
 from cnn_sweep.training.data.prepare import prepared
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.training.data.images import BadImage
+    from cnn_sweep.training.data.image_decoder import BadImage
 
 _OPEN = ("train", "validation", UNLABELLED)
 _SEALED = "test"  # until the study is finalized

@@ -17,6 +17,7 @@ from cnn_sweep.sweep.network.template import INDEX, NetworkTemplate, compile_net
 from cnn_sweep.sweep.space.expressions import REFERENCE, Expression, ExpressionError
 from cnn_sweep.sweep.space.templates import SpecTemplate, compile_spec, references
 from cnn_sweep.sweep.spec.data import SOURCES, DataSpec
+from cnn_sweep.sweep.spec.metrics import default_direction, objectives
 from cnn_sweep.sweep.spec.search import ON_A_GRID, SearchSpec
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
@@ -47,7 +48,6 @@ KEYS: Final = (
 )
 FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 OF_A_TRIAL: Final = ("parameters", "seconds")  # objectives beside metrics: less is better
-METRICS: Final = ("val_accuracy", "val_loss", "val_auc", "val_macro_f1", "accuracy", "loss")
 
 
 @dataclass(frozen=True)
@@ -193,11 +193,13 @@ def _read_objective(
     spec = read or ObjectiveSpec.model_construct(metric=texts.get("metric", "loss"), function=texts.get("function"))
     if spec.function is not None:
         _check_function(spec.function, (*path, "function"), problems)
-    if not _has_own_metrics(top) and spec.metric not in (*METRICS, *more):
-        problems.add((*path, "metric"), unknown("metric", spec.metric, (*METRICS, *more)))
-    if "direction" not in texts and (spec.metric.endswith("loss") or spec.metric in OF_A_TRIAL):
-        return spec.model_copy(update={"direction": Direction.MINIMIZE})
-    return spec
+    valid = (*objectives(), *more)
+    if not _has_own_metrics(top) and spec.metric not in valid:
+        problems.add((*path, "metric"), unknown("metric", spec.metric, valid))
+    if "direction" in texts:
+        return spec
+    direction = Direction.MINIMIZE if spec.metric in OF_A_TRIAL else default_direction(spec.metric)
+    return spec if spec.direction == direction else spec.model_copy(update={"direction": direction})
 
 
 def _has_own_metrics(top: Any) -> bool:

@@ -9,6 +9,7 @@ from cnn_sweep.messages import listed, near, point_hint, show, unknown
 from cnn_sweep.sweep.identity import identity
 from cnn_sweep.sweep.space.expressions import RESERVED, is_name
 from cnn_sweep.sweep.space.space import Choices, Parameter, Range, Space
+from cnn_sweep.sweep.spec.metrics import EPOCH_METRICS
 
 if TYPE_CHECKING:
     from cnn_sweep.messages import KeyPath
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 # Columns of a leaderboard that stand beside the hyperparameters.
 COLUMNS: Final = (
     *("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds"),
-    *("loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_macro_f1"),
+    *EPOCH_METRICS,
 )
 _CHOICE_KEYS: Final = ("choices", "when")
 _RANGE_KEYS: Final = ("low", "high", "step", "log", "points", "when")

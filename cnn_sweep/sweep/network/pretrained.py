@@ -1,6 +1,6 @@
 """Keras's pretrained models as login nodes know them: sizes and counts from a table, without TensorFlow.
 
-The table is made by ``cnn_sweep.training.network.base_table`` from Keras itself.
+``tests/sweep/network/base_table.py`` makes the table from Keras.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Pretrained:
     Attributes:
         preprocessing: What its images go through: none, tf, torch or caffe, as Keras calls them.
         smallest: Least height and width of an image, in pixels.
-        windows: How the size of the map follows from that of the image; see ``base_table.windows_of``.
+        windows: How the size of the map follows from that of the image; see ``windows_of`` there.
         channels: Of the output.
         file: Name, address and checksum of the pretrained weights.
         grey: By layer, how many weights (and trainable ones) come with each channel of the image; None where the

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "nadam"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
-Metric = Literal["accuracy", "auc", "macro_f1"]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

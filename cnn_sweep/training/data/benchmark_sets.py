@@ -1,9 +1,15 @@
-"""MNIST, Fashion-MNIST and CIFAR-10: from an archive of the user's, or from where Keras keeps its downloads."""
+"""MNIST, Fashion-MNIST and CIFAR-10, from the user's archive or from Keras's downloads.
+
+Keras downloads in a process of its own (`download`), so that TensorFlow is not loaded here.
+"""
 
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +19,10 @@ import numpy as np
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.sweep.spec.data import ArrayFiles
 from cnn_sweep.training.data.arrays import read_pair
-from cnn_sweep.training.data.keras_downloads import download, keras_folder
 
 if TYPE_CHECKING:
     from cnn_sweep.sweep.spec.data import BenchmarkData
-    from cnn_sweep.training.data.source import Array, Labels
+    from cnn_sweep.training.data.raw_images import Array, Labels
 
 
 @dataclass(frozen=True)
@@ -144,3 +149,25 @@ def _cifar_batches(files: list[Path]) -> Any:
             raise InputError(f"{file}: the file is damaged: {error}") from error
     train = tuple(np.concatenate(arrays) for arrays in zip(*batches[:-1], strict=True))
     return train, batches[-1]
+
+
+def keras_folder() -> Path:
+    """Return the folder in which Keras keeps its downloads."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+
+
+def download(code: str) -> str | None:
+    """Run Python code that lets Keras download something; return what went wrong, None if nothing did.
+
+    In a process of its own: it imports TensorFlow, which has no place on a login node for longer than needed.
+    """
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    return done.stderr.strip().rpartition("\n")[2] if done.returncode else None

@@ -1,24 +1,29 @@
-"""What is wrong with a data set as a whole, said before anything is trained on it."""
+"""Checks of a data set: its files exist, its classes can be learned, no image is in two splits, none is damaged."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn_sweep.errors import InputError
-from cnn_sweep.messages import listed, plural
+from cnn_sweep.errors import InputError, SettingError
+from cnn_sweep.messages import listed, plural, point_hint
+from cnn_sweep.training.data.arrays import path_of
 from cnn_sweep.training.data.dataset import UNLABELLED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from cnn_sweep.sweep.spec.data import WhenLeaking
-    from cnn_sweep.training.data.images import BadImage
-    from cnn_sweep.training.data.source import Labels
-    from cnn_sweep.training.data.storing import Stored
+    from cnn_sweep.sweep.spec.data import DataSpec, WhenLeaking
+    from cnn_sweep.training.data.dataset_writer import Stored
+    from cnn_sweep.training.data.image_decoder import BadImage
+    from cnn_sweep.training.data.raw_images import Labels
 
 _SHOWN = 5  # examples in a message
+_FOLDERS = {"folder", "files"}  # sources whose sets are folders
 
 
 def check_classes(labels: Mapping[str, Labels], class_names: Sequence[str], *, numbered: bool) -> list[str]:
@@ -110,3 +115,41 @@ def check_bad(bad: Mapping[str, Sequence[BadImage]]) -> None:
             f"{plural(len(lines), 'image', 'images')} cannot be used:\n{text}\n"
             "Mend or remove them, or write on_bad_image: skip to go on without them"
         )
+
+
+def check_places(spec: DataSpec, folder: Path) -> None:
+    """Check that each file and folder that a data section names is there.
+
+    Args:
+        spec: The sweep's data.
+        folder: Where relative paths start.
+
+    Raises:
+        SettingError: One is not; it has the key that names it.
+    """
+    for key, name in _named(spec):
+        is_folder = spec.source in _FOLDERS and key != ("labels", "table")
+        path = path_of(name, folder)[0] if spec.source == "arrays" else folder / Path(name).expanduser()
+        if is_folder and not path.is_dir():
+            reason = "not a folder" if path.exists() else f"no such folder{point_hint(name)}"
+            raise SettingError(f"{path}: {reason}", ("data", *key))
+        if not path.exists():
+            raise SettingError(f"{path}: {os.strerror(errno.ENOENT)}", ("data", *key))
+
+
+def _named(spec: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the keys of a data section that name files or folders, below ``data``, and what each has."""
+    for key in ("path", "picture", "train", "validation", "test", "unlabelled"):
+        value = getattr(spec, key, None)
+        if isinstance(value, str):
+            yield (key,), value
+        elif hasattr(value, "x"):
+            yield from (((key, part), getattr(value, part)) for part in ("x", "y"))
+    for key in ("table", "mask"):
+        if (value := getattr(getattr(spec, "labels", None), key, None)) is not None:
+            yield ("labels", key), value
+    if spec.source == "rds":
+        for name, files in spec.classes.items():
+            yield from (
+                (("classes", name, part), value) for part, value in files.model_dump().items() if value is not None
+            )

@@ -11,7 +11,7 @@ import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.sweep.network.shapes import ImageInfo
-from cnn_sweep.training.data.images import ImageOptions
+from cnn_sweep.training.data.image_decoder import ImageOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -57,7 +57,7 @@ MIRRORED = " (mirrored)"
 
 
 @dataclass(frozen=True)
-class Grid:
+class TileGrid:
     """How a picture was cut into tiles.
 
     Attributes:
@@ -150,7 +150,7 @@ def image_options(path: Path) -> ImageOptions | None:
         return None if data is None else ImageOptions.from_data(data)
 
 
-def grid(path: Path) -> Grid | None:
+def grid(path: Path) -> TileGrid | None:
     """Return how the picture was cut; None where the images are no tiles.
 
     Raises:
@@ -161,7 +161,7 @@ def grid(path: Path) -> Grid | None:
         if data is None:
             return None
         pairs = {key: tuple(data[key]) for key in ("size", "stride", "picture")}
-        return Grid(rows=data["rows"], columns=data["columns"], file=data["file"], **pairs)
+        return TileGrid(rows=data["rows"], columns=data["columns"], file=data["file"], **pairs)
 
 
 def read_meta(path: Path) -> dict[str, Any]:

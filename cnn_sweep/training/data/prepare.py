@@ -20,24 +20,35 @@ from cnn_sweep.messages import plural
 from cnn_sweep.sweep.spec.data import BenchmarkData, TilesData
 from cnn_sweep.training.data import benchmark_sets, rds, tiles
 from cnn_sweep.training.data.arrays import files_of, path_of
-from cnn_sweep.training.data.checks import check_bad, check_classes, check_leaks
-from cnn_sweep.training.data.dataset import META, SPLITS, UNLABELLED, Item, load
-from cnn_sweep.training.data.decoder import JOB, NARROW
-from cnn_sweep.training.data.describe import describe
-from cnn_sweep.training.data.files import list_files, stamp
+from cnn_sweep.training.data.bit_depth import is_deep_file
+from cnn_sweep.training.data.checks import check_bad, check_classes, check_leaks, check_places
+from cnn_sweep.training.data.dataset import META, SPLITS, UNLABELLED, Item, load, read_meta
+from cnn_sweep.training.data.dataset_writer import (
+    DECODING,
+    FORM,
+    REPORT,
+    DatasetInfo,
+    Stored,
+    finish,
+    info_of,
+    store_arrays,
+)
+from cnn_sweep.training.data.image_files import list_files, stamp
 from cnn_sweep.training.data.ownership import owned
-from cnn_sweep.training.data.places import check_places
-from cnn_sweep.training.data.storing import FORM, DataFacts, Stored, facts_of, finish, store_arrays
-from cnn_sweep.training.data.versions import DECODING, REPORT, is_outdated
+from cnn_sweep.training.data.parallel_decoding import JOB, NARROW, decode_all
+from cnn_sweep.training.data.sources import describe, read_source
+from cnn_sweep.training.data.splits import divide, subset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from cnn_sweep.sweep.network.shapes import ImageInfo
     from cnn_sweep.sweep.spec.data import DataSpec
-    from cnn_sweep.training.data.source import FileList, Listing, Part
+    from cnn_sweep.training.data.raw_images import FileList, Listing, Part
 
     Observe = Callable[[int, int], None]
+
+_MAY_BE_DEEP = (".png", ".tif", ".tiff")  # formats with more than 8 bits per channel
 
 
 def _silent(_done: int, _total: int) -> None:
@@ -67,7 +78,7 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
     if fetch and isinstance(spec, BenchmarkData):
         benchmark_sets.fetch(spec, folder)
     path = root / _key(spec, folder, listing)
-    if is_outdated(path, _image_files(spec, folder, listing)):
+    if _is_outdated(path, _image_files(spec, folder, listing)):
         path = root / _key(spec, folder, listing, decoding=DECODING)  # the old one may be in use
     work = root / f".{path.name}.work"
 
@@ -98,6 +109,30 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
     return path
 
 
+def _is_outdated(path: Path, files: Iterable[str]) -> bool:
+    """Return whether a finished folder must be made again, because an earlier version decoded some of its images.
+
+    A folder that needs not is marked, so that its files are looked at once.
+
+    Args:
+        path: The folder, which may not exist.
+        files: The image files that it was made from; their headers are read.
+    """
+    try:
+        meta = read_meta(path)
+        if meta.get("decoding", 1) >= DECODING:
+            return False
+        report: dict[str, Any] = json.loads((path / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    is_concerned = report["bad"] or any("16 bits made 8" in image["reason"] for image in report["converted"])
+    if is_concerned or any(is_deep_file(file) for file in files if file.lower().endswith(_MAY_BE_DEEP)):
+        return True
+    with contextlib.suppress(OSError):  # a folder that may not be written is looked at again next time
+        write_aside(path / META, json.dumps(meta | {"decoding": DECODING}, indent=1).encode())
+    return False
+
+
 def _settle(path: Path) -> None:
     """Force the arrays to the disk while others use them already; the process ends only when this is done."""
     with contextlib.suppress(OSError):
@@ -121,8 +156,8 @@ def prepared(spec: DataSpec, folder: Path, root: Path) -> Path:
     nothing was prepared they prepare it themselves.
 
     Raises:
-        InputError: As `prepare`.
-        EnvironmentFault: As `prepare`.
+        InputError: See `prepare`.
+        EnvironmentFault: See `prepare`.
     """
     return _newest(spec, folder, root) or prepare(spec, folder, root)
 
@@ -203,48 +238,42 @@ def _files(spec: Any, folder: Path) -> list[Path]:
 def _fill(spec: DataSpec, folder: Path, listing: Listing | None, work: Path, observe: Observe) -> None:
     began = time.monotonic()
     if listing is None:
-        stored, facts = _from_arrays(spec, folder, work, observe)
+        stored, info = _from_arrays(spec, folder, work, observe)
     else:
-        stored, facts = _from_files(spec, listing, work, observe)
+        stored, info = _from_files(spec, listing, work, observe)
     if getattr(spec, "on_bad_image", "skip") == "fail":
-        check_bad(facts.bad)
+        check_bad(info.bad)
     notes = check_leaks(stored, spec.on_leak)
     finish(
         work,
         stored,
-        replace(facts, notes=(*facts.notes, *notes)),
+        replace(info, notes=(*info.notes, *notes)),
         rescale=spec.rescale,
         seconds=time.monotonic() - began,
     )
 
 
-def _from_arrays(spec: DataSpec, folder: Path, work: Path, observe: Observe) -> tuple[dict[str, Stored], DataFacts]:
-    from cnn_sweep.training.data.sources import read_source  # noqa: PLC0415 - slow, and workers find data prepared
-
+def _from_arrays(spec: DataSpec, folder: Path, work: Path, observe: Observe) -> tuple[dict[str, Stored], DatasetInfo]:
     source = read_source(spec, folder)
     labels = {name: part.y for name, part in source.splits.items()}
     notes = check_classes(labels, source.class_names, numbered=spec.source == "arrays")
-    source = replace(source, splits={name: _chosen(name, part, spec) for name, part in source.splits.items()})
+    source = replace(source, splits={name: _with_subset(name, part, spec) for name, part in source.splits.items()})
     stored = store_arrays(source, work, mirror=spec.mirror, observe=observe)
-    return stored, facts_of(source, work, stored, notes)
+    return stored, info_of(source, work, stored, notes)
 
 
-def _chosen(name: str, part: Part, spec: DataSpec) -> Part:
+def _with_subset(name: str, part: Part, spec: DataSpec) -> Part:
     keep = _subset(name, part.y, spec)
     return replace(part, index=part.index[keep], y=part.y[keep])
 
 
 def _subset(name: str, labels: Any, spec: DataSpec) -> Any:
-    from cnn_sweep.training.data.splits import subset  # noqa: PLC0415 - as above
-
     everything = np.arange(len(labels))
     count = None if name == UNLABELLED else getattr(spec.per_class, name)
     return subset(everything, labels, count, spec.seed)
 
 
-def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tuple[dict[str, Stored], DataFacts]:
-    from cnn_sweep.training.data.decoding import decode_all  # noqa: PLC0415 - as above
-
+def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tuple[dict[str, Stored], DatasetInfo]:
     divided = replace(listing, splits=_divided(spec, listing.splits, listing.class_names))
     decoded = decode_all(divided, work, mirror=spec.mirror, observe=observe)
     stored = {}
@@ -262,7 +291,7 @@ def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tu
         raise InputError(
             f"{error}. {plural(len(bad), 'image', 'images')} cannot be used, such as {bad[0].name}: {bad[0].reason}"
         ) from error
-    return stored, DataFacts(
+    return stored, DatasetInfo(
         shape=listing.options.shape,
         is_uint8=True,
         class_names=listing.class_names,
@@ -277,8 +306,6 @@ def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tu
 
 def _divided(spec: Any, splits: Any, names: tuple[str, ...]) -> dict[str, FileList]:
     """Cut validation and test set from the training files, where they are shares, and take so many of each class."""
-    from cnn_sweep.training.data.splits import divide  # noqa: PLC0415 - as above
-
     train = splits["train"]
     by_column = spec.source == "files" and spec.labels.split is not None
     shares = {

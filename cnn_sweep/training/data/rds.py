@@ -15,15 +15,15 @@ import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.training.data.dataset import UNLABELLED, Item
-from cnn_sweep.training.data.images import BadImage
-from cnn_sweep.training.data.source import InMemory, Part, Source, in_form
+from cnn_sweep.training.data.image_decoder import BadImage
+from cnn_sweep.training.data.raw_images import InMemory, Part, Source, in_form
 from cnn_sweep.training.data.splits import divide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cnn_sweep.sweep.spec.data import RdsData
-    from cnn_sweep.training.data.source import Array
+    from cnn_sweep.training.data.raw_images import Array
 
 _SPLITS = ("train", "validation", "test")
 _EXACT = 1e-6  # how far 255 times a value may be from a whole number to have come from 8 bits

@@ -21,7 +21,7 @@ _SHOWN = 8  # names in a message
 
 
 @dataclass(frozen=True)
-class Partition:
+class SplitIndices:
     """Indices of the images of each part, sorted; a part with no images is empty."""
 
     train: Indices
@@ -36,7 +36,7 @@ def partition(
     test: float,
     seed: int,
     names: Sequence[str] = (),
-) -> Partition:
+) -> SplitIndices:
     """Split images so that each part has the classes in the proportions of the whole.
 
     Args:
@@ -52,7 +52,7 @@ def partition(
     everything = np.arange(len(labels))
     rest, test_part = _split(everything, labels, Cut("test", test), names, seed)
     train, validation_part = _split(rest, labels, Cut("validation", validation), names, seed)
-    return Partition(train, validation_part, test_part)
+    return SplitIndices(train, validation_part, test_part)
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,19 @@ from cnn_sweep.errors import InputError, blamed_on
 from cnn_sweep.messages import listed, near
 from cnn_sweep.training.data.bit_depth import WHOLE, UnreadableDepthError, bits_for, is_deep, narrowed_note
 from cnn_sweep.training.data.class_names import class_notes, in_order
-from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED, Grid, Item
-from cnn_sweep.training.data.files import without_validation
-from cnn_sweep.training.data.images import FORMATS, UnusableImageError, eight_bits, shallow
+from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED, Item, TileGrid
+from cnn_sweep.training.data.image_decoder import FORMATS, UnusableImageError, eight_bits, shallow
+from cnn_sweep.training.data.image_files import without_validation
+from cnn_sweep.training.data.label_tables import check_not_numbers, read_table, without_missing
 from cnn_sweep.training.data.metadata import without_metadata
-from cnn_sweep.training.data.source import Part, Source, in_form
+from cnn_sweep.training.data.raw_images import Part, Source, in_form
 from cnn_sweep.training.data.splits import divide
-from cnn_sweep.training.data.tables import check_not_numbers, read_table, without_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cnn_sweep.sweep.spec.data import TilesData
-    from cnn_sweep.training.data.source import Array, Indices, Labels
+    from cnn_sweep.training.data.raw_images import Array, Indices, Labels
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class TileImages:
     """
 
     picture: Array
-    grid: Grid
+    grid: TileGrid
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -99,7 +99,7 @@ def read_tiles(spec: TilesData, folder: Path) -> Source:
     )
     if rows < 1 or columns < 1:
         raise InputError(f"{spec.picture}: {height} x {width} pixels are less than one tile of {spec.size}")
-    grid = Grid(rows, columns, spec.size, stride, (height, width), spec.picture)
+    grid = TileGrid(rows, columns, spec.size, stride, (height, width), spec.picture)
     classes = tile_classes(spec, folder)
     with blamed_on("data", "labels", "mask" if spec.labels.mask else "table"):
         labels, splits = (
@@ -129,7 +129,7 @@ def _splits(spec: TilesData, labels: Labels, splits: Array | None, classes: Sequ
     return {name: index for name, index in found.items() if len(index)}
 
 
-def _notes(spec: TilesData, grid: Grid, stride: tuple[int, int]) -> list[str]:
+def _notes(spec: TilesData, grid: TileGrid, stride: tuple[int, int]) -> list[str]:
     notes = []
     rest = [(side - tile) % step for side, tile, step in zip(grid.picture, grid.size, stride, strict=True)]
     if any(rest):
@@ -183,7 +183,7 @@ def _read_picture(spec: TilesData, folder: Path) -> tuple[Array, list[str]]:
         return _read(folder / Path(spec.picture).expanduser(), finish), notes
 
 
-def _labels_of_mask(spec: TilesData, folder: Path, grid: Grid) -> tuple[Labels, None]:
+def _labels_of_mask(spec: TilesData, folder: Path, grid: TileGrid) -> tuple[Labels, None]:
     path = folder / Path(spec.labels.mask or "").expanduser()
     mask: Any = _read(path, lambda reopen: np.asarray(reopen()))
     if mask.ndim != 2:
@@ -209,7 +209,7 @@ def _labels_of_mask(spec: TilesData, folder: Path, grid: Grid) -> tuple[Labels, 
 
 
 def _labels_of_table(
-    spec: TilesData, folder: Path, grid: Grid, classes: Sequence[str], notes: list[str]
+    spec: TilesData, folder: Path, grid: TileGrid, classes: Sequence[str], notes: list[str]
 ) -> tuple[Labels, Array | None]:
     path = folder / Path(spec.labels.table or "").expanduser()
     rows = read_table(path, spec.labels, ("row", "column", "label", "split"), notes)
@@ -237,7 +237,7 @@ def _labels_of_table(
     return labels, splits if spec.labels.split else None
 
 
-def _place(row: str, column: str, grid: Grid, path: Path) -> int:
+def _place(row: str, column: str, grid: TileGrid, path: Path) -> int:
     try:
         y, x = int(row), int(column)
     except ValueError as error:

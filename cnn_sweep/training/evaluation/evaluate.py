@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.training.engine.graph import evaluation_batch
-from cnn_sweep.training.engine.losses import loss_name, output_units, per_image_loss, targets
+from cnn_sweep.training.engines.graph_engine import evaluation_batch
+from cnn_sweep.training.engines.losses import loss_name, output_units, per_image_loss, targets
 from cnn_sweep.training.evaluation.metrics import all_metrics
 
 if TYPE_CHECKING:

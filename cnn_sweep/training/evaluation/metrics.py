@@ -1,9 +1,17 @@
-"""Metrics from labels and probabilities, in numpy."""
+"""Metrics from labels and probabilities, and confusion matrices, in NumPy."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Counts = npt.NDArray[np.int64]
 
 Labels = npt.NDArray[np.integer]
 Probabilities = npt.NDArray[np.floating]
@@ -69,10 +77,78 @@ def macro_f1(labels: Labels, probabilities: Probabilities) -> float:
     return float(np.mean(2.0 * hits[present] / either[present])) if present.any() else float("nan")
 
 
+# By the names of `cnn_sweep.sweep.spec.metrics`; the loss is not among them, since it depends on the trial's settings.
+_FUNCTIONS: dict[str, Callable[[Labels, Probabilities], float]] = {
+    "accuracy": accuracy,
+    "auc": auc,
+    "macro_f1": macro_f1,
+}
+
+
 def all_metrics(labels: Labels, probabilities: Probabilities, prefix: str) -> dict[str, float]:
-    """Return accuracy, AUC and macro F1, their names with ``prefix`` before them."""
-    return {
-        f"{prefix}accuracy": accuracy(labels, probabilities),
-        f"{prefix}auc": auc(labels, probabilities),
-        f"{prefix}macro_f1": macro_f1(labels, probabilities),
-    }
+    """Return all metrics except the loss, with ``prefix`` before their names.
+
+    Args:
+        labels: Shape (n,), indices of classes.
+        probabilities: Shape (n, units).
+        prefix: Such as ``val_``.
+    """
+    return {f"{prefix}{name}": function(labels, probabilities) for name, function in _FUNCTIONS.items()}
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one class is told from the others; NaN where there is nothing to divide by.
+
+    Attributes:
+        precision: Share of the images predicted as this class that are of it.
+        recall: Share of the images of this class that are predicted as it.
+        f1: Harmonic mean of both: 2 hits / (images of the class + images predicted as it).
+        support: Images of the class.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> Counts:
+    """Count images by true class (rows) and predicted class (columns).
+
+    Args:
+        labels: Shape (n,), indices of classes.
+        predicted: Shape (n,), as well.
+        classes: Number of classes.
+    """
+    pairs = np.asarray(labels, np.int64) * classes + predicted
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def proportions(matrix: Counts, of: str) -> npt.NDArray[np.float64]:
+    """Divide a confusion matrix by its row sums (``true``), column sums (``predicted``) or total (``all``).
+
+    A row or column without images is NaN.
+    """
+    axis = {"true": 1, "predicted": 0, "all": None}[of]
+    return _divide(matrix, matrix.sum(axis=axis, keepdims=True))
+
+
+def class_scores(matrix: Counts) -> list[ClassScore]:
+    """Return the scores of each class."""
+    hits, support, guesses = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    columns = (_divide(hits, guesses), _divide(hits, support), _divide(2 * hits, support + guesses), support)
+    return [ClassScore(float(p), float(r), float(f), int(n)) for p, r, f, n in zip(*columns, strict=True)]
+
+
+def per_class(probabilities: Probabilities) -> Probabilities:
+    """Return one column per class: a single unit says how likely the second of two classes is."""
+    if probabilities.shape[1] == 1:
+        return np.concatenate([1.0 - probabilities, probabilities], axis=1)
+    return probabilities
+
+
+def _divide(numerator: Counts, denominator: Counts) -> npt.NDArray[np.float64]:
+    quotient = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
+    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
+    return quotient

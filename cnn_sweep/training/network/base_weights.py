@@ -10,7 +10,7 @@ from cnn_sweep.sweep.network.layers import Base
 from cnn_sweep.sweep.network.pretrained import pretrained
 from cnn_sweep.sweep.space.grid import samples
 from cnn_sweep.sweep.sweep import InvalidTrialError
-from cnn_sweep.training.data.keras_downloads import download, keras_folder
+from cnn_sweep.training.data.benchmark_sets import download, keras_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from cnn_sweep.errors import CnnSweepError
-from cnn_sweep.training.network.custom import build_model, to_probabilities
-from cnn_sweep.training.network.model import plain_model
+from cnn_sweep.training.network.model import build_model, plain_model, to_probabilities
 from cnn_sweep.training.network.precision import computing_in
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Keras models from the layers of a sweep file."""
+"""Keras models from the layers of a sweep file, or from the user's own ``build`` function."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cnn_sweep.errors import InputError
 from cnn_sweep.training.network.dropout import Draws, GraphDropout
 from cnn_sweep.training.network.transfer import NAME, apply_base, base_of, build_base, input_scale
+from cnn_sweep.training.network.user_functions import load_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
     from cnn_sweep.sweep.network.layers import L2, Conv2D, Layer, SeparableConv2D
     from cnn_sweep.sweep.network.shapes import ImageInfo
+    from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.outcome import Weights
 
     Regularize = Callable[[L2 | None], Any]
     Drop = Callable[[float, bool, str], Any]
+
+_ROUNDING = 1e-3  # by which 16-bit outputs may leave 0 to 1
 
 
 class L2Factors:
@@ -259,3 +265,49 @@ def _initial(name: str, shape: tuple[int, ...], seed: int, index: int) -> npt.ND
         return ((2.0 * unit - 1.0) * np.float32(limit)).astype(np.float32)
     fill = 1.0 if name in {"gamma", "moving_variance"} else 0.0
     return np.full(shape, fill, np.float32)
+
+
+def build_model(spec: TrialSpec, seed: int, info: ImageInfo, folder: Path) -> Any:
+    """Call the user's ``build(params, image_shape, classes)`` with all random sources seeded.
+
+    Raises:
+        InputError: There is no such function, or it does not return a built Keras model.
+    """
+    reference = spec.build or ""
+    build = load_function(reference, folder)
+    keras.utils.set_random_seed(seed)
+    model = build(dict(spec.params), info.image_shape, info.classes)
+    if not isinstance(model, keras.Model):
+        raise InputError(f"{reference} must return a keras.Model, but returned {type(model).__name__}")
+    if not model.built:
+        model(keras.ops.zeros((1, *info.image_shape)))
+    return model
+
+
+def to_probabilities(model: Any) -> Any:
+    """Return what makes probabilities of a model's outputs: nothing, unless it came compiled with a loss of logits."""
+    loss = model.loss if model.compiled else None
+    if not getattr(loss, "from_logits", False):
+        return keras.activations.linear
+    binary = isinstance(loss, keras.losses.BinaryCrossentropy | keras.losses.BinaryFocalCrossentropy)
+    return keras.activations.sigmoid if binary else keras.activations.softmax
+
+
+def check_probabilities(outputs: npt.NDArray[np.float32], made_by: str) -> None:
+    """Check that the outputs of a network are probabilities; NaN is another matter.
+
+    Args:
+        outputs: Shape (n, units).
+        made_by: Who is to mend it.
+
+    Raises:
+        InputError: Some are beyond 0 and 1.
+    """
+    if not len(outputs) or not (outputs.min() < -_ROUNDING or outputs.max() > 1.0 + _ROUNDING):
+        return
+    activation = "sigmoid" if outputs.shape[1] == 1 else "softmax"
+    raise InputError(
+        f"{made_by}: the network must give probabilities, but gives numbers from {outputs.min():.4g} to "
+        f"{outputs.max():.4g}: end it with activation={activation!r}; or take engine: fit, and compile the model with "
+        "a loss of from_logits=True"
+    )

@@ -30,7 +30,7 @@ def computing_in(training: TrainingSpec | None) -> Iterator[None]:
 
 
 def needs_loss_scale(training: TrainingSpec) -> bool:
-    """Tell whether gradients would vanish in the numbers that a trial computes in."""
+    """Return whether gradients would vanish in the numbers that a trial computes in."""
     return training.precision == "mixed_float16"
 
 

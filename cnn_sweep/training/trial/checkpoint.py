@@ -1,4 +1,4 @@
-"""The state of an unfinished trial as bytes, and those bytes on a disk.
+"""The state of an unfinished trial as bytes, and reading them from a file.
 
 Layout: magic, SHA-256 of the rest (32 bytes), length of the JSON header (8 bytes, little endian), header, arrays.
 """
@@ -34,11 +34,11 @@ class CheckpointError(CnnSweepError):
 
 @dataclass(frozen=True)
 class Read:
-    """A checkpoint file as it was found.
+    """The result of reading a checkpoint file.
 
     Attributes:
-        state: The checkpoint, or None.
-        reason: Why there is none.
+        state: The checkpoint; None if it cannot be used.
+        reason: Why not; None if it can.
     """
 
     state: bytes | None
@@ -46,7 +46,7 @@ class Read:
 
 
 def pack(meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
-    """Return ``meta`` (what JSON can hold, with NaN and infinity) and ``arrays`` as checksummed bytes."""
+    """Return ``meta`` (JSON data, NaN and infinity allowed) and ``arrays`` as bytes with a checksum."""
     layout = [{"name": name, "dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()]
     header = json.dumps({"meta": meta, "arrays": layout}).encode()
     parts = [
@@ -59,10 +59,10 @@ def pack(meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
 
 
 def unpack(state: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return what was packed; the arrays are read-only.
+    """Return the packed ``meta`` and ``arrays``; the arrays are read-only.
 
     Raises:
-        CheckpointError: The bytes are not what was packed.
+        CheckpointError: The bytes are damaged, or of another version.
     """
     reason = damage(state)
     if reason is not None:
@@ -82,10 +82,10 @@ def unpack(state: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def epochs_in(state: bytes) -> int:
-    """Return how many epochs of its trial are complete in a checkpoint.
+    """Return the number of complete epochs in a checkpoint.
 
     Raises:
-        CheckpointError: The bytes are not what was packed.
+        CheckpointError: The bytes are damaged, or of another version.
     """
     return int(unpack(state)[0]["progress"]["epoch"])
 
@@ -93,16 +93,16 @@ def epochs_in(state: bytes) -> int:
 def damage(state: bytes) -> str | None:
     """Return what is wrong with the bytes of a checkpoint, or None."""
     if not state.startswith(_MAGIC):
-        return "it does not start as a checkpoint of this version does"
+        return "it is not a checkpoint of this version"
     if len(state) < _START + 8:
         return f"it ends after {len(state)} bytes"
     if hashlib.sha256(memoryview(state)[_START:]).digest() != state[len(_MAGIC) : _START]:
-        return "its checksum does not fit its content"
+        return "its checksum does not match its content"
     return None
 
 
 def read(path: Path) -> Read:
-    """Read a checkpoint file; a missing or damaged one is a reason, not an error."""
+    """Read a checkpoint file; a missing or damaged file gives a reason, not an exception."""
     try:
         state = path.read_bytes()
     except OSError as error:

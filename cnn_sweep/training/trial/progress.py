@@ -1,4 +1,4 @@
-"""How far a trial has come: what its next epoch needs beyond weights, and what is known of the epochs before."""
+"""Position and history of a trial: everything but weights that its next epoch needs."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Progress:
-    """Position and history of one trial; a checkpoint holds all of it.
+class TrialProgress:
+    """Position and history of one trial, stored in its checkpoints.
 
     Attributes:
         epoch: Complete epochs.
-        step: Steps done of the running epoch.
-        loss_sum: Sum over those steps of loss times images.
-        correct: Images of those steps that were classified rightly.
-        seconds: Wall time spent on those steps.
+        step: Completed steps of the running epoch.
+        loss_sum: Sum of loss times images over those steps.
+        correct: Correctly classified images of those steps.
+        seconds: Wall time of those steps.
         history: Metrics of each complete epoch.
         best_epoch: 1-based epoch with the best objective, or None.
         best_value: The objective there.
-        stop_value: The objective that early stopping compares with (``min_delta`` may let it lag behind).
-        stop_wait: Epochs since that improved.
-        plateau_value: The objective that the plateau schedule compares with.
-        plateau_wait: Epochs since that improved.
-        rate_scale: What the plateau schedule has multiplied the learning rate by.
+        stop_value: Objective that early stopping compares with (``min_delta`` may keep it behind the best).
+        stop_wait: Epochs since it improved.
+        plateau_value: Objective that the plateau schedule compares with.
+        plateau_wait: Epochs since it improved.
+        rate_scale: Factor of the learning rate from the plateau schedule so far.
         stage: Number of the running stage, from 0.
-        stage_began: Epochs that were complete when it began.
+        stage_began: Complete epochs at its start.
     """
 
     epoch: int = 0
@@ -58,22 +58,22 @@ class Progress:
         return self.epoch - self.stage_began
 
     def begin_stage(self) -> None:
-        """Begin the next stage: early stopping and the plateau's memory begin anew."""
+        """Begin the next stage, with fresh early stopping and plateau schedule."""
         self.stage, self.stage_began = self.stage + 1, self.epoch
         self.stop_value, self.stop_wait = None, 0
         self.plateau_value, self.plateau_wait, self.rate_scale = None, 0, 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` reads."""
+        """Return data for JSON, which `from_json` reads."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Progress:
+    def from_json(cls, data: Mapping[str, Any]) -> TrialProgress:
         """Return the progress that `to_json` wrote."""
         return cls(**data)
 
     def end_epoch(self, metrics: dict[str, float], objective: ObjectiveSpec, training: TrainingSpec) -> bool:
-        """Take the metrics of an epoch and move to the next one.
+        """Record the metrics of an epoch and move to the next one.
 
         Returns:
             Whether this epoch has the best objective so far.
@@ -90,7 +90,7 @@ class Progress:
         return True
 
     def finished(self, training: TrainingSpec) -> bool:
-        """Tell whether the running stage has no more epochs: all are done, or early stopping ends it."""
+        """Return whether the running stage is over: all epochs are done, or early stopping ended it."""
         stopping = training.early_stopping
         return self.stage_epoch >= training.epochs or (stopping is not None and self.stop_wait >= stopping.patience)
 
@@ -98,11 +98,11 @@ class Progress:
         delta = training.early_stopping.min_delta if training.early_stopping else 0.0
         if _improves(value, self.stop_value, objective, by=delta):
             self.stop_value, self.stop_wait = value, 0
-        elif self.stage_epoch > 1:  # as in Keras: before the first epoch there is nothing to improve on
+        elif self.stage_epoch > 1:  # as in Keras: the first epoch has nothing to improve on
             self.stop_wait += 1
 
     def _follow_plateau(self, value: float, objective: ObjectiveSpec, training: TrainingSpec) -> None:
-        """As `keras.callbacks.ReduceLROnPlateau` with ``min_delta=0``."""
+        """Follow `keras.callbacks.ReduceLROnPlateau` with ``min_delta=0``."""
         if _improves(value, self.plateau_value, objective):
             self.plateau_value, self.plateau_wait = value, 0
             return
@@ -113,7 +113,7 @@ class Progress:
 
 
 def _improves(value: float, best: float | None, objective: ObjectiveSpec, *, by: float = 0.0) -> bool:
-    """Tell whether ``value`` beats ``best`` by more than ``by``; NaN and infinity beat nothing."""
+    """Return whether ``value`` beats ``best`` by more than ``by``; NaN and infinity beat nothing."""
     if not math.isfinite(value):
         return False
     if best is None:

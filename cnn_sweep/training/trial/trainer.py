@@ -1,4 +1,4 @@
-"""Trains trials one after the other in one process, and keeps compiled graphs between them."""
+"""Trains trials one after another in one process, and keeps compiled graphs between them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ import keras
 import tensorflow as tf
 
 from cnn_sweep.errors import CnnSweepError, InputError
+from cnn_sweep.sweep.spec.metrics import EPOCH_METRICS
 from cnn_sweep.sweep.spec.trial import conflict, stages
-from cnn_sweep.training.engine.compiled import compile_note
-from cnn_sweep.training.engine.device_data import DeviceData
-from cnn_sweep.training.engine.features import extracted
-from cnn_sweep.training.engine.fit_learner import FitLearner
-from cnn_sweep.training.engine.graph_learner import GraphLearner
-from cnn_sweep.training.network.custom import build_model
-from cnn_sweep.training.network.model import plain_model, untrained_weights
+from cnn_sweep.training.engines.device_data import DeviceData
+from cnn_sweep.training.engines.features import extracted
+from cnn_sweep.training.engines.fit_engine import FitEngine, compile_note
+from cnn_sweep.training.engines.graph_engine import GraphEngine
+from cnn_sweep.training.graph_key import graph_key
+from cnn_sweep.training.network.model import build_model, plain_model, untrained_weights
 from cnn_sweep.training.network.precision import computing_in
 from cnn_sweep.training.network.transfer import base_of, input_scale
-from cnn_sweep.training.network.user_code import UserCode
-from cnn_sweep.training.outcome import METRICS, Outcome
-from cnn_sweep.training.signature import graph_key
-from cnn_sweep.training.trial.objective import UserTrial
-from cnn_sweep.training.trial.run import Run, Task
+from cnn_sweep.training.network.user_functions import UserCode
+from cnn_sweep.training.outcome import Outcome
+from cnn_sweep.training.trial.training_loop import Task, TrainingLoop
+from cnn_sweep.training.trial.user_objective import UserTrial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,32 +38,32 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.network.layers import Base
     from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
-    from cnn_sweep.training.engine.learner import Learner
-    from cnn_sweep.training.outcome import Monitor, Verdict, Weights
+    from cnn_sweep.training.engines.engine import Engine
+    from cnn_sweep.training.outcome import Decision, Monitor, Weights
 
 log = logging.getLogger(__name__)
 
 _MESSAGE_LENGTH = 1000  # characters of an exception's text
-_VERSION = 1  # of what a checkpoint means; another one is not resumed from
+_VERSION = 1  # of the meaning of a checkpoint; checkpoints of other versions are not used
 
 
 class Trainer:
     """Trains trials of one study.
 
-    A graph that was compiled for a trial serves all later ones of its shape (`graph_key`), and gives each the
-    very numbers that a new process would.
+    A graph compiled for one trial serves all later ones with the same `graph_key`, and gives each the same numbers, bit
+    for bit, as a new process.
 
     Args:
         dataset: Training and validation images.
-        folder: Folder of the sweep file, where modules of the user's are found.
-        prepared: Folder of prepared data sets, where outputs of bases are kept.
-        max_graphs: Compiled graphs that are kept; the one that was unused for longest goes first.
-        chunk_s: Seconds of training between two looks at ``monitor.should_stop``.
+        folder: Folder of the sweep file, with the user's modules.
+        prepared: Folder of prepared data sets, where outputs of bases are stored.
+        max_graphs: Number of compiled graphs to keep; the least recently used one is dropped first.
+        chunk_s: Seconds of training between two calls of ``monitor.should_stop``.
 
     Attributes:
-        hits: Trials that found their graph compiled.
-        misses: Trials that had to compile one.
-        note: Takes what the user should know of a trial; the same may come again.
+        hits: Number of trials that reused a compiled graph.
+        misses: Number of trials that compiled one.
+        note: Receives remarks for the user; the same remark may come more than once.
     """
 
     graph_key = staticmethod(graph_key)
@@ -79,7 +78,7 @@ class Trainer:
         chunk_s: float = 2.0,
     ) -> None:
         if dataset.validation is None:
-            raise InputError("the data set has no validation images, so that trials cannot be compared")
+            raise InputError("the data set has no validation images, so trials cannot be compared")
         self._dataset = dataset
         self._folder = folder
         self._max_graphs = max_graphs
@@ -88,27 +87,27 @@ class Trainer:
         self._data: DeviceData | None = None
         self._prepared = prepared
         self._extracted: dict[Base, tuple[DeviceData, Weights]] = {}
-        self._learners: OrderedDict[str, GraphLearner] = OrderedDict()
+        self._engines: OrderedDict[str, GraphEngine] = OrderedDict()
         self.hits = 0
         self.misses = 0
 
     def train(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
-        """Train one trial, or go on with it.
+        """Train one trial, or continue it from a checkpoint.
 
         Args:
             spec: The trial.
-            seed: Decides initial weights, order of images and every random draw.
-            monitor: Hears of epochs and checkpoints, and is asked whether to stop.
+            seed: Determines initial weights, the order of images and every random draw.
+            monitor: Receives epochs and checkpoints, and decides whether to stop.
             resume: A checkpoint of the same trial.
 
         Returns:
-            How it ended. What goes wrong in the trial itself is an outcome, not an exception.
+            How it ended. A failure of the trial itself is an outcome, not an exception.
 
         Raises:
-            InputError: The trial asks for what cannot be.
+            InputError: The trial's settings are impossible.
             CheckpointError: ``resume`` is damaged, or of another trial.
         """
-        attempt: Run | UserTrial | None = None
+        attempt: TrainingLoop | UserTrial | None = None
         hits, misses = self.hits, self.misses
         try:
             attempt = self._attempt(spec, seed, _Guard(monitor), resume)
@@ -120,28 +119,29 @@ class Trainer:
             raise error.original from None
         except CnnSweepError:
             raise
-        except BaseException as error:  # a trial that fails is a result, also one that calls sys.exit
+        except BaseException as error:  # a failed trial is a result, even if it called sys.exit
             if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                raise  # the user's; where the keyboard is ignored, as in workers, it is the trial's own
-            # What it compiled may be in any state.
+                raise  # from the user's Ctrl-C; workers ignore that, so there it comes from the trial itself
+            # Its compiled graphs may be in any state.
             for stage in stages(spec):
-                self._learners.pop(graph_key(stage), None)
+                self._engines.pop(graph_key(stage), None)
             return _failed(attempt, error, UserCode.of(spec, self._folder))
 
-    def _attempt(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None) -> Run | UserTrial:
+    def _attempt(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None) -> TrainingLoop | UserTrial:
         if spec.objective.function is not None:
             keras.backend.clear_session()
             return UserTrial(spec, seed, dataset=self._dataset, monitor=monitor, folder=self._folder)
-        if spec.objective.metric not in METRICS and (spec.training is None or spec.training.engine != "fit"):
+        reported = (*EPOCH_METRICS, "learning_rate")
+        if spec.objective.metric not in reported and (spec.training is None or spec.training.engine != "fit"):
             raise InputError(
                 f"objective.metric: {spec.objective.metric!r} is not reported by the trainer; "
-                f"valid choices: {', '.join(METRICS)}"
+                f"valid choices: {', '.join(reported)}"
             )
         if (reason := conflict(spec)) is not None:
             raise InputError(reason)
-        run = Run(
+        run = TrainingLoop(
             Task(spec, seed, self._identity(spec, seed)),
-            partial(self._learner, seed=seed),
+            partial(self._engine, seed=seed),
             dataset=self._dataset,
             monitor=monitor,
             chunk_s=self._chunk_s,
@@ -150,26 +150,26 @@ class Trainer:
             run.resume(resume)
         return run
 
-    def _learner(self, spec: TrialSpec, seed: int) -> Learner:
+    def _engine(self, spec: TrialSpec, seed: int) -> Engine:
         """Return the untrained network of a trial, or of a stage of it."""
         if spec.training is None:
             raise InputError("the trial has neither training settings nor an objective function")
         if spec.training.engine == "fit":
             scale = input_scale(spec.layers, self._dataset.rescale)
-            return FitLearner(self._model(spec, seed), spec.training, self._dataset, scale=scale)
+            return FitEngine(self._model(spec, seed), spec.training, self._dataset, scale=scale)
         if self._data is None:
             self._data = DeviceData.of(self._dataset)
         if spec.layers is None:
-            return GraphLearner(self._model(spec, seed), spec.training, self._data)
+            return GraphEngine(self._model(spec, seed), spec.training, self._data)
         key, data = graph_key(spec), self._data
         before: Weights = ()
         base = base_of(spec.layers)
         if base is not None and base.extract:
             data, before = self._features(base)
             spec = spec.model_copy(update={"layers": spec.layers[1:]})
-        learner = self._of_layers(key, spec, data, before)
-        learner.reset(spec, seed)
-        return learner
+        engine = self._of_layers(key, spec, data, before)
+        engine.reset(spec, seed)
+        return engine
 
     def _features(self, base: Base) -> tuple[DeviceData, Weights]:
         """Return the outputs of a base for all images, and its weights."""
@@ -180,24 +180,24 @@ class Trainer:
             self._extracted[base] = DeviceData.of(dataset), weights
         return self._extracted[base]
 
-    def _of_layers(self, key: str, spec: TrialSpec, data: DeviceData, before: Weights) -> GraphLearner:
-        learner = self._learners.get(key)
-        if learner is None:
+    def _of_layers(self, key: str, spec: TrialSpec, data: DeviceData, before: Weights) -> GraphEngine:
+        engine = self._engines.get(key)
+        if engine is None:
             self.misses += 1
-            if len(self._learners) >= self._max_graphs:
-                self._learners.popitem(last=False)
-                # Graphs refer to themselves; left to itself, Python finds that out megabytes later.
+            if len(self._engines) >= self._max_graphs:
+                self._engines.popitem(last=False)
+                # Graphs contain reference cycles, which Python would collect only megabytes later.
                 gc.collect()
-            learner = self._learners[key] = GraphLearner.of_layers(spec, data, before)
+            engine = self._engines[key] = GraphEngine.of_layers(spec, data, before)
         else:
             self.hits += 1
-        self._learners.move_to_end(key)
-        return learner
+        self._engines.move_to_end(key)
+        return engine
 
     def _model(self, spec: TrialSpec, seed: int) -> Any:
-        """Return an untrained Keras model without a graph of ours."""
-        # Keras counts names of layers and seeds for the whole process. (This drops compiled kernels, too, which
-        # is why networks of layers name theirs themselves.)
+        """Return an untrained Keras model for the engine `fit`, or from the user's `build` function."""
+        # Keras numbers layer names and seeds per process. (This also drops compiled kernels, which is why networks of
+        # layers set their own names.)
         keras.backend.clear_session(free_memory=False)
         with computing_in(spec.training):
             if spec.layers is None:
@@ -216,13 +216,13 @@ class Trainer:
             self.note(note)
 
     def _identity(self, spec: TrialSpec, seed: int) -> str:
-        """Return what a checkpoint must agree in with the trial that resumes from it."""
+        """Return the identity that a checkpoint must share with the trial that resumes from it."""
         parts = (str(_VERSION), str(seed), self._dataset.fingerprint, spec.model_dump_json())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 class _MonitorError(Exception):
-    """Carries what a monitor raised past the trial, whose fault it is not."""
+    """Carries an exception of the monitor past the trial, which did not cause it."""
 
     def __init__(self, original: Exception) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ class _MonitorError(Exception):
 
 
 class _Guard:
-    """Tells the monitor's exceptions from the trial's."""
+    """Marks exceptions of the monitor, so that they do not count as failures of the trial."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
@@ -247,9 +247,9 @@ class _Guard:
         with _blamed_on_monitor():
             self._monitor.checkpoint_later(state, epoch)
 
-    def verdict(self) -> Verdict:
+    def decision(self) -> Decision:
         with _blamed_on_monitor():
-            return self._monitor.verdict()
+            return self._monitor.decision()
 
     def should_stop(self) -> bool:
         with _blamed_on_monitor():
@@ -265,7 +265,7 @@ def _blamed_on_monitor() -> Iterator[None]:
 
 
 def _with_value(outcome: Outcome, spec: TrialSpec) -> Outcome:
-    """Return an outcome as it is, but a complete trial whose objective was never finite as one that failed."""
+    """Return an outcome unchanged, unless it is complete without any finite objective: then it has failed."""
     if outcome.state != "complete" or outcome.value is not None:
         return outcome
     metric, by = spec.objective.metric, spec.objective.function or "the trainer"
@@ -278,7 +278,7 @@ def _with_value(outcome: Outcome, spec: TrialSpec) -> Outcome:
     return replace(outcome, state="failed", cause="diverged", message=message)
 
 
-def _failed(attempt: Run | UserTrial | None, error: BaseException, code: UserCode) -> Outcome:
+def _failed(attempt: TrainingLoop | UserTrial | None, error: BaseException, code: UserCode) -> Outcome:
     """Return the outcome of a trial that raised."""
     out_of_memory = isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
     text = " ".join(str(error).split())

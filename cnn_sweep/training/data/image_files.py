@@ -12,10 +12,9 @@ from cnn_sweep.errors import InputError, SettingError, blamed_on
 from cnn_sweep.messages import listed, near, plural
 from cnn_sweep.training.data.class_names import FilePattern, class_notes, in_order
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED
-from cnn_sweep.training.data.images import SUFFIXES, ImageOptions
-from cnn_sweep.training.data.label_table import name_files, read_label_table, table_path
-from cnn_sweep.training.data.source import FileList, Listing
-from cnn_sweep.training.data.tables import check_not_numbers
+from cnn_sweep.training.data.image_decoder import SUFFIXES, ImageOptions
+from cnn_sweep.training.data.label_tables import check_not_numbers, name_files, read_label_table, table_path
+from cnn_sweep.training.data.raw_images import FileList, Listing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The engine ``fit``: Keras's own training loop, for models with a ``train_step`` of their own."""
+"""The engine ``fit``: Keras's own training loop, for models with their own ``train_step`` or compiled settings."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import numpy as np
 import tensorflow as tf
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.training.engine.augment import Augmentation, top_of
-from cnn_sweep.training.engine.learner import Evaluation, Totals
-from cnn_sweep.training.engine.losses import loss_name, output_units
-from cnn_sweep.training.engine.schedules import base_rate
-from cnn_sweep.training.network.custom import to_probabilities
+from cnn_sweep.training.engines.augment import Augmentation, top_of
+from cnn_sweep.training.engines.engine import Evaluation, Totals
+from cnn_sweep.training.engines.losses import loss_name, output_units
+from cnn_sweep.training.engines.schedules import base_rate
+from cnn_sweep.training.network.model import to_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
+    from cnn_sweep.sweep.network.shapes import ImageInfo
     from cnn_sweep.sweep.spec.training import OptimizerSpec, TrainingSpec
     from cnn_sweep.training.data.dataset import Dataset, Split
-    from cnn_sweep.training.engine.learner import Arrays, EpochPlan
+    from cnn_sweep.training.engines.engine import Arrays, EpochPlan
     from cnn_sweep.training.outcome import Weights
 
     Example = tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]  # images and labels of a step
@@ -33,17 +34,17 @@ _ASK_EVERY_S = 1.0
 _EVALUATION_BATCH = 32  # Keras's default
 
 
-class FitLearner:
-    """A Keras model trained by ``model.fit``; see `cnn_sweep.training.engine.learner.Learner`.
+class FitEngine:
+    """A Keras model trained with ``model.fit``; see `cnn_sweep.training.engines.engine.Engine`.
 
-    A model that comes compiled keeps its optimizer, loss and metrics; labels are then one-hot, or integers where
-    its loss is a sparse one.
+    A compiled model keeps its optimizer, loss and metrics; its labels are then one-hot, or integers if its loss is
+    sparse.
 
     Args:
         model: From rescaled images to probabilities.
-        training: Optimizer and loss of a model that is not compiled.
+        training: Optimizer and loss, used if the model is not compiled.
         dataset: Training and validation images.
-        scale: What stored pixel values are multiplied by.
+        scale: Factor of stored pixel values.
     """
 
     divisible = False
@@ -67,7 +68,7 @@ class FitLearner:
         self._augmentation = Augmentation(fill, top_of(dataset.train.x)) if fill else None
 
     def train(self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]) -> Totals | None:
-        """Run a whole epoch; None if it was abandoned."""
+        """Train a whole epoch; return None if it was stopped before its end."""
         watch = _Watch(should_stop, plan.rates if self._sets_rate else None)
         weights = None if (plan.class_weights == 1).all() else dict(enumerate(plan.class_weights.tolist()))
         history = self._model.fit(
@@ -92,10 +93,10 @@ class FitLearner:
         )
 
     def _numbers(self, logs: dict[str, Any], step: str) -> dict[str, float]:
-        """Return the metrics of an epoch that are numbers, and not one number a class.
+        """Return the metrics of an epoch that are single numbers.
 
         Raises:
-            InputError: The loss is not among them.
+            InputError: The loss is missing.
         """
         numbers = {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
         if "loss" in numbers:
@@ -106,7 +107,7 @@ class FitLearner:
         )
 
     def _accuracy(self, logs: dict[str, float]) -> float:
-        """Return the accuracy among the metrics, whatever the model that came compiled calls it; NaN without one."""
+        """Return the accuracy among the metrics, whatever name the compiled model gives it; NaN without one."""
         kinds: tuple[Any, ...] = (keras.metrics.CategoricalAccuracy, keras.metrics.SparseCategoricalAccuracy)
         if self._units == 1:
             kinds = (*kinds, keras.metrics.BinaryAccuracy)
@@ -123,7 +124,7 @@ class FitLearner:
         return images * self._rescale, _labels(self._train, index, self._columns)
 
     def evaluate(self, plan: EpochPlan) -> Evaluation:
-        """Look at the plan's validation images."""
+        """Evaluate the plan's validation images."""
 
         def batch(step: int) -> Example:
             index = plan.validation[step * _EVALUATION_BATCH : (step + 1) * _EVALUATION_BATCH]
@@ -140,7 +141,7 @@ class FitLearner:
         return tuple(self._model.get_weights())
 
     def set_weights(self, weights: Weights) -> None:
-        """Take over weights in that order."""
+        """Set the weights, in the order of `weights`."""
         self._model.set_weights(list(weights))
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -159,7 +160,7 @@ class FitLearner:
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Sets the learning rate of each step, and stops the epoch when asked to."""
+    """Sets the learning rate of each step, and stops the epoch on request."""
 
     def __init__(self, should_stop: Callable[[], bool], rates: npt.NDArray[np.float32] | None) -> None:
         super().__init__()
@@ -175,7 +176,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.optimizer.learning_rate.assign(self._rates[batch])
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras's signature
-        """Look at the clock."""
+        """Check the clock."""
         self.steps += 1
         if time.monotonic() - self._asked_at >= _ASK_EVERY_S:
             self._asked_at = time.monotonic()
@@ -216,7 +217,7 @@ def _name(loss: Any) -> str:
 
 
 class _Steps(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches that are made when Keras asks for them, so that no copy of the images is held."""
+    """Batches made on demand, so that no copy of the images is held."""
 
     def __init__(self, batch: Callable[[int], Example], count: int) -> None:
         super().__init__()
@@ -236,3 +237,69 @@ def _labels(split: Split, index: npt.NDArray[np.int32], units: int | None) -> np
     if units == 1:
         return labels.astype(np.float32)[:, np.newaxis]
     return labels if units is None else np.eye(units, dtype=np.float32)[labels]
+
+
+def compile_note(model: Any, training: TrainingSpec, info: ImageInfo, made_by: str) -> str | None:
+    """Describe which settings are used if a compiled model and the sweep file disagree.
+
+    Args:
+        model: As the user's function returned it.
+        training: The trial's settings.
+        info: The images.
+        made_by: The function, as the sweep file names it.
+
+    Returns:
+        A sentence for the user; None if they agree.
+    """
+    if not model.compiled:
+        return None
+    keeps = training.engine == "fit"
+    loss = training.loss if keeps else loss_name(training, model, output_units(model, info))
+    rate = base_rate(training.optimizer)
+    own, file = _of_model(model), {"optimizer": training.optimizer.name, "learning rate": rate, "loss": loss}
+    # A default that the user did not write does not conflict.
+    asked = {"optimizer", "learning rate"} if "optimizer" in training.model_fields_set else set()
+    asked |= {"loss"} if "loss" in training.model_fields_set and training.loss != "auto" else set()
+    differ = [name for name in file if not _same(own[name], file[name]) and (name in asked or not keeps)]
+    if not differ:
+        return None
+    compiled = ", ".join(f"{name} {_shown(own[name])}" for name in differ)
+    written = ", ".join(f"{name} {_shown(file[name])}" for name in differ)
+    if keeps:
+        return (
+            f"{made_by} compiles its model with {compiled}, and `engine: fit` trains with that: the sweep file's "
+            f"{written} is not used. To use it, do not compile the model, or compile it with values from `params`"
+        )
+    return (
+        f"{made_by} compiles its model with {compiled}, which is not used: trials are trained with {written}, "
+        "from `training` in the sweep file and its defaults. To train as compiled, write training: {engine: fit}"
+    )
+
+
+def _of_model(model: Any) -> dict[str, Any]:
+    """Return the settings that a model was compiled with; None for any that cannot be compared."""
+    optimizer, loss = model.optimizer, model.loss
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # unwraps a loss-scaling optimizer
+    name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", None))
+    return {
+        "optimizer": None if optimizer is None else type(optimizer).__name__.lower(),
+        "learning rate": _rate(optimizer),
+        "loss": None if name is None else str(name).removeprefix("sparse_"),
+    }
+
+
+def _rate(optimizer: Any) -> float | None:
+    try:
+        return float(optimizer.learning_rate)
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _same(own: Any, file: Any) -> bool:
+    if isinstance(own, float):
+        return math.isclose(own, file, rel_tol=1e-5)  # the model stores it as float32
+    return own is None or own == file
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,6 @@
-"""Learning rates as pure functions of time.
+"""Learning rate schedules as pure functions of the step.
 
-A graph gets the learning rate of each of its steps as data, so no schedule needs a graph of its own.
+A graph gets the learning rate of each step as data, so schedules share one graph.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _DEFAULT_LEARNING_RATE = {
 def learning_rates(training: TrainingSpec, *, epoch: int, steps: int, scale: float = 1.0) -> npt.NDArray[np.float32]:
     """Return the learning rate of each step of one epoch.
 
-    A warm-up multiplies what the schedule says by a factor that grows from 0 to 1; it does not shift the schedule.
+    A warm-up multiplies the schedule by a factor that grows from 0 to 1; it does not shift the schedule.
 
     Args:
-        training: Its schedule, and the learning rate at the start.
+        training: Gives the schedule and the initial learning rate.
         epoch: 0-based number of the epoch.
         steps: Steps of an epoch.
-        scale: What a plateau schedule has multiplied the rate by so far.
+        scale: Factor of a plateau schedule so far.
 
     Returns:
         Array of shape (steps,).
@@ -60,5 +60,5 @@ def learning_rates(training: TrainingSpec, *, epoch: int, steps: int, scale: flo
 
 
 def base_rate(spec: OptimizerSpec) -> float:
-    """Return the learning rate that the user gave, or Keras's default for the optimizer."""
+    """Return the initial learning rate: the user's, or Keras's default for the optimizer."""
     return _DEFAULT_LEARNING_RATE[spec.name] if spec.learning_rate is None else spec.learning_rate

@@ -1,4 +1,4 @@
-"""Losses on class labels: Keras's own functions, with the smoothing as data of the graph."""
+"""Losses on class labels: Keras's functions, with label smoothing as data of the graph."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def output_units(model: Any, info: ImageInfo) -> int:
     """Return the number of output units of a model.
 
     Raises:
-        InputError: The output is not one row of numbers per image, or does not fit the classes.
+        InputError: The output is not one row of numbers per image, or does not match the number of classes.
     """
     output = model.compute_output_spec(keras.KerasTensor((None, *info.image_shape)))
     shape = getattr(output, "shape", None)
@@ -33,12 +33,12 @@ def output_units(model: Any, info: ImageInfo) -> int:
 
 
 def loss_name(training: TrainingSpec | None, model: Any, units: int) -> str:
-    """Return the loss of a trial; ``auto`` (and no training) is the one that fits the model's output.
+    """Return the loss of a trial; ``auto`` (or no training) derives it from the model's output.
 
-    A sigmoid output, or one unit, calls for the binary cross-entropy, anything else for the categorical one.
+    A sigmoid output or a single unit means binary cross-entropy, anything else categorical cross-entropy.
 
     Raises:
-        InputError: The categorical cross-entropy of a single unit was asked for; it is always 0.
+        InputError: Categorical cross-entropy was requested for a single unit, where it is always 0.
     """
     wanted = "auto" if training is None else training.loss
     if wanted == "auto":

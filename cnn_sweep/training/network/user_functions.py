@@ -1,20 +1,78 @@
-"""Which code is the user's, and what of a traceback is of use to them."""
+"""The user's own functions, named ``module:function`` in a sweep file, and the useful part of their tracebacks."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.errors import CnnSweepError, InputError
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from collections.abc import Callable
+    from types import FrameType, ModuleType, TracebackType
 
     from cnn_sweep.sweep.spec.trial import TrialSpec
 
 _OURS = __name__.partition(".")[0]
+
+
+def load_function(reference: str, folder: Path) -> Callable[..., Any]:
+    """Return the function that ``module:function`` names.
+
+    Args:
+        reference: Name of a module and of a function in it; the module is a file in ``folder``, or installed.
+        folder: Folder of the sweep file.
+
+    Raises:
+        InputError: There is no such module or function, or the module cannot be imported.
+    """
+    module_name, _, name = reference.partition(":")
+    if not module_name or not name:
+        raise InputError(f"{reference!r} must have the form module:function")
+    module = _import(module_name, folder, reference)
+    function = getattr(module, name, None)
+    if not callable(function):
+        callables = sorted(k for k, v in vars(module).items() if callable(v) and not k.startswith("_"))
+        raise InputError(
+            f"{reference}: {module_name} has no function {name!r}; it has {', '.join(callables) or 'none'}"
+        )
+    return function  # type: ignore[no-any-return]  # callable() has checked it
+
+
+# Folders of users' modules on the path of this process: one at a time, so that studies do not find each other's.
+_entered: list[str] = []
+
+
+def _enter(folder: str) -> None:
+    """Find modules in a folder first, as Python does in a script's own, and no more in another study's."""
+    if _entered != [folder]:
+        for name, module in list(sys.modules.items()):
+            if any(is_of(Path(other), name, getattr(module, "__file__", None)) for other in _entered):
+                del sys.modules[name]
+        sys.path[:] = [path for path in sys.path if path not in _entered]
+        _entered[:] = [folder]
+    sys.path[:] = [folder, *(path for path in sys.path if path != folder)]
+
+
+def _import(name: str, folder: Path, reference: str) -> ModuleType:
+    folder = folder.resolve()
+    _enter(str(folder))
+    loaded = sys.modules.get(name)
+    file = folder.joinpath(*name.split(".")).with_suffix(".py")
+    if file.exists() and loaded is not None and getattr(loaded, "__file__", None) != str(file):
+        # A module of ours, or of a package, has the name of the user's.
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"{reference}: the module {name!r} cannot be imported from {folder}: {type(error).__name__}: {error}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -86,7 +144,7 @@ def _written(error: BaseException, start: TracebackType | None, calls: int | Non
 
 
 def is_of(folder: Path, name: str, file: str | None) -> bool:
-    """Tell whether a module of this name and file is one of an absolute folder's."""
+    """Return whether a module of this name and file is one of an absolute folder's."""
     place = folder.joinpath(*name.split("."))
     return file in (f"{place}.py", str(place / "__init__.py"))
 

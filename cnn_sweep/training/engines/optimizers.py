@@ -1,7 +1,7 @@
-"""Keras's optimizers as updates inside a graph, with every setting as data of the graph.
+"""Keras's optimizers as updates inside a graph, with all settings as data of the graph.
 
-Each formula is that of `keras.optimizers` 3.15. TensorFlow's fused kernels do them in one operation per variable
-where they compute the same; Keras itself spends about ten.
+The formulas are those of `keras.optimizers` 3.15. Where TensorFlow has an equivalent fused kernel, it needs one operation
+per variable; Keras itself uses about ten.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Optimizer:
     """Updates the weights of one network; one object serves many trials.
 
     Args:
-        spec: Decides the operations: the name, Nesterov, and whether weights decay and gradients are clipped.
+        spec: Determines the operations: the name, Nesterov, weight decay and gradient clipping.
         variables: Trainable `tf.Variable` objects.
-        scales_loss: Whether gradients are those of a scaled loss.
+        scales_loss: Whether the loss is scaled before its gradients are taken.
     """
 
     def __init__(self, spec: OptimizerSpec, variables: Sequence[Any], *, scales_loss: bool = False) -> None:
@@ -51,16 +51,16 @@ class Optimizer:
 
     @property
     def state(self) -> tuple[Any, ...]:
-        """The variables that a checkpoint must hold."""
+        """The variables that a checkpoint must contain."""
         slots = tuple(slot for slots in self._slots for slot in slots)
         slots = (*slots, self._u_product) if self._name == "nadam" else slots
         return slots if self._loss_scale is None else (*slots, *self._loss_scale.state)
 
     def reset(self, spec: OptimizerSpec) -> None:
-        """Set the settings of a new trial and forget the old one."""
+        """Set the settings of a new trial and reset all state."""
         settings = _settings(spec)
         self._scalars.assign([settings[name] for name in _SETTINGS])
-        # Keras adds epsilon to the accumulator in each step; adding it once at the start is the same sum.
+        # Keras adds epsilon to the accumulator in each step; one addition at the start gives the same sum.
         start = _ADAGRAD_START + settings["epsilon"] if spec.name == "adagrad" else 0.0
         for slots in self._slots:
             for slot in slots:
@@ -152,7 +152,7 @@ class Optimizer:
             )
 
     def _nadam(self, gradients: Sequence[Any], rate: Any, done: Any, settings: dict[str, Any]) -> None:
-        """Nadam with the momentum schedule of Dozat (2016), as Keras has it; no fused kernel does that."""
+        """Nadam with the momentum schedule of Dozat (2016), as in Keras; no fused kernel exists."""
         beta_1, beta_2 = settings["beta_1"], settings["beta_2"]
         now = beta_1 * (1.0 - 0.5 * tf.pow(_NADAM_DECAY, done + 1.0))
         following = beta_1 * (1.0 - 0.5 * tf.pow(_NADAM_DECAY, done + 2.0))
@@ -171,7 +171,7 @@ class Optimizer:
 
 
 def _clip(gradients: Sequence[Any], norm: Any) -> list[Any]:
-    """Scale all gradients so that the norm of all of them together is at most ``norm``."""
+    """Scale all gradients so that their global norm is at most ``norm``."""
     total = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients]))
     scale = norm * tf.minimum(1.0 / total, 1.0 / norm)
     return [g * scale for g in gradients]

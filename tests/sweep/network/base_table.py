@@ -1,7 +1,7 @@
 """Makes ``cnn_sweep/sweep/network/pretrained.json``: Keras's pretrained models for login nodes, without TensorFlow.
 
-Run ``python -m cnn_sweep.training.network.base_table`` with the Keras that is to be described (some minutes, 6 GB), and
-keep the result; tests compare it with Keras itself.
+Run ``python tests/sweep/network/base_table.py`` with the Keras to describe (some minutes, 6 GB) and commit the result;
+tests compare it with Keras.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from unittest import mock
 import keras
 import numpy as np
 
+import cnn_sweep
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TABLE = Path(__file__).parents[2] / "sweep" / "network" / "pretrained.json"
+TABLE = Path(cnn_sweep.__file__).parent / "sweep" / "network" / "pretrained.json"
 _PREPROCESSING: dict[str, Any] = {
     "none": lambda x: x,
     "tf": lambda x: x / 127.5 - 1.0,
@@ -130,9 +132,9 @@ def _way(model: Any) -> Iterator[Any]:
     """Yield the layers on one way from the output back to the input."""
     tensor = model.outputs[0]
     while True:
-        layer = tensor._keras_history.operation  # noqa: SLF001 - Keras has no other way to walk along a network
+        layer = tensor._keras_history.operation
         yield layer
-        inputs = layer._inbound_nodes[0].arguments.keras_tensors  # noqa: SLF001 - as above
+        inputs = layer._inbound_nodes[0].arguments.keras_tensors
         if not inputs:
             return
         tensor = max(inputs, key=lambda one: one.shape[1] or 0 if len(one.shape) == 4 else 0)

@@ -1,4 +1,4 @@
-"""The loop over the epochs of one trial, the same for every engine."""
+"""The training loop of one trial: stages, epochs and chunks of steps; the same for every engine."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import unknown
+from cnn_sweep.sweep.spec.metrics import VALIDATION_METRICS
 from cnn_sweep.sweep.spec.trial import stages
-from cnn_sweep.training.engine.augment import amounts_of, seed_of
-from cnn_sweep.training.engine.batches import batches_of, class_weights, steps_of, validation_sample
-from cnn_sweep.training.engine.learner import EpochPlan, Totals
-from cnn_sweep.training.engine.schedules import learning_rates
+from cnn_sweep.training.engines.augment import amounts_of, seed_of
+from cnn_sweep.training.engines.batches import batches_of, class_weights, steps_of, validation_sample
+from cnn_sweep.training.engines.engine import EpochPlan, Totals
+from cnn_sweep.training.engines.schedules import learning_rates
 from cnn_sweep.training.evaluation.metrics import all_metrics
-from cnn_sweep.training.network.custom import check_probabilities
+from cnn_sweep.training.network.model import check_probabilities
 from cnn_sweep.training.outcome import Outcome
 from cnn_sweep.training.trial.checkpoint import CheckpointError, pack, unpack
-from cnn_sweep.training.trial.progress import Progress
+from cnn_sweep.training.trial.progress import TrialProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,21 +28,21 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.spec.training import TrainingSpec
     from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
-    from cnn_sweep.training.engine.learner import Arrays, Evaluation, Learner
-    from cnn_sweep.training.outcome import Monitor, OutcomeState, Verdict, Weights
+    from cnn_sweep.training.engines.engine import Arrays, Engine, Evaluation
+    from cnn_sweep.training.outcome import Decision, Monitor, OutcomeState, Weights
 
-_FIRST_LOOK = 8  # validation images whose predictions are looked at before a network of the user's is trained
-_GROWTH = 8  # a chunk has at most so many times the steps of the one before
+_FIRST_LOOK = 8  # validation images whose predictions are checked before the user's network is trained
+_GROWTH = 8  # largest ratio of one chunk's steps to those of the previous chunk
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be trained.
+    """A trial to train.
 
     Attributes:
-        spec: The trial.
+        spec: The trial's settings.
         seed: Its seed.
-        identity: What a checkpoint must agree in with the trial that resumes from it.
+        identity: Identity that a checkpoint must share with the trial that resumes from it.
     """
 
     spec: TrialSpec
@@ -49,21 +50,21 @@ class Task:
     identity: str
 
 
-class Run:
+class TrainingLoop:
     """One attempt at a trial.
 
     Args:
         task: The trial.
-        learners: Gives the untrained network of a stage of the trial.
+        engines: Gives the untrained network of a stage of the trial.
         dataset: Training and validation images.
-        monitor: Who listens.
-        chunk_s: Seconds between two looks at ``monitor.should_stop``.
+        monitor: Receives reports, and decides whether to stop.
+        chunk_s: Seconds between two calls of ``monitor.should_stop``.
     """
 
     def __init__(
         self,
         task: Task,
-        learners: Callable[[TrialSpec], Learner],
+        engines: Callable[[TrialSpec], Engine],
         *,
         dataset: Dataset,
         monitor: Monitor,
@@ -74,7 +75,7 @@ class Run:
             raise ValueError("a trial needs training settings and validation images")
         self._task = task
         self._stages = stages(spec)
-        self._learners = learners
+        self._engines = engines
         self._enter(0)
         self._images = len(dataset.train.y)
         self._validation = validation_sample(spec.training, len(dataset.validation.y))
@@ -83,8 +84,8 @@ class Run:
         self._monitor = monitor
         self._chunk_s = chunk_s
         self._steps = steps_of(self._training, self._images)
-        self._progress = Progress()
-        self._more: Mapping[str, float] = {}  # what the engine reports of the running epoch beside loss and accuracy
+        self._progress = TrialProgress()
+        self._more: Mapping[str, float] = {}  # the engine's metrics of the running epoch, except loss, accuracy
         self._best: Weights | None = None
         self._saved_at = time.monotonic()
 
@@ -92,34 +93,34 @@ class Run:
         """Continue from a checkpoint of this trial.
 
         Raises:
-            CheckpointError: It is damaged, or of another trial.
+            CheckpointError: It is damaged, or belongs to another trial.
         """
         meta, arrays = unpack(state)
         if meta["identity"] != self._task.identity:
             raise CheckpointError(
                 "the checkpoint belongs to another configuration, seed, data set or version of the trainer"
             )
-        self._progress = Progress.from_json(meta["progress"])
+        self._progress = TrialProgress.from_json(meta["progress"])
         if self._progress.stage:
             self._enter(self._progress.stage)
         best = [name for name in arrays if name.startswith("best/")]
         self._best = tuple(arrays[name].copy() for name in best) or None
-        self._learner.restore({name: array for name, array in arrays.items() if not name.startswith("best/")})
+        self._engine.restore({name: array for name, array in arrays.items() if not name.startswith("best/")})
 
     def _enter(self, stage: int) -> None:
         spec = self._stages[stage]
         if spec.training is None:
             raise ValueError("a trial needs training settings")
         self._training: TrainingSpec = spec.training
-        self._learner = self._learners(spec)
+        self._engine = self._engines(spec)
 
     def go(self) -> Outcome:
-        """Train until the end, or until the monitor wants to stop."""
+        """Train to the end, or until the monitor asks to stop."""
         while (left := self._stage()) is None and self._progress.stage + 1 < len(self._stages):
-            weights = self._learner.weights()
+            weights = self._engine.weights()
             self._progress.begin_stage()
             self._enter(self._progress.stage)
-            self._learner.set_weights(weights)
+            self._engine.set_weights(weights)
         return left or self.outcome("complete")
 
     @property
@@ -127,34 +128,34 @@ class Run:
         return self._progress.finished(self._training) and self._progress.stage + 1 == len(self._stages)
 
     def _stage(self) -> Outcome | None:
-        """Train until the end of the running stage; return how the trial was left before, if it was."""
+        """Train to the end of the running stage; return an outcome if the trial stops before."""
         while not self._progress.finished(self._training):
             if self._monitor.should_stop():
                 return self._interrupt(self._pack())
-            before = None if self._learner.divisible else self._pack()
+            before = None if self._engine.divisible else self._pack()
             if not self._epoch():
                 return self._interrupt(before or self._pack())
             last = self._progress.history[-1]
             if not (math.isfinite(last["loss"]) and math.isfinite(last["val_loss"])):
                 return self._diverged(last)
             if not self._ended:
-                verdict = self._monitor.verdict()
-                if verdict != "go on":
-                    return self._leave(verdict)
+                decision = self._monitor.decision()
+                if decision != "continue":
+                    return self._leave(decision)
             self._save_now_and_then()
         return None
 
     def _epoch(self) -> bool:
-        """Do the rest of the running epoch; return False if it was stopped."""
+        """Finish the running epoch; return False if it was stopped."""
         progress = self._progress
         plan = self._plan(progress.epoch)
         if self._task.spec.build is not None and (progress.epoch, progress.step) == (0, 0):
-            # Before an epoch is wasted on a network whose outputs mean something else.
+            # Otherwise a whole epoch would be wasted on a network whose outputs are not probabilities.
             self._evaluate(replace(plan, validation=plan.validation[:_FIRST_LOOK]))
         started = time.perf_counter() - progress.seconds
-        chunk = 1 if self._learner.pace_s is None else self._chunk_of(self._steps)
+        chunk = 1 if self._engine.pace_s is None else self._chunk_of(self._steps)
         while progress.step < self._steps and math.isfinite(progress.loss_sum):
-            last = min(progress.step + chunk, self._steps) if self._learner.divisible else self._steps
+            last = min(progress.step + chunk, self._steps) if self._engine.divisible else self._steps
             if not self._chunk(plan, last):
                 return False
             progress.seconds = time.perf_counter() - started
@@ -165,7 +166,7 @@ class Run:
         self._check_reported(metrics)
         seconds = time.perf_counter() - started
         if progress.end_epoch(metrics, self._task.spec.objective, self._training):
-            self._best = self._learner.weights()
+            self._best = self._engine.weights()
         self._monitor.epoch(progress.epoch, metrics, seconds)
         return True
 
@@ -191,7 +192,7 @@ class Run:
         progress = self._progress
         first = progress.step
         started = time.perf_counter()
-        totals = self._learner.train(
+        totals = self._engine.train(
             plan, Totals(first, progress.loss_sum, progress.correct), last, self._monitor.should_stop
         )
         if totals is None:
@@ -199,12 +200,12 @@ class Run:
         progress.step, progress.loss_sum, progress.correct = totals.step, totals.loss_sum, totals.correct
         self._more = totals.more
         images = max(1, int(plan.starts[totals.step] - plan.starts[first]))
-        self._learner.pace_s = (time.perf_counter() - started) / images
+        self._engine.pace_s = (time.perf_counter() - started) / images
         return True
 
     def _chunk_of(self, most: int) -> int:
-        """Return how many steps fit between two looks at the clock; at least one, and no more than ``most``."""
-        step_s = (self._learner.pace_s or 0.0) * self._training.batch_size
+        """Return how many steps fit between two checks of the clock: at least one, at most ``most``."""
+        step_s = (self._engine.pace_s or 0.0) * self._training.batch_size
         return max(1, min(most, int(self._chunk_s / step_s) if step_s else most))
 
     def _metrics(self, plan: EpochPlan) -> dict[str, float]:
@@ -219,25 +220,25 @@ class Run:
             metrics |= {"val_loss": found.loss, **all_metrics(self._validation_labels, found.probabilities, "val_")}
             more |= {f"val_{name}": value for name, value in found.more.items()}
         else:
-            metrics |= dict.fromkeys(("val_loss", "val_accuracy", "val_auc", "val_macro_f1"), math.nan)
+            metrics |= dict.fromkeys(VALIDATION_METRICS, math.nan)
         metrics |= {"learning_rate": more.get("learning_rate", float(plan.rates[progress.step - 1]))}
         return metrics | {name: value for name, value in more.items() if name not in metrics}
 
     def _evaluate(self, plan: EpochPlan) -> Evaluation:
-        found = self._learner.evaluate(plan)
+        found = self._engine.evaluate(plan)
         check_probabilities(found.probabilities, self._task.spec.build or "model.layers")
         return found
 
     def _check_reported(self, metrics: dict[str, float]) -> None:
-        """See that the objective is among the metrics of a whole epoch.
+        """Check that the objective is among the metrics of an epoch.
 
         Raises:
-            InputError: It is not.
+            InputError: It is missing.
         """
         wanted = self._task.spec.objective.metric
         if wanted not in metrics and math.isfinite(metrics["loss"]):
             raise InputError(
-                f"objective.metric: {unknown('metric', wanted, list(metrics))}. Any other has to be given to "
+                f"objective.metric: {unknown('metric', wanted, list(metrics))}. Pass any other metric to "
                 "model.compile, under this name"
             )
 
@@ -245,7 +246,7 @@ class Run:
         if self._ended:
             return
         if time.monotonic() - self._saved_at >= self._training.checkpoint_every_s:
-            # The copy is made now; checksums and disks can wait for another thread.
+            # Only the copy is made now; another thread computes the checksum and writes the file.
             self._monitor.checkpoint_later(partial(pack, *self._state()), self._progress.epoch)
             self._saved_at = time.monotonic()
 
@@ -253,8 +254,8 @@ class Run:
         return pack(*self._state())
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:
-        """Return a copy of all that a checkpoint holds."""
-        arrays = dict(self._learner.state())
+        """Return a copy of everything that a checkpoint contains."""
+        arrays = dict(self._engine.state())
         arrays |= {f"best/{k:04d}": array for k, array in enumerate(self._best or ())}
         return {"identity": self._task.identity, "progress": self._progress.to_json()}, arrays
 
@@ -262,9 +263,9 @@ class Run:
         self._monitor.checkpoint(state, self._progress.epoch)
         return self.outcome("interrupted")
 
-    def _leave(self, verdict: Verdict) -> Outcome:
-        """End the attempt between two epochs, as the monitor decided."""
-        if verdict == "prune":
+    def _leave(self, decision: Decision) -> Outcome:
+        """End the attempt after an epoch, by the monitor's decision."""
+        if decision == "prune":
             return self.outcome("pruned")
         self._monitor.checkpoint(self._pack(), self._progress.epoch)
         return self.outcome("paused")
@@ -278,12 +279,12 @@ class Run:
         )
 
     def outcome(self, state: OutcomeState, *, cause: str | None = None, message: str | None = None) -> Outcome:
-        """Return how far the trial came, as its outcome."""
+        """Return the outcome of the trial with the epochs done so far."""
         progress = self._progress
         return Outcome(
             state=state,
             epochs=progress.epoch,
-            parameters=self._learner.parameters,
+            parameters=self._engine.parameters,
             history=tuple(progress.history),
             best_epoch=progress.best_epoch,
             value=progress.best_value,

@@ -1,7 +1,7 @@
-"""Which trials share a compiled graph. No TensorFlow: schedulers ask, too.
+"""The key that tells which trials share a compiled graph; imports no TensorFlow, since schedulers need it, too.
 
-What changes only numbers (rates, factors, seeds, batch size, schedule) is data of the graph and left out of the
-key; what changes operations or shapes is in it.
+Settings that change only numbers (rates, factors, seeds, batch size, schedule) are data of the graph, not part of the
+key; settings that change operations or shapes are part of it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 def graph_key(spec: TrialSpec) -> str:
-    """Return a key that is equal for two trials on one data set if, and only if, they can share a graph.
+    """Return a key that is equal for two trials on one data set if and only if they can share a graph.
 
-    Trials whose network is built by a user's function, and those of other engines, have a key of their own for
-    each configuration.
+    Trials whose network the user's function builds, and those of other engines, have one key per configuration.
     """
     if spec.layers is None or spec.training is None or spec.training.engine != "graph":
         return "own:" + _digest(spec.model_dump(mode="json"))
@@ -37,7 +36,7 @@ def _shape_of(layer: Layer) -> dict[str, Any]:
 
 
 def _operations(training: TrainingSpec) -> dict[str, Any]:
-    """Return what of the training decides which operations a step has."""
+    """Return the settings of training that determine the operations of a step."""
     optimizer = training.optimizer
     return {
         "optimizer": optimizer.name,

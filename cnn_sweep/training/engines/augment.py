@@ -1,10 +1,9 @@
-"""Random changes of images inside the graph, with their amounts and their seed as data of it.
+"""Random augmentation of images inside the graph, with amounts and seed as data of the graph.
 
-One affine map an image, as in Keras's ``ImageDataGenerator`` (``apply_affine_transform`` in
+Each image gets one affine map, as in Keras's ``ImageDataGenerator`` (``apply_affine_transform`` in
 ``keras/src/legacy/preprocessing/image.py``: rotation, shift, shear, zoom, in this order, then flips), sampled once with
-bilinear interpolation. Two slips of Keras 3.15 are not copied: there the middle of an image that is no square is
-another point, and ``height_shift_range`` moves images sideways. What is drawn for the images of a step follows from
-(seed, step).
+bilinear interpolation. Two bugs of Keras 3.15 are not copied: it misplaces the centre of images that are not square,
+and ``height_shift_range`` moves images sideways. The draws for the images of a step depend only on (seed, step).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     Images = npt.NDArray[np.generic]
 
-# Places of the amounts; the first seven need the affine map.
+# Order of the amounts; the first seven need the affine map.
 _AMOUNTS = (
     "rotation",
     "height_shift",
@@ -37,29 +36,29 @@ _AMOUNTS = (
     "brightness",
 )
 _AFFINE = 7
-_ROUNDING = 1e-3  # pixels by which float32 may miss an edge
-_DRAWS = 10  # for an image: one for each amount, and zoom has two
+_ROUNDING = 1e-3  # pixels; tolerance of float32 at an edge
+_DRAWS = 10  # per image: one for each amount, two for zoom
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is fixed for all trials that share a graph.
+    """The part of augmentation that all trials of one graph share.
 
     Attributes:
-        fill: What stands beyond an image's edge: ``nearest``, ``reflect`` or ``constant``.
-        top: Largest pixel value, to which brighter ones are cut; None where it is not known.
+        fill: Pixels beyond an image's edge: ``nearest``, ``reflect`` or ``constant``.
+        top: Largest pixel value; brighter results are clipped to it. None if unknown.
     """
 
     fill: str
     top: float | None
 
     def apply(self, images: Any, amounts: Any, seed: Any) -> Any:
-        """Change each image by what is drawn for its place in the batch.
+        """Change each image by the draws for its position in the batch.
 
         Args:
             images: Pixel values as stored, float32, shape (B, height, width, channels).
-            amounts: The most that they are changed by, as `amounts_of` returns.
-            seed: Of the draws, shape (2,), int64.
+            amounts: Largest change of each kind, from `amounts_of`.
+            seed: Seed of the draws, shape (2,), int64.
         """
         # (B, draws), each from -1 to 1
         shape = [tf.shape(images)[0], _DRAWS]
@@ -83,7 +82,7 @@ class Augmentation:
             output_shape=tf.shape(images)[1:3],
             fill_value=0.0,
             interpolation="BILINEAR",
-            # TensorFlow blends its constant into the pixels at the edge; SciPy, and so Keras, does not.
+            # TensorFlow blends the constant into pixels at the edge; SciPy, which Keras uses, does not.
             fill_mode="NEAREST" if constant else self.fill.upper(),
         )
         return tf.where(_from_within(transforms, images.shape), sampled, 0.0) if constant else sampled
@@ -97,17 +96,17 @@ class Augmentation:
 
 
 def _affine(draws: Any, amounts: Any, shape: Any) -> Any:
-    """Return where each pixel comes from: rows (a0, a1, a2, b0, b1, b2, 0, 0) of a projective map of (x, y)."""
+    """Return the source of each pixel as rows (a0, a1, a2, b0, b1, b2, 0, 0) of a projective map of (x, y)."""
     height, width = float(shape[1]), float(shape[2])
     middle_y, middle_x = height / 2.0 - 0.5, width / 2.0 - 0.5
     turn = draws[:, 0] * amounts[0] * (math.pi / 180.0)
     tilt = turn + draws[:, 3] * amounts[3] * (math.pi / 180.0)
     down, across = draws[:, 1] * amounts[1] * height, draws[:, 2] * amounts[2] * width
     zoom_x, zoom_y = 1.0 + draws[:, 4] * amounts[4], 1.0 + draws[:, 5] * amounts[4]
-    # A flip mirrors at the middle, so that it is a factor of -1, of half the images.
+    # A flip is a factor of -1 about the centre, for half of the images.
     zoom_x *= tf.where((draws[:, 6] < 0.0) & (amounts[5] > 0.0), -1.0, 1.0)
     zoom_y *= tf.where((draws[:, 7] < 0.0) & (amounts[6] > 0.0), -1.0, 1.0)
-    # rotation @ shear @ zoom, acting on (x, y) from the middle
+    # rotation @ shear @ zoom, applied to (x, y) relative to the centre
     xx, xy = zoom_x * tf.cos(turn), -zoom_y * tf.sin(tilt)
     yx, yy = zoom_x * tf.sin(turn), zoom_y * tf.cos(tilt)
     shift_x = tf.cos(turn) * across - tf.sin(turn) * down + middle_x - xx * middle_x - xy * middle_y
@@ -117,7 +116,7 @@ def _affine(draws: Any, amounts: Any, shape: Any) -> Any:
 
 
 def _from_within(transforms: Any, shape: Any) -> Any:
-    """Return which pixels come from between an image's pixels, shape (B, height, width, 1)."""
+    """Return which pixels have their source inside the image, shape (B, height, width, 1)."""
     height, width = shape[1:3]
     y, x = tf.range(height, dtype=tf.float32)[:, tf.newaxis], tf.range(width, dtype=tf.float32)
     a0, a1, a2, b0, b1, b2 = (transforms[:, k, tf.newaxis, tf.newaxis] for k in range(6))
@@ -129,29 +128,29 @@ def _from_within(transforms: Any, shape: Any) -> Any:
 
 
 def amounts_of(spec: AugmentationSpec | None) -> npt.NDArray[np.float32]:
-    """Return the amounts as data of a graph; none is 0 everywhere."""
+    """Return the amounts as data of a graph; without augmentation, all are 0."""
     return np.array([float(getattr(spec, name)) if spec else 0.0 for name in _AMOUNTS], np.float32)
 
 
 def seed_of(seed: int) -> int:
-    """Return the seed of a trial's augmentation: 64 bits, signed, that no other draws begin from."""
+    """Return the seed of a trial's augmentation: a signed 64-bit integer that differs from other seeds of the trial."""
     digest = hashlib.sha256(f"augmentation {seed}".encode()).digest()
     return int.from_bytes(digest[:8], "little", signed=True)
 
 
 def top_of(images: Images) -> float | None:
-    """Return the largest value that a pixel of stored images can have, where that is known."""
+    """Return the largest possible pixel value of stored images; None if unknown."""
     return 255.0 if images.dtype == np.uint8 else None
 
 
 def variants(images: Images, spec: AugmentationSpec, *, seed: int, count: int) -> Images:
-    """Return images as a training with this augmentation could see them.
+    """Return augmented images as training could see them, for display.
 
     Args:
         images: As stored, shape (n, height, width, channels).
-        spec: How they are changed.
+        spec: The augmentation.
         seed: The same seed gives the same variants.
-        count: How many of each image.
+        count: Number of variants per image.
 
     Returns:
         Shape (n, count, height, width, channels), of the images' type; uint8 is rounded.

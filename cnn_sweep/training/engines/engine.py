@@ -1,15 +1,14 @@
-"""What both engines offer to the loop over epochs: epochs, or parts of them, as calls on plain data."""
+"""The interface between the training loop and its engines (`graph`, `fit`), and the plain data that it passes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
     import numpy.typing as npt
 
     from cnn_sweep.training.outcome import Weights
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """One epoch as data.
+    """One epoch as plain data.
 
     Attributes:
         order: Training images in the order of the steps, int32.
@@ -48,7 +47,7 @@ class EpochPlan:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the steps of an epoch so far.
+    """Sums over the completed steps of an epoch.
 
     Attributes:
         step: Steps done; fewer than asked for where the loss stopped being finite.
@@ -64,7 +63,7 @@ class Totals:
 
 
 class Evaluation(NamedTuple):
-    """What validation images show.
+    """Result of the validation images.
 
     Attributes:
         loss: Mean over the images.
@@ -77,8 +76,8 @@ class Evaluation(NamedTuple):
     more: Mapping[str, float] = {}
 
 
-class Learner(Protocol):
-    """One network with its optimizer.
+class Engine(Protocol):
+    """Trains one network with its optimizer.
 
     Attributes:
         parameters: Number of its weights, trainable and not.
@@ -91,10 +90,10 @@ class Learner(Protocol):
     pace_s: float | None
 
     def train(self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]) -> Totals | None:
-        """Run the steps from ``so_far.step`` up to ``last``; None if an indivisible epoch was abandoned."""
+        """Run the steps from ``so_far.step`` up to ``last``; return None if an indivisible epoch was stopped."""
 
     def evaluate(self, plan: EpochPlan) -> Evaluation:
-        """Look at the plan's validation images."""
+        """Evaluate the plan's validation images."""
         ...
 
     def weights(self) -> Weights:
@@ -102,23 +101,11 @@ class Learner(Protocol):
         ...
 
     def set_weights(self, weights: Weights) -> None:
-        """Take over weights in that order."""
+        """Set the weights, in the order of `weights`."""
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return a copy of everything that the next step depends on."""
         ...
 
     def restore(self, state: Arrays) -> None:
-        """Go back to a state."""
-
-
-def order_of(seed: int, epoch: int, images: int) -> npt.NDArray[np.int32]:
-    """Return the order of the training images in an epoch: a pure function of its arguments.
-
-    Args:
-        seed: The trial's seed.
-        epoch: 0-based number of the epoch.
-        images: Number of training images.
-    """
-    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 2, epoch])))
-    return random.permutation(images).astype(np.int32)
+        """Restore a state."""

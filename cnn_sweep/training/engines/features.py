@@ -1,4 +1,4 @@
-"""What a base that is not trained makes of all images: computed once, kept beside the prepared data, and mapped."""
+"""Features of an untrained base for all images: computed once, stored with the prepared data, and memory-mapped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.sweep.network.shapes import ImageInfo
 from cnn_sweep.training.data.dataset import Split
 from cnn_sweep.training.data.ownership import owned
-from cnn_sweep.training.engine.graph import evaluation_batch
+from cnn_sweep.training.engines.graph_engine import evaluation_batch
 from cnn_sweep.training.network.base_weights import require_weights
 from cnn_sweep.training.network.transfer import apply_base, build_base
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.outcome import Weights
 
-_FORM = 1  # of the folder, and of how features are computed
+_FORM = 1  # version of the folder's form and of the computation
 
 
 def extracted(dataset: Dataset, base: Base, root: Path) -> tuple[Dataset, Weights]:
     """Return the features of all images as a data set, and the base's weights.
 
-    One process computes them while others wait; if it dies, one of these begins again.
+    One process computes them while others wait; if it dies, another one starts again.
 
     Args:
         dataset: The images.
-        base: Not trained, with weights of a file.
+        base: A base that is not trained, with weights from a file.
         root: Folder of prepared data.
 
     Raises:
-        InputError: The base's weights do not fit, or are missing.
-        EnvironmentFault: They were not fetched, or ``root`` cannot be written.
+        InputError: The base's weights are missing or do not match.
+        EnvironmentFault: The weights were not downloaded, or ``root`` cannot be written.
     """
     model = build_base(base, dataset.info)
     key = _key(dataset, base)
@@ -68,7 +68,7 @@ def extracted(dataset: Dataset, base: Base, root: Path) -> tuple[Dataset, Weight
 
 
 def _key(dataset: Dataset, base: Base) -> str:
-    """Name features by what they follow from: images, splits, model and the content of its weights."""
+    """Return a key of everything that determines the features: images, splits, model, content of its weights."""
     file = require_weights(base)
     if file is None:
         raise ValueError("random weights have no features that trials could share")

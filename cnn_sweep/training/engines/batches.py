@@ -1,4 +1,4 @@
-"""Which images each step of an epoch sees, which the validation sees, and what each class weighs: pure functions."""
+"""Pure functions for the batches of an epoch: order of images, validation sample, class weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cnn_sweep.sweep.spec.training import check_class_names
-from cnn_sweep.training.engine.learner import order_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Batches(NamedTuple):
-    """The steps of one epoch.
+    """The batches of one epoch.
 
     Attributes:
-        order: Training images in the order in which the steps take them.
-        starts: Where each step's images begin in ``order``, and its length at last; shape (steps + 1,).
+        order: Indices of training images, in the order of the steps.
+        starts: Start of each step's images in ``order``, then the length of ``order``; shape (steps + 1,).
     """
 
     order: Indices
@@ -31,7 +30,7 @@ class Batches(NamedTuple):
 
 
 def steps_of(training: TrainingSpec, images: int) -> int:
-    """Return the number of steps of an epoch: those of one pass over the images, unless the sweep says otherwise."""
+    """Return the number of steps of an epoch: one pass over the images, unless the sweep sets ``steps_per_epoch``."""
     return training.steps_per_epoch or _steps_of_pass(training, images)
 
 
@@ -40,13 +39,13 @@ def _steps_of_pass(training: TrainingSpec, images: int) -> int:
 
 
 def batches_of(training: TrainingSpec, *, seed: int, epoch: int, images: int) -> Batches:
-    """Return the steps of an epoch; passes over the images follow one another across epochs.
+    """Return the batches of an epoch; passes over the images continue across epochs.
 
-    Step *s* of epoch *e* is step ``e * steps + s`` of the trial. Each pass has an order of its own, and the last
-    batch of each is smaller where the images do not come out even, as with Keras's generators.
+    Step *s* of epoch *e* is step ``e * steps + s`` of the trial. Each pass has its own order, and its last batch may be
+    smaller, as with Keras's generators.
 
     Args:
-        training: Its batch size, and its steps of an epoch.
+        training: Gives the batch size and the steps of an epoch.
         seed: The trial's seed.
         epoch: 0-based number of the epoch.
         images: Number of training images.
@@ -63,10 +62,22 @@ def batches_of(training: TrainingSpec, *, seed: int, epoch: int, images: int) ->
     return Batches(np.concatenate(parts), starts)
 
 
-def validation_sample(training: TrainingSpec, images: int) -> Indices:
-    """Return the validation images that are looked at after each epoch, in their stored order.
+def order_of(seed: int, epoch: int, images: int) -> npt.NDArray[np.int32]:
+    """Return the order of the training images in an epoch: a pure function of its arguments.
 
-    Those of fewer steps are among those of more, whatever the trial and its seed.
+    Args:
+        seed: The trial's seed.
+        epoch: 0-based number of the epoch.
+        images: Number of training images.
+    """
+    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 2, epoch])))
+    return random.permutation(images).astype(np.int32)
+
+
+def validation_sample(training: TrainingSpec, images: int) -> Indices:
+    """Return the indices of the validation images to evaluate after each epoch, in stored order.
+
+    The sample is the same for all trials and seeds, and a smaller sample is part of a larger one.
     """
     wanted = images if training.validation_steps is None else training.validation_steps * training.batch_size
     if wanted >= images:
@@ -76,18 +87,18 @@ def validation_sample(training: TrainingSpec, images: int) -> Indices:
 
 
 def class_weights(training: TrainingSpec, info: ImageInfo, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-    """Return by what the loss of each class's training images is multiplied.
+    """Return the factor of the loss of each class's training images.
 
     ``balanced`` is ``images / (classes * images of the class)``, as in scikit-learn.
 
     Raises:
-        InputError: A class that is given a weight is none of the data's.
+        InputError: The sweep weights a class that the data does not have.
     """
-    given = training.class_weights
-    if given is None:
+    weights = training.class_weights
+    if weights is None:
         return np.ones(info.classes, np.float32)
-    if given == "balanced":
+    if weights == "balanced":
         counts = np.bincount(labels, minlength=info.classes)
         return (len(labels) / (info.classes * np.maximum(counts, 1))).astype(np.float32)
-    check_class_names(given, info)
-    return np.array([given.get(name, 1.0) for name in info.class_names], np.float32)
+    check_class_names(weights, info)
+    return np.array([weights.get(name, 1.0) for name in info.class_names], np.float32)

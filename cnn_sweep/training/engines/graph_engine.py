@@ -1,15 +1,20 @@
-"""An epoch as one TensorFlow graph, with everything that a trial sets as its data."""
+"""The engine ``graph``: an epoch is one TensorFlow graph, and everything that a trial sets is data of it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from cnn_sweep.training.engine.augment import Augmentation
-from cnn_sweep.training.engine.learner import Totals
-from cnn_sweep.training.engine.losses import loss_name, output_units, per_image_loss, targets
+from cnn_sweep.training.engines.augment import Augmentation
+from cnn_sweep.training.engines.engine import Evaluation, Totals
+from cnn_sweep.training.engines.losses import loss_name, output_units, per_image_loss, targets
+from cnn_sweep.training.engines.optimizers import Optimizer
+from cnn_sweep.training.network.model import GraphModel, graph_model
+from cnn_sweep.training.network.precision import computing_in, needs_loss_scale
+from cnn_sweep.training.network.transfer import input_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,15 +22,16 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cnn_sweep.sweep.spec.training import TrainingSpec
-    from cnn_sweep.training.engine.device_data import DeviceData, DeviceSplit
-    from cnn_sweep.training.engine.learner import EpochPlan
-    from cnn_sweep.training.engine.optimizers import Optimizer
+    from cnn_sweep.sweep.spec.trial import TrialSpec
+    from cnn_sweep.training.engines.device_data import DeviceData, DeviceSplit
+    from cnn_sweep.training.engines.engine import Arrays, EpochPlan
+    from cnn_sweep.training.outcome import Weights
 
-_EVALUATION_FLOATS = 2**22  # of the largest feature map of one evaluation batch
+_EVALUATION_FLOATS = 2**22  # in the largest feature map of an evaluation batch
 
 
 class _Chunk(NamedTuple):
-    """Steps ``first`` to ``last`` of an epoch, as tensors; the fields are those of `EpochPlan` and `Totals`."""
+    """Steps ``first`` to ``last`` of an epoch as tensors; see `EpochPlan` and `Totals` for the fields."""
 
     order: Any
     starts: Any
@@ -43,7 +49,7 @@ class _Chunk(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """What a step needs beside its images and labels, as tensors; ``done`` counts the optimizer's steps before it."""
+    """Settings of a step as tensors; ``done`` counts the optimizer's earlier steps."""
 
     smoothing: Any
     class_weights: Any
@@ -51,7 +57,7 @@ class _Step(NamedTuple):
     done: Any
 
 
-# Lengths are open, so that another batch size needs no other trace.
+# Lengths are unknown, so that another batch size needs no new trace.
 _CHUNK = _Chunk(
     order=tf.TensorSpec([None], tf.int32),
     starts=tf.TensorSpec([None], tf.int32),
@@ -78,9 +84,9 @@ class EpochGraph:
     Args:
         model: From rescaled images to probabilities.
         optimizer: Of the model's trainable variables.
-        training: Its loss; by default the one that fits the model's output.
+        training: Gives the loss; by default the one for the model's output.
         data: Images and labels.
-        on_step: Called while tracing with the step of the whole trial, an int64 tensor.
+        on_step: Called during tracing with the step number within the trial, an int64 tensor.
     """
 
     def __init__(
@@ -108,7 +114,7 @@ class EpochGraph:
     def run(self, plan: EpochPlan, so_far: Totals, last: int) -> Totals:
         """Run the steps from ``so_far.step`` up to, not including, ``last``.
 
-        Where an epoch is cut changes no bit of the result.
+        The result is bit for bit the same wherever an epoch is cut into chunks.
         """
         step, loss_sum, correct = self._train(
             _Chunk(
@@ -144,7 +150,7 @@ class EpochGraph:
         return self._augmentation.apply(stored, chunk.amounts, tf.stack([chunk.seed, done])) * self._data.rescale
 
     def _penalty(self) -> Any:
-        """Sum of the model's own losses (weight penalties) of its last call."""
+        """Return the sum of the model's own losses (weight penalties) of its last call."""
         return tf.add_n(self._model.losses) if self._model.losses else tf.constant(0.0)
 
     def _chunk(self, chunk: _Chunk) -> tuple[Any, Any, Any]:
@@ -163,7 +169,7 @@ class EpochGraph:
             hits = tf.reduce_sum(tf.cast(_predicted(prediction) == labels, tf.float64))
             return number + 1, loss_sum + tf.cast(loss, tf.float64) * count, correct + hits
 
-        # A loss that is not finite ends the loop at its step, so that what is reported does not depend on chunks.
+        # A non-finite loss ends the loop at once, so that the reported metrics do not depend on chunks.
         sums: tuple[Any, Any, Any] = tf.while_loop(
             lambda number, loss_sum, _: (number < chunk.last) & tf.math.is_finite(loss_sum),
             step,
@@ -173,12 +179,12 @@ class EpochGraph:
         return sums
 
     def _update(self, images: Any, labels: Any, settings: _Step) -> tuple[Any, Any]:
-        """Do one step; return its loss and the predictions before it."""
+        """Do one step; return its loss and the predictions before the update."""
         weights = [variable.value for variable in self._model.trainable_variables]
         with tf.GradientTape() as tape:
             prediction = tf.cast(self._model(images, training=True), tf.float32)
             losses = self._loss(targets(labels, self._units), prediction, settings.smoothing)
-            # As Keras's class_weight: the mean's divisor is the number of images, not the sum of weights.
+            # As with Keras's class_weight, the mean is over the number of images, not the sum of weights.
             loss = tf.reduce_mean(losses * tf.gather(settings.class_weights, labels)) + self._penalty()
             scaled = self._optimizer.scaled(loss)
         gradients = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -212,11 +218,112 @@ class EpochGraph:
         return loss_sum / tf.cast(size, tf.float64) + tf.cast(self._penalty(), tf.float64), parts.concat()
 
 
-def uses_xla() -> bool:
-    """Tell whether steps are compiled by XLA: on GPUs; on CPUs they would take 20 to 30 times as long.
+class GraphEngine:
+    """A network, its optimizer and their compiled graphs; see `cnn_sweep.training.engines.engine.Engine`.
 
-    It wants shapes that are known, which those of a step's batch are at the time that it is run, and those of an epoch
-    are not.
+    Args:
+        model: A Keras model from rescaled images to probabilities.
+        training: Gives loss and optimizer.
+        data: Images and labels.
+        network: Changeable settings of ``model``; None if the user's function built it.
+        before: Weights of a base if ``data`` contains its outputs instead of images.
+    """
+
+    divisible = True
+
+    def __init__(
+        self,
+        model: Any,
+        training: TrainingSpec,
+        data: DeviceData,
+        *,
+        network: GraphModel | None = None,
+        before: Weights = (),
+    ) -> None:
+        self._before = before
+        self._model = model
+        self._network = network
+        self._optimizer = Optimizer(
+            training.optimizer,
+            [v.value for v in model.trainable_variables],
+            scales_loss=needs_loss_scale(training),
+        )
+        self._optimizer.reset(training.optimizer)
+        self._graph = EpochGraph(
+            model,
+            self._optimizer,
+            training=training,
+            data=data,
+            on_step=network.draws.at_step if network else lambda _: None,
+        )
+        self.parameters = int(model.count_params()) + sum(int(array.size) for array in before)
+        self.pace_s: float | None = None
+
+    @classmethod
+    def of_layers(cls, spec: TrialSpec, data: DeviceData, before: Weights = ()) -> GraphEngine:
+        """Build the network of a sweep file's layers; `reset` adapts it to a trial.
+
+        Args:
+            spec: The trial, or one with the same graph key.
+            data: Images and labels; or features, if the layers follow an extracted base.
+            before: Weights of that base.
+        """
+        if spec.layers is None or spec.training is None:
+            raise ValueError("the trial has no layers")
+        with computing_in(spec.training):
+            network = graph_model(spec.layers, data.info, first=len(before))
+        data = replace(data, rescale=input_scale(spec.layers, data.rescale))
+        return cls(network.model, spec.training, data, network=network, before=before)
+
+    def reset(self, spec: TrialSpec, seed: int) -> None:
+        """Turn into the untrained network of another trial with the same graph key."""
+        if self._network is None or spec.layers is None or spec.training is None:
+            raise ValueError("only a network of layers can be another trial's")
+        self._network.reset(spec.layers, seed)
+        self._optimizer.reset(spec.training.optimizer)
+
+    def train(
+        self,
+        plan: EpochPlan,
+        so_far: Totals,
+        last: int,
+        should_stop: Callable[[], bool],  # noqa: ARG002 - the caller checks it after each chunk
+    ) -> Totals:
+        """Run some steps of an epoch."""
+        return self._graph.run(plan, so_far, last)
+
+    def evaluate(self, plan: EpochPlan) -> Evaluation:
+        """Evaluate the plan's validation images."""
+        return Evaluation(*self._graph.evaluate(plan))
+
+    def weights(self) -> Weights:
+        """Return a copy of the model's weights."""
+        return (*self._before, *self._model.get_weights())
+
+    def set_weights(self, weights: Weights) -> None:
+        """Take over weights in that order."""
+        self._model.set_weights(list(weights))
+
+    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return a copy of all variables that change: weights, random states, optimizer."""
+        return {name: np.array(variable.numpy()) for name, variable in self._variables()}
+
+    def restore(self, state: Arrays) -> None:
+        """Set the variables that change."""
+        for name, variable in self._variables():
+            variable.assign(state[name])
+
+    def _variables(self) -> list[tuple[str, Any]]:
+        frozen = self._network.frozen if self._network else frozenset()
+        variables = enumerate(self._model.variables)
+        model = [(f"model/{k:04d}", variable.value) for k, variable in variables if id(variable) not in frozen]
+        return model + [(f"optimizer/{k:04d}", variable) for k, variable in enumerate(self._optimizer.state)]
+
+
+def uses_xla() -> bool:
+    """Return whether XLA compiles the steps: on GPUs only; on CPUs they would take 20 to 30 times as long.
+
+    XLA needs known shapes. A batch's shape is known when its step runs; an epoch's shapes are not.
     """
     return bool(tf.config.list_physical_devices("GPU"))
 
@@ -233,7 +340,7 @@ def _predicted(prediction: Any) -> Any:
 
 
 def evaluation_batch(model: Any) -> int:
-    """Return how many images to evaluate at once: a function of the network alone, so results repeat."""
+    """Return how many images to evaluate at once: a function of the network alone, so that results are repeatable."""
     largest = max(
         (int(np.prod(output.shape[1:])) for layer in _layers(model) if (output := _output(layer)) is not None),
         default=1,

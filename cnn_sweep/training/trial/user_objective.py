@@ -1,4 +1,4 @@
-"""Trials that a function of the user's does as a whole: ``objective: {function: "module:function"}``."""
+"""Trials that the user's objective function runs as a whole: ``objective: {function: "module:function"}``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import show
-from cnn_sweep.training.network.custom import load_function
+from cnn_sweep.training.network.user_functions import load_function
 from cnn_sweep.training.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """What an objective function gets.
+    """The argument of an objective function.
 
     Attributes:
         params: The hyperparameters by name; inactive ones are absent.
         seed: The trial's seed.
         data: Training and validation images as stored; ``data.rescale`` is the factor for pixel values.
-        history: What was reported so far.
-        asked_to_stop: Whether `should_stop` has said so.
-        pruned: Whether the study's pruner has given the trial up.
+        history: Metrics reported so far, one dictionary per epoch.
+        asked_to_stop: Whether `should_stop` has returned True.
+        pruned: Whether the study's pruner has stopped the trial.
     """
 
     def __init__(self, spec: TrialSpec, seed: int, dataset: Dataset, monitor: Monitor) -> None:
@@ -53,7 +53,7 @@ class Context:
             metrics: Numbers by name.
 
         Raises:
-            InputError: The objective is missing, a metric is no number, or the epoch is not the next one.
+            InputError: The objective is missing, a metric is not a number, or the epoch is not the next one.
         """
         function, wanted = self._objective.function, self._objective.metric
         if wanted not in metrics:
@@ -65,12 +65,12 @@ class Context:
         now = time.perf_counter()
         self._monitor.epoch(epoch, self.history[-1], now - self._reported_at)
         self._reported_at = now
-        self.pruned = self.pruned or self._monitor.verdict() == "prune"
+        self.pruned = self.pruned or self._monitor.decision() == "prune"
 
     def _number(self, name: str, value: Any) -> float:
         number = number_in(value)
         if number is None:
-            # Python refuses to write very long integers.
+            # Python refuses to print very long integers.
             what = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else show(value)
             raise InputError(
                 f"{self._objective.function} reported {name} = {what}; a metric is one number, "
@@ -79,14 +79,14 @@ class Context:
         return number
 
     def should_stop(self) -> bool:
-        """Tell whether the function should return soon; its trial then counts as interrupted, or as pruned."""
+        """Return whether the function should return soon; its trial then counts as interrupted, or as pruned."""
         if self.pruned:
             return True
         self.asked_to_stop = self.asked_to_stop or self._monitor.should_stop()
         return self.asked_to_stop
 
     def best(self) -> tuple[int | None, float | None]:
-        """Return the epoch with the best finite objective, and that; None and None if there is none."""
+        """Return the epoch with the best finite objective, and its value; (None, None) if there is none."""
         best: tuple[int | None, float | None] = (None, None)
         for epoch, metrics in enumerate(self.history, start=1):
             value = metrics[self._objective.metric]
@@ -96,7 +96,7 @@ class Context:
 
 
 def number_in(value: Any) -> float | None:
-    """Return a number of Python's, an array or a tensor without dimensions, as a float; None for anything else."""
+    """Return a Python number, or a zero-dimensional array or tensor, as a float; None for anything else."""
     is_scalar = hasattr(value, "__float__") and not tuple(getattr(value, "shape", ()))
     if not is_scalar or isinstance(value, str) or "complex" in str(getattr(value, "dtype", "")):
         return None
@@ -109,8 +109,8 @@ def number_in(value: Any) -> float | None:
 class UserTrial:
     """A trial that is one call of the user's ``function(context)``.
 
-    The function may return None; a ``keras.Model`` that is to be exported as it is, taking images as they are stored;
-    or, having reported nothing, the objective.
+    The function may return None; a ``keras.Model`` to export unchanged, which takes images as stored; or the objective,
+    if it reported nothing.
 
     Raises:
         InputError: There is no such function.
@@ -126,7 +126,7 @@ class UserTrial:
         """Call the function.
 
         Raises:
-            InputError: It returned something else, or reported what it should not.
+            InputError: It returned anything else, or reported invalid metrics.
         """
         keras.utils.set_random_seed(self._context.seed)
         result = self._function(self._context)
@@ -146,7 +146,7 @@ class UserTrial:
         return self.outcome("complete")
 
     def outcome(self, state: OutcomeState, *, cause: str | None = None, message: str | None = None) -> Outcome:
-        """Return what was reported so far, as the outcome of the trial."""
+        """Return the outcome of the trial with the metrics reported so far."""
         best_epoch, value = self._context.best()
         return Outcome(
             state=state,

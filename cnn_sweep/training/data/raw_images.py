@@ -10,7 +10,7 @@ from PIL import Image
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.training.data.dataset import Item
-from cnn_sweep.training.data.images import ImageOptions, fitted
+from cnn_sweep.training.data.image_decoder import ImageOptions, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cnn_sweep.sweep.spec.data import Color, Fit, Resizable
-    from cnn_sweep.training.data.dataset import Grid
-    from cnn_sweep.training.data.images import BadImage
+    from cnn_sweep.training.data.dataset import TileGrid
+    from cnn_sweep.training.data.image_decoder import BadImage
 
     Array = npt.NDArray[np.generic]
     Indices = npt.NDArray[np.intp]
@@ -173,7 +173,7 @@ class Source:
     class_names: tuple[str, ...]
     bad: tuple[BadImage, ...] = ()
     notes: tuple[str, ...] = ()
-    grid: Grid | None = None
+    grid: TileGrid | None = None
 
 
 @dataclass(frozen=True)

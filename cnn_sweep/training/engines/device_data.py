@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from cnn_sweep.training.engine.augment import top_of
+from cnn_sweep.training.engines.augment import top_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.network.shapes import ImageInfo
     from cnn_sweep.training.data.dataset import Dataset, Split
 
-ON_GPU_BYTES = 2**30  # data up to this size are copied to a GPU's memory, by each worker; larger stay with the CPU
-_ALIGNMENT = 64  # bytes; TensorFlow's own tensors begin at multiples of it
+ON_GPU_BYTES = 2**30  # each worker copies data up to this size to GPU memory; larger data stay in CPU memory
+_ALIGNMENT = 64  # bytes; TensorFlow aligns its own tensors to multiples of it
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class DeviceSplit:
 
     @classmethod
     def of(cls, split: Split, *, host: bool) -> DeviceSplit:
-        """Map a split, or copy it to where the graphs run."""
+        """Map a split, or copy it to the device of the graphs."""
         return cls(
             _mapped(split.x) if host else tf.constant(np.asarray(split.x)), tf.constant(np.asarray(split.y)), host
         )
@@ -76,7 +76,7 @@ class DeviceData:
 
     @classmethod
     def of(cls, dataset: Dataset) -> DeviceData:
-        """Map a data set, or copy it to where the graphs run."""
+        """Map a data set, or copy it to the device of the graphs."""
         splits = [split for split in (dataset.train, dataset.validation) if split is not None]
         gpu = bool(tf.config.list_physical_devices("GPU"))
         host = not gpu or sum(split.x.nbytes for split in splits) > ON_GPU_BYTES
@@ -85,12 +85,12 @@ class DeviceData:
 
 
 def _mapped(x: npt.NDArray[np.generic]) -> Any:
-    """Return a tensor of images; of a mapped file one that shares its pages.
+    """Return a tensor of images; for a mapped file, one that shares its pages.
 
     TensorFlow takes writable memory only, so the file is mapped once more, for changes that nobody makes and that
     would stay in this process.
     """
-    file: Any = getattr(x, "base", None)  # of a slice it would be the array that was cut
+    file: Any = getattr(x, "base", None)  # for a slice, this is the array that it was cut from
     if not isinstance(x, np.memmap) or not isinstance(file, mmap.mmap) or not x.flags.c_contiguous or not x.size:
         return tf.constant(np.asarray(x))
     name: Any = x.filename

@@ -11,9 +11,8 @@ import numpy as np
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.training.data.dataset import META, MIRRORED, UNLABELLED, Item, array_file, items_file
-from cnn_sweep.training.data.images import content_digest
-from cnn_sweep.training.data.source import options_for
-from cnn_sweep.training.data.versions import DECODING, REPORT
+from cnn_sweep.training.data.image_decoder import content_digest
+from cnn_sweep.training.data.raw_images import options_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +20,15 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cnn_sweep.training.data.dataset import Grid
-    from cnn_sweep.training.data.images import BadImage, ImageOptions, Remark
-    from cnn_sweep.training.data.source import Labels, Part, Source
+    from cnn_sweep.training.data.dataset import TileGrid
+    from cnn_sweep.training.data.image_decoder import BadImage, ImageOptions, Remark
+    from cnn_sweep.training.data.raw_images import Labels, Part, Source
 
 FORM = 2  # of the prepared folder; another form gets another key
+# Version of decoding. 1: 16-bit colours were cut to their high bytes, 12 bits in 16 came out nearly black, and images
+# with malformed metadata were left out. All other images are the same in both.
+DECODING = 2
+REPORT = "report.json"
 _BLOCK_BYTES = 2**24  # of images that are in memory at a time
 
 
@@ -53,7 +56,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class DatasetInfo:
     """What is known about a data set when all images are written.
 
     Attributes:
@@ -73,7 +76,7 @@ class DataFacts:
     class_names: tuple[str, ...]
     fingerprint: str
     options: ImageOptions | None
-    grid: Grid | None
+    grid: TileGrid | None
     notes: tuple[str, ...]
     bad: Mapping[str, Sequence[BadImage]]
     converted: Mapping[str, Sequence[Remark]] = field(default_factory=dict)
@@ -131,7 +134,7 @@ def fingerprint(work: Path, stored: Mapping[str, Stored]) -> str:
 
 
 def finish(
-    work: Path, stored: Mapping[str, Stored], facts: DataFacts, *, rescale: float | None, seconds: float
+    work: Path, stored: Mapping[str, Stored], info: DatasetInfo, *, rescale: float | None, seconds: float
 ) -> None:
     """Write labels, items, report, and last of all the file that makes the folder valid.
 
@@ -142,33 +145,33 @@ def finish(
         np.save(array_file(work, "y", name), np.ascontiguousarray(split.y, np.int32), allow_pickle=False)
         _write_items(items_file(work, name), split.items)
     report = {
-        "images": {name: _counts(split.y, facts.class_names) for name, split in stored.items()},
-        "bad": _remarks(facts.bad),
-        "converted": _remarks(facts.converted),
-        "notes": list(facts.notes),
+        "images": {name: _counts(split.y, info.class_names) for name, split in stored.items()},
+        "bad": _remarks(info.bad),
+        "converted": _remarks(info.converted),
+        "notes": list(info.notes),
         "seconds": round(seconds, 2),
     }
     _write_json(work / REPORT, report)
-    default = 1.0 / 255.0 if facts.is_uint8 else 1.0
+    default = 1.0 / 255.0 if info.is_uint8 else 1.0
     meta = {
         "form": FORM,
         "decoding": DECODING,
-        "image_shape": list(facts.shape),
-        "class_names": list(facts.class_names),
+        "image_shape": list(info.shape),
+        "class_names": list(info.class_names),
         "rescale": default if rescale is None else rescale,
         "sizes": {name: len(split.y) for name, split in stored.items()},
-        "fingerprint": facts.fingerprint,
-        "image": facts.options and facts.options.to_data(),
-        "grid": facts.grid and asdict(facts.grid),
+        "fingerprint": info.fingerprint,
+        "image": info.options and info.options.to_data(),
+        "grid": info.grid and asdict(info.grid),
     }
     _write_json(work / META, meta)
 
 
-def facts_of(source: Source, work: Path, stored: Mapping[str, Stored], notes: Sequence[str]) -> DataFacts:
+def info_of(source: Source, work: Path, stored: Mapping[str, Stored], notes: Sequence[str]) -> DatasetInfo:
     """Gather what is known about a source whose images are written."""
     images = source.splits["train"].images
     options = options_for(images.shape, size=None, fit="stretch", color=None) if images.is_uint8 else None
-    return DataFacts(
+    return DatasetInfo(
         shape=images.shape,
         is_uint8=images.is_uint8,
         class_names=source.class_names,
