@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.search.importance import Findings
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
     from cnn_sweep.sweep.direction import Direction
     from cnn_sweep.sweep.sweep import Sweep
 

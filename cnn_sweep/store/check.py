@@ -12,11 +12,12 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.log import read_from
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
-from cnn_sweep.store import dialect, schema
-from cnn_sweep.store.apply import Limits, apply_new, create_tables, read_offsets
+from cnn_sweep.store import schema, sqlite
 from cnn_sweep.store.files import private_folder, store_file
-from cnn_sweep.store.reading import StoreReader
-from cnn_sweep.store.versions import digest_of, list_versions
+from cnn_sweep.store.ingest import Limits, apply_new, read_offsets
+from cnn_sweep.store.published import digest_of, list_versions
+from cnn_sweep.store.reader import StoreReader
+from cnn_sweep.store.schema import create_tables
 from cnn_sweep.store.views import definitions
 from cnn_sweep.sweep.identity import STUDY_NAME
 
@@ -81,7 +82,7 @@ def _sizes(results: Path) -> Limits:
 
 def _check_store(connection: Connection, results: Path) -> Iterator[str]:
     file = store_file(results)
-    yield from (f"{file}: {problem}" for problem in (*_unlike(results), *dialect.integrity(connection)))
+    yield from (f"{file}: {problem}" for problem in (*_unlike(results), *sqlite.integrity(connection)))
     offsets = read_offsets(connection)
     sizes = _sizes(results)
     for (study, writer), offset in sorted(offsets.items()):
@@ -92,7 +93,7 @@ def _check_store(connection: Connection, results: Path) -> Iterator[str]:
             yield f"{name}: the store has read {offset} bytes of this journal, which {known}"
     limits = {key: min(offset, sizes[key]) for key, offset in offsets.items() if key in sizes}
     with private_folder() as folder:
-        engine = dialect.open_private(folder / "fresh.db")
+        engine = sqlite.open_private(folder / "fresh.db")
         try:
             with engine.begin() as fresh:
                 _make(fresh, results, limits)
@@ -120,14 +121,14 @@ def differences(store: Connection, fresh: Connection) -> Iterator[str]:
         try:
             kept, made = _rows(store, table), _rows(fresh, table)
         except (DBAPIError, UnicodeError) as error:
-            yield f"table {table.name}: cannot be read: {dialect.reason(error)}"
+            yield f"table {table.name}: cannot be read: {sqlite.reason(error)}"
             continue
         wrong = sorted(key for key in kept.keys() | made.keys() if kept.get(key) != made.get(key))
         for key in wrong[:_SHOWN]:
             yield f"table {table.name}: {_difference(table, key, kept.get(key), made.get(key))}"
         if len(wrong) > _SHOWN:
             yield f"table {table.name}: {len(wrong) - _SHOWN} more rows differ from what the journals say"
-    known, made_of = dialect.definitions(store), dialect.definitions(fresh)
+    known, made_of = sqlite.definitions(store), sqlite.definitions(fresh)
     yield from (f"table {name}: is not defined as it should be" for name in made_of if known.get(name) != made_of[name])
     yield from _different_views(store, fresh)
 
@@ -149,7 +150,7 @@ def _difference(table: Table, key: str, kept: Any, made: Any) -> str:
 
 
 def _different_views(store: Connection, fresh: Connection) -> Iterator[str]:
-    known = dialect.views(store)
+    known = sqlite.views(store)
     names = [name for (name,) in fresh.execute(select(schema.studies.c.study))]
     for study in names:
         if sum(name.casefold() == study.casefold() for name in names) > 1:

@@ -1,4 +1,8 @@
-"""Journals into the store: what a worker tries now and then, and every reading command does first."""
+"""Journals into the store: what a worker tries now and then, and every reading command does first.
+
+Where file locking is reliable, lines go straight into the published file; elsewhere
+:mod:`cnn_sweep.store.published` merges into a copy.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +14,22 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
+from cnn_sweep.journal.durable import sync_path
 from cnn_sweep.journal.filesystem import judge
-from cnn_sweep.store.batch import Applied
-from cnn_sweep.store.check import CheckReport, check
-from cnn_sweep.store.dialect import DamageError, reason
-from cnn_sweep.store.inplace import merge_in_place, rebuild_in_place
-from cnn_sweep.store.publish import merge_and_publish
+from cnn_sweep.store import sqlite
+from cnn_sweep.store.files import BUSY, LOCKED, UNFINISHED, lease, set_aside, store_file
+from cnn_sweep.store.ingest import Applied, apply_new
+from cnn_sweep.store.published import abandon, merge_and_publish
+from cnn_sweep.store.schema import check_layout, create_tables, ensure_tables, layout
+from cnn_sweep.store.sqlite import DamageError, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CheckReport", "MergeReport", "check", "merge", "rebuild"]
-
 log = logging.getLogger(__name__)
 
+_REBUILDING = ".sweeps.rebuilding"
+_DAMAGE = (DBAPIError, sqlite.DamageError, UnicodeError)
 # A worker spends no more than about this on one merge; what is left is for the next one. In seconds.
 _WORK_S = 5.0
 
@@ -72,7 +78,7 @@ def _run(results: Path, *, wait_s: float, anew: bool) -> MergeReport:
         return MergeReport(0, 0.0, None, 0)
     applied, skipped = Applied(), None
     try:
-        applied, skipped = _merge(results, wait_s=wait_s, anew=anew)
+        applied, skipped = _by_locking(results, wait_s=wait_s, anew=anew)
     except (OSError, DBAPIError, DamageError, UnicodeError) as error:
         skipped = reason(error)
     for note in applied.notes:
@@ -80,10 +86,122 @@ def _run(results: Path, *, wait_s: float, anew: bool) -> MergeReport:
     return MergeReport(applied.events, time.monotonic() - began, skipped, applied.bad_lines, tuple(applied.notes))
 
 
-def _merge(results: Path, *, wait_s: float, anew: bool) -> tuple[Applied, str | None]:
+def _by_locking(results: Path, *, wait_s: float, anew: bool) -> tuple[Applied, str | None]:
     work_s = math.inf if wait_s > 0 or anew else _WORK_S
     if judge(results).honest:
         if anew:
-            return rebuild_in_place(results, wait_s=wait_s)
-        return merge_in_place(results, wait_s=wait_s, work_s=work_s)
+            return _rebuild_in_place(results, wait_s=wait_s)
+        return _merge_in_place(results, wait_s=wait_s, work_s=work_s)
     return merge_and_publish(results, urgent=wait_s > 0 or anew, work_s=work_s, anew=anew)
+
+
+def _merge_in_place(results: Path, *, wait_s: float, work_s: float) -> tuple[Applied, str | None]:
+    """Apply new lines in the published file; return what was done and why not all was.
+
+    Args:
+        results: Root of the studies.
+        wait_s: How long to wait for locks, in seconds.
+        work_s: After how many seconds no further batch is begun.
+
+    Raises:
+        OSError: If the folder cannot be written to.
+        DBAPIError: If the database fails.
+    """
+    deadline = time.monotonic() + wait_s
+    applied = Applied()
+    with lease(results, wait_s=wait_s) as granted:
+        if not granted:
+            return applied, BUSY
+        abandon(results)
+        try:
+            return applied, _merge_batches(results, applied, deadline, work_s)
+        except _DAMAGE as error:
+            if not sqlite.is_damage(error):
+                raise
+            applied.notes.append(_aside(results, sqlite.reason(error)))
+        return applied, _merge_batches(results, applied, deadline, work_s)
+
+
+def _rebuild_in_place(results: Path, *, wait_s: float) -> tuple[Applied, str | None]:
+    """Make the store anew beside the published file and let it take its place; arguments as above."""
+    deadline = time.monotonic() + wait_s
+    applied = Applied()
+    with lease(results, wait_s=wait_s) as granted:
+        if not granted:
+            return applied, BUSY
+        abandon(results)
+        fresh = results / _REBUILDING
+        fresh.unlink(missing_ok=True)  # of a rebuild that was killed
+        try:
+            _build(results, fresh, applied)
+            return applied, _replace(results, fresh, applied, deadline)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
+def _merge_batches(results: Path, applied: Applied, deadline: float, work_s: float) -> str | None:
+    engine = sqlite.open_shared(store_file(results), wait_s=max(deadline - time.monotonic(), 0.0))
+    began = time.monotonic()
+    try:
+        while True:
+            with engine.begin() as connection:
+                ensure_tables(connection)
+                applied.add(apply_new(connection, results))
+            if not applied.more:
+                return None
+            if time.monotonic() - began >= work_s:
+                return UNFINISHED
+    except DBAPIError as error:
+        if sqlite.is_locked(error):
+            return LOCKED
+        raise
+    finally:
+        engine.dispose()
+
+
+def _build(results: Path, fresh: Path, applied: Applied) -> None:
+    engine = sqlite.open_private(fresh)
+    try:
+        with engine.begin() as connection:
+            create_tables(connection)
+            applied.more = True
+            while applied.more:
+                applied.add(apply_new(connection, results))
+    finally:
+        engine.dispose()
+    sync_path(fresh)
+
+
+def _replace(results: Path, fresh: Path, applied: Applied, deadline: float) -> str | None:
+    """Put a store in the place of another that nobody reads or writes at that moment.
+
+    Whoever begins a transaction also undoes what a killed merger left unfinished: its journal must not be
+    there any more when another file gets the name.
+    """
+    file = store_file(results)
+    if not file.exists():
+        fresh.replace(file)
+        sync_path(results)
+        return None
+    engine = sqlite.open_shared(file, wait_s=max(deadline - time.monotonic(), 0.0))
+    try:
+        with engine.begin() as connection:
+            check_layout(layout(connection))
+            fresh.replace(file)
+    except _DAMAGE as error:
+        if sqlite.is_locked(error):
+            return LOCKED
+        if not sqlite.is_damage(error):
+            raise
+        if fresh.exists():  # else it is the old file that fails once more, on being let go
+            applied.notes.append(_aside(results, sqlite.reason(error)))
+            fresh.replace(file)
+    finally:
+        engine.dispose()
+    sync_path(results)
+    return None
+
+
+def _aside(results: Path, reason: str) -> str:
+    target = set_aside(store_file(results), reason)
+    return f"the store was damaged ({reason}); it was set aside as {target.name} and is made anew"

@@ -14,7 +14,7 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
 
 # SQLite takes a limited number of values in one statement.
 _CHUNK = 500

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from cnn_sweep.store import dialect
+from cnn_sweep.store import sqlite
 from cnn_sweep.store.schema import studies
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.training.evaluation.curve import NUMBERS
@@ -84,7 +84,7 @@ def _apart(columns: Mapping[str, str]) -> dict[str, str]:
 def refresh_views(connection: Connection, study: str) -> None:
     """Make the views of a study what its row says; nothing happens if they are."""
     wanted = definitions(connection, study)
-    known = dialect.views(connection)
+    known = sqlite.views(connection)
     for name, sql in wanted.items():
         if known.get(name) != sql:
             _drop_view(connection, name)
@@ -105,8 +105,8 @@ def _drop_view(connection: Connection, name: str) -> None:
 def definitions(connection: Connection, study: str) -> dict[str, str]:
     """Return the names of a study's views and the statements that make them."""
     row = connection.execute(select(studies).where(studies.c.study == study)).one()
-    metrics = dialect.names(row.metrics_json)
-    parameters = dialect.names(row.parameters_json) + dialect.names(row.others_json)
+    metrics = sqlite.read_names(row.metrics_json)
+    parameters = sqlite.read_names(row.parameters_json) + sqlite.read_names(row.others_json)
     leaderboard, epochs = _names(connection, study)
     order = "DESC" if row.direction == Direction.MAXIMIZE else "ASC"
     return {

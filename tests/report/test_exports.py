@@ -23,7 +23,7 @@ from cnn_sweep.report.exports import trials as trials_of_exports
 from cnn_sweep.report.exports.trials import runs
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.store.merge import merge
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 
 PARAMS = {
     "filters": [4, 8],

@@ -9,7 +9,7 @@ from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.journal.events import End, Epoch, Finalize, Start
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 
 
 @pytest.fixture

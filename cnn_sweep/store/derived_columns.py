@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from cnn_sweep.store.dialect import rounded, upsert_from
 from cnn_sweep.store.schema import attempts, epochs, studies, touched, trials
+from cnn_sweep.store.sqlite import rounded, upsert_from
 from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:

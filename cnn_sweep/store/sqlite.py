@@ -1,7 +1,4 @@
-"""What differs between databases: how to open one, insert-or-update, JSON access, views.
-
-Only SQLite so far; PostgreSQL belongs here as well.
-"""
+"""SQLite: opening a file, inserting or updating rows, values on their way in and out, and what a file contains."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, create_engine, event, func
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 _CACHE_KIB = 64 << 10
+_LARGEST = 1 << 63  # an integer column holds less
 # Our statements never change, so a table or column that they do not find was there when the store was made.
 _DAMAGED = {
     sqlite3.SQLITE_ERROR,
@@ -101,33 +99,82 @@ class DamageError(Exception):
     """A value of the store is not what was written."""
 
 
-def whole(value: Any) -> int:
-    """Return a number of the store that counts something.
+def to_integer(value: Any) -> int:
+    """Return a journal's integer for the store.
 
     Raises:
-        DamageError: If it is no such number.
+        ValueError: If it is not an integer, or too large for a column.
+    """
+    if type(value) is int and -_LARGEST <= value < _LARGEST:
+        return value
+    raise ValueError(value)
+
+
+def to_number(value: Any) -> float:
+    """Return a journal's number for the store.
+
+    Raises:
+        ValueError: If it is not a number.
+    """
+    if type(value) is float or type(value) is int:
+        return float(value)
+    raise ValueError(value)
+
+
+def to_flag(value: Any) -> int:
+    """Return a journal's boolean as 0 or 1.
+
+    Raises:
+        ValueError: If it is not a boolean.
+    """
+    if type(value) is bool:
+        return int(value)
+    raise ValueError(value)
+
+
+def to_text(value: Any) -> str:
+    """Return a journal's text for the store; file names may hold bytes that are not characters.
+
+    Raises:
+        TypeError: If it is not text.
+    """
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
+
+
+def to_json(data: Any) -> str:
+    """Return the one JSON form in which the store keeps plain data; keys keep their order."""
+    return json.dumps(data, separators=(",", ":"))
+
+
+def read_count(value: Any) -> int:
+    """Return a count from the store.
+
+    Raises:
+        DamageError: If it is not one.
     """
     if type(value) is int and value >= 0:
         return value
     raise DamageError(f"{value!r} where a count should be")
 
 
-def moment(value: Any) -> float | None:
-    """Return a time of the store, or None.
+def read_time(value: Any) -> float | None:
+    """Return a time from the store, or None.
 
     Raises:
-        DamageError: If it is no number.
+        DamageError: If it is not a number.
     """
     if value is None or isinstance(value, float):
         return value
     raise DamageError(f"{value!r} where a time should be")
 
 
-def names(value: Any) -> list[str]:
-    """Return a list of names that the store has as JSON.
+def read_names(value: Any) -> list[str]:
+    """Return a list of names that the store holds as JSON.
 
     Raises:
-        DamageError: If it is no such list.
+        DamageError: If it is not such a list.
     """
     found = _from_json(value)
     if isinstance(found, list) and all(isinstance(name, str) for name in found):
@@ -135,11 +182,11 @@ def names(value: Any) -> list[str]:
     raise DamageError(f"{value!r} where names should be")
 
 
-def mapping(value: Any) -> dict[str, Any]:
-    """Return an object that the store has as JSON.
+def read_mapping(value: Any) -> dict[str, Any]:
+    """Return an object that the store holds as JSON.
 
     Raises:
-        DamageError: If it is no such object.
+        DamageError: If it is not such an object.
     """
     found = _from_json(value)
     if isinstance(found, dict):
@@ -236,7 +283,7 @@ def run_many(connection: Connection, statement: Insert, rows: Sequence[tuple[Any
 
 @lru_cache(maxsize=64)
 def _compiled(statement: Insert) -> str:
-    return str(statement.compile(dialect=sqlite.dialect()))
+    return str(statement.compile(dialect=sqlite_dialect()))
 
 
 def rounded(value: ColumnElement[Any]) -> ColumnElement[Any]:
