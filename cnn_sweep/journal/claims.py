@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.journal.durable import write_all
+from cnn_sweep.journal.filesystem import write_all
 from cnn_sweep.journal.identity import ProcessIdentity
 
 if TYPE_CHECKING:

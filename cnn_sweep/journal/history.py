@@ -21,8 +21,7 @@ from cnn_sweep.journal.events import (
     Submit,
     Worker,
 )
-from cnn_sweep.journal.lines import BadLineError, from_json, metric_value
-from cnn_sweep.journal.log import BadLine, read_from, reread
+from cnn_sweep.journal.log import BadLine, BadLineError, from_json, metric_value, read_from, reread
 from cnn_sweep.journal.paths import JOURNAL_SUFFIX
 from cnn_sweep.journal.trials import AttemptHistory, EpochHistory, SavedState, TrialHistory
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from cnn_sweep.journal.durable import sync_path
-from cnn_sweep.journal.filesystem import judge
+from cnn_sweep.journal.filesystem import judge, sync_path
 from cnn_sweep.store import sqlite
 from cnn_sweep.store.files import BUSY, LOCKED, UNFINISHED, lease, set_aside, store_file
 from cnn_sweep.store.ingest import Applied, apply_new

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from cnn_sweep.journal.durable import sync, sync_path
+from cnn_sweep.journal.filesystem import sync, sync_path
 from cnn_sweep.store import sqlite
 from cnn_sweep.store.files import BUSY, UNFINISHED, private_folder, set_aside, store_file
 from cnn_sweep.store.ingest import Applied, apply_new, nothing_new, read_offsets

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, Float, Integer, String, Text, func, literal_column, or_, tuple_
 
 from cnn_sweep.journal.events import Epoch
-from cnn_sweep.journal.lines import metric_value
+from cnn_sweep.journal.log import metric_value
 from cnn_sweep.store import schema
 from cnn_sweep.store.sqlite import new, run_many, to_flag, to_integer, to_json, to_number, to_text, upsert, upsert_all
 

@@ -16,7 +16,7 @@ import pytest
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.journal.events import End, Extend, Finalize, Known, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
-from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.log import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.exports import FORMS, export
 from cnn_sweep.report.exports import trials as trials_of_exports

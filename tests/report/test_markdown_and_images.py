@@ -16,7 +16,7 @@ from cnn_sweep.cli.commands.report import ReportFormat, report
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal.events import End, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
-from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.log import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.document.html import page

@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from cnn_sweep.journal.events import Cancel
-from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.log import encode
 from cnn_sweep.store import queries
 from cnn_sweep.store.check import check
 from cnn_sweep.store.merge import merge, rebuild

@@ -6,7 +6,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.journal.durable import write_aside
+from cnn_sweep.journal.filesystem import write_aside
 from cnn_sweep.training.data.bit_depth import is_deep_file
 from cnn_sweep.training.data.dataset import META, read_meta
 
