@@ -55,11 +55,11 @@ for name, lock in (("record", fcntl.lockf), ("whole", fcntl.flock)):
             continue
         sys.exit(1)
 """
-_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # file systems that cannot be told to
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # file systems that cannot do it
 
 
 def sync(fd: int) -> None:
-    """Force a file's contents to the disk, where the file system can be told to.
+    """Force a file's contents to the disk, where the file system supports it.
 
     Raises:
         OSError: If the disk is full or fails.
@@ -72,7 +72,7 @@ def sync(fd: int) -> None:
 
 
 def sync_path(path: Path) -> None:
-    """Force a file's contents, or a folder's list of names, to the disk, where the file system can be told to.
+    """Force a file's contents, or a folder's list of names, to the disk, where the file system supports it.
 
     Raises:
         OSError: If the disk is full or fails.
@@ -100,7 +100,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def write_aside(path: Path, data: bytes) -> None:
-    """Replace a file by one that is complete from its first moment on.
+    """Replace a file atomically: readers see the old content or the new, never a part.
 
     Raises:
         OSError: If the disk is full or fails; the file is then as it was.
@@ -134,11 +134,11 @@ def write_once(path: Path, data: bytes) -> None:
 
 @dataclass(frozen=True)
 class Locks:
-    """A judgement about the locks of a folder.
+    """Whether file locking is reliable in a folder.
 
     Attributes:
-        honest: Whether a lock excludes every other process that uses the folder, on whatever machine.
-        reason: Why we think so.
+        honest: Whether a lock excludes every other process that uses the folder, on any machine.
+        reason: What the judgement is based on.
         fstype: Type of the file system, as the kernel calls it.
     """
 
@@ -163,10 +163,10 @@ class Mount:
 
 
 def judge(results: Path) -> Locks:
-    """Judge the locks of a results folder.
+    """Find out whether file locking is reliable in a results folder.
 
-    The judgement is kept in the folder, so that all machines act alike: once any of them has found a reason
-    for mistrust, all mistrust. ``CNN_SWEEP_LOCKS=honest`` or ``dishonest`` overrules everything.
+    The judgement is kept in the folder, so that all machines act alike: if one of them finds locking unreliable, all
+    treat it as unreliable. ``CNN_SWEEP_LOCKS=honest`` or ``dishonest`` overrides it.
 
     Raises:
         EnvironmentFault: If ``CNN_SWEEP_LOCKS`` is neither.
@@ -277,4 +277,4 @@ def _cache(results: Path, locks: Locks) -> None:
     try:
         write_aside(results / CACHE_NAME, (json.dumps(asdict(locks)) + "\n").encode())
     except OSError:
-        return  # somebody else's results, read-only: judged anew by every process
+        return  # another user's read-only results: every process judges for itself

@@ -75,7 +75,7 @@ def from_json(body: bytes) -> Event | Unknown:
     """Return the event of a line's JSON text.
 
     Raises:
-        BadLineError: If the text is no JSON object with a type.
+        BadLineError: If the text is not a JSON object with a type.
     """
     try:
         data = json.loads(body)
@@ -92,7 +92,7 @@ def from_json(body: bytes) -> Event | Unknown:
 
 
 def metric_value(value: Any) -> float | None:
-    """Return a metric as a number that can be compared; NaN, infinity and what is no number are no value: None."""
+    """Return a metric as a number that can be compared; None for NaN, infinity and what is not a number."""
     try:
         number = float(value) if isinstance(value, int | float) else math.nan
     except OverflowError:  # an integer beyond all floats
@@ -139,14 +139,14 @@ _DUMPS = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain
 
 
 class JournalWriter:
-    """Appends events to a new journal that nobody else writes to. Not for use by several threads.
+    """Appends events to a new journal of its own. Not thread-safe.
 
-    What was appended is in the file at once, so it outlives the process. At every change of state, and every
-    two seconds of appends, it is also forced to the disk, so it outlives the machine.
+    An appended event is in the file at once, so it survives the process. At every change of state, and after two
+    seconds of appends, the file is also forced to the disk, so it survives a crash of the machine.
 
-    When the disk is full or fails, the event stays in memory and goes out, once more or for the first time,
-    with the next append or flush; a line that was cut short is closed first and is then one bad line.
-    Repeated lines are harmless: every reader takes the same line twice for once.
+    If the disk is full or fails, the event stays in memory and is written, possibly again, with the next append or
+    flush. A line that was cut short is closed first and remains as one bad line. Repeated lines are harmless: readers
+    count a line that occurs twice once.
 
     Args:
         path: The journal; it must not exist.
@@ -241,7 +241,7 @@ class BadLine:
     Attributes:
         offset: Where it begins, in bytes.
         length: Its size in bytes, without the newline.
-        reason: What is wrong with it.
+        reason: The kind of damage.
         text: Its beginning, printable.
     """
 

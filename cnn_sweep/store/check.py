@@ -1,4 +1,4 @@
-"""Finding damage: the store against itself, and against the journals that it was made of."""
+"""``store check``: compares the store with one rebuilt from the same journal lines, and finds damaged lines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class CheckReport:
     Attributes:
         findings: One line each; empty if all is well.
         bad_lines: Damaged lines of all journals.
-        waiting_bytes: What the journals have and the store has not yet; no finding.
+        waiting_bytes: Bytes of the journals that are not merged yet; this is not damage.
     """
 
     findings: tuple[str, ...]
@@ -51,10 +51,10 @@ class CheckReport:
 
 
 def check(results: Path) -> CheckReport:
-    """Compare the store with one that is made anew of the same lines, and look for damaged lines.
+    """Compare the store with one rebuilt from the same lines, and look for damaged lines.
 
-    Nothing is changed. Programs that write meanwhile do no harm: journals are compared up to where the store
-    has read them, and damaged lines behind that are looked for as well.
+    Nothing is changed, and other programs may go on writing: the comparison covers the journals up to the offsets that
+    the store has read. Damaged lines after these offsets are reported as well.
     """
     findings: list[str] = []
     if store_file(results).is_file():
@@ -103,10 +103,10 @@ def _check_store(connection: Connection, results: Path) -> Iterator[str]:
 
 
 def _unlike(results: Path) -> Iterator[str]:
-    """Say whether the file is another than the newest that was published; where locks lie, none is changed."""
+    """Yield a finding if the file is not the newest published one, which nothing may change."""
     newest = next(iter(list_versions(results)), None)
     if newest is not None and digest_of(store_file(results)) != newest.digest:
-        yield "it is not what was published last: its checksum does not match"
+        yield "it is not the store that was published last: its checksum does not match"
 
 
 def _make(fresh: Connection, results: Path, limits: Limits) -> None:
@@ -127,7 +127,7 @@ def differences(store: Connection, fresh: Connection) -> Iterator[str]:
         for key in wrong[:_SHOWN]:
             yield f"table {table.name}: {_difference(table, key, kept.get(key), made.get(key))}"
         if len(wrong) > _SHOWN:
-            yield f"table {table.name}: {len(wrong) - _SHOWN} more rows differ from what the journals say"
+            yield f"table {table.name}: {len(wrong) - _SHOWN} more rows differ from the journals"
     known, made_of = sqlite.definitions(store), sqlite.definitions(fresh)
     yield from (f"table {name}: is not defined as it should be" for name in made_of if known.get(name) != made_of[name])
     yield from _different_views(store, fresh)

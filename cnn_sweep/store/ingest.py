@@ -1,4 +1,4 @@
-"""New journal lines into an open transaction, each of them once.
+"""Reads new journal lines into an open transaction, each of them once.
 
 The store records how many bytes of each journal it holds. A transaction that is committed holds the lines and the
 offset behind them; one that is not holds neither.
@@ -35,13 +35,13 @@ _BAD_LINES = sqlite.upsert_all(schema.bad_lines)
 
 @dataclass
 class Applied:
-    """What was applied so far.
+    """What a merge has taken in so far.
 
     Attributes:
-        events: Events that were taken over.
+        events: Events that were read.
         bad_lines: Bad lines that were found.
         notes: What else the user should know.
-        more: Whether there is more to apply at once.
+        more: Whether further lines are waiting.
         changed: Whether the store changed at all.
     """
 
@@ -52,7 +52,7 @@ class Applied:
     changed: bool = False
 
     def add(self, other: Applied) -> None:
-        """Add what was applied after this."""
+        """Add the next batch."""
         self.events += other.events
         self.bad_lines += other.bad_lines
         self.notes += (note for note in other.notes if note not in self.notes)
@@ -70,7 +70,7 @@ def read_offsets(connection: Connection) -> Limits:
 
 
 def nothing_new(connection: Connection, results: Path) -> bool:
-    """Tell whether the store has all lines that the journals have."""
+    """Return whether the store has every line of the journals."""
     b = schema.bad_lines.c
     if connection.execute(select(b.offset).where(b.reason == ZEROS).limit(1)).first() is not None:
         return False  # they may have become visible
@@ -85,10 +85,10 @@ def apply_new(
     """Apply a batch of new lines of all studies' journals in the caller's transaction.
 
     Args:
-        connection: In a transaction that nobody else writes beside.
+        connection: In an exclusive transaction.
         results: Root of the studies.
         limits: If given, only these journals are read, and up to these offsets.
-        batch_bytes: About how much of the journals to take in.
+        batch_bytes: Roughly how many bytes of journals to read.
     """
     applied = Applied()
     known = read_offsets(connection)
@@ -106,7 +106,7 @@ def apply_new(
 
 
 def _exists(results: Path, name: str, writers: set[str]) -> bool:
-    """Tell whether a study of the store is still there, and the same one."""
+    """Return whether a study of the store still exists, and is the same one."""
     if not STUDY_NAME.fullmatch(name):
         return False
     paths = StudyPaths(results, name)
@@ -115,22 +115,22 @@ def _exists(results: Path, name: str, writers: set[str]) -> bool:
 
 
 def _forget_removed(connection: Connection, results: Path, known: Limits, applied: Applied) -> None:
-    """Drop what is known of studies whose folder is gone, or was made anew under the old name."""
+    """Delete the rows of studies whose folder is gone, or belongs to a new study of the same name."""
     for name in sorted({study for study, _ in known}):
         writers = {writer for study, writer in known if study == name}
         if not _exists(results, name, writers):
             forget(connection, name)
-            applied.notes.append(f"{name}: its folder was removed, and so it was from the store")
+            applied.notes.append(f"{name}: its folder was removed, so the store forgot it")
             applied.changed = True
             for writer in writers:
                 del known[name, writer]
 
 
 class Batch:
-    """One study's part of a batch.
+    """Reads one study's part of a batch.
 
     Args:
-        connection: In a transaction that nobody else writes beside.
+        connection: In an exclusive transaction.
         paths: Files of the study.
         applied: What was applied so far; it is added to.
         offsets: How many bytes of each journal are in the store.
@@ -155,12 +155,12 @@ class Batch:
     def run(self, budget: int) -> int:
         """Apply up to about ``budget`` bytes; return how many were read."""
         ends = sorted(self._limits.items()) if self._limits is not None else journal_sizes(self._paths)
-        sick = self._sick_lines()
-        if not sick and all(self._offsets.get(writer, 0) == end for writer, end in ends):
+        suspect = self._suspect_lines()
+        if not suspect and all(self._offsets.get(writer, 0) == end for writer, end in ends):
             return 0
         known = known_study(self._connection, self._paths)
         rows = Rows(self._study, known.facts.metric)
-        used = self._heal(rows, sick)
+        used = self._heal(rows, suspect)
         for writer, end in ends:
             if used >= budget or self._applied.more:
                 self._applied.more = True
@@ -202,19 +202,19 @@ class Batch:
         sqlite.run_many(self._connection, _BAD_LINES, rows)
         self._applied.bad_lines += len(rows)
 
-    def _sick_lines(self) -> list[tuple[str, BadLine]]:
-        """Return bad lines that may have healed: network file systems show zeros before they show bytes."""
+    def _suspect_lines(self) -> list[tuple[str, BadLine]]:
+        """Return bad lines that may be readable by now: network file systems show zeros before they show bytes."""
         b = schema.bad_lines.c
         query = select(b.writer, b.offset, b.length, b.reason, b.text).where(b.study == self._study)
         found = self._connection.execute(query)
         rows = ((w, BadLine(sqlite.read_count(o), sqlite.read_count(n), r, t)) for w, o, n, r, t in found)
         return [(writer, bad) for writer, bad in rows if bad.may_heal]
 
-    def _heal(self, rows: Rows, sick: list[tuple[str, BadLine]]) -> int:
-        """Read sick lines once more; return how many bytes of them were saved."""
+    def _heal(self, rows: Rows, suspect: list[tuple[str, BadLine]]) -> int:
+        """Read bad lines again; return how many bytes of them are readable now."""
         b = schema.bad_lines
         saved = 0
-        for writer, bad in sick:
+        for writer, bad in suspect:
             bodies, left = reread(self._paths.journal(writer), bad)
             if left == [bad]:
                 continue
@@ -231,7 +231,7 @@ class Batch:
             self._applied.notes.append(facts.problem)
         was = known.facts
         if facts.metric != rows.metric or (known.row is not None and facts.direction != was.direction):
-            # Values mean something else now: all of the study is read again with the new meaning.
+            # Another objective: every value means something else, so the whole study is read again.
             forget(self._connection, self._study)
             rows = Rows(self._study, facts.metric)
             known = KnownStudy(facts)

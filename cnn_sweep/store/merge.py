@@ -1,4 +1,4 @@
-"""Journals into the store: what a worker tries now and then, and every reading command does first.
+"""Merging journals into the store, as workers do now and then, and every command before it reads.
 
 Where file locking is reliable, lines go straight into the published file; elsewhere
 :mod:`cnn_sweep.store.published` merges into a copy.
@@ -38,7 +38,7 @@ class MergeReport:
     """What a merge did.
 
     Attributes:
-        events: Events that were taken over.
+        events: Events that were read.
         seconds: How long it took.
         skipped: Why the store does not have all lines now; None if it does.
         bad_lines: Damaged lines that were found in this merge.
@@ -53,21 +53,21 @@ class MergeReport:
 
 
 def merge(results: Path, *, wait_s: float = 0.0) -> MergeReport:
-    """Take the journals' new lines into the store.
+    """Take new journal lines into the store.
 
-    A fault of the store is no error: it is what ``skipped`` says. A store that is damaged or of another layout
-    is set aside and made anew.
+    A fault of the store raises nothing; ``skipped`` names it. A store that is damaged or has another layout is set
+    aside and rebuilt.
 
     Args:
         results: Root of the studies.
-        wait_s: How long to wait for another merger, in seconds. With 0, as in a worker, a long merge is also
-            cut short after a few seconds, and the next one goes on.
+        wait_s: How long to wait for another merge to end, in seconds. With 0, as in a worker, a long merge also stops
+            after a few seconds, and the next one continues.
     """
     return _run(results, wait_s=wait_s, anew=False)
 
 
 def rebuild(results: Path, *, wait_s: float = 30.0) -> MergeReport:
-    """Forget the store and make it anew from the journals alone; arguments as of :func:`merge`."""
+    """Rebuild the store from the journals alone; arguments as for :func:`merge`."""
     return _run(results, wait_s=wait_s, anew=True)
 
 
@@ -77,7 +77,7 @@ def _run(results: Path, *, wait_s: float, anew: bool) -> MergeReport:
         return MergeReport(0, 0.0, None, 0)
     applied, skipped = Applied(), None
     try:
-        applied, skipped = _by_locking(results, wait_s=wait_s, anew=anew)
+        applied, skipped = _dispatch(results, wait_s=wait_s, anew=anew)
     except (OSError, DBAPIError, DamageError, UnicodeError) as error:
         skipped = reason(error)
     for note in applied.notes:
@@ -85,7 +85,7 @@ def _run(results: Path, *, wait_s: float, anew: bool) -> MergeReport:
     return MergeReport(applied.events, time.monotonic() - began, skipped, applied.bad_lines, tuple(applied.notes))
 
 
-def _by_locking(results: Path, *, wait_s: float, anew: bool) -> tuple[Applied, str | None]:
+def _dispatch(results: Path, *, wait_s: float, anew: bool) -> tuple[Applied, str | None]:
     work_s = math.inf if wait_s > 0 or anew else _WORK_S
     if judge(results).honest:
         if anew:
@@ -122,7 +122,7 @@ def _merge_in_place(results: Path, *, wait_s: float, work_s: float) -> tuple[App
 
 
 def _rebuild_in_place(results: Path, *, wait_s: float) -> tuple[Applied, str | None]:
-    """Make the store anew beside the published file and let it take its place; arguments as above."""
+    """Build a new store beside the published file, then replace that file; arguments as above."""
     deadline = time.monotonic() + wait_s
     applied = Applied()
     with lease(results, wait_s=wait_s) as granted:
@@ -172,10 +172,10 @@ def _build(results: Path, fresh: Path, applied: Applied) -> None:
 
 
 def _replace(results: Path, fresh: Path, applied: Applied, deadline: float) -> str | None:
-    """Put a store in the place of another that nobody reads or writes at that moment.
+    """Replace the store by another while no process reads or writes it.
 
-    Whoever begins a transaction also undoes what a killed merger left unfinished: its journal must not be
-    there any more when another file gets the name.
+    Beginning a transaction also rolls back what a killed merge left unfinished: its rollback journal must be gone
+    before another file gets the name.
     """
     file = store_file(results)
     if not file.exists():
@@ -203,4 +203,4 @@ def _replace(results: Path, fresh: Path, applied: Applied, deadline: float) -> s
 
 def _aside(results: Path, reason: str) -> str:
     target = set_aside(store_file(results), reason)
-    return f"the store was damaged ({reason}); it was set aside as {target.name} and is made anew"
+    return f"the store was damaged ({reason}); it was set aside as {target.name} and rebuilt"

@@ -4,7 +4,7 @@ Two mounts of one folder may show old pages of a file whose name was given to a 
 with new pages. So every published store has a name of its own, which holds the checksum of its content, and never
 changes; ``sweeps.db`` is one more name of the newest, for people and other programs.
 
-Two mergers that race waste work and lose nothing: the journals are the truth, and each store records how far it has
+Two merges that race waste work and lose nothing: the journals are the truth, and each store records how far it has
 read them.
 """
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 _FOLDER = ".sweeps"
 _NAME = re.compile(r"(\d{10})-(\d{15})-([0-9a-f]{40})\.db")
 _ASIDE = ".new-"
-_KEPT = 2  # the newest and the one before it, which somebody may be reading
+_KEPT = 2  # the newest and the one before it, which may still be read
 _LEFTOVER_AGE_S = 3600.0
 _BLOCK = 1 << 20
 _HINT_NAME = ".sweeps.merging"
-_HINT_AGE_S = 60.0  # an older hint is of a merger that died
+_HINT_AGE_S = 60.0  # an older hint is from a merge that died
 # Copying and publishing costs about this much; for every second of it a worker leaves the store alone for ten.
 _BYTES_PER_S = 50e6
 _REST = 10
@@ -49,7 +49,7 @@ _DAMAGE = (DBAPIError, sqlite.DamageError, UnicodeError)
 
 @dataclass(frozen=True, order=True)
 class Version:
-    """One published store; of two, the greater one counts.
+    """One published store; the greatest one counts.
 
     Attributes:
         number: One more than that of the version it was made of.
@@ -81,17 +81,17 @@ def list_versions(results: Path) -> list[Version]:
 
 
 def fetch(version: Version, copy: Path) -> bool:
-    """Copy a published store; tell whether the copy is what was published.
+    """Copy a published store; return whether the copy is intact.
 
     Raises:
-        OSError: If it cannot be read, as when it was removed meanwhile.
+        OSError: If it cannot be read, for example because it was removed meanwhile.
     """
     with version.path.open("rb") as source, copy.open("wb") as target:
         return _copy(source, target) == version.digest
 
 
 def fetch_first(results: Path, copy: Path) -> bool:
-    """Copy the newest published store that is sound; tell whether there is one.
+    """Copy the newest published store that is intact; return whether there is one.
 
     Raises:
         OSError: If one cannot be read.
@@ -119,7 +119,7 @@ def digest_of(file: Path) -> str:
 
 
 def publish(results: Path, copy: Path, *, number: int, size: int) -> Version:
-    """Publish a store that nobody writes to any more.
+    """Publish a store that is complete.
 
     Raises:
         OSError: If the folder cannot be written to.
@@ -143,7 +143,7 @@ def publish(results: Path, copy: Path, *, number: int, size: int) -> Version:
 
 
 def is_exposed(results: Path, version: Version) -> bool:
-    """Tell whether ``sweeps.db`` is a name of this version."""
+    """Return whether ``sweeps.db`` is a name of this version."""
     try:
         a, b = store_file(results).stat(), version.path.stat()
     except FileNotFoundError:
@@ -167,7 +167,7 @@ def expose(results: Path, version: Version) -> None:
         link.replace(file)
     finally:
         link.unlink(missing_ok=True)
-    # Nobody writes in place here; a journal that stands there is of a time when locks were believed.
+    # Nothing is written in place here; a rollback journal dates from when file locking was thought reliable.
     file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
 
 
@@ -208,9 +208,9 @@ def merge_and_publish(results: Path, *, urgent: bool, work_s: float, anew: bool)
 
     Args:
         results: Root of the studies.
-        urgent: Merge although somebody else seems to be at it.
+        urgent: Merge even if another merge seems to be running.
         work_s: After how many seconds no further batch is begun.
-        anew: Forget everything first.
+        anew: Rebuild from the journals alone.
 
     Raises:
         OSError: If a folder cannot be written to.
@@ -243,7 +243,7 @@ def merge_and_publish(results: Path, *, urgent: bool, work_s: float, anew: bool)
 
 
 def fetch_newest(results: Path, copy: Path, notes: list[str]) -> bool:
-    """Copy the newest published store that is sound; tell whether there is one.
+    """Copy the newest published store that is intact; return whether there is one.
 
     A damaged one is set aside, which is added to ``notes``.
 
@@ -267,7 +267,7 @@ def _discard(results: Path, notes: list[str], reason: str) -> None:
     name = "nothing"
     with contextlib.suppress(FileNotFoundError):
         name = set_aside(store_file(results), reason).name
-    notes.append(f"the store was damaged ({reason}); it was set aside as {name} and is made anew")
+    notes.append(f"the store was damaged ({reason}); it was set aside as {name} and rebuilt")
 
 
 def _newest_number(results: Path) -> int:
@@ -291,7 +291,7 @@ def _merge(results: Path, copy: Path, applied: Applied, work_s: float) -> tuple[
 
 
 def _is_current(results: Path) -> bool:
-    """Tell without a copy whether the published store has all lines; False if in doubt."""
+    """Return whether the published store has all lines, without copying it; False if in doubt."""
     newest = next(iter(list_versions(results)), None)
     if newest is None or not is_exposed(results, newest):
         return False
@@ -310,16 +310,16 @@ def _expose_newest(results: Path) -> None:
     newest = next(iter(list_versions(results)), None)
     if newest is None or is_exposed(results, newest):
         return
-    with contextlib.suppress(FileNotFoundError):  # somebody published a newer one, and exposes that
+    with contextlib.suppress(FileNotFoundError):  # another process published a newer one, and exposes that
         expose(results, newest)
 
 
 def _make_room(results: Path, notes: list[str]) -> None:
-    """Before the first publication, set aside a file in the store's place that is none."""
+    """Before the first publication, set aside a file that has the store's name and is not a store."""
     file = store_file(results)
-    # In this order: whoever publishes makes the version first, and then the file a name of it.
+    # In this order: a publisher first makes the version, and then lets the file be a name of it.
     if file.exists() and not list_versions(results) and not _is_ours(file):
-        _discard(results, notes, "it is no store of this version")
+        _discard(results, notes, "it is not a store of this version")
 
 
 def _is_ours(file: Path) -> bool:
@@ -335,9 +335,9 @@ def _is_ours(file: Path) -> bool:
 
 @contextlib.contextmanager
 def _hint(results: Path) -> Iterator[str | None]:
-    """Leave a hint that a merge is at work; yields why it is better to leave the store alone, if it is.
+    """Leave a hint that a merge is running; yield a reason not to merge now, if there is one.
 
-    Nothing but wasted work depends on it.
+    The hint only saves work; correctness does not depend on it.
     """
     hint = results / _HINT_NAME
     if not _takes(hint):
@@ -350,7 +350,7 @@ def _hint(results: Path) -> Iterator[str | None]:
 
 
 def _takes(hint: Path) -> bool:
-    """Make the hint; False if somebody else has it, unless that was long ago."""
+    """Make the hint; return False if another process made it recently."""
     try:
         os.close(os.open(hint, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
@@ -364,7 +364,7 @@ def _takes(hint: Path) -> bool:
 
 
 def _too_soon(results: Path, hint: Path) -> str | None:
-    """Say that a store was published a moment ago, as the file system's own clock tells."""
+    """Return a reason to wait if a store was published a moment ago, by the file system's own clock."""
     try:
         published, now = store_file(results).stat(), hint.stat().st_mtime
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What commands and reports ask the store; times are seconds since 1970-01-01 UTC, None is a missing value."""
+"""The store's queries for commands and reports; times are seconds since 1970-01-01 UTC, None is a missing value."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _TRIAL = (
     "message",
     "threads",
 )
-# What a trial's row says beyond the columns of a leaderboard.
+# Columns of a trial's row that a leaderboard does not show by itself.
 MORE = ("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message", "threads")
 _EPOCH = ("study", "trial", "attempt", "epoch")
 
@@ -129,7 +129,7 @@ def _tests(row: Row[Any], columns: Mapping[str, str]) -> Record:
 
 
 def has_repeats(store: StoreReader, study: str) -> bool:
-    """Tell whether any configuration of a study was trained with a second seed."""
+    """Return whether any configuration of a study was trained with a second seed."""
     t = schema.trials.c
     query = select(t.trial).where(t.study == study, t.repeat > 0).limit(1)
     with store as connection:

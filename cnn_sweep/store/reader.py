@@ -1,4 +1,4 @@
-"""The store opened for reading: one moment of it for queries, and users' own SQL, which can read and nothing else."""
+"""Reading the store: a consistent snapshot for queries, and users' own SQL, which is read-only."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _FAULTS: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_
 
 
 class StoreReader:
-    """The store as it is read: every query opens it for itself, unless it stands in the reader's ``with`` block.
+    """Opens the store for queries: each one separately, unless it runs inside the reader's ``with`` block.
 
-    All queries within the block see the same moment. Where file locking is reliable, mergers wait for their next turn
-    until the block ends; where it is not, a private copy is made once and read.
+    All queries in the block see the same snapshot. Where file locking is reliable, merges are put off until the block
+    ends; elsewhere a private copy is made once and read.
 
     Example:
         ``with StoreReader(results) as connection: ...``; blocks may be nested.
@@ -63,7 +63,11 @@ class StoreReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the store at the end of the outermost block; say it if the database failed within."""
+        """Close the store at the end of the outermost block.
+
+        Raises:
+            EnvironmentFault: The database failed within the block.
+        """
         self._depth -= 1
         if not self._depth:
             self._connection = None
@@ -87,12 +91,12 @@ def readable_file(results: Path, stack: contextlib.ExitStack) -> Path:
     """Return the file to read: the store itself, or a copy that lives as long as ``stack``."""
     file = store_file(results)
     if not file.is_file():
-        raise EnvironmentFault(f"{file}: there is no store; `cnn-sweep store merge` makes it")
+        raise EnvironmentFault(f"{file}: there is no store; `cnn-sweep store merge` creates it")
     if judge(results).honest:
         return file
     copy = stack.enter_context(private_folder()) / file.name
     if not fetch_first(results, copy):
-        shutil.copyfile(file, copy)  # of a time when locks were believed
+        shutil.copyfile(file, copy)  # from when file locking was thought reliable
     return copy
 
 
@@ -100,7 +104,7 @@ def _fault(file: Path, error: Exception) -> EnvironmentFault:
     if sqlite.is_locked(error):
         return EnvironmentFault(f"{file}: locked by another program for {_WAIT_S:.0f} s; try again")
     reason = sqlite.reason(error)
-    return EnvironmentFault(f"{file}: cannot be read: {reason}; `cnn-sweep store rebuild` makes it anew")
+    return EnvironmentFault(f"{file}: cannot be read: {reason}; `cnn-sweep store rebuild` rebuilds it")
 
 
 def query(results: Path, statement: str) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:

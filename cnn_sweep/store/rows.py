@@ -56,7 +56,7 @@ class _Writing:
         columns = ["study", *(column.name for column in (*keys, *filled))]
         self.statement = upsert(table, columns, replaced=names, prefer=prefer)
         self._each = record.each
-        self._values = [_converter(record, column) for column in (*keys, *filled)]
+        self._fields = [_field(record, column) for column in (*keys, *filled)]
         self._keys = len(keys)
 
     def rows(self, study: str, data: dict[str, Any]) -> list[Row]:
@@ -66,15 +66,21 @@ class _Writing:
             study: Name of the study.
             data: What the line says, with the journal's name as ``WRITER``.
         """
-        if self._each is None:
-            values = [convert(data) for convert in self._values]
-            return [] if None in values[: self._keys] else [(study, *values)]
-        items = [data | item for item in data[self._each]]
-        return [(study, *(convert(item) for convert in self._values)) for item in items]
+        if self._each is not None:
+            return [(study, *self._values(data | item)) for item in data[self._each]]
+        values = self._values(data)
+        return [] if None in values[: self._keys] else [(study, *values)]
+
+    def _values(self, data: dict[str, Any]) -> list[Any]:
+        get = data.get
+        return [
+            None if (found := get(name, default)) is None and default is None else convert(found)
+            for name, default, convert in self._fields
+        ]
 
 
-def _converter(record: Record, column: Column[Any]) -> Callable[[dict[str, Any]], Any]:
-    """Return a function from a line's data to the value of a column."""
+def _field(record: Record, column: Column[Any]) -> tuple[str, Any, Callable[[Any], Any]]:
+    """Return the name of the field that fills a column, its default, and the conversion of its value."""
     source = column.info.get("source") or schema.Source(record.event, column.name)
     name, *inner = source.path.split(".")
     known = {f.name: f for f in fields(record.event)}.get(name)
@@ -83,17 +89,12 @@ def _converter(record: Record, column: Column[Any]) -> Callable[[dict[str, Any]]
         default = known.default_factory()
     convert = source.convert or _CONVERTERS[type(column.type)]
 
-    def value(data: dict[str, Any]) -> Any:
-        found = data.get(name, default)
+    def nested(value: Any) -> Any:
         for part in inner:
-            found = (found or {}).get(part)
-        return convert(found)
+            value = (value or {}).get(part)
+        return convert(value)
 
-    def optional(data: dict[str, Any]) -> Any:
-        found = data.get(name)
-        return None if found is None else convert(found)
-
-    return optional if default is None and not inner else value
+    return name, default, nested if inner else convert
 
 
 def _comparable(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -165,7 +166,8 @@ class Rows:
                 if kind == "epoch":
                     self._epoch(body, data, time)
                 elif kind not in _FOR_PEOPLE:
-                    self._other(kind, data | {schema.WRITER: writer}, time)
+                    data[schema.WRITER] = writer
+                    self._other(kind, data, time)
             except _MALFORMED:
                 unknown += 1  # a newer version's event; it stays in its journal
                 continue

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _CACHE_KIB = 64 << 10
 _LARGEST = 1 << 63  # an integer column holds less
-# Our statements never change, so a table or column that they do not find was there when the store was made.
+# Our statements never change, so a table or column that they miss existed when the store was made.
 _DAMAGED = {
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_CORRUPT,
@@ -34,13 +34,13 @@ _DAMAGED = {
     sqlite3.SQLITE_NOTADB,
 }
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
-# Begins a transaction that nobody reads or writes beside, so that its commit never waits for a reader.
+# Begins a transaction that excludes readers and writers, so that its commit never waits for a reader.
 _ALONE = "BEGIN EXCLUSIVE"
 _READING = "BEGIN DEFERRED"
 
 
 def open_shared(path: Path, *, wait_s: float) -> Engine:
-    """Open a database file that other processes use as well, for transactions that hold it alone.
+    """Open a database file that other processes use as well, for exclusive transactions.
 
     Args:
         path: The file; it is made if it does not exist.
@@ -51,20 +51,20 @@ def open_shared(path: Path, *, wait_s: float) -> Engine:
 
 
 def open_private(path: Path) -> Engine:
-    """Open a database file that nobody else knows and that is thrown away if anything goes wrong."""
+    """Open a database file that only this process uses, and that is thrown away if anything goes wrong."""
     return _engine(path, begin=_ALONE, wait_s=0.0, pragmas=("synchronous=OFF", "journal_mode=MEMORY"))
 
 
 def open_reading(path: Path, *, wait_s: float) -> Engine:
     """Open a database file for queries.
 
-    It is not opened read-only: after a writer was killed, the first reader has to undo what it left behind.
+    It is not opened read-only: after a writer was killed, the first reader rolls back its transaction.
     """
     return _engine(path, begin=_READING, wait_s=wait_s, pragmas=("query_only=ON",))
 
 
 def open_published(path: Path) -> Engine:
-    """Open a database file that is never changed, only replaced, for a glance that needs no locks."""
+    """Open a database file that is never changed, only replaced, without any locks."""
     return _engine(path, begin=_READING, wait_s=0.0, pragmas=("query_only=ON",), query={"immutable": "1"})
 
 
@@ -96,7 +96,7 @@ def _engine(
 
 
 class DamageError(Exception):
-    """A value of the store is not what was written."""
+    """A value in the store is not what was written."""
 
 
 def to_integer(value: Any) -> int:
@@ -202,29 +202,29 @@ def _from_json(value: Any) -> Any:
 
 
 def is_damage(error: Exception) -> bool:
-    """Tell whether an error says that the file is not a sound database."""
+    """Return whether an error means that the file is damaged."""
     return isinstance(error, DamageError | UnicodeError) or code(error) in _DAMAGED or "Could not decode" in str(error)
 
 
 def reason(error: Exception) -> str:
-    """Return what happened, in the database's own words and without the statement."""
+    """Return the database's own message, without the statement."""
     return str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
 
 
 def is_locked(error: Exception) -> bool:
-    """Tell whether an error says that somebody else uses the database."""
+    """Return whether an error means that another program uses the database."""
     return code(error) in _LOCKED
 
 
 def code(error: Exception) -> int | None:
-    """Return SQLite's number for what is wrong, without its details; None if the error is not SQLite's."""
+    """Return SQLite's primary error code; None if the error is not SQLite's."""
     original = error.orig if isinstance(error, DBAPIError) else error
     number: int | None = getattr(original, "sqlite_errorcode", None)
     return None if number is None else number & 0xFF
 
 
 def integrity(connection: Connection) -> list[str]:
-    """Return what the database itself finds wrong with its file."""
+    """Return the problems that SQLite finds in its file."""
     rows = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars()
     return [str(row) for row in rows if row != "ok"]
 
@@ -292,7 +292,7 @@ def rounded(value: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def definitions(connection: Connection) -> dict[str, tuple[str, ...]]:
-    """Return what the database knows of each table and index that it was told to make."""
+    """Return the definitions of all tables and indexes, by name."""
     rows = connection.exec_driver_sql(
         "SELECT name, type, tbl_name, sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql IS NOT NULL"
     )

@@ -1,4 +1,4 @@
-"""A study's own row: what it optimises, how much is planned, which columns its leaderboard has."""
+"""A study's own row: its objective, its planned trials, and the columns of its leaderboard."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def read_facts(paths: StudyPaths, revision: int) -> SweepFacts:
 
 @dataclass(frozen=True)
 class KnownStudy:
-    """What the store says of a study before a merge.
+    """The store's knowledge of a study before a merge.
 
     Attributes:
         facts: Its meaning.
@@ -89,7 +89,7 @@ class KnownStudy:
 
 
 def known_study(connection: Connection, paths: StudyPaths) -> KnownStudy:
-    """Return what is known of a study; of a new one, what its first sweep file says."""
+    """Return the store's knowledge of a study; for a new one, what its first sweep file says."""
     s = schema.studies
     row = connection.execute(select(s).where(s.c.study == paths.study)).one_or_none()
     if row is None:
@@ -103,7 +103,7 @@ def known_study(connection: Connection, paths: StudyPaths) -> KnownStudy:
 def newest_facts(connection: Connection, paths: StudyPaths, rows: Rows, known: KnownStudy) -> SweepFacts:
     """Return what the newest journaled revision of the sweep says; it is read only if it changed.
 
-    A file that cannot be read now does not overrule what was read before.
+    If the file cannot be read now, what was read before stays in force.
     """
     r = schema.revisions.c
     stored = connection.execute(select(func.max(r.revision)).where(r.study == paths.study)).scalar()
@@ -116,7 +116,7 @@ def newest_facts(connection: Connection, paths: StudyPaths, rows: Rows, known: K
 
 
 def forget(connection: Connection, study: str) -> None:
-    """Drop all that is known of a study."""
+    """Delete all rows of a study."""
     drop_views(connection, study)
     for table in schema.OF_A_STUDY:
         connection.execute(delete(table).where(table.c.study == study))
@@ -156,7 +156,7 @@ def parameter_names(row: Any) -> list[str]:
 
 
 def _others(connection: Connection, rows: Rows, facts: SweepFacts, known: KnownStudy) -> list[str]:
-    """Return the hyperparameters that trials have and the sweep file has not, as when it is damaged."""
+    """Return hyperparameters that trials have and the sweep file lacks, as when it is damaged."""
     before = sqlite.read_names(known.row.others_json) if known.row is not None else []
     if facts is known.facts:
         return sorted(rows.parameters.union(before).difference(facts.parameters))

@@ -160,7 +160,7 @@ def test_a_removed_study_leaves_the_store(study, results, new_study, locks, tabl
     other.run("w", 0, [0.4])
     merge(results, wait_s=1)
     shutil.rmtree(study.paths.folder)
-    assert merge(results, wait_s=1).notes == ("digits: its folder was removed, and so it was from the store",)
+    assert merge(results, wait_s=1).notes == ("digits: its folder was removed, so the store forgot it",)
     assert queries.list_studies(StoreReader(results)) == ["other"]
     assert tables.now(results) == tables.anew(results)
 

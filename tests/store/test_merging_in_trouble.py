@@ -27,15 +27,15 @@ def test_who_cannot_have_the_store_goes_on_at_once(study, results, monkeypatch):
     study.run("a", 4, [0.3])
     with lease(results, wait_s=0) as granted:
         assert granted
-        assert _skipped_at_once(results) == "another merge is at work"
+        assert _skipped_at_once(results) == "another merge is running"
     connection = sqlite3.connect(results / "sweeps.db", isolation_level=None)
     for statement in ("BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"):
         connection.execute(statement)
-        assert _skipped_at_once(results) == "somebody else has the database open"
+        assert _skipped_at_once(results) == "another program has the database open"
         connection.execute("ROLLBACK")
     connection.execute("BEGIN")
     connection.execute("SELECT count(*) FROM trials").fetchone()
-    assert _skipped_at_once(results) == "somebody else has the database open"
+    assert _skipped_at_once(results) == "another program has the database open"
     connection.close()
     assert merge(results).events == 3
 
@@ -87,7 +87,7 @@ def test_a_worker_leaves_the_store_to_whoever_is_at_it(study, results, monkeypat
     monkeypatch.setattr("cnn_sweep.store.published._REST", 0)
     hint = results / ".sweeps.merging"
     hint.touch()
-    assert merge(results).skipped == "another merge is at work"
+    assert merge(results).skipped == "another merge is running"
     assert merge(results, wait_s=1).events == 17
     study.run("a", 4, [0.3])
     os.utime(hint, (1.0, 1.0))  # its merger died long ago
@@ -204,7 +204,7 @@ def test_a_long_merge_of_a_worker_is_cut_short_and_goes_on_later(study, results,
     monkeypatch.setattr("cnn_sweep.store.published._REST", 0)
     report = merge(results)
     assert 0 < report.events < 17
-    assert report.skipped == "there was too much for one time; the next merge goes on"
+    assert report.skipped == "there were too many lines for one merge; the next merge continues"
     events = report.events
     while report.skipped:
         report = merge(results)
