@@ -24,7 +24,7 @@ from results_page import write_section
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Epoch, Start, Worker
 from cnn_sweep.journal.identity import current
-from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.log import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.sweep.identity import configuration_id
 

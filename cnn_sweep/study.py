@@ -25,7 +25,7 @@ from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

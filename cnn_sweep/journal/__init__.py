@@ -1,1 +1,1 @@
-"""What happened: files that only their writer appends to, claims, and the reading of both."""
+"""What happened: each process's journal of events, claims on attempts, and the history read from both."""

@@ -1,4 +1,4 @@
-"""Who may run which attempt: names that are created exclusively.
+"""Claims decide which worker runs an attempt: names that are created exclusively.
 
 A claim is a hard link to its owner's file: creating a link is atomic on every POSIX file system, and where a
 network file system sends a request again whose answer was lost, the name that is found says who owns it.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.journal.durable import write_all
+from cnn_sweep.journal.filesystem import write_all
 from cnn_sweep.journal.identity import ProcessIdentity
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _REFUSED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EX
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a claim.
+    """The owner of a claim.
 
     Attributes:
         writer: Name of the owner's journal; None while the claim is still empty or if it is damaged.
@@ -58,7 +58,7 @@ class Claims:
         self._links = True
 
     def claim(self, trial: int, attempt: int) -> bool:
-        """Try to become the owner of an attempt; also True if the caller owns it already.
+        """Try to claim an attempt; also True if the caller owns it already.
 
         Raises:
             EnvironmentFault: If the folder of claims cannot be written to.
@@ -66,7 +66,7 @@ class Claims:
         return self._claim(self._paths.claim(trial, attempt))
 
     def claim_configuration(self, configuration: str) -> bool:
-        """Try to become the one who begins a configuration; also True if the caller is that already.
+        """Try to claim a proposed configuration; also True if the caller owns it already.
 
         Args:
             configuration: Its id.
@@ -77,10 +77,10 @@ class Claims:
         return self._claim(self._paths.configuration_claim(configuration))
 
     def claim_notice(self, key: str) -> bool:
-        """Try to become the one who tells people of something; also True if the caller is that already.
+        """Try to claim sending a notification; also True if the caller owns it already.
 
         Args:
-            key: What there is to tell: letters, digits, ``-`` and ``.``.
+            key: Names the notification: letters, digits, ``-`` and ``.``.
 
         Raises:
             EnvironmentFault: If the folder of claims cannot be written to.
@@ -105,7 +105,7 @@ class Claims:
         return found
 
     def owner(self, trial: int, attempt: int) -> Owner | None:
-        """Return who holds a claim; None if nobody does."""
+        """Return the owner of a claim; None if it is free."""
         return _owner(self._paths.claim(trial, attempt))
 
     def _link(self, name: Path) -> bool:
@@ -133,7 +133,7 @@ class Claims:
         try:
             write_all(fd, self._content)
         except OSError:
-            name.unlink(missing_ok=True)  # an empty claim would belong to nobody
+            name.unlink(missing_ok=True)  # an empty claim would have no owner
             raise
         return True
 

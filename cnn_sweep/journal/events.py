@@ -1,4 +1,4 @@
-"""What a journal can say; :mod:`cnn_sweep.journal.lines` has its written form."""
+"""What a journal can say; :mod:`cnn_sweep.journal.log` has the written form."""
 
 from __future__ import annotations
 

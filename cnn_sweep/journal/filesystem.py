@@ -1,15 +1,17 @@
-"""Whether locks on the results folder can be believed.
+"""The file system under the results: writes that survive a crash, and whether file locking is reliable there.
 
-Locks lie where a lock is granted once per machine or once per mount: two programs then write to one database
-at a time, and its pages are mixed up without an error. What is mounted and how says most; a probe with two
+Locking is unreliable where a lock is granted once per machine or once per mount: two programs then write to one
+database at the same time and mix up its pages without an error. The mount's type and options say most; a probe with two
 processes finds locks that do not even work on one machine.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -17,7 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.journal.durable import write_aside
 
 CACHE_NAME = ".filesystem.json"
 OVERRIDE = "CNN_SWEEP_LOCKS"
@@ -54,15 +55,90 @@ for name, lock in (("record", fcntl.lockf), ("whole", fcntl.flock)):
             continue
         sys.exit(1)
 """
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # file systems that cannot do it
+
+
+def sync(fd: int) -> None:
+    """Force a file's contents to the disk, where the file system supports it.
+
+    Raises:
+        OSError: If the disk is full or fails.
+    """
+    try:
+        os.fdatasync(fd)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
+def sync_path(path: Path) -> None:
+    """Force a file's contents, or a folder's list of names, to the disk, where the file system supports it.
+
+    Raises:
+        OSError: If the disk is full or fails.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of ``data``, force it to the disk and close the file in any case.
+
+    Raises:
+        OSError: If the disk is full or fails.
+    """
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        sync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_aside(path: Path, data: bytes) -> None:
+    """Replace a file atomically: readers see the old content or the new, never a part.
+
+    Raises:
+        OSError: If the disk is full or fails; the file is then as it was.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), data)
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_once(path: Path, data: bytes) -> None:
+    """Give a file its name only when its content is whole; of several writers the first wins.
+
+    Raises:
+        OSError: If the disk is full or fails.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), data)
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        aside.unlink()
+    except OSError:  # no hard links here: a rename is whole as well, but the last writer wins
+        aside.replace(path)
+    else:
+        aside.unlink()
 
 
 @dataclass(frozen=True)
 class Locks:
-    """A judgement about the locks of a folder.
+    """Whether file locking is reliable in a folder.
 
     Attributes:
-        honest: Whether a lock excludes every other process that uses the folder, on whatever machine.
-        reason: Why we think so.
+        honest: Whether a lock excludes every other process that uses the folder, on any machine.
+        reason: What the judgement is based on.
         fstype: Type of the file system, as the kernel calls it.
     """
 
@@ -87,10 +163,10 @@ class Mount:
 
 
 def judge(results: Path) -> Locks:
-    """Judge the locks of a results folder.
+    """Find out whether file locking is reliable in a results folder.
 
-    The judgement is kept in the folder, so that all machines act alike: once any of them has found a reason
-    for mistrust, all mistrust. ``CNN_SWEEP_LOCKS=honest`` or ``dishonest`` overrules everything.
+    The judgement is kept in the folder, so that all machines act alike: if one of them finds locking unreliable, all
+    treat it as unreliable. ``CNN_SWEEP_LOCKS=honest`` or ``dishonest`` overrides it.
 
     Raises:
         EnvironmentFault: If ``CNN_SWEEP_LOCKS`` is neither.
@@ -201,4 +277,4 @@ def _cache(results: Path, locks: Locks) -> None:
     try:
         write_aside(results / CACHE_NAME, (json.dumps(asdict(locks)) + "\n").encode())
     except OSError:
-        return  # somebody else's results, read-only: judged anew by every process
+        return  # another user's read-only results: every process judges for itself

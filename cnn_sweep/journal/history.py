@@ -1,4 +1,4 @@
-"""What the journals of a study say, kept up to date by reading only what is new."""
+"""The history of a study, read from its journals and kept up to date by reading only new lines."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from cnn_sweep.journal.events import (
     Submit,
     Worker,
 )
-from cnn_sweep.journal.lines import BadLineError, from_json, metric_value
-from cnn_sweep.journal.log import BadLine, read_from, reread
+from cnn_sweep.journal.log import BadLine, BadLineError, from_json, metric_value, read_from, reread
 from cnn_sweep.journal.paths import JOURNAL_SUFFIX
 from cnn_sweep.journal.trials import AttemptHistory, EpochHistory, SavedState, TrialHistory
 
@@ -40,7 +39,7 @@ _METRIC = "val_accuracy"  # the objective where a caller needs none
 
 @dataclass
 class WorkerHistory:
-    """One writer as its journal tells it.
+    """One writer, from its journal.
 
     Attributes:
         writer: Name of the journal.
@@ -59,22 +58,22 @@ class WorkerHistory:
 
 
 class History:
-    """All that the journals of a study say.
+    """Everything that the journals of a study record.
 
     Args:
         paths: Files of the study.
         metric: The objective.
-        more: Other metrics that are kept; the rest is not.
+        more: Other metrics to keep; the rest are dropped.
 
     Attributes:
-        trials: Number to trial; only trials that any event names.
+        trials: Number to trial, of the trials that an event names.
         workers: Journal name to writer.
         extends: Revision to event.
         cancels: All cancellations, by time.
         submits: All submissions to a cluster, by time.
         finalized: Trial to the newest measurement on the test set.
-        known: (source, number there) to what another program found out.
-        bad: Journal name to what had to be skipped in it.
+        known: (source, number there) to the result of another program.
+        bad: Journal name to the lines that had to be skipped in it.
         unknown: How many events this version does not know.
         refreshed: When reading began last, seconds since 1970: what was journaled before then is known.
     """
@@ -108,7 +107,7 @@ class History:
         return history
 
     def refresh(self) -> bool:
-        """Read what is new in all journals; tell whether anything was."""
+        """Read new lines of all journals; return whether there were any."""
         news = False
         self.refreshed = time.time()
         for name, size in journal_sizes(self._paths):
@@ -226,6 +225,6 @@ def journal_sizes(paths: StudyPaths) -> list[tuple[str, int]]:
                 for entry in entries
                 if entry.name.endswith(JOURNAL_SUFFIX)
             )
-    except (FileNotFoundError, PermissionError):  # somebody else's
+    except (FileNotFoundError, PermissionError):  # another user's
         pass
     return sorted(found)

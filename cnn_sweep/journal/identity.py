@@ -1,4 +1,4 @@
-"""Which process is which, also after its number was given to another one."""
+"""The identity of a process, which stays unique when its process ID is reused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _START_TIME = 19  # field 22 of /proc/<pid>/stat, counted from the state (field 
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A process of some machine, told apart from all others that ever ran.
+    """One process on one machine, distinct from all others that ever ran.
 
     Attributes:
         host: The machine's name.
@@ -73,10 +73,10 @@ def current() -> ProcessIdentity:
 
 
 def is_alive(identity: ProcessIdentity) -> bool | None:
-    """Tell whether a process still runs; None where that cannot be judged from here.
+    """Return whether a process still runs; None where that cannot be judged from here.
 
-    True and False are said of processes of this machine and numbering only. A process of an earlier run of
-    this machine is dead; one that exited and was not yet waited for is dead as well.
+    The answer is True or False only for processes of this machine and process namespace. A process from before the
+    last boot is dead; so is one that exited and was not yet waited for.
     """
     if not identity.boot_id or not _boot_id():
         return None
@@ -96,7 +96,7 @@ def new_writer_name() -> str:
 
 
 def is_own_writer(name: str) -> bool:
-    """Tell whether this process gave a journal its name."""
+    """Return whether this process gave a journal its name."""
     return name.startswith(_own_prefix())
 
 

@@ -1,25 +1,33 @@
-"""One writer's journal: appending to it, and reading any journal from where one left it."""
+"""Journals: the form of their lines, the writer that appends to its own, and reading any of them from an offset on.
+
+A line is the CRC-32 of a JSON object in 8 hexadecimal digits, a space, the object and a newline. The object's first key
+is ``type``. Types and fields that this version does not know are kept and are never an error. Numbers that JSON lacks
+are written as the strings "nan", "inf" and "-inf"; in metrics they are read back as numbers.
+"""
 
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+from zlib import crc32
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.journal.durable import sync, sync_path
-from cnn_sweep.journal.events import Epoch, Worker
-from cnn_sweep.journal.lines import checked, encode, from_json
+from cnn_sweep.journal.events import EVENT_TYPES, Epoch, Event, Unknown, Worker
+from cnn_sweep.journal.filesystem import sync, sync_path
+from cnn_sweep.journal.identity import ProcessIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from cnn_sweep.journal.events import Event, Unknown
-
+NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_PREFIX = 9  # bytes before the object: 8 digits and a space
 SYNC_EVERY_S = 2.0
 READ_LIMIT = 16 << 20  # bytes that a reader takes into memory at once
 ZEROS = "zero bytes"  # a reason why a line is bad
@@ -27,15 +35,118 @@ _EXCERPT = 120
 _LINE_START = re.compile(rb'[0-9a-f]{8} \{"')
 
 
+class BadLineError(ValueError):
+    """A line that is not what its writer wrote."""
+
+
+def encode(event: Event) -> bytes:
+    """Return the line of an event, with its newline."""
+    data: dict[str, Any] = {"type": event.type, **event.__dict__}  # fields stand in the order of the class
+    extra = data.pop("extra")
+    if extra:
+        data |= {name: value for name, value in extra.items() if name not in data}
+    try:
+        text = _DUMPS(data)
+    except ValueError:  # only numbers that JSON lacks; too rare to look for in every line
+        text = _DUMPS(_writable(data))
+    body = text.encode("ascii")
+    return b"%08x %b\n" % (crc32(body), body)
+
+
+def decode(line: bytes) -> Event | Unknown:
+    """Return the event of a line, with or without its newline.
+
+    Raises:
+        BadLineError: If the line is not what its writer wrote.
+    """
+    body = checked(line.rstrip(b"\n"))
+    if body is None:
+        raise BadLineError(f"checksum does not match: {line[:80]!r}")
+    return from_json(body)
+
+
+def checked(line: bytes) -> bytes | None:
+    """Return the JSON text of a line without newline; None if its checksum does not match."""
+    body = line[_PREFIX:]
+    return body if line[:_PREFIX] == b"%08x " % crc32(body) and body else None
+
+
+def from_json(body: bytes) -> Event | Unknown:
+    """Return the event of a line's JSON text.
+
+    Raises:
+        BadLineError: If the text is not a JSON object with a type.
+    """
+    try:
+        data = json.loads(body)
+        name = data.pop("type")
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise BadLineError(f"no event: {body[:80]!r}") from error
+    kind = EVENT_TYPES.get(name) if isinstance(name, str) else None
+    if kind is None:
+        return Unknown(str(name), data)
+    try:
+        return _build(kind, dict(data))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return Unknown(name, data)  # a newer version may have changed what the type means
+
+
+def metric_value(value: Any) -> float | None:
+    """Return a metric as a number that can be compared; None for NaN, infinity and what is not a number."""
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # an integer beyond all floats
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _build(kind: type[Event], data: dict[str, Any]) -> Event:
+    if "metrics" in data:
+        data["metrics"] = {name: _restored(value) for name, value in data["metrics"].items()}
+    if "identity" in data:
+        data["identity"] = ProcessIdentity.from_data(data["identity"])
+    known = {name: data.pop(name) for name in kind.field_names() if name in data}
+    return kind(**known, extra=data)
+
+
+def _restored(value: Any) -> Any:
+    return NON_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+def _writable(value: Any) -> Any:
+    """Return plain data in which numbers that JSON lacks are strings."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if isinstance(value, dict):
+        return {key: _writable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_writable(item) for item in value]
+    if isinstance(value, str | int | float) or value is None:
+        return value
+    return _writable(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return what is not JSON as it stands: identities and numpy's scalars and arrays."""
+    if isinstance(value, ProcessIdentity):
+        return value.to_data()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"cannot be written to a journal: {value!r}")
+
+
+_DUMPS = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
+
+
 class JournalWriter:
-    """Appends events to a new journal that nobody else writes to. Not for use by several threads.
+    """Appends events to a new journal of its own. Not thread-safe.
 
-    What was appended is in the file at once, so it outlives the process. At every change of state, and every
-    two seconds of appends, it is also forced to the disk, so it outlives the machine.
+    An appended event is in the file at once, so it survives the process. At every change of state, and after two
+    seconds of appends, the file is also forced to the disk, so it survives a crash of the machine.
 
-    When the disk is full or fails, the event stays in memory and goes out, once more or for the first time,
-    with the next append or flush; a line that was cut short is closed first and is then one bad line.
-    Repeated lines are harmless: every reader takes the same line twice for once.
+    If the disk is full or fails, the event stays in memory and is written, possibly again, with the next append or
+    flush. A line that was cut short is closed first and remains as one bad line. Repeated lines are harmless: readers
+    count a line that occurs twice once.
 
     Args:
         path: The journal; it must not exist.
@@ -130,7 +241,7 @@ class BadLine:
     Attributes:
         offset: Where it begins, in bytes.
         length: Its size in bytes, without the newline.
-        reason: What is wrong with it.
+        reason: The kind of damage.
         text: Its beginning, printable.
     """
 

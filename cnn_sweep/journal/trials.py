@@ -1,6 +1,6 @@
-"""Trials as the journals tell of them; what is derived does not depend on the order of reading.
+"""Trials and attempts, derived from their events; the result does not depend on the order of reading.
 
-The store derives the same with SQL.
+The store derives the same with SQL, in :mod:`cnn_sweep.store.derived_columns`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class EpochHistory(NamedTuple):
         time: When it was done, seconds since 1970.
         seconds: How long it took.
         value: The objective; None if it was not reported, or is not finite.
-        more: Other metrics that were asked for, likewise.
+        more: The other metrics that were asked for, with the same rule.
     """
 
     time: float
@@ -48,17 +48,17 @@ class EpochHistory(NamedTuple):
 
 @dataclass
 class AttemptHistory:
-    """One attempt as its journals tell it.
+    """One attempt, from its events.
 
     Attributes:
         number: Number of the attempt.
-        start: Its start event; None if only others spoke of it.
+        start: Its start event; None if that is missing.
         writer: The journal that has its start.
         end: Its end event.
-        lost: The event in which somebody declared it lost.
+        lost: The event that declared it lost.
         epochs: Number to epoch.
         checkpoint: Its newest checkpoint.
-        last_event: When it last gave a sign of life, seconds since 1970.
+        last_event: Time of its last event, seconds since 1970.
     """
 
     number: int
@@ -106,7 +106,7 @@ class AttemptHistory:
 
 @dataclass
 class TrialHistory:
-    """One trial as the journals tell it.
+    """One trial, from its attempts.
 
     Attributes:
         number: Number of the trial.
@@ -118,7 +118,7 @@ class TrialHistory:
 
     @property
     def last(self) -> AttemptHistory:
-        """The attempt that counts: the highest that any event names."""
+        """The attempt that counts: the one with the highest number."""
         return self.attempts[max(self.attempts)]
 
     @property

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 # The rate of epochs is measured over at most this many seconds.

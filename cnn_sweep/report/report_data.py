@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cnn_sweep.errors import CnnSweepError, InputError
 from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.events import Worker
-from cnn_sweep.journal.lines import BadLineError, decode
+from cnn_sweep.journal.log import BadLineError, decode
 from cnn_sweep.journal.paths import JOURNAL_SUFFIX, StudyPaths
 from cnn_sweep.report.axes import Axis, axis_of
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.search.importance import Findings
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
     from cnn_sweep.sweep.direction import Direction
     from cnn_sweep.sweep.sweep import Sweep
 

@@ -1,4 +1,4 @@
-"""Finding damage: the store against itself, and against the journals that it was made of."""
+"""``store check``: compares the store with one rebuilt from the same journal lines, and finds damaged lines."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.log import read_from
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
-from cnn_sweep.store import dialect, schema
-from cnn_sweep.store.apply import Limits, apply_new, create_tables, read_offsets
+from cnn_sweep.store import schema, sqlite
 from cnn_sweep.store.files import private_folder, store_file
-from cnn_sweep.store.reading import StoreReader
-from cnn_sweep.store.versions import digest_of, list_versions
+from cnn_sweep.store.ingest import Limits, apply_new, read_offsets
+from cnn_sweep.store.published import digest_of, list_versions
+from cnn_sweep.store.reader import StoreReader
+from cnn_sweep.store.schema import create_tables
 from cnn_sweep.store.views import definitions
 from cnn_sweep.sweep.identity import STUDY_NAME
 
@@ -36,7 +37,7 @@ class CheckReport:
     Attributes:
         findings: One line each; empty if all is well.
         bad_lines: Damaged lines of all journals.
-        waiting_bytes: What the journals have and the store has not yet; no finding.
+        waiting_bytes: Bytes of the journals that are not merged yet; this is not damage.
     """
 
     findings: tuple[str, ...]
@@ -50,10 +51,10 @@ class CheckReport:
 
 
 def check(results: Path) -> CheckReport:
-    """Compare the store with one that is made anew of the same lines, and look for damaged lines.
+    """Compare the store with one rebuilt from the same lines, and look for damaged lines.
 
-    Nothing is changed. Programs that write meanwhile do no harm: journals are compared up to where the store
-    has read them, and damaged lines behind that are looked for as well.
+    Nothing is changed, and other programs may go on writing: the comparison covers the journals up to the offsets that
+    the store has read. Damaged lines after these offsets are reported as well.
     """
     findings: list[str] = []
     if store_file(results).is_file():
@@ -81,7 +82,7 @@ def _sizes(results: Path) -> Limits:
 
 def _check_store(connection: Connection, results: Path) -> Iterator[str]:
     file = store_file(results)
-    yield from (f"{file}: {problem}" for problem in (*_unlike(results), *dialect.integrity(connection)))
+    yield from (f"{file}: {problem}" for problem in (*_unlike(results), *sqlite.integrity(connection)))
     offsets = read_offsets(connection)
     sizes = _sizes(results)
     for (study, writer), offset in sorted(offsets.items()):
@@ -92,7 +93,7 @@ def _check_store(connection: Connection, results: Path) -> Iterator[str]:
             yield f"{name}: the store has read {offset} bytes of this journal, which {known}"
     limits = {key: min(offset, sizes[key]) for key, offset in offsets.items() if key in sizes}
     with private_folder() as folder:
-        engine = dialect.open_private(folder / "fresh.db")
+        engine = sqlite.open_private(folder / "fresh.db")
         try:
             with engine.begin() as fresh:
                 _make(fresh, results, limits)
@@ -102,10 +103,10 @@ def _check_store(connection: Connection, results: Path) -> Iterator[str]:
 
 
 def _unlike(results: Path) -> Iterator[str]:
-    """Say whether the file is another than the newest that was published; where locks lie, none is changed."""
+    """Yield a finding if the file is not the newest published one, which nothing may change."""
     newest = next(iter(list_versions(results)), None)
     if newest is not None and digest_of(store_file(results)) != newest.digest:
-        yield "it is not what was published last: its checksum does not match"
+        yield "it is not the store that was published last: its checksum does not match"
 
 
 def _make(fresh: Connection, results: Path, limits: Limits) -> None:
@@ -120,14 +121,14 @@ def differences(store: Connection, fresh: Connection) -> Iterator[str]:
         try:
             kept, made = _rows(store, table), _rows(fresh, table)
         except (DBAPIError, UnicodeError) as error:
-            yield f"table {table.name}: cannot be read: {dialect.reason(error)}"
+            yield f"table {table.name}: cannot be read: {sqlite.reason(error)}"
             continue
         wrong = sorted(key for key in kept.keys() | made.keys() if kept.get(key) != made.get(key))
         for key in wrong[:_SHOWN]:
             yield f"table {table.name}: {_difference(table, key, kept.get(key), made.get(key))}"
         if len(wrong) > _SHOWN:
-            yield f"table {table.name}: {len(wrong) - _SHOWN} more rows differ from what the journals say"
-    known, made_of = dialect.definitions(store), dialect.definitions(fresh)
+            yield f"table {table.name}: {len(wrong) - _SHOWN} more rows differ from the journals"
+    known, made_of = sqlite.definitions(store), sqlite.definitions(fresh)
     yield from (f"table {name}: is not defined as it should be" for name in made_of if known.get(name) != made_of[name])
     yield from _different_views(store, fresh)
 
@@ -149,7 +150,7 @@ def _difference(table: Table, key: str, kept: Any, made: Any) -> str:
 
 
 def _different_views(store: Connection, fresh: Connection) -> Iterator[str]:
-    known = dialect.views(store)
+    known = sqlite.views(store)
     names = [name for (name,) in fresh.execute(select(schema.studies.c.study))]
     for study in names:
         if sum(name.casefold() == study.casefold() for name in names) > 1:

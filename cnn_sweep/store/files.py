@@ -1,4 +1,4 @@
-"""The store's file and those beside it: who may write it, and what happens to a damaged one."""
+"""The store's file: its name, the lock that guards it, temporary copies, and setting aside a damaged one."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STORE_NAME = "sweeps.db"
-# Why a merge did not do all there was to do.
-BUSY = "another merge is at work"
-LOCKED = "somebody else has the database open"
-UNFINISHED = "there was too much for one time; the next merge goes on"
+# Why a merge did not take in all lines.
+BUSY = "another merge is running"
+LOCKED = "another program has the database open"
+UNFINISHED = "there were too many lines for one merge; the next merge continues"
 _LEASE_NAME = ".sweeps.lock"
 _BESIDE = ("-journal", "-wal", "-shm")  # what SQLite keeps next to a database
-_KEPT = 3  # damaged stores; they hold nothing that the journals do not
+_KEPT = 3  # damaged stores; they hold nothing that is not in the journals
 _POLL_S = 0.02
 _PRIVATE = "cnn-sweep-store-"
 _LEFTOVER_AGE_S = 3600.0
@@ -32,7 +32,7 @@ _LEFTOVER_AGE_S = 3600.0
 
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
-    """Make a folder on this machine's own disk for the time of a merge or a query.
+    """Make a folder on this machine's own disk for the duration of a merge or a query.
 
     Folders that killed processes left behind are removed when they are an hour old.
     """
@@ -51,13 +51,13 @@ def store_file(results: Path) -> Path:
 
 @contextlib.contextmanager
 def lease(results: Path, *, wait_s: float) -> Iterator[bool]:
-    """Hold the right to write the store where locks are honest; yields whether it was granted.
+    """Hold the lock of the store where file locking is reliable; yield whether it was granted.
 
-    SQLite's own lock guards one file. This one guards its name: a store that is set aside must not be
-    replaced, nor its rollback journal be taken for the new one's, while another merger is at work.
+    SQLite's own lock guards one file. This lock guards its name: while a merge runs, no other process may replace a
+    store that is set aside, or take its rollback journal for that of the new store.
 
     Raises:
-        OSError: If the lock's file cannot be opened, as in somebody else's results.
+        OSError: If the lock's file cannot be opened, as in another user's results.
     """
     fd = os.open(results / _LEASE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -79,7 +79,7 @@ def _locked(fd: int, *, deadline: float) -> bool:
 
 
 def set_aside(file: Path, reason: str) -> Path:
-    """Rename a store that is of no use and what SQLite keeps beside it; return its new name.
+    """Rename an unusable store and the files that SQLite keeps beside it; return its new name.
 
     Raises:
         OSError: If the folder cannot be written to.

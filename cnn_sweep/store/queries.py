@@ -1,4 +1,4 @@
-"""What commands and reports ask the store; times are seconds since 1970-01-01 UTC, None is a missing value."""
+"""The store's queries for commands and reports; times are seconds since 1970-01-01 UTC, None is a missing value."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, func, select
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.journal.lines import NON_FINITE
+from cnn_sweep.journal.log import NON_FINITE
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import listed, near
-from cnn_sweep.store import dialect, schema
+from cnn_sweep.store import schema, sqlite
 from cnn_sweep.store.studies import parameter_names
 from cnn_sweep.store.views import LEADING, UNRANKED, Columns
 from cnn_sweep.sweep.direction import Direction
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Label, Row, Select, Table
 
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
 
 Record = dict[str, Any]
 Columned = tuple[tuple[str, ...], list[Record]]
@@ -46,7 +46,7 @@ _TRIAL = (
     "message",
     "threads",
 )
-# What a trial's row says beyond the columns of a leaderboard.
+# Columns of a trial's row that a leaderboard does not show by itself.
 MORE = ("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message", "threads")
 _EPOCH = ("study", "trial", "attempt", "epoch")
 
@@ -73,7 +73,7 @@ def study_summary(store: StoreReader, study: str) -> Record:
             "direction": Direction(row.direction),
             "planned": row.trials,
             "parameters": parameter_names(row),
-            "metrics": dialect.names(row.metrics_json),
+            "metrics": sqlite.read_names(row.metrics_json),
             "trials": _counts(connection, row),
             "best": _best(connection, row),
             "causes": _causes(connection, study),
@@ -101,7 +101,7 @@ def leaderboard(store: StoreReader, study: str, *, top: int | None = None) -> Co
     with store as connection:
         row = _study(connection, study)
         # Before the first epoch only the objective is known by name.
-        metrics = dialect.names(row.metrics_json) or [row.metric] * (row.metric not in LEADING)
+        metrics = sqlite.read_names(row.metrics_json) or [row.metric] * (row.metric not in LEADING)
         columns = Columns.of(metrics, parameter_names(row))
         rows = connection.execute(_best_first(study, Direction(row.direction), top)).all()
         tested = _test_columns(connection, study, taken=(*columns.names, *MORE))
@@ -129,7 +129,7 @@ def _tests(row: Row[Any], columns: Mapping[str, str]) -> Record:
 
 
 def has_repeats(store: StoreReader, study: str) -> bool:
-    """Tell whether any configuration of a study was trained with a second seed."""
+    """Return whether any configuration of a study was trained with a second seed."""
     t = schema.trials.c
     query = select(t.trial).where(t.study == study, t.repeat > 0).limit(1)
     with store as connection:
@@ -234,7 +234,7 @@ def _export(connection: Connection, study: str) -> tuple[tuple[str, ...], Column
     rows = connection.execute(_trials_with_params(study).order_by(schema.trials.c.trial)).all()
     # Scores on the test set: only the trials that were finalized have some.
     tests = sorted({name for r in rows for name in restored(r.test_metrics_json) or {}})
-    columns = Columns.of(dialect.names(row.metrics_json), parameter_names(row), leading=(*_TRIAL, *tests))
+    columns = Columns.of(sqlite.read_names(row.metrics_json), parameter_names(row), leading=(*_TRIAL, *tests))
     return (*_TRIAL, *columns.metrics, *columns.curve, *tests, *columns.parameters), columns, rows
 
 
@@ -245,7 +245,7 @@ def _exported(row: Row[Any], columns: Columns) -> Record:
 def export_epochs(store: StoreReader, study: str) -> tuple[tuple[str, ...], Iterator[Record]]:
     """Return columns and records of all epochs that count, by trial and epoch."""
     with store as connection:
-        metrics = dialect.names(_study(connection, study).metrics_json)
+        metrics = sqlite.read_names(_study(connection, study).metrics_json)
     columns = Columns.of(metrics, (), leading=(*_EPOCH, "seconds"))
     return (*_EPOCH, *columns.metrics, "seconds"), _epochs(store, study, columns)
 
@@ -362,19 +362,19 @@ def _with_mappings(row: Any) -> Record:
     record = dict(row)
     del record["study"]
     for name in ("identity", "versions"):
-        record[name] = dialect.mapping(record.pop(f"{name}_json"))
+        record[name] = sqlite.read_mapping(record.pop(f"{name}_json"))
     return record
 
 
 def _params(row: Row[Any]) -> Record | None:
-    return None if row.params_json is None else dialect.mapping(row.params_json)
+    return None if row.params_json is None else sqlite.read_mapping(row.params_json)
 
 
 def restored(text: str | None) -> Record | None:
     """Read metrics of the store, with the numbers that JSON lacks."""
     if text is None:
         return None
-    found = dialect.mapping(text)
+    found = sqlite.read_mapping(text)
     if ':"' not in text:  # no value is a text, which is nearly always so
         return found
     return {name: NON_FINITE.get(v, v) if isinstance(v, str) else v for name, v in found.items()}

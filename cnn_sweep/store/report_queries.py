@@ -1,4 +1,4 @@
-"""What reports ask the store beyond leaderboards: cost, jobs, failures, learning curves of chosen trials."""
+"""Queries for reports and live progress: cost, jobs, failures, learning curves of chosen trials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
 
 # SQLite takes a limited number of values in one statement.
 _CHUNK = 500
@@ -24,7 +24,7 @@ def cost(store: StoreReader, study: str) -> Record:
     """Return what a study has cost.
 
     Keys: attempts (count), attempt_seconds (of all attempts, also those whose work was lost), core_seconds (each
-    attempt's seconds times the threads of its worker), began and ended (first and last moment of any attempt).
+    attempt's seconds times the threads of its worker), began and ended (of the first and the last attempt).
     """
     a, w = schema.attempts, schema.workers
     of_worker = (w.c.study == a.c.study) & (w.c.writer == a.c.writer)
@@ -71,7 +71,7 @@ def failures(store: StoreReader, study: str) -> list[Record]:
 
 
 def best_until(store: StoreReader, study: str, epoch: int, direction: Direction) -> dict[int, float]:
-    """Return trial to its best objective up to an epoch, of the trials that came so far."""
+    """Return trial to its best objective up to an epoch, of the trials that reached it."""
     e = schema.epochs.c
     best = func.max(e.value) if direction == Direction.MAXIMIZE else func.min(e.value)
     query = (
@@ -103,10 +103,10 @@ def curves(store: StoreReader, study: str, trials: Sequence[int]) -> dict[int, l
 
 
 def running(store: StoreReader, study: str) -> list[Record]:
-    """Return the attempts that run, by worker; keys: trial, attempt, host, pid, job, started, epoch, epoch_seconds.
+    """Return the running attempts, by worker; keys: trial, attempt, host, pid, job, started, epoch, epoch_seconds.
 
     ``epoch`` is the last one that is done and ``epoch_seconds`` the mean over this attempt's; None before the first.
-    An attempt that a later one follows is over, though nobody may have said so.
+    An attempt that a later one follows is over, even if no event says so.
     """
     a, w, t = schema.attempts, schema.workers, schema.trials
     later = schema.attempts.alias("later")
@@ -140,7 +140,7 @@ def endings(store: StoreReader, study: str) -> list[tuple[float, str, float | No
 
 
 def epochs_since(store: StoreReader, study: str, since: float) -> tuple[int, float]:
-    """Count the epochs that ended after a moment, and tell when the first of them began; without any, that moment."""
+    """Return how many epochs ended after a time, and when the first of them began; if there are none, that time."""
     e = schema.epochs.c
     began = func.coalesce(func.min(e.time - e.seconds), since)
     query = select(func.count(), began).where(e.study == study, e.time > since)

@@ -1,29 +1,120 @@
-"""Journal lines to rows of tables; this is where a merge spends most of its time."""
+"""Journal lines to rows of tables, and rows into the tables; a merge spends most of its time here.
+
+The declarations in :mod:`cnn_sweep.store.schema` say what each event writes. Where two lines speak of one thing, their
+content decides which of them counts, and never which one came first, so every order of merging ends in the same tables.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.journal.lines import metric_value
+from sqlalchemy import BigInteger, Float, Integer, String, Text, func, literal_column, or_, tuple_
+
+from cnn_sweep.journal.events import Epoch
+from cnn_sweep.journal.log import metric_value
+from cnn_sweep.store import schema
+from cnn_sweep.store.sqlite import new, run_many, to_flag, to_integer, to_json, to_number, to_text, upsert, upsert_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sqlalchemy import Column, ColumnElement, Connection, Table
+
+    from cnn_sweep.store.schema import Record
+
 Row = tuple[Any, ...]
-_LARGEST = 1 << 63  # an integer column holds less
 _TOGETHER = 500  # lines that are parsed in one go, which is a third faster
 _METRICS = b'"metrics":'
-_EPOCH_FIELDS = 7
-_OF_A_TRIAL = frozenset({"start", "checkpoint", "end", "artifact", "lost", "cancel", "finalize"})
+_EPOCH_FIELDS = 1 + len(Epoch.field_names())  # with the type
 _FOR_PEOPLE = frozenset({"fault", "retire"})  # they stay in the journals
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+_CONVERTERS: dict[type, Callable[[Any], Any]] = {
+    BigInteger: to_integer,
+    Integer: to_flag,  # counts are BigInteger
+    Float: to_number,
+    String: to_text,
+    Text: to_text,
+}
 
 
-def text_of(data: Any) -> str:
-    """Return the one JSON form in which the store keeps plain data; keys keep their order."""
-    return json.dumps(data, separators=(",", ":"))
+class _Writing:
+    """What a record of the schema means: how a line becomes a row, and the statement that the row goes into.
+
+    Args:
+        record: Declaration of what an event writes to a table.
+    """
+
+    def __init__(self, record: Record) -> None:
+        table = record.table
+        keys = [column for column in table.primary_key if column.name != "study"]
+        filled = [c for c in table.columns if "source" in c.info and c.info["source"].event is record.event]
+        names = [column.name for column in filled]
+        first = [*record.by, *(name for name in names if name not in record.by)]
+        prefer = _prefer(table, first, last=record.wins == "last")
+        columns = ["study", *(column.name for column in (*keys, *filled))]
+        self.statement = upsert(table, columns, replaced=names, prefer=prefer)
+        self._each = record.each
+        self._fields = [_field(record, column) for column in (*keys, *filled)]
+        self._keys = len(keys)
+
+    def rows(self, study: str, data: dict[str, Any]) -> list[Row]:
+        """Return the rows of a line; none if it names no key, as when a whole study is cancelled.
+
+        Args:
+            study: Name of the study.
+            data: What the line says, with the journal's name as ``WRITER``.
+        """
+        if self._each is not None:
+            return [(study, *self._values(data | item)) for item in data[self._each]]
+        values = self._values(data)
+        return [] if None in values[: self._keys] else [(study, *values)]
+
+    def _values(self, data: dict[str, Any]) -> list[Any]:
+        get = data.get
+        return [
+            None if (found := get(name, default)) is None and default is None else convert(found)
+            for name, default, convert in self._fields
+        ]
+
+
+def _field(record: Record, column: Column[Any]) -> tuple[str, Any, Callable[[Any], Any]]:
+    """Return the name of the field that fills a column, its default, and the conversion of its value."""
+    source = column.info.get("source") or schema.Source(record.event, column.name)
+    name, *inner = source.path.split(".")
+    known = {f.name: f for f in fields(record.event)}.get(name)
+    default = MISSING if known is None else known.default
+    if known is not None and known.default_factory is not MISSING:
+        default = known.default_factory()
+    convert = source.convert or _CONVERTERS[type(column.type)]
+
+    def nested(value: Any) -> Any:
+        for part in inner:
+            value = (value or {}).get(part)
+        return convert(value)
+
+    return name, default, nested if inner else convert
+
+
+def _comparable(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Give a missing value a place in the order: without one, which row counts would depend on which came first."""
+    return func.coalesce(column, literal_column("''" if isinstance(column.type, String) else "-1"))
+
+
+def _prefer(table: Table, columns: Sequence[str], *, last: bool) -> ColumnElement[bool]:
+    """Prefer the row that sorts first or last by ``columns``; a row without the first of them is no rival."""
+    offered = tuple_(*(_comparable(new(table, name)) for name in columns))
+    known = tuple_(*(_comparable(table.c[name]) for name in columns))
+    return or_(table.c[columns[0]].is_(None), offered > known if last else offered < known)
+
+
+_WRITINGS: dict[str, tuple[_Writing, ...]] = {}
+for _record in schema.RECORDS:
+    _WRITINGS[_record.event.type] = (*_WRITINGS.get(_record.event.type, ()), _Writing(_record))
+_OF_A_TRIAL = {record.event.type for record in schema.RECORDS if "trial" in record.event.field_names()}
+_EPOCHS = upsert_all(schema.epochs, prefer=_prefer(schema.epochs, ("time", "seconds", "metrics_json"), last=False))
+_ATTEMPT_KEYS = upsert(schema.attempts, ("study", "trial", "attempt"))
 
 
 @dataclass
@@ -34,25 +125,29 @@ class Rows:
         study: Name of the study.
         metric: The objective.
         epochs: Rows for the table of epochs, in the order of its columns.
-        others: Kind of event to its rows; what they hold stands beside their statements in ``write.py``.
+        others: Rows of all other events, by where they go.
         attempts: (trial, attempt) of all epochs.
         touched: Trials that other events than epochs speak of.
         metrics: Names of all metrics in the epochs.
         parameters: Names of all hyperparameters in the starts.
+        revision: The newest revision of the sweep; 0 if there is none.
+        cancelled: When the whole study was last cancelled; None if it was not.
     """
 
     study: str
     metric: str
     epochs: list[Row] = field(default_factory=list)
-    others: dict[str, list[Row]] = field(default_factory=dict)
+    others: dict[_Writing, list[Row]] = field(default_factory=dict)
     attempts: set[tuple[int, int]] = field(default_factory=set)
     touched: set[int] = field(default_factory=set)
     metrics: set[str] = field(default_factory=set)
     parameters: set[str] = field(default_factory=set)
+    revision: int = 0
+    cancelled: float | None = None
 
     @property
     def touched_trials(self) -> set[int]:
-        """Trials whose derived columns have to be computed anew."""
+        """Trials whose derived columns have to be recomputed."""
         return self.touched.union(trial for trial, _ in self.attempts)
 
     def add(self, writer: str, bodies: Sequence[bytes]) -> Tally:
@@ -66,18 +161,26 @@ class Rows:
         last: float | None = None
         for body, data in _parsed(bodies):
             try:
-                time = _number(data["time"])
+                time = to_number(data["time"])
                 kind = data["type"]
                 if kind == "epoch":
                     self._epoch(body, data, time)
                 elif kind not in _FOR_PEOPLE:
-                    self._others(kind, data, time, writer)
+                    data[schema.WRITER] = writer
+                    self._other(kind, data, time)
             except _MALFORMED:
                 unknown += 1  # a newer version's event; it stays in its journal
                 continue
             if last is None or time > last:
                 last = time
         return Tally(len(bodies), unknown, last)
+
+    def write(self, connection: Connection) -> None:
+        """Insert all rows, without what is derived from them."""
+        run_many(connection, _EPOCHS, sorted(self.epochs))
+        run_many(connection, _ATTEMPT_KEYS, [(self.study, *key) for key in sorted(self.attempts)])
+        for writing, found in self.others.items():
+            run_many(connection, writing.statement, found)
 
     def _epoch(self, body: bytes, data: dict[str, Any], time: float) -> None:
         metrics = data["metrics"]
@@ -86,21 +189,25 @@ class Rows:
             # The text is there already: the object stands last and its key occurs once.
             text = body[body.index(_METRICS) + len(_METRICS) : -1].decode("ascii")
         else:
-            text = text_of(metrics)
-        trial, attempt = _integer(data["trial"]), _integer(data["attempt"])
-        row = (self.study, trial, attempt, _integer(data["epoch"]), time, _number(data["seconds"]))
+            text = to_json(metrics)
+        trial, attempt = to_integer(data["trial"]), to_integer(data["attempt"])
+        row = (self.study, trial, attempt, to_integer(data["epoch"]), time, to_number(data["seconds"]))
         self.epochs.append((*row, value, text, 1))
         self.attempts.add((trial, attempt))
         self.metrics.update(metrics)
 
-    def _others(self, kind: str, data: dict[str, Any], time: float, writer: str) -> None:
-        make = _MAKERS[kind]
-        row = make(data, time, writer)
-        self.others.setdefault(kind, []).append((self.study, *row))
+    def _other(self, kind: str, data: dict[str, Any], time: float) -> None:
+        found = [(writing, writing.rows(self.study, data)) for writing in _WRITINGS[kind]]
+        for writing, rows in found:  # only now, when all of them are known to be sound
+            self.others.setdefault(writing, []).extend(rows)
         if kind == "start":
             self.parameters.update(data["params"])
-        if kind in _OF_A_TRIAL and row[0] is not None:
-            self.touched.add(row[0])
+        elif kind == "extend":
+            self.revision = max(self.revision, data["revision"])
+        elif kind == "cancel" and data.get("trial") is None:
+            self.cancelled = max(self.cancelled or time, time)
+        if kind in _OF_A_TRIAL and data.get("trial") is not None:
+            self.touched.add(data["trial"])
 
 
 @dataclass(frozen=True)
@@ -119,7 +226,7 @@ class Tally:
 
 
 def _parsed(bodies: Sequence[bytes]) -> Iterator[tuple[bytes, Any]]:
-    """Yield JSON texts with what they say; None for what is no JSON."""
+    """Yield JSON texts with what they say; None for text that is not JSON."""
     for start in range(0, len(bodies), _TOGETHER):
         portion = bodies[start : start + _TOGETHER]
         try:
@@ -134,118 +241,3 @@ def _parse(body: bytes) -> Any:
         return json.loads(body)
     except ValueError:
         return None
-
-
-def _integer(value: Any) -> int:
-    if type(value) is int and -_LARGEST <= value < _LARGEST:
-        return value
-    raise ValueError(value)
-
-
-def _optional(value: Any) -> int | None:
-    return None if value is None else _integer(value)
-
-
-def _flag(value: Any) -> int | None:
-    if value is None or type(value) is bool:
-        return None if value is None else int(value)
-    raise ValueError(value)
-
-
-def _number(value: Any) -> float:
-    if type(value) is float or type(value) is int:
-        return float(value)
-    raise ValueError(value)
-
-
-def _text(value: Any) -> str:
-    """Return text that a database takes: names of files may hold bytes that are no characters."""
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
-
-
-def _optional_text(value: Any) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _key(data: dict[str, Any]) -> tuple[int, int]:
-    return _integer(data["trial"]), _integer(data["attempt"])
-
-
-def _worker(data: dict[str, Any], time: float, writer: str) -> Row:
-    who = data["identity"]
-    job = (who.get("slurm") or {}).get("job_id")
-    known = (_text(who["host"]), _integer(who["pid"]), _optional_text(job), _integer(data["threads"]))
-    return (writer, time, *known, text_of(who), text_of(data["versions"]))
-
-
-def _start(data: dict[str, Any], time: float, writer: str) -> Row:
-    if not isinstance(data["params"], dict):
-        raise TypeError(data["params"])
-    what = (_text(data["configuration"]), _integer(data["repeat"]), _integer(data["seed"]))
-    params = json.dumps(data["params"], separators=(",", ":"), sort_keys=True)
-    return (
-        *_key(data),
-        writer,
-        time,
-        *what,
-        _integer(data["epoch"]),
-        _optional(data.get("parameters")),
-        params,
-    )
-
-
-def _checkpoint(data: dict[str, Any], time: float, _: str) -> Row:
-    return (*_key(data), time, _integer(data["epoch"]), _text(data["file"]), _integer(data["bytes"]))
-
-
-def _end(data: dict[str, Any], time: float, _: str) -> Row:
-    why = (_text(data["state"]), _optional_text(data.get("cause")), _optional_text(data.get("message")))
-    size = (_integer(data.get("epochs", 0)), _number(data.get("seconds", 0.0)))
-    network = (_optional(data.get("parameters")), _flag(data.get("cached")))
-    curve = data.get("curve")
-    return (*_key(data), time, *why, *size, *network, text_of(dict(curve)) if curve else None)
-
-
-def _artifact(data: dict[str, Any], time: float, _: str) -> Row:
-    what = (_text(data["kind"]), _text(data["path"]))
-    return (*_key(data), *what, time, _integer(data["bytes"]), _text(data["sha256"]))
-
-
-def _lost(data: dict[str, Any], time: float, _: str) -> Row:
-    return (*_key(data), time, _text(data["cause"]), _text(data["message"]))
-
-
-def _cancel(data: dict[str, Any], time: float, _: str) -> Row:
-    return _optional(data.get("trial")), time
-
-
-def _extend(data: dict[str, Any], time: float, _: str) -> Row:
-    counts = (data[name] for name in ("trials", "configurations", "invalid", "duplicates"))
-    return (_integer(data["revision"]), time, *map(_integer, counts))
-
-
-def _finalize(data: dict[str, Any], time: float, _: str) -> Row:
-    return _integer(data["trial"]), time, text_of(dict(data["metrics"]))
-
-
-def _submit(data: dict[str, Any], _time: float, _: str) -> Row:
-    cluster, profile = _text(data["cluster"]), _text(data["profile"])
-    return tuple(
-        (cluster, _text(job["job"]), _number(job["time"]), _integer(job["tasks"]), profile) for job in data["jobs"]
-    )
-
-
-_MAKERS: dict[str, Callable[[dict[str, Any], float, str], Row]] = {
-    "worker": _worker,
-    "start": _start,
-    "checkpoint": _checkpoint,
-    "end": _end,
-    "artifact": _artifact,
-    "lost": _lost,
-    "cancel": _cancel,
-    "extend": _extend,
-    "finalize": _finalize,
-    "submit": _submit,
-}

@@ -1,23 +1,91 @@
-"""The tables of the store.
+"""The tables of the store, which event each column is filled from, and which of two rival rows wins.
 
-Keys are natural (the study's name and numbers of the journals), so the same lines give the same rows in
-whatever order they arrive. Columns marked *derived* are a function of the other rows and are computed anew
-for every trial that a merge touches. Times are seconds since 1970-01-01 UTC; columns whose names end in
-``_json`` hold JSON.
+A field of an event gets a column by one line here: ``info=_of(End, "cached")``. The conversion of journal lines, the
+statements that insert or update and the tables themselves all follow from these lines. A change of layout needs a new
+``SCHEMA_VERSION``; stores of other layouts are set aside and rebuilt from the journals.
+
+Keys are natural (the study's name and numbers in the journals), so the same lines give the same rows in whatever order
+they arrive. *Derived* columns are functions of the other rows and are recomputed for every trial that a merge touches.
+Times are seconds since 1970-01-01 UTC; columns whose names end in ``_json`` hold JSON.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, text
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, select, text
+
+from cnn_sweep.journal.events import (
+    Artifact,
+    Cancel,
+    Checkpoint,
+    End,
+    Extend,
+    Finalize,
+    Lost,
+    Start,
+    Submit,
+    Worker,
+)
+from cnn_sweep.store.sqlite import DamageError, tables, to_json, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from cnn_sweep.journal.events import Event
 
 SCHEMA_VERSION = 4  # one less: infinite objectives were values
 
 METADATA = MetaData()
-# Types of columns of keys that are no numbers of the journals.
+WRITER = "writer"  # the name of the journal that a line is from; no event has a field of this name
+# Types of key columns that are not integers.
 _KEY_TYPES: dict[str, type[String | Float[float]]] = {
     **dict.fromkeys(("study", "writer", "configuration", "kind", "path", "key", "cluster", "job"), String),
     "time": Float,
 }
+
+
+def _sorted_json(value: Any) -> str:
+    if not isinstance(value, dict):
+        raise TypeError(value)
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+def _json_object(value: Any) -> str:
+    return to_json(dict(value))
+
+
+def _json_unless_empty(value: Any) -> str | None:
+    return to_json(dict(value)) if value else None
+
+
+def _optional_text(value: Any) -> str | None:
+    return None if value is None else to_text(value)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The field of an event that a column is filled from.
+
+    Attributes:
+        event: The kind of event.
+        path: Name of the field; dots lead into the field's own value.
+        convert: From the journal's value to the column's; None: as the column's type demands, where None is accepted
+            if it is the field's default.
+    """
+
+    event: type[Event]
+    path: str
+    convert: Callable[[Any], Any] | None = None
+
+
+def _of(event: type[Event], path: str, convert: Callable[[Any], Any] | None = None) -> dict[str, Source]:
+    """Name the source of a column; arguments as of :class:`Source`."""
+    return {"source": Source(event, path, convert)}
 
 
 def _table(name: str, keys: tuple[str, ...], *columns: Column[object]) -> Table:
@@ -43,24 +111,28 @@ studies = _table(
     Column("invalid", BigInteger, nullable=False),
     Column("duplicates", BigInteger, nullable=False),
     Column("parameters_json", Text, nullable=False),  # hyperparameters in the order of the sweep file
-    Column("others_json", Text, nullable=False),  # hyperparameters that trials have and the file has not
+    Column("others_json", Text, nullable=False),  # hyperparameters that trials have and the file does not
     Column("metrics_json", Text, nullable=False),  # names of all metrics that any epoch reported
     Column("created", Float),
-    Column("cancelled", Float),  # when the whole study was cancelled last
+    Column("cancelled", Float),  # when the whole study was last cancelled
     Column("source", Text),  # SHA-256 of the sweep file that was read; NULL if it could not be
 )
 
 revisions = _table(
     "revisions",
     ("study", "revision"),
-    Column("time", Float, nullable=False),
-    Column("trials", BigInteger, nullable=False),
-    Column("configurations", BigInteger, nullable=False),
-    Column("invalid", BigInteger, nullable=False),
-    Column("duplicates", BigInteger, nullable=False),
+    Column("time", Float, nullable=False, info=_of(Extend, "time")),
+    Column("trials", BigInteger, nullable=False, info=_of(Extend, "trials")),
+    Column("configurations", BigInteger, nullable=False, info=_of(Extend, "configurations")),
+    Column("invalid", BigInteger, nullable=False, info=_of(Extend, "invalid")),
+    Column("duplicates", BigInteger, nullable=False, info=_of(Extend, "duplicates")),
 )
 
-configurations = _table("configurations", ("study", "configuration"), Column("params_json", Text, nullable=False))
+configurations = _table(
+    "configurations",
+    ("study", "configuration"),
+    Column("params_json", Text, nullable=False, info=_of(Start, "params", _sorted_json)),
+)
 
 trials = _table(
     "trials",
@@ -86,41 +158,41 @@ trials = _table(
     Column("attempts", BigInteger),
     Column("started", Float),
     # Not derived:
-    Column("tested", Float),
-    Column("test_metrics_json", Text),
-    Column("cancelled", Float),
+    Column("tested", Float, info=_of(Finalize, "time")),
+    Column("test_metrics_json", Text, info=_of(Finalize, "metrics", _json_object)),
+    Column("cancelled", Float, info=_of(Cancel, "time")),
 )
 
 attempts = _table(
     "attempts",
     ("study", "trial", "attempt"),
     # Of its start,
-    Column("writer", String),
-    Column("started", Float),
-    Column("configuration", String),
-    Column("repeat", BigInteger),
-    Column("seed", BigInteger),
-    Column("start_epoch", BigInteger),
-    Column("start_parameters", BigInteger),
+    Column("writer", String, info=_of(Start, WRITER)),
+    Column("started", Float, info=_of(Start, "time")),
+    Column("configuration", String, info=_of(Start, "configuration")),
+    Column("repeat", BigInteger, info=_of(Start, "repeat")),
+    Column("seed", BigInteger, info=_of(Start, "seed")),
+    Column("start_epoch", BigInteger, info=_of(Start, "epoch")),
+    Column("start_parameters", BigInteger, info=_of(Start, "parameters")),
     # of its end,
-    Column("ended", Float),
-    Column("end_state", Text),
-    Column("end_cause", Text),
-    Column("end_message", Text),
-    Column("end_epochs", BigInteger),
-    Column("end_seconds", Float),
-    Column("end_parameters", BigInteger),
-    Column("end_cached", Integer),  # whether its graph was compiled already
-    Column("end_curve_json", Text),  # the five numbers of the learning curve, once the trial is finished
+    Column("ended", Float, info=_of(End, "time")),
+    Column("end_state", Text, info=_of(End, "state")),
+    Column("end_cause", Text, info=_of(End, "cause")),
+    Column("end_message", Text, info=_of(End, "message")),
+    Column("end_epochs", BigInteger, info=_of(End, "epochs")),
+    Column("end_seconds", Float, info=_of(End, "seconds")),
+    Column("end_parameters", BigInteger, info=_of(End, "parameters")),
+    Column("end_cached", Integer, info=_of(End, "cached")),
+    Column("end_curve_json", Text, info=_of(End, "curve", _json_unless_empty)),
     # of who declared it lost,
-    Column("lost", Float),
-    Column("lost_cause", Text),
-    Column("lost_message", Text),
+    Column("lost", Float, info=_of(Lost, "time")),
+    Column("lost_cause", Text, info=_of(Lost, "cause")),
+    Column("lost_message", Text, info=_of(Lost, "message")),
     # of its newest checkpoint.
-    Column("checkpointed", Float),
-    Column("checkpoint_epoch", BigInteger),
-    Column("checkpoint_file", Text),
-    Column("checkpoint_bytes", BigInteger),
+    Column("checkpointed", Float, info=_of(Checkpoint, "time")),
+    Column("checkpoint_epoch", BigInteger, info=_of(Checkpoint, "epoch")),
+    Column("checkpoint_file", Text, info=_of(Checkpoint, "file")),
+    Column("checkpoint_bytes", BigInteger, info=_of(Checkpoint, "bytes")),
     # Derived:
     Column("state", Text),
     Column("cause", Text),
@@ -131,6 +203,7 @@ attempts = _table(
     Column("seconds", Float),
 )
 
+# Most lines are epochs: `rows.py` converts them in one place of its own, for speed.
 epochs = _table(
     "epochs",
     ("study", "trial", "attempt", "epoch"),
@@ -144,28 +217,28 @@ epochs = _table(
 artifacts = _table(
     "artifacts",
     ("study", "trial", "attempt", "kind", "path"),
-    Column("time", Float, nullable=False),
-    Column("bytes", BigInteger, nullable=False),
-    Column("sha256", Text, nullable=False),
+    Column("time", Float, nullable=False, info=_of(Artifact, "time")),
+    Column("bytes", BigInteger, nullable=False, info=_of(Artifact, "bytes")),
+    Column("sha256", Text, nullable=False, info=_of(Artifact, "sha256")),
 )
 
 workers = _table(
     "workers",
     ("study", "writer"),
-    Column("started", Float, nullable=False),
-    Column("host", Text, nullable=False),
-    Column("pid", BigInteger, nullable=False),
-    Column("job", Text),  # Slurm's job id
-    Column("threads", BigInteger, nullable=False),
-    Column("identity_json", Text, nullable=False),
-    Column("versions_json", Text, nullable=False),
+    Column("started", Float, nullable=False, info=_of(Worker, "time")),
+    Column("host", Text, nullable=False, info=_of(Worker, "identity.host")),
+    Column("pid", BigInteger, nullable=False, info=_of(Worker, "identity.pid")),
+    Column("job", Text, info=_of(Worker, "identity.slurm.job_id", _optional_text)),  # Slurm's job ID
+    Column("threads", BigInteger, nullable=False, info=_of(Worker, "threads")),
+    Column("identity_json", Text, nullable=False, info=_of(Worker, "identity", to_json)),
+    Column("versions_json", Text, nullable=False, info=_of(Worker, "versions", to_json)),
 )
 
 jobs = _table(
     "jobs",
-    ("study", "cluster", "job", "time"),  # clusters count from the start again one day
-    Column("tasks", BigInteger, nullable=False),  # elements of the array
-    Column("profile", Text, nullable=False),
+    ("study", "cluster", "job", "time"),  # a cluster's job IDs start again some day
+    Column("tasks", BigInteger, nullable=False, info=_of(Submit, "tasks")),  # elements of the array
+    Column("profile", Text, nullable=False, info=_of(Submit, "profile")),
 )
 
 journals = _table(
@@ -186,19 +259,7 @@ bad_lines = _table(
 )
 
 # Tables that hold what is known of a study.
-OF_A_STUDY: tuple[Table, ...] = (
-    studies,
-    revisions,
-    configurations,
-    trials,
-    attempts,
-    epochs,
-    artifacts,
-    workers,
-    jobs,
-    journals,
-    bad_lines,
-)
+OF_A_STUDY = tuple(table for table in METADATA.sorted_tables if "study" in table.c)
 
 # Trials of one study that the running merge touches: a temporary table, seen by its own connection only.
 touched = Table(
@@ -207,3 +268,80 @@ touched = Table(
     Column("trial", BigInteger, primary_key=True, autoincrement=False),
     prefixes=["TEMPORARY"],
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What events of one kind write to one table.
+
+    Attributes:
+        event: The kind of event.
+        table: The table; columns whose source is another event are left alone.
+        wins: Which of two rows with the same key is kept: the one that sorts first or last by the columns that the
+            event fills. This depends on their values alone, never on which one arrived first.
+        by: Columns to compare before the others.
+        each: Field with a list, if every item of it is a row of its own; an item's fields hide the event's.
+    """
+
+    event: type[Event]
+    table: Table
+    wins: Literal["first", "last"] = "first"
+    by: tuple[str, ...] = ()
+    each: str | None = None
+
+
+RECORDS = (
+    Record(Worker, workers),
+    Record(Start, attempts),
+    Record(Start, configurations),
+    Record(Checkpoint, attempts, "last", by=("checkpoint_epoch",)),
+    Record(End, attempts),
+    Record(Artifact, artifacts, "last"),
+    Record(Lost, attempts),
+    Record(Cancel, trials, "last"),
+    Record(Extend, revisions),
+    Record(Finalize, trials, "last"),
+    Record(Submit, jobs, each="jobs"),
+)
+
+
+def create_tables(connection: Connection) -> None:
+    """Make all tables in an empty database and note the version of their layout."""
+    METADATA.create_all(connection)
+    version = {"key": "schema_version", "value": str(SCHEMA_VERSION)}
+    connection.execute(meta.insert(), version)
+
+
+def layout(connection: Connection) -> str | None:
+    """Return the version of the layout that a database has: None if it is empty, "unknown" if not ours."""
+    names = tables(connection)
+    if not names:
+        return None
+    if not {table.name for table in METADATA.sorted_tables} <= names:
+        return "unknown"
+    query = select(meta.c.value).where(meta.c.key == "schema_version")
+    return connection.execute(query).scalar() or "unknown"
+
+
+def check_layout(found: str | None) -> None:
+    """Accept an empty database and one of this version's layout.
+
+    Raises:
+        DamageError: If it is another one.
+    """
+    if found not in {None, str(SCHEMA_VERSION)}:
+        known = SCHEMA_VERSION
+        raise DamageError(f"its layout is version {found}, this package's is {known}")
+
+
+def ensure_tables(connection: Connection) -> bool:
+    """Make all tables if a database is empty; return whether it was.
+
+    Raises:
+        DamageError: If its layout is of another version.
+    """
+    found = layout(connection)
+    check_layout(found)
+    if found is None:
+        create_tables(connection)
+    return found is None

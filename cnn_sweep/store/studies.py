@@ -1,17 +1,20 @@
-"""A study's own row: what it optimises, how much is planned, which columns its leaderboard has."""
+"""A study's own row: its objective, its planned trials, and the columns of its leaderboard."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select
 
-from cnn_sweep.store import dialect, schema
-from cnn_sweep.store.rows import text_of
-from cnn_sweep.store.sweep_facts import SweepFacts, read_facts, source_of
+from cnn_sweep.errors import InputError
+from cnn_sweep.store import schema, sqlite
+from cnn_sweep.store.sqlite import to_json
 from cnn_sweep.store.views import drop_views
 from cnn_sweep.sweep.direction import Direction
+from cnn_sweep.sweep.spec.trial import ObjectiveSpec
+from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -19,13 +22,62 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.store.rows import Rows
 
-_STUDIES = dialect.upsert_all(schema.studies)
+_STUDIES = sqlite.upsert_all(schema.studies)
+_DEFAULT = ObjectiveSpec()
 _COUNTS = ("trials", "configurations", "invalid", "duplicates")
 
 
 @dataclass(frozen=True)
+class SweepFacts:
+    """The meaning of a study's numbers.
+
+    Attributes:
+        metric: The objective.
+        direction: What is better.
+        method: How configurations are chosen; None if the file could not be read.
+        digest: Hash of the sweep's meaning; None if the file could not be read.
+        parameters: Hyperparameters in the order of the file.
+        source: SHA-256 of the file's bytes; None if it could not be read.
+        problem: Why the file could not be read; None if it was.
+    """
+
+    metric: str = _DEFAULT.metric
+    direction: Direction = _DEFAULT.direction
+    method: str | None = None
+    digest: str | None = None
+    parameters: tuple[str, ...] = ()
+    source: str | None = None
+    problem: str | None = None
+
+
+def source_of(paths: StudyPaths, revision: int) -> str | None:
+    """Return the SHA-256 of a revision's frozen sweep file; None if it cannot be read."""
+    try:
+        return hashlib.sha256(paths.revision(max(revision, 1)).read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def read_facts(paths: StudyPaths, revision: int) -> SweepFacts:
+    """Read a revision's frozen sweep file; a damaged one gives defaults and the problem."""
+    source = source_of(paths, revision)
+    try:
+        sweep = Sweep.load(paths.revision(max(revision, 1)))
+    except InputError as error:
+        return SweepFacts(problem=str(error))
+    return SweepFacts(
+        metric=sweep.objective.metric,
+        direction=sweep.objective.direction,
+        method=sweep.search.method,
+        digest=sweep.digest,
+        parameters=sweep.space.names,
+        source=source,
+    )
+
+
+@dataclass(frozen=True)
 class KnownStudy:
-    """What the store says of a study before a merge.
+    """The store's knowledge of a study before a merge.
 
     Attributes:
         facts: Its meaning.
@@ -37,12 +89,12 @@ class KnownStudy:
 
 
 def known_study(connection: Connection, paths: StudyPaths) -> KnownStudy:
-    """Return what is known of a study; of a new one, what its first sweep file says."""
+    """Return the store's knowledge of a study; for a new one, what its first sweep file says."""
     s = schema.studies
     row = connection.execute(select(s).where(s.c.study == paths.study)).one_or_none()
     if row is None:
         return KnownStudy(read_facts(paths, 1))
-    parameters = tuple(dialect.names(row.parameters_json))
+    parameters = tuple(sqlite.read_names(row.parameters_json))
     return KnownStudy(
         SweepFacts(row.metric, Direction(row.direction), row.method, row.digest, parameters, row.source), row
     )
@@ -51,11 +103,11 @@ def known_study(connection: Connection, paths: StudyPaths) -> KnownStudy:
 def newest_facts(connection: Connection, paths: StudyPaths, rows: Rows, known: KnownStudy) -> SweepFacts:
     """Return what the newest journaled revision of the sweep says; it is read only if it changed.
 
-    A file that cannot be read now does not overrule what was read before.
+    If the file cannot be read now, what was read before stays in force.
     """
     r = schema.revisions.c
     stored = connection.execute(select(func.max(r.revision)).where(r.study == paths.study)).scalar()
-    newest = max([dialect.whole(stored or 1), *(row[1] for row in rows.others.get("extend", ()))])
+    newest = max(sqlite.read_count(stored or 1), rows.revision)
     source = source_of(paths, newest)
     if known.facts.source is not None and source in {known.facts.source, None}:
         return known.facts
@@ -64,7 +116,7 @@ def newest_facts(connection: Connection, paths: StudyPaths, rows: Rows, known: K
 
 
 def forget(connection: Connection, study: str) -> None:
-    """Drop all that is known of a study."""
+    """Delete all rows of a study."""
     drop_views(connection, study)
     for table in schema.OF_A_STUDY:
         connection.execute(delete(table).where(table.c.study == study))
@@ -76,10 +128,9 @@ def write_study(connection: Connection, rows: Rows, facts: SweepFacts, known: Kn
     revisions = connection.execute(select(r).where(r.c.study == rows.study).order_by(r.c.revision)).all()
     newest = revisions[-1] if revisions else None
     old = known.row
-    cancels = [row[2] for row in rows.others.get("cancel", ()) if row[1] is None]
-    before = dialect.moment(old.cancelled) if old is not None else None
-    cancels += [before] if before is not None else []
-    metrics = rows.metrics.union(dialect.names(old.metrics_json) if old is not None else ())
+    before = sqlite.read_time(old.cancelled) if old is not None else None
+    cancels = [time for time in (before, rows.cancelled) if time is not None]
+    metrics = rows.metrics.union(sqlite.read_names(old.metrics_json) if old is not None else ())
     values = {
         "study": rows.study,
         "metric": facts.metric,
@@ -88,29 +139,29 @@ def write_study(connection: Connection, rows: Rows, facts: SweepFacts, known: Kn
         "digest": facts.digest,
         "revisions": newest.revision if newest is not None else 0,
         **{name: getattr(newest, name) if newest is not None else 0 for name in _COUNTS},
-        "parameters_json": text_of(list(facts.parameters)),
-        "others_json": text_of(_others(connection, rows, facts, known)),
-        "metrics_json": text_of(sorted(metrics)),
+        "parameters_json": to_json(list(facts.parameters)),
+        "others_json": to_json(_others(connection, rows, facts, known)),
+        "metrics_json": to_json(sorted(metrics)),
         "created": revisions[0].time if newest is not None and revisions[0].revision == 1 else None,
         "cancelled": max(cancels, default=None),
         "source": facts.source,
     }
     row = tuple(values[column.name] for column in schema.studies.columns)
-    dialect.run_many(connection, _STUDIES, [row])
+    sqlite.run_many(connection, _STUDIES, [row])
 
 
 def parameter_names(row: Any) -> list[str]:
     """Return the hyperparameters of a study's row: the sweep file's in its order, then any others."""
-    return dialect.names(row.parameters_json) + dialect.names(row.others_json)
+    return sqlite.read_names(row.parameters_json) + sqlite.read_names(row.others_json)
 
 
 def _others(connection: Connection, rows: Rows, facts: SweepFacts, known: KnownStudy) -> list[str]:
-    """Return the hyperparameters that trials have and the sweep file has not, as when it is damaged."""
-    before = dialect.names(known.row.others_json) if known.row is not None else []
+    """Return hyperparameters that trials have and the sweep file lacks, as when it is damaged."""
+    before = sqlite.read_names(known.row.others_json) if known.row is not None else []
     if facts is known.facts:
         return sorted(rows.parameters.union(before).difference(facts.parameters))
     c = schema.configurations.c
     seen: set[str] = set()
     for (params,) in connection.execute(select(c.params_json).where(c.study == rows.study)):
-        seen.update(dialect.mapping(params))
+        seen.update(sqlite.read_mapping(params))
     return sorted(seen.difference(facts.parameters))

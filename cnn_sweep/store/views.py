@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from cnn_sweep.store import dialect
+from cnn_sweep.store import sqlite
 from cnn_sweep.store.schema import studies
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec.metrics import EPOCH_METRICS
@@ -82,9 +82,9 @@ def _apart(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def refresh_views(connection: Connection, study: str) -> None:
-    """Make the views of a study what its row says; nothing happens if they are."""
+    """Redefine the views of a study where they differ from what its row implies."""
     wanted = definitions(connection, study)
-    known = dialect.views(connection)
+    known = sqlite.views(connection)
     for name, sql in wanted.items():
         if known.get(name) != sql:
             _drop_view(connection, name)
@@ -105,8 +105,8 @@ def _drop_view(connection: Connection, name: str) -> None:
 def definitions(connection: Connection, study: str) -> dict[str, str]:
     """Return the names of a study's views and the statements that make them."""
     row = connection.execute(select(studies).where(studies.c.study == study)).one()
-    metrics = dialect.names(row.metrics_json)
-    parameters = dialect.names(row.parameters_json) + dialect.names(row.others_json)
+    metrics = sqlite.read_names(row.metrics_json)
+    parameters = sqlite.read_names(row.parameters_json) + sqlite.read_names(row.others_json)
     leaderboard, epochs = _names(connection, study)
     order = "DESC" if row.direction == Direction.MAXIMIZE else "ASC"
     return {
@@ -116,7 +116,7 @@ def definitions(connection: Connection, study: str) -> dict[str, str]:
 
 
 def _names(connection: Connection, study: str) -> tuple[str, str]:
-    """Name a study's views. SQLite does not tell names apart that differ in case only; the second gets a number."""
+    """Name a study's views. SQLite ignores case in names; of two that differ only in case, the second gets a number."""
     s = studies.c.study
     earlier = connection.execute(select(s).where(func.lower(s) == study.lower(), s < study)).all()
     name = f"{study}_{len(earlier) + 1}" if earlier else study
@@ -168,7 +168,7 @@ def _json_fields(column: str, names: dict[str, str], *, null: str = "NULL") -> l
 
 
 def _nameable(name: str) -> bool:
-    """Tell whether SQLite's paths into JSON can say a name; quotes and control characters they cannot."""
+    """Return whether a name fits into SQLite's JSON paths, which take no quotes and control characters."""
     return '"' not in name and "\\" not in name and name.isprintable()
 
 

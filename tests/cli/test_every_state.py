@@ -19,8 +19,8 @@ from cnn_sweep.cli.ui import watch
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.events import Artifact
 from cnn_sweep.report.live import line, moment
-from cnn_sweep.store import reading, sql
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store import reader
+from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
 
 TABLES = (
@@ -133,9 +133,8 @@ def test_a_command_reads_one_copy_where_locks_are_dishonest(words, tmp_path, mon
     EVERY_STATE["repeats"](written)
     written.study("other", trials=3)
     copies = []
-    fetch = reading.readable_file
-    monkeypatch.setattr(reading, "readable_file", lambda *of: copies.append(of) or fetch(*of))
-    monkeypatch.setattr(sql, "readable_file", reading.readable_file)
+    fetch = reader.readable_file
+    monkeypatch.setattr(reader, "readable_file", lambda *of: copies.append(of) or fetch(*of))
     answer(tmp_path, words)
     assert len(copies) == 1
 

@@ -20,7 +20,7 @@ from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.report.document.summary import origins
 from cnn_sweep.report.leaderboards.configurations import STATISTICS
 from cnn_sweep.report.report_data import gather
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.repeats import MoreRepeats, repeats_that_chose, values_that_count
 from cnn_sweep.sweep.sweep import Sweep

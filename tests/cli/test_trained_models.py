@@ -15,7 +15,7 @@ from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.models.requested_images import choose_images, prepared_data
 from cnn_sweep.store.queries import list_workers
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.data.dataset import items, load

@@ -12,8 +12,8 @@ from cnn_sweep.execution.worker.attempt import AttemptRunner, WorkerContext
 from cnn_sweep.execution.worker.protocol import WorkerSettings
 from cnn_sweep.execution.worker.retention import drop_models
 from cnn_sweep.journal.claims import Claims
-from cnn_sweep.journal.durable import write_aside
 from cnn_sweep.journal.events import Checkpoint, End, Epoch, Lost, Start
+from cnn_sweep.journal.filesystem import write_aside
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter

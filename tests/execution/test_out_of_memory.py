@@ -11,7 +11,7 @@ from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.worker.protocol import Ending, StopRequest, WorkerSettings
 from cnn_sweep.journal.events import Retire
 from cnn_sweep.journal.history import History
-from cnn_sweep.journal.lines import decode
+from cnn_sweep.journal.log import decode
 from cnn_sweep.sweep.sweep import Sweep
 
 SWEEP = """

@@ -16,8 +16,7 @@ from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import Checkpoint, End, Epoch, Lost, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
-from cnn_sweep.journal.lines import decode, encode
-from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.journal.log import JournalWriter, decode, encode
 from cnn_sweep.search.pruning_rules import PruningRules
 from cnn_sweep.sweep.sweep import Sweep
 

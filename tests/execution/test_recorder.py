@@ -10,8 +10,7 @@ import pytest
 
 from cnn_sweep.execution.attempts.candidates import NextAttempt
 from cnn_sweep.execution.worker.recorder import Recorder
-from cnn_sweep.journal.lines import decode
-from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.journal.log import JournalWriter, decode
 from cnn_sweep.journal.paths import StudyPaths
 
 

@@ -16,7 +16,7 @@ from helpers.rung_audit import Audit
 
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.history import History
-from cnn_sweep.journal.lines import decode
+from cnn_sweep.journal.log import decode
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 

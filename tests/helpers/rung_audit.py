@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cnn_sweep.journal.events import Checkpoint, End, Epoch, Event, Lost, Start
 from cnn_sweep.journal.history import journal_sizes
-from cnn_sweep.journal.lines import from_json
-from cnn_sweep.journal.log import read_from
+from cnn_sweep.journal.log import from_json, read_from
 from cnn_sweep.search.pruning_rules import NEVER_PROMOTED, OUT_OF_REACH, first_trainings
 from cnn_sweep.search.rungs import Ladder
 

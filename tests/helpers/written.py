@@ -11,7 +11,7 @@ from helpers.sweeps import sweep_of_digits
 
 from cnn_sweep.journal.events import End, Epoch, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
-from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.log import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.store.merge import merge
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cnn_sweep.journal import events
 from cnn_sweep.journal.events import Unknown
 from cnn_sweep.journal.identity import ProcessIdentity
-from cnn_sweep.journal.lines import BadLineError, decode, encode
+from cnn_sweep.journal.log import BadLineError, decode, encode
 
 _times = st.floats(min_value=0, max_value=2e9)
 _numbers = st.integers(min_value=0, max_value=2**40)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cnn_sweep.journal.events import Cancel, Checkpoint, End, Epoch, Extend, Finalize, Lost, Start, Worker
 from cnn_sweep.journal.history import History
-from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.log import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.search.budget import Budget
 from cnn_sweep.sweep.direction import Direction

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.journal import durable, log
+from cnn_sweep.journal import filesystem, log
 from cnn_sweep.journal.events import Cancel, Epoch, Lost
-from cnn_sweep.journal.lines import encode
-from cnn_sweep.journal.log import JournalWriter, parse_lines, read_from, reread
+from cnn_sweep.journal.log import JournalWriter, encode, parse_lines, read_from, reread
 
 _LOST = [Lost(float(n), n, 0, "killed", "x" * n) for n in range(20)]
 
@@ -171,7 +170,7 @@ def test_lines_that_a_failed_flush_may_have_dropped_are_written_again(paths, mon
         monkeypatch.setattr(log, "sync", fail)
         with pytest.raises(EnvironmentFault, match="cannot write the journal to the disk: Input/output error"):
             journal.append(_LOST[1])
-        monkeypatch.setattr(log, "sync", durable.sync)
+        monkeypatch.setattr(log, "sync", filesystem.sync)
         journal.append(_LOST[2])
     found = list(read_from(paths.journal("w")).events())
     assert found == [_epoch(1), _LOST[1], _epoch(1), _LOST[1], _LOST[2]]

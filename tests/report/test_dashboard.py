@@ -17,7 +17,7 @@ from cnn_sweep.cli.commands.dashboard import dashboard
 from cnn_sweep.errors import InputError
 from cnn_sweep.journal.events import End, Epoch, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
-from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.log import encode
 from cnn_sweep.journal.paths import StudyPaths
 
 

@@ -16,14 +16,14 @@ import pytest
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.journal.events import End, Extend, Finalize, Known, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
-from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.log import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.exports import FORMS, export
 from cnn_sweep.report.exports import trials as trials_of_exports
 from cnn_sweep.report.exports.trials import runs
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.store.merge import merge
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 
 PARAMS = {
     "filters": [4, 8],

@@ -16,8 +16,7 @@ from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.leaderboards.grouping import compared, grouped, without_constants
 from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
 from cnn_sweep.search.optuna_study import read_study
-from cnn_sweep.store.reading import StoreReader
-from cnn_sweep.store.sql import query
+from cnn_sweep.store.reader import StoreReader, query
 from cnn_sweep.store.views import Columns
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.direction import Direction

@@ -16,7 +16,7 @@ from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.history import History
 from cnn_sweep.messages import plural
 from cnn_sweep.report.live import clock, line, moment, sparkline
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
 
 

@@ -16,7 +16,7 @@ from cnn_sweep.cli.commands.report import ReportFormat, report
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal.events import End, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
-from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.log import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.document.html import page
@@ -27,7 +27,7 @@ from cnn_sweep.report.figures.pareto import pareto
 from cnn_sweep.report.figures.plots import KINDS, figures, to_plotly, write_images
 from cnn_sweep.report.report_data import gather, gpu_seconds, what_mattered
 from cnn_sweep.store.merge import merge
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.repeats import MoreRepeats

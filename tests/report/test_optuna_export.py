@@ -20,7 +20,7 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.report.exports import export
 from cnn_sweep.search.adaptive import AdaptiveSampler
 from cnn_sweep.store import queries
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.sweep.sweep import Sweep
 
 PLOTS = ("contour", "edf", "intermediate_values", "optimization_history", "parallel_coordinate", "param_importances")

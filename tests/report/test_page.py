@@ -17,7 +17,7 @@ from helpers.sweeps import sweep_of_digits
 
 from cnn_sweep.report.document.html import page
 from cnn_sweep.report.report_data import gather
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
 
 SECTIONS = (

@@ -11,7 +11,7 @@ import pytest
 
 from cnn_sweep.cli.commands.submit import submit
 from cnn_sweep.execution.array_jobs import submission
-from cnn_sweep.journal.lines import encode, from_json
+from cnn_sweep.journal.log import encode, from_json
 
 DEV = Path(__file__).parents[2] / "slurm" / "dev.toml"
 SWEEP = """

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from cnn_sweep.journal.events import Artifact, Cancel, Checkpoint, End, Epoch, Extend, Finalize, Lost, Start, Submit
 from cnn_sweep.journal.history import History
-from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.log import encode
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.sweep.direction import Direction
 
 # Each example makes two databases: to shrink a failure is left to whoever looks into it.

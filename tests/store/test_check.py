@@ -6,11 +6,11 @@ import sqlite3
 import pytest
 
 from cnn_sweep.journal.events import Cancel
-from cnn_sweep.journal.lines import encode
+from cnn_sweep.journal.log import encode
 from cnn_sweep.store import queries
 from cnn_sweep.store.check import check
 from cnn_sweep.store.merge import merge, rebuild
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 
 
 def test_a_sound_store_has_no_findings(study, results, locks):

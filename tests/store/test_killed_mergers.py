@@ -10,7 +10,7 @@ import pytest
 
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 
 pytestmark = pytest.mark.faults
 
@@ -19,9 +19,9 @@ KILLS = int(os.environ.get("CNN_SWEEP_KILLS", "6"))
 _MERGER = """
 import sys
 from pathlib import Path
-from cnn_sweep.store import apply
+from cnn_sweep.store import ingest
 from cnn_sweep.store.merge import merge, rebuild
-apply.apply_new.__kwdefaults__["batch_bytes"] = 200_000
+ingest.apply_new.__kwdefaults__["batch_bytes"] = 200_000
 print("ready", flush=True)
 (rebuild if sys.argv[2] == "rebuild" else merge)(Path(sys.argv[1]), wait_s=60)
 """

@@ -7,9 +7,9 @@ from zlib import crc32
 import pytest
 
 from cnn_sweep.journal.events import Artifact, Cancel, Checkpoint, End, Epoch, Finalize, Lost, Start, Submit
-from cnn_sweep.store import apply, queries
+from cnn_sweep.store import ingest, queries
 from cnn_sweep.store.merge import merge, rebuild
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 
 
 def test_all_that_happened_is_in_the_tables(study, results, locks, tables):
@@ -70,8 +70,8 @@ def test_the_mode_of_merging_leaves_no_trace(study, results, tables, monkeypatch
 
 def test_small_batches_make_the_same_tables(study, results, tables, monkeypatch):
     """How much is applied in one transaction does not matter."""
-    monkeypatch.setattr("cnn_sweep.store.apply.READ_LIMIT", 100)
-    monkeypatch.setattr(apply.apply_new, "__kwdefaults__", {"limits": None, "batch_bytes": 300})
+    monkeypatch.setattr("cnn_sweep.store.ingest.READ_LIMIT", 100)
+    monkeypatch.setattr(ingest.apply_new, "__kwdefaults__", {"limits": None, "batch_bytes": 300})
     merge(results, wait_s=1)
     monkeypatch.undo()
     assert tables.now(results) == tables.anew(results)
@@ -160,7 +160,7 @@ def test_a_removed_study_leaves_the_store(study, results, new_study, locks, tabl
     other.run("w", 0, [0.4])
     merge(results, wait_s=1)
     shutil.rmtree(study.paths.folder)
-    assert merge(results, wait_s=1).notes == ("digits: its folder was removed, and so it was from the store",)
+    assert merge(results, wait_s=1).notes == ("digits: its folder was removed, so the store forgot it",)
     assert queries.list_studies(StoreReader(results)) == ["other"]
     assert tables.now(results) == tables.anew(results)
 

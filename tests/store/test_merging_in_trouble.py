@@ -12,12 +12,12 @@ import time
 import pytest
 from helpers.disks import small_disk
 
-from cnn_sweep.store import apply, queries, versions
+from cnn_sweep.store import ingest, published, queries
 from cnn_sweep.store import merge as module
 from cnn_sweep.store.check import check
 from cnn_sweep.store.files import lease
 from cnn_sweep.store.merge import merge
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 
 
 def test_who_cannot_have_the_store_goes_on_at_once(study, results, monkeypatch):
@@ -27,15 +27,15 @@ def test_who_cannot_have_the_store_goes_on_at_once(study, results, monkeypatch):
     study.run("a", 4, [0.3])
     with lease(results, wait_s=0) as granted:
         assert granted
-        assert _skipped_at_once(results) == "another merge is at work"
+        assert _skipped_at_once(results) == "another merge is running"
     connection = sqlite3.connect(results / "sweeps.db", isolation_level=None)
     for statement in ("BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"):
         connection.execute(statement)
-        assert _skipped_at_once(results) == "somebody else has the database open"
+        assert _skipped_at_once(results) == "another program has the database open"
         connection.execute("ROLLBACK")
     connection.execute("BEGIN")
     connection.execute("SELECT count(*) FROM trials").fetchone()
-    assert _skipped_at_once(results) == "somebody else has the database open"
+    assert _skipped_at_once(results) == "another program has the database open"
     connection.close()
     assert merge(results).events == 3
 
@@ -68,15 +68,15 @@ def test_who_may_wait_gets_its_turn(study, results, monkeypatch):
 def test_two_published_stores_do_not_undo_each_other(study, results, monkeypatch, tables):
     """Where somebody published more meanwhile, the poorer copy is not published."""
     monkeypatch.setenv("CNN_SWEEP_LOCKS", "dishonest")
-    real = versions.publish
+    real = published.publish
 
     def late(folder, copy, *, number, size):
-        monkeypatch.setattr(versions, "publish", real)
+        monkeypatch.setattr(published, "publish", real)
         study.run("a", 4, [0.3])
         assert merge(results, wait_s=1).events > 0
         return real(folder, copy, number=number, size=size)
 
-    monkeypatch.setattr(versions, "publish", late)
+    monkeypatch.setattr(published, "publish", late)
     merge(results, wait_s=1)
     assert tables.now(results) == tables.anew(results)
 
@@ -84,10 +84,10 @@ def test_two_published_stores_do_not_undo_each_other(study, results, monkeypatch
 def test_a_worker_leaves_the_store_to_whoever_is_at_it(study, results, monkeypatch):
     """Where locks lie a hint keeps workers from doing the same work twice; a command merges all the same."""
     monkeypatch.setenv("CNN_SWEEP_LOCKS", "dishonest")
-    monkeypatch.setattr("cnn_sweep.store.publish._REST", 0)
+    monkeypatch.setattr("cnn_sweep.store.published._REST", 0)
     hint = results / ".sweeps.merging"
     hint.touch()
-    assert merge(results).skipped == "another merge is at work"
+    assert merge(results).skipped == "another merge is running"
     assert merge(results, wait_s=1).events == 17
     study.run("a", 4, [0.3])
     os.utime(hint, (1.0, 1.0))  # its merger died long ago
@@ -99,7 +99,7 @@ def test_a_large_store_is_not_published_all_the_time(study, results, monkeypatch
     """Where every publication copies all of it, workers leave pauses that grow with it; commands do not."""
     monkeypatch.setenv("CNN_SWEEP_LOCKS", "dishonest")
     merge(results)
-    monkeypatch.setattr("cnn_sweep.store.publish._BYTES_PER_S", 1.0)
+    monkeypatch.setattr("cnn_sweep.store.published._BYTES_PER_S", 1.0)
     study.run("a", 4, [0.3])
     assert merge(results).skipped == "the store was published a moment ago"
     assert merge(results, wait_s=1).events == 3
@@ -199,12 +199,12 @@ def test_an_empty_file_is_a_new_store(study, results, locks):
 
 def test_a_long_merge_of_a_worker_is_cut_short_and_goes_on_later(study, results, locks, monkeypatch, tables):
     """A worker gives a backlog a few seconds at a time; every portion stays."""
-    monkeypatch.setattr(apply.apply_new, "__kwdefaults__", {"limits": None, "batch_bytes": 300})
+    monkeypatch.setattr(ingest.apply_new, "__kwdefaults__", {"limits": None, "batch_bytes": 300})
     monkeypatch.setattr(module, "_WORK_S", 0.0)
-    monkeypatch.setattr("cnn_sweep.store.publish._REST", 0)
+    monkeypatch.setattr("cnn_sweep.store.published._REST", 0)
     report = merge(results)
     assert 0 < report.events < 17
-    assert report.skipped == "there was too much for one time; the next merge goes on"
+    assert report.skipped == "there were too many lines for one merge; the next merge continues"
     events = report.events
     while report.skipped:
         report = merge(results)

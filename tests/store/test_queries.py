@@ -9,7 +9,7 @@ from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.journal.events import End, Epoch, Finalize, Start
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 
 
 @pytest.fixture
@@ -223,10 +223,10 @@ def test_unknown_studies_and_trials_are_named(study, results):
 
 def test_a_missing_or_damaged_store_is_said_with_the_cure(study, results):
     """No traceback for a store that cannot be read, but what to do."""
-    with pytest.raises(EnvironmentFault, match="there is no store; `cnn-sweep store merge` makes it"):
+    with pytest.raises(EnvironmentFault, match="there is no store; `cnn-sweep store merge` creates it"):
         queries.counts(StoreReader(results), "digits")
     (results / "sweeps.db").write_bytes(b"garbage" * 1000)
-    with pytest.raises(EnvironmentFault, match="file is not a database; `cnn-sweep store rebuild` makes it anew"):
+    with pytest.raises(EnvironmentFault, match="file is not a database; `cnn-sweep store rebuild` rebuilds it"):
         queries.counts(StoreReader(results), "digits")
 
 

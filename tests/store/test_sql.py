@@ -8,7 +8,7 @@ import pytest
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.store.merge import merge
-from cnn_sweep.store.sql import query
+from cnn_sweep.store.reader import query
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.store import queries
 from cnn_sweep.store.check import check
 from cnn_sweep.store.merge import merge
-from cnn_sweep.store.reading import StoreReader
+from cnn_sweep.store.reader import StoreReader
 
 pytestmark = pytest.mark.faults
 

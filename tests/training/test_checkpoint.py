@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cnn_sweep.journal.durable import write_aside
+from cnn_sweep.journal.filesystem import write_aside
 from cnn_sweep.training.trial.checkpoint import CheckpointError, pack, read, unpack
 
 arrays = hnp.arrays(

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnn_sweep.execution.pool.progress import Progress
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.training.engines.batches import order_of
 from cnn_sweep.training.engines.schedules import base_rate, learning_rates
-from cnn_sweep.training.trial.progress import Progress
 
 
 def rates(epoch=0, *, steps=4, scale=1.0, epochs=10, **schedule):

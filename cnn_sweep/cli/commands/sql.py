@@ -12,7 +12,7 @@ from cnn_sweep.cli.ui.studies import merge_journals
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.store.sql import query
+from cnn_sweep.store.reader import query
 
 
 def sql(

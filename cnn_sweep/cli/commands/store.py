@@ -9,6 +9,7 @@ from cnn_sweep.cli.ui.options import RESULTS, Results
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.messages import plural
 from cnn_sweep.store import merge as stores
+from cnn_sweep.store.check import check as check_store
 
 app = typer.Typer(help="Merge, rebuild or check the database of results.", no_args_is_help=True)
 
@@ -39,7 +40,7 @@ def check(results: Results = RESULTS) -> None:
     Examples:
       cnn-sweep store check
     """
-    report = stores.check(results)
+    report = check_store(results)
     for finding in report.findings:
         print(finding)
     print("the store and the journals are sound" if report.sound else plural(len(report.findings), "finding"))

@@ -19,8 +19,8 @@ from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.study.provenance import provenance, start_journal
 from cnn_sweep.execution.study.revisions import read_revisions
 from cnn_sweep.execution.study.user_code import check_user_code, copy_user_code, uses_user_code
-from cnn_sweep.journal.durable import write_once
 from cnn_sweep.journal.events import Extend
+from cnn_sweep.journal.filesystem import write_once
 from cnn_sweep.journal.history import History, journal_sizes
 from cnn_sweep.journal.identity import is_own_writer
 from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study

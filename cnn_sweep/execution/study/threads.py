@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
-from cnn_sweep.journal.durable import write_once
+from cnn_sweep.journal.filesystem import write_once
 from cnn_sweep.journal.history import History
 from cnn_sweep.messages import plural
 

@@ -7,9 +7,9 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from cnn_sweep.journal.durable import write_aside
 from cnn_sweep.journal.events import Checkpoint, Epoch
-from cnn_sweep.journal.lines import metric_value
+from cnn_sweep.journal.filesystem import write_aside
+from cnn_sweep.journal.log import metric_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

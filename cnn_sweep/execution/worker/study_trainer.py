@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import InputError, StudyError
-from cnn_sweep.journal.durable import write_once
+from cnn_sweep.journal.filesystem import write_once
 from cnn_sweep.training.data.dataset import SPLITS, load
 from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.evaluation.evaluate import measure

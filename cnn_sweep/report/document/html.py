@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cnn_sweep.report.report_data import ReportData
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
 
 # The leaderboard can be used while the browser still reads Plotly, the larger part of the file.
 _START = "startFigures();"

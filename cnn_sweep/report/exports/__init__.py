@@ -16,7 +16,7 @@ from cnn_sweep.report.leaderboards.leaderboard import plain
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
 
 # Name of a format to its module and function.
 FORMS = {

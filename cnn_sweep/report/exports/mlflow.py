@@ -18,7 +18,7 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
 
 _MOST_METRICS = 1_000  # in one request to MLflow
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "running": "RUNNING"}

@@ -10,7 +10,7 @@ from cnn_sweep.report.exports.trials import Run, runs
 from cnn_sweep.search.optuna_study import Record, mirror_study, write_study
 
 if TYPE_CHECKING:
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
     from cnn_sweep.sweep.sweep import Sweep
 
 _ATTRIBUTES: Final = (

@@ -17,7 +17,7 @@ from cnn_sweep.store import queries
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
 
 _GREATEST = 2**63 - 1  # the largest integer of a Parquet file
 _FIRST = ["study", "trial"]  # the first columns of every table: they identify an export and its study

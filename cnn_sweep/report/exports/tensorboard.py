@@ -17,7 +17,7 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
 
 _SUFFIX = ".cnn-sweep"  # of event files; TensorBoard recognises them by the beginning of their names
 

@@ -10,7 +10,7 @@ from cnn_sweep.store import queries, report_queries
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
 
 _TOGETHER = 200  # trials whose epochs are in memory at a time
 _OWN = ("epoch", "seconds", "time")

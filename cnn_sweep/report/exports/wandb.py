@@ -12,7 +12,7 @@ from cnn_sweep.report.exports.trials import Run, runs
 from cnn_sweep.report.leaderboards.leaderboard import plain
 
 if TYPE_CHECKING:
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
 
 _FACTS = ("state", "cause", "value", "best_epoch", "parameters", "seconds", "seed", "repeat")
 

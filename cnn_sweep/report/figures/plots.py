@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row, Table
     from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.report.report_data import ReportData
-    from cnn_sweep.store.reading import StoreReader
+    from cnn_sweep.store.reader import StoreReader
 
 KINDS = ("history", "curves", "parallel", "importance", "slices", "contours", "pareto", "confusion")
 FORMATS: Final = ("svg", "png", "pdf")

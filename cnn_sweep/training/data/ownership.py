@@ -7,7 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from cnn_sweep.journal.durable import write_once
+from cnn_sweep.journal.filesystem import write_once
 from cnn_sweep.journal.identity import ProcessIdentity, current, is_alive
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.journal.durable import write_aside
+from cnn_sweep.journal.filesystem import write_aside
 from cnn_sweep.journal.identity import current
 from cnn_sweep.training.data.bit_depth import WHOLE, bits_for, narrowed_note
 from cnn_sweep.training.data.dataset import UNLABELLED, array_file

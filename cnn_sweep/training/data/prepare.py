@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.journal.durable import sync, write_aside
+from cnn_sweep.journal.filesystem import sync, write_aside
 from cnn_sweep.messages import plural
 from cnn_sweep.sweep.spec.data import BenchmarkData, TilesData
 from cnn_sweep.training.data import benchmark_sets, rds, tiles

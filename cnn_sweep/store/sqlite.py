@@ -1,7 +1,4 @@
-"""What differs between databases: how to open one, insert-or-update, JSON access, views.
-
-Only SQLite so far; PostgreSQL belongs here as well.
-"""
+"""SQLite: opening a file, inserting or updating rows, values on their way in and out, and what a file contains."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, create_engine, event, func
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -26,7 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 _CACHE_KIB = 64 << 10
-# Our statements never change, so a table or column that they do not find was there when the store was made.
+_LARGEST = 1 << 63  # an integer column holds less
+# Our statements never change, so a table or column that they miss existed when the store was made.
 _DAMAGED = {
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_CORRUPT,
@@ -36,13 +34,13 @@ _DAMAGED = {
     sqlite3.SQLITE_NOTADB,
 }
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
-# Begins a transaction that nobody reads or writes beside, so that its commit never waits for a reader.
+# Begins a transaction that excludes readers and writers, so that its commit never waits for a reader.
 _ALONE = "BEGIN EXCLUSIVE"
 _READING = "BEGIN DEFERRED"
 
 
 def open_shared(path: Path, *, wait_s: float) -> Engine:
-    """Open a database file that other processes use as well, for transactions that hold it alone.
+    """Open a database file that other processes use as well, for exclusive transactions.
 
     Args:
         path: The file; it is made if it does not exist.
@@ -53,20 +51,20 @@ def open_shared(path: Path, *, wait_s: float) -> Engine:
 
 
 def open_private(path: Path) -> Engine:
-    """Open a database file that nobody else knows and that is thrown away if anything goes wrong."""
+    """Open a database file that only this process uses, and that is thrown away if anything goes wrong."""
     return _engine(path, begin=_ALONE, wait_s=0.0, pragmas=("synchronous=OFF", "journal_mode=MEMORY"))
 
 
 def open_reading(path: Path, *, wait_s: float) -> Engine:
     """Open a database file for queries.
 
-    It is not opened read-only: after a writer was killed, the first reader has to undo what it left behind.
+    It is not opened read-only: after a writer was killed, the first reader rolls back its transaction.
     """
     return _engine(path, begin=_READING, wait_s=wait_s, pragmas=("query_only=ON",))
 
 
 def open_published(path: Path) -> Engine:
-    """Open a database file that is never changed, only replaced, for a glance that needs no locks."""
+    """Open a database file that is never changed, only replaced, without any locks."""
     return _engine(path, begin=_READING, wait_s=0.0, pragmas=("query_only=ON",), query={"immutable": "1"})
 
 
@@ -98,36 +96,85 @@ def _engine(
 
 
 class DamageError(Exception):
-    """A value of the store is not what was written."""
+    """A value in the store is not what was written."""
 
 
-def whole(value: Any) -> int:
-    """Return a number of the store that counts something.
+def to_integer(value: Any) -> int:
+    """Return a journal's integer for the store.
 
     Raises:
-        DamageError: If it is no such number.
+        ValueError: If it is not an integer, or too large for a column.
+    """
+    if type(value) is int and -_LARGEST <= value < _LARGEST:
+        return value
+    raise ValueError(value)
+
+
+def to_number(value: Any) -> float:
+    """Return a journal's number for the store.
+
+    Raises:
+        ValueError: If it is not a number.
+    """
+    if type(value) is float or type(value) is int:
+        return float(value)
+    raise ValueError(value)
+
+
+def to_flag(value: Any) -> int:
+    """Return a journal's boolean as 0 or 1.
+
+    Raises:
+        ValueError: If it is not a boolean.
+    """
+    if type(value) is bool:
+        return int(value)
+    raise ValueError(value)
+
+
+def to_text(value: Any) -> str:
+    """Return a journal's text for the store; file names may hold bytes that are not characters.
+
+    Raises:
+        TypeError: If it is not text.
+    """
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
+
+
+def to_json(data: Any) -> str:
+    """Return the one JSON form in which the store keeps plain data; keys keep their order."""
+    return json.dumps(data, separators=(",", ":"))
+
+
+def read_count(value: Any) -> int:
+    """Return a count from the store.
+
+    Raises:
+        DamageError: If it is not one.
     """
     if type(value) is int and value >= 0:
         return value
     raise DamageError(f"{value!r} where a count should be")
 
 
-def moment(value: Any) -> float | None:
-    """Return a time of the store, or None.
+def read_time(value: Any) -> float | None:
+    """Return a time from the store, or None.
 
     Raises:
-        DamageError: If it is no number.
+        DamageError: If it is not a number.
     """
     if value is None or isinstance(value, float):
         return value
     raise DamageError(f"{value!r} where a time should be")
 
 
-def names(value: Any) -> list[str]:
-    """Return a list of names that the store has as JSON.
+def read_names(value: Any) -> list[str]:
+    """Return a list of names that the store holds as JSON.
 
     Raises:
-        DamageError: If it is no such list.
+        DamageError: If it is not such a list.
     """
     found = _from_json(value)
     if isinstance(found, list) and all(isinstance(name, str) for name in found):
@@ -135,11 +182,11 @@ def names(value: Any) -> list[str]:
     raise DamageError(f"{value!r} where names should be")
 
 
-def mapping(value: Any) -> dict[str, Any]:
-    """Return an object that the store has as JSON.
+def read_mapping(value: Any) -> dict[str, Any]:
+    """Return an object that the store holds as JSON.
 
     Raises:
-        DamageError: If it is no such object.
+        DamageError: If it is not such an object.
     """
     found = _from_json(value)
     if isinstance(found, dict):
@@ -155,29 +202,29 @@ def _from_json(value: Any) -> Any:
 
 
 def is_damage(error: Exception) -> bool:
-    """Tell whether an error says that the file is not a sound database."""
+    """Return whether an error means that the file is damaged."""
     return isinstance(error, DamageError | UnicodeError) or code(error) in _DAMAGED or "Could not decode" in str(error)
 
 
 def reason(error: Exception) -> str:
-    """Return what happened, in the database's own words and without the statement."""
+    """Return the database's own message, without the statement."""
     return str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
 
 
 def is_locked(error: Exception) -> bool:
-    """Tell whether an error says that somebody else uses the database."""
+    """Return whether an error means that another program uses the database."""
     return code(error) in _LOCKED
 
 
 def code(error: Exception) -> int | None:
-    """Return SQLite's number for what is wrong, without its details; None if the error is not SQLite's."""
+    """Return SQLite's primary error code; None if the error is not SQLite's."""
     original = error.orig if isinstance(error, DBAPIError) else error
     number: int | None = getattr(original, "sqlite_errorcode", None)
     return None if number is None else number & 0xFF
 
 
 def integrity(connection: Connection) -> list[str]:
-    """Return what the database itself finds wrong with its file."""
+    """Return the problems that SQLite finds in its file."""
     rows = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars()
     return [str(row) for row in rows if row != "ok"]
 
@@ -236,7 +283,7 @@ def run_many(connection: Connection, statement: Insert, rows: Sequence[tuple[Any
 
 @lru_cache(maxsize=64)
 def _compiled(statement: Insert) -> str:
-    return str(statement.compile(dialect=sqlite.dialect()))
+    return str(statement.compile(dialect=sqlite_dialect()))
 
 
 def rounded(value: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -245,7 +292,7 @@ def rounded(value: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def definitions(connection: Connection) -> dict[str, tuple[str, ...]]:
-    """Return what the database knows of each table and index that it was told to make."""
+    """Return the definitions of all tables and indexes, by name."""
     rows = connection.exec_driver_sql(
         "SELECT name, type, tbl_name, sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql IS NOT NULL"
     )

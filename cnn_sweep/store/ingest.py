@@ -1,4 +1,8 @@
-"""New journal lines of one study into an open transaction."""
+"""Reads new journal lines into an open transaction, each of them once.
+
+The store records how many bytes of each journal it holds. A transaction that is committed holds the lines and the
+offset behind them; one that is not holds neither.
+"""
 
 from __future__ import annotations
 
@@ -8,34 +12,36 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from cnn_sweep.journal.history import journal_sizes
-from cnn_sweep.journal.log import BadLine, read_from, reread
-from cnn_sweep.store import dialect, schema
-from cnn_sweep.store.derive import derive
+from cnn_sweep.journal.log import READ_LIMIT, ZEROS, BadLine, read_from, reread
+from cnn_sweep.journal.paths import StudyPaths, existing_studies
+from cnn_sweep.store import schema, sqlite
+from cnn_sweep.store.derived_columns import derive
 from cnn_sweep.store.rows import Rows, Tally
 from cnn_sweep.store.studies import KnownStudy, forget, known_study, newest_facts, write_study
 from cnn_sweep.store.views import refresh_views
-from cnn_sweep.store.write import write_rows
+from cnn_sweep.sweep.identity import STUDY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from sqlalchemy import Connection
 
-    from cnn_sweep.journal.paths import StudyPaths
-
-_JOURNALS = dialect.upsert_all(schema.journals)
-_BAD_LINES = dialect.upsert_all(schema.bad_lines)
+# Offsets up to which journals are read: (study, writer) to bytes.
+Limits = dict[tuple[str, str], int]
+_JOURNALS = sqlite.upsert_all(schema.journals)
+_BAD_LINES = sqlite.upsert_all(schema.bad_lines)
 
 
 @dataclass
 class Applied:
-    """What was applied so far.
+    """What a merge has taken in so far.
 
     Attributes:
-        events: Events that were taken over.
+        events: Events that were read.
         bad_lines: Bad lines that were found.
         notes: What else the user should know.
-        more: Whether there is more to apply at once.
+        more: Whether further lines are waiting.
         changed: Whether the store changed at all.
     """
 
@@ -46,7 +52,7 @@ class Applied:
     changed: bool = False
 
     def add(self, other: Applied) -> None:
-        """Add what was applied after this."""
+        """Add the next batch."""
         self.events += other.events
         self.bad_lines += other.bad_lines
         self.notes += (note for note in other.notes if note not in self.notes)
@@ -54,11 +60,77 @@ class Applied:
         self.changed |= other.changed
 
 
-class Batch:
-    """One study's part of a batch.
+def read_offsets(connection: Connection) -> Limits:
+    """Return how many bytes of each journal are in the store."""
+    j = schema.journals.c
+    return {
+        (row.study, row.writer): sqlite.read_count(row.offset)
+        for row in connection.execute(select(j.study, j.writer, j.offset))
+    }
+
+
+def nothing_new(connection: Connection, results: Path) -> bool:
+    """Return whether the store has every line of the journals."""
+    b = schema.bad_lines.c
+    if connection.execute(select(b.offset).where(b.reason == ZEROS).limit(1)).first() is not None:
+        return False  # they may have become visible
+    names = existing_studies(results)
+    sizes = {(name, w): size for name in names for w, size in journal_sizes(StudyPaths(results, name)) if size}
+    return sizes == read_offsets(connection)
+
+
+def apply_new(
+    connection: Connection, results: Path, *, limits: Limits | None = None, batch_bytes: int = READ_LIMIT
+) -> Applied:
+    """Apply a batch of new lines of all studies' journals in the caller's transaction.
 
     Args:
-        connection: In a transaction that nobody else writes beside.
+        connection: In an exclusive transaction.
+        results: Root of the studies.
+        limits: If given, only these journals are read, and up to these offsets.
+        batch_bytes: Roughly how many bytes of journals to read.
+    """
+    applied = Applied()
+    known = read_offsets(connection)
+    if limits is None:
+        _forget_removed(connection, results, known, applied)
+    names = existing_studies(results) if limits is None else sorted({study for study, _ in limits})
+    for name in names:
+        offsets = {writer: offset for (study, writer), offset in known.items() if study == name}
+        wanted = None if limits is None else {w: end for (study, w), end in limits.items() if study == name}
+        batch = Batch(connection, StudyPaths(results, name), applied, offsets, wanted)
+        batch_bytes -= batch.run(batch_bytes)
+        if applied.more:
+            break
+    return applied
+
+
+def _exists(results: Path, name: str, writers: set[str]) -> bool:
+    """Return whether a study of the store still exists, and is the same one."""
+    if not STUDY_NAME.fullmatch(name):
+        return False
+    paths = StudyPaths(results, name)
+    there = {writer for writer, _ in journal_sizes(paths)}
+    return not there.isdisjoint(writers) or (not there and paths.folder.exists())
+
+
+def _forget_removed(connection: Connection, results: Path, known: Limits, applied: Applied) -> None:
+    """Delete the rows of studies whose folder is gone, or belongs to a new study of the same name."""
+    for name in sorted({study for study, _ in known}):
+        writers = {writer for study, writer in known if study == name}
+        if not _exists(results, name, writers):
+            forget(connection, name)
+            applied.notes.append(f"{name}: its folder was removed, so the store forgot it")
+            applied.changed = True
+            for writer in writers:
+                del known[name, writer]
+
+
+class Batch:
+    """Reads one study's part of a batch.
+
+    Args:
+        connection: In an exclusive transaction.
         paths: Files of the study.
         applied: What was applied so far; it is added to.
         offsets: How many bytes of each journal are in the store.
@@ -83,12 +155,12 @@ class Batch:
     def run(self, budget: int) -> int:
         """Apply up to about ``budget`` bytes; return how many were read."""
         ends = sorted(self._limits.items()) if self._limits is not None else journal_sizes(self._paths)
-        sick = self._sick_lines()
-        if not sick and all(self._offsets.get(writer, 0) == end for writer, end in ends):
+        suspect = self._suspect_lines()
+        if not suspect and all(self._offsets.get(writer, 0) == end for writer, end in ends):
             return 0
         known = known_study(self._connection, self._paths)
         rows = Rows(self._study, known.facts.metric)
-        used = self._heal(rows, sick)
+        used = self._heal(rows, suspect)
         for writer, end in ends:
             if used >= budget or self._applied.more:
                 self._applied.more = True
@@ -118,31 +190,31 @@ class Batch:
         query = select(j.c.events, j.c.unknown, j.c.last_event)
         known = self._connection.execute(query.where(j.c.study == self._study, j.c.writer == writer)).one_or_none()
         events, unknown, last = known if known is not None else (0, 0, None)
-        times = [time for time in (dialect.moment(last), tally.last_event) if time is not None]
-        counts = (dialect.whole(events) + tally.events, dialect.whole(unknown) + tally.unknown)
+        times = [time for time in (sqlite.read_time(last), tally.last_event) if time is not None]
+        counts = (sqlite.read_count(events) + tally.events, sqlite.read_count(unknown) + tally.unknown)
         row = (self._study, writer, offset, *counts, max(times, default=None))
-        dialect.run_many(self._connection, _JOURNALS, [row])
+        sqlite.run_many(self._connection, _JOURNALS, [row])
         self._offsets[writer] = offset
         self._applied.events += tally.events
 
     def _note_bad(self, writer: str, found: Iterable[BadLine]) -> None:
         rows = [(self._study, writer, bad.offset, bad.length, bad.reason, bad.text) for bad in found]
-        dialect.run_many(self._connection, _BAD_LINES, rows)
+        sqlite.run_many(self._connection, _BAD_LINES, rows)
         self._applied.bad_lines += len(rows)
 
-    def _sick_lines(self) -> list[tuple[str, BadLine]]:
-        """Return bad lines that may have healed: network file systems show zeros before they show bytes."""
+    def _suspect_lines(self) -> list[tuple[str, BadLine]]:
+        """Return bad lines that may be readable by now: network file systems show zeros before they show bytes."""
         b = schema.bad_lines.c
         query = select(b.writer, b.offset, b.length, b.reason, b.text).where(b.study == self._study)
         found = self._connection.execute(query)
-        rows = ((w, BadLine(dialect.whole(o), dialect.whole(n), r, t)) for w, o, n, r, t in found)
+        rows = ((w, BadLine(sqlite.read_count(o), sqlite.read_count(n), r, t)) for w, o, n, r, t in found)
         return [(writer, bad) for writer, bad in rows if bad.may_heal]
 
-    def _heal(self, rows: Rows, sick: list[tuple[str, BadLine]]) -> int:
-        """Read sick lines once more; return how many bytes of them were saved."""
+    def _heal(self, rows: Rows, suspect: list[tuple[str, BadLine]]) -> int:
+        """Read bad lines again; return how many bytes of them are readable now."""
         b = schema.bad_lines
         saved = 0
-        for writer, bad in sick:
+        for writer, bad in suspect:
             bodies, left = reread(self._paths.journal(writer), bad)
             if left == [bad]:
                 continue
@@ -159,12 +231,12 @@ class Batch:
             self._applied.notes.append(facts.problem)
         was = known.facts
         if facts.metric != rows.metric or (known.row is not None and facts.direction != was.direction):
-            # Values mean something else now: all of the study is read again with the new meaning.
+            # Another objective: every value means something else, so the whole study is read again.
             forget(self._connection, self._study)
             rows = Rows(self._study, facts.metric)
             known = KnownStudy(facts)
             self._applied.more = True
-        write_rows(self._connection, rows)
+        rows.write(self._connection)
         write_study(self._connection, rows, facts, known)
         derive(self._connection, self._study, rows.touched_trials)
         refresh_views(self._connection, self._study)

@@ -1,7 +1,7 @@
-"""Columns that follow from other rows, computed anew for the trials that a merge touched.
+"""Columns that follow from other rows, recomputed for the trials that a merge touched.
 
-They are functions of the rows alone, so they do not depend on when and in what portions lines arrived; the
-same rules stand in :mod:`cnn_sweep.journal.history`.
+They are functions of the rows alone, so they do not depend on when, or in which batches, lines were merged. The same
+rules are in :mod:`cnn_sweep.journal.trials`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from cnn_sweep.store.dialect import rounded, upsert_from
 from cnn_sweep.store.schema import attempts, epochs, studies, touched, trials
+from cnn_sweep.store.sqlite import rounded, upsert_from
 from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:
