@@ -28,7 +28,7 @@ class Spec(BaseModel):
     FILE_KEYS: ClassVar[Mapping[str, str]] = {}
 
 
-def later(default: Any) -> Any:
+def added_later(default: Any) -> Any:
     """Declare a field that sweep files did not always have.
 
     Where it has its default it is not written out, so that a file means the same (has the same digest, and goes on
@@ -100,7 +100,7 @@ def file_keys(model: type[Spec]) -> dict[str, str]:
     }
 
 
-def nested(model: type[Spec], field: str) -> type[Spec] | None:
+def nested_model(model: type[Spec], field: str) -> type[Spec] | None:
     """Return the model of a field, or None where it is a plain value."""
     if field not in model.model_fields:
         return None
@@ -114,27 +114,27 @@ def _specs(annotation: Any) -> Iterator[type[Spec]]:
         yield from _specs(part)
 
 
-def normal(value: Any) -> Any:
+def normalize(value: Any) -> Any:
     """Bring file data into the form that strict models take: tuples for lists, 8 for 8.0."""
     if isinstance(value, dict):
-        return {key: normal(item) for key, item in value.items()}
+        return {key: normalize(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return tuple(normal(item) for item in value)
+        return tuple(normalize(item) for item in value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
 
 
-def check(model: type[S], data: Any) -> tuple[S | None, list[InvalidValue]]:
+def validate(model: type[S], data: Any) -> tuple[S | None, list[InvalidValue]]:
     """Read data (with the model's own field names) as a model, or say all that is wrong with it."""
     try:
-        return model.model_validate(normal(data), strict=True), []
+        return model.model_validate(normalize(data), strict=True), []
     except ValidationError as error:
         return None, [_invalid_value(model, details) for details in error.errors(include_url=False)]
 
 
 def _invalid_value(model: type[Spec], error: ErrorDetails) -> InvalidValue:
-    path, owner = _walk(model, error["loc"], unknown_last=error["type"] == "extra_forbidden")
+    path, owner = _file_path(model, error["loc"], unknown_last=error["type"] == "extra_forbidden")
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     last = error["loc"][-1] if error["loc"] else ""
     if kind == "missing" and isinstance(last, str):
@@ -147,21 +147,21 @@ def _invalid_value(model: type[Spec], error: ErrorDetails) -> InvalidValue:
         if pair is not None:
             return pair
     if kind == "model_type":
-        keys = list(file_keys(nested_at(model, error["loc"])))
+        keys = list(file_keys(_model_at(model, error["loc"])))
         return InvalidValue(path, kind, value, f"must be a mapping with the keys {listed(keys)}, not {show(value)}")
     message = _MESSAGES[kind](value, context) if kind in _MESSAGES else f"{error['msg']}: {show(value)}"
     return InvalidValue(path, kind, value, message)
 
 
-def nested_at(model: type[Spec], location: tuple[int | str, ...]) -> type[Spec]:
+def _model_at(model: type[Spec], location: tuple[int | str, ...]) -> type[Spec]:
     """Return the model at a place of pydantic's, or the last one on the way there."""
     for position, key in enumerate(location):
-        if isinstance(key, str) and nested(model, key):
-            model = _inner(model, key, location[position + 1 :])
+        if isinstance(key, str) and nested_model(model, key):
+            model = _member_model(model, key, location[position + 1 :])
     return model
 
 
-def _walk(model: type[Spec], location: tuple[int | str, ...], *, unknown_last: bool) -> tuple[KeyPath, type[Spec]]:
+def _file_path(model: type[Spec], location: tuple[int | str, ...], *, unknown_last: bool) -> tuple[KeyPath, type[Spec]]:
     """Turn pydantic's location into the file's, with the model that has the last key.
 
     Pydantic's also names the members of unions, and fields as the model has them. The keys of a mapping are names of
@@ -180,7 +180,7 @@ def _walk(model: type[Spec], location: tuple[int | str, ...], *, unknown_last: b
             path.append(file_key(model, key))
             own_names = _has_mapping(model.model_fields[key].annotation)
             if not last:
-                model = _inner(model, key, location[position + 1 :])
+                model = _member_model(model, key, location[position + 1 :])
     return tuple(path), model
 
 
@@ -188,7 +188,7 @@ def _has_mapping(annotation: Any) -> bool:
     return get_origin(annotation) is dict or any(_has_mapping(part) for part in get_args(annotation))
 
 
-def _inner(model: type[Spec], field: str, rest: tuple[int | str, ...]) -> type[Spec]:
+def _member_model(model: type[Spec], field: str, rest: tuple[int | str, ...]) -> type[Spec]:
     """Return the model of a field; of several the one that has the next key."""
     models = list(_specs(model.model_fields[field].annotation)) or [model]
     return next((one for one in models if any(key in one.model_fields for key in rest)), models[0])

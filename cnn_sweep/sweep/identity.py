@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # The store and what SQLite keeps beside it are in the same folder as the studies.
 STUDY_NAME: Final = re.compile(r"(?!(?i:sweeps\.db)(?:[.-].*)?\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-RULE: Final = (
+STUDY_NAME_RULE: Final = (
     "1 to 64 letters, digits, '.', '_' and '-', the first a letter or digit; 'sweeps.db' is the store's own file"
 )
 
@@ -38,17 +38,17 @@ def configuration_id(params: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(dict(params)).encode()).hexdigest()[:12]
 
 
-def identity(value: Any) -> tuple[Any, ...]:
+def value_key(value: Any) -> tuple[Any, ...]:
     """Return what makes a value the same choice as another, whoever wrote them: equal identities.
 
     Journals, other programs and models write the lists of a sweep file as lists or tuples, and 1.0 as 1. A truth
     value is no number.
     """
     if isinstance(value, list | tuple):
-        return tuple(map(identity, value))
+        return tuple(map(value_key, value))
     return isinstance(value, bool), value if isinstance(value, Hashable) else repr(value)
 
 
-def agree(params: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+def has_values(params: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
     """Return whether a configuration has the values that are given for some of its parameters."""
-    return all(name in params and identity(params[name]) == identity(value) for name, value in given.items())
+    return all(name in params and value_key(params[name]) == value_key(value) for name, value in given.items())

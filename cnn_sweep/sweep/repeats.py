@@ -33,7 +33,7 @@ class MoreRepeats:
 
     def before(self, text: str) -> str:
         """Return a sweep's text behind the line that says this."""
-        return f"{_MARK}{json.dumps(asdict(self))}\n{text_of(text)}"
+        return f"{_MARK}{json.dumps(asdict(self))}\n{without_repeats_line(text)}"
 
 
 class Revision(Protocol):
@@ -56,12 +56,12 @@ def read_more_repeats(text: str) -> MoreRepeats | None:
     return MoreRepeats(tuple(data["trials"]), data["repeats"])
 
 
-def text_of(text: str) -> str:
+def without_repeats_line(text: str) -> str:
     """Return a frozen revision's text without such a line."""
     return text.partition("\n")[2] if text.startswith(_MARK) else text
 
 
-def repeats_that_chose(revisions: Iterable[Revision], configurations: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
+def selection_repeats(revisions: Iterable[Revision], configurations: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
     """Return how many repeats the configurations had each time that they were chosen for more, the newest choice last.
 
     Args:
@@ -83,7 +83,7 @@ def repeats_that_chose(revisions: Iterable[Revision], configurations: Mapping[in
     return chose
 
 
-def values_that_count(values: Mapping[int, float], chose: Sequence[int]) -> dict[int, float]:
+def unbiased_values(values: Mapping[int, float], chose: Sequence[int]) -> dict[int, float]:
     """Leave out the values by which a configuration was chosen: good luck is a part of why it was.
 
     With fewer than two others nothing could be said of how they scatter. Then only those of the newest earlier choice

@@ -129,7 +129,7 @@ class Sweep:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _parse, (self.text, self.source, self.folder, self.more_repeats)
+        return _unpickle, (self.text, self.source, self.folder, self.more_repeats)
 
     def problems(self) -> Problems:
         """Return an empty list of problems: for those that show only outside of the file, told with its lines."""
@@ -137,7 +137,7 @@ class Sweep:
         return Problems(document, self.source)
 
     @contextmanager
-    def locating(self, *key: str | int) -> Iterator[None]:
+    def locate_errors(self, *key: str | int) -> Iterator[None]:
         """Give errors about what is outside of the file, such as a folder, the line of the value that names it.
 
         Args:
@@ -224,7 +224,7 @@ class Sweep:
             InvalidTrialError: A constraint has no value for one of them.
         """
         try:
-            return grid(self.space.narrowed(self.search.fixed), self.constraints)
+            return grid(self.space.with_fixed(self.search.fixed), self.constraints)
         except ExpressionError as error:
             raise InvalidTrialError(f"constraint {error}") from error
 
@@ -246,5 +246,5 @@ class Sweep:
         return hashlib.sha256(canonical_json(self.canonical()).encode()).hexdigest()
 
 
-def _parse(text: str, source: str, folder: Path, more_repeats: MoreRepeats | None) -> Sweep:
+def _unpickle(text: str, source: str, folder: Path, more_repeats: MoreRepeats | None) -> Sweep:
     return replace(Sweep.parse(text, source=source, folder=folder), more_repeats=more_repeats)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import Problem, SweepFileError
 from cnn_sweep.messages import dotted, listed, show, unknown
-from cnn_sweep.validation import Spec, check, file_keys
+from cnn_sweep.validation import Spec, file_keys, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -71,18 +71,18 @@ class Problems:
             raise SweepFileError(self._source, self.found)
 
 
-def report(invalid: Iterable[InvalidValue], path: KeyPath, problems: Problems) -> None:
+def add_invalid_values(invalid: Iterable[InvalidValue], path: KeyPath, problems: Problems) -> None:
     """Note invalid values as problems; a missing key is told at the mapping that should have it."""
     for one in invalid:
         place = (*path, *one.path)
         problems.add(place[:-1] if one.kind == "missing" else place, str(one))
 
 
-def checked(model: type[Spec], value: Any, path: KeyPath, problems: Problems) -> Any:
+def validate_section(model: type[Spec], value: Any, path: KeyPath, problems: Problems) -> Any:
     """Read a section that has no references."""
     if not isinstance(value, dict):
         problems.add(path, f"must be a mapping with the keys {listed(file_keys(model))}, not {show(value)}")
         return None
-    spec, invalid = check(model, value)
-    report(invalid, path, problems)
+    spec, invalid = validate(model, value)
+    add_invalid_values(invalid, path, problems)
     return spec

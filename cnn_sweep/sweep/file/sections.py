@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.messages import listed, missing, point_hint, show, unknown
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.file.problems import checked, report
-from cnn_sweep.sweep.file.search_section import check_until, read_given, read_pruner, read_search
+from cnn_sweep.sweep.file.problems import add_invalid_values, validate_section
+from cnn_sweep.sweep.file.search_section import check_until, read_fixed_and_enqueued, read_pruner, read_search
 from cnn_sweep.sweep.file.space_section import read_space
-from cnn_sweep.sweep.identity import RULE, STUDY_NAME
+from cnn_sweep.sweep.identity import STUDY_NAME, STUDY_NAME_RULE
 from cnn_sweep.sweep.network.template import INDEX, NetworkTemplate, compile_network, network_references
 from cnn_sweep.sweep.space.expressions import REFERENCE, Expression, ExpressionError
 from cnn_sweep.sweep.space.templates import SpecTemplate, compile_spec, references
 from cnn_sweep.sweep.spec.data import SOURCES, DataSpec
-from cnn_sweep.sweep.spec.search import ON_A_GRID, SearchSpec
+from cnn_sweep.sweep.spec.search import GRID_METHODS, SearchSpec
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.validation import Spec
@@ -45,8 +45,8 @@ KEYS: Final = (
     "objectives",
     "models",
 )
-FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-OF_A_TRIAL: Final = ("parameters", "seconds")  # objectives beside metrics: less is better
+_FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+TRIAL_METRICS: Final = ("parameters", "seconds")  # objectives beside metrics: less is better
 METRICS: Final = ("val_accuracy", "val_loss", "val_auc", "val_macro_f1", "accuracy", "loss")
 
 
@@ -110,18 +110,18 @@ def read_sections(data: Any, problems: Problems) -> Sections:
         if key in required:
             problems.add((), f"the key {key!r} is missing; needed: {listed(required)}")
     search = read_search(top.get("search", {}), problems)
-    space = read_space(top.get("space", {}), problems, grid=search.method in ON_A_GRID)
+    space = read_space(top.get("space", {}), problems, grid=search.method in GRID_METHODS)
     network, build = _read_model(top, problems)
     declared = list(top["space"]) if isinstance(top.get("space"), dict) else []
     training = _read_training(top, problems)
     constraints = list(_read_constraints(top.get("constraints", []), declared, problems))
     _check_references(network, training, declared, problems)
-    search = read_given(search, space, [constraint for constraint, _ in constraints], problems)
+    search = read_fixed_and_enqueued(search, space, [constraint for constraint, _ in constraints], problems)
     check_until(search, objective, problems)
     if search.method == "cmaes" and len(objectives) > 1:
         problems.add(("search", "method"), "cmaes takes one objective; valid with several: tpe, gp, nsga2, nsga3")
     if not build and not objective.function:
-        _check_use(data, declared, problems)
+        _check_unused_parameters(data, declared, problems)
     return Sections(
         study=_read_study(top.get("study"), problems) if "study" in top else "",
         data=_read_data(top["data"], problems) if "data" in top else None,
@@ -140,10 +140,10 @@ def read_sections(data: Any, problems: Problems) -> Sections:
 
 def _read_study(value: Any, problems: Problems) -> str:
     if not isinstance(value, str):
-        problems.add(("study",), f"must be text ({RULE}), not {show(value)}; put it in quotes")
+        problems.add(("study",), f"must be text ({STUDY_NAME_RULE}), not {show(value)}; put it in quotes")
         return ""
     if not STUDY_NAME.fullmatch(value):
-        problems.add(("study",), f"{show(value)} cannot name a study; it must be {RULE}")
+        problems.add(("study",), f"{show(value)} cannot name a study; it must be {STUDY_NAME_RULE}")
     return value
 
 
@@ -157,7 +157,7 @@ def _read_data(value: Any, problems: Problems) -> DataSpec | None:
     if not isinstance(source, str) or source not in SOURCES:
         problems.add((*path, "source"), unknown("source", source, list(SOURCES)))
         return None
-    spec: DataSpec | None = checked(SOURCES[source], value, path, problems)
+    spec: DataSpec | None = validate_section(SOURCES[source], value, path, problems)
     return spec
 
 
@@ -173,7 +173,7 @@ def _read_objectives(top: Any, problems: Problems) -> tuple[ObjectiveSpec, ...]:
         problems.add(path, f"must be a list such as {example}, not {show(listing)}")
         listing = [{}]
     found = [
-        _read_objective(top, value, (*path, index), problems, more=OF_A_TRIAL if index else ())
+        _read_objective(top, value, (*path, index), problems, more=TRIAL_METRICS if index else ())
         for index, value in enumerate(listing)
     ]
     for index, one in enumerate(found[1:], start=1):
@@ -187,20 +187,20 @@ def _read_objectives(top: Any, problems: Problems) -> tuple[ObjectiveSpec, ...]:
 def _read_objective(
     top: Any, value: Any, path: KeyPath, problems: Problems, *, more: tuple[str, ...] = ()
 ) -> ObjectiveSpec:
-    read: ObjectiveSpec | None = checked(ObjectiveSpec, value, path, problems)
+    read: ObjectiveSpec | None = validate_section(ObjectiveSpec, value, path, problems)
     # Other sections and checks need what could be read of it.
     texts = {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
     spec = read or ObjectiveSpec.model_construct(metric=texts.get("metric", "loss"), function=texts.get("function"))
     if spec.function is not None:
         _check_function(spec.function, (*path, "function"), problems)
-    if not _has_own_metrics(top) and spec.metric not in (*METRICS, *more):
+    if not _reports_own_metrics(top) and spec.metric not in (*METRICS, *more):
         problems.add((*path, "metric"), unknown("metric", spec.metric, (*METRICS, *more)))
-    if "direction" not in texts and (spec.metric.endswith("loss") or spec.metric in OF_A_TRIAL):
+    if "direction" not in texts and (spec.metric.endswith("loss") or spec.metric in TRIAL_METRICS):
         return spec.model_copy(update={"direction": Direction.MINIMIZE})
     return spec
 
 
-def _has_own_metrics(top: Any) -> bool:
+def _reports_own_metrics(top: Any) -> bool:
     """Tell whether an objective of the user's may report any metric, or a network that comes compiled."""
     specs = [top.get("objective"), *(top["objectives"] if isinstance(top.get("objectives"), list) else ())]
     own_objective = any(isinstance(spec, dict) and spec.get("function") is not None for spec in specs)
@@ -210,7 +210,7 @@ def _has_own_metrics(top: Any) -> bool:
 
 
 def _check_function(text: Any, path: KeyPath, problems: Problems) -> None:
-    if not isinstance(text, str) or not FUNCTION.fullmatch(text):
+    if not isinstance(text, str) or not _FUNCTION.fullmatch(text):
         problems.add(path, f"must be 'module:function', such as 'my_module:build', not {show(text)}")
 
 
@@ -230,7 +230,7 @@ def _read_model(top: Any, problems: Problems) -> tuple[NetworkTemplate | None, s
         return None, None
     invalid: list[InvalidValue] = []
     network = compile_network(model["layers"], (*path, "layers"), invalid)
-    report([*invalid, *network.static_invalid()], (), problems)
+    add_invalid_values([*invalid, *network.static_errors()], (), problems)
     return network, None
 
 
@@ -243,12 +243,12 @@ def _read_training(top: Any, problems: Problems) -> SpecTemplate | None:
     if threads is not None and threads.names:
         message = "belongs to the whole study, so that it cannot be a hyperparameter; write a number"
         problems.add(("training", "threads"), message)
-    report([*invalid, *training.static_invalid()], (), problems)
+    add_invalid_values([*invalid, *training.static_errors()], (), problems)
     return training
 
 
 def _read_models(value: Any, problems: Problems) -> int:
-    spec: ModelsSpec | None = checked(ModelsSpec, value, ("models",), problems)
+    spec: ModelsSpec | None = validate_section(ModelsSpec, value, ("models",), problems)
     if spec is None:
         return 1
     if spec.keep < 0:
@@ -268,22 +268,22 @@ def _check_references(
             problems.add(path, unknown("parameter", f"${name}", [f"${one}" for one in declared]))
 
 
-def _check_use(data: Any, declared: list[str], problems: Problems) -> None:
+def _check_unused_parameters(data: Any, declared: list[str], problems: Problems) -> None:
     """Find parameters that nothing uses, also where the rest of a section could not be read."""
     parts = data.items() if isinstance(data, dict) else ()
-    used = set(_referred([part for key, part in parts if key not in ("space", "constraints")]))
+    used = set(_find_references([part for key, part in parts if key not in ("space", "constraints")]))
     for name in declared:
         if name not in used:
             message = f"nothing uses the parameter {name!r}; write ${name} under model or training"
             problems.add(("space", name), message)
 
 
-def _referred(value: Any) -> Iterator[str]:
+def _find_references(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield from REFERENCE.findall(value)
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _referred(item)
+            yield from _find_references(item)
 
 
 def _read_constraints(value: Any, declared: list[str], problems: Problems) -> Iterator[tuple[Expression, KeyPath]]:

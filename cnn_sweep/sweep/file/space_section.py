@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.messages import listed, near, point_hint, show, unknown
-from cnn_sweep.sweep.identity import identity
+from cnn_sweep.sweep.identity import value_key
 from cnn_sweep.sweep.space.expressions import RESERVED, is_name
 from cnn_sweep.sweep.space.space import Choices, Parameter, Range, Space
 
@@ -44,7 +44,7 @@ def read_space(value: Any, problems: Problems, *, grid: bool) -> Space:
         if domain is not None:
             when = _read_when(name, value[name], domains, problems)
             parameters.append(Parameter(name, domain, when))
-    return _without_circles(parameters, problems)
+    return _without_cycles(parameters, problems)
 
 
 def _check_names(names: list[str], problems: Problems) -> None:
@@ -96,9 +96,9 @@ def _read_choices(values: Any, path: KeyPath, problems: Problems) -> Choices | N
                 continue
             if isinstance(value, str) and "$" in value:
                 problems.add((*path, index), f"{show(value)}: references are possible under model and training only")
-            if identity(value) in seen:
+            if value_key(value) in seen:
                 problems.add((*path, index), f"the choice {show(value)} is there twice")
-            seen.add(identity(value))
+            seen.add(value_key(value))
     return Choices(tuple(values)) if len(problems) == before else None
 
 
@@ -184,13 +184,13 @@ def _read_when(
             problems.add((*path, other), f"{unknown('parameter', other, others)}")
         elif (domain := domains[other]) is not None:
             several = isinstance(wanted, list) and not (isinstance(domain, Choices) and domain.contains(wanted))
-            possible = _possible(other, tuple(wanted) if several else (wanted,), domain, problems, path)
+            possible = _possible_values(other, tuple(wanted) if several else (wanted,), domain, problems, path)
             if possible:
                 when[other] = possible
     return when
 
 
-def _possible(
+def _possible_values(
     other: str, values: tuple[Any, ...], domain: Choices | Range, problems: Problems, path: KeyPath
 ) -> tuple[Any, ...]:
     """Return the values of a condition that the other parameter can take; the rest are problems."""
@@ -209,7 +209,7 @@ def _possible(
     return tuple(possible)
 
 
-def _without_circles(parameters: list[Parameter], problems: Problems) -> Space:
+def _without_cycles(parameters: list[Parameter], problems: Problems) -> Space:
     """Drop conditions on parameters that could not be read, and report circles."""
     known = {parameter.name for parameter in parameters}
     kept = [

@@ -88,14 +88,14 @@ def _syntax_problem(error: MarkedYAMLError) -> Problem:
     return Problem(line, "YAML", f"{what}{where}{hint}")
 
 
-def _pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
+def _merged_pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
     """Yield keys and values; those that ``<<`` merges in come first, so that the mapping's own count."""
     own = []
     for key, value in node.value:
         if key.tag == _TAG + "merge":
             for merged in value.value if isinstance(value, SequenceNode) else [value]:
                 if isinstance(merged, MappingNode):
-                    yield from _pairs(merged)
+                    yield from _merged_pairs(merged)
         else:
             own.append((key, value))
     yield from own
@@ -105,13 +105,13 @@ def _child(node: Node, key: str | int) -> tuple[Node, int] | None:
     if isinstance(node, SequenceNode) and isinstance(key, int) and 0 <= key < len(node.value):
         return node.value[key], node.value[key].start_mark.line + 1
     if isinstance(node, MappingNode):
-        for at, value in reversed(list(_pairs(node))):
+        for at, value in reversed(list(_merged_pairs(node))):
             if str(at.value) == key:
                 return value, at.start_mark.line + 1
     return None
 
 
-def _limit(value: float) -> str:
+def _number_problem(value: float) -> str:
     """Return why a number is beyond what is possible; nothing if it is not."""
     if isinstance(value, int):
         hint = "write it with a decimal point, as in 1.0e+20"
@@ -134,7 +134,7 @@ class _Reader:
         if node is None:
             return None
         if isinstance(node, MappingNode | SequenceNode) and node.flow_style:
-            for at, place, message in join_decimals(node):
+            for at, place, message in _join_decimal_commas(node):
                 self._add(at, (*path, *place), message)
         if isinstance(node, MappingNode):
             return self._mapping(node, path)
@@ -152,7 +152,7 @@ class _Reader:
             if key in lines:
                 self._add(at, (*path, key), f"the key {key!r} stands here again (first in line {lines[key]})")
             lines.setdefault(key, line)
-        return {str(at.value): self.plain(value, (*path, str(at.value))) for at, value in _pairs(node)}
+        return {str(at.value): self.plain(value, (*path, str(at.value))) for at, value in _merged_pairs(node)}
 
     def _scalar(self, node: Node, path: KeyPath) -> Any:
         text, kind = node.value, node.tag.removeprefix(_TAG) if isinstance(node.tag, str) else str(node.tag)
@@ -179,7 +179,7 @@ class _Reader:
         except ValueError:
             reason = "is not a number" if len(digits) < _DIGITS else "is too large"  # Python reads no more digits
         else:
-            reason = _limit(value)
+            reason = _number_problem(value)
         if reason:
             self.no_numbers += 1
             shown = node.value if len(node.value) <= _SHOWN else f"{node.value[:_SHOWN]}…"
@@ -190,7 +190,7 @@ class _Reader:
         self.problems.append(Problem(node.start_mark.line + 1, dotted(path), message))
 
 
-def with_search(text: str, settings: Mapping[str, Any]) -> str:
+def replace_search_settings(text: str, settings: Mapping[str, Any]) -> str:
     """Return a sweep file's text with other settings of its search.
 
     Args:
@@ -207,7 +207,7 @@ def with_search(text: str, settings: Mapping[str, Any]) -> str:
     return written.getvalue()
 
 
-def join_decimals(node: MappingNode | SequenceNode) -> _Notes:
+def _join_decimal_commas(node: MappingNode | SequenceNode) -> _Notes:
     """Join what decimal commas parted in a mapping or list between brackets, so that no other mistake follows from it.
 
     Args:
@@ -217,11 +217,13 @@ def join_decimals(node: MappingNode | SequenceNode) -> _Notes:
         Each number, its key or place in the list, and what is wrong with it.
     """
     notes: _Notes = []
-    node.value = _of_mapping(node.value, notes) if isinstance(node, MappingNode) else _of_list(node.value, notes)
+    node.value = (
+        _joined_mapping(node.value, notes) if isinstance(node, MappingNode) else _joined_list(node.value, notes)
+    )
     return notes
 
 
-def _of_mapping(pairs: list[tuple[Node, Node]], notes: _Notes) -> list[tuple[Node, Node]]:
+def _joined_mapping(pairs: list[tuple[Node, Node]], notes: _Notes) -> list[tuple[Node, Node]]:
     joined: list[tuple[Node, Node]] = []
     for key, value in pairs:
         before = joined[-1][1] if joined else None
@@ -234,7 +236,7 @@ def _of_mapping(pairs: list[tuple[Node, Node]], notes: _Notes) -> list[tuple[Nod
     return joined
 
 
-def _of_list(items: list[Node], notes: _Notes) -> list[Node]:
+def _joined_list(items: list[Node], notes: _Notes) -> list[Node]:
     joined: list[Node] = []
     for item in items:
         before = joined[-1] if joined else None

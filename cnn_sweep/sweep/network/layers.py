@@ -52,7 +52,7 @@ class Base(Spec):
     def _can_be_trained(self) -> Base:
         names = pretrained()[self.name].layer_names
         if isinstance(self.trainable, str) and self.trainable not in names:
-            raise ValueError(f"trainable: {unknown_layer(self.name, self.trainable, names)}")
+            raise ValueError(f"trainable: {unknown_layer_message(self.name, self.trainable, names)}")
         if self.extract and self.weights == "none":
             raise ValueError("outputs that all trials share (extract) need weights that all trials share, not none")
         if self.extract and self.trainable is not False:
@@ -62,7 +62,7 @@ class Base(Spec):
         return self
 
 
-def unknown_layer(base: str, name: str, names: Sequence[str]) -> str:
+def unknown_layer_message(base: str, name: str, names: Sequence[str]) -> str:
     """Tell that a base has no layer of a name."""
     shown = f"{', '.join(names[:3])}, ... {names[-1]}" if len(names) > 30 else ", ".join(names)
     return f"{base} has no layer {name!r} with weights{near(name, names)}; it has {shown}"

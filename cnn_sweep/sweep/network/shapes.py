@@ -105,7 +105,7 @@ def describe(layer: Layer) -> str:
     return f"{layer.kind} {_by(window)}" if window else layer.kind
 
 
-def trace(layers: Sequence[Layer], info: ImageInfo) -> NetworkShape:
+def infer_shapes(layers: Sequence[Layer], info: ImageInfo) -> NetworkShape:
     """Work out all shapes and parameter counts.
 
     Args:

@@ -121,10 +121,10 @@ class NetworkTemplate:
             raise InvalidValuesError(invalid)
         return tuple(layers)
 
-    def static_invalid(self) -> Iterator[InvalidValue]:
+    def static_errors(self) -> Iterator[InvalidValue]:
         """Yield what is wrong whatever the parameters are."""
-        for template in flat(self.layers):
-            yield from template.static_invalid()
+        for template in flatten_layers(self.layers):
+            yield from template.static_errors()
 
     def canonical(self) -> list[dict[str, Any]]:
         """Return the form that is the same however the file writes the same layers."""
@@ -154,11 +154,11 @@ def _unrolled(
             yield from _unrolled(layer.layers, {**params, INDEX: index}, invalid)
 
 
-def flat(layers: tuple[SpecTemplate | Repeat, ...]) -> Iterator[SpecTemplate]:
+def flatten_layers(layers: tuple[SpecTemplate | Repeat, ...]) -> Iterator[SpecTemplate]:
     """Yield each layer once, whatever repeats it."""
     for layer in layers:
         if isinstance(layer, Repeat):
-            yield from flat(layer.layers)
+            yield from flatten_layers(layer.layers)
         else:
             yield layer
 
@@ -183,10 +183,10 @@ def compile_network(value: Any, path: KeyPath, invalid: list[InvalidValue]) -> N
         invalid: Takes what is wrong with names, keys, references and the order of the layers.
     """
     layers = _compile_layers(value, path, invalid)
-    outputs = [layer for layer in flat(layers) if layer.model is network.Output]
+    outputs = [layer for layer in flatten_layers(layers) if layer.model is network.Output]
     message = "an output layer must stand last, and only there"
     invalid += [InvalidValue(one.path, "output", None, message) for one in outputs if one is not layers[-1]]
-    bases = [layer for layer in flat(layers) if layer.model is network.Base]
+    bases = [layer for layer in flatten_layers(layers) if layer.model is network.Base]
     message = "a base must stand first, and only there: it gets the images"
     invalid += [InvalidValue(one.path, "base", None, message) for one in bases if one is not layers[0]]
     if isinstance(value, list) and not outputs:

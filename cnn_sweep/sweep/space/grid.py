@@ -84,7 +84,7 @@ def _different_rows(space: Space) -> list[dict[str, Any]]:
 TRIES = 200  # random completions for one value, until the constraints hold
 
 
-def samples(space: Space, constraints: Sequence[Expression], *, grid: bool) -> Iterator[dict[str, Any]]:
+def sample_configurations(space: Space, constraints: Sequence[Expression], *, grid: bool) -> Iterator[dict[str, Any]]:
     """Yield configurations that satisfy the constraints, such that every value is seen that is quick to find.
 
     A value that constraints exclude in hundreds of random tries is left out. The same space gives the same
@@ -125,7 +125,7 @@ def _with(
     for attempt in range(TRIES):
         row = {key: generator.choice(options) if attempt else options[0] for key, options in values.items()}
         params = space.complete({**row, **wanted})
-        if name in params and holds(params, constraints):
+        if name in params and is_feasible(params, constraints):
             return params
     return None
 
@@ -138,7 +138,7 @@ def _conditions(space: Space, name: str) -> dict[str, Any]:
     return wanted
 
 
-def holds(params: dict[str, Any], constraints: Iterable[Expression]) -> bool:
+def is_feasible(params: dict[str, Any], constraints: Iterable[Expression]) -> bool:
     """Tell whether all constraints hold; one without a value, as after a division by zero, does not."""
     try:
         return satisfies(params, constraints)
@@ -146,7 +146,7 @@ def holds(params: dict[str, Any], constraints: Iterable[Expression]) -> bool:
         return False
 
 
-def draws(space: Space, *, count: int) -> Iterator[dict[str, Any]]:
+def random_configurations(space: Space, *, count: int) -> Iterator[dict[str, Any]]:
     """Yield random configurations, whatever the constraints."""
     generator = random.Random(0)  # noqa: S311 - nothing secret about it
     for _ in range(count):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.sweep.identity import identity
+from cnn_sweep.sweep.identity import value_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DIGITS: Final = 12  # significant digits of a computed value, so that 1e-4 is 0.0001 exactly
 
 
-def tidy(value: float) -> float:
+def round_significant(value: float) -> float:
     """Round to 12 significant digits."""
     return float(f"{value:.{DIGITS}g}")
 
@@ -52,11 +52,11 @@ class Choices:
 
     def index(self, value: Any) -> int | None:
         """Return the place of a value among the choices, or None where it is none of them."""
-        return self._places.get(identity(value))
+        return self._places.get(value_key(value))
 
     @cached_property
     def _places(self) -> dict[tuple[Any, ...], int]:
-        return {identity(value): place for place, value in enumerate(self.values)}
+        return {value_key(value): place for place, value in enumerate(self.values)}
 
     def contains(self, value: Any) -> bool:
         """Tell whether a value is one of the choices."""
@@ -148,7 +148,7 @@ class Range:
         return self.low + share * (self.high - self.low)
 
     def _value(self, value: float) -> Any:
-        near = round(value) if self.integer else tidy(value)
+        near = round(value) if self.integer else round_significant(value)
         # The ends stay as the user wrote them, whatever rounding does.
         kind = int if self.integer else float
         return min(max(near, kind(self.low)), kind(self.high))
@@ -221,7 +221,7 @@ class Space:
             waiting = [parameter for parameter in waiting if parameter not in ready]
         return tuple(ordered)
 
-    def narrowed(self, values: Mapping[str, Any]) -> Space:
+    def with_fixed(self, values: Mapping[str, Any]) -> Space:
         """Return the space in which some parameters have one value only.
 
         Args:
@@ -259,7 +259,7 @@ def is_complete(space: Space, params: Mapping[str, Any]) -> bool:
     return all(one.name in params or not one.is_active(params) for one in space.ordered)
 
 
-def value_in(domain: Choices | Range, value: Any) -> tuple[Any] | None:
+def find_value(domain: Choices | Range, value: Any) -> tuple[Any] | None:
     """Return a value as the space has it, 0.0 for 0, in a tuple of its own since it may be nothing."""
     if isinstance(domain, Choices):
         place = domain.index(value)

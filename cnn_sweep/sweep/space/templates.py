@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from cnn_sweep.messages import closest, listed, show, unknown
 from cnn_sweep.sweep.space.expressions import ABSENT, REFERENCE, Expression, ExpressionError
-from cnn_sweep.validation import InvalidValue, check, file_keys, nested, normal
+from cnn_sweep.validation import InvalidValue, file_keys, nested_model, normalize, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ class Plain:
 
     def canonical(self) -> Any:
         """Return the value as JSON has it: lists for tuples, 8 for 8.0."""
-        return to_jsonable_python(normal(self.value))
+        return to_jsonable_python(normalize(self.value))
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _compile_mapping(
             invalid.append(InvalidValue((*path, key), "unknown", None, unknown("key", key, list(fields))))
             misspelt.add(fields.get(closest(key, fields) or "", ""))
             continue
-        inner = nested(model, fields[key]) if model else None
+        inner = nested_model(model, fields[key]) if model else None
         entries[fields[key]] = compile_node(item, (*path, key), invalid, model=inner)
     required = {name for name, info in model.model_fields.items() if info.is_required()} if model else set()
     names = frozenset[str]().union(*(node.names for node in entries.values()))
@@ -301,7 +301,7 @@ class SpecTemplate:
                 entries[name] = node.canonical()
                 continue
             adapter, info = _field_adapter(self.model, name), self.model.model_fields[name]
-            value = adapter.dump_python(adapter.validate_python(normal(node.value), strict=True), mode="json")
+            value = adapter.dump_python(adapter.validate_python(normalize(node.value), strict=True), mode="json")
             if info.is_required() or value != adapter.dump_python(info.get_default(), mode="json"):
                 entries[name] = value
         return entries
@@ -310,16 +310,16 @@ class SpecTemplate:
         data = self.node.fill(params)
         if data is ABSENT:
             return ABSENT
-        spec, invalid = check(self.model, data)
+        spec, invalid = validate(self.model, data)
         if invalid:
             raise InvalidValuesError([self._placed(one, params) for one in invalid])
         return spec
 
-    def static_invalid(self) -> list[InvalidValue]:
+    def static_errors(self) -> list[InvalidValue]:
         """Return what is wrong whatever the parameters are: missing keys, and values without references."""
         data = {key: node.value for key, node in self.node.entries.items() if isinstance(node, Plain)}
         data |= {k: _plain_part(n) for k, n in self.node.entries.items() if isinstance(n, Entries)}
-        _, invalid = check(self.model, data)
+        _, invalid = validate(self.model, data)
         return [self._placed(f, {}) for f in invalid if f.kind != "missing" or not self._given(f.path)]
 
     def _given(self, path: KeyPath) -> bool:
@@ -334,7 +334,7 @@ class SpecTemplate:
         for key in path:
             if isinstance(node, Entries):
                 name = file_keys(model).get(str(key), str(key)) if model else str(key)
-                node, model = node.entries.get(name), nested(model, name) if model else None
+                node, model = node.entries.get(name), nested_model(model, name) if model else None
             elif isinstance(node, Items) and isinstance(key, int):
                 node = node.items[key] if key < len(node.items) else None
             else:

@@ -9,26 +9,26 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
 
 from cnn_sweep.messages import show
-from cnn_sweep.validation import Count, Pair, Spec, later
+from cnn_sweep.validation import Count, Pair, Spec, added_later
 
-_PER_CENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
 def _share(value: Any) -> Any:
     """Read ``20%`` as 0.2."""
-    match = _PER_CENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
     return float(match[1]) / 100 if match else value
 
 
 Share = Annotated[float, BeforeValidator(_share), Field(gt=0.0, lt=1.0)]
-ShareOrNone = Annotated[float, BeforeValidator(_share), Field(ge=0.0, lt=1.0)]
+ShareOrZero = Annotated[float, BeforeValidator(_share), Field(ge=0.0, lt=1.0)]
 Rescale = Annotated[float, Field(gt=0.0)] | None
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fit = Literal["stretch", "crop", "pad"]
 Color = Literal["rgb", "grayscale"]
 Bits = Annotated[int, Field(ge=8, le=16)] | None
-WhenWrong = Literal["skip", "fail"]
-WhenLeaking = Literal["fail", "warn"]
+OnBadImage = Literal["skip", "fail"]
+OnLeak = Literal["fail", "warn"]
 
 
 class Last(Spec):
@@ -91,8 +91,8 @@ ShareOrFolder = Annotated[
     Annotated[Share, Tag("share")] | Annotated[str, Tag("folder")],
     Discriminator(_kind_of_split),
 ]
-ShareNoneOrFolder = Annotated[
-    Annotated[ShareOrNone, Tag("share")] | Annotated[str, Tag("folder")],
+ShareZeroOrFolder = Annotated[
+    Annotated[ShareOrZero, Tag("share")] | Annotated[str, Tag("folder")],
     Discriminator(_kind_of_split),
 ]
 
@@ -110,8 +110,8 @@ class _Data(Spec):
     source: str
     seed: Seed = 0  # of the splits, and of the choice of images
     rescale: Rescale = None  # factor on pixel values; None: 1/255 for uint8, 1 for floats
-    per_class: Annotated[PerClass, BeforeValidator(_counts)] = later(PerClass())
-    mirror: bool = later(False)  # add each training image's mirror image, left and right exchanged
+    per_class: Annotated[PerClass, BeforeValidator(_counts)] = added_later(PerClass())
+    mirror: bool = added_later(False)  # add each training image's mirror image, left and right exchanged
 
     @model_validator(mode="after")
     def _leaves_training_images(self) -> _Data:
@@ -137,10 +137,10 @@ def _check_unused(data: Spec, keys: Iterable[str], reason: str) -> None:
 class Resizable(_Data):
     """Images that are arrays already; with a size or a colour they are brought into that form."""
 
-    image_size: Pair | None = later(None)  # height, width
-    fit: Fit = later("stretch")  # how an image of another shape is brought to the size
-    color: Color | None = later(None)  # None: as they are
-    on_leak: WhenLeaking = later("warn")  # the same image in two splits
+    image_size: Pair | None = added_later(None)  # height, width
+    fit: Fit = added_later("stretch")  # how an image of another shape is brought to the size
+    color: Color | None = added_later(None)  # None: as they are
+    on_leak: OnLeak = added_later("warn")  # the same image in two splits
 
 
 class DigitsData(Resizable):
@@ -148,7 +148,7 @@ class DigitsData(Resizable):
 
     source: Literal["digits"]
     validation: ShareOrLast = 0.2
-    test: ShareOrNone = 0.2  # 0: no test set
+    test: ShareOrZero = 0.2  # 0: no test set
 
 
 class ArraysData(Resizable):
@@ -162,13 +162,13 @@ class ArraysData(Resizable):
     ] = 0.2
     test: (
         Annotated[
-            Annotated[ShareOrNone, Tag("share")] | Annotated[ArrayFiles, Tag("files")],
+            Annotated[ShareOrZero, Tag("share")] | Annotated[ArrayFiles, Tag("files")],
             Discriminator(_kind_of_split),
         ]
         | None
     ) = None
-    unlabelled: str | None = later(None)  # images without labels, to be predicted
-    class_names: Names | None = later(None)  # in the order of the labels
+    unlabelled: str | None = added_later(None)  # images without labels, to be predicted
+    class_names: Names | None = added_later(None)  # in the order of the labels
 
 
 class BenchmarkData(Resizable):
@@ -194,8 +194,8 @@ class RdsData(Resizable):
     classes: Annotated[dict[str, RdsSplits], Field(min_length=1), _in_order]
     unlabelled: str | None = None
     validation: Share = 0.2  # where classes have no validation files
-    test: ShareOrNone = 0.0
-    on_bad_image: WhenWrong = "skip"
+    test: ShareOrZero = 0.0
+    on_bad_image: OnBadImage = "skip"
 
     @model_validator(mode="after")
     def _one_division(self) -> RdsData:
@@ -210,14 +210,14 @@ class _Files(_Data):
 
     train: str  # a folder
     validation: ShareOrFolder = 0.2
-    test: ShareNoneOrFolder = 0.0
+    test: ShareZeroOrFolder = 0.0
     unlabelled: str | None = None  # a folder of images without labels, to be predicted
     image_size: Pair  # height, width
     fit: Fit = "stretch"  # how an image of another shape is brought to the size
     color: Color = "rgb"
-    bits: Bits = later(None)  # that files of 16 bits use: 4095 is white where they are 12; None: as found
-    on_bad_image: WhenWrong = "skip"
-    on_leak: WhenLeaking = "fail"  # the same file in two splits
+    bits: Bits = added_later(None)  # that files of 16 bits use: 4095 is white where they are 12; None: as found
+    on_bad_image: OnBadImage = "skip"
+    on_leak: OnLeak = "fail"  # the same file in two splits
 
 
 class FolderData(_Files):
@@ -306,9 +306,9 @@ class TilesData(Resizable):
         | None
     ) = None
     validation: Share = 0.2  # of the labelled tiles, unless the table has a column with the split
-    test: ShareOrNone = 0.0
+    test: ShareOrZero = 0.0
     color: Color | None = "rgb"
-    bits: Bits = later(None)  # that a picture of 16 bits uses; None: as found
+    bits: Bits = added_later(None)  # that a picture of 16 bits uses; None: as found
 
     @model_validator(mode="after")
     def _mask_has_values(self) -> TilesData:

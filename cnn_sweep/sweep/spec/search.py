@@ -6,15 +6,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from cnn_sweep.validation import Count, Factor, Spec, later
+from cnn_sweep.validation import Count, Factor, Spec, added_later
 
 Method = Literal["grid", "brute_force", "random", "qmc", "tpe", "gp", "cmaes", "nsga2", "nsga3"]
 
 # Methods whose n-th configuration is a function of the sweep, and those that take the grid's rows.
-ADAPTIVE: Final = frozenset({"tpe", "gp", "cmaes", "nsga2", "nsga3"})
-ON_A_GRID: Final = ("grid", "brute_force")
+ADAPTIVE_METHODS: Final = frozenset({"tpe", "gp", "cmaes", "nsga2", "nsga3"})
+GRID_METHODS: Final = ("grid", "brute_force")
 # Trials that a search plans whose only limits are of other kinds.
-MOST_TRIALS: Final = 10_000
+MAX_TRIALS: Final = 10_000
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -23,8 +23,8 @@ Positive = Annotated[float, Field(gt=0.0)]
 class QmcOptions(Spec):
     """Settings of quasi-random draws; names are Optuna's, though its own default does not scramble."""
 
-    qmc_type: Literal["sobol", "halton"] = later("sobol")
-    scramble: bool = later(True)
+    qmc_type: Literal["sobol", "halton"] = added_later("sobol")
+    scramble: bool = added_later(True)
 
 
 class TpeOptions(Spec):
@@ -32,8 +32,8 @@ class TpeOptions(Spec):
 
     n_startup_trials: Count = 10  # drawn at random before the estimator begins
     multivariate: bool = True  # consider the parameters together
-    constant_liar: bool = later(True)  # count running trials as poor ones
-    n_ei_candidates: Count = later(24)  # draws of which the most promising one is proposed
+    constant_liar: bool = added_later(True)  # count running trials as poor ones
+    n_ei_candidates: Count = added_later(24)  # draws of which the most promising one is proposed
 
 
 class GpOptions(Spec):
@@ -101,17 +101,17 @@ class SearchSpec(Spec):
     repeats: Annotated[int, Field(ge=1, le=10_000)] = 1
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     options: dict[str, Any] = Field(default_factory=dict)
-    fixed: dict[str, Any] = later({})
-    enqueue: tuple[dict[str, Any], ...] = later(())
-    epochs: Count | None = later(None)
-    hours: Positive | None = later(None)
-    gpu_hours: Positive | None = later(None)
-    until: dict[str, float] = later({})
+    fixed: dict[str, Any] = added_later({})
+    enqueue: tuple[dict[str, Any], ...] = added_later(())
+    epochs: Count | None = added_later(None)
+    hours: Positive | None = added_later(None)
+    gpu_hours: Positive | None = added_later(None)
+    until: dict[str, float] = added_later({})
 
     @property
     def is_adaptive(self) -> bool:
         """Whether the next configuration depends on the results so far."""
-        return self.method in ADAPTIVE
+        return self.method in ADAPTIVE_METHODS
 
     @property
     def has_budget(self) -> bool:
@@ -119,11 +119,11 @@ class SearchSpec(Spec):
         return bool(self.epochs or self.hours or self.gpu_hours or self.until)
 
     @property
-    def most_trials(self) -> int | None:
+    def max_trials(self) -> int | None:
         """How many configurations are planned; None for all of a grid."""
-        if self.trials is not None or not self.has_budget or self.method in ON_A_GRID:
+        if self.trials is not None or not self.has_budget or self.method in GRID_METHODS:
             return self.trials
-        return min(self.epochs or MOST_TRIALS, MOST_TRIALS)
+        return min(self.epochs or MAX_TRIALS, MAX_TRIALS)
 
     @property
     def settings(self) -> Any:
@@ -235,7 +235,7 @@ PRUNERS: dict[str, type[Spec]] = {
 }
 
 
-def settings_of(value: Any) -> tuple[str, Any] | None:
+def parse_pruner(value: Any) -> tuple[str, Any] | None:
     """Return name and settings of a pruner as a sweep file has it, ``asha`` or ``{asha: {...}}``; None if neither."""
     if isinstance(value, str):
         return value, {}

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from cnn_sweep.errors import SettingError
 from cnn_sweep.messages import unknown
-from cnn_sweep.validation import Count, Factor, Spec, later
+from cnn_sweep.validation import Count, Factor, Spec, added_later
 
 if TYPE_CHECKING:
     from cnn_sweep.sweep.network.shapes import ImageInfo
@@ -121,13 +121,15 @@ class TrainingSpec(Spec):
     early_stopping: EarlyStoppingSpec | None = None
     engine: Literal["graph", "fit"] = "graph"
     checkpoint_every_s: Factor = 20.0  # seconds of training between checkpoints; 0: after every epoch
-    augmentation: AugmentationSpec | None = later(None)
-    precision: Precision = later("float32")  # in which layers compute; weights, output and loss are float32
-    class_weights: ClassWeights | None = later(None)  # of training images in the loss; classes left out: 1
-    steps_per_epoch: Count | None = later(None)  # None: one pass over the training images
-    validation_steps: Count | None = later(None)  # batches of validation images; None: all images
-    fine_tune: FineTuneSpec | None = later(None)
-    threads: Count | None = later(None)  # of each worker of the study, so no hyperparameter; None: its first run says
+    augmentation: AugmentationSpec | None = added_later(None)
+    precision: Precision = added_later("float32")  # in which layers compute; weights, output and loss are float32
+    class_weights: ClassWeights | None = added_later(None)  # of training images in the loss; classes left out: 1
+    steps_per_epoch: Count | None = added_later(None)  # None: one pass over the training images
+    validation_steps: Count | None = added_later(None)  # batches of validation images; None: all images
+    fine_tune: FineTuneSpec | None = added_later(None)
+    threads: Count | None = added_later(
+        None
+    )  # of each worker of the study, so no hyperparameter; None: its first run says
 
     @property
     def all_epochs(self) -> int:

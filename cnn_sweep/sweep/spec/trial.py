@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticKnownError
 
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.network.layers import Base, Layer, unknown_layer
+from cnn_sweep.sweep.network.layers import Base, Layer, unknown_layer_message
 from cnn_sweep.sweep.network.pretrained import pretrained
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.validation import Spec
@@ -47,7 +47,7 @@ class TrialSpec(Spec):
     objective: ObjectiveSpec = ObjectiveSpec()
 
 
-def stages(spec: TrialSpec) -> tuple[TrialSpec, ...]:
+def training_stages(spec: TrialSpec) -> tuple[TrialSpec, ...]:
     """Return what is trained one after the other, each with the weights of the one before: one stage, or two.
 
     The second is the same network and training, but for the layers of the base that are trained, the number of
@@ -67,7 +67,7 @@ def stages(spec: TrialSpec) -> tuple[TrialSpec, ...]:
     )
 
 
-def conflict(spec: TrialSpec) -> str | None:
+def find_conflict(spec: TrialSpec) -> str | None:
     """Return why the settings of a trial exclude each other, or None."""
     training, base = spec.training, spec.layers[0] if spec.layers else None
     tune = training.fine_tune if training else None
@@ -78,7 +78,7 @@ def conflict(spec: TrialSpec) -> str | None:
             return "training.fine_tune begins with a base that is neither trained nor extracted: leave both keys out"
         names = pretrained()[base.name].layer_names
         if isinstance(tune.from_layer, str) and tune.from_layer not in names:
-            return f"training.fine_tune.from: {unknown_layer(base.name, tune.from_layer, names)}"
+            return f"training.fine_tune.from: {unknown_layer_message(base.name, tune.from_layer, names)}"
     if isinstance(base, Base) and base.extract and training is not None:
         return _conflict_of_extraction(training)
     return None

@@ -13,7 +13,7 @@ from cnn_sweep.training.data.dataset import UNLABELLED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cnn_sweep.sweep.spec.data import WhenLeaking
+    from cnn_sweep.sweep.spec.data import OnLeak
     from cnn_sweep.training.data.images import BadImage
     from cnn_sweep.training.data.source import Labels
     from cnn_sweep.training.data.storing import Stored
@@ -64,7 +64,7 @@ def check_classes(labels: Mapping[str, Labels], class_names: Sequence[str], *, n
     return notes
 
 
-def check_leaks(stored: Mapping[str, Stored], when: WhenLeaking) -> list[str]:
+def check_leaks(stored: Mapping[str, Stored], when: OnLeak) -> list[str]:
     """Look for images that are in two of the splits with labels.
 
     Returns:

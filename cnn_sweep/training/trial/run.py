@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import unknown
-from cnn_sweep.sweep.spec.trial import stages
+from cnn_sweep.sweep.spec.trial import training_stages
 from cnn_sweep.training.engine.augment import amounts_of, seed_of
 from cnn_sweep.training.engine.batches import batches_of, class_weights, steps_of, validation_sample
 from cnn_sweep.training.engine.learner import EpochPlan, Totals
@@ -73,7 +73,7 @@ class Run:
         if spec.training is None or dataset.validation is None:
             raise ValueError("a trial needs training settings and validation images")
         self._task = task
-        self._stages = stages(spec)
+        self._stages = training_stages(spec)
         self._learners = learners
         self._enter(0)
         self._images = len(dataset.train.y)

@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from cnn_sweep.errors import CnnSweepError, InputError
-from cnn_sweep.sweep.spec.trial import conflict, stages
+from cnn_sweep.sweep.spec.trial import find_conflict, training_stages
 from cnn_sweep.training.engine.compiled import compile_note
 from cnn_sweep.training.engine.device_data import DeviceData
 from cnn_sweep.training.engine.features import extracted
@@ -124,7 +124,7 @@ class Trainer:
             if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 raise  # the user's; where the keyboard is ignored, as in workers, it is the trial's own
             # What it compiled may be in any state.
-            for stage in stages(spec):
+            for stage in training_stages(spec):
                 self._learners.pop(graph_key(stage), None)
             return _failed(attempt, error, UserCode.of(spec, self._folder))
 
@@ -137,7 +137,7 @@ class Trainer:
                 f"objective.metric: {spec.objective.metric!r} is not reported by the trainer; "
                 f"valid choices: {', '.join(METRICS)}"
             )
-        if (reason := conflict(spec)) is not None:
+        if (reason := find_conflict(spec)) is not None:
             raise InputError(reason)
         run = Run(
             Task(spec, seed, self._identity(spec, seed)),
