@@ -1,4 +1,4 @@
-"""Tries a sweep with sample configurations, so that every value has been seen before anything runs."""
+"""Checks a sweep with sample configurations, so that every value is validated before anything is trained."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _SHOWN = 3  # values with the same mistake that a message lists
 
 
 def check_values(sections: Sections, problems: Problems) -> None:
-    """Find the problems that show only once hyperparameters have values.
+    """Add the problems that appear only once hyperparameters have values.
 
     Args:
-        sections: The file's parts; parameters that could not be read are missing from the space.
-        problems: Those found so far, and where new ones go.
+        sections: The sections; parameters that could not be read are missing from the space.
+        problems: The problems so far; new ones are added to it.
     """
     intact = not len(problems)
     found: dict[tuple[KeyPath, str], dict[str, InvalidValue]] = {}
@@ -54,8 +54,8 @@ def check_values(sections: Sections, problems: Problems) -> None:
 
 
 def _sample(sections: Sections, constraints: Iterable[Expression]) -> list[dict[str, Any]]:
-    """Return sample configurations; where the constraints leave none, some that violate them."""
-    # A grid that is too large is no reason to look at each of its values.
+    """Return sample configurations; if none satisfies the constraints, some that violate them."""
+    # A grid that is too large is sampled like a continuous space.
     on_grid = sections.search.method in GRID_METHODS and _grid_size(sections.space) <= MAX_ROWS
     kept = list(sample_configurations(sections.space, tuple(constraints), grid=on_grid))
     return kept or list(sample_configurations(sections.space, (), grid=on_grid))
@@ -66,7 +66,7 @@ def _grid_size(space: Space) -> int:
 
 
 def _usable_constraints(sections: Sections, problems: Problems) -> dict[Expression, KeyPath]:
-    """Return the constraints that have a value for every sample; the others are problems."""
+    """Return the constraints that have a value for every sample; the others become problems."""
     usable: dict[Expression, KeyPath] = {}
     for constraint, path in zip(sections.constraints, sections.constraint_paths, strict=True):
         try:
@@ -80,13 +80,13 @@ def _usable_constraints(sections: Sections, problems: Problems) -> dict[Expressi
 
 
 def _message(invalid: Sequence[InvalidValue], problems: Problems) -> str:
-    """Tell the first of several values with the same mistake, name the others, and say where they stand."""
+    """Return one message for several values with the same mistake, with the lines of their parameters."""
     first, others = invalid[0], [show(one.value) for one in invalid[1:]]
     rest = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-    likewise = f"; likewise {', '.join(others[:_SHOWN])}{rest}" if others else ""
+    also = f"; also {', '.join(others[:_SHOWN])}{rest}" if others else ""
     places = [str(problems.line(("space", name))) for name in first.names if name != INDEX]
     lines = f", line{'s' if len(places) > 1 else ''} {', '.join(places)}" if places else ""
-    return f"{first.message}{likewise}" + (f" (from {first.origin}{lines})" if first.origin else "")
+    return f"{first.message}{also}" + (f" (from {first.origin}{lines})" if first.origin else "")
 
 
 def _invalid_values(sections: Sections, params: dict[str, Any]) -> list[InvalidValue]:
@@ -101,7 +101,7 @@ def _invalid_values(sections: Sections, params: dict[str, Any]) -> list[InvalidV
 
 
 def _check_feasible(sections: Sections, constraints: dict[Expression, KeyPath], problems: Problems) -> None:
-    """See that the search has something to try: the space is neither emptied by constraints nor endless."""
+    """Check that some configuration satisfies the constraints, and that a grid is not too large."""
     space = sections.space
     is_grid = sections.search.method in GRID_METHODS
     is_small = not is_grid or _grid_size(space) <= MAX_ROWS

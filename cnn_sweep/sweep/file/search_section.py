@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 def read_search(value: Any, problems: Problems) -> SearchSpec:
-    """Read ``search``; where it cannot be read, stand in with a search that causes no further problems."""
+    """Read ``search``; if it cannot be read, return a search that causes no further problems."""
     path: KeyPath = ("search",)
     spec: SearchSpec | None = validate_section(SearchSpec, value, path, problems)
     if spec is None:
         method = value.get("method") if isinstance(value, dict) else None
-        # With another method the ranges of the space would look wrong too.
+        # With the wrong method, ranges of the space would be reported as well.
         return SearchSpec(method="grid" if method is None or method in GRID_METHODS else "random", trials=1)
     if spec.method not in GRID_METHODS and spec.max_trials is None:
-        problems.add(path, f"the method {spec.method!r} needs to know how many trials; add trials: 50")
+        problems.add(path, f"the method {spec.method!r} needs a number of trials; add trials: 50")
     options = spec.options
     if model := OPTIONS.get(spec.method):
         read = validate_section(model, options, (*path, "options"), problems)
@@ -40,7 +40,7 @@ def read_search(value: Any, problems: Problems) -> SearchSpec:
 
 
 def read_pruner(top: Any, objective: ObjectiveSpec, search: SearchSpec, problems: Problems) -> PrunerSpec | None:
-    """Read ``pruner``; None if there is none, or none that can be read."""
+    """Read ``pruner``; return None if there is none, or if it cannot be read."""
     if "pruner" not in top:
         return None
     path: KeyPath = ("pruner",)
@@ -61,7 +61,7 @@ def read_pruner(top: Any, objective: ObjectiveSpec, search: SearchSpec, problems
 
 
 def check_until(search: SearchSpec, objective: ObjectiveSpec, problems: Problems) -> None:
-    """See that the search can tell when it has reached what it is to reach."""
+    """Check that ``search.until`` names the objective."""
     for name in search.until:
         if name != objective.metric:
             problems.add(("search", "until", name), unknown("objective", name, [objective.metric]))
@@ -70,7 +70,7 @@ def check_until(search: SearchSpec, objective: ObjectiveSpec, problems: Problems
 def read_fixed_and_enqueued(
     search: SearchSpec, space: Space, constraints: Sequence[Expression], problems: Problems
 ) -> SearchSpec:
-    """Bring ``fixed`` and ``enqueue`` into the space's own values; what is not in the space is a mistake."""
+    """Convert ``fixed`` and ``enqueue`` to values of the space; a value outside the space is a problem."""
     if not search.fixed and not search.enqueue:
         return search
     fixed = _read_values(search.fixed, ("search", "fixed"), space, problems)
@@ -111,5 +111,5 @@ def _check_conditions(params: Mapping[str, Any], path: KeyPath, space: Space, pr
         if lacking := [other for other in parameter.when if other not in params]:
             problems.add((*path, name), f"depends on {listed(lacking)}, which must be given too")
         elif not parameter.is_active(params):
-            beside = {other: params[other] for other in parameter.when}
-            problems.add((*path, name), f"{name!r} does not count beside {show(beside)}; leave it out")
+            conditions = {other: params[other] for other in parameter.when}
+            problems.add((*path, name), f"{name!r} is inactive with {show(conditions)}; leave it out")

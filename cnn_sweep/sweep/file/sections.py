@@ -1,4 +1,4 @@
-"""Reads a whole sweep file, section by section, and finds all that is wrong with it."""
+"""Reads a whole sweep file, section by section, and collects every mistake."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ METRICS: Final = ("val_accuracy", "val_loss", "val_auc", "val_macro_f1", "accura
 
 @dataclass(frozen=True)
 class Sections:
-    """What a sweep file says, read but not yet tried with values of its hyperparameters."""
+    """The sections of a sweep file, read but not yet checked with values of the hyperparameters."""
 
     study: str
     data: DataSpec | None
@@ -95,13 +95,13 @@ class Sections:
 
 
 class ModelsSpec(Spec):
-    """Which models are kept."""
+    """The section ``models``: how many trained models are kept."""
 
     keep: int = 1
 
 
 def read_sections(data: Any, problems: Problems) -> Sections:
-    """Read the data of a sweep file; what cannot be read is a mistake, and missing from the result."""
+    """Read the data of a sweep file; a part that cannot be read becomes a problem and is left out of the result."""
     top = problems.mapping(data, (), KEYS)
     objectives = _read_objectives(top, problems)
     objective = objectives[0]
@@ -119,7 +119,7 @@ def read_sections(data: Any, problems: Problems) -> Sections:
     search = read_fixed_and_enqueued(search, space, [constraint for constraint, _ in constraints], problems)
     check_until(search, objective, problems)
     if search.method == "cmaes" and len(objectives) > 1:
-        problems.add(("search", "method"), "cmaes takes one objective; valid with several: tpe, gp, nsga2, nsga3")
+        problems.add(("search", "method"), "cmaes supports one objective; for several use tpe, gp, nsga2 or nsga3")
     if not build and not objective.function:
         _check_unused_parameters(data, declared, problems)
     return Sections(
@@ -162,7 +162,7 @@ def _read_data(value: Any, problems: Problems) -> DataSpec | None:
 
 
 def _read_objectives(top: Any, problems: Problems) -> tuple[ObjectiveSpec, ...]:
-    """Read what is optimised; there is at least one objective, and the first is a metric of each epoch."""
+    """Read the objectives: at least one, of which the first is measured after each epoch."""
     if "objectives" not in top:
         return (_read_objective(top, top.get("objective", {}), ("objective",), problems),)
     path, listing = ("objectives",), top["objectives"]
@@ -188,7 +188,7 @@ def _read_objective(
     top: Any, value: Any, path: KeyPath, problems: Problems, *, more: tuple[str, ...] = ()
 ) -> ObjectiveSpec:
     read: ObjectiveSpec | None = validate_section(ObjectiveSpec, value, path, problems)
-    # Other sections and checks need what could be read of it.
+    # Other sections and checks use the parts that could be read.
     texts = {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
     spec = read or ObjectiveSpec.model_construct(metric=texts.get("metric", "loss"), function=texts.get("function"))
     if spec.function is not None:
@@ -201,7 +201,7 @@ def _read_objective(
 
 
 def _reports_own_metrics(top: Any) -> bool:
-    """Tell whether an objective of the user's may report any metric, or a network that comes compiled."""
+    """Return whether the user's objective function, or a model compiled by the user, can report any metric."""
     specs = [top.get("objective"), *(top["objectives"] if isinstance(top.get("objectives"), list) else ())]
     own_objective = any(isinstance(spec, dict) and spec.get("function") is not None for spec in specs)
     training = top.get("training")
@@ -241,7 +241,7 @@ def _read_training(top: Any, problems: Problems) -> SpecTemplate | None:
     training = compile_spec(top["training"], ("training",), invalid, model=TrainingSpec)
     threads = training.node.entries.get("threads")
     if threads is not None and threads.names:
-        message = "belongs to the whole study, so that it cannot be a hyperparameter; write a number"
+        message = "applies to the whole study, so it cannot be a hyperparameter; write a number"
         problems.add(("training", "threads"), message)
     add_invalid_values([*invalid, *training.static_errors()], (), problems)
     return training
@@ -252,7 +252,7 @@ def _read_models(value: Any, problems: Problems) -> int:
     if spec is None:
         return 1
     if spec.keep < 0:
-        problems.add(("models", "keep"), f"{spec.keep} is not possible; it must be at least 0")
+        problems.add(("models", "keep"), f"must be at least 0, not {spec.keep}")
     return spec.keep
 
 
@@ -263,13 +263,13 @@ def _check_references(
     used += list(references(training.node)) if training else []
     for name, path in used:
         if name == INDEX:
-            problems.add(path, "'$index' is the round of a repeat; it has no meaning outside of one")
+            problems.add(path, "'$index' is the round of a repeat and has no meaning outside one")
         elif name not in declared:
             problems.add(path, unknown("parameter", f"${name}", [f"${one}" for one in declared]))
 
 
 def _check_unused_parameters(data: Any, declared: list[str], problems: Problems) -> None:
-    """Find parameters that nothing uses, also where the rest of a section could not be read."""
+    """Report parameters that nothing uses, even if other parts of a section could not be read."""
     parts = data.items() if isinstance(data, dict) else ()
     used = set(_find_references([part for key, part in parts if key not in ("space", "constraints")]))
     for name in declared:

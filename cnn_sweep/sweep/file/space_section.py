@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cnn_sweep.messages import KeyPath
     from cnn_sweep.sweep.file.problems import Problems
 
-# Columns of a leaderboard that stand beside the hyperparameters.
+# Columns of a leaderboard beside the hyperparameters.
 COLUMNS: Final = (
     *("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds"),
     *("loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_macro_f1"),
@@ -26,12 +26,12 @@ _EXAMPLE: Final = "[8, 16, 32] or {low: 0.0, high: 0.5}"
 
 
 def read_space(value: Any, problems: Problems, *, grid: bool) -> Space:
-    """Read the section; a parameter with a mistake is left out of the result.
+    """Read the section; a parameter with a mistake becomes a problem and is left out of the result.
 
     Args:
-        value: What the file has under ``space``.
-        problems: Takes what is wrong.
-        grid: Whether the search is a grid, in which every range must say which values to take.
+        value: The value of ``space`` in the file.
+        problems: Mistakes are added to it.
+        grid: Whether the search is a grid, for which every range must define its values.
     """
     path: KeyPath = ("space",)
     if not isinstance(value, dict):
@@ -53,8 +53,8 @@ def _check_names(names: list[str], problems: Problems) -> None:
         path = ("space", name)
         if not is_name(name):
             reserved = f"; reserved: {listed(sorted(RESERVED))}" if name in RESERVED else ""
-            rule = "letters, digits and _, and not begin with a digit"
-            problems.add(path, f"{show(name)} cannot name a hyperparameter: it must be of {rule}{reserved}")
+            rule = "use letters, digits and _, and do not begin with a digit"
+            problems.add(path, f"{show(name)} cannot name a hyperparameter; {rule}{reserved}")
         elif name.lower() in COLUMNS:
             problems.add(
                 path,
@@ -92,12 +92,12 @@ def _read_choices(values: Any, path: KeyPath, problems: Problems) -> Choices | N
         seen: set[tuple[Any, ...]] = set()
         for index, value in enumerate(values):
             if not _is_value(value):
-                problems.add((*path, index), f"{show(value)} is no value; valid: numbers, text, true, false, lists")
+                problems.add((*path, index), f"{show(value)} is not a value; valid: numbers, text, true, false, lists")
                 continue
             if isinstance(value, str) and "$" in value:
-                problems.add((*path, index), f"{show(value)}: references are possible under model and training only")
+                problems.add((*path, index), f"{show(value)}: references work only under model and training")
             if value_key(value) in seen:
-                problems.add((*path, index), f"the choice {show(value)} is there twice")
+                problems.add((*path, index), f"the choice {show(value)} is repeated")
             seen.add(value_key(value))
     return Choices(tuple(values)) if len(problems) == before else None
 
@@ -144,9 +144,9 @@ def _check_range(entry: dict[str, Any], path: KeyPath, problems: Problems) -> No
     if low > high:
         problems.add((*path, "low"), f"low {show(low)} is larger than high {show(high)}")
     elif log and low <= 0:
-        problems.add((*path, "low"), f"a log range must begin above 0, not at {show(low)}")
+        problems.add((*path, "low"), f"a log range needs a low above 0, not {show(low)}")
     elif step is not None and step <= 0:
-        problems.add((*path, "step"), f"{show(step)} is not possible; it must be more than 0")
+        problems.add((*path, "step"), f"must be more than 0, not {show(step)}")
     elif step is not None and step > high - low:
         problems.add((*path, "step"), f"step {show(step)} is larger than the range from {show(low)} to {show(high)}")
     elif step is not None and (high - low) / step > MAX_POINTS:
@@ -193,7 +193,7 @@ def _read_when(
 def _possible_values(
     other: str, values: tuple[Any, ...], domain: Choices | Range, problems: Problems, path: KeyPath
 ) -> tuple[Any, ...]:
-    """Return the values of a condition that the other parameter can take; the rest are problems."""
+    """Return the values of a condition that the other parameter can have; the others become problems."""
     if not values:
         problems.add((*path, other), "the list of values is empty; give at least one")
     possible = []
@@ -201,7 +201,7 @@ def _possible_values(
         if isinstance(domain, Choices):
             valid = f"{near(value, domain.values)}; valid: {listed(map(show, domain.values))}"
         else:
-            valid = f"; it goes from {show(domain.low)} to {show(domain.high)}"
+            valid = f"; its range is {show(domain.low)} to {show(domain.high)}"
         if domain.contains(value):
             possible.append(value)
         else:
@@ -210,7 +210,7 @@ def _possible_values(
 
 
 def _without_cycles(parameters: list[Parameter], problems: Problems) -> Space:
-    """Drop conditions on parameters that could not be read, and report circles."""
+    """Drop conditions on parameters that could not be read, and report cycles."""
     known = {parameter.name for parameter in parameters}
     kept = [
         Parameter(one.name, one.domain, {name: values for name, values in one.when.items() if name in known})

@@ -1,4 +1,4 @@
-"""YAML 1.2 text to plain data that remembers its lines."""
+"""Reads YAML 1.2 as plain data with the line of each value, and changes it without losing comments."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Document:
     root: Node | None
 
     def locate(self, path: KeyPath) -> tuple[KeyPath, int]:
-        """Find the longest part of a path that the file has, and the 1-based line where it starts."""
+        """Return the longest part of a path that exists in the file, and the 1-based line where it starts."""
         node, line = self.root, 0 if self.root is None else self.root.start_mark.line + 1
         for depth, key in enumerate(path):
             found = None if node is None else _child(node, key)
@@ -57,10 +57,10 @@ class Document:
 
 
 def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
-    """Read YAML; problems that leave the rest readable (duplicate keys) are returned with the data.
+    """Return the data of a YAML text, and the problems that leave the rest readable, such as duplicate keys.
 
     Raises:
-        SweepFileError: The text is not YAML at all, or it has a number that is none, which nothing can stand in for.
+        SweepFileError: The text is not YAML, or a number in it cannot be read.
     """
     try:
         root = YAML(typ="safe", pure=True).compose(text)
@@ -89,7 +89,7 @@ def _syntax_problem(error: MarkedYAMLError) -> Problem:
 
 
 def _merged_pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
-    """Yield keys and values; those that ``<<`` merges in come first, so that the mapping's own count."""
+    """Yield keys and values; those that ``<<`` merges in come first, so that the mapping's own keys override them."""
     own = []
     for key, value in node.value:
         if key.tag == _TAG + "merge":
@@ -112,7 +112,7 @@ def _child(node: Node, key: str | int) -> tuple[Node, int] | None:
 
 
 def _number_problem(value: float) -> str:
-    """Return why a number is beyond what is possible; nothing if it is not."""
+    """Return why a number is too large or not finite; an empty string if it is neither."""
     if isinstance(value, int):
         hint = "write it with a decimal point, as in 1.0e+20"
         return f"is too large for a whole number (up to 2**63 - 1); {hint}" if abs(value) > LARGEST else ""
@@ -150,7 +150,7 @@ class _Reader:
             if not isinstance(at, ScalarNode) or at.tag not in (_TAG + "str", _TAG + "merge"):
                 self._add(at, (*path, key), f"a key must be text, not {key!r}; put it in quotes")
             if key in lines:
-                self._add(at, (*path, key), f"the key {key!r} stands here again (first in line {lines[key]})")
+                self._add(at, (*path, key), f"the key {key!r} is repeated (first on line {lines[key]})")
             lines.setdefault(key, line)
         return {str(at.value): self.plain(value, (*path, str(at.value))) for at, value in _merged_pairs(node)}
 
@@ -164,7 +164,7 @@ class _Reader:
             return text.lower() == "true"
         if kind in ("int", "float"):
             return self._number(node, path, kind)
-        self._add(node, path, f"the tag {node.tag} is not possible here; only plain values are")
+        self._add(node, path, f"the tag {node.tag} is not supported; write a plain value")
         return text
 
     def _number(self, node: Node, path: KeyPath, kind: str) -> int | float:
@@ -191,11 +191,11 @@ class _Reader:
 
 
 def replace_search_settings(text: str, settings: Mapping[str, Any]) -> str:
-    """Return a sweep file's text with other settings of its search.
+    """Return a sweep file's text with some settings of ``search`` replaced; comments and order are kept.
 
     Args:
-        text: The file, without problems.
-        settings: Key of ``search`` to its new value.
+        text: The text of a valid sweep file.
+        settings: New value of each key of ``search``.
     """
     yaml = YAML()
     yaml.preserve_quotes = True
@@ -208,13 +208,15 @@ def replace_search_settings(text: str, settings: Mapping[str, Any]) -> str:
 
 
 def _join_decimal_commas(node: MappingNode | SequenceNode) -> _Notes:
-    """Join what decimal commas parted in a mapping or list between brackets, so that no other mistake follows from it.
+    """Join numbers that a decimal comma has split in a mapping or list in brackets, so that it causes one message only.
+
+    YAML reads ``{low: 0,01}`` as two keys, ``low`` and ``01``.
 
     Args:
         node: Changed in place.
 
     Returns:
-        Each number, its key or place in the list, and what is wrong with it.
+        Each number, its key or index, and a message.
     """
     notes: _Notes = []
     node.value = (
@@ -260,12 +262,12 @@ def _is_number(node: Any) -> bool:
 
 
 def _is_tight(one: Node, other: Node) -> bool:
-    """Return whether nothing but a comma is between two items."""
+    """Return whether only a comma separates two items."""
     return bool(one.end_mark.index + 1 == other.start_mark.index)
 
 
 def _is_fraction(before: Node, item: Node) -> bool:
-    """Return whether an item follows a decimal comma; that ``[0,5]`` is meant as 0.5 cannot be known."""
+    """Return whether an item is the fraction after a decimal comma; ``[0,5]`` may be two numbers, ``[0,05]`` not."""
     if not (_is_number(before) and _is_number(item) and _is_tight(before, item)) or "." in before.value:
         return False
     return len(item.value) > 1 and item.value[0] == "0" and item.value.isdecimal()

@@ -1,4 +1,4 @@
-"""Which images a sweep is about."""
+"""The section ``data``: the images of a sweep, their labels and their splits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OnLeak = Literal["fail", "warn"]
 
 
 class Last(Spec):
-    """The last images of the training set, in their order, as Keras's ``validation_split`` takes them."""
+    """The last images of the training set in file order, as with Keras's ``validation_split``."""
 
     last: Share
 
@@ -45,7 +45,7 @@ class ArrayFiles(Spec):
 
 
 class PerClass(Spec):
-    """How many images of each class to take at most; None: all."""
+    """Largest number of images of each class; None: all."""
 
     train: Count | None = None
     validation: Count | None = None
@@ -58,12 +58,12 @@ def _one_or_several(value: Any) -> Any:
     if not isinstance(names, tuple) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"must be a name or a list of names, not {show(value)}")
     if len(set(names)) < len(names):
-        raise ValueError(f"a name stands twice in {show(value)}")
+        raise ValueError(f"a name is repeated in {show(value)}")
     return names
 
 
 def _counts(value: Any) -> Any:
-    """Read ``per_class: 1000`` as that many in every split."""
+    """Read ``per_class: 1000`` as 1000 images in every split."""
     if isinstance(value, int) and not isinstance(value, bool):
         return {"train": value, "validation": value, "test": value}
     return value
@@ -96,7 +96,7 @@ ShareZeroOrFolder = Annotated[
     Discriminator(_kind_of_split),
 ]
 
-# A mapping whose order counts, since it numbers the classes; JSON in one form would sort its keys.
+# The order of this mapping numbers the classes; canonical JSON would sort its keys.
 _in_order = PlainSerializer(lambda value: [list(item) for item in value.items()], when_used="json")
 
 
@@ -105,10 +105,10 @@ def _groups_or_names(value: Any) -> str:
 
 
 class _Data(Spec):
-    """What all sources have in common."""
+    """Keys that all sources have."""
 
     source: str
-    seed: Seed = 0  # of the splits, and of the choice of images
+    seed: Seed = 0  # seed of the splits, and of the selection of images
     rescale: Rescale = None  # factor on pixel values; None: 1/255 for uint8, 1 for floats
     per_class: Annotated[PerClass, BeforeValidator(_counts)] = added_later(PerClass())
     mirror: bool = added_later(False)  # add each training image's mirror image, left and right exchanged
@@ -124,10 +124,10 @@ class _Data(Spec):
 
 
 def _check_unused(data: Spec, keys: Iterable[str], reason: str) -> None:
-    """See that keys are not given where something else decides.
+    """Check that no key is given that would have no effect.
 
     Raises:
-        ValueError: What the file gives would be ignored.
+        ValueError: A key would be ignored.
     """
     for key in keys:
         if key in data.model_fields_set:
@@ -135,10 +135,10 @@ def _check_unused(data: Spec, keys: Iterable[str], reason: str) -> None:
 
 
 class Resizable(_Data):
-    """Images that are arrays already; with a size or a colour they are brought into that form."""
+    """Images that are arrays already; ``image_size`` and ``color`` convert them."""
 
     image_size: Pair | None = added_later(None)  # height, width
-    fit: Fit = added_later("stretch")  # how an image of another shape is brought to the size
+    fit: Fit = added_later("stretch")  # how an image of another shape is resized
     color: Color | None = added_later(None)  # None: as they are
     on_leak: OnLeak = added_later("warn")  # the same image in two splits
 
@@ -213,9 +213,9 @@ class _Files(_Data):
     test: ShareZeroOrFolder = 0.0
     unlabelled: str | None = None  # a folder of images without labels, to be predicted
     image_size: Pair  # height, width
-    fit: Fit = "stretch"  # how an image of another shape is brought to the size
+    fit: Fit = "stretch"  # how an image of another shape is resized
     color: Color = "rgb"
-    bits: Bits = added_later(None)  # that files of 16 bits use: 4095 is white where they are 12; None: as found
+    bits: Bits = added_later(None)  # bits in use of 16-bit files: with 12, white is 4095; None: as found
     on_bad_image: OnBadImage = "skip"
     on_leak: OnLeak = "fail"  # the same file in two splits
 
@@ -245,10 +245,10 @@ class Labels(Spec):
     @model_validator(mode="after")
     def _one_place(self) -> Labels:
         if (self.pattern is None) == (self.table is None):
-            raise ValueError("labels come from a 'pattern' of file names or from a 'table': give one of the two")
+            raise ValueError("labels come from a 'pattern' of file names or from a 'table'; give exactly one")
         if self.pattern is not None and self.pattern.count("{class}") != 1:
             raise ValueError(
-                f"pattern {self.pattern!r} must hold {{class}} once, as in '{{class}}.*.jpg'; "
+                f"pattern {self.pattern!r} must contain {{class}} once, as in '{{class}}.*.jpg'; "
                 "{number} stands for digits, * and ? for the rest"
             )
         if self.pattern is not None:
@@ -257,7 +257,7 @@ class Labels(Spec):
 
 
 class FilesData(_Files):
-    """Files whose label stands in their names, or in a table."""
+    """Files whose labels are in their names or in a table."""
 
     source: Literal["files"]
     labels: Labels
@@ -274,7 +274,7 @@ class TileLabels(Spec):
     """Where the labels of tiles are: in a mask as large as the picture, or in a table of positions."""
 
     mask: str | None = None
-    cover: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5  # least share of a tile's pixels that a class must have
+    cover: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5  # smallest share of a tile's pixels that a class must have
     table: str | None = None
     row: str = "row"  # column: the tile's row in the grid, from 0
     column: str = "column"
@@ -284,7 +284,7 @@ class TileLabels(Spec):
     @model_validator(mode="after")
     def _one_place(self) -> TileLabels:
         if (self.mask is None) == (self.table is None):
-            raise ValueError("labels come from a 'mask' or from a 'table': give one of the two")
+            raise ValueError("labels come from a 'mask' or from a 'table'; give exactly one")
         if self.mask is not None:
             _check_unused(self, ("row", "column", "label", "split"), "labels come from a mask and not from a table")
         return self
@@ -308,7 +308,7 @@ class TilesData(Resizable):
     validation: Share = 0.2  # of the labelled tiles, unless the table has a column with the split
     test: ShareOrZero = 0.0
     color: Color | None = "rgb"
-    bits: Bits = added_later(None)  # that a picture of 16 bits uses; None: as found
+    bits: Bits = added_later(None)  # bits in use of a 16-bit picture; None: as found
 
     @model_validator(mode="after")
     def _mask_has_values(self) -> TilesData:

@@ -23,7 +23,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class OptimizerSpec(Spec):
-    """An optimizer; names and defaults are Keras's. What an optimizer does not use is ignored."""
+    """An optimizer; names and defaults are Keras's. Settings that an optimizer does not use are ignored."""
 
     name: OptimizerName = "adam"
     learning_rate: Annotated[float, Field(gt=0.0)] | None = None  # None: Keras's default for that optimizer
@@ -62,9 +62,9 @@ class EarlyStoppingSpec(Spec):
 
 
 class AugmentationSpec(Spec):
-    """Random changes of training images, the same sorts as those of Keras's ``ImageDataGenerator``.
+    """Random changes to training images, as in Keras's ``ImageDataGenerator``.
 
-    Each amount is the most that an image is changed by, in either direction; 0 and false leave it alone.
+    Each amount is the largest change, in either direction; 0 and false leave images as they are.
     """
 
     rotation: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0  # degrees
@@ -94,11 +94,11 @@ ClassWeights = Annotated[
 
 
 class FineTuneSpec(Spec):
-    """A second stage, in which layers of the base are trained, too."""
+    """A second stage of training, in which layers of the base are trained as well."""
 
     FILE_KEYS: ClassVar[Mapping[str, str]] = {"from_layer": "from"}
-    epochs: Count  # that follow those of the first stage
-    from_layer: bool | str  # the first of the base's layers that are trained; true: all
+    epochs: Count  # after those of the first stage
+    from_layer: bool | str  # first layer of the base that is trained; true: all
     learning_rate: Annotated[float, Field(gt=0.0)]
 
     @field_validator("from_layer")
@@ -138,10 +138,10 @@ class TrainingSpec(Spec):
 
 
 def check_class_names(names: Iterable[str], info: ImageInfo) -> None:
-    """See that the data has these classes.
+    """Check that the data has these classes.
 
     Raises:
-        SettingError: It lacks one.
+        SettingError: A class is missing.
     """
     for name in names:
         if name not in info.class_names:

@@ -107,7 +107,7 @@ def test_a_sweep_over_bases_and_what_is_trained():
         (("[VGG16]", "[VGG15]"), "unknown model 'VGG15' (did you mean 'VGG19'?); valid: ConvNeXtBase"),
         (("block3_conv1]", "block3_conv9]"), "VGG16 has no layer 'block3_conv9' with weights (did you mean"),
         (("block3_conv1]", "3]"), "trainable"),
-        (("    - flatten", "    - flatten\n    - base: VGG16"), "a base must stand first, and only there"),
+        (("    - flatten", "    - flatten\n    - base: VGG16"), "only the first layer can be a base"),
         (("trainable: $trainable", "trainable: $trainable, extract: true"), "extract"),
         (("weights: none", "weight: none"), "unknown key 'weight' (did you mean 'weights'?)"),
     ],
