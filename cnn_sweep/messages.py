@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+KeyPath = tuple[str | int, ...]  # keys and indices from the top of the file to a value
 
 _SHOWN = 60  # characters of a value in a message
 # Names in Keras, PyTorch and other tools, without underscores, and ours. Of several, the first valid one is meant.
@@ -124,12 +125,12 @@ def near(name: Any, choices: Iterable[Any]) -> str:
     return "" if close is None else f" (did you mean {close!r}?)"
 
 
-def missing(keys: Iterable[str], given: Iterable[str]) -> list[str]:
-    """Return the keys that are absent and that no given key seems to misspell."""
-    given = list(given)
+def missing(keys: Iterable[str], present: Iterable[str]) -> list[str]:
+    """Return the keys that are absent and that no present key seems to misspell."""
+    present = list(present)
     keys = list(keys)
-    meant = {closest(name, keys) for name in given if name not in keys}
-    return [key for key in keys if key not in given and key not in meant]
+    misspelt = {closest(name, keys) for name in present if name not in keys}
+    return [key for key in keys if key not in present and key not in misspelt]
 
 
 def unknown(what: str, name: Any, choices: Sequence[Any]) -> str:
@@ -144,9 +145,6 @@ def plural(count: int, one: str, several: str | None = None) -> str:
     ('1 trial', '2 trials', '0 images are')
     """
     return f"{count} {one if count == 1 else several or f'{one}s'}"
-
-
-KeyPath = tuple[str | int, ...]  # keys and indices from the top of the file to a value
 
 
 def dotted(path: KeyPath) -> str:

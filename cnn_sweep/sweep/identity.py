@@ -49,6 +49,6 @@ def value_key(value: Any) -> tuple[Any, ...]:
     return isinstance(value, bool), value if isinstance(value, Hashable) else repr(value)
 
 
-def has_values(params: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+def has_values(params: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
     """Return whether a configuration has the given values."""
-    return all(name in params and value_key(params[name]) == value_key(value) for name, value in given.items())
+    return all(name in params and value_key(params[name]) == value_key(value) for name, value in values.items())

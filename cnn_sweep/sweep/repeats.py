@@ -68,22 +68,22 @@ def selection_repeats(revisions: Iterable[Revision], configurations: Mapping[int
         revisions: All revisions of the sweep, oldest first.
         configurations: ID of the configuration of each trial.
     """
-    everywhere = 0
+    for_all = 0
     planned: dict[str, int] = {}
-    chose: dict[str, tuple[int, ...]] = {}
+    selections: dict[str, tuple[int, ...]] = {}
     for sweep in revisions:
         if sweep.more_repeats is None:
-            everywhere = max(everywhere, sweep.search.repeats)
+            for_all = max(for_all, sweep.search.repeats)
             continue
         for name in {configurations[trial] for trial in sweep.more_repeats.trials if trial in configurations}:
-            before = max(everywhere, planned.get(name, 0))
+            before = max(for_all, planned.get(name, 0))
             if sweep.more_repeats.repeats > before:
-                chose[name] = (*chose.get(name, ()), before)
+                selections[name] = (*selections.get(name, ()), before)
                 planned[name] = sweep.more_repeats.repeats
-    return chose
+    return selections
 
 
-def unbiased_values(values: Mapping[int, float], chose: Sequence[int]) -> dict[int, float]:
+def unbiased_values(values: Mapping[int, float], selections: Sequence[int]) -> dict[int, float]:
     """Leave out the values by which a configuration was selected, since they are optimistic (selection bias).
 
     The spread of values needs at least two of them. If fewer came after the newest selection, those after the newest
@@ -91,10 +91,10 @@ def unbiased_values(values: Mapping[int, float], chose: Sequence[int]) -> dict[i
 
     Args:
         values: Value of each repeat.
-        chose: How many repeats the configuration had at each selection, newest last.
+        selections: How many repeats the configuration had at each selection, newest last.
     """
-    for known in reversed(chose):
-        fresh = {repeat: value for repeat, value in values.items() if repeat >= known}
-        if len(fresh) > 1:
-            return fresh
+    for count in reversed(selections):
+        unbiased = {repeat: value for repeat, value in values.items() if repeat >= count}
+        if len(unbiased) > 1:
+            return unbiased
     return dict(values)

@@ -49,7 +49,7 @@ class Sweep:
         data: The images.
         space: The hyperparameters.
         constraints: Conditions that every configuration must satisfy.
-        search: How configurations are chosen.
+        search: How configurations are chosen, and when the search ends.
         pruner: The rule that ends trials early, or None.
         objective: The first objective.
         models_keep: How many of the best trained models are kept.
@@ -213,8 +213,7 @@ class Sweep:
         """Names of the classes that have a weight in ``training.class_weights``."""
         training = self.sections.training
         node = training.node.entries.get("class_weights") if training else None
-        given = node.entries if isinstance(node, Entries) else {}
-        return tuple(given)
+        return tuple(node.entries) if isinstance(node, Entries) else ()
 
     @cached_property
     def grid(self) -> Grid:

@@ -57,8 +57,8 @@ def _sample(sections: Sections, constraints: Iterable[Expression]) -> list[dict[
     """Return sample configurations; if none satisfies the constraints, some that violate them."""
     # A grid that is too large is sampled like a continuous space.
     on_grid = sections.search.method in GRID_METHODS and _grid_size(sections.space) <= MAX_ROWS
-    kept = list(sample_configurations(sections.space, tuple(constraints), grid=on_grid))
-    return kept or list(sample_configurations(sections.space, (), grid=on_grid))
+    feasible = list(sample_configurations(sections.space, tuple(constraints), grid=on_grid))
+    return feasible or list(sample_configurations(sections.space, (), grid=on_grid))
 
 
 def _grid_size(space: Space) -> int:

@@ -35,7 +35,7 @@ def read_search(value: Any, problems: Problems) -> SearchSpec:
         read = validate_section(model, options, (*path, "options"), problems)
         return spec.model_copy(update={"options": read.model_dump() if read else {}})
     for key in options:
-        problems.add((*path, "options", key), f"the method {spec.method!r} has no options, but {show(key)} is given")
+        problems.add((*path, "options", key), f"the method {spec.method!r} has no options; leave out {show(key)}")
     return spec
 
 
@@ -75,9 +75,9 @@ def read_fixed_and_enqueued(
         return search
     fixed = _read_values(search.fixed, ("search", "fixed"), space, problems)
     enqueue = []
-    for index, given in enumerate(search.enqueue):
+    for index, values in enumerate(search.enqueue):
         path: KeyPath = ("search", "enqueue", index)
-        params = _read_values(given, path, space, problems)
+        params = _read_values(values, path, space, problems)
         _check_conditions(params, path, space, problems)
         if is_complete(space, params) and not is_feasible(params, constraints):
             problems.add(path, f"{show(params)} does not satisfy the constraints")
@@ -85,9 +85,9 @@ def read_fixed_and_enqueued(
     return search.model_copy(update={"fixed": fixed, "enqueue": tuple(enqueue)})
 
 
-def _read_values(given: Mapping[str, Any], path: KeyPath, space: Space, problems: Problems) -> dict[str, Any]:
+def _read_values(raw: Mapping[str, Any], path: KeyPath, space: Space, problems: Problems) -> dict[str, Any]:
     values = {}
-    for name, value in given.items():
+    for name, value in raw.items():
         if name not in space.by_name:
             problems.add((*path, name), unknown("parameter", name, space.names))
         elif (found := find_value(space.by_name[name].domain, value)) is None:
@@ -109,7 +109,7 @@ def _check_conditions(params: Mapping[str, Any], path: KeyPath, space: Space, pr
     for name in params:
         parameter = space.by_name[name]
         if lacking := [other for other in parameter.when if other not in params]:
-            problems.add((*path, name), f"depends on {listed(lacking)}, which must be given too")
+            problems.add((*path, name), f"depends on {listed(lacking)}, which must be set too")
         elif not parameter.is_active(params):
             conditions = {other: params[other] for other in parameter.when}
             problems.add((*path, name), f"{name!r} is inactive with {show(conditions)}; leave it out")

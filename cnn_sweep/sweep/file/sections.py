@@ -304,7 +304,7 @@ def _read_constraints(value: Any, declared: list[str], problems: Problems) -> It
             continue
         unknown_names = [name for name in constraint.names if name not in declared]
         for name in unknown_names:
-            quotes = f"; a text stands in quotes: '{name}'" if _is_compared(text, name) else ""
+            quotes = f"; put a text in quotes: '{name}'" if _is_compared(text, name) else ""
             problems.add(place, unknown("parameter", name, declared) + quotes)
         if not constraint.names:
             problems.add(place, f"{show(text)} mentions no parameter; valid: {listed(declared)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.messages import listed, near, point_hint, show, unknown
@@ -128,14 +129,14 @@ def _read_range(entry: dict[str, Any], path: KeyPath, problems: Problems, *, gri
         return None
     low, high, step = entry["low"], entry["high"], entry.get("step")
     integer = all(isinstance(number, int) for number in (low, high, step) if number is not None)
-    made = Range(low, high, step=step, log=entry.get("log", False), points=points, integer=integer)
-    if grid and points is None and MAX_POINTS < made.size < math.inf:
-        problems.add(path, f"a grid takes all {made.size:,} values of it; add points, or a step")
+    domain = Range(low, high, step=step, log=entry.get("log", False), points=points, integer=integer)
+    if grid and points is None and MAX_POINTS < domain.size < math.inf:
+        problems.add(path, f"a grid would take all {domain.size:,} values; add points or step")
         return None
-    if grid and made.grid is None:
+    if grid and domain.grid is None:
         problems.add(path, "a grid needs to know which values to take; add points or step")
         return None
-    return made
+    return domain
 
 
 def _check_range(entry: dict[str, Any], path: KeyPath, problems: Problems) -> None:
@@ -211,15 +212,15 @@ def _possible_values(
 
 def _without_cycles(parameters: list[Parameter], problems: Problems) -> Space:
     """Drop conditions on parameters that could not be read, and report cycles."""
-    known = {parameter.name for parameter in parameters}
-    kept = [
-        Parameter(one.name, one.domain, {name: values for name, values in one.when.items() if name in known})
-        for one in parameters
+    names = {parameter.name for parameter in parameters}
+    readable = [
+        replace(parameter, when={name: values for name, values in parameter.when.items() if name in names})
+        for parameter in parameters
     ]
-    space = Space(tuple(kept))
+    space = Space(tuple(readable))
     try:
         _ = space.ordered
     except ValueError as error:
         problems.add(("space",), str(error))
-        return Space(tuple(Parameter(one.name, one.domain) for one in kept))
+        return Space(tuple(Parameter(parameter.name, parameter.domain) for parameter in readable))
     return space

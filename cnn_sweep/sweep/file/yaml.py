@@ -73,7 +73,7 @@ def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
     except (YAMLError, ValueError) as error:  # unprintable characters
         problem = Problem(0, "", f"this is not YAML: {' '.join(str(error).split())}")
     else:
-        if reader.no_numbers:
+        if reader.unreadable_numbers:
             raise SweepFileError(source, reader.problems)
         return document, reader.problems
     raise SweepFileError(source, [problem])
@@ -122,7 +122,7 @@ def _number_problem(value: float) -> str:
 class _Reader:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
-        self.no_numbers = 0
+        self.unreadable_numbers = 0
         self._values = 0
 
     def plain(self, node: Node | None, path: KeyPath) -> Any:
@@ -181,7 +181,7 @@ class _Reader:
         else:
             reason = _number_problem(value)
         if reason:
-            self.no_numbers += 1
+            self.unreadable_numbers += 1
             shown = node.value if len(node.value) <= _SHOWN else f"{node.value[:_SHOWN]}…"
             self._add(node, path, f"{shown} {reason}")
         return value

@@ -162,13 +162,13 @@ def _apply(layer: Layer, shape: Shape, info: ImageInfo) -> tuple[Shape, int]:
 
 def _base(layer: Base, shape: Shape) -> tuple[Shape, int]:
     height, width, channels = _map(shape)
-    known = pretrained()[layer.name]
-    if min(height, width) < known.smallest:
-        raise _ImpossibleError(f"{layer.name} needs images of at least {known.smallest} pixels, not {_by(shape)}")
-    if channels != 3 and (layer.weights == "imagenet" or known.grey is None):
-        reason = "pretrained weights are for" if known.grey is not None else f"{layer.name} needs"
+    model = pretrained()[layer.name]
+    if min(height, width) < model.smallest:
+        raise _ImpossibleError(f"{layer.name} needs images of at least {model.smallest} pixels, not {_by(shape)}")
+    if channels != 3 and (layer.weights == "imagenet" or model.grey is None):
+        reason = "pretrained weights are for" if model.grey is not None else f"{layer.name} needs"
         raise _ImpossibleError(f"{reason} images of 3 channels, but these have {channels}")
-    return (known.map_size(height), known.map_size(width), known.channels), known.counts(channels, trainable=False)[0]
+    return (model.map_size(height), model.map_size(width), model.channels), model.counts(channels, trainable=False)[0]
 
 
 def _convolve(layer: Conv2D | SeparableConv2D, shape: Shape) -> tuple[Shape, int]:

@@ -48,9 +48,9 @@ def grid(space: Space, constraints: Sequence[Expression]) -> Grid:
         ExpressionError: A constraint has no value for a row.
     """
     rows = _different_rows(space)
-    kept = tuple(row for row in rows if satisfies(row, constraints))
+    feasible = tuple(row for row in rows if satisfies(row, constraints))
     product = math.prod(len(parameter.domain.grid or ()) for parameter in space.parameters)
-    return Grid(kept, duplicates=product - len(rows), rejected=len(rows) - len(kept))
+    return Grid(feasible, duplicates=product - len(rows), rejected=len(rows) - len(feasible))
 
 
 def satisfies(params: dict[str, Any], constraints: Iterable[Expression]) -> bool:
@@ -97,7 +97,7 @@ def sample_configurations(space: Space, constraints: Sequence[Expression], *, gr
         constraints: Conditions that the configurations satisfy.
         grid: Whether ranges have all their grid values; otherwise their ends and one value between.
     """
-    values = {p.name: (p.domain.grid if grid else None) or p.domain.samples for p in space.parameters}
+    values = {p.name: (p.domain.grid if grid else None) or p.domain.sample_values for p in space.parameters}
     generator = random.Random(0)  # noqa: S311 - nothing secret about it
     seen: set[tuple[str, str]] = set()
     if not values:

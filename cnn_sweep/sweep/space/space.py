@@ -42,7 +42,7 @@ class Choices:
         return len(self.values)
 
     @property
-    def samples(self) -> tuple[Any, ...]:
+    def sample_values(self) -> tuple[Any, ...]:
         """Values that are tried to find mistakes before anything is trained."""
         return self.values
 
@@ -107,7 +107,7 @@ class Range:
         return self.high - self.low + 1 if whole else math.inf
 
     @property
-    def samples(self) -> tuple[Any, ...]:
+    def sample_values(self) -> tuple[Any, ...]:
         """The ends and a value between them that is not round, since a fraction may be a mistake."""
         return tuple(dict.fromkeys((self.nearest(self.low), self.nearest(self.high), self.at(0.381966))))
 

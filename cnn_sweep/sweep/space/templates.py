@@ -312,7 +312,7 @@ class SpecTemplate:
             return ABSENT
         spec, invalid = validate(self.model, data)
         if invalid:
-            raise InvalidValuesError([self._placed(one, params) for one in invalid])
+            raise InvalidValuesError([self._located(one, params) for one in invalid])
         return spec
 
     def static_errors(self) -> list[InvalidValue]:
@@ -320,15 +320,15 @@ class SpecTemplate:
         data = {key: node.value for key, node in self.node.entries.items() if isinstance(node, Plain)}
         data |= {k: _plain_part(n) for k, n in self.node.entries.items() if isinstance(n, Entries)}
         _, invalid = validate(self.model, data)
-        return [self._placed(f, {}) for f in invalid if f.kind != "missing" or not self._given(f.path)]
+        return [self._located(f, {}) for f in invalid if f.kind != "missing" or not self._is_present(f.path)]
 
-    def _given(self, path: KeyPath) -> bool:
+    def _is_present(self, path: KeyPath) -> bool:
         """Return whether a key is present, perhaps misspelt or with a reference."""
-        owner = self._at(path[:-1])
+        owner = self._node_at(path[:-1])
         misspelt = owner.misspelt if isinstance(owner, Entries) else frozenset()
-        return self._at(path) is not None or path[-1] in misspelt
+        return self._node_at(path) is not None or path[-1] in misspelt
 
-    def _at(self, path: KeyPath) -> Node | None:
+    def _node_at(self, path: KeyPath) -> Node | None:
         node: Node | None = self.node
         model: type[Spec] | None = self.model
         for key in path:
@@ -341,15 +341,15 @@ class SpecTemplate:
                 return node if isinstance(node, Reference | Formula) else None
         return node
 
-    def _placed(self, found: InvalidValue, params: Mapping[str, Any]) -> InvalidValue:
-        node = self._at(found.path)
+    def _located(self, found: InvalidValue, params: Mapping[str, Any]) -> InvalidValue:
+        node = self._node_at(found.path)
         origin, names = "", tuple[str, ...]()
         if isinstance(node, Reference):
             origin, names = node.text, (node.name,)
         elif isinstance(node, Formula):
             names = node.expression.names
-            given = ", ".join(f"{name}={show(params[name])}" for name in names if name in params)
-            origin = f"{show(node.text)} with {given}"
+            values = ", ".join(f"{name}={show(params[name])}" for name in names if name in params)
+            origin = f"{show(node.text)} with {values}"
         return replace(found, path=(*self.path, *found.path), origin=origin, names=names)
 
 

@@ -193,7 +193,7 @@ class RdsData(Resizable):
     source: Literal["rds"]
     classes: Annotated[dict[str, RdsSplits], Field(min_length=1), _in_order]
     unlabelled: str | None = None
-    validation: Share = 0.2  # where classes have no validation files
+    validation: Share = 0.2  # for classes without validation files
     test: ShareOrZero = 0.0
     on_bad_image: OnBadImage = "skip"
 

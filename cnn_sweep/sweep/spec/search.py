@@ -33,7 +33,7 @@ class TpeOptions(Spec):
     n_startup_trials: Count = 10  # drawn at random before the estimator begins
     multivariate: bool = True  # consider the parameters together
     constant_liar: bool = added_later(True)  # count running trials as poor ones
-    n_ei_candidates: Count = added_later(24)  # draws of which the most promising one is proposed
+    n_ei_candidates: Count = added_later(24)  # candidates, of which the most promising one is proposed
 
 
 class GpOptions(Spec):

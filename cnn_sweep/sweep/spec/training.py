@@ -122,7 +122,7 @@ class TrainingSpec(Spec):
     engine: Literal["graph", "fit"] = "graph"
     checkpoint_every_s: Factor = 20.0  # seconds of training between checkpoints; 0: after every epoch
     augmentation: AugmentationSpec | None = added_later(None)
-    precision: Precision = added_later("float32")  # in which layers compute; weights, output and loss are float32
+    precision: Precision = added_later("float32")  # of the layers' computations; weights, output and loss are float32
     class_weights: ClassWeights | None = added_later(None)  # of training images in the loss; classes left out: 1
     steps_per_epoch: Count | None = added_later(None)  # None: one pass over the training images
     validation_steps: Count | None = added_later(None)  # batches of validation images; None: all images

@@ -370,7 +370,7 @@ def test_a_grid_without_end_is_refused(edit):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ([("filters: [8, 16, 32]", "filters: {low: 1, high: 900000000}")], "a grid takes all 900,000,000 values of it"),
+        ([("filters: [8, 16, 32]", "filters: {low: 1, high: 900000000}")], "a grid would take all 900,000,000 values"),
         ([("{method: grid}", "{method: random, trials: 1000000000000}")], "must be at most 1,000,000"),
         ([("{method: grid}", "{repeats: 1000000000000}")], "must be at most 10,000"),
         ([("filters: [8, 16, 32]", f"filters: [{'9' * 400}]")], "is too large for a whole number"),
@@ -485,7 +485,7 @@ def test_a_constraint_may_protect_the_next_one(edit):
         (("metric: val_accuracy", "metric: val_acc"), "'val_acc' (did you mean 'val_accuracy'?)"),
         (("epochs: 10", "num_epochs: 10"), "'num_epochs' (did you mean 'epochs'?)"),
         (("batch_size * filters <= 2048", "optimizer == adam"), "'adam'"),
-        (("batch_size * filters <= 2048", "optimizer == adam"), "a text stands in quotes: 'adam'"),
+        (("batch_size * filters <= 2048", "optimizer == adam"), "put a text in quotes: 'adam'"),
     ],
 )
 def test_words_of_other_tools_are_understood(edit, changes, words):
