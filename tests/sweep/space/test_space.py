@@ -121,7 +121,7 @@ def test_parameters_keep_the_order_of_the_file():
 def test_conditions_in_a_circle_are_found():
     """Two parameters that wait for each other are an error that names them."""
     space = Space((Parameter("a", Choices((1,)), {"b": (1,)}), Parameter("b", Choices((1,)), {"a": (1,)})))
-    with pytest.raises(ValueError, match="circle: a, b"):
+    with pytest.raises(ValueError, match="cycle: a, b"):
         _ = space.ordered
 
 
