@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+KeyPath = tuple[str | int, ...]  # keys and indices from the top of the file to a value
 
 _SHOWN = 60  # characters of a value in a message
-# Words of Keras, PyTorch and other tools, without their underscores, to ours; of several the first that is valid there.
+# Names in Keras, PyTorch and other tools, without underscores, and ours. Of several, the first valid one is meant.
 _SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "acc": ("accuracy", "val_accuracy"),
     "valacc": ("val_accuracy",),
@@ -90,7 +91,7 @@ _SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def show(value: Any) -> str:
-    """Write a value for a message: as in the file, and not too long."""
+    """Return a value as the sweep file writes it, cut to 60 characters."""
     text = repr(_plain(value))
     text = {"None": "nothing", "True": "true", "False": "false"}.get(text, text)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
@@ -101,13 +102,13 @@ def _plain(value: Any) -> Any:
 
 
 def listed(choices: Iterable[Any]) -> str:
-    """Write the valid choices for a message."""
+    """Return the choices separated by commas, or ``(none)``."""
     names = [str(choice) for choice in choices]
     return ", ".join(names) if names else "(none)"
 
 
 def closest(name: Any, choices: Iterable[Any]) -> str | None:
-    """Return the choice that a name was probably meant to be, or None: what other tools call so, or write alike."""
+    """Return the choice that the user probably meant, by another tool's name or by spelling; None if none is close."""
     names = {str(choice).lower(): str(choice) for choice in choices}
     # Hyperparameters are named with and without their `$`.
     word = str(name).lower().removeprefix("$")
@@ -119,26 +120,26 @@ def closest(name: Any, choices: Iterable[Any]) -> str | None:
 
 
 def near(name: Any, choices: Iterable[Any]) -> str:
-    """Return `` (did you mean 'x'?)`` where one of the choices is close, otherwise nothing."""
+    """Return `` (did you mean 'x'?)`` if one of the choices is close, otherwise an empty string."""
     close = closest(name, choices)
     return "" if close is None else f" (did you mean {close!r}?)"
 
 
-def missing(keys: Iterable[str], given: Iterable[str]) -> list[str]:
-    """Return the keys that are not given, not even misspelt."""
-    given = list(given)
+def missing(keys: Iterable[str], present: Iterable[str]) -> list[str]:
+    """Return the keys that are absent and that no present key seems to misspell."""
+    present = list(present)
     keys = list(keys)
-    meant = {closest(name, keys) for name in given if name not in keys}
-    return [key for key in keys if key not in given and key not in meant]
+    misspelt = {closest(name, keys) for name in present if name not in keys}
+    return [key for key in keys if key not in present and key not in misspelt]
 
 
 def unknown(what: str, name: Any, choices: Sequence[Any]) -> str:
-    """Write that a name is none of the valid ones."""
+    """Return the message that a name is not among the valid ones."""
     return f"unknown {what} {show(name)}{near(name, choices)}; valid: {listed(choices)}"
 
 
 def plural(count: int, one: str, several: str | None = None) -> str:
-    """Write a count with its noun, and its verb if it has one.
+    """Return a count with its noun, and the verb if there is one, in the singular or plural.
 
     >>> plural(1, "trial"), plural(2, "trial"), plural(0, "image is", "images are")
     ('1 trial', '2 trials', '0 images are')
@@ -146,11 +147,8 @@ def plural(count: int, one: str, several: str | None = None) -> str:
     return f"{count} {one if count == 1 else several or f'{one}s'}"
 
 
-KeyPath = tuple[str | int, ...]  # keys and indices from the top of the file to a value
-
-
 def dotted(path: KeyPath) -> str:
-    """Write a path as people do: ``model.layers[0].conv2d``."""
+    """Return a path of keys in dotted form: ``model.layers[0].conv2d``."""
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
     return text.removeprefix(".")
 
@@ -159,7 +157,7 @@ _DECIMAL_COMMA = re.compile(r"(?<![\w.,(\[])([0-9]+),([0-9]+(?:[eE][-+]?[0-9]+)?
 
 
 def point_hint(text: Any) -> str:
-    """Return how to write a number that stands in a text with a decimal comma; nothing where there is none.
+    """Return a hint to write a decimal point if a text has a number with a decimal comma, otherwise an empty string.
 
     >>> point_hint("learning_rate > 0,01")
     '; write a decimal point: 0.01, not 0,01'

@@ -1,4 +1,4 @@
-"""Checks data against a pydantic model and says what is wrong in the sweep file's own words."""
+"""Pydantic models of what users write, and validation whose messages use the keys of the file."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class Spec(BaseModel):
-    """Base of everything that a sweep file says: immutable, and an unknown key is an error."""
+    """Base of the models of what users write: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # What the file calls a field otherwise than the model.
+    # Fields whose key in the file is not their name, with that key.
     FILE_KEYS: ClassVar[Mapping[str, str]] = {}
 
 
-def later(default: Any) -> Any:
-    """Declare a field that sweep files did not always have.
+def added_later(default: Any) -> Any:
+    """Declare a field that earlier versions did not have.
 
-    Where it has its default it is not written out, so that a file means the same (has the same digest, and goes on
-    from the same checkpoints) to every version.
+    Its default is not written out. So a file without it has the same digest in every version, and its study continues
+    from the checkpoints of an earlier one.
     """
     return Field(default=default, exclude_if=lambda value: value == default)
 
@@ -48,7 +48,7 @@ def _pair(value: Any) -> Any:
 
 
 Pair = Annotated[tuple[Count, Count], BeforeValidator(_pair)]
-LARGEST = 2**63 - 1  # of a whole number: what databases and arrays take
+LARGEST = 2**63 - 1  # largest whole number that databases and arrays can hold
 _TRUTH_WORDS: Final = frozenset({"yes", "no", "on", "off", "true", "false"})
 
 
@@ -58,7 +58,7 @@ def is_truth_word(value: Any) -> bool:
 
 
 S = TypeVar("S", bound=Spec)
-# Members of unions that hold a mapping, as their tags are; pydantic's places name them.
+# Tags of union members that are mappings with the user's own keys; pydantic's locations contain them.
 _MEMBERS = {"groups"}
 
 
@@ -68,11 +68,11 @@ class InvalidValue:
 
     Attributes:
         path: Keys from the checked data to the value, as the file has them.
-        kind: Sort of mistake, so that the same one is told once; ``missing`` for a key that is not there.
+        kind: Type of the mistake, so that it is reported once for all values; ``missing`` if a key is absent.
         value: The value.
         message: What is wrong, with the value and the valid choices.
-        origin: The text of the file that gave the value, where it refers to parameters.
-        names: These parameters.
+        origin: The expression in the file that gave the value, if it refers to parameters.
+        names: Those parameters.
     """
 
     path: KeyPath
@@ -87,12 +87,12 @@ class InvalidValue:
 
 
 def file_key(model: type[Spec], field: str) -> str:
-    """Return what the sweep file calls a field of a model."""
+    """Return the key of a field in the file."""
     return model.FILE_KEYS.get(field, field)
 
 
 def file_keys(model: type[Spec]) -> dict[str, str]:
-    """Return the keys that a sweep file can give for a model, with the fields that they mean."""
+    """Return the keys that a file can have for a model, each with the name of its field."""
     fields = model.model_fields.items()
     # A layer's `kind` is the name before the colon, never a key.
     return {
@@ -100,8 +100,8 @@ def file_keys(model: type[Spec]) -> dict[str, str]:
     }
 
 
-def nested(model: type[Spec], field: str) -> type[Spec] | None:
-    """Return the model of a field, or None where it is a plain value."""
+def nested_model(model: type[Spec], field: str) -> type[Spec] | None:
+    """Return the model of a field, or None for a plain value."""
     if field not in model.model_fields:
         return None
     return next(_specs(model.model_fields[field].annotation), None)
@@ -114,27 +114,27 @@ def _specs(annotation: Any) -> Iterator[type[Spec]]:
         yield from _specs(part)
 
 
-def normal(value: Any) -> Any:
-    """Bring file data into the form that strict models take: tuples for lists, 8 for 8.0."""
+def normalize(value: Any) -> Any:
+    """Convert file data to the types that strict models accept: tuples for lists, 8 for 8.0."""
     if isinstance(value, dict):
-        return {key: normal(item) for key, item in value.items()}
+        return {key: normalize(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return tuple(normal(item) for item in value)
+        return tuple(normalize(item) for item in value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
 
 
-def check(model: type[S], data: Any) -> tuple[S | None, list[InvalidValue]]:
-    """Read data (with the model's own field names) as a model, or say all that is wrong with it."""
+def validate(model: type[S], data: Any) -> tuple[S | None, list[InvalidValue]]:
+    """Return data, keyed by field names, as a model; or None and everything that is wrong with it."""
     try:
-        return model.model_validate(normal(data), strict=True), []
+        return model.model_validate(normalize(data), strict=True), []
     except ValidationError as error:
         return None, [_invalid_value(model, details) for details in error.errors(include_url=False)]
 
 
 def _invalid_value(model: type[Spec], error: ErrorDetails) -> InvalidValue:
-    path, owner = _walk(model, error["loc"], unknown_last=error["type"] == "extra_forbidden")
+    path, owner = _file_path(model, error["loc"], unknown_last=error["type"] == "extra_forbidden")
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     last = error["loc"][-1] if error["loc"] else ""
     if kind == "missing" and isinstance(last, str):
@@ -147,25 +147,25 @@ def _invalid_value(model: type[Spec], error: ErrorDetails) -> InvalidValue:
         if pair is not None:
             return pair
     if kind == "model_type":
-        keys = list(file_keys(nested_at(model, error["loc"])))
+        keys = list(file_keys(_model_at(model, error["loc"])))
         return InvalidValue(path, kind, value, f"must be a mapping with the keys {listed(keys)}, not {show(value)}")
     message = _MESSAGES[kind](value, context) if kind in _MESSAGES else f"{error['msg']}: {show(value)}"
     return InvalidValue(path, kind, value, message)
 
 
-def nested_at(model: type[Spec], location: tuple[int | str, ...]) -> type[Spec]:
-    """Return the model at a place of pydantic's, or the last one on the way there."""
+def _model_at(model: type[Spec], location: tuple[int | str, ...]) -> type[Spec]:
+    """Return the model at a location of pydantic's, or the last model on the way there."""
     for position, key in enumerate(location):
-        if isinstance(key, str) and nested(model, key):
-            model = _inner(model, key, location[position + 1 :])
+        if isinstance(key, str) and nested_model(model, key):
+            model = _member_model(model, key, location[position + 1 :])
     return model
 
 
-def _walk(model: type[Spec], location: tuple[int | str, ...], *, unknown_last: bool) -> tuple[KeyPath, type[Spec]]:
-    """Turn pydantic's location into the file's, with the model that has the last key.
+def _file_path(model: type[Spec], location: tuple[int | str, ...], *, unknown_last: bool) -> tuple[KeyPath, type[Spec]]:
+    """Return the file's path for a location of pydantic's, and the model that has its last key.
 
-    Pydantic's also names the members of unions, and fields as the model has them. The keys of a mapping are names of
-    the user's own.
+    A location of pydantic's contains field names instead of keys, and the tags of union members, which the file does
+    not have. Keys of a mapping are the user's own.
     """
     path: list[str | int] = []
     own_names = False
@@ -180,7 +180,7 @@ def _walk(model: type[Spec], location: tuple[int | str, ...], *, unknown_last: b
             path.append(file_key(model, key))
             own_names = _has_mapping(model.model_fields[key].annotation)
             if not last:
-                model = _inner(model, key, location[position + 1 :])
+                model = _member_model(model, key, location[position + 1 :])
     return tuple(path), model
 
 
@@ -188,8 +188,8 @@ def _has_mapping(annotation: Any) -> bool:
     return get_origin(annotation) is dict or any(_has_mapping(part) for part in get_args(annotation))
 
 
-def _inner(model: type[Spec], field: str, rest: tuple[int | str, ...]) -> type[Spec]:
-    """Return the model of a field; of several the one that has the next key."""
+def _member_model(model: type[Spec], field: str, rest: tuple[int | str, ...]) -> type[Spec]:
+    """Return the model of a field; of a union, the member that has one of the remaining keys."""
     models = list(_specs(model.model_fields[field].annotation)) or [model]
     return next((one for one in models if any(key in one.model_fields for key in rest)), models[0])
 
@@ -203,13 +203,13 @@ def _pair_problem(path: KeyPath, kind: str, value: Any) -> InvalidValue | None:
 
 
 def _bound(words: str, key: str) -> Callable[[Any, dict[str, Any]], str]:
-    return lambda value, context: f"{show(value)} is not possible; it must be {words} {context[key]:,.10g}"
+    return lambda value, context: f"must be {words} {context[key]:,.10g}, not {show(value)}"
 
 
 def _literal(value: Any, context: dict[str, Any]) -> str:
     expected = str(context["expected"])
     choices = re.findall(r"'([^']*)'", expected) or [expected]
-    return f"{show(value)} is not possible{near(value, choices)}; valid: {listed(choices)}"
+    return f"{show(value)} is not valid{near(value, choices)}; valid: {listed(choices)}"
 
 
 def _type(words: str) -> Callable[[Any, dict[str, Any]], str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.messages import listed, near
-from cnn_sweep.sweep.identity import RULE, STUDY_NAME
+from cnn_sweep.sweep.identity import STUDY_NAME, STUDY_NAME_RULE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ class StudyPaths:
 
     def __post_init__(self) -> None:
         if not STUDY_NAME.fullmatch(self.study):
-            raise StudyError(f"{self.study!r} cannot be the name of a study; it must be {RULE}")
+            raise StudyError(f"{self.study!r} cannot be the name of a study; it must be {STUDY_NAME_RULE}")
 
     @property
     def folder(self) -> Path:

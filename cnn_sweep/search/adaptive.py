@@ -15,7 +15,7 @@ from cnn_sweep.search.distributions import decode, encode, suggest
 from cnn_sweep.search.optuna_samplers import make_sampler
 from cnn_sweep.search.samplers import Observation, all_configurations, draw
 from cnn_sweep.search.search_history import SearchHistory
-from cnn_sweep.sweep.identity import agree, configuration_id
+from cnn_sweep.sweep.identity import configuration_id, has_values
 from cnn_sweep.sweep.sweep import InvalidTrialError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class AdaptiveSampler:
             yield params
         rows = all_configurations(self._sweep) or ()
         for place in generator.permutation(len(rows)):
-            if configuration_id(rows[place]) not in known and agree(rows[place], fixed):
+            if configuration_id(rows[place]) not in known and has_values(rows[place], fixed):
                 yield rows[place]
 
     def _is_possible(self, params: dict[str, Any]) -> bool:

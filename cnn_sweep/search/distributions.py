@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from cnn_sweep.sweep.space.space import Choices, tidy
+from cnn_sweep.sweep.space.space import Choices, round_significant
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -19,7 +19,7 @@ def distribution(domain: Choices | Range) -> BaseDistribution:
     """Return the distribution of a domain; choices are numbered because Optuna allows no lists as choices."""
     if isinstance(domain, Choices):
         return CategoricalDistribution(tuple(range(len(domain.values))))
-    high = domain.high if domain.step is None else tidy(domain.low + (domain.steps - 1) * domain.step)
+    high = domain.high if domain.step is None else round_significant(domain.low + (domain.steps - 1) * domain.step)
     if domain.integer:
         step = 1 if domain.step is None else int(domain.step)
         return IntDistribution(int(domain.low), int(high), log=domain.log, step=step)

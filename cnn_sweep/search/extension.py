@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.messages import listed, show
 from cnn_sweep.sweep.identity import canonical_json
 from cnn_sweep.sweep.space.space import Choices
-from cnn_sweep.sweep.spec.search import ON_A_GRID
+from cnn_sweep.sweep.spec.search import GRID_METHODS
 
 if TYPE_CHECKING:
     from cnn_sweep.sweep.space.space import Parameter, Range
@@ -68,7 +68,7 @@ def _search_changes(old: Sweep, new: Sweep) -> list[str]:
     reasons += _easier(old, new)
     if after.repeats < before.repeats:
         reasons.append(f"search.repeats: {before.repeats} became {after.repeats}, which is less")
-    return [*reasons, *_less("trials", before.most_trials, after.most_trials)]
+    return [*reasons, *_less("trials", before.max_trials, after.max_trials)]
 
 
 def _less(name: str, before: float | None, after: float | None) -> list[str]:
@@ -96,7 +96,7 @@ def _space_changes(old: Sweep, new: Sweep) -> list[str]:
     reasons = []
     for name in old.space.names:
         before, after = old.space.by_name[name], new.space.by_name[name]
-        reasons += _lost_values(before, after, grid=old.search.method in ON_A_GRID)
+        reasons += _lost_values(before, after, grid=old.search.method in GRID_METHODS)
         for reason in _condition_changes(before, after, old):
             reasons.append(reason)
     return reasons

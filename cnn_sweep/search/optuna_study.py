@@ -20,7 +20,7 @@ from optuna.trial import TrialState, create_trial
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.messages import listed, show
 from cnn_sweep.search.distributions import distribution
-from cnn_sweep.sweep.space.space import Choices, is_complete, value_in
+from cnn_sweep.sweep.space.space import Choices, find_value, is_complete
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -180,7 +180,7 @@ def _ours(theirs: Mapping[str, Any], sweep: Sweep, found: Found) -> dict[str, An
         if parameter.name not in theirs:
             continue
         given = theirs[parameter.name]
-        value = value_in(parameter.domain, given)
+        value = find_value(parameter.domain, given)
         if value is None and isinstance(parameter.domain, Choices):
             value = next(((one,) for one in parameter.domain.values if _written(one) == given), None)
         if value is None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.search.samplers import Drawn, all_configurations, check_packages, completed, configurations, is_adaptive
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.network.layers import Output
-from cnn_sweep.sweep.network.shapes import InvalidNetwork, trace
+from cnn_sweep.sweep.network.shapes import InvalidNetwork, infer_shapes
 from cnn_sweep.sweep.space.space import is_complete
 from cnn_sweep.sweep.space.templates import values_key
 from cnn_sweep.sweep.spec.training import check_class_names
-from cnn_sweep.sweep.spec.trial import conflict, stages
+from cnn_sweep.sweep.spec.trial import find_conflict, training_stages
 from cnn_sweep.sweep.sweep import InvalidTrialError
 
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ class Validator:
             spec = self._sweep.resolve(own)
         except InvalidTrialError as error:
             return InvalidConfiguration(own, str(error))
-        if (reason := conflict(spec)) is not None:
+        if (reason := find_conflict(spec)) is not None:
             return InvalidConfiguration(own, reason)
-        layers = stages(spec)[-1].layers
+        layers = training_stages(spec)[-1].layers
         if layers is None or self._info is None:
             return PlannedConfiguration(own, None)
         key = values_key(self._names, own) + f" {layers[0]}"
@@ -139,7 +139,7 @@ def _count_or_reason(layers: tuple[Layer, ...], info: ImageInfo) -> tuple[int, i
     if isinstance(last, Output) and last.units == 1 and info.classes != 2:
         return f"layer {len(layers)} (output): one unit can separate two classes, but the data has {info.classes}"
     try:
-        shape = trace(layers, info)
+        shape = infer_shapes(layers, info)
     except InvalidNetwork as error:
         return str(error)
     return shape.parameters, shape.trainable
@@ -244,7 +244,7 @@ class _Planner:
 
     def _possible(self, sweep: Sweep, validator: Validator) -> int:
         """Return the number of trials of an adaptive search: at most the number of valid configurations."""
-        wanted = sweep.search.most_trials or 0
+        wanted = sweep.search.max_trials or 0
         rows = all_configurations(sweep)
         if rows is None:
             return wanted

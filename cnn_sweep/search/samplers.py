@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.sweep.identity import agree, configuration_id
+from cnn_sweep.sweep.identity import configuration_id, has_values
 from cnn_sweep.sweep.space.grid import grid
 from cnn_sweep.sweep.space.space import is_complete
-from cnn_sweep.sweep.spec.search import ON_A_GRID
+from cnn_sweep.sweep.spec.search import GRID_METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -73,7 +73,7 @@ def configurations(sweep: Sweep, *, known: Iterable[dict[str, Any]] = (), first:
     if is_adaptive(sweep):
         raise ValueError(f"the method {sweep.search.method!r} proposes configurations one at a time")
     seen = {configuration_id(params) for params in known}
-    return _from_grid(sweep, seen) if sweep.search.method in ON_A_GRID else _from_draws(sweep, seen, first)
+    return _from_grid(sweep, seen) if sweep.search.method in GRID_METHODS else _from_draws(sweep, seen, first)
 
 
 def draw(sweep: Sweep, *, first: int = 0, fixed: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
@@ -84,7 +84,7 @@ def draw(sweep: Sweep, *, first: int = 0, fixed: Mapping[str, Any] | None = None
         first: Number of the first draw.
         fixed: Fixed values in addition to those of the sweep.
     """
-    space = sweep.space.narrowed({**sweep.search.fixed, **(fixed or {})})
+    space = sweep.space.with_fixed({**sweep.search.fixed, **(fixed or {})})
     points = _quasi_random if sweep.search.method == "qmc" else _philox
     for point in points(len(space.parameters), sweep, first):
         yield space.at(point)
@@ -106,11 +106,11 @@ def completed(
     """
     if is_complete(sweep.space, part):
         return {name: part[name] for name in sweep.space.names if name in part}
-    if sweep.search.method in ON_A_GRID:
+    if sweep.search.method in GRID_METHODS:
         for row in sweep.grid.rows:
-            if agree(row, part) and is_valid(row):
+            if has_values(row, part) and is_valid(row):
                 return row
-    space = sweep.space.narrowed({**sweep.search.fixed, **part})
+    space = sweep.space.with_fixed({**sweep.search.fixed, **part})
     points = _philox(len(space.parameters), sweep, _COMPLETIONS + place * _PER_COMPLETION)
     for params in map(space.at, islice(points, _PER_COMPLETION)):
         if sweep.satisfies(params) and is_valid(params):
@@ -131,7 +131,7 @@ def _from_grid(sweep: Sweep, seen: set[str]) -> Drawn:
 
 
 def _from_draws(sweep: Sweep, seen: set[str], first: int) -> Drawn:
-    wanted = sweep.search.most_trials or 0
+    wanted = sweep.search.max_trials or 0
     found: list[dict[str, Any]] = []
     duplicates = rejected = in_vain = 0
     number = first
@@ -182,7 +182,7 @@ def all_configurations(sweep: Sweep) -> tuple[dict[str, Any], ...] | None:
     Returns:
         The configurations; None if there are more than `MAX_LISTED`, or infinitely many.
     """
-    space = sweep.space.narrowed(sweep.search.fixed)
+    space = sweep.space.with_fixed(sweep.search.fixed)
     if math.prod(one.domain.size for one in space.parameters) > MAX_LISTED:
         return None
     return grid(space, sweep.constraints).rows

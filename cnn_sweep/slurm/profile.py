@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 from cnn_sweep.errors import InputError, Problem, SweepFileError
 from cnn_sweep.messages import near, plural, show
 from cnn_sweep.slurm.units import gres, memory_mb, minutes
-from cnn_sweep.validation import Count, Spec, check
+from cnn_sweep.validation import Count, Spec, validate
 
 # Options of sbatch that have their own key in a profile.
 _OWN_KEYS = {
@@ -212,7 +212,7 @@ class Profile(Spec):
             line, reason = error_line(error, text)
             raise SweepFileError(source, [Problem(line, "file", f"not valid TOML: {reason}")]) from None
         lines = key_lines(text)
-        profile, faults = check(cls, data)
+        profile, faults = validate(cls, data)
         found = [(".".join(map(str, fault.path)), fault.message) for fault in faults]
         if profile is not None:
             found = list(profile.contradictions())

@@ -1,1 +1,1 @@
-"""What the user wrote: the sweep file, its search space, and the network that it describes."""
+"""Sweep files: the search space, the network, the other sections, and the reader that finds every mistake."""

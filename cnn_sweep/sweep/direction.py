@@ -1,4 +1,4 @@
-"""Which of two values is better: the one place that knows."""
+"""Whether an objective is maximized or minimized; every comparison of values goes through here."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 
 class Direction(StrEnum):
-    """What is wanted of a metric, as sweep files and the store spell it."""
+    """Direction of an objective, spelled as in sweep files and in the store."""
 
     MAXIMIZE = "maximize"
     MINIMIZE = "minimize"
 
     @property
     def sign(self) -> float:
-        """Factor that makes smaller values better: -1 to maximize, 1 to minimize."""
+        """Factor after which smaller values are better: -1 to maximize, 1 to minimize."""
         return -1.0 if self is Direction.MAXIMIZE else 1.0
 
     def key(self, value: Any) -> Any:
-        """Return what sorts values with the best one first; of a number, an array, or a column in SQL."""
+        """Return a sort key that puts the best value first, for a number, an array or an SQL column."""
         return self.sign * value
 
     def better_of(self, a: float, b: float) -> float:

@@ -1,4 +1,4 @@
-"""What makes a study, a configuration or a value the same as another: names and identifiers."""
+"""Names of studies, IDs of configurations, and when two values are the same choice."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-# The store and what SQLite keeps beside it are in the same folder as the studies.
+# The store, and the files that SQLite keeps beside it, are in the same folder as the studies.
 STUDY_NAME: Final = re.compile(r"(?!(?i:sweeps\.db)(?:[.-].*)?\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-RULE: Final = (
-    "1 to 64 letters, digits, '.', '_' and '-', the first a letter or digit; 'sweeps.db' is the store's own file"
+STUDY_NAME_RULE: Final = (
+    "1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit; 'sweeps.db' is the store's own file"
 )
 
 
 class Null(str):
-    """The value ``null`` of a hyperparameter in a table, where None says that the hyperparameter does not count."""
+    """A hyperparameter's value ``null`` in a table, in which None marks an inactive hyperparameter."""
 
     __slots__ = ()
 
@@ -29,26 +29,26 @@ NULL: Final = Null("null")
 
 
 def canonical_json(data: Any) -> str:
-    """Write data as JSON in exactly one way: keys sorted, no spaces, finite numbers only."""
+    """Return data as JSON in canonical form: keys sorted, no spaces, finite numbers only."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def configuration_id(params: Mapping[str, Any]) -> str:
-    """Name a configuration by what it is: 12 hex digits of the SHA-256 of its canonical JSON."""
+    """Return the ID of a configuration: the first 12 hex digits of the SHA-256 of its canonical JSON."""
     return hashlib.sha256(canonical_json(dict(params)).encode()).hexdigest()[:12]
 
 
-def identity(value: Any) -> tuple[Any, ...]:
-    """Return what makes a value the same choice as another, whoever wrote them: equal identities.
+def value_key(value: Any) -> tuple[Any, ...]:
+    """Return a key that is equal for values that are the same choice.
 
-    Journals, other programs and models write the lists of a sweep file as lists or tuples, and 1.0 as 1. A truth
-    value is no number.
+    Journals, other programs and models write the lists of a sweep file as lists or tuples, and 1.0 as 1. True is not
+    1, though.
     """
     if isinstance(value, list | tuple):
-        return tuple(map(identity, value))
+        return tuple(map(value_key, value))
     return isinstance(value, bool), value if isinstance(value, Hashable) else repr(value)
 
 
-def agree(params: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """Return whether a configuration has the values that are given for some of its parameters."""
-    return all(name in params and identity(params[name]) == identity(value) for name, value in given.items())
+def has_values(params: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Return whether a configuration has the given values."""
+    return all(name in params and value_key(params[name]) == value_key(value) for name, value in values.items())

@@ -21,19 +21,19 @@ _MARK: Final = "# cnn-sweep repeat "
 
 @dataclass(frozen=True)
 class MoreRepeats:
-    """What a revision adds.
+    """Repeats that a revision adds.
 
     Attributes:
-        trials: A trial of each configuration that gets repeats.
-        repeats: How many repeats each of them has then, in all.
+        trials: One trial of each configuration that gets more repeats.
+        repeats: Total repeats of each of these configurations afterwards.
     """
 
     trials: tuple[int, ...]
     repeats: int
 
     def before(self, text: str) -> str:
-        """Return a sweep's text behind the line that says this."""
-        return f"{_MARK}{json.dumps(asdict(self))}\n{text_of(text)}"
+        """Return a sweep's text with this as its first line."""
+        return f"{_MARK}{json.dumps(asdict(self))}\n{without_repeats_line(text)}"
 
 
 class Revision(Protocol):
@@ -49,52 +49,52 @@ class Revision(Protocol):
 
 
 def read_more_repeats(text: str) -> MoreRepeats | None:
-    """Return what a frozen revision adds; None if it is a sweep of its own."""
+    """Return the repeats that a frozen revision adds, or None if it is a sweep file of the user's."""
     if not text.startswith(_MARK):
         return None
     data = json.loads(text.partition("\n")[0].removeprefix(_MARK))
     return MoreRepeats(tuple(data["trials"]), data["repeats"])
 
 
-def text_of(text: str) -> str:
-    """Return a frozen revision's text without such a line."""
+def without_repeats_line(text: str) -> str:
+    """Return a frozen revision's text without the line that adds repeats."""
     return text.partition("\n")[2] if text.startswith(_MARK) else text
 
 
-def repeats_that_chose(revisions: Iterable[Revision], configurations: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
-    """Return how many repeats the configurations had each time that they were chosen for more, the newest choice last.
+def selection_repeats(revisions: Iterable[Revision], configurations: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
+    """Return how many repeats each configuration had each time it was selected for more, newest selection last.
 
     Args:
-        revisions: Of the sweep, the oldest first.
-        configurations: Trial to its configuration.
+        revisions: All revisions of the sweep, oldest first.
+        configurations: ID of the configuration of each trial.
     """
-    everywhere = 0
+    for_all = 0
     planned: dict[str, int] = {}
-    chose: dict[str, tuple[int, ...]] = {}
+    selections: dict[str, tuple[int, ...]] = {}
     for sweep in revisions:
         if sweep.more_repeats is None:
-            everywhere = max(everywhere, sweep.search.repeats)
+            for_all = max(for_all, sweep.search.repeats)
             continue
         for name in {configurations[trial] for trial in sweep.more_repeats.trials if trial in configurations}:
-            before = max(everywhere, planned.get(name, 0))
+            before = max(for_all, planned.get(name, 0))
             if sweep.more_repeats.repeats > before:
-                chose[name] = (*chose.get(name, ()), before)
+                selections[name] = (*selections.get(name, ()), before)
                 planned[name] = sweep.more_repeats.repeats
-    return chose
+    return selections
 
 
-def values_that_count(values: Mapping[int, float], chose: Sequence[int]) -> dict[int, float]:
-    """Leave out the values by which a configuration was chosen: good luck is a part of why it was.
+def unbiased_values(values: Mapping[int, float], selections: Sequence[int]) -> dict[int, float]:
+    """Leave out the values by which a configuration was selected, since they are optimistic (selection bias).
 
-    With fewer than two others nothing could be said of how they scatter. Then only those of the newest earlier choice
-    are left out that has two others, or none.
+    The spread of values needs at least two of them. If fewer came after the newest selection, those after the newest
+    earlier one that leaves two are returned, or else all values.
 
     Args:
-        values: Repeat to value.
-        chose: How many of the repeats are those by which it was chosen, for each choice, the newest last.
+        values: Value of each repeat.
+        selections: How many repeats the configuration had at each selection, newest last.
     """
-    for known in reversed(chose):
-        fresh = {repeat: value for repeat, value in values.items() if repeat >= known}
-        if len(fresh) > 1:
-            return fresh
+    for count in reversed(selections):
+        unbiased = {repeat: value for repeat, value in values.items() if repeat >= count}
+        if len(unbiased) > 1:
+            return unbiased
     return dict(values)

@@ -1,4 +1,4 @@
-"""The states of a trial as every layer names them."""
+"""The states of a trial."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FINISHED: Final = frozenset({"complete", "pruned", "failed"})
 
 
 def unfinished(counts: Mapping[str, int]) -> int:
-    """Return how many trials have not reached their end."""
+    """Return how many trials are not finished."""
     return sum(count for state, count in counts.items() if state not in FINISHED)
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """Say how many there are in each state, as in "3 complete, 1 running"; states without any are left out."""
+    """Return the counts as text, as in "3 complete, 1 running"; states with no trials are left out."""
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)

@@ -1,4 +1,4 @@
-"""A sweep: what a sweep file says, checked, and ready to give the trial of each configuration."""
+"""A sweep: a sweep file, read and checked, that turns configurations into trials."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ MAX_BYTES = 1_000_000
 
 
 class InvalidTrialError(InputError):
-    """A configuration whose values make no valid trial."""
+    """A configuration whose values do not make a valid trial."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What one sweep file says.
+    """One sweep file, read and checked.
 
     Attributes:
         study: Name of the study.
-        data: Which images.
+        data: The images.
         space: The hyperparameters.
-        constraints: What must hold for a configuration.
-        search: How configurations are chosen.
-        pruner: What ends trials early, or None.
-        objective: What is optimised.
+        constraints: Conditions that every configuration must satisfy.
+        search: How configurations are chosen, and when the search ends.
+        pruner: The rule that ends trials early, or None.
+        objective: The first objective.
         models_keep: How many of the best trained models are kept.
-        folder: Where the file is; relative paths and the user's own modules are found from there.
+        folder: The file's folder; relative paths and the user's modules are relative to it.
         text: The file's text.
-        source: The file's name in messages.
-        sections: The file's parts, with their references.
-        more_repeats: What this revision adds to the one before it, if it adds nothing but repeats.
+        source: Name of the file in messages.
+        sections: The sections of the file, with their references.
+        more_repeats: Repeats that this revision adds; None if it is a sweep file of the user's.
     """
 
     study: str
@@ -101,7 +101,7 @@ class Sweep:
         Args:
             text: YAML as in a sweep file.
             source: Its name in messages.
-            folder: Where relative paths begin; the current folder by default.
+            folder: Folder that paths are relative to; the current folder by default.
 
         Raises:
             SweepFileError: With all problems of the text.
@@ -129,22 +129,22 @@ class Sweep:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _parse, (self.text, self.source, self.folder, self.more_repeats)
+        return _unpickle, (self.text, self.source, self.folder, self.more_repeats)
 
     def problems(self) -> Problems:
-        """Return an empty list of problems: for those that show only outside of the file, told with its lines."""
+        """Return an empty collection for problems that show outside the file, to report them with its lines."""
         document, _ = yaml.read(self.text, source=self.source)
         return Problems(document, self.source)
 
     @contextmanager
-    def locating(self, *key: str | int) -> Iterator[None]:
-        """Give errors about what is outside of the file, such as a folder, the line of the value that names it.
+    def locate_errors(self, *key: str | int) -> Iterator[None]:
+        """Add the file's line to errors about things outside the file, such as a folder that it names.
 
         Args:
-            key: Path of keys to what is to blame where the error does not say it more exactly.
+            key: Path of keys to the cause, if the error does not name a more exact one.
 
         Raises:
-            SweepFileError: In place of the error.
+            SweepFileError: Instead of the error.
         """
         try:
             with blamed_on(*key):
@@ -161,7 +161,7 @@ class Sweep:
             params: The hyperparameters; inactive ones are absent.
 
         Raises:
-            InvalidTrialError: The values make no valid trial, or are no configuration of this sweep.
+            InvalidTrialError: The values do not make a valid trial, or are not a configuration of this sweep.
         """
         if unknown := [name for name in params if name not in self.space.by_name]:
             raise InvalidTrialError(f"the sweep {self.study!r} has no parameter {', '.join(unknown)}")
@@ -183,7 +183,7 @@ class Sweep:
         )
 
     def _located(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-        """Make the path of a base's weights one that does not depend on where it is read."""
+        """Make the path of a base's weights absolute."""
         first = layers[0] if layers else None
         if not isinstance(first, Base) or first.weights in ("imagenet", "none"):
             return layers
@@ -191,10 +191,10 @@ class Sweep:
         return (first.model_copy(update={"weights": str(path)}), *layers[1:])
 
     def satisfies(self, params: dict[str, Any]) -> bool:
-        """Tell whether a configuration satisfies all constraints.
+        """Return whether a configuration satisfies all constraints.
 
         Raises:
-            InvalidTrialError: A constraint has no value for it.
+            InvalidTrialError: A constraint has no value for the configuration.
         """
         try:
             return satisfies(params, self.constraints)
@@ -203,18 +203,17 @@ class Sweep:
 
     @property
     def threads(self) -> int | None:
-        """Threads of each worker; None where the file leaves that to the study's first run."""
+        """Threads of each worker; None if the study's first run decides."""
         training = self.sections.training
         node = training.node.entries.get("threads") if training else None
         return node.value if isinstance(node, Plain) else None
 
     @property
     def weighted_classes(self) -> tuple[str, ...]:
-        """Names of the classes to which ``training.class_weights`` gives a weight."""
+        """Names of the classes that have a weight in ``training.class_weights``."""
         training = self.sections.training
         node = training.node.entries.get("class_weights") if training else None
-        given = node.entries if isinstance(node, Entries) else {}
-        return tuple(given)
+        return tuple(node.entries) if isinstance(node, Entries) else ()
 
     @cached_property
     def grid(self) -> Grid:
@@ -224,27 +223,27 @@ class Sweep:
             InvalidTrialError: A constraint has no value for one of them.
         """
         try:
-            return grid(self.space.narrowed(self.search.fixed), self.constraints)
+            return grid(self.space.with_fixed(self.search.fixed), self.constraints)
         except ExpressionError as error:
             raise InvalidTrialError(f"constraint {error}") from error
 
     @property
     def objectives(self) -> tuple[ObjectiveSpec, ...]:
-        """All that is optimised; the first one decides which epoch of a trial is its best."""
+        """All objectives; the first decides which epoch of a trial is its best."""
         return self.sections.objectives
 
     def canonical(self) -> dict[str, Any]:
-        """Return what the file means as plain data: comments, spacing, short forms and defaults do not show.
+        """Return the file's meaning as plain data; comments, spacing, short forms and defaults do not change it.
 
-        The order of the hyperparameters does, since it numbers the trials.
+        The order of the hyperparameters does change it, since it numbers the trials.
         """
         return self.sections.canonical()
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the canonical meaning, in hex."""
+        """SHA-256 of the canonical form, in hex: two files with the same digest mean the same sweep."""
         return hashlib.sha256(canonical_json(self.canonical()).encode()).hexdigest()
 
 
-def _parse(text: str, source: str, folder: Path, more_repeats: MoreRepeats | None) -> Sweep:
+def _unpickle(text: str, source: str, folder: Path, more_repeats: MoreRepeats | None) -> Sweep:
     return replace(Sweep.parse(text, source=source, folder=folder), more_repeats=more_repeats)

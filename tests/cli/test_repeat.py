@@ -22,7 +22,7 @@ from cnn_sweep.report.leaderboards.configurations import STATISTICS
 from cnn_sweep.report.report_data import gather
 from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.repeats import MoreRepeats, repeats_that_chose, values_that_count
+from cnn_sweep.sweep.repeats import MoreRepeats, selection_repeats, unbiased_values
 from cnn_sweep.sweep.sweep import Sweep
 
 SWEEP = """
@@ -135,14 +135,14 @@ def test_choosing_again_counts_from_there():
         replace(sweep, more_repeats=MoreRepeats((1, 2), 3)),
         replace(sweep, more_repeats=MoreRepeats((5,), 6)),
     ]
-    chose = repeats_that_chose(revisions, {0: "a", 1: "b", 2: "c", 5: "a", 6: "d"})
+    chose = selection_repeats(revisions, {0: "a", 1: "b", 2: "c", 5: "a", 6: "d"})
     assert chose == {"a": (1, 3), "b": (1,), "c": (1,)}
-    assert values_that_count({0: 0.9, 1: 0.8, 2: 0.7}, (1,)) == {1: 0.8, 2: 0.7}
-    assert values_that_count({0: 0.9, 1: 0.8}, (1,)) == {0: 0.9, 1: 0.8}
+    assert unbiased_values({0: 0.9, 1: 0.8, 2: 0.7}, (1,)) == {1: 0.8, 2: 0.7}
+    assert unbiased_values({0: 0.9, 1: 0.8}, (1,)) == {0: 0.9, 1: 0.8}
     four = {0: 0.9, 1: 0.8, 2: 0.7, 3: 0.6}
-    assert values_that_count(four, (1, 2)) == {2: 0.7, 3: 0.6}
-    assert values_that_count(four, (1, 3)) == {1: 0.8, 2: 0.7, 3: 0.6}
-    assert values_that_count(four, (3, 4)) == four
+    assert unbiased_values(four, (1, 2)) == {2: 0.7, 3: 0.6}
+    assert unbiased_values(four, (1, 3)) == {1: 0.8, 2: 0.7, 3: 0.6}
+    assert unbiased_values(four, (3, 4)) == four
 
 
 def test_one_more_seed_keeps_what_an_earlier_choice_left_out(results, capsys):

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
 from cnn_sweep.search.plan import make_plan
-from cnn_sweep.sweep.network.shapes import ImageInfo, trace
+from cnn_sweep.sweep.network.shapes import ImageInfo, infer_shapes
 from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.session import configure
 
@@ -57,7 +57,7 @@ def test_a_workflows_network_is_a_point_of_its_space(name, shape, classes, point
     plan = make_plan([sweep], info)
     assert plan.invalid == ()
     assert [c.parameters for c in plan.configurations if c.params == point] == [weights]
-    assert trace(sweep.resolve(point).layers, info).parameters == weights
+    assert infer_shapes(sweep.resolve(point).layers, info).parameters == weights
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_what_is_trained_of_vgg16(name, point, trained):
     """Frozen, only the two dense layers are trained; tuned, all from block3_conv1 on."""
     layers = Sweep.load(ROOT / "sweeps" / f"{name}.yaml").resolve(point).layers
     info = ImageInfo(image_shape=(128, 128, 3), class_names=("cats", "dogs"))
-    assert trace(layers, info).layer_parameters[0] == 14_714_688
-    assert trace(layers, info).trainable == trained
+    assert infer_shapes(layers, info).layer_parameters[0] == 14_714_688
+    assert infer_shapes(layers, info).trainable == trained
 
 
 def test_settings_are_the_authors():

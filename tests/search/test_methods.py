@@ -16,10 +16,10 @@ from cnn_sweep.search.optuna_samplers import SAMPLERS
 from cnn_sweep.search.plan import make_plan
 from cnn_sweep.search.search_history import SearchHistory
 from cnn_sweep.sweep.identity import configuration_id
-from cnn_sweep.sweep.spec.search import ADAPTIVE, OPTIONS
+from cnn_sweep.sweep.spec.search import ADAPTIVE_METHODS, OPTIONS
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-METHODS = sorted(ADAPTIVE if HAS_TORCH else ADAPTIVE - {"gp"})
+METHODS = sorted(ADAPTIVE_METHODS if HAS_TORCH else ADAPTIVE_METHODS - {"gp"})
 # Options of Optuna's that a sweep file does not have, and why.
 ELSEWHERE = {
     "seed": "search.seed",

@@ -91,7 +91,7 @@ def test_other_objectives_are_those_of_the_best_epoch(sweep, tmp_path):
             "must be a list such as [{metric: val_accuracy}, {metric:",
         ),
         ([BOTH, ("study:", "objective: {metric: val_loss}\nstudy:")], "either objective or objectives, not both"),
-        ([BOTH, ("method: tpe", "method: cmaes")], "cmaes takes one objective; valid with several: tpe, gp, nsga2"),
+        ([BOTH, ("method: tpe", "method: cmaes")], "cmaes supports one objective; for several use tpe, gp, nsga2"),
         ([("training:", "objectives: [{metric: val_loss}, {metric: second}]\ntraining:")], "did you mean 'seconds'?"),
     ],
 )

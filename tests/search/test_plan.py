@@ -63,7 +63,7 @@ def test_arithmetic_that_fails_for_some_configurations_makes_these_invalid(digit
     one = sweep("method: grid", ("filters: $filters", "filters: 8 if $filters * $kernel != 40 else 0"))
     bad = [bad for bad in make_plan([one], digits).invalid if bad.params["kernel"] == 5]
     assert {one.params["filters"] for one in bad} == {8}
-    assert "model.layers[0].conv2d.filters: 0 is not possible; it must be at least 1" in bad[0].reason
+    assert "model.layers[0].conv2d.filters: must be at least 1, not 0" in bad[0].reason
     assert "with filters=8, kernel=5" in bad[0].reason
 
 

@@ -198,7 +198,7 @@ def test_an_output_has_short_forms_too():
 def test_values_that_make_no_trial_are_an_input_error():
     """A configuration whose arithmetic gives nonsense is told with the place and the values."""
     one = sweep(layers="{dense: $a - $b}, flatten", space="{a: [4, 8], b: [1, 4]}", more='constraints: ["a > b"]')
-    with pytest.raises(InvalidTrialError, match=r"model.layers\[0\].dense.units: 0 is not possible.*a=4, b=4"):
+    with pytest.raises(InvalidTrialError, match=r"model.layers\[0\].dense.units: must be at least 1, not 0.*a=4, b=4"):
         one.resolve({"a": 4, "b": 4})
     with pytest.raises(InvalidTrialError, match="no parameter c"):
         one.resolve({"a": 4, "b": 1, "c": 1})
@@ -315,7 +315,7 @@ def test_threads_belong_to_a_sweep_and_not_to_a_configuration(text, edit):
     assert sweep.threads == 2
     assert sweep.digest != Sweep.parse(text).digest
     assert Sweep.parse(text).threads is None
-    with pytest.raises(SweepFileError, match=r"training\.threads: belongs to the whole study"):
+    with pytest.raises(SweepFileError, match=r"training\.threads: applies to the whole study"):
         Sweep.parse(edit(("batch_size: $batch_size", "batch_size: $batch_size\n  threads: $batch_size")))
 
 

@@ -21,7 +21,7 @@ from cnn_sweep.training.data.dataset import Item, grid, image_options, items, lo
 from cnn_sweep.training.data.image_decoder import read_images
 from cnn_sweep.training.data.prepare import prepare, read_report
 from cnn_sweep.training.data.sources import describe
-from cnn_sweep.validation import check
+from cnn_sweep.validation import validate
 
 ALL = ("train", "validation", "test", "unlabelled")
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -46,7 +46,7 @@ def made(tmp_path_factory):
 
 def spec_of(source, **data):
     """Read a data section as a sweep file has it."""
-    spec, faults = check(SOURCES[source], {"source": source, **data})
+    spec, faults = validate(SOURCES[source], {"source": source, **data})
     assert not faults, faults
     return spec
 

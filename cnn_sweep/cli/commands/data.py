@@ -21,7 +21,7 @@ from cnn_sweep.execution.study.study_folder import plan_sweeps
 from cnn_sweep.messages import plural
 from cnn_sweep.report.figures.contact_sheets import save_picture, sheet_of_rows
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.sweep.space.grid import samples as sample_configurations
+from cnn_sweep.sweep.space.grid import sample_configurations
 from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.data.dataset import MIRRORED, SPLITS, items, load, read_meta
 from cnn_sweep.training.data.prepare import read_report

@@ -11,7 +11,7 @@ from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.messages import plural
 from cnn_sweep.study import Study
-from cnn_sweep.sweep.repeats import MoreRepeats, repeats_that_chose
+from cnn_sweep.sweep.repeats import MoreRepeats, selection_repeats
 
 
 def repeat(
@@ -43,8 +43,8 @@ def repeat(
 
 def _seeds_of_means(study: StudyFolder, configurations: dict[int, str]) -> str:
     """Return a sentence on whether the means can leave out the seeds by which the newest revision chose."""
-    before = repeats_that_chose(study.revisions[:-1], configurations)
-    after = repeats_that_chose(study.revisions, configurations)
+    before = selection_repeats(study.revisions[:-1], configurations)
+    after = selection_repeats(study.revisions, configurations)
     more = study.revisions[-1].more_repeats
     chosen = [chose[-1] for name, chose in after.items() if chose != before.get(name)]
     if more and more.repeats - min(chosen, default=more.repeats) > 1:

@@ -40,9 +40,9 @@ def prepare_with_progress(sweep: Sweep, results: Path) -> tuple[Path, bool]:
     """Prepare a sweep's images behind a progress bar; return their folder, and whether any work was needed."""
     display = _Display(sweep.study)
     with display:
-        with sweep.locating("model"):
+        with sweep.locate_errors("model"):
             fetch_weights(sweep)
-        with sweep.locating("data"):
+        with sweep.locate_errors("data"):
             path = prepare(sweep.data, sweep.folder, data_root(results), observe=display.show, fetch=True)
     return path, display.was_needed
 

@@ -98,7 +98,7 @@ class Submission:
         """
         study = self.study
         try:
-            with study.sweep.locating("data"):
+            with study.sweep.locate_errors("data"):
                 prepare(study.sweep.data, study.sweep.folder, study.data_root)
             settle_threads(study.paths, study.sweep, self.profile.worker_threads)
             jobs = submit(self.arrays, self.profile, self.settings, study.paths.slurm.resolve())

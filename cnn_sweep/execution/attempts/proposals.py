@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.search.plan import Validator
 from cnn_sweep.search.samplers import Observation
-from cnn_sweep.sweep.file.sections import OF_A_TRIAL
+from cnn_sweep.sweep.file.sections import TRIAL_METRICS
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.states import FINISHED
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def further_metrics(objectives: tuple[ObjectiveSpec, ...]) -> tuple[str, ...]:
     """Return the metrics of the objectives after the first, which a history has to keep."""
-    return tuple(one.metric for one in objectives[1:] if one.metric not in OF_A_TRIAL)
+    return tuple(one.metric for one in objectives[1:] if one.metric not in TRIAL_METRICS)
 
 
 class Observer:

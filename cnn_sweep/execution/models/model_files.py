@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.worker.retention import best_numbers
-from cnn_sweep.sweep.repeats import repeats_that_chose, values_that_count
+from cnn_sweep.sweep.repeats import selection_repeats, unbiased_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +59,8 @@ def best_trials(study: StudyFolder, history: History, top: int) -> list[int]:
             name = trial.configuration or f"trial {number}"
             numbers.setdefault(name, []).append(number)
             worth.setdefault(name, {})[trial.repeat or 0] = best[1]
-    chose = repeats_that_chose(study.revisions, {number: name for name, own in numbers.items() for number in own})
-    counting = {name: list(values_that_count(own, chose.get(name, ())).values()) for name, own in worth.items()}
+    chose = selection_repeats(study.revisions, {number: name for name, own in numbers.items() for number in own})
+    counting = {name: list(unbiased_values(own, chose.get(name, ())).values()) for name, own in worth.items()}
     ranked = sorted(
         numbers, key=lambda name: (len(counting[name]) == 1, direction.key(fmean(counting[name])), numbers[name][0])
     )

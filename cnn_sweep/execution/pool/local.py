@@ -48,7 +48,7 @@ def run_local(
         EnvironmentFault: Workers cannot start.
     """
     size = workers or default_workers()
-    with study.sweep.locating("data"):  # before workers start, so that an error is shown at once
+    with study.sweep.locate_errors("data"):  # before workers start, so that an error is shown at once
         prepare(study.sweep.data, study.sweep.folder, study.data_root)
     threads = settle_threads(study.paths, study.sweep, threads)
     settings = WorkerSettings(study.paths.results, study.name, threads, since=time.time())

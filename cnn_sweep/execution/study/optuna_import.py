@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.events import Known
-from cnn_sweep.sweep.spec.search import ADAPTIVE
+from cnn_sweep.sweep.spec.search import ADAPTIVE_METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def import_from_optuna(sweep: Sweep, results: Path, storage: str, name: str) -> 
         EnvironmentFault: The storage cannot be read.
     """
     if not sweep.search.is_adaptive:
-        adaptive = ", ".join(sorted(ADAPTIVE))
+        adaptive = ", ".join(sorted(ADAPTIVE_METHODS))
         raise InputError(f"the method {sweep.search.method!r} does not learn from results; those that do: {adaptive}")
     from cnn_sweep.search.optuna_study import read_study  # noqa: PLC0415 - Optuna takes a fifth of a second to import
 

@@ -26,8 +26,8 @@ from cnn_sweep.journal.identity import is_own_writer
 from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study
 from cnn_sweep.search.extension import extension
 from cnn_sweep.search.plan import Plan, make_plan
-from cnn_sweep.sweep.file.yaml import with_search
-from cnn_sweep.sweep.repeats import MoreRepeats, text_of
+from cnn_sweep.sweep.file.yaml import replace_search_settings
+from cnn_sweep.sweep.repeats import MoreRepeats, without_repeats_line
 from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.data.prepare import described
 from cnn_sweep.training.data.sources import describe
@@ -71,7 +71,7 @@ class StudyFolder:
         paths = existing_study(results, name)
         revisions = read_revisions(paths)
         newest = revisions[-1]
-        with newest.locating("data"):
+        with newest.locate_errors("data"):
             info = described(newest.data, newest.folder, data_root(results))
         return cls(paths, revisions, info, make_plan(revisions, info))
 
@@ -144,7 +144,7 @@ class StudyFolder:
         plan, info = plan_sweeps(*earlier, sweep)
         # Before the sweep's file, because a revision exists from the moment that its file does.
         _journal_plan(paths, len(earlier) + 1, plan)
-        write_once(paths.revision(len(earlier) + 1), text_of(sweep.text).encode())
+        write_once(paths.revision(len(earlier) + 1), without_repeats_line(sweep.text).encode())
         found = read_revisions(paths)[len(earlier)]
         if found.digest != sweep.digest:
             raise StudyError(_refusal(paths, found, sweep, ["another command created it meanwhile"]))
@@ -161,7 +161,7 @@ class StudyFolder:
         """
         if not settings:
             return self
-        text = with_search(self.sweep.text, settings)
+        text = replace_search_settings(self.sweep.text, settings)
         source = f"{self.sweep.source} with {', '.join(f'{name}: {value}' for name, value in settings.items())}"
         extended = Sweep.parse(text, source=source, folder=self.sweep.folder)
         return self.open_or_create(extended, self.paths.results, extend=True)
@@ -232,7 +232,7 @@ def data_root(results: Path) -> Path:
 def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo]:
     """Plan the trials of a sweep's revisions for the images that the newest of them names."""
     newest = revisions[-1]
-    with newest.locating("data"):
+    with newest.locate_errors("data"):
         info = describe(newest.data, newest.folder)
         return make_plan(revisions, info), info
 
@@ -251,7 +251,7 @@ def _fill(paths: StudyPaths, sweep: Sweep, plan: Plan) -> None:
     if uses_user_code(sweep):
         copy_user_code(sweep, paths.folder / _CODE)
     _journal_plan(paths, 1, plan)
-    write_once(paths.sweep, text_of(sweep.text).encode())
+    write_once(paths.sweep, without_repeats_line(sweep.text).encode())
 
 
 def _journal_plan(paths: StudyPaths, revision: int, plan: Plan) -> None:

@@ -16,7 +16,7 @@ from cnn_sweep.execution.worker.recorder import Recorder
 from cnn_sweep.execution.worker.retention import best_numbers, drop_checkpoints, drop_models, journal_model
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.sweep.identity import configuration_id
-from cnn_sweep.sweep.network.shapes import trace
+from cnn_sweep.sweep.network.shapes import infer_shapes
 from cnn_sweep.sweep.states import FINISHED
 from cnn_sweep.training.evaluation.learning_curve import curve_numbers
 from cnn_sweep.training.network.user_functions import UserCode
@@ -126,7 +126,7 @@ class AttemptRunner:
                 seed=planned.seed,
                 params=dict(spec.params),
                 epoch=epoch,
-                parameters=trace(spec.layers, self._study.info).parameters if spec.layers else None,
+                parameters=infer_shapes(spec.layers, self._study.info).parameters if spec.layers else None,
                 until=until,
                 promotion=claimed.promotion.to_data() if claimed.promotion is not None else None,
             )

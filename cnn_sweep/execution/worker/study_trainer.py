@@ -42,7 +42,7 @@ class StudyTrainer:
             StudyError: The data are not those of the study's first trials.
         """
         self._code = study.code_folder
-        with study.sweep.locating("data"):
+        with study.sweep.locate_errors("data"):
             self._prepared = prepared(study.sweep.data, study.sweep.folder, study.data_root)
         self._dataset = load(self._prepared)
         _check_same_data(study, self._dataset)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.execution.study.revisions import read_revisions
 from cnn_sweep.report.leaderboards.comparison import Standing, compare
-from cnn_sweep.sweep.repeats import read_more_repeats, repeats_that_chose, values_that_count
+from cnn_sweep.sweep.repeats import read_more_repeats, selection_repeats, unbiased_values
 from cnn_sweep.sweep.spec.metrics import SHARES
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
     rows = [
         {column_beside_statistics(name): value for name, value in _first(group).items()} for group in groups.values()
     ]
-    chose = repeats_that_chose(revisions, {row["trial"]: row["configuration"] for row in table.rows})
+    chose = selection_repeats(revisions, {row["trial"]: row["configuration"] for row in table.rows})
     known = [_values(group) for group in groups.values()]
-    samples = [values_that_count(values, chose.get(name, ())) for name, values in zip(groups, known, strict=True)]
+    samples = [unbiased_values(values, chose.get(name, ())) for name, values in zip(groups, known, strict=True)]
     found = compare([sample for sample in samples if sample], direction)
     standings = iter(_within_bounds(found, metric, known))
     for row, values, sample in zip(rows, known, samples, strict=True):

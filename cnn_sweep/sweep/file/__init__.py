@@ -1,1 +1,1 @@
-"""From the text of a sweep file to its sections: YAML, and every mistake with its line."""
+"""Reading a sweep file: YAML, each section, and all problems with their lines."""

@@ -1,4 +1,4 @@
-"""Tries a sweep with sample configurations, so that every value has been seen before anything runs."""
+"""Checks a sweep with sample configurations, so that every value is validated before anything is trained."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.messages import show
 from cnn_sweep.sweep.network.template import INDEX
 from cnn_sweep.sweep.space.expressions import ExpressionError
-from cnn_sweep.sweep.space.grid import MAX_ROWS, GridTooLargeError, draws, grid, holds, samples, satisfies
+from cnn_sweep.sweep.space.grid import (
+    MAX_ROWS,
+    GridTooLargeError,
+    grid,
+    is_feasible,
+    random_configurations,
+    sample_configurations,
+    satisfies,
+)
 from cnn_sweep.sweep.space.templates import InvalidValuesError
-from cnn_sweep.sweep.spec.search import ON_A_GRID
+from cnn_sweep.sweep.spec.search import GRID_METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,42 +35,42 @@ _SHOWN = 3  # values with the same mistake that a message lists
 
 
 def check_values(sections: Sections, problems: Problems) -> None:
-    """Find the problems that show only once hyperparameters have values.
+    """Add the problems that appear only once hyperparameters have values.
 
     Args:
-        sections: The file's parts; parameters that could not be read are missing from the space.
-        problems: Those found so far, and where new ones go.
+        sections: The sections; parameters that could not be read are missing from the space.
+        problems: The problems so far; new ones are added to it.
     """
     intact = not len(problems)
     found: dict[tuple[KeyPath, str], dict[str, InvalidValue]] = {}
-    constraints = _usable(sections, problems)
-    for params in _some(sections, constraints):
+    constraints = _usable_constraints(sections, problems)
+    for params in _sample(sections, constraints):
         for one in _invalid_values(sections, params):
             if intact or one.kind != "missing":
                 found.setdefault((one.path, one.kind), {})[repr(one.value)] = one
-    _check_count(sections, constraints, problems)
+    _check_feasible(sections, constraints, problems)
     for (path, _), invalid in found.items():
         problems.add(path, _message(list(invalid.values()), problems))
 
 
-def _some(sections: Sections, constraints: Iterable[Expression]) -> list[dict[str, Any]]:
-    """Return sample configurations; where the constraints leave none, some that violate them."""
-    # A grid that is too large is no reason to look at each of its values.
-    on_grid = sections.search.method in ON_A_GRID and _product(sections.space) <= MAX_ROWS
-    kept = list(samples(sections.space, tuple(constraints), grid=on_grid))
-    return kept or list(samples(sections.space, (), grid=on_grid))
+def _sample(sections: Sections, constraints: Iterable[Expression]) -> list[dict[str, Any]]:
+    """Return sample configurations; if none satisfies the constraints, some that violate them."""
+    # A grid that is too large is sampled like a continuous space.
+    on_grid = sections.search.method in GRID_METHODS and _grid_size(sections.space) <= MAX_ROWS
+    feasible = list(sample_configurations(sections.space, tuple(constraints), grid=on_grid))
+    return feasible or list(sample_configurations(sections.space, (), grid=on_grid))
 
 
-def _product(space: Space) -> int:
+def _grid_size(space: Space) -> int:
     return math.prod(len(parameter.domain.grid or ()) for parameter in space.parameters)
 
 
-def _usable(sections: Sections, problems: Problems) -> dict[Expression, KeyPath]:
-    """Return the constraints that have a value for every sample; the others are problems."""
+def _usable_constraints(sections: Sections, problems: Problems) -> dict[Expression, KeyPath]:
+    """Return the constraints that have a value for every sample; the others become problems."""
     usable: dict[Expression, KeyPath] = {}
     for constraint, path in zip(sections.constraints, sections.constraint_paths, strict=True):
         try:
-            for params in _some(sections, usable):
+            for params in _sample(sections, usable):
                 satisfies(params, [constraint])
         except ExpressionError as error:
             problems.add(path, str(error))
@@ -72,13 +80,13 @@ def _usable(sections: Sections, problems: Problems) -> dict[Expression, KeyPath]
 
 
 def _message(invalid: Sequence[InvalidValue], problems: Problems) -> str:
-    """Tell the first of several values with the same mistake, name the others, and say where they stand."""
+    """Return one message for several values with the same mistake, with the lines of their parameters."""
     first, others = invalid[0], [show(one.value) for one in invalid[1:]]
     rest = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-    likewise = f"; likewise {', '.join(others[:_SHOWN])}{rest}" if others else ""
+    also = f"; also {', '.join(others[:_SHOWN])}{rest}" if others else ""
     places = [str(problems.line(("space", name))) for name in first.names if name != INDEX]
     lines = f", line{'s' if len(places) > 1 else ''} {', '.join(places)}" if places else ""
-    return f"{first.message}{likewise}" + (f" (from {first.origin}{lines})" if first.origin else "")
+    return f"{first.message}{also}" + (f" (from {first.origin}{lines})" if first.origin else "")
 
 
 def _invalid_values(sections: Sections, params: dict[str, Any]) -> list[InvalidValue]:
@@ -92,22 +100,22 @@ def _invalid_values(sections: Sections, params: dict[str, Any]) -> list[InvalidV
     return invalid
 
 
-def _check_count(sections: Sections, constraints: dict[Expression, KeyPath], problems: Problems) -> None:
-    """See that the search has something to try: the space is neither emptied by constraints nor endless."""
+def _check_feasible(sections: Sections, constraints: dict[Expression, KeyPath], problems: Problems) -> None:
+    """Check that some configuration satisfies the constraints, and that a grid is not too large."""
     space = sections.space
-    is_grid = sections.search.method in ON_A_GRID
-    is_small = not is_grid or _product(space) <= MAX_ROWS
-    if is_small and any(samples(space, tuple(constraints), grid=is_grid)):
+    is_grid = sections.search.method in GRID_METHODS
+    is_small = not is_grid or _grid_size(space) <= MAX_ROWS
+    if is_small and any(sample_configurations(space, tuple(constraints), grid=is_grid)):
         return
     try:
-        rows = grid(space, ()).rows if is_grid else tuple(draws(space, count=_DRAWS))
+        rows = grid(space, ()).rows if is_grid else tuple(random_configurations(space, count=_DRAWS))
     except GridTooLargeError as error:
         problems.add(("space",), f"{error}; use the method random, or fewer points")
         return
-    if any(holds(row, constraints) for row in rows):
+    if any(is_feasible(row, constraints) for row in rows):
         return
     tried = f"none of the {len(rows):,} configurations" if is_grid else f"none of {len(rows):,} random configurations"
-    alone = [one for one in constraints if not any(holds(row, [one]) for row in rows)]
+    alone = [one for one in constraints if not any(is_feasible(row, [one]) for row in rows)]
     for constraint in alone:
         problems.add(constraints[constraint], f"{tried} satisfies {constraint.text!r}")
     if not alone:

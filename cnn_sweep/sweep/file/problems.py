@@ -1,4 +1,4 @@
-"""Collects the problems of one sweep file, each with its line."""
+"""The problems of one sweep file, each with its line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import Problem, SweepFileError
 from cnn_sweep.messages import dotted, listed, show, unknown
-from cnn_sweep.validation import Spec, check, file_keys
+from cnn_sweep.validation import Spec, file_keys, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,20 +37,20 @@ class Problems:
         return self._document.locate(path)[0] == path
 
     def add(self, path: KeyPath, message: str) -> None:
-        """Note a mistake at the value with this path, or at what is nearest to it in the file."""
+        """Add a problem at the value with this path, or at the nearest value in the file."""
         found, line = self._document.locate(path)
         self._problems[Problem(line, dotted(found) or "file", message)] = None
 
     def line(self, path: KeyPath) -> int:
-        """Return the 1-based line of the value with this path, or of what is nearest to it in the file."""
+        """Return the 1-based line of the value with this path, or of the nearest value in the file."""
         return self._document.locate(path)[1]
 
     def mapping(self, value: Any, path: KeyPath, keys: Sequence[str]) -> Mapping[str, Any]:
-        """Return a mapping's known keys; everything else about it is a mistake.
+        """Return a mapping's valid keys; other keys, and other values than a mapping, become problems.
 
         Args:
-            value: What the file has there.
-            path: Where.
+            value: The value in the file.
+            path: Path of keys to it.
             keys: The valid keys.
         """
         if not isinstance(value, dict):
@@ -62,27 +62,27 @@ class Problems:
         return {key: value[key] for key in value if key in keys}
 
     def raise_any(self) -> None:
-        """End here if there are problems.
+        """Raise an error if there are problems.
 
         Raises:
-            SweepFileError: With all of them.
+            SweepFileError: With all problems.
         """
         if self._problems:
             raise SweepFileError(self._source, self.found)
 
 
-def report(invalid: Iterable[InvalidValue], path: KeyPath, problems: Problems) -> None:
-    """Note invalid values as problems; a missing key is told at the mapping that should have it."""
+def add_invalid_values(invalid: Iterable[InvalidValue], path: KeyPath, problems: Problems) -> None:
+    """Add invalid values as problems; a missing key is reported at the mapping that should have it."""
     for one in invalid:
         place = (*path, *one.path)
         problems.add(place[:-1] if one.kind == "missing" else place, str(one))
 
 
-def checked(model: type[Spec], value: Any, path: KeyPath, problems: Problems) -> Any:
-    """Read a section that has no references."""
+def validate_section(model: type[Spec], value: Any, path: KeyPath, problems: Problems) -> Any:
+    """Return a section that has no references as a model; None, with problems added, if it is invalid."""
     if not isinstance(value, dict):
         problems.add(path, f"must be a mapping with the keys {listed(file_keys(model))}, not {show(value)}")
         return None
-    spec, invalid = check(model, value)
-    report(invalid, path, problems)
+    spec, invalid = validate(model, value)
+    add_invalid_values(invalid, path, problems)
     return spec

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.messages import listed, show, unknown
-from cnn_sweep.sweep.file.problems import checked
-from cnn_sweep.sweep.space.grid import holds
-from cnn_sweep.sweep.space.space import Choices, is_complete, value_in
-from cnn_sweep.sweep.spec.search import ON_A_GRID, OPTIONS, PRUNERS, PrunerSpec, SearchSpec, settings_of
+from cnn_sweep.sweep.file.problems import validate_section
+from cnn_sweep.sweep.space.grid import is_feasible
+from cnn_sweep.sweep.space.space import Choices, find_value, is_complete
+from cnn_sweep.sweep.spec.search import GRID_METHODS, OPTIONS, PRUNERS, PrunerSpec, SearchSpec, parse_pruner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
 
 def read_search(value: Any, problems: Problems) -> SearchSpec:
-    """Read ``search``; where it cannot be read, stand in with a search that causes no further problems."""
+    """Read ``search``; if it cannot be read, return a search that causes no further problems."""
     path: KeyPath = ("search",)
-    spec: SearchSpec | None = checked(SearchSpec, value, path, problems)
+    spec: SearchSpec | None = validate_section(SearchSpec, value, path, problems)
     if spec is None:
         method = value.get("method") if isinstance(value, dict) else None
-        # With another method the ranges of the space would look wrong too.
-        return SearchSpec(method="grid" if method is None or method in ON_A_GRID else "random", trials=1)
-    if spec.method not in ON_A_GRID and spec.most_trials is None:
-        problems.add(path, f"the method {spec.method!r} needs to know how many trials; add trials: 50")
+        # With the wrong method, ranges of the space would be reported as well.
+        return SearchSpec(method="grid" if method is None or method in GRID_METHODS else "random", trials=1)
+    if spec.method not in GRID_METHODS and spec.max_trials is None:
+        problems.add(path, f"the method {spec.method!r} needs a number of trials; add trials: 50")
     options = spec.options
     if model := OPTIONS.get(spec.method):
-        read = checked(model, options, (*path, "options"), problems)
+        read = validate_section(model, options, (*path, "options"), problems)
         return spec.model_copy(update={"options": read.model_dump() if read else {}})
     for key in options:
-        problems.add((*path, "options", key), f"the method {spec.method!r} has no options, but {show(key)} is given")
+        problems.add((*path, "options", key), f"the method {spec.method!r} has no options; leave out {show(key)}")
     return spec
 
 
 def read_pruner(top: Any, objective: ObjectiveSpec, search: SearchSpec, problems: Problems) -> PrunerSpec | None:
-    """Read ``pruner``; None if there is none, or none that can be read."""
+    """Read ``pruner``; return None if there is none, or if it cannot be read."""
     if "pruner" not in top:
         return None
     path: KeyPath = ("pruner",)
-    found = settings_of(top["pruner"])
+    found = parse_pruner(top["pruner"])
     if found is None:
         problems.add(path, f"must be one of {listed(PRUNERS)}, as in pruner: {{asha: {{reduction: 3}}}}")
         return None
@@ -56,47 +56,49 @@ def read_pruner(top: Any, objective: ObjectiveSpec, search: SearchSpec, problems
         problems.add(path, f"{name} pauses trials at a checkpoint, and objective.function writes none; try median")
     if name == "wilcoxon" and search.repeats < 2:
         problems.add(path, "wilcoxon compares repeats of configurations; add repeats: 5 to the search")
-    spec: PrunerSpec | None = checked(PRUNERS[name], settings, (*path, name), problems)
+    spec: PrunerSpec | None = validate_section(PRUNERS[name], settings, (*path, name), problems)
     return spec
 
 
 def check_until(search: SearchSpec, objective: ObjectiveSpec, problems: Problems) -> None:
-    """See that the search can tell when it has reached what it is to reach."""
+    """Check that ``search.until`` names the objective."""
     for name in search.until:
         if name != objective.metric:
             problems.add(("search", "until", name), unknown("objective", name, [objective.metric]))
 
 
-def read_given(search: SearchSpec, space: Space, constraints: Sequence[Expression], problems: Problems) -> SearchSpec:
-    """Bring ``fixed`` and ``enqueue`` into the space's own values; what is not in the space is a mistake."""
+def read_fixed_and_enqueued(
+    search: SearchSpec, space: Space, constraints: Sequence[Expression], problems: Problems
+) -> SearchSpec:
+    """Convert ``fixed`` and ``enqueue`` to values of the space; a value outside the space is a problem."""
     if not search.fixed and not search.enqueue:
         return search
-    fixed = _values(search.fixed, ("search", "fixed"), space, problems)
+    fixed = _read_values(search.fixed, ("search", "fixed"), space, problems)
     enqueue = []
-    for index, given in enumerate(search.enqueue):
+    for index, values in enumerate(search.enqueue):
         path: KeyPath = ("search", "enqueue", index)
-        params = _values(given, path, space, problems)
+        params = _read_values(values, path, space, problems)
         _check_conditions(params, path, space, problems)
-        if is_complete(space, params) and not holds(params, constraints):
+        if is_complete(space, params) and not is_feasible(params, constraints):
             problems.add(path, f"{show(params)} does not satisfy the constraints")
         enqueue.append({name: params[name] for name in space.names if name in params})
     return search.model_copy(update={"fixed": fixed, "enqueue": tuple(enqueue)})
 
 
-def _values(given: Mapping[str, Any], path: KeyPath, space: Space, problems: Problems) -> dict[str, Any]:
+def _read_values(raw: Mapping[str, Any], path: KeyPath, space: Space, problems: Problems) -> dict[str, Any]:
     values = {}
-    for name, value in given.items():
+    for name, value in raw.items():
         if name not in space.by_name:
             problems.add((*path, name), unknown("parameter", name, space.names))
-        elif (found := value_in(space.by_name[name].domain, value)) is None:
-            where = _described(space.by_name[name].domain)
+        elif (found := find_value(space.by_name[name].domain, value)) is None:
+            where = _describe_domain(space.by_name[name].domain)
             problems.add((*path, name), f"{show(value)} is not in the space of {name!r}: {where}")
         else:
             values[name] = found[0]
     return values
 
 
-def _described(domain: Choices | Range) -> str:
+def _describe_domain(domain: Choices | Range) -> str:
     if isinstance(domain, Choices):
         return listed(map(show, domain.values))
     steps = "" if domain.step is None else f" in steps of {domain.step:g}"
@@ -107,7 +109,7 @@ def _check_conditions(params: Mapping[str, Any], path: KeyPath, space: Space, pr
     for name in params:
         parameter = space.by_name[name]
         if lacking := [other for other in parameter.when if other not in params]:
-            problems.add((*path, name), f"depends on {listed(lacking)}, which must be given too")
+            problems.add((*path, name), f"depends on {listed(lacking)}, which must be set too")
         elif not parameter.is_active(params):
-            beside = {other: params[other] for other in parameter.when}
-            problems.add((*path, name), f"{name!r} does not count beside {show(beside)}; leave it out")
+            conditions = {other: params[other] for other in parameter.when}
+            problems.add((*path, name), f"{name!r} is inactive with {show(conditions)}; leave it out")

@@ -1,4 +1,4 @@
-"""Reads a whole sweep file, section by section, and finds all that is wrong with it."""
+"""Reads a whole sweep file, section by section, and collects every mistake."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.messages import listed, missing, point_hint, show, unknown
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.file.problems import checked, report
-from cnn_sweep.sweep.file.search_section import check_until, read_given, read_pruner, read_search
+from cnn_sweep.sweep.file.problems import add_invalid_values, validate_section
+from cnn_sweep.sweep.file.search_section import check_until, read_fixed_and_enqueued, read_pruner, read_search
 from cnn_sweep.sweep.file.space_section import read_space
-from cnn_sweep.sweep.identity import RULE, STUDY_NAME
+from cnn_sweep.sweep.identity import STUDY_NAME, STUDY_NAME_RULE
 from cnn_sweep.sweep.network.template import INDEX, NetworkTemplate, compile_network, network_references
 from cnn_sweep.sweep.space.expressions import REFERENCE, Expression, ExpressionError
 from cnn_sweep.sweep.space.templates import SpecTemplate, compile_spec, references
 from cnn_sweep.sweep.spec.data import SOURCES, DataSpec
 from cnn_sweep.sweep.spec.metrics import default_direction, objectives
-from cnn_sweep.sweep.spec.search import ON_A_GRID, SearchSpec
+from cnn_sweep.sweep.spec.search import GRID_METHODS, SearchSpec
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.validation import Spec
@@ -46,13 +46,13 @@ KEYS: Final = (
     "objectives",
     "models",
 )
-FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-OF_A_TRIAL: Final = ("parameters", "seconds")  # objectives beside metrics: less is better
+_FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+TRIAL_METRICS: Final = ("parameters", "seconds")  # objectives beside metrics: less is better
 
 
 @dataclass(frozen=True)
 class Sections:
-    """What a sweep file says, read but not yet tried with values of its hyperparameters."""
+    """The sections of a sweep file, read but not yet checked with values of the hyperparameters."""
 
     study: str
     data: DataSpec | None
@@ -95,13 +95,13 @@ class Sections:
 
 
 class ModelsSpec(Spec):
-    """Which models are kept."""
+    """The section ``models``: how many trained models are kept."""
 
     keep: int = 1
 
 
 def read_sections(data: Any, problems: Problems) -> Sections:
-    """Read the data of a sweep file; what cannot be read is a mistake, and missing from the result."""
+    """Read the data of a sweep file; a part that cannot be read becomes a problem and is left out of the result."""
     top = problems.mapping(data, (), KEYS)
     objectives = _read_objectives(top, problems)
     objective = objectives[0]
@@ -110,18 +110,18 @@ def read_sections(data: Any, problems: Problems) -> Sections:
         if key in required:
             problems.add((), f"the key {key!r} is missing; needed: {listed(required)}")
     search = read_search(top.get("search", {}), problems)
-    space = read_space(top.get("space", {}), problems, grid=search.method in ON_A_GRID)
+    space = read_space(top.get("space", {}), problems, grid=search.method in GRID_METHODS)
     network, build = _read_model(top, problems)
     declared = list(top["space"]) if isinstance(top.get("space"), dict) else []
     training = _read_training(top, problems)
     constraints = list(_read_constraints(top.get("constraints", []), declared, problems))
     _check_references(network, training, declared, problems)
-    search = read_given(search, space, [constraint for constraint, _ in constraints], problems)
+    search = read_fixed_and_enqueued(search, space, [constraint for constraint, _ in constraints], problems)
     check_until(search, objective, problems)
     if search.method == "cmaes" and len(objectives) > 1:
-        problems.add(("search", "method"), "cmaes takes one objective; valid with several: tpe, gp, nsga2, nsga3")
+        problems.add(("search", "method"), "cmaes supports one objective; for several use tpe, gp, nsga2 or nsga3")
     if not build and not objective.function:
-        _check_use(data, declared, problems)
+        _check_unused_parameters(data, declared, problems)
     return Sections(
         study=_read_study(top.get("study"), problems) if "study" in top else "",
         data=_read_data(top["data"], problems) if "data" in top else None,
@@ -140,10 +140,10 @@ def read_sections(data: Any, problems: Problems) -> Sections:
 
 def _read_study(value: Any, problems: Problems) -> str:
     if not isinstance(value, str):
-        problems.add(("study",), f"must be text ({RULE}), not {show(value)}; put it in quotes")
+        problems.add(("study",), f"must be text ({STUDY_NAME_RULE}), not {show(value)}; put it in quotes")
         return ""
     if not STUDY_NAME.fullmatch(value):
-        problems.add(("study",), f"{show(value)} cannot name a study; it must be {RULE}")
+        problems.add(("study",), f"{show(value)} cannot name a study; it must be {STUDY_NAME_RULE}")
     return value
 
 
@@ -157,12 +157,12 @@ def _read_data(value: Any, problems: Problems) -> DataSpec | None:
     if not isinstance(source, str) or source not in SOURCES:
         problems.add((*path, "source"), unknown("source", source, list(SOURCES)))
         return None
-    spec: DataSpec | None = checked(SOURCES[source], value, path, problems)
+    spec: DataSpec | None = validate_section(SOURCES[source], value, path, problems)
     return spec
 
 
 def _read_objectives(top: Any, problems: Problems) -> tuple[ObjectiveSpec, ...]:
-    """Read what is optimised; there is at least one objective, and the first is a metric of each epoch."""
+    """Read the objectives: at least one, of which the first is measured after each epoch."""
     if "objectives" not in top:
         return (_read_objective(top, top.get("objective", {}), ("objective",), problems),)
     path, listing = ("objectives",), top["objectives"]
@@ -173,7 +173,7 @@ def _read_objectives(top: Any, problems: Problems) -> tuple[ObjectiveSpec, ...]:
         problems.add(path, f"must be a list such as {example}, not {show(listing)}")
         listing = [{}]
     found = [
-        _read_objective(top, value, (*path, index), problems, more=OF_A_TRIAL if index else ())
+        _read_objective(top, value, (*path, index), problems, more=TRIAL_METRICS if index else ())
         for index, value in enumerate(listing)
     ]
     for index, one in enumerate(found[1:], start=1):
@@ -187,23 +187,23 @@ def _read_objectives(top: Any, problems: Problems) -> tuple[ObjectiveSpec, ...]:
 def _read_objective(
     top: Any, value: Any, path: KeyPath, problems: Problems, *, more: tuple[str, ...] = ()
 ) -> ObjectiveSpec:
-    read: ObjectiveSpec | None = checked(ObjectiveSpec, value, path, problems)
-    # Other sections and checks need what could be read of it.
+    read: ObjectiveSpec | None = validate_section(ObjectiveSpec, value, path, problems)
+    # Other sections and checks use the parts that could be read.
     texts = {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
     spec = read or ObjectiveSpec.model_construct(metric=texts.get("metric", "loss"), function=texts.get("function"))
     if spec.function is not None:
         _check_function(spec.function, (*path, "function"), problems)
     valid = (*objectives(), *more)
-    if not _has_own_metrics(top) and spec.metric not in valid:
+    if not _reports_own_metrics(top) and spec.metric not in valid:
         problems.add((*path, "metric"), unknown("metric", spec.metric, valid))
     if "direction" in texts:
         return spec
-    direction = Direction.MINIMIZE if spec.metric in OF_A_TRIAL else default_direction(spec.metric)
+    direction = Direction.MINIMIZE if spec.metric in TRIAL_METRICS else default_direction(spec.metric)
     return spec if spec.direction == direction else spec.model_copy(update={"direction": direction})
 
 
-def _has_own_metrics(top: Any) -> bool:
-    """Tell whether an objective of the user's may report any metric, or a network that comes compiled."""
+def _reports_own_metrics(top: Any) -> bool:
+    """Return whether the user's objective function, or a model compiled by the user, can report any metric."""
     specs = [top.get("objective"), *(top["objectives"] if isinstance(top.get("objectives"), list) else ())]
     own_objective = any(isinstance(spec, dict) and spec.get("function") is not None for spec in specs)
     training = top.get("training")
@@ -212,7 +212,7 @@ def _has_own_metrics(top: Any) -> bool:
 
 
 def _check_function(text: Any, path: KeyPath, problems: Problems) -> None:
-    if not isinstance(text, str) or not FUNCTION.fullmatch(text):
+    if not isinstance(text, str) or not _FUNCTION.fullmatch(text):
         problems.add(path, f"must be 'module:function', such as 'my_module:build', not {show(text)}")
 
 
@@ -232,7 +232,7 @@ def _read_model(top: Any, problems: Problems) -> tuple[NetworkTemplate | None, s
         return None, None
     invalid: list[InvalidValue] = []
     network = compile_network(model["layers"], (*path, "layers"), invalid)
-    report([*invalid, *network.static_invalid()], (), problems)
+    add_invalid_values([*invalid, *network.static_errors()], (), problems)
     return network, None
 
 
@@ -243,18 +243,18 @@ def _read_training(top: Any, problems: Problems) -> SpecTemplate | None:
     training = compile_spec(top["training"], ("training",), invalid, model=TrainingSpec)
     threads = training.node.entries.get("threads")
     if threads is not None and threads.names:
-        message = "belongs to the whole study, so that it cannot be a hyperparameter; write a number"
+        message = "applies to the whole study, so it cannot be a hyperparameter; write a number"
         problems.add(("training", "threads"), message)
-    report([*invalid, *training.static_invalid()], (), problems)
+    add_invalid_values([*invalid, *training.static_errors()], (), problems)
     return training
 
 
 def _read_models(value: Any, problems: Problems) -> int:
-    spec: ModelsSpec | None = checked(ModelsSpec, value, ("models",), problems)
+    spec: ModelsSpec | None = validate_section(ModelsSpec, value, ("models",), problems)
     if spec is None:
         return 1
     if spec.keep < 0:
-        problems.add(("models", "keep"), f"{spec.keep} is not possible; it must be at least 0")
+        problems.add(("models", "keep"), f"must be at least 0, not {spec.keep}")
     return spec.keep
 
 
@@ -265,27 +265,27 @@ def _check_references(
     used += list(references(training.node)) if training else []
     for name, path in used:
         if name == INDEX:
-            problems.add(path, "'$index' is the round of a repeat; it has no meaning outside of one")
+            problems.add(path, "'$index' is the round of a repeat and has no meaning outside one")
         elif name not in declared:
             problems.add(path, unknown("parameter", f"${name}", [f"${one}" for one in declared]))
 
 
-def _check_use(data: Any, declared: list[str], problems: Problems) -> None:
-    """Find parameters that nothing uses, also where the rest of a section could not be read."""
+def _check_unused_parameters(data: Any, declared: list[str], problems: Problems) -> None:
+    """Report parameters that nothing uses, even if other parts of a section could not be read."""
     parts = data.items() if isinstance(data, dict) else ()
-    used = set(_referred([part for key, part in parts if key not in ("space", "constraints")]))
+    used = set(_find_references([part for key, part in parts if key not in ("space", "constraints")]))
     for name in declared:
         if name not in used:
             message = f"nothing uses the parameter {name!r}; write ${name} under model or training"
             problems.add(("space", name), message)
 
 
-def _referred(value: Any) -> Iterator[str]:
+def _find_references(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield from REFERENCE.findall(value)
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _referred(item)
+            yield from _find_references(item)
 
 
 def _read_constraints(value: Any, declared: list[str], problems: Problems) -> Iterator[tuple[Expression, KeyPath]]:
@@ -306,7 +306,7 @@ def _read_constraints(value: Any, declared: list[str], problems: Problems) -> It
             continue
         unknown_names = [name for name in constraint.names if name not in declared]
         for name in unknown_names:
-            quotes = f"; a text stands in quotes: '{name}'" if _is_compared(text, name) else ""
+            quotes = f"; put a text in quotes: '{name}'" if _is_compared(text, name) else ""
             problems.add(place, unknown("parameter", name, declared) + quotes)
         if not constraint.names:
             problems.add(place, f"{show(text)} mentions no parameter; valid: {listed(declared)}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.messages import listed, near, point_hint, show, unknown
-from cnn_sweep.sweep.identity import identity
+from cnn_sweep.sweep.identity import value_key
 from cnn_sweep.sweep.space.expressions import RESERVED, is_name
 from cnn_sweep.sweep.space.space import Choices, Parameter, Range, Space
 from cnn_sweep.sweep.spec.metrics import EPOCH_METRICS
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from cnn_sweep.messages import KeyPath
     from cnn_sweep.sweep.file.problems import Problems
 
-# Columns of a leaderboard that stand beside the hyperparameters.
+# Columns of a leaderboard beside the hyperparameters.
 COLUMNS: Final = (
     *("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds"),
     *EPOCH_METRICS,
@@ -27,12 +28,12 @@ _EXAMPLE: Final = "[8, 16, 32] or {low: 0.0, high: 0.5}"
 
 
 def read_space(value: Any, problems: Problems, *, grid: bool) -> Space:
-    """Read the section; a parameter with a mistake is left out of the result.
+    """Read the section; a parameter with a mistake becomes a problem and is left out of the result.
 
     Args:
-        value: What the file has under ``space``.
-        problems: Takes what is wrong.
-        grid: Whether the search is a grid, in which every range must say which values to take.
+        value: The value of ``space`` in the file.
+        problems: Mistakes are added to it.
+        grid: Whether the search is a grid, for which every range must define its values.
     """
     path: KeyPath = ("space",)
     if not isinstance(value, dict):
@@ -45,7 +46,7 @@ def read_space(value: Any, problems: Problems, *, grid: bool) -> Space:
         if domain is not None:
             when = _read_when(name, value[name], domains, problems)
             parameters.append(Parameter(name, domain, when))
-    return _without_circles(parameters, problems)
+    return _without_cycles(parameters, problems)
 
 
 def _check_names(names: list[str], problems: Problems) -> None:
@@ -54,8 +55,8 @@ def _check_names(names: list[str], problems: Problems) -> None:
         path = ("space", name)
         if not is_name(name):
             reserved = f"; reserved: {listed(sorted(RESERVED))}" if name in RESERVED else ""
-            rule = "letters, digits and _, and not begin with a digit"
-            problems.add(path, f"{show(name)} cannot name a hyperparameter: it must be of {rule}{reserved}")
+            rule = "use letters, digits and _, and do not begin with a digit"
+            problems.add(path, f"{show(name)} cannot name a hyperparameter; {rule}{reserved}")
         elif name.lower() in COLUMNS:
             problems.add(
                 path,
@@ -93,13 +94,13 @@ def _read_choices(values: Any, path: KeyPath, problems: Problems) -> Choices | N
         seen: set[tuple[Any, ...]] = set()
         for index, value in enumerate(values):
             if not _is_value(value):
-                problems.add((*path, index), f"{show(value)} is no value; valid: numbers, text, true, false, lists")
+                problems.add((*path, index), f"{show(value)} is not a value; valid: numbers, text, true, false, lists")
                 continue
             if isinstance(value, str) and "$" in value:
-                problems.add((*path, index), f"{show(value)}: references are possible under model and training only")
-            if identity(value) in seen:
-                problems.add((*path, index), f"the choice {show(value)} is there twice")
-            seen.add(identity(value))
+                problems.add((*path, index), f"{show(value)}: references work only under model and training")
+            if value_key(value) in seen:
+                problems.add((*path, index), f"the choice {show(value)} is repeated")
+            seen.add(value_key(value))
     return Choices(tuple(values)) if len(problems) == before else None
 
 
@@ -129,14 +130,14 @@ def _read_range(entry: dict[str, Any], path: KeyPath, problems: Problems, *, gri
         return None
     low, high, step = entry["low"], entry["high"], entry.get("step")
     integer = all(isinstance(number, int) for number in (low, high, step) if number is not None)
-    made = Range(low, high, step=step, log=entry.get("log", False), points=points, integer=integer)
-    if grid and points is None and MAX_POINTS < made.size < math.inf:
-        problems.add(path, f"a grid takes all {made.size:,} values of it; add points, or a step")
+    domain = Range(low, high, step=step, log=entry.get("log", False), points=points, integer=integer)
+    if grid and points is None and MAX_POINTS < domain.size < math.inf:
+        problems.add(path, f"a grid would take all {domain.size:,} values; add points or step")
         return None
-    if grid and made.grid is None:
+    if grid and domain.grid is None:
         problems.add(path, "a grid needs to know which values to take; add points or step")
         return None
-    return made
+    return domain
 
 
 def _check_range(entry: dict[str, Any], path: KeyPath, problems: Problems) -> None:
@@ -145,9 +146,9 @@ def _check_range(entry: dict[str, Any], path: KeyPath, problems: Problems) -> No
     if low > high:
         problems.add((*path, "low"), f"low {show(low)} is larger than high {show(high)}")
     elif log and low <= 0:
-        problems.add((*path, "low"), f"a log range must begin above 0, not at {show(low)}")
+        problems.add((*path, "low"), f"a log range needs a low above 0, not {show(low)}")
     elif step is not None and step <= 0:
-        problems.add((*path, "step"), f"{show(step)} is not possible; it must be more than 0")
+        problems.add((*path, "step"), f"must be more than 0, not {show(step)}")
     elif step is not None and step > high - low:
         problems.add((*path, "step"), f"step {show(step)} is larger than the range from {show(low)} to {show(high)}")
     elif step is not None and (high - low) / step > MAX_POINTS:
@@ -185,16 +186,16 @@ def _read_when(
             problems.add((*path, other), f"{unknown('parameter', other, others)}")
         elif (domain := domains[other]) is not None:
             several = isinstance(wanted, list) and not (isinstance(domain, Choices) and domain.contains(wanted))
-            possible = _possible(other, tuple(wanted) if several else (wanted,), domain, problems, path)
+            possible = _possible_values(other, tuple(wanted) if several else (wanted,), domain, problems, path)
             if possible:
                 when[other] = possible
     return when
 
 
-def _possible(
+def _possible_values(
     other: str, values: tuple[Any, ...], domain: Choices | Range, problems: Problems, path: KeyPath
 ) -> tuple[Any, ...]:
-    """Return the values of a condition that the other parameter can take; the rest are problems."""
+    """Return the values of a condition that the other parameter can have; the others become problems."""
     if not values:
         problems.add((*path, other), "the list of values is empty; give at least one")
     possible = []
@@ -202,7 +203,7 @@ def _possible(
         if isinstance(domain, Choices):
             valid = f"{near(value, domain.values)}; valid: {listed(map(show, domain.values))}"
         else:
-            valid = f"; it goes from {show(domain.low)} to {show(domain.high)}"
+            valid = f"; its range is {show(domain.low)} to {show(domain.high)}"
         if domain.contains(value):
             possible.append(value)
         else:
@@ -210,17 +211,17 @@ def _possible(
     return tuple(possible)
 
 
-def _without_circles(parameters: list[Parameter], problems: Problems) -> Space:
-    """Drop conditions on parameters that could not be read, and report circles."""
-    known = {parameter.name for parameter in parameters}
-    kept = [
-        Parameter(one.name, one.domain, {name: values for name, values in one.when.items() if name in known})
-        for one in parameters
+def _without_cycles(parameters: list[Parameter], problems: Problems) -> Space:
+    """Drop conditions on parameters that could not be read, and report cycles."""
+    names = {parameter.name for parameter in parameters}
+    readable = [
+        replace(parameter, when={name: values for name, values in parameter.when.items() if name in names})
+        for parameter in parameters
     ]
-    space = Space(tuple(kept))
+    space = Space(tuple(readable))
     try:
         _ = space.ordered
     except ValueError as error:
         problems.add(("space",), str(error))
-        return Space(tuple(Parameter(one.name, one.domain) for one in kept))
+        return Space(tuple(Parameter(parameter.name, parameter.domain) for parameter in readable))
     return space

@@ -1,4 +1,4 @@
-"""YAML 1.2 text to plain data that remembers its lines."""
+"""Reads YAML 1.2 as plain data with the line of each value, and changes it without losing comments."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Document:
     root: Node | None
 
     def locate(self, path: KeyPath) -> tuple[KeyPath, int]:
-        """Find the longest part of a path that the file has, and the 1-based line where it starts."""
+        """Return the longest part of a path that exists in the file, and the 1-based line where it starts."""
         node, line = self.root, 0 if self.root is None else self.root.start_mark.line + 1
         for depth, key in enumerate(path):
             found = None if node is None else _child(node, key)
@@ -57,10 +57,10 @@ class Document:
 
 
 def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
-    """Read YAML; problems that leave the rest readable (duplicate keys) are returned with the data.
+    """Return the data of a YAML text, and the problems that leave the rest readable, such as duplicate keys.
 
     Raises:
-        SweepFileError: The text is not YAML at all, or it has a number that is none, which nothing can stand in for.
+        SweepFileError: The text is not YAML, or a number in it cannot be read.
     """
     try:
         root = YAML(typ="safe", pure=True).compose(text)
@@ -73,7 +73,7 @@ def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
     except (YAMLError, ValueError) as error:  # unprintable characters
         problem = Problem(0, "", f"this is not YAML: {' '.join(str(error).split())}")
     else:
-        if reader.no_numbers:
+        if reader.unreadable_numbers:
             raise SweepFileError(source, reader.problems)
         return document, reader.problems
     raise SweepFileError(source, [problem])
@@ -88,14 +88,14 @@ def _syntax_problem(error: MarkedYAMLError) -> Problem:
     return Problem(line, "YAML", f"{what}{where}{hint}")
 
 
-def _pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
-    """Yield keys and values; those that ``<<`` merges in come first, so that the mapping's own count."""
+def _merged_pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
+    """Yield keys and values; those that ``<<`` merges in come first, so that the mapping's own keys override them."""
     own = []
     for key, value in node.value:
         if key.tag == _TAG + "merge":
             for merged in value.value if isinstance(value, SequenceNode) else [value]:
                 if isinstance(merged, MappingNode):
-                    yield from _pairs(merged)
+                    yield from _merged_pairs(merged)
         else:
             own.append((key, value))
     yield from own
@@ -105,14 +105,14 @@ def _child(node: Node, key: str | int) -> tuple[Node, int] | None:
     if isinstance(node, SequenceNode) and isinstance(key, int) and 0 <= key < len(node.value):
         return node.value[key], node.value[key].start_mark.line + 1
     if isinstance(node, MappingNode):
-        for at, value in reversed(list(_pairs(node))):
+        for at, value in reversed(list(_merged_pairs(node))):
             if str(at.value) == key:
                 return value, at.start_mark.line + 1
     return None
 
 
-def _limit(value: float) -> str:
-    """Return why a number is beyond what is possible; nothing if it is not."""
+def _number_problem(value: float) -> str:
+    """Return why a number is too large or not finite; an empty string if it is neither."""
     if isinstance(value, int):
         hint = "write it with a decimal point, as in 1.0e+20"
         return f"is too large for a whole number (up to 2**63 - 1); {hint}" if abs(value) > LARGEST else ""
@@ -122,7 +122,7 @@ def _limit(value: float) -> str:
 class _Reader:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
-        self.no_numbers = 0
+        self.unreadable_numbers = 0
         self._values = 0
 
     def plain(self, node: Node | None, path: KeyPath) -> Any:
@@ -134,7 +134,7 @@ class _Reader:
         if node is None:
             return None
         if isinstance(node, MappingNode | SequenceNode) and node.flow_style:
-            for at, place, message in join_decimals(node):
+            for at, place, message in _join_decimal_commas(node):
                 self._add(at, (*path, *place), message)
         if isinstance(node, MappingNode):
             return self._mapping(node, path)
@@ -150,9 +150,9 @@ class _Reader:
             if not isinstance(at, ScalarNode) or at.tag not in (_TAG + "str", _TAG + "merge"):
                 self._add(at, (*path, key), f"a key must be text, not {key!r}; put it in quotes")
             if key in lines:
-                self._add(at, (*path, key), f"the key {key!r} stands here again (first in line {lines[key]})")
+                self._add(at, (*path, key), f"the key {key!r} is repeated (first on line {lines[key]})")
             lines.setdefault(key, line)
-        return {str(at.value): self.plain(value, (*path, str(at.value))) for at, value in _pairs(node)}
+        return {str(at.value): self.plain(value, (*path, str(at.value))) for at, value in _merged_pairs(node)}
 
     def _scalar(self, node: Node, path: KeyPath) -> Any:
         text, kind = node.value, node.tag.removeprefix(_TAG) if isinstance(node.tag, str) else str(node.tag)
@@ -164,7 +164,7 @@ class _Reader:
             return text.lower() == "true"
         if kind in ("int", "float"):
             return self._number(node, path, kind)
-        self._add(node, path, f"the tag {node.tag} is not possible here; only plain values are")
+        self._add(node, path, f"the tag {node.tag} is not supported; write a plain value")
         return text
 
     def _number(self, node: Node, path: KeyPath, kind: str) -> int | float:
@@ -179,9 +179,9 @@ class _Reader:
         except ValueError:
             reason = "is not a number" if len(digits) < _DIGITS else "is too large"  # Python reads no more digits
         else:
-            reason = _limit(value)
+            reason = _number_problem(value)
         if reason:
-            self.no_numbers += 1
+            self.unreadable_numbers += 1
             shown = node.value if len(node.value) <= _SHOWN else f"{node.value[:_SHOWN]}…"
             self._add(node, path, f"{shown} {reason}")
         return value
@@ -190,12 +190,12 @@ class _Reader:
         self.problems.append(Problem(node.start_mark.line + 1, dotted(path), message))
 
 
-def with_search(text: str, settings: Mapping[str, Any]) -> str:
-    """Return a sweep file's text with other settings of its search.
+def replace_search_settings(text: str, settings: Mapping[str, Any]) -> str:
+    """Return a sweep file's text with some settings of ``search`` replaced; comments and order are kept.
 
     Args:
-        text: The file, without problems.
-        settings: Key of ``search`` to its new value.
+        text: The text of a valid sweep file.
+        settings: New value of each key of ``search``.
     """
     yaml = YAML()
     yaml.preserve_quotes = True
@@ -207,21 +207,25 @@ def with_search(text: str, settings: Mapping[str, Any]) -> str:
     return written.getvalue()
 
 
-def join_decimals(node: MappingNode | SequenceNode) -> _Notes:
-    """Join what decimal commas parted in a mapping or list between brackets, so that no other mistake follows from it.
+def _join_decimal_commas(node: MappingNode | SequenceNode) -> _Notes:
+    """Join numbers that a decimal comma has split in a mapping or list in brackets, so that it causes one message only.
+
+    YAML reads ``{low: 0,01}`` as two keys, ``low`` and ``01``.
 
     Args:
         node: Changed in place.
 
     Returns:
-        Each number, its key or place in the list, and what is wrong with it.
+        Each number, its key or index, and a message.
     """
     notes: _Notes = []
-    node.value = _of_mapping(node.value, notes) if isinstance(node, MappingNode) else _of_list(node.value, notes)
+    node.value = (
+        _joined_mapping(node.value, notes) if isinstance(node, MappingNode) else _joined_list(node.value, notes)
+    )
     return notes
 
 
-def _of_mapping(pairs: list[tuple[Node, Node]], notes: _Notes) -> list[tuple[Node, Node]]:
+def _joined_mapping(pairs: list[tuple[Node, Node]], notes: _Notes) -> list[tuple[Node, Node]]:
     joined: list[tuple[Node, Node]] = []
     for key, value in pairs:
         before = joined[-1][1] if joined else None
@@ -234,7 +238,7 @@ def _of_mapping(pairs: list[tuple[Node, Node]], notes: _Notes) -> list[tuple[Nod
     return joined
 
 
-def _of_list(items: list[Node], notes: _Notes) -> list[Node]:
+def _joined_list(items: list[Node], notes: _Notes) -> list[Node]:
     joined: list[Node] = []
     for item in items:
         before = joined[-1] if joined else None
@@ -258,12 +262,12 @@ def _is_number(node: Any) -> bool:
 
 
 def _is_tight(one: Node, other: Node) -> bool:
-    """Return whether nothing but a comma is between two items."""
+    """Return whether only a comma separates two items."""
     return bool(one.end_mark.index + 1 == other.start_mark.index)
 
 
 def _is_fraction(before: Node, item: Node) -> bool:
-    """Return whether an item follows a decimal comma; that ``[0,5]`` is meant as 0.5 cannot be known."""
+    """Return whether an item is the fraction after a decimal comma; ``[0,5]`` may be two numbers, ``[0,05]`` not."""
     if not (_is_number(before) and _is_number(item) and _is_tight(before, item)) or "." in before.value:
         return False
     return len(item.value) > 1 and item.value[0] == "0" and item.value.isdecimal()

@@ -1,1 +1,1 @@
-"""The network that a sweep file describes: its layers, and their sizes, worked out without TensorFlow."""
+"""The network of a sweep file: its layers, and their shapes and parameter counts, without TensorFlow."""

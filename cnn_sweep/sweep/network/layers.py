@@ -1,7 +1,7 @@
-"""The layers of a network as data: a sweep file's ``model.layers`` once its references are filled in.
+"""The layers of a network as data: ``model.layers`` of a sweep file with all references filled in.
 
-Short forms of the file (``dropout: 0.25``, ``flatten``, ``kernel_size: 3``) are accepted here, so that every
-reader of a network sees one form only.
+Values in short form, such as ``kernel_size: 3``, become their long form here, so that code that uses layers sees one
+form only.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class L2(Spec):
 
 
 class Base(Spec):
-    """A model of ``keras.applications`` without its top, as the first layer: it gets images of 0..255.
+    """A model of ``keras.applications`` without its top, as the first layer; images have values from 0 to 255.
 
-    ``trainable`` is true, false, or the name of the first of its layers that are trained.
+    ``trainable`` is true, false, or the name of the first layer that is trained.
     """
 
     kind: Literal["base"] = "base"
     name: str
-    weights: str = "imagenet"  # imagenet, none (random), or a file from the sweep file's folder
+    weights: str = "imagenet"  # imagenet, none (random), or a file relative to the sweep file
     trainable: bool | str = False
-    extract: bool = False  # compute its outputs once for all trials
+    extract: bool = False  # compute its outputs once and share them among all trials
 
     @field_validator("name")
     @classmethod
@@ -52,7 +52,7 @@ class Base(Spec):
     def _can_be_trained(self) -> Base:
         names = pretrained()[self.name].layer_names
         if isinstance(self.trainable, str) and self.trainable not in names:
-            raise ValueError(f"trainable: {unknown_layer(self.name, self.trainable, names)}")
+            raise ValueError(f"trainable: {unknown_layer_message(self.name, self.trainable, names)}")
         if self.extract and self.weights == "none":
             raise ValueError("outputs that all trials share (extract) need weights that all trials share, not none")
         if self.extract and self.trainable is not False:
@@ -62,8 +62,8 @@ class Base(Spec):
         return self
 
 
-def unknown_layer(base: str, name: str, names: Sequence[str]) -> str:
-    """Tell that a base has no layer of a name."""
+def unknown_layer_message(base: str, name: str, names: Sequence[str]) -> str:
+    """Return the message that a base has no layer of this name."""
     shown = f"{', '.join(names[:3])}, ... {names[-1]}" if len(names) > 30 else ", ".join(names)
     return f"{base} has no layer {name!r} with weights{near(name, names)}; it has {shown}"
 
@@ -95,10 +95,10 @@ class SeparableConv2D(Spec):
 
 
 class Pool(Spec):
-    """Maximum or average over windows; ``strides`` is the window's size unless given."""
+    """Maximum or average over windows; ``strides`` defaults to the window's size."""
 
     kind: Literal["pool"] = "pool"
-    # The file calls it `kind`; here that name tells the layers apart.
+    # The file's key is `kind`, but here that field is the name of the layer.
     FILE_KEYS: ClassVar[Mapping[str, str]] = {"pooling": "kind"}
     pooling: Literal["max", "average"] = "max"
     size: Pair = (2, 2)
@@ -123,14 +123,14 @@ class BatchNorm(Spec):
 
 
 class Dropout(Spec):
-    """Sets each value to 0 with probability ``rate`` in training."""
+    """Sets each value to 0 with probability ``rate`` during training."""
 
     kind: Literal["dropout"] = "dropout"
     rate: Rate
 
 
 class SpatialDropout(Spec):
-    """Sets each whole channel to 0 with probability ``rate`` in training."""
+    """Sets each channel to 0 with probability ``rate`` during training."""
 
     kind: Literal["spatial_dropout"] = "spatial_dropout"
     rate: Rate
@@ -152,7 +152,7 @@ class Flatten(Spec):
 
 
 class Activate(Spec):
-    """An activation as a layer of its own (``activation: relu``)."""
+    """An activation as a separate layer (``activation: relu``)."""
 
     kind: Literal["activation"] = "activation"
     activation: Activation

@@ -1,4 +1,4 @@
-"""Keras's pretrained models as login nodes know them: sizes and counts from a table, without TensorFlow.
+"""Sizes and parameter counts of Keras's pretrained models, from a table, without TensorFlow.
 
 ``tests/sweep/network/base_table.py`` makes the table from Keras.
 """
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What is known of one model, without its classifying top.
+    """One pretrained model, without its classification layers (top).
 
     Attributes:
-        preprocessing: What its images go through: none, tf, torch or caffe, as Keras calls them.
-        smallest: Least height and width of an image, in pixels.
-        windows: How the size of the map follows from that of the image; see ``windows_of`` there.
-        channels: Of the output.
-        file: Name, address and checksum of the pretrained weights.
-        grey: By layer, how many weights (and trainable ones) come with each channel of the image; None where the
-            image must have three channels.
-        layers: Name, weights and trainable weights of each layer that has any, for images of three channels.
+        preprocessing: Preprocessing of its images, by Keras's name: none, tf, torch or caffe.
+        smallest: Minimum height and width of an image, in pixels.
+        windows: Steps from the size of the image to that of the feature map; see ``base_table.windows_of``.
+        channels: Channels of the output.
+        file: Name, URL and checksum of the file of pretrained weights.
+        grey: For each layer that depends on the image's channels, its weights (and trainable weights) per channel;
+            None if images must have three channels.
+        layers: Name, number of weights and of trainable weights of each layer with weights, for three channels.
     """
 
     preprocessing: str
@@ -39,7 +39,7 @@ class Pretrained:
     layers: Sequence[tuple[str, int, int]]
 
     def map_size(self, pixels: int) -> int:
-        """Return the height (or width) of the output for that of an image."""
+        """Return the height (or width) of the output, in pixels of the feature map, for that of an image."""
         for step in self.windows:
             if len(step) == 1:
                 pixels = -(-pixels // step[0])
@@ -50,11 +50,11 @@ class Pretrained:
         return pixels
 
     def counts(self, channels: int, trainable: bool | str) -> tuple[int, int]:  # noqa: FBT001 - as the sweep file has it
-        """Return how many weights there are, and how many are trained.
+        """Return the number of weights, and how many of them are trained.
 
         Args:
-            channels: Of the images.
-            trainable: True, False, or the name of the layer from which on weights are trained.
+            channels: Channels of the images.
+            trainable: True, False, or the name of the first layer whose weights are trained.
         """
         total = trained = 0
         begun = trainable is True
@@ -73,7 +73,7 @@ class Pretrained:
 
 @cache
 def pretrained() -> Mapping[str, Pretrained]:
-    """Return all models by name."""
+    """Return all pretrained models by name."""
     text = files(__package__).joinpath("pretrained.json").read_text(encoding="utf-8")
     table: dict[str, dict[str, Any]] = json.loads(text)
     return {name: Pretrained(**entry) for name, entry in table.items()}

@@ -1,6 +1,6 @@
-"""Output shapes and parameter counts of a network, worked out without TensorFlow.
+"""Output shapes and parameter counts of a network, computed without TensorFlow.
 
-The formulas are those of Keras 3 (``keras/src/ops/operation_utils.py``), with which the tests compare them.
+The formulas are those of Keras 3 (``keras/src/ops/operation_utils.py``); the tests compare both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class ImageInfo(Spec):
-    """What a network must know about the images: the shape of one, and the classes.
+    """What a network depends on in the data: the shape of an image, and the classes.
 
     Attributes:
         image_shape: (height, width, channels) in pixels.
@@ -54,12 +54,12 @@ _Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """What a network looks like.
+    """Shapes and parameter counts of a network.
 
     Attributes:
-        shapes: The output of each layer for one example.
-        layer_parameters: The number of weights of each layer, trainable or not.
-        layer_trainable: How many of them are trained.
+        shapes: Output shape of each layer for one example.
+        layer_parameters: Number of weights of each layer, trainable or not.
+        layer_trainable: Number of weights of each layer that are trained.
     """
 
     shapes: tuple[Shape, ...]
@@ -81,9 +81,9 @@ class InvalidNetwork(ValueError):
     """A network that cannot be built for these images.
 
     Attributes:
-        layer_index: Place of the layer, from 0, with repeats unrolled.
-        layer: The layer that cannot be.
-        reason: Why.
+        layer_index: Index of the layer, from 0, with repeats unrolled.
+        layer: The layer that does not fit.
+        reason: Why it does not fit.
     """
 
     def __init__(self, layer_index: int, layer: Layer, reason: str) -> None:
@@ -98,22 +98,22 @@ class _ImpossibleError(ValueError):
 
 
 def describe(layer: Layer) -> str:
-    """Name a layer with what matters for its shape: ``conv2d 3x3``."""
+    """Return a layer's name with its window: ``conv2d 3x3``."""
     if isinstance(layer, Base):
         return f"base {layer.name}"
     window = getattr(layer, "kernel_size", None) or getattr(layer, "size", None)
     return f"{layer.kind} {_by(window)}" if window else layer.kind
 
 
-def trace(layers: Sequence[Layer], info: ImageInfo) -> NetworkShape:
-    """Work out all shapes and parameter counts.
+def infer_shapes(layers: Sequence[Layer], info: ImageInfo) -> NetworkShape:
+    """Compute all shapes and parameter counts.
 
     Args:
         layers: The network, with its output layer last.
-        info: The images' shape and classes.
+        info: Shape of the images, and the classes.
 
     Raises:
-        InvalidNetwork: A layer does not fit what comes before it, such as a window on a smaller feature map.
+        InvalidNetwork: A layer does not fit its input, such as a window larger than the feature map.
     """
     shape: Shape = info.image_shape
     shapes, counts, trained = [], [], []
@@ -162,18 +162,18 @@ def _apply(layer: Layer, shape: Shape, info: ImageInfo) -> tuple[Shape, int]:
 
 def _base(layer: Base, shape: Shape) -> tuple[Shape, int]:
     height, width, channels = _map(shape)
-    known = pretrained()[layer.name]
-    if min(height, width) < known.smallest:
-        raise _ImpossibleError(f"{layer.name} needs images of at least {known.smallest} pixels, not {_by(shape)}")
-    if channels != 3 and (layer.weights == "imagenet" or known.grey is None):
-        reason = "pretrained weights are for" if known.grey is not None else f"{layer.name} needs"
+    model = pretrained()[layer.name]
+    if min(height, width) < model.smallest:
+        raise _ImpossibleError(f"{layer.name} needs images of at least {model.smallest} pixels, not {_by(shape)}")
+    if channels != 3 and (layer.weights == "imagenet" or model.grey is None):
+        reason = "pretrained weights are for" if model.grey is not None else f"{layer.name} needs"
         raise _ImpossibleError(f"{reason} images of 3 channels, but these have {channels}")
-    return (known.map_size(height), known.map_size(width), known.channels), known.counts(channels, trainable=False)[0]
+    return (model.map_size(height), model.map_size(width), model.channels), model.counts(channels, trainable=False)[0]
 
 
 def _convolve(layer: Conv2D | SeparableConv2D, shape: Shape) -> tuple[Shape, int]:
     height, width, channels = _map(shape)
-    # Keras does both at once in separable convolutions only.
+    # Keras supports both at once in separable convolutions only.
     if isinstance(layer, Conv2D) and max(layer.strides) > 1 and max(layer.dilation) > 1:
         raise _ImpossibleError(f"strides {_by(layer.strides)} and dilation {_by(layer.dilation)} exclude each other")
     (rows, columns), (down, across) = layer.kernel_size, layer.dilation

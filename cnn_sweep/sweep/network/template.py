@@ -1,4 +1,4 @@
-"""The ``model.layers`` of a sweep file: short forms read, ``repeat`` unrolled, references filled in."""
+"""Compiles ``model.layers`` of a sweep file; resolving it fills in references and unrolls ``repeat``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_ROUNDS: Final = 1_000
 MAX_LAYERS: Final = 10_000
 INDEX: Final = "index"  # `$index` is the round of the innermost repeat, from 0
 
-# The file's name of each layer, its model, and the field that a single value stands for.
+# Name of each layer in the file, its model, and the field that a single value sets.
 LAYERS: Final[dict[str, tuple[type[Spec], str | None]]] = {
     "conv2d": (network.Conv2D, None),
     "separable_conv2d": (network.SeparableConv2D, None),
@@ -50,12 +50,12 @@ ACTIVATIONS: Final = get_args(network.Activation)
 
 @dataclass(frozen=True)
 class Repeat:
-    """Layers that come several times.
+    """Layers that are repeated.
 
     Attributes:
-        times: How often; where it is absent, so are the layers.
+        times: Number of rounds; if it is absent, so are the layers.
         layers: The layers of one round.
-        path: Where it stands.
+        path: Path of keys to it.
     """
 
     times: Node
@@ -63,10 +63,10 @@ class Repeat:
     path: KeyPath
 
     def rounds(self, params: Mapping[str, Any]) -> int:
-        """Return how often the layers come for a configuration.
+        """Return the number of rounds for a configuration.
 
         Raises:
-            InvalidValuesError: It is not a number of times.
+            InvalidValuesError: The value is not a whole number from 0 to ``MAX_ROUNDS``.
         """
         times = self.times.fill(params)
         if times is ABSENT:
@@ -88,7 +88,7 @@ class NetworkTemplate:
     """All layers of a network, compiled.
 
     Attributes:
-        layers: In the order of the file.
+        layers: The layers in the order of the file.
     """
 
     layers: tuple[SpecTemplate | Repeat, ...]
@@ -102,7 +102,7 @@ class NetworkTemplate:
         """Return the layers for a configuration, with repeats unrolled.
 
         Raises:
-            InvalidValuesError: With everything that is wrong in any layer.
+            InvalidValuesError: With all mistakes in all layers.
         """
         layers: list[Layer] = []
         invalid: list[InvalidValue] = []
@@ -121,10 +121,10 @@ class NetworkTemplate:
             raise InvalidValuesError(invalid)
         return tuple(layers)
 
-    def static_invalid(self) -> Iterator[InvalidValue]:
-        """Yield what is wrong whatever the parameters are."""
-        for template in flat(self.layers):
-            yield from template.static_invalid()
+    def static_errors(self) -> Iterator[InvalidValue]:
+        """Yield the mistakes that do not depend on parameters."""
+        for template in flatten_layers(self.layers):
+            yield from template.static_errors()
 
     def canonical(self) -> list[dict[str, Any]]:
         """Return the form that is the same however the file writes the same layers."""
@@ -154,11 +154,11 @@ def _unrolled(
             yield from _unrolled(layer.layers, {**params, INDEX: index}, invalid)
 
 
-def flat(layers: tuple[SpecTemplate | Repeat, ...]) -> Iterator[SpecTemplate]:
-    """Yield each layer once, whatever repeats it."""
+def flatten_layers(layers: tuple[SpecTemplate | Repeat, ...]) -> Iterator[SpecTemplate]:
+    """Yield each layer once, also those inside repeats."""
     for layer in layers:
         if isinstance(layer, Repeat):
-            yield from flat(layer.layers)
+            yield from flatten_layers(layer.layers)
         else:
             yield layer
 
@@ -166,7 +166,7 @@ def flat(layers: tuple[SpecTemplate | Repeat, ...]) -> Iterator[SpecTemplate]:
 def network_references(
     layers: tuple[SpecTemplate | Repeat, ...], *, inside: bool = False
 ) -> Iterator[tuple[str, KeyPath]]:
-    """Yield each parameter that layers refer to, with the place; ``$index`` only where no repeat gives it."""
+    """Yield each parameter that layers refer to, with its path; ``$index`` only outside repeats (a mistake)."""
     for layer in layers:
         node = layer.times if isinstance(layer, Repeat) else layer.node
         yield from (found for found in references(node) if found[0] != INDEX or not inside)
@@ -178,16 +178,16 @@ def compile_network(value: Any, path: KeyPath, invalid: list[InvalidValue]) -> N
     """Compile ``model.layers``.
 
     Args:
-        value: What the file has there.
-        path: Where.
-        invalid: Takes what is wrong with names, keys, references and the order of the layers.
+        value: The value in the file.
+        path: Path of keys to it.
+        invalid: Mistakes in names, keys, references and the order of the layers are added to it.
     """
     layers = _compile_layers(value, path, invalid)
-    outputs = [layer for layer in flat(layers) if layer.model is network.Output]
-    message = "an output layer must stand last, and only there"
+    outputs = [layer for layer in flatten_layers(layers) if layer.model is network.Output]
+    message = "only the last layer can be an output layer"
     invalid += [InvalidValue(one.path, "output", None, message) for one in outputs if one is not layers[-1]]
-    bases = [layer for layer in flat(layers) if layer.model is network.Base]
-    message = "a base must stand first, and only there: it gets the images"
+    bases = [layer for layer in flatten_layers(layers) if layer.model is network.Base]
+    message = "only the first layer can be a base, which receives the images"
     invalid += [InvalidValue(one.path, "base", None, message) for one in bases if one is not layers[0]]
     if isinstance(value, list) and not outputs:
         invalid.append(InvalidValue(path, "output", None, "the last layer must be 'output', as in `- output: softmax`"))
@@ -221,7 +221,7 @@ def _compile_layer(item: Any, path: KeyPath, invalid: list[InvalidValue]) -> Spe
 
 
 def _unknown_layer(name: str) -> str:
-    """Write that there is no such layer; activations stand alone, or in the layer that Keras would have them behind."""
+    """Return the message for an unknown layer; for an activation, say how to write one."""
     if name in ACTIVATIONS:
         of_output = " or output: " + name if name in ("softmax", "sigmoid") else ""
         return f"unknown layer {show(name)}; write activation: {name}{of_output}; valid: {listed(NAMES)}"

@@ -1,1 +1,1 @@
-"""What can vary: hyperparameters, conditions on them, and the values of a sweep file that refer to them."""
+"""The search space: hyperparameters, conditions and expressions on them, grids, and templates with references."""

@@ -1,4 +1,4 @@
-"""All configurations of a space, in the row order of R's ``expand.grid``: the first factor varies fastest."""
+"""Configurations of a space: the whole grid, a sample that has every value, and random ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_ROWS = 200_000
 
 
 class GridTooLargeError(ValueError):
-    """A grid of more rows than anybody trains."""
+    """A grid has more than ``MAX_ROWS`` rows."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Grid:
     """The configurations of a grid.
 
     Attributes:
-        rows: All different, all satisfying the constraints.
-        duplicates: How many rows of the full product differ from another one in inactive parameters only.
-        rejected: How many different rows violate a constraint.
+        rows: Distinct configurations that satisfy the constraints.
+        duplicates: Number of rows of the full product that differ from another row in inactive parameters only.
+        rejected: Number of distinct rows that violate a constraint.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -39,28 +39,30 @@ class Grid:
 
 
 def grid(space: Space, constraints: Sequence[Expression]) -> Grid:
-    """List the configurations of a space whose every parameter has grid values.
+    """Return all configurations of a space in which every parameter has grid values.
+
+    Rows are in the order of R's ``expand.grid``: the first parameter varies fastest.
 
     Raises:
         GridTooLargeError: There are more than ``MAX_ROWS`` rows.
         ExpressionError: A constraint has no value for a row.
     """
     rows = _different_rows(space)
-    kept = tuple(row for row in rows if satisfies(row, constraints))
+    feasible = tuple(row for row in rows if satisfies(row, constraints))
     product = math.prod(len(parameter.domain.grid or ()) for parameter in space.parameters)
-    return Grid(kept, duplicates=product - len(rows), rejected=len(rows) - len(kept))
+    return Grid(feasible, duplicates=product - len(rows), rejected=len(rows) - len(feasible))
 
 
 def satisfies(params: dict[str, Any], constraints: Iterable[Expression]) -> bool:
-    """Tell whether all constraints hold; one that mentions an inactive parameter does not apply."""
+    """Return whether all constraints hold; one that mentions an inactive parameter does not apply."""
     return all(constraint.holds(params) for constraint in constraints)
 
 
 def _different_rows(space: Space) -> list[dict[str, Any]]:
     """Build rows along the conditions, then sort them.
 
-    Of the rows of the full product that differ in inactive parameters only, the first is the one in which
-    these have their first value; so a row's place is given by its indices, with 0 for what is inactive.
+    Of the rows of the full product that differ in inactive parameters only, the first one counts, in which these
+    parameters have their first value. So rows are sorted by the indices of their values, with 0 for inactive ones.
     """
     place = {name: len(space.names) - 1 - index for index, name in enumerate(space.names)}
     rows: list[tuple[tuple[int, ...], dict[str, Any]]] = [((0,) * len(place), {})]
@@ -84,19 +86,18 @@ def _different_rows(space: Space) -> list[dict[str, Any]]:
 TRIES = 200  # random completions for one value, until the constraints hold
 
 
-def samples(space: Space, constraints: Sequence[Expression], *, grid: bool) -> Iterator[dict[str, Any]]:
-    """Yield configurations that satisfy the constraints, such that every value is seen that is quick to find.
+def sample_configurations(space: Space, constraints: Sequence[Expression], *, grid: bool) -> Iterator[dict[str, Any]]:
+    """Yield configurations that satisfy the constraints and together have every value of every hyperparameter.
 
-    A value that constraints exclude in hundreds of random tries is left out. The same space gives the same
-    ones every time.
+    A value for which ``TRIES`` random configurations all violate a constraint is left out. The same space always gives
+    the same configurations.
 
     Args:
         space: The search space.
-        constraints: Conditions on whole configurations.
-        grid: Whether ranges have their grid values only; otherwise their ends and a value between.
-
+        constraints: Conditions that the configurations satisfy.
+        grid: Whether ranges have all their grid values; otherwise their ends and one value between.
     """
-    values = {p.name: (p.domain.grid if grid else None) or p.domain.samples for p in space.parameters}
+    values = {p.name: (p.domain.grid if grid else None) or p.domain.sample_values for p in space.parameters}
     generator = random.Random(0)  # noqa: S311 - nothing secret about it
     seen: set[tuple[str, str]] = set()
     if not values:
@@ -119,35 +120,35 @@ def _with(
     fixed: dict[str, Any],
     generator: random.Random,
 ) -> dict[str, Any] | None:
-    """Find a configuration with some values fixed: the first values of the others, then random ones."""
+    """Return a configuration with one value fixed: first with the first value of the others, then with random ones."""
     name = next(iter(fixed))
     wanted = {**_conditions(space, name), **fixed}
     for attempt in range(TRIES):
         row = {key: generator.choice(options) if attempt else options[0] for key, options in values.items()}
         params = space.complete({**row, **wanted})
-        if name in params and holds(params, constraints):
+        if name in params and is_feasible(params, constraints):
             return params
     return None
 
 
 def _conditions(space: Space, name: str) -> dict[str, Any]:
-    """Return values of other parameters with which a parameter is active."""
+    """Return values of other parameters that make a parameter active."""
     wanted: dict[str, Any] = {}
     for other, accepted in space.by_name[name].when.items():
         wanted |= {**_conditions(space, other), other: accepted[0]}
     return wanted
 
 
-def holds(params: dict[str, Any], constraints: Iterable[Expression]) -> bool:
-    """Tell whether all constraints hold; one without a value, as after a division by zero, does not."""
+def is_feasible(params: dict[str, Any], constraints: Iterable[Expression]) -> bool:
+    """Return whether all constraints hold; one without a value, as after a division by zero, is violated."""
     try:
         return satisfies(params, constraints)
     except ExpressionError:
         return False
 
 
-def draws(space: Space, *, count: int) -> Iterator[dict[str, Any]]:
-    """Yield random configurations, whatever the constraints."""
+def random_configurations(space: Space, *, count: int) -> Iterator[dict[str, Any]]:
+    """Yield random configurations, without regard to constraints."""
     generator = random.Random(0)  # noqa: S311 - nothing secret about it
     for _ in range(count):
         yield space.at([generator.random() for _ in space.parameters])

@@ -1,4 +1,4 @@
-"""The search space: which values a hyperparameter can take, and when it counts."""
+"""The search space: the values that each hyperparameter can take, and when it is active."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.sweep.identity import identity
+from cnn_sweep.sweep.identity import value_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DIGITS: Final = 12  # significant digits of a computed value, so that 1e-4 is 0.0001 exactly
 
 
-def tidy(value: float) -> float:
+def round_significant(value: float) -> float:
     """Round to 12 significant digits."""
     return float(f"{value:.{DIGITS}g}")
 
@@ -38,41 +38,41 @@ class Choices:
 
     @property
     def size(self) -> float:
-        """How many values there are."""
+        """Number of values."""
         return len(self.values)
 
     @property
-    def samples(self) -> tuple[Any, ...]:
-        """Values that show every mistake which a value can cause."""
+    def sample_values(self) -> tuple[Any, ...]:
+        """Values that are tried to find mistakes before anything is trained."""
         return self.values
 
     def at(self, share: float) -> Any:
-        """Return the value at a share of the way, in [0, 1), through the choices."""
+        """Return the value at a position in [0, 1) along the choices."""
         return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
 
     def index(self, value: Any) -> int | None:
-        """Return the place of a value among the choices, or None where it is none of them."""
-        return self._places.get(identity(value))
+        """Return the index of a value among the choices, or None if it is not one of them."""
+        return self._places.get(value_key(value))
 
     @cached_property
     def _places(self) -> dict[tuple[Any, ...], int]:
-        return {identity(value): place for place, value in enumerate(self.values)}
+        return {value_key(value): place for place, value in enumerate(self.values)}
 
     def contains(self, value: Any) -> bool:
-        """Tell whether a value is one of the choices."""
+        """Return whether a value is one of the choices."""
         return self.index(value) is not None
 
 
 @dataclass(frozen=True)
 class Range:
-    """A number between two, both included.
+    """A range of numbers, both ends included.
 
     Attributes:
         low: Smallest value.
         high: Largest value; with a step, the last value that the steps reach.
         step: Distance between values, or None for all values.
-        log: Whether shares of the way are even in the logarithm.
-        points: How many values a grid takes, or None.
+        log: Whether values are spread evenly in the logarithm.
+        points: Number of values in a grid, or None.
         integer: Whether values are whole.
     """
 
@@ -85,7 +85,7 @@ class Range:
 
     @cached_property
     def grid(self) -> tuple[Any, ...] | None:
-        """The values of a grid in rising order, or None where the range does not say which."""
+        """The values of a grid in ascending order, or None if the range does not define them."""
         if self.points is not None:
             count = self.points
             raw = [self._between(i / (count - 1)) for i in range(count)] if count > 1 else [self.low]
@@ -98,7 +98,7 @@ class Range:
 
     @property
     def size(self) -> float:
-        """How many values the range has; infinite where a grid would not have all of them."""
+        """Number of values in the range; infinite if a grid would not have all of them."""
         if self.low == self.high:
             return 1
         if self.step is not None:
@@ -107,8 +107,8 @@ class Range:
         return self.high - self.low + 1 if whole else math.inf
 
     @property
-    def samples(self) -> tuple[Any, ...]:
-        """The ends and an odd value between them (half a unit is a mistake where whole ones are needed)."""
+    def sample_values(self) -> tuple[Any, ...]:
+        """The ends and a value between them that is not round, since a fraction may be a mistake."""
         return tuple(dict.fromkeys((self.nearest(self.low), self.nearest(self.high), self.at(0.381966))))
 
     @property
@@ -117,7 +117,7 @@ class Range:
         return 0 if self.step is None else math.floor((self.high - self.low) / self.step + 1e-9) + 1
 
     def at(self, share: float) -> Any:
-        """Return the value at a share of the way, in [0, 1), through the range."""
+        """Return the value at a position in [0, 1) along the range."""
         if self.step is not None:
             return self._value(self.low + min(int(share * self.steps), self.steps - 1) * self.step)
         if not self.integer:
@@ -128,7 +128,7 @@ class Range:
         return self._value(math.exp(low + share * (high - low)))
 
     def contains(self, value: Any) -> bool:
-        """Tell whether a value lies in the range (on a step, where there are steps)."""
+        """Return whether a value is in the range, and on a step if there are steps."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
         if not self.low <= value <= self.high or (self.integer and value != int(value)):
@@ -136,7 +136,7 @@ class Range:
         return self.step is None or self.nearest(value) == value
 
     def nearest(self, value: float) -> Any:
-        """Return the allowed value that is closest."""
+        """Return the closest value of the range."""
         if self.step is not None:
             index = min(max(round((value - self.low) / self.step), 0), self.steps - 1)
             value = self.low + index * self.step
@@ -148,8 +148,8 @@ class Range:
         return self.low + share * (self.high - self.low)
 
     def _value(self, value: float) -> Any:
-        near = round(value) if self.integer else tidy(value)
-        # The ends stay as the user wrote them, whatever rounding does.
+        near = round(value) if self.integer else round_significant(value)
+        # Rounding must not move the ends that the user wrote.
         kind = int if self.integer else float
         return min(max(near, kind(self.low)), kind(self.high))
 
@@ -161,7 +161,7 @@ class Parameter:
     Attributes:
         name: As in the file.
         domain: The values that it can take.
-        when: Other parameters and the values of them with which this one counts; all must hold.
+        when: Values of other parameters with which this one is active; all conditions must hold.
     """
 
     name: str
@@ -169,11 +169,11 @@ class Parameter:
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def is_active(self, params: Mapping[str, Any]) -> bool:
-        """Tell whether this parameter counts beside the values of those that it depends on."""
+        """Return whether this parameter is active, given values of those that it depends on."""
         return all(name in params and choices.contains(params[name]) for name, choices in self._accepted.items())
 
     def canonical(self) -> dict[str, Any]:
-        """Return the parameter as plain data in one form."""
+        """Return the parameter as plain data for the canonical form of the sweep."""
         domain = self.domain
         if isinstance(domain, Choices):
             values: dict[str, Any] = {"choices": list(domain.values)}
@@ -192,7 +192,7 @@ class Space:
     """All hyperparameters of a sweep, in the order of the file.
 
     Attributes:
-        parameters: Their conditions have no cycle.
+        parameters: The hyperparameters; their conditions have no cycle.
     """
 
     parameters: tuple[Parameter, ...] = ()
@@ -209,23 +209,23 @@ class Space:
 
     @cached_property
     def ordered(self) -> tuple[Parameter, ...]:
-        """Each parameter after those that it depends on."""
+        """The parameters in an order in which each comes after those that it depends on."""
         ordered, waiting = list[Parameter](), list(self.parameters)
         while waiting:
             done = {parameter.name for parameter in ordered}
             ready = [parameter for parameter in waiting if done.issuperset(parameter.when)]
             if not ready:
                 names = ", ".join(parameter.name for parameter in waiting)
-                raise ValueError(f"these conditions depend on each other in a circle: {names}")
+                raise ValueError(f"these parameters depend on each other in a cycle: {names}")
             ordered += ready
             waiting = [parameter for parameter in waiting if parameter not in ready]
         return tuple(ordered)
 
-    def narrowed(self, values: Mapping[str, Any]) -> Space:
-        """Return the space in which some parameters have one value only.
+    def with_fixed(self, values: Mapping[str, Any]) -> Space:
+        """Return the space with some parameters fixed.
 
         Args:
-            values: Name to value.
+            values: Value of each fixed parameter.
         """
         if not values:
             return self
@@ -255,12 +255,12 @@ class Space:
 
 
 def is_complete(space: Space, params: Mapping[str, Any]) -> bool:
-    """Tell whether every parameter that counts beside the others has a value."""
+    """Return whether every active parameter has a value."""
     return all(one.name in params or not one.is_active(params) for one in space.ordered)
 
 
-def value_in(domain: Choices | Range, value: Any) -> tuple[Any] | None:
-    """Return a value as the space has it, 0.0 for 0, in a tuple of its own since it may be nothing."""
+def find_value(domain: Choices | Range, value: Any) -> tuple[Any] | None:
+    """Return the domain's own form of a value (0.0 for 0) in a tuple, since it may be None; None if it is not there."""
     if isinstance(domain, Choices):
         place = domain.index(value)
         return None if place is None else (domain.values[place],)

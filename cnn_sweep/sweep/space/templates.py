@@ -1,4 +1,4 @@
-"""Parts of a sweep file with ``$references``, compiled once and filled in for each configuration."""
+"""Parts of a sweep file with ``$references``: compiled once, then filled in for each configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from cnn_sweep.messages import closest, listed, show, unknown
 from cnn_sweep.sweep.space.expressions import ABSENT, REFERENCE, Expression, ExpressionError
-from cnn_sweep.validation import InvalidValue, check, file_keys, nested, normal
+from cnn_sweep.validation import InvalidValue, file_keys, nested_model, normalize, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,10 +23,10 @@ _MEMO_SIZE = 20_000
 
 
 class InvalidValuesError(ValueError):
-    """What a template gives for some configuration is not valid.
+    """A template has invalid values for a configuration.
 
     Attributes:
-        invalid: All that is wrong; paths begin at the top of the file.
+        invalid: All mistakes, with paths from the top of the file.
     """
 
     def __init__(self, invalid: list[InvalidValue]) -> None:
@@ -47,7 +47,7 @@ class Plain:
 
     def canonical(self) -> Any:
         """Return the value as JSON has it: lists for tuples, 8 for 8.0."""
-        return to_jsonable_python(normal(self.value))
+        return to_jsonable_python(normalize(self.value))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Broken:
-    """A text that could not be compiled; it is absent, so that nothing else is said about it."""
+    """A text that could not be compiled; it counts as absent, so that it causes no further messages."""
 
     names: frozenset[str] = frozenset()
 
@@ -104,10 +104,10 @@ class Formula:
         return frozenset(self.expression.names)
 
     def fill(self, params: Mapping[str, Any]) -> Any:
-        """Work out the value, or ``ABSENT``.
+        """Compute the value, or ``ABSENT``.
 
         Raises:
-            InvalidValuesError: There is none.
+            InvalidValuesError: The expression has no value.
         """
         try:
             return self.expression.evaluate(params)
@@ -121,7 +121,7 @@ class Formula:
 
 @dataclass(frozen=True)
 class Items:
-    """A list; absent as soon as one item is."""
+    """A list; absent if one of its items is."""
 
     items: tuple[Node, ...]
     names: frozenset[str]
@@ -138,7 +138,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Entries:
-    """A mapping; an absent value takes its key with it, and the whole mapping where the key is required."""
+    """A mapping. A key whose value is absent is left out; if the key is required, the whole mapping is absent."""
 
     entries: Mapping[str, Node]
     required: frozenset[str]
@@ -165,7 +165,7 @@ Node = Plain | Reference | Formula | Broken | Items | Entries
 
 
 def references(node: Node) -> Iterator[tuple[str, KeyPath]]:
-    """Yield each parameter that a node refers to, with the place."""
+    """Yield each parameter that a node refers to, with the path of the reference."""
     if isinstance(node, Reference | Formula):
         yield from ((name, node.path) for name in sorted(node.names))
     elif isinstance(node, Items):
@@ -180,10 +180,10 @@ def compile_node(value: Any, path: KeyPath, invalid: list[InvalidValue], *, mode
     """Compile a part of the file.
 
     Args:
-        value: The part.
-        path: Where it stands.
-        invalid: Takes what is wrong with its references.
-        model: What a mapping is going to be; its keys become the model's field names.
+        value: The value in the file.
+        path: Path of keys to it.
+        invalid: Mistakes in references are added to it.
+        model: Model that a mapping becomes; its keys are replaced by the model's field names.
     """
     if isinstance(value, str) and "$" in value:
         return _compile_text(value, path, invalid)
@@ -226,7 +226,7 @@ def _compile_mapping(
             invalid.append(InvalidValue((*path, key), "unknown", None, unknown("key", key, list(fields))))
             misspelt.add(fields.get(closest(key, fields) or "", ""))
             continue
-        inner = nested(model, fields[key]) if model else None
+        inner = nested_model(model, fields[key]) if model else None
         entries[fields[key]] = compile_node(item, (*path, key), invalid, model=inner)
     required = {name for name, info in model.model_fields.items() if info.is_required()} if model else set()
     names = frozenset[str]().union(*(node.names for node in entries.values()))
@@ -234,12 +234,12 @@ def _compile_mapping(
 
 
 def compile_spec(value: Any, path: KeyPath, invalid: list[InvalidValue], *, model: type[Spec]) -> SpecTemplate:
-    """Compile a part of the file that becomes a model.
+    """Compile a mapping of the file that becomes a model.
 
     Args:
-        value: The part; anything but a mapping is a mistake.
-        path: Where it stands.
-        invalid: Takes what is wrong with its keys and references, but not yet with its values.
+        value: The value in the file; anything but a mapping is a mistake.
+        path: Path of keys to it.
+        invalid: Mistakes in keys and references, not yet those in values, are added to it.
         model: The model.
     """
     if not isinstance(value, dict):
@@ -250,7 +250,7 @@ def compile_spec(value: Any, path: KeyPath, invalid: list[InvalidValue], *, mode
 
 
 def values_key(names: Sequence[str], params: Mapping[str, Any]) -> str:
-    """Return a text that tells the values of some parameters from all others, types included."""
+    """Return a text that is different for different values (or types) of the named parameters."""
     return repr([params.get(name, ABSENT) for name in names]) if names else ""
 
 
@@ -260,8 +260,8 @@ class SpecTemplate:
 
     Attributes:
         model: The model.
-        node: The part, compiled.
-        path: Where it stands.
+        node: The compiled mapping.
+        path: Path of keys to it.
     """
 
     model: type[Spec]
@@ -270,10 +270,10 @@ class SpecTemplate:
     _memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def resolve(self, params: Mapping[str, Any]) -> Any:
-        """Return the model for a configuration, or ``ABSENT`` where it is left out.
+        """Return the model for a configuration, or ``ABSENT`` if it is left out.
 
         Raises:
-            InvalidValuesError: The values make no valid model.
+            InvalidValuesError: The values do not make a valid model.
         """
         key = values_key(self.names, params)
         if key not in self._memo:
@@ -301,7 +301,7 @@ class SpecTemplate:
                 entries[name] = node.canonical()
                 continue
             adapter, info = _field_adapter(self.model, name), self.model.model_fields[name]
-            value = adapter.dump_python(adapter.validate_python(normal(node.value), strict=True), mode="json")
+            value = adapter.dump_python(adapter.validate_python(normalize(node.value), strict=True), mode="json")
             if info.is_required() or value != adapter.dump_python(info.get_default(), mode="json"):
                 entries[name] = value
         return entries
@@ -310,46 +310,46 @@ class SpecTemplate:
         data = self.node.fill(params)
         if data is ABSENT:
             return ABSENT
-        spec, invalid = check(self.model, data)
+        spec, invalid = validate(self.model, data)
         if invalid:
-            raise InvalidValuesError([self._placed(one, params) for one in invalid])
+            raise InvalidValuesError([self._located(one, params) for one in invalid])
         return spec
 
-    def static_invalid(self) -> list[InvalidValue]:
-        """Return what is wrong whatever the parameters are: missing keys, and values without references."""
+    def static_errors(self) -> list[InvalidValue]:
+        """Return the mistakes that do not depend on parameters: missing keys, and invalid values without references."""
         data = {key: node.value for key, node in self.node.entries.items() if isinstance(node, Plain)}
         data |= {k: _plain_part(n) for k, n in self.node.entries.items() if isinstance(n, Entries)}
-        _, invalid = check(self.model, data)
-        return [self._placed(f, {}) for f in invalid if f.kind != "missing" or not self._given(f.path)]
+        _, invalid = validate(self.model, data)
+        return [self._located(f, {}) for f in invalid if f.kind != "missing" or not self._is_present(f.path)]
 
-    def _given(self, path: KeyPath) -> bool:
-        """Tell whether a key is there, though it may be misspelt, or refer to what is not known yet."""
-        owner = self._at(path[:-1])
+    def _is_present(self, path: KeyPath) -> bool:
+        """Return whether a key is present, perhaps misspelt or with a reference."""
+        owner = self._node_at(path[:-1])
         misspelt = owner.misspelt if isinstance(owner, Entries) else frozenset()
-        return self._at(path) is not None or path[-1] in misspelt
+        return self._node_at(path) is not None or path[-1] in misspelt
 
-    def _at(self, path: KeyPath) -> Node | None:
+    def _node_at(self, path: KeyPath) -> Node | None:
         node: Node | None = self.node
         model: type[Spec] | None = self.model
         for key in path:
             if isinstance(node, Entries):
                 name = file_keys(model).get(str(key), str(key)) if model else str(key)
-                node, model = node.entries.get(name), nested(model, name) if model else None
+                node, model = node.entries.get(name), nested_model(model, name) if model else None
             elif isinstance(node, Items) and isinstance(key, int):
                 node = node.items[key] if key < len(node.items) else None
             else:
                 return node if isinstance(node, Reference | Formula) else None
         return node
 
-    def _placed(self, found: InvalidValue, params: Mapping[str, Any]) -> InvalidValue:
-        node = self._at(found.path)
+    def _located(self, found: InvalidValue, params: Mapping[str, Any]) -> InvalidValue:
+        node = self._node_at(found.path)
         origin, names = "", tuple[str, ...]()
         if isinstance(node, Reference):
             origin, names = node.text, (node.name,)
         elif isinstance(node, Formula):
             names = node.expression.names
-            given = ", ".join(f"{name}={show(params[name])}" for name in names if name in params)
-            origin = f"{show(node.text)} with {given}"
+            values = ", ".join(f"{name}={show(params[name])}" for name in names if name in params)
+            origin = f"{show(node.text)} with {values}"
         return replace(found, path=(*self.path, *found.path), origin=origin, names=names)
 
 

@@ -1,1 +1,1 @@
-"""The other sections of a sweep file as data, and one trial that follows from them."""
+"""The sections of a sweep file as pydantic models, and one trial as data."""

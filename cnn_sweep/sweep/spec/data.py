@@ -1,4 +1,4 @@
-"""Which images a sweep is about."""
+"""The section ``data``: the images of a sweep, their labels and their splits."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
 
 from cnn_sweep.messages import show
-from cnn_sweep.validation import Count, Pair, Spec, later
+from cnn_sweep.validation import Count, Pair, Spec, added_later
 
-_PER_CENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
 def _share(value: Any) -> Any:
     """Read ``20%`` as 0.2."""
-    match = _PER_CENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
     return float(match[1]) / 100 if match else value
 
 
 Share = Annotated[float, BeforeValidator(_share), Field(gt=0.0, lt=1.0)]
-ShareOrNone = Annotated[float, BeforeValidator(_share), Field(ge=0.0, lt=1.0)]
+ShareOrZero = Annotated[float, BeforeValidator(_share), Field(ge=0.0, lt=1.0)]
 Rescale = Annotated[float, Field(gt=0.0)] | None
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fit = Literal["stretch", "crop", "pad"]
 Color = Literal["rgb", "grayscale"]
 Bits = Annotated[int, Field(ge=8, le=16)] | None
-WhenWrong = Literal["skip", "fail"]
-WhenLeaking = Literal["fail", "warn"]
+OnBadImage = Literal["skip", "fail"]
+OnLeak = Literal["fail", "warn"]
 
 
 class Last(Spec):
-    """The last images of the training set, in their order, as Keras's ``validation_split`` takes them."""
+    """The last images of the training set in file order, as with Keras's ``validation_split``."""
 
     last: Share
 
@@ -45,7 +45,7 @@ class ArrayFiles(Spec):
 
 
 class PerClass(Spec):
-    """How many images of each class to take at most; None: all."""
+    """Largest number of images of each class; None: all."""
 
     train: Count | None = None
     validation: Count | None = None
@@ -58,12 +58,12 @@ def _one_or_several(value: Any) -> Any:
     if not isinstance(names, tuple) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"must be a name or a list of names, not {show(value)}")
     if len(set(names)) < len(names):
-        raise ValueError(f"a name stands twice in {show(value)}")
+        raise ValueError(f"a name is repeated in {show(value)}")
     return names
 
 
 def _counts(value: Any) -> Any:
-    """Read ``per_class: 1000`` as that many in every split."""
+    """Read ``per_class: 1000`` as 1000 images in every split."""
     if isinstance(value, int) and not isinstance(value, bool):
         return {"train": value, "validation": value, "test": value}
     return value
@@ -91,12 +91,12 @@ ShareOrFolder = Annotated[
     Annotated[Share, Tag("share")] | Annotated[str, Tag("folder")],
     Discriminator(_kind_of_split),
 ]
-ShareNoneOrFolder = Annotated[
-    Annotated[ShareOrNone, Tag("share")] | Annotated[str, Tag("folder")],
+ShareZeroOrFolder = Annotated[
+    Annotated[ShareOrZero, Tag("share")] | Annotated[str, Tag("folder")],
     Discriminator(_kind_of_split),
 ]
 
-# A mapping whose order counts, since it numbers the classes; JSON in one form would sort its keys.
+# The order of this mapping numbers the classes; canonical JSON would sort its keys.
 _in_order = PlainSerializer(lambda value: [list(item) for item in value.items()], when_used="json")
 
 
@@ -105,13 +105,13 @@ def _groups_or_names(value: Any) -> str:
 
 
 class _Data(Spec):
-    """What all sources have in common."""
+    """Keys that all sources have."""
 
     source: str
-    seed: Seed = 0  # of the splits, and of the choice of images
+    seed: Seed = 0  # seed of the splits, and of the selection of images
     rescale: Rescale = None  # factor on pixel values; None: 1/255 for uint8, 1 for floats
-    per_class: Annotated[PerClass, BeforeValidator(_counts)] = later(PerClass())
-    mirror: bool = later(False)  # add each training image's mirror image, left and right exchanged
+    per_class: Annotated[PerClass, BeforeValidator(_counts)] = added_later(PerClass())
+    mirror: bool = added_later(False)  # add each training image's mirror image, left and right exchanged
 
     @model_validator(mode="after")
     def _leaves_training_images(self) -> _Data:
@@ -124,10 +124,10 @@ class _Data(Spec):
 
 
 def _check_unused(data: Spec, keys: Iterable[str], reason: str) -> None:
-    """See that keys are not given where something else decides.
+    """Check that no key is given that would have no effect.
 
     Raises:
-        ValueError: What the file gives would be ignored.
+        ValueError: A key would be ignored.
     """
     for key in keys:
         if key in data.model_fields_set:
@@ -135,12 +135,12 @@ def _check_unused(data: Spec, keys: Iterable[str], reason: str) -> None:
 
 
 class Resizable(_Data):
-    """Images that are arrays already; with a size or a colour they are brought into that form."""
+    """Images that are arrays already; ``image_size`` and ``color`` convert them."""
 
-    image_size: Pair | None = later(None)  # height, width
-    fit: Fit = later("stretch")  # how an image of another shape is brought to the size
-    color: Color | None = later(None)  # None: as they are
-    on_leak: WhenLeaking = later("warn")  # the same image in two splits
+    image_size: Pair | None = added_later(None)  # height, width
+    fit: Fit = added_later("stretch")  # how an image of another shape is resized
+    color: Color | None = added_later(None)  # None: as they are
+    on_leak: OnLeak = added_later("warn")  # the same image in two splits
 
 
 class DigitsData(Resizable):
@@ -148,7 +148,7 @@ class DigitsData(Resizable):
 
     source: Literal["digits"]
     validation: ShareOrLast = 0.2
-    test: ShareOrNone = 0.2  # 0: no test set
+    test: ShareOrZero = 0.2  # 0: no test set
 
 
 class ArraysData(Resizable):
@@ -162,13 +162,13 @@ class ArraysData(Resizable):
     ] = 0.2
     test: (
         Annotated[
-            Annotated[ShareOrNone, Tag("share")] | Annotated[ArrayFiles, Tag("files")],
+            Annotated[ShareOrZero, Tag("share")] | Annotated[ArrayFiles, Tag("files")],
             Discriminator(_kind_of_split),
         ]
         | None
     ) = None
-    unlabelled: str | None = later(None)  # images without labels, to be predicted
-    class_names: Names | None = later(None)  # in the order of the labels
+    unlabelled: str | None = added_later(None)  # images without labels, to be predicted
+    class_names: Names | None = added_later(None)  # in the order of the labels
 
 
 class BenchmarkData(Resizable):
@@ -193,9 +193,9 @@ class RdsData(Resizable):
     source: Literal["rds"]
     classes: Annotated[dict[str, RdsSplits], Field(min_length=1), _in_order]
     unlabelled: str | None = None
-    validation: Share = 0.2  # where classes have no validation files
-    test: ShareOrNone = 0.0
-    on_bad_image: WhenWrong = "skip"
+    validation: Share = 0.2  # for classes without validation files
+    test: ShareOrZero = 0.0
+    on_bad_image: OnBadImage = "skip"
 
     @model_validator(mode="after")
     def _one_division(self) -> RdsData:
@@ -210,14 +210,14 @@ class _Files(_Data):
 
     train: str  # a folder
     validation: ShareOrFolder = 0.2
-    test: ShareNoneOrFolder = 0.0
+    test: ShareZeroOrFolder = 0.0
     unlabelled: str | None = None  # a folder of images without labels, to be predicted
     image_size: Pair  # height, width
-    fit: Fit = "stretch"  # how an image of another shape is brought to the size
+    fit: Fit = "stretch"  # how an image of another shape is resized
     color: Color = "rgb"
-    bits: Bits = later(None)  # that files of 16 bits use: 4095 is white where they are 12; None: as found
-    on_bad_image: WhenWrong = "skip"
-    on_leak: WhenLeaking = "fail"  # the same file in two splits
+    bits: Bits = added_later(None)  # bits in use of 16-bit files: with 12, white is 4095; None: as found
+    on_bad_image: OnBadImage = "skip"
+    on_leak: OnLeak = "fail"  # the same file in two splits
 
 
 class FolderData(_Files):
@@ -245,10 +245,10 @@ class Labels(Spec):
     @model_validator(mode="after")
     def _one_place(self) -> Labels:
         if (self.pattern is None) == (self.table is None):
-            raise ValueError("labels come from a 'pattern' of file names or from a 'table': give one of the two")
+            raise ValueError("labels come from a 'pattern' of file names or from a 'table'; give exactly one")
         if self.pattern is not None and self.pattern.count("{class}") != 1:
             raise ValueError(
-                f"pattern {self.pattern!r} must hold {{class}} once, as in '{{class}}.*.jpg'; "
+                f"pattern {self.pattern!r} must contain {{class}} once, as in '{{class}}.*.jpg'; "
                 "{number} stands for digits, * and ? for the rest"
             )
         if self.pattern is not None:
@@ -257,7 +257,7 @@ class Labels(Spec):
 
 
 class FilesData(_Files):
-    """Files whose label stands in their names, or in a table."""
+    """Files whose labels are in their names or in a table."""
 
     source: Literal["files"]
     labels: Labels
@@ -274,7 +274,7 @@ class TileLabels(Spec):
     """Where the labels of tiles are: in a mask as large as the picture, or in a table of positions."""
 
     mask: str | None = None
-    cover: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5  # least share of a tile's pixels that a class must have
+    cover: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5  # smallest share of a tile's pixels that a class must have
     table: str | None = None
     row: str = "row"  # column: the tile's row in the grid, from 0
     column: str = "column"
@@ -284,7 +284,7 @@ class TileLabels(Spec):
     @model_validator(mode="after")
     def _one_place(self) -> TileLabels:
         if (self.mask is None) == (self.table is None):
-            raise ValueError("labels come from a 'mask' or from a 'table': give one of the two")
+            raise ValueError("labels come from a 'mask' or from a 'table'; give exactly one")
         if self.mask is not None:
             _check_unused(self, ("row", "column", "label", "split"), "labels come from a mask and not from a table")
         return self
@@ -306,9 +306,9 @@ class TilesData(Resizable):
         | None
     ) = None
     validation: Share = 0.2  # of the labelled tiles, unless the table has a column with the split
-    test: ShareOrNone = 0.0
+    test: ShareOrZero = 0.0
     color: Color | None = "rgb"
-    bits: Bits = later(None)  # that a picture of 16 bits uses; None: as found
+    bits: Bits = added_later(None)  # bits in use of a 16-bit picture; None: as found
 
     @model_validator(mode="after")
     def _mask_has_values(self) -> TilesData:

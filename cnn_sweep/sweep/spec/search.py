@@ -6,15 +6,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from cnn_sweep.validation import Count, Factor, Spec, later
+from cnn_sweep.validation import Count, Factor, Spec, added_later
 
 Method = Literal["grid", "brute_force", "random", "qmc", "tpe", "gp", "cmaes", "nsga2", "nsga3"]
 
-# Methods whose n-th configuration is a function of the sweep, and those that take the grid's rows.
-ADAPTIVE: Final = frozenset({"tpe", "gp", "cmaes", "nsga2", "nsga3"})
-ON_A_GRID: Final = ("grid", "brute_force")
-# Trials that a search plans whose only limits are of other kinds.
-MOST_TRIALS: Final = 10_000
+# Methods that learn from results, and those that take the rows of the grid.
+ADAPTIVE_METHODS: Final = frozenset({"tpe", "gp", "cmaes", "nsga2", "nsga3"})
+GRID_METHODS: Final = ("grid", "brute_force")
+# Trials of a search that is limited by something else only, such as hours.
+MAX_TRIALS: Final = 10_000
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -23,8 +23,8 @@ Positive = Annotated[float, Field(gt=0.0)]
 class QmcOptions(Spec):
     """Settings of quasi-random draws; names are Optuna's, though its own default does not scramble."""
 
-    qmc_type: Literal["sobol", "halton"] = later("sobol")
-    scramble: bool = later(True)
+    qmc_type: Literal["sobol", "halton"] = added_later("sobol")
+    scramble: bool = added_later(True)
 
 
 class TpeOptions(Spec):
@@ -32,8 +32,8 @@ class TpeOptions(Spec):
 
     n_startup_trials: Count = 10  # drawn at random before the estimator begins
     multivariate: bool = True  # consider the parameters together
-    constant_liar: bool = later(True)  # count running trials as poor ones
-    n_ei_candidates: Count = later(24)  # draws of which the most promising one is proposed
+    constant_liar: bool = added_later(True)  # count running trials as poor ones
+    n_ei_candidates: Count = added_later(24)  # candidates, of which the most promising one is proposed
 
 
 class GpOptions(Spec):
@@ -63,7 +63,7 @@ class Nsga2Options(Spec):
 
 
 class Nsga3Options(Nsga2Options):
-    """Settings of its third version, which spreads over more than two objectives better."""
+    """Settings of NSGA-III, which spreads better over more than two objectives."""
 
     dividing_parameter: Count = 3
 
@@ -79,21 +79,21 @@ OPTIONS: Final[dict[str, type[Spec]]] = {
 
 
 class SearchSpec(Spec):
-    """How a sweep searches its space, and when it has searched enough.
+    """How a sweep searches its space, and when the search ends.
 
     Attributes:
         method: grid: all combinations. brute_force: the same in random order. random: independent draws. qmc: a
             sequence that covers the space more evenly. The others learn from the results so far.
-        trials: How many configurations; on a grid the first so many, None for all.
-        repeats: How often each configuration is trained, each time with another seed.
-        seed: Repeat r is trained with seed + r.
+        trials: Number of configurations; for a grid, only the first ones. None: the whole grid.
+        repeats: Number of trials of each configuration, each with another seed.
+        seed: Seed of the search; repeat r is trained with seed + r.
         options: Settings of the method.
-        fixed: Hyperparameters that have one value for now.
-        enqueue: Configurations, or parts of them, that are tried first.
-        epochs: Epochs of all trials together after which no trial is begun.
-        hours: Hours in which anything was trained after which no trial is begun.
-        gpu_hours: Hours of all GPUs together after which no trial is begun.
-        until: Value of each objective that a trial has to reach to end the search.
+        fixed: Hyperparameters that are fixed to one value.
+        enqueue: Configurations, complete or partial, that are tried first.
+        epochs: Total epochs of all trials after which no trial starts.
+        hours: Hours of training, on any number of workers, after which no trial starts.
+        gpu_hours: Total hours of all GPUs after which no trial starts.
+        until: Value of the objective at which the search ends.
     """
 
     method: Method = "grid"
@@ -101,33 +101,33 @@ class SearchSpec(Spec):
     repeats: Annotated[int, Field(ge=1, le=10_000)] = 1
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     options: dict[str, Any] = Field(default_factory=dict)
-    fixed: dict[str, Any] = later({})
-    enqueue: tuple[dict[str, Any], ...] = later(())
-    epochs: Count | None = later(None)
-    hours: Positive | None = later(None)
-    gpu_hours: Positive | None = later(None)
-    until: dict[str, float] = later({})
+    fixed: dict[str, Any] = added_later({})
+    enqueue: tuple[dict[str, Any], ...] = added_later(())
+    epochs: Count | None = added_later(None)
+    hours: Positive | None = added_later(None)
+    gpu_hours: Positive | None = added_later(None)
+    until: dict[str, float] = added_later({})
 
     @property
     def is_adaptive(self) -> bool:
         """Whether the next configuration depends on the results so far."""
-        return self.method in ADAPTIVE
+        return self.method in ADAPTIVE_METHODS
 
     @property
     def has_budget(self) -> bool:
-        """Whether anything but the number of trials limits the search."""
+        """Whether something other than the number of trials limits the search."""
         return bool(self.epochs or self.hours or self.gpu_hours or self.until)
 
     @property
-    def most_trials(self) -> int | None:
-        """How many configurations are planned; None for all of a grid."""
-        if self.trials is not None or not self.has_budget or self.method in ON_A_GRID:
+    def max_trials(self) -> int | None:
+        """Largest number of configurations; None for a whole grid."""
+        if self.trials is not None or not self.has_budget or self.method in GRID_METHODS:
             return self.trials
-        return min(self.epochs or MOST_TRIALS, MOST_TRIALS)
+        return min(self.epochs or MAX_TRIALS, MAX_TRIALS)
 
     @property
     def settings(self) -> Any:
-        """The method's options, with those that are not given; None where it has none."""
+        """The method's options, including defaults; None if the method has none."""
         model = OPTIONS.get(self.method)
         return None if model is None else model.model_validate(self.options)
 
@@ -140,7 +140,7 @@ class AshaSpec(Spec):
 
     Attributes:
         min_epochs: The first rung.
-        reduction: Each rung has so many times the epochs of the one before; one in so many trials is promoted.
+        reduction: Factor between the epochs of successive rungs; one of this many trials is promoted.
     """
 
     kind: Literal["asha"] = "asha"
@@ -153,8 +153,8 @@ class HyperbandSpec(Spec):
 
     Attributes:
         min_epochs: The first rung of the first bracket.
-        reduction: As of `AshaSpec`; also between the first rungs of two brackets.
-        brackets: How many; each next one begins a rung later and has fewer trials.
+        reduction: As in `AshaSpec`; also the factor between the first rungs of successive brackets.
+        brackets: Number of brackets; each one starts a rung later than the one before and has fewer trials.
     """
 
     kind: Literal["hyperband"] = "hyperband"
@@ -164,7 +164,7 @@ class HyperbandSpec(Spec):
 
 
 class MedianSpec(Spec):
-    """Stop what is worse than the median of complete trials at the same epoch; names are Optuna's."""
+    """Stop a trial that is worse than the median of complete trials at the same epoch; names are Optuna's."""
 
     kind: Literal["median"] = "median"
     n_startup_trials: Steps = 5
@@ -174,7 +174,7 @@ class MedianSpec(Spec):
 
 
 class PercentileSpec(Spec):
-    """Stop what is not among the best ``percentile`` of complete trials at the same epoch; names are Optuna's."""
+    """Stop a trial that is not in the best ``percentile`` of complete trials at the same epoch; names are Optuna's."""
 
     kind: Literal["percentile"] = "percentile"
     percentile: Annotated[float, Field(ge=0.0, le=100.0)] = 25.0
@@ -185,7 +185,7 @@ class PercentileSpec(Spec):
 
 
 class PatientSpec(Spec):
-    """Stop what the median pruner would stop, but only once a trial has not improved for ``patience`` epochs."""
+    """Stop a trial that the median pruner would stop, but only after ``patience`` epochs without improvement."""
 
     kind: Literal["patient"] = "patient"
     patience: Count
@@ -195,7 +195,7 @@ class PatientSpec(Spec):
 
 
 class ThresholdSpec(Spec):
-    """Stop what leaves a range; names are Optuna's."""
+    """Stop a trial whose objective leaves a range; names are Optuna's."""
 
     kind: Literal["threshold"] = "threshold"
     lower: float | None = None
@@ -213,7 +213,7 @@ class ThresholdSpec(Spec):
 
 
 class WilcoxonSpec(Spec):
-    """Train no further repeats of a configuration that is worse than the best one; names are Optuna's."""
+    """Stop repeating a configuration that is worse than the best one; names are Optuna's."""
 
     kind: Literal["wilcoxon"] = "wilcoxon"
     p_threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
@@ -235,8 +235,8 @@ PRUNERS: dict[str, type[Spec]] = {
 }
 
 
-def settings_of(value: Any) -> tuple[str, Any] | None:
-    """Return name and settings of a pruner as a sweep file has it, ``asha`` or ``{asha: {...}}``; None if neither."""
+def parse_pruner(value: Any) -> tuple[str, Any] | None:
+    """Return the name and settings of a pruner written as ``asha`` or ``{asha: {...}}``; None if it is neither."""
     if isinstance(value, str):
         return value, {}
     if isinstance(value, dict) and len(value) == 1:

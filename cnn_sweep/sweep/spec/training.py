@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from cnn_sweep.errors import SettingError
 from cnn_sweep.messages import unknown
-from cnn_sweep.validation import Count, Factor, Spec, later
+from cnn_sweep.validation import Count, Factor, Spec, added_later
 
 if TYPE_CHECKING:
     from cnn_sweep.sweep.network.shapes import ImageInfo
@@ -22,7 +22,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class OptimizerSpec(Spec):
-    """An optimizer; names and defaults are Keras's. What an optimizer does not use is ignored."""
+    """An optimizer; names and defaults are Keras's. Settings that an optimizer does not use are ignored."""
 
     name: OptimizerName = "adam"
     learning_rate: Annotated[float, Field(gt=0.0)] | None = None  # None: Keras's default for that optimizer
@@ -61,9 +61,9 @@ class EarlyStoppingSpec(Spec):
 
 
 class AugmentationSpec(Spec):
-    """Random changes of training images, the same sorts as those of Keras's ``ImageDataGenerator``.
+    """Random changes to training images, as in Keras's ``ImageDataGenerator``.
 
-    Each amount is the most that an image is changed by, in either direction; 0 and false leave it alone.
+    Each amount is the largest change, in either direction; 0 and false leave images as they are.
     """
 
     rotation: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0  # degrees
@@ -93,11 +93,11 @@ ClassWeights = Annotated[
 
 
 class FineTuneSpec(Spec):
-    """A second stage, in which layers of the base are trained, too."""
+    """A second stage of training, in which layers of the base are trained as well."""
 
     FILE_KEYS: ClassVar[Mapping[str, str]] = {"from_layer": "from"}
-    epochs: Count  # that follow those of the first stage
-    from_layer: bool | str  # the first of the base's layers that are trained; true: all
+    epochs: Count  # after those of the first stage
+    from_layer: bool | str  # first layer of the base that is trained; true: all
     learning_rate: Annotated[float, Field(gt=0.0)]
 
     @field_validator("from_layer")
@@ -120,13 +120,15 @@ class TrainingSpec(Spec):
     early_stopping: EarlyStoppingSpec | None = None
     engine: Literal["graph", "fit"] = "graph"
     checkpoint_every_s: Factor = 20.0  # seconds of training between checkpoints; 0: after every epoch
-    augmentation: AugmentationSpec | None = later(None)
-    precision: Precision = later("float32")  # in which layers compute; weights, output and loss are float32
-    class_weights: ClassWeights | None = later(None)  # of training images in the loss; classes left out: 1
-    steps_per_epoch: Count | None = later(None)  # None: one pass over the training images
-    validation_steps: Count | None = later(None)  # batches of validation images; None: all images
-    fine_tune: FineTuneSpec | None = later(None)
-    threads: Count | None = later(None)  # of each worker of the study, so no hyperparameter; None: its first run says
+    augmentation: AugmentationSpec | None = added_later(None)
+    precision: Precision = added_later("float32")  # of the layers' computations; weights, output and loss are float32
+    class_weights: ClassWeights | None = added_later(None)  # of training images in the loss; classes left out: 1
+    steps_per_epoch: Count | None = added_later(None)  # None: one pass over the training images
+    validation_steps: Count | None = added_later(None)  # batches of validation images; None: all images
+    fine_tune: FineTuneSpec | None = added_later(None)
+    threads: Count | None = added_later(
+        None
+    )  # of each worker of the study, so no hyperparameter; None: its first run says
 
     @property
     def all_epochs(self) -> int:
@@ -135,10 +137,10 @@ class TrainingSpec(Spec):
 
 
 def check_class_names(names: Iterable[str], info: ImageInfo) -> None:
-    """See that the data has these classes.
+    """Check that the data has these classes.
 
     Raises:
-        SettingError: It lacks one.
+        SettingError: A class is missing.
     """
     for name in names:
         if name not in info.class_names:

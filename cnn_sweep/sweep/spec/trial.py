@@ -1,4 +1,4 @@
-"""One trial as data: a sweep file with every reference filled in, ready to be trained."""
+"""One trial as data: a sweep file with all references filled in, ready to be trained."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticKnownError
 
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.network.layers import Base, Layer, unknown_layer
+from cnn_sweep.sweep.network.layers import Base, Layer, unknown_layer_message
 from cnn_sweep.sweep.network.pretrained import pretrained
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.validation import Spec
 
 
 def _direction(value: Any) -> Direction:
-    """Read the word of a file; strict models would only take the member itself."""
+    """Read the file's word; a strict model would accept members of the enum only."""
     if value in tuple(Direction):
         return Direction(value)
     raise PydanticKnownError("literal_error", {"expected": " or ".join(map(repr, map(str, Direction)))})
 
 
 class ObjectiveSpec(Spec):
-    """What is optimised: a metric of the trainer, or one that the user's own function reports."""
+    """An objective: a metric of the trainer, or one that the user's function reports."""
 
     metric: str = "val_accuracy"
     direction: Annotated[Direction, BeforeValidator(_direction)] = Direction.MAXIMIZE
@@ -30,13 +30,13 @@ class ObjectiveSpec(Spec):
 
 
 class TrialSpec(Spec):
-    """A configuration of a sweep with every reference filled in.
+    """A configuration of a sweep with all references filled in.
 
     Attributes:
-        params: The hyperparameters that led here; inactive ones are absent.
-        layers: The network, with repeats unrolled; None where ``build`` or an objective function makes it.
-        build: ``module:function`` that is called as ``build(params, image_shape, classes)``, or None.
-        training: How it is trained; None where ``objective.function`` does everything.
+        params: The hyperparameters; inactive ones are absent.
+        layers: The network, with repeats unrolled; None if ``build`` or an objective function makes it.
+        build: ``module:function``, called as ``build(params, image_shape, classes)``, or None.
+        training: How it is trained; None if ``objective.function`` does everything.
         objective: What is optimised.
     """
 
@@ -47,11 +47,10 @@ class TrialSpec(Spec):
     objective: ObjectiveSpec = ObjectiveSpec()
 
 
-def stages(spec: TrialSpec) -> tuple[TrialSpec, ...]:
-    """Return what is trained one after the other, each with the weights of the one before: one stage, or two.
+def training_stages(spec: TrialSpec) -> tuple[TrialSpec, ...]:
+    """Return the one or two stages of a trial; the second one starts with the weights of the first.
 
-    The second is the same network and training, but for the layers of the base that are trained, the number of
-    epochs and the learning rate.
+    The stages differ only in the layers of the base that are trained, the number of epochs and the learning rate.
     """
     training = spec.training
     if training is None or training.fine_tune is None or not spec.layers:
@@ -67,18 +66,19 @@ def stages(spec: TrialSpec) -> tuple[TrialSpec, ...]:
     )
 
 
-def conflict(spec: TrialSpec) -> str | None:
-    """Return why the settings of a trial exclude each other, or None."""
+def find_conflict(spec: TrialSpec) -> str | None:
+    """Return a message if settings of a trial exclude each other, otherwise None."""
     training, base = spec.training, spec.layers[0] if spec.layers else None
     tune = training.fine_tune if training else None
     if tune is not None:
         if not isinstance(base, Base):
             return "training.fine_tune needs a network whose first layer is a base"
         if base.trainable is not False or base.extract:
-            return "training.fine_tune begins with a base that is neither trained nor extracted: leave both keys out"
+            reason = "training.fine_tune begins with a base that is neither trained nor extracted"
+            return f"{reason}; leave out trainable and extract"
         names = pretrained()[base.name].layer_names
         if isinstance(tune.from_layer, str) and tune.from_layer not in names:
-            return f"training.fine_tune.from: {unknown_layer(base.name, tune.from_layer, names)}"
+            return f"training.fine_tune.from: {unknown_layer_message(base.name, tune.from_layer, names)}"
     if isinstance(base, Base) and base.extract and training is not None:
         return _conflict_of_extraction(training)
     return None
@@ -89,7 +89,7 @@ def _conflict_of_extraction(training: TrainingSpec) -> str | None:
         return "base: extract is for the engine graph; leave out training.engine, or extract"
     if training.augmentation is not None:
         return (
-            "base: extract computes the base's outputs once, so that images cannot be changed from epoch to epoch: "
+            "base: extract computes the base's outputs once, so images cannot change from epoch to epoch; "
             "leave out training.augmentation, or extract"
         )
     return None

@@ -17,7 +17,7 @@ from cnn_sweep.training.data.dataset import UNLABELLED
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from cnn_sweep.sweep.spec.data import DataSpec, WhenLeaking
+    from cnn_sweep.sweep.spec.data import DataSpec, OnLeak
     from cnn_sweep.training.data.dataset_writer import Stored
     from cnn_sweep.training.data.image_decoder import BadImage
     from cnn_sweep.training.data.raw_images import Labels
@@ -69,7 +69,7 @@ def check_classes(labels: Mapping[str, Labels], class_names: Sequence[str], *, n
     return notes
 
 
-def check_leaks(stored: Mapping[str, Stored], when: WhenLeaking) -> list[str]:
+def check_leaks(stored: Mapping[str, Stored], when: OnLeak) -> list[str]:
     """Look for images that are in two of the splits with labels.
 
     Returns:

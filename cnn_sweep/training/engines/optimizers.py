@@ -1,7 +1,7 @@
 """Keras's optimizers as updates inside a graph, with all settings as data of the graph.
 
-The formulas are those of `keras.optimizers` 3.15. Where TensorFlow has an equivalent fused kernel, it needs one operation
-per variable; Keras itself uses about ten.
+The formulas are those of `keras.optimizers` 3.15. Where TensorFlow has an equivalent fused kernel, it needs one
+operation per variable; Keras itself uses about ten.
 """
 
 from __future__ import annotations

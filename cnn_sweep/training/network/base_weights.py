@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import EnvironmentFault, SettingError
 from cnn_sweep.sweep.network.layers import Base
 from cnn_sweep.sweep.network.pretrained import pretrained
-from cnn_sweep.sweep.space.grid import samples
+from cnn_sweep.sweep.space.grid import sample_configurations
 from cnn_sweep.sweep.sweep import InvalidTrialError
 from cnn_sweep.training.data.benchmark_sets import download, keras_folder
 
@@ -50,7 +50,7 @@ def bases_of(sweep: Sweep) -> Iterator[Base]:
     """Yield each base that configurations of a sweep begin with, once."""
     seen: set[Base] = set()
     is_grid = sweep.search.method == "grid"
-    for params in samples(sweep.space, sweep.constraints, grid=is_grid):
+    for params in sample_configurations(sweep.space, sweep.constraints, grid=is_grid):
         try:
             layers = sweep.resolve(params).layers
         except InvalidTrialError:

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from cnn_sweep.errors import CnnSweepError, InputError
 from cnn_sweep.sweep.spec.metrics import EPOCH_METRICS
-from cnn_sweep.sweep.spec.trial import conflict, stages
+from cnn_sweep.sweep.spec.trial import find_conflict, training_stages
 from cnn_sweep.training.engines.device_data import DeviceData
 from cnn_sweep.training.engines.features import extracted
 from cnn_sweep.training.engines.fit_engine import FitEngine, compile_note
@@ -123,7 +123,7 @@ class Trainer:
             if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 raise  # from the user's Ctrl-C; workers ignore that, so there it comes from the trial itself
             # Its compiled graphs may be in any state.
-            for stage in stages(spec):
+            for stage in training_stages(spec):
                 self._engines.pop(graph_key(stage), None)
             return _failed(attempt, error, UserCode.of(spec, self._folder))
 
@@ -137,7 +137,7 @@ class Trainer:
                 f"objective.metric: {spec.objective.metric!r} is not reported by the trainer; "
                 f"valid choices: {', '.join(reported)}"
             )
-        if (reason := conflict(spec)) is not None:
+        if (reason := find_conflict(spec)) is not None:
             raise InputError(reason)
         run = TrainingLoop(
             Task(spec, seed, self._identity(spec, seed)),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import unknown
 from cnn_sweep.sweep.spec.metrics import VALIDATION_METRICS
-from cnn_sweep.sweep.spec.trial import stages
+from cnn_sweep.sweep.spec.trial import training_stages
 from cnn_sweep.training.engines.augment import amounts_of, seed_of
 from cnn_sweep.training.engines.batches import batches_of, class_weights, steps_of, validation_sample
 from cnn_sweep.training.engines.engine import EpochPlan, Totals
@@ -74,7 +74,7 @@ class TrainingLoop:
         if spec.training is None or dataset.validation is None:
             raise ValueError("a trial needs training settings and validation images")
         self._task = task
-        self._stages = stages(spec)
+        self._stages = training_stages(spec)
         self._engines = engines
         self._enter(0)
         self._images = len(dataset.train.y)

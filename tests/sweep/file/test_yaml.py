@@ -51,7 +51,7 @@ def test_a_key_that_comes_twice_is_a_mistake_with_both_lines():
     """Of two equal keys the second is reported, and the first named."""
     _, problems = read("a: 1\nb:\n  c: 1\n  c: 2\na: 3\n")
     assert [(line, where) for line, where, _ in problems] == [(4, "b.c"), (5, "a")]
-    assert "first in line 3" in problems[0][2]
+    assert "first on line 3" in problems[0][2]
 
 
 @pytest.mark.parametrize(

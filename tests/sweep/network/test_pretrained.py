@@ -7,7 +7,7 @@ import pytest
 from cnn_sweep.errors import SweepFileError
 from cnn_sweep.sweep.network.layers import Base, Conv2D, Dense, Flatten, GlobalPool, Output, Pool
 from cnn_sweep.sweep.network.pretrained import pretrained
-from cnn_sweep.sweep.network.shapes import ImageInfo, InvalidNetwork, trace
+from cnn_sweep.sweep.network.shapes import ImageInfo, InvalidNetwork, infer_shapes
 from cnn_sweep.sweep.sweep import Sweep
 
 TEXT = """
@@ -34,7 +34,7 @@ def images(height, width, channels):
 def test_cats_and_dogs_on_vgg16():
     """A head of 256 units on VGG16 has the weights that Keras's summary tells, frozen or not."""
     counts = {
-        trainable: trace((Base(name="VGG16", trainable=trainable), *HEAD), images(128, 128, 3))
+        trainable: infer_shapes((Base(name="VGG16", trainable=trainable), *HEAD), images(128, 128, 3))
         for trainable in (False, "block3_conv1", True)
     }
     assert {shape.parameters for shape in counts.values()} == {16_812_353}
@@ -51,7 +51,7 @@ def test_cats_and_dogs_from_scratch():
         for layer in (Conv2D(filters=filters, kernel_size=3, activation="relu"), Pool(size=2))
     ]
     head = (Flatten(), Dense(units=512, activation="relu"), Output(activation="sigmoid", units=1))
-    shape = trace((*maps, *head), images(128, 128, 3))
+    shape = infer_shapes((*maps, *head), images(128, 128, 3))
     assert (shape.parameters, shape.trainable) == (2_601_153, 2_601_153)
 
 
@@ -78,7 +78,7 @@ def test_the_table_is_what_keras_builds(name):
         keras.backend.clear_session()
         model = build(include_top=False, weights=None, input_shape=shape)
         base = Base(name=name, weights="none")
-        found = trace((base, GlobalPool(), Output()), images(*shape))
+        found = infer_shapes((base, GlobalPool(), Output()), images(*shape))
         assert found.shapes[0] == tuple(model.output_shape[1:])
         assert found.layer_parameters[0] == model.count_params()
         weighted = [layer for layer in model.layers if layer.weights]
@@ -107,7 +107,7 @@ def test_a_sweep_over_bases_and_what_is_trained():
         (("[VGG16]", "[VGG15]"), "unknown model 'VGG15' (did you mean 'VGG19'?); valid: ConvNeXtBase"),
         (("block3_conv1]", "block3_conv9]"), "VGG16 has no layer 'block3_conv9' with weights (did you mean"),
         (("block3_conv1]", "3]"), "trainable"),
-        (("    - flatten", "    - flatten\n    - base: VGG16"), "a base must stand first, and only there"),
+        (("    - flatten", "    - flatten\n    - base: VGG16"), "only the first layer can be a base"),
         (("trainable: $trainable", "trainable: $trainable, extract: true"), "extract"),
         (("weights: none", "weight: none"), "unknown key 'weight' (did you mean 'weights'?)"),
     ],
@@ -129,4 +129,4 @@ def test_mistakes_are_told_with_their_line(change, message):
 def test_images_that_do_not_fit_are_found_before_anything_runs(base, shape, reason):
     """Too small images, or grey ones for weights of colours, make an invalid configuration."""
     with pytest.raises(InvalidNetwork, match=reason):
-        trace((Base(**base), *HEAD), images(*shape))
+        infer_shapes((Base(**base), *HEAD), images(*shape))

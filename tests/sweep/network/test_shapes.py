@@ -16,7 +16,7 @@ from cnn_sweep.sweep.network.layers import (
     SeparableConv2D,
     SpatialDropout,
 )
-from cnn_sweep.sweep.network.shapes import ImageInfo, InvalidNetwork, trace
+from cnn_sweep.sweep.network.shapes import ImageInfo, InvalidNetwork, infer_shapes
 
 DIGITS = ImageInfo(image_shape=(8, 8, 1), class_names=tuple("0123456789"))
 
@@ -39,7 +39,7 @@ def test_a_network_by_hand():
         Dropout(rate=0.5),
         Output(),
     )
-    shape = trace(layers, DIGITS)
+    shape = infer_shapes(layers, DIGITS)
     assert shape.shapes == ((8, 8, 16), (8, 8, 16), (4, 4, 16), (2, 2, 8), (2, 2, 8), (32,), (32,), (32,), (10,))
     assert shape.layer_parameters == (
         *(3 * 3 * 1 * 16 + 16, 4 * 16, 0),
@@ -54,7 +54,7 @@ def test_vgg16_has_its_published_number_of_weights():
     layers = []
     for filters, times in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         layers += [conv(filters, 3, padding="same")] * times + [Pool()]
-    shape = trace(layers, ImageInfo(image_shape=(224, 224, 3), class_names=("a", "b")))
+    shape = infer_shapes(layers, ImageInfo(image_shape=(224, 224, 3), class_names=("a", "b")))
     assert shape.parameters == 14_714_688
     assert shape.shapes[-1] == (7, 7, 512)
 
@@ -62,8 +62,8 @@ def test_vgg16_has_its_published_number_of_weights():
 def test_one_sigmoid_unit():
     """`units: 1` gives one output, whatever the number of classes."""
     binary = ImageInfo(image_shape=(8, 8, 1), class_names=("cat", "dog"))
-    assert trace([Flatten(), Output(activation="sigmoid", units=1)], binary).shapes[-1] == (1,)
-    assert trace([Flatten(), Output(activation="sigmoid")], binary).shapes[-1] == (2,)
+    assert infer_shapes([Flatten(), Output(activation="sigmoid", units=1)], binary).shapes[-1] == (1,)
+    assert infer_shapes([Flatten(), Output(activation="sigmoid")], binary).shapes[-1] == (2,)
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,11 @@ def test_one_sigmoid_unit():
 def test_an_invalid_network_says_which_layer_and_why(layers, index, message):
     """The message names the layer by its place, its kind and its window, and the sizes that do not fit."""
     with pytest.raises(InvalidNetwork) as caught:
-        trace(layers, DIGITS)
+        infer_shapes(layers, DIGITS)
     assert message in str(caught.value)
     assert (caught.value.layer_index, caught.value.layer) == (index, layers[index])
 
 
 def test_equal_padding_keeps_the_map_alive():
     """With `same` padding a map never vanishes."""
-    assert trace([Pool(size=5, strides=2, padding="same")] * 6, DIGITS).shapes[-1] == (1, 1, 1)
+    assert infer_shapes([Pool(size=5, strides=2, padding="same")] * 6, DIGITS).shapes[-1] == (1, 1, 1)

@@ -21,7 +21,7 @@ from cnn_sweep.sweep.network.layers import (
     SeparableConv2D,
     SpatialDropout,
 )
-from cnn_sweep.sweep.network.shapes import ImageInfo, InvalidNetwork, trace
+from cnn_sweep.sweep.network.shapes import ImageInfo, InvalidNetwork, infer_shapes
 
 
 def keras_itself() -> Any:
@@ -100,7 +100,7 @@ def repaired(layers: list[Any], info: ImageInfo) -> list[Any]:
     layers = list(layers)
     while True:
         try:
-            trace(layers, info)
+            infer_shapes(layers, info)
         except InvalidNetwork as error:
             if isinstance(error.layer, Output):
                 layers.insert(error.layer_index, Flatten())
@@ -155,7 +155,7 @@ def keras_model(layers: list[Any], info: ImageInfo) -> list[tuple[tuple[int, ...
 def test_shapes_and_counts_of_valid_networks_are_those_of_keras(layers, info):
     """For 200 random valid networks each layer's output shape and the number of weights equal Keras's."""
     layers = repaired(layers, info)
-    shape = trace(layers, info)
+    shape = infer_shapes(layers, info)
     built = keras_model(layers, info)
     assert built == list(zip(shape.shapes, shape.layer_parameters, strict=True))
     assert shape.parameters == sum(count for _, count in built)
@@ -183,7 +183,7 @@ def test_what_trace_calls_invalid_fails_in_keras_too(layers, info):
 def fault(layers: list[Any], info: ImageInfo) -> InvalidNetwork | None:
     """Return why a network is invalid, or None."""
     try:
-        trace(layers, info)
+        infer_shapes(layers, info)
     except InvalidNetwork as error:
         return error
     return None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_sweep.sweep.identity import identity
+from cnn_sweep.sweep.identity import value_key
 from cnn_sweep.sweep.space.space import Choices, Parameter, Range, Space
 
 
@@ -121,7 +121,7 @@ def test_parameters_keep_the_order_of_the_file():
 def test_conditions_in_a_circle_are_found():
     """Two parameters that wait for each other are an error that names them."""
     space = Space((Parameter("a", Choices((1,)), {"b": (1,)}), Parameter("b", Choices((1,)), {"a": (1,)})))
-    with pytest.raises(ValueError, match="circle: a, b"):
+    with pytest.raises(ValueError, match="cycle: a, b"):
         _ = space.ordered
 
 
@@ -142,7 +142,7 @@ def test_conditions_in_a_circle_are_found():
 )
 def test_a_choice_is_known_however_it_is_written(one, other, equal):
     """Journals write lists and tuples alike and 1.0 for 1; truth values, texts and null are themselves alone."""
-    assert (identity(one) == identity(other)) is equal
+    assert (value_key(one) == value_key(other)) is equal
     assert Choices((one,)).index(other) == (0 if equal else None)
     conditional = Parameter("b", Choices((1,)), when={"a": (one,)})
     assert conditional.is_active({"a": other}) is equal
