@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.messages import listed, near, point_hint, show, unknown
+from cnn_sweep.sweep.expressions.expression import RESERVED, is_name
 from cnn_sweep.sweep.identity import identity
-from cnn_sweep.sweep.space.expressions import RESERVED, is_name
 from cnn_sweep.sweep.space.space import Choices, Parameter, Range, Space
 
 if TYPE_CHECKING:
