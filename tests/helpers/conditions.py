@@ -118,6 +118,7 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ("parameters =< 3", "'<' is unexpected at character 13"),
     ("lambda > 1", "`lambda` is not possible in a condition"),
     ("widths[0.5] == 8", "has no element 0.5"),
+    ("round(val_accuracy, digits=2) > 0.9", "round: arguments are given by position; write == to compare"),
     ("sqrt(1, 2) == 1", "sqrt() takes 1 values, not 2"),
     ("1 if optimizer else 2", "'adam' is a value where a condition should be"),
     ("max(optimizer, 3) > 2", "'adam' is no number"),

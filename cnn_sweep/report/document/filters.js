@@ -1,12 +1,11 @@
 "use strict";
-// The conditions of `--where` (docs/expressions.md), as sweep/expression_parser.py parses and expression_evaluator.py
-// evaluates them. Text becomes functions of a row, an object of values by column. A missing value is null, and what is
-// compared with it is unknown: null, too.
+// The conditions of `--where` (docs/expressions.md), as sweep/expressions/ parses and evaluates them. Text becomes
+// functions of a row, an object of values by column. A missing value is null; a comparison with it is unknown: null, too.
 const NULL = "null"; // a hyperparameter's value null, as it stands in the page's data
 const CONSTANTS = { true: true, True: true, false: false, False: false, null: NULL };
 const WORDS = new Set(["and", "or", "not", "in", "if", "else"]);
-const KEYWORDS = new Set(["None", ...("as assert async await break class continue def del elif except finally for from global import is lambda "
-  + "nonlocal pass raise return try while with yield").split(" ")]);
+const KEYWORDS = new Set(("None as assert async await break class continue def del elif except finally for from global import is "
+  + "lambda nonlocal pass raise return try while with yield").split(" "));
 const INSTEAD = { "&": "and", "&&": "and", "|": "or", "||": "or", "!": "not", "^": "**", "<>": "!=" };
 const MAX_DEPTH = 100; // brackets and operators inside each other
 const END = "the end";
@@ -28,6 +27,7 @@ const ESCAPES = { n: "\n", t: "\t", r: "\r", "\n": "", "\\": "\\", "'": "'", '"'
 
 const isNumber = (value) => typeof value === "number" || typeof value === "boolean";
 const inQuotes = (value) => (typeof value === "string" ? `'${value}'` : String(shown(value)));
+const constant = (value) => () => value;
 const opposite = (verdict) => (verdict === null ? null : !verdict);
 
 function truth(value) {
@@ -282,11 +282,11 @@ class Parser {
   operand(level) {
     const { kind, value } = this.token;
     this.at += 1;
-    if (kind === "number") return this.number(value);
+    if (kind === "number") return constant(Number(value.replaceAll("_", "")));
     if (kind === "text") return this.text(value);
     if (kind === "quoted") return this.column(value.slice(1, -1));
     if (kind === "word") return this.word(value);
-    if (value === "-" || value === "+") return calculated(ARITHMETIC["*"], [() => (value === "-" ? -1 : 1), this.expression(SIGNED)]);
+    if (value === "-" || value === "+") return calculated(ARITHMETIC["*"], [constant(value === "-" ? -1 : 1), this.expression(SIGNED)]);
     if (value === "not" && level <= NOT) {
       const term = this.expression(NOT);
       return (row) => opposite(truth(term(row)));
@@ -297,17 +297,11 @@ class Parser {
     throw this.unexpected();
   }
 
-  number(digits) {
-    const number = Number(digits.replaceAll("_", ""));
-    return () => number;
-  }
-
   text(first) {
     let whole = first.slice(1, -1);
     for (; this.token.kind === "text"; this.at += 1) whole += this.token.value.slice(1, -1); // "a" "b" is "ab"
-    const text = whole.replace(/\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|(.))/gsu, (all, two, four, c) => (
-      two ?? four ? String.fromCharCode(parseInt(two ?? four, 16)) : ESCAPES[c] ?? all));
-    return () => text;
+    return constant(whole.replace(/\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|(.))/gsu, (all, two, four, c) => (
+      two ?? four ? String.fromCharCode(parseInt(two ?? four, 16)) : ESCAPES[c] ?? all)));
   }
 
   brackets() {
@@ -322,9 +316,12 @@ class Parser {
   }
 
   // Parses what follows `items` up to a closing bracket: expressions with commas between them.
-  items(end, items) {
+  items(end, items, name = "") {
     let more = !items.length || this.takes(",");
     while (more && this.sign !== end) {
+      if (name && this.token.kind === "word" && this.tokens[this.at + 1].value === "=") {
+        throw new Error(`${name}: arguments are given by position; write == to compare`);
+      }
       items.push(this.expression());
       more = this.takes(",");
     }
@@ -334,7 +331,7 @@ class Parser {
 
   word(word) {
     if (this.takes("(")) return this.call(word);
-    if (Object.hasOwn(CONSTANTS, word)) return () => CONSTANTS[word];
+    if (Object.hasOwn(CONSTANTS, word)) return constant(CONSTANTS[word]);
     if (KEYWORDS.has(word)) throw this.impossible(word, this.tokens[this.at - 1].start);
     return this.column(word);
   }
@@ -349,7 +346,7 @@ class Parser {
   call(name) {
     if (!Object.hasOwn(FUNCTIONS, name)) throw new Error(`unknown function '${name}'; possible are: ${NAMED}`);
     const [how, ...wanted] = FUNCTIONS[name];
-    const terms = this.items(")", []);
+    const terms = this.items(")", [], name);
     if (wanted.length && !wanted.includes(terms.length)) {
       throw new Error(`${name}() takes ${wanted.join(" or ")} values, not ${terms.length}`);
     }

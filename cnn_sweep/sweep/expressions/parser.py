@@ -1,7 +1,7 @@
 """The grammar of conditions and arithmetic in sweep files, in ``--where`` and in the filter of a report's page.
 
 A text becomes a tree of :mod:`ast` nodes, but Python neither parses nor runs it: nothing exists that this parser does
-not build. ``docs/expressions.md`` is the reference, and ``report/page/filters.js`` the same parser in JavaScript.
+not build. ``docs/expressions.md`` is the reference, and ``report/document/filters.js`` the same parser in JavaScript.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from cnn_sweep.messages import point_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+Parsed = tuple[ast.expr, tuple[str, ...]]
 
 MAX_DEPTH = 100  # brackets and operators inside each other
 
@@ -86,20 +88,8 @@ class ExpressionError(ValueError):
         super().__init__(message)
 
 
-class Parsed(NamedTuple):
-    """A parsed text.
-
-    Attributes:
-        tree: What it says.
-        names: The parameters or columns in it, in the order of their first appearance.
-    """
-
-    tree: ast.expr
-    names: tuple[str, ...]
-
-
 def parse(text: str, what: str, *, max_length: int, constants: Mapping[str, Any] = CONSTANTS) -> Parsed:
-    """Parse a text.
+    """Parse a text to a tree, and to the parameters or columns in it, in the order of their first appearance.
 
     Args:
         text: As the user wrote it.
@@ -120,7 +110,7 @@ def parse(text: str, what: str, *, max_length: int, constants: Mapping[str, Any]
         reason = point_hint(text).removeprefix("; ") or error
         raise ExpressionError(f"{shortened(text)} is not {what}: {reason}") from None
     _check_calls(tree)
-    return Parsed(tree, tuple(parser.names))
+    return tree, tuple(parser.names)
 
 
 def shortened(text: str) -> str:
@@ -181,6 +171,7 @@ class _Parser:
         return self._token.value if self._token.kind == "sign" else ""
 
     def _takes(self, sign: str) -> bool:
+        """Step over this sign, if it is the next token."""
         taken = self._sign == sign
         self._at += taken
         return taken
