@@ -34,7 +34,7 @@ LAYERS = (
 
 # The same within a layer of many parts.
 PARTS = {
-    "sweep": ("direction", "states", "identity", "space", "network", "spec", "file", "repeats", "sweep"),
+    "sweep": ("direction", "states", "identity", "expressions", "space", "network", "spec", "file", "repeats", "sweep"),
     "training": ("outcome", "session", "graph_key", "data", "network", "engines", "evaluation", "trial"),
     "execution": ("machine", "study", "attempts", "worker", "pool", "array_jobs", "models"),
     "report": (

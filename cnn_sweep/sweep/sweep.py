@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError, Problem, SettingError, SweepFileError, blamed_on
 from cnn_sweep.messages import dotted, show
+from cnn_sweep.sweep.expressions.expression import ABSENT
+from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.sweep.file import yaml
 from cnn_sweep.sweep.file.check_values import check_values
 from cnn_sweep.sweep.file.problems import Problems
 from cnn_sweep.sweep.file.sections import Sections, read_sections
 from cnn_sweep.sweep.identity import canonical_json
 from cnn_sweep.sweep.network.layers import Base
-from cnn_sweep.sweep.space.expressions import ABSENT, ExpressionError
 from cnn_sweep.sweep.space.grid import Grid, grid, satisfies
 from cnn_sweep.sweep.space.templates import Entries, InvalidValuesError, Plain
 from cnn_sweep.sweep.spec.trial import TrialSpec
@@ -25,9 +26,9 @@ from cnn_sweep.sweep.spec.trial import TrialSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from cnn_sweep.sweep.expressions.expression import Expression
     from cnn_sweep.sweep.network.layers import Layer
     from cnn_sweep.sweep.repeats import MoreRepeats
-    from cnn_sweep.sweep.space.expressions import Expression
     from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.sweep.spec.data import DataSpec
     from cnn_sweep.sweep.spec.search import PrunerSpec, SearchSpec

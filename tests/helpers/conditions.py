@@ -1,6 +1,9 @@
-"""Conditions on trials and their verdicts, which ``--where`` and the filter of a report's page must agree about."""
+"""Conditions and their verdicts, about which sweep files, ``--where`` and the filter of a report's page must agree."""
 
 from __future__ import annotations
+
+from cnn_sweep.sweep.expressions.expression import ABSENT
+from cnn_sweep.sweep.identity import NULL
 
 ROW = {
     "val_accuracy": 0.93,
@@ -13,6 +16,7 @@ ROW = {
     "augment": True,
     "diverged": float("nan"),
     "größe": "x\ny",
+    "clip": NULL,
 }
 
 # Text and whether the row is kept.
@@ -64,12 +68,37 @@ VERDICTS: tuple[tuple[str, bool], ...] = (
     ("optimizer == 3", False),
     ("true or false and false", True),
     ("not true or true", True),
+    ("optimizer = 'adam' and $optimizer == 'adam' and not optimizer = 'sgd'", True),
+    ("widths[0] == 8 and widths[-1] == 16 and [1, parameters][1] > 5 and optimizer[1] == 'd'", True),
+    ("(1 if augment else 2) == 1", True),
+    ("val_accuracy < 0.5 if optimizer == 'sgd' else val_accuracy > 0.5", True),
+    ("[8, 16] <= widths < [9] and not widths < [8, 15]", True),
+    ("min(nothing, 2, -1) == -1 and max(widths) == 16", True),
+    ("round(2.5) == 2 and round(3.5) == 4 and round(-1.5) == -2 and round(0.126, 2) == 0.13", True),
+    ("int(-2.7) == -2 and floor(-2.7) == -3 and ceil(2.1) == 3 and sqrt(16) == 4 and log2(8) == 3", True),
+    ("'a' \"b\" == 'ab' and '\\x41\\u0042' == 'AB' and '\\d' == '\\\\d'", True),
+    ("0b11 == 3 and 0o17 == 15 and 1. == 1  # one", True),
+    ("missing(widths[2])", True),
+    ("missing(momentum) and (1 if missing(momentum) else momentum) == 1", True),
+    ("missing(1 if momentum > 0.5 else 2)", True),
+    ("momentum in [1, 2] or 3 in [momentum, 3]", True),
+    ("3 in [momentum, 4]", False),
+    ("clip == null and not missing(clip) and clip != 1", True),
+    ("clip > 0 or clip <= 0", False),
 )
+
+# Where a sweep file gives something else: an inactive hyperparameter leaves no value, and impossible values are errors.
+IN_SWEEP_FILES: dict[str, object] = {
+    **dict.fromkeys([text for text, _ in VERDICTS if "momentum" in text and "missing" not in text], ABSENT),
+    "parameters / nothing > 1": "division by zero",
+    "missing(parameters / nothing) and missing(log10(nothing)) and missing((-8) ** 0.5)": "division by zero",
+    "missing(widths[2])": "index out of range",
+    "clip > 0 or clip <= 0": "None > 0: only two numbers or two texts have an order",
+}
 
 # Text and a piece of the sentence that says why it is no condition, or why the row has no answer.
 REFUSALS: tuple[tuple[str, str], ...] = (
-    ("optimizer = 'adam'", "write == to compare"),
-    ("open('x')", "unknown function 'open'; possible are: abs(), like(), log10(), missing()"),
+    ("open('x')", "unknown function 'open'; possible are: min(), max(), abs()"),
     ("toString(1) == 1", "unknown function 'toString'"),
     ("missing(momentum, nothing)", "takes 1 values, not 2"),
     ("momentum == None", "not possible in a condition"),
@@ -83,5 +112,17 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ("nothing > 1" + " and nothing > 1" * 500, "2,000 characters"),
     ("val_accuracy >", ""),
     ("(val_accuracy > 0.9", ""),
-    ("val_accuracy > 0.9 optimizer", ""),
+    ("val_accuracy > 0.9 optimizer", "'optimizer' is unexpected at character 20"),
+    ("augment && nothing < 1", "'&&' is unexpected at character 9; write and"),
+    ("augment AND nothing < 1", "'AND' is unexpected at character 9; write and"),
+    ("parameters =< 3", "'<' is unexpected at character 13"),
+    ("lambda > 1", "`lambda` is not possible in a condition"),
+    ("widths[0.5] == 8", "has no element 0.5"),
+    ("round(val_accuracy, digits=2) > 0.9", "round: arguments are given by position; write == to compare"),
+    ("sqrt(1, 2) == 1", "sqrt() takes 1 values, not 2"),
+    ("1 if optimizer else 2", "'adam' is a value where a condition should be"),
+    ("max(optimizer, 3) > 2", "'adam' is no number"),
+    ("augment, nothing < 1", "join two conditions with `and` or `or`"),
+    ("(" * 120 + "augment" + ")" * 120, "nested too deeply"),
+    ("optimizer == 'adam", "the quotation mark at character 14 has no partner"),
 )

@@ -116,8 +116,7 @@ def test_what_the_language_refuses(text, message):
     [
         ("__import__('os').system('true')", "is not possible in a condition; possible are columns"),
         ("().__class__", "'().__class__' is not possible"),
-        ("open('x')", "unknown function 'open'; possible are: abs(), like(), log10(), missing()"),
-        ("a = 3", "write == to compare"),
+        ("open('x')", "unknown function 'open'; possible are: min(), max(), abs()"),
         ("a == None", "missing()"),
         ("(a := 3)", "is not possible"),
         ("[a for a in b]", "is not possible"),

@@ -1,52 +1,42 @@
 "use strict";
-// The language of `--where` (cnn_sweep/report/leaderboards/filters.py; docs/reports.md): text becomes closures that take
-// a row, an object of values by column. A missing value is null, and makes a comparison unknown, which is null, too.
-const FUNCTIONS = { abs: 1, like: 2, log10: 1, missing: 1 };
-const POSSIBLE = "possible are columns, numbers, text in quotes, lists, + - * / // % **, comparisons, in, not in, and, or, "
-  + "not, abs(), like(), log10(), missing()";
+// The conditions of `--where` (docs/expressions.md), as sweep/expressions/ parses and evaluates them. Text becomes
+// functions of a row, an object of values by column. A missing value is null; a comparison with it is unknown: null, too.
+const NULL = "null"; // a hyperparameter's value null, as it stands in the page's data
+const CONSTANTS = { true: true, True: true, false: false, False: false, null: NULL };
+const WORDS = new Set(["and", "or", "not", "in", "if", "else"]);
+const KEYWORDS = new Set(("None as assert async await break class continue def del elif except finally for from global import is "
+  + "lambda nonlocal pass raise return try while with yield").split(" "));
+const INSTEAD = { "&": "and", "&&": "and", "|": "or", "||": "or", "!": "not", "^": "**", "<>": "!=" };
+const MAX_DEPTH = 100; // brackets and operators inside each other
+const END = "the end";
+const LEVELS = ["", "or", "and", "not ", "= == != < <= > >= in not", "+ -", "* / // %", "signs", "**"];
+const [CHOICE, OR, , NOT, COMPARISON, SUM, , SIGNED, POWER] = LEVELS.keys();
+const LEVEL = Object.fromEntries(LEVELS.flatMap((signs, level) => signs.split(" ").map((sign) => [sign, level])));
 const TOKEN = new RegExp(
   [
-    String.raw`\s+`,
-    String.raw`(?<number>(?:0[xX][0-9a-fA-F]+|(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?))`,
+    String.raw`(?<number>(?:0[xX][\da-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+|(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?[\d_]+)?)(?![\p{L}\p{N}_]))`,
     String.raw`(?<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')`,
-    "`(?<column>[^`]+)`",
-    String.raw`(?<word>[\p{L}_][\p{L}\p{N}_]*)`,
-    String.raw`(?<sign>\*\*|\/\/|<=|>=|==|!=|[-+*/%<>()[\],=])`,
-  ].join("|"),
-  "uy",
+    "(?<quoted>`[^`]+`)",
+    String.raw`\$?(?<word>[\p{L}_][\p{L}\p{N}_]*)(?!["'\p{L}\p{N}_])`,
+    String.raw`(?<sign>\*\*|\/\/|<>|[<>=!]=|[-+*/%<>=()[\],.]|&&?|\|\|?|[!^])`,
+    "(?<end>$)",
+  ].join("|").replace(/^.*$/s, String.raw`(?:\s|#[^\n]*)*(?:$&)`),
+  "suy",
 );
-const KEYWORDS = new Set(["and", "or", "not", "in"]);
-const ESCAPES = { n: "\n", t: "\t", r: "\r", "\\": "\\", "'": "'", '"': '"' };
-
-function tokens(text) {
-  const found = [];
-  TOKEN.lastIndex = 0;
-  while (TOKEN.lastIndex < text.length) {
-    const start = TOKEN.lastIndex;
-    const match = TOKEN.exec(text);
-    if (!match) throw new Error(`“${text.slice(start, start + 12)}” cannot be read; ${POSSIBLE}`);
-    const { number, text: quoted, column, word, sign } = match.groups;
-    if (number !== undefined) found.push({ value: Number(number.replaceAll("_", "")) });
-    else if (quoted !== undefined) found.push({ value: quoted.slice(1, -1).replace(/\\(.)/gsu, (all, c) => ESCAPES[c] ?? all) });
-    else if (column !== undefined) found.push({ column });
-    else if (word !== undefined) found.push(KEYWORDS.has(word) ? { sign: word } : { word });
-    else if (sign === "=") throw new Error("= is not possible in a condition; write == to compare");
-    else if (sign !== undefined) found.push({ sign });
-  }
-  return found;
-}
+const ESCAPES = { n: "\n", t: "\t", r: "\r", "\n": "", "\\": "\\", "'": "'", '"': '"' };
 
 const isNumber = (value) => typeof value === "number" || typeof value === "boolean";
-const quoted = (value) => (typeof value === "string" ? `'${value}'` : String(shown(value)));
+const inQuotes = (value) => (typeof value === "string" ? `'${value}'` : String(shown(value)));
+const constant = (value) => () => value;
+const opposite = (verdict) => (verdict === null ? null : !verdict);
 
 function truth(value) {
   if (value === null || typeof value === "boolean") return value;
-  throw new Error(`${quoted(value)} is a value where a condition should be, such as ${quoted(value)} > 0`);
+  throw new Error(`${inQuotes(value)} is a value where a condition should be, such as ${inQuotes(value)} > 0`);
 }
 
 // Joins conditions: the first that is `decides` decides; one that is unknown makes unknown what the others leave open.
 function joined(terms, decides) {
-  if (terms.length === 1) return terms[0];
   return (row) => {
     let verdict = !decides;
     for (const term of terms) {
@@ -58,14 +48,16 @@ function joined(terms, decides) {
   };
 }
 
-function calculated(left, how, right) {
+// Calculates with numbers; what has no finite value (a division by zero) is missing.
+function calculated(how, terms) {
   return (row) => {
-    const [a, b] = [left(row), right(row)];
-    if (a === null || b === null) return null;
-    for (const value of [a, b]) if (!isNumber(value)) throw new Error(`${quoted(value)} is no number to calculate with`);
-    const result = how(Number(a), Number(b));
-    if (result === null || Number.isFinite(result)) return result;
-    return Number.isFinite(Number(a)) && Number.isFinite(Number(b)) ? null : result;
+    let values = terms.map((term) => term(row));
+    if (how.takesLists && values.length === 1 && Array.isArray(values[0])) [values] = values;
+    if (values.some((value) => value === null || value === NULL)) return null;
+    for (const value of values) if (!isNumber(value)) throw new Error(`${inQuotes(value)} is no number to calculate with`);
+    const numbers = values.map(Number);
+    const result = how(...numbers);
+    return result === null || Number.isFinite(result) || !numbers.every(Number.isFinite) ? result : null;
   };
 }
 
@@ -81,6 +73,27 @@ const ARITHMETIC = {
     return a ** b; // the root of a negative number is NaN, which `calculated` takes as missing
   },
 };
+const whole = (how) => (value) => (Number.isFinite(value) ? how(value) : null);
+const halfToEven = (value) => (Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
+
+// A function and how many values it takes; none given: any number.
+const FUNCTIONS = {
+  min: [Object.assign((...values) => Math.min(...values), { takesLists: true })],
+  max: [Object.assign((...values) => Math.max(...values), { takesLists: true })],
+  abs: [Math.abs, 1],
+  round: [(value, digits = 0) => (Number.isFinite(value) ? halfToEven(value * 10 ** digits) / 10 ** digits : null), 1, 2],
+  int: [whole(Math.trunc), 1],
+  floor: [whole(Math.floor), 1],
+  ceil: [whole(Math.ceil), 1],
+  sqrt: [Math.sqrt, 1],
+  log2: [(value) => (value <= 0 ? null : Math.log2(value)), 1],
+  log10: [(value) => (value <= 0 ? null : Math.log10(value)), 1],
+  like: [null, 2],
+  missing: [null, 1],
+};
+const NAMED = Object.keys(FUNCTIONS).map((name) => `${name}()`).join(", ");
+const POSSIBLE = "possible are columns, numbers, text in quotes, lists, + - * / // % **, comparisons, in, not in, and, or, "
+  + `not, if-else, ${NAMED}`;
 
 function same(a, b) {
   if (isNumber(a) && isNumber(b)) return Number(a) === Number(b);
@@ -88,20 +101,23 @@ function same(a, b) {
   return a === b;
 }
 
-// Texts in the order of their characters, as Python has them, and not of their halves.
-function ordering(a, b) {
-  if (typeof a !== "string") return Number(a) < Number(b) ? -1 : Number(a) > Number(b) ? 1 : Number(a) === Number(b) ? 0 : NaN;
+// Below, at or above 0, or NaN. Texts are ordered by their characters, as in Python, and not by halves of them.
+function ordering(a, b, sign) {
+  const kinds = [isNumber, (value) => typeof value === "string", Array.isArray];
+  const kind = kinds.findIndex((is) => is(a) && is(b));
+  if (kind < 0) throw new Error(`${inQuotes(a)} ${sign} ${inQuotes(b)}: only two numbers or two texts have an order`);
+  if (kind === 0) return Number(a) - Number(b) || (Number(a) === Number(b) ? 0 : Number(a) - Number(b));
   const [one, other] = [[...a], [...b]];
-  const place = one.findIndex((c, i) => c !== other[i]);
-  if (place < 0) return one.length - other.length;
-  return place < other.length ? one[place].codePointAt(0) - other[place].codePointAt(0) : 1;
+  const place = one.findIndex((c, i) => i >= other.length || !same(c, other[i]));
+  if (place < 0 || place >= other.length) return one.length - other.length;
+  return kind === 1 ? one[place].codePointAt(0) - other[place].codePointAt(0) : ordering(one[place], other[place], sign);
 }
 
 const ORDERS = { "<": (o) => o < 0, "<=": (o) => o <= 0, ">": (o) => o > 0, ">=": (o) => o >= 0 };
 
 function within(member, group) {
   if (typeof group === "string" && typeof member === "string") return group.includes(member);
-  if (!Array.isArray(group)) throw new Error(`${quoted(group)} is no list to look for ${quoted(member)} in`);
+  if (!Array.isArray(group)) throw new Error(`${inQuotes(group)} is no list to look for ${inQuotes(member)} in`);
   if (group.some((one) => same(one, member))) return true;
   return group.includes(null) ? null : false;
 }
@@ -110,17 +126,11 @@ function compared(left, sign, right) {
   return (row) => {
     const [a, b] = [left(row), right(row)];
     if (a === null || b === null) return null;
-    if (sign === "==") return same(a, b);
+    if (sign === "=" || sign === "==") return same(a, b);
     if (sign === "!=") return !same(a, b);
     if (sign === "in") return within(a, b);
-    if (sign === "not in") {
-      const found = within(a, b);
-      return found === null ? null : !found;
-    }
-    if (!(isNumber(a) && isNumber(b)) && !(typeof a === "string" && typeof b === "string")) {
-      throw new Error(`${quoted(a)} ${sign} ${quoted(b)}: only two numbers or two texts have an order`);
-    }
-    return ORDERS[sign](ordering(a, b));
+    if (sign === "not") return opposite(within(a, b));
+    return a === NULL || b === NULL ? null : ORDERS[sign](ordering(a, b, sign));
   };
 }
 
@@ -134,171 +144,220 @@ function pattern(text) {
   return new RegExp(`^(?:${source})$`, "su");
 }
 
-function like(left, right) {
-  return (row) => {
-    const [text, wanted] = [left(row), right(row)];
-    if (wanted !== null && typeof wanted !== "string") throw new Error(`like() takes a column and a pattern such as 'ad*', not ${quoted(wanted)}`);
-    return text === null || wanted === null ? null : pattern(wanted).test(pythonText(text));
-  };
+function like(text, wanted) {
+  if (wanted !== null && typeof wanted !== "string") throw new Error(`like() takes a column and a pattern such as 'ad*', not ${inQuotes(wanted)}`);
+  return text === null || wanted === null ? null : pattern(wanted).test(pythonText(text));
 }
 
 const pythonText = (value) => (typeof value === "boolean" ? (value ? "True" : "False") : Array.isArray(value)
   ? `[${value.map((one) => (typeof one === "string" ? `'${one}'` : pythonText(one))).join(", ")}]` : String(value));
 
-// Reads a text by Python's precedence: or, and, not, comparisons, + -, * / // %, signs, **.
-class Reader {
+function elementAt(group, index) {
+  if (group === null || index === null) return null;
+  if ((typeof group !== "string" && !Array.isArray(group)) || !(isNumber(index) && Number.isInteger(Number(index)))) {
+    throw new Error(`${inQuotes(group)} has no element ${inQuotes(index)}; only lists and texts do, from 0`);
+  }
+  return [...group].at(Number(index)) ?? null;
+}
+
+function tokens(text) {
+  const found = [];
+  TOKEN.lastIndex = 0;
+  for (;;) {
+    const { lastIndex } = TOKEN;
+    const match = TOKEN.exec(text);
+    if (!match) {
+      const place = lastIndex + text.slice(lastIndex).search(/\S/u);
+      if ("\"'`".includes(text[place])) throw new Error(`the quotation mark at character ${place + 1} has no partner`);
+      throw new Error(`at character ${place + 1}, ${text.slice(place, place + 12).split(/\s/u)[0]} is not possible in a condition; ${POSSIBLE}`);
+    }
+    const [kind, value] = Object.entries(match.groups).find(([, one]) => one !== undefined);
+    const start = TOKEN.lastIndex - value.length;
+    if (kind === "end") return [...found, { kind: "sign", value: END, start }];
+    found.push({ kind: WORDS.has(value) ? "sign" : kind, value, start });
+  }
+}
+
+// Parses an operand, then the operators after it that bind tightly enough to take it (Pratt's method).
+class Parser {
   constructor(text, columns) {
     this.tokens = tokens(text);
     this.columns = columns;
-    this.place = 0;
+    this.at = 0;
+    this.depth = 0;
   }
 
-  next(...signs) {
-    const sign = this.tokens[this.place]?.sign;
-    if (sign === undefined || !signs.includes(sign)) return null;
-    this.place += 1;
-    return sign;
+  get token() {
+    return this.tokens[this.at];
+  }
+
+  get sign() {
+    return this.token.kind === "sign" ? this.token.value : "";
+  }
+
+  takes(sign) {
+    const taken = this.sign === sign;
+    if (taken) this.at += 1;
+    return taken;
   }
 
   expect(sign) {
-    if (!this.next(sign)) throw new Error(`${this.rest()} stands where ${sign} should; ${POSSIBLE}`);
+    if (!this.takes(sign)) throw this.unexpected(sign === END ? "" : `; ${sign} should stand there`);
   }
 
-  rest() {
-    const token = this.tokens[this.place];
-    return token ? `“${token.sign ?? token.word ?? token.column ?? shown(token.value)}”` : "the end";
+  unexpected(hint = "") {
+    const { value, start } = this.token;
+    if (value === END) return new Error(`the condition ends too early${hint}`);
+    if (KEYWORDS.has(value)) return this.impossible(value, start);
+    const word = INSTEAD[value] ?? value.toLowerCase();
+    const instead = word !== value && (WORDS.has(word) || ["**", "!="].includes(word)) ? `; write ${word}` : hint;
+    return new Error(`'${value}' is unexpected at character ${start + 1}${instead}`);
+  }
+
+  impossible(value, start) {
+    return new Error(`at character ${start + 1}, \`${value}\` is not possible in a condition; ${POSSIBLE}`);
   }
 
   whole() {
-    const term = this.either();
-    if (this.place < this.tokens.length) throw new Error(`${this.rest()} cannot stand there; ${POSSIBLE}`);
+    const term = this.expression();
+    if (this.sign === ",") throw new Error("join two conditions with `and` or `or`");
+    this.expect(END);
     return term;
   }
 
-  either() {
-    const terms = [this.both()];
-    while (this.next("or")) terms.push(this.both());
-    return joined(terms, true);
-  }
-
-  both() {
-    const terms = [this.negation()];
-    while (this.next("and")) terms.push(this.negation());
-    return joined(terms, false);
-  }
-
-  negation() {
-    if (!this.next("not")) return this.comparison();
-    const term = this.negation();
-    return (row) => {
-      const found = truth(term(row));
-      return found === null ? null : !found;
-    };
-  }
-
-  comparison() {
-    let left = this.sum();
-    const terms = [];
-    for (;;) {
-      let sign = this.next("==", "!=", "<", "<=", ">", ">=", "in", "not");
-      if (!sign) return terms.length ? joined(terms, false) : left;
-      if (sign === "not") {
-        this.expect("in");
-        sign = "not in";
-      }
-      const right = this.sum();
-      terms.push(compared(left, sign, right)); // a < b < c is a < b and b < c
-      left = right;
+  // Parses an operand and the operators after it that bind at least as tightly as `level`.
+  expression(level = CHOICE) {
+    this.depth += 1;
+    if (this.depth > MAX_DEPTH) throw new Error("the condition is nested too deeply");
+    let left = this.operand(level);
+    while (this.takes("[")) {
+      const [group, index] = [left, this.expression()];
+      left = (row) => elementAt(group(row), index(row));
+      this.expect("]");
     }
-  }
-
-  sum() {
-    return this.chain(() => this.product(), "+", "-");
-  }
-
-  product() {
-    return this.chain(() => this.signed(), "*", "/", "//", "%");
-  }
-
-  chain(part, ...signs) {
-    let left = part();
-    for (let sign = this.next(...signs); sign; sign = this.next(...signs)) left = calculated(left, ARITHMETIC[sign], part());
+    for (let longer = left; longer; longer = this.operated(left, level)) left = longer;
+    this.depth -= 1;
     return left;
   }
 
-  signed() {
-    const sign = this.next("-", "+");
-    if (!sign) return this.power();
-    return calculated(() => (sign === "-" ? -1 : 1), ARITHMETIC["*"], this.signed());
-  }
-
-  power() {
-    const base = this.atom();
-    return this.next("**") ? calculated(base, ARITHMETIC["**"], this.signed()) : base;
-  }
-
-  atom() {
-    const token = this.tokens[this.place];
-    if (!token) throw new Error(`the condition ends too early; ${POSSIBLE}`);
-    this.place += 1;
-    if (token.value !== undefined) return () => token.value;
-    if (token.column !== undefined) return this.column(token.column);
-    if (token.word !== undefined) return this.named(token.word);
-    if (token.sign === "(") return this.parenthesis();
-    if (token.sign === "[") return this.list("]", []);
-    this.place -= 1;
-    throw new Error(`${this.rest()} cannot stand there; ${POSSIBLE}`);
-  }
-
-  parenthesis() {
-    if (this.next(")")) return () => [];
-    const first = this.either();
-    if (this.next(")")) return first;
-    this.expect(",");
-    return this.list(")", [first]);
-  }
-
-  list(end, terms) {
-    while (!this.next(end)) {
-      terms.push(this.either());
-      if (!this.next(",") && this.tokens[this.place]?.sign !== end) this.expect(end);
+  // Parses one operator and what it does with `left`; null if the next one binds less tightly than `level`.
+  operated(left, level) {
+    const { sign } = this;
+    if (sign === "if" && level === CHOICE) return this.choice(left);
+    const own = LEVEL[sign] ?? -1;
+    if (own < level || !sign) return null;
+    if (own === COMPARISON) return this.comparison(left);
+    const terms = [left];
+    while (this.takes(sign)) {
+      terms.push(this.expression(own === POWER ? SIGNED : own + 1)); // 2 ** 3 ** 2 is 2 ** (3 ** 2)
+      if (own >= SUM) return calculated(ARITHMETIC[sign], terms);
     }
+    return joined(terms, sign === "or");
+  }
+
+  choice(body) {
+    this.expect("if");
+    const test = this.expression(OR);
+    this.expect("else");
+    const orelse = this.expression();
+    return (row) => {
+      const holds = truth(test(row));
+      return holds === null ? null : (holds ? body : orelse)(row);
+    };
+  }
+
+  comparison(first) {
+    const terms = [];
+    for (let left = first; LEVEL[this.sign] === COMPARISON;) {
+      const { sign } = this;
+      this.at += 1;
+      if (sign === "not") this.expect("in");
+      const right = this.expression(SUM);
+      terms.push(compared(left, sign, right)); // a < b < c is a < b and b < c
+      left = right;
+    }
+    return terms.length === 1 ? terms[0] : joined(terms, false);
+  }
+
+  operand(level) {
+    const { kind, value } = this.token;
+    this.at += 1;
+    if (kind === "number") return constant(Number(value.replaceAll("_", "")));
+    if (kind === "text") return this.text(value);
+    if (kind === "quoted") return this.column(value.slice(1, -1));
+    if (kind === "word") return this.word(value);
+    if (value === "-" || value === "+") return calculated(ARITHMETIC["*"], [constant(value === "-" ? -1 : 1), this.expression(SIGNED)]);
+    if (value === "not" && level <= NOT) {
+      const term = this.expression(NOT);
+      return (row) => opposite(truth(term(row)));
+    }
+    if (value === "[") return this.list("]", []);
+    if (value === "(") return this.brackets();
+    this.at -= 1;
+    throw this.unexpected();
+  }
+
+  text(first) {
+    let whole = first.slice(1, -1);
+    for (; this.token.kind === "text"; this.at += 1) whole += this.token.value.slice(1, -1); // "a" "b" is "ab"
+    return constant(whole.replace(/\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|(.))/gsu, (all, two, four, c) => (
+      two ?? four ? String.fromCharCode(parseInt(two ?? four, 16)) : ESCAPES[c] ?? all)));
+  }
+
+  brackets() {
+    if (this.takes(")")) return () => [];
+    const first = this.expression();
+    return this.takes(")") ? first : this.list(")", [first]);
+  }
+
+  list(end, items) {
+    const terms = this.items(end, items);
     return (row) => terms.map((term) => term(row));
   }
 
-  named(word) {
-    if (this.next("(")) return this.call(word);
-    if (word === "true" || word === "True") return () => true;
-    if (word === "false" || word === "False") return () => false;
-    if (["None", "is", "lambda", "if", "else", "for"].includes(word)) throw new Error(`“${word}” is not possible in a condition; ${POSSIBLE}`);
+  // Parses what follows `items` up to a closing bracket: expressions with commas between them.
+  items(end, items, name = "") {
+    let more = !items.length || this.takes(",");
+    while (more && this.sign !== end) {
+      if (name && this.token.kind === "word" && this.tokens[this.at + 1].value === "=") {
+        throw new Error(`${name}: arguments are given by position; write == to compare`);
+      }
+      items.push(this.expression());
+      more = this.takes(",");
+    }
+    this.expect(end);
+    return items;
+  }
+
+  word(word) {
+    if (this.takes("(")) return this.call(word);
+    if (Object.hasOwn(CONSTANTS, word)) return constant(CONSTANTS[word]);
+    if (KEYWORDS.has(word)) throw this.impossible(word, this.tokens[this.at - 1].start);
     return this.column(word);
   }
 
   column(name) {
     if (!this.columns.includes(name)) {
-      throw new Error(`unknown column '${name}' (a text stands in quotes); columns: ${this.columns.join(", ")}`);
+      throw new Error(`unknown column '${name}'; a text stands in quotes: '${name}'; columns: ${this.columns.join(", ")}`);
     }
     return (row) => row[name] ?? null;
   }
 
   call(name) {
-    if (!Object.hasOwn(FUNCTIONS, name)) throw new Error(`unknown function '${name}'; possible are: abs(), like(), log10(), missing()`);
-    const terms = [];
-    while (!this.next(")")) {
-      terms.push(this.either());
-      if (!this.next(",") && this.tokens[this.place]?.sign !== ")") this.expect(")");
+    if (!Object.hasOwn(FUNCTIONS, name)) throw new Error(`unknown function '${name}'; possible are: ${NAMED}`);
+    const [how, ...wanted] = FUNCTIONS[name];
+    const terms = this.items(")", [], name);
+    if (wanted.length && !wanted.includes(terms.length)) {
+      throw new Error(`${name}() takes ${wanted.join(" or ")} values, not ${terms.length}`);
     }
-    if (terms.length !== FUNCTIONS[name]) throw new Error(`${name}() takes ${FUNCTIONS[name]} values, not ${terms.length}`);
     if (name === "missing") return (row) => terms[0](row) === null;
-    if (name === "like") return like(...terms);
-    const how = name === "abs" ? Math.abs : (value) => (value > 0 ? Math.log10(value) : null);
-    return calculated(terms[0], how, () => 0);
+    return name === "like" ? (row) => like(terms[0](row), terms[1](row)) : calculated(how, terms);
   }
 }
 
 // Returns a test of rows; what the text is no condition for, or a row has no answer to, is an error with a sentence.
 function condition(text, columns) {
   if (text.length > 2000) throw new Error(`a condition can have 2,000 characters, this one has ${text.length.toLocaleString("en")}`);
-  const term = new Reader(text, columns).whole();
+  const term = new Parser(text, columns).whole();
   return (row) => truth(term(row)) === true;
 }

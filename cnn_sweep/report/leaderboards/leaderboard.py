@@ -83,7 +83,7 @@ def matching(table: Table, where: str | None) -> Table:
         return table
     try:
         condition = Filter(where)
-        check_columns(table, condition.names, hint="; a text stands in quotes")
+        check_columns(table, condition.names, hint="; a text stands in quotes: '{name}'")
         return replace(table, rows=tuple(filter(condition.accepts, table.rows)))
     except FilterError as error:
         raise InputError(f"--where: {error}") from None
@@ -109,12 +109,13 @@ def check_columns(table: Table, names: Iterable[str], *, hint: str = "") -> None
     """Make sure that a table has these columns.
 
     Raises:
-        InputError: A column is unknown; the message lists the known ones and ends with ``hint``.
+        InputError: A column is unknown; the message has ``hint``, which says what else a ``{name}`` may be.
     """
     known = (*table.columns, *table.more)
     for name in names:
         if name not in known:
-            raise InputError(f"unknown column {name!r}{near(name, known)}; columns: {', '.join(known)}{hint}")
+            meant = near(name, known) + hint.format(name=name)
+            raise InputError(f"unknown column {name!r}{meant}; columns: {', '.join(known)}")
 
 
 def overview(table: Table, parameters: Sequence[str]) -> Table:

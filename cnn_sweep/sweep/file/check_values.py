@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.messages import show
+from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.sweep.network.template import INDEX
-from cnn_sweep.sweep.space.expressions import ExpressionError
 from cnn_sweep.sweep.space.grid import (
     MAX_ROWS,
     GridTooLargeError,
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cnn_sweep.messages import KeyPath
+    from cnn_sweep.sweep.expressions.expression import Expression
     from cnn_sweep.sweep.file.problems import Problems
     from cnn_sweep.sweep.file.sections import Sections
-    from cnn_sweep.sweep.space.expressions import Expression
     from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.validation import InvalidValue
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cnn_sweep.messages import KeyPath
+    from cnn_sweep.sweep.expressions.expression import Expression
     from cnn_sweep.sweep.file.problems import Problems
-    from cnn_sweep.sweep.space.expressions import Expression
     from cnn_sweep.sweep.space.space import Range, Space
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.messages import listed, missing, point_hint, show, unknown
 from cnn_sweep.sweep.direction import Direction
+from cnn_sweep.sweep.expressions.expression import REFERENCE, Expression
+from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.sweep.file.problems import add_invalid_values, validate_section
 from cnn_sweep.sweep.file.search_section import check_until, read_fixed_and_enqueued, read_pruner, read_search
 from cnn_sweep.sweep.file.space_section import read_space
 from cnn_sweep.sweep.identity import STUDY_NAME, STUDY_NAME_RULE
 from cnn_sweep.sweep.network.template import INDEX, NetworkTemplate, compile_network, network_references
-from cnn_sweep.sweep.space.expressions import REFERENCE, Expression, ExpressionError
 from cnn_sweep.sweep.space.templates import SpecTemplate, compile_spec, references
 from cnn_sweep.sweep.spec.data import SOURCES, DataSpec
 from cnn_sweep.sweep.spec.metrics import default_direction, objectives
@@ -306,26 +307,18 @@ def _read_constraints(value: Any, declared: list[str], problems: Problems) -> It
             continue
         unknown_names = [name for name in constraint.names if name not in declared]
         for name in unknown_names:
-            quotes = f"; put a text in quotes: '{name}'" if _is_compared(text, name) else ""
+            quotes = f"; put a text in quotes: '{name}'" if _is_compared(constraint, name) else ""
             problems.add(place, unknown("parameter", name, declared) + quotes)
         if not constraint.names:
             problems.add(place, f"{show(text)} mentions no parameter; valid: {listed(declared)}")
-        elif not _is_condition(text):
+        elif isinstance(constraint.tree, ast.BinOp | ast.Constant | ast.List | ast.Tuple):
             hint = point_hint(text) or "; compare it with something, as in 'filters <= 32'"
             problems.add(place, f"{show(text)} is not a condition{hint}")
         elif not unknown_names:
             yield constraint, place
 
 
-def _is_compared(text: str, name: str) -> bool:
+def _is_compared(constraint: Expression, name: str) -> bool:
     """Return whether a name is compared with something, as a text without quotes would be."""
-    compared = [node for node in ast.walk(_tree(text)) if isinstance(node, ast.Compare)]
+    compared = [node for node in ast.walk(constraint.tree) if isinstance(node, ast.Compare)]
     return any(isinstance(one, ast.Name) and one.id == name for node in compared for one in ast.walk(node))
-
-
-def _tree(text: str) -> ast.expr:
-    return ast.parse(REFERENCE.sub(r"\1", text).strip(), mode="eval").body
-
-
-def _is_condition(text: str) -> bool:
-    return not isinstance(_tree(text), ast.BinOp | ast.Constant | ast.List | ast.Tuple)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.messages import listed, near, point_hint, show, unknown
+from cnn_sweep.sweep.expressions.expression import RESERVED, is_name
 from cnn_sweep.sweep.identity import value_key
-from cnn_sweep.sweep.space.expressions import RESERVED, is_name
 from cnn_sweep.sweep.space.space import Choices, Parameter, Range, Space
 from cnn_sweep.sweep.spec.metrics import EPOCH_METRICS
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from cnn_sweep.messages import listed, missing, show, unknown
+from cnn_sweep.sweep.expressions.expression import ABSENT
 from cnn_sweep.sweep.network import layers as network
-from cnn_sweep.sweep.space.expressions import ABSENT
 from cnn_sweep.sweep.space.templates import (
     InvalidValuesError,
     Node,

@@ -7,12 +7,12 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.sweep.space.expressions import ExpressionError
+from cnn_sweep.sweep.expressions.parser import ExpressionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from cnn_sweep.sweep.space.expressions import Expression
+    from cnn_sweep.sweep.expressions.expression import Expression
     from cnn_sweep.sweep.space.space import Space
 
 

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from cnn_sweep.messages import closest, listed, show, unknown
-from cnn_sweep.sweep.space.expressions import ABSENT, REFERENCE, Expression, ExpressionError
+from cnn_sweep.sweep.expressions.expression import ABSENT, REFERENCE, Expression
+from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.validation import InvalidValue, file_keys, nested_model, normalize, validate
 
 if TYPE_CHECKING:

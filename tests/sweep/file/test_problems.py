@@ -210,7 +210,7 @@ CASES = [
     # constraints
     ([("<= 2048", "<= 200")], 19, "constraints[0]", "none of the 720 configurations satisfies 'batch_size"),
     ([("filters <=", "filers <=")], 19, "constraints[0]", "unknown parameter 'filers' (did you mean 'filters'?)"),
-    ([(" <= 2048", " = 2048")], 19, "constraints[0]", "write == to compare"),
+    ([(" <= 2048", " =< 2048")], 19, "constraints[0]", "'<' is unexpected at character 23"),
     ([(" <= 2048", "")], 19, "constraints[0]", "is not a condition"),
     ([("batch_size * filters", "1")], 19, "constraints[0]", "mentions no parameter; valid: filters, pooling"),
     ([("batch_size * filters", "filters / (filters - 8)")], 19, "constraints[0]", "filters=8: division by zero"),

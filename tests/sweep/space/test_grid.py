@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnn_sweep.sweep.expressions.expression import Expression
 from cnn_sweep.sweep.identity import configuration_id
-from cnn_sweep.sweep.space.expressions import Expression
 from cnn_sweep.sweep.space.grid import GridTooLargeError, grid, satisfies
 from cnn_sweep.sweep.space.space import Choices, Parameter, Range, Space
 

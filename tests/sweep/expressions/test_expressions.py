@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
+import random
 import re
 
 import pytest
+from helpers import conditions
 
-from cnn_sweep.sweep.space.expressions import ABSENT, Expression, ExpressionError
+from cnn_sweep.sweep.expressions.expression import ABSENT, Expression
+from cnn_sweep.sweep.expressions.parser import ExpressionError, parse
+from cnn_sweep.sweep.identity import NULL
 
 
 @pytest.mark.parametrize(
@@ -31,6 +36,9 @@ from cnn_sweep.sweep.space.expressions import ABSENT, Expression, ExpressionErro
         ("name in ['sgd', 'adam']", True),
         ("not (a > 2 and b < 1)", False),
         ("1 < a <= 3", True),
+        ("a = 3", True),
+        ("size == (5, 3)", True),
+        ("$a, b", [3, 0.5]),
         ("size[0]", 5),
         ("[a, a]", [3, 3]),
         ("(a, a)", [3, 3]),
@@ -41,6 +49,45 @@ def test_an_expression_has_its_value(text, value):
     found = Expression(text).evaluate({"a": 3, "b": 0.5, "name": "sgd", "size": [5, 3]})
     assert found == value
     assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(("text", "kept"), conditions.VERDICTS)
+def test_sweep_files_read_the_conditions_of_where(text, kept):
+    """A condition on complete values has one verdict everywhere; a missing value is an inactive parameter here."""
+    params = {name: None if value is NULL else value for name, value in conditions.ROW.items() if value is not None}
+    wanted = conditions.IN_SWEEP_FILES.get(text, kept)
+    if not isinstance(wanted, str):
+        assert Expression(text).evaluate(params) is wanted
+        return
+    with pytest.raises(ExpressionError, match=re.escape(wanted)):
+        Expression(text).evaluate(params)
+
+
+def _random_text(draw, depth):
+    """Return a text of the language that is Python's, too."""
+    if depth == 0:
+        return draw.choice(["a", "b", "2", ".5", "1_0e-3", "0x1F", "'x y'", "True", "()", "(a,)", "[1, 2,]", "max()"])
+    one, other, third = (_random_text(draw, depth - 1) for _ in range(3))
+    signs = ["+", "-", "*", "/", "//", "%", "**", "<", "<=", "==", "!=", " in ", " not in ", " and ", " or "]
+    forms = [f"{one}{draw.choice(signs)}{other}", f"{one} {draw.choice(signs)} {other} {draw.choice(signs)} {third}"]
+    forms += [f"({one})", f"-{one}", f"not {one}", f"{one}[{other}]", f"max({one}, {other})", f"[{one}, {other}]"]
+    return draw.choice([*forms, f"{one} if {other} else {third}"])
+
+
+def test_operators_bind_as_in_python():
+    """Of 3,000 random texts, Python's parser makes the same trees, or refuses them, too."""
+    draw, same = random.Random(5), 0
+    for _ in range(3_000):
+        text = _random_text(draw, draw.randint(1, 4))
+        try:
+            wanted = ast.dump(ast.parse(text, mode="eval").body)
+        except SyntaxError:
+            with pytest.raises(ExpressionError):
+                parse(text, "an expression", max_length=1_000)
+            continue
+        assert ast.dump(parse(text, "an expression", max_length=1_000)[0]) == wanted, text
+        same += 1
+    assert same > 1_500
 
 
 def test_the_names_of_an_expression_are_its_parameters():
@@ -108,12 +155,15 @@ def test_what_is_true_is_a_condition():
     ("text", "words"),
     [
         ("$a *", "not an expression"),
-        ("a = 3", "write == to compare"),
+        ("a = ", "ends too early"),
+        ("a & b", "'&' is unexpected at character 3; write and"),
+        ("a <> b", "'<>' is unexpected at character 3; write !="),
+        ("a not b", "in should stand there"),
         ("", "not an expression"),
         ("import os", "not an expression"),
         ("a.__class__", "'a.__class__' is not possible"),
         ("__import__('os')", "unknown function '__import__'"),
-        ("open('x')", "unknown function 'open'; possible are: min, max"),
+        ("open('x')", "unknown function 'open'; possible are: min(), max()"),
         ("[x for x in a]", "not possible"),
         ("lambda: 1", "not possible"),
         ("{1: 2}", "not possible"),
