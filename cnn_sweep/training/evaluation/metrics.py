@@ -37,8 +37,8 @@ def accuracy(labels: Labels, probabilities: Probabilities) -> float:
 def auc(labels: Labels, probabilities: Probabilities) -> float:
     """Return the area under the ROC curve, exactly, as a rank statistic (ties count half).
 
-    For two classes, the AUC of the last unit. For more, the mean over classes, each against the rest, of classes that have
-    images inside and outside. NaN if there is no such class, or if a probability is NaN.
+    For two classes, the AUC of the last unit. For more, the mean over all classes with images inside and outside, each
+    against the rest. NaN if there is no such class, or if a probability is NaN.
     """
     if np.isnan(probabilities).any():
         return float("nan")

@@ -29,7 +29,7 @@ class Draws:
         self._step: Any = None
 
     def at_step(self, step: Any) -> None:
-        """Draw for ``step`` (scalar int64 tensor, counted over the whole trial) in everything traced after this call."""
+        """Draw for ``step`` (scalar int64 tensor, counted over the whole trial) in all later tracing."""
         self._step = step
 
     def reset(self, rates: Sequence[float], seed: int) -> None:
@@ -67,9 +67,9 @@ def _layer_seed(seed: int, index: int) -> int:
 def _keep(count: Any, level: Any, seed: Any) -> Any:
     """Return ``count`` booleans, each true with probability ``1 - level / 65536``.
 
-    One random byte per element decides, unless it ties with the high byte of ``level`` (1 element in 256); then a second
-    byte decides, which is that of the element half a batch away. This costs 0.6 of drawing two bytes each. If the low
-    byte of ``level`` is zero, as for rates 0.25 and 0.5, every tie is kept and the check is skipped.
+    One random byte per element decides, unless it ties with the high byte of ``level`` (1 element in 256); then that of
+    the element half a batch away decides. This costs 0.6 of drawing two bytes each. If the low byte of ``level`` is
+    zero, as for rates 0.25 and 0.5, every tie is kept and the check is skipped.
     """
     words = tf.random.stateless_uniform(
         [(count + 3) // 4], seed=seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"

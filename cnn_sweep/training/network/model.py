@@ -285,7 +285,7 @@ def build_model(spec: TrialSpec, seed: int, info: ImageInfo, folder: Path) -> An
 
 
 def to_probabilities(model: Any) -> Any:
-    """Return the activation that turns a model's outputs into probabilities: linear, unless its compiled loss takes logits."""
+    """Return the activation that makes probabilities of a model's outputs: linear, unless its loss takes logits."""
     loss = model.loss if model.compiled else None
     if not getattr(loss, "from_logits", False):
         return keras.activations.linear

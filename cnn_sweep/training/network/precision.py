@@ -37,8 +37,8 @@ def needs_loss_scale(training: TrainingSpec) -> bool:
 class LossScale:
     """Dynamic loss scaling as `keras.optimizers.LossScaleOptimizer` does it.
 
-    The loss is multiplied before its gradients are taken, so that they do not underflow in float16. A step with non-finite
-    gradients changes no weight and halves the factor; 2,000 finite steps in a row double it.
+    The loss is multiplied before its gradients are taken, so that they do not underflow in float16. A step with
+    non-finite gradients changes no weight and halves the factor; 2,000 finite steps in a row double it.
     """
 
     def __init__(self) -> None:
