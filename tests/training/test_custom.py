@@ -260,7 +260,7 @@ def test_a_network_of_logits_is_refused(engine, trainer, recorder):
     notes = recorder()
     with pytest.raises(
         InputError,
-        match=r"networks:logits: the network must give probabilities, but gives numbers from -"
+        match=r"networks:logits: the network must return probabilities, but returns numbers from -"
         r".*: end it with activation='softmax'; or take engine: fit, and compile .* from_logits=True",
     ):
         trainer.train(built("logits", engine=engine), 1, notes)

@@ -213,7 +213,7 @@ def test_a_damaged_folder_says_what_to_do(tmp_path):
     path = prepare(DigitsData(source="digits"), tmp_path, tmp_path)
     meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
     (path / "y_train.npy").write_bytes(b"")
-    with pytest.raises(EnvironmentFault, match=r"remove the folder and it will be made again"):
+    with pytest.raises(EnvironmentFault, match=r"remove the folder, and it will be prepared again"):
         load(path)
     (path / "meta.json").write_text(json.dumps({k: v for k, v in meta.items() if k != "sizes"}), encoding="utf-8")
     with pytest.raises(EnvironmentFault, match=r"KeyError"):

@@ -205,7 +205,7 @@ def test_what_keras_keeps_is_found(ready, tmp_path, monkeypatch):
     """Fashion-MNIST and CIFAR-10 are read from Keras's own downloads, without Keras; else the way is told."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     for source in ("mnist", "fashion_mnist", "cifar10"):
-        with pytest.raises(InputError, match=rf"{source} is not here: .*`cnn-sweep data prepare` fetches it"):
+        with pytest.raises(InputError, match=rf"{source} is missing: .*`cnn-sweep data prepare` on a machine"):
             ready(source)
     import gzip
     import pickle
@@ -251,7 +251,7 @@ MISTAKES = [
         {"train": "pets/train", "validation": "pets/train"},
         r"12 images are in two sets, .*cats/cat\.0\.jpg \(validation\) is",
     ),
-    ("folder", {"train": "empty"}, r"empty: no image of the class nothing, void; it needs some to train"),
+    ("folder", {"train": "empty"}, r"empty: no image of the class nothing, void to train with"),
     (
         "files",
         {"train": "named", "labels": {"pattern": "{class}-*.jpg"}},
@@ -358,8 +358,8 @@ def test_odd_classes_of_folders_are_noted(ready, tmp_path):
     path = ready("folder", write_named(tmp_path / "a", [*names, "x.png"]), train="images", image_size=4, validation=0.5)
     twins, archive, loose = read_report(path)["notes"]
     assert "the classes DOG, dog differ only in how they are written" in twins
-    assert "__MACOSX is left aside" in archive
-    assert "1 image is in no class's folder, so left aside: x.png" in loose
+    assert "__MACOSX is ignored" in archive
+    assert "1 image is in no class folder, so ignored: x.png" in loose
     names = [f"{(0, 1, 10, 2)[k % 4]}/{k}.png" for k in range(8)]
     path = ready("folder", write_named(tmp_path / "b", names), train="images", image_size=4, validation=0.5)
     assert "in the order of text, not of numbers: 0, 1, 10, 2" in read_report(path)["notes"][0]

@@ -126,7 +126,7 @@ def test_what_table_and_folder_have_alone_is_named(folder):
     assert [(bad["file"], bad["reason"]) for bad in report["bad"]] == [
         ("gone.png", "cannot be read: No such file or directory")
     ]
-    assert report["notes"] == [f"{folder / 'images'}: 1 image is not in t.csv, so left aside: i7.png"]
+    assert report["notes"] == [f"{folder / 'images'}: 1 image is not in t.csv, so ignored: i7.png"]
 
 
 def test_words_for_missing_values_are_no_classes(folder):
@@ -134,7 +134,7 @@ def test_words_for_missing_values_are_no_classes(folder):
     rows = [*ROWS[:4], ("i4.png", "NA"), ("i5.png", "NA"), ("i6.png", ""), ("i7.png", "b")]
     found, report = ready(folder, text(rows))
     assert {name for name, label in found.items() if not label} == {"i4.png", "i5.png", "i6.png"}
-    assert "'NA' is read as no label, in 2 rows" in report["notes"][0]
+    assert "'NA' means no label, in 2 rows" in report["notes"][0]
     found, _ = ready(folder, text(rows), classes=("a", "b", "NA"))
     assert found["i4.png"] == "NA"
 
@@ -157,7 +157,7 @@ MISTAKES = {
     "a file twice": (text([*ROWS, ("i0", "b")]), r"files that stand there twice: i0\.png \(as i0\.png, i0\)"),
     "no name": (text([*ROWS[:7], ("", "b")]), "1 row has no value in the column 'filename'"),
     "no such files": (text([(f"x{a}", b) for a, b in ROWS]), "none of its 8 files is in .*; the folder has i0.png"),
-    "an open quote": (text([("i0.png", "a"), ('"i1.png', "b"), *ROWS[2:]]), "quotation mark that is not closed"),
+    "an open quote": (text([("i0.png", "a"), ('"i1.png', "b"), *ROWS[2:]]), "unclosed quotation mark"),
     "a workbook": (b"PK\x03\x04..", "this is a spreadsheet, not text; save it as CSV"),
     "no text": (text().encode("utf-16-le"), "NUL bytes"),
     "measurements": (

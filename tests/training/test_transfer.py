@@ -150,7 +150,7 @@ def test_weights_of_the_users_own(suffix, spec, dataset, recorder, tmp_path):
         np.testing.assert_array_equal(mine, theirs)
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     other.save(file) if suffix == ".keras" else other.save_weights(file)
-    with pytest.raises(InputError, match="these are not weights of Tiny"):
+    with pytest.raises(InputError, match="not weights of Tiny"):
         Trainer(dataset).train(trial, 0, recorder())
     file.unlink()
     with pytest.raises(InputError, match="no such file"):

@@ -1,4 +1,4 @@
-"""The source ``arrays``: images and labels in .npy and .npz files of the user's."""
+"""The source ``arrays``: images and labels in the user's .npy and .npz files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pair:
-    """Images and labels as they stand in their files, checked.
+    """Images and labels from files, checked.
 
     Attributes:
         x: Shape (n, height, width, channels); uint8, or a floating type.
         y: Shape (n,), int32.
-        classes: Number of classes that the labels can name: columns of one-hot labels, or largest label + 1.
+        classes: Number of classes: columns of one-hot labels, or largest label + 1.
         one_hot: Whether the labels were one-hot.
     """
 
@@ -41,9 +41,9 @@ _ARCHIVE = ".npz"
 
 
 def path_of(name: str, folder: Path) -> tuple[Path, str | None]:
-    """Return the file of an array, and the array's name where the file is an archive (``data.npz:x_train``).
+    """Return the file of an array, and the array's name if the file is an archive (``data.npz:x_train``).
 
-    Relative paths are found from ``folder``.
+    Relative paths start at ``folder``.
     """
     before, colon, inner = name.rpartition(":")
     if colon and before.lower().endswith(_ARCHIVE):
@@ -57,10 +57,10 @@ def files_of(files: ArrayFiles, folder: Path) -> tuple[Path, Path]:
 
 
 def read_pair(files: ArrayFiles, folder: Path) -> Pair:
-    """Read images (memory-mapped, where they are a file of their own) and labels, and check that they fit each other.
+    """Read images (memory-mapped from a .npy file) and labels, and check that they match.
 
     Raises:
-        InputError: A file cannot be read, or its shape, type or content is not what is needed.
+        InputError: A file cannot be read, or has an invalid shape, type or content.
     """
     x = open_images(files.x, folder)
     y, classes, one_hot = read_labels(files.y, folder)
@@ -73,10 +73,10 @@ def read_pair(files: ArrayFiles, folder: Path) -> Pair:
 
 
 def open_images(name: str, folder: Path) -> Array:
-    """Read images, (n, height, width, channels), memory-mapped where they are a file of their own.
+    """Read images, (n, height, width, channels), memory-mapped from a .npy file.
 
     Raises:
-        InputError: The file cannot be read, or holds no images.
+        InputError: The file cannot be read, or does not contain images.
     """
     path, inner = path_of(name, folder)
     array = _open(path, inner)
@@ -85,10 +85,10 @@ def open_images(name: str, folder: Path) -> Array:
 
 
 def image_shape(name: str, folder: Path) -> tuple[int, int, int]:
-    """Return (height, width, channels) of the images in a file; reads its header only.
+    """Return (height, width, channels) of the images in a file; reads only its header.
 
     Raises:
-        InputError: As `open_images`.
+        InputError: See `open_images`.
     """
     path, inner = path_of(name, folder)
     if inner is None:
@@ -101,10 +101,10 @@ def image_shape(name: str, folder: Path) -> tuple[int, int, int]:
 
 
 def read_labels(name: str, folder: Path) -> tuple[npt.NDArray[np.int32], int, bool]:
-    """Return labels (n,), the number of classes that they can name, and whether they were one-hot.
+    """Return labels (n,), the number of classes, and whether they were one-hot.
 
     Raises:
-        InputError: The file cannot be read, or holds no labels.
+        InputError: The file cannot be read, or does not contain labels.
     """
     path, inner = path_of(name, folder)
     return _labels(_open(path, inner), folder / name)
@@ -174,9 +174,9 @@ def _labels(array: Array, path: Path) -> tuple[npt.NDArray[np.int32], int, bool]
     if flat.ndim != 1:
         raise InputError(f"{path}: labels must have the shape (n,), or (n, classes) if one-hot, but got {array.shape}")
     if np.issubdtype(flat.dtype, np.floating) and np.isfinite(flat).all() and (flat == np.round(flat)).all():
-        flat = flat.astype(np.int64)  # as NumPy writes whole numbers that it read from text
+        flat = flat.astype(np.int64)  # NumPy reads whole numbers from text as floats
     if flat.dtype != bool and not np.issubdtype(flat.dtype, np.integer):
-        fraction = "; networks are trained to tell classes apart, not to predict numbers" * (flat.dtype.kind == "f")
+        fraction = "; networks here classify and cannot predict numbers" * (flat.dtype.kind == "f")
         raise InputError(f"{path}: labels must be integers, or one-hot, but got {flat.dtype}{fraction}")
     if flat.size and int(flat.min()) < 0:
         raise InputError(f"{path}: labels must be 0, 1, 2, ..., but got {int(flat.min())}")

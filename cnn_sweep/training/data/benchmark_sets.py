@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BenchmarkSet:
-    """What is known about a data set, and where Keras 3 puts its files.
+    """A data set, and the files in which Keras 3 stores it.
 
     Attributes:
         shape: (height, width, channels).
         class_names: In the order of the labels.
-        files: Under Keras's folder ``datasets``, as `keras.datasets` leaves them.
+        files: Paths below Keras's folder ``datasets``.
     """
 
     shape: tuple[int, int, int]
@@ -53,35 +53,35 @@ SETS = {
 
 
 def benchmark_files(spec: BenchmarkData, folder: Path) -> list[Path]:
-    """Return the files of a data set, whether they exist or not."""
+    """Return the files of a data set, which may not exist."""
     if spec.path is not None:
         return [folder / Path(spec.path).expanduser()]
     return [keras_folder() / "datasets" / name for name in SETS[spec.source].files]
 
 
 def fetch(spec: BenchmarkData, folder: Path) -> None:
-    """Let Keras download a data set, unless its files are there. For machines that have internet.
+    """Download a data set with Keras, unless its files exist; needs internet.
 
     Raises:
-        EnvironmentFault: It cannot be downloaded.
+        EnvironmentFault: The download failed.
     """
     if spec.path is not None or all(file.is_file() for file in benchmark_files(spec, folder)):
         return
     if (words := download(f"import keras; keras.datasets.{spec.source}.load_data()")) is not None:
-        raise EnvironmentFault(f"{spec.source} cannot be downloaded: {words}\n{where_it_is_looked_for(spec, folder)}")
+        raise EnvironmentFault(f"{spec.source} cannot be downloaded: {words}\n{missing_message(spec, folder)}")
 
 
 def read_benchmark(
     spec: BenchmarkData, folder: Path
 ) -> tuple[tuple[Array, Labels], tuple[Array, Labels], tuple[str, ...]]:
-    """Return (images, labels) for training, the same for the test, and the classes' names.
+    """Return (images, labels) for training, the same for the test, and the class names.
 
     Raises:
         InputError: The files are missing or damaged.
     """
     files = benchmark_files(spec, folder)
     if not all(file.is_file() for file in files):
-        raise InputError(where_it_is_looked_for(spec, folder))
+        raise InputError(missing_message(spec, folder))
     found = SETS[spec.source]
     if spec.path is not None or spec.source == "mnist":
         train, test = (
@@ -100,15 +100,14 @@ def read_benchmark(
     return (*pairs, found.class_names)
 
 
-def where_it_is_looked_for(spec: BenchmarkData, folder: Path) -> str:
-    """Return the message for a data set that is not here: what is missing and what to do."""
+def missing_message(spec: BenchmarkData, folder: Path) -> str:
+    """Return the message for a missing data set: the missing file and what to do."""
     missing = next(file for file in benchmark_files(spec, folder) if not file.is_file())
     if spec.path is not None:
         return f"{missing}: no such file"
     return (
-        f"{spec.source} is not here: {missing} does not exist. On a machine with internet `cnn-sweep data prepare` "
-        f"fetches it (compute nodes mostly have none); or write data: {{path: FILE.npz}}, with the arrays x_train, "
-        "y_train, x_test, y_test"
+        f"{spec.source} is missing: {missing} does not exist. Run `cnn-sweep data prepare` on a machine with internet "
+        f"to download it, or write data: {{path: FILE.npz}} for a file with the arrays x_train, y_train, x_test, y_test"
     )
 
 
@@ -125,15 +124,15 @@ def _idx_files(files: list[Path]) -> Any:
 
 
 class _NumbersOnly(pickle.Unpickler):  # noqa: S301 - find_class is what makes it safe
-    """Reads CIFAR-10's pickles, which hold arrays and nothing else; refuses whatever could run code."""
+    """Reads CIFAR-10's pickles, which contain only arrays; refuses anything that could run code."""
 
     _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "scalar"})
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes for Python 2
+        if (module, name) == ("_codecs", "encode"):  # Python 3's encoding of bytes for Python 2
             return super().find_class(module, name)
         if module.split(".", maxsplit=1)[0] == "numpy" and name in self._ALLOWED:
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)  # as numpy 2 calls it
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)  # its name in NumPy 2
         raise pickle.UnpicklingError(f"it holds {module}.{name}")
 
 
@@ -145,21 +144,21 @@ def _cifar_batches(files: list[Path]) -> Any:
                 batch = _NumbersOnly(opened, encoding="bytes").load()
             x = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
             batches.append((x, np.asarray(batch[b"labels"], np.int32)))
-        except Exception as error:  # a damaged pickle raises whatever it likes
+        except Exception as error:  # a damaged pickle can raise any exception
             raise InputError(f"{file}: the file is damaged: {error}") from error
     train = tuple(np.concatenate(arrays) for arrays in zip(*batches[:-1], strict=True))
     return train, batches[-1]
 
 
 def keras_folder() -> Path:
-    """Return the folder in which Keras keeps its downloads."""
+    """Return the folder of Keras's downloads."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
 
 
 def download(code: str) -> str | None:
-    """Run Python code that lets Keras download something; return what went wrong, None if nothing did.
+    """Run Python code that downloads something with Keras; return the error message, or None.
 
-    In a process of its own: it imports TensorFlow, which has no place on a login node for longer than needed.
+    A separate process runs it, because it imports TensorFlow, which login-node commands must not load.
     """
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(

@@ -27,18 +27,18 @@ _FOLDERS = {"folder", "files"}  # sources whose sets are folders
 
 
 def check_classes(labels: Mapping[str, Labels], class_names: Sequence[str], *, numbered: bool) -> list[str]:
-    """Look whether every class can be learned, and judged.
+    """Check that every class can be learned and evaluated.
 
     Args:
-        labels: Of each split.
+        labels: Labels of each split.
         class_names: In the order of the labels.
-        numbered: Classes are numbers of the user's, of which some may be missing.
+        numbered: Whether classes are the user's own numbers, some of which may be missing.
 
     Returns:
-        What is odd and no error: classes that a split lacks.
+        Notes about classes that a split lacks.
 
     Raises:
-        InputError: The training set lacks a class that is named or that another split has, or has one class only.
+        InputError: The training set has a single class, or lacks a class that is named or in another split.
     """
 
     def names(numbers: Sequence[int]) -> str:
@@ -70,13 +70,13 @@ def check_classes(labels: Mapping[str, Labels], class_names: Sequence[str], *, n
 
 
 def check_leaks(stored: Mapping[str, Stored], when: OnLeak) -> list[str]:
-    """Look for images that are in two of the splits with labels.
+    """Look for identical images in two labelled splits.
 
     Returns:
-        What was found, where that is no error.
+        A note about them, unless they are an error.
 
     Raises:
-        InputError: There are some, and ``when`` is "fail".
+        InputError: There are such images, and ``when`` is "fail".
     """
     first: dict[str, tuple[str, str]] = {}
     found: list[str] = []
@@ -84,7 +84,7 @@ def check_leaks(stored: Mapping[str, Stored], when: OnLeak) -> list[str]:
     for split, part in stored.items():
         if split == UNLABELLED:
             continue
-        for digest, item in zip(part.digests, part.items, strict=False):  # mirror images come last and have no digest
+        for digest, item in zip(part.digests, part.items, strict=False):  # mirror images come last, without a digest
             other = first.setdefault(digest, (split, item.name))
             if other[0] != split:
                 count += 1
@@ -96,15 +96,15 @@ def check_leaks(stored: Mapping[str, Stored], when: OnLeak) -> list[str]:
     many = plural(count, "image is", "images are")
     message = f"{many} in two sets, so results would look better than they are: {'; '.join(found)}{rest}"
     if when == "fail":
-        raise InputError(f"{message}. Take them out of one of the sets, or write on_leak: warn")
+        raise InputError(f"{message}. Remove them from one of the sets, or write on_leak: warn")
     return [message]
 
 
 def check_bad(bad: Mapping[str, Sequence[BadImage]]) -> None:
-    """Stop at images that cannot be used.
+    """Raise an error if there are unusable images.
 
     Raises:
-        InputError: There are some; the message lists them.
+        InputError: There are such images; the message lists them.
     """
     lines = [f"  {image.name}: {image.reason}" for images in bad.values() for image in images]
     if lines:
@@ -113,19 +113,19 @@ def check_bad(bad: Mapping[str, Sequence[BadImage]]) -> None:
         text = "\n".join([*lines[:shown], *rest])
         raise InputError(
             f"{plural(len(lines), 'image', 'images')} cannot be used:\n{text}\n"
-            "Mend or remove them, or write on_bad_image: skip to go on without them"
+            "Repair or remove them, or write on_bad_image: skip to continue without them"
         )
 
 
 def check_places(spec: DataSpec, folder: Path) -> None:
-    """Check that each file and folder that a data section names is there.
+    """Check that each file and folder named in a data section exists.
 
     Args:
         spec: The sweep's data.
         folder: Where relative paths start.
 
     Raises:
-        SettingError: One is not; it has the key that names it.
+        SettingError: One does not exist; the error has the key that names it.
     """
     for key, name in _named(spec):
         is_folder = spec.source in _FOLDERS and key != ("labels", "table")
@@ -138,7 +138,7 @@ def check_places(spec: DataSpec, folder: Path) -> None:
 
 
 def _named(spec: Any) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the keys of a data section that name files or folders, below ``data``, and what each has."""
+    """Yield each key below ``data`` that names a file or folder, and its value."""
     for key in ("path", "picture", "train", "validation", "test", "unlabelled"):
         value = getattr(spec, key, None)
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Classes as names of files give them, and what is odd about their names."""
+"""Class names from file names, their order, and notes about suspicious names."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ _PIECES = re.compile(r"(\{class\}|\{number\}|\*|\?)")
 
 
 class FilePattern:
-    """A pattern of file names, such as ``{class}_{number}.jpg``; no part of it goes across a slash.
+    """A pattern of file names, such as ``{class}_{number}.jpg``; no part of it matches a slash.
 
     Args:
         pattern: ``{class}`` stands for the class, ``{number}`` for digits, ``*`` for anything, ``?`` for a character.
-        classes: As the user named them: what else a name could mean is not considered.
+        classes: The user's class names; other readings of a name are ignored.
     """
 
     def __init__(self, pattern: str, classes: Sequence[str] | None) -> None:
         self._whole_path = "/" in pattern
         self._pieces = _PIECES.split(pattern)
         self._classes = classes
-        # If the shortest and the longest class, beside short and long rests, are the same there is only one.
+        # If shortest and longest matches of class and rest agree, the reading is unique.
         self._readings = [
             self._expression(f"[^/]+{least}", f"[^/]*{rest}") for least, rest in product(("?", ""), repeat=2)
         ]
 
     def labels(self, name: str) -> list[str]:
-        """Return the classes that a file may be of, by its path; none where it does not match."""
+        """Return the possible classes of a file by its path; empty if it does not match."""
         text = name if self._whole_path else name.rpartition("/")[2]
         matches = [reading.fullmatch(text) for reading in self._readings]
         found = list(dict.fromkeys(match["label"] for match in matches if match))
         if len(found) < 2 or self._classes is None:
             return found
         known = [label for label in self._classes if self._expression(re.escape(label), "[^/]*").fullmatch(text)]
-        return known or found[:1]  # which is left aside, as one of another class
+        return known or found[:1]  # ignored later, as an image of another class
 
     def _expression(self, label: str, rest: str) -> re.Pattern[str]:
         parts = {"{class}": f"(?P<label>{label})", "{number}": "[0-9]+", "*": rest, "?": "[^/]"}
@@ -47,7 +47,7 @@ class FilePattern:
 
 
 def class_notes(names: Sequence[str]) -> list[str]:
-    """Say which classes may be one, and which order numbers have.
+    """Return notes about classes that may be the same, and about the order of numeric names.
 
     >>> class_notes(["DOG", "dog"])
     ['the classes DOG, dog differ only in how they are written; if they are one, give them one name']
@@ -65,9 +65,9 @@ def class_notes(names: Sequence[str]) -> list[str]:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Sort names by their characters: capitals before small letters, then umlauts, the same in every locale.
+    """Sort names by code points, the same in every locale: capitals, small letters, then umlauts.
 
-    Composed (Linux, Windows) and decomposed (macOS) letters have the same place.
+    Composed (Linux, Windows) and decomposed (macOS) letters sort alike.
 
     >>> in_order(["zebra", "\u00e4rger", "Zoo", "apfel", "a\u0308rger"])
     ['Zoo', 'apfel', 'zebra', 'a\u0308rger', '\u00e4rger']
@@ -86,7 +86,7 @@ def _twins_note(twins: Sequence[str]) -> str:
 
 
 def _essence(name: str) -> str:
-    """Return what two ways of writing the same name have in common."""
+    """Return a form that is equal for different spellings of the same name."""
     try:
         return repr(float(name.replace(",", ".")))
     except ValueError:

@@ -1,4 +1,4 @@
-"""A prepared data set: arrays that all workers of a node map, and what is known about them."""
+"""A prepared data set: arrays that all workers of a node map into memory, and their description."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Item:
-    """Where an image comes from.
+    """The origin of an image.
 
     Attributes:
-        name: Its file, from the data set's folder, or its place in an array (``x.npy#17``); mirror images end in
-            `MIRRORED`.
-        row: Of a tile, its row in the grid of tiles, from 0; None for images of their own.
-        column: As for ``row``.
+        name: Its file, relative to the data set's folder, or its index in an array (``x.npy#17``); names of mirror
+            images end in `MIRRORED`.
+        row: Row of a tile in its grid, from 0; None for images that are not tiles.
+        column: Column of a tile, likewise.
     """
 
     name: str
@@ -58,13 +58,13 @@ MIRRORED = " (mirrored)"
 
 @dataclass(frozen=True)
 class TileGrid:
-    """How a picture was cut into tiles.
+    """The grid in which a picture was cut into tiles.
 
     Attributes:
-        rows: Of tiles.
-        columns: Of tiles.
+        rows: Number of rows.
+        columns: Number of columns.
         size: Height and width of a tile, in pixels of the picture.
-        stride: From one tile to the next, downwards and to the right.
+        stride: Pixels from one tile to the next, downwards and to the right.
         picture: Height and width of the picture, in pixels.
         file: The picture.
     """
@@ -79,13 +79,13 @@ class TileGrid:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The splits that were asked for.
+    """The loaded splits of a data set.
 
     Attributes:
-        splits: By name; a split that the data set lacks, or that was not asked for, is missing.
+        splits: By name; contains only splits that were requested and exist.
         info: Shape of an image and names of the classes.
-        rescale: What a stored value is multiplied by before the network sees it.
-        fingerprint: SHA-256 of all images with labels, the test set's included.
+        rescale: Factor of stored values for the network's input.
+        fingerprint: SHA-256 of all labelled images, including the test set.
     """
 
     splits: Mapping[str, Split]
@@ -108,11 +108,11 @@ def load(path: Path, *, splits: Sequence[str] = ("train", "validation")) -> Data
     """Map a prepared folder into memory.
 
     Args:
-        path: What `prepare` returned.
-        splits: Names of the splits to load. The test set and the unlabelled images are opened only by name.
+        path: Folder that `prepare` returned.
+        splits: Names of the splits to load; the test set and unlabelled images must be named explicitly.
 
     Raises:
-        EnvironmentFault: The folder is not one that `prepare` made, or is damaged.
+        EnvironmentFault: `prepare` did not make the folder, or it is damaged.
     """
     with _readable(path):
         meta = read_meta(path)
@@ -126,7 +126,7 @@ def load(path: Path, *, splits: Sequence[str] = ("train", "validation")) -> Data
 
 
 def items(path: Path, split: str) -> tuple[Item, ...]:
-    """Return where each image of a split comes from, in the order of the split.
+    """Return the origin of each image of a split, in order.
 
     Raises:
         InputError: The data set has no such split.
@@ -140,7 +140,7 @@ def items(path: Path, split: str) -> tuple[Item, ...]:
 
 
 def image_options(path: Path) -> ImageOptions | None:
-    """Return what was made of each image, so that the same can be made of new files; None for arrays kept as they are.
+    """Return how each image was converted, to convert new files likewise; None for arrays stored unchanged.
 
     Raises:
         EnvironmentFault: The folder is damaged.
@@ -151,7 +151,7 @@ def image_options(path: Path) -> ImageOptions | None:
 
 
 def grid(path: Path) -> TileGrid | None:
-    """Return how the picture was cut; None where the images are no tiles.
+    """Return the grid of tiles; None if the images are not tiles.
 
     Raises:
         EnvironmentFault: The folder is damaged.
@@ -165,7 +165,7 @@ def grid(path: Path) -> TileGrid | None:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """Return what is known about a prepared data set, as its file has it."""
+    """Return the content of a prepared data set's description file."""
     meta: dict[str, Any] = json.loads((path / META).read_text(encoding="utf-8"))
     return meta
 
@@ -177,7 +177,7 @@ def _readable(path: Path) -> Iterator[None]:
     except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
         raise EnvironmentFault(
             f"the prepared data in {path} cannot be read ({type(error).__name__}: {error}); "
-            "remove the folder and it will be made again"
+            "remove the folder, and it will be prepared again"
         ) from error
 
 

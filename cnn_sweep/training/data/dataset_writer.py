@@ -1,4 +1,4 @@
-"""Writes a prepared data set: arrays, labels, where each image comes from, and a report."""
+"""Writes a prepared data set: arrays, labels, the origin of each image, and a report."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from cnn_sweep.training.data.image_decoder import BadImage, ImageOptions, Remark
     from cnn_sweep.training.data.raw_images import Labels, Part, Source
 
-FORM = 2  # of the prepared folder; another form gets another key
+FORM = 2  # version of the prepared folder's layout, part of its key
 # Version of decoding. 1: 16-bit colours were cut to their high bytes, 12 bits in 16 came out nearly black, and images
 # with malformed metadata were left out. All other images are the same in both.
 DECODING = 2
 REPORT = "report.json"
-_BLOCK_BYTES = 2**24  # of images that are in memory at a time
+_BLOCK_BYTES = 2**24  # of images in memory at once
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Stored:
     """A split whose images are written.
 
     Attributes:
-        y: Classes of all its images, mirror images included.
-        items: Where each comes from.
-        digests: One text per image that tells contents apart; mirror images have none.
+        y: Labels of all its images, including mirror images.
+        items: Origin of each image.
+        digests: One digest of the content per image, without mirror images.
     """
 
     y: Labels
@@ -48,7 +48,7 @@ class Stored:
 
     @classmethod
     def of(cls, y: Labels, items: Sequence[Item], digests: Sequence[str], *, mirror: bool) -> Stored:
-        """Describe a split; its mirror images follow after the last image."""
+        """Return the description of a split; mirror images follow after the last image."""
         if not mirror:
             return cls(y, items, digests)
         mirrored = [Item(item.name + MIRRORED, item.row, item.column) for item in items]
@@ -57,18 +57,18 @@ class Stored:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known about a data set when all images are written.
+    """Description of a data set after all images are written.
 
     Attributes:
         shape: (height, width, channels).
         is_uint8: Whether values are whole numbers from 0 to 255.
         class_names: In the order of the labels.
-        fingerprint: SHA-256 of the images with labels.
-        options: What was made of each image.
-        grid: How a picture was cut.
-        notes: What the user should know.
+        fingerprint: SHA-256 of the labelled images.
+        options: Conversion of each image; None if unchanged.
+        grid: Grid of tiles, or None.
+        notes: Remarks for the user.
         bad: By split, the images that could not be used.
-        converted: By split, the images that are more than resized.
+        converted: By split, the images that were changed beyond resizing.
     """
 
     shape: tuple[int, int, int]
@@ -121,7 +121,7 @@ def _store_part(name: str, part: Part, work: Path, *, mirror: bool) -> Any:
 
 
 def fingerprint(work: Path, stored: Mapping[str, Stored]) -> str:
-    """Return the SHA-256 of all images with labels, and of the labels."""
+    """Return the SHA-256 of all labelled images and their labels."""
     digest = hashlib.sha256()
     for name, split in stored.items():
         if name == UNLABELLED:
@@ -136,7 +136,7 @@ def fingerprint(work: Path, stored: Mapping[str, Stored]) -> str:
 def finish(
     work: Path, stored: Mapping[str, Stored], info: DatasetInfo, *, rescale: float | None, seconds: float
 ) -> None:
-    """Write labels, items, report, and last of all the file that makes the folder valid.
+    """Write labels, items and the report, and last the file that makes the folder valid.
 
     Raises:
         OSError: The disk is full or fails.
@@ -168,7 +168,7 @@ def finish(
 
 
 def info_of(source: Source, work: Path, stored: Mapping[str, Stored], notes: Sequence[str]) -> DatasetInfo:
-    """Gather what is known about a source whose images are written."""
+    """Return the description of a source whose images are written."""
     images = source.splits["train"].images
     options = options_for(images.shape, size=None, fit="stretch", color=None) if images.is_uint8 else None
     return DatasetInfo(

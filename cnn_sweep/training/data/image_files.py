@@ -1,4 +1,4 @@
-"""Image files: found in folders, labelled by folder, by name or by a table. Nothing is opened here."""
+"""Image files: found in folders, and labelled by folder, file name or table; no image is opened here."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.spec.data import FilesData, FolderData, TilesData
 
 _SHOWN = 8  # names in a message
-# What file managers and archives leave behind; hidden files and folders are ignored as well.
+# Left behind by file managers and archives; hidden files and folders are ignored, too.
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 def options_of(spec: FolderData | FilesData) -> ImageOptions:
-    """Return what is made of each image."""
+    """Return the conversion of each image."""
     height, width = spec.image_size
     return ImageOptions(height, width, fit=spec.fit, color=spec.color, bits=spec.bits)
 
 
 def file_classes(spec: FolderData | FilesData, folder: Path) -> tuple[str, ...]:
-    """Return the names of the classes; reads names of folders, of files or a table, whatever is least.
+    """Return the names of the classes, from folders, file names or a table.
 
     Raises:
-        InputError: There are no two classes, or a folder or table cannot be read.
+        InputError: There are fewer than two classes, or a folder or table cannot be read.
     """
     with blamed_on("data", "train"):
         if spec.source == "folder":
@@ -62,14 +62,14 @@ def _classes_found(spec: FilesData, folder: Path) -> tuple[str, ...]:
 
 
 def list_files(spec: FolderData | FilesData, folder: Path) -> Listing:
-    """Find and label all files of a data set; the training set is not yet divided.
+    """Find and label all files of a data set; validation and test shares are not split off yet.
 
     Args:
         spec: The sweep's data.
         folder: Where relative paths start.
 
     Raises:
-        InputError: A folder, table or pattern gives no images; the message says which.
+        InputError: A folder, table or pattern yields no images; the message names it.
     """
     classes, notes = file_classes(spec, folder), list[str]()
     if spec.classes is None:
@@ -81,7 +81,7 @@ def list_files(spec: FolderData | FilesData, folder: Path) -> Listing:
         splits = _folders(spec, folder, classes, notes)
     empty = [name for label, name in enumerate(classes) if not (splits["train"].y == label).any()]
     if empty:
-        raise InputError(f"{splits['train'].folder}: no image of the class {', '.join(empty)}; it needs some to train")
+        raise InputError(f"{splits['train'].folder}: no image of the class {', '.join(empty)} to train with")
     return Listing(splits, classes, options_of(spec), tuple(notes))
 
 
@@ -114,7 +114,7 @@ def _labelled_files(
 ) -> FileList:
     root = _existing(folder / Path(place).expanduser())
     if (root / "__MACOSX").is_dir():
-        notes.append(f"{root}: __MACOSX is left aside: a Mac's archive keeps its own notes there, and no images")
+        notes.append(f"{root}: __MACOSX is ignored: archives from macOS store metadata there, not images")
     if spec.source == "folder":
         return _by_folder(spec, root, classes, notes)
     labelled = _labelled_by_name(spec, root)
@@ -124,7 +124,7 @@ def _labelled_files(
             f"{root}: {plural(len(others), 'file does', 'files do')} not match {spec.labels.pattern!r}: {_few(others)}"
         )
     found = [(name, label) for name, label in labelled if label]
-    return _numbered(root, found, classes, notes, chosen=spec.classes is not None)
+    return _numbered(root, found, classes, notes, classes_given=spec.classes is not None)
 
 
 def _by_folder(spec: FolderData, root: Path, classes: Sequence[str], notes: list[str]) -> FileList:
@@ -132,11 +132,11 @@ def _by_folder(spec: FolderData, root: Path, classes: Sequence[str], notes: list
     used = {part for folders in groups.values() for part in folders}
     others = sorted(name for name in _subfolders(root) if not any(_is_in(part, name) for part in used))
     if others and spec.classes is not None:
-        notes.append(f"{root}: subfolders of no class are left aside: {_few(others)}")
+        notes.append(f"{root}: subfolders that belong to no class are ignored: {_few(others)}")
     loose = sorted(path.name for path in root.iterdir() if path.name.lower().endswith(SUFFIXES) and path.is_file())
     if loose:
         notes.append(
-            f"{root}: {plural(len(loose), 'image is', 'images are')} in no class's folder, so left aside: {_few(loose)}"
+            f"{root}: {plural(len(loose), 'image is', 'images are')} in no class folder, so ignored: {_few(loose)}"
         )
     unknown = [name for name in groups if name not in classes]
     if unknown:
@@ -179,7 +179,7 @@ def _class_folders(spec: FolderData, root: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _labelled_by_name(spec: FilesData, root: Path) -> list[tuple[str, str]]:
-    """Return (file, label) of all files of a folder; "" for those that do not match the pattern."""
+    """Return (file, label) for all files of a folder; the label is "" if the name does not match the pattern."""
     pattern = FilePattern(spec.labels.pattern or "", spec.classes)
     names = _walk(_existing(root))
     found = [(name, pattern.labels(name)) for name in names]
@@ -203,14 +203,14 @@ def _labelled_by_name(spec: FilesData, root: Path) -> list[tuple[str, str]]:
 
 
 def _numbered(
-    root: Path, found: Sequence[tuple[str, str]], classes: Sequence[str], notes: list[str], *, chosen: bool
+    root: Path, found: Sequence[tuple[str, str]], classes: Sequence[str], notes: list[str], *, classes_given: bool
 ) -> FileList:
     number = {name: label for label, name in enumerate(classes)}
     others = sorted({label for _, label in found if label not in number})
-    if others and not chosen:
+    if others and not classes_given:
         raise InputError(f"{root}: classes that the training set lacks: {_few(others)}; it has {listed(classes)}")
     if others:
-        notes.append(f"{root}: images of other classes are left aside: {_few(others)}")
+        notes.append(f"{root}: images of other classes are ignored: {_few(others)}")
     kept = [(name, number[label]) for name, label in found if label in number]
     return FileList(root, tuple(name for name, _ in kept), np.array([label for _, label in kept], np.int32))
 
@@ -229,22 +229,20 @@ def _splits_of_table(spec: FilesData, folder: Path, classes: Sequence[str], note
         notes += without_validation(spec, splits)
     else:
         found = [(name, label) for name, label, _ in rows if label]
-        splits = {"train": _numbered(root, found, classes, notes, chosen=spec.classes is not None)}
+        splits = {"train": _numbered(root, found, classes, notes, classes_given=spec.classes is not None)}
         unlabelled = [name for name, label, _ in rows if not label]
         if unlabelled:
             splits[UNLABELLED] = FileList(root, tuple(unlabelled), np.full(len(unlabelled), -1, np.int32))
     if spec.unlabelled is not None:
         if UNLABELLED in splits:
             rows_left = plural(len(splits[UNLABELLED].names), "row without a label is", "rows without a label are")
-            notes.append(
-                f"{table}: {rows_left} left aside, since unlabelled: {spec.unlabelled} has the images to predict"
-            )
+            notes.append(f"{table}: {rows_left} ignored, since unlabelled: {spec.unlabelled} has the images to predict")
         splits[UNLABELLED] = _unlabelled(spec, folder, notes)
     return splits
 
 
 def without_validation(spec: FilesData | TilesData, splits: Collection[str]) -> list[str]:
-    """Say it if a table's column of splits leaves the validation set empty."""
+    """Return a note if a table's split column leaves the validation set empty."""
     if "validation" in splits:
         return []
     column = spec.labels.split
@@ -255,10 +253,10 @@ def without_validation(spec: FilesData | TilesData, splits: Collection[str]) -> 
 def split_rows(
     rows: Iterable[tuple[str, str, str]], root: Path, classes: Sequence[str], table: str
 ) -> dict[str, FileList]:
-    """Return the files of each split, as a table's rows (file, label, split) say.
+    """Return the files of each split, from a table's rows (file, label, split).
 
     Raises:
-        InputError: A split has another name, or a row lacks its label.
+        InputError: A split has an unknown name, or a row lacks its label.
     """
     number = {name: label for label, name in enumerate(classes)}
     found: dict[str, list[tuple[str, int]]] = {name: [] for name in SPLITS}
@@ -289,12 +287,12 @@ def _subfolders(root: Path) -> list[str]:
 
 
 def _walk(root: Path) -> list[str]:
-    """Return all files below a folder, as relative paths with slashes, sorted; hidden ones are left out."""
+    """Return all files below a folder as sorted relative paths with slashes, without hidden files."""
     found = []
     seen = {_inode(root)}
     for at, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         inodes = {name: _inode(Path(at) / name) for name in folders if not _is_ignored(name)}
-        folders[:] = [name for name, inode in inodes.items() if inode not in seen]  # a link may lead back up
+        folders[:] = [name for name, inode in inodes.items() if inode not in seen]  # a link may lead to a parent
         seen.update(inodes.values())
         inner = Path(at).relative_to(root).as_posix()
         start = "" if inner == "." else f"{inner}/"
@@ -307,7 +305,7 @@ def _is_ignored(name: str) -> bool:
 
 
 def _refuse(error: OSError) -> None:
-    """Stop at a folder that cannot be read: else its images would be missing and nobody would know."""
+    """Raise an error for an unreadable folder; otherwise its images would be missing without notice."""
     raise InputError(f"{error.filename}: {error.strerror or error}")
 
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     Row = tuple[str, str, str]  # file, label, split; "" for none
 
-# How spreadsheets, R and pandas write a missing value. ("none" and "null" may well be classes.)
+# How spreadsheets, R and pandas write a missing value. ("none" and "null" can be real classes.)
 MISSING = frozenset({"NA", "N/A", "#N/A", "NaN", "nan", "<NA>", "NULL"})
 _SEPARATORS = ",;\t|"
-_EXCEL_HINT = re.compile(r'\A"?sep=(.)"?[\r\n]+', re.IGNORECASE)  # a first line that Excel understands
-_MARKS = (  # of encodings; UTF-32's begins like UTF-16's
+_EXCEL_HINT = re.compile(r'\A"?sep=(.)"?[\r\n]+', re.IGNORECASE)  # first line that tells Excel the separator
+_MARKS = (  # byte order marks; UTF-32's begins like UTF-16's, so it comes first
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -40,18 +40,18 @@ _SHOWN = 8  # names in a message
 def read_table(
     path: Path, labels: Labels | TileLabels, keys: Sequence[str], notes: list[str] | None = None
 ) -> list[tuple[str, ...]]:
-    """Return the rows of a table, each as the text of the wanted columns, without spaces around it.
+    """Return the requested columns of all rows as stripped text.
 
-    Rows without any value, as spreadsheets leave them at the end, are no rows.
+    Empty rows, which spreadsheets leave at the end, are ignored.
 
     Args:
         path: The table.
-        labels: The part of the sweep file that names its columns.
-        keys: Those that are wanted, as ``label``; one without a column is left out.
-        notes: Gets what the user should know.
+        labels: Section of the sweep file that names the columns.
+        keys: Keys of the requested columns, such as ``label``; keys without a column are ignored.
+        notes: Receives remarks for the user.
 
     Raises:
-        InputError: The file cannot be read, lacks a column, has it twice, or has a row that does not fit its header.
+        InputError: The file cannot be read, a column is missing or duplicated, or a row does not match the header.
     """
     with blamed_on("data", "labels", "table"):
         return _read_table(path, {key: name for key in keys if (name := getattr(labels, key)) is not None}, notes)
@@ -73,8 +73,8 @@ def _read_table(path: Path, names: dict[str, str], notes: list[str] | None) -> l
         if len(row) < len(header) or any(value.strip() for value in row[len(header) :]):
             values = plural(len(row), "value", "values")
             raise InputError(
-                f"{path}: line {line}: {values}, but there are {len(header)} columns: {row}. A value that holds the "
-                "separator must stand in quotes"
+                f"{path}: line {line}: {values}, but there are {len(header)} columns: {row}. Put values that contain "
+                "the separator in quotes"
             )
     if not filled:
         raise InputError(f"{path}: the table has no rows")
@@ -82,11 +82,11 @@ def _read_table(path: Path, names: dict[str, str], notes: list[str] | None) -> l
 
 
 def without_missing(labels: Iterable[str], classes: Collection[str] | None, path: Path) -> tuple[list[str], list[str]]:
-    """Return labels with "" for those that say that there is none (NA), and notes about these.
+    """Return labels with "" for missing values (NA), and notes about them.
 
     Args:
         labels: As the table has them.
-        classes: As the user named them; a word among them is a class.
+        classes: The user's class names; these are never missing values.
         path: The table.
     """
     words = MISSING - set(classes or ())
@@ -96,31 +96,31 @@ def without_missing(labels: Iterable[str], classes: Collection[str] | None, path
             counts[label] = counts.get(label, 0) + 1
         cleaned.append("" if label in words else label)
     notes = [
-        f"{path}: {word!r} is read as no label, in {plural(count, 'row', 'rows')}; if it is a class, list the classes"
+        f"{path}: {word!r} means no label, in {plural(count, 'row', 'rows')}; if it is a class, list the classes"
         for word, count in counts.items()
     ]
     return cleaned, notes
 
 
 def check_not_numbers(labels: Sequence[str], where: object) -> None:
-    """Refuse labels that are measurements and no classes.
+    """Reject labels that are measurements, not classes.
 
     Raises:
-        InputError: They are all numbers and many; if whole ones, fewer than three images have the same on average.
+        InputError: There are many different numbers; if whole, with fewer than three images each on average.
     """
     different = {label for label in labels if label}
     count = sum(1 for label in labels if label)
     if not all(_is_number(label) for label in different):
         return
-    # Numbers of classes are whole, so that only many of them which hardly ever come twice are measurements.
+    # Class numbers are whole, so whole numbers count as measurements only if they are many and rarely repeat.
     whole = all(float(label.replace(",", ".")).is_integer() for label in different)
     if len(different) <= (20 if whole else 5) or (whole and count >= 3 * len(different)):
         return
     shown = ", ".join(sorted(different)[:4])
     raise InputError(
         f"{where}: the labels look like numbers ({shown}, …: {len(different)} different ones for {count} images). "
-        "Networks are trained to tell classes apart, not to predict numbers: put ranges into the label column, such "
-        "as low and high; or, if each number is a class, list them in classes"
+        "Networks here classify and cannot predict numbers: put ranges into the label column, such as low and "
+        "high; or, if each number is a class, list them in classes"
     )
 
 
@@ -133,7 +133,7 @@ def _is_number(text: str) -> bool:
 
 
 def _csv(path: Path, columns: Sequence[str], notes: list[str] | None) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return header and rows, each with the line on which it ends."""
+    """Return the header and the rows, each with its last line number."""
     text = _text(path, notes)
     hint = _EXCEL_HINT.match(text)
     begin = hint.end() if hint else 0
@@ -145,7 +145,7 @@ def _csv(path: Path, columns: Sequence[str], notes: list[str] | None) -> tuple[l
     except csv.Error as error:
         line = first - 1 + reader.line_num
         raise InputError(
-            f"{path}: line {line}: {error}; look for a quotation mark that is not closed, there or above"
+            f"{path}: line {line}: {error}; look for an unclosed quotation mark, there or above"
         ) from error
     if not rows:
         raise InputError(f"{path}: the table is empty")
@@ -153,7 +153,7 @@ def _csv(path: Path, columns: Sequence[str], notes: list[str] | None) -> tuple[l
 
 
 def _separator(text: str, columns: Sequence[str]) -> str:
-    """Return the separator that gives most of the wanted columns; of several, the one that gives most columns."""
+    """Return the separator that yields most of the requested columns; of several, the one with most columns."""
 
     def columns_with(separator: str) -> tuple[int, int]:
         header = next(csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=separator), [])
@@ -163,7 +163,7 @@ def _separator(text: str, columns: Sequence[str]) -> str:
 
 
 def _text(path: Path, notes: list[str] | None) -> str:
-    """Read a text in UTF-8, UTF-16 or UTF-32; otherwise as Windows writes it in western Europe."""
+    """Read text in UTF-8, UTF-16 or UTF-32, or else in the Windows encoding of western Europe (cp1252)."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -202,14 +202,14 @@ def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 
 def _texts(column: Any) -> list[str]:
-    """Return the values as text; whole numbers that pandas made floating-point for a missing one are whole again."""
+    """Return the values as text; undo pandas' conversion of whole numbers to floats because of a missing value."""
     values = column.astype(object).where(column.notna(), "").tolist()
     is_whole = column.dtype.kind == "f" and all(value == "" or float(value).is_integer() for value in values)
     return [str(int(value)) if is_whole and value != "" else str(value) for value in values]
 
 
 def read_label_table(spec: FilesData, folder: Path, notes: list[str] | None = None) -> list[Row]:
-    """Return the rows of a label table as they stand there.
+    """Return the rows of a label table.
 
     Args:
         spec: The sweep's data.
@@ -272,7 +272,7 @@ def name_files(rows: Sequence[Row], root: Path, present: Sequence[str], table: P
     unused = [name for name in sorted(set(present) - set(files)) if name.lower().endswith(SUFFIXES)]
     if unused:
         many = plural(len(unused), "image is", "images are")
-        notes.append(f"{root}: {many} not in {table.name}, so left aside: {_few(unused)}")
+        notes.append(f"{root}: {many} not in {table.name}, so ignored: {_few(unused)}")
     return [(file, label, split) for file, (_, label, split) in zip(files, rows, strict=True)]
 
 

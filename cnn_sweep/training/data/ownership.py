@@ -1,4 +1,4 @@
-"""Who prepares a data set: one process at a time, the others wait, and one of them takes over if it dies."""
+"""Exclusive work on a folder: one process works, others wait, and one of them takes over if it dies."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL_S = 0.1
-# An owner on another machine, of which nothing can be known, is thought dead when nothing changed for so long. To be
-# wrong costs work and spoils nothing: two owners write the same bytes.
+# An owner on another machine cannot be checked; it counts as dead if nothing has changed for this time. A mistake costs
+# only time: two owners write the same bytes.
 _SILENCE_S = 300.0
 
 
 @contextlib.contextmanager
 def owned(work: Path, is_finished: Callable[[], bool]) -> Iterator[bool]:
-    """Wait until this process owns a folder of work, or the work is finished.
+    """Wait until this process owns a work folder, or the work is finished.
 
-    An owner that gives up, by an exception, no longer owns it.
+    An exception in the block ends the ownership.
 
     Args:
         work: The folder; it exists unless the work is finished.
-        is_finished: Whether there is nothing left to do.
+        is_finished: Returns whether the work is finished.
 
     Yields:
         True to the owner, False if the work is finished.
@@ -46,7 +46,7 @@ def owned(work: Path, is_finished: Callable[[], bool]) -> Iterator[bool]:
 
 
 def _own(work: Path, is_finished: Callable[[], bool]) -> int | None:
-    """Return the number under which this process owns the work; None if the work is finished."""
+    """Return this process's number as owner; None if the work is finished."""
     heard, since = -1.0, time.monotonic()
     while not is_finished():
         try:
@@ -77,7 +77,7 @@ def _claim(work: Path, number: int) -> bool:
 
 
 def _newest(work: Path) -> tuple[int, ProcessIdentity | None]:
-    """Return the number of the newest owner, 0 if there is none, and who it is if that can be read."""
+    """Return the number of the newest owner (0 without one), and its identity if that can be read."""
     numbers = [int(path.suffix[1:]) for path in work.glob("owner.*") if path.suffix[1:].isdecimal()]
     number = max(numbers, default=0)
     if not number:

@@ -43,23 +43,23 @@ if TYPE_CHECKING:
 
     from cnn_sweep.training.data.raw_images import FileList, Listing
 
-PART = 256  # files
-_BLOCK_BYTES = 2**16  # written at a time: pixels that are still in the processor's cache
+PART = 256  # files in a part
+_BLOCK_BYTES = 2**16  # written at once, small enough to be still in the CPU's cache
 JOB = "job.json"
-NARROW = "narrow"  # folder of the second pass, over files of 16 bits that use fewer
-_FEW = 2 * PART  # so many files are decoded here: processes would take longer to start
+NARROW = "narrow"  # folder of the second pass, for 16-bit files that use fewer bits
+_FEW = 2 * PART  # up to this many files are decoded in this process: starting others would take longer
 
 
 @dataclass(frozen=True)
 class SplitJob:
-    """What is to be done for one split.
+    """The files to decode for one split.
 
     Attributes:
-        name: Of the split.
-        folder: Where the files' names start.
+        name: Name of the split.
+        folder: Folder that the file names are relative to.
         names: The files.
-        mirror: Whether the mirror images follow, all of them after the last image.
-        offset: Where pixels begin in the array file, in bytes.
+        mirror: Whether mirror images follow, all after the last image.
+        offset: Start of the pixels in the array file, in bytes.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Decoder:
                 self._write(fd, job, start, pixels)
         finally:
             os.close(fd)
-        # Not forced to the disk: after a crash of the machine all parts are done again, since pixels are not either.
+        # Not flushed to disk, like the pixels: after a crash of the machine, all parts are decoded again.
         aside = done.with_name(f".{done.name}.{os.getpid()}")
         aside.write_text(json.dumps(report), encoding="utf-8")
         aside.replace(done)
@@ -141,12 +141,12 @@ class Decoder:
 
 
 def part_file(work: Path, split: str, part: int) -> Path:
-    """Return the file that says that a part is done."""
+    """Return the file that marks a part as done."""
     return work / f"part_{split}_{part:06d}.json"
 
 
 def pixels_file(work: Path, split: str) -> Path:
-    """Return the array file of a split while it is being filled: a row for each file, whether it can be read or not."""
+    """Return the array file of a split during decoding: one row per file, readable or not."""
     return work / f"pixels_{split}.npy"
 
 
@@ -159,16 +159,16 @@ def _write_at(fd: int, pixels: Any, offset: int) -> None:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What was found in the files.
+    """Result of decoding.
 
     Attributes:
-        kept: By split, the indices of the files that could be decoded; their pixels are the array file's rows.
-        bad: By split, the others.
-        converted: By split, images that are more than resized, and what was done to them.
-        digests: By split, one text per kept file that tells contents apart.
-        fingerprint: SHA-256 of the files with labels, of the labels, and of what is made of each image.
-        options: What is made of each image, the bits that files of 16 bits use included.
-        notes: What the user should know.
+        kept: By split, the indices of decoded files; their pixels are the rows of the array file.
+        bad: By split, files that could not be decoded.
+        converted: By split, images that were changed beyond resizing, and how.
+        digests: By split, one digest of the content per decoded file.
+        fingerprint: SHA-256 of labelled files, their labels, and the conversion options.
+        options: The conversion of each image, including the bits that 16-bit files use.
+        notes: Remarks for the user.
     """
 
     kept: Mapping[str, npt.NDArray[np.intp]]
@@ -183,15 +183,15 @@ class Decoded:
 def decode_all(listing: Listing, work: Path, *, mirror: bool, observe: Callable[[int, int], None]) -> Decoded:
     """Write the array files of all splits into a folder.
 
-    Cameras of 12 bits write files of 16. Where no image with a label has a value that needs 16 bits, and the sweep does
-    not say how many are used, all are decoded once more, with the bits that were found. They are found over all files:
-    to stretch each image by itself would make dark ones bright.
+    12-bit cameras write 16-bit files. If no labelled image has a value that needs 16 bits, and the sweep does not set
+    ``bits``, all files are decoded again with the number of bits in use. It is determined over all files: scaling each
+    image by itself would make dark images bright.
 
     Args:
         listing: The files.
-        work: An empty folder, or one in which this was begun.
-        mirror: Add the mirror images of the training set to it.
-        observe: Told from time to time how many files of how many are done.
+        work: An empty folder, or one with an unfinished decoding.
+        mirror: Whether to add mirror images to the training set.
+        observe: Called from time to time with the number of files done and the total.
 
     Raises:
         OSError: The disk is full or fails.
@@ -210,7 +210,7 @@ def decode_all(listing: Listing, work: Path, *, mirror: bool, observe: Callable[
 
 
 def _decode(listing: Listing, work: Path, *, mirror: bool, observe: Callable[[int, int], None]) -> Decoder:
-    """Decode all parts that are not done."""
+    """Decode all remaining parts."""
     _begin(listing, work, mirror=mirror)
     decoder = Decoder(work)
     parts = [(split, part) for split, job in decoder.splits.items() for part in range(job.parts)]
@@ -225,7 +225,7 @@ def _decode(listing: Listing, work: Path, *, mirror: bool, observe: Callable[[in
 
 
 def _peak(decoder: Decoder, work: Path) -> int:
-    """Return the largest value of the labelled images with more than 8 bits per channel; 0 if there are none."""
+    """Return the largest pixel value of labelled images with more than 8 bits per channel; 0 without such images."""
     reports = [
         json.loads(part_file(work, name, part).read_text(encoding="utf-8"))
         for name, job in decoder.splits.items()
@@ -236,12 +236,12 @@ def _peak(decoder: Decoder, work: Path) -> int:
 
 
 def _begin(listing: Listing, work: Path, *, mirror: bool) -> None:
-    """Write the job and make room for the arrays; what another run of the machine left half-written is forgotten."""
+    """Write the job file and create the arrays; discard parts from before a reboot, which may be incomplete."""
     boot = current().boot_id
     if (work / JOB).exists():
         if json.loads((work / JOB).read_text(encoding="utf-8"))["boot"] == boot:
             return
-        for file in work.glob("part_*.json"):  # its pixels may have died with the machine's memory
+        for file in work.glob("part_*.json"):  # its pixels may not have reached the disk
             file.unlink()
     splits = [_make_room(name, files, listing, work, mirror=mirror) for name, files in listing.splits.items()]
     job = {"boot": boot, "options": listing.options.to_data(), "splits": [vars(split) for split in splits]}
@@ -270,7 +270,7 @@ def _run(decoder: Decoder, work: Path, todo: list[tuple[str, int]]) -> Iterator[
 
 
 def _run_processes(work: Path, todo: list[tuple[str, int]], count: int) -> Iterator[tuple[str, int]]:
-    """Hand parts to processes, each the next one as it becomes free; they end when this one does."""
+    """Distribute parts to decoding processes, which end with this one."""
     waiting: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
     for part in todo:
         waiting.put(part)
@@ -299,13 +299,13 @@ def _start(work: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         encoding="utf-8",
         errors="replace",
-        # A decoder is one thread; the numerical libraries that it loads need not start more.
+        # A decoding process uses one thread, so numerical libraries must not start more.
         env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
 
 
 def _feed(process: subprocess.Popen[str], waiting: Any, done: Any) -> None:
-    """Give a process one part after the other."""
+    """Send parts to a process, one after another."""
     try:
         while True:
             split, part = waiting.get_nowait()
@@ -345,7 +345,7 @@ def _collect(decoder: Decoder, work: Path, listing: Listing, into: Path) -> Deco
             digest.update("".join(digests[name]).encode())
             digest.update(np.ascontiguousarray(listing.splits[name].y[kept[name]]).data)
             if any(DEEP_COLOR in remark.reason for remark in converted[name]):
-                digest.update(DEEP_COLOR.encode())  # earlier versions made other pixels of the same files
+                digest.update(DEEP_COLOR.encode())  # earlier versions decoded the same files to other pixels
         _close_gaps(work, job, kept[name], into)
     return Decoded(kept, bad, converted, digests, digest.hexdigest(), listing.options)
 
@@ -370,7 +370,7 @@ def _close_gaps(work: Path, job: SplitJob, kept: npt.NDArray[np.intp], into: Pat
 
 
 def main() -> None:
-    """Do the parts whose names come on standard input, and answer each with a line."""
+    """Decode the parts named on standard input, and echo each line when its part is done."""
     decoder = Decoder(Path(sys.argv[1]))
     for line in sys.stdin:
         split, part = line.split()

@@ -1,4 +1,4 @@
-"""Brings any source into one form: a folder of arrays that workers map into memory."""
+"""Preparation of data: any source becomes a folder of arrays that workers map into memory."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ def _silent(_done: int, _total: int) -> None:
 
 
 def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _silent, fetch: bool = False) -> Path:
-    """Store the splits of a data set under ``root`` and return their folder; at once if that was done before.
+    """Store the splits of a data set under ``root`` and return their folder, or return an existing one.
 
-    The folder's name follows from ``spec`` and from the files' names, sizes and times, so changed data gets a new one.
-    It appears complete or not at all. Of several callers one works and the others wait; if it dies, another one goes on
-    with the image files that are not done.
+    The folder's name depends on ``spec`` and on the files' names, sizes and times, so changed data get a new folder. It
+    appears complete or not at all. Of several callers one works while the others wait; if it dies, another continues
+    with the remaining image files.
 
     Args:
         spec: The sweep's data.
         folder: Where relative paths start.
-        root: Folder of prepared data sets; made if missing.
-        observe: Told from time to time how many images of how many are done.
-        fetch: Whether data sets that Keras knows may be downloaded.
+        root: Folder of prepared data sets; created if missing.
+        observe: Called from time to time with the number of images done and the total.
+        fetch: Whether Keras may download its data sets.
 
     Raises:
-        InputError: The data is not what it should be; the message says which file and why.
+        InputError: The data are invalid; the message names the file and the reason.
         EnvironmentFault: ``root`` cannot be written.
     """
     check_places(spec, folder)
@@ -79,7 +79,7 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
         benchmark_sets.fetch(spec, folder)
     path = root / _key(spec, folder, listing)
     if _is_outdated(path, _image_files(spec, folder, listing)):
-        path = root / _key(spec, folder, listing, decoding=DECODING)  # the old one may be in use
+        path = root / _key(spec, folder, listing, decoding=DECODING)  # running studies may use the old folder
     work = root / f".{path.name}.work"
 
     def is_finished() -> bool:
@@ -97,26 +97,26 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
                     fresh = True
         shutil.rmtree(work, ignore_errors=True)
         _remember(spec, folder, root, path)
-        if fresh:  # last, since forcing anything else to the disk would wait for it
+        if fresh:  # last, because any other flush to disk would wait for it
             threading.Thread(target=_settle, args=(path,)).start()
     except InputError:
         shutil.rmtree(work, ignore_errors=True)
         raise
     except (OSError, EnvironmentFault) as error:
-        # Another process may have been faster.
+        # Another process may have finished it.
         if not is_finished():
             raise EnvironmentFault(f"{path}: the prepared data cannot be stored: {error}") from error
     return path
 
 
 def _is_outdated(path: Path, files: Iterable[str]) -> bool:
-    """Return whether a finished folder must be made again, because an earlier version decoded some of its images.
+    """Return whether a folder must be prepared again because an earlier version decoded its images differently.
 
-    A folder that needs not is marked, so that its files are looked at once.
+    Any other folder is marked as current, so that its files are checked only once.
 
     Args:
         path: The folder, which may not exist.
-        files: The image files that it was made from; their headers are read.
+        files: Its source image files, whose headers are read.
     """
     try:
         meta = read_meta(path)
@@ -128,13 +128,13 @@ def _is_outdated(path: Path, files: Iterable[str]) -> bool:
     is_concerned = report["bad"] or any("16 bits made 8" in image["reason"] for image in report["converted"])
     if is_concerned or any(is_deep_file(file) for file in files if file.lower().endswith(_MAY_BE_DEEP)):
         return True
-    with contextlib.suppress(OSError):  # a folder that may not be written is looked at again next time
+    with contextlib.suppress(OSError):  # a read-only folder is checked again next time
         write_aside(path / META, json.dumps(meta | {"decoding": DECODING}, indent=1).encode())
     return False
 
 
 def _settle(path: Path) -> None:
-    """Force the arrays to the disk while others use them already; the process ends only when this is done."""
+    """Flush the arrays to disk while others already use them; the process ends only after that."""
     with contextlib.suppress(OSError):
         for file in path.glob("*.npy"):
             with file.open("rb") as opened:
@@ -142,7 +142,7 @@ def _settle(path: Path) -> None:
 
 
 def _tidy(path: Path) -> None:
-    """Remove what only the work itself needed."""
+    """Remove the files that only the preparation needed."""
     for pattern in ("owner.*", "part_*.json", "pixels_*.npy", JOB):
         for file in path.glob(pattern):
             file.unlink(missing_ok=True)
@@ -150,10 +150,10 @@ def _tidy(path: Path) -> None:
 
 
 def prepared(spec: DataSpec, folder: Path, root: Path) -> Path:
-    """Return what the last `prepare` of this data section made, without looking at the files again.
+    """Return the folder of the last `prepare` of this data section, without checking the source files again.
 
-    For workers: whoever started them has looked, and 25,000 files are not looked at by each of them. Where
-    nothing was prepared they prepare it themselves.
+    For workers: the command that started them has checked up to 25,000 files, and not every worker should. If nothing
+    was prepared, this prepares it.
 
     Raises:
         InputError: See `prepare`.
@@ -163,17 +163,17 @@ def prepared(spec: DataSpec, folder: Path, root: Path) -> Path:
 
 
 def described(spec: DataSpec, folder: Path, root: Path) -> ImageInfo:
-    """Return what `describe` says, from what was prepared last if there is such: so a worker needs no source files.
+    """Return the description of the data, from the last prepared folder if there is one: workers need no source files.
 
     Raises:
-        InputError: Nothing was prepared, and `describe` finds a mistake.
+        InputError: Nothing was prepared, and `describe` found a mistake.
     """
     path = _newest(spec, folder, root)
     return describe(spec, folder) if path is None else load(path, splits=()).info
 
 
 def _newest(spec: DataSpec, folder: Path, root: Path) -> Path | None:
-    """Return the folder that the last `prepare` of a data section made, if it is there."""
+    """Return the folder of the last `prepare` of a data section, if it exists."""
     with contextlib.suppress(OSError, ValueError):
         path = root / _pointer(spec, folder, root).read_text(encoding="utf-8").strip()
         if (path / META).exists():
@@ -194,7 +194,7 @@ def _pointer(spec: DataSpec, folder: Path, root: Path) -> Path:
 
 def _remember(spec: DataSpec, folder: Path, root: Path, path: Path) -> None:
     pointer = _pointer(spec, folder, root)
-    with contextlib.suppress(OSError):  # a root that is read only: workers look at the files themselves
+    with contextlib.suppress(OSError):  # a read-only root: workers then check the files themselves
         if not pointer.exists() or pointer.read_text(encoding="utf-8") != path.name:
             write_aside(pointer, path.name.encode())
 
@@ -216,7 +216,7 @@ def _key(spec: DataSpec, folder: Path, listing: Listing | None, **more: Any) -> 
             status = path.stat()
         except OSError as error:
             if isinstance(spec, BenchmarkData):
-                raise InputError(benchmark_sets.where_it_is_looked_for(spec, folder)) from error
+                raise InputError(benchmark_sets.missing_message(spec, folder)) from error
             raise InputError(f"{path}: {error.strerror or error}") from error
         description["files"].append([str(path.resolve()), status.st_size, status.st_mtime_ns])
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
@@ -305,7 +305,7 @@ def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tu
 
 
 def _divided(spec: Any, splits: Any, names: tuple[str, ...]) -> dict[str, FileList]:
-    """Cut validation and test set from the training files, where they are shares, and take so many of each class."""
+    """Split off validation and test sets given as shares, and take the requested number of images per class."""
     train = splits["train"]
     by_column = spec.source == "files" and spec.labels.split is not None
     shares = {

@@ -1,4 +1,4 @@
-"""What a source of images gives, before anything is stored."""
+"""Images and files as a source provides them, before they are stored."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
 
 class Images(Protocol):
-    """Images that can be read without decoding files one by one."""
+    """Images that are arrays, so that no files need decoding."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of each."""
+        """(height, width, channels) of each image."""
 
     @property
     def is_uint8(self) -> bool:
         """Whether values are whole numbers from 0 to 255; otherwise they are floating-point numbers."""
 
     def read(self, index: Indices) -> Array:
-        """Return the images at these places, (n, height, width, channels)."""
+        """Return the images at these indices, (n, height, width, channels)."""
 
     def item(self, index: int) -> Item:
-        """Return where an image comes from."""
+        """Return the origin of an image."""
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """Images in one array, wherever each of them comes from.
+    """Images in one array.
 
     Attributes:
         x: Shape (n, height, width, channels); uint8, or a floating type.
@@ -57,7 +57,7 @@ class InMemory:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of each."""
+        """(height, width, channels) of each image."""
         height, width, channels = self.x.shape[1:]
         return height, width, channels
 
@@ -67,7 +67,7 @@ class InMemory:
         return self.x.dtype == np.uint8
 
     def read(self, index: Indices) -> Array:
-        """Return the images at these places."""
+        """Return the images at these indices."""
         return self.x[index]
 
 
@@ -76,49 +76,49 @@ class ArrayImages(InMemory):
     """The images of one file.
 
     Attributes:
-        name: What items are called after, as in ``x.npy#17``.
+        name: Name of the file, used in the names of items (``x.npy#17``).
     """
 
     name: str
 
     def item(self, index: int) -> Item:
-        """Return where an image comes from."""
+        """Return the origin of an image."""
         return Item(f"{self.name}#{index}")
 
 
 @dataclass(frozen=True)
 class FittedImages:
-    """Images brought to a size and a colour as they are read."""
+    """Images that are resized and converted when they are read."""
 
     images: Images
     options: ImageOptions
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of each."""
+        """(height, width, channels) of each image."""
         return self.options.shape
 
     @property
     def is_uint8(self) -> bool:
-        """Always so."""
+        """Always true: conversion yields uint8."""
         return True
 
     def read(self, index: Indices) -> Array:
-        """Return the images at these places."""
+        """Return the images at these indices."""
         x: Any = self.images.read(index)
         pictures = (Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in x)
         return np.stack([fitted(picture, self.options) for picture in pictures])
 
     def item(self, index: int) -> Item:
-        """Return where an image comes from."""
+        """Return the origin of an image."""
         return self.images.item(index)
 
 
 def in_form(images: Images, spec: Resizable) -> Images:
-    """Bring images to a size and a colour, where either is asked for.
+    """Resize and convert images, if the sweep sets a size or colour.
 
     Raises:
-        InputError: They are no pictures in 8 bits.
+        InputError: They are not 8-bit pictures.
     """
     options = options_for(images.shape, size=spec.image_size, fit=spec.fit, color=spec.color)
     if options is None or options.shape == images.shape:
@@ -134,7 +134,7 @@ def in_form(images: Images, spec: Resizable) -> Images:
 def options_for(
     shape: tuple[int, int, int], *, size: tuple[int, int] | None, fit: Fit, color: Color | None
 ) -> ImageOptions | None:
-    """Return what is made of images of a shape; None if they cannot be pictures and nothing is asked for."""
+    """Return the conversion of images of a shape; None if they are not pictures and no conversion is set."""
     height, width, channels = shape
     if size is None and color is None and channels not in (1, 3):
         return None
@@ -147,9 +147,9 @@ class Part:
     """One split of a source.
 
     Attributes:
-        images: Where the images are read from.
-        index: Places of the split's images there.
-        y: Their classes, (n,); -1 for unlabelled ones.
+        images: Images of all splits.
+        index: Indices of the split's images among them.
+        y: Their labels, (n,); -1 if unlabelled.
     """
 
     images: Images
@@ -159,14 +159,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """Images that are arrays, or cut out of one.
+    """A source whose images are arrays, or tiles of one.
 
     Attributes:
         splits: By name.
         class_names: In the order of the labels.
         bad: Images that cannot be used.
-        notes: What the user should know.
-        grid: How a picture was cut.
+        notes: Remarks for the user.
+        grid: Grid of tiles, or None.
     """
 
     splits: Mapping[str, Part]
@@ -181,9 +181,9 @@ class FileList:
     """The image files of one split.
 
     Attributes:
-        folder: Where names start.
+        folder: Folder that names are relative to.
         names: Relative paths with slashes.
-        y: Class of each; -1 for unlabelled ones.
+        y: Label of each file; -1 if unlabelled.
     """
 
     folder: Path
@@ -197,13 +197,13 @@ class FileList:
 
 @dataclass(frozen=True)
 class Listing:
-    """Images in files of their own, found and labelled, not yet opened.
+    """Image files that were found and labelled, but not opened.
 
     Attributes:
         splits: By name.
         class_names: In the order of the labels.
-        options: What is made of each image.
-        notes: What the user should know.
+        options: Conversion of each image.
+        notes: Remarks for the user.
     """
 
     splits: Mapping[str, FileList]

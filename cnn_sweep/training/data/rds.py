@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from cnn_sweep.training.data.raw_images import Array
 
 _SPLITS = ("train", "validation", "test")
-_EXACT = 1e-6  # how far 255 times a value may be from a whole number to have come from 8 bits
+_EXACT = 1e-6  # 255 times a value that came from 8 bits is this close to a whole number
 
 
 @dataclass(frozen=True)
 class RdsImages(InMemory):
-    """The images of several files; uint8 where all values came from 8 bits, else float32.
+    """The images of several files; uint8 if all values came from 8 bits, else float32.
 
     Attributes:
-        items: Where each comes from.
+        items: Origin of each image.
     """
 
     items: tuple[Item, ...]
@@ -51,10 +51,10 @@ def rds_files(spec: RdsData) -> list[str]:
 
 
 def rds_shape(spec: RdsData, folder: Path) -> tuple[int, int, int]:
-    """Return (height, width, channels), as the first image has it; nothing is read where the file says both.
+    """Return (height, width, channels) of the first image; nothing is read if the sweep file sets size and colour.
 
     Raises:
-        InputError: The first file cannot be read, or holds no images.
+        InputError: The first file cannot be read, or contains no images.
     """
     if spec.image_size is not None and spec.color is not None:
         return (*spec.image_size, 3 if spec.color == "rgb" else 1)
@@ -78,7 +78,7 @@ def read_rds_source(spec: RdsData, folder: Path) -> Source:
     """Read all files.
 
     Raises:
-        InputError: A file cannot be read, or classes differ in the splits that they have files for.
+        InputError: A file cannot be read, or some classes lack a file for a split that others have.
         EnvironmentFault: The package rdata is missing.
     """
     bad: list[BadImage] = []
@@ -112,12 +112,12 @@ def read_list(path: Path) -> list[tuple[str, Any]]:
         raise EnvironmentFault(".rds files need the package rdata: pip install 'cnn-sweep[rds]'") from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # classes such as cimg, of which the plain array is what we want
+            warnings.simplefilter("ignore")  # unknown R classes such as cimg, whose plain array is wanted
             parsed = rdata.parser.parse_file(path, extension=".rds")
             return _elements(parsed, rdata)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except Exception as error:  # a damaged file raises whatever it likes
+    except Exception as error:  # a damaged file can raise any exception
         raise InputError(f"{path} is not an .rds file that can be read: {error or type(error).__name__}") from error
 
 
@@ -158,7 +158,7 @@ def _fault(value: Any) -> str | None:
 def _together(
     found: Mapping[str, Sequence[tuple[int, Item, Array]]], bad: list[BadImage]
 ) -> tuple[RdsImages, Any, dict[str, Any]]:
-    """Put the images of all splits into one array; return it, the labels and each split's places."""
+    """Stack the images of all splits into one array; return it with the labels and each split's indices."""
     shape = found["train"][0][2].shape if found["train"] else ()
     rows: list[tuple[int, Item, Array]] = []
     places = {}
@@ -179,7 +179,7 @@ def _together(
 
 
 def _in_eight_bits(x: Any) -> Array:
-    """Return uint8 where no value is changed by it: imager divides 8 bits by 255 when it reads a file."""
+    """Return uint8 if this changes no value: imager divides 8-bit values by 255 when it reads a file."""
     low, high = float(x.min()), float(x.max())
     factor = 255.0 if high <= 1.0 else 1.0
     if low < 0.0 or high > 255.0:
@@ -190,7 +190,7 @@ def _in_eight_bits(x: Any) -> Array:
 
 
 def _divided(splits: dict[str, Part], spec: RdsData) -> dict[str, Part]:
-    """Cut what has no files of its own from the training images."""
+    """Split off sets without their own files from the training images."""
     train = splits["train"]
     shares = {
         "validation": None if "validation" in splits else spec.validation,

@@ -1,4 +1,4 @@
-"""Which images are for training, validation and test: by seed and stratified, or the last ones."""
+"""Division of images into training, validation and test set: stratified by seed, or the last images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 8  # names in a message
 
 @dataclass(frozen=True)
 class SplitIndices:
-    """Indices of the images of each part, sorted; a part with no images is empty."""
+    """Sorted indices of the images of each split; a split without images is empty."""
 
     train: Indices
     validation: Indices
@@ -37,17 +37,17 @@ def partition(
     seed: int,
     names: Sequence[str] = (),
 ) -> SplitIndices:
-    """Split images so that each part has the classes in the proportions of the whole.
+    """Split images so that each part has the class proportions of the whole.
 
     Args:
         labels: Class of each image.
         validation: Share of all images that becomes the validation set; may be 0.
         test: Share of all images that becomes the test set; may be 0.
         seed: The same seed gives the same split.
-        names: Of the classes, for messages.
+        names: Class names, for messages.
 
     Raises:
-        InputError: There are too few images to split them so.
+        InputError: There are too few images for this split.
     """
     everything = np.arange(len(labels))
     rest, test_part = _split(everything, labels, Cut("test", test), names, seed)
@@ -57,11 +57,11 @@ def partition(
 
 @dataclass(frozen=True)
 class Cut:
-    """A set to be cut from the training images.
+    """A set to split off from the training images.
 
     Attributes:
-        name: Of the set.
-        share: Of all images.
+        name: Name of the set.
+        share: Share of all images.
     """
 
     name: str
@@ -90,14 +90,14 @@ def _split(
 
 
 def _check_enough(labels: npt.NDArray[np.int32], total: int, count: int, cut: Cut, names: Sequence[str]) -> None:
-    """Refuse a share that gives no image, or that cannot have every class beside the images that remain.
+    """Raise an error if a share yields no image, or too few images for every class in both parts.
 
     Args:
-        labels: Of the images that are there to be divided.
+        labels: Labels of the images to divide.
         total: Number of all images.
-        count: How many are to be taken.
-        cut: For what.
-        names: Of the classes.
+        count: Number of images to split off.
+        cut: The set to split off.
+        names: Class names.
     """
     wanted = f"{cut.name}: {cut.share:g} of {total} images is {count}"
     if not count:
@@ -127,17 +127,17 @@ def divide(
     seed: int,
     names: Sequence[str] = (),
 ) -> dict[str, Indices]:
-    """Return the indices of the images of each split, sorted; splits without images are left out.
+    """Return the indices of the images of each split, sorted; splits without images are omitted.
 
     Args:
         labels: Class of each image.
-        validation: A stratified share, the last share of what the test set leaves, or None.
+        validation: A stratified share, the last share of the images outside the test set, or None.
         test: A stratified share; may be 0.
-        seed: Of the shares.
-        names: Of the classes, for messages.
+        seed: Seed of the stratified shares.
+        names: Class names, for messages.
 
     Raises:
-        InputError: There are too few images to split them so.
+        InputError: There are too few images for this split.
     """
     tail = validation.last if isinstance(validation, Last) else None
     share = 0.0 if isinstance(validation, Last) or validation is None else validation
@@ -153,12 +153,12 @@ def divide(
 
 
 def subset(indices: Indices, labels: npt.NDArray[np.int32], count: int | None, seed: int) -> Indices:
-    """Draw ``count`` images of each class without replacement, or take all where there are no more.
+    """Draw ``count`` images of each class without replacement, or all if there are fewer.
 
     Args:
-        indices: Of the images to draw from.
-        labels: Class of every image, also of those not in ``indices``.
-        count: How many of each class; None for all.
+        indices: Images to draw from.
+        labels: Class of every image, including those not in ``indices``.
+        count: Number of images per class; None for all.
         seed: The same seed draws the same images.
     """
     if count is None:

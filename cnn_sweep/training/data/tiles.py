@@ -1,4 +1,4 @@
-"""One large picture, cut into a grid of tiles: labelled ones to learn from, the others to be predicted."""
+"""The source ``tiles``: one large picture cut into a grid; labelled tiles for training, the others to predict."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TileImages:
 
     Attributes:
         picture: Shape (height, width, channels), uint8.
-        grid: How it is cut.
+        grid: Its grid of tiles.
     """
 
     picture: Array
@@ -53,14 +53,14 @@ class TileImages:
         return True
 
     def read(self, index: Indices) -> Array:
-        """Return the tiles at these places."""
+        """Return the tiles at these indices."""
         height, width = self.grid.size
         down, right = self.grid.stride
         corners = ((int(k) // self.grid.columns * down, int(k) % self.grid.columns * right) for k in index)
         return np.stack([self.picture[y : y + height, x : x + width] for y, x in corners])
 
     def item(self, index: int) -> Item:
-        """Return a tile's place."""
+        """Return the row and column of a tile."""
         row, column = divmod(index, self.grid.columns)
         return Item(f"{self.grid.file}[{row},{column}]", row, column)
 
@@ -80,7 +80,7 @@ def tile_classes(spec: TilesData, folder: Path) -> tuple[str, ...]:
 
 
 def tile_files(spec: TilesData, folder: Path) -> list[Path]:
-    """Return the files that the tiles come from."""
+    """Return the source files of the tiles."""
     names = (spec.picture, spec.labels.mask, spec.labels.table)
     return [folder / Path(name).expanduser() for name in names if name is not None]
 
@@ -89,7 +89,7 @@ def read_tiles(spec: TilesData, folder: Path) -> Source:
     """Cut the picture and label its tiles.
 
     Raises:
-        InputError: A file cannot be read, or does not fit the picture.
+        InputError: A file cannot be read, or does not match the picture.
     """
     picture, notes = _read_picture(spec, folder)
     stride = spec.stride or spec.size

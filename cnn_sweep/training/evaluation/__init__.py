@@ -1,1 +1,1 @@
-"""What predictions and learning curves are worth, and what a trained network makes of images."""
+"""Metrics of predictions, numbers of learning curves, and the use of exported models."""

@@ -1,4 +1,4 @@
-"""What the layers of a trained network make of images."""
+"""Outputs of the layers of a trained network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def layer_names(model: Any) -> list[str]:
-    """Return the names of a model's layers, those of models inside it as well, in their order."""
+    """Return the names of a model's layers in order, including those of nested models."""
     return [name for name, _ in _layers(model)]
 
 
@@ -33,7 +33,7 @@ def activations(model: Any, layer: str, images: npt.NDArray[np.generic]) -> npt.
         Shape (n, height, width, channels), or (n, units).
 
     Raises:
-        InputError: The model has no such layer; the message lists those that it has.
+        InputError: The model has no such layer; the message lists its layers.
     """
     found = dict(_layers(model))
     names = [name for name in found if name == layer] or [
@@ -51,7 +51,7 @@ def activations(model: Any, layer: str, images: npt.NDArray[np.generic]) -> npt.
 
 @contextlib.contextmanager
 def _watched(layer: Any) -> Iterator[list[Any]]:
-    """Keep what a layer returns, wherever in a model of models it is called."""
+    """Record the outputs of a layer, even inside nested models."""
     seen: list[Any] = []
     call = layer.call
 

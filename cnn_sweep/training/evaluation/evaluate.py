@@ -27,7 +27,7 @@ def load_model(path: Path) -> Any:
     """Load an exported model.
 
     Raises:
-        EnvironmentFault: There is none at ``path``, or it is damaged.
+        EnvironmentFault: The file is missing or damaged.
     """
     try:
         return keras.models.load_model(path, compile=False)
@@ -36,7 +36,7 @@ def load_model(path: Path) -> Any:
 
 
 def predict(model_file: Path, images: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-    """Return the probabilities of images.
+    """Return an exported model's probabilities for images.
 
     Args:
         model_file: An exported ``.keras`` file.
@@ -50,11 +50,11 @@ def predict(model_file: Path, images: npt.NDArray[np.generic]) -> npt.NDArray[np
 
 
 class Measured(NamedTuple):
-    """What an exported model achieves on one split.
+    """Metrics of an exported model on one split.
 
     Attributes:
-        metrics: By name; the names start with that of the split, as in ``test_loss``.
-        losses: Of each image, without penalties, shape (n,): ``test_loss`` is their mean and the penalties.
+        metrics: By name; names start with the split, as in ``test_loss``.
+        losses: Loss of each image without penalties, shape (n,); ``test_loss`` is their mean plus the penalties.
     """
 
     metrics: dict[str, float]
@@ -64,7 +64,7 @@ class Measured(NamedTuple):
 def evaluate(
     model_file: Path, dataset: Dataset, *, split: str = "test", training: TrainingSpec | None = None
 ) -> dict[str, float]:
-    """Return the metrics that `measure` finds."""
+    """Return the metrics of an exported model on one split; see `measure`."""
     return measure(model_file, dataset, split=split, training=training).metrics
 
 
@@ -77,10 +77,10 @@ def measure(
         model_file: The ``.keras`` file.
         dataset: Loaded with the split.
         split: Name of the split.
-        training: The trial's training, for its loss; by default the loss that fits the output.
+        training: The trial's training settings, for its loss; by default the loss for the model's output.
 
     Raises:
-        InputError: The data set has no such split, or has other classes.
+        InputError: The data set has no such split, or its classes differ from the model's.
     """
     if split not in dataset.splits:
         raise InputError(f"the data set has no {split} images; it has {', '.join(dataset.splits)}")
@@ -104,8 +104,8 @@ def measure(
 
 
 def _predictions(model: Any, images: npt.NDArray[np.generic], batch: int) -> Iterator[Any]:
-    """Yield the predictions of one batch after the other, as tensors; of no images, one empty batch."""
+    """Yield predictions batch by batch, as tensors; without images, one empty batch."""
     for start in range(0, max(1, len(images)), batch):
         given = tf.constant(np.asarray(images[start : start + batch]), tf.float32)
-        # A model of the user's may answer in 16 bits.
+        # The user's own model may return 16-bit numbers.
         yield tf.cast(model(given, training=False), tf.float32)

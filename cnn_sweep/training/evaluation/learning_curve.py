@@ -1,7 +1,7 @@
-"""Five numbers by which a learning curve is judged, as pure functions of the accuracies of its epochs.
+"""Five numbers that describe a learning curve, as pure functions of the accuracies of its epochs.
 
-They answer what people ask when they look at the curve of a network: do the accuracies spread little, do they rise
-quickly, do training and validation stay in one range, is an asymptote reached, and does it come near 100%?
+They answer the questions that people ask of a curve: how much do accuracies vary, how fast do they rise, how far apart
+are training and validation, has the curve levelled off, and how high does it end?
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 NUMBERS = ("spread", "epochs_to_90", "gap", "slope", "final")
-_FEWEST = 3  # epochs through which a line is drawn: any two lie on one
+_FEWEST = 3  # epochs needed to fit a line: any two lie on one
 _QUICK = 0.9  # as in "time to accuracy" of DAWNBench (Coleman et al. 2017), a fixed accuracy
 
 
 def curve_numbers(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Judge a learning curve.
+    """Return the numbers of a learning curve.
 
     The *tail* is the second half of the epochs, at least three of them.
 
@@ -26,12 +26,12 @@ def curve_numbers(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
         history: Metrics of each epoch, of which ``accuracy`` and ``val_accuracy`` are used, shares from 0 to 1.
 
     Returns:
-        Those of these that can be told:
+        Those of these that can be computed:
 
         - ``spread``: root mean square distance of the tail's validation accuracies from their least-squares line;
         - ``epochs_to_90``: the first epoch with a validation accuracy of at least 0.9;
         - ``gap``: mean over the tail of the distance between training and validation accuracy;
-        - ``slope``: what that line rises per epoch, 0 at an asymptote;
+        - ``slope``: rise of that line per epoch, 0 at an asymptote;
         - ``final``: validation accuracy of the last epoch.
     """
     validation = [_number(epoch, "val_accuracy") for epoch in history]
@@ -56,7 +56,7 @@ def _number(epoch: Mapping[str, float], name: str) -> float:
 
 
 def _line(values: Sequence[float]) -> dict[str, float]:
-    """Fit a line by least squares; nothing where a value is not finite."""
+    """Fit a line by least squares; empty if a value is not finite."""
     if not all(map(math.isfinite, values)):
         return {}
     middle, mean = (len(values) - 1) / 2, _mean(values)

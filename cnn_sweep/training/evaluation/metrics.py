@@ -37,8 +37,8 @@ def accuracy(labels: Labels, probabilities: Probabilities) -> float:
 def auc(labels: Labels, probabilities: Probabilities) -> float:
     """Return the area under the ROC curve, exactly, as a rank statistic (ties count half).
 
-    Two classes: that of the last unit. More: the mean over classes, each against the rest, of those that have
-    images inside and outside. NaN where there is no such class, or a probability is NaN.
+    For two classes, the AUC of the last unit. For more, the mean over all classes with images inside and outside, each
+    against the rest. NaN if there is no such class, or if a probability is NaN.
     """
     if np.isnan(probabilities).any():
         return float("nan")
@@ -51,7 +51,7 @@ def auc(labels: Labels, probabilities: Probabilities) -> float:
 
 
 def _binary_auc(positive: npt.NDArray[np.bool_], score: Probabilities) -> float:
-    """Mann-Whitney: the chance that a positive scores above a negative."""
+    """Return the chance that a positive scores above a negative (the Mann-Whitney statistic)."""
     positives = int(positive.sum())
     negatives = positive.size - positives
     if not positives or not negatives:
@@ -61,7 +61,7 @@ def _binary_auc(positive: npt.NDArray[np.bool_], score: Probabilities) -> float:
 
 
 def _ranks(values: Probabilities) -> npt.NDArray[np.float64]:
-    """Return ranks from 1; equal values share the mean of theirs."""
+    """Return ranks from 1; ties share their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse]
@@ -98,13 +98,13 @@ def all_metrics(labels: Labels, probabilities: Probabilities, prefix: str) -> di
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class is told from the others; NaN where there is nothing to divide by.
+    """Scores of one class against all others; NaN if the denominator is 0.
 
     Attributes:
-        precision: Share of the images predicted as this class that are of it.
-        recall: Share of the images of this class that are predicted as it.
+        precision: Share of images predicted as this class that belong to it.
+        recall: Share of this class's images that are predicted as it.
         f1: Harmonic mean of both: 2 hits / (images of the class + images predicted as it).
-        support: Images of the class.
+        support: Number of images of the class.
     """
 
     precision: float
@@ -118,7 +118,7 @@ def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> Counts:
 
     Args:
         labels: Shape (n,), indices of classes.
-        predicted: Shape (n,), as well.
+        predicted: Shape (n,), indices of classes.
         classes: Number of classes.
     """
     pairs = np.asarray(labels, np.int64) * classes + predicted
@@ -142,7 +142,7 @@ def class_scores(matrix: Counts) -> list[ClassScore]:
 
 
 def per_class(probabilities: Probabilities) -> Probabilities:
-    """Return one column per class: a single unit says how likely the second of two classes is."""
+    """Return one column per class; a single unit gives the probability of the second of two classes."""
     if probabilities.shape[1] == 1:
         return np.concatenate([1.0 - probabilities, probabilities], axis=1)
     return probabilities

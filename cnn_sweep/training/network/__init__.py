@@ -1,1 +1,1 @@
-"""What a sweep file says of a network as a Keras model: layers, pretrained bases, precision, and the saved file."""
+"""Keras models from sweep files: layers, pretrained bases, the user's functions, precision, and export."""

@@ -1,4 +1,4 @@
-"""Where pretrained weights are kept, and how they get there. No TensorFlow: login nodes ask."""
+"""Files of pretrained weights, and their download; imports no TensorFlow, since login nodes need it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def weights_file(base: Base) -> Path | None:
-    """Return the file of a base's weights, whether it exists or not; None where they are random."""
+    """Return the file of a base's weights, which may not exist; None if they are random."""
     if base.weights == "none":
         return None
     if base.weights == "imagenet":
@@ -28,26 +28,26 @@ def weights_file(base: Base) -> Path | None:
 
 
 def require_weights(base: Base) -> Path | None:
-    """Return the file of a base's weights; None where they are random.
+    """Return the file of a base's weights; None if they are random.
 
     Raises:
-        InputError: A file of the user's does not exist.
-        EnvironmentFault: The pretrained weights were not fetched.
+        InputError: The user's file does not exist.
+        EnvironmentFault: The pretrained weights were not downloaded.
     """
     file = weights_file(base)
     if file is None or file.is_file():
         return file
     if base.weights == "imagenet":
         raise EnvironmentFault(
-            f"the pretrained weights of {base.name} are not here: {file} does not exist. On a machine with internet "
-            "`cnn-sweep data prepare SWEEP.yaml` fetches them (compute nodes mostly have none)"
+            f"the pretrained weights of {base.name} are missing: {file} does not exist. Run "
+            "`cnn-sweep data prepare SWEEP.yaml` on a machine with internet to download them"
         )
     message = f"base {base.name}: weights: {file}: no such file (valid: imagenet, none, or a file)"
     raise SettingError(message, ("model", "layers", 0, "base", "weights"))
 
 
 def bases_of(sweep: Sweep) -> Iterator[Base]:
-    """Yield each base that configurations of a sweep begin with, once."""
+    """Yield each base that some configuration of a sweep uses, once."""
     seen: set[Base] = set()
     is_grid = sweep.search.method == "grid"
     for params in sample_configurations(sweep.space, sweep.constraints, grid=is_grid):
@@ -61,10 +61,10 @@ def bases_of(sweep: Sweep) -> Iterator[Base]:
 
 
 def fetch_weights(sweep: Sweep) -> list[Path]:
-    """Let Keras download the pretrained weights that a sweep needs, and return all files of weights.
+    """Download the pretrained weights that a sweep needs, and return all its weights files.
 
     Raises:
-        InputError: A file of the user's does not exist.
+        InputError: The user's file does not exist.
         EnvironmentFault: Weights cannot be downloaded.
     """
     files = []

@@ -1,4 +1,4 @@
-"""Dropout whose rate and seed are data of the graph.
+"""Dropout with rate and seed as data of the graph.
 
 Keras's own layer holds the rate as a constant and draws 32 random bits per element. Here the rate is a variable
 (another rate needs no other graph), and draws follow from (seed, layer, step), so that a resumed trial draws the
@@ -21,7 +21,7 @@ _LEVELS = 65536
 
 
 class Draws:
-    """Rates and seeds of all dropout layers of one network, and the step for which they draw."""
+    """Rates and seeds of all dropout layers of one network, and the step of the current draws."""
 
     def __init__(self, layers: int) -> None:
         self._rates = tf.Variable(tf.zeros([layers], tf.int32), trainable=False, name="dropout_rates")
@@ -29,22 +29,22 @@ class Draws:
         self._step: Any = None
 
     def at_step(self, step: Any) -> None:
-        """Draw for ``step`` (scalar int64 tensor, counted over the whole trial) in what is traced from here on."""
+        """Draw for ``step`` (scalar int64 tensor, counted over the whole trial) in all later tracing."""
         self._step = step
 
     def reset(self, rates: Sequence[float], seed: int) -> None:
         """Set the rates of a new trial, and its seed."""
-        # Rates next to 1 would drop everything, with an infinite scale.
+        # A rate that rounds to 1 would drop everything, with an infinite scale.
         self._rates.assign([min(round(rate * _LEVELS), _LEVELS - 1) for rate in rates])
         self._seeds.assign([_layer_seed(seed, index) for index in range(len(rates))])
 
     def apply(self, index: int, inputs: Any, noise_shape: Callable[[Any], Any]) -> Any:
-        """Drop elements of ``inputs`` as the rate of layer ``index`` says.
+        """Drop elements of ``inputs`` at the rate of layer ``index``.
 
         Args:
             index: Number of the dropout layer.
             inputs: Tensor of any shape.
-            noise_shape: Gives the shape of the random draws, which is broadcast, from the shape of the inputs.
+            noise_shape: Returns the shape of the random draws, which are broadcast, for a shape of inputs.
         """
         level = self._rates[index]
         seed = tf.stack([self._seeds[index], self._step])
@@ -54,7 +54,7 @@ class Draws:
             keep = tf.cast(tf.reshape(_keep(tf.reduce_prod(shape), level, seed), shape), inputs.dtype)
             scale = _LEVELS / tf.cast(_LEVELS - level, tf.float32)
             scale = tf.minimum(scale, inputs.dtype.max)  # 65504 of float16, where 65536 would be infinite
-            return inputs * (keep * tf.cast(scale, inputs.dtype))  # in this order the gradient is one product
+            return inputs * (keep * tf.cast(scale, inputs.dtype))  # in this order, the gradient is a single product
 
         return tf.cond(level > 0, dropped, lambda: tf.identity(inputs))
 
@@ -67,9 +67,9 @@ def _layer_seed(seed: int, index: int) -> int:
 def _keep(count: Any, level: Any, seed: Any) -> Any:
     """Return ``count`` booleans, each true with probability ``1 - level / 65536``.
 
-    A byte per element decides, but for one element in 256, where it ties with the high byte of ``level``; there a
-    second byte does, which is that of the element half a batch away. This is 0.6 of the cost of drawing both. Where
-    the low byte is zero, as for rates 0.25 and 0.5, every tie is kept, and looking for ties is saved.
+    One random byte per element decides, unless it ties with the high byte of ``level`` (1 element in 256); then that of
+    the element half a batch away decides. This costs 0.6 of drawing two bytes each. If the low byte of ``level`` is
+    zero, as for rates 0.25 and 0.5, every tie is kept and the check is skipped.
     """
     words = tf.random.stateless_uniform(
         [(count + 3) // 4], seed=seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
@@ -89,7 +89,7 @@ class GraphDropout(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, draws: Draws, index: int, *, spatial: bool, name: str) -> None:
         super().__init__(name=name)
-        # Keras would take the draws' variables for weights of the layer.
+        # Behind a function, because Keras would treat the variables of an attribute as weights of the layer.
         self._draws_of: Callable[[], Draws] = lambda: draws
         self._index = index
         self._spatial = spatial

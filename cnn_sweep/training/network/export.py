@@ -1,4 +1,4 @@
-"""Plain Keras models of trained trials, which load where this package is not installed."""
+"""Export of trained trials as plain Keras models, which load without this package."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def export_model(  # noqa: PLR0913 - all of them by name
         outcome: What `Trainer.train` returned.
         dataset: The data that it was trained on.
         path: The file, ending in ``.keras``.
-        folder: Folder of the sweep file, where modules of the user's are found.
-        seed: The trial's seed; matters to a build function that draws at random.
+        folder: Folder of the sweep file, with the user's modules.
+        seed: The trial's seed; matters if the user's build function draws random numbers.
 
     Raises:
-        CnnSweepError: The outcome holds no weights.
+        CnnSweepError: The outcome has no weights.
     """
     model = _model(spec, outcome, dataset, folder, seed)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.keras")
@@ -51,8 +51,8 @@ def export_model(  # noqa: PLR0913 - all of them by name
 
 
 def save_h5(model: Any, path: Path) -> None:
-    """Write a model in Keras's older form, one HDF5 file, for programs that read nothing else."""
-    # It warns that there is a newer form; whoever asks for this one knows.
+    """Write a model in Keras's legacy HDF5 format, for programs that read no other."""
+    # Suppresses the warning that the format is old: the user requested it.
     logging.getLogger("absl").setLevel(logging.ERROR)
     model.save(path)
 
@@ -71,7 +71,7 @@ def _model(spec: TrialSpec, outcome: Outcome, dataset: Dataset, folder: Path, se
         network = build_model(spec, seed, dataset.info, folder)
     network.set_weights(outcome.weights)
     activation = to_probabilities(network) if spec.training is not None and spec.training.engine == "fit" else None
-    # A file with the optimizer of a model within a model cannot be loaded; without its training it is as good.
+    # A file with the optimizer of a nested model cannot be loaded, and predictions do not need it.
     network.compiled, network.optimizer = False, None
     inputs = keras.Input(dataset.info.image_shape, name="image")
     outputs = network(keras.layers.Rescaling(dataset.rescale)(inputs))

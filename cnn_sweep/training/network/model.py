@@ -33,14 +33,14 @@ _ROUNDING = 1e-3  # by which 16-bit outputs may leave 0 to 1
 
 
 class L2Factors:
-    """The L2 factors of one network as variables."""
+    """The L2 factors of one network, as one variable of its graph."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._variable = tf.Variable(tf.zeros([len(_l2_factors(layers))]), trainable=False, name="l2_factors")
         self._given = 0
 
     def next(self, _: L2) -> Callable[[Any], Any]:
-        """Return the penalty of the next layer that has one."""
+        """Return the regularizer of the next layer that has one."""
         index, variable = self._given, self._variable
         self._given += 1
         return lambda kernel: variable[index] * tf.reduce_sum(tf.square(kernel))
@@ -61,14 +61,14 @@ def _dropout_rates(layers: Sequence[Layer]) -> list[float]:
 
 @dataclass(frozen=True)
 class GraphModel:
-    """A network whose rates and factors can be changed without another trace.
+    """A network whose dropout rates and L2 factors can change without a new trace.
 
     Attributes:
-        model: From rescaled images, float32, to probabilities.
-        draws: Its dropout layers' rates and seeds.
+        model: Keras model from rescaled images, float32, to probabilities.
+        draws: Rates and seeds of its dropout layers.
         factors: Its L2 factors.
-        built: The weights that its base was built with; none where it has no base.
-        first: Number of its first weight in the network that it is the rest of.
+        built: Initial weights of its base; empty without a base.
+        first: Index of its first weight in the whole network, if a base's features replace the images.
     """
 
     model: Any
@@ -78,7 +78,7 @@ class GraphModel:
     first: int = 0
 
     def reset(self, layers: Sequence[Layer], seed: int) -> None:
-        """Make it the untrained network of ``layers`` and ``seed``."""
+        """Turn it into the untrained network of ``layers`` and ``seed``."""
         self.draws.reset(_dropout_rates(layers), seed)
         self.factors.reset(layers)
         values = untrained_weights(self.model, layers, seed, built=self.built, first=self.first)
@@ -89,14 +89,14 @@ class GraphModel:
 
     @property
     def frozen(self) -> frozenset[int]:
-        """Identities of the variables that no training changes: those of layers that are not trained."""
+        """IDs of the variables of layers that are not trained."""
         base = [layer for layer in self.model.layers if layer.name == NAME]
         still = [layer for one in base for layer in one.layers if not layer.trainable]
         return frozenset(id(variable) for layer in still for variable in layer.weights)
 
 
 def _random_states(model: Any) -> list[Any]:
-    """Return the states of random numbers that layers of Keras's hold: some bases have dropout of their own."""
+    """Return the random states inside Keras's own layers: some bases contain dropout."""
     weights = {id(variable) for variable in model.weights}
     return [variable for variable in model.variables if id(variable) not in weights]
 
@@ -110,7 +110,7 @@ def graph_model(layers: Sequence[Layer], info: ImageInfo, *, first: int = 0) -> 
     """Build the network of ``layers`` for training; its weights are set by `GraphModel.reset`.
 
     Raises:
-        ValueError: Keras refuses the network, for instance where a feature map vanishes.
+        ValueError: Keras rejects the network, for instance because a feature map vanishes.
     """
     draws = Draws(len(_dropout_rates(layers)))
     factors = L2Factors(layers)
@@ -126,7 +126,7 @@ def graph_model(layers: Sequence[Layer], info: ImageInfo, *, first: int = 0) -> 
 
 
 def plain_model(layers: Sequence[Layer], info: ImageInfo, *, rescale: float | None) -> Any:
-    """Build the network of ``layers`` out of Keras's own layers only.
+    """Build the network of ``layers`` from Keras's own layers only.
 
     Args:
         layers: The network.
@@ -150,7 +150,7 @@ def plain_model(layers: Sequence[Layer], info: ImageInfo, *, rescale: float | No
 
 
 def _base(images: Any, layers: Sequence[Layer], info: ImageInfo) -> tuple[Any, Sequence[tuple[int, Layer]], Weights]:
-    """Apply the base, if there is one; return its output, the numbered layers that follow, and its weights."""
+    """Apply the base, if any; return its output, the numbered layers after it, and its weights."""
     numbered = list(enumerate(layers, start=1))
     base = base_of(layers)
     if base is None:
@@ -162,14 +162,14 @@ def _base(images: Any, layers: Sequence[Layer], info: ImageInfo) -> tuple[Any, S
 def _stack(
     values: Any, layers: Sequence[tuple[int, Layer]], info: ImageInfo, drop: Drop, regularize: Regularize
 ) -> Any:
-    """Apply the layers one after the other; the last one's units follow from the classes."""
+    """Apply the layers in order; the units of the last one follow from the classes."""
     for index, layer in layers:
         values = _layer(layer, f"{index:02d}_{layer.kind}", info, drop, regularize)(values)
     return values
 
 
 def _layer(layer: Layer, name: str, info: ImageInfo, drop: Drop, regularize: Regularize) -> Any:
-    """Return the Keras layer that one entry of a sweep file stands for."""
+    """Return the Keras layer for one entry of a sweep file."""
     made: Any
     match layer.kind:
         case "conv2d" | "separable_conv2d":
@@ -202,7 +202,7 @@ def _layer(layer: Layer, name: str, info: ImageInfo, drop: Drop, regularize: Reg
 
 
 def _convolution(layer: Conv2D | SeparableConv2D, name: str, regularizer: Any) -> Any:
-    """Return a convolution; of a separable one, the penalty is on the depthwise and on the pointwise kernel."""
+    """Return a convolution; a separable one has the penalty on both its kernels."""
     common = {
         "strides": layer.strides,
         "padding": layer.padding,
@@ -224,23 +224,23 @@ def _convolution(layer: Conv2D | SeparableConv2D, name: str, regularizer: Any) -
 def untrained_weights(
     model: Any, layers: Sequence[Layer], seed: int, *, built: Weights | None = None, first: int = 0
 ) -> Weights:
-    """Return the weights with which a trial begins: pretrained ones of its base, the others drawn by seed.
+    """Return a trial's initial weights: pretrained ones of its base, the others drawn from the seed.
 
     Args:
         model: The network of ``layers``.
         layers: The network.
         seed: The trial's seed.
-        built: The weights that its base was built with; by default those that it has.
-        first: Number of its first weight in the network that it is the rest of.
+        built: Initial weights of its base; by default its current ones.
+        first: Index of its first weight in the whole network, if a base's features replace the images.
     """
     drawn, base = initial_weights(model, seed, first=first), base_of(layers)
     if base is None:
         return drawn
     variables = model.get_layer(NAME).weights
-    given = built or tuple(model.get_layer(NAME).get_weights())
-    # Random kernels follow from the seed, too; scales and the like are as the base wants them.
+    base_weights = built or tuple(model.get_layer(NAME).get_weights())
+    # Random kernels of a base follow from the seed, too; its other variables keep the base's own initial values.
     drawn_here = [base.weights == "none" and variable.name.endswith("kernel") for variable in variables]
-    own = [drawn[k] if here else given[k] for k, here in enumerate(drawn_here)]
+    own = [drawn[k] if here else base_weights[k] for k, here in enumerate(drawn_here)]
     return (*own, *drawn[len(own) :])
 
 
@@ -285,7 +285,7 @@ def build_model(spec: TrialSpec, seed: int, info: ImageInfo, folder: Path) -> An
 
 
 def to_probabilities(model: Any) -> Any:
-    """Return what makes probabilities of a model's outputs: nothing, unless it came compiled with a loss of logits."""
+    """Return the activation that makes probabilities of a model's outputs: linear, unless its loss takes logits."""
     loss = model.loss if model.compiled else None
     if not getattr(loss, "from_logits", False):
         return keras.activations.linear
@@ -294,20 +294,20 @@ def to_probabilities(model: Any) -> Any:
 
 
 def check_probabilities(outputs: npt.NDArray[np.float32], made_by: str) -> None:
-    """Check that the outputs of a network are probabilities; NaN is another matter.
+    """Check that the outputs of a network are probabilities; NaN is not checked here.
 
     Args:
         outputs: Shape (n, units).
-        made_by: Who is to mend it.
+        made_by: The function or section to correct, for the message.
 
     Raises:
-        InputError: Some are beyond 0 and 1.
+        InputError: Some outputs are below 0 or above 1.
     """
     if not len(outputs) or not (outputs.min() < -_ROUNDING or outputs.max() > 1.0 + _ROUNDING):
         return
     activation = "sigmoid" if outputs.shape[1] == 1 else "softmax"
     raise InputError(
-        f"{made_by}: the network must give probabilities, but gives numbers from {outputs.min():.4g} to "
-        f"{outputs.max():.4g}: end it with activation={activation!r}; or take engine: fit, and compile the model with "
-        "a loss of from_logits=True"
+        f"{made_by}: the network must return probabilities, but returns numbers from {outputs.min():.4g} to "
+        f"{outputs.max():.4g}. End it with activation={activation!r}; or use engine: fit and compile the model with "
+        "a loss with from_logits=True"
     )

@@ -1,4 +1,4 @@
-"""In which numbers a network computes: layers in 16 bits, with weights, output and loss in 32."""
+"""Mixed precision: layers compute in 16 bits; weights, output and loss are in 32."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GROWTH_STEPS = 2000
 
 @contextmanager
 def computing_in(training: TrainingSpec | None) -> Iterator[None]:
-    """Let layers that are made in this block compute as a trial's training says; without one, in float32."""
+    """Give layers created in this block the precision of a trial's training; float32 without one."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32" if training is None else training.precision)
     try:
@@ -30,15 +30,15 @@ def computing_in(training: TrainingSpec | None) -> Iterator[None]:
 
 
 def needs_loss_scale(training: TrainingSpec) -> bool:
-    """Return whether gradients would vanish in the numbers that a trial computes in."""
+    """Return whether gradients would underflow in the precision of a trial."""
     return training.precision == "mixed_float16"
 
 
 class LossScale:
     """Dynamic loss scaling as `keras.optimizers.LossScaleOptimizer` does it.
 
-    The loss is multiplied before its gradients are taken, so that they do not vanish in float16. A step with gradients
-    that are not finite changes no weight and halves the factor; 2,000 steps in a row without one double it.
+    The loss is multiplied before its gradients are taken, so that they do not underflow in float16. A step with
+    non-finite gradients changes no weight and halves the factor; 2,000 finite steps in a row double it.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class LossScale:
         return self._scale, self._good, self._skipped
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Reset the factor and the counters for a new trial."""
         self._scale.assign(_FIRST_SCALE)
         self._good.assign(0)
         self._skipped.assign(0)

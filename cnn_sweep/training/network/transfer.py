@@ -32,26 +32,26 @@ def base_of(layers: Sequence[Layer]) -> Base | None:
 
 
 def input_scale(layers: Sequence[Layer] | None, rescale: float) -> float:
-    """Return by what stored pixel values are multiplied before a network sees them.
+    """Return the factor of stored pixel values for a network's input.
 
-    A base gets them from 0 to 255, as its own preprocessing expects, where other networks get them from 0 to 1.
+    A base gets values from 0 to 255, as its preprocessing expects; other networks get values from 0 to 1.
     """
     return 255.0 * rescale if layers and base_of(layers) else rescale
 
 
 def build_base(base: Base, info: ImageInfo) -> Any:
-    """Build a base with its weights; what the sweep file says of it is trainable.
+    """Build a base with its weights, and set which of its layers are trainable.
 
     Args:
         base: The layer.
         info: The images.
 
     Raises:
-        InputError: There is no such file of weights, or they do not fit.
-        EnvironmentFault: Pretrained weights were not fetched.
+        InputError: The weights file does not exist or does not match.
+        EnvironmentFault: Pretrained weights were not downloaded.
     """
     file = require_weights(base)
-    # With this word some models are built otherwise, so Keras itself must read the file, which is there.
+    # Some models are built differently with "imagenet", so Keras itself must read the file, which exists.
     weights = "imagenet" if base.weights == "imagenet" else None
     build = getattr(keras.applications, base.name)
     model = build(include_top=False, weights=weights, input_shape=info.image_shape, name=NAME)
@@ -63,32 +63,32 @@ def build_base(base: Base, info: ImageInfo) -> Any:
 
 def _read(model: Any, base: Base, file: Path) -> None:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of what is missing, before the error that says so
+        with warnings.catch_warnings(action="ignore"):  # about missing weights, before the error about them
             if file.suffix == ".keras":
                 model.set_weights(keras.models.load_model(file, compile=False).get_weights())
             else:
                 model.load_weights(file)
     except (ValueError, OSError, KeyError, TypeError) as error:
         text = " ".join(str(error).split())
-        raise InputError(f"{file}: these are not weights of {base.name} without its top: {text}") from error
+        raise InputError(f"{file}: not weights of {base.name} without its top: {text}") from error
 
 
 def _set_trainable(model: Any, base: Base) -> None:
     model.trainable = base.trainable is not False
     if base.trainable is False:
-        # As in prediction: Keras would drop, since the outer model's `training` outweighs one given to the base.
+        # Disables dropout: the outer model's `training=True` would override `training=False` of the base.
         for layer in model.layers:
             if isinstance(layer, keras.layers.Dropout):
                 layer.rate = 0.0
     if isinstance(base.trainable, str):
-        # By place: layers without a name of their own are numbered through by Keras.
+        # By position: Keras numbers layers without explicit names, so names differ between models.
         first = pretrained()[base.name].layer_names.index(base.trainable)
         for layer in [layer for layer in model.layers if layer.weights][:first]:
             layer.trainable = False
 
 
 def apply_base(model: Any, base: Base, images: Any) -> Any:
-    """Return what a base makes of images of 0..255, through its own preprocessing, in Keras's own layers."""
+    """Apply a base, with its own preprocessing as Keras layers, to images of 0..255."""
     match pretrained()[base.name].preprocessing:
         case "tf":
             images = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing")(images)
@@ -102,7 +102,7 @@ def apply_base(model: Any, base: Base, images: Any) -> Any:
 
 
 def _normalized(images: Any, mean: Sequence[float], deviation: Sequence[float]) -> Any:
-    """Subtract means and divide by deviations; of images that are not of three channels, by those of all channels."""
+    """Subtract means and divide by deviations; images without three channels use the averages over channels."""
     channels = images.shape[-1]
     if channels != 3:
         mean, deviation = [sum(mean) / 3] * channels, [sum(deviation) / 3] * channels

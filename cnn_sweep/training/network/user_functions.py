@@ -43,12 +43,12 @@ def load_function(reference: str, folder: Path) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]  # callable() has checked it
 
 
-# Folders of users' modules on the path of this process: one at a time, so that studies do not find each other's.
+# The one folder of user modules on this process's path, so that studies do not import each other's modules.
 _entered: list[str] = []
 
 
 def _enter(folder: str) -> None:
-    """Find modules in a folder first, as Python does in a script's own, and no more in another study's."""
+    """Import modules from a folder first, like Python from a script's folder, and no longer from another study's."""
     if _entered != [folder]:
         for name, module in list(sys.modules.items()):
             if any(is_of(Path(other), name, getattr(module, "__file__", None)) for other in _entered):
@@ -64,7 +64,7 @@ def _import(name: str, folder: Path, reference: str) -> ModuleType:
     loaded = sys.modules.get(name)
     file = folder.joinpath(*name.split(".")).with_suffix(".py")
     if file.exists() and loaded is not None and getattr(loaded, "__file__", None) != str(file):
-        # A module of ours, or of a package, has the name of the user's.
+        # An installed module has the same name as the user's.
         del sys.modules[name]
     importlib.invalidate_caches()
     try:
@@ -77,12 +77,12 @@ def _import(name: str, folder: Path, reference: str) -> ModuleType:
 
 @dataclass(frozen=True)
 class UserCode:
-    """Code of the user's, told by names of modules.
+    """The user's own code, identified by module names.
 
-    Where files lie says nothing: this package, or the user's, may be installed beside those of others.
+    Paths of files do not identify it: this package and the user's may be installed beside other packages.
 
     Attributes:
-        folder: Where modules of the user's are found.
+        folder: Folder of the user's modules.
         modules: Modules and packages that the sweep file names.
     """
 
@@ -91,12 +91,12 @@ class UserCode:
 
     @classmethod
     def of(cls, spec: TrialSpec, folder: Path) -> UserCode:
-        """Return the code that a trial calls."""
+        """Return the user's code that a trial calls."""
         references = (spec.objective.function, spec.build)
         return cls(folder.resolve(), frozenset(_package(one.partition(":")[0]) for one in references if one))
 
     def place(self, error: BaseException) -> str:
-        """Return file and line of the innermost call in code of the user's or in ours."""
+        """Return file and line of the innermost call in the user's code or in this package."""
         place = ""
         for frame, line in traceback.walk_tb(error.__traceback__):
             if not place or _package(_name(frame)) == _OURS or self._has(frame):
@@ -104,10 +104,10 @@ class UserCode:
         return place
 
     def traceback(self, error: BaseException) -> str:
-        """Write an exception as Python does, without calls that are ours: from the first in the user's code on.
+        """Format an exception like Python, starting at the first call in the user's code.
 
-        An error of ours says what is wrong, so all that it needs is the line of the user's that led to it, or the
-        user's exception that it is about. Any other exception outside the user's code is a bug and keeps everything.
+        An error of this package explains itself, so it needs only the user's line that led to it, or the user's
+        exception that caused it. Any other exception outside the user's code is a bug and keeps its whole traceback.
         """
         entries = self._from_users(error.__traceback__)
         if isinstance(error, CnnSweepError):
@@ -121,12 +121,12 @@ class UserCode:
         cause = error.__cause__
         if cause is None:
             return str(error)
-        # A syntax error comes without any call of the user's, and how Python came to the module is no news.
+        # A syntax error has no call in the user's code, and the import machinery's calls are of no use.
         called = self._from_users(cause.__traceback__)
         return f"{error}\n{_written(cause, called[0] if called else None)}"
 
     def _from_users(self, entry: TracebackType | None) -> list[TracebackType]:
-        """Return the calls from the first in the user's code on; none if there is none."""
+        """Return the calls starting at the first one in the user's code; empty without one."""
         entries: list[TracebackType] = []
         while entry is not None:
             if entries or self._has(entry.tb_frame):
@@ -144,7 +144,7 @@ def _written(error: BaseException, start: TracebackType | None, calls: int | Non
 
 
 def is_of(folder: Path, name: str, file: str | None) -> bool:
-    """Return whether a module of this name and file is one of an absolute folder's."""
+    """Return whether a module with this name and file belongs to an absolute folder."""
     place = folder.joinpath(*name.split("."))
     return file in (f"{place}.py", str(place / "__init__.py"))
 
