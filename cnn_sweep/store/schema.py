@@ -11,7 +11,6 @@ Times are seconds since 1970-01-01 UTC; columns whose names end in ``_json`` hol
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +28,7 @@ from cnn_sweep.journal.events import (
     Submit,
     Worker,
 )
-from cnn_sweep.store.sqlite import DamageError, tables, to_json, to_text
+from cnn_sweep.store.sqlite import DamageError, tables, to_json, to_sorted_json, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,12 +46,6 @@ _KEY_TYPES: dict[str, type[String | Float[float]]] = {
     **dict.fromkeys(("study", "writer", "configuration", "kind", "path", "key", "cluster", "job"), String),
     "time": Float,
 }
-
-
-def _sorted_json(value: Any) -> str:
-    if not isinstance(value, dict):
-        raise TypeError(value)
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
 def _json_object(value: Any) -> str:
@@ -131,7 +124,7 @@ revisions = _table(
 configurations = _table(
     "configurations",
     ("study", "configuration"),
-    Column("params_json", Text, nullable=False, info=_of(Start, "params", _sorted_json)),
+    Column("params_json", Text, nullable=False, info=_of(Start, "params", to_sorted_json)),
 )
 
 trials = _table(

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 _CACHE_KIB = 64 << 10
+# Made once: `json.dumps` would make an encoder for each line.
+_JSON = json.JSONEncoder(separators=(",", ":")).encode
+_SORTED_JSON = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 _LARGEST = 1 << 63  # an integer column holds less
 # Our statements never change, so a table or column that they miss existed when the store was made.
 _DAMAGED = {
@@ -140,12 +143,25 @@ def to_text(value: Any) -> str:
     """
     if not isinstance(value, str):
         raise TypeError(value)
+    if value.isascii() and "\0" not in value:  # nearly always
+        return value
     return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
 
 
 def to_json(data: Any) -> str:
     """Return the one JSON form in which the store keeps plain data; keys keep their order."""
-    return json.dumps(data, separators=(",", ":"))
+    return _JSON(data)
+
+
+def to_sorted_json(value: Any) -> str:
+    """Return the JSON form of an object, with its keys sorted, so that equal objects have equal texts.
+
+    Raises:
+        TypeError: If it is not an object.
+    """
+    if isinstance(value, dict):
+        return _SORTED_JSON(value)
+    raise TypeError(value)
 
 
 def read_count(value: Any) -> int:
