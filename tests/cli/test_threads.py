@@ -40,4 +40,4 @@ def test_what_cannot_be_measured_is_said(cli, sweep_text):
     (cli.folder / "own.yaml").write_text(
         f"{head}objective: {{function: 'network:function'}}\n{space}", encoding="utf-8"
     )
-    assert "so that it alone knows its threads" in cli("threads", "own.yaml", code=2).stderr
+    assert "so its threads cannot be measured" in cli("threads", "own.yaml", code=2).stderr
