@@ -50,7 +50,7 @@ COMMANDS: Final = {
 
 
 class _Commands(TyperGroup):
-    """The commands, of which only the typed one is imported."""
+    """A group that imports only the command that is typed."""
 
     # Annotated loosely: typer brings its own copy of click in newer versions and uses the original in older ones.
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -211,5 +211,5 @@ def test_status_without_studies_says_what_to_type(tmp_path):
     """Somebody who has not run anything learns how to begin."""
     shown, _ = answer(tmp_path, ("status",))
     assert (
-        shown == f"no studies in {tmp_path}; `cnn-sweep run SWEEP.yaml` begins one, `--results DIR` looks elsewhere\n"
+        shown == f"no studies in {tmp_path}; `cnn-sweep run SWEEP.yaml` starts one, `--results DIR` looks elsewhere\n"
     )

@@ -27,7 +27,7 @@ def test_run_ends_in_a_leaderboard(tiny):
     """``run`` prints the best trials with their hyperparameters, and names what was skipped."""
     header = tiny.run.stdout.splitlines()[1].split()
     assert header == [*CONTRACT, "filters", "window", "optimizer", "momentum"]
-    assert "6 configurations skipped" in tiny.run.stderr
+    assert "skipped 6 configurations" in tiny.run.stderr
     assert "layer 2 (pool 7x7)" in tiny.run.stderr
 
 
