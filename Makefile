@@ -49,10 +49,18 @@ test-locales: $(STAMP) $(LATIN)  ## the tests without Slurm where the encoding i
 	LOCPATH=$(abspath $(dir $(LATIN))) LC_ALL=$(notdir $(LATIN)) PYTHONUTF8=0 \
 		$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
 
-lint: $(STAMP)  ## ruff, formatting, mypy
+lint: $(STAMP)  ## ruff, formatting, mypy, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini tests
+	$(BIN)/codespell
+
+coverage: $(STAMP)  ## the lines that the tests without Slurm run: a table, and htmlcov/index.html
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm" --cov=cnn_sweep --cov-report=html --cov-report=term:skip-covered
+
+constraints: $(BENCH_STAMP)  ## write the versions in .venv to constraints.txt
+	$(BIN)/pip freeze --disable-pip-version-check --exclude-editable > constraints.txt
 
 format: $(STAMP)  ## mend formatting
 	$(BIN)/ruff check --fix .

@@ -100,10 +100,10 @@ from cnn_sweep.training.session import configure
 configure(threads=1)
 import keras, tensorflow
 began = time.perf_counter()
-from cnn_sweep.execution.worker.study_trainer import Engine
+from cnn_sweep.execution.worker.study_trainer import StudyTrainer
 from cnn_sweep.execution.study.study_folder import StudyFolder
 study = StudyFolder.open(Path(sys.argv[1]), "pets")
-engine = Engine(study)
+engine = StudyTrainer(study)
 ready = time.perf_counter() - began
 
 class Monitor:

@@ -127,7 +127,7 @@ def test_no_module_evaluates_text():
 def _in_the_locales_encoding(call: ast.Call) -> bool:
     """Return whether a call reads or writes text without naming its encoding."""
     method = isinstance(call.func, ast.Attribute)
-    name = call.func.attr if method else getattr(call.func, "id", "")
+    name = getattr(call.func, "attr" if method else "id", "")
     given = {keyword.arg for keyword in call.keywords}
     modes = [
         node.value for node in call.args if isinstance(node, ast.Constant) and set(str(node.value)) <= set("rwax+t")
@@ -144,8 +144,8 @@ def test_text_is_read_and_written_in_a_named_encoding():
     for folder in ("cnn_sweep", "tests", "benchmarks", "examples"):
         for path in (root / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                found = isinstance(node, ast.Call) and _in_the_locales_encoding(node)
-                assert not found, f"{path}, line {node.lineno} names no encoding"
+                if isinstance(node, ast.Call):
+                    assert not _in_the_locales_encoding(node), f"{path}, line {node.lineno} names no encoding"
 
 
 SWEEP = """

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
@@ -165,7 +165,7 @@ def cli(tmp_path):
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """A command line in a folder with the sweep file, which was run once."""
-    found = Cli(tmp_path_factory.mktemp("commands"))
+    found: Any = Cli(tmp_path_factory.mktemp("commands"))
     (found.folder / "tiny.yaml").write_text(SWEEP, encoding="utf-8")
     found.run = found("run", "tiny.yaml", "--workers", 2)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -43,5 +44,6 @@ def test_a_line_of_help_is_one_line(monkeypatch):
 
 def test_only_the_typed_command_is_imported():
     """The list of commands shows placeholders; a misspelt command still names the closest one."""
-    assert get_command(app).commands["leaderboard"].params == []
+    group: Any = get_command(app)
+    assert group.commands["leaderboard"].params == []
     assert "Did you mean 'leaderboard'?" in CliRunner().invoke(app, ["leaderbord"]).output

@@ -6,6 +6,7 @@ import http.server
 import json
 import threading
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,7 @@ def server():
         def log_message(self, *_):
             pass
 
+    one: Any
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as one:
         one.code, one.found = 200, found
         thread = threading.Thread(target=one.serve_forever)

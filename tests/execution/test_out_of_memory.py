@@ -47,7 +47,7 @@ def work(tmp_path):
 
         return Worker(study, replace(settings, **changes), StopRequest()).run()
 
-    run.study = study
+    run.study = study  # type: ignore[attr-defined]
     return run
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def pool(tmp_path, monkeypatch):
         return started[-1]
 
     monkeypatch.setattr(pools.subprocess, "Popen", start)
-    pool = Pool(WorkerSettings(tmp_path, "s", threads=1, since=0.0), 3, tmp_path)
+    pool: Any = Pool(WorkerSettings(tmp_path, "s", threads=1, since=0.0), 3, tmp_path)
     pool.started = started
     before = signal.signal(signal.SIGTERM, lambda *_: pool.stop())
     yield pool

@@ -137,7 +137,7 @@ def test_mlflow_has_the_runs(study, tables, tmp_path, monkeypatch):
 
 def _wandb_records(file):
     """Read an offline run as ``wandb sync`` did before it was a program of its own."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
     from wandb.sdk.internal.datastore import DataStore
 
     log = DataStore()

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,8 @@ def test_what_a_plan_refuses_the_cluster_would_never_run(cluster, text, key):
     try:
         job = int(cluster.slurm.run("sbatch", "--parsable", "--output=/dev/null", "--wrap=true", *options))
     except EnvironmentFault as fault:
-        (problem,) = sbatch_error(str(fault), wrong).problems
+        error: Any = sbatch_error(str(fault), wrong)
+        (problem,) = error.problems
         assert (problem.line, problem.where) == (1, key)
     else:
         cluster.submitted.append(job)

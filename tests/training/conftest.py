@@ -98,7 +98,7 @@ def tiny_base(monkeypatch) -> str:
             values = keras.layers.BatchNormalization(name=f"bn{k}")(values)
         return keras.Model(inputs, keras.layers.Dropout(keras.applications.Tiny.rate, seed=1)(values), name=name)
 
-    tiny.rate = 0.3
+    tiny.rate = 0.3  # type: ignore[attr-defined]
     entry = Pretrained(
         preprocessing="caffe",
         smallest=5,

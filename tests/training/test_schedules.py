@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_sweep.execution.pool.progress import Progress
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.training.engines.batches import order_of
 from cnn_sweep.training.engines.schedules import base_rate, learning_rates
+from cnn_sweep.training.trial.progress import TrialProgress
 
 
 def rates(epoch=0, *, steps=4, scale=1.0, epochs=10, **schedule):
@@ -66,7 +66,7 @@ def run(values, *, direction="maximize", **training):
     """Feed objectives until the trial is finished."""
     spec = TrainingSpec(epochs=len(values), **training)
     objective = ObjectiveSpec(metric="val_loss", direction=Direction(direction))
-    progress = Progress()
+    progress = TrialProgress()
     for value in values:
         progress.end_epoch({"val_loss": value}, objective, spec)
         if progress.finished(spec):
@@ -111,5 +111,5 @@ def test_progress_survives_json(values):
     import json
 
     progress = run(values, early_stopping={"patience": 3}, schedule={"kind": "plateau", "patience": 1})
-    again = Progress.from_json(json.loads(json.dumps(progress.to_json())))
+    again = TrialProgress.from_json(json.loads(json.dumps(progress.to_json())))
     assert repr(again) == repr(progress)

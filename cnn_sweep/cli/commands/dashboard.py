@@ -62,8 +62,8 @@ def dashboard(
 
 @contextlib.contextmanager
 def _serving(storage: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    code = "from optuna_dashboard._cli import main; main()"
-    command = [sys.executable, "-P", "-c", code, storage, "--host", _HOST, "--port", str(port), "--quiet"]
+    code = "import sys, optuna_dashboard; optuna_dashboard.run_server(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
+    command = [sys.executable, "-P", "-c", code, storage, _HOST, str(port)]
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
     try:
         yield server

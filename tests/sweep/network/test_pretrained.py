@@ -9,6 +9,7 @@ from cnn_sweep.sweep.network.layers import Base, Conv2D, Dense, Flatten, GlobalP
 from cnn_sweep.sweep.network.pretrained import pretrained
 from cnn_sweep.sweep.network.shapes import ImageInfo, InvalidNetwork, infer_shapes
 from cnn_sweep.sweep.sweep import Sweep
+from cnn_sweep.training.session import configure
 
 TEXT = """
 study: dogs
@@ -69,6 +70,7 @@ def test_all_models_of_keras_are_known():
 @pytest.mark.parametrize("name", ["VGG16", "MobileNetV3Small", "ResNet50V2", "Xception", "EfficientNetB0"])
 def test_the_table_is_what_keras_builds(name):
     """At sizes even, odd and smallest, in grey and in colour, shape and counts are those of Keras's own model."""
+    configure(threads=1)  # as trials in this process need it
     import keras
 
     known = pretrained()[name]

@@ -22,10 +22,12 @@ from cnn_sweep.sweep.network.layers import (
     SpatialDropout,
 )
 from cnn_sweep.sweep.network.shapes import ImageInfo, InvalidNetwork, infer_shapes
+from cnn_sweep.training.session import configure
 
 
 def keras_itself() -> Any:
-    """Import Keras when the first test needs it: it takes seconds."""
+    """Import Keras when the first test needs it: it takes seconds. Trials in this process need one thread."""
+    configure(threads=1)
     import keras
 
     return keras
