@@ -261,7 +261,7 @@ def test_a_network_of_logits_is_refused(engine, trainer, recorder):
     with pytest.raises(
         InputError,
         match=r"networks:logits: the network must return probabilities, but returns numbers from -"
-        r".*: end it with activation='softmax'; or take engine: fit, and compile .* from_logits=True",
+        r".*\. End it with activation='softmax'; or use engine: fit and compile .* from_logits=True",
     ):
         trainer.train(built("logits", engine=engine), 1, notes)
     assert notes.epochs == []

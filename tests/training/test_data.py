@@ -142,7 +142,7 @@ MISTAKES = [
     ({"y": np.zeros(30, int)}, r"a single class \(0\)"),
     ({"y": np.arange(30) % 3 - 1}, r"labels must be 0, 1, 2, ..., but got -1"),
     ({"y": np.arange(30) % 3 + 10**6}, r"one of them is 1000002"),
-    ({"y": np.arange(30) / 3}, r"labels must be integers, or one-hot, but got float64; .*not to predict numbers"),
+    ({"y": np.arange(30) / 3}, r"labels must be integers, or one-hot, but got float64; .*cannot predict numbers"),
     ({"y": np.zeros((30, 3, 2))}, r"but got \(30, 3, 2\)"),
     ({"y": np.ones((30, 3))}, r"row 0 is \[1.0, 1.0, 1.0\]"),
     ({"x": np.full((30, 2, 2, 1), np.nan)}, r"hold NaN or infinity"),
