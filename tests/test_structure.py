@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,42 +14,15 @@ import cnn_sweep
 
 PACKAGE = Path(cnn_sweep.__file__).parent
 
+_ROW = re.compile(r"^\| `([\w./]+)` \|([^|]*)\| [^|]+ \|$", re.MULTILINE)
+_ARCHITECTURE = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+_TABLE = _ROW.findall(_ARCHITECTURE.partition("## Where things are")[2].partition("## What runs where")[0])
+
 # Data flows from left to right; a module imports only from its own layer and those before it.
-LAYERS = (
-    "errors",
-    "streams",
-    "messages",
-    "validation",
-    "sweep",
-    "journal",
-    "search",
-    "training",
-    "store",
-    "slurm",
-    "execution",
-    "tools",
-    "report",
-    "study",
-    "cli",
-)
+LAYERS = tuple(name.removesuffix("/").removesuffix(".py") for name, _ in _TABLE)
 
 # The same within a layer of many parts.
-PARTS = {
-    "sweep": ("direction", "states", "identity", "expressions", "space", "network", "spec", "file", "repeats", "sweep"),
-    "training": ("outcome", "session", "graph_key", "data", "network", "engines", "evaluation", "trial"),
-    "execution": ("machine", "study", "attempts", "worker", "pool", "array_jobs", "models"),
-    "report": (
-        "leaderboards",
-        "live",
-        "exports",
-        "models",
-        "axes",
-        "report_data",
-        "figures",
-        "document",
-    ),
-    "cli": ("ui", "commands", "main"),
-}
+PARTS = {name.removesuffix("/"): tuple(inside.replace("`", "").split()) for name, inside in _TABLE if inside.strip()}
 
 # One home for each heavy library.
 HOMES = {
