@@ -558,12 +558,12 @@ def test_failures_do_not_depend_on_where_the_package_lies(dataset, recorder, tmp
     )
     assert done.returncode == 0, done.stderr
     line = NETWORKS.splitlines().index('    raise RuntimeError("no such block")') + 1
-    ours = Path(cnn_sweep.__file__).parent / "training" / "trial" / "run.py"
+    ours = Path(cnn_sweep.__file__).parent / "training" / "trial" / "training_loop.py"
     line_of_ours = ours.read_text(encoding="utf-8").splitlines().index("            rates=learning_rates(") + 1
     memory = OBJECTIVES.splitlines().index("    raise MemoryError") + 1
     assert done.stdout.splitlines() == [
         str(site),
         f"exception RuntimeError: no such block (__init__.py:{line})",
         f"oom MemoryError (objectives.py:{memory})",
-        f"oom MemoryError (run.py:{line_of_ours})",
+        f"oom MemoryError (training_loop.py:{line_of_ours})",
     ]
