@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 from cnn_sweep.training.session import configure
 configure(threads=1)
-from cnn_sweep.sweep.network.shapes import ImageInfo, TrialSpec
+from cnn_sweep.sweep.network.shapes import ImageInfo
+from cnn_sweep.sweep.spec.trial import TrialSpec
 from cnn_sweep.training.engines import device_data
 from cnn_sweep.training.data.dataset import Dataset, Split
 from cnn_sweep.training.trial.trainer import Trainer

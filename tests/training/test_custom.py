@@ -101,7 +101,8 @@ configure(threads=1)
 print(Path(cnn_sweep.__file__).parents[1])
 import numpy as np
 from types import SimpleNamespace
-from cnn_sweep.sweep.network.shapes import ImageInfo, TrialSpec
+from cnn_sweep.sweep.network.shapes import ImageInfo
+from cnn_sweep.sweep.spec.trial import TrialSpec
 from cnn_sweep.training.data.dataset import Dataset, Split
 from cnn_sweep.training.trial import training_loop as run
 from cnn_sweep.training.trial.trainer import Trainer
@@ -423,7 +424,7 @@ def test_a_bug_of_ours_keeps_its_whole_traceback(trainer, recorder, monkeypatch)
     """Without a call of the user's the log has every call."""
     monkeypatch.setattr("cnn_sweep.training.trial.training_loop.learning_rates", lambda *_, **__: 1 / 0)
     failed = trainer.train(built("build"), 0, recorder())
-    assert re.search(r"trainer\.py.* in train\n(.*\n)*.*run\.py(.*\n)*ZeroDivisionError", failed.traceback)
+    assert re.search(r"trainer\.py.* in train\n(.*\n)*.*training_loop\.py(.*\n)*ZeroDivisionError", failed.traceback)
 
 
 def test_modules_of_one_name_in_two_folders_do_not_mix(dataset, spec, recorder, tmp_path):
@@ -557,12 +558,12 @@ def test_failures_do_not_depend_on_where_the_package_lies(dataset, recorder, tmp
     )
     assert done.returncode == 0, done.stderr
     line = NETWORKS.splitlines().index('    raise RuntimeError("no such block")') + 1
-    ours = Path(cnn_sweep.__file__).parent / "training" / "trial" / "run.py"
+    ours = Path(cnn_sweep.__file__).parent / "training" / "trial" / "training_loop.py"
     line_of_ours = ours.read_text(encoding="utf-8").splitlines().index("            rates=learning_rates(") + 1
     memory = OBJECTIVES.splitlines().index("    raise MemoryError") + 1
     assert done.stdout.splitlines() == [
         str(site),
         f"exception RuntimeError: no such block (__init__.py:{line})",
         f"oom MemoryError (objectives.py:{memory})",
-        f"oom MemoryError (run.py:{line_of_ours})",
+        f"oom MemoryError (training_loop.py:{line_of_ours})",
     ]
