@@ -36,7 +36,7 @@ _OURS: Final = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", Tr
 
 
 @dataclass(frozen=True)
-class Record:
+class ExportedTrial:
     """A trial of a study to write.
 
     Attributes:
@@ -59,7 +59,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Found:
+class MatchingTrials:
     """Trials of an Optuna study that lie in a sweep's space.
 
     Attributes:
@@ -71,7 +71,7 @@ class Found:
     skipped: Counter[str] = field(default_factory=Counter)
 
 
-def write_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
+def write_study(storage: str, sweep: Sweep, records: Iterable[ExportedTrial]) -> int:
     """Write a study into an Optuna storage.
 
     Args:
@@ -104,7 +104,7 @@ def write_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
     return len(trials)
 
 
-def mirror_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
+def mirror_study(storage: str, sweep: Sweep, records: Iterable[ExportedTrial]) -> int:
     """Add finished trials that a study in a storage lacks; create the study if needed.
 
     Args:
@@ -131,7 +131,7 @@ def mirror_study(storage: str, sweep: Sweep, records: Iterable[Record]) -> int:
     return len(finished)
 
 
-def read_study(storage: str, name: str, sweep: Sweep) -> Found:
+def read_study(storage: str, name: str, sweep: Sweep) -> MatchingTrials:
     """Read the trials of an Optuna study that lie in a sweep's space.
 
     Args:
@@ -153,13 +153,13 @@ def read_study(storage: str, name: str, sweep: Sweep) -> Found:
     ours = [one.direction for one in sweep.objectives]
     if theirs != ours:
         raise InputError(f"the study {name!r} has the directions {listed(theirs)}; {sweep.study!r} has {listed(ours)}")
-    found = Found()
+    found = MatchingTrials()
     for trial in trials:
         _take(trial, sweep, found)
     return found
 
 
-def _take(trial: FrozenTrial, sweep: Sweep, found: Found) -> None:
+def _take(trial: FrozenTrial, sweep: Sweep, found: MatchingTrials) -> None:
     values = list(trial.values or [])
     if trial.state == TrialState.PRUNED and trial.intermediate_values and len(sweep.objectives) == 1:
         values = [trial.intermediate_values[max(trial.intermediate_values)]]
@@ -173,7 +173,7 @@ def _take(trial: FrozenTrial, sweep: Sweep, found: Found) -> None:
             found.trials.append((trial.number, params, _OURS[trial.state], values))
 
 
-def _ours(theirs: Mapping[str, Any], sweep: Sweep, found: Found) -> dict[str, Any] | None:
+def _ours(theirs: Mapping[str, Any], sweep: Sweep, found: MatchingTrials) -> dict[str, Any] | None:
     """Convert parameters to values of the sweep; None, with the reason counted, if they are not in its space."""
     params = {}
     for parameter in sweep.space.parameters:
@@ -198,7 +198,7 @@ def _ours(theirs: Mapping[str, Any], sweep: Sweep, found: Found) -> dict[str, An
     return active
 
 
-def _trial(sweep: Sweep, record: Record) -> FrozenTrial:
+def _trial(sweep: Sweep, record: ExportedTrial) -> FrozenTrial:
     known = [one for one in sweep.space.parameters if one.name in record.params]
     values = [float(value) for value in record.values if value is not None and math.isfinite(value)]
     state = _STATES.get(record.state, TrialState.RUNNING)

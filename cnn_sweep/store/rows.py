@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, Connection, Table
 
-    from cnn_sweep.store.schema import Record
+    from cnn_sweep.store.schema import EventTable
 
 Row = tuple[Any, ...]
 _TOGETHER = 500  # lines that are parsed in one go, which is a third faster
@@ -46,7 +46,7 @@ class _Writing:
         record: Declaration of what an event writes to a table.
     """
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: EventTable) -> None:
         table = record.table
         keys = [column for column in table.primary_key if column.name != "study"]
         filled = [c for c in table.columns if "source" in c.info and c.info["source"].event is record.event]
@@ -79,9 +79,9 @@ class _Writing:
         ]
 
 
-def _field(record: Record, column: Column[Any]) -> tuple[str, Any, Callable[[Any], Any]]:
+def _field(record: EventTable, column: Column[Any]) -> tuple[str, Any, Callable[[Any], Any]]:
     """Return the name of the field that fills a column, its default, and the conversion of its value."""
-    source = column.info.get("source") or schema.Source(record.event, column.name)
+    source = column.info.get("source") or schema.EventField(record.event, column.name)
     name, *inner = source.path.split(".")
     known = {f.name: f for f in fields(record.event)}.get(name)
     default = MISSING if known is None else known.default
@@ -110,9 +110,9 @@ def _prefer(table: Table, columns: Sequence[str], *, last: bool) -> ColumnElemen
 
 
 _WRITINGS: dict[str, tuple[_Writing, ...]] = {}
-for _record in schema.RECORDS:
+for _record in schema.EVENT_TABLES:
     _WRITINGS[_record.event.type] = (*_WRITINGS.get(_record.event.type, ()), _Writing(_record))
-_OF_A_TRIAL = {record.event.type for record in schema.RECORDS if "trial" in record.event.field_names()}
+_OF_A_TRIAL = {record.event.type for record in schema.EVENT_TABLES if "trial" in record.event.field_names()}
 _EPOCHS = upsert_all(schema.epochs, prefer=_prefer(schema.epochs, ("time", "seconds", "metrics_json"), last=False))
 _ATTEMPT_KEYS = upsert(schema.attempts, ("study", "trial", "attempt"))
 

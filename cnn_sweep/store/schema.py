@@ -61,7 +61,7 @@ def _optional_text(value: Any) -> str | None:
 
 
 @dataclass(frozen=True)
-class Source:
+class EventField:
     """The field of an event that a column is filled from.
 
     Attributes:
@@ -76,9 +76,9 @@ class Source:
     convert: Callable[[Any], Any] | None = None
 
 
-def _of(event: type[Event], path: str, convert: Callable[[Any], Any] | None = None) -> dict[str, Source]:
-    """Name the source of a column; arguments as of :class:`Source`."""
-    return {"source": Source(event, path, convert)}
+def _of(event: type[Event], path: str, convert: Callable[[Any], Any] | None = None) -> dict[str, EventField]:
+    """Name the source of a column; arguments as of :class:`EventField`."""
+    return {"source": EventField(event, path, convert)}
 
 
 def _table(name: str, keys: tuple[str, ...], *columns: Column[object]) -> Table:
@@ -264,7 +264,7 @@ touched = Table(
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class EventTable:
     """What events of one kind write to one table.
 
     Attributes:
@@ -283,18 +283,18 @@ class Record:
     each: str | None = None
 
 
-RECORDS = (
-    Record(Worker, workers),
-    Record(Start, attempts),
-    Record(Start, configurations),
-    Record(Checkpoint, attempts, "last", by=("checkpoint_epoch",)),
-    Record(End, attempts),
-    Record(Artifact, artifacts, "last"),
-    Record(Lost, attempts),
-    Record(Cancel, trials, "last"),
-    Record(Extend, revisions),
-    Record(Finalize, trials, "last"),
-    Record(Submit, jobs, each="jobs"),
+EVENT_TABLES = (
+    EventTable(Worker, workers),
+    EventTable(Start, attempts),
+    EventTable(Start, configurations),
+    EventTable(Checkpoint, attempts, "last", by=("checkpoint_epoch",)),
+    EventTable(End, attempts),
+    EventTable(Artifact, artifacts, "last"),
+    EventTable(Lost, attempts),
+    EventTable(Cancel, trials, "last"),
+    EventTable(Extend, revisions),
+    EventTable(Finalize, trials, "last"),
+    EventTable(Submit, jobs, each="jobs"),
 )
 
 

@@ -109,7 +109,7 @@ def test_several_objectives_have_a_front_there_too(written, tmp_path):
 def test_a_study_that_is_there_already_is_left_alone(exported):
     """A second export to the same place is refused, and a place that cannot be written is named."""
     results, address = exported
-    with pytest.raises(InputError, match="has a study 'digits' already"):
+    with pytest.raises(InputError, match="already has a study 'digits'"):
         export("optuna", StoreReader(results), "digits", address)
     with pytest.raises(EnvironmentFault, match="cannot be written by Optuna"):
         export("optuna", StoreReader(results), "digits", "/no/such/folder/study.db")

@@ -12,7 +12,7 @@ from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reader import StoreReader
 
 
-@pytest.mark.parametrize("record", schema.RECORDS, ids=lambda record: f"{record.event.type}-{record.table.name}")
+@pytest.mark.parametrize("record", schema.EVENT_TABLES, ids=lambda record: f"{record.event.type}-{record.table.name}")
 def test_each_source_is_a_field_of_its_event(record):
     """A column's source, and each column of the key, is a field of the event, or of the items of its list."""
     fields = {*record.event.field_names(), "study", schema.WRITER} | ({"job", "tasks"} if record.each else set())

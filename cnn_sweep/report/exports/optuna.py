@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.exports.trials import Run, runs
-from cnn_sweep.search.optuna_study import Record, mirror_study, write_study
+from cnn_sweep.search.optuna_study import ExportedTrial, mirror_study, write_study
 
 if TYPE_CHECKING:
     from cnn_sweep.store.reader import StoreReader
@@ -35,7 +35,7 @@ def to_optuna(store: StoreReader, study: str, destination: str) -> list[str]:
         EnvironmentFault: The storage cannot be written.
     """
     address = destination if "://" in destination else f"sqlite:///{destination}"
-    written = write_study(address, *_sweep_and_records(store, study))
+    written = write_study(address, *_sweep_and_trials(store, study))
     return [f"{address}: study {study} of {written} trials"]
 
 
@@ -45,20 +45,20 @@ def mirror(store: StoreReader, study: str, storage: str) -> int:
     Raises:
         EnvironmentFault: The storage cannot be written.
     """
-    return mirror_study(storage, *_sweep_and_records(store, study))
+    return mirror_study(storage, *_sweep_and_trials(store, study))
 
 
-def _sweep_and_records(store: StoreReader, study: str) -> tuple[Sweep, list[Record]]:
+def _sweep_and_trials(store: StoreReader, study: str) -> tuple[Sweep, list[ExportedTrial]]:
     sweep = newest_revision(StudyPaths(store.results, study))
-    return sweep, [_record(run, sweep) for run in runs(store, study)]
+    return sweep, [_exported_trial(run, sweep) for run in runs(store, study)]
 
 
-def _record(run: Run, sweep: Sweep) -> Record:
+def _exported_trial(run: Run, sweep: Sweep) -> ExportedTrial:
     facts, metric = run.facts, sweep.objective.metric
     best: dict[str, Any] = next((m for epoch, _, m in run.epochs if epoch == facts["best_epoch"]), {})
     others = [best.get(one.metric, facts.get(one.metric)) for one in sweep.objectives[1:]]
     several = len(sweep.objectives) > 1  # Optuna then accepts no steps
-    return Record(
+    return ExportedTrial(
         params=run.params,
         state=str(facts["state"]),
         values=(facts["value"], *others),
