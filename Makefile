@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RUN_STAMP := $(VENV)/.installed-run
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
@@ -14,16 +15,27 @@ BENCH_STAMP := $(VENV)/.installed-bench
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-$(STAMP): pyproject.toml constraints.txt
+# What running needs, and nothing else.
+$(RUN_STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("cnn-sweep needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing TensorFlow, Optuna and what else running needs into $(VENV) (2 GB; a few minutes)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+$(STAMP): $(RUN_STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 install: $(STAMP)  ## create .venv with the project and its exact versions
 
-demo: $(STAMP)  ## run the default sweep on this machine and print its leaderboard
+demo: $(RUN_STAMP)  ## run the default sweep on this machine and print its leaderboard
+	@echo "Training every configuration of sweeps/digits.yaml; Ctrl-C stops, and the same command continues"
 	$(BIN)/cnn-sweep run sweeps/digits.yaml
+	@echo; echo "Next, after  . $(BIN)/activate"
+	@echo "  cnn-sweep show digits 0                  one trial in detail, with its learning curves"
+	@echo "  cnn-sweep report digits                  a page with figures: digits.html"
+	@echo "  cnn-sweep plan sweeps/digits.yaml        what a sweep would run; copy the file and change it"
 
 test: test-here test-slurm  ## run the tests; with --jobs=2 those on Slurm, which mostly wait, run beside the others
 

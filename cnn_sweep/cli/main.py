@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
+import cnn_sweep
 from cnn_sweep import streams
 from cnn_sweep.cli.ui.help import register
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, Interrupted
@@ -84,6 +85,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"cnn-sweep {cnn_sweep.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options of the program itself; typer calls it before a command."""
+
+
 for _name, _line in COMMANDS.items():
     app.command(_name, help=_line)(lambda: None)
 

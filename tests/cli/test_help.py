@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from importlib import metadata
 from typing import Any
 
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import cnn_sweep
 from cnn_sweep.cli.main import COMMANDS, app, load_command
 
 
@@ -47,3 +49,10 @@ def test_only_the_typed_command_is_imported():
     group: Any = get_command(app)
     assert group.commands["leaderboard"].params == []
     assert "Did you mean 'leaderboard'?" in CliRunner().invoke(app, ["leaderbord"]).output
+
+
+def test_the_version_is_the_installed_one():
+    """``--version`` and ``cnn_sweep.__version__`` agree with the package's metadata."""
+    known = metadata.version("cnn-sweep")
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"cnn-sweep {known}\n"
+    assert cnn_sweep.__version__ == known
