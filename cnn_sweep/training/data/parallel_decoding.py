@@ -115,7 +115,7 @@ class Decoder:
                 self._write(fd, job, start, pixels)
         finally:
             os.close(fd)
-        # Neither this file nor the pixels are flushed to disk; after a crash of the machine all parts are decoded again.
+        # Neither this file nor the pixels are flushed to disk: after a machine crash, all parts are decoded again.
         aside = done.with_name(f".{done.name}.{os.getpid()}")
         aside.write_text(json.dumps(report), encoding="utf-8")
         aside.replace(done)
