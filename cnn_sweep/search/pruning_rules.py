@@ -105,7 +105,7 @@ class PruningRules:
         return True
 
     def last_promotion(self) -> tuple[int, Promotion] | None:
-        """Return a promotion for a settled study without a complete trial, so that one trial is completed; else None."""
+        """Return a promotion for a settled study, so that one trial is completed; None if a trial is complete."""
         if self._rungs is None or not self.is_settled() or next(self.promotions(), None) is not None:
             return None
         return self._rungs.last_promotion(self._competing_trials(), self._history.refreshed)
@@ -122,7 +122,7 @@ class PruningRules:
             yield from ((number, WORSE_THAN_THE_BEST) for number in self._first if number not in trials)
 
     def out_of_reach(self) -> Iterator[tuple[int, str]]:
-        """Yield paused trials that can never be promoted, with the cause; pruning them early frees their checkpoints."""
+        """Yield paused trials that can never be promoted, with the cause. Pruned early, they free their checkpoints."""
         if self._rungs is not None:
             competing = self._competing_trials()
             self._rungs.update(competing)

@@ -163,7 +163,7 @@ def _quasi_random(dimensions: int, sweep: Sweep, first: int) -> Iterator[np.ndar
 
     Sobol's sequence is scrambled as by Owen: random linear matrices and a shift.
     """
-    from scipy.stats import qmc  # noqa: PLC0415 - a second to import, which only this method should cost
+    from scipy.stats import qmc  # noqa: PLC0415 - takes a second; only this method needs it
 
     options: QmcOptions = sweep.search.settings
     kind = {"sobol": qmc.Sobol, "halton": qmc.Halton}[options.qmc_type]

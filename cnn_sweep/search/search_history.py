@@ -119,7 +119,7 @@ class SearchHistory:
         """Return a trial's state, values and intermediate values for Optuna.
 
         TPE with one objective ranks pruned trials below complete ones, by the epochs that they reached; a failed trial
-        counts as pruned at once, which is the worst rank. Other samplers ignore pruned trials, so a pruned one counts as
+        counts as pruned at once, the worst rank. Other samplers ignore pruned trials, so a pruned one counts as
         complete with its best value, and a failed one with the worst value so far.
         """
         values = _finite((one.value, *one.others))

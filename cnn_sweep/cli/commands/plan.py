@@ -115,7 +115,7 @@ def _submission_as_data(sweep: Sweep, results: Path, profile: Path) -> dict[str,
         "workers": settings.workers,
         "threads": settings.threads,
         "time_limit_min": submission.profile.time_limit,
-        # submitit writes two files and two logs per task; a worker has a journal, an owner file for its claims and a log.
+        # Files per task: submitit's two files and two logs. Per worker: a journal, the owner file of its claims, a log.
         "files": 4 * arrays.tasks + 3 * arrays.tasks * (settings.workers + 1),
         "notes": list(submission.notes),
     }

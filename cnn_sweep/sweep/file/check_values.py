@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.validation import InvalidValue
 
-_DRAWS = 2_000  # random configurations of which one must satisfy the constraints
+_DRAWS = 2_000  # random configurations, at least one of which must satisfy the constraints
 _SHOWN = 3  # values with the same mistake that a message lists
 
 
