@@ -103,7 +103,7 @@ def _comparable(column: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _prefer(table: Table, columns: Sequence[str], *, last: bool) -> ColumnElement[bool]:
-    """Prefer the row that sorts first or last by ``columns``; a row without the first column never wins."""
+    """Prefer the row that sorts first or last by ``columns``; replace a known row without the first column."""
     offered = tuple_(*(_comparable(new(table, name)) for name in columns))
     known = tuple_(*(_comparable(table.c[name]) for name in columns))
     return or_(table.c[columns[0]].is_(None), offered > known if last else offered < known)

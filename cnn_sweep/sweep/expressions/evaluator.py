@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_BASE = 1e6
 MAX_EXPONENT = 64
-_MAX_BITS = 1024  # bits of a whole number: as many as the exponent range of a float
+_MAX_BITS = 1024  # bits of a whole number; floats end just below 2**1024
 
 
 def _power(base: Any, exponent: Any) -> Any:
@@ -229,7 +229,7 @@ def _opposite(verdict: Any) -> bool | None:
 
 
 def _is_usable(result: Any, numbers: Sequence[Any]) -> bool:
-    """Return whether a result is usable: not too large, and NaN or infinite only if the data are."""
+    """Return whether a result is real and not too large; it may be NaN or infinite only if the data are."""
     if isinstance(result, complex) or (isinstance(result, int) and result.bit_length() > _MAX_BITS):
         return False
     return not isinstance(result, float) or math.isfinite(result) or not all(map(math.isfinite, numbers))

@@ -35,7 +35,7 @@ _SHOWN = 3  # values with the same mistake that a message lists
 
 
 def check_values(sections: Sections, problems: Problems) -> None:
-    """Add the problems that appear only once hyperparameters have values.
+    """Add the problems that appear only when hyperparameters have values.
 
     Args:
         sections: The sections; parameters that could not be read are missing from the space.

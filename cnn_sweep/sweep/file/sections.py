@@ -208,9 +208,7 @@ def _reports_own_metrics(top: Any) -> bool:
     specs = [top.get("objective"), *(top["objectives"] if isinstance(top.get("objectives"), list) else ())]
     own_objective = any(isinstance(spec, dict) and spec.get("function") is not None for spec in specs)
     training = top.get("training")
-    own_loop = (
-        isinstance(training, dict) and training.get("engine", "graph") != "graph"
-    )  # a reference to a hyperparameter may be any engine
+    own_loop = isinstance(training, dict) and training.get("engine", "graph") != "graph"  # or $engine
     return own_objective or (own_loop and isinstance(top.get("model"), dict) and "build" in top["model"])
 
 

@@ -22,7 +22,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class OptimizerSpec(Spec):
-    """An optimizer; names and defaults are Keras's. Settings that an optimizer does not use are ignored."""
+    """An optimizer, with Keras's names and defaults. Settings that an optimizer does not use are ignored."""
 
     name: OptimizerName = "adam"
     learning_rate: Annotated[float, Field(gt=0.0)] | None = None  # None: Keras's default for that optimizer
@@ -121,12 +121,8 @@ class TrainingSpec(Spec):
     engine: Literal["graph", "fit"] = "graph"
     checkpoint_every_s: Factor = 20.0  # seconds of training between checkpoints; 0: after every epoch
     augmentation: AugmentationSpec | None = added_later(None)
-    precision: Precision = added_later(
-        "float32"
-    )  # precision of the layers' computations; weights, output and loss are float32
-    class_weights: ClassWeights | None = added_later(
-        None
-    )  # weights of training images in the loss; 1 for other classes
+    precision: Precision = added_later("float32")  # of the computations in layers; weights, output, loss: float32
+    class_weights: ClassWeights | None = added_later(None)  # weights in the training loss; 1 for other classes
     steps_per_epoch: Count | None = added_later(None)  # None: one pass over the training images
     validation_steps: Count | None = added_later(None)  # batches of validation images; None: all images
     fine_tune: FineTuneSpec | None = added_later(None)

@@ -82,7 +82,7 @@ def read_deep(image: Image.Image, reopen: Callable[[], Image.Image]) -> Values |
     if getattr(image, "tag_v2", {}).get(_PLANAR) == 2:
         raise UnreadableDepthError("16-bit colours in separate planes; save it with 8 bits, or with interleaved planes")
     layout, _, order = _raw_mode(image).partition(";16")
-    if layout == "LA":  # as two pairs of bytes
+    if layout == "LA":  # Pillow has no 16-bit LA, so the two bytes of grey and of alpha are read as RGBA
         pairs = np.asarray(_as(image, lambda _: "RGBA")).astype(np.int64)
         return np.asarray(pairs[..., 0::2] * 256 + pairs[..., 1::2])
     if layout not in _EXACT or order not in _SWAPPED:
