@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Study", "Sweep", "expand_grid"]
 
-# Loaded when first asked for: a command's help needs none of them.
+# Imported on first use, because a command's help needs none of them.
 _HOMES = {
     "Study": "cnn_sweep.study",
     "Sweep": "cnn_sweep.sweep.sweep",

@@ -1,9 +1,9 @@
-"""The one tree of errors; each class knows the exit code of the command that meets it.
+"""The tree of our errors; each class has the exit code of a command that fails with it.
 
 CnnSweepError                 (3)
 ├── InputError                (2)  the user's input is wrong
 │   ├── SweepFileError             all mistakes of one sweep file
-│   ├── SettingError               a value of a sweep file, found wrong where the file's lines are not known
+│   ├── SettingError               a value of a sweep file is wrong; raised where line numbers are unknown
 │   └── StudyError                 the study is not what the request assumes
 ├── EnvironmentFault          (3)  the machine, the cluster or the file system is wrong
 └── Interrupted             (130)  the user asked to stop
@@ -26,7 +26,7 @@ class CnnSweepError(Exception):
 
 
 class InputError(CnnSweepError):
-    """The user's input is wrong: what, where, the value and the valid choices stand in the message."""
+    """The user's input is wrong; the message says what and where, with the value and the valid choices."""
 
     exit_code = 2
 
@@ -36,7 +36,7 @@ class Problem:
     """One mistake in a sweep file.
 
     Attributes:
-        line: 1-based line in the file; 0 where the mistake belongs to no line.
+        line: 1-based line in the file; 0 if the mistake belongs to no line.
         where: Path of keys to the value, such as ``space.dropout.low``.
         message: What is wrong, with the value and the valid choices.
     """
@@ -67,10 +67,10 @@ class SweepFileError(InputError):
 
 
 class SettingError(InputError):
-    """A value of a sweep file does not fit what is outside of the file, such as a folder that is not there.
+    """A value of a sweep file does not match something outside the file, such as a missing folder.
 
     Attributes:
-        key: Path of keys to the value, such as ``("data", "train")``; who has the file adds its line.
+        key: Path of keys to the value, such as ``("data", "train")``; callers with the file add its line.
         reason: What is wrong; the whole message begins with the key.
     """
 
@@ -82,10 +82,10 @@ class SettingError(InputError):
 
 @contextmanager
 def blamed_on(*key: str | int) -> Iterator[None]:
-    """Say which key of the sweep file is to be mended, where an error within does not say it more exactly.
+    """Attribute input errors in the block to a key of the sweep file, unless they name a key themselves.
 
     Raises:
-        SettingError: In place of a plain :class:`InputError`.
+        SettingError: The block raised a plain :class:`InputError`.
     """
     try:
         yield
@@ -106,6 +106,6 @@ class EnvironmentFault(CnnSweepError):
 
 
 class Interrupted(CnnSweepError):
-    """The user asked to stop; everything that is needed to continue is on disk."""
+    """The user asked to stop; everything needed to continue is on disk."""
 
     exit_code = 130

@@ -1,4 +1,4 @@
-"""How messages show values, list valid choices and guess what was meant."""
+"""Helpers for messages: show values, list valid choices, and guess what the user meant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 KeyPath = tuple[str | int, ...]  # keys and indices from the top of the file to a value
 
 _SHOWN = 60  # characters of a value in a message
-# Names in Keras, PyTorch and other tools, without underscores, and ours. Of several, the first valid one is meant.
+# Maps names in Keras, PyTorch and other tools, without underscores, to ours; of several, the first valid one is meant.
 _SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "acc": ("accuracy", "val_accuracy"),
     "valacc": ("val_accuracy",),
@@ -91,7 +91,7 @@ _SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def show(value: Any) -> str:
-    """Return a value as the sweep file writes it, cut to 60 characters."""
+    """Return a value in the notation of sweep files, cut to 60 characters."""
     text = repr(_plain(value))
     text = {"None": "nothing", "True": "true", "False": "false"}.get(text, text)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
@@ -110,7 +110,7 @@ def listed(choices: Iterable[Any]) -> str:
 def closest(name: Any, choices: Iterable[Any]) -> str | None:
     """Return the choice that the user probably meant, by another tool's name or by spelling; None if none is close."""
     names = {str(choice).lower(): str(choice) for choice in choices}
-    # Hyperparameters are named with and without their `$`.
+    # Hyperparameters may have a `$` before their names.
     word = str(name).lower().removeprefix("$")
     for synonym in _SYNONYMS.get(word.replace("_", "").replace("-", ""), ()):
         if found := names.get(synonym, names.get(f"${synonym}")):
@@ -148,7 +148,7 @@ def plural(count: int, one: str, several: str | None = None) -> str:
 
 
 def dotted(path: KeyPath) -> str:
-    """Return a path of keys in dotted form: ``model.layers[0].conv2d``."""
+    """Return a path of keys in dotted form, such as ``model.layers[0].conv2d``."""
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
     return text.removeprefix(".")
 

@@ -1,4 +1,4 @@
-"""Standard output and error in any locale: characters that its encoding lacks are replaced, never an error."""
+"""Standard output and error in any locale: replaces characters that the encoding lacks instead of failing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _escaped(sign: str) -> str:
 
 
 def for_people() -> None:
-    """Replace characters that the locale's encoding lacks, so that none of them ends the program."""
+    """Replace characters that the locale's encoding lacks, so that none of them causes an error."""
     codecs.register_error(_HANDLER, _plain)
     _reconfigure(errors=_HANDLER)
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
     from cnn_sweep.sweep.sweep import Sweep
 
-# A reader waits this long for another process that merges, in seconds, before it reads the store as it is.
+# A reader waits this many seconds for another process that is merging, before it reads the store without its lines.
 _PATIENCE_S = 10.0
 
 
@@ -121,13 +121,13 @@ class Study:
         """Count trials per state and live workers.
 
         Returns:
-            ``study``, ``metric``, ``planned``, ``trials`` (state to count), ``best`` (as in :meth:`best`),
-            ``workers`` (counts: ``alive`` here or in running jobs, ``unknown`` elsewhere), ``jobs``, ``causes`` (of
-            failed trials, to counts), ``graphs`` (counts of attempts: ``cached`` reused a compiled network,
-            ``compiled`` did not), ``faults`` (why pools cannot work, or that Slurm does not answer), ``note`` (what a
-            worker found that the user should know, or None), ``bad_lines`` (number of damaged journal lines),
-            ``cancelled`` (when the whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the
-            search, except the number of trials: ``name``, ``used``, ``limit``, ``reached``).
+            ``study``, ``metric``, ``planned``, ``trials`` (count by state), ``best`` (as in :meth:`best`),
+            ``workers`` (counts: ``alive`` here or in running jobs, ``unknown`` elsewhere), ``jobs``, ``causes`` (count
+            of failed trials by cause), ``graphs`` (counts of attempts: ``cached`` reused a compiled network,
+            ``compiled`` did not), ``faults`` (why pools cannot work, or that Slurm does not answer), ``note`` (a
+            worker's note for the user, or None), ``bad_lines`` (number of damaged journal lines), ``cancelled``
+            (when the whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the search, except
+            the number of trials: ``name``, ``used``, ``limit``, ``reached``).
         """
         names = ("study", "metric", "planned", "trials", "best", "causes", "graphs", "bad_lines", "cancelled")
         faults = faults_of(self.paths)
@@ -151,7 +151,7 @@ class Study:
         }
 
     def limits(self) -> list[Limit]:
-        """Return how much of each limit of the search is used; the journals are read only if there are limits."""
+        """Return the limits of the search and the amounts used; reads the journals only if there are limits."""
         sweep = self.sweep
         if not sweep.search.has_budget:
             return []
@@ -197,7 +197,7 @@ class Study:
         return [file for file in dict.fromkeys(files) if file.is_file()]
 
     def _workers(self, queue: Queue | None) -> dict[str, int]:
-        """Count the workers that are alive, and those of which this is unknown."""
+        """Count the workers that are alive, and those whose state is unknown."""
         identities = [
             ProcessIdentity.from_data(worker["identity"])
             for worker in queries.list_workers(self.store, self.name)
@@ -246,7 +246,7 @@ class Study:
         return _frame(*queries.export_trials(self.store, self.name))
 
     def epochs(self, trial: int | None = None) -> pd.DataFrame:
-        """Return the epochs that count, of one trial or of all."""
+        """Return the valid epochs of one trial or of all."""
         columns, rows = queries.export_epochs(self.store, self.name)
         return _frame(columns, [row for row in rows if trial is None or row["trial"] == trial])
 
@@ -314,7 +314,7 @@ class Study:
         return _frame(table.columns, table.rows)
 
     def load_model(self, trial: int | None = None) -> Any:
-        """Load the Keras model of a complete trial, by default of the best; it takes images as they are stored.
+        """Load the Keras model of a complete trial, by default of the best; it takes images as stored.
 
         This starts TensorFlow in this process.
         """
@@ -329,9 +329,9 @@ class Study:
 
     def report(self, output: str | Path) -> Path:
         """Write a report as one HTML page, without predictions of the best model; return the file."""
-        from cnn_sweep.report.document.html import page  # noqa: PLC0415 - as of `plot`
-        from cnn_sweep.report.document.report_file import write_report  # noqa: PLC0415 - as of `plot`
-        from cnn_sweep.report.report_data import gather, with_importance  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.document.html import page  # noqa: PLC0415 - as in `plot`
+        from cnn_sweep.report.document.report_file import write_report  # noqa: PLC0415 - as in `plot`
+        from cnn_sweep.report.report_data import gather, with_importance  # noqa: PLC0415 - as in `plot`
 
         with self.store:
             data = gather(self.store, self.name, self.leaderboard_table())
@@ -340,7 +340,7 @@ class Study:
         return Path(output)
 
     def _repr_html_(self) -> str:
-        from cnn_sweep.report.document.html import glance  # noqa: PLC0415 - as of `plot`
+        from cnn_sweep.report.document.html import glance  # noqa: PLC0415 - as in `plot`
 
         with self.store:
             return glance(self.store, self.name, self.leaderboard_table())

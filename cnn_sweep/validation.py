@@ -1,4 +1,4 @@
-"""Pydantic models of what users write, and validation whose messages use the keys of the file."""
+"""Base of the pydantic models of users' files, and validation whose messages use the keys in the file."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class Spec(BaseModel):
-    """Base of the models of what users write: immutable, and an unknown key is an error."""
+    """Base of the models of users' files: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Fields whose key in the file is not their name, with that key.
+    # Keys in the file of fields whose names differ from them.
     FILE_KEYS: ClassVar[Mapping[str, str]] = {}
 
 
 def added_later(default: Any) -> Any:
     """Declare a field that earlier versions did not have.
 
-    Its default is not written out. So a file without it has the same digest in every version, and its study continues
-    from the checkpoints of an earlier one.
+    Its default is left out of canonical forms. Therefore a file without the field has the same digest in every version,
+    and its study continues from the checkpoints of an earlier version.
     """
     return Field(default=default, exclude_if=lambda value: value == default)
 
@@ -53,7 +53,7 @@ _TRUTH_WORDS: Final = frozenset({"yes", "no", "on", "off", "true", "false"})
 
 
 def is_truth_word(value: Any) -> bool:
-    """Return whether a value is a text that some versions of YAML read as true or false."""
+    """Return whether a value is text that some versions of YAML read as true or false."""
     return isinstance(value, str) and value.lower() in _TRUTH_WORDS
 
 
@@ -67,12 +67,12 @@ class InvalidValue:
     """One thing that is wrong with a value.
 
     Attributes:
-        path: Keys from the checked data to the value, as the file has them.
-        kind: Type of the mistake, so that it is reported once for all values; ``missing`` if a key is absent.
+        path: Keys in the file from the checked data to the value.
+        kind: Type of the mistake, by which it is reported once for all values; ``missing`` if a key is absent.
         value: The value.
         message: What is wrong, with the value and the valid choices.
         origin: The expression in the file that gave the value, if it refers to parameters.
-        names: Those parameters.
+        names: The parameters in ``origin``.
     """
 
     path: KeyPath
@@ -126,7 +126,7 @@ def normalize(value: Any) -> Any:
 
 
 def validate(model: type[S], data: Any) -> tuple[S | None, list[InvalidValue]]:
-    """Return data, keyed by field names, as a model; or None and everything that is wrong with it."""
+    """Return data, keyed by field names, as a model; or None and all of its mistakes."""
     try:
         return model.model_validate(normalize(data), strict=True), []
     except ValidationError as error:
@@ -154,7 +154,7 @@ def _invalid_value(model: type[Spec], error: ErrorDetails) -> InvalidValue:
 
 
 def _model_at(model: type[Spec], location: tuple[int | str, ...]) -> type[Spec]:
-    """Return the model at a location of pydantic's, or the last model on the way there."""
+    """Return the model at one of pydantic's locations, or the last model on the way there."""
     for position, key in enumerate(location):
         if isinstance(key, str) and nested_model(model, key):
             model = _member_model(model, key, location[position + 1 :])
@@ -162,9 +162,9 @@ def _model_at(model: type[Spec], location: tuple[int | str, ...]) -> type[Spec]:
 
 
 def _file_path(model: type[Spec], location: tuple[int | str, ...], *, unknown_last: bool) -> tuple[KeyPath, type[Spec]]:
-    """Return the file's path for a location of pydantic's, and the model that has its last key.
+    """Return the path in the file for one of pydantic's locations, and the model with its last key.
 
-    A location of pydantic's contains field names instead of keys, and the tags of union members, which the file does
+    Pydantic's locations contain field names instead of keys, and the tags of union members, which the file does
     not have. Keys of a mapping are the user's own.
     """
     path: list[str | int] = []
@@ -189,7 +189,7 @@ def _has_mapping(annotation: Any) -> bool:
 
 
 def _member_model(model: type[Spec], field: str, rest: tuple[int | str, ...]) -> type[Spec]:
-    """Return the model of a field; of a union, the member that has one of the remaining keys."""
+    """Return the model of a field; for a union, the member with one of the remaining keys."""
     models = list(_specs(model.model_fields[field].annotation)) or [model]
     return next((one for one in models if any(key in one.model_fields for key in rest)), models[0])
 

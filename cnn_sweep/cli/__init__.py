@@ -1,4 +1,4 @@
-"""The command line: `commands/` has a file for each command, `ui/` the terminal pieces that several of them share.
+"""The command line: `commands/` has a file for each command, `ui/` the parts that several commands share.
 
 Results go to standard output, everything else to standard error.
 """

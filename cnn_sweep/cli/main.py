@@ -53,9 +53,9 @@ COMMANDS: Final = {
 class _Commands(TyperGroup):
     """A group that imports only the command that is typed."""
 
-    # Annotated loosely: typer brings its own copy of click in newer versions and uses the original in older ones.
+    # Typed as Any, because newer versions of typer include their own copy of click.
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Import the typed command in place of its line of help."""
+        """Import the typed command, for which help has only a one-line stub."""
         if args[0] in COMMANDS:
             self.commands[args[0]] = load_command(args[0])
         return super().resolve_command(ctx, args)
@@ -108,7 +108,7 @@ for _name, _line in COMMANDS.items():
 
 
 def main() -> None:
-    """Run a command; an error of the tree becomes one message and its exit code."""
+    """Run a command; print our own errors as one message and return their exit codes."""
     streams.for_people()
     try:
         try:

@@ -1,6 +1,6 @@
-"""Where trials run: a worker trains them one after another, a pool keeps workers alive, array jobs run pools.
+"""Execution of trials: a worker trains them one after another, a pool keeps workers alive, array jobs run pools.
 
 Each part may import from those before it: the ``machine``, the ``study`` on disk, ``attempts`` at its trials, the
-``worker`` process, the ``pool`` of workers, ``array_jobs`` of pools on a cluster, and trained ``models`` at work. Only
+``worker`` process, the ``pool`` of workers, ``array_jobs`` of pools on a cluster, and use of trained ``models``. Only
 ``worker.worker`` and ``models.server`` load TensorFlow; they are started as processes of their own.
 """

@@ -1,4 +1,4 @@
-"""What this machine offers to workers: cores, memory and GPUs, found without TensorFlow."""
+"""Cores, memory and GPUs of this machine, found without TensorFlow, and the number of workers that fit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
-# Slurm's GPU plugin sets the first one, to numbers that hold inside the job; the others are the node's own numbers.
+# Slurm's GPU plugin sets the first one, to numbers valid inside the job; the others have the node's own numbers.
 _VARIABLES: Final = (VISIBLE, "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 _NONE: Final = {"", "-1", "NoDevFiles"}
 _DRIVER: Final = Path("/proc/driver/nvidia/gpus")
-# A warm worker holds TensorFlow and its graphs: about this much memory, in bytes.
+# Approximate memory of a warm worker, with TensorFlow and its graphs, in bytes.
 _WORKER_BYTES: Final = 1.5e9
-# While one worker prepares its next epoch, the other one computes.
+# Several workers per GPU: while one prepares its next epoch, another one computes.
 _WORKERS_PER_GPU: Final = 2
 
 
@@ -50,17 +50,17 @@ def default_workers() -> int:
 
 
 def most_workers() -> int:
-    """Return how many workers fit into this machine's memory, at least one."""
+    """Return the number of workers that fit into this machine's memory, at least 1."""
     return max(1, int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _WORKER_BYTES))
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def useful_workers(threads: int) -> int:
-    """Return how many workers keep all usable cores busy, as far as memory allows; one if there are GPUs.
+    """Return the number of workers that keep all usable cores busy, as far as memory allows; 1 if there are GPUs.
 
     Args:
         threads: Threads of each worker.

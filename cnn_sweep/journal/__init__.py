@@ -1,1 +1,1 @@
-"""What happened: each process's journal of events, claims on attempts, and the history read from both."""
+"""The record of a study: journals of events (one per process), claims on attempts, and the history read from them."""

@@ -1,8 +1,8 @@
-"""Claims decide which worker runs an attempt: names that are created exclusively.
+"""Claims decide which worker runs an attempt: files that only one process can create.
 
-A claim is a hard link to its owner's file: creating a link is atomic on every POSIX file system, and where a
-network file system sends a request again whose answer was lost, the name that is found says who owns it.
-Where hard links are refused, the claim is a file of its own that is created exclusively.
+A claim is a hard link to its owner's file. Creating a link is atomic on every POSIX file system. If a network file
+system repeats a request whose answer was lost, the existing link shows who owns it. Where hard links are not supported,
+the claim is a file of its own, created exclusively.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Owner:
     Attributes:
         writer: Name of the owner's journal; None while the claim is still empty or if it is damaged.
         identity: The owner's process; None as for ``writer``.
-        written: When the owner's name was written (for an empty claim: when it was made), seconds since 1970.
+        written: When the owner's name was written (for an empty claim, when it was created), in seconds since 1970.
     """
 
     writer: str | None
@@ -41,12 +41,12 @@ class Owner:
 
 
 class Claims:
-    """The claims of a study, as one process makes and reads them.
+    """Makes and reads the claims of a study for one process.
 
     Args:
         paths: Files of the study.
-        writer: Name of the journal of the process.
-        identity: The process.
+        writer: Name of this process's journal.
+        identity: This process.
     """
 
     def __init__(self, paths: StudyPaths, writer: str, identity: ProcessIdentity) -> None:
@@ -58,32 +58,32 @@ class Claims:
         self._links = True
 
     def claim(self, trial: int, attempt: int) -> bool:
-        """Try to claim an attempt; also True if the caller owns it already.
+        """Try to claim an attempt; return True if this process owns it now or owned it before.
 
         Raises:
-            EnvironmentFault: If the folder of claims cannot be written to.
+            EnvironmentFault: The folder of claims cannot be written.
         """
         return self._claim(self._paths.claim(trial, attempt))
 
     def claim_configuration(self, configuration: str) -> bool:
-        """Try to claim a proposed configuration; also True if the caller owns it already.
+        """Try to claim a proposed configuration; return True if this process owns it now or owned it before.
 
         Args:
-            configuration: Its id.
+            configuration: ID of the configuration.
 
         Raises:
-            EnvironmentFault: If the folder of claims cannot be written to.
+            EnvironmentFault: The folder of claims cannot be written.
         """
         return self._claim(self._paths.configuration_claim(configuration))
 
     def claim_notice(self, key: str) -> bool:
-        """Try to claim sending a notification; also True if the caller owns it already.
+        """Try to claim sending a notification; return True if this process owns it now or owned it before.
 
         Args:
-            key: Names the notification: letters, digits, ``-`` and ``.``.
+            key: Name of the notification: letters, digits, ``-`` and ``.``.
 
         Raises:
-            EnvironmentFault: If the folder of claims cannot be written to.
+            EnvironmentFault: The folder of claims cannot be written.
         """
         return self._claim(self._paths.notice_claim(key))
 
@@ -95,7 +95,7 @@ class Claims:
             raise EnvironmentFault(f"{name}: cannot claim the trial: {advice}") from error
 
     def taken(self) -> set[tuple[int, int]]:
-        """Return the (trial, attempt) of all claims."""
+        """Return (trial, attempt) of every claim."""
         found = set()
         with os.scandir(self._paths.claims) as entries:
             for entry in entries:
@@ -105,7 +105,7 @@ class Claims:
         return found
 
     def owner(self, trial: int, attempt: int) -> Owner | None:
-        """Return the owner of a claim; None if it is free."""
+        """Return the owner of an attempt's claim; None if nobody has claimed it."""
         return _owner(self._paths.claim(trial, attempt))
 
     def _link(self, name: Path) -> bool:
@@ -133,7 +133,7 @@ class Claims:
         try:
             write_all(fd, self._content)
         except OSError:
-            name.unlink(missing_ok=True)  # an empty claim would have no owner
+            name.unlink(missing_ok=True)  # otherwise an empty claim without an owner would remain
             raise
         return True
 

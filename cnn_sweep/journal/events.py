@@ -1,4 +1,4 @@
-"""What a journal can say; :mod:`cnn_sweep.journal.log` has the written form."""
+"""The events of a journal; :mod:`cnn_sweep.journal.log` defines how they are written."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.identity import ProcessIdentity
 
 
-EVENT_TYPES: dict[str, type[Event]] = {}  # type in the journal to class
+EVENT_TYPES: dict[str, type[Event]] = {}  # maps the type in the journal to the class
 
 
 @dataclass(frozen=True)
 class Event:
-    """Base of all events; a subclass is known by its ``type`` from its definition on.
+    """Base of all events; defining a subclass registers its ``type``.
 
-    A line holds the fields in the order of the class. A field that later versions add needs a default, because the
-    lines of earlier versions lack it.
+    A line has the fields in the order of the class. A field that a later version adds needs a default, because lines of
+    earlier versions lack it.
 
     Attributes:
         type: The event's name in the journal.
@@ -35,14 +35,14 @@ class Event:
 
     @classmethod
     def field_names(cls) -> tuple[str, ...]:
-        """Return the names of the fields that a line of this version holds, in their order."""
+        """Return the names of the fields in a line of this version, in order."""
         return _field_names(cls.type)
 
     def sort_key(self) -> tuple[Any, ...]:
-        """Return what puts two events of one type into an order that depends on their fields alone, time first.
+        """Return a key that orders events of one type by their fields alone, time first.
 
-        Rivals, such as two ends of one attempt, exist only where somebody copied files. Readers choose between them by
-        this key, so that the order of reading does not matter.
+        Two events may contradict each other, such as two ends of one attempt, if somebody copied files. Readers choose
+        between them by this key, so that the result does not depend on the order of reading.
         """
         return tuple(_sortable(getattr(self, name)) for name in self.field_names())
 
@@ -53,18 +53,18 @@ def _field_names(event_type: str) -> tuple[str, ...]:
 
 
 def _sortable(value: Any) -> tuple[bool, Any]:
-    """Put a missing value before all others, and compare mappings by their text."""
+    """Return a sort key for a value: missing values come first, and mappings are compared as text."""
     return value is not None, repr(value) if isinstance(value, dict | list) else value
 
 
 @dataclass(frozen=True)
 class Worker(Event):
-    """First line of a journal: who writes it.
+    """The first line of a journal, which names its writer.
 
     Attributes:
         identity: The process.
-        versions: Package name to version.
-        threads: Threads that the process computes with.
+        versions: Versions by package name.
+        threads: Number of threads with which the process computes.
     """
 
     type: ClassVar[str] = "worker"
@@ -75,19 +75,19 @@ class Worker(Event):
 
 @dataclass(frozen=True)
 class Start(Event):
-    """An attempt begins.
+    """The start of an attempt.
 
     Attributes:
         trial: Number of the trial.
         attempt: Number of the attempt, from 0.
-        configuration: Id of the hyperparameters.
-        repeat: Which repeat of the configuration, from 0.
-        seed: Seed of everything random in the trial.
+        configuration: ID of the configuration.
+        repeat: Number of the repeat of the configuration, from 0.
+        seed: Seed of all random numbers in the trial.
         params: The hyperparameters.
-        epoch: The last epoch that was taken over from earlier attempts; 0 if there is none.
-        parameters: Number of weights of the network, where known.
-        until: The epoch after which the trial pauses, at a rung; None if the attempt goes to the end.
-        promotion: Why a trial that had paused goes on: what :class:`cnn_sweep.search.rungs.Promotion` says.
+        epoch: The last epoch of earlier attempts from which this one continues; 0 if there is none.
+        parameters: Number of weights of the network, if known.
+        until: The epoch of the rung at which the trial pauses; None if the attempt runs to the end.
+        promotion: Why a paused trial continues: the data of a :class:`cnn_sweep.search.rungs.Promotion`.
     """
 
     type: ClassVar[str] = "start"
@@ -105,14 +105,14 @@ class Start(Event):
 
 @dataclass(frozen=True)
 class Epoch(Event):
-    """An epoch is done.
+    """The end of an epoch.
 
     Attributes:
         trial: Number of the trial.
         attempt: Number of the attempt.
         epoch: Number of the epoch, from 1.
-        seconds: How long it took.
-        metrics: Name to value.
+        seconds: Duration of the epoch.
+        metrics: Values by name.
     """
 
     type: ClassVar[str] = "epoch"
@@ -125,14 +125,14 @@ class Epoch(Event):
 
 @dataclass(frozen=True)
 class Checkpoint(Event):
-    """A checkpoint is on disk.
+    """A checkpoint that is on disk.
 
     Attributes:
         trial: Number of the trial.
         attempt: Number of the attempt.
-        epoch: The last epoch that is complete in it.
+        epoch: The last complete epoch in the checkpoint.
         file: Path relative to the study's folder.
-        bytes: Its size.
+        bytes: Size of the file.
     """
 
     type: ClassVar[str] = "checkpoint"
@@ -145,19 +145,19 @@ class Checkpoint(Event):
 
 @dataclass(frozen=True)
 class End(Event):
-    """An attempt is over, in its own worker's words.
+    """The end of an attempt, reported by its own worker.
 
     Attributes:
         trial: Number of the trial.
         attempt: Number of the attempt.
         state: complete, pruned, failed, paused or interrupted.
-        cause: Why, in one word; None if it went as planned.
-        message: Why, in full.
-        epochs: The last epoch that is complete.
-        seconds: How long the attempt took.
-        parameters: Number of weights of the network, where known.
+        cause: Reason for the end, in one word; None if the attempt ended as planned.
+        message: Reason for the end, in full.
+        epochs: The last complete epoch.
+        seconds: Duration of the attempt.
+        parameters: Number of weights of the network, if known.
         curve: The five numbers of the trial's learning curve by name, once it is finished or paused.
-        cached: Whether the worker had the network's graph compiled already; None where nothing is compiled.
+        cached: Whether the trial reused a compiled graph; None if nothing is compiled.
     """
 
     type: ClassVar[str] = "end"
@@ -175,15 +175,15 @@ class End(Event):
 
 @dataclass(frozen=True)
 class Artifact(Event):
-    """A file that a trial left behind.
+    """A file that a trial has written.
 
     Attributes:
         trial: Number of the trial.
         attempt: Number of the attempt.
-        kind: What it is, such as ``model``.
+        kind: Kind of file, such as ``model``.
         path: Path relative to the study's folder.
-        bytes: Its size.
-        sha256: Its checksum, hexadecimal.
+        bytes: Size of the file.
+        sha256: Checksum of the file, hexadecimal.
     """
 
     type: ClassVar[str] = "artifact"
@@ -197,13 +197,13 @@ class Artifact(Event):
 
 @dataclass(frozen=True)
 class Lost(Event):
-    """Somebody found out that an attempt's worker is gone.
+    """Another process has found that an attempt's worker is dead.
 
     Attributes:
         trial: Number of the trial.
         attempt: Number of the attempt.
-        cause: What happened to the worker, in one word.
-        message: What happened to the worker, in full.
+        cause: Cause of the worker's death, in one word.
+        message: Cause of the worker's death, in full.
     """
 
     type: ClassVar[str] = "lost"
@@ -215,7 +215,7 @@ class Lost(Event):
 
 @dataclass(frozen=True)
 class Cancel(Event):
-    """The user gave up the study, or one trial of it.
+    """The user has cancelled the study, or one trial.
 
     Attributes:
         trial: Number of the trial; None for all.
@@ -227,14 +227,14 @@ class Cancel(Event):
 
 @dataclass(frozen=True)
 class Extend(Event):
-    """A revision of the sweep is in force; the first one when the study is created.
+    """A revision of the sweep takes effect; the first one when the study is created.
 
     Attributes:
         revision: Number of the revision, from 1.
-        trials: Trials that are planned in all, with those of earlier revisions.
-        configurations: Configurations that are planned in all.
-        invalid: Configurations that no network can be built of.
-        duplicates: Draws that were dropped because they had been drawn before.
+        trials: Total number of planned trials, including those of earlier revisions.
+        configurations: Total number of planned configurations.
+        invalid: Number of configurations from which no network can be built.
+        duplicates: Number of dropped draws that repeated earlier ones.
     """
 
     type: ClassVar[str] = "extend"
@@ -247,11 +247,11 @@ class Extend(Event):
 
 @dataclass(frozen=True)
 class Finalize(Event):
-    """A trial's model was measured on the test set.
+    """A trial's model has been evaluated on the test set.
 
     Attributes:
         trial: Number of the trial.
-        metrics: Name (``test_loss``, ``test_accuracy``, …) to value.
+        metrics: Values by name (``test_loss``, ``test_accuracy``, …).
     """
 
     type: ClassVar[str] = "finalize"
@@ -261,10 +261,10 @@ class Finalize(Event):
 
 @dataclass(frozen=True)
 class Submit(Event):
-    """Jobs were put into a cluster's queue.
+    """Jobs have been submitted to a cluster.
 
     Attributes:
-        jobs: For each array its ``job`` (id), ``tasks`` (elements) and ``time`` (of submission).
+        jobs: For each array its ``job`` (ID), ``tasks`` (number of elements) and ``time`` of submission.
         profile: The profile's file.
         cluster: The cluster's name.
     """
@@ -277,7 +277,7 @@ class Submit(Event):
 
 @dataclass(frozen=True)
 class Fault(Event):
-    """Workers could not work, or had no reason to go on; what a pool saw, for people to read.
+    """A pool's message to the user: workers could not work, or had no reason to continue.
 
     Attributes:
         message: What is wrong, and what to do about it.
@@ -291,10 +291,10 @@ class Fault(Event):
 
 @dataclass(frozen=True)
 class Retire(Event):
-    """A worker ends to be replaced by another one of its pool.
+    """A worker ends so that its pool can replace it.
 
     Attributes:
-        reason: Why, in words.
+        reason: Why it is replaced.
     """
 
     type: ClassVar[str] = "retire"
@@ -306,11 +306,11 @@ class Known(Event):
     """Another program's result for a configuration of this study, from which the sampler learns.
 
     Attributes:
-        source: Where it comes from.
-        number: Of the trial there.
+        source: Where the result comes from.
+        number: Number of the trial in the source.
         params: The hyperparameters.
         state: complete, pruned or failed.
-        values: One an objective; none of a trial that failed.
+        values: One value per objective; empty for a failed trial.
     """
 
     type: ClassVar[str] = "known"
@@ -323,11 +323,11 @@ class Known(Event):
 
 @dataclass(frozen=True)
 class Unknown:
-    """An event of a newer version.
+    """An event of a type that only a newer version knows.
 
     Attributes:
-        type: Its name.
-        data: All its fields.
+        type: Name of the type.
+        data: All fields.
     """
 
     type: str

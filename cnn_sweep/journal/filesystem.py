@@ -1,8 +1,8 @@
-"""The file system under the results: writes that survive a crash, and whether file locking is reliable there.
+"""The file system of the results: writes that survive a crash, and whether file locking is reliable.
 
-Locking is unreliable where a lock is granted once per machine or once per mount: two programs then write to one
-database at the same time and mix up its pages without an error. The mount's type and options say most; a probe with two
-processes finds locks that do not even work on one machine.
+Locking is unreliable if the same lock is granted once per machine or once per mount. Two programs can then write to one
+database at the same time and corrupt it without an error. The type and options of the mount usually decide; a probe
+with two processes finds locks that fail even within one machine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LOCAL = frozenset(
 _NFS_LIES = frozenset({"nolock", "local_lock=all", "local_lock=posix", "local_lock=flock"})
 _PROBE_TIMEOUT_S = 20.0
 
-# Exits with 0 if neither kind of lock is granted while the parent holds both.
+# Exits with 0 if no lock is granted while the parent process holds both kinds.
 _PROBE = """
 import fcntl, sys
 for name, lock in (("record", fcntl.lockf), ("whole", fcntl.flock)):
@@ -55,14 +55,14 @@ for name, lock in (("record", fcntl.lockf), ("whole", fcntl.flock)):
             continue
         sys.exit(1)
 """
-_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # file systems that cannot do it
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # errors of file systems that do not support fsync
 
 
 def sync(fd: int) -> None:
-    """Force a file's contents to the disk, where the file system supports it.
+    """Flush a file to disk, if the file system supports that.
 
     Raises:
-        OSError: If the disk is full or fails.
+        OSError: The disk is full or fails.
     """
     try:
         os.fdatasync(fd)
@@ -72,10 +72,10 @@ def sync(fd: int) -> None:
 
 
 def sync_path(path: Path) -> None:
-    """Force a file's contents, or a folder's list of names, to the disk, where the file system supports it.
+    """Flush a file, or a folder's list of names, to disk, if the file system supports that.
 
     Raises:
-        OSError: If the disk is full or fails.
+        OSError: The disk is full or fails.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -85,10 +85,10 @@ def sync_path(path: Path) -> None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of ``data``, force it to the disk and close the file in any case.
+    """Write all of ``data`` and flush it to disk; close the file even after an error.
 
     Raises:
-        OSError: If the disk is full or fails.
+        OSError: The disk is full or fails.
     """
     try:
         view = memoryview(data)
@@ -100,10 +100,10 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def write_aside(path: Path, data: bytes) -> None:
-    """Replace a file atomically: readers see the old content or the new, never a part.
+    """Replace a file atomically: readers see the old or the new content, never a mixture.
 
     Raises:
-        OSError: If the disk is full or fails; the file is then as it was.
+        OSError: The disk is full or fails; the file is then unchanged.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -115,10 +115,10 @@ def write_aside(path: Path, data: bytes) -> None:
 
 
 def write_once(path: Path, data: bytes) -> None:
-    """Give a file its name only when its content is whole; of several writers the first wins.
+    """Create a file that appears complete or not at all; if several processes do so, the first wins.
 
     Raises:
-        OSError: If the disk is full or fails.
+        OSError: The disk is full or fails.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), data)
@@ -126,7 +126,7 @@ def write_once(path: Path, data: bytes) -> None:
         os.link(aside, path)
     except FileExistsError:
         aside.unlink()
-    except OSError:  # no hard links here: a rename is whole as well, but the last writer wins
+    except OSError:  # no hard links; a rename is atomic, too, but the last writer wins
         aside.replace(path)
     else:
         aside.unlink()
@@ -138,8 +138,8 @@ class Locks:
 
     Attributes:
         honest: Whether a lock excludes every other process that uses the folder, on any machine.
-        reason: What the judgement is based on.
-        fstype: Type of the file system, as the kernel calls it.
+        reason: Reason for this verdict.
+        fstype: The kernel's name for the type of file system.
     """
 
     honest: bool
@@ -152,7 +152,7 @@ class Mount:
     """A line of ``/proc/self/mountinfo``.
 
     Attributes:
-        point: Where it is mounted.
+        point: Mount point.
         fstype: Type of the file system.
         options: Options of the mount and of the file system.
     """
@@ -163,13 +163,13 @@ class Mount:
 
 
 def judge(results: Path) -> Locks:
-    """Find out whether file locking is reliable in a results folder.
+    """Determine whether file locking is reliable in a results folder.
 
-    The judgement is kept in the folder, so that all machines act alike: if one of them finds locking unreliable, all
-    treat it as unreliable. ``CNN_SWEEP_LOCKS=honest`` or ``dishonest`` overrides it.
+    The verdict is stored in the folder, so that all machines agree: if one machine finds locking unreliable, all treat
+    it as unreliable. ``CNN_SWEEP_LOCKS=honest`` or ``dishonest`` overrides it.
 
     Raises:
-        EnvironmentFault: If ``CNN_SWEEP_LOCKS`` is neither.
+        EnvironmentFault: ``CNN_SWEEP_LOCKS`` has another value.
     """
     override = os.environ.get(OVERRIDE)
     if override:
@@ -188,7 +188,7 @@ def judge(results: Path) -> Locks:
 
 
 def judge_mount(mount: Mount) -> Locks:
-    """Judge by the type and the options of a mount alone."""
+    """Return a verdict from the type and options of a mount alone."""
     kind = mount.fstype
     if kind in _LOCAL:
         return Locks(honest=True, reason=f"{kind} is local to this machine", fstype=kind)
@@ -206,7 +206,7 @@ def judge_mount(mount: Mount) -> Locks:
 
 
 def parse_mounts(text: str) -> list[Mount]:
-    """Read the text of ``/proc/self/mountinfo``; the last mounted comes last."""
+    """Parse the text of ``/proc/self/mountinfo``; the newest mount comes last."""
     mounts = []
     for line in text.splitlines():
         left, separator, right = line.partition(" - ")
@@ -218,7 +218,7 @@ def parse_mounts(text: str) -> list[Mount]:
 
 
 def find_mount(path: Path, mounts: list[Mount]) -> Mount:
-    """Return the mount that a path is on: the longest mount point above it, the last one of equals."""
+    """Return the mount of a path: the one with the longest mount point, or the newest of several."""
     found = Mount(Path("/"), "unknown", frozenset())
     for mount in mounts:
         if path.is_relative_to(mount.point) and len(mount.point.parts) >= len(found.point.parts):
@@ -227,7 +227,7 @@ def find_mount(path: Path, mounts: list[Mount]) -> Mount:
 
 
 def mount_of(path: Path) -> Mount:
-    """Return the mount that a path is on; of an unknown type where the kernel does not say."""
+    """Return the mount of a path; its type is unknown if the kernel does not list it."""
     try:
         text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
@@ -252,7 +252,7 @@ def _probed(results: Path, locks: Locks) -> Locks:
 
 
 def _locks_exclude(results: Path) -> bool:
-    """Hold two kinds of lock and let another process try for them."""
+    """Return whether another process fails to get the two kinds of lock that this process holds."""
     with tempfile.TemporaryDirectory(prefix=".locks-", dir=results) as folder:
         record, whole = Path(folder, "record"), Path(folder, "whole")
         with record.open("wb") as a, whole.open("wb") as b:
@@ -277,4 +277,4 @@ def _cache(results: Path, locks: Locks) -> None:
     try:
         write_aside(results / CACHE_NAME, (json.dumps(asdict(locks)) + "\n").encode())
     except OSError:
-        return  # another user's read-only results: every process judges for itself
+        return  # another user's read-only results; each process then determines the verdict itself

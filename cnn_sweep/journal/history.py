@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 __all__ = ["AttemptHistory", "EpochHistory", "History", "SavedState", "TrialHistory", "WorkerHistory"]
 
 _EPOCH = b'{"type":"epoch"'
-_METRIC = "val_accuracy"  # the objective where a caller needs none
+_METRIC = "val_accuracy"  # for callers that need no objective
 
 
 @dataclass
 class WorkerHistory:
-    """One writer, from its journal.
+    """The writer of one journal.
 
     Attributes:
         writer: Name of the journal.
         worker: Its first event; None if that line is damaged.
-        last_event: When it last wrote, seconds since 1970.
+        last_event: Time of its last event, in seconds since 1970.
     """
 
     writer: str
@@ -63,19 +63,19 @@ class History:
     Args:
         paths: Files of the study.
         metric: The objective.
-        more: Other metrics to keep; the rest are dropped.
+        more: Other metrics to keep; all others are dropped.
 
     Attributes:
-        trials: Number to trial, of the trials that an event names.
-        workers: Journal name to writer.
-        extends: Revision to event.
+        trials: Trials that an event names, by number.
+        workers: Writers by journal name.
+        extends: Events by revision.
         cancels: All cancellations, by time.
         submits: All submissions to a cluster, by time.
-        finalized: Trial to the newest measurement on the test set.
-        known: (source, number there) to the result of another program.
-        bad: Journal name to the lines that had to be skipped in it.
-        unknown: How many events this version does not know.
-        refreshed: When reading began last, seconds since 1970: what was journaled before then is known.
+        finalized: Newest evaluation on the test set, by trial.
+        known: Results of other programs, by source and number in the source.
+        bad: Skipped lines, by journal name.
+        unknown: Number of events that this version does not know.
+        refreshed: When reading last began, in seconds since 1970; everything journaled before then is known.
     """
 
     def __init__(self, paths: StudyPaths, *, metric: str = _METRIC, more: tuple[str, ...] = ()) -> None:
@@ -96,12 +96,12 @@ class History:
 
     @property
     def bad_lines(self) -> int:
-        """How many bad lines all journals have."""
+        """Number of bad lines in all journals."""
         return sum(map(len, self.bad.values()))
 
     @classmethod
     def read(cls, paths: StudyPaths, metric: str = _METRIC, more: tuple[str, ...] = ()) -> History:
-        """Return what the journals say now; arguments as of the class."""
+        """Read the current history; for the arguments, see the class."""
         history = cls(paths, metric=metric, more=more)
         history.refresh()
         return history
@@ -158,7 +158,7 @@ class History:
             self._apply_event(worker, event)
 
     def _apply_epoch(self, worker: WorkerHistory, data: dict[str, Any]) -> None:
-        """Take what is needed of an epoch; there are too many of them to make an object of each."""
+        """Apply an epoch from its plain data; creating an event object for each epoch would take too long."""
         epoch, at = int(data["epoch"]), float(data["time"])
         attempt = self._attempt(int(data["trial"]), int(data["attempt"]), at)
         worker.last_event = max(worker.last_event, at)
@@ -225,6 +225,6 @@ def journal_sizes(paths: StudyPaths) -> list[tuple[str, int]]:
                 for entry in entries
                 if entry.name.endswith(JOURNAL_SUFFIX)
             )
-    except (FileNotFoundError, PermissionError):  # another user's
+    except (FileNotFoundError, PermissionError):  # another user's study
         pass
     return sorted(found)

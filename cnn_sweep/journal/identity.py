@@ -1,4 +1,4 @@
-"""The identity of a process, which stays unique when its process ID is reused."""
+"""The identity of a process, which remains unique when its process ID is reused."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _SLURM = {
     "submit_time": "CNN_SWEEP_SUBMIT_TIME",
     "cluster": "SLURM_CLUSTER_NAME",
 }
-_START_TIME = 19  # field 22 of /proc/<pid>/stat, counted from the state (field 3) on
+_START_TIME = 19  # index of field 22 of /proc/<pid>/stat, counted from field 3, the state
 
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """One process on one machine, distinct from all others that ever ran.
+    """One process on one machine, distinct from every other process at any time.
 
     Attributes:
         host: The machine's name.
-        boot_id: The kernel's random name of this run of the machine.
-        pid_namespace: In which numbering ``pid`` counts (containers have their own).
-        pid: Number of the process.
-        started: When it started, in clock ticks since the machine's boot.
-        slurm: job_id, array_job_id, array_task_id and restart_count as Slurm gave them; None outside a job.
+        boot_id: The kernel's random ID of the current boot.
+        pid_namespace: The namespace of ``pid``; containers have their own.
+        pid: Process ID.
+        started: Start time, in clock ticks since boot.
+        slurm: job_id, array_job_id, array_task_id and restart_count from Slurm; None outside a job.
     """
 
     host: str
@@ -44,7 +44,7 @@ class ProcessIdentity:
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> ProcessIdentity:
-        """Rebuild an identity from what :meth:`to_data` gave; fields of newer versions are ignored."""
+        """Rebuild an identity from the result of :meth:`to_data`; fields of newer versions are ignored."""
         slurm = data.get("slurm")
         return cls(
             host=str(data["host"]),
@@ -61,7 +61,7 @@ class ProcessIdentity:
 
 
 def current() -> ProcessIdentity:
-    """Return the identity of the process that calls."""
+    """Return the identity of this process."""
     return ProcessIdentity(
         host=socket.gethostname(),
         boot_id=_boot_id(),
@@ -73,15 +73,15 @@ def current() -> ProcessIdentity:
 
 
 def is_alive(identity: ProcessIdentity) -> bool | None:
-    """Return whether a process still runs; None where that cannot be judged from here.
+    """Return whether a process is still running; None if that cannot be determined from here.
 
-    The answer is True or False only for processes of this machine and process namespace. A process from before the
-    last boot is dead; so is one that exited and was not yet waited for.
+    The result is True or False only for processes of this machine and PID namespace. Processes from before the last
+    boot are dead, and so are zombies, which have exited but have not been waited for.
     """
     if not identity.boot_id or not _boot_id():
         return None
     if identity.boot_id != _boot_id():
-        # Machines that never were given a name of their own could be any of them.
+        # Many machines share a default host name, so it identifies none of them.
         named = not identity.host.startswith("localhost") and identity.host != ""
         return False if named and identity.host == socket.gethostname() else None
     if identity.pid_namespace != _pid_namespace():
@@ -91,7 +91,7 @@ def is_alive(identity: ProcessIdentity) -> bool | None:
 
 
 def new_writer_name() -> str:
-    """Return a name for this process's journal that no other process ever had; safe as a file name."""
+    """Return a name for this process's journal that no other process ever uses; safe as a file name."""
     return f"{_own_prefix()}{secrets.token_hex(4)}"
 
 
@@ -112,12 +112,12 @@ def _slurm() -> dict[str, str] | None:
 
 
 def _process(pid: int) -> tuple[str, int]:
-    """Return a process's state letter and start time; ("X", -1) where there is none."""
+    """Return a process's state letter and start time; ("X", -1) if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return "X", -1
-    # The command's name stands in parentheses and may itself hold spaces and parentheses.
+    # The command's name is in parentheses and may itself contain spaces and parentheses.
     fields = stat.rpartition(")")[2].split()
     return fields[0], int(fields[_START_TIME])
 

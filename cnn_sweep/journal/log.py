@@ -1,7 +1,7 @@
-"""Journals: the form of their lines, the writer that appends to its own, and reading any of them from an offset on.
+"""Journals: the format of their lines, a writer, and incremental reading from an offset.
 
 A line is the CRC-32 of a JSON object in 8 hexadecimal digits, a space, the object and a newline. The object's first key
-is ``type``. Types and fields that this version does not know are kept and are never an error. Numbers that JSON lacks
+is ``type``. Types and fields that this version does not know are kept and are not errors. Numbers that JSON lacks
 are written as the strings "nan", "inf" and "-inf"; in metrics they are read back as numbers.
 """
 
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _PREFIX = 9  # bytes before the object: 8 digits and a space
 SYNC_EVERY_S = 2.0
-READ_LIMIT = 16 << 20  # bytes that a reader takes into memory at once
-ZEROS = "zero bytes"  # a reason why a line is bad
+READ_LIMIT = 16 << 20  # bytes that a reader loads into memory at once
+ZEROS = "zero bytes"  # reason of a `BadLine` that may still heal
 _EXCERPT = 120
 _LINE_START = re.compile(rb'[0-9a-f]{8} \{"')
 
 
 class BadLineError(ValueError):
-    """A line that is not what its writer wrote."""
+    """A line that differs from what its writer wrote."""
 
 
 def encode(event: Event) -> bytes:
     """Return the line of an event, with its newline."""
-    data: dict[str, Any] = {"type": event.type, **event.__dict__}  # fields stand in the order of the class
+    data: dict[str, Any] = {"type": event.type, **event.__dict__}  # fields in the order of the class
     extra = data.pop("extra")
     if extra:
         data |= {name: value for name, value in extra.items() if name not in data}
     try:
         text = _DUMPS(data)
-    except ValueError:  # only numbers that JSON lacks; too rare to look for in every line
+    except ValueError:  # numbers that JSON lacks, too rare to look for in every line
         text = _DUMPS(_writable(data))
     body = text.encode("ascii")
     return b"%08x %b\n" % (crc32(body), body)
@@ -57,7 +57,7 @@ def decode(line: bytes) -> Event | Unknown:
     """Return the event of a line, with or without its newline.
 
     Raises:
-        BadLineError: If the line is not what its writer wrote.
+        BadLineError: The line is damaged.
     """
     body = checked(line.rstrip(b"\n"))
     if body is None:
@@ -75,7 +75,7 @@ def from_json(body: bytes) -> Event | Unknown:
     """Return the event of a line's JSON text.
 
     Raises:
-        BadLineError: If the text is not a JSON object with a type.
+        BadLineError: The text is not a JSON object with a type.
     """
     try:
         data = json.loads(body)
@@ -88,14 +88,14 @@ def from_json(body: bytes) -> Event | Unknown:
     try:
         return _build(kind, dict(data))
     except (KeyError, TypeError, ValueError, AttributeError):
-        return Unknown(name, data)  # a newer version may have changed what the type means
+        return Unknown(name, data)  # a newer version may have changed the fields of the type
 
 
 def metric_value(value: Any) -> float | None:
-    """Return a metric as a number that can be compared; None for NaN, infinity and what is not a number."""
+    """Return a metric as a finite float; None for NaN, infinity and anything that is not a number."""
     try:
         number = float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # an integer too large for a float
         return None
     return number if math.isfinite(number) else None
 
@@ -114,7 +114,7 @@ def _restored(value: Any) -> Any:
 
 
 def _writable(value: Any) -> Any:
-    """Return plain data in which numbers that JSON lacks are strings."""
+    """Return a copy in which numbers that JSON lacks are strings."""
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     if isinstance(value, dict):
@@ -127,7 +127,7 @@ def _writable(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return what is not JSON as it stands: identities and numpy's scalars and arrays."""
+    """Return identities and NumPy's scalars and arrays as JSON data."""
     if isinstance(value, ProcessIdentity):
         return value.to_data()
     if hasattr(value, "tolist"):
@@ -139,28 +139,28 @@ _DUMPS = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain
 
 
 class JournalWriter:
-    """Appends events to a new journal of its own. Not thread-safe.
+    """Appends events to a new journal. Not thread-safe.
 
-    An appended event is in the file at once, so it survives the process. At every change of state, and after two
-    seconds of appends, the file is also forced to the disk, so it survives a crash of the machine.
+    An appended event is written to the file at once, so it survives the process. Changes of state, and epochs every two
+    seconds, also flush the file to disk, so that events survive a crash of the machine.
 
     If the disk is full or fails, the event stays in memory and is written, possibly again, with the next append or
-    flush. A line that was cut short is closed first and remains as one bad line. Repeated lines are harmless: readers
-    count a line that occurs twice once.
+    flush. An incomplete line is first ended with a newline and remains as one bad line. Repeated lines are harmless:
+    readers count duplicates once.
 
     Args:
         path: The journal; it must not exist.
         sync_every_s: Longest time between two flushes while epochs are appended, in seconds.
 
     Raises:
-        EnvironmentFault: If the file cannot be created.
+        EnvironmentFault: The file cannot be created.
     """
 
     def __init__(self, path: Path, *, sync_every_s: float = SYNC_EVERY_S) -> None:
         self.path = path
         self._sync_every_s = sync_every_s
-        self._pending = bytearray()  # whole lines that are not in the file, as far as we know
-        self._unsynced = bytearray()  # whole lines that are in the file and perhaps not on the disk
+        self._pending = bytearray()  # complete lines that are not known to be in the file
+        self._unsynced = bytearray()  # complete lines that are in the file, but perhaps not on disk
         self._torn = False  # whether the file may end in the middle of a line
         self._synced_at = time.monotonic()
         try:
@@ -170,10 +170,10 @@ class JournalWriter:
             raise _fault(path, "cannot create the journal", error) from error
 
     def append(self, event: Event) -> None:
-        """Write an event; force it to the disk if it changes a state.
+        """Write an event; flush it to disk if it changes a state.
 
         Raises:
-            EnvironmentFault: If the disk is full or fails; the event is kept for the next call.
+            EnvironmentFault: The disk is full or fails; the event is kept for the next call.
         """
         self._pending += encode(event)
         if not isinstance(event, Epoch | Worker) or time.monotonic() - self._synced_at >= self._sync_every_s:
@@ -182,10 +182,10 @@ class JournalWriter:
             self._write()
 
     def flush(self) -> None:
-        """Write what is kept and force everything to the disk.
+        """Write all events still in memory and flush the file to disk.
 
         Raises:
-            EnvironmentFault: If the disk is full or fails; what is not safe is kept for the next call.
+            EnvironmentFault: The disk is full or fails; events not yet on disk are kept for the next call.
         """
         self._write()
         self._synced_at = time.monotonic()
@@ -194,7 +194,7 @@ class JournalWriter:
         try:
             sync(self._fd)
         except OSError as error:
-            # The kernel forgets pages that it failed to write: only writing them again makes them safe.
+            # After a failed flush, the kernel drops the pages; only writing them again makes them safe.
             self._pending = self._unsynced + self._pending
             self._unsynced = bytearray()
             self._torn = True
@@ -236,13 +236,13 @@ class JournalWriter:
 
 @dataclass(frozen=True)
 class BadLine:
-    """A stretch of a journal that is not what was written.
+    """A damaged line of a journal.
 
     Attributes:
-        offset: Where it begins, in bytes.
+        offset: Byte offset of its start.
         length: Its size in bytes, without the newline.
-        reason: The kind of damage.
-        text: Its beginning, printable.
+        reason: Kind of damage.
+        text: Its beginning, in printable characters.
     """
 
     offset: int
@@ -252,20 +252,20 @@ class BadLine:
 
     @property
     def may_heal(self) -> bool:
-        """Whether the bytes may still be on their way: network file systems show zeros for a while."""
+        """Whether the data may still arrive: network file systems may show zeros at first."""
         return self.reason == ZEROS
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What was read of a journal.
+    """Lines read from a journal.
 
     Attributes:
-        bodies: The JSON texts of the good lines, in the file's order.
-        end_offset: Where to read on; just behind a newline.
-        bad: What had to be skipped.
-        fault: Why nothing could be read where something was expected; None otherwise.
-        more: Whether there is more to read at once.
+        bodies: JSON texts of the good lines, in the order of the file.
+        end_offset: Where the next read starts, directly after a newline.
+        bad: Damaged lines, which were skipped.
+        fault: Why expected data could not be read; None if there was no fault.
+        more: Whether more lines can be read now.
     """
 
     bodies: tuple[bytes, ...]
@@ -280,16 +280,16 @@ class Chunk:
 
 
 def read_from(path: Path, offset: int = 0, *, limit: int = READ_LIMIT, end: int | None = None) -> Chunk:
-    """Read the complete lines of a journal that begin at or behind ``offset``.
+    """Read the complete lines of a journal that begin at or after ``offset``.
 
-    A file that is missing, unreadable or shorter than ``offset`` (a size that is out of date on this machine,
-    or a damaged file) is a ``fault`` of the chunk and not an error: the next call may well succeed.
+    If the file is missing, unreadable or shorter than ``offset`` (because this machine has an outdated size, or the
+    file is damaged), the chunk has a ``fault``. This is not an error, since the next call may succeed.
 
     Args:
         path: The journal.
         offset: The ``end_offset`` of the last chunk.
-        limit: How many bytes to read at most, if there is a whole line in them.
-        end: Behind which byte nothing is read, if given.
+        limit: Largest number of bytes to read, unless a single line is longer.
+        end: Byte offset at which reading ends, if given.
     """
     try:
         with path.open("rb", buffering=0) as file:
@@ -306,11 +306,11 @@ def read_from(path: Path, offset: int = 0, *, limit: int = READ_LIMIT, end: int 
 
 
 def parse_lines(data: bytes, offset: int) -> tuple[list[bytes], list[BadLine]]:
-    """Split complete lines into the JSON texts of the good ones and what is bad.
+    """Return the JSON texts of the good lines, and the bad lines.
 
     Args:
         data: The lines; the last one ends with a newline.
-        offset: Where ``data`` begins in its file.
+        offset: Byte offset of ``data`` in its file.
     """
     bodies: list[bytes] = []
     bad: list[BadLine] = []
@@ -320,7 +320,7 @@ def parse_lines(data: bytes, offset: int) -> tuple[list[bytes], list[BadLine]]:
         body = checked(line)
         if body is not None:
             bodies.append(body)
-        elif line:  # a writer closes a line that might be torn with a newline, which may leave an empty one
+        elif line:  # an empty line is harmless: a writer ends a possibly incomplete line with a newline
             bodies.extend(_saved(line))
             bad.append(_bad(line, offset))
         offset += len(line) + 1
@@ -328,7 +328,7 @@ def parse_lines(data: bytes, offset: int) -> tuple[list[bytes], list[BadLine]]:
 
 
 def reread(path: Path, bad: BadLine) -> tuple[list[bytes], list[BadLine]]:
-    """Read a bad line once more, where it may have healed; it is returned as it was if it cannot be read."""
+    """Read a bad line again, since it may have healed; return it unchanged if it cannot be read."""
     try:
         with path.open("rb", buffering=0) as file:
             data = os.pread(file.fileno(), bad.length + 1, bad.offset)
@@ -340,21 +340,21 @@ def reread(path: Path, bad: BadLine) -> tuple[list[bytes], list[BadLine]]:
 
 
 def _read_lines(fd: int, limit: int, available: int) -> tuple[bytes, bool]:
-    """Read up to ``limit`` bytes, more if no line fits; return whole lines and whether they are the last."""
+    """Read up to ``limit`` bytes, or one longer line; return complete lines and whether they are the last."""
     data = b""
     wanted = limit
     while wanted > len(data):
         block = os.read(fd, wanted - len(data))
         data += block
         if not block:
-            break  # shorter than its size said
+            break  # the file is shorter than its reported size
         if len(data) == wanted < available and b"\n" not in data:
             wanted = min(available, 2 * wanted)
     return data[: data.rfind(b"\n") + 1], len(data) >= available or len(data) < wanted
 
 
 def _saved(line: bytes) -> Iterator[bytes]:
-    """Yield the whole events inside a bad line: those around a damaged newline or behind a torn beginning."""
+    """Yield the complete events inside a bad line: around a damaged newline or after an incomplete beginning."""
     starts = [match.start() for match in _LINE_START.finditer(line)]
     for start, stop in zip(starts, [*starts, len(line) + 1][1:], strict=True):
         piece = line[start : stop - 1]

@@ -1,4 +1,4 @@
-"""The names of all files of a study; no other module composes them."""
+"""The paths of all files of a study; no other module builds them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PRIVATE = 0o700
 
 @dataclass(frozen=True)
 class StudyPaths:
-    """Where the files of one study are.
+    """The paths of one study's files.
 
     Attributes:
         results: Root of all studies and of the store.
-        study: The study's name; it is the name of its folder.
+        study: The study's name, which is also the name of its folder.
 
     Raises:
-        StudyError: If the name could leave the results folder or is too long for a file name.
+        StudyError: The name could leave the results folder or is too long for a file name.
     """
 
     results: Path
@@ -43,7 +43,7 @@ class StudyPaths:
 
     @property
     def sweep(self) -> Path:
-        """Frozen copy of the sweep file as it was first submitted."""
+        """Frozen copy of the first sweep file."""
         return self.revision(1)
 
     def revision(self, number: int) -> Path:
@@ -64,7 +64,7 @@ class StudyPaths:
 
     @property
     def fingerprint(self) -> Path:
-        """SHA-256 of the data that the study's first worker found."""
+        """SHA-256 of the data, recorded by the study's first worker."""
         return self.folder / "data.sha256"
 
     @property
@@ -74,11 +74,11 @@ class StudyPaths:
 
     @property
     def note(self) -> Path:
-        """What a worker found that the user should know, such as settings of a model that are not used."""
+        """A worker's note for the user, such as about unused settings of a model."""
         return self.folder / "note.txt"
 
     def read_note(self) -> str | None:
-        """Return what the note says; None where there is none."""
+        """Return the text of the note; None without one."""
         try:
             return self.note.read_text(encoding="utf-8", errors="replace").strip() or None
         except OSError:
@@ -96,7 +96,7 @@ class StudyPaths:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of the checkpoints of trials that may continue."""
+        """Folder of checkpoints, from which trials can continue."""
         return self.folder / "checkpoints"
 
     @property
@@ -111,7 +111,7 @@ class StudyPaths:
 
     @property
     def logs(self) -> Path:
-        """Folder of what workers wrote to standard error."""
+        """Folder of the workers' standard error output."""
         return self.folder / "logs"
 
     def journal(self, writer: str) -> Path:
@@ -123,11 +123,11 @@ class StudyPaths:
         return self.claims / f"{trial}.{attempt}"
 
     def configuration_claim(self, configuration: str) -> Path:
-        """Return the claim of a configuration that a worker proposed to itself."""
+        """Return the claim of a configuration that a worker proposed."""
         return self.claims / f"configuration-{configuration}"
 
     def notice_claim(self, key: str) -> Path:
-        """Return the claim of telling people that the study ended."""
+        """Return the claim of a notification about the study."""
         return self.claims / f"notice-{key}"
 
     def checkpoint(self, trial: int, attempt: int) -> Path:
@@ -139,7 +139,7 @@ class StudyPaths:
         return self.models / f"{trial}.keras"
 
     def create(self) -> None:
-        """Make the study's folders, readable by their owner alone; those that exist are left as they are."""
+        """Create missing folders of the study, readable only by their owner."""
         self.results.mkdir(parents=True, exist_ok=True)
         inner = (self.journals, self.claims, self.checkpoints, self.models, self.slurm)
         for folder in (self.folder, *inner):
@@ -149,7 +149,7 @@ class StudyPaths:
 def existing_studies(results: Path) -> list[str]:
     """Return the names of all studies under ``results``, sorted; a study is a folder with journals.
 
-    Other people's studies, whose folders nobody else may read, are left out.
+    Other users' studies in unreadable folders are left out.
     """
     try:
         names = [entry.name for entry in results.iterdir() if STUDY_NAME.fullmatch(entry.name)]
@@ -162,7 +162,7 @@ def existing_study(results: Path, name: str) -> StudyPaths:
     """Return the files of a study that exists.
 
     Raises:
-        StudyError: No such study; the message suggests a similar name and lists those that exist.
+        StudyError: There is no such study; the message suggests a similar name and lists the existing ones.
     """
     paths = StudyPaths(results, name)
     if paths.sweep.is_file():

@@ -1,6 +1,6 @@
 """Trials and attempts, derived from their events; the result does not depend on the order of reading.
 
-The store derives the same with SQL, in :mod:`cnn_sweep.store.derived_columns`.
+The store derives the same values with SQL, in :mod:`cnn_sweep.store.derived_columns`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class SavedState(NamedTuple):
-    """A checkpoint that was journaled.
+    """A journaled checkpoint.
 
     Attributes:
         attempt: The attempt that wrote it.
-        epoch: The last epoch that is complete in it.
-        time: When it was journaled, seconds since 1970.
+        epoch: The last complete epoch in the checkpoint.
+        time: When it was journaled, in seconds since 1970.
         file: Path relative to the study's folder.
     """
 
@@ -34,10 +34,10 @@ class EpochHistory(NamedTuple):
     """One epoch that an attempt reported.
 
     Attributes:
-        time: When it was done, seconds since 1970.
-        seconds: How long it took.
+        time: When it was complete, in seconds since 1970.
+        seconds: Its duration.
         value: The objective; None if it was not reported, or is not finite.
-        more: The other metrics that were asked for, with the same rule.
+        more: The other requested metrics, likewise None if missing or not finite.
     """
 
     time: float
@@ -48,17 +48,17 @@ class EpochHistory(NamedTuple):
 
 @dataclass
 class AttemptHistory:
-    """One attempt, from its events.
+    """One attempt, derived from its events.
 
     Attributes:
         number: Number of the attempt.
         start: Its start event; None if that is missing.
-        writer: The journal that has its start.
+        writer: Name of the journal with its start.
         end: Its end event.
         lost: The event that declared it lost.
-        epochs: Number to epoch.
+        epochs: Epochs by number.
         checkpoint: Its newest checkpoint.
-        last_event: Time of its last event, seconds since 1970.
+        last_event: Time of its last event, in seconds since 1970.
     """
 
     number: int
@@ -72,45 +72,45 @@ class AttemptHistory:
 
     @property
     def state(self) -> str:
-        """The end's state, else ``lost``, else ``running``."""
+        """The state at its end; without an end, ``lost`` or ``running``."""
         if self.end is not None:
             return self.end.state
         return "lost" if self.lost is not None else "running"
 
     @property
     def cause(self) -> str | None:
-        """Why it ended as it did, in one word."""
+        """The cause of its end, in one word."""
         last = self.end or self.lost
         return last.cause if last is not None else None
 
     @property
     def last_epoch(self) -> int:
-        """The last epoch that it reported; 0 if none."""
+        """The last reported epoch; 0 if none."""
         return max(self.epochs, default=0)
 
     @property
     def start_epoch(self) -> int:
-        """The last epoch that it took over; if its start was damaged, the one before its first."""
+        """The epoch from which it continued; if its start is missing, the epoch before its first."""
         return self.start.epoch if self.start is not None else min(self.epochs, default=1) - 1
 
     @property
     def ran(self) -> bool:
-        """Whether it trained at all, as far as is known."""
+        """Whether it is known to have trained."""
         return self.start is not None or bool(self.epochs)
 
     @property
     def seconds(self) -> float:
-        """How long it took; while it runs, the sum over its epochs."""
+        """Its duration; while it is running, the sum over its epochs."""
         return self.end.seconds if self.end is not None else sum(e.seconds for e in self.epochs.values())
 
 
 @dataclass
 class TrialHistory:
-    """One trial, from its attempts.
+    """One trial, derived from its attempts.
 
     Attributes:
         number: Number of the trial.
-        attempts: Number to attempt.
+        attempts: Attempts by number.
     """
 
     number: int
@@ -129,7 +129,7 @@ class TrialHistory:
 
     @property
     def next_attempt(self) -> int:
-        """Number of the attempt that may be claimed next."""
+        """Number of the next attempt to claim."""
         return max(self.attempts) + 1
 
     @property
@@ -143,27 +143,27 @@ class TrialHistory:
 
     @property
     def params(self) -> dict[str, Any] | None:
-        """The hyperparameters; None while no attempt started."""
+        """The hyperparameters; None if no attempt has started."""
         return self.start.params if self.start is not None else None
 
     @property
     def configuration(self) -> str | None:
-        """Id of the hyperparameters."""
+        """ID of the configuration."""
         return self.start.configuration if self.start is not None else None
 
     @property
     def repeat(self) -> int | None:
-        """Which repeat of the configuration."""
+        """Number of the repeat of the configuration, from 0."""
         return self.start.repeat if self.start is not None else None
 
     @property
     def seed(self) -> int | None:
-        """Seed of everything random in the trial."""
+        """Seed of all random numbers in the trial."""
         return self.start.seed if self.start is not None else None
 
     @property
     def parameters(self) -> int | None:
-        """Number of weights of the network, as the newest attempt that knows tells."""
+        """Number of weights of the network, from the newest attempt that reported it."""
         for number in sorted(self.attempts, reverse=True):
             attempt = self.attempts[number]
             for event in (attempt.end, attempt.start):
@@ -173,7 +173,7 @@ class TrialHistory:
 
     @property
     def checkpoints(self) -> tuple[SavedState, ...]:
-        """The newest checkpoint of each attempt, the newest attempt's first."""
+        """The newest checkpoint of each attempt, starting with the newest attempt."""
         found = (attempt.checkpoint for attempt in self.attempts.values())
         return tuple(sorted((c for c in found if c is not None), reverse=True))
 
@@ -184,17 +184,17 @@ class TrialHistory:
 
     @property
     def values(self) -> dict[int, float]:
-        """Epoch to objective, of the epochs that count and have one."""
+        """The objective by epoch, for valid epochs that have one."""
         return {epoch: row.value for epoch, row in sorted(self.counted.items()) if row.value is not None}
 
     @property
     def curve(self) -> dict[int, float]:
-        """Epoch to objective, of all epochs that count; NaN where there is none."""
+        """The objective by epoch, for all valid epochs; NaN if missing."""
         return {e: math.nan if row.value is None else row.value for e, row in sorted(self.counted.items())}
 
     @property
     def counted(self) -> dict[int, EpochHistory]:
-        """The epochs that count: a later attempt redoes what follows its start."""
+        """The valid epochs: a later attempt replaces all epochs after its start."""
         counted: dict[int, EpochHistory] = {}
         redone_after: float = math.inf
         for number in sorted(self.attempts, reverse=True):
@@ -208,13 +208,13 @@ class TrialHistory:
 
     @property
     def seconds(self) -> float:
-        """Time that all attempts took."""
+        """Total duration of all attempts."""
         return sum(attempt.seconds for attempt in self.attempts.values())
 
     def best(self, direction: Direction) -> tuple[int, float] | None:
-        """Return epoch and value of the best epoch, the first one of equals; None without a value.
+        """Return number and value of the best epoch, the earliest of several; None without a value.
 
         Args:
-            direction: What is better.
+            direction: Direction of the objective.
         """
         return min(self.values.items(), key=lambda known: (direction.key(known[1]), known[0]), default=None)

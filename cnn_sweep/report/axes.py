@@ -1,4 +1,4 @@
-"""Hyperparameters as axes of figures: linear, logarithmic or categorical, with a place for missing values."""
+"""Axes of figures for hyperparameters: linear, logarithmic or categorical, with a place for missing values."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.sweep.space.space import Parameter
 
-# Up to this many different numbers, figures may show each as a category.
+# Figures may show numbers as categories if there are no more different ones than this.
 FEW = 8
-_LOG_SPAN = 50.0  # ratio of largest to smallest value from which a logarithmic axis shows more
+_LOG_SPAN = 50.0  # from this ratio of largest to smallest value on, the axis is logarithmic
 
 
 @dataclass(frozen=True)
@@ -114,5 +114,5 @@ def _spans_decades(ordered: tuple[Any, ...]) -> bool:
 
 def _key(value: Any) -> str:
     if value is NULL:
-        value = None  # as the sweep file has it
+        value = None  # null, as in the sweep file
     return json.dumps(list(value) if isinstance(value, tuple) else value, sort_keys=True, default=str)

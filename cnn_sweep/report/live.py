@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cnn_sweep.store.reader import StoreReader
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
-# The rate of epochs is measured over at most this many seconds.
+# Longest time, in seconds, over which the rate of epochs is measured.
 _WINDOW_S = 120.0
 
 
@@ -82,7 +82,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def line(report: dict[str, Any], found: Moment) -> str:
-    """Describe the progress in one line, for logs and pipes."""
+    """Format the progress as one line, for logs and pipes."""
     best = report["best"]
     parts = [
         f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}",

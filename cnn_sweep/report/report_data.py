@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Numbers of learning curves in one report: about 2 MB of text.
+# Limit on the numbers in learning curves of one report: about 2 MB of text.
 _CURVE_BUDGET = 150_000
 
 
@@ -50,7 +50,7 @@ class FailedParts:
     found: list[str] = field(default_factory=list)
 
     def attempt(self, part: str, make: Callable[[], T], instead: Callable[[str], T]) -> T:
-        """Make a part; if that fails, note why and make a replacement.
+        """Make a part; if that fails, record the reason and make a replacement.
 
         Args:
             part: The subject of the sentence, such as ``the section Summary``.
@@ -75,7 +75,7 @@ class ReportData:
         board: Its leaderboard.
         axes: The axis of each hyperparameter, by its column of the leaderboard.
         curves: Epochs by trial: of the chosen trials, then of the best ones, as far as there is room.
-        chosen: Trials whose learning curves are shown at first.
+        chosen: Trials whose learning curves are shown initially.
         cost: See :func:`cnn_sweep.store.report_queries.cost`; ``gpu_seconds`` is None without a GPU.
         failures: Failed trials, counted by cause and message.
         jobs: Slurm jobs.
@@ -85,9 +85,9 @@ class ReportData:
         revisions: Text of each frozen file by name, the oldest first; ``repeat`` marks its own in their first line.
         at_rungs: Epochs of a rung to results there by trial; empty without rungs.
         best_model: The best model's predictions of the validation images; None without predictions.
-        no_model: Why there are none.
+        no_model: Why there are no predictions.
         findings: Estimated importance of the hyperparameters; None if it was not estimated.
-        no_findings: Why it was not.
+        no_findings: Why the importance was not estimated.
         configurations: The leaderboard with a row per configuration; None without repeats.
         problems: Parts that could not be made.
     """
@@ -148,7 +148,7 @@ class ReportData:
 
     @property
     def direction(self) -> Direction:
-        """Which values of the objective are better."""
+        """Whether higher or lower values of the objective are better."""
         direction: Direction = self.summary["direction"]
         return direction
 
@@ -179,7 +179,7 @@ class ReportData:
 
 
 def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int] = (), shown: int = 8) -> ReportData:
-    """Read what a report shows.
+    """Read the data of a report.
 
     Args:
         store: Where the study is read.
@@ -235,7 +235,7 @@ def _configurations(paths: StudyPaths, board: Table, summary: dict[str, Any]) ->
 
 
 def _affordable(board: Table, wanted: Sequence[int], metrics: int) -> list[int]:
-    """Take trials in the wanted order while there is room for their epochs."""
+    """Return the first trials in the given order whose epochs fit into the report."""
     epochs = {row["trial"]: row["epochs"] or 0 for row in board.rows}
     taken: list[int] = []
     room = _CURVE_BUDGET
@@ -287,7 +287,7 @@ def rung_levels(ladder: Ladder, bracket: int, longest: int) -> Iterator[int]:
 
 
 def gpu_seconds(store: StoreReader, study: str) -> float | None:
-    """Add up the time in which GPUs were in use, in seconds; None if no worker had a GPU.
+    """Return the total time in which GPUs were in use, in seconds; None if no worker had a GPU.
 
     Workers with the same list of GPUs on one host share them, so overlapping attempts count once. The first line of a
     worker's journal lists its GPUs.

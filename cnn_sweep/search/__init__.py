@@ -1,1 +1,1 @@
-"""Samplers, pruners and the plan that numbers the trials of a study."""
+"""The search of a study: samplers, pruners, and the plan that numbers its trials."""

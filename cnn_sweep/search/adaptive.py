@@ -1,6 +1,6 @@
 """Adaptive search: each configuration is chosen from the results so far.
 
-Optuna serves as a library: it is called with a history in memory that follows the journals.
+Optuna is used as a library, with a history in memory that is updated from the journals.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AdaptiveSampler", "Observation"]
 
-MAX_REFUSED: Final = 100  # proposals that cannot be trained, before random draws replace the sampler
-MAX_KNOWN: Final = 4  # proposals that were tried before, until their neighbours are tried
+MAX_REFUSED: Final = 100  # untrainable proposals before random draws replace the sampler
+MAX_KNOWN: Final = 4  # proposals of known configurations before neighbours replace them
 MAX_NEIGHBOURS: Final = 100  # configurations that differ from a proposal in one or two parameters
 MAX_DRAWS: Final = 1_000  # random configurations, of which at least one must be valid
 
@@ -64,7 +64,7 @@ class AdaptiveSampler:
 
         Args:
             number: Number of the trial; different numbers give different proposals from the same history.
-            history: All known trials; only those that are new since the last call cost time.
+            history: All known trials; only those that are new since the last call take time.
             part: Hyperparameters with fixed values.
             claim: Claims a configuration for this caller; returns False if another worker has it.
 
@@ -105,7 +105,7 @@ class AdaptiveSampler:
         while refused < MAX_REFUSED and repeated < MAX_KNOWN:
             params = self._ask(study, history.distributions)
             yield params
-            if self._is_possible(params):  # valid, but the caller did not take it
+            if self._is_possible(params):  # valid, but another worker has claimed it
                 repeated += 1
                 proposed.append(params)
             else:
@@ -124,7 +124,7 @@ class AdaptiveSampler:
         return self._sweep.satisfies(params) and self._is_valid(params)
 
     def _ask(self, study: Study, distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-        """Let the sampler choose a value for each active parameter, without leaving a trial in its history."""
+        """Let the sampler choose a value for each active parameter, without adding a trial to its history."""
         trial = study.ask()
         active: dict[str, Any] = {}
         for parameter in self._sweep.space.ordered:

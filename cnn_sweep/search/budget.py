@@ -32,7 +32,7 @@ class Limit:
         name: epochs, hours or gpu_hours; or the metric that must reach a value.
         used: Epochs or hours so far, or the best value of the metric; None if it has no value yet.
         limit: Epochs or hours allowed, or the value to reach.
-        reached: Whether the search ends.
+        reached: Whether the limit ends the search.
     """
 
     name: str
@@ -115,7 +115,7 @@ def _epochs(trial: TrialHistory) -> int:
 
 
 def _interval(attempt: AttemptHistory) -> _Interval:
-    """Return the start and the last known moment of an attempt, in seconds since 1970."""
+    """Return the times of an attempt's start and of its last event, in seconds since 1970."""
     if attempt.start is None:
         return math.inf, -math.inf
     return attempt.start.time, attempt.end.time if attempt.end is not None else attempt.last_event

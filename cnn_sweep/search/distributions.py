@@ -1,4 +1,4 @@
-"""Conversion of a hyperparameter's values to and from Optuna's distributions."""
+"""Converts a hyperparameter's values to and from Optuna's distributions."""
 
 from __future__ import annotations
 

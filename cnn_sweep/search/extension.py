@@ -17,14 +17,14 @@ _MISSING = object()
 
 
 def extension(old: Sweep, new: Sweep) -> list[str] | None:
-    """Return what forbids one sweep to extend another: anything but new choices, points, trials or repeats.
+    """Return the changes that keep a sweep from extending another: all but new choices, points, trials or repeats.
 
     Args:
         old: The sweep of a study that has trials.
         new: The sweep that may continue it.
 
     Returns:
-        None if it only extends it, or is equal; otherwise each change that forbids it.
+        None if ``new`` equals or only extends ``old``; otherwise each forbidden change.
     """
     before, after = old.canonical(), new.canonical()
     sections = dict.fromkeys(name for name in (*before, *after) if name not in ("space", "search"))

@@ -1,8 +1,8 @@
 """Importances of hyperparameters, their effects, and interactions of pairs.
 
-There are two estimates of importance, since they answer different questions. fANOVA (Hutter et al., ICML 2014)
-estimates the share of the variance over the whole space that a hyperparameter explains; PED-ANOVA (Watanabe et al.,
-IJCAI 2023) how much it matters for being among the best. Both are Optuna's.
+Two estimates of importance answer different questions. fANOVA (Hutter et al., ICML 2014) estimates the share of the
+variance over the whole space that a hyperparameter explains. PED-ANOVA (Watanabe et al., IJCAI 2023) estimates how much
+it matters for being among the best. Optuna computes both.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.sweep import Sweep
 
 FEWEST: Final = 4  # trials; with fewer, no estimate is meaningful
-MOST: Final = 1_000  # most results used for importances; a forest of these takes seconds
-_FORESTS: Final = 4  # each estimates all importances
-_TREES: Final = 16  # in a forest
+MOST: Final = 1_000  # results used for importances; a forest of this many takes seconds
+_FORESTS: Final = 4  # random forests, each of which estimates all importances
+_TREES: Final = 16  # trees in a forest
 _ROUNDING: Final = 1e-12  # share of the variance that counts as zero
-_VALUES: Final = 10  # distinct values; with more, they are grouped
+_VALUES: Final = 10  # distinct values; if there are more, they are grouped
 _BINS: Final = 5  # groups of equal size
 
 Result = tuple[dict[str, Any], float]

@@ -1,4 +1,4 @@
-"""Optuna's samplers, made from a sweep's search."""
+"""Creates Optuna's samplers from a sweep's search section."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _CROSSOVERS: Final[dict[str, Callable[[], nsgaii.BaseCrossover]]] = {
 
 
 def make_sampler(sweep: Sweep, *, seed: int, fixed: Mapping[str, Any]) -> BaseSampler:
-    """Make the sampler of a sweep.
+    """Return the Optuna sampler for a sweep.
 
     Args:
         sweep: The sweep, whose search is adaptive.
@@ -57,7 +57,7 @@ def make_sampler(sweep: Sweep, *, seed: int, fixed: Mapping[str, Any]) -> BaseSa
     method, options = sweep.search.method, sweep.search.settings
     check_packages(method)
     with warnings.catch_warnings():
-        # Optuna still calls groups of parameters, NSGA-III and most crossovers experimental.
+        # Optuna warns that groups of parameters, NSGA-III and most crossovers are experimental.
         warnings.simplefilter("ignore", ExperimentalWarning)
         if method == "tpe":
             sampler = _tpe(sweep, options, seed)

@@ -1,4 +1,4 @@
-"""Exchange with Optuna's storages: writes a study there, and reads an Optuna study as history for a search."""
+"""Writes studies to Optuna's storages, and reads an Optuna study as history for a search."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _OURS: Final = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", Tr
 
 @dataclass(frozen=True)
 class ExportedTrial:
-    """A trial of a study to write.
+    """A trial to write to a storage.
 
     Attributes:
         params: Its hyperparameters.
         state: Its state; any unfinished state is written as running.
         values: One per objective; None if it has no value.
-        steps: Epoch to objective.
-        attributes: User attributes, in types that JSON has.
+        steps: Objective by epoch.
+        attributes: User attributes, as JSON data.
         started: Start, in seconds since 1970.
         ended: End, in seconds since 1970; None if it has not ended.
     """
@@ -63,8 +63,8 @@ class MatchingTrials:
     """Trials of an Optuna study that lie in a sweep's space.
 
     Attributes:
-        trials: (number there, hyperparameters as values of the sweep, state, values).
-        skipped: Reasons why trials cannot be used, with their numbers.
+        trials: (number in the Optuna study, hyperparameters as values of the sweep, state, values).
+        skipped: Number of trials that cannot be used, by reason.
     """
 
     trials: list[tuple[int, dict[str, Any], str, list[float]]] = field(default_factory=list)
@@ -136,7 +136,7 @@ def read_study(storage: str, name: str, sweep: Sweep) -> MatchingTrials:
 
     Args:
         storage: URL, such as ``sqlite:///study.db``.
-        name: Name of the study there.
+        name: Name of the Optuna study.
         sweep: The sweep.
 
     Raises:
@@ -220,7 +220,7 @@ def _trial(sweep: Sweep, record: ExportedTrial) -> FrozenTrial:
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
-    """Return a distribution whose choices are the values themselves, so that people can read them."""
+    """Return a distribution whose choices are the values themselves, for readable plots."""
     if isinstance(parameter.domain, Choices):
         return CategoricalDistribution([_written(value) for value in parameter.domain.values])
     return distribution(parameter.domain)
@@ -238,7 +238,7 @@ def _moment(seconds: float) -> datetime:
 
 @contextmanager
 def _storage_errors(storage: str, what: str) -> Iterator[None]:
-    """Turn any error of a storage, whichever library below Optuna raised it, into one message."""
+    """Turn an error of a storage into one message, whichever library below Optuna raised it."""
     try:
         yield
     except InputError:

@@ -1,4 +1,4 @@
-"""Optuna's pruners that stop trials, called with a history in memory."""
+"""Pruners that stop running trials or further repeats: Optuna's, with a history in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.trials import TrialHistory
     from cnn_sweep.sweep.direction import Direction
 
-Curve = dict[int, float]  # epoch (or number of the repeat) to objective
+Curve = dict[int, float]  # objective by epoch, or by number of the repeat
 
 
 class StopPruner:
@@ -45,7 +45,7 @@ class StopPruner:
 
         Args:
             number: Number of the trial.
-            curve: Epoch to objective, up to now.
+            curve: Objective by epoch, up to now.
             trials: All known trials; each complete one is added to Optuna's study once.
         """
         for other in trials.values():
@@ -70,8 +70,8 @@ class RepeatPruner:
         """Return whether a configuration is worse than the best of those that have all its repeats.
 
         Args:
-            own: Repeat to objective.
-            others: The same for the other configurations.
+            own: Objective by repeat.
+            others: Objectives by repeat of the other configurations.
         """
         study = _study(self._direction)
         for values in others:

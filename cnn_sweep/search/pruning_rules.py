@@ -1,4 +1,4 @@
-"""A pruner applied to the trials of a plan: which may begin or continue, and which are pruned.
+"""Applies a pruner to the trials of a plan: decides which may begin or continue, and which are pruned.
 
 Only first trainings of a configuration compete. Repeats measure its variance, so they train to the end after the first
 training is complete; if that was pruned, its repeats are pruned without training.
@@ -71,7 +71,7 @@ class PruningRules:
 
         Args:
             number: Number of the trial.
-            curve: Epoch to objective, up to now.
+            curve: Objective by epoch, up to now.
         """
         if self._stop_pruner is None or number in self._first:
             return False
@@ -93,7 +93,7 @@ class PruningRules:
             yield from self._rungs.promotions(competing, self._history.refreshed)
 
     def is_settled(self) -> bool:
-        """Return whether, according to the journals, no trial runs and none can begin or continue."""
+        """Return whether the journals show that no trial is running and none can begin or continue."""
         trials = self._history.trials
         for planned in self._plan.trials:
             trial = trials.get(planned.number)
@@ -105,7 +105,7 @@ class PruningRules:
         return True
 
     def last_promotion(self) -> tuple[int, Promotion] | None:
-        """Return the one promotion of a settled study without other promotions; None if a trial is complete."""
+        """Return a promotion for a settled study, so that one trial is completed; None if a trial is complete."""
         if self._rungs is None or not self.is_settled() or next(self.promotions(), None) is not None:
             return None
         return self._rungs.last_promotion(self._competing_trials(), self._history.refreshed)
@@ -122,7 +122,7 @@ class PruningRules:
             yield from ((number, WORSE_THAN_THE_BEST) for number in self._first if number not in trials)
 
     def out_of_reach(self) -> Iterator[tuple[int, str]]:
-        """Yield paused trials that can never be promoted, with the cause: pruned early, they free their checkpoints."""
+        """Yield paused trials that can never be promoted, with the cause. Pruned early, they free their checkpoints."""
         if self._rungs is not None:
             competing = self._competing_trials()
             self._rungs.update(competing)
@@ -134,7 +134,7 @@ class PruningRules:
         return held or any(self.is_paused_at_rung(trial) for trial in self._history.trials.values())
 
     def _loses_by_repeats(self, first: int) -> bool:
-        """Return whether a configuration's repeats so far show that it is worse than the best one."""
+        """Return whether the complete repeats show that a configuration is worse than the best one."""
         if self._repeat_pruner is None:
             return False
         curves: dict[int, dict[int, float]] = {}

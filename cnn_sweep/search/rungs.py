@@ -1,8 +1,8 @@
 """Successive halving without a scheduler: rungs and promotions are derived from the journals.
 
 A trial trains to a rung and pauses there with a checkpoint. Its *result* at the rung is its best objective so far. The
-rule is asynchronous (Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020, algorithm 2): of a
-rung with n results, the best ``n // reduction`` trials continue; a worker takes one from the highest rung that has any.
+rule is asynchronous (Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020, algorithm 2): at a
+rung with n results, the best ``n // reduction`` trials may continue. A worker takes one from the highest such rung.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Ladder:
         """Return the bracket of a trial: a function of its number alone, so that all workers agree.
 
         In each round of numbers, bracket b of s has ceil(s / (s - b) * reduction ** (s - 1 - b)) trials: the sizes of
-        Hyperband's (Li et al., JMLR 2018, algorithm 1).
+        brackets in Hyperband (Li et al., JMLR 2018, algorithm 1).
         """
         order = _round(self.brackets, self.reduction)
         return order[number % len(order)]
@@ -79,8 +79,8 @@ class Promotion:
 
     Attributes:
         rung: Epochs of the rung that it leaves.
-        place: Its rank among the results there; 1 is the best.
-        results: Number of results there that the worker knew.
+        place: Its rank among the results at the rung; 1 is the best.
+        results: Number of results at the rung that the worker knew.
         last: Whether it continues because nothing else is left and no trial is complete.
         seen: When the worker read the journals, in seconds since 1970.
     """
@@ -99,7 +99,7 @@ class Promotion:
 def reported(trial: TrialHistory) -> dict[int, float]:
     """Return the objective of every epoch that any attempt reported; NaN if it has none.
 
-    Of a repeated epoch the first report counts: both are equal, and so no known value ever changes.
+    If an epoch is repeated, its first report counts. Both are equal, and a known value never changes.
     """
     values: dict[int, float] = {}
     for number in sorted(trial.attempts):
@@ -116,12 +116,12 @@ def granted(trial: TrialHistory) -> float:
 
 
 def reached(trial: TrialHistory) -> int:
-    """Return how many epochs of a trial are known to be done."""
+    """Return the number of epochs that a trial is known to have completed."""
     return max(*_pauses(trial), *(attempt.last_epoch for attempt in trial.attempts.values()), 0, 0)
 
 
 def _pauses(trial: TrialHistory) -> list[int]:
-    """List the epochs after which a trial paused; the ends show them even if lines of epochs are damaged."""
+    """List the epochs after which a trial paused, from its ends, since lines of epochs may be damaged."""
     return [a.end.epochs for a in trial.attempts.values() if a.end is not None and a.end.state == "paused"]
 
 
@@ -141,10 +141,10 @@ class Rungs:
     def __init__(self, ladder: Ladder, direction: Direction) -> None:
         self._ladder = ladder
         self._direction = direction
-        self._known: dict[int, int] = {}  # trial to the number of its rungs that have a result
-        self._results: dict[tuple[int, int], list[tuple[float, int]]] = {}  # (epochs, bracket): best first
-        self._seen: dict[int, int] = {}  # trial to its number of epochs at the last update
-        self._gone: set[tuple[int, int]] = set()  # (epochs, trial): continued from there, or finished
+        self._known: dict[int, int] = {}  # number of rungs with a result, by trial
+        self._results: dict[tuple[int, int], list[tuple[float, int]]] = {}  # by (epochs, bracket), best first
+        self._seen: dict[int, int] = {}  # number of epochs at the last update, by trial
+        self._gone: set[tuple[int, int]] = set()  # (epochs, trial) that has continued from that rung or finished
 
     def update(self, trials: Mapping[int, TrialHistory]) -> None:
         """Add new results.
@@ -173,7 +173,7 @@ class Rungs:
         """Yield the trials that may continue, from the highest rung down, the best of each rung first.
 
         Args:
-            trials: As for `update`.
+            trials: See `update`.
             seen: When the journals were read, in seconds since 1970.
         """
         for (level, _), results in sorted(self._results.items(), reverse=True):
@@ -188,8 +188,8 @@ class Rungs:
         Ranks only get worse, and there will be no more results than planned trials.
 
         Args:
-            trials: As for `update`.
-            planned: Bracket to the number of competing trials in it.
+            trials: See `update`.
+            planned: Number of competing trials by bracket.
         """
         for bracket, count in planned.items():
             level = self._ladder.level(bracket, 0)
@@ -198,7 +198,7 @@ class Rungs:
                     yield number
 
     def last_promotion(self, trials: Mapping[int, TrialHistory], seen: float) -> tuple[int, Promotion] | None:
-        """Return the promotion of the best trial at the highest rung, for when no other trial can run.
+        """Return the promotion of the best trial at the highest rung; for use when no other trial can run.
 
         A small study would otherwise end without a complete trial. None if a trial is complete or none is paused.
         """

@@ -1,7 +1,8 @@
 """Configurations of a sweep that do not depend on results: grids, random and quasi-random draws.
 
 Draw *n* is a function of (sweep, n), so workers need neither a queue nor a history. Adaptive methods are in
-:mod:`cnn_sweep.search.adaptive`; what they share with these, and needs no Optuna, is here.
+:mod:`cnn_sweep.search.adaptive`; code that they share with these methods, and
+that needs no Optuna, is here.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.sweep import Sweep
 
 MAX_LISTED: Final = 20_000  # configurations; larger spaces are not enumerated
-NEEDED: Final = {"gp": "torch", "cmaes": "cmaes"}  # method to the package that Optuna does not install
+NEEDED: Final = {"gp": "torch", "cmaes": "cmaes"}  # packages that Optuna does not install, by method
 _BLOCK: Final = 256  # points drawn at once; a power of two keeps Sobol's sequence balanced
 # Partial configurations are completed with draws from the far end of the random stream, so that they never coincide
 # with draws of the search itself.
@@ -135,7 +136,7 @@ def _from_draws(sweep: Sweep, seen: set[str], first: int) -> Drawn:
     found: list[dict[str, Any]] = []
     duplicates = rejected = in_vain = 0
     number = first
-    for number, params in enumerate(draw(sweep, first=first), start=first):  # noqa: B007 - where the loop ended
+    for number, params in enumerate(draw(sweep, first=first), start=first):  # noqa: B007 - used after the loop
         if len(seen) >= wanted or in_vain > 1_000 + 10 * len(seen):
             break
         in_vain += 1
@@ -162,7 +163,7 @@ def _quasi_random(dimensions: int, sweep: Sweep, first: int) -> Iterator[np.ndar
 
     Sobol's sequence is scrambled as by Owen: random linear matrices and a shift.
     """
-    from scipy.stats import qmc  # noqa: PLC0415 - a second to import, which only this method should cost
+    from scipy.stats import qmc  # noqa: PLC0415 - takes a second; only this method needs it
 
     options: QmcOptions = sweep.search.settings
     kind = {"sobol": qmc.Sobol, "halton": qmc.Halton}[options.qmc_type]
@@ -190,7 +191,7 @@ def all_configurations(sweep: Sweep) -> tuple[dict[str, Any], ...] | None:
 
 @dataclass(frozen=True)
 class Observation:
-    """One trial as a sampler sees it.
+    """A trial in the form that samplers learn from.
 
     Attributes:
         number: Number of the trial; negative for trials imported from another study.
@@ -215,7 +216,7 @@ def check_packages(method: str) -> None:
     """Check that the package that a method needs is installed.
 
     Raises:
-        EnvironmentFault: It is missing.
+        EnvironmentFault: The package is missing.
     """
     package = NEEDED.get(method)
     if package is not None and importlib.util.find_spec(package) is None:

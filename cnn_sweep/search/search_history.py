@@ -1,8 +1,8 @@
 """The history of a search as an Optuna study in memory: each trial is added once, and again when it changes.
 
 Optuna's evolutionary samplers store their state with the trials that they proposed. Here a result counts for the
-generation that is being filled when it arrives, whichever worker proposed the trial. The state is thus a function of
-the results in their order: every worker derives the same one, and late results are not wasted.
+current generation when it arrives, whichever worker proposed the trial. Therefore the state depends only on the results
+and their order: all workers derive the same state, and late results are not wasted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FIRST: Final = 3  # parameters of the smallest population of CMA-ES, beside 4: 
 
 @dataclass(frozen=True)
 class _Told:
-    """A trial as it was added to the study, and its number there."""
+    """A trial in the state in which it was added to the study, and its number in the study."""
 
     number: int
     seen: Observation
@@ -74,7 +74,7 @@ class SearchHistory:
             if told is None:
                 news.append(one)
             elif told.seen is not one and told.seen != one:
-                # Common: a running trial has ended, or a paused one runs again.
+                # The usual changes: a running trial has ended, or a paused one runs again.
                 self.study.get_trials(deepcopy=False)[told.number].state = TrialState.FAIL
                 news.append(one)
         news.sort(key=lambda one: (one.state not in FINISHED, one.ended, one.number))
@@ -84,8 +84,8 @@ class SearchHistory:
     def to_ask(self) -> optuna.Study:
         """Return the study to ask for proposals.
 
-        CMA-ES seeds its draws with the number of the asking trial, which depends on earlier proposals; so it gets a
-        fresh study with as much of the history as it reads.
+        CMA-ES seeds its draws with the number of the asking trial, which depends on earlier proposals. Therefore it
+        gets a new study with just the part of the history that it reads.
         """
         if self._method != "cmaes":
             return self.study
@@ -119,7 +119,7 @@ class SearchHistory:
         """Return a trial's state, values and intermediate values for Optuna.
 
         TPE with one objective ranks pruned trials below complete ones, by the epochs that they reached; a failed trial
-        becomes one pruned at once, the worst possible. Other samplers ignore pruned trials, so a pruned one counts as
+        counts as pruned at once, the worst rank. Other samplers ignore pruned trials, so a pruned one counts as
         complete with its best value, and a failed one with the worst value so far.
         """
         values = _finite((one.value, *one.others))
@@ -172,7 +172,7 @@ class _Generations:
         return {} if self._key is None else {self._key: self._number}
 
     def count(self) -> None:
-        """Count a result, and close the generation if it is full."""
+        """Count a result, and complete the generation if it is full."""
         if self._key is None:
             return
         self.filled += 1
@@ -181,7 +181,7 @@ class _Generations:
             self.filled = 0
 
     def _close(self) -> bool:
-        """Let CMA-ES learn from the population, and keep its state, which it writes to the asking trial."""
+        """Let CMA-ES learn from the population, and store its state, which CMA-ES writes to the asking trial."""
         if self._history.sweep.search.method != "cmaes":
             return True
         study = self._history.study

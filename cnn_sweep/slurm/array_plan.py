@@ -1,4 +1,4 @@
-"""The array jobs to submit: split or narrowed to a cluster's limits, or refused with a remedy.
+"""Plans the array jobs to submit: splits or shrinks them to a cluster's limits, or refuses with a remedy.
 
 This module calls no command; :meth:`cnn_sweep.slurm.commands.SlurmCli.cluster` queries the limits.
 """
@@ -35,7 +35,7 @@ class Array:
 
 @dataclass(frozen=True)
 class ArrayPlan:
-    """The arrays to submit, or why none can be.
+    """The arrays to submit, or the reasons why none can be submitted.
 
     Attributes:
         arrays: One call of sbatch each; empty if the cluster would refuse.
@@ -58,7 +58,7 @@ class ArrayPlan:
         """Raise an error if the cluster would refuse.
 
         Raises:
-            SweepFileError: The cluster would refuse; with every reason at its line of the profile.
+            SweepFileError: The cluster would refuse; the error lists every reason with its line of the profile.
         """
         if self.refusals:
             problems = [profile.problem(refusal.key, refusal.message) for refusal in self.refusals]

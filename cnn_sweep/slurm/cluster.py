@@ -41,7 +41,7 @@ class NodeKind:
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition and who may use it.
+    """A partition, and the accounts and QOS that may use it.
 
     Attributes:
         name: Its name.
@@ -49,7 +49,7 @@ class Partition:
         state: ``UP`` accepts and starts jobs, ``DOWN`` only accepts them, ``DRAIN`` and ``INACTIVE`` refuse them.
         max_minutes: Longest time limit of a job, in minutes; None if unlimited.
         accounts: Accounts that may use it; None for all.
-        denied_accounts: Accounts that may not.
+        denied_accounts: Accounts that may not use it.
         qos: QOS that may be used in it; None for all.
         own_qos: QOS whose limits apply to all jobs in it, or None.
         nodes: Its nodes, grouped by kind.
@@ -91,7 +91,7 @@ class JobLimits:
 
 @dataclass(frozen=True)
 class Association:
-    """What a user may do under one account (in one partition, if ``partition`` is set)."""
+    """A user's rights and limits under one account (in one partition, if ``partition`` is set)."""
 
     account: str
     partition: str | None
@@ -111,7 +111,7 @@ class Qos:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a cluster currently allows a user.
+    """A cluster's current limits and partitions, as they apply to a user.
 
     Attributes:
         name: The cluster's name.
@@ -122,7 +122,7 @@ class Cluster:
         enforced: Which of ``associations``, ``limits`` and ``qos`` are enforced.
         partitions: By name.
         default_account: Account of jobs that name none.
-        associations: The user's; None if accounting is off or did not answer.
+        associations: The user's associations; None if accounting is off or did not answer.
         accounts: Shared limits of accounts, by name.
         qos: By name; None if accounting is off or did not answer.
         queued: The user's queued jobs by (account, qos, partition); each array element counts.

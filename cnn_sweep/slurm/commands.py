@@ -39,7 +39,7 @@ from cnn_sweep.slurm.job_rows import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-# The user's own defaults would filter rows or rename columns.
+# Removed from the environment, because the user's own defaults would filter rows or rename columns.
 _USERS_DEFAULTS = ("SACCT_", "SINFO_", "SQUEUE_", "SCONTROL_")
 _OURS = {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "%s", "LC_ALL": "C"}
 _IDS_AT_ONCE = 1000

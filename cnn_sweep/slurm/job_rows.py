@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cnn_sweep.slurm.units import memory_mb
 
-# With a character after the colon, squeue appends it and does not truncate the value.
+# squeue appends the character after the colon and then does not truncate the value.
 _QUEUE_FIELDS = "JobArrayID,JobID,State,Reason,RestartCnt,SubmitTime,StartTime,EndTime,exit_code,NodeList,Partition"
 QUEUE_FORMAT = ",".join(f"{name}:|" for name in _QUEUE_FIELDS.split(","))
 # Not DerivedExitCode: for a requeued job it includes earlier incarnations.
@@ -15,8 +15,8 @@ ACCOUNTING_FORMAT = "JobID,JobIDRaw,State,ExitCode,Submit,Start,End,NodeList"
 STEPS_FORMAT = "JobIDRaw,State,ExitCode,Submit,ReqMem,MaxRSS"
 
 _NAME = re.compile(r"(?P<job>\d+)(?:_(?:(?P<task>\d+)|\[(?P<tasks>[\d,:-]+)(?:%\d+)?\]))?")
-_OUT_OF_MEMORY = 125  # Slurm's own signal
-_ALMOST_ALL = 0.95  # of the memory limit: Slurm polls, so it misses the very peak that killed the step
+_OUT_OF_MEMORY = 125  # Slurm's own signal number for "out of memory"
+_ALMOST_ALL = 0.95  # fraction of the memory limit; Slurm polls, so it misses the peak that killed the step
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""States of jobs according to Slurm: whether an incarnation of a job is alive or dead, and why it ended.
+"""States of jobs according to Slurm: finds out whether an incarnation of a job is alive, and why it ended.
 
 A requeued job keeps its ID and starts again, as a new *incarnation*. An incarnation is identified by the job ID, the
 submit time (each requeue sets a new one) and the number of restarts, so it is never confused with a later incarnation
@@ -28,7 +28,7 @@ Cause = Literal[
     "node_failure",
     "out_of_memory",
     "cancelled",
-    "requeued",  # reason no longer known to Slurm; every such reason is infrastructure
+    "requeued",  # Slurm no longer knows the reason; all such reasons are infrastructure
     "gone",  # neither in the queue nor in accounting
 ]
 
@@ -63,12 +63,12 @@ _CAUSES: Mapping[str, Cause] = {
     "REVOKED": "cancelled",
     "REQUEUED": "requeued",
 }
-_CLOCKS_DIFFER_S = 5.0  # between nodes and controller, at most; a requeue takes longer
+_CLOCKS_DIFFER_S = 5.0  # largest difference between nodes and controller; a requeue takes longer
 
 
 @dataclass(frozen=True)
 class Incarnation:
-    """One run of a job, as its processes know it.
+    """One run of a job, as identified by its processes.
 
     Attributes:
         job: ``123``, or ``123_4`` for an array element.
@@ -106,7 +106,7 @@ class Incarnation:
 
     @property
     def asked_id(self) -> int:
-        """The ID to query: that of the whole array."""
+        """The job ID to query; for an array element, that of the whole array."""
         return int(self.job.partition("_")[0])
 
 
@@ -117,7 +117,7 @@ class JobStatus:
     Attributes:
         state: Callers must leave an ``unknown`` incarnation alone.
         detail: Slurm's state with exit code, signal and nodes, for messages.
-        cause: Why a dead one ended; None otherwise.
+        cause: Why a dead incarnation ended; otherwise None.
         ended: When it ended, in seconds since 1970; None if unknown.
     """
 
@@ -192,7 +192,7 @@ def _ask_accounts(slurm: SlurmCli, open_ones: list[Incarnation], queue: list[Que
 def _without_accounts(
     open_ones: list[Incarnation], queue: list[QueueRow], fault: EnvironmentFault
 ) -> dict[Incarnation, JobStatus]:
-    """Use squeue alone while accounting is down; whatever only accounting knows stays unknown."""
+    """Use squeue alone while accounting is down; states that only accounting knows remain unknown."""
     found = statuses_from_rows(open_ones, queue, None)
     return {
         one: JobStatus("unknown", f"not in the queue, and {fault}") if status.cause == "gone" else status
@@ -201,7 +201,7 @@ def _without_accounts(
 
 
 def _elsewhere(slurm: SlurmCli, found: dict[Incarnation, JobStatus]) -> dict[Incarnation, JobStatus]:
-    """Return jobs of other clusters as unknown: that this cluster does not know them proves nothing."""
+    """Return jobs of other clusters as unknown, since their absence from this cluster proves nothing."""
     gone = [one for one, status in found.items() if status.cause == "gone" and one.cluster is not None]
     here = slurm.cluster_name() if gone else None
     return {
@@ -236,16 +236,16 @@ def _vanished(one: Incarnation, row: QueueRow | None) -> JobStatus:
 
 
 def _is_now(one: Incarnation, row: QueueRow) -> bool:
-    """Return whether a row of squeue is this very incarnation."""
+    """Return whether a row of squeue is exactly this incarnation."""
     if one.submitted is not None and row.submitted is not None:
         return one.submitted == row.submitted and one.restarts == row.restarts
-    # Without a submit time, the time of running distinguishes it from another job with the same ID.
+    # Without a submit time, the running time distinguishes it from another job with the same ID.
     ran = one.started is None or _ran_at(row, one.started)
     return ran and one.restarts == row.restarts
 
 
 def _own_record(one: Incarnation, records: list[AccountingRow]) -> AccountingRow | None:
-    """Return the record of this very incarnation among those of all jobs with its ID."""
+    """Return the record of exactly this incarnation among those of all jobs with its ID."""
     if one.submitted is not None:
         return next((record for record in records if record.submitted == one.submitted), None)
     begun = sorted((r for r in records if r.submitted is not None), key=lambda record: record.submitted or 0)

@@ -1,7 +1,7 @@
 """Limits of a cluster that apply to a profile's tasks, and the reasons why it would not run them.
 
-``sbatch`` accepts jobs that can never run, and explains little of what it refuses. A refusal found here is certain;
-whatever this module does not know is left to ``sbatch``.
+``sbatch`` accepts jobs that can never run, and explains its refusals poorly. A refusal found here is certain; anything
+that this module does not know is left to ``sbatch``.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from cnn_sweep.messages import near, plural, show
 from cnn_sweep.slurm.units import gres, memory_mb, minutes
 from cnn_sweep.validation import Count, Spec, validate
 
-# Options of sbatch that have their own key in a profile.
+# Options of sbatch with their own key in a profile.
 _OWN_KEYS = {
     "account": "account",
     "array": "array_width",
@@ -145,7 +145,7 @@ class Profile(Spec):
         sbatch: Other options of sbatch; true for one without a value.
         signal_delay_s: Seconds before the time limit at which workers write checkpoints.
         requeue: Whether Slurm may restart a task after a node failure or a preemption.
-        locks: Whether file locks work between nodes; auto finds out.
+        locks: Whether file locks work between nodes; with auto, this is tested.
         retry: Retries of failed trials.
         notify: Recipients of one notification when the study is finished or cannot continue: shell commands, addresses (``https://…``).
     """

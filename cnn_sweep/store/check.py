@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-_SHOWN = 5  # rows of a table that are named
+_SHOWN = 5  # rows of a table that findings name
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        findings: One line each; empty if all is well.
+        findings: One line per finding; empty if store and journals are sound.
         bad_lines: Damaged lines of all journals.
-        waiting_bytes: Bytes of the journals that are not merged yet; this is not damage.
+        waiting_bytes: Bytes of the journals that are not merged yet, which is not damage.
     """
 
     findings: tuple[str, ...]
@@ -53,8 +53,8 @@ class CheckReport:
 def check(results: Path) -> CheckReport:
     """Compare the store with one rebuilt from the same lines, and look for damaged lines.
 
-    Nothing is changed, and other programs may go on writing: the comparison covers the journals up to the offsets that
-    the store has read. Damaged lines after these offsets are reported as well.
+    Nothing is changed, and other programs may continue to write: the comparison covers the journals up to the offsets
+    that the store has read. Damaged lines after these offsets are reported as well.
     """
     findings: list[str] = []
     if store_file(results).is_file():
@@ -103,7 +103,7 @@ def _check_store(connection: Connection, results: Path) -> Iterator[str]:
 
 
 def _unlike(results: Path) -> Iterator[str]:
-    """Yield a finding if the file is not the newest published one, which nothing may change."""
+    """Yield a finding if the file differs from the newest published one, which nothing may change."""
     newest = next(iter(list_versions(results)), None)
     if newest is not None and digest_of(store_file(results)) != newest.digest:
         yield "it is not the store that was published last: its checksum does not match"
@@ -116,7 +116,7 @@ def _make(fresh: Connection, results: Path, limits: Limits) -> None:
 
 
 def differences(store: Connection, fresh: Connection) -> Iterator[str]:
-    """Yield where two stores differ, table by table."""
+    """Yield the differences between two stores, table by table."""
     for table in schema.METADATA.sorted_tables:
         try:
             kept, made = _rows(store, table), _rows(fresh, table)
@@ -134,7 +134,7 @@ def differences(store: Connection, fresh: Connection) -> Iterator[str]:
 
 
 def _rows(connection: Connection, table: Table) -> dict[str, Any]:
-    """Return all rows by their keys; keys as text, since damage may have changed their types."""
+    """Return all rows by key, with keys as text, since damage may have changed their types."""
     keys = len(table.primary_key)
     return {repr(tuple(row[:keys])): tuple(row) for row in connection.execute(select(table))}
 
@@ -154,7 +154,7 @@ def _different_views(store: Connection, fresh: Connection) -> Iterator[str]:
     names = [name for (name,) in fresh.execute(select(schema.studies.c.study))]
     for study in names:
         if sum(name.casefold() == study.casefold() for name in names) > 1:
-            continue  # SQLite takes their views' names for the same
+            continue  # SQLite treats the names of their views as equal
         for view, sql in definitions(fresh, study).items():
             if known.get(view) != sql:
                 yield f"view {view}: {'is missing' if view not in known else 'is not what it should be'}"

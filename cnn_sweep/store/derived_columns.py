@@ -1,7 +1,7 @@
-"""Columns that follow from other rows, recomputed for the trials that a merge touched.
+"""Columns derived from other rows, recomputed for the trials that a merge touched.
 
-They are functions of the rows alone, so they do not depend on when, or in which batches, lines were merged. The same
-rules are in :mod:`cnn_sweep.journal.trials`.
+They depend only on the rows, and not on when or in which batches lines were merged. The same rules are in
+:mod:`cnn_sweep.journal.trials`.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def derive(connection: Connection, study: str, numbers: Iterable[int]) -> None:
 
 
 def _is_touched(table: Table) -> ColumnElement[bool]:
-    """Select the rows of touched trials; in this form they are looked up, and the table is not scanned."""
+    """Select the rows of touched trials, in a form for which SQLite uses the key instead of scanning the table."""
     return and_(table.c.study == _STUDY, table.c.trial.in_(select(touched.c.trial)))
 
 
 def _sums() -> Insert:
-    """What follows from an attempt's epochs."""
+    """Derive an attempt's columns from its epochs."""
     e = epochs.c
     sums = {
         "first_epoch": func.min(e.epoch),
@@ -69,7 +69,7 @@ def _sums() -> Insert:
 
 
 def _attempts() -> Insert:
-    """What became of an attempt: its own end counts over what others say of it."""
+    """Derive the state of attempts: an attempt's own end takes precedence over other processes' events."""
     a = attempts.c
     ended, lost = a.ended.is_not(None), a.lost.is_not(None)
     values = {
@@ -84,13 +84,13 @@ def _attempts() -> Insert:
 
 
 def _counted() -> Update:
-    """An epoch counts unless a later attempt started before it, or reported it as well.
+    """Mark the valid epochs: those that no later attempt has repeated, or has started before.
 
-    Only trials of several attempts are looked at.
+    Only trials with several attempts are considered.
     """
     several = select(attempts.c.trial).where(_is_touched(attempts)).group_by(attempts.c.trial).having(func.count() > 1)
     later = attempts.alias("later")
-    # Where the line of the start is damaged, it started just before the first epoch that it reported.
+    # If the line of its start is damaged, an attempt started just before its first reported epoch.
     started_after = func.coalesce(later.c.start_epoch, later.c.first_epoch - 1)
     redone = exists().where(
         later.c.study == epochs.c.study,
@@ -111,7 +111,7 @@ def _counted() -> Update:
 
 
 def _trials() -> Insert:
-    """What the attempts of a trial say of it; most columns are those of one of them."""
+    """Derive a trial's columns from its attempts; most are copied from one of them."""
     a = attempts.c
     parameters = func.coalesce(a.end_parameters, a.start_parameters)
     ranked = (
@@ -141,24 +141,24 @@ def _trials() -> Insert:
         "started": func.min(r.started),
     }
     columns = (value.label(name) for name, value in values.items())
-    # SQLite reads a conflict clause right behind a FROM as part of a join: hence the condition.
+    # The condition is needed because SQLite parses a conflict clause directly after FROM as part of a join.
     query = select(r.study, r.trial, *columns).where(r.place > 0).group_by(r.study, r.trial)
     return upsert_from(trials, query, replaced=tuple(values))
 
 
 def _place(known: ColumnElement[Any]) -> ColumnElement[int]:
-    """Number a trial's attempts from the highest down, those that have a value before those that have none."""
+    """Number a trial's attempts from the highest down, those with a value before those without."""
     a = attempts.c
     return func.row_number().over(partition_by=a.trial, order_by=(cast(known.is_(None), Integer), a.attempt.desc()))
 
 
 def _at(place: ColumnElement[int], value: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Pick, of a group of rows, the value of the one in the first place."""
+    """Select the value of the first row in each group."""
     return func.max(case((place == 1, value), else_=None))
 
 
 def _best() -> Insert:
-    """The best of the epochs that count, the first one of equals; nothing if none has a value."""
+    """Derive the best valid epoch of each trial, the earliest of several; none without a value."""
     e = epochs.c
     direction = select(studies.c.direction).where(studies.c.study == _STUDY).scalar_subquery()
     goodness = case({one: one.key(e.value) for one in Direction}, value=direction)
@@ -186,5 +186,5 @@ def _best() -> Insert:
     return upsert_from(trials, query, replaced=tuple(values))
 
 
-# In this order: each reads what those before it wrote.
+# The order matters: each statement reads results of the previous ones.
 _STATEMENTS = (_sums(), _attempts(), _counted(), _trials(), _best())

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STORE_NAME = "sweeps.db"
-# Why a merge did not take in all lines.
+# Reasons why a merge did not read all lines.
 BUSY = "another merge is running"
 LOCKED = "another program has the database open"
 UNFINISHED = "there were too many lines for one merge; the next merge continues"
 _LEASE_NAME = ".sweeps.lock"
-_BESIDE = ("-journal", "-wal", "-shm")  # what SQLite keeps next to a database
-_KEPT = 3  # damaged stores; they hold nothing that is not in the journals
+_BESIDE = ("-journal", "-wal", "-shm")  # suffixes of the files that SQLite keeps beside a database
+_KEPT = 3  # damaged stores to keep; everything in them is in the journals, too
 _POLL_S = 0.02
 _PRIVATE = "cnn-sweep-store-"
 _LEFTOVER_AGE_S = 3600.0
@@ -32,9 +32,9 @@ _LEFTOVER_AGE_S = 3600.0
 
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
-    """Make a folder on this machine's own disk for the duration of a merge or a query.
+    """Create a folder on this machine's own disk for the duration of a merge or a query.
 
-    Folders that killed processes left behind are removed when they are an hour old.
+    Folders of killed processes are removed after an hour.
     """
     for old in Path(tempfile.gettempdir()).glob(f"{_PRIVATE}*"):
         with contextlib.suppress(OSError):
@@ -51,13 +51,13 @@ def store_file(results: Path) -> Path:
 
 @contextlib.contextmanager
 def lease(results: Path, *, wait_s: float) -> Iterator[bool]:
-    """Hold the lock of the store where file locking is reliable; yield whether it was granted.
+    """Hold the lock of the store, if file locking is reliable; yield whether it was granted.
 
-    SQLite's own lock guards one file. This lock guards its name: while a merge runs, no other process may replace a
-    store that is set aside, or take its rollback journal for that of the new store.
+    SQLite's own lock protects one file. This lock protects its name: during a merge, no other process may replace the
+    store, or confuse the rollback journal of an old store with that of the new one.
 
     Raises:
-        OSError: If the lock's file cannot be opened, as in another user's results.
+        OSError: The lock file cannot be opened, as in another user's results.
     """
     fd = os.open(results / _LEASE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -82,10 +82,10 @@ def set_aside(file: Path, reason: str) -> Path:
     """Rename an unusable store and the files that SQLite keeps beside it; return its new name.
 
     Raises:
-        OSError: If the folder cannot be written to.
+        OSError: The folder cannot be written.
     """
     target = _free_name(file)
-    # The rollback journal first: left alone beside a new store it would be played back into that one.
+    # The rollback journal first, because SQLite would apply it to a new store of the same name.
     for suffix in _BESIDE:
         with contextlib.suppress(FileNotFoundError):
             file.with_name(file.name + suffix).rename(f"{target}{suffix}")

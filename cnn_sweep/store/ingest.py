@@ -1,7 +1,7 @@
-"""Reads new journal lines into an open transaction, each of them once.
+"""Reads new journal lines into an open transaction, each line once.
 
-The store records how many bytes of each journal it holds. A transaction that is committed holds the lines and the
-offset behind them; one that is not holds neither.
+The store records how many bytes of each journal it contains. Lines and the offset after them are committed in the same
+transaction.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-# Offsets up to which journals are read: (study, writer) to bytes.
+# Offsets in bytes up to which journals are read, by (study, writer).
 Limits = dict[tuple[str, str], int]
 _JOURNALS = sqlite.upsert_all(schema.journals)
 _BAD_LINES = sqlite.upsert_all(schema.bad_lines)
@@ -35,14 +35,14 @@ _BAD_LINES = sqlite.upsert_all(schema.bad_lines)
 
 @dataclass
 class Applied:
-    """What a merge has taken in so far.
+    """Result of a merge so far.
 
     Attributes:
-        events: Events that were read.
-        bad_lines: Bad lines that were found.
-        notes: What else the user should know.
+        events: Number of events read.
+        bad_lines: Number of bad lines found.
+        notes: Remarks for the user.
         more: Whether further lines are waiting.
-        changed: Whether the store changed at all.
+        changed: Whether the store has changed.
     """
 
     events: int = 0
@@ -87,8 +87,8 @@ def apply_new(
     Args:
         connection: In an exclusive transaction.
         results: Root of the studies.
-        limits: If given, only these journals are read, and up to these offsets.
-        batch_bytes: Roughly how many bytes of journals to read.
+        limits: If given, only these journals are read, up to these offsets.
+        batch_bytes: Approximate number of bytes of journals to read.
     """
     applied = Applied()
     known = read_offsets(connection)
@@ -106,7 +106,7 @@ def apply_new(
 
 
 def _exists(results: Path, name: str, writers: set[str]) -> bool:
-    """Return whether a study of the store still exists, and is the same one."""
+    """Return whether a study in the store still exists and has not been replaced by another one."""
     if not STUDY_NAME.fullmatch(name):
         return False
     paths = StudyPaths(results, name)
@@ -115,7 +115,7 @@ def _exists(results: Path, name: str, writers: set[str]) -> bool:
 
 
 def _forget_removed(connection: Connection, results: Path, known: Limits, applied: Applied) -> None:
-    """Delete the rows of studies whose folder is gone, or belongs to a new study of the same name."""
+    """Delete the rows of studies whose folder was removed or belongs to a new study of the same name."""
     for name in sorted({study for study, _ in known}):
         writers = {writer for study, writer in known if study == name}
         if not _exists(results, name, writers):
@@ -132,9 +132,9 @@ class Batch:
     Args:
         connection: In an exclusive transaction.
         paths: Files of the study.
-        applied: What was applied so far; it is added to.
-        offsets: How many bytes of each journal are in the store.
-        limits: If given, only these journals are read, and up to these offsets.
+        applied: Result of the merge so far, which is updated.
+        offsets: Bytes of each journal that are in the store.
+        limits: If given, only these journals are read, up to these offsets.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ class Batch:
         self._applied.bad_lines += len(rows)
 
     def _suspect_lines(self) -> list[tuple[str, BadLine]]:
-        """Return bad lines that may be readable by now: network file systems show zeros before they show bytes."""
+        """Return bad lines that may be readable by now: network file systems may show zeros at first."""
         b = schema.bad_lines.c
         query = select(b.writer, b.offset, b.length, b.reason, b.text).where(b.study == self._study)
         found = self._connection.execute(query)
@@ -211,7 +211,7 @@ class Batch:
         return [(writer, bad) for writer, bad in rows if bad.may_heal]
 
     def _heal(self, rows: Rows, suspect: list[tuple[str, BadLine]]) -> int:
-        """Read bad lines again; return how many bytes of them are readable now."""
+        """Read bad lines again; return the number of bytes that are readable now."""
         b = schema.bad_lines
         saved = 0
         for writer, bad in suspect:
@@ -231,7 +231,7 @@ class Batch:
             self._applied.notes.append(facts.problem)
         was = known.facts
         if facts.metric != rows.metric or (known.row is not None and facts.direction != was.direction):
-            # Another objective: every value means something else, so the whole study is read again.
+            # With another objective, every value has another meaning, so the whole study is read again.
             forget(self._connection, self._study)
             rows = Rows(self._study, facts.metric)
             known = KnownStudy(facts)

@@ -1,6 +1,6 @@
-"""Merging journals into the store, as workers do now and then, and every command before it reads.
+"""Merges journals into the store. Workers do so occasionally, and commands before they read.
 
-Where file locking is reliable, lines go straight into the published file; elsewhere
+If file locking is reliable, lines are added to the published file itself; otherwise,
 :mod:`cnn_sweep.store.published` merges into a copy.
 """
 
@@ -29,20 +29,20 @@ log = logging.getLogger(__name__)
 
 _REBUILDING = ".sweeps.rebuilding"
 _DAMAGE = (DBAPIError, sqlite.DamageError, UnicodeError)
-# A worker spends no more than about this on one merge; what is left is for the next one. In seconds.
+# A worker spends about this many seconds on one merge at most; the next merge reads the remaining lines.
 _WORK_S = 5.0
 
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge did.
+    """Result of a merge.
 
     Attributes:
-        events: Events that were read.
-        seconds: How long it took.
-        skipped: Why the store does not have all lines now; None if it does.
-        bad_lines: Damaged lines that were found in this merge.
-        notes: What else the user should know.
+        events: Number of events read.
+        seconds: Duration of the merge.
+        skipped: Why the store lacks some lines; None if it has all.
+        bad_lines: Number of damaged lines found in this merge.
+        notes: Remarks for the user.
     """
 
     events: int
@@ -53,21 +53,21 @@ class MergeReport:
 
 
 def merge(results: Path, *, wait_s: float = 0.0) -> MergeReport:
-    """Take new journal lines into the store.
+    """Add new journal lines to the store.
 
-    A fault of the store raises nothing; ``skipped`` names it. A store that is damaged or has another layout is set
-    aside and rebuilt.
+    A fault of the store raises no exception; ``skipped`` describes it. A store that is damaged or has another layout is
+    set aside and rebuilt.
 
     Args:
         results: Root of the studies.
-        wait_s: How long to wait for another merge to end, in seconds. With 0, as in a worker, a long merge also stops
-            after a few seconds, and the next one continues.
+        wait_s: Seconds to wait for another merge to end. With 0, as in a worker, a long merge also stops after a few
+            seconds, and the next one continues.
     """
     return _run(results, wait_s=wait_s, anew=False)
 
 
 def rebuild(results: Path, *, wait_s: float = 30.0) -> MergeReport:
-    """Rebuild the store from the journals alone; arguments as for :func:`merge`."""
+    """Rebuild the store from the journals alone; for the arguments, see :func:`merge`."""
     return _run(results, wait_s=wait_s, anew=True)
 
 
@@ -95,16 +95,16 @@ def _dispatch(results: Path, *, wait_s: float, anew: bool) -> tuple[Applied, str
 
 
 def _merge_in_place(results: Path, *, wait_s: float, work_s: float) -> tuple[Applied, str | None]:
-    """Apply new lines in the published file; return what was done and why not all was.
+    """Apply new lines in the published file; return the result, and why lines are left, if any.
 
     Args:
         results: Root of the studies.
-        wait_s: How long to wait for locks, in seconds.
-        work_s: After how many seconds no further batch is begun.
+        wait_s: Seconds to wait for locks.
+        work_s: Seconds after which no further batch is begun.
 
     Raises:
-        OSError: If the folder cannot be written to.
-        DBAPIError: If the database fails.
+        OSError: The folder cannot be written.
+        DBAPIError: The database fails.
     """
     deadline = time.monotonic() + wait_s
     applied = Applied()
@@ -122,7 +122,7 @@ def _merge_in_place(results: Path, *, wait_s: float, work_s: float) -> tuple[App
 
 
 def _rebuild_in_place(results: Path, *, wait_s: float) -> tuple[Applied, str | None]:
-    """Build a new store beside the published file, then replace that file; arguments as above."""
+    """Build a new store beside the published file, then replace that file."""
     deadline = time.monotonic() + wait_s
     applied = Applied()
     with lease(results, wait_s=wait_s) as granted:
@@ -130,7 +130,7 @@ def _rebuild_in_place(results: Path, *, wait_s: float) -> tuple[Applied, str | N
             return applied, BUSY
         abandon(results)
         fresh = results / _REBUILDING
-        fresh.unlink(missing_ok=True)  # of a rebuild that was killed
+        fresh.unlink(missing_ok=True)  # left by a rebuild that was killed
         try:
             _build(results, fresh, applied)
             return applied, _replace(results, fresh, applied, deadline)
@@ -172,9 +172,9 @@ def _build(results: Path, fresh: Path, applied: Applied) -> None:
 
 
 def _replace(results: Path, fresh: Path, applied: Applied, deadline: float) -> str | None:
-    """Replace the store by another while no process reads or writes it.
+    """Replace the store by another one while no process reads or writes it.
 
-    Beginning a transaction also rolls back what a killed merge left unfinished: its rollback journal must be gone
+    Beginning a transaction also rolls back an unfinished merge of a killed process, whose rollback journal must be gone
     before another file gets the name.
     """
     file = store_file(results)
@@ -192,7 +192,7 @@ def _replace(results: Path, fresh: Path, applied: Applied, deadline: float) -> s
             return LOCKED
         if not sqlite.is_damage(error):
             raise
-        if fresh.exists():  # else it is the old file that fails once more, on being let go
+        if fresh.exists():  # otherwise the file was replaced, and only closing the old one failed
             applied.notes.append(_aside(results, sqlite.reason(error)))
             fresh.replace(file)
     finally:

@@ -1,11 +1,11 @@
-"""Merging where file locking is unreliable: into a private copy, which is published as a whole under a new name.
+"""Merges without reliable file locking: into a private copy, which is then published under a new name.
 
-Two mounts of one folder may show old pages of a file whose name was given to a new one, without an error and mixed
-with new pages. So every published store has a name of its own, which holds the checksum of its content, and never
-changes; ``sweeps.db`` is one more name of the newest, for people and other programs.
+If a file is replaced by another one of the same name, two mounts of the folder may show a mixture of old and new pages
+without an error. Therefore every published store has a unique name, which contains the checksum of its content, and
+never changes. ``sweeps.db`` is a second name of the newest store, for people and other programs.
 
-Two merges that race waste work and lose nothing: the journals are the truth, and each store records how far it has
-read them.
+Two concurrent merges waste work but lose nothing: the journals are the source of truth, and each store records how far
+it has read them.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ if TYPE_CHECKING:
 _FOLDER = ".sweeps"
 _NAME = re.compile(r"(\d{10})-(\d{15})-([0-9a-f]{40})\.db")
 _ASIDE = ".new-"
-_KEPT = 2  # the newest and the one before it, which may still be read
+_KEPT = 2  # the newest store, and the previous one, which may still be in use
 _LEFTOVER_AGE_S = 3600.0
 _BLOCK = 1 << 20
 _HINT_NAME = ".sweeps.merging"
-_HINT_AGE_S = 60.0  # an older hint is from a merge that died
-# Copying and publishing costs about this much; for every second of it a worker leaves the store alone for ten.
+_HINT_AGE_S = 60.0  # seconds; an older hint belongs to a merge that died
+# Copying and publishing take about one second per this many bytes. To limit the load, a worker does not merge for ten
+# times as long after a store was published.
 _BYTES_PER_S = 50e6
 _REST = 10
 _DAMAGE = (DBAPIError, sqlite.DamageError, UnicodeError)
@@ -52,8 +53,8 @@ class Version:
     """One published store; the greatest one counts.
 
     Attributes:
-        number: One more than that of the version it was made of.
-        size: How many bytes of journals are in it.
+        number: Number of the version from which it was made, plus one.
+        size: Number of bytes of journals in it.
         digest: Checksum of the file.
         path: The file.
     """
@@ -84,7 +85,7 @@ def fetch(version: Version, copy: Path) -> bool:
     """Copy a published store; return whether the copy is intact.
 
     Raises:
-        OSError: If it cannot be read, for example because it was removed meanwhile.
+        OSError: The store cannot be read, for example because it was removed meanwhile.
     """
     with version.path.open("rb") as source, copy.open("wb") as target:
         return _copy(source, target) == version.digest
@@ -94,7 +95,7 @@ def fetch_first(results: Path, copy: Path) -> bool:
     """Copy the newest published store that is intact; return whether there is one.
 
     Raises:
-        OSError: If one cannot be read.
+        OSError: A store cannot be read.
     """
     tried: set[Path] = set()
     while left := [version for version in list_versions(results) if version.path not in tried]:
@@ -109,7 +110,7 @@ def digest_of(file: Path) -> str:
     """Return the checksum of a file.
 
     Raises:
-        OSError: If it cannot be read.
+        OSError: It cannot be read.
     """
     digest = _digest()
     with file.open("rb") as source:
@@ -119,10 +120,10 @@ def digest_of(file: Path) -> str:
 
 
 def publish(results: Path, copy: Path, *, number: int, size: int) -> Version:
-    """Publish a store that is complete.
+    """Publish a complete store.
 
     Raises:
-        OSError: If the folder cannot be written to.
+        OSError: The folder cannot be written.
     """
     folder = folder_of(results)
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -155,7 +156,7 @@ def expose(results: Path, version: Version) -> None:
     """Make ``sweeps.db`` a name of this version.
 
     Raises:
-        OSError: If the folder cannot be written to.
+        OSError: The folder cannot be written.
     """
     file = store_file(results)
     link = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
@@ -167,22 +168,22 @@ def expose(results: Path, version: Version) -> None:
         link.replace(file)
     finally:
         link.unlink(missing_ok=True)
-    # Nothing is written in place here; a rollback journal dates from when file locking was thought reliable.
+    # A rollback journal dates from a time when file locking was considered reliable; nothing is written in place now.
     file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
 
 
 def abandon(results: Path) -> None:
-    """Remove the published stores; ``sweeps.db`` stays and may be written in place from here on.
+    """Remove the published stores; ``sweeps.db`` remains, and may be written in place from now on.
 
     Raises:
-        OSError: If the folder cannot be written to.
+        OSError: The folder cannot be written.
     """
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(folder_of(results))
 
 
 def _prune(results: Path) -> None:
-    """Remove old versions, and what publishers that were killed left behind."""
+    """Remove old versions, and files left by killed processes."""
     for version in list_versions(results)[_KEPT:]:
         version.path.unlink(missing_ok=True)
     for path in folder_of(results).glob(f"{_ASIDE}*"):
@@ -204,17 +205,17 @@ def _digest() -> hashlib.blake2b:
 
 
 def merge_and_publish(results: Path, *, urgent: bool, work_s: float, anew: bool) -> tuple[Applied, str | None]:
-    """Apply new lines in a copy and publish it; return what was done and why not all was.
+    """Apply new lines in a copy and publish it; return the result, and why lines are left, if any.
 
     Args:
         results: Root of the studies.
         urgent: Merge even if another merge seems to be running.
-        work_s: After how many seconds no further batch is begun.
+        work_s: Seconds after which no further batch is begun.
         anew: Rebuild from the journals alone.
 
     Raises:
-        OSError: If a folder cannot be written to.
-        DBAPIError: If the database fails.
+        OSError: A folder cannot be written.
+        DBAPIError: The database fails.
     """
     applied = Applied()
     if not anew and _is_current(results):
@@ -245,10 +246,10 @@ def merge_and_publish(results: Path, *, urgent: bool, work_s: float, anew: bool)
 def fetch_newest(results: Path, copy: Path, notes: list[str]) -> bool:
     """Copy the newest published store that is intact; return whether there is one.
 
-    A damaged one is set aside, which is added to ``notes``.
+    A damaged store is set aside, and a note is added to ``notes``.
 
     Raises:
-        OSError: If it cannot be read.
+        OSError: It cannot be read.
     """
     tried: set[Path] = set()
     while left := [version for version in list_versions(results) if version.path not in tried]:
@@ -275,7 +276,7 @@ def _newest_number(results: Path) -> int:
 
 
 def _merge(results: Path, copy: Path, applied: Applied, work_s: float) -> tuple[int, str | None]:
-    """Apply batches until all is done or the time is up; return how much is in the store, and why not all is."""
+    """Apply batches until all lines are read or time is up; return the bytes in the store, and why lines are left."""
     began = time.monotonic()
     engine = sqlite.open_private(copy)
     try:
@@ -306,18 +307,18 @@ def _is_current(results: Path) -> bool:
 
 
 def _expose_newest(results: Path) -> None:
-    """Let ``sweeps.db`` be the newest store, whatever it was before."""
+    """Make ``sweeps.db`` a name of the newest store."""
     newest = next(iter(list_versions(results)), None)
     if newest is None or is_exposed(results, newest):
         return
-    with contextlib.suppress(FileNotFoundError):  # another process published a newer one, and exposes that
+    with contextlib.suppress(FileNotFoundError):  # another process published a newer one and will expose it
         expose(results, newest)
 
 
 def _make_room(results: Path, notes: list[str]) -> None:
-    """Before the first publication, set aside a file that has the store's name and is not a store."""
+    """Set aside a file that has the store's name but is not a store, before the first publication."""
     file = store_file(results)
-    # In this order: a publisher first makes the version, and then lets the file be a name of it.
+    # The order matters: a publisher first creates the version and then makes the file a name of it.
     if file.exists() and not list_versions(results) and not _is_ours(file):
         _discard(results, notes, "it is not a store of this version")
 
@@ -335,7 +336,7 @@ def _is_ours(file: Path) -> bool:
 
 @contextlib.contextmanager
 def _hint(results: Path) -> Iterator[str | None]:
-    """Leave a hint that a merge is running; yield a reason not to merge now, if there is one.
+    """Create a hint that a merge is running; yield a reason not to merge now, or None.
 
     The hint only saves work; correctness does not depend on it.
     """
@@ -350,7 +351,7 @@ def _hint(results: Path) -> Iterator[str | None]:
 
 
 def _takes(hint: Path) -> bool:
-    """Make the hint; return False if another process made it recently."""
+    """Create the hint; return False if another process created it recently."""
     try:
         os.close(os.open(hint, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
@@ -359,7 +360,7 @@ def _takes(hint: Path) -> bool:
                 return False
             os.utime(hint)
         except FileNotFoundError:
-            return False  # finished just now
+            return False  # the other merge has just finished
     return True
 
 

@@ -46,7 +46,7 @@ _TRIAL = (
     "message",
     "threads",
 )
-# Columns of a trial's row that a leaderboard does not show by itself.
+# Columns of a trial's row that a leaderboard shows only on request.
 MORE = ("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message", "threads")
 _EPOCH = ("study", "trial", "attempt", "epoch")
 
@@ -58,11 +58,11 @@ def list_studies(store: StoreReader) -> list[str]:
 
 
 def study_summary(store: StoreReader, study: str) -> Record:
-    """Return what is known of a study as a whole.
+    """Return the summary of a study.
 
     Keys: study, metric, direction (:class:`Direction`), method, digest, revisions, planned, configurations, invalid,
-    duplicates, parameters (names in the sweep file's order), metrics (names), created, cancelled, trials (state to
-    count, all states), best ({"trial", "value"} or None), causes (cause to count, of failed trials), bad_lines (count).
+    duplicates, parameters (names in the sweep file's order), metrics (names), created, cancelled, trials (count by
+    state, all states), best ({"trial", "value"} or None), causes (count of failed trials by cause), bad_lines (count).
     """
     with store as connection:
         row = _study(connection, study)
@@ -85,7 +85,7 @@ def study_summary(store: StoreReader, study: str) -> Record:
 
 
 def counts(store: StoreReader, study: str) -> dict[str, int]:
-    """Return how many trials are in each state; all states are there, also ``waiting``."""
+    """Return the number of trials in each state; all states are present, including ``waiting``."""
     with store as connection:
         return _counts(connection, _study(connection, study))
 
@@ -95,12 +95,12 @@ def leaderboard(store: StoreReader, study: str, *, top: int | None = None) -> Co
 
     Complete trials come first, ranked by value and then by number; the others follow with ``rank`` None. Columns:
     rank, trial, state, value, best_epoch, epochs, parameters, seconds; metrics at the best epoch; numbers of the
-    learning curve; hyperparameters in the order of the sweep file; of a study that is finalized, the metrics on its
-    test set. Records have the names of ``MORE`` as well. Epochs are not read.
+    learning curve; hyperparameters in the order of the sweep file; for a finalized study, the metrics on its
+    test set. Records also have the names of ``MORE``. Epochs are not read.
     """
     with store as connection:
         row = _study(connection, study)
-        # Before the first epoch only the objective is known by name.
+        # Before the first epoch, only the name of the objective is known.
         metrics = sqlite.read_names(row.metrics_json) or [row.metric] * (row.metric not in LEADING)
         columns = Columns.of(metrics, parameter_names(row))
         rows = connection.execute(_best_first(study, Direction(row.direction), top)).all()
@@ -115,7 +115,7 @@ def leaderboard(store: StoreReader, study: str, *, top: int | None = None) -> Co
 
 
 def _test_columns(connection: Connection, study: str, taken: Sequence[str]) -> dict[str, str]:
-    """Return column to name of the metrics on the test set; there are none before the study is finalized."""
+    """Return the names of the metrics on the test set by column; empty before the study is finalized."""
     t = schema.trials.c
     query = select(t.test_metrics_json).where(t.study == study, t.test_metrics_json.is_not(None))
     names = {name for text in connection.execute(query).scalars() for name in restored(text) or {}}
@@ -123,13 +123,13 @@ def _test_columns(connection: Connection, study: str, taken: Sequence[str]) -> d
 
 
 def _tests(row: Row[Any], columns: Mapping[str, str]) -> Record:
-    """Return a trial's metrics on the test set by column; a trial that was not among the best has none."""
+    """Return a trial's metrics on the test set by column; None for those of a trial that was not finalized."""
     found = (restored(row.test_metrics_json) or {}) if columns else {}
     return {column: found.get(name) for column, name in columns.items()}
 
 
 def has_repeats(store: StoreReader, study: str) -> bool:
-    """Return whether any configuration of a study was trained with a second seed."""
+    """Return whether a study has trained any configuration with a second seed."""
     t = schema.trials.c
     query = select(t.trial).where(t.study == study, t.repeat > 0).limit(1)
     with store as connection:
@@ -137,32 +137,32 @@ def has_repeats(store: StoreReader, study: str) -> bool:
 
 
 def parameter_columns(names: Sequence[str]) -> list[str]:
-    """Return the columns of a leaderboard that these hyperparameters have."""
+    """Return the leaderboard columns of these hyperparameters."""
     return list(Columns.of((), names).parameters)
 
 
 def params_of(record: Record, columns: Mapping[str, str]) -> Record:
-    """Return the hyperparameters that count in a record.
+    """Return the active hyperparameters of a record.
 
     Args:
         record: A row of a leaderboard.
-        columns: Column to the name of its hyperparameter.
+        columns: Names of hyperparameters by column.
     """
     found = {name: record.get(column) for column, name in columns.items()}
     return {name: None if value is NULL else value for name, value in found.items() if value is not None}
 
 
 def trial_detail(store: StoreReader, study: str, trial: int) -> dict[str, Any]:
-    """Return all that is known of a trial.
+    """Return all data on a trial.
 
     Returns:
         ``trial``: its row, with ``params``, ``best_metrics``, ``curve`` and ``test_metrics`` as mappings; ``attempts``,
-        ``epochs`` (also those that do not count, ``counted`` 0; metrics by name) and ``artifacts``: rows. ``kept`` of
-        an artifact is whether its file is there: no journal says that the model of a trial, which others have beaten,
-        was removed.
+        ``epochs`` (including invalid ones, with ``counted`` 0; metrics by name) and ``artifacts``: rows. ``kept`` of an
+        artifact is whether its file exists, because journals do not record the removal of models that are no longer
+        among the best.
 
     Raises:
-        StudyError: If the trial did not begin yet.
+        StudyError: The trial has not begun.
     """
     folder = StudyPaths(store.results, study).folder
     with store as connection:
@@ -187,7 +187,7 @@ def trial_detail(store: StoreReader, study: str, trial: int) -> dict[str, Any]:
 
 
 def list_workers(store: StoreReader, study: str) -> list[Record]:
-    """Return a record per journal, the first started first.
+    """Return a record per journal, in order of their starts.
 
     Keys: writer, started, host, pid, job, threads, identity, versions, last_event.
     """
@@ -199,21 +199,21 @@ def list_workers(store: StoreReader, study: str) -> list[Record]:
         .order_by(w.c.started, w.c.writer)
     )
     with store as connection:
-        return [_with_mappings(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
+        return [_with_mappings(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - public despite its name
 
 
 def export_trials(store: StoreReader, study: str) -> Columned:
-    """Return columns and records of all trials that began, by number."""
+    """Return columns and records of all trials that have begun, by number."""
     with store as connection:
         names, columns, rows = _export(connection, study)
     return names, [dict.fromkeys(names) | _exported(row, columns) for row in rows]
 
 
 def export_runs(store: StoreReader, study: str) -> list[tuple[Record, Record, Record]]:
-    """Return the trials that began, by number, each as its facts, its hyperparameters and its scores on the test set.
+    """Return facts, hyperparameters and test scores of the trials that have begun, by number.
 
-    Facts have the columns of ``export_trials`` without hyperparameters. A hyperparameter whose choice is null is there
-    with the value None; one that is inactive is not there. Scores on the test set are named as on the leaderboard.
+    Facts have the columns of ``export_trials`` without hyperparameters. A hyperparameter with the value null is present
+    as None; an inactive one is absent. Test scores have the same names as on the leaderboard.
     """
     with store as connection:
         names, columns, rows = _export(connection, study)
@@ -229,10 +229,10 @@ def export_runs(store: StoreReader, study: str) -> list[tuple[Record, Record, Re
 
 
 def _export(connection: Connection, study: str) -> tuple[tuple[str, ...], Columns, Sequence[Row[Any]]]:
-    """Return the columns of an export, which of them are what, and the rows that they are filled from."""
+    """Return the names of an export's columns, their meanings, and the rows that fill them."""
     row = _study(connection, study)
     rows = connection.execute(_trials_with_params(study).order_by(schema.trials.c.trial)).all()
-    # Scores on the test set: only the trials that were finalized have some.
+    # Only finalized trials have scores on the test set.
     tests = sorted({name for r in rows for name in restored(r.test_metrics_json) or {}})
     columns = Columns.of(sqlite.read_names(row.metrics_json), parameter_names(row), leading=(*_TRIAL, *tests))
     return (*_TRIAL, *columns.metrics, *columns.curve, *tests, *columns.parameters), columns, rows
@@ -243,7 +243,7 @@ def _exported(row: Row[Any], columns: Columns) -> Record:
 
 
 def export_epochs(store: StoreReader, study: str) -> tuple[tuple[str, ...], Iterator[Record]]:
-    """Return columns and records of all epochs that count, by trial and epoch."""
+    """Return columns and records of all valid epochs, by trial and epoch."""
     with store as connection:
         metrics = sqlite.read_names(_study(connection, study).metrics_json)
     columns = Columns.of(metrics, (), leading=(*_EPOCH, "seconds"))
@@ -276,7 +276,7 @@ def _trials_with_params(study: str) -> Select[Any]:
 
 
 def _threads() -> Label[int | None]:
-    """Return with how many threads the newest attempt at a trial was computed, as far as its worker's line tells."""
+    """Select the number of threads of the newest attempt at a trial, if its worker recorded it."""
     t, a, w = schema.trials.c, schema.attempts.c, schema.workers.c
     same = (a.study == t.study) & (a.trial == t.trial) & (w.study == a.study) & (w.writer == a.writer) & (w.threads > 0)
     newest = select(w.threads).where(same).order_by(a.attempt.desc()).limit(1)
@@ -284,7 +284,7 @@ def _threads() -> Label[int | None]:
 
 
 def _best_first(study: str, direction: Direction, top: int | None) -> Select[Any]:
-    """Order trials by rank; those without one follow by state, then all by number."""
+    """Order trials by rank; those without a rank follow, by state and number."""
     t = schema.trials.c
     ranked = (t.state == "complete") & t.value.is_not(None)
     value = case((ranked, direction.key(t.value)))
@@ -293,7 +293,7 @@ def _best_first(study: str, direction: Direction, top: int | None) -> Select[Any
     query = _trials_with_params(study).order_by(*order)
     if top is None:
         return query
-    # Numbers first: parameters are looked up for those only that are shown.
+    # Numbers are selected first, so that parameters are looked up only for the trials shown.
     first = select(t.trial).where(t.study == study, t.attempts > 0).order_by(*order).limit(top)
     return query.where(t.trial.in_(first))
 
@@ -314,7 +314,7 @@ def _causes(connection: Connection, study: str) -> dict[str, int]:
 
 
 def _graphs(connection: Connection, study: str) -> dict[str, int]:
-    """Count attempts whose network's graph was compiled already, and those for which it had to be."""
+    """Count the attempts that reused a compiled graph, and those that compiled one."""
     a = schema.attempts.c
     query = select(func.count(), func.coalesce(func.sum(a.end_cached), 0))
     known, cached = connection.execute(query.where(a.study == study, a.end_cached.is_not(None))).one()
@@ -334,7 +334,7 @@ def _best(connection: Connection, study: Row[Any]) -> Record | None:
 
 
 def _record(row: Row[Any], columns: Columns, own: Sequence[str]) -> Record:
-    """Flatten a trial's row to columns: its ``own``, then metrics, then hyperparameters."""
+    """Flatten a trial's row into columns: its ``own``, then metrics, then hyperparameters."""
     metrics, params = restored(row.best_metrics_json) or {}, _params(row) or {}
     record = {name: getattr(row, name) for name in own}
     curve = restored(row.curve_json) or {}
@@ -349,11 +349,11 @@ def _of_trial(connection: Connection, table: Table, study: str, trial: int) -> l
     keys = list(table.primary_key)
     columns = [column for column in table.columns if column.name not in {"study", "trial"}]
     query = select(*columns).where(table.c.study == study, table.c.trial == trial).order_by(*keys)
-    return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
+    return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - public despite its name
 
 
 def _flat(epoch: Record) -> Record:
-    """Put an epoch's metrics beside its own columns, which keep their names."""
+    """Add an epoch's metrics to its own columns, and rename metrics that clash."""
     metrics = restored(epoch.pop("metrics_json")) or {}
     return epoch | {f"metric_{name}" if name in epoch else name: value for name, value in metrics.items()}
 
@@ -371,10 +371,10 @@ def _params(row: Row[Any]) -> Record | None:
 
 
 def restored(text: str | None) -> Record | None:
-    """Read metrics of the store, with the numbers that JSON lacks."""
+    """Parse metrics of the store, including the numbers that JSON lacks."""
     if text is None:
         return None
     found = sqlite.read_mapping(text)
-    if ':"' not in text:  # no value is a text, which is nearly always so
+    if ':"' not in text:  # no value is text, the usual case
         return found
     return {name: NON_FINITE.get(v, v) if isinstance(v, str) else v for name, v in found.items()}

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from cnn_sweep.store.reader import StoreReader
 
-# SQLite takes a limited number of values in one statement.
+# SQLite limits the number of values in one statement.
 _CHUNK = 500
 
 
 def cost(store: StoreReader, study: str) -> Record:
-    """Return what a study has cost.
+    """Return the cost of a study.
 
-    Keys: attempts (count), attempt_seconds (of all attempts, also those whose work was lost), core_seconds (each
+    Keys: attempts (count), attempt_seconds (of all attempts, including those whose work was lost), core_seconds (each
     attempt's seconds times the threads of its worker), began and ended (of the first and the last attempt).
     """
     a, w = schema.attempts, schema.workers
@@ -45,11 +45,11 @@ def cost(store: StoreReader, study: str) -> Record:
 
 
 def list_jobs(store: StoreReader, study: str) -> list[Record]:
-    """Return the Slurm jobs of a study, the first first; keys: cluster, job, time, tasks, profile."""
+    """Return the Slurm jobs of a study, the oldest first; keys: cluster, job, time, tasks, profile."""
     j = schema.jobs.c
     query = select(j.cluster, j.job, j.time, j.tasks, j.profile).where(j.study == study).order_by(j.time, j.job)
     with store as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
+        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - public despite its name
 
 
 def failures(store: StoreReader, study: str) -> list[Record]:
@@ -67,11 +67,11 @@ def failures(store: StoreReader, study: str) -> list[Record]:
         .order_by(func.count().desc(), trial)
     )
     with store as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
+        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - public despite its name
 
 
 def best_until(store: StoreReader, study: str, epoch: int, direction: Direction) -> dict[int, float]:
-    """Return trial to its best objective up to an epoch, of the trials that reached it."""
+    """Return the best objective up to an epoch by trial, for the trials that reached it."""
     e = schema.epochs.c
     best = func.max(e.value) if direction == Direction.MAXIMIZE else func.min(e.value)
     query = (
@@ -85,7 +85,7 @@ def best_until(store: StoreReader, study: str, epoch: int, direction: Direction)
 
 
 def curves(store: StoreReader, study: str, trials: Sequence[int]) -> dict[int, list[Record]]:
-    """Return the epochs that count of some trials, in order; keys: epoch, seconds, time and the metrics by name."""
+    """Return the valid epochs of some trials, in order; keys: epoch, seconds, time and the metrics by name."""
     e = schema.epochs.c
     found: dict[int, list[Record]] = {trial: [] for trial in trials}
     with store as connection:
@@ -105,8 +105,8 @@ def curves(store: StoreReader, study: str, trials: Sequence[int]) -> dict[int, l
 def running(store: StoreReader, study: str) -> list[Record]:
     """Return the running attempts, by worker; keys: trial, attempt, host, pid, job, started, epoch, epoch_seconds.
 
-    ``epoch`` is the last one that is done and ``epoch_seconds`` the mean over this attempt's; None before the first.
-    An attempt that a later one follows is over, even if no event says so.
+    ``epoch`` is the last complete epoch, and ``epoch_seconds`` the mean over the attempt's epochs; both are None before
+    the first. An attempt followed by a later one has ended, even without an event.
     """
     a, w, t = schema.attempts, schema.workers, schema.trials
     later = schema.attempts.alias("later")
@@ -124,11 +124,11 @@ def running(store: StoreReader, study: str) -> list[Record]:
         .order_by(w.c.host, w.c.pid, a.c.trial)
     )
     with store as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
+        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - public despite its name
 
 
 def endings(store: StoreReader, study: str) -> list[tuple[float, str, float | None]]:
-    """Return how long the finished trials took in seconds, how they ended, and their values; the first first."""
+    """Return (seconds, state, value) of the finished trials, in the order in which they ended."""
     t = schema.trials.c
     query = (
         select(t.seconds, t.state, t.value)
@@ -140,7 +140,7 @@ def endings(store: StoreReader, study: str) -> list[tuple[float, str, float | No
 
 
 def epochs_since(store: StoreReader, study: str, since: float) -> tuple[int, float]:
-    """Return how many epochs ended after a time, and when the first of them began; if there are none, that time."""
+    """Return the number of epochs that ended after a time, and the start of the first; without any, that time."""
     e = schema.epochs.c
     began = func.coalesce(func.min(e.time - e.seconds), since)
     query = select(func.count(), began).where(e.study == study, e.time > since)
@@ -150,7 +150,7 @@ def epochs_since(store: StoreReader, study: str, since: float) -> tuple[int, flo
 
 
 def attempt_times(store: StoreReader, study: str) -> dict[str, list[tuple[float, float]]]:
-    """Return from when to when each writer's attempts ran; one that has no end yet, to its last epoch."""
+    """Return start and end of each writer's attempts; an attempt without an end counts up to its last epoch."""
     a, e = schema.attempts.c, schema.epochs.c
     last = (
         select(func.max(e.time))

@@ -1,7 +1,7 @@
-"""Journal lines to rows of tables, and rows into the tables; a merge spends most of its time here.
+"""Converts journal lines to rows and writes them into the tables; a merge spends most of its time here.
 
-The declarations in :mod:`cnn_sweep.store.schema` say what each event writes. Where two lines speak of one thing, their
-content decides which of them counts, and never which one came first, so every order of merging ends in the same tables.
+:mod:`cnn_sweep.store.schema` declares what each event writes. If two lines describe the same thing, their content
+decides which one is kept, not their order, so every order of merging gives the same tables.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from cnn_sweep.store.schema import EventTable
 
 Row = tuple[Any, ...]
-_TOGETHER = 500  # lines that are parsed in one go, which is a third faster
+_TOGETHER = 500  # lines parsed at once, which is a third faster
 _METRICS = b'"metrics":'
-_EPOCH_FIELDS = 1 + len(Epoch.field_names())  # with the type
-_FOR_PEOPLE = frozenset({"fault", "retire"})  # they stay in the journals
+_EPOCH_FIELDS = 1 + len(Epoch.field_names())  # and the type
+_FOR_PEOPLE = frozenset({"fault", "retire"})  # events that stay in the journals
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 _CONVERTERS: dict[type, Callable[[Any], Any]] = {
     BigInteger: to_integer,
@@ -40,7 +40,7 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
 
 
 class _Writing:
-    """What a record of the schema means: how a line becomes a row, and the statement that the row goes into.
+    """Implements a record of the schema: converts a line to a row, and has the statement that writes it.
 
     Args:
         record: Declaration of what an event writes to a table.
@@ -60,11 +60,11 @@ class _Writing:
         self._keys = len(keys)
 
     def rows(self, study: str, data: dict[str, Any]) -> list[Row]:
-        """Return the rows of a line; none if it names no key, as when a whole study is cancelled.
+        """Return the rows of a line; empty if it has no key, as when a whole study is cancelled.
 
         Args:
             study: Name of the study.
-            data: What the line says, with the journal's name as ``WRITER``.
+            data: Content of the line, with the journal's name as ``WRITER``.
         """
         if self._each is not None:
             return [(study, *self._values(data | item)) for item in data[self._each]]
@@ -98,12 +98,12 @@ def _field(record: EventTable, column: Column[Any]) -> tuple[str, Any, Callable[
 
 
 def _comparable(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Give a missing value a place in the order: without one, which row counts would depend on which came first."""
+    """Order missing values, too; otherwise the row that is kept could depend on the order of arrival."""
     return func.coalesce(column, literal_column("''" if isinstance(column.type, String) else "-1"))
 
 
 def _prefer(table: Table, columns: Sequence[str], *, last: bool) -> ColumnElement[bool]:
-    """Prefer the row that sorts first or last by ``columns``; a row without the first of them is no rival."""
+    """Prefer the row that sorts first or last by ``columns``; replace a known row without the first column."""
     offered = tuple_(*(_comparable(new(table, name)) for name in columns))
     known = tuple_(*(_comparable(table.c[name]) for name in columns))
     return or_(table.c[columns[0]].is_(None), offered > known if last else offered < known)
@@ -119,19 +119,19 @@ _ATTEMPT_KEYS = upsert(schema.attempts, ("study", "trial", "attempt"))
 
 @dataclass
 class Rows:
-    """What a batch of journal lines of one study says, as rows.
+    """A batch of journal lines of one study, as rows.
 
     Attributes:
         study: Name of the study.
         metric: The objective.
         epochs: Rows for the table of epochs, in the order of its columns.
-        others: Rows of all other events, by where they go.
+        others: Rows of all other events, by destination.
         attempts: (trial, attempt) of all epochs.
-        touched: Trials that other events than epochs speak of.
+        touched: Trials that events other than epochs name.
         metrics: Names of all metrics in the epochs.
         parameters: Names of all hyperparameters in the starts.
         revision: The newest revision of the sweep; 0 if there is none.
-        cancelled: When the whole study was last cancelled; None if it was not.
+        cancelled: Time at which the whole study was last cancelled, or None.
     """
 
     study: str
@@ -147,15 +147,15 @@ class Rows:
 
     @property
     def touched_trials(self) -> set[int]:
-        """Trials whose derived columns have to be recomputed."""
+        """Trials whose derived columns must be recomputed."""
         return self.touched.union(trial for trial, _ in self.attempts)
 
     def add(self, writer: str, bodies: Sequence[bytes]) -> Tally:
-        """Take the events of a journal's good lines.
+        """Add the events of a journal's good lines.
 
         Args:
             writer: Name of the journal.
-            bodies: JSON texts, as :func:`cnn_sweep.journal.log.read_from` gives them.
+            bodies: JSON texts from :func:`cnn_sweep.journal.log.read_from`.
         """
         unknown = 0
         last: float | None = None
@@ -176,7 +176,7 @@ class Rows:
         return Tally(len(bodies), unknown, last)
 
     def write(self, connection: Connection) -> None:
-        """Insert all rows, without what is derived from them."""
+        """Insert all rows, without derived columns."""
         run_many(connection, _EPOCHS, sorted(self.epochs))
         run_many(connection, _ATTEMPT_KEYS, [(self.study, *key) for key in sorted(self.attempts)])
         for writing, found in self.others.items():
@@ -186,7 +186,7 @@ class Rows:
         metrics = data["metrics"]
         value = metric_value(metrics.get(self.metric))
         if len(data) == _EPOCH_FIELDS and next(reversed(data)) == "metrics":
-            # The text is there already: the object stands last and its key occurs once.
+            # Copied from the line instead of encoded again: the object is last and its key occurs once.
             text = body[body.index(_METRICS) + len(_METRICS) : -1].decode("ascii")
         else:
             text = to_json(metrics)
@@ -198,7 +198,7 @@ class Rows:
 
     def _other(self, kind: str, data: dict[str, Any], time: float) -> None:
         found = [(writing, writing.rows(self.study, data)) for writing in _WRITINGS[kind]]
-        for writing, rows in found:  # only now, when all of them are known to be sound
+        for writing, rows in found:  # only after all of them were converted without an error
             self.others.setdefault(writing, []).extend(rows)
         if kind == "start":
             self.parameters.update(data["params"])
@@ -212,12 +212,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many events a stretch of a journal held.
+    """Counts of the events in part of a journal.
 
     Attributes:
         events: All events.
-        unknown: Those that this version does not understand.
-        last_event: Time of the last one; None if there is none.
+        unknown: Events that this version does not know.
+        last_event: Time of the last event; None without events.
     """
 
     events: int
@@ -226,7 +226,7 @@ class Tally:
 
 
 def _parsed(bodies: Sequence[bytes]) -> Iterator[tuple[bytes, Any]]:
-    """Yield JSON texts with what they say; None for text that is not JSON."""
+    """Yield JSON texts with their content; None for text that is not JSON."""
     for start in range(0, len(bodies), _TOGETHER):
         portion = bodies[start : start + _TOGETHER]
         try:

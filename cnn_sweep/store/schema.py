@@ -1,12 +1,12 @@
-"""The tables of the store, which event each column is filled from, and which of two rival rows wins.
+"""The tables of the store, the event that fills each column, and which of two conflicting rows is kept.
 
-A field of an event gets a column by one line here: ``info=_of(End, "cached")``. The conversion of journal lines, the
-statements that insert or update and the tables themselves all follow from these lines. A change of layout needs a new
+One line here gives a field of an event its column: ``info=_of(End, "cached")``. The tables, the conversion of journal
+lines and the statements that insert or update all follow from these lines. A change of layout needs a new
 ``SCHEMA_VERSION``; stores of other layouts are set aside and rebuilt from the journals.
 
-Keys are natural (the study's name and numbers in the journals), so the same lines give the same rows in whatever order
-they arrive. *Derived* columns are functions of the other rows and are recomputed for every trial that a merge touches.
-Times are seconds since 1970-01-01 UTC; columns whose names end in ``_json`` hold JSON.
+Keys are natural (the study's name and numbers in the journals), so the same lines give the same rows in any
+order of arrival. *Derived* columns are functions of the other rows and are recomputed for every trial that a merge
+touches. Times are seconds since 1970-01-01 UTC; columns whose names end in ``_json`` hold JSON.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.events import Event
 
-SCHEMA_VERSION = 4  # one less: infinite objectives were values
+SCHEMA_VERSION = 4  # version 3 stored infinite objectives as values
 
 METADATA = MetaData()
-WRITER = "writer"  # the name of the journal that a line is from; no event has a field of this name
+WRITER = "writer"  # name of the journal of a line; no event has a field of this name
 # Types of key columns that are not integers.
 _KEY_TYPES: dict[str, type[String | Float[float]]] = {
     **dict.fromkeys(("study", "writer", "configuration", "kind", "path", "key", "cluster", "job"), String),
@@ -62,13 +62,13 @@ def _optional_text(value: Any) -> str | None:
 
 @dataclass(frozen=True)
 class EventField:
-    """The field of an event that a column is filled from.
+    """The field of an event that fills a column.
 
     Attributes:
         event: The kind of event.
-        path: Name of the field; dots lead into the field's own value.
-        convert: From the journal's value to the column's; None: as the column's type demands, where None is accepted
-            if it is the field's default.
+        path: Name of the field; dots separate the keys of nested values.
+        convert: Converts the journal's value to the column's; by default, the column's type determines the conversion,
+            and None is accepted if it is the field's default.
     """
 
     event: type[Event]
@@ -77,12 +77,12 @@ class EventField:
 
 
 def _of(event: type[Event], path: str, convert: Callable[[Any], Any] | None = None) -> dict[str, EventField]:
-    """Name the source of a column; arguments as of :class:`EventField`."""
+    """Declare the source of a column; for the arguments, see :class:`EventField`."""
     return {"source": EventField(event, path, convert)}
 
 
 def _table(name: str, keys: tuple[str, ...], *columns: Column[object]) -> Table:
-    """Make a table that is stored in the order of its key, whose integers are numbers of the journals."""
+    """Return a table that is stored in the order of its key."""
     key_columns: list[Column[object]] = [
         Column(key, _KEY_TYPES.get(key, BigInteger), primary_key=True, autoincrement=False) for key in keys
     ]
@@ -97,9 +97,9 @@ studies = _table(
     Column("metric", Text, nullable=False),
     Column("direction", Text, nullable=False),
     Column("method", Text),
-    Column("digest", Text),  # of the newest revision's meaning
+    Column("digest", Text),  # digest of the newest revision
     Column("revisions", Integer, nullable=False),
-    Column("trials", BigInteger, nullable=False),  # planned in all
+    Column("trials", BigInteger, nullable=False),  # total number of planned trials
     Column("configurations", BigInteger, nullable=False),
     Column("invalid", BigInteger, nullable=False),
     Column("duplicates", BigInteger, nullable=False),
@@ -108,7 +108,7 @@ studies = _table(
     Column("metrics_json", Text, nullable=False),  # names of all metrics that any epoch reported
     Column("created", Float),
     Column("cancelled", Float),  # when the whole study was last cancelled
-    Column("source", Text),  # SHA-256 of the sweep file that was read; NULL if it could not be
+    Column("source", Text),  # SHA-256 of the sweep file; NULL if it could not be read
 )
 
 revisions = _table(
@@ -130,23 +130,23 @@ configurations = _table(
 trials = _table(
     "trials",
     ("study", "trial"),
-    # Derived, from here on: of the highest attempt that started,
+    # Derived columns from here on. From the highest attempt that started:
     Column("configuration", String),
     Column("repeat", BigInteger),
     Column("seed", BigInteger),
     Column("parameters", BigInteger),
-    # of the highest attempt,
+    # From the highest attempt:
     Column("state", Text),
     Column("cause", Text),
     Column("message", Text),
     Column("ended", Float),
     Column("curve_json", Text),
-    # of the epochs that count,
+    # From the valid epochs:
     Column("value", Float),
     Column("best_epoch", BigInteger),
     Column("best_metrics_json", Text),
     Column("epochs", BigInteger, nullable=False, server_default=text("0")),
-    # and of all attempts.
+    # From all attempts:
     Column("seconds", Float),
     Column("attempts", BigInteger),
     Column("started", Float),
@@ -159,7 +159,7 @@ trials = _table(
 attempts = _table(
     "attempts",
     ("study", "trial", "attempt"),
-    # Of its start,
+    # From its start:
     Column("writer", String, info=_of(Start, WRITER)),
     Column("started", Float, info=_of(Start, "time")),
     Column("configuration", String, info=_of(Start, "configuration")),
@@ -167,7 +167,7 @@ attempts = _table(
     Column("seed", BigInteger, info=_of(Start, "seed")),
     Column("start_epoch", BigInteger, info=_of(Start, "epoch")),
     Column("start_parameters", BigInteger, info=_of(Start, "parameters")),
-    # of its end,
+    # From its end:
     Column("ended", Float, info=_of(End, "time")),
     Column("end_state", Text, info=_of(End, "state")),
     Column("end_cause", Text, info=_of(End, "cause")),
@@ -177,11 +177,11 @@ attempts = _table(
     Column("end_parameters", BigInteger, info=_of(End, "parameters")),
     Column("end_cached", Integer, info=_of(End, "cached")),
     Column("end_curve_json", Text, info=_of(End, "curve", _json_unless_empty)),
-    # of who declared it lost,
+    # From the event that declared it lost:
     Column("lost", Float, info=_of(Lost, "time")),
     Column("lost_cause", Text, info=_of(Lost, "cause")),
     Column("lost_message", Text, info=_of(Lost, "message")),
-    # of its newest checkpoint.
+    # From its newest checkpoint:
     Column("checkpointed", Float, info=_of(Checkpoint, "time")),
     Column("checkpoint_epoch", BigInteger, info=_of(Checkpoint, "epoch")),
     Column("checkpoint_file", Text, info=_of(Checkpoint, "file")),
@@ -196,7 +196,7 @@ attempts = _table(
     Column("seconds", Float),
 )
 
-# Most lines are epochs: `rows.py` converts them in one place of its own, for speed.
+# Most lines are epochs, so `rows.py` has a separate, faster conversion for them.
 epochs = _table(
     "epochs",
     ("study", "trial", "attempt", "epoch"),
@@ -204,7 +204,7 @@ epochs = _table(
     Column("seconds", Float, nullable=False),
     Column("value", Float),  # the objective; NULL if it was not reported or is not a number
     Column("metrics_json", Text, nullable=False),
-    Column("counted", Integer, nullable=False),  # derived; 0 if a later attempt redoes the epoch
+    Column("counted", Integer, nullable=False),  # derived; 0 if a later attempt repeats the epoch
 )
 
 artifacts = _table(
@@ -229,7 +229,7 @@ workers = _table(
 
 jobs = _table(
     "jobs",
-    ("study", "cluster", "job", "time"),  # a cluster's job IDs start again some day
+    ("study", "cluster", "job", "time"),  # a cluster reuses job IDs
     Column("tasks", BigInteger, nullable=False, info=_of(Submit, "tasks")),  # elements of the array
     Column("profile", Text, nullable=False, info=_of(Submit, "profile")),
 )
@@ -251,10 +251,10 @@ bad_lines = _table(
     Column("text", Text, nullable=False),
 )
 
-# Tables that hold what is known of a study.
+# Tables with data on studies.
 OF_A_STUDY = tuple(table for table in METADATA.sorted_tables if "study" in table.c)
 
-# Trials of one study that the running merge touches: a temporary table, seen by its own connection only.
+# Trials of one study that the current merge touches; a temporary table, visible only to its own connection.
 touched = Table(
     "touched",
     MetaData(),
@@ -265,15 +265,15 @@ touched = Table(
 
 @dataclass(frozen=True, eq=False)
 class EventTable:
-    """What events of one kind write to one table.
+    """Declares what events of one kind write to one table.
 
     Attributes:
         event: The kind of event.
-        table: The table; columns whose source is another event are left alone.
+        table: The table; columns whose source is another event are not changed.
         wins: Which of two rows with the same key is kept: the one that sorts first or last by the columns that the
-            event fills. This depends on their values alone, never on which one arrived first.
+            event fills. This depends only on their values, not on the order of arrival.
         by: Columns to compare before the others.
-        each: Field with a list, if every item of it is a row of its own; an item's fields hide the event's.
+        each: Field with a list whose items each become a row; an item's fields take precedence over the event's.
     """
 
     event: type[Event]
@@ -299,14 +299,14 @@ EVENT_TABLES = (
 
 
 def create_tables(connection: Connection) -> None:
-    """Make all tables in an empty database and note the version of their layout."""
+    """Create all tables in an empty database, and record the version of their layout."""
     METADATA.create_all(connection)
     version = {"key": "schema_version", "value": str(SCHEMA_VERSION)}
     connection.execute(meta.insert(), version)
 
 
 def layout(connection: Connection) -> str | None:
-    """Return the version of the layout that a database has: None if it is empty, "unknown" if not ours."""
+    """Return the version of a database's layout: None if it is empty, "unknown" if it is not a store."""
     names = tables(connection)
     if not names:
         return None
@@ -320,7 +320,7 @@ def check_layout(found: str | None) -> None:
     """Accept an empty database and one of this version's layout.
 
     Raises:
-        DamageError: If it is another one.
+        DamageError: The layout is another one.
     """
     if found not in {None, str(SCHEMA_VERSION)}:
         known = SCHEMA_VERSION
@@ -328,10 +328,10 @@ def check_layout(found: str | None) -> None:
 
 
 def ensure_tables(connection: Connection) -> bool:
-    """Make all tables if a database is empty; return whether it was.
+    """Create all tables if a database is empty; return whether it was.
 
     Raises:
-        DamageError: If its layout is of another version.
+        DamageError: The layout has another version.
     """
     found = layout(connection)
     check_layout(found)

@@ -1,4 +1,4 @@
-"""SQLite: opening a file, inserting or updating rows, values on their way in and out, and what a file contains."""
+"""SQLite: opens files, inserts and updates rows, converts values, and lists the contents of a file."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 _CACHE_KIB = 64 << 10
-# Made once: `json.dumps` would make an encoder for each line.
+# Created once, because `json.dumps` would create an encoder for each line.
 _JSON = json.JSONEncoder(separators=(",", ":")).encode
 _SORTED_JSON = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
-_LARGEST = 1 << 63  # an integer column holds less
-# Our statements never change, so a table or column that they miss existed when the store was made.
+_LARGEST = 1 << 63  # integer columns hold only smaller values
+# Our statements are fixed and their tables existed when the store was created, so a missing table or column is damage.
 _DAMAGED = {
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_CORRUPT,
@@ -37,37 +37,37 @@ _DAMAGED = {
     sqlite3.SQLITE_NOTADB,
 }
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
-# Begins a transaction that excludes readers and writers, so that its commit never waits for a reader.
+# Begins a transaction that excludes readers, too, so that its commit never waits for one.
 _ALONE = "BEGIN EXCLUSIVE"
 _READING = "BEGIN DEFERRED"
 
 
 def open_shared(path: Path, *, wait_s: float) -> Engine:
-    """Open a database file that other processes use as well, for exclusive transactions.
+    """Open a database file that other processes share, for exclusive transactions.
 
     Args:
-        path: The file; it is made if it does not exist.
-        wait_s: How long to wait for locks, in seconds.
+        path: The file; created if missing.
+        wait_s: Seconds to wait for locks.
     """
     pragmas = ("synchronous=FULL", "journal_mode=DELETE")
     return _engine(path, begin=_ALONE, wait_s=wait_s, pragmas=pragmas)
 
 
 def open_private(path: Path) -> Engine:
-    """Open a database file that only this process uses, and that is thrown away if anything goes wrong."""
+    """Open a database file that only this process uses, and that is discarded after any error."""
     return _engine(path, begin=_ALONE, wait_s=0.0, pragmas=("synchronous=OFF", "journal_mode=MEMORY"))
 
 
 def open_reading(path: Path, *, wait_s: float) -> Engine:
     """Open a database file for queries.
 
-    It is not opened read-only: after a writer was killed, the first reader rolls back its transaction.
+    It is not opened read-only, because the first reader after a killed writer must roll back its transaction.
     """
     return _engine(path, begin=_READING, wait_s=wait_s, pragmas=("query_only=ON",))
 
 
 def open_published(path: Path) -> Engine:
-    """Open a database file that is never changed, only replaced, without any locks."""
+    """Open a database file without locks, since it is never changed, only replaced."""
     return _engine(path, begin=_READING, wait_s=0.0, pragmas=("query_only=ON",), query={"immutable": "1"})
 
 
@@ -99,14 +99,14 @@ def _engine(
 
 
 class DamageError(Exception):
-    """A value in the store is not what was written."""
+    """A value in the store differs from what was written, or its layout is another one."""
 
 
 def to_integer(value: Any) -> int:
     """Return a journal's integer for the store.
 
     Raises:
-        ValueError: If it is not an integer, or too large for a column.
+        ValueError: It is not an integer, or too large for a column.
     """
     if type(value) is int and -_LARGEST <= value < _LARGEST:
         return value
@@ -117,7 +117,7 @@ def to_number(value: Any) -> float:
     """Return a journal's number for the store.
 
     Raises:
-        ValueError: If it is not a number.
+        ValueError: It is not a number.
     """
     if type(value) is float or type(value) is int:
         return float(value)
@@ -128,7 +128,7 @@ def to_flag(value: Any) -> int:
     """Return a journal's boolean as 0 or 1.
 
     Raises:
-        ValueError: If it is not a boolean.
+        ValueError: It is not a boolean.
     """
     if type(value) is bool:
         return int(value)
@@ -139,17 +139,17 @@ def to_text(value: Any) -> str:
     """Return a journal's text for the store; file names may hold bytes that are not characters.
 
     Raises:
-        TypeError: If it is not text.
+        TypeError: It is not text.
     """
     if not isinstance(value, str):
         raise TypeError(value)
-    if value.isascii() and "\0" not in value:  # nearly always
+    if value.isascii() and "\0" not in value:  # the usual case
         return value
     return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
 
 
 def to_json(data: Any) -> str:
-    """Return the one JSON form in which the store keeps plain data; keys keep their order."""
+    """Return plain data as JSON, in the form that the store uses; keys keep their order."""
     return _JSON(data)
 
 
@@ -157,7 +157,7 @@ def to_sorted_json(value: Any) -> str:
     """Return the JSON form of an object, with its keys sorted, so that equal objects have equal texts.
 
     Raises:
-        TypeError: If it is not an object.
+        TypeError: It is not an object.
     """
     if isinstance(value, dict):
         return _SORTED_JSON(value)
@@ -168,7 +168,7 @@ def read_count(value: Any) -> int:
     """Return a count from the store.
 
     Raises:
-        DamageError: If it is not one.
+        DamageError: It is not a count.
     """
     if type(value) is int and value >= 0:
         return value
@@ -179,7 +179,7 @@ def read_time(value: Any) -> float | None:
     """Return a time from the store, or None.
 
     Raises:
-        DamageError: If it is not a number.
+        DamageError: It is not a number.
     """
     if value is None or isinstance(value, float):
         return value
@@ -190,7 +190,7 @@ def read_names(value: Any) -> list[str]:
     """Return a list of names that the store holds as JSON.
 
     Raises:
-        DamageError: If it is not such a list.
+        DamageError: It is not such a list.
     """
     found = _from_json(value)
     if isinstance(found, list) and all(isinstance(name, str) for name in found):
@@ -202,7 +202,7 @@ def read_mapping(value: Any) -> dict[str, Any]:
     """Return an object that the store holds as JSON.
 
     Raises:
-        DamageError: If it is not such an object.
+        DamageError: It is not such an object.
     """
     found = _from_json(value)
     if isinstance(found, dict):
@@ -252,13 +252,13 @@ def upsert(
     replaced: Sequence[str] = (),
     prefer: ColumnElement[bool] | None = None,
 ) -> Insert:
-    """Return an insert of ``columns`` that on a conflict of keys replaces others, or changes nothing.
+    """Return an insert of ``columns`` that updates existing rows or leaves them unchanged.
 
     Args:
         table: The table.
         columns: Columns that are inserted.
-        replaced: Columns that take the new value where the key exists.
-        prefer: Whether the new row is taken, in terms of ``table`` and :func:`new`; always if not given.
+        replaced: Columns that get the new value if the key exists.
+        prefer: Condition for taking the new row, in terms of ``table`` and :func:`new`; by default, it is always taken.
     """
     statement = insert(table).values(dict.fromkeys(columns))
     keys = [column.name for column in table.primary_key]
@@ -269,7 +269,7 @@ def upsert(
 
 
 def upsert_all(table: Table, *, prefer: ColumnElement[bool] | None = None) -> Insert:
-    """Return an insert of whole rows that replaces those whose keys exist; arguments as of :func:`upsert`."""
+    """Return an insert of whole rows that replaces those whose keys exist; see :func:`upsert`."""
     columns = [column.name for column in table.columns]
     others = [column.name for column in table.columns if not column.primary_key]
     return upsert(table, columns, replaced=others, prefer=prefer)
@@ -285,15 +285,15 @@ def upsert_from(table: Table, query: Any, *, replaced: Sequence[str]) -> Insert:
 
 
 def new(table: Table, name: str) -> ColumnElement[Any]:
-    """Return a column of the row that an insert offers."""
+    """Return a column of the row that an insert would add."""
     column: ColumnElement[Any] = insert(table).excluded[name]
     return column
 
 
 def run_many(connection: Connection, statement: Insert, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Execute an insert for many rows, whose values stand in the order of its columns."""
+    """Execute an insert for many rows, whose values are in the order of its columns."""
     if rows:
-        # The driver takes tuples as they are; a mapping for each row would cost as much as the insert itself.
+        # The driver accepts tuples; a mapping for each row would take as long as the insert itself.
         connection.exec_driver_sql(_compiled(statement), list(rows))
 
 

@@ -29,16 +29,16 @@ _COUNTS = ("trials", "configurations", "invalid", "duplicates")
 
 @dataclass(frozen=True)
 class SweepFacts:
-    """The meaning of a study's numbers.
+    """Facts from a sweep file that give a study's numbers their meaning.
 
     Attributes:
         metric: The objective.
-        direction: What is better.
-        method: How configurations are chosen; None if the file could not be read.
-        digest: Hash of the sweep's meaning; None if the file could not be read.
+        direction: Direction of the objective.
+        method: The search method; None if the file could not be read.
+        digest: Hash of the sweep's content; None if the file could not be read.
         parameters: Hyperparameters in the order of the file.
-        source: SHA-256 of the file's bytes; None if it could not be read.
-        problem: Why the file could not be read; None if it was.
+        source: SHA-256 of the file's bytes; None if the file could not be read.
+        problem: Why the file could not be read; None if it could.
     """
 
     metric: str = _DEFAULT.metric
@@ -59,7 +59,7 @@ def source_of(paths: StudyPaths, revision: int) -> str | None:
 
 
 def read_facts(paths: StudyPaths, revision: int) -> SweepFacts:
-    """Read a revision's frozen sweep file; a damaged one gives defaults and the problem."""
+    """Read a revision's frozen sweep file; for a damaged one, return defaults and the problem."""
     source = source_of(paths, revision)
     try:
         sweep = Sweep.load(paths.revision(max(revision, 1)))
@@ -80,7 +80,7 @@ class KnownStudy:
     """The store's knowledge of a study before a merge.
 
     Attributes:
-        facts: Its meaning.
+        facts: Facts from its sweep file.
         row: Its row; None if the study is new.
     """
 
@@ -89,7 +89,7 @@ class KnownStudy:
 
 
 def known_study(connection: Connection, paths: StudyPaths) -> KnownStudy:
-    """Return the store's knowledge of a study; for a new one, what its first sweep file says."""
+    """Return the store's knowledge of a study; for a new one, from its first sweep file."""
     s = schema.studies
     row = connection.execute(select(s).where(s.c.study == paths.study)).one_or_none()
     if row is None:
@@ -101,9 +101,9 @@ def known_study(connection: Connection, paths: StudyPaths) -> KnownStudy:
 
 
 def newest_facts(connection: Connection, paths: StudyPaths, rows: Rows, known: KnownStudy) -> SweepFacts:
-    """Return what the newest journaled revision of the sweep says; it is read only if it changed.
+    """Return the facts of the newest journaled revision of the sweep, which is read only if it changed.
 
-    If the file cannot be read now, what was read before stays in force.
+    If the file cannot be read now, the previous facts remain.
     """
     r = schema.revisions.c
     stored = connection.execute(select(func.max(r.revision)).where(r.study == paths.study)).scalar()
@@ -123,7 +123,7 @@ def forget(connection: Connection, study: str) -> None:
 
 
 def write_study(connection: Connection, rows: Rows, facts: SweepFacts, known: KnownStudy) -> None:
-    """Write a study's row; its revisions and configurations are written already."""
+    """Write a study's row, after its revisions and configurations."""
     r = schema.revisions
     revisions = connection.execute(select(r).where(r.c.study == rows.study).order_by(r.c.revision)).all()
     newest = revisions[-1] if revisions else None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LEADING = ("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds")
 _PREFIXES = ("leaderboard_", "epochs_")
-# Trials that are not ranked come in this order.
+# Order of states among trials without a rank.
 UNRANKED = ("complete", "running", "paused", "interrupted", "pruned", "failed")
 
 
@@ -29,15 +29,15 @@ UNRANKED = ("complete", "running", "paused", "interrupted", "pruned", "failed")
 class Columns:
     """The columns of a leaderboard.
 
-    A hyperparameter keeps its name unless it is one of the leading columns'; a metric that is called like a
-    hyperparameter (the learning rate at the best epoch) gets a longer one, and so does a number of the learning curve
-    that is called like either. Names that differ in case only count as the same.
+    A hyperparameter keeps its name unless a leading column has it. A metric gets a longer name if a hyperparameter has
+    the same one (such as the learning rate at the best epoch), and so does a number of the learning curve. Names that
+    differ only in case count as equal.
 
     Attributes:
         leading: The first columns.
-        metrics: Name of the column to name of the metric, in order.
-        curve: Name of the column to name of the number of the learning curve, in order.
-        parameters: Name of the column to name of the hyperparameter, in order.
+        metrics: Names of metrics by column, in order.
+        curve: Names of the learning curve's numbers by column, in order.
+        parameters: Names of hyperparameters by column, in order.
     """
 
     leading: tuple[str, ...]
@@ -71,7 +71,7 @@ class Columns:
 
 
 def _apart(columns: Mapping[str, str]) -> dict[str, str]:
-    """Number columns that differ from an earlier one in case only, which SQLite takes for the same."""
+    """Number columns that differ from an earlier one only in case, which SQLite treats as equal."""
     found: dict[str, str] = {}
     seen: Counter[str] = Counter()
     for column, name in columns.items():
@@ -82,7 +82,7 @@ def _apart(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def refresh_views(connection: Connection, study: str) -> None:
-    """Redefine the views of a study where they differ from what its row implies."""
+    """Redefine the views of a study that differ from the definitions for its row."""
     wanted = definitions(connection, study)
     known = sqlite.views(connection)
     for name, sql in wanted.items():
@@ -98,12 +98,12 @@ def drop_views(connection: Connection, study: str) -> None:
 
 
 def _drop_view(connection: Connection, name: str) -> None:
-    """Remove a view, if it is there."""
+    """Remove a view if it exists."""
     connection.exec_driver_sql(f"DROP VIEW IF EXISTS {_quoted(name)}")
 
 
 def definitions(connection: Connection, study: str) -> dict[str, str]:
-    """Return the names of a study's views and the statements that make them."""
+    """Return the names of a study's views and the statements that create them."""
     row = connection.execute(select(studies).where(studies.c.study == study)).one()
     metrics = sqlite.read_names(row.metrics_json)
     parameters = sqlite.read_names(row.parameters_json) + sqlite.read_names(row.others_json)
@@ -155,7 +155,7 @@ def _epochs(view: str, study: str, metrics: list[str]) -> str:
 
 
 def _json_fields(column: str, names: dict[str, str], *, null: str = "NULL") -> list[str]:
-    """Select values of a JSON object; ``null`` stands for one that is there and null."""
+    """Select values of a JSON object; ``null`` replaces values that are present but null."""
     fields = []
     for label, name in names.items():
         if _nameable(name):
@@ -168,7 +168,7 @@ def _json_fields(column: str, names: dict[str, str], *, null: str = "NULL") -> l
 
 
 def _nameable(name: str) -> bool:
-    """Return whether a name fits into SQLite's JSON paths, which take no quotes and control characters."""
+    """Return whether SQLite's JSON paths accept a name: they allow no quotes or control characters."""
     return '"' not in name and "\\" not in name and name.isprintable()
 
 

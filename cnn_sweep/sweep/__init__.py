@@ -1,1 +1,1 @@
-"""Sweep files: the search space, the network, the other sections, and the reader that finds every mistake."""
+"""Sweep files: the search space, the network, the other sections, and a reader that reports all mistakes."""

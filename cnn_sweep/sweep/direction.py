@@ -1,4 +1,4 @@
-"""Whether an objective is maximized or minimized; every comparison of values goes through here."""
+"""The direction of an objective, maximize or minimize; all comparisons of values use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of studies, IDs of configurations, and when two values are the same choice."""
+"""Names of studies, IDs of configurations, and equality of choices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-# The store, and the files that SQLite keeps beside it, are in the same folder as the studies.
+# The store and SQLite's files beside it share the folder with the studies, so no study may have their names.
 STUDY_NAME: Final = re.compile(r"(?!(?i:sweeps\.db)(?:[.-].*)?\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 STUDY_NAME_RULE: Final = (
     "1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit; 'sweeps.db' is the store's own file"
@@ -41,8 +41,8 @@ def configuration_id(params: Mapping[str, Any]) -> str:
 def value_key(value: Any) -> tuple[Any, ...]:
     """Return a key that is equal for values that are the same choice.
 
-    Journals, other programs and models write the lists of a sweep file as lists or tuples, and 1.0 as 1. True is not
-    1, though.
+    Lists and tuples are equal, and so are 1.0 and 1, because journals and other programs do not preserve the
+    difference. True and 1 differ.
     """
     if isinstance(value, list | tuple):
         return tuple(map(value_key, value))

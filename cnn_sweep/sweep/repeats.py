@@ -1,7 +1,7 @@
-"""Repeats that some configurations get beyond what the sweep asks for, and how they are counted.
+"""Additional repeats of some configurations, beyond those in the sweep, and the values that count in their means.
 
-A revision that adds repeats is the text of the sweep before it behind one line that says which repeats. So its meaning
-is unchanged, it is created exclusively like any other revision, and the user's own sweep file stays the study's.
+A revision that adds repeats is the text of the previous revision after a line that names the repeats. Therefore the
+sweep itself is unchanged, the revision is created exclusively like any other, and the user's file still matches.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Revision(Protocol):
 
     @property
     def search(self) -> SearchSpec:
-        """How the sweep searches, with the repeats that every configuration gets."""
+        """The search section, with the number of repeats of every configuration."""
 
     @property
     def more_repeats(self) -> MoreRepeats | None:
-        """What the revision adds, if it adds nothing but repeats."""
+        """The repeats that the revision adds; None if it is a sweep file of the user's."""
 
 
 def read_more_repeats(text: str) -> MoreRepeats | None:
@@ -62,7 +62,7 @@ def without_repeats_line(text: str) -> str:
 
 
 def selection_repeats(revisions: Iterable[Revision], configurations: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
-    """Return how many repeats each configuration had each time it was selected for more, newest selection last.
+    """Return the numbers of repeats that each configuration had when it was selected for more, newest last.
 
     Args:
         revisions: All revisions of the sweep, oldest first.
@@ -86,12 +86,12 @@ def selection_repeats(revisions: Iterable[Revision], configurations: Mapping[int
 def unbiased_values(values: Mapping[int, float], selections: Sequence[int]) -> dict[int, float]:
     """Leave out the values by which a configuration was selected, since they are optimistic (selection bias).
 
-    The spread of values needs at least two of them. If fewer came after the newest selection, those after the newest
-    earlier one that leaves two are returned, or else all values.
+    A standard deviation needs at least two values. If fewer came after the newest selection, those after the newest
+    earlier selection that leaves two are returned; if there is none, all values.
 
     Args:
         values: Value of each repeat.
-        selections: How many repeats the configuration had at each selection, newest last.
+        selections: Number of repeats that the configuration had at each selection, newest last.
     """
     for count in reversed(selections):
         unbiased = {repeat: value for repeat, value in values.items() if repeat >= count}

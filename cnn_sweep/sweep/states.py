@@ -22,7 +22,7 @@ FINISHED: Final = frozenset({"complete", "pruned", "failed"})
 
 
 def unfinished(counts: Mapping[str, int]) -> int:
-    """Return how many trials are not finished."""
+    """Return the number of unfinished trials."""
     return sum(count for state, count in counts.items() if state not in FINISHED)
 
 

@@ -1,4 +1,4 @@
-"""A sweep: a sweep file, read and checked, that turns configurations into trials."""
+"""A sweep: a sweep file, read and checked, which turns configurations into trials."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Sweep:
         search: How configurations are chosen, and when the search ends.
         pruner: The rule that ends trials early, or None.
         objective: The first objective.
-        models_keep: How many of the best trained models are kept.
+        models_keep: Number of the best models to keep.
         folder: The file's folder; relative paths and the user's modules are relative to it.
         text: The file's text.
         source: Name of the file in messages.
@@ -80,7 +80,7 @@ class Sweep:
         """Read a sweep file.
 
         Raises:
-            SweepFileError: With all problems of the file.
+            SweepFileError: The file has problems; the error lists all of them.
         """
         path = Path(path)
         try:
@@ -105,7 +105,7 @@ class Sweep:
             folder: Folder that paths are relative to; the current folder by default.
 
         Raises:
-            SweepFileError: With all problems of the text.
+            SweepFileError: The text has problems; the error lists all of them.
         """
         document, found = yaml.read(text, source=source)
         problems = Problems(document, source, found)
@@ -133,7 +133,7 @@ class Sweep:
         return _unpickle, (self.text, self.source, self.folder, self.more_repeats)
 
     def problems(self) -> Problems:
-        """Return an empty collection for problems that show outside the file, to report them with its lines."""
+        """Return an empty collection for problems found later, which are reported with lines of this file."""
         document, _ = yaml.read(self.text, source=self.source)
         return Problems(document, self.source)
 
@@ -145,7 +145,7 @@ class Sweep:
             key: Path of keys to the cause, if the error does not name a more exact one.
 
         Raises:
-            SweepFileError: Instead of the error.
+            SweepFileError: The block raised such an error; this one replaces it.
         """
         try:
             with blamed_on(*key):
@@ -230,13 +230,13 @@ class Sweep:
 
     @property
     def objectives(self) -> tuple[ObjectiveSpec, ...]:
-        """All objectives; the first decides which epoch of a trial is its best."""
+        """All objectives; the first determines the best epoch of a trial."""
         return self.sections.objectives
 
     def canonical(self) -> dict[str, Any]:
-        """Return the file's meaning as plain data; comments, spacing, short forms and defaults do not change it.
+        """Return the file's content in canonical form, independent of comments, spacing, short forms and defaults.
 
-        The order of the hyperparameters does change it, since it numbers the trials.
+        The order of the hyperparameters matters, because it determines the numbers of the trials.
         """
         return self.sections.canonical()
 

@@ -1,6 +1,6 @@
-"""Examination of a machine before a study: packages, TensorFlow, GPUs, the results folder, Slurm.
+"""Examines a machine before a study: packages, TensorFlow, GPUs, the results folder, Slurm.
 
-Each problem comes with what to do about it.
+Each problem comes with a remedy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _TENSORFLOW_TIMEOUT_S = 180.0
 # With less free space than this, in bytes, even a small study may fill the disk.
 _LITTLE_SPACE = 2 * 10**9
-# Runs in a process of its own, because TensorFlow dies on a CPU without its instructions.
+# Runs in a separate process, because TensorFlow crashes on a CPU that lacks its instructions.
 _TENSORFLOW = """
 import json, time
 began = time.monotonic()

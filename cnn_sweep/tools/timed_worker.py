@@ -82,7 +82,7 @@ def images_per_s(timing: Timing, wait: Callable[[], object]) -> float:
     """
     sweep = Sweep.load(timing.sweep)
     configure(timing.threads, whole_keras=uses_user_code(sweep))
-    from cnn_sweep.training.trial.trainer import Trainer  # noqa: PLC0415 - starts TensorFlow, configured by now
+    from cnn_sweep.training.trial.trainer import Trainer  # noqa: PLC0415 - starts TensorFlow, after its configuration
 
     folder = prepared(sweep.data, sweep.folder, data_root(timing.results))
     trainer = Trainer(load(folder), folder=sweep.folder, prepared=folder.parent)
@@ -127,7 +127,7 @@ def _endless(spec: TrialSpec, steps: int) -> TrialSpec:
 def main() -> int:
     """Measure the speed; return the process's exit code."""
     streams.for_logs()
-    # The answers have a stream of their own: the user's code may print to standard output.
+    # Answers use a separate stream, because the user's code may print to standard output.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 

@@ -28,7 +28,7 @@ class Timing:
         results: Root of all studies, with the prepared data.
         params: The configuration to train.
         threads: Threads of the worker.
-        seconds: How long to train; at least one epoch of about a second is trained.
+        seconds: Duration of training, at least one epoch of about a second.
     """
 
     sweep: Path
@@ -43,7 +43,7 @@ class Timing:
 
     @classmethod
     def from_argument(cls, text: str) -> Self:
-        """Read the settings from what :meth:`to_argument` returned."""
+        """Read the settings from the result of :meth:`to_argument`."""
         values = json.loads(text)
         return cls(**values | {"sweep": Path(values["sweep"]), "results": Path(values["results"])})
 

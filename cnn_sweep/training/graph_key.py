@@ -1,7 +1,7 @@
-"""The key that tells which trials share a compiled graph; imports no TensorFlow, since schedulers need it, too.
+"""The key of a compiled graph, which trials with the same key share. Schedulers need it, so no TensorFlow here.
 
-Settings that change only numbers (rates, factors, seeds, batch size, schedule) are data of the graph, not part of the
-key; settings that change operations or shapes are part of it.
+The key covers settings that change operations or shapes. Settings that change only numbers (rates, factors, seeds,
+batch size, schedule) are inputs of the graph and not part of the key.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def graph_key(spec: TrialSpec) -> str:
     """Return a key that is equal for two trials on one data set if and only if they can share a graph.
 
-    Trials whose network the user's function builds, and those of other engines, have one key per configuration.
+    If a user's function builds the network, or another engine trains it, each configuration has its own key.
     """
     if spec.layers is None or spec.training is None or spec.training.engine != "graph":
         return "own:" + _digest(spec.model_dump(mode="json"))

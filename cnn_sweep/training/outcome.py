@@ -1,4 +1,4 @@
-"""The interface of a trial: the monitor that it reports to while it runs, and its outcome."""
+"""The interface of a running trial: the monitor that receives its reports, and its outcome."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Monitor(Protocol):
         """Store ``state``, from which the trial can continue after ``epoch`` complete epochs."""
 
     def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
-        """Store what ``state`` returns, like `checkpoint`, while training continues; another thread may call it."""
+        """Store the result of ``state`` as `checkpoint` does, while training continues; another thread may call it."""
 
     def decision(self) -> Decision:
         """Decide after each epoch except the last; before a pause, the trial writes a checkpoint."""
@@ -53,7 +53,7 @@ class Outcome:
         cause: Why it failed: ``diverged``, ``oom`` or ``exception``; None otherwise.
         message: Description of the cause, or None.
         epochs: Number of complete epochs, including those of earlier attempts.
-        parameters: Number of the network's weights, trainable and not; None if there is no network.
+        parameters: Number of the network's weights, trainable or not; None if there is no network.
         history: Metrics per epoch, from the first epoch of the first attempt.
         best_epoch: 1-based epoch with the best objective; None if no epoch has a value.
         value: The objective at the best epoch.

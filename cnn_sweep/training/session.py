@@ -1,4 +1,4 @@
-"""TensorFlow settings for a whole process; they must be made before its first operation."""
+"""TensorFlow settings of a whole process, which must be set before its first operation."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cnn_sweep.errors import EnvironmentFault
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Keras imports these if they are installed, which takes half of its start-up time, for features that only the user's
-# code might use: wrappers for scikit-learn, image galleries, `fit` on data frames, displays in notebooks.
+# Keras imports these if they are installed, which takes half of its start-up time. Only the user's code might need
+# them: wrappers for scikit-learn, image galleries, `fit` on data frames, displays in notebooks.
 _OPTIONAL = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
 
 
@@ -55,7 +55,7 @@ def configure(threads: int, *, gpu_memory_mb: int | None = None, whole_keras: bo
         raise EnvironmentFault(
             f"TensorFlow is already running in this process, so it cannot be limited to {threads} threads: {error}"
         ) from error
-    # It warns of retracing, but here each network has its own graph on purpose.
+    # Suppresses warnings about retracing: each network has its own graph on purpose.
     tf.get_logger().setLevel("ERROR")
     # A user's ~/.keras/keras.json must not change what a sweep computes.
     keras.config.set_image_data_format("channels_last")
@@ -65,7 +65,7 @@ def configure(threads: int, *, gpu_memory_mb: int | None = None, whole_keras: bo
 
 @contextmanager
 def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
-    """Make packages that are not loaded yet look as if they were not installed."""
+    """Make packages look as if they were not installed, unless they are already loaded."""
     hidden = [name for name in packages if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
     try:
@@ -77,7 +77,7 @@ def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Import without garbage collection, and exclude the imported objects from later collections: they stay."""
+    """Import without garbage collection, and exclude the imported objects, which stay, from later collections."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -92,7 +92,7 @@ def _uncollected() -> Iterator[None]:
 def _without_native_log() -> Iterator[None]:
     """Suppress what native code writes to standard error, unless the block fails.
 
-    TensorFlow writes about oneDNN and missing GPU drivers before its log level takes effect.
+    TensorFlow mentions oneDNN and missing GPU drivers before its log level takes effect.
     """
     sys.stderr.flush()
     kept = os.dup(2)

@@ -154,7 +154,7 @@ MISTAKES = {
         text([(*row, "x") for row in ROWS], header=("filename", "label", "label")),
         "2 columns are call",
     ),
-    "a file twice": (text([*ROWS, ("i0", "b")]), r"files that stand there twice: i0\.png \(as i0\.png, i0\)"),
+    "a file twice": (text([*ROWS, ("i0", "b")]), r"files that are listed twice: i0\.png \(as i0\.png, i0\)"),
     "no name": (text([*ROWS[:7], ("", "b")]), "1 row has no value in the column 'filename'"),
     "no such files": (text([(f"x{a}", b) for a, b in ROWS]), "none of its 8 files is in .*; the folder has i0.png"),
     "an open quote": (text([("i0.png", "a"), ('"i1.png', "b"), *ROWS[2:]]), "unclosed quotation mark"),

@@ -1,1 +1,1 @@
-"""A file for each command: its options, its help with examples, its output."""
+"""One file per command, with its options, its help with examples, and its output."""

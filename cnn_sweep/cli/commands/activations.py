@@ -1,4 +1,4 @@
-"""``activations``: the output of a layer for an image, as a picture."""
+"""``activations``: draws the output of a layer for an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cancel``: a study stopped after its checkpoints, or one trial cancelled for good."""
+"""``cancel``: stops a study after its trials have written checkpoints, or cancels one trial for good."""
 
 from __future__ import annotations
 

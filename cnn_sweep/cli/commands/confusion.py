@@ -1,4 +1,4 @@
-"""``confusion``: the confusion matrix of a trial's model."""
+"""``confusion``: shows the confusion matrix of a trial's model."""
 
 from __future__ import annotations
 

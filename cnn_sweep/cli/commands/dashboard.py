@@ -1,4 +1,4 @@
-"""``dashboard``: optuna-dashboard on a copy of a study, which is updated as long as the command runs."""
+"""``dashboard``: serves optuna-dashboard with a copy of a study, and updates the copy while the command runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.cli.ui.interrupt import Interrupt
 
-# Only this machine can reach it; other machines need an ssh tunnel.
+# Only this machine can reach the server; other machines need an SSH tunnel.
 _HOST = "127.0.0.1"
 _START_TIMEOUT_S = 60.0
 

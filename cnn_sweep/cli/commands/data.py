@@ -1,4 +1,4 @@
-"""``data prepare``, ``data show``: the images of a sweep."""
+"""``data prepare`` and ``data show``: prepare or draw the images of a sweep."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Prepare or draw the images of a sweep.", no_args_is_help=True)
 
-_PROBLEMS_SHOWN = 20  # bad images on the terminal; the report has all
+_PROBLEMS_SHOWN = 20  # bad images on the terminal; the report lists all of them
 _SEED = 0
 
 
@@ -72,7 +72,7 @@ def show(
       cnn-sweep data show sweeps/digits.yaml --augmented --trial 3
     """
     loaded = Sweep.load(sweep)
-    # Before images are decoded, so that a mistake is reported at once.
+    # Checked before images are decoded, so that a mistake is reported at once.
     augmentation = _augmentation(loaded, trial) if augmented else None
     dataset = load(prepare_images(loaded, results), splits=("train",))
     rows = _samples(dataset, samples) if augmentation is None else _variants(dataset, augmentation, samples)
@@ -117,7 +117,7 @@ def _print_problems(report: dict[str, Any], path: Path) -> None:
 
 
 def _printable(name: str) -> str:
-    """Return a text with undecodable bytes of a file's name as escapes."""
+    """Return a text in which undecodable bytes of file names are escaped."""
     return name.encode(errors="backslashreplace").decode()
 
 
@@ -150,7 +150,7 @@ def _augmentation(sweep: Sweep, trial: int) -> Any:
     if trial >= len(plan.trials):
         raise InputError(f"no trial {trial}; the sweep has {len(plan.trials)}, numbered from 0")
     params = plan.trials[trial].params
-    if params is None:  # the search proposes them later
+    if params is None:  # an adaptive search proposes them later
         params = next(iter(sample_configurations(sweep.space, sweep.constraints, grid=False)))
     training = sweep.resolve(params).training
     if training is None or training.augmentation is None:

@@ -1,4 +1,4 @@
-"""``doctor``: a check of this machine, printed line by line as it proceeds."""
+"""``doctor``: checks this machine and prints each finding at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``export``: a study written for other programs."""
+"""``export``: writes a study for other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``finalize``: the evaluation on the sealed test set, once the search is over."""
+"""``finalize``: evaluates the best trials on the sealed test set, once the search is over."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _ask_if_unfinished(study: StudyFolder, *, agreed: bool) -> None:
     """Ask for confirmation if the search is not over.
 
     Raises:
-        InputError: Nobody can be asked, or the answer is no.
+        InputError: The command is not interactive, or the answer is no.
     """
     history = study.history()
     left, name = len(left_to_do(study, history)), study.paths.study
@@ -88,10 +88,10 @@ def _warn_of_earlier(study: StudyFolder, numbers: Sequence[int]) -> None:
 def _tested(found: Study, numbers: Sequence[int], table: Table) -> Iterator[Row]:
     """Yield the trials' rows with their test scores and, with repeats, the rank and mean of their configurations.
 
-    By now the leaderboard may show another trial for such a configuration.
+    Meanwhile, the leaderboard may show another trial for such a configuration.
 
     Raises:
-        EnvironmentFault: The store could not be brought up to date, so that it does not know the scores.
+        EnvironmentFault: The store could not be updated, so it lacks the scores.
     """
     own = {row["trial"]: row for row in found.leaderboard_table("trial").rows}
     boards = {row["configuration"]: row for row in table.rows}
@@ -107,7 +107,7 @@ def _tested(found: Study, numbers: Sequence[int], table: Table) -> Iterator[Row]
 
 
 def _print_scores(metric: str, best: Predictions, picked: Row, tried: int) -> None:
-    """Print the picked trial's scores; the one on validation images is the best of many, so optimistic."""
+    """Print the picked trial's scores; the validation score is the best of many, so optimistic."""
     several = picked.get("n", 1) > 1
     kind = "configurations by mean" if several else "trials"
     choice = f", best of {tried} {kind}, so optimistic (selection bias)" if tried > 1 else ""

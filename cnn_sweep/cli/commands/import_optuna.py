@@ -1,4 +1,4 @@
-"""``import optuna``: the trials of an Optuna study, imported as history for the sampler."""
+"""``import optuna``: imports the trials of an Optuna study as history for the sampler."""
 
 from __future__ import annotations
 

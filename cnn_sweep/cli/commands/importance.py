@@ -1,4 +1,4 @@
-"""``importance``: the influence of each hyperparameter on the objective."""
+"""``importance``: shows the influence of each hyperparameter on the objective."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``leaderboard``: the ranked trials of one study or several."""
+"""``leaderboard``: ranks the trials of one study or several."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.report.leaderboards.leaderboard import Table
 
-# More rows are no use on a terminal; the other formats are for programs, which get all rows.
+# More rows are not useful on a terminal; the other formats are for programs and have all rows.
 _TERMINAL_ROWS = 100
 
 
@@ -48,7 +48,7 @@ class View:
         per: What a row stands for; None for configurations if any has repeats, else trials.
         diff: Leave out hyperparameters that are the same in all rows.
         pareto: Keep only trials that no other one beats in all objectives.
-        whole: Show all columns, also those that do not fit on the terminal.
+        whole: Show all columns, even those that do not fit on the terminal.
     """
 
     by: Sequence[str] = ()
@@ -130,7 +130,7 @@ def print_leaderboard(results: Path, study: str, top: int) -> None:
         _print_overview(table, parameters)
         return
     always = table.columns[: table.columns.index("seconds") + 1]
-    if "mean" in table.verdict:  # the value is that of a configuration's first trial only
+    if "mean" in table.verdict:  # beside the mean, the value of the first trial alone would mislead
         always = ("rank", "trial", "state", *table.verdict, "parameters")
     _print_whole(replace(table, columns=(*always, *parameters)))
 
@@ -138,7 +138,7 @@ def print_leaderboard(results: Path, study: str, top: int) -> None:
 def _selected(studies: Sequence[Study], selection: boards.Selection, view: View) -> Table:
     """Return the rows that are shown."""
     board = _board(studies, selection, view)
-    # The condition of groups was applied to their trials.
+    # For groups, the condition has already been applied to their trials.
     return boards.select(board, replace(selection, where=None) if view.by else selection)
 
 
@@ -154,7 +154,7 @@ def _board(studies: Sequence[Study], selection: boards.Selection, view: View) ->
                 raise InputError(f"{option} is for one study; several are ranked together by their trials")
         table = compared([(study.summary(), study.leaderboard_table()) for study in studies])
     else:
-        # If the rank alone decides, the database need return no more than is shown.
+        # If only the rank decides, the database need not return more rows than are shown.
         by_rank = not (view.by or view.pareto or selection.where or selection.sort)
         table = studies[0].leaderboard_table("trial" if view.by else view.per, top=selection.top if by_rank else None)
         table = only_front(table) if view.pareto else table

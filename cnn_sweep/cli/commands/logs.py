@@ -1,4 +1,4 @@
-"""``logs``: the last lines of the log files of workers and jobs."""
+"""``logs``: shows the last lines of the log files of workers and jobs."""
 
 from __future__ import annotations
 

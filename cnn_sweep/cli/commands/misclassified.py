@@ -1,4 +1,4 @@
-"""``misclassified``: the images that a trial's model misclassifies."""
+"""``misclassified``: lists the images that a trial's model misclassifies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``model``: a trial's model as a plain Keras file."""
+"""``model``: saves a trial's model as a plain Keras file."""
 
 from __future__ import annotations
 

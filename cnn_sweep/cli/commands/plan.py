@@ -1,4 +1,4 @@
-"""``plan``: the trials of a sweep file, and the resources of a submission."""
+"""``plan``: shows the trials of a sweep file and the resources that a submission would request."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _submission_as_data(sweep: Sweep, results: Path, profile: Path) -> dict[str,
         "workers": settings.workers,
         "threads": settings.threads,
         "time_limit_min": submission.profile.time_limit,
-        # submitit keeps two files and two logs of each task; each worker has a journal, a claim's owner and a log.
+        # Files per task: submitit's two files and two logs. Per worker: a journal, the owner file of its claims, a log.
         "files": 4 * arrays.tasks + 3 * arrays.tasks * (settings.workers + 1),
         "notes": list(submission.notes),
     }

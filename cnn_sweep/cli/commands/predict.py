@@ -1,4 +1,4 @@
-"""``predict``: the classes of images, predicted by a trial's model."""
+"""``predict``: predicts the classes of images with a trial's model."""
 
 from __future__ import annotations
 

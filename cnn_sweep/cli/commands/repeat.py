@@ -1,4 +1,4 @@
-"""``repeat``: more seeds for the best configurations, to tell which one is better."""
+"""``repeat``: adds seeds to the best configurations, to find out which one is better."""
 
 from __future__ import annotations
 

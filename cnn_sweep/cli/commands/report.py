@@ -1,4 +1,4 @@
-"""``report``: a study as an HTML page, as Markdown, as images."""
+"""``report``: writes a report on a study as an HTML page, as Markdown, or as images."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def report(
     numbers = _trial_numbers(trials)
     file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
     found = open_merged(results, study)
-    check_replaceable(file, study)  # before the minutes that predictions and figures may take
+    check_replaceable(file, study)  # checked first, because predictions and figures may take minutes
     with found.store:
         for trial in numbers:
-            found.trial(trial)  # an unknown number fails here, with a list of the known ones
+            found.trial(trial)  # raises for an unknown number, with a list of the known ones
         data = gather(found.store, study, found.leaderboard_table(), trials=numbers)
     data = _with_best_model(results, with_importance(data), predictions=predictions)
     if figures is not None:

@@ -1,4 +1,4 @@
-"""``resume``: an unfinished study continued on this machine or on the cluster."""
+"""``resume``: continues an unfinished study on this machine or on the cluster."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _resume_here(study: str, results: Path, options: LocalOptions, larger: Mappi
 
 
 def _resume_on_cluster(study: str, results: Path, profile: Path, larger: Mapping[str, float | int]) -> None:
-    """Submit as many pools as the profile allows beside those in the queue."""
+    """Submit as many pools as the profile allows in addition to those in the queue."""
     # Training on this machine does not need the code that submits.
     from cnn_sweep.cli.commands.submit import commit, plan_or_explain
 

@@ -1,4 +1,4 @@
-"""``run``: a sweep trained in the foreground on this machine."""
+"""``run``: trains a sweep in the foreground on this machine."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _TOP = 10  # rows of the leaderboard at the end
 
 @dataclass(frozen=True)
 class LocalOptions:
-    """How to train on this machine.
+    """Options of training on this machine.
 
     Attributes:
         workers: Number of worker processes; None for one per core.
         threads: Threads of each worker; None for the study's.
-        notify: Shell commands and https addresses for the message at the end.
+        notify: Shell commands and https addresses that receive a message at the end.
     """
 
     workers: int | None
@@ -61,7 +61,7 @@ def run(
     """
     loaded = Sweep.load(sweep)
     paths = StudyPaths(results, loaded.study)
-    threads_of(paths, loaded, threads)  # refused before anything is written
+    threads_of(paths, loaded, threads)  # raises before anything is written
     if not paths.sweep.is_file():  # an existing study has a copy of the code
         check_user_code(loaded)
     prepare_images(loaded, results)  # before the study exists, so that mistakes in the data can be fixed in the file
@@ -69,7 +69,7 @@ def run(
 
 
 def train(study: StudyFolder, options: LocalOptions) -> None:
-    """Train a study's unfinished trials behind a progress display, then print the outcome and the leaderboard.
+    """Train a study's unfinished trials, show the progress, then print the outcome and the leaderboard.
 
     Raises:
         typer.Exit: With exit code 1 if trials failed, else 0.

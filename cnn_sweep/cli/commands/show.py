@@ -1,4 +1,4 @@
-"""``show``: one trial in detail."""
+"""``show``: shows one trial in detail."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def show(
 
 
 def _draw_curves(detail: dict[str, Any], title: str, file: Path) -> None:
-    # Drawing libraries, which the text alone does not need.
+    # Imported here, because the text alone needs no drawing libraries.
     from cnn_sweep.report.figures.contact_sheets import save_picture
     from cnn_sweep.report.figures.learning_curves import learning_curves
 

@@ -1,4 +1,4 @@
-"""``sql``: the user's own query of the store."""
+"""``sql``: runs the user's own query on the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``status``: the progress of one study or of all studies."""
+"""``status``: shows the progress of one study or of all studies."""
 
 from __future__ import annotations
 

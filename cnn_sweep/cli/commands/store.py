@@ -1,4 +1,4 @@
-"""``store merge``, ``store rebuild``, ``store check``: the database of results."""
+"""``store merge``, ``store rebuild`` and ``store check``: maintain the database of results."""
 
 from __future__ import annotations
 

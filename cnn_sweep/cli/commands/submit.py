@@ -1,4 +1,4 @@
-"""``submit``: a sweep submitted to Slurm as array jobs of worker pools."""
+"""``submit``: submits a sweep to Slurm as array jobs of worker pools."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def submit(
         print("\n".join(submission.scripts()))
         return
     prepare_images(loaded, results)
-    # The study is written only now, so that a failed submission leaves none behind.
+    # The study is written last, so that a failed submission leaves none behind.
     commit(replace(submission, study=StudyFolder.open_or_create(loaded, results, extend=extend, preview=preview)))
 
 

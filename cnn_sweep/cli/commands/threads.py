@@ -1,4 +1,4 @@
-"""``threads``: the fastest division of this machine's cores between workers."""
+"""``threads``: finds the fastest division of this machine's cores between workers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from cnn_sweep.tools.training_rates import Timing, divisions, measure
 if TYPE_CHECKING:
     from cnn_sweep.tools.training_rates import Rate
 
-# Workers of one thread are advised even if another division is faster by this factor: their results are reproducible
-# to the last bit.
+# Workers with one thread are recommended even if another division is faster by up to this factor, because their results
+# are bit-reproducible.
 _WORTH = 1.05
 
 

@@ -1,1 +1,1 @@
-"""Terminal pieces that several commands share: options, tables, progress displays, interrupts."""
+"""Parts that several commands share: options, tables, progress displays, interrupts."""

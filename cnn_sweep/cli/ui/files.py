@@ -1,4 +1,4 @@
-"""Files that a command writes where the user says."""
+"""Output files that the user names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check_folder(file: Path) -> None:
     """Check, before any work is done, that a file's folder exists.
 
     Raises:
-        InputError: It does not.
+        InputError: The folder does not exist.
     """
     if not file.absolute().parent.is_dir():
         raise InputError(f"{file}: the folder {file.parent} does not exist")
@@ -24,7 +24,7 @@ def write_text(file: Path, text: str) -> None:
     """Write a text file.
 
     Raises:
-        EnvironmentFault: It cannot be written.
+        EnvironmentFault: The file cannot be written.
     """
     try:
         file.write_text(text, encoding="utf-8", errors="surrogateescape")
@@ -38,5 +38,5 @@ def file_name(text: str) -> str:
 
 
 def short_name(name: str) -> str:
-    """Return the last characters of a file's name, by which images differ."""
+    """Return the last characters of a file's name, which distinguish images better than the first."""
     return name.rpartition("/")[2][-24:]

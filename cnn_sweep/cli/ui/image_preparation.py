@@ -1,4 +1,4 @@
-"""The preparation of a sweep's images behind a progress bar."""
+"""Prepares a sweep's images and shows a progress bar."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.sweep import Sweep
 
-_LINE_EVERY_S = 10.0  # interval between lines where nothing can be redrawn
+_LINE_EVERY_S = 10.0  # interval between lines if the display cannot be redrawn
 
 
 def prepare_images(sweep: Sweep, results: Path) -> Path:
-    """Prepare a sweep's images if that is not done yet, warn of problems, and return their folder."""
+    """Prepare a sweep's images if necessary, warn of problems, and return their folder."""
     path, is_new = prepare_with_progress(sweep, results)
     if is_new:
         report = read_report(path)
@@ -48,7 +48,7 @@ def prepare_with_progress(sweep: Sweep, results: Path) -> tuple[Path, bool]:
 
 
 class _Display:
-    """A progress bar on a terminal, a line now and then elsewhere, and nothing if no work is needed."""
+    """Shows a progress bar on a terminal, occasional lines elsewhere, and nothing if no work is needed."""
 
     def __init__(self, study: str) -> None:
         console = Console(stderr=True)

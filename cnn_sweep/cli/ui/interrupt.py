@@ -1,4 +1,4 @@
-"""Ctrl-C for commands that poll: the first ends them between two polls, the second at once."""
+"""Ctrl-C for commands that poll: the first one ends them after the current poll, the second at once."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SLICE_S = 0.1
 
 
 class Interrupt:
-    """A request of the user's to stop.
+    """The user's request to stop.
 
-    A flag, since Python prints and drops an exception that is raised while it finalizes an object.
+    A flag, not an exception, because Python drops exceptions raised while it finalizes an object.
 
     Attributes:
         asked: Whether Ctrl-C has been pressed.
@@ -30,7 +30,7 @@ class Interrupt:
         """Wait some seconds, or until an interrupt; return whether there was one."""
         end = time.monotonic() + seconds
         while not self.asked and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, _SLICE_S))  # a handler that returns does not end it
+            time.sleep(min(left, _SLICE_S))  # in slices, since a signal handler that returns does not end a sleep
         return self.asked
 
 

@@ -1,4 +1,4 @@
-"""Studies opened for reading, with the newest lines of their journals."""
+"""Opens studies for reading, after merging their journals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def merge_journals(results: Path) -> None:
-    """Bring the store up to date; if that is impossible, warn that results are as of the last merge."""
+    """Merge the journals into the store; if that is impossible, warn that results are as of the last merge."""
     if skipped := merge_first(results):
         warn(f"results are as of the last merge: {skipped}")
 

@@ -1,4 +1,4 @@
-"""Tables: on a terminal split by columns, so that no number is folded; in pipes and files in one piece."""
+"""Prints tables: on a terminal split by columns, so that no number is wrapped; in pipes and files unsplit."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Table
 
 _GAP = 2  # cells between two columns, and for both edges together
-_TEXT = 24  # A text wider than this may be folded.
-_ROWS_SHOWN = 50  # by print_first_rows
+_TEXT = 24  # text wider than this may be wrapped
+_ROWS_SHOWN = 50  # rows that print_first_rows prints
 # Columns that identify a row; a split table repeats them in each piece, or its first column if it has none.
 _KEYS: Final = ("rank", "study", "trial", "attempt", "epoch")
-# SIMPLE_HEAD in ASCII: where an encoding lacks its line, rich would draw edges, and each row would begin with "|".
+# rich's SIMPLE_HEAD in ASCII. For encodings without its line, rich would draw edges and begin each row with "|".
 _ASCII_HEAD: Final = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column as it is printed.
+    """A column in its printed form.
 
     Attributes:
         name: Its heading.
         cells: Its texts, one per row.
         numeric: Whether it has numbers only.
-        width: Width without folding, in terminal cells.
+        width: Width without wrapping, in terminal cells.
     """
 
     name: str
@@ -48,13 +48,13 @@ class _Column:
 
     @classmethod
     def of(cls, table: Table, name: str) -> _Column:
-        """Lay out a column of a table."""
+        """Format a column of a table."""
         cells = tuple(" ".join(shown(row.get(name)).split()) for row in table.rows)
         return cls(name, cells, is_numeric(table, name), max(map(cell_len, (name, *cells))))
 
     @property
     def least(self) -> int:
-        """The smallest width to which it may be folded."""
+        """The smallest width to which it may be wrapped."""
         return self.width if self.numeric else max(cell_len(self.name), min(self.width, _TEXT))
 
 
@@ -67,7 +67,7 @@ def print_table(table: Table, *, title: str | None = None) -> None:
     """Print a table to standard output.
 
     Columns that do not fit on the terminal follow below, beside those that identify a row. Nothing is dropped, and
-    only long texts are folded.
+    only long texts are wrapped.
     """
     width = terminal_width()
     for columns in _pieces(table, width):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 
 def terminal_width() -> int | None:
-    """Return the width of the terminal in columns, or None if standard output is no terminal."""
+    """Return the width of the terminal in columns, or None if standard output is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -27,5 +27,5 @@ def print_words(text: str, *, stderr: bool = False) -> None:
 
 
 def warn(text: str) -> None:
-    """Print a message of the program to standard error."""
+    """Print a message to standard error, after the program's name."""
     print(f"cnn-sweep: {text}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The progress of training in the foreground: one live line on a terminal, a line now and then elsewhere."""
+"""Shows the progress of training in the foreground: one live line on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Facts that the live line drops on a narrow terminal, the least important first.
 _DROPPED_FIRST: Final = ("rate", "running", "bar", "limits", "left", "best")
 _BAR = 24  # width of the progress bar, in cells
-_LINE_EVERY_S = 10.0  # interval between lines where nothing can be redrawn
+_LINE_EVERY_S = 10.0  # interval between lines if the display cannot be redrawn
 
 
 class TrainingProgress:
@@ -85,7 +85,7 @@ def _joined(facts: Mapping[str, str]) -> str:
 
 
 def _facts(progress: Progress) -> dict[str, str]:
-    """Return the facts of the line by name, in their order; a fact that does not apply is empty."""
+    """Return the facts of the line by name, in order; one that does not apply is empty."""
     counts, best = progress.counts, progress.best
     rate, left = [*in_words(progress.pace), "", ""][:2]
     return {

@@ -1,4 +1,4 @@
-"""``status --watch``: a page on the terminal that follows a study, or lines in a pipe or a file."""
+"""``status --watch``: follows a study, on a page of the terminal or as lines in a pipe or a file."""
 
 from __future__ import annotations
 
@@ -84,20 +84,20 @@ def _page(results: Path, name: str, interval_s: float, interrupt: Interrupt, con
 
 
 def _screen(report: dict[str, Any], found: Moment, console: Console) -> Group:
-    """Lay out the page with as many workers as fit on the screen, which cuts off the rest."""
+    """Lay out the page with as many workers as fit on the screen."""
     room = console.height - len(console.render_lines(page(report, found, most=0)))
     return page(report, found, most=max(0, room))
 
 
 def page(report: dict[str, Any], found: Moment, *, most: int | None = None) -> Group:
-    """Lay out the page of a study, with at most so many of its workers, or with all."""
+    """Lay out the page of a study, with all of its workers or at most ``most``."""
     counts = report["trials"]
     done = sum(count for state, count in counts.items() if state in FINISHED)
     pace = ", ".join([f"{found.epochs_per_s:.3g} epochs/s", *in_words(found.pace)])
     workers = report["workers"]
     parts: list[Any] = [
         Text(f"{report['study']}: {done} of {plural(report['planned'], 'trial')}", style="bold"),
-        Padding(ProgressBar(total=max(report["planned"], 1), completed=done, width=_SPARKS), 0),  # a line of its own
+        Padding(ProgressBar(total=max(report["planned"], 1), completed=done, width=_SPARKS), 0),  # on its own line
         Text(counted(counts) or "no trials"),
         Text(pace),
         Text(f"{plural(workers['alive'], 'worker')} alive, {workers['unknown']} on other hosts"),

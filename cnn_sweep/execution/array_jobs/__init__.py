@@ -1,1 +1,1 @@
-"""Pools as the elements of Slurm array jobs."""
+"""Slurm array jobs whose elements are pools of workers."""

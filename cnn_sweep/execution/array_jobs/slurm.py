@@ -1,7 +1,7 @@
 """Array jobs of pools through submitit; no other module imports it.
 
 submitit submits the jobs. On Slurm's signal before a time limit or a preemption it calls ``checkpoint`` and requeues
-the job. Its result files are never read, because the journals say what happened.
+the job. Its result files are never read, because the journals record the results.
 
 Queued jobs are pickled with :class:`PoolTask`: keep this module's path and the name of the class.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# submitit gives up after this many time-outs of one job; a study may need any number.
+# submitit stops requeueing after this many time-outs of one job; a study may need any number.
 _TIMEOUTS = 1_000_000
 
 _UNSURE = (
@@ -59,7 +59,7 @@ class PoolTask:
         Raises:
             SystemExit: The job fails; one line in its log says why.
         """
-        # It calls every signal a time-out, and logs every message twice.
+        # submitit logs every signal as a time-out, and every message twice.
         logging.getLogger("submitit").setLevel(logging.ERROR)
         try:
             self._run = TaskRun(self.settings)
@@ -100,7 +100,7 @@ class Submitted:
 
 
 def sbatch_scripts(plan: ArrayPlan, profile: Profile, settings: TaskSettings, folder: Path) -> list[str]:
-    """Return the exact scripts that sbatch would get."""
+    """Return the exact scripts that sbatch would receive."""
     scripts = []
     for array in plan.arrays:
         executor = _executor(profile, settings, folder, throttle=array.throttle)

@@ -1,4 +1,4 @@
-"""Submission of a study under a profile: planned within the cluster's limits, submitted, journaled."""
+"""Submits a study with a profile: plans jobs within the cluster's limits, submits and journals them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Submission:
     Attributes:
         study: The study.
         profile: The cluster's settings.
-        cluster: The cluster's present state.
+        cluster: The cluster's current limits.
         arrays: The arrays, within the cluster's limits.
         trials: Number of unfinished trials.
         memory_note: How the profile was changed because workers had run out of memory; None if it was not.
@@ -53,7 +53,7 @@ class Submission:
         return (*([self.memory_note] if self.memory_note else []), *self._idle_cpus(), *self.arrays.notes)
 
     def _idle_cpus(self) -> list[str]:
-        """Return advice on idle CPUs; on GPUs they hardly matter."""
+        """Return advice on idle CPUs, unless the task has GPUs, where CPUs hardly matter."""
         profile = self.profile
         used, most = profile.workers * profile.worker_threads, profile.cpus // profile.worker_threads
         if most <= profile.workers or profile.gpus:
@@ -135,7 +135,7 @@ def plan_submission(
     """Divide the unfinished trials into arrays.
 
     Args:
-        study: The study; something is left to do in it.
+        study: A study with unfinished trials.
         history: Its history.
         profile: The cluster's settings.
         cluster: The cluster's limits.

@@ -1,4 +1,4 @@
-"""Cancellation of a study or of one trial, and the end of trials that never run; running trials checkpoint first."""
+"""Cancels a study or a trial, and ends trials that will never run. Running trials write a checkpoint first."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ CANCELLED = "cancelled"
 
 
 def cancel_study(study: StudyFolder, slurm: SlurmCli | None) -> tuple[str | None, list[str]]:
-    """Stop every pool of a study, here and in the queue; unfinished trials can be resumed.
+    """Stop all pools of a study, on this machine and in the queue; unfinished trials can be resumed.
 
     Args:
         study: The study.
-        slurm: Slurm's commands; None where there is no Slurm.
+        slurm: Slurm's commands; None without Slurm.
 
     Returns:
-        The reason why there was nothing to stop (then nothing is journaled), or None; IDs of the cancelled jobs.
+        The reason if there was nothing to stop (nothing is journaled then), else None; and IDs of the cancelled jobs.
     """
     paths = study.paths
     history = study.history()
@@ -47,7 +47,7 @@ def cancel_study(study: StudyFolder, slurm: SlurmCli | None) -> tuple[str | None
 
 
 def cancel_trial(study: StudyFolder, number: int) -> bool:
-    """Cancel one trial for good; return whether it is running, so that its worker ends it at its next chunk.
+    """Cancel one trial for good; return whether it is running. If so, its worker ends it within seconds.
 
     Raises:
         StudyError: There is no such trial, or it is finished.
@@ -72,7 +72,7 @@ def cancel_trial(study: StudyFolder, number: int) -> bool:
 
 
 def end_untrained(planned: PlannedTrial, trial: TrialHistory | None, journal: JournalWriter, end: End) -> None:
-    """Journal the end of a trial in a claimed attempt that trains nothing.
+    """Journal the end of a trial, in a claimed attempt without training.
 
     Args:
         planned: The trial.

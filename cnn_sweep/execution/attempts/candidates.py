@@ -1,6 +1,6 @@
-"""The trial that a worker takes next: first one that can be continued, then one that nobody has begun.
+"""Chooses a worker's next trial: first one that can be continued, then one that nobody has begun.
 
-Under a pruner with rungs, paused trials that may be promoted come between the two.
+With a pruner that has rungs, paused trials that may be promoted come between the two.
 
 There is no queue: the worker that first creates the claim of (trial, attempt) owns that attempt. The picker only orders
 the candidates, so that workers rarely collide and a worker that has compiled a network gets the next trial of it.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cnn_sweep.search.pruning_rules import PruningRules
     from cnn_sweep.search.rungs import Promotion
 
-# After this many claims lost to other workers in a row, listing all claims is cheaper than trying again.
+# After this many consecutive claims lost to other workers, listing all claims is cheaper than trying again.
 _COLLISIONS_BEFORE_LISTING = 4
 
 
@@ -39,7 +39,7 @@ class NextAttempt:
     Attributes:
         number: Number of the trial.
         attempt: Number of the attempt.
-        promotion: Why the trial may leave the rung where it was paused; None if it was not.
+        promotion: Why the trial may leave the rung at which it is paused; None if it is not paused.
     """
 
     number: int
@@ -72,8 +72,8 @@ class TrialPicker:
             history: History of the study; the caller refreshes it.
             claims: This worker's claims.
             signature: Maps parameters to a key of the graph that trains them.
-            pruning: Decides which trials may begin or continue.
-            alone: Whether the worker has its device to itself; it then takes only trials that need this.
+            pruning: The pruning rules, which decide which trials may begin or continue.
+            alone: Whether the worker has a device to itself; it then takes only trials that need that.
         """
         self._alone = alone
         self._pruning = pruning
@@ -107,7 +107,7 @@ class TrialPicker:
 
     def claim_leftovers(self) -> Iterator[tuple[NextAttempt, str]]:
         """Claim the trials left at the study's end; yield each with its cause. Other workers may claim some of them."""
-        # A worker with a claim that it has not journaled yet is about to begin a trial.
+        # A claim without an event in a journal means that a worker is about to begin a trial.
         return self._claim_each(() if self._has_open_claims() else self._pruning.trials_to_prune())
 
     def _claim_each(self, ending: Iterable[tuple[int, str]]) -> Iterator[tuple[NextAttempt, str]]:
@@ -139,7 +139,7 @@ class TrialPicker:
             yield self._next_attempt(*last)
 
     def leaves_some_alone(self) -> bool:
-        """Return whether a worker with its device to itself could claim more trials."""
+        """Return whether some trials need a worker with a device to itself."""
         return not self._alone and any(
             needs_device_alone(trial) and (trial.number, trial.next_attempt) not in self._taken
             for trial in self._continuable()

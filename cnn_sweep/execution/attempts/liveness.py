@@ -1,7 +1,7 @@
-"""Failure detection: which attempts belong to dead processes, by this machine's process table or by Slurm.
+"""Failure detection: finds attempts of dead processes in this machine's process table and through Slurm.
 
-An attempt is declared ``lost`` only on certain knowledge: the process ID, start time and boot of a process of this
-machine, or Slurm's answer about exactly that incarnation of the job. ``unknown`` never means dead.
+An attempt is declared ``lost`` only if its process is certainly dead: by process ID, start time and boot for a process
+of this machine, or by Slurm's answer about exactly that incarnation of the job. ``unknown`` never means dead.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ class FailureDetector(Protocol):
     """Finds dead processes of one kind."""
 
     def deaths(self, owners: Mapping[Attempt, Owner]) -> Mapping[Attempt, Death]:
-        """Return the attempts whose owners are certainly dead; nothing is known of the others."""
+        """Return the attempts whose owners are certainly dead; the others may be alive or dead."""
 
 
 class LocalDetector:
-    """Looks in the process table of this machine.
+    """Finds dead processes of this machine in its process table.
 
     Args:
-        exits: Process ID to how the process ended, for children of this process; the caller adds to it.
+        exits: How child processes ended, by process ID; the caller adds entries.
     """
 
     def __init__(self, exits: Mapping[int, str] | None = None) -> None:
         self._exits = {} if exits is None else exits
 
     def deaths(self, owners: Mapping[Attempt, Owner]) -> dict[Attempt, Death]:
-        """Return the attempts whose process is gone."""
+        """Return the attempts whose process has ended."""
         return {
             attempt: Death("killed", self._words(owner.identity))
             for attempt, owner in owners.items()
@@ -70,7 +70,7 @@ class LocalDetector:
 
 
 class SlurmDetector:
-    """Asks Slurm, in as few calls as possible, about processes of jobs."""
+    """Asks Slurm about processes of jobs, in as few calls as possible."""
 
     def __init__(self, slurm: SlurmCli) -> None:
         self._slurm = slurm
@@ -97,8 +97,8 @@ def declare_lost(
 
     Args:
         history: History of the study, just refreshed.
-        claims: Name the owners of attempts, including those that never started.
-        journal: Takes the ``lost`` events.
+        claims: The claims, which name the owners of attempts, including those that never started.
+        journal: Receives the ``lost`` events.
         detectors: Asked in turn, each about the attempts that the previous ones did not find dead.
 
     Returns:
@@ -117,7 +117,7 @@ def declare_lost(
 
 
 def reconcile(study: StudyFolder) -> int:
-    """Declare dead attempts lost from a login node; return how many."""
+    """Declare dead attempts lost, from a login node; return their number."""
     history, writer = study.history(), new_writer_name()
     claims = Claims(study.paths, writer, current())
     if not dict(_open_attempts(history, claims)):
@@ -127,7 +127,7 @@ def reconcile(study: StudyFolder) -> int:
 
 
 def _open_attempts(history: History, claims: Claims) -> Iterator[tuple[Attempt, Owner]]:
-    """Yield every running attempt, and every claim that no journal mentions yet, with its owner where known."""
+    """Yield every running attempt, and every claim that no journal mentions yet, with its owner if known."""
     for attempt in _open_numbers(history, claims):
         owner = claims.owner(*attempt)
         if owner is not None:
@@ -148,7 +148,7 @@ def failure_detectors(exits: Mapping[int, str] | None = None) -> tuple[FailureDe
     """Return the detectors that work here: Slurm if available, because it knows causes, then the process table.
 
     Args:
-        exits: As for :class:`LocalDetector`.
+        exits: See :class:`LocalDetector`.
     """
     local = LocalDetector(exits)
     return (SlurmDetector(SlurmCli()), local) if shutil.which("squeue") else (local,)

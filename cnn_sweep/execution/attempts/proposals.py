@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def further_metrics(objectives: tuple[ObjectiveSpec, ...]) -> tuple[str, ...]:
-    """Return the metrics of the objectives after the first, which a history has to keep."""
+    """Return the metrics of all objectives but the first, which a history must keep in addition."""
     return tuple(one.metric for one in objectives[1:] if one.metric not in TRIAL_METRICS)
 
 
@@ -81,8 +81,8 @@ class Proposer:
     Args:
         study: The study.
         history: Its history; the caller refreshes it.
-        claims: This worker's claims. A proposed configuration is claimed, too, so that two workers that propose at the
-            same moment do not train the same one.
+        claims: This worker's claims. Proposed configurations are claimed, too, so that two workers that propose at the
+            same time do not train the same one.
     """
 
     def __init__(self, study: StudyFolder, history: History, claims: Claims) -> None:

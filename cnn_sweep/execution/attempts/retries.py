@@ -1,4 +1,4 @@
-"""Retries: when a failed trial is tried again, when it is given up, and when a study whose trials fail alike stops."""
+"""Retries: whether a failed trial is retried or failed for good, and when a study stops because all its trials fail."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History, TrialHistory
     from cnn_sweep.training.outcome import Outcome
 
-# Cause of an attempt whose worker was killed for its memory use.
+# Cause of an attempt whose worker was killed because it used too much memory.
 KILLED_FOR_MEMORY = "out_of_memory"
-# Cause of a trial that ran out of memory with an error, so that its worker could journal the end.
+# Cause of a trial that ran out of memory with an error; its worker survived and journaled the end.
 OUT_OF_DEVICE_MEMORY = "oom"
 # Cause of a trial whose code or network raised an exception.
 EXCEPTION = "exception"
-# Cause of a trial that is given up because its workers died one after another.
+# Cause of a trial that is not retried because several workers died in a row.
 CRASHED = "crashed"
-# A trial is given up if this many workers in a row died before it finished an epoch, by cause of death. Other causes
+# A trial is not retried if this many workers in a row died before it finished an epoch, by cause of death. Other causes
 # (time limits, preemptions) say nothing about the trial.
 _WORKER_DEATHS = {"killed": 5, "gone": 5, EXCEPTION: 5}
 # A study stops if its first trials all end with the same exception, and there are at least this many.
@@ -27,12 +27,12 @@ _ALIKE = 3
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a trial is tried again, by cause. Queued jobs are pickled with this class: keep its module and name.
+    """Limits on retries of a trial, by cause. Queued jobs are pickled with this class: keep its module and name.
 
     Attributes:
-        infrastructure: Node failures in a row without a finished epoch between them.
+        infrastructure: Consecutive node failures, without a finished epoch between them.
         exception: Exceptions that the trial raised.
-        out_of_memory: Deaths for memory in a row without a finished epoch between them.
+        out_of_memory: Consecutive deaths from lack of memory, without a finished epoch between them.
     """
 
     infrastructure: int = 3
@@ -41,14 +41,14 @@ class Retries:
 
 
 class GivenUp(NamedTuple):
-    """Why a trial is not tried again."""
+    """Why a trial is not retried: the cause in one word, and a message."""
 
     cause: str
     message: str
 
 
 def why_given_up(trial: TrialHistory, retries: Retries) -> GivenUp | None:
-    """Return why a trial is not tried again; None if it is."""
+    """Return why a trial is not retried; None if it may be."""
     deaths = Counter(_deaths_in_a_row(trial))
     times = "{} times in a row before it finished an epoch"
     if (count := deaths[KILLED_FOR_MEMORY]) > retries.out_of_memory:
@@ -87,7 +87,7 @@ def _deaths_in_a_row(trial: TrialHistory) -> list[str]:
     causes: list[str] = []
     for number in sorted(trial.attempts, reverse=True):
         attempt = trial.attempts[number]
-        if attempt.state == "running":  # the present attempt
+        if attempt.state == "running":  # the current attempt
             continue
         if attempt.state != "lost" or attempt.last_epoch > attempt.start_epoch:
             break
@@ -100,7 +100,7 @@ def failing_alike(history: History, since: float) -> str | None:
 
     Args:
         history: History of the study.
-        since: Only later ends count, in seconds since 1970, so that a resumed study gets another chance.
+        since: Seconds since 1970; earlier ends do not count, so that a resumed study gets another chance.
     """
     messages = set()
     count = 0

@@ -1,1 +1,1 @@
-"""Trained models at work, in a process of their own: predictions, activations, and the sealed test set."""
+"""Use of trained models in a separate process: predictions, activations, and the sealed test set."""

@@ -1,4 +1,4 @@
-"""Requests to a process of its own that works with a study's models, so that TensorFlow does not start here."""
+"""Sends requests to a separate process that uses a study's models, so that TensorFlow does not start here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Request:
         work: What to do.
         trial: Number of a complete trial; None for the best.
         split: Predict the images of this split; if None, those in the request's folder.
-        layer: Name or number of the layer whose activations are wanted.
+        layer: Name or number of the layer whose activations are requested.
         output: File to save the model to; its suffix is ``.keras`` or ``.h5``.
         top: Number of trials to finalize.
     """
@@ -81,7 +81,7 @@ class Predictions:
 
     @property
     def predicted(self) -> npt.NDArray[np.intp]:
-        """Index of the most likely class, shape (n,); of equal ones the first."""
+        """Index of the most likely class, shape (n,); the first of several."""
         best: npt.NDArray[np.intp] = self.probabilities.argmax(axis=1)
         return best
 

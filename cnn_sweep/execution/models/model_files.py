@@ -1,4 +1,4 @@
-"""The best trials of a study, and the model of a trial: the file that was kept, or one that is trained again."""
+"""Finds the best trials of a study and a trial's model, and trains models again that were not kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Silent:
-    """A monitor that ignores all events, because those of the trial are in the journals already."""
+    """A monitor that ignores all events, because those of the trial are already in the journals."""
 
     def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
         """Ignore an epoch."""
@@ -44,8 +44,8 @@ class _Silent:
 def best_trials(study: StudyFolder, history: History, top: int) -> list[int]:
     """Return the numbers of the best complete trials, best first; of each configuration only the first repeat.
 
-    Configurations are ranked as on the leaderboard: by the mean of their values that count, with several values before
-    those with one.
+    Configurations are ranked as on the leaderboard: by the mean of their unbiased values, and those with several values
+    come before those with one.
 
     Raises:
         StudyError: No trial is complete.
@@ -89,7 +89,7 @@ def complete_trial(study: StudyFolder, history: History, trial: int | None) -> i
 def model_file(study: StudyFolder, history: History, number: int, trainer: StudyTrainer) -> Path:
     """Return the file of a trial's model; a model that was not kept is trained again.
 
-    A result is a function of (sweep, params, seed), so it is the same model.
+    Training depends only on (sweep, params, seed), so the result is the same model.
 
     Raises:
         StudyError: The trial cannot be trained again.

@@ -1,4 +1,4 @@
-"""The process that works with trained models, so that the user's command does not load TensorFlow.
+"""The process that uses trained models, so that the user's command does not load TensorFlow.
 
 Started as ``python -m cnn_sweep.execution.models.server FOLDER`` by :mod:`cnn_sweep.execution.models.client`. The
 folder contains the request and receives the answer: ``answer.json``, and arrays as ``.npy`` files.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def answer(folder: Path) -> None:
-    """Carry out the request in a folder, and write the answer into it; our own errors are answers, too."""
+    """Process the request in a folder, and write the answer into it; our own errors are answers, too."""
     try:
         found = _answer(Request.read(folder), folder)
     except CnnSweepError as error:
@@ -106,7 +106,7 @@ def _predict(
     study: StudyFolder, trainer: StudyTrainer, model: Path, folder: Path, *, split: str | None
 ) -> dict[str, Any]:
     """Predict a split, or the images in the request's folder; return a part of the answer."""
-    from cnn_sweep.training.evaluation.evaluate import predict  # noqa: PLC0415 - TensorFlow, configured by now
+    from cnn_sweep.training.evaluation.evaluate import predict  # noqa: PLC0415 - starts TensorFlow, after its configuration
 
     if split is None:
         images: Any = np.load(folder / "images.npy")
@@ -126,8 +126,8 @@ def _predict(
 
 
 def _activations(model: Path, layer: str, folder: Path) -> None:
-    from cnn_sweep.training.evaluation.activations import activations  # noqa: PLC0415 - as of `_predict`
-    from cnn_sweep.training.evaluation.evaluate import load_model  # noqa: PLC0415 - as of `_predict`
+    from cnn_sweep.training.evaluation.activations import activations  # noqa: PLC0415 - as in `_predict`
+    from cnn_sweep.training.evaluation.evaluate import load_model  # noqa: PLC0415 - as in `_predict`
 
     np.save(folder / "activations.npy", activations(load_model(model), layer, np.load(folder / "images.npy")))
 
@@ -139,8 +139,8 @@ def _save(model: Path, output: Path) -> None:
         if output.suffix == ".keras":
             shutil.copyfile(model, aside)
         else:
-            from cnn_sweep.training.evaluation.evaluate import load_model  # noqa: PLC0415 - as of `_predict`
-            from cnn_sweep.training.network.export import save_h5  # noqa: PLC0415 - as of `_predict`
+            from cnn_sweep.training.evaluation.evaluate import load_model  # noqa: PLC0415 - as in `_predict`
+            from cnn_sweep.training.network.export import save_h5  # noqa: PLC0415 - as in `_predict`
 
             save_h5(load_model(model), aside)
         aside.replace(output)
@@ -157,7 +157,7 @@ def _start_trainer(study: StudyFolder, history: History, trial: int) -> StudyTra
     """
     threads = threads_of_trial(history.trials[trial], history) or threads_of(study.paths, study.sweep)
     configure(threads, whole_keras=uses_user_code(study.sweep))
-    from cnn_sweep.execution.worker.study_trainer import StudyTrainer  # noqa: PLC0415 - starts TensorFlow, configured by now
+    from cnn_sweep.execution.worker.study_trainer import StudyTrainer  # noqa: PLC0415 - starts TensorFlow, after its configuration
 
     return StudyTrainer(study)
 

@@ -1,1 +1,1 @@
-"""The workers of one machine: started and replaced; the study's progress, and notifications at its end."""
+"""Starts and replaces the workers of one machine, measures the study's progress, and sends notifications at its end."""

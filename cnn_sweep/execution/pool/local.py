@@ -1,4 +1,4 @@
-"""Run a study on this machine, in the foreground, until it is finished or the user stops it."""
+"""Runs a study on this machine, in the foreground, until it is finished or the user stops it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run_local(
     """Train every unfinished trial of a study on this machine.
 
     Args:
-        study: What to run.
+        study: The study to run.
         observe: Called with the progress several times a second.
         workers: Number of worker processes; by default one per usable core.
         threads: Threads of each worker; by default the study's number.

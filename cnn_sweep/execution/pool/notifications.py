@@ -1,4 +1,4 @@
-"""Notifications that a study finished or cannot continue, by a command or to a web address, once per end."""
+"""Notifies users by a command or a web request when a study has finished or cannot continue, once per end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A command or a server may take this long, in seconds.
+# Time limit of a command or a web request, in seconds.
 _PATIENCE_S = 60.0
 _WEB = ("http://", "https://")
 
@@ -72,8 +72,8 @@ def notify(notice: Notice, targets: Sequence[str], claims: Claims, *, key: str) 
         notice: The notification.
         targets: Addresses (``http…``) that get it as a JSON object by POST, and commands for ``/bin/sh``, which get it
             on standard input and as the variables ``CNN_SWEEP_STUDY``, ``CNN_SWEEP_OUTCOME`` and ``CNN_SWEEP_TEXT``.
-        claims: Claims of this process.
-        key: Distinguishes this end of the study from others, as after it was extended.
+        claims: Claims of this process, which prevent a second notification.
+        key: Distinguishes this end of the study from others, such as those after extensions.
 
     Returns:
         An error message for each target that failed; they are logged as well.

@@ -1,4 +1,4 @@
-"""The workers of one machine or one Slurm array task: started, watched, replaced when they die, stopped."""
+"""Starts, watches, replaces and stops the workers of one machine or one Slurm array task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.worker.protocol import WorkerSettings
 
-# If more workers than this die in a row without having begun a trial, the environment is at fault, not the trial.
+# If more workers than this die in a row before they begin a trial, the environment is the cause, not a trial.
 _MAX_FALSE_STARTS = 3
 # Exit codes of workers that ended with an error message after OWN_WORDS; another worker would end the same way.
 _OWN_WORDS = {InputError.exit_code, EnvironmentFault.exit_code}
@@ -29,7 +29,7 @@ _LOG_TAIL_LINES = 20
 
 @dataclass(frozen=True)
 class WorkerExit:
-    """A worker that did not end by its own decision.
+    """The death of a worker, that is, an end other than by its own decision.
 
     Attributes:
         pid: Its process ID.
@@ -71,11 +71,11 @@ class _Slot:
 class Pool:
     """Keeps up to ``size`` workers alive while there is work.
 
-    A worker whose trial ran out of memory tells this by its exit code. Then the other workers on its device (its GPU,
+    A worker whose trial ran out of memory reports this by its exit code. Then the other workers on its device (its GPU,
     or this machine) stop after a checkpoint, one worker has the device to itself for such trials, and all start again.
 
     Attributes:
-        needs_refill: Whether workers ended that :meth:`fill` is to replace.
+        needs_refill: Whether :meth:`fill` should replace workers that have ended.
     """
 
     def __init__(self, settings: WorkerSettings, size: int, logs: Path) -> None:
@@ -101,7 +101,7 @@ class Pool:
         return sum(slot.process is not None for slot in self._slots)
 
     def fill(self, wanted: int) -> None:
-        """Start workers in empty slots until ``wanted`` run or the pool is full; none once the pool is to stop."""
+        """Start workers in empty slots until ``wanted`` run or the pool is full; none if the pool is stopping."""
         self.needs_refill = False
         for number, slot in enumerate(self._slots):
             if slot.process is not None or self.running >= wanted:
@@ -111,14 +111,14 @@ class Pool:
                 self._start_unless_asked_to_stop(number, slot)
 
     def reap(self) -> list[WorkerExit]:
-        """Free the slots of workers that ended, and return those that died."""
+        """Free the slots of workers that have ended, and return those that died."""
         deaths = []
         for slot in self._slots:
             process = slot.process
             if process is None or process.poll() is None:
                 continue
             slot.process = None
-            # Workers that stop to leave their device to one worker come back later.
+            # Workers that stopped to leave their device to a single worker are started again later.
             self.needs_refill |= process.returncode != Ending.DONE or slot.gpu in self._reserved
             if slot.alone:
                 self._reserved.discard(slot.gpu)
@@ -132,14 +132,14 @@ class Pool:
         """Raise an error if workers keep dying before they begin a trial.
 
         Raises:
-            EnvironmentFault: Too many did; the message ends with the last worker's log.
+            EnvironmentFault: Too many workers died; the message ends with the last worker's log.
         """
         if progressed:
             self._false_starts = 0
         self._false_starts += len(deaths)
         for death in deaths:
             words = _tail(death.log, 1)
-            # The user's code may end the process with the same exit codes, but without these words.
+            # The user's code may exit with the same codes, but does not write these words.
             if death.returncode in _OWN_WORDS and words.lstrip().startswith(OWN_WORDS):
                 raise EnvironmentFault(f"a worker cannot work:\n{words}")
         if deaths and self._false_starts > _MAX_FALSE_STARTS:
@@ -149,7 +149,7 @@ class Pool:
             )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Ask every worker to finish its chunk, write a checkpoint and end; the signal tells it the cause."""
+        """Ask every worker to finish its chunk, write a checkpoint and end; the signal indicates the cause."""
         self._asked = number
         self._signal(number)
 
@@ -179,7 +179,7 @@ class Pool:
         with _signals_blocked():
             if self._asked is None:
                 slot.process = self._start(number, slot)
-        # A signal may have interrupted another thread meanwhile, before this worker was known.
+        # A stop signal may have arrived before this worker was registered.
         if self._asked is not None and slot.process is not None:
             slot.process.send_signal(self._asked)
 

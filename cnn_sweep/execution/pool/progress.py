@@ -1,4 +1,4 @@
-"""Progress of a study: trials per state, the best one, trials per minute, time left."""
+"""Measures the progress of a study: trials per state, the best trial, trials per minute, time left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cnn_sweep.search.budget import Limit
 
 
-# The expected duration of a trial is the mean of this many that finished last.
+# The expected duration of a trial is the mean over this many recent ones.
 _WINDOW: Final = 50
 
 
@@ -113,7 +113,7 @@ class ProgressMeter:
         self._finished_before = self._counts()
 
     def read(self, *, workers: int, notes: tuple[str, ...] = (), stopping: bool = False) -> Progress:
-        """Return the progress now; arguments as the attributes of :class:`Progress`."""
+        """Return the progress now; for the arguments, see :class:`Progress`."""
         counts = self._counts()
         total = len(self._study.plan.trials)
         finished = _finished(counts)

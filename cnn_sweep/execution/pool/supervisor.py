@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.execution.worker.protocol import WorkerSettings
 
-_POLL_S = 0.05  # seconds between two looks at the worker processes
-_LOOK_S = 0.2  # seconds between two looks at the journals, by default
-# The last merge waits this long for another process that merges, in seconds.
+_POLL_S = 0.05  # seconds between checks of the worker processes
+_LOOK_S = 0.2  # default seconds between reads of the journals
+# The final merge waits this many seconds for another process that is merging.
 _PATIENCE_S = 10.0
 
 
@@ -47,10 +47,10 @@ class PoolSupervisor:
         """Prepare a pool of up to ``size`` workers.
 
         Args:
-            study: What they train.
+            study: The study that they train.
             settings: Settings of each worker.
             size: Maximum number of workers.
-            look_every_s: Seconds between two looks at the journals, which may be on a shared file system.
+            look_every_s: Seconds between reads of the journals, which may be on a shared file system.
             notify: Who is notified at the study's end, as in :func:`.notifications.notify`.
         """
         paths, writer = study.paths, new_writer_name()
@@ -101,7 +101,7 @@ class PoolSupervisor:
         finally:
             self._pool.kill()
             self._journal.close()
-        # A pool that was asked to stop has only seconds; the next reader merges the rest.
+        # A pool that was asked to stop may have only seconds left; the next reader merges the rest.
         merge(self._study.paths.results, wait_s=0.0 if self._stopping else _PATIENCE_S)
         self._history.refresh()
         progress = self._meter.read(workers=0)
@@ -109,7 +109,7 @@ class PoolSupervisor:
         return progress
 
     def _send(self, notice: Notice | None) -> None:
-        """Notify once for each end: an extended study ends again, and so does one that was resumed after a failure."""
+        """Notify once per end; an extended study ends again, and so does one that is resumed after a failure."""
         if notice is None or self._stopping:
             return
         planned = f"{len(self._study.revisions)}-{sum(notice.trials.values())}"
@@ -117,19 +117,19 @@ class PoolSupervisor:
         notify(notice, self._notify, self._claims, key=key)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Let every worker finish its chunk and write a checkpoint; start no other. Safe in a signal handler."""
+        """Let all workers finish their chunks and write checkpoints; start no others. Safe in a signal handler."""
         self._stopping = True
         self._pool.stop(number)
 
     def stop_and_wait(self, number: signal.Signals) -> None:
-        """Stop the workers by a signal that tells them the cause, and return when all have ended."""
+        """Stop the workers with a signal that indicates the cause, and return when all have ended."""
         self.stop(number)
         while self._pool.running:
             self._pool.reap()
             time.sleep(_POLL_S)
 
     def kill(self) -> None:
-        """Kill every worker; what was journaled stays. Safe in a signal handler."""
+        """Kill every worker; journaled results remain. Safe in a signal handler."""
         self._stopping = True
         self._pool.kill()
 
@@ -155,7 +155,7 @@ class PoolSupervisor:
         return self._meter.read(workers=self._pool.running, notes=notes, stopping=self._stopping)
 
     def _journal_early_end(self) -> None:
-        """Journal why this pool ends of its own accord although trials are left."""
+        """Journal why this pool ends although trials are left, unless it was stopped."""
         self._history.refresh()
         if not self._stopping and (reason := failing_alike(self._history, self._since)) is not None:
             self._journal.append(

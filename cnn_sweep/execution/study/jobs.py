@@ -1,4 +1,4 @@
-"""A study's jobs in Slurm's queue: their states, what to do about stuck ones, and faults of their pools."""
+"""A study's jobs in Slurm's queue: their states, remedies for stuck ones, and faults of their pools."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # The clocks of Slurm and of the login node that submitted differ by less than this, in seconds.
 _CLOCKS_DIFFER_S = 60.0
-# A journal's first line says what its process does; one that trains submits no jobs and journals no faults.
+# A journal's first line shows whether its process trains; if so, it submits no jobs and journals no faults.
 _FIRST_LINE_BYTES = 4096
 _DOES_NOT_TRAIN = f'"threads":{DOES_NOT_TRAIN}'.encode()
 # For jobs that Slurm will not start by itself: the reason it gives, and what to do.
@@ -77,7 +77,7 @@ def submissions(paths: StudyPaths) -> list[Submit]:
 
 
 def faults_of(paths: StudyPaths) -> list[str]:
-    """Return what has kept a study's pools from working since the newest submission, without duplicates."""
+    """Return the faults of a study's pools since the newest submission, without duplicates."""
     since = max((submit.time for submit in submissions(paths)), default=0.0)
     faults = sorted(_journaled(paths, Fault), key=lambda fault: fault.time)
     return list(dict.fromkeys(fault.message for fault in faults if fault.time >= since))
@@ -150,5 +150,5 @@ def _living_rows(job: int, submit: Submit, rows: list[QueueRow]) -> Iterator[Que
 
 
 def pools_in_queue(paths: StudyPaths, slurm: SlurmCli) -> int:
-    """Return how many pools of a study run, or wait and will start by themselves."""
+    """Return the number of pools of a study that run, or wait and will start by themselves."""
     return sum(sum(job.states.values()) - job.stuck for job in jobs_in_queue(paths, slurm))

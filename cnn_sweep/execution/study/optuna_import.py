@@ -1,4 +1,4 @@
-"""Import of trials from an Optuna storage into a study, so that its sampler starts from them."""
+"""Imports trials from an Optuna storage into a study, so that its sampler can learn from them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Imported:
     """The result of an import.
 
     Attributes:
-        new: Imported trials.
-        known: Trials that had been imported before.
-        skipped: Reason to number of trials that cannot be used.
+        new: Number of imported trials.
+        known: Number of trials that had been imported before.
+        skipped: Number of trials that cannot be used, by reason.
     """
 
     new: int

@@ -1,4 +1,4 @@
-"""Where a study's results come from: code, versions, command, host and seeds; and which process wrote a journal."""
+"""Provenance of a study (code, versions, command, host, seeds), and the process that writes a journal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.sweep import Sweep
 
 Role = Literal["worker", "pool", "login"]
-# The number of threads in a journal's first line if its process trains nothing.
+# Number of threads in the first line of the journal of a process that does not train.
 DOES_NOT_TRAIN: Final = 0
 _PACKAGES: Final = ("cnn-sweep", "tensorflow", "keras", "optuna", "numpy", "sqlalchemy", "submitit")
 
@@ -38,7 +38,7 @@ def package_versions() -> dict[str, str]:
 
 
 def provenance(sweep: Sweep) -> dict[str, Any]:
-    """Describe where a study comes from, as its ``provenance.json`` records it."""
+    """Return the content of ``provenance.json``: code, versions, command, host and seeds of a study."""
     return {
         "study": sweep.study,
         "digest": sweep.digest,
@@ -104,7 +104,7 @@ def worker_event(*, threads: int) -> Worker:
 
 
 def fault_event(message: str) -> Fault:
-    """Return the event that tells `status` why this pool cannot work."""
+    """Return the event by which `status` can show why this pool cannot work."""
     slurm = current().slurm or {}
     job = slurm.get("array_job_id", slurm.get("job_id"))
     task = slurm.get("array_task_id")

@@ -1,7 +1,7 @@
 """A study on disk: created from a sweep, opened by name, extended; its history, its journals and its code.
 
 ``sweep.yaml`` is the first revision of the sweep; ``run --extend`` adds ``sweep.2.yaml`` and so on. A revision is
-created exclusively and never changed, so everybody who reads the folder plans the same trials.
+created exclusively and never changed, so all processes that read the folder plan the same trials.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class StudyFolder:
     """A study on disk, with the trials that are planned in it.
 
     Attributes:
-        paths: Where its files are.
+        paths: Paths of its files.
         revisions: The revisions of its sweep, oldest first; the newest is in force.
         info: Shape and classes of its images.
         plan: All trials of all revisions.
@@ -82,7 +82,7 @@ class StudyFolder:
         """Create the study of a sweep; if it exists with the same sweep, open it.
 
         Args:
-            sweep: What the user wants to run.
+            sweep: The sweep to run.
             results: Root of all studies.
             extend: Accept a sweep that only adds choices or trials, as a new revision.
             preview: A fresh :meth:`preview` of the same sweep, which saves checking and planning it again.
@@ -116,7 +116,7 @@ class StudyFolder:
 
     @classmethod
     def _create(cls, paths: StudyPaths, sweep: Sweep, preview: StudyFolder | None) -> Self:
-        """Create a study as a whole: its folder gets its name once it is complete. Of several creators, one wins."""
+        """Create a complete study, whose folder gets its name last. If several processes create it, one wins."""
         if preview is None:
             check_user_code(sweep)
         plan, info = (preview.plan, preview.info) if preview else plan_sweeps(sweep)
@@ -189,7 +189,7 @@ class StudyFolder:
         home = self.paths.folder.resolve()
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=home.parent))
         moved = StudyPaths(temporary, self.name)
-        home.rename(moved.folder)  # from here on nobody can begin to use it
+        home.rename(moved.folder)  # from now on, no process can begin to use it
         if any(not is_own_writer(name) for name, _ in journal_sizes(moved)) or any(moved.slurm.iterdir()):
             moved.folder.rename(home)
         shutil.rmtree(temporary)
@@ -209,12 +209,12 @@ class StudyFolder:
         return History.read(self.paths, self.sweep.objective.metric)
 
     def journal(self, role: Role, *, writer: str | None = None, threads: int | None = None) -> JournalWriter:
-        """Begin this process's journal; arguments and errors as of :func:`.provenance.start_journal`."""
+        """Begin this process's journal; for arguments and errors, see :func:`.provenance.start_journal`."""
         return start_journal(self.paths, role, writer=writer, threads=threads)
 
     @property
     def data_root(self) -> Path:
-        """Where prepared data are kept, shared by all studies."""
+        """Folder of prepared data sets, which all studies share."""
         return data_root(self.paths.results)
 
     @property
@@ -225,7 +225,7 @@ class StudyFolder:
 
 
 def data_root(results: Path) -> Path:
-    """Return where prepared data are kept, shared by all studies of a results folder."""
+    """Return the folder of prepared data sets, which all studies of a results folder share."""
     return results / ".data"
 
 
@@ -238,7 +238,7 @@ def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo]:
 
 
 def _check_name(paths: StudyPaths) -> None:
-    """Refuse a name that differs from another study's in case only: some file systems, and SQL, ignore case."""
+    """Refuse a name that differs from another study's only in case, which SQL and some file systems ignore."""
     for name in existing_studies(paths.results):
         if name != paths.study and name.lower() == paths.study.lower():
             raise StudyError(f"{paths.study!r} differs from the study {name!r} in case only; take another name")

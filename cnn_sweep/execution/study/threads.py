@@ -29,10 +29,10 @@ def threads_of(paths: StudyPaths, sweep: Sweep, wanted: int | None = None) -> in
     Args:
         paths: The study; it need not exist yet.
         sweep: Its sweep.
-        wanted: The number that the user asks for; None for the study's own.
+        wanted: The number that the user requests; None for the study's own.
 
     Raises:
-        StudyError: The user asks for another number than the study's.
+        StudyError: The user requests another number than the study's.
     """
     number, origin = sweep.threads, "its sweep file says so (`training: threads`)"
     if number is None:
@@ -50,10 +50,10 @@ def threads_of(paths: StudyPaths, sweep: Sweep, wanted: int | None = None) -> in
 def settle_threads(paths: StudyPaths, sweep: Sweep, wanted: int | None = None) -> int:
     """Record a study's number of threads, unless it is recorded already; return it.
 
-    Of several processes that do this at the same moment, one wins; the others get its number or the error.
+    If several processes do this at the same time, one wins; the others get its number or the error.
 
     Raises:
-        StudyError: As of :func:`threads_of`.
+        StudyError: See :func:`threads_of`.
     """
     write_once(paths.threads, f"{threads_of(paths, sweep, wanted)}\n".encode())
     return threads_of(paths, sweep, wanted)

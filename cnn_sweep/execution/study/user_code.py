@@ -1,7 +1,7 @@
-"""The user's own modules beside a sweep file: checked before a study is created, and copied into it.
+"""The user's own modules beside a sweep file: checks them before a study is created, and copies them into it.
 
-The check reads the text of a module and does not run it, because an import may take long or need a GPU. What the text
-alone does not show is left to the workers. The copy keeps later edits away from a study that exists.
+The check reads the text of a module and does not run it, because an import may take long or need a GPU. Mistakes
+that the text does not show are left to the workers. The copy protects a study from later edits.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 # A module that uses one of these may define names that its text does not show.
 _DYNAMIC: Final = frozenset({"*", "__getattr__", "globals", "exec", "vars", "setattr", "modules"})
-# More Python than this beside a sweep file is hardly the code of one study, in bytes.
+# More bytes of Python than this beside a sweep file are hardly the code of one study.
 _MAX_BYTES: Final = 10_000_000
 
 
 def uses_user_code(sweep: Sweep) -> bool:
-    """Return whether a sweep names a function of the user."""
+    """Return whether a sweep names a function of the user's."""
     return sweep.sections.build is not None or sweep.objective.function is not None
 
 

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What the parts of one worker share.
+    """Objects that the parts of one worker share.
 
     Attributes:
         study: The study.
@@ -51,7 +51,7 @@ class WorkerContext:
         stop: True once the worker is to stop.
         merger: Keeps the store up to date.
         settings: Settings from the pool.
-        pruning: Which trials the study's pruner lets begin and continue.
+        pruning: The study's pruning rules, which decide which trials may begin or continue.
     """
 
     study: StudyFolder
@@ -109,7 +109,7 @@ class AttemptRunner:
         for checkpoint in trial.checkpoints if trial else ():
             found = read_checkpoint(self._study.paths.folder / checkpoint.file)
             if found.state is not None:
-                # Read from the file: a worker may die after it wrote a newer file and before it journaled that.
+                # Read from the file, because a worker may have died between writing a newer file and journaling it.
                 return found.state, epochs_in(found.state)
             log.warning("trial %d: using an older checkpoint: %s", number, found.reason)
         return None, 0
@@ -143,7 +143,7 @@ class AttemptRunner:
             seed = self._planned[claimed.number].seed
             outcome = self._trainer.train(spec, seed=seed, monitor=recorder, resume=state)
         except (EnvironmentFault, OSError):
-            raise  # from the journal, the checkpoint or the data, so the trial is not at fault
+            raise  # from the journal, the checkpoint or the data; the trial is not the cause
         except Exception as error:  # noqa: BLE001 - an error of one trial must not end the worker
             text = UserCode.of(spec, self._study.code_folder).traceback(error)
             outcome = Outcome("failed", cause=EXCEPTION, message=f"{type(error).__name__}: {error}", traceback=text)
@@ -166,7 +166,7 @@ class AttemptRunner:
         path, seed = self._study.paths.model(claimed.number), self._planned[claimed.number].seed
         try:
             saved = self._trainer.export(spec, outcome, seed=seed, path=path)
-        except Exception as error:  # noqa: BLE001 - the result stands without the model, and `finalize` can train it again
+        except Exception as error:  # noqa: BLE001 - the result is valid without the model, and `finalize` can train it again
             text = UserCode.of(spec, self._study.code_folder).traceback(error)
             log.warning("trial %d: its model could not be saved\n%s", claimed.number, text)
             return False

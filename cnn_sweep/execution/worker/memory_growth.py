@@ -1,4 +1,4 @@
-"""Memory growth of a worker from trial to trial, which processes that train many networks tend to have."""
+"""Detects memory growth of a worker from trial to trial, which is common in processes that train many networks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def own_bytes() -> int:
 
 
 class GrowthWatch:
-    """Compares a worker's memory with its memory when it was warm."""
+    """Compares a worker's memory with that after its first trials, when it was warm."""
 
     def __init__(self, read: Callable[[], int] = own_bytes) -> None:
         self._read = read

@@ -1,4 +1,4 @@
-"""What a pool and its workers agree on: settings as an argument, stop signals, exit codes.
+"""The protocol between a pool and its workers: settings as an argument, stop signals, exit codes.
 
 A pool starts each worker with :class:`WorkerSettings`, stops it with one of ``STOP_SIGNALS``, and learns from its exit
 code, an :class:`Ending`, why it ended.
@@ -40,7 +40,7 @@ class WorkerSettings:
         since: When its run or job was started, in seconds since 1970.
         drain_at: Moment after which it begins no trial, in seconds since 1970; None if there is none.
         retries: How often failed trials are retried.
-        alone: Whether it has its device to itself, for trials that ran out of memory.
+        alone: Whether it has a device to itself, for trials that ran out of memory.
         gpu_memory_mb: GPU memory that it may use, in MB; None for as much as it needs.
     """
 
@@ -60,7 +60,7 @@ class WorkerSettings:
 
     @classmethod
     def from_argument(cls, text: str) -> WorkerSettings:
-        """Read the settings from what :meth:`to_argument` returned."""
+        """Read the settings from the result of :meth:`to_argument`."""
         values = json.loads(text)
         return cls(**values | {"results": Path(values["results"]), "retries": Retries(**values["retries"])})
 
@@ -80,7 +80,7 @@ class Ending(IntEnum):
 
 
 class StopRequest:
-    """True once this process is to stop: it got a stop signal, or its parent process is gone."""
+    """True once this process must stop, because of a stop signal or the end of its parent process."""
 
     def __init__(self) -> None:
         self._signal: int | None = None
@@ -98,7 +98,7 @@ class StopRequest:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, *STOP_SIGNALS})
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        # A preemption without a grace time sends both at once, in either order; only SIGUSR2 tells the cause.
+        # A preemption without a grace time sends both at once, in either order; only SIGUSR2 indicates the cause.
         if self._signal is None or (self._signal, number) == (signal.SIGTERM, signal.SIGUSR2):
             self._signal, self._when = number, time.time()
 

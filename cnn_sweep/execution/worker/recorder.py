@@ -1,4 +1,4 @@
-"""The monitor of one attempt: journals its epochs and checkpoints, and tells the trainer when to stop or prune."""
+"""The monitor of one attempt: journals its epochs and checkpoints, and decides when to stop or prune it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Recorder:
 
     Args:
         claimed: The attempt.
-        context: What the parts of the worker share.
+        context: Objects that the parts of the worker share.
         until: The epoch after which the trial pauses; None if it is trained to the end.
 
     Attributes:
@@ -88,21 +88,21 @@ class Recorder:
         return "prune" if self._pruning.prunes(self._claimed[0], self._curve) else "continue"
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
-        """Write a checkpoint, then journal it: a checkpoint in the journal was written as a whole."""
+        """Write a checkpoint, then journal it, so that every journaled checkpoint is complete."""
         self.checkpoint_later(lambda: state, epoch)
         self._settle()
 
     def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
         """Write a checkpoint while training continues; one at a time, and only this thread writes to the journal."""
         self._settle()
-        self._journal.flush()  # an attempt that continues from it does not journal its epochs again
+        self._journal.flush()  # an attempt that continues from the checkpoint does not journal earlier epochs again
         self._saving = _Saving(self._saver.submit(self._write, state), epoch)
 
     def close(self) -> None:
         """Wait for the checkpoint that is being written, if there is one.
 
         Raises:
-            OSError: It could not be written.
+            OSError: The checkpoint could not be written.
         """
         try:
             self._settle()
@@ -148,7 +148,7 @@ class Recorder:
         return bool(self._stop) or self.superseded or self.cancelled
 
     def _look_around(self) -> None:
-        """Look whether the trial was superseded or cancelled, with few operations on a file system that many share."""
+        """Check whether the trial was superseded or cancelled, with few operations on the shared file system."""
         number, attempt = self._claimed
         self._history.refresh()
         self.superseded = self._paths.claim(number, attempt + 1).exists()

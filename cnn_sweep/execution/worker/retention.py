@@ -1,4 +1,4 @@
-"""Retention of files: the models of the best trials are kept, checkpoints of trials that ended are removed."""
+"""Retention of files: keeps the models of the best trials, and removes checkpoints of trials that have ended."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def best_numbers(
 
     Args:
         history: History of the study.
-        objective: Its direction says what is better.
+        objective: The objective, whose direction ranks the trials.
         keep: Maximum number of trials.
-        candidate: (trial, value) of a trial that counts as well, though its end is not journaled yet.
+        candidate: (trial, value) of a trial to include although its end is not journaled yet.
     """
     values = {}
     for number, trial in history.trials.items():

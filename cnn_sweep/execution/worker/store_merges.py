@@ -1,4 +1,4 @@
-"""A worker's merges into the store, which never make it wait."""
+"""Merges journals into the store from a worker, without ever waiting."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# During a trial a worker tries to merge this often, in seconds.
+# Seconds between a worker's attempts to merge during a trial.
 _WHILE_TRAINING_S = 30.0
-# After short trials it tries no more often than this, in seconds: a small merge costs as much as a large one.
+# Least seconds between attempts after short trials, because a small merge takes as long as a large one.
 _BETWEEN_TRIALS_S = 2.0
 
 

@@ -1,4 +1,4 @@
-"""Training, export and evaluation of one study's trials on its data.
+"""Trains, exports and evaluates the trials of one study on its data.
 
 Importing this module starts TensorFlow, so the number of threads must be configured first.
 """

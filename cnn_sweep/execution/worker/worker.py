@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks at the journals: at first, and at most, since many workers may wait on one file system.
+# Seconds between reads of the journals, at first and at most; they grow, since many workers may share a file system.
 _LOOK_FIRST_S = 0.3
 _LOOK_MOST_S = 5.0
 # A worker stops waiting if the others journal nothing for this many of their epochs, and at least for this many
@@ -97,7 +97,7 @@ class Worker:
             self._merger.merge()
 
     def _turns(self) -> Iterator[int]:
-        """Yield once for each trial that may begin, until the worker is to stop or has reached its number of trials."""
+        """Yield once per trial that may begin, until the worker must stop or has reached its number of trials."""
         for turn in itertools.count():
             if self._is_to_stop() or turn == self._settings.trials:
                 return
@@ -150,7 +150,7 @@ class Worker:
 
 
 class IdleWait:
-    """Waiting of a worker without work for the results of others, which may let a paused trial continue."""
+    """Limits how long an idle worker waits for other workers' results, which may let a paused trial continue."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -164,7 +164,7 @@ class IdleWait:
         self._pause_s = min(_LOOK_MOST_S, 1.3 * self._pause_s)
 
     def lasts(self) -> bool:
-        """Return whether to go on waiting; the caller has refreshed the history."""
+        """Return whether to continue waiting; the caller has refreshed the history."""
         newest = max((worker.last_event for worker in self._history.workers.values()), default=0.0)
         if newest != self._events:
             self._events, self._news_at = newest, time.monotonic()
@@ -180,7 +180,7 @@ class IdleWait:
 def _start_trainer(study: StudyFolder, settings: WorkerSettings) -> StudyTrainer:
     memory = None if settings.alone else settings.gpu_memory_mb
     configure(settings.threads, gpu_memory_mb=memory, whole_keras=uses_user_code(study.sweep))
-    from cnn_sweep.execution.worker.study_trainer import StudyTrainer  # noqa: PLC0415 - starts TensorFlow, configured by now
+    from cnn_sweep.execution.worker.study_trainer import StudyTrainer  # noqa: PLC0415 - starts TensorFlow, after its configuration
 
     return StudyTrainer(study)
 

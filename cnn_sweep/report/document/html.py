@@ -1,7 +1,7 @@
-"""The report as one HTML file that opens anywhere: its scripts and style are inside it, and it needs no network.
+"""The report as one HTML file that needs no network: it contains its scripts and styles.
 
-Templates escape every value. The content security policy allows only the scripts that the file was made with, by their
-hashes; a study's values travel as JSON and become text, so nothing in them can run.
+Templates escape every value. The content security policy allows only the file's own scripts, by their hashes. A
+study's values are embedded as JSON and shown as text, so nothing in them can run.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
     from cnn_sweep.report.report_data import ReportData
     from cnn_sweep.store.reader import StoreReader
 
-# The leaderboard can be used while the browser still reads Plotly, the larger part of the file.
+# The leaderboard's script comes first, so that it works while the browser still parses Plotly, most of the file.
 _START = "startFigures();"
-# Rows of a leaderboard that the page has for readers without scripts.
+# Rows of the leaderboard in plain HTML, for browsers without scripts.
 _STATIC_ROWS = 20
 
 
 @dataclass(frozen=True)
 class _Content:
-    """What fills a section.
+    """The content of a section.
 
     Attributes:
-        macro: The macro of ``sections.html`` that writes it.
+        macro: The macro of ``sections.html`` that renders it.
         arguments: The macro's arguments.
         figures: Figures whose data the page needs.
     """
@@ -155,7 +155,7 @@ def _attempted(
         content = make(data)
         if content is None:
             return None
-        # A value that JSON cannot express would spoil the whole page.
+        # Checked here, because one value that JSON cannot express would break the whole page.
         json.dumps([(one.data, one.layout) for one in content.figures], allow_nan=False, default=str)
         return _Section(name, title, _rendered(content), content.figures)
 

@@ -1,4 +1,4 @@
-"""Writing a report to its file, which replaces nothing but an earlier report of the same study."""
+"""Writes a report to its file, and replaces only an earlier report of the same study."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from cnn_sweep.report.leaderboards.formats import markdown_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-_BEGINNING = 4_000  # characters of a file that tell whose report it is
+_BEGINNING = 4_000  # characters at the start of a file, which contain its title
 _TITLE = re.compile(r"<title>(.*?): sweep report</title>")
 _HEADING = re.compile(r"# (.*)")
 
 
 def check_replaceable(path: Path, study: str) -> None:
-    """Make sure that a file does not exist, is empty, or is an earlier report of the same study.
+    """Check that a file does not exist, is empty, or is an earlier report of the same study.
 
     Raises:
-        InputError: It is another study's report, or no report at all.
-        EnvironmentFault: It cannot be read.
+        InputError: The file is another study's report, or not a report.
+        EnvironmentFault: The file cannot be read.
     """
     if not path.is_file():
         return
@@ -46,10 +46,10 @@ def check_replaceable(path: Path, study: str) -> None:
 
 
 def write_report(path: Path, text: str, *, study: str) -> None:
-    """Write a report to a temporary file and rename it, so that nobody finds half of one.
+    """Write a report to a temporary file and rename it, so that nobody reads an incomplete one.
 
     Raises:
-        InputError: The file exists and is no report of this study.
+        InputError: The file exists and is not a report of this study.
         EnvironmentFault: The file cannot be written.
     """
     check_replaceable(path, study)

@@ -1,4 +1,4 @@
-"""The facts of a report in words and tables: summary, search space, rungs, provenance, commands to reproduce it."""
+"""Text and tables of a report: summary, search space, rungs, provenance, and commands to reproduce the study."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_INTERACTIONS = 10
 
 
 def summary(data: ReportData) -> list[tuple[str, str]]:
-    """Describe the search, its data, time, place and cost as pairs of a name and a text."""
+    """Return a summary of the search, its data, time, place and cost, as pairs of name and text."""
     found = data.summary
     states = ", ".join(f"{count:,} {state}" for state, count in found["trials"].items() if count)
     skipped = f"; {found['invalid']:,} invalid and {found['duplicates']:,} duplicate configurations were left out"
@@ -54,7 +54,7 @@ def _best(data: ReportData) -> str:
 
 
 def _best_of_the_first(data: ReportData, best: Row) -> str:
-    """Describe the best by the first objective: a trial, or with repeats a configuration and its mean."""
+    """Describe the best trial by the first objective; with repeats, the best configuration and its mean."""
     configuration = data.best_configuration
     if configuration is None or data.configurations is None:
         return f"{data.metric} {shown(best['value'])} (trial {best['trial']})"
@@ -67,7 +67,7 @@ def _best_of_the_first(data: ReportData, best: Row) -> str:
 
 
 def _best_of(data: ReportData, objective: ObjectiveSpec) -> str | None:
-    """Name the best trial by one of several objectives alone."""
+    """Describe the best trial by one of several objectives alone."""
     rows = [row for row in data.ranked if row.get(objective.metric) is not None]
     if not rows:
         return None
@@ -147,7 +147,7 @@ def _parameter(parameter: Parameter) -> Row:
 
 
 def origins(data: ReportData) -> list[tuple[str, str]]:
-    """Describe the study's provenance as pairs of a name and a text: code, versions, command, host, seeds."""
+    """Return the study's provenance (code, versions, command, host, seeds) as pairs of name and text."""
     found = data.provenance
     if not found:
         return [("provenance", "provenance.json cannot be read")]
@@ -188,9 +188,9 @@ def rung_table(data: ReportData) -> Table | None:
     """Count the trials at each rung.
 
     Returns:
-        A row for each bracket and rung: its epochs, the number of trials that ``reached`` it, that ``went on`` and that
-        ``rest`` there, and the best value of the objective up to these epochs, which decides which trials go on.
-        Repeats do not compete and are left out. None if the study has no rungs.
+        A row for each bracket and rung: its epochs; the numbers of trials that ``reached`` it, ``went on`` from it and
+        ``rest`` at it; and the best value of the objective up to these epochs, by which trials are promoted. Repeats do
+        not compete and are left out. None if the study has no rungs.
     """
     sweep = data.sweep
     ladder = Ladder.of(sweep.pruner) if sweep is not None else None
@@ -283,7 +283,7 @@ def _of_repeats(study: str, more: MoreRepeats) -> list[str]:
 
 
 def _threads(data: ReportData) -> str:
-    """Return the option for the threads, which results depend on, unless the sweep file or the default sets them."""
+    """Return the option ``--threads``, since results depend on it; empty if the sweep file or the default sets it."""
     found = {worker["threads"] for worker in data.workers}
     is_said = data.sweep is not None and data.sweep.threads is not None
     return "" if is_said or found <= {1} else f" --threads {max(found)}"

@@ -1,4 +1,4 @@
-"""Exports of whole studies to the formats of other programs, whose libraries are imported only when needed."""
+"""Exports whole studies to the formats of other programs, and imports their libraries only when needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.store.reader import StoreReader
 
-# Name of a format to its module and function.
+# Maps the name of a format to its module and function.
 FORMS = {
     "csv": ("tables", "to_csv"),
     "parquet": ("tables", "to_parquet"),
@@ -36,10 +36,10 @@ def export(form: str, store: StoreReader, study: str, destination: str) -> list[
         form: One of ``FORMS``.
         store: Where the study is read.
         study: The study's name.
-        destination: A folder; for ``mlflow`` also the address of a server, for ``optuna`` that of a storage.
+        destination: A folder; or the address of a server for ``mlflow``, or of a storage for ``optuna``.
 
     Returns:
-        The places that were written, as text.
+        Descriptions of what was written and where.
 
     Raises:
         EnvironmentFault: The library is not installed, or the destination cannot be written.
@@ -60,10 +60,10 @@ def written_aside(folder: Path) -> Iterator[Path]:
     An export that fails leaves its destination unchanged: the temporary folder is removed with its content.
 
     Args:
-        folder: The destination. It need not exist; the caller creates it when there is something to put there.
+        folder: The destination, which need not exist; the caller creates it before the first rename.
 
     Raises:
-        OSError: The destination is a file, or nothing can be written there.
+        OSError: The destination is a file, or cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "it is a file, and the export writes a folder", str(folder))
@@ -81,7 +81,7 @@ def library(name: str, package: str) -> Any:
     """Import a library that only some exports need.
 
     Raises:
-        EnvironmentFault: It is not installed; the message names the package to install.
+        EnvironmentFault: The library is not installed; the message names the package to install.
     """
     try:
         return importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""A study as an MLflow experiment with a run for each trial, in a folder or on a tracking server."""
+"""Exports a study to MLflow: an experiment with a run for each trial, in a folder or on a tracking server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def to_mlflow(store: StoreReader, study: str, destination: str) -> list[str]:
             address of a server, ``http://…``.
 
     Returns:
-        The experiment's place and name.
+        The experiment's address and name.
 
     Raises:
         InputError: An experiment of that name exists already.
@@ -62,7 +62,7 @@ def to_mlflow(store: StoreReader, study: str, destination: str) -> list[str]:
 
 @contextmanager
 def _experiment(client: Any, study: str, folder: Path | None) -> Iterator[str]:
-    """Create an experiment that gets its name only when it is complete; an incomplete one is removed."""
+    """Create an experiment under a temporary name; rename it when it is complete, and remove it after a failure."""
     made = client.create_experiment(f"{study} (incomplete, of process {os.getpid()} on {platform.node()})")
     try:
         yield made
@@ -70,14 +70,14 @@ def _experiment(client: Any, study: str, folder: Path | None) -> Iterator[str]:
     except BaseException:
         if folder is None:
             client.delete_experiment(made)
-        else:  # deleting it would only move it to the folder's trash
+        else:  # not deleted, since MLflow would only move it to the folder's trash
             shutil.rmtree(folder / made, ignore_errors=True)
         raise
 
 
 @contextmanager
 def _emptied_on_failure(folder: Path | None) -> Iterator[None]:
-    """Remove a new folder if the export fails: MLflow creates it as soon as it opens it."""
+    """Remove a new folder if the export fails, since MLflow creates the folder when it opens it."""
     is_new = folder is not None and not folder.exists()
     try:
         yield
@@ -89,7 +89,7 @@ def _emptied_on_failure(folder: Path | None) -> Iterator[None]:
 
 @contextmanager
 def _file_store_allowed() -> Iterator[None]:
-    """Let MLflow write folders, which it allows only on request since it prefers databases."""
+    """Let MLflow write to folders; it prefers databases and allows folders only on request."""
     name = "MLFLOW_ALLOW_FILE_STORE"
     before = os.environ.get(name)
     os.environ[name] = "true"

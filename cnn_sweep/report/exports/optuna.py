@@ -1,4 +1,4 @@
-"""A study in an Optuna storage, for Optuna's plots, its command line and optuna-dashboard."""
+"""Exports a study to an Optuna storage, for Optuna's plots, its command line and optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ATTRIBUTES: Final = (
 
 
 def to_optuna(store: StoreReader, study: str, destination: str) -> list[str]:
-    """Write a study of the same name: epochs become steps, and a trial's other facts become user attributes.
+    """Write a study of the same name. Epochs become steps; a trial's other columns become user attributes.
 
     Args:
         store: Where the study is read.
@@ -28,7 +28,7 @@ def to_optuna(store: StoreReader, study: str, destination: str) -> list[str]:
         destination: A storage's address, such as ``sqlite:///study.db``, or the path of an SQLite file.
 
     Returns:
-        The study's place, name and number of trials.
+        The study's address, name and number of trials.
 
     Raises:
         InputError: The storage has a study of that name already.

@@ -1,4 +1,4 @@
-"""A study as two tables, its trials and its epochs, in CSV with full precision or in Parquet."""
+"""Exports a study as two tables, trials and epochs, in CSV with full precision or in Parquet."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def to_csv(store: StoreReader, study: str, destination: str) -> list[Path]:
     """Write ``trials.csv`` and ``epochs.csv`` with full precision; return the two files.
 
     Raises:
-        InputError: One of them exists and is not a table of this study.
+        InputError: One of the files exists and is not a table of this study.
     """
     return _both(store, study, Path(destination), _Form("csv", _write_csv, _csv_start))
 
@@ -39,7 +39,7 @@ def to_parquet(store: StoreReader, study: str, destination: str) -> list[Path]:
     file's metadata names such columns as ``json_columns``.
 
     Raises:
-        InputError: One of them exists and is not a table of this study.
+        InputError: One of the files exists and is not a table of this study.
     """
     library("pyarrow.parquet", "pyarrow")
     return _both(store, study, Path(destination), _Form("parquet", _write_parquet, _parquet_start))
@@ -52,7 +52,7 @@ class _Form:
     Attributes:
         suffix: Suffix of its files.
         write: Writes columns and rows to a file.
-        start: Reads the names of a file's first columns and, if there is a row, their values in it.
+        start: Reads the names of a file's first columns and, if there are rows, their values in the first one.
     """
 
     suffix: str
@@ -72,7 +72,7 @@ def _both(store: StoreReader, study: str, folder: Path, form: _Form) -> list[Pat
 
 
 def _check_replaceable(file: Path, study: str, form: _Form) -> None:
-    """Make sure that a table does not exist, or is the same study's from an earlier export."""
+    """Check that a file does not exist, or is a table of the same study from an earlier export."""
     if not file.exists():
         return
     start = form.start(file)
@@ -93,7 +93,7 @@ def _csv_start(file: Path) -> list[list[str]]:
     with file.open(newline="", encoding="utf-8", errors="replace") as lines:
         try:
             return [row[: len(_FIRST)] for row in islice(csv.reader(lines), 2)]
-        except csv.Error:  # no table
+        except csv.Error:  # not a table
             return []
 
 
@@ -104,7 +104,7 @@ def _parquet_start(file: Path) -> list[list[str]]:
             names = table.schema_arrow.names[: len(_FIRST)]
             rows = next(table.iter_batches(1, columns=names), None) if names == _FIRST else None
             values = [[str(value) for value in row.values()] for row in rows.to_pylist()] if rows else []
-    except arrow.ArrowException:  # no table
+    except arrow.ArrowException:  # not a table
         return []
     return [names, *values]
 

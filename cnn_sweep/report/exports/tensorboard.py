@@ -1,6 +1,6 @@
-"""A study for TensorBoard: a run with scalars for each trial, and the HParams tab over all of them.
+"""Exports a study to TensorBoard: a run with scalars for each trial, and the HParams tab over all trials.
 
-TensorBoard's own messages and record format write the event files, without TensorFlow.
+Event files are written with TensorBoard's own messages and record format, without TensorFlow.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def to_tensorboard(store: StoreReader, study: str, destination: str) -> list[Pat
         The study's folder below the destination.
 
     Raises:
-        InputError: That folder has files that no export wrote, such as those of the study itself in its results folder.
+        InputError: That folder has files that no export wrote, such as the study's own results.
     """
     for name in ("tensorboard.summary.writer.record_writer", "tensorboard.plugins.hparams.metadata"):
         library(name, "tensorboard")
@@ -57,7 +57,7 @@ def to_tensorboard(store: StoreReader, study: str, destination: str) -> list[Pat
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Make sure that a folder, which will be replaced, has only files of an earlier export."""
+    """Check that a folder that will be replaced has only files of an earlier export."""
     others = (file for file in folder.rglob("*") if not file.is_dir() and file.suffix != _SUFFIX)
     if (other := next(others, None)) is not None:
         raise InputError(f"{folder} would be replaced, and has {other}, which no export wrote; choose another place")

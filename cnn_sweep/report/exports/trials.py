@@ -1,4 +1,4 @@
-"""Trials with their epochs, one by one, for programs that store runs."""
+"""Reads trials with their epochs, one by one, for exports to programs that store runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Run:
 
     Attributes:
         trial: Its number.
-        facts: Its own columns: state, value, seed, started and so on.
+        facts: Its columns on the leaderboard: state, value, seed, started and so on.
         params: Its active hyperparameters by name; None is a value like any other.
         epochs: (epoch, seconds since 1970, metrics by name) of each epoch.
         tests: Scores on the test set, named as on the leaderboard; empty unless ``finalize`` measured the trial.

@@ -1,4 +1,4 @@
-"""A study as offline runs of Weights & Biases, one for each trial; ``wandb sync`` uploads them."""
+"""Exports a study to Weights & Biases: an offline run for each trial, which ``wandb sync`` uploads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FACTS = ("state", "cause", "value", "best_epoch", "parameters", "seconds", "see
 
 
 def to_wandb(store: StoreReader, study: str, destination: str) -> list[Path]:
-    """Write an offline run for each trial and send nothing; an earlier export's runs of the study are replaced.
+    """Write an offline run for each trial, without network access; replace the runs of an earlier export of the study.
 
     Returns:
         The folder ``wandb`` below the destination.

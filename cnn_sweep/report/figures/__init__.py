@@ -1,1 +1,1 @@
-"""Figures of a study, image files, contact sheets and learning curves."""
+"""Figures of a study: plots, image files, contact sheets and learning curves."""

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _NO_CHARACTER = "\uffff"  # drawn as the box that a font has for missing characters
 _SMALLEST = 72  # pixels of a thumbnail's longer side: smaller images are enlarged by an integer factor
-_LARGEST = 160  # larger images are reduced to this
+_LARGEST = 160  # pixels; larger images are reduced to this size
 _MARGIN = 6
 _FONT_SIZE = 12
-_MOST_PIXELS = 200_000_000  # common programs open no larger pictures
+_MOST_PIXELS = 200_000_000  # most programs cannot open larger pictures
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -62,7 +62,7 @@ def contact_sheet(images: Images, captions: Sequence[str]) -> Image.Image:
 
 
 def sheet_of_rows(rows: Mapping[str, Images]) -> Image.Image:
-    """Arrange images in titled rows; for their form see :func:`contact_sheet`."""
+    """Arrange images in titled rows; their form is that in :func:`contact_sheet`."""
     pictures = iter(_thumbnails(np.concatenate(list(rows.values()))))
     found = {title: [next(pictures) for _ in images] for title, images in rows.items()}
     sizes = [picture.size for row in found.values() for picture in row]
@@ -79,7 +79,7 @@ def sheet_of_rows(rows: Mapping[str, Images]) -> Image.Image:
 
 
 def thumbnail_uris(images: Images) -> list[str]:
-    """Return thumbnails as ``data:`` URIs of PNGs; for the form of images see :func:`contact_sheet`."""
+    """Return thumbnails as ``data:`` URIs of PNGs; the form of images is that in :func:`contact_sheet`."""
     return [_data_uri(picture) for picture in _thumbnails(images)] if len(images) else []
 
 
@@ -128,11 +128,11 @@ def activation_maps(values: npt.NDArray[np.floating], *, channel: int | None = N
     Each channel is scaled from black (its smallest value) to white.
 
     Args:
-        values: Shape (height, width, channels), or (units,): then each unit becomes a square.
-        channel: Which one, from 0; None for all.
+        values: Shape (height, width, channels); or (units,), where each unit becomes a square.
+        channel: Index of the channel; None for all.
 
     Raises:
-        InputError: There is no such channel.
+        InputError: The layer has no such channel.
     """
     maps = np.moveaxis(values, -1, 0) if values.ndim == 3 else values.reshape(-1, 1, 1)
     if channel is not None and not 0 <= channel < len(maps):

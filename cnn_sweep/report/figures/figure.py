@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Distinguishable with any kind of colour vision: Okabe and Ito, "Color Universal Design" (2008).
+# Distinguishable with every kind of colour vision: Okabe and Ito, "Color Universal Design" (2008).
 BLUE: Final = "#0072B2"
 VERMILLION: Final = "#D55E00"
 GREEN: Final = "#009E73"
@@ -30,8 +30,8 @@ class Figure:
     """One figure.
 
     Attributes:
-        name: Name of its file, and in links to it.
-        title: A few words.
+        name: Name of its file without suffix, and its anchor in links.
+        title: Short title.
         caption: What the figure shows and how to read it.
         data: Plotly's traces.
         layout: Plotly's layout; the page sets the colours of text and background.
@@ -64,12 +64,12 @@ def numbers(values: Any) -> list[Any]:
 def scatter(
     x: Sequence[Any], y: Sequence[Any], trials: Sequence[int], *, color: str, name: str = "trial"
 ) -> dict[str, Any]:
-    """Describe a point for each trial, with the trial's number under the pointer."""
+    """Return a Plotly trace with a point for each trial; hovering shows the trial's number."""
     marker = {"color": color, "size": 6, "opacity": 0.85}
     kind = {"type": "scatter", "mode": "markers", "name": name, "marker": marker, "hovertemplate": _HOVER}
     return kind | {"x": numbers(x), "y": numbers(y), "customdata": list(trials)}
 
 
 def axis_titles(x: str, y: str) -> dict[str, Any]:
-    """Describe two linear axes by their titles."""
+    """Return a Plotly layout of two linear axes with titles."""
     return {"xaxis": {"title": {"text": text(x)}}, "yaxis": {"title": {"text": text(y)}}}

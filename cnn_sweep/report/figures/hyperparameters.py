@@ -125,7 +125,7 @@ class _Cells:
         return [min(int(((place or 0.0) - self._low) / self._width), self.count - 1) for place in places]
 
     def axis(self) -> dict[str, Any]:
-        """Describe the axis to Plotly."""
+        """Return the axis for Plotly."""
         title = {"text": text(self._axis.label)}
         if self._even:
             return {"title": title, "type": "log" if self._axis.log else "linear"}

@@ -1,6 +1,6 @@
 """The optimization history and learning curves as figures of a report, and one trial's curves as a picture.
 
-Pillow draws the picture, for commands that should not wait for Plotly and a browser.
+Pillow draws the picture, so that commands need not wait for Plotly and a browser.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.report_data import ReportData
 
-# More lines hide each other: then only the best trials are drawn.
+# More lines would hide each other, so only the best trials are drawn.
 _MOST_LINES = 2_000
 _MOST_TICKS = 12
-_SPREAD = 0.06  # of an axis's length
+_SPREAD = 0.06  # fraction of an axis's length
 
 
 def parallel(data: ReportData) -> Figure | None:
@@ -44,7 +44,7 @@ def parallel(data: ReportData) -> Figure | None:
 
 
 def _dimension(axis: Axis, rows: Sequence[Row]) -> Row:
-    """Describe one axis to Plotly, which reads its label as markup but its ticks as plain text."""
+    """Return one axis for Plotly, which treats its label as markup but its ticks as plain text."""
     places = axis.positions(rows)
     there = [place for place in places if place is not None]
     low, high = (min(there), max(there)) if there else (0.0, 0.0)
@@ -66,7 +66,7 @@ def _dimension(axis: Axis, rows: Sequence[Row]) -> Row:
 
 
 def _with_room(low: float, high: float) -> list[float]:
-    """Return the ends of an axis; if all lines meet in one value, it lies in the middle."""
+    """Return the ends of an axis; if all trials have the same value, it is in the middle."""
     room = 0.5 * (abs(low) or 1.0) if low == high else 0.0
     return numbers([low - room, high + room])
 

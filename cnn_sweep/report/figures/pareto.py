@@ -70,7 +70,7 @@ def _costs(data: ReportData) -> list[Figure]:
 
 
 def pareto(rows: Sequence[Row], column: str, direction: Direction) -> list[Row]:
-    """Return the Pareto front of value and cost, which should be small; by ascending cost."""
+    """Return the Pareto front of value and (minimized) cost, by ascending cost."""
     front: list[Row] = []
     for row in sorted(rows, key=lambda row: (row[column], direction.key(row["value"]), row["trial"])):
         if not front or direction.better(row["value"], front[-1]["value"]):

@@ -1,6 +1,6 @@
-"""All figures of a study: by kind for a report, one by one for notebooks, as image files for papers.
+"""All figures of a study: for reports by kind, for notebooks one by one, and for papers as image files.
 
-Plotly draws image files in a Chromium without a window, through kaleido.
+Plotly draws image files in a headless Chromium, through kaleido.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _write(kaleido: Any, figure: Figure, file: Path) -> Path:
 
 
 class Plots:
-    """Figures of a study, read once at the first use; each is a ``plotly.graph_objects.Figure``."""
+    """Figures of a study as ``plotly.graph_objects.Figure`` objects; the data are read once, on first use."""
 
     def __init__(self, store: StoreReader, study: str, board: Table) -> None:
         self._store = store

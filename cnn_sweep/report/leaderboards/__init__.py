@@ -1,1 +1,1 @@
-"""Leaderboards: rows of the store, filtered, sorted, grouped, with what repeats say of them."""
+"""Leaderboards: trials filtered, sorted and grouped, and statistics over repeats."""

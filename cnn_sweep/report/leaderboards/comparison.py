@@ -41,7 +41,7 @@ class Standing:
         n: Number of values.
         low: Lower end of the interval for the mean; the intervals of all configurations hold simultaneously.
         high: Upper end of that interval.
-        difference: Its mean minus that of the best, if common seeds link them.
+        difference: Its mean minus that of the best, if common seeds link the two.
         difference_low: Lower end of the interval for the difference; these hold simultaneously, too.
         difference_high: Upper end of that interval.
         tied: Whether it is not significantly worse than the best: the interval for the difference reaches zero.

@@ -81,7 +81,7 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
 
 
 def column_beside_statistics(name: str) -> str:
-    """Return the name of a column of the trials' leaderboard where it stands beside the statistics."""
+    """Return a column's name beside the statistics, whose names hyperparameters may share."""
     return f"params_{name}" if name in {*STATISTICS, LEFT_OUT} else name
 
 
@@ -97,8 +97,8 @@ def _values(group: list[Row]) -> dict[int, float]:
 
 
 def _within_bounds(found: list[Standing], metric: str, values: list[dict[int, float]]) -> list[Standing]:
-    """Limit the intervals of means to 0 to 1 if the metric's values are; differences stay unchanged."""
-    # The user's own function may report an accuracy in per cent.
+    """Limit the intervals of means to 0..1 if the metric's values are in that range, but not those of differences."""
+    # A user's function may report accuracy in per cent, so the values decide, not the name.
     if metric not in SHARES or not all(0.0 <= value <= 1.0 for own in values for value in own.values()):
         return found
     return [
@@ -117,12 +117,12 @@ def _statistics(found: Standing | None) -> dict[str, Any]:
 def _ranked(rows: list[Row], direction: Direction) -> list[Row]:
     ranked = [row for row in rows if row["n"]]
     ranked.sort(key=lambda row: (row["n"] == 1, direction.key(row["mean"]), row["trial"]))
-    others = [row for row in rows if not row["n"]]  # in the order of the trials' leaderboard
+    others = [row for row in rows if not row["n"]]  # ordered as on the leaderboard of trials
     return [row | {"rank": rank} for rank, row in enumerate(ranked, start=1)] + [row | {"rank": None} for row in others]
 
 
 def _notes(rows: Sequence[Row], *, optimistic: int) -> list[str]:
-    """Explain the statistics as far as these rows need it."""
+    """Return notes that explain the statistics in these rows."""
     several = sum(row["n"] > 1 for row in rows)
     left_out = sum(row[LEFT_OUT] > 0 for row in rows)
     notes = []

@@ -1,7 +1,7 @@
 """Conditions on rows of a leaderboard, as in ``val_accuracy > 0.9 and optimizer in ("adam", "sgd")``.
 
-They are the expressions of sweep files (``docs/expressions.md``) on values that may be missing: a row is kept if its
-condition is true, and neither false nor unknown.
+A condition is an expression as in sweep files (``docs/expressions.md``), on values that may be missing. A row is kept
+only if its condition is true; a condition on missing values is unknown.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_LENGTH = 2_000  # characters
 
 
 class FilterError(InputError):
-    """The text is no condition, or a row has no answer to it."""
+    """The text is not a condition, or cannot be evaluated for a row."""
 
 
 class Filter:
@@ -31,11 +31,11 @@ class Filter:
         ``Filter("parameters < 5e4 and not missing(momentum)").accepts({"parameters": 100, "momentum": 0.9})``
 
     Attributes:
-        text: As the user wrote it.
-        names: The columns in it, in the order of their first appearance.
+        text: The condition as the user wrote it.
+        names: The columns in it, in order of first appearance.
 
     Raises:
-        FilterError: The text is not in the language; the message says what is possible.
+        FilterError: The text is not a valid expression; the message says what is possible.
     """
 
     def __init__(self, text: str) -> None:
@@ -49,10 +49,10 @@ class Filter:
             raise FilterError(f"{shortened(text)} is not a condition: {reason}")
 
     def accepts(self, row: Mapping[str, Any]) -> bool:
-        """Return whether a row meets the condition; where that is unknown, it does not.
+        """Return whether a row meets the condition; False if that is unknown.
 
         Raises:
-            FilterError: Values of different kinds were to be ordered, or the condition is a value.
+            FilterError: The condition orders values of different kinds, or is not true or false.
         """
         evaluator = Evaluator(row)
         try:

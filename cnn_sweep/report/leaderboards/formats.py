@@ -33,7 +33,7 @@ def to_csv(table: Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.columns)
     columns = table.columns
-    # The writer leaves a field empty for None, and writes numbers and texts as they are.
+    # The CSV writer leaves the field of None empty and writes numbers and text unchanged.
     writer.writerows([_field(row.get(name)) for name in columns] for row in table.rows)
     return text.getvalue()
 
@@ -86,7 +86,7 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 def _latex_text(text: str) -> str:
     escaped = _TEX_SPECIAL.sub(lambda found: _TEX[found[0]], _one_line(text))
-    return f"{{}}{escaped}" if escaped.startswith("[") else escaped  # after \\\\ a bracket would be its argument
+    return f"{{}}{escaped}" if escaped.startswith("[") else escaped  # else the argument of \\\\
 
 
 def to_html(table: Table) -> str:

@@ -30,8 +30,8 @@ def grouped(table: Table, by: Sequence[str], *, direction: Direction) -> Table:
 
     Returns:
         A row for each group: the columns of ``by``; ``n`` (configurations) and ``trials`` (ranked ones); ``mean`` and
-        ``std`` (sample standard deviation; missing for one configuration) over the configurations' means, so that one
-        with many repeats counts once; the best value, ``best``, and its trial, ``best_trial``.
+        ``std`` (sample standard deviation; missing for one configuration) over the means of configurations, so that
+        one with many repeats counts once; the best value, ``best``, and its trial, ``best_trial``.
 
     Raises:
         InputError: A column is unknown.

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _MEASURES: Final = ("best_epoch", "parameters", "seconds")
-# Statistics over repeats that come first.
+# Statistics over repeats that `overview` shows first.
 _STATISTICS: Final = ("mean", "sd", "n", "tied")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with named columns; a value that a row does not have is None.
+    """Rows with named columns; missing values are None.
 
     Attributes:
         columns: Names in display order.
         rows: A mapping for each row.
-        more: Names of further columns, shown on request only.
+        more: Names of further columns, shown only on request.
         verdict: Columns that rate a row besides or instead of the value: statistics over repeats, other objectives.
         notes: Sentences that explain columns.
     """
@@ -106,10 +106,10 @@ def matched(table: Table, patterns: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_columns(table: Table, names: Iterable[str], *, hint: str = "") -> None:
-    """Make sure that a table has these columns.
+    """Check that a table has these columns.
 
     Raises:
-        InputError: A column is unknown; the message has ``hint``, which says what else a ``{name}`` may be.
+        InputError: A column is unknown; the message ends with ``hint``, in which ``{name}`` stands for the column.
     """
     known = (*table.columns, *table.more)
     for name in names:

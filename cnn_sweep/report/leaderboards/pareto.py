@@ -48,7 +48,7 @@ def only_front(table: Table) -> Table:
 
 
 def _column(table: Table, metric: str) -> str:
-    """Return a metric's column, which has a longer name if another column has the metric's name."""
+    """Return the name of a metric's column, which is longer if another column has the metric's name."""
     longer = f"{metric}_at_best_epoch"
     return longer if longer in table.columns else metric
 

@@ -1,6 +1,6 @@
 """Confidence intervals and quantiles: Wilson's interval, the bootstrap, the studentized range.
 
-They use ``scipy.special`` only: ``scipy.stats`` takes a second to import, too long for a command on a login node.
+Only ``scipy.special`` is used: importing ``scipy.stats`` takes a second, too long for a command on a login node.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 CONFIDENCE: Final = 0.95
-_NODES: Final = 96  # of each quadrature: four digits against SciPy up to 1,000 groups, three up to 10,000
-_WIDEST: Final = 9.0  # standard deviations from zero beyond which a normal density adds nothing
+_NODES: Final = 96  # nodes of each quadrature: four digits against SciPy up to 1,000 groups, three up to 10,000
+_WIDEST: Final = 9.0  # standard deviations from zero beyond which the normal density is negligible
 
 
 def wilson(successes: float, n: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -30,7 +30,7 @@ class Mistake:
     Attributes:
         true: Its class.
         predicted: The class that the model predicts.
-        probability: Of the predicted class.
+        probability: Probability of the predicted class.
         name: The image's name in the data.
     """
 
@@ -47,12 +47,12 @@ class BestModel:
     Attributes:
         trial: The trial's number.
         images: Number of validation images.
-        wrong: Number of misclassified ones.
+        wrong: Number of misclassified images.
         class_names: Names of the classes.
         counts: The confusion matrix: true classes down, predicted ones across.
         classes: Precision, recall and F1 of each class.
         mistakes: The most confident mistakes, the most confident first.
-        mistaken: Their images, shape (n, height, width, channels), as stored.
+        mistaken: Images of ``mistakes``, shape (n, height, width, channels), as stored.
     """
 
     trial: int

@@ -134,7 +134,7 @@ def _known(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class TrainedModels:
-    """The trained models of one study. A trial is given by its number; None is the best one.
+    """The trained models of one study. Trials are given by number; None means the best trial.
 
     Attributes:
         results: Root of all studies.

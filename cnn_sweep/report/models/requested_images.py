@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cnn_sweep.training.data.image_decoder import BadImage
 
 _OPEN = ("train", "validation", UNLABELLED)
-_SEALED = "test"  # until the study is finalized
+_SEALED = "test"  # the split that is sealed until the study is finalized
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _named(data: Path, name: str, where: Sequence[str]) -> npt.NDArray[np.generi
 
 
 def _is_tested_with(data: Path, name: str) -> bool:
-    """Look for a name in the test set without reading its images."""
+    """Return whether the test set has an image of this name; reads no pixels."""
     return _SEALED in read_meta(data)["sizes"] and name in {item.name for item in items(data, _SEALED)}
 
 

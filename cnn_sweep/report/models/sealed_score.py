@@ -60,7 +60,7 @@ def sealed_score(found: Predictions, metric: str, measured: Mapping[str, Any]) -
     if name == "test_loss":
         if (losses := found.losses) is None:
             return None
-        penalty = value - float(losses.mean())  # regularization, the same for every draw
+        penalty = value - float(losses.mean())  # regularization, which is the same in every bootstrap draw
         interval = bootstrap(lambda drawn: float(losses[drawn].mean()) + penalty, n)
     else:
         interval = bootstrap(lambda drawn: all_metrics(labels[drawn], found.probabilities[drawn], "test_")[name], n)

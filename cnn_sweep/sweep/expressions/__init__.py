@@ -1,1 +1,1 @@
-"""The language of conditions and arithmetic: its parser, its values, and expressions on hyperparameters."""
+"""The language of conditions and arithmetic: its parser, its evaluation, and expressions on hyperparameters."""

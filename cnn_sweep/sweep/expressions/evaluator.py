@@ -1,4 +1,4 @@
-"""The values of expressions: arithmetic, comparisons, functions, and what a missing value makes of them."""
+"""Evaluates expressions: arithmetic, comparisons, functions, and their results for missing values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_BASE = 1e6
 MAX_EXPONENT = 64
-_MAX_BITS = 1024  # of a whole number: those of the greatest float
+_MAX_BITS = 1024  # bits of a whole number; floats end just below 2**1024
 
 
 def _power(base: Any, exponent: Any) -> Any:
@@ -65,14 +65,14 @@ _FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
 
 
 class Evaluator:
-    """Computes values for a row of a table, in which None is a missing value and ``NULL`` the value ``null``.
+    """Evaluates expressions for a row of a table, in which None is a missing value and ``NULL`` the value ``null``.
 
-    What is calculated from a missing value is missing, and a condition on it is unknown: None, too (three-valued logic
-    of Kleene, as in SQL).
+    Arithmetic on a missing value gives a missing value, and a condition on it is unknown, also None (Kleene's
+    three-valued logic, as in SQL).
 
     Attributes:
-        null: What ``null`` is.
-        missing: What a missing value is.
+        null: The value of ``null``.
+        missing: The value that stands for a missing one.
     """
 
     null: Any = NULL
@@ -82,10 +82,10 @@ class Evaluator:
         self.row = row
 
     def value(self, node: ast.expr) -> Any:
-        """Compute a node, without the parts on which its value does not depend.
+        """Evaluate a node, without the parts on which its value does not depend.
 
         Raises:
-            ExpressionError: Values of different kinds do not go together.
+            ExpressionError: An operation does not accept values of these kinds.
         """
         found: Any
         match node:
@@ -119,13 +119,13 @@ class Evaluator:
         return self.row.get(name)
 
     def truth(self, value: Any) -> bool | None:
-        """Return whether a value is true; None where that is unknown."""
+        """Return whether a value is true; None if that is unknown."""
         if value is None or isinstance(value, bool):
             return value
         raise ExpressionError(f"{value!r} is a value where a condition should be, such as `{value!r} > 0`")
 
     def joined(self, parts: Sequence[ast.expr], *, decides: bool) -> Any:
-        """Join conditions; one that is ``decides`` decides: True for ``or``, False for ``and``."""
+        """Evaluate ``and`` or ``or``; the first condition equal to ``decides`` (False or True) decides."""
         verdict: bool | None = not decides
         for part in parts:
             found = self.truth(self.value(part))
@@ -135,7 +135,7 @@ class Evaluator:
         return verdict
 
     def calculated(self, how: Callable[..., Any], *values: Any) -> Any:
-        """Calculate with numbers; what has no finite value (a division by zero) is missing."""
+        """Calculate with numbers; a result that is not finite, as after a division by zero, is missing."""
         numbers = values[0] if how in {min, max} and len(values) == 1 and isinstance(values[0], list) else values
         if any(number is None or number is NULL for number in numbers):
             return None
@@ -155,7 +155,7 @@ class Evaluator:
         return None if left is self.missing or right is self.missing else bool(left == right)
 
     def at(self, group: Any, index: Any) -> Any:
-        """Return an element of a list, or a character of a text; there may be none."""
+        """Return an element of a list, or a character of a text; missing if there is none."""
         if group is None or index is None:
             return None
         if not isinstance(group, list | str) or not isinstance(index, int):
@@ -170,7 +170,7 @@ class Evaluator:
         if not isinstance(group, ast.List | ast.Tuple):
             return self.at(self.value(group), index)
         found = self.at(group.elts, index)
-        return self.value(found) if isinstance(found, ast.expr) else found  # whatever the other elements are
+        return self.value(found) if isinstance(found, ast.expr) else found  # the other elements are not evaluated
 
     def _chain(self, left: ast.expr, signs: Sequence[ast.cmpop], others: Sequence[ast.expr]) -> bool | None:
         one, verdict = self.value(left), bool(signs) or None
@@ -229,7 +229,7 @@ def _opposite(verdict: Any) -> bool | None:
 
 
 def _is_usable(result: Any, numbers: Sequence[Any]) -> bool:
-    """Return whether a result is a number that is not beyond all bounds; NaN and infinities of the data stay."""
+    """Return whether a result is real and not too large; it may be NaN or infinite only if the data are."""
     if isinstance(result, complex) or (isinstance(result, int) and result.bit_length() > _MAX_BITS):
         return False
     return not isinstance(result, float) or math.isfinite(result) or not all(map(math.isfinite, numbers))

@@ -21,7 +21,7 @@ _MEMO_SIZE = 20_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _CONSTANTS: Final = {**CONSTANTS, "None": None}
-# Functions that came after the first sweep files reserve no name: a hyperparameter may be called so.
+# Functions added later reserve no names, because hyperparameters in older sweep files may have them.
 RESERVED: Final = frozenset({*FUNCTIONS, *_CONSTANTS, "index", *keyword.kwlist} - {"log10", "like", "missing"})
 
 
@@ -39,10 +39,10 @@ ABSENT: Final = Absent()
 
 
 def truth(value: Any) -> bool:
-    """Return whether a condition holds: a truth value, a number other than 0, or nothing.
+    """Return whether a condition holds; numbers other than 0 are true, None is false.
 
     Raises:
-        ExpressionError: The value is a text or a list, which Python takes for true.
+        ExpressionError: The value is a text or a list, which Python would treat as true.
     """
     if is_truth_word(value):
         raise ExpressionError(
@@ -54,7 +54,7 @@ def truth(value: Any) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text can name a hyperparameter."""
+    """Return whether a text can name a hyperparameter."""
     return _NAME.fullmatch(text) is not None and text not in RESERVED
 
 
@@ -63,7 +63,7 @@ class _AbsentError(Exception):
 
 
 class _Evaluator(Evaluator):
-    """Computes values for a configuration as Python does; a text is no condition, though."""
+    """Evaluates expressions for a configuration as Python does, except that text is not a condition."""
 
     null = None
     missing = ABSENT
@@ -109,12 +109,12 @@ class Expression:
     """An expression over hyperparameters, compiled once.
 
     Attributes:
-        text: As the user wrote it.
-        tree: What it says.
-        names: The parameters in it, in the order of their first appearance.
+        text: The expression as the user wrote it.
+        tree: The parsed expression.
+        names: The parameters in it, in order of first appearance.
 
     Raises:
-        ExpressionError: The text is no expression, or uses what is not possible in one.
+        ExpressionError: The text is not a valid expression.
     """
 
     def __init__(self, text: str) -> None:
@@ -136,24 +136,24 @@ class Expression:
 
     @property
     def canonical(self) -> str:
-        """The same text however it was spaced and bracketed."""
+        """The expression as text, independent of spaces and redundant brackets."""
         return ast.unparse(self.tree)
 
     def evaluate(self, params: Mapping[str, Any]) -> Any:
-        """Work out the value, or ``ABSENT`` where it depends on an inactive parameter.
+        """Return the value, or ``ABSENT`` if it depends on an inactive parameter.
 
-        Parts that are not needed do not count: the other elements of ``[$a, $b][$index]``, the other branch of an
-        ``if``, and what follows in an ``and`` or ``or`` that is decided.
+        Parts that are not evaluated may be inactive: the other elements of ``[$a, $b][$index]``, the other branch of an
+        ``if``, and the operands after the one that decides an ``and`` or ``or``.
 
         Raises:
-            ExpressionError: There is no value, such as after a division by zero.
+            ExpressionError: There is no value, as after a division by zero.
         """
         values = [params.get(name, ABSENT) for name in self.names]
         key = tuple((type(value), value) for value in values)
         try:
             if key in self._memo:
                 return self._memo[key]
-        except TypeError:  # lists cannot be looked up
+        except TypeError:  # lists are not hashable
             return self._compute(values)
         result = self._compute(values)
         if len(self._memo) < _MEMO_SIZE:
@@ -161,10 +161,10 @@ class Expression:
         return result
 
     def holds(self, params: Mapping[str, Any]) -> bool:
-        """Return whether the expression, as a condition, is true; one that mentions an inactive parameter is not false.
+        """Return whether the expression holds as a condition; one on an inactive parameter does.
 
         Raises:
-            ExpressionError: There is no value, or it is no truth value.
+            ExpressionError: There is no value, or it is not a truth value.
         """
         if not all(name in params for name in self.names):
             return True

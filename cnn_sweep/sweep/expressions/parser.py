@@ -1,7 +1,7 @@
 """The grammar of conditions and arithmetic in sweep files, in ``--where`` and in the filter of a report's page.
 
-A text becomes a tree of :mod:`ast` nodes, but Python neither parses nor runs it: nothing exists that this parser does
-not build. ``docs/expressions.md`` is the reference, and ``report/document/filters.js`` the same parser in JavaScript.
+A text becomes a tree of :mod:`ast` nodes, but Python neither parses nor runs it: only this parser creates nodes.
+``docs/expressions.md`` is the reference; ``report/document/filters.js`` is the same parser in JavaScript.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 Parsed = tuple[ast.expr, tuple[str, ...]]
 
-MAX_DEPTH = 100  # brackets and operators inside each other
+MAX_DEPTH = 100  # nested brackets and operators
 
 CONSTANTS: Final[Mapping[str, Any]] = {"true": True, "false": False, "True": True, "False": False, "null": None}
-# How many values each function takes; empty: any number.
+# Number of values that each function takes; empty means any number.
 FUNCTIONS: Final[Mapping[str, tuple[int, ...]]] = {
     **dict.fromkeys(("min", "max"), ()),
     **dict.fromkeys(("abs", "int", "floor", "ceil", "sqrt", "log2", "log10", "missing"), (1,)),
@@ -29,7 +29,7 @@ FUNCTIONS: Final[Mapping[str, tuple[int, ...]]] = {
     "like": (2,),
 }
 
-# How tightly operators bind, loosest first.
+# Precedence of operators, lowest first.
 _CHOICE, _OR, _AND, _NOT, _COMPARISON, _SUM, _PRODUCT, _SIGNED, _POWER = range(9)
 _ARITHMETIC: Final[Mapping[str, tuple[int, type[ast.operator]]]] = {
     "+": (_SUM, ast.Add),
@@ -77,10 +77,10 @@ _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "\n": "", "\\": "\\", "'": "
 
 
 class ExpressionError(ValueError):
-    """The text is no expression, or it has no value for these parameters.
+    """The text is not an expression, or it has no value for these parameters.
 
     Attributes:
-        text: The expression, where it is known.
+        text: The expression; empty if unknown.
     """
 
     def __init__(self, message: str, *, text: str = "") -> None:
@@ -89,16 +89,16 @@ class ExpressionError(ValueError):
 
 
 def parse(text: str, what: str, *, max_length: int, constants: Mapping[str, Any] = CONSTANTS) -> Parsed:
-    """Parse a text to a tree, and to the parameters or columns in it, in the order of their first appearance.
+    """Parse a text; return its tree, and the parameters or columns in it in order of first appearance.
 
     Args:
-        text: As the user wrote it.
-        what: What it should be, for messages: ``"a condition"``.
-        max_length: Characters that it may have.
-        constants: Words that are values.
+        text: The text as the user wrote it.
+        what: What the text should be, for messages, such as ``"a condition"``.
+        max_length: Largest number of characters.
+        constants: Values of reserved words, such as ``true``.
 
     Raises:
-        ExpressionError: It is not in the language; the message has the place and what is possible.
+        ExpressionError: The text is not valid; the message says where, and what is possible.
     """
     if len(text) > max_length:
         raise ExpressionError(f"{what} can have {max_length:,} characters, this one has {len(text):,}")
@@ -114,7 +114,7 @@ def parse(text: str, what: str, *, max_length: int, constants: Mapping[str, Any]
 
 
 def shortened(text: str) -> str:
-    """Quote a text for a message, without the end of a long one."""
+    """Quote a text for a message, and shorten a long one."""
     return repr(text if len(text) <= 100 else f"{text[:97]}...")
 
 
@@ -155,7 +155,7 @@ class _Parser:
         self.names: dict[str, None] = {}
 
     def whole(self) -> ast.expr:
-        """Parse all of the text; commas outside brackets make a list, as in Python."""
+        """Parse the whole text; commas outside brackets form a list, like a tuple in Python."""
         tree = self._expression()
         if self._sign == ",":
             return ast.Tuple(self._items(_END, [tree]), ast.Load())
@@ -171,7 +171,7 @@ class _Parser:
         return self._token.value if self._token.kind == "sign" else ""
 
     def _takes(self, sign: str) -> bool:
-        """Step over this sign, if it is the next token."""
+        """Consume this sign if it is the next token; return whether it was."""
         taken = self._sign == sign
         self._at += taken
         return taken
@@ -206,7 +206,7 @@ class _Parser:
         return left
 
     def _operated(self, left: ast.expr, level: int) -> ast.expr | None:
-        """Parse one operator and what it does with ``left``; None if the next one binds less tightly than ``level``."""
+        """Parse an operator and its right operand; None if the next operator binds less tightly than ``level``."""
         sign = self._sign
         if sign == "if" and level == _CHOICE:
             self._at += 1
@@ -241,7 +241,7 @@ class _Parser:
         return ast.Compare(left, operators, others)
 
     def _element(self, left: ast.expr, start: int) -> ast.expr:
-        """Parse ``[index]``; an attribute, or a call of what is no function, is refused."""
+        """Parse ``[index]``; refuse attributes, and calls of anything but a function."""
         shown = self._text[start : self._tokens[self._at - 1].end]
         if self._sign == "(":
             raise ExpressionError(f"unknown function {shown!r}; possible are: {_NAMED}")
@@ -309,7 +309,7 @@ class _Parser:
         return ast.Tuple(self._items(")", [first]), ast.Load())
 
     def _items(self, end: str, items: list[ast.expr], function: str = "") -> list[ast.expr]:
-        """Parse what follows ``items`` up to a closing bracket: expressions with commas between them."""
+        """Parse the rest of a list up to its closing bracket: expressions separated by commas."""
         more = not items or self._takes(",")
         while more and self._sign != end:
             if function and self._token.kind == "word" and self._tokens[self._at + 1].value == "=":
@@ -322,7 +322,7 @@ class _Parser:
 
 def _check_depth(tree: ast.expr) -> None:
     level: list[ast.AST] = [tree]
-    for _ in range(MAX_DEPTH):  # without recursion, which a deep tree would exhaust
+    for _ in range(MAX_DEPTH):  # iterative, because a deep tree would exceed the recursion limit
         level = [child for node in level for child in ast.iter_child_nodes(node)]
     if level:
         raise ExpressionError(_TOO_DEEP)

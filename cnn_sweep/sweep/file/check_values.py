@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.validation import InvalidValue
 
-_DRAWS = 2_000  # random configurations of which one must satisfy the constraints
+_DRAWS = 2_000  # random configurations, at least one of which must satisfy the constraints
 _SHOWN = 3  # values with the same mistake that a message lists
 
 
 def check_values(sections: Sections, problems: Problems) -> None:
-    """Add the problems that appear only once hyperparameters have values.
+    """Add the problems that appear only when hyperparameters have values.
 
     Args:
         sections: The sections; parameters that could not be read are missing from the space.

@@ -65,7 +65,7 @@ class Problems:
         """Raise an error if there are problems.
 
         Raises:
-            SweepFileError: With all problems.
+            SweepFileError: There are problems; the error lists all of them.
         """
         if self._problems:
             raise SweepFileError(self._source, self.found)
@@ -79,7 +79,7 @@ def add_invalid_values(invalid: Iterable[InvalidValue], path: KeyPath, problems:
 
 
 def validate_section(model: type[Spec], value: Any, path: KeyPath, problems: Problems) -> Any:
-    """Return a section that has no references as a model; None, with problems added, if it is invalid."""
+    """Return a section without references as a model; if it is invalid, add problems and return None."""
     if not isinstance(value, dict):
         problems.add(path, f"must be a mapping with the keys {listed(file_keys(model))}, not {show(value)}")
         return None

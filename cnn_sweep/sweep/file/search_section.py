@@ -26,7 +26,7 @@ def read_search(value: Any, problems: Problems) -> SearchSpec:
     spec: SearchSpec | None = validate_section(SearchSpec, value, path, problems)
     if spec is None:
         method = value.get("method") if isinstance(value, dict) else None
-        # With the wrong method, ranges of the space would be reported as well.
+        # Otherwise, the wrong method would cause messages about ranges of the space, too.
         return SearchSpec(method="grid" if method is None or method in GRID_METHODS else "random", trials=1)
     if spec.method not in GRID_METHODS and spec.max_trials is None:
         problems.add(path, f"the method {spec.method!r} needs a number of trials; add trials: 50")

@@ -48,7 +48,7 @@ KEYS: Final = (
     "models",
 )
 _FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-TRIAL_METRICS: Final = ("parameters", "seconds")  # objectives beside metrics: less is better
+TRIAL_METRICS: Final = ("parameters", "seconds")  # objectives that are not metrics; lower is better
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,14 @@ class Sections:
 
     @property
     def objective(self) -> ObjectiveSpec:
-        """The first objective, which decides which epoch of a trial is its best."""
+        """The first objective, which determines the best epoch of a trial."""
         return self.objectives[0]
 
     def canonical(self) -> dict[str, Any]:
-        """Return the file's meaning as plain data in one form, which is hashed to compare files.
+        """Return the file's content in canonical form, which is hashed to compare files.
 
-        Comments, spacing, short forms and written-out defaults do not show. Sections that earlier versions did not
-        know appear only where the file has them, so that an old file keeps its hash.
+        Comments, spacing, short forms and explicit defaults make no difference. Sections that earlier versions did not
+        know are included only if the file has them, so that an old file keeps its hash.
         """
         network, others = self.network, self.objectives[1:]
         return {
@@ -208,7 +208,7 @@ def _reports_own_metrics(top: Any) -> bool:
     specs = [top.get("objective"), *(top["objectives"] if isinstance(top.get("objectives"), list) else ())]
     own_objective = any(isinstance(spec, dict) and spec.get("function") is not None for spec in specs)
     training = top.get("training")
-    own_loop = isinstance(training, dict) and training.get("engine", "graph") != "graph"  # or a hyperparameter
+    own_loop = isinstance(training, dict) and training.get("engine", "graph") != "graph"  # or $engine
     return own_objective or (own_loop and isinstance(top.get("model"), dict) and "build" in top["model"])
 
 

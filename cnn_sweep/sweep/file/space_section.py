@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cnn_sweep.messages import KeyPath
     from cnn_sweep.sweep.file.problems import Problems
 
-# Columns of a leaderboard beside the hyperparameters.
+# Columns of a leaderboard other than hyperparameters.
 COLUMNS: Final = (
     *("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds"),
     *EPOCH_METRICS,

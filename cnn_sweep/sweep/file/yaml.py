@@ -1,4 +1,4 @@
-"""Reads YAML 1.2 as plain data with the line of each value, and changes it without losing comments."""
+"""Reads YAML 1.2 as plain data with the line of each value, and edits it without losing comments."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 MAX_VALUES = 100_000  # aliases can make a small file huge
-MAX_DEPTH = 50  # mappings and lists inside each other
+MAX_DEPTH = 50  # nested mappings and lists
 _SHOWN = 30  # characters of a number in a message
 _DIGITS = 4_000
-_WIDTH = 4096  # characters before a written line is broken
+_WIDTH = 4096  # characters per line, so that no written line is broken
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = (_TAG + "int", _TAG + "float")
 _TEXT = _TAG + "str"
@@ -57,7 +57,7 @@ class Document:
 
 
 def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
-    """Return the data of a YAML text, and the problems that leave the rest readable, such as duplicate keys.
+    """Return the data of a YAML text, and problems that do not affect the rest, such as duplicate keys.
 
     Raises:
         SweepFileError: The text is not YAML, or a number in it cannot be read.
@@ -177,7 +177,7 @@ class _Reader:
             else:
                 value = float(digits.replace(".inf", "inf").replace(".nan", "nan"))
         except ValueError:
-            reason = "is not a number" if len(digits) < _DIGITS else "is too large"  # Python reads no more digits
+            reason = "is not a number" if len(digits) < _DIGITS else "is too large"  # Python's limit on digits
         else:
             reason = _number_problem(value)
         if reason:
@@ -208,7 +208,7 @@ def replace_search_settings(text: str, settings: Mapping[str, Any]) -> str:
 
 
 def _join_decimal_commas(node: MappingNode | SequenceNode) -> _Notes:
-    """Join numbers that a decimal comma has split in a mapping or list in brackets, so that it causes one message only.
+    """Join numbers split by a decimal comma in a mapping or list in brackets, so that each causes only one message.
 
     YAML reads ``{low: 0,01}`` as two keys, ``low`` and ``01``.
 

@@ -1,1 +1,1 @@
-"""The network of a sweep file: its layers, and their shapes and parameter counts, without TensorFlow."""
+"""The network of a sweep file: its layers, their shapes and parameter counts, without TensorFlow."""

@@ -1,7 +1,7 @@
 """The layers of a network as data: ``model.layers`` of a sweep file with all references filled in.
 
-Values in short form, such as ``kernel_size: 3``, become their long form here, so that code that uses layers sees one
-form only.
+Values in short form, such as ``kernel_size: 3``, are converted to the long form here, so that other code sees only one
+form.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Padding = Literal["valid", "same"]
 
 
 class L2(Spec):
-    """Weight penalty ``l2 * sum(w ** 2)`` that is added to the loss."""
+    """Weight penalty ``l2 * sum(w ** 2)``, added to the loss."""
 
     l2: Factor
 
@@ -39,7 +39,7 @@ class Base(Spec):
     name: str
     weights: str = "imagenet"  # imagenet, none (random), or a file relative to the sweep file
     trainable: bool | str = False
-    extract: bool = False  # compute its outputs once and share them among all trials
+    extract: bool = False  # compute its outputs once and share them among trials
 
     @field_validator("name")
     @classmethod
@@ -63,7 +63,7 @@ class Base(Spec):
 
 
 def unknown_layer_message(base: str, name: str, names: Sequence[str]) -> str:
-    """Return the message that a base has no layer of this name."""
+    """Return the message for a layer name that a base does not have."""
     shown = f"{', '.join(names[:3])}, ... {names[-1]}" if len(names) > 30 else ", ".join(names)
     return f"{base} has no layer {name!r} with weights{near(name, names)}; it has {shown}"
 
@@ -98,7 +98,7 @@ class Pool(Spec):
     """Maximum or average over windows; ``strides`` defaults to the window's size."""
 
     kind: Literal["pool"] = "pool"
-    # The file's key is `kind`, but here that field is the name of the layer.
+    # The key in the file is `kind`, but that name is taken by the field for the layer's name.
     FILE_KEYS: ClassVar[Mapping[str, str]] = {"pooling": "kind"}
     pooling: Literal["max", "average"] = "max"
     size: Pair = (2, 2)

@@ -1,6 +1,6 @@
 """Sizes and parameter counts of Keras's pretrained models, from a table, without TensorFlow.
 
-``tests/sweep/network/base_table.py`` makes the table from Keras.
+``tests/sweep/network/base_table.py`` creates the table from Keras.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Pretrained:
     layers: Sequence[tuple[str, int, int]]
 
     def map_size(self, pixels: int) -> int:
-        """Return the height (or width) of the output, in pixels of the feature map, for that of an image."""
+        """Return the height (or width) of the feature map for that of an image, in pixels."""
         for step in self.windows:
             if len(step) == 1:
                 pixels = -(-pixels // step[0])
@@ -50,7 +50,7 @@ class Pretrained:
         return pixels
 
     def counts(self, channels: int, trainable: bool | str) -> tuple[int, int]:  # noqa: FBT001 - as the sweep file has it
-        """Return the number of weights, and how many of them are trained.
+        """Return the numbers of weights and of trained weights.
 
         Args:
             channels: Channels of the images.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class ImageInfo(Spec):
-    """What a network depends on in the data: the shape of an image, and the classes.
+    """The properties of the data on which a network depends: the shape of an image, and the classes.
 
     Attributes:
         image_shape: (height, width, channels) in pixels.
@@ -48,7 +48,7 @@ class ImageInfo(Spec):
         return len(self.class_names)
 
 
-Shape = tuple[int, ...]  # of one example: (height, width, channels) or (features,)
+Shape = tuple[int, ...]  # shape of one example: (height, width, channels) or (features,)
 _Pair = tuple[int, int]
 
 
@@ -68,7 +68,7 @@ class NetworkShape:
 
     @property
     def parameters(self) -> int:
-        """The number of weights, trainable or not: what Keras calls ``count_params()``."""
+        """The number of weights, trainable or not, as from Keras's ``count_params()``."""
         return sum(self.layer_parameters)
 
     @property
@@ -98,7 +98,7 @@ class _ImpossibleError(ValueError):
 
 
 def describe(layer: Layer) -> str:
-    """Return a layer's name with its window: ``conv2d 3x3``."""
+    """Return a layer's name with its window, such as ``conv2d 3x3``."""
     if isinstance(layer, Base):
         return f"base {layer.name}"
     window = getattr(layer, "kernel_size", None) or getattr(layer, "size", None)
@@ -173,7 +173,7 @@ def _base(layer: Base, shape: Shape) -> tuple[Shape, int]:
 
 def _convolve(layer: Conv2D | SeparableConv2D, shape: Shape) -> tuple[Shape, int]:
     height, width, channels = _map(shape)
-    # Keras supports both at once in separable convolutions only.
+    # Keras supports both together only in separable convolutions.
     if isinstance(layer, Conv2D) and max(layer.strides) > 1 and max(layer.dilation) > 1:
         raise _ImpossibleError(f"strides {_by(layer.strides)} and dilation {_by(layer.dilation)} exclude each other")
     (rows, columns), (down, across) = layer.kernel_size, layer.dilation

@@ -53,7 +53,7 @@ class Repeat:
     """Layers that are repeated.
 
     Attributes:
-        times: Number of rounds; if it is absent, so are the layers.
+        times: Number of rounds; if absent, the layers are absent, too.
         layers: The layers of one round.
         path: Path of keys to it.
     """
@@ -79,7 +79,7 @@ class Repeat:
         return times
 
     def canonical(self) -> dict[str, Any]:
-        """Return the form that is the same however the file writes the same layers."""
+        """Return the canonical form, which is the same for all ways to write the same layers."""
         return {"repeat": self.times.canonical(), "layers": _canonical(self.layers)}
 
 
@@ -127,7 +127,7 @@ class NetworkTemplate:
             yield from template.static_errors()
 
     def canonical(self) -> list[dict[str, Any]]:
-        """Return the form that is the same however the file writes the same layers."""
+        """Return the canonical form, which is the same for all ways to write the same layers."""
         return _canonical(self.layers)
 
 
@@ -155,7 +155,7 @@ def _unrolled(
 
 
 def flatten_layers(layers: tuple[SpecTemplate | Repeat, ...]) -> Iterator[SpecTemplate]:
-    """Yield each layer once, also those inside repeats."""
+    """Yield each layer once, including those inside repeats."""
     for layer in layers:
         if isinstance(layer, Repeat):
             yield from flatten_layers(layer.layers)

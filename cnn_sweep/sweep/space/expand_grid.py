@@ -8,16 +8,16 @@ import pandas as pd
 
 
 def expand_grid(**factors: Any) -> pd.DataFrame:
-    """Make a table with a row for each combination of the factors, like R's ``expand.grid``.
+    """Return a table with a row for each combination of the factors, like R's ``expand.grid``.
 
     The first factor varies fastest. A list of lists is a factor whose values are lists.
 
     Args:
-        **factors: The values of each column: a list, tuple, range, array or Series; anything else, a text for
-            one, is a single value.
+        **factors: The values of each column: a list, tuple, range, array or Series; anything else, such as text,
+            is a single value.
 
     Returns:
-        One column per factor, in the order of the arguments; no rows where a factor has no values.
+        One column per factor, in the order of the arguments; no rows if a factor has no values.
 
     Examples:
         >>> expand_grid(filters=[8, 16], pooling=["max", "average"])

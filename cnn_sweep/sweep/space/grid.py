@@ -29,7 +29,7 @@ class Grid:
 
     Attributes:
         rows: Distinct configurations that satisfy the constraints.
-        duplicates: Number of rows of the full product that differ from another row in inactive parameters only.
+        duplicates: Number of rows of the full product that differ from another row only in inactive parameters.
         rejected: Number of distinct rows that violate a constraint.
     """
 
@@ -61,8 +61,8 @@ def satisfies(params: dict[str, Any], constraints: Iterable[Expression]) -> bool
 def _different_rows(space: Space) -> list[dict[str, Any]]:
     """Build rows along the conditions, then sort them.
 
-    Of the rows of the full product that differ in inactive parameters only, the first one counts, in which these
-    parameters have their first value. So rows are sorted by the indices of their values, with 0 for inactive ones.
+    Of rows of the full product that differ only in inactive parameters, the first is kept, in which these parameters
+    have their first values. Therefore rows are sorted by the indices of their values, with 0 for inactive ones.
     """
     place = {name: len(space.names) - 1 - index for index, name in enumerate(space.names)}
     rows: list[tuple[tuple[int, ...], dict[str, Any]]] = [((0,) * len(place), {})]
@@ -95,10 +95,10 @@ def sample_configurations(space: Space, constraints: Sequence[Expression], *, gr
     Args:
         space: The search space.
         constraints: Conditions that the configurations satisfy.
-        grid: Whether ranges have all their grid values; otherwise their ends and one value between.
+        grid: Whether to use all grid values of ranges; otherwise, their ends and one value between.
     """
     values = {p.name: (p.domain.grid if grid else None) or p.domain.sample_values for p in space.parameters}
-    generator = random.Random(0)  # noqa: S311 - nothing secret about it
+    generator = random.Random(0)  # noqa: S311 - not used for security
     seen: set[tuple[str, str]] = set()
     if not values:
         yield {}
@@ -149,6 +149,6 @@ def is_feasible(params: dict[str, Any], constraints: Iterable[Expression]) -> bo
 
 def random_configurations(space: Space, *, count: int) -> Iterator[dict[str, Any]]:
     """Yield random configurations, without regard to constraints."""
-    generator = random.Random(0)  # noqa: S311 - nothing secret about it
+    generator = random.Random(0)  # noqa: S311 - not used for security
     for _ in range(count):
         yield space.at([generator.random() for _ in space.parameters])

@@ -23,7 +23,7 @@ def round_significant(value: float) -> float:
 
 @dataclass(frozen=True)
 class Choices:
-    """One of several values; a value is a bool, int, float, str, None or a list of such.
+    """A list of values: bool, int, float, str, None or lists of these.
 
     Attributes:
         values: At least one, all different.
@@ -71,7 +71,7 @@ class Range:
         low: Smallest value.
         high: Largest value; with a step, the last value that the steps reach.
         step: Distance between values, or None for all values.
-        log: Whether values are spread evenly in the logarithm.
+        log: Whether values are spread evenly on a logarithmic scale.
         points: Number of values in a grid, or None.
         integer: Whether values are whole.
     """
@@ -159,7 +159,7 @@ class Parameter:
     """One hyperparameter.
 
     Attributes:
-        name: As in the file.
+        name: Its name in the file.
         domain: The values that it can take.
         when: Values of other parameters with which this one is active; all conditions must hold.
     """
@@ -209,7 +209,7 @@ class Space:
 
     @cached_property
     def ordered(self) -> tuple[Parameter, ...]:
-        """The parameters in an order in which each comes after those that it depends on."""
+        """The parameters, each after those on which it depends."""
         ordered, waiting = list[Parameter](), list(self.parameters)
         while waiting:
             done = {parameter.name for parameter in ordered}
@@ -249,7 +249,7 @@ class Space:
         return {name: active[name] for name in self.names if name in active}
 
     def at(self, shares: Iterable[float]) -> dict[str, Any]:
-        """Return the configuration at a point of the unit cube, one coordinate in [0, 1) a parameter."""
+        """Return the configuration at a point of the unit cube, with one coordinate in [0, 1) per parameter."""
         pairs = zip(self.parameters, shares, strict=True)
         return self.complete({parameter.name: parameter.domain.at(float(share)) for parameter, share in pairs})
 
@@ -260,7 +260,7 @@ def is_complete(space: Space, params: Mapping[str, Any]) -> bool:
 
 
 def find_value(domain: Choices | Range, value: Any) -> tuple[Any] | None:
-    """Return the domain's own form of a value (0.0 for 0) in a tuple, since it may be None; None if it is not there."""
+    """Return a value in the domain's form (0.0 for 0) as a 1-tuple, since it may be None; None if it is not a value."""
     if isinstance(domain, Choices):
         place = domain.index(value)
         return None if place is None else (domain.values[place],)

@@ -47,7 +47,7 @@ class Plain:
         return self.value
 
     def canonical(self) -> Any:
-        """Return the value as JSON has it: lists for tuples, 8 for 8.0."""
+        """Return the value in JSON's form: lists for tuples, 8 for 8.0."""
         return to_jsonable_python(normalize(self.value))
 
 
@@ -65,7 +65,7 @@ class Reference:
 
     @property
     def text(self) -> str:
-        """As the user wrote it."""
+        """The reference as the user wrote it."""
         return f"${self.name}"
 
     def fill(self, params: Mapping[str, Any]) -> Any:
@@ -88,7 +88,7 @@ class Broken:
         return ABSENT
 
     def canonical(self) -> None:
-        """Return nothing: a file with such a text is refused."""
+        """Return None, since a file with such a text is refused."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Formula:
             raise InvalidValuesError([InvalidValue(self.path, "expression", self.text, str(error))]) from error
 
     def canonical(self) -> str:
-        """Return the same text however the expression was spaced and bracketed."""
+        """Return the expression as text, independent of spaces and redundant brackets."""
         return f"$ {self.expression.canonical}"
 
 
@@ -240,7 +240,7 @@ def compile_spec(value: Any, path: KeyPath, invalid: list[InvalidValue], *, mode
     Args:
         value: The value in the file; anything but a mapping is a mistake.
         path: Path of keys to it.
-        invalid: Mistakes in keys and references, not yet those in values, are added to it.
+        invalid: Mistakes in keys and references are added to it, but not yet those in values.
         model: The model.
     """
     if not isinstance(value, dict):
@@ -251,7 +251,7 @@ def compile_spec(value: Any, path: KeyPath, invalid: list[InvalidValue], *, mode
 
 
 def values_key(names: Sequence[str], params: Mapping[str, Any]) -> str:
-    """Return a text that is different for different values (or types) of the named parameters."""
+    """Return a text that differs for different values or types of the named parameters."""
     return repr([params.get(name, ABSENT) for name in names]) if names else ""
 
 
@@ -289,9 +289,9 @@ class SpecTemplate:
         return tuple(sorted(self.node.names))
 
     def canonical(self) -> dict[str, Any]:
-        """Return the form that is the same however the file writes the model: short forms and defaults do not show.
+        """Return the canonical form, in which short forms and explicit defaults make no difference.
 
-        A value with references stays text. A plain value beside one is left out where it is the default.
+        A value with references remains text. Other values are left out if they are the default.
         """
         if not self.node.names:
             data: dict[str, Any] = self.resolve({}).model_dump(mode="json")
@@ -356,7 +356,7 @@ class SpecTemplate:
 
 @cache
 def _field_adapter(model: type[Spec], name: str) -> TypeAdapter[Any]:
-    """Return what reads one field alone, so that 3 and [3, 3] are the same kernel size."""
+    """Return an adapter that reads one field alone, so that 3 and [3, 3] are the same kernel size."""
     return TypeAdapter(model.model_fields[name].rebuild_annotation())
 
 

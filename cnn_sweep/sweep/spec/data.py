@@ -105,7 +105,7 @@ def _groups_or_names(value: Any) -> str:
 
 
 class _Data(Spec):
-    """Keys that all sources have."""
+    """Keys of all sources."""
 
     source: str
     seed: Seed = 0  # seed of the splits, and of the selection of images
@@ -135,11 +135,11 @@ def _check_unused(data: Spec, keys: Iterable[str], reason: str) -> None:
 
 
 class Resizable(_Data):
-    """Images that are arrays already; ``image_size`` and ``color`` convert them."""
+    """Images in arrays; ``image_size`` and ``color`` convert them."""
 
     image_size: Pair | None = added_later(None)  # height, width
     fit: Fit = added_later("stretch")  # how an image of another shape is resized
-    color: Color | None = added_later(None)  # None: as they are
+    color: Color | None = added_later(None)  # None: unchanged
     on_leak: OnLeak = added_later("warn")  # the same image in two splits
 
 
@@ -206,7 +206,7 @@ class RdsData(Resizable):
 
 
 class _Files(_Data):
-    """Images in files of their own."""
+    """Images in one file each."""
 
     train: str  # a folder
     validation: ShareOrFolder = 0.2
@@ -295,17 +295,17 @@ class TilesData(Resizable):
 
     source: Literal["tiles"]
     picture: str
-    size: Pair  # of a tile: height, width
+    size: Pair  # height, width of a tile
     stride: Pair | None = None  # None: the size, tiles touch
     labels: TileLabels
-    classes: (  # with a mask: its values; or an order
+    classes: (  # values in the mask; or, with a table, the order of the classes
         Annotated[
             Annotated[dict[str, int], _in_order, Tag("groups")] | Annotated[Names, Tag("names")],
             Discriminator(_groups_or_names),
         ]
         | None
     ) = None
-    validation: Share = 0.2  # of the labelled tiles, unless the table has a column with the split
+    validation: Share = 0.2  # share of the labelled tiles, unless the table has a column with the split
     test: ShareOrZero = 0.0
     color: Color | None = "rgb"
     bits: Bits = added_later(None)  # bits in use of a 16-bit picture; None: as found

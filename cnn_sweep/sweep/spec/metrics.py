@@ -18,7 +18,7 @@ class Metric:
 
     Attributes:
         name: Its name; ``val_`` before it is the metric of the validation images, ``test_`` that of the test images.
-        direction: Which values are better.
+        direction: Whether higher or lower values are better.
         is_share: Whether its values lie between 0 and 1.
         on_training: Whether it is reported for the training images, too.
     """
@@ -37,7 +37,7 @@ METRICS: Final = (
 )
 
 VALIDATION_METRICS: Final = tuple(f"val_{one.name}" for one in METRICS)
-# What a trial reports for each epoch, in the order of columns.
+# The metrics of each epoch, in the order of columns.
 EPOCH_METRICS: Final = (*(one.name for one in METRICS if one.on_training), *VALIDATION_METRICS)
 SHARES: Final = frozenset(
     name for one in METRICS if one.is_share for name in (one.name, f"val_{one.name}") if name in EPOCH_METRICS

@@ -1,4 +1,4 @@
-"""How a sweep searches its space, and what ends trials early: the sections ``search`` and ``pruner``."""
+"""The sections ``search`` and ``pruner``: how a sweep searches its space, and what ends trials early."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cnn_sweep.validation import Count, Factor, Spec, added_later
 
 Method = Literal["grid", "brute_force", "random", "qmc", "tpe", "gp", "cmaes", "nsga2", "nsga3"]
 
-# Methods that learn from results, and those that take the rows of the grid.
+# Methods that learn from results, and methods that use the rows of the grid.
 ADAPTIVE_METHODS: Final = frozenset({"tpe", "gp", "cmaes", "nsga2", "nsga3"})
 GRID_METHODS: Final = ("grid", "brute_force")
-# Trials of a search that is limited by something else only, such as hours.
+# Number of trials of a search with only other limits, such as hours.
 MAX_TRIALS: Final = 10_000
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -30,10 +30,10 @@ class QmcOptions(Spec):
 class TpeOptions(Spec):
     """Settings of the tree-structured Parzen estimator; names are Optuna's."""
 
-    n_startup_trials: Count = 10  # drawn at random before the estimator begins
+    n_startup_trials: Count = 10  # random draws before the estimator begins
     multivariate: bool = True  # consider the parameters together
     constant_liar: bool = added_later(True)  # count running trials as poor ones
-    n_ei_candidates: Count = added_later(24)  # candidates, of which the most promising one is proposed
+    n_ei_candidates: Count = added_later(24)  # candidates, the most promising of which is proposed
 
 
 class GpOptions(Spec):
@@ -154,7 +154,7 @@ class HyperbandSpec(Spec):
     Attributes:
         min_epochs: The first rung of the first bracket.
         reduction: As in `AshaSpec`; also the factor between the first rungs of successive brackets.
-        brackets: Number of brackets; each one starts a rung later than the one before and has fewer trials.
+        brackets: Number of brackets; each starts one rung higher than the previous one, with fewer trials.
     """
 
     kind: Literal["hyperband"] = "hyperband"

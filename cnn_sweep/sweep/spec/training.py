@@ -1,4 +1,4 @@
-"""How one trial is trained: the section ``training`` of a sweep file."""
+"""The section ``training`` of a sweep file: how one trial is trained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class OptimizerSpec(Spec):
-    """An optimizer; names and defaults are Keras's. Settings that an optimizer does not use are ignored."""
+    """An optimizer, with Keras's names and defaults. Settings that an optimizer does not use are ignored."""
 
     name: OptimizerName = "adam"
     learning_rate: Annotated[float, Field(gt=0.0)] | None = None  # None: Keras's default for that optimizer
@@ -33,7 +33,7 @@ class OptimizerSpec(Spec):
     beta_2: Decay = 0.999
     epsilon: Annotated[float, Field(gt=0.0)] = 1e-7
     weight_decay: Factor | None = None  # decoupled; adamw's default is 0.004
-    clip_norm: Annotated[float, Field(gt=0.0)] | None = None  # of the whole gradient
+    clip_norm: Annotated[float, Field(gt=0.0)] | None = None  # largest norm of the whole gradient
 
 
 class ScheduleSpec(Spec):
@@ -63,7 +63,7 @@ class EarlyStoppingSpec(Spec):
 class AugmentationSpec(Spec):
     """Random changes to training images, as in Keras's ``ImageDataGenerator``.
 
-    Each amount is the largest change, in either direction; 0 and false leave images as they are.
+    Each amount is the largest change, in either direction; 0 and false leave images unchanged.
     """
 
     rotation: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0  # degrees
@@ -93,10 +93,10 @@ ClassWeights = Annotated[
 
 
 class FineTuneSpec(Spec):
-    """A second stage of training, in which layers of the base are trained as well."""
+    """A second stage of training, in which layers of the base are trained, too."""
 
     FILE_KEYS: ClassVar[Mapping[str, str]] = {"from_layer": "from"}
-    epochs: Count  # after those of the first stage
+    epochs: Count  # in addition to those of the first stage
     from_layer: bool | str  # first layer of the base that is trained; true: all
     learning_rate: Annotated[float, Field(gt=0.0)]
 
@@ -121,14 +121,14 @@ class TrainingSpec(Spec):
     engine: Literal["graph", "fit"] = "graph"
     checkpoint_every_s: Factor = 20.0  # seconds of training between checkpoints; 0: after every epoch
     augmentation: AugmentationSpec | None = added_later(None)
-    precision: Precision = added_later("float32")  # of the layers' computations; weights, output and loss are float32
-    class_weights: ClassWeights | None = added_later(None)  # of training images in the loss; classes left out: 1
+    precision: Precision = added_later("float32")  # of the computations in layers; weights, output, loss: float32
+    class_weights: ClassWeights | None = added_later(None)  # weights in the training loss; 1 for other classes
     steps_per_epoch: Count | None = added_later(None)  # None: one pass over the training images
     validation_steps: Count | None = added_later(None)  # batches of validation images; None: all images
     fine_tune: FineTuneSpec | None = added_later(None)
     threads: Count | None = added_later(
         None
-    )  # of each worker of the study, so no hyperparameter; None: its first run says
+    )  # threads per worker, for the whole study, so not a hyperparameter; None: the first run decides
 
     @property
     def all_epochs(self) -> int:
@@ -137,7 +137,7 @@ class TrainingSpec(Spec):
 
 
 def check_class_names(names: Iterable[str], info: ImageInfo) -> None:
-    """Check that the data has these classes.
+    """Check that the data have these classes.
 
     Raises:
         SettingError: A class is missing.

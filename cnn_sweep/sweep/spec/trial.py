@@ -15,7 +15,7 @@ from cnn_sweep.validation import Spec
 
 
 def _direction(value: Any) -> Direction:
-    """Read the file's word; a strict model would accept members of the enum only."""
+    """Convert the file's word, because a strict model accepts only members of the enum."""
     if value in tuple(Direction):
         return Direction(value)
     raise PydanticKnownError("literal_error", {"expected": " or ".join(map(repr, map(str, Direction)))})
@@ -67,7 +67,7 @@ def training_stages(spec: TrialSpec) -> tuple[TrialSpec, ...]:
 
 
 def find_conflict(spec: TrialSpec) -> str | None:
-    """Return a message if settings of a trial exclude each other, otherwise None."""
+    """Return a message if settings of a trial exclude each other; otherwise None."""
     training, base = spec.training, spec.layers[0] if spec.layers else None
     tune = training.fine_tune if training else None
     if tune is not None:

@@ -41,7 +41,7 @@ _ARCHIVE = ".npz"
 
 
 def path_of(name: str, folder: Path) -> tuple[Path, str | None]:
-    """Return the file of an array, and the array's name if the file is an archive (``data.npz:x_train``).
+    """Split ``data.npz:x_train`` into file and array name; the name is None for a .npy file.
 
     Relative paths start at ``folder``.
     """

@@ -53,7 +53,7 @@ SETS = {
 
 
 def benchmark_files(spec: BenchmarkData, folder: Path) -> list[Path]:
-    """Return the files of a data set, which may not exist."""
+    """Return the paths of a data set's files, whether or not they exist."""
     if spec.path is not None:
         return [folder / Path(spec.path).expanduser()]
     return [keras_folder() / "datasets" / name for name in SETS[spec.source].files]

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits per channel: which files have them, and how their values become 8 bits."""
+"""Images with more than 8 bits per channel: detecting them, reading them, and scaling them to 8 bits."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
     Values = npt.NDArray[np.int64]
 
-WHOLE = 16  # bits of a file's values
-_RANGES = (8, 10, 12, 14, WHOLE)  # bits that cameras and scanners give
-_BITS = 258  # TIFF tag: of each channel
-_PLANAR = 284  # TIFF tag: 2 where each channel is stored on its own
+WHOLE = 16  # bits per value in the file
+_RANGES = (8, 10, 12, 14, WHOLE)  # bit depths of cameras and scanners
+_BITS = 258  # TIFF tag: bits of each channel
+_PLANAR = 284  # TIFF tag: 2 if each channel is stored separately
 _NATIVE_SWAPPED = "B" if sys.byteorder == "little" else "L"
-# Pillow reads the high byte of each value of a colour image; in the other byte order it reads the low one.
+# Pillow keeps only the high byte of each 16-bit colour value. Read with the byte order swapped, it keeps the low byte,
+# so two reads give the whole value.
 _SWAPPED = {"B": "L", "L": "B", "N": _NATIVE_SWAPPED}
 _EXACT = ("RGB", "RGBA", "RGBX")
 
 
 class UnreadableDepthError(Exception):
-    """Values that cannot be brought to 8 bits without guessing; the message is the reason."""
+    """Pixel values that cannot be scaled to 8 bits without guessing; the message is the reason."""
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -41,12 +42,12 @@ def is_deep_file(content: Any) -> bool:
     try:
         with Image.open(content) as image:
             return is_deep(image)
-    except Exception:  # noqa: BLE001 - damaged files raise whatever they like
+    except Exception:  # noqa: BLE001 - damaged files can raise any exception
         return False
 
 
 def bits_for(peak: int) -> int:
-    """Return the fewest bits, of those that cameras give, that hold a value.
+    """Return the smallest usual bit depth that can hold a value.
 
     >>> bits_for(4095), bits_for(4096), bits_for(65535)
     (12, 14, 16)
@@ -55,7 +56,7 @@ def bits_for(peak: int) -> int:
 
 
 def narrowed_note(what: str, peak: int) -> str:
-    """Say that fewer than 16 bits were found to be used."""
+    """Return a note that 16-bit files use fewer than 16 bits."""
     bits = bits_for(peak)
     return (
         f"{what} of 16 bits have no value above {peak}, so {2**bits - 1} is taken for white, as with bits: {bits}; "
@@ -64,14 +65,14 @@ def narrowed_note(what: str, peak: int) -> str:
 
 
 def read_deep(image: Image.Image, reopen: Callable[[], Image.Image]) -> Values | None:
-    """Return an image's values, (height, width, channels); None where Pillow gives only the high byte of each.
+    """Return an image's values, (height, width, channels); None if Pillow can read only their high bytes.
 
     Args:
         image: Opened, not yet loaded.
         reopen: Opens the same file once more.
 
     Raises:
-        UnreadableDepthError: They are not from 0 to 65535, or in an order that Pillow mixes up.
+        UnreadableDepthError: The values are outside 0 to 65535, or stored in a layout that Pillow misreads.
     """
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
@@ -81,7 +82,7 @@ def read_deep(image: Image.Image, reopen: Callable[[], Image.Image]) -> Values |
     if getattr(image, "tag_v2", {}).get(_PLANAR) == 2:
         raise UnreadableDepthError("16-bit colours in separate planes; save it with 8 bits, or with interleaved planes")
     layout, _, order = _raw_mode(image).partition(";16")
-    if layout == "LA":  # as two pairs of bytes
+    if layout == "LA":  # Pillow has no 16-bit LA, so the two bytes of grey and of alpha are read as RGBA
         pairs = np.asarray(_as(image, lambda _: "RGBA")).astype(np.int64)
         return np.asarray(pairs[..., 0::2] * 256 + pairs[..., 1::2])
     if layout not in _EXACT or order not in _SWAPPED:
@@ -91,12 +92,12 @@ def read_deep(image: Image.Image, reopen: Callable[[], Image.Image]) -> Values |
 
 
 def to_eight_bits(values: Values, bits: int, clear: Any = None) -> Image.Image:
-    """Spread the values from 0 to 2**bits - 1 over 0..255; brighter ones become 255.
+    """Scale values from 0..2**bits - 1 to 0..255; larger values become 255.
 
     Args:
         values: Shape (height, width, channels): grey, grey and alpha, colours, or colours and alpha.
-        bits: How many of each value's bits are used. Alpha uses all.
-        clear: A grey, or the three values of a colour, that is transparent; None: none is.
+        bits: Bits that the values use; alpha always uses all 16.
+        clear: The grey level or RGB colour that is transparent, if any.
     """
     if clear is not None:
         is_seen = (values != np.array(clear)).any(axis=-1, keepdims=True)
@@ -110,7 +111,7 @@ def to_eight_bits(values: Values, bits: int, clear: Any = None) -> Image.Image:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Return how a file stores its pixels, in Pillow's words: RGB;16B, for example."""
+    """Return Pillow's name for the file's pixel layout, such as ``RGB;16B``."""
     tiles = getattr(image, "tile", None)
     arguments: Any = tiles[0].args if tiles else ""
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -118,7 +119,7 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def _as(image: Any, other: Callable[[str], str]) -> Image.Image:
-    """Let an image be read as if its pixels were stored in another way."""
+    """Make Pillow read an image as if its pixels had another layout."""
     tiles = []
     for tile in image.tile:
         arguments = tile.args

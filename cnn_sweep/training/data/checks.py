@@ -1,4 +1,4 @@
-"""Checks of a data set: its files exist, its classes can be learned, no image is in two splits, none is damaged."""
+"""Checks of a data set: files exist, classes can be learned, no image is in two splits or damaged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cnn_sweep.training.data.raw_images import Labels
 
 _SHOWN = 5  # examples in a message
-_FOLDERS = {"folder", "files"}  # sources whose sets are folders
+_FOLDERS = {"folder", "files"}  # sources that read folders of images
 
 
 def check_classes(labels: Mapping[str, Labels], class_names: Sequence[str], *, numbered: bool) -> list[str]:
@@ -32,10 +32,10 @@ def check_classes(labels: Mapping[str, Labels], class_names: Sequence[str], *, n
     Args:
         labels: Labels of each split.
         class_names: In the order of the labels.
-        numbered: Whether classes are the user's own numbers, some of which may be missing.
+        numbered: Whether classes are numbers chosen by the user, so that some may be unused.
 
     Returns:
-        Notes about classes that a split lacks.
+        Notes about classes without images in a split.
 
     Raises:
         InputError: The training set has a single class, or lacks a class that is named or in another split.
@@ -84,7 +84,7 @@ def check_leaks(stored: Mapping[str, Stored], when: OnLeak) -> list[str]:
     for split, part in stored.items():
         if split == UNLABELLED:
             continue
-        for digest, item in zip(part.digests, part.items, strict=False):  # mirror images come last, without a digest
+        for digest, item in zip(part.digests, part.items, strict=False):  # mirror images follow, without digests
             other = first.setdefault(digest, (split, item.name))
             if other[0] != split:
                 count += 1
@@ -101,7 +101,7 @@ def check_leaks(stored: Mapping[str, Stored], when: OnLeak) -> list[str]:
 
 
 def check_bad(bad: Mapping[str, Sequence[BadImage]]) -> None:
-    """Raise an error if there are unusable images.
+    """Refuse a data set with unusable images.
 
     Raises:
         InputError: There are such images; the message lists them.
@@ -125,7 +125,7 @@ def check_places(spec: DataSpec, folder: Path) -> None:
         folder: Where relative paths start.
 
     Raises:
-        SettingError: One does not exist; the error has the key that names it.
+        SettingError: A path does not exist; the error carries its key in the sweep file.
     """
     for key, name in _named(spec):
         is_folder = spec.source in _FOLDERS and key != ("labels", "table")

@@ -19,14 +19,14 @@ class FilePattern:
 
     Args:
         pattern: ``{class}`` stands for the class, ``{number}`` for digits, ``*`` for anything, ``?`` for a character.
-        classes: The user's class names; other readings of a name are ignored.
+        classes: The user's class names; other ways to split a file name are ignored.
     """
 
     def __init__(self, pattern: str, classes: Sequence[str] | None) -> None:
         self._whole_path = "/" in pattern
         self._pieces = _PIECES.split(pattern)
         self._classes = classes
-        # If shortest and longest matches of class and rest agree, the reading is unique.
+        # A name matches in only one way if the shortest and longest matches of class and wildcards agree.
         self._readings = [
             self._expression(f"[^/]+{least}", f"[^/]*{rest}") for least, rest in product(("?", ""), repeat=2)
         ]
@@ -39,7 +39,7 @@ class FilePattern:
         if len(found) < 2 or self._classes is None:
             return found
         known = [label for label in self._classes if self._expression(re.escape(label), "[^/]*").fullmatch(text)]
-        return known or found[:1]  # ignored later, as an image of another class
+        return known or found[:1]  # an unknown class; the caller ignores such images
 
     def _expression(self, label: str, rest: str) -> re.Pattern[str]:
         parts = {"{class}": f"(?P<label>{label})", "{number}": "[0-9]+", "*": rest, "?": "[^/]"}
@@ -54,7 +54,7 @@ def class_notes(names: Sequence[str]) -> list[str]:
     """
     alike = defaultdict(list)
     for name in names:
-        alike[_essence(name)].append(name)
+        alike[_normalized(name)].append(name)
     notes = [_twins_note(twins) for twins in alike.values() if twins[1:]]
     if all(name.isdecimal() for name in names) and list(names) != sorted(names, key=int):
         notes.append(
@@ -85,8 +85,8 @@ def _twins_note(twins: Sequence[str]) -> str:
     return f"the classes {', '.join(twins)} differ only in how they are written; if they are one, give them one name"
 
 
-def _essence(name: str) -> str:
-    """Return a form that is equal for different spellings of the same name."""
+def _normalized(name: str) -> str:
+    """Return a form that is the same for all spellings of a name."""
     try:
         return repr(float(name.replace(",", ".")))
     except ValueError:

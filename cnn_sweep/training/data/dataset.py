@@ -44,8 +44,8 @@ class Item:
     Attributes:
         name: Its file, relative to the data set's folder, or its index in an array (``x.npy#17``); names of mirror
             images end in `MIRRORED`.
-        row: Row of a tile in its grid, from 0; None for images that are not tiles.
-        column: Column of a tile, likewise.
+        row: Row of a tile in its grid, from 0; None if the image is not a tile.
+        column: Column of a tile in its grid, from 0; None if the image is not a tile.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Dataset:
     Attributes:
         splits: By name; contains only splits that were requested and exist.
         info: Shape of an image and names of the classes.
-        rescale: Factor of stored values for the network's input.
+        rescale: Factor by which stored values are multiplied before the network sees them.
         fingerprint: SHA-256 of all labelled images, including the test set.
     """
 

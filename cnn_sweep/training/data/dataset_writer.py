@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from cnn_sweep.training.data.image_decoder import BadImage, ImageOptions, Remark
     from cnn_sweep.training.data.raw_images import Labels, Part, Source
 
-FORM = 2  # version of the prepared folder's layout, part of its key
-# Version of decoding. 1: 16-bit colours were cut to their high bytes, 12 bits in 16 came out nearly black, and images
-# with malformed metadata were left out. All other images are the same in both.
+FORM = 2  # version of the prepared folder's layout; part of the folder's name
+# Version of decoding. Version 1 cut 16-bit colours to their high bytes, made 12-bit values in 16-bit files nearly
+# black, and rejected images with malformed metadata. It decoded all other images as version 2 does.
 DECODING = 2
 REPORT = "report.json"
-_BLOCK_BYTES = 2**24  # of images in memory at once
+_BLOCK_BYTES = 2**24  # images in memory at once
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class DatasetInfo:
         is_uint8: Whether values are whole numbers from 0 to 255.
         class_names: In the order of the labels.
         fingerprint: SHA-256 of the labelled images.
-        options: Conversion of each image; None if unchanged.
+        options: How each image was converted; None if images are stored unchanged.
         grid: Grid of tiles, or None.
         notes: Remarks for the user.
         bad: By split, the images that could not be used.
@@ -136,7 +136,7 @@ def fingerprint(work: Path, stored: Mapping[str, Stored]) -> str:
 def finish(
     work: Path, stored: Mapping[str, Stored], info: DatasetInfo, *, rescale: float | None, seconds: float
 ) -> None:
-    """Write labels, items and the report, and last the file that makes the folder valid.
+    """Write labels, items and the report; last the description, without which the folder is not valid.
 
     Raises:
         OSError: The disk is full or fails.

@@ -1,8 +1,8 @@
-"""Image files to arrays: the one way in which images are decoded, for training and for prediction.
+"""Decodes image files into arrays, in the same way for training and for prediction.
 
-What is made of which file is written down in docs/data.md: EXIF rotation is applied, palettes and CMYK become RGB,
-16 bits become 8, transparency becomes white; what cannot be shown in 8 bits without guessing is refused. Metadata
-are best effort: an image whose metadata are malformed is still an image.
+docs/data.md lists the conversions: EXIF rotation is applied, palettes and CMYK become RGB, 16 bits become 8, and
+transparency becomes white. Images that cannot be converted to 8 bits without guessing are refused. Malformed metadata
+are ignored, because the pixels are still usable.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
-DEEP_COLOR = "16-bit colours made 8 bits"  # what earlier versions cut to the high byte, without a remark
-_TURNED = {5, 6, 7, 8}  # orientations that exchange width and height
+DEEP_COLOR = "16-bit colours made 8 bits"  # earlier versions cut these to the high byte, without a remark
+_TURNED = {5, 6, 7, 8}  # EXIF orientations that exchange width and height
 _JPEG = b"\xff\xd8\xff"
-_EXIF_WITHIN = 65_536  # bytes: EXIF data are in the first segment, which cannot be longer
+_EXIF_WITHIN = 65_536  # bytes; EXIF data are in the first segment, which cannot be longer
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 _KINDS = {"P": "palette", "PA": "palette", "CMYK": "CMYK", "1": "black and white", "YCbCr": "YCbCr", "LAB": "LAB"}
-_RESAMPLING = Image.Resampling.BILINEAR  # widened when it shrinks, so that no pixel is left out
+_RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens the filter when it shrinks an image, so every pixel counts
 
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """What is made of each image.
+    """How each image is converted.
 
     Attributes:
         height: In pixels.
         width: In pixels.
-        fit: An image of another shape is stretched, cropped in the middle after scaling, or padded with black.
+        fit: Whether an image of another shape is stretched, scaled and cropped in the middle, or padded with black.
         color: Three channels or one.
-        bits: Of files with more than 8 bits per channel, how many are used: 4095 is white where they are 12. None: 16.
+        bits: Bits in use in files with more than 8 bits per channel; with 12, white is 4095. None means 16.
     """
 
     height: int
@@ -63,18 +63,18 @@ class ImageOptions:
         return self.height, self.width, 3 if self.color == "rgb" else 1
 
     def to_data(self) -> dict[str, Any]:
-        """Return plain data for JSON, in which prepared data of earlier versions are described in the same words."""
+        """Return plain data for JSON, in the form that earlier versions wrote into prepared folders."""
         return {key: value for key, value in asdict(self).items() if (key, value) != ("bits", None)}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> ImageOptions:
-        """Rebuild options from what `to_data` gave."""
+        """Rebuild options from the result of `to_data`."""
         return cls(**data)
 
 
 @dataclass(frozen=True)
 class Remark:
-    """What is to be said about an image: why it cannot be used, or what was done to it.
+    """A remark about an image: why it cannot be used, or how it was changed.
 
     Attributes:
         name: Its file.
@@ -86,15 +86,15 @@ class Remark:
 
 
 class BadImage(Remark):
-    """Why an image cannot be used."""
+    """An image that cannot be used, and the reason."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was done to an image.
+    """Result of converting an image.
 
     Attributes:
-        remark: Beyond size and colour, such as turning it; or "".
+        remark: Changes other than size and colour, such as a rotation; "" if none.
         peak: The largest value of an image with more than 8 bits per channel; 0 for others.
     """
 
@@ -111,10 +111,10 @@ def read_images(paths: Sequence[Path | str], options: ImageOptions) -> tuple[Pix
 
     Args:
         paths: The files.
-        options: What is made of each.
+        options: How to convert each image.
 
     Returns:
-        Shape (n, height, width, channels), of those that could be read, in their order; and the others.
+        The readable images in order, (n, height, width, channels), and the unusable ones.
     """
     images, bad = [], []
     for path in paths:
@@ -129,7 +129,7 @@ def read_bytes(path: str) -> bytes:
     """Read a file.
 
     Raises:
-        UnusableImageError: It is empty, or cannot be read.
+        UnusableImageError: The file is empty, or cannot be read.
     """
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - 25,000 times; a Path takes twice as long
@@ -142,7 +142,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def content_digest(content: bytes | memoryview) -> str:
-    """Return what tells files with other content apart: 32 hex digits of the SHA-256."""
+    """Return the first 32 hex digits of the SHA-256 of a file's content."""
     return hashlib.sha256(content).hexdigest()[:32]
 
 
@@ -150,20 +150,20 @@ def decode(content: bytes, options: ImageOptions) -> tuple[Pixels, str]:
     """Decode an image file's bytes.
 
     Returns:
-        Shape (height, width, channels); and what was done to it beyond size and colour, such as turning it, or "".
+        The pixels, (height, width, channels), and a remark about changes other than size and colour, or "".
 
     Raises:
-        UnusableImageError: They are no image, or one that is damaged or cannot be shown in 8 bits.
+        UnusableImageError: The bytes are not an image, or it is damaged or cannot be converted to 8 bits.
     """
     pixels = np.empty(options.shape, np.uint8)
     return pixels, decode_into(pixels, content, options).remark
 
 
 def decode_into(pixels: Pixels, content: bytes, options: ImageOptions) -> Conversion:
-    """Decode an image file's bytes into an array that is there, and return what was done to it.
+    """Decode an image file's bytes into an existing array.
 
     Raises:
-        UnusableImageError: As `decode`; the array may then hold anything.
+        UnusableImageError: See `decode`; the content of the array is then undefined.
     """
     if _plain_jpeg(pixels, content, options):
         return Conversion()
@@ -175,7 +175,7 @@ def decode_into(pixels: Pixels, content: bytes, options: ImageOptions) -> Conver
             raise
         try:
             done = _decode_with_pillow(pixels, bare, options)
-        except UnusableImageError:  # so it is not for its metadata; the first message fits the file
+        except UnusableImageError:  # the metadata are not the cause; the first message describes the file
             raise error from None
         return replace(done, remark=_joined([done.remark, "malformed metadata ignored"]))
 
@@ -183,10 +183,10 @@ def decode_into(pixels: Pixels, content: bytes, options: ImageOptions) -> Conver
 def _decode_with_pillow(pixels: Pixels, content: bytes, options: ImageOptions) -> Conversion:
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            warnings.simplefilter("ignore")  # about odd metadata, and sizes below the limit that raises
-            deep = is_deep(image)  # before anything loads it
+            warnings.simplefilter("ignore")  # warnings about odd metadata and about large images; far larger ones raise
+            deep = is_deep(image)  # before loading, which changes the mode
             picture, peak, lies = _loaded(image, content, options, deep=deep)
-            upright = picture if image.format == "TIFF" else turned(picture, lies)  # Pillow turns TIFF as it loads it
+            upright = picture if image.format == "TIFF" else turned(picture, lies)  # Pillow turns TIFFs while loading
             pixels[:] = fitted(upright, options)
             white = 2 ** (options.bits or WHOLE) - 1
             cut = f"values above {white} made white" if peak > white else ""
@@ -199,14 +199,14 @@ def _decode_with_pillow(pixels: Pixels, content: bytes, options: ImageOptions) -
         raise UnusableImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
     except Image.DecompressionBombError as error:
         raise UnusableImageError(f"too large: {str(error).partition(',')[0]}") from error
-    except Exception as error:  # decoders of damaged files raise whatever they like
+    except Exception as error:  # a damaged file can raise any exception
         raise UnusableImageError(f"damaged: {error or type(error).__name__}") from error
 
 
 def _plain_jpeg(pixels: Pixels, content: bytes, options: ImageOptions) -> bool:
-    """Decode a JPEG that has its size already, in a third of the time; tell whether it was one.
+    """Decode a JPEG that needs no resizing, in a third of Pillow's time; return whether the file was one.
 
-    Pillow and simplejpeg are both built on libjpeg-turbo and give the same pixels (a test holds that).
+    Pillow and simplejpeg both use libjpeg-turbo and give the same pixels, which a test checks.
     """
     if not content.startswith(_JPEG) or content.find(b"Exif", 0, _EXIF_WITHIN) >= 0:
         return False
@@ -216,13 +216,13 @@ def _plain_jpeg(pixels: Pixels, content: bytes, options: ImageOptions) -> bool:
             return False
         target = "GRAY" if options.color == "grayscale" else "RGB"
         simplejpeg.decode_jpeg(content, colorspace=target, buffer=pixels)
-    except ValueError:  # damaged; Pillow says how
+    except ValueError:  # damaged; Pillow has the better message
         return False
     return True
 
 
 def _oddities(image: Image.Image, lies: int | None, *, deep: bool) -> str:
-    """Say what is done to an image that is no plain picture in RGB or grey, with 8 bits and upright."""
+    """Return remarks about an image that is not upright 8-bit RGB or grey: how it is converted."""
     done = []
     if lies is None:
         done.append("malformed metadata ignored")
@@ -247,7 +247,7 @@ def _joined(remarks: Sequence[str]) -> str:
 
 
 def fitted(image: Image.Image, options: ImageOptions) -> Pixels:
-    """Bring an image to its size and colour; returns (height, width, channels)."""
+    """Return an image in the requested size and colour, (height, width, channels)."""
     image = eight_bits(image, "RGB" if options.color == "rgb" else "L")
     size = (options.width, options.height)
     if image.size != size:
@@ -263,36 +263,36 @@ def fitted(image: Image.Image, options: ImageOptions) -> Pixels:
 def _loaded(
     image: Image.Image, content: bytes, options: ImageOptions, *, deep: bool
 ) -> tuple[Image.Image, int, int | None]:
-    """Load an image in 8 bits, no larger than needed; returns its largest value if it had more, and how it lies."""
+    """Load an image in 8 bits, no larger than needed; return it, its largest value before, and its orientation."""
     lies = orientation(image) if image.format in {"JPEG", "TIFF"} else None
     if deep:
         picture, peak = shallow(image, lambda: Image.open(io.BytesIO(content), formats=FORMATS), options.bits)
         return picture, peak, lies or orientation(image)
     if image.format != "JPEG":
-        image.load()  # first, since to look for EXIF data may load it, and hide that its pixels are damaged
+        image.load()  # first: the search for EXIF data may load the image and hide errors in its pixels
         return image, 0, lies or orientation(image)
     height, width = options.height, options.width
     if lies in _TURNED:
         height, width = width, height
-    # Decodes to a half, a quarter or an eighth if that is large enough, and grey without its colours.
+    # Decodes to 1/2, 1/4 or 1/8 of the size if that is large enough, and skips colour if grey is requested.
     image.draft("L" if options.color == "grayscale" else image.mode, (2 * width, 2 * height))
     image.load()
     return image, 0, lies
 
 
 def shallow(image: Image.Image, reopen: Callable[[], Image.Image], bits: int | None) -> tuple[Image.Image, int]:
-    """Bring an image with more than 8 bits per channel to 8.
+    """Scale an image with more than 8 bits per channel to 8.
 
     Args:
         image: Opened, not yet loaded.
         reopen: Opens the same file once more.
-        bits: How many are used; None: all 16.
+        bits: Bits in use; None means all 16.
 
     Returns:
-        The image, and its largest value before; 0 where that is not known.
+        The image, and its largest value before scaling; 0 if unknown.
 
     Raises:
-        UnreadableDepthError: It has values that cannot be brought to 8 bits without guessing.
+        UnreadableDepthError: Its values cannot be scaled to 8 bits without guessing.
     """
     values = read_deep(image, reopen)
     if values is None:
@@ -303,10 +303,10 @@ def shallow(image: Image.Image, reopen: Callable[[], Image.Image], bits: int | N
 
 
 def eight_bits(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
-    """Turn a loaded image of any kind, of 8 bits per channel, into colours or greys.
+    """Convert a loaded image with 8 bits per channel to RGB or grey.
 
     Raises:
-        UnusableImageError: Its values cannot be brought to 8 bits without guessing.
+        UnusableImageError: Its values cannot be converted to 8 bits without guessing.
     """
     if image.mode == mode and "transparency" not in image.info:
         return image

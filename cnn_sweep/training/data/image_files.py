@@ -1,4 +1,4 @@
-"""Image files: found in folders, and labelled by folder, file name or table; no image is opened here."""
+"""Finds image files in folders and labels them by folder, file name or table, without opening an image."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _class_folders(spec: FolderData, root: Path) -> dict[str, tuple[str, ...]]:
     """Return each class's folders, relative to ``root``.
 
     Raises:
-        InputError: One is missing, or belongs to two classes.
+        InputError: A folder is missing, or belongs to two classes.
     """
     present = _subfolders(_existing(root))
     if spec.classes is None:
@@ -324,7 +324,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def stamp(splits: Mapping[str, FileList]) -> list[list[Any]]:
-    """Return names, sizes and times of all files: what tells whether one of them has changed."""
+    """Return names, sizes and modification times of all files, which show whether a file has changed."""
     found: list[list[Any]] = []
     for split, files in splits.items():
         root = str(files.folder)

@@ -1,4 +1,4 @@
-"""Tables of labels: CSV as programs and spreadsheets write it, or Parquet; and the files that their rows name."""
+"""Label tables: reads CSV or Parquet, and finds the image files that the rows name."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ def without_missing(labels: Iterable[str], classes: Collection[str] | None, path
     """Return labels with "" for missing values (NA), and notes about them.
 
     Args:
-        labels: As the table has them.
-        classes: The user's class names; these are never missing values.
-        path: The table.
+        labels: The values in the table.
+        classes: The user's class names, which never count as missing values.
+        path: The table, for messages.
     """
     words = MISSING - set(classes or ())
     cleaned, counts = [], dict[str, int]()
@@ -106,7 +106,7 @@ def check_not_numbers(labels: Sequence[str], where: object) -> None:
     """Reject labels that are measurements, not classes.
 
     Raises:
-        InputError: There are many different numbers; if whole, with fewer than three images each on average.
+        InputError: The labels are many different numbers; whole numbers count only below three images per number.
     """
     different = {label for label in labels if label}
     count = sum(1 for label in labels if label)
@@ -153,7 +153,7 @@ def _csv(path: Path, columns: Sequence[str], notes: list[str] | None) -> tuple[l
 
 
 def _separator(text: str, columns: Sequence[str]) -> str:
-    """Return the separator that yields most of the requested columns; of several, the one with most columns."""
+    """Return the separator that yields most of the requested columns; on a tie, the most columns."""
 
     def columns_with(separator: str) -> tuple[int, int]:
         header = next(csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=separator), [])
@@ -188,7 +188,7 @@ def _text(path: Path, notes: list[str] | None) -> str:
 
 
 def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    import pandas as pd  # noqa: PLC0415 - half a second that other sources need not wait
+    import pandas as pd  # noqa: PLC0415 - takes half a second; most tables are CSV
 
     try:
         frame = pd.read_parquet(path)
@@ -214,7 +214,7 @@ def read_label_table(spec: FilesData, folder: Path, notes: list[str] | None = No
     Args:
         spec: The sweep's data.
         folder: Where relative paths start.
-        notes: Gets what the user should know.
+        notes: Receives remarks for the user.
 
     Raises:
         InputError: The table cannot be read, or a row has no file.
@@ -238,20 +238,20 @@ def table_path(spec: FilesData, folder: Path) -> Path:
 
 
 def name_files(rows: Sequence[Row], root: Path, present: Sequence[str], table: Path, notes: list[str]) -> list[Row]:
-    """Return the rows with the names of files that are there, from the folder of images.
+    """Replace the file names in a table's rows by the paths of existing files, relative to the folder of images.
 
-    A name may lack its ending, be written in another case or with backslashes. Where not one name is found so, names
-    may also begin or end in other folders: only the file's own name, or the path on the machine that wrote the table.
+    A name may lack its extension, differ in case, or use backslashes. If no name at all is found that way, the leading
+    folders may differ, too: a name may be a bare file name, or a path from the machine that wrote the table.
 
     Args:
-        rows: As `read_label_table` gives them.
+        rows: Result of `read_label_table`.
         root: The folder of images.
-        present: All files there.
+        present: All files in the folder.
         table: For messages.
-        notes: Gets what the user should know.
+        notes: Receives remarks for the user.
 
     Raises:
-        InputError: None of the files is there, a name may mean several, or a file is there twice.
+        InputError: None of the files exists, a name is ambiguous, or two rows name the same file.
     """
     names = [name for name, _, _ in rows]
     meant = _meant(names, present, root, table)
@@ -284,11 +284,11 @@ def _check_twice(names: Sequence[str], files: Sequence[str], table: Path) -> Non
         file if set(found) == {file} else f"{file} (as {_few(found)})" for file, found in rows.items() if found[1:]
     ]
     if twice:
-        raise InputError(f"{table}: files that stand there twice: {_few(sorted(twice))}")
+        raise InputError(f"{table}: files that are listed twice: {_few(sorted(twice))}")
 
 
 def _meant(names: Sequence[str], present: Sequence[str], root: Path, table: Path) -> list[str | None]:
-    """Return the file that each name means; None if there is no such file."""
+    """Return the file for each name; None if there is no such file."""
     there, inside = set(present), f"{root.resolve()}/"
     plain = [name if name in there else _plain(name, inside) for name in names]
     if there.issuperset(plain):
@@ -299,7 +299,7 @@ def _meant(names: Sequence[str], present: Sequence[str], root: Path, table: Path
     ]
     if any(found):
         return found
-    # Not one: so the table begins at another folder.
+    # No name matches, so the paths in the table must start at another folder.
     by_end = _by(present, lambda file: [end for path in (file, _stem(file)) for end in _ends(path.casefold())])
     longer = [_only(by_end, file.casefold(), table) for file in plain]
     if any(longer):
@@ -309,7 +309,7 @@ def _meant(names: Sequence[str], present: Sequence[str], root: Path, table: Path
 
 
 def _plain(name: str, inside: str) -> str:
-    """Write a path with slashes, and from the folder of images if it leads into it."""
+    """Return a path with slashes, relative to the folder of images if it is inside."""
     path = os.path.normpath(name.replace("\\", "/"))
     return path.removeprefix(inside) if path.startswith("/") else path
 
@@ -335,7 +335,7 @@ def _stem(file: str) -> str:
 
 
 def _ends(path: str) -> list[str]:
-    """Return a path, and what remains without its first folder, its first two, and so on.
+    """Return a path and its shorter forms, without its first folder, its first two, and so on.
 
     >>> _ends("a/b/c.jpg")
     ['a/b/c.jpg', 'b/c.jpg', 'c.jpg']

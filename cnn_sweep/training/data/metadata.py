@@ -1,4 +1,4 @@
-"""What image files hold besides pixels: how to turn them upright, and how to read them where the rest is malformed."""
+"""Metadata of image files: turns images upright, and removes malformed metadata so that the pixels can be read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ORIENTATION = 0x0112  # EXIF tag
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}  # byte orders
-# How pixels are stored (TIFF 6.0, and its supplements for JPEG and for planar data).
+# Tags that describe the pixels (TIFF 6.0, and its supplements for JPEG and for planar data).
 _TIFF_PIXELS = {
     *(
         256,
@@ -49,8 +49,8 @@ _TIFF_PIXELS = {
 }
 _SHORT = 3  # type of TIFF's tags
 _JPEG = b"\xff\xd8"
-_JPEG_SCAN = 0xDA  # pixels follow
-_JPEG_PIXELS = {0xE0, 0xEE}  # of the application's segments: JFIF's, and Adobe's, which says how colours are stored
+_JPEG_SCAN = 0xDA  # marker before the pixels
+_JPEG_PIXELS = {0xE0, 0xEE}  # application segments to keep: JFIF, and Adobe, which holds the colour encoding
 _METHODS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -63,25 +63,25 @@ _METHODS = {
 
 
 def orientation(image: Image.Image) -> int | None:
-    """Return how an image lies, as EXIF numbers it: 1 is upright; None where the EXIF data cannot be read."""
+    """Return the EXIF orientation of an image, 1 for upright; None if the EXIF data cannot be read."""
     if image.format == "JPEG" and "exif" not in image.info:
         return 1
     try:
-        with warnings.catch_warnings(action="ignore"):  # of tags that do not matter here
+        with warnings.catch_warnings(action="ignore"):  # about unrelated tags
             found = int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - parsers of malformed tags raise whatever they like
+    except Exception:  # noqa: BLE001 - malformed tags can raise any exception
         return None
     return found if found in _METHODS else 1
 
 
 def turned(image: Image.Image, orientation: int | None) -> Image.Image:
-    """Turn an image upright. Unlike Pillow's own function this needs no other tag than the orientation."""
+    """Turn an image upright. Unlike Pillow's function, this reads no tag, so malformed ones do no harm."""
     method = _METHODS.get(orientation or 1)
     return image if method is None else image.transpose(method)
 
 
 def without_metadata(content: bytes) -> bytes:
-    """Return a PNG, JPEG or TIFF file with its first picture's pixels alone; other, and damaged, files as they are."""
+    """Return a PNG, JPEG or TIFF file reduced to its first image's pixels; other and damaged files unchanged."""
     with contextlib.suppress(struct.error, IndexError):
         if content.startswith(_PNG):
             return _PNG + b"".join(_png_chunks(content))
@@ -116,7 +116,7 @@ def _jpeg_segments(content: bytes) -> Iterator[bytes]:
 
 
 def _tiff_of_pixels(content: bytes, order: str) -> bytes:
-    """Append a directory with the tags that pixels need, and let the file begin with it."""
+    """Append a directory with only the tags that pixels need, and make it the first one."""
     (at,) = struct.unpack_from(f"{order}I", content, 4)
     (count,) = struct.unpack_from(f"{order}H", content, at)
     entries = []

@@ -1,4 +1,4 @@
-"""Exclusive work on a folder: one process works, others wait, and one of them takes over if it dies."""
+"""Exclusive ownership of a work folder: one process works, the others wait, and one takes over if it dies."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL_S = 0.1
-# An owner on another machine cannot be checked; it counts as dead if nothing has changed for this time. A mistake costs
-# only time: two owners write the same bytes.
+# An owner on another machine cannot be checked, so it counts as dead when nothing has changed for this long. If it is
+# alive after all, only time is lost: both owners write the same bytes.
 _SILENCE_S = 300.0
 
 
@@ -63,7 +63,7 @@ def _own(work: Path, is_finished: Callable[[], bool]) -> int | None:
         except FileNotFoundError:
             if is_finished():
                 return None
-            work.mkdir(parents=True, exist_ok=True)  # its owner gave up
+            work.mkdir(parents=True, exist_ok=True)  # its last owner failed and removed it
             continue
         time.sleep(_POLL_S)
     return None

@@ -1,8 +1,8 @@
 """Decodes all image files of a data set on all cores, and continues where an earlier process stopped.
 
-Processes of this module (`main`) are given numbers of *parts*: up to `PART` files of one split. A part's pixels go into
-the split's array file, where no other part writes; then a small file marks the part as done. So a part may be decoded
-twice, by any process, without harm.
+Decoding processes (`main`) receive the numbers of *parts*, each up to `PART` files of one split. The pixels of a part
+go into its own region of the split's array file; then a small file marks the part as done. Therefore any process may
+decode a part again without harm.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from cnn_sweep.training.data.raw_images import FileList, Listing
 
 PART = 256  # files in a part
-_BLOCK_BYTES = 2**16  # written at once, small enough to be still in the CPU's cache
+_BLOCK_BYTES = 2**16  # written at once; small enough to stay in the CPU's cache
 JOB = "job.json"
 NARROW = "narrow"  # folder of the second pass, for 16-bit files that use fewer bits
-_FEW = 2 * PART  # up to this many files are decoded in this process: starting others would take longer
+_FEW = 2 * PART  # up to this many files are decoded in this process, because starting others would take longer
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class SplitJob:
         name: Name of the split.
         folder: Folder that the file names are relative to.
         names: The files.
-        mirror: Whether mirror images follow, all after the last image.
-        offset: Start of the pixels in the array file, in bytes.
+        mirror: Whether mirror images of all images follow after the last image.
+        offset: Bytes before the pixels in the array file.
     """
 
     name: str
@@ -70,7 +70,7 @@ class SplitJob:
 
     @property
     def rows(self) -> int:
-        """Images in the array file."""
+        """Number of images in the array file, including mirror images."""
         return len(self.names) * (2 if self.mirror else 1)
 
     @property
@@ -95,7 +95,7 @@ class Decoder:
         self._pixels = np.zeros((max(1, _BLOCK_BYTES // self._row_bytes), *self.options.shape), np.uint8)
 
     def do(self, split: str, part: int) -> None:
-        """Decode a part, unless it is done.
+        """Decode a part, unless it is already done.
 
         Raises:
             OSError: The disk is full or fails.
@@ -115,7 +115,7 @@ class Decoder:
                 self._write(fd, job, start, pixels)
         finally:
             os.close(fd)
-        # Not flushed to disk, like the pixels: after a crash of the machine, all parts are decoded again.
+        # Neither this file nor the pixels are flushed to disk: after a machine crash, all parts are decoded again.
         aside = done.with_name(f".{done.name}.{os.getpid()}")
         aside.write_text(json.dumps(report), encoding="utf-8")
         aside.replace(done)
@@ -184,8 +184,8 @@ def decode_all(listing: Listing, work: Path, *, mirror: bool, observe: Callable[
     """Write the array files of all splits into a folder.
 
     12-bit cameras write 16-bit files. If no labelled image has a value that needs 16 bits, and the sweep does not set
-    ``bits``, all files are decoded again with the number of bits in use. It is determined over all files: scaling each
-    image by itself would make dark images bright.
+    ``bits``, all files are decoded again with the number of bits in use. All images share that number, because scaling
+    each image by its own peak would make dark images bright.
 
     Args:
         listing: The files.
@@ -241,7 +241,7 @@ def _begin(listing: Listing, work: Path, *, mirror: bool) -> None:
     if (work / JOB).exists():
         if json.loads((work / JOB).read_text(encoding="utf-8"))["boot"] == boot:
             return
-        for file in work.glob("part_*.json"):  # its pixels may not have reached the disk
+        for file in work.glob("part_*.json"):  # the pixels of such a part may not have reached the disk
             file.unlink()
     splits = [_make_room(name, files, listing, work, mirror=mirror) for name, files in listing.splits.items()]
     job = {"boot": boot, "options": listing.options.to_data(), "splits": [vars(split) for split in splits]}
@@ -345,13 +345,13 @@ def _collect(decoder: Decoder, work: Path, listing: Listing, into: Path) -> Deco
             digest.update("".join(digests[name]).encode())
             digest.update(np.ascontiguousarray(listing.splits[name].y[kept[name]]).data)
             if any(DEEP_COLOR in remark.reason for remark in converted[name]):
-                digest.update(DEEP_COLOR.encode())  # earlier versions decoded the same files to other pixels
+                digest.update(DEEP_COLOR.encode())  # earlier versions decoded these files to other pixels
         _close_gaps(work, job, kept[name], into)
     return Decoded(kept, bad, converted, digests, digest.hexdigest(), listing.options)
 
 
 def _close_gaps(work: Path, job: SplitJob, kept: npt.NDArray[np.intp], into: Path) -> None:
-    """Give the array file its name, without the rows of files that could not be decoded."""
+    """Remove the rows of files that could not be decoded, and give the array file its final name."""
     pixels, final = pixels_file(work, job.name), array_file(into, "x", job.name)
     if not pixels.exists():
         return  # done before

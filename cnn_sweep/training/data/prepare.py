@@ -1,4 +1,4 @@
-"""Preparation of data: any source becomes a folder of arrays that workers map into memory."""
+"""Prepares a data set: stores any source as a folder of arrays that workers map into memory."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     Observe = Callable[[int, int], None]
 
-_MAY_BE_DEEP = (".png", ".tif", ".tiff")  # formats with more than 8 bits per channel
+_MAY_BE_DEEP = (".png", ".tif", ".tiff")  # formats that can have more than 8 bits per channel
 
 
 def _silent(_done: int, _total: int) -> None:
@@ -56,11 +56,11 @@ def _silent(_done: int, _total: int) -> None:
 
 
 def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _silent, fetch: bool = False) -> Path:
-    """Store the splits of a data set under ``root`` and return their folder, or return an existing one.
+    """Return the folder of a prepared data set under ``root``; prepare it if it does not exist.
 
     The folder's name depends on ``spec`` and on the files' names, sizes and times, so changed data get a new folder. It
-    appears complete or not at all. Of several callers one works while the others wait; if it dies, another continues
-    with the remaining image files.
+    appears complete or not at all. If several processes call this, one works and the others wait; if it dies, another
+    continues with the remaining image files.
 
     Args:
         spec: The sweep's data.
@@ -79,7 +79,8 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
         benchmark_sets.fetch(spec, folder)
     path = root / _key(spec, folder, listing)
     if _is_outdated(path, _image_files(spec, folder, listing)):
-        path = root / _key(spec, folder, listing, decoding=DECODING)  # running studies may use the old folder
+        # A new name, because running studies may still use the old folder.
+        path = root / _key(spec, folder, listing, decoding=DECODING)
     work = root / f".{path.name}.work"
 
     def is_finished() -> bool:
@@ -97,13 +98,13 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
                     fresh = True
         shutil.rmtree(work, ignore_errors=True)
         _remember(spec, folder, root, path)
-        if fresh:  # last, because any other flush to disk would wait for it
+        if fresh:  # last, because every other flush to disk would wait for this one
             threading.Thread(target=_settle, args=(path,)).start()
     except InputError:
         shutil.rmtree(work, ignore_errors=True)
         raise
     except (OSError, EnvironmentFault) as error:
-        # Another process may have finished it.
+        # Another process may have finished the folder.
         if not is_finished():
             raise EnvironmentFault(f"{path}: the prepared data cannot be stored: {error}") from error
     return path
@@ -142,7 +143,7 @@ def _settle(path: Path) -> None:
 
 
 def _tidy(path: Path) -> None:
-    """Remove the files that only the preparation needed."""
+    """Remove the files that were needed only during preparation."""
     for pattern in ("owner.*", "part_*.json", "pixels_*.npy", JOB):
         for file in path.glob(pattern):
             file.unlink(missing_ok=True)
@@ -152,8 +153,8 @@ def _tidy(path: Path) -> None:
 def prepared(spec: DataSpec, folder: Path, root: Path) -> Path:
     """Return the folder of the last `prepare` of this data section, without checking the source files again.
 
-    For workers: the command that started them has checked up to 25,000 files, and not every worker should. If nothing
-    was prepared, this prepares it.
+    Workers use this: the command that started them has already checked the source files, up to 25,000 of them. If the
+    data set was not prepared yet, this prepares it.
 
     Raises:
         InputError: See `prepare`.
@@ -163,10 +164,10 @@ def prepared(spec: DataSpec, folder: Path, root: Path) -> Path:
 
 
 def described(spec: DataSpec, folder: Path, root: Path) -> ImageInfo:
-    """Return the description of the data, from the last prepared folder if there is one: workers need no source files.
+    """Return the description of the data, from the last prepared folder if possible, without the source files.
 
     Raises:
-        InputError: Nothing was prepared, and `describe` found a mistake.
+        InputError: The data set was not prepared, and `describe` found a mistake.
     """
     path = _newest(spec, folder, root)
     return describe(spec, folder) if path is None else load(path, splits=()).info

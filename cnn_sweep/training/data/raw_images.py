@@ -1,4 +1,4 @@
-"""Images and files as a source provides them, before they are stored."""
+"""Images and lists of image files that a data source provides, before they are stored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Images(Protocol):
-    """Images that are arrays, so that no files need decoding."""
+    """Images that need no decoding, such as arrays."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -118,7 +118,7 @@ def in_form(images: Images, spec: Resizable) -> Images:
     """Resize and convert images, if the sweep sets a size or colour.
 
     Raises:
-        InputError: They are not 8-bit pictures.
+        InputError: The images do not have 8 bits with 1 or 3 channels.
     """
     options = options_for(images.shape, size=spec.image_size, fit=spec.fit, color=spec.color)
     if options is None or options.shape == images.shape:
@@ -148,7 +148,7 @@ class Part:
 
     Attributes:
         images: Images of all splits.
-        index: Indices of the split's images among them.
+        index: Indices of this split's images in ``images``.
         y: Their labels, (n,); -1 if unlabelled.
     """
 
@@ -197,7 +197,7 @@ class FileList:
 
 @dataclass(frozen=True)
 class Listing:
-    """Image files that were found and labelled, but not opened.
+    """Image files that were found and labelled but not yet opened.
 
     Attributes:
         splits: By name.

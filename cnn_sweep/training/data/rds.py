@@ -1,6 +1,7 @@
-"""R lists of images, as R's package imager makes them (class ``cimg``: width, height, depth, channels; doubles).
+"""The source ``rds``: R lists of images made by the R package imager.
 
-They are read by rdata, a reader of R's files in Python: https://rdata.readthedocs.io
+An image (class ``cimg``) is an array of doubles: width, height, depth, channels. The Python package rdata reads them:
+https://rdata.readthedocs.io
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from cnn_sweep.training.data.raw_images import Array
 
 _SPLITS = ("train", "validation", "test")
-_EXACT = 1e-6  # 255 times a value that came from 8 bits is this close to a whole number
+_EXACT = 1e-6  # a value that came from 8 bits, times 255, differs from a whole number by less
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class RdsImages(InMemory):
     items: tuple[Item, ...]
 
     def item(self, index: int) -> Item:
-        """Return where an image comes from."""
+        """Return the origin of an image."""
         return self.items[index]
 
 
@@ -51,7 +52,7 @@ def rds_files(spec: RdsData) -> list[str]:
 
 
 def rds_shape(spec: RdsData, folder: Path) -> tuple[int, int, int]:
-    """Return (height, width, channels) of the first image; nothing is read if the sweep file sets size and colour.
+    """Return (height, width, channels) of an image; reads the first file unless the sweep sets size and colour.
 
     Raises:
         InputError: The first file cannot be read, or contains no images.
@@ -78,7 +79,7 @@ def read_rds_source(spec: RdsData, folder: Path) -> Source:
     """Read all files.
 
     Raises:
-        InputError: A file cannot be read, or some classes lack a file for a split that others have.
+        InputError: A file cannot be read, or only some classes have a file for a split.
         EnvironmentFault: The package rdata is missing.
     """
     bad: list[BadImage] = []
@@ -100,7 +101,7 @@ def read_rds_source(spec: RdsData, folder: Path) -> Source:
 
 
 def read_list(path: Path) -> list[tuple[str, Any]]:
-    """Return names ("" for none) and values of an R list's elements; a single object is a list of one.
+    """Return names ("" if unnamed) and values of an R list's elements; a single object counts as a list of one.
 
     Raises:
         InputError: The file cannot be read.
@@ -127,7 +128,8 @@ def _elements(parsed: Any, rdata: Any) -> list[tuple[str, Any]]:
         values = parsed.object.value
         if len(whole) == len(values):
             return [(str(name), value) for name, value in whole.items()]
-        return [("", rdata.conversion.convert(value)) for value in values]  # names that are there twice
+        # Duplicate names: rdata's dictionary keeps only one element of each.
+        return [("", rdata.conversion.convert(value)) for value in values]
     return [("", value) for value in whole] if isinstance(whole, list) else [("", whole)]
 
 
@@ -179,7 +181,7 @@ def _together(
 
 
 def _in_eight_bits(x: Any) -> Array:
-    """Return uint8 if this changes no value: imager divides 8-bit values by 255 when it reads a file."""
+    """Return uint8 if that loses nothing: imager divides 8-bit values by 255 when it reads a file."""
     low, high = float(x.min()), float(x.max())
     factor = 255.0 if high <= 1.0 else 1.0
     if low < 0.0 or high > 255.0:
@@ -190,7 +192,7 @@ def _in_eight_bits(x: Any) -> Array:
 
 
 def _divided(splits: dict[str, Part], spec: RdsData) -> dict[str, Part]:
-    """Split off sets without their own files from the training images."""
+    """Split off those sets that have no files of their own from the training images."""
     train = splits["train"]
     shares = {
         "validation": None if "validation" in splits else spec.validation,

@@ -1,4 +1,4 @@
-"""The kinds of data sources: `describe` finds shape and classes without preparing; `read_source` reads images.
+"""Access to every kind of data source: `describe` finds shape and classes, `read_source` reads the images.
 
 `read_source` is for sources whose images are arrays; image files are in :mod:`cnn_sweep.training.data.image_files`.
 """
@@ -41,20 +41,20 @@ def describe(spec: DataSpec, folder: Path) -> ImageInfo:
         folder: Where relative paths start.
 
     Raises:
-        InputError: A file is missing or is not what it should be.
+        InputError: A file is missing or invalid.
     """
     check_places(spec, folder)
     if spec.source in ("folder", "files"):
         height, width = spec.image_size
         shape = height, width, 3 if spec.color == "rgb" else 1
         return ImageInfo(image_shape=shape, class_names=file_classes(spec, folder))
-    shape, names = _as_they_are(spec, folder)
+    shape, names = _shape_and_classes(spec, folder)
     options = options_for(shape, size=spec.image_size, fit=spec.fit, color=spec.color)
     return ImageInfo(image_shape=options.shape if options else shape, class_names=names)
 
 
-def _as_they_are(spec: Any, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """Return shape and classes before a size or a colour is asked for."""
+def _shape_and_classes(spec: Any, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """Return the images' own shape, before any resizing, and the classes."""
     if spec.source == "digits":
         return DIGITS.image_shape, DIGITS.class_names
     if spec.source == "arrays":
@@ -82,7 +82,7 @@ def named(spec: ArraysData, classes: int) -> tuple[str, ...]:
 
 
 def class_names(classes: int) -> tuple[str, ...]:
-    """Return names for classes that have none: their numbers."""
+    """Return the numbers of unnamed classes as their names."""
     return tuple(str(k) for k in range(max(2, classes)))
 
 
@@ -90,7 +90,7 @@ def read_source(spec: DataSpec, folder: Path) -> Source:
     """Return all splits of a data set whose images are arrays.
 
     Raises:
-        InputError: The data is not what it should be; the message says which file and why.
+        InputError: The data are invalid; the message names the file and the reason.
     """
     if isinstance(spec, DigitsData):
         return _digits(spec)
@@ -108,7 +108,7 @@ def read_source(spec: DataSpec, folder: Path) -> Source:
 def _in_splits(
     images: Images, y: Labels, spec: DigitsData | ArraysData | BenchmarkData, *, test: float, names: Sequence[str]
 ) -> dict[str, Part]:
-    """Divide labelled images into training, validation and, if asked for, test set."""
+    """Divide labelled images into training, validation and, if requested, test set."""
     share = None if isinstance(spec.validation, ArrayFiles) else spec.validation
     parts = divide(y, validation=share, test=test, seed=spec.seed, names=names)
     return {name: Part(images, index, y[index]) for name, index in parts.items()}
@@ -116,7 +116,7 @@ def _in_splits(
 
 def _digits(spec: DigitsData) -> Source:
     """scikit-learn's 1,797 scanned digits; their 17 grey levels are spread over 0..255."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415 - most of a second that other sources need not wait
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - takes most of a second; needed only here
 
     bunch = load_digits()
     x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]  # (n, 8, 8, 1)

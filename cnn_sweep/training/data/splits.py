@@ -1,4 +1,4 @@
-"""Division of images into training, validation and test set: stratified by seed, or the last images."""
+"""Divides images into training, validation and test set: stratified at random, or the last images."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _split(
     count = round(cut.share * len(labels))
     _check_enough(labels[indices], len(labels), count, cut, names)
     try:
-        from sklearn.model_selection import train_test_split  # noqa: PLC0415 - a second; most only describe data
+        from sklearn.model_selection import train_test_split  # noqa: PLC0415 - takes a second; many commands only describe data
 
         kept, taken = train_test_split(
             indices, test_size=count, stratify=labels[indices], random_state=seed, shuffle=True
@@ -90,7 +90,7 @@ def _split(
 
 
 def _check_enough(labels: npt.NDArray[np.int32], total: int, count: int, cut: Cut, names: Sequence[str]) -> None:
-    """Raise an error if a share yields no image, or too few images for every class in both parts.
+    """Refuse a share that yields no image, or too few for every class to be in both parts.
 
     Args:
         labels: Labels of the images to divide.

@@ -49,7 +49,7 @@ class TileImages:
 
     @property
     def is_uint8(self) -> bool:
-        """Always so."""
+        """Always true: pictures are read as 8 bits."""
         return True
 
     def read(self, index: Indices) -> Array:
@@ -140,7 +140,7 @@ def _notes(spec: TilesData, grid: TileGrid, stride: tuple[int, int]) -> list[str
 
 
 def _read(path: Path, finish: Callable[[Callable[[], Image.Image]], Any]) -> Any:
-    """Open a picture of any size: it is the user's own, and one. Malformed metadata do not matter."""
+    """Open a picture of any size, without Pillow's limit, and ignore malformed metadata."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():
@@ -157,14 +157,14 @@ def _read(path: Path, finish: Callable[[Callable[[], Image.Image]], Any]) -> Any
         raise InputError(f"{path}: {error.strerror}") from error
     except (UnusableImageError, UnreadableDepthError) as error:
         raise InputError(f"{path}: {error}") from error
-    except Exception as error:  # decoders of damaged files raise whatever they like
+    except Exception as error:  # a damaged file can raise any exception
         raise InputError(f"{path}: the picture cannot be read: {error or type(error).__name__}") from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 
 
 def _read_picture(spec: TilesData, folder: Path) -> tuple[Array, list[str]]:
-    """Return the picture, (height, width, channels), and what was found about it."""
+    """Return the picture, (height, width, channels), and notes about it."""
     mode: Any = "L" if spec.color == "grayscale" else "RGB"
     notes: list[str] = []
 
@@ -221,7 +221,7 @@ def _labels_of_table(
     for (row, column, _, *split), label in zip(rows, cleaned, strict=True):
         k = _place(row, column, grid, path)
         if k in seen:
-            raise InputError(f"{path}: the tile [{row},{column}] stands there twice")
+            raise InputError(f"{path}: the tile [{row},{column}] is listed twice")
         seen.add(k)
         if not label or split == [UNLABELLED]:
             continue

@@ -1,1 +1,1 @@
-"""Epochs as calls on plain data: as one TensorFlow graph each, or by Keras's own loop."""
+"""Engines that run an epoch from plain data: as one TensorFlow graph, or with Keras's own training loop."""

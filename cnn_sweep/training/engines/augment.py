@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Images = npt.NDArray[np.generic]
 
-# Order of the amounts; the first seven need the affine map.
+# The order of amounts in arrays; the first seven need the affine map.
 _AMOUNTS = (
     "rotation",
     "height_shift",
@@ -46,14 +46,14 @@ class Augmentation:
 
     Attributes:
         fill: Pixels beyond an image's edge: ``nearest``, ``reflect`` or ``constant``.
-        top: Largest pixel value; brighter results are clipped to it. None if unknown.
+        top: Largest pixel value, to which results are clipped; None if unknown.
     """
 
     fill: str
     top: float | None
 
     def apply(self, images: Any, amounts: Any, seed: Any) -> Any:
-        """Change each image by the draws for its position in the batch.
+        """Augment each image with the random draws for its position in the batch.
 
         Args:
             images: Pixel values as stored, float32, shape (B, height, width, channels).
@@ -128,7 +128,7 @@ def _from_within(transforms: Any, shape: Any) -> Any:
 
 
 def amounts_of(spec: AugmentationSpec | None) -> npt.NDArray[np.float32]:
-    """Return the amounts as data of a graph; without augmentation, all are 0."""
+    """Return the amounts of augmentation as an array that a graph takes; all are 0 without augmentation."""
     return np.array([float(getattr(spec, name)) if spec else 0.0 for name in _AMOUNTS], np.float32)
 
 
@@ -153,7 +153,7 @@ def variants(images: Images, spec: AugmentationSpec, *, seed: int, count: int) -
         count: Number of variants per image.
 
     Returns:
-        Shape (n, count, height, width, channels), of the images' type; uint8 is rounded.
+        Shape (n, count, height, width, channels), in the type of ``images``; uint8 values are rounded.
     """
     augmentation = Augmentation(spec.fill, top_of(images))
     stored, amounts = tf.constant(np.asarray(images), tf.float32), tf.constant(amounts_of(spec))

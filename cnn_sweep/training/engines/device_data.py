@@ -1,8 +1,8 @@
-"""Images and labels as tensors, without a copy where the graphs run on the CPU.
+"""Images and labels as tensors, without a copy if the graphs run on the CPU.
 
-A prepared data set is a file that all workers of a node map into memory. Its pages are the system's: shared by all,
-read when they are first touched, dropped when memory is short. So a worker's own memory does not grow with the data,
-and data that are larger than the memory can be trained on.
+All workers of a node map the files of a prepared data set into memory. The operating system shares the pages among
+them, reads a page on first use, and drops pages when memory is short. Therefore a worker's own memory does not grow
+with the data, and the data may be larger than the memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class DeviceSplit:
     Attributes:
         x: Shape (n, height, width, channels), as stored.
         y: Shape (n,), int32.
-        host: Whether the images are in the CPU's memory.
+        host: Whether the images are in CPU memory.
     """
 
     x: Any
@@ -48,7 +48,7 @@ class DeviceSplit:
         )
 
     def images(self, index: Any) -> Any:
-        """Return some images, as float32."""
+        """Return the images at these indices, as float32."""
         if not self.host:
             return tf.cast(tf.gather(self.x, index), tf.float32)
         with tf.device("CPU:0"):
@@ -64,8 +64,8 @@ class DeviceData:
         info: Shape of an image and names of the classes.
         train: Training images.
         validation: Validation images, if any.
-        rescale: Factor of stored pixel values.
-        top: Largest stored pixel value, where it is known.
+        rescale: Factor by which stored pixel values are multiplied.
+        top: Largest possible stored pixel value; None if unknown.
     """
 
     info: ImageInfo
@@ -85,12 +85,11 @@ class DeviceData:
 
 
 def _mapped(x: npt.NDArray[np.generic]) -> Any:
-    """Return a tensor of images; for a mapped file, one that shares its pages.
+    """Return a tensor of images, which shares the pages of a mapped file.
 
-    TensorFlow takes writable memory only, so the file is mapped once more, for changes that nobody makes and that
-    would stay in this process.
+    TensorFlow accepts only writable memory, so the file is mapped again, copy-on-write. Nothing writes to it.
     """
-    file: Any = getattr(x, "base", None)  # for a slice, this is the array that it was cut from
+    file: Any = getattr(x, "base", None)  # for a slice, the array it was cut from
     if not isinstance(x, np.memmap) or not isinstance(file, mmap.mmap) or not x.flags.c_contiguous or not x.size:
         return tf.constant(np.asarray(x))
     name: Any = x.filename

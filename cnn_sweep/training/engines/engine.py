@@ -1,4 +1,4 @@
-"""The interface between the training loop and its engines (`graph`, `fit`), and the plain data that it passes."""
+"""The interface between the training loop and its engines (``graph`` and ``fit``), and the data they exchange."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class EpochPlan:
 
     Attributes:
         order: Training images in the order of the steps, int32.
-        starts: Where each step's images begin in ``order``, and its length at last; int32, shape (steps + 1,).
+        starts: Start of each step's images in ``order``, then the length of ``order``; int32, shape (steps + 1,).
         rates: Learning rate of each step, float32.
-        steps_before: Steps of all earlier epochs, which random draws follow.
-        updates_before: Those since the optimizer began: of the running stage.
+        steps_before: Steps of all earlier epochs; determines the random draws.
+        updates_before: Updates of the current optimizer in earlier epochs, that is, since the stage began.
         smoothing: Label smoothing.
-        amounts: How much training images are changed, as `augment.amounts_of` returns; not read where they are not.
-        seed: Decides how each is changed.
+        amounts: Amounts of augmentation, from `augment.amounts_of`; unused without augmentation.
+        seed: Seed of the augmentation.
         class_weights: Factor of the loss of each class's training images, float32.
-        validation: Validation images to look at after the epoch, int32.
+        validation: Indices of the validation images to evaluate after the epoch, int32.
     """
 
     order: npt.NDArray[np.int32]
@@ -50,10 +50,10 @@ class Totals:
     """Sums over the completed steps of an epoch.
 
     Attributes:
-        step: Steps done; fewer than asked for where the loss stopped being finite.
-        loss_sum: Sum of loss times images.
-        correct: Images classified rightly; NaN where the engine cannot know.
-        more: What else the engine reports of an epoch that is done, by name.
+        step: Completed steps; fewer than requested if the loss was no longer finite.
+        loss_sum: Sum over the steps of mean loss times number of images.
+        correct: Number of correctly classified images; NaN if the engine cannot know.
+        more: Further metrics of a complete epoch, by name.
     """
 
     step: int
@@ -63,12 +63,12 @@ class Totals:
 
 
 class Evaluation(NamedTuple):
-    """Result of the validation images.
+    """Result of evaluating the validation images.
 
     Attributes:
         loss: Mean over the images.
         probabilities: Shape (n, units).
-        more: What else the engine reports, by name, without ``val_``.
+        more: Further metrics, by name without ``val_``.
     """
 
     loss: float
@@ -80,7 +80,7 @@ class Engine(Protocol):
     """Trains one network with its optimizer.
 
     Attributes:
-        parameters: Number of its weights, trainable and not.
+        parameters: Number of weights, trainable or not.
         divisible: Whether an epoch can be cut into chunks.
         pace_s: Measured seconds per training image, or None before the first chunk.
     """
@@ -108,4 +108,4 @@ class Engine(Protocol):
         ...
 
     def restore(self, state: Arrays) -> None:
-        """Restore a state."""
+        """Restore a state that `state` returned."""

@@ -1,4 +1,4 @@
-"""Features of an untrained base for all images: computed once, stored with the prepared data, and memory-mapped."""
+"""Features of a frozen base for all images: computed once, stored with the prepared data, and memory-mapped."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.outcome import Weights
 
-_FORM = 1  # version of the folder's form and of the computation
+_FORM = 1  # version of the folder's layout and of the computation
 
 
 def extracted(dataset: Dataset, base: Base, root: Path) -> tuple[Dataset, Weights]:
@@ -39,7 +39,7 @@ def extracted(dataset: Dataset, base: Base, root: Path) -> tuple[Dataset, Weight
 
     Args:
         dataset: The images.
-        base: A base that is not trained, with weights from a file.
+        base: A frozen base, with weights from a file.
         root: Folder of prepared data.
 
     Raises:
@@ -68,7 +68,7 @@ def extracted(dataset: Dataset, base: Base, root: Path) -> tuple[Dataset, Weight
 
 
 def _key(dataset: Dataset, base: Base) -> str:
-    """Return a key of everything that determines the features: images, splits, model, content of its weights."""
+    """Return a hash of everything that determines the features: images, splits, model, and its weights."""
     file = require_weights(base)
     if file is None:
         raise ValueError("random weights have no features that trials could share")

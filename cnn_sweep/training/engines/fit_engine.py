@@ -44,7 +44,7 @@ class FitEngine:
         model: From rescaled images to probabilities.
         training: Optimizer and loss, used if the model is not compiled.
         dataset: Training and validation images.
-        scale: Factor of stored pixel values.
+        scale: Factor by which stored pixel values are multiplied.
     """
 
     divisible = False
@@ -107,7 +107,7 @@ class FitEngine:
         )
 
     def _accuracy(self, logs: dict[str, float]) -> float:
-        """Return the accuracy among the metrics, whatever name the compiled model gives it; NaN without one."""
+        """Return the accuracy, under any of the names that compiled models use; NaN if there is none."""
         kinds: tuple[Any, ...] = (keras.metrics.CategoricalAccuracy, keras.metrics.SparseCategoricalAccuracy)
         if self._units == 1:
             kinds = (*kinds, keras.metrics.BinaryAccuracy)
@@ -176,7 +176,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.optimizer.learning_rate.assign(self._rates[batch])
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras's signature
-        """Check the clock."""
+        """End the epoch if the trial should stop."""
         self.steps += 1
         if time.monotonic() - self._asked_at >= _ASK_EVERY_S:
             self._asked_at = time.monotonic()
@@ -186,7 +186,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def keras_optimizer(spec: OptimizerSpec) -> Any:
-    """Return the Keras optimizer that a sweep file describes."""
+    """Return the Keras optimizer for the settings in a sweep file."""
     names = {
         "sgd": ("momentum", "nesterov"),
         "rmsprop": ("rho", "momentum", "epsilon"),
@@ -206,7 +206,7 @@ def keras_optimizer(spec: OptimizerSpec) -> Any:
 
 
 def keras_loss(training: TrainingSpec, name: str) -> Any:
-    """Return the Keras loss of that name for one-hot labels, smoothed as the sweep file says."""
+    """Return the named Keras loss for one-hot labels, with the sweep file's label smoothing."""
     binary = name == "binary_crossentropy"
     kind = keras.losses.BinaryCrossentropy if binary else keras.losses.CategoricalCrossentropy
     return kind(label_smoothing=training.label_smoothing)
@@ -217,7 +217,7 @@ def _name(loss: Any) -> str:
 
 
 class _Steps(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches made on demand, so that no copy of the images is held."""
+    """Makes batches on demand, so that memory holds no second copy of the images."""
 
     def __init__(self, batch: Callable[[int], Example], count: int) -> None:
         super().__init__()
@@ -232,7 +232,7 @@ class _Steps(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def _labels(split: Split, index: npt.NDArray[np.int32], units: int | None) -> npt.NDArray[np.generic]:
-    """Return labels, one-hot for ``units`` (None: as they are)."""
+    """Return labels, one-hot if ``units`` is given, otherwise integers."""
     labels = split.y[index]
     if units == 1:
         return labels.astype(np.float32)[:, np.newaxis]
@@ -243,10 +243,10 @@ def compile_note(model: Any, training: TrainingSpec, info: ImageInfo, made_by: s
     """Describe which settings are used if a compiled model and the sweep file disagree.
 
     Args:
-        model: As the user's function returned it.
+        model: The model that the user's function returned.
         training: The trial's settings.
         info: The images.
-        made_by: The function, as the sweep file names it.
+        made_by: The function's name in the sweep file.
 
     Returns:
         A sentence for the user; None if they agree.
@@ -257,7 +257,7 @@ def compile_note(model: Any, training: TrainingSpec, info: ImageInfo, made_by: s
     loss = training.loss if keeps else loss_name(training, model, output_units(model, info))
     rate = base_rate(training.optimizer)
     own, file = _of_model(model), {"optimizer": training.optimizer.name, "learning rate": rate, "loss": loss}
-    # A default that the user did not write does not conflict.
+    # Only settings that the user wrote can conflict, not defaults.
     asked = {"optimizer", "learning rate"} if "optimizer" in training.model_fields_set else set()
     asked |= {"loss"} if "loss" in training.model_fields_set and training.loss != "auto" else set()
     differ = [name for name in file if not _same(own[name], file[name]) and (name in asked or not keeps)]

@@ -1,4 +1,4 @@
-"""The engine ``graph``: an epoch is one TensorFlow graph, and everything that a trial sets is data of it."""
+"""The engine ``graph``: an epoch is one call of a TensorFlow graph, which takes all settings of a trial as inputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cnn_sweep.training.engines.engine import Arrays, EpochPlan
     from cnn_sweep.training.outcome import Weights
 
-_EVALUATION_FLOATS = 2**22  # in the largest feature map of an evaluation batch
+_EVALUATION_FLOATS = 2**22  # size of the largest feature map of an evaluation batch
 
 
 class _Chunk(NamedTuple):
@@ -57,7 +57,7 @@ class _Step(NamedTuple):
     done: Any
 
 
-# Lengths are unknown, so that another batch size needs no new trace.
+# Lengths are left open so that another batch size does not trace the graph again.
 _CHUNK = _Chunk(
     order=tf.TensorSpec([None], tf.int32),
     starts=tf.TensorSpec([None], tf.int32),
@@ -83,8 +83,8 @@ class EpochGraph:
 
     Args:
         model: From rescaled images to probabilities.
-        optimizer: Of the model's trainable variables.
-        training: Gives the loss; by default the one for the model's output.
+        optimizer: Optimizer of the model's trainable variables.
+        training: Gives the loss; by default, the loss that fits the model's output.
         data: Images and labels.
         on_step: Called during tracing with the step number within the trial, an int64 tensor.
     """
@@ -114,7 +114,7 @@ class EpochGraph:
     def run(self, plan: EpochPlan, so_far: Totals, last: int) -> Totals:
         """Run the steps from ``so_far.step`` up to, not including, ``last``.
 
-        The result is bit for bit the same wherever an epoch is cut into chunks.
+        The result is bit-identical however an epoch is cut into chunks.
         """
         step, loss_sum, correct = self._train(
             _Chunk(
@@ -150,7 +150,7 @@ class EpochGraph:
         return self._augmentation.apply(stored, chunk.amounts, tf.stack([chunk.seed, done])) * self._data.rescale
 
     def _penalty(self) -> Any:
-        """Return the sum of the model's own losses (weight penalties) of its last call."""
+        """Return the sum of the model's own losses (weight penalties) in its last call."""
         return tf.add_n(self._model.losses) if self._model.losses else tf.constant(0.0)
 
     def _chunk(self, chunk: _Chunk) -> tuple[Any, Any, Any]:
@@ -179,7 +179,7 @@ class EpochGraph:
         return sums
 
     def _update(self, images: Any, labels: Any, settings: _Step) -> tuple[Any, Any]:
-        """Do one step; return its loss and the predictions before the update."""
+        """Run one step; return its loss and the predictions before the update."""
         weights = [variable.value for variable in self._model.trainable_variables]
         with tf.GradientTape() as tape:
             prediction = tf.cast(self._model(images, training=True), tf.float32)
@@ -226,7 +226,7 @@ class GraphEngine:
         training: Gives loss and optimizer.
         data: Images and labels.
         network: Changeable settings of ``model``; None if the user's function built it.
-        before: Weights of a base if ``data`` contains its outputs instead of images.
+        before: Weights of a base, if ``data`` holds its features instead of images.
     """
 
     divisible = True
@@ -276,9 +276,9 @@ class GraphEngine:
         return cls(network.model, spec.training, data, network=network, before=before)
 
     def reset(self, spec: TrialSpec, seed: int) -> None:
-        """Turn into the untrained network of another trial with the same graph key."""
+        """Become the untrained network of another trial with the same graph key."""
         if self._network is None or spec.layers is None or spec.training is None:
-            raise ValueError("only a network of layers can be another trial's")
+            raise ValueError("only a network of layers can be reset for another trial")
         self._network.reset(spec.layers, seed)
         self._optimizer.reset(spec.training.optimizer)
 
@@ -301,7 +301,7 @@ class GraphEngine:
         return (*self._before, *self._model.get_weights())
 
     def set_weights(self, weights: Weights) -> None:
-        """Take over weights in that order."""
+        """Set the weights, in the order of `weights`."""
         self._model.set_weights(list(weights))
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -323,7 +323,7 @@ class GraphEngine:
 def uses_xla() -> bool:
     """Return whether XLA compiles the steps: on GPUs only; on CPUs they would take 20 to 30 times as long.
 
-    XLA needs known shapes. A batch's shape is known when its step runs; an epoch's shapes are not.
+    XLA needs known shapes. The shape of a batch is known when its step runs; shapes in a whole epoch are not.
     """
     return bool(tf.config.list_physical_devices("GPU"))
 
@@ -340,7 +340,7 @@ def _predicted(prediction: Any) -> Any:
 
 
 def evaluation_batch(model: Any) -> int:
-    """Return how many images to evaluate at once: a function of the network alone, so that results are repeatable."""
+    """Return the batch size of evaluations; it depends only on the network, so results are repeatable."""
     largest = max(
         (int(np.prod(output.shape[1:])) for layer in _layers(model) if (output := _output(layer)) is not None),
         default=1,

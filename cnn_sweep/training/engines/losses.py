@@ -1,4 +1,4 @@
-"""Losses on class labels: Keras's functions, with label smoothing as data of the graph."""
+"""Losses on class labels: Keras's functions, with label smoothing as an input of the graph."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def loss_name(training: TrainingSpec | None, model: Any, units: int) -> str:
 
 
 def _last_layer(model: Any) -> Any:
-    """Return the last layer of a model, or of the model that is its last layer, as in an export."""
+    """Return the last layer of a model; in an export, the last layer is itself a model."""
     last = model
     while getattr(last, "layers", None):
         last = last.layers[-1]

@@ -1,7 +1,7 @@
-"""Keras's optimizers as updates inside a graph, with all settings as data of the graph.
+"""Keras's optimizers as updates inside a graph, with all settings as inputs of the graph.
 
-The formulas are those of `keras.optimizers` 3.15. Where TensorFlow has an equivalent fused kernel, it needs one
-operation per variable; Keras itself uses about ten.
+The formulas are those of `keras.optimizers` 3.15. Where TensorFlow has an equivalent fused kernel, this uses it:
+one operation per variable, where Keras needs about ten.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Optimizer:
     """Updates the weights of one network; one object serves many trials.
 
     Args:
-        spec: Determines the operations: the name, Nesterov, weight decay and gradient clipping.
+        spec: Its name, Nesterov, weight decay and gradient clipping determine the operations.
         variables: Trainable `tf.Variable` objects.
         scales_loss: Whether the loss is scaled before its gradients are taken.
     """
@@ -57,7 +57,7 @@ class Optimizer:
         return slots if self._loss_scale is None else (*slots, *self._loss_scale.state)
 
     def reset(self, spec: OptimizerSpec) -> None:
-        """Set the settings of a new trial and reset all state."""
+        """Apply the settings of a new trial and reset all state."""
         settings = _settings(spec)
         self._scalars.assign([settings[name] for name in _SETTINGS])
         # Keras adds epsilon to the accumulator in each step; one addition at the start gives the same sum.

@@ -1,6 +1,6 @@
 """Learning rate schedules as pure functions of the step.
 
-A graph gets the learning rate of each step as data, so schedules share one graph.
+A graph takes the learning rate of each step as an input, so all schedules share one graph.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def learning_rates(training: TrainingSpec, *, epoch: int, steps: int, scale: flo
         training: Gives the schedule and the initial learning rate.
         epoch: 0-based number of the epoch.
         steps: Steps of an epoch.
-        scale: Factor of a plateau schedule so far.
+        scale: Factor that a plateau schedule has reached.
 
     Returns:
         Array of shape (steps,).
@@ -60,5 +60,5 @@ def learning_rates(training: TrainingSpec, *, epoch: int, steps: int, scale: flo
 
 
 def base_rate(spec: OptimizerSpec) -> float:
-    """Return the initial learning rate: the user's, or Keras's default for the optimizer."""
+    """Return the initial learning rate: from the sweep file, or Keras's default for the optimizer."""
     return _DEFAULT_LEARNING_RATE[spec.name] if spec.learning_rate is None else spec.learning_rate

@@ -1,1 +1,1 @@
-"""Metrics of predictions, numbers of learning curves, and the use of exported models."""
+"""Evaluation: metrics of predictions, summaries of learning curves, and exported models."""

@@ -107,5 +107,5 @@ def _predictions(model: Any, images: npt.NDArray[np.generic], batch: int) -> Ite
     """Yield predictions batch by batch, as tensors; without images, one empty batch."""
     for start in range(0, max(1, len(images)), batch):
         given = tf.constant(np.asarray(images[start : start + batch]), tf.float32)
-        # The user's own model may return 16-bit numbers.
+        # A model built by the user may return 16-bit numbers.
         yield tf.cast(model(given, training=False), tf.float32)

@@ -1,7 +1,7 @@
 """Five numbers that describe a learning curve, as pure functions of the accuracies of its epochs.
 
-They answer the questions that people ask of a curve: how much do accuracies vary, how fast do they rise, how far apart
-are training and validation, has the curve levelled off, and how high does it end?
+They answer the usual questions about a curve: how much does the accuracy vary, how fast does it rise, how far apart are
+training and validation, has the curve levelled off, and how high does it end?
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 NUMBERS = ("spread", "epochs_to_90", "gap", "slope", "final")
-_FEWEST = 3  # epochs needed to fit a line: any two lie on one
-_QUICK = 0.9  # as in "time to accuracy" of DAWNBench (Coleman et al. 2017), a fixed accuracy
+_FEWEST = 3  # epochs needed to judge a line, since any two points lie on one
+_QUICK = 0.9  # a fixed accuracy, as in DAWNBench's "time to accuracy" (Coleman et al. 2017)
 
 
 def curve_numbers(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -23,15 +23,15 @@ def curve_numbers(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
     The *tail* is the second half of the epochs, at least three of them.
 
     Args:
-        history: Metrics of each epoch, of which ``accuracy`` and ``val_accuracy`` are used, shares from 0 to 1.
+        history: Metrics of each epoch; only ``accuracy`` and ``val_accuracy``, from 0 to 1, are used.
 
     Returns:
-        Those of these that can be computed:
+        The following numbers, without those that cannot be computed:
 
         - ``spread``: root mean square distance of the tail's validation accuracies from their least-squares line;
         - ``epochs_to_90``: the first epoch with a validation accuracy of at least 0.9;
         - ``gap``: mean over the tail of the distance between training and validation accuracy;
-        - ``slope``: rise of that line per epoch, 0 at an asymptote;
+        - ``slope``: rise of the tail's line per epoch, 0 at an asymptote;
         - ``final``: validation accuracy of the last epoch.
     """
     validation = [_number(epoch, "val_accuracy") for epoch in history]

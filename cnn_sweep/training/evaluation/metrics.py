@@ -18,7 +18,7 @@ Probabilities = npt.NDArray[np.floating]
 
 
 def predicted(probabilities: Probabilities) -> Labels:
-    """Return the predicted class of each row: the largest unit, or 1 where a single unit exceeds 0.5.
+    """Return the predicted class of each row: the largest unit, or, with a single unit, 1 if it exceeds 0.5.
 
     Args:
         probabilities: Shape (n, units).
@@ -77,7 +77,7 @@ def macro_f1(labels: Labels, probabilities: Probabilities) -> float:
     return float(np.mean(2.0 * hits[present] / either[present])) if present.any() else float("nan")
 
 
-# By the names of `cnn_sweep.sweep.spec.metrics`; the loss is not among them, since it depends on the trial's settings.
+# Keys are the names in `cnn_sweep.sweep.spec.metrics`. The loss is missing because it depends on the trial's settings.
 _FUNCTIONS: dict[str, Callable[[Labels, Probabilities], float]] = {
     "accuracy": accuracy,
     "auc": auc,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def weights_file(base: Base) -> Path | None:
-    """Return the file of a base's weights, which may not exist; None if they are random."""
+    """Return the file of a base's weights, whether or not it exists; None if they are random."""
     if base.weights == "none":
         return None
     if base.weights == "imagenet":

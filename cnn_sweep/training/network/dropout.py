@@ -1,9 +1,9 @@
-"""Dropout with rate and seed as data of the graph.
+"""Dropout with rate and seed as inputs of the graph.
 
-Keras's own layer holds the rate as a constant and draws 32 random bits per element. Here the rate is a variable
-(another rate needs no other graph), and draws follow from (seed, layer, step), so that a resumed trial draws the
-same. The draws are most of the layer's cost, so they are short: the rate is the nearest multiple of 1/65536 below 1,
-and the scale is exact for it. At rate 0 nothing is drawn.
+Keras's own layer stores the rate as a constant and draws 32 random bits per element. Here the rate is a variable, so
+that another rate needs no other graph, and draws depend only on (seed, layer, step), so that a resumed trial repeats
+them. The draws are most of the layer's cost, so they use few bits: the rate is rounded to a multiple of 1/65536 below
+1, and the scale is exact for the rounded rate. At rate 0 nothing is drawn.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Draws:
         self._step: Any = None
 
     def at_step(self, step: Any) -> None:
-        """Draw for ``step`` (scalar int64 tensor, counted over the whole trial) in all later tracing."""
+        """Use the draws of ``step`` in all later tracing: a scalar int64 tensor, counted over the whole trial."""
         self._step = step
 
     def reset(self, rates: Sequence[float], seed: int) -> None:
@@ -44,7 +44,7 @@ class Draws:
         Args:
             index: Number of the dropout layer.
             inputs: Tensor of any shape.
-            noise_shape: Returns the shape of the random draws, which are broadcast, for a shape of inputs.
+            noise_shape: Maps a shape of inputs to the shape of the draws, which are broadcast.
         """
         level = self._rates[index]
         seed = tf.stack([self._seeds[index], self._step])
@@ -53,7 +53,7 @@ class Draws:
             shape = noise_shape(tf.shape(inputs))
             keep = tf.cast(tf.reshape(_keep(tf.reduce_prod(shape), level, seed), shape), inputs.dtype)
             scale = _LEVELS / tf.cast(_LEVELS - level, tf.float32)
-            scale = tf.minimum(scale, inputs.dtype.max)  # 65504 of float16, where 65536 would be infinite
+            scale = tf.minimum(scale, inputs.dtype.max)  # float16: 65504, because 65536 would be infinite
             return inputs * (keep * tf.cast(scale, inputs.dtype))  # in this order, the gradient is a single product
 
         return tf.cond(level > 0, dropped, lambda: tf.identity(inputs))
@@ -67,9 +67,9 @@ def _layer_seed(seed: int, index: int) -> int:
 def _keep(count: Any, level: Any, seed: Any) -> Any:
     """Return ``count`` booleans, each true with probability ``1 - level / 65536``.
 
-    One random byte per element decides, unless it ties with the high byte of ``level`` (1 element in 256); then that of
-    the element half a batch away decides. This costs 0.6 of drawing two bytes each. If the low byte of ``level`` is
-    zero, as for rates 0.25 and 0.5, every tie is kept and the check is skipped.
+    One random byte per element decides, unless it equals the high byte of ``level`` (1 element in 256). Then the byte
+    of the element half a batch away is compared with the low byte. This takes 0.6 of the time of drawing two bytes per
+    element. If the low byte of ``level`` is zero, as for rates 0.25 and 0.5, every tie is kept without a check.
     """
     words = tf.random.stateless_uniform(
         [(count + 3) // 4], seed=seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
@@ -85,11 +85,11 @@ def _keep(count: Any, level: Any, seed: Any) -> Any:
 
 
 class GraphDropout(keras.layers.Layer):  # type: ignore[misc]
-    """A dropout layer of a network in training; exported networks have Keras's own instead."""
+    """The dropout layer of networks in training; exported networks have Keras's own layer instead."""
 
     def __init__(self, draws: Draws, index: int, *, spatial: bool, name: str) -> None:
         super().__init__(name=name)
-        # Behind a function, because Keras would treat the variables of an attribute as weights of the layer.
+        # Hidden in a function, because Keras would treat variables in an attribute as weights of the layer.
         self._draws_of: Callable[[], Draws] = lambda: draws
         self._index = index
         self._spatial = spatial

@@ -26,13 +26,13 @@ def export_model(  # noqa: PLR0913 - all of them by name
 ) -> None:
     """Write the network with the weights of its best epoch as a ``.keras`` file.
 
-    It takes images as they are stored (pixel values of 0..255 where the data is uint8) and gives probabilities.
+    It maps images as stored (pixel values 0..255 if the data are uint8) to probabilities.
     The file appears complete or not at all.
 
     Args:
         spec: The trial.
         outcome: What `Trainer.train` returned.
-        dataset: The data that it was trained on.
+        dataset: The data on which the trial was trained.
         path: The file, ending in ``.keras``.
         folder: Folder of the sweep file, with the user's modules.
         seed: The trial's seed; matters if the user's build function draws random numbers.
@@ -51,7 +51,7 @@ def export_model(  # noqa: PLR0913 - all of them by name
 
 
 def save_h5(model: Any, path: Path) -> None:
-    """Write a model in Keras's legacy HDF5 format, for programs that read no other."""
+    """Write a model in Keras's legacy HDF5 format, for programs that read no other format."""
     # Suppresses the warning that the format is old: the user requested it.
     logging.getLogger("absl").setLevel(logging.ERROR)
     model.save(path)

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     Regularize = Callable[[L2 | None], Any]
     Drop = Callable[[float, bool, str], Any]
 
-_ROUNDING = 1e-3  # by which 16-bit outputs may leave 0 to 1
+_ROUNDING = 1e-3  # how far 16-bit outputs may lie outside 0 to 1
 
 
 class L2Factors:
-    """The L2 factors of one network, as one variable of its graph."""
+    """The L2 factors of one network, in one variable of its graph."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._variable = tf.Variable(tf.zeros([len(_l2_factors(layers))]), trainable=False, name="l2_factors")
@@ -78,7 +78,7 @@ class GraphModel:
     first: int = 0
 
     def reset(self, layers: Sequence[Layer], seed: int) -> None:
-        """Turn it into the untrained network of ``layers`` and ``seed``."""
+        """Become the untrained network of ``layers`` and ``seed``."""
         self.draws.reset(_dropout_rates(layers), seed)
         self.factors.reset(layers)
         values = untrained_weights(self.model, layers, seed, built=self.built, first=self.first)
@@ -89,7 +89,7 @@ class GraphModel:
 
     @property
     def frozen(self) -> frozenset[int]:
-        """IDs of the variables of layers that are not trained."""
+        """IDs of the variables in frozen layers."""
         base = [layer for layer in self.model.layers if layer.name == NAME]
         still = [layer for one in base for layer in one.layers if not layer.trainable]
         return frozenset(id(variable) for layer in still for variable in layer.weights)
@@ -131,8 +131,8 @@ def plain_model(layers: Sequence[Layer], info: ImageInfo, *, rescale: float | No
     Args:
         layers: The network.
         info: Image shape and classes.
-        rescale: Factor that brings stored pixel values to 0..1, for a first `keras.layers.Rescaling`; None leaves
-            that layer out.
+        rescale: Factor from stored pixel values to 0..1, for a first layer `keras.layers.Rescaling`; None: no such
+            layer.
     """
 
     def drop(rate: float, spatial: bool, name: str) -> Any:  # noqa: FBT001 - shared with the graph model
@@ -162,7 +162,7 @@ def _base(images: Any, layers: Sequence[Layer], info: ImageInfo) -> tuple[Any, S
 def _stack(
     values: Any, layers: Sequence[tuple[int, Layer]], info: ImageInfo, drop: Drop, regularize: Regularize
 ) -> Any:
-    """Apply the layers in order; the units of the last one follow from the classes."""
+    """Apply the layers in order; the number of classes determines the units of the last one."""
     for index, layer in layers:
         values = _layer(layer, f"{index:02d}_{layer.kind}", info, drop, regularize)(values)
     return values
@@ -202,7 +202,7 @@ def _layer(layer: Layer, name: str, info: ImageInfo, drop: Drop, regularize: Reg
 
 
 def _convolution(layer: Conv2D | SeparableConv2D, name: str, regularizer: Any) -> Any:
-    """Return a convolution; a separable one has the penalty on both its kernels."""
+    """Return a convolution; the penalty of a separable one covers both its kernels."""
     common = {
         "strides": layer.strides,
         "padding": layer.padding,
@@ -238,7 +238,7 @@ def untrained_weights(
         return drawn
     variables = model.get_layer(NAME).weights
     base_weights = built or tuple(model.get_layer(NAME).get_weights())
-    # Random kernels of a base follow from the seed, too; its other variables keep the base's own initial values.
+    # The seed also determines random kernels of a base; its other variables keep the base's own initial values.
     drawn_here = [base.weights == "none" and variable.name.endswith("kernel") for variable in variables]
     own = [drawn[k] if here else base_weights[k] for k, here in enumerate(drawn_here)]
     return (*own, *drawn[len(own) :])
@@ -285,7 +285,7 @@ def build_model(spec: TrialSpec, seed: int, info: ImageInfo, folder: Path) -> An
 
 
 def to_probabilities(model: Any) -> Any:
-    """Return the activation that makes probabilities of a model's outputs: linear, unless its loss takes logits."""
+    """Return the activation that turns a model's outputs into probabilities: linear, unless its loss takes logits."""
     loss = model.loss if model.compiled else None
     if not getattr(loss, "from_logits", False):
         return keras.activations.linear

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.spec.training import TrainingSpec
 
-# Those of `keras.optimizers.LossScaleOptimizer`.
+# The values of `keras.optimizers.LossScaleOptimizer`.
 _FIRST_SCALE = 2.0**15
 _GROWTH_STEPS = 2000
 
@@ -30,7 +30,7 @@ def computing_in(training: TrainingSpec | None) -> Iterator[None]:
 
 
 def needs_loss_scale(training: TrainingSpec) -> bool:
-    """Return whether gradients would underflow in the precision of a trial."""
+    """Return whether a trial's precision needs loss scaling, so that gradients do not underflow."""
     return training.precision == "mixed_float16"
 
 

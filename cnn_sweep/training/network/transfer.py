@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.network.layers import Layer
     from cnn_sweep.sweep.network.shapes import ImageInfo
 
-NAME = "01_base"  # of the layer in a network
+NAME = "01_base"  # name of the base's layer in a network
 # Means and deviations of ImageNet's red, green and blue, from 0 to 1, and its means of blue, green and red, from 0 to
 # 255: keras/src/applications/imagenet_utils.py.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -27,12 +27,12 @@ _MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 def base_of(layers: Sequence[Layer]) -> Base | None:
-    """Return the base of a network, if it begins with one."""
+    """Return the base with which a network begins; None without one."""
     return layers[0] if layers and isinstance(layers[0], Base) else None
 
 
 def input_scale(layers: Sequence[Layer] | None, rescale: float) -> float:
-    """Return the factor of stored pixel values for a network's input.
+    """Return the factor by which stored pixel values are multiplied for a network's input.
 
     A base gets values from 0 to 255, as its preprocessing expects; other networks get values from 0 to 1.
     """
@@ -63,7 +63,7 @@ def build_base(base: Base, info: ImageInfo) -> Any:
 
 def _read(model: Any, base: Base, file: Path) -> None:
     try:
-        with warnings.catch_warnings(action="ignore"):  # about missing weights, before the error about them
+        with warnings.catch_warnings(action="ignore"):  # about missing weights; an error follows
             if file.suffix == ".keras":
                 model.set_weights(keras.models.load_model(file, compile=False).get_weights())
             else:

@@ -43,12 +43,12 @@ def load_function(reference: str, folder: Path) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]  # callable() has checked it
 
 
-# The one folder of user modules on this process's path, so that studies do not import each other's modules.
+# The import path of this process holds one folder of user modules, so that studies do not import each other's.
 _entered: list[str] = []
 
 
 def _enter(folder: str) -> None:
-    """Import modules from a folder first, like Python from a script's folder, and no longer from another study's."""
+    """Put a folder first on the import path, as Python does for a script, instead of another study's folder."""
     if _entered != [folder]:
         for name, module in list(sys.modules.items()):
             if any(is_of(Path(other), name, getattr(module, "__file__", None)) for other in _entered):
@@ -79,7 +79,7 @@ def _import(name: str, folder: Path, reference: str) -> ModuleType:
 class UserCode:
     """The user's own code, identified by module names.
 
-    Paths of files do not identify it: this package and the user's may be installed beside other packages.
+    File paths cannot identify it, because this package and the user's may be installed beside other packages.
 
     Attributes:
         folder: Folder of the user's modules.
@@ -106,7 +106,7 @@ class UserCode:
     def traceback(self, error: BaseException) -> str:
         """Format an exception like Python, starting at the first call in the user's code.
 
-        An error of this package explains itself, so it needs only the user's line that led to it, or the user's
+        An error of this package has a clear message, so only the user's line that led to it is shown, or the user's
         exception that caused it. Any other exception outside the user's code is a bug and keeps its whole traceback.
         """
         entries = self._from_users(error.__traceback__)
@@ -121,7 +121,7 @@ class UserCode:
         cause = error.__cause__
         if cause is None:
             return str(error)
-        # A syntax error has no call in the user's code, and the import machinery's calls are of no use.
+        # A syntax error has no call in the user's code, and calls of the import machinery help nobody.
         called = self._from_users(cause.__traceback__)
         return f"{error}\n{_written(cause, called[0] if called else None)}"
 

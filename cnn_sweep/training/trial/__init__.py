@@ -1,1 +1,1 @@
-"""One trial from its first epoch to its outcome, or from a checkpoint on."""
+"""Training of one trial, from its first epoch or from a checkpoint to its outcome."""

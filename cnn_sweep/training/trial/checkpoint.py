@@ -38,7 +38,7 @@ class Read:
 
     Attributes:
         state: The checkpoint; None if it cannot be used.
-        reason: Why not; None if it can.
+        reason: Why it cannot be used; None if it can.
     """
 
     state: bytes | None
@@ -62,7 +62,7 @@ def unpack(state: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the packed ``meta`` and ``arrays``; the arrays are read-only.
 
     Raises:
-        CheckpointError: The bytes are damaged, or of another version.
+        CheckpointError: The bytes are damaged, or from another version.
     """
     reason = damage(state)
     if reason is not None:
@@ -85,13 +85,13 @@ def epochs_in(state: bytes) -> int:
     """Return the number of complete epochs in a checkpoint.
 
     Raises:
-        CheckpointError: The bytes are damaged, or of another version.
+        CheckpointError: The bytes are damaged, or from another version.
     """
     return int(unpack(state)[0]["progress"]["epoch"])
 
 
 def damage(state: bytes) -> str | None:
-    """Return what is wrong with the bytes of a checkpoint, or None."""
+    """Return a description of the damage to a checkpoint; None if it is sound."""
     if not state.startswith(_MAGIC):
         return "it is not a checkpoint of this version"
     if len(state) < _START + 8:
@@ -102,7 +102,7 @@ def damage(state: bytes) -> str | None:
 
 
 def read(path: Path) -> Read:
-    """Read a checkpoint file; a missing or damaged file gives a reason, not an exception."""
+    """Read a checkpoint file; for a missing or damaged file, return the reason instead of raising."""
     try:
         state = path.read_bytes()
     except OSError as error:

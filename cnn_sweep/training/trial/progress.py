@@ -1,4 +1,4 @@
-"""Position and history of a trial: everything but weights that its next epoch needs."""
+"""Position and history of a trial: all that its next epoch needs besides weights."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class TrialProgress:
     Attributes:
         epoch: Complete epochs.
         step: Completed steps of the running epoch.
-        loss_sum: Sum of loss times images over those steps.
-        correct: Correctly classified images of those steps.
-        seconds: Wall time of those steps.
+        loss_sum: Sum over these steps of mean loss times number of images.
+        correct: Number of correctly classified images in these steps.
+        seconds: Wall time of these steps.
         history: Metrics of each complete epoch.
         best_epoch: 1-based epoch with the best objective, or None.
-        best_value: The objective there.
-        stop_value: Objective that early stopping compares with (``min_delta`` may keep it behind the best).
-        stop_wait: Epochs since it improved.
+        best_value: The objective at that epoch.
+        stop_value: Objective that early stopping compares with; with ``min_delta``, it may lag behind the best.
+        stop_wait: Epochs since ``stop_value`` improved.
         plateau_value: Objective that the plateau schedule compares with.
-        plateau_wait: Epochs since it improved.
-        rate_scale: Factor of the learning rate from the plateau schedule so far.
+        plateau_wait: Epochs since ``plateau_value`` improved.
+        rate_scale: Factor that the plateau schedule applies to the learning rate.
         stage: Number of the running stage, from 0.
         stage_began: Complete epochs at its start.
     """
@@ -64,7 +64,7 @@ class TrialProgress:
         self.plateau_value, self.plateau_wait, self.rate_scale = None, 0, 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return data for JSON, which `from_json` reads."""
+        """Return data for JSON; `from_json` is the inverse."""
         return dataclasses.asdict(self)
 
     @classmethod

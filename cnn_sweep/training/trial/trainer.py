@@ -44,26 +44,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MESSAGE_LENGTH = 1000  # characters of an exception's text
-_VERSION = 1  # of the meaning of a checkpoint; checkpoints of other versions are not used
+_VERSION = 1  # version of the meaning of checkpoints; those of other versions are not used
 
 
 class Trainer:
     """Trains trials of one study.
 
-    A graph compiled for one trial serves all later ones with the same `graph_key`, and gives each the same numbers, bit
-    for bit, as a new process.
+    All trials with the same `graph_key` share one compiled graph, and their results are bit-identical to those of a
+    new process.
 
     Args:
         dataset: Training and validation images.
         folder: Folder of the sweep file, with the user's modules.
-        prepared: Folder of prepared data sets, where outputs of bases are stored.
+        prepared: Folder of prepared data sets, which also holds the features of bases.
         max_graphs: Number of compiled graphs to keep; the least recently used one is dropped first.
         chunk_s: Seconds of training between two calls of ``monitor.should_stop``.
 
     Attributes:
         hits: Number of trials that reused a compiled graph.
         misses: Number of trials that compiled one.
-        note: Receives remarks for the user; the same remark may come more than once.
+        note: Receives remarks for the user, some more than once.
     """
 
     graph_key = staticmethod(graph_key)
@@ -105,7 +105,7 @@ class Trainer:
 
         Raises:
             InputError: The trial's settings are impossible.
-            CheckpointError: ``resume`` is damaged, or of another trial.
+            CheckpointError: ``resume`` is damaged, or belongs to another trial.
         """
         attempt: TrainingLoop | UserTrial | None = None
         hits, misses = self.hits, self.misses
@@ -121,8 +121,8 @@ class Trainer:
             raise
         except BaseException as error:  # a failed trial is a result, even if it called sys.exit
             if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                raise  # from the user's Ctrl-C; workers ignore that, so there it comes from the trial itself
-            # Its compiled graphs may be in any state.
+                raise  # the user's Ctrl-C; workers ignore Ctrl-C, so there the trial itself raised it
+            # The failed trial's compiled graphs may be in any state.
             for stage in training_stages(spec):
                 self._engines.pop(graph_key(stage), None)
             return _failed(attempt, error, UserCode.of(spec, self._folder))
@@ -216,7 +216,7 @@ class Trainer:
             self.note(note)
 
     def _identity(self, spec: TrialSpec, seed: int) -> str:
-        """Return the identity that a checkpoint must share with the trial that resumes from it."""
+        """Return the identity stored in checkpoints; only a trial with the same one may resume from them."""
         parts = (str(_VERSION), str(seed), self._dataset.fingerprint, spec.model_dump_json())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -230,7 +230,7 @@ class _MonitorError(Exception):
 
 
 class _Guard:
-    """Marks exceptions of the monitor, so that they do not count as failures of the trial."""
+    """Wraps a monitor and marks its exceptions, so that they do not count as failures of the trial."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
@@ -265,7 +265,7 @@ def _blamed_on_monitor() -> Iterator[None]:
 
 
 def _with_value(outcome: Outcome, spec: TrialSpec) -> Outcome:
-    """Return an outcome unchanged, unless it is complete without any finite objective: then it has failed."""
+    """Return an outcome unchanged, but a failed one if the trial is complete without any finite objective."""
     if outcome.state != "complete" or outcome.value is not None:
         return outcome
     metric, by = spec.objective.metric, spec.objective.function or "the trainer"

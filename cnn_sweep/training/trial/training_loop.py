@@ -42,7 +42,7 @@ class Task:
     Attributes:
         spec: The trial's settings.
         seed: Its seed.
-        identity: Identity that a checkpoint must share with the trial that resumes from it.
+        identity: Stored in checkpoints; only a trial with the same identity may resume from them.
     """
 
     spec: TrialSpec
@@ -55,7 +55,7 @@ class TrainingLoop:
 
     Args:
         task: The trial.
-        engines: Gives the untrained network of a stage of the trial.
+        engines: Returns the untrained network of a stage of the trial.
         dataset: Training and validation images.
         monitor: Receives reports, and decides whether to stop.
         chunk_s: Seconds between two calls of ``monitor.should_stop``.
@@ -85,7 +85,7 @@ class TrainingLoop:
         self._chunk_s = chunk_s
         self._steps = steps_of(self._training, self._images)
         self._progress = TrialProgress()
-        self._more: Mapping[str, float] = {}  # the engine's metrics of the running epoch, except loss, accuracy
+        self._more: Mapping[str, float] = {}  # the engine's metrics of the running epoch, except loss and accuracy
         self._best: Weights | None = None
         self._saved_at = time.monotonic()
 
@@ -93,7 +93,7 @@ class TrainingLoop:
         """Continue from a checkpoint of this trial.
 
         Raises:
-            CheckpointError: It is damaged, or belongs to another trial.
+            CheckpointError: The checkpoint is damaged, or belongs to another trial.
         """
         meta, arrays = unpack(state)
         if meta["identity"] != self._task.identity:
@@ -128,7 +128,7 @@ class TrainingLoop:
         return self._progress.finished(self._training) and self._progress.stage + 1 == len(self._stages)
 
     def _stage(self) -> Outcome | None:
-        """Train to the end of the running stage; return an outcome if the trial stops before."""
+        """Train to the end of the running stage; return an outcome if the trial stops earlier."""
         while not self._progress.finished(self._training):
             if self._monitor.should_stop():
                 return self._interrupt(self._pack())
@@ -150,7 +150,7 @@ class TrainingLoop:
         progress = self._progress
         plan = self._plan(progress.epoch)
         if self._task.spec.build is not None and (progress.epoch, progress.step) == (0, 0):
-            # Otherwise a whole epoch would be wasted on a network whose outputs are not probabilities.
+            # Checked before training, because a network that returns no probabilities would waste a whole epoch.
             self._evaluate(replace(plan, validation=plan.validation[:_FIRST_LOOK]))
         started = time.perf_counter() - progress.seconds
         chunk = 1 if self._engine.pace_s is None else self._chunk_of(self._steps)
@@ -204,7 +204,7 @@ class TrainingLoop:
         return True
 
     def _chunk_of(self, most: int) -> int:
-        """Return how many steps fit between two checks of the clock: at least one, at most ``most``."""
+        """Return how many steps fit into ``chunk_s``: at least one, at most ``most``."""
         step_s = (self._engine.pace_s or 0.0) * self._training.batch_size
         return max(1, min(most, int(self._chunk_s / step_s) if step_s else most))
 
@@ -264,7 +264,7 @@ class TrainingLoop:
         return self.outcome("interrupted")
 
     def _leave(self, decision: Decision) -> Outcome:
-        """End the attempt after an epoch, by the monitor's decision."""
+        """End the attempt after an epoch, as the monitor decided."""
         if decision == "prune":
             return self.outcome("pruned")
         self._monitor.checkpoint(self._pack(), self._progress.epoch)

@@ -1,4 +1,4 @@
-"""Trials that the user's objective function runs as a whole: ``objective: {function: "module:function"}``."""
+"""Trials that consist of one call of the user's objective function: ``objective: {function: "module:function"}``."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class UserTrial:
         """Call the function.
 
         Raises:
-            InputError: It returned anything else, or reported invalid metrics.
+            InputError: The function returned anything else, or reported invalid metrics.
         """
         keras.utils.set_random_seed(self._context.seed)
         result = self._function(self._context)
