@@ -157,7 +157,7 @@ def _different_views(store: Connection, fresh: Connection) -> Iterator[str]:
             continue  # SQLite treats the names of their views as equal
         for view, sql in definitions(fresh, study).items():
             if known.get(view) != sql:
-                yield f"view {view}: {'is missing' if view not in known else 'is not what it should be'}"
+                yield f"view {view}: {'is missing' if view not in known else 'differs from its definition'}"
 
 
 def _bad_lines(results: Path) -> Iterator[str]:

@@ -96,7 +96,7 @@ IN_SWEEP_FILES: dict[str, object] = {
     "clip > 0 or clip <= 0": "None > 0: only two numbers or two texts have an order",
 }
 
-# Text and a piece of the sentence that says why it is no condition, or why the row has no answer.
+# Text, and part of the message: why it is not a condition, or cannot be evaluated for the row.
 REFUSALS: tuple[tuple[str, str], ...] = (
     ("open('x')", "unknown function 'open'; possible are: min(), max(), abs()"),
     ("toString(1) == 1", "unknown function 'toString'"),
@@ -104,9 +104,9 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ("momentum == None", "not possible in a condition"),
     ("[a for a in widths]", ""),
     ("optimizer > 3", "'adam' > 3: only two numbers or two texts have an order"),
-    ("optimizer + 1 > 0", "'adam' is no number"),
+    ("optimizer + 1 > 0", "'adam' is not a number"),
     ("parameters", "12345 is a value where a condition should be"),
-    ("parameters in 7", "7 is no list"),
+    ("parameters in 7", "7 is not a list"),
     ("9 ** 9 ** 9 > 1", "too large"),
     ("like(optimizer, 3)", "pattern"),
     ("nothing > 1" + " and nothing > 1" * 500, "2,000 characters"),
@@ -121,7 +121,7 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ("round(val_accuracy, digits=2) > 0.9", "round: arguments are given by position; write == to compare"),
     ("sqrt(1, 2) == 1", "sqrt() takes 1 values, not 2"),
     ("1 if optimizer else 2", "'adam' is a value where a condition should be"),
-    ("max(optimizer, 3) > 2", "'adam' is no number"),
+    ("max(optimizer, 3) > 2", "'adam' is not a number"),
     ("augment, nothing < 1", "join two conditions with `and` or `or`"),
     ("(" * 120 + "augment" + ")" * 120, "nested too deeply"),
     ("optimizer == 'adam", "the quotation mark at character 14 has no partner"),

@@ -146,11 +146,11 @@ def test_what_is_no_condition(text, message):
     ("text", "message"),
     [
         ("optimizer > 3", "'adam' > 3: only two numbers or two texts have an order"),
-        ("optimizer + 1 > 0", "'adam' is no number"),
+        ("optimizer + 1 > 0", "'adam' is not a number"),
         ("parameters", "12345 is a value where a condition should be"),
-        ("parameters in 7", "7 is no list"),
+        ("parameters in 7", "7 is not a list"),
         ("9 ** 9 ** 9 > 1", "too large"),
-        ("'a' * 100000000 == 'a'", "no number"),
+        ("'a' * 100000000 == 'a'", "not a number"),
         ("like(optimizer, 3)", "pattern"),
     ],
 )

@@ -54,7 +54,7 @@ function calculated(how, terms) {
     let values = terms.map((term) => term(row));
     if (how.takesLists && values.length === 1 && Array.isArray(values[0])) [values] = values;
     if (values.some((value) => value === null || value === NULL)) return null;
-    for (const value of values) if (!isNumber(value)) throw new Error(`${inQuotes(value)} is no number to calculate with`);
+    for (const value of values) if (!isNumber(value)) throw new Error(`${inQuotes(value)} is not a number`);
     const numbers = values.map(Number);
     const result = how(...numbers);
     return result === null || Number.isFinite(result) || !numbers.every(Number.isFinite) ? result : null;
@@ -117,7 +117,7 @@ const ORDERS = { "<": (o) => o < 0, "<=": (o) => o <= 0, ">": (o) => o > 0, ">="
 
 function within(member, group) {
   if (typeof group === "string" && typeof member === "string") return group.includes(member);
-  if (!Array.isArray(group)) throw new Error(`${inQuotes(group)} is no list to look for ${inQuotes(member)} in`);
+  if (!Array.isArray(group)) throw new Error(`${inQuotes(group)} is not a list, so it cannot contain ${inQuotes(member)}`);
   if (group.some((one) => same(one, member))) return true;
   return group.includes(null) ? null : false;
 }
@@ -202,7 +202,7 @@ class Parser {
   }
 
   expect(sign) {
-    if (!this.takes(sign)) throw this.unexpected(sign === END ? "" : `; ${sign} should stand there`);
+    if (!this.takes(sign)) throw this.unexpected(sign === END ? "" : `; expected ${sign}`);
   }
 
   unexpected(hint = "") {
@@ -338,7 +338,7 @@ class Parser {
 
   column(name) {
     if (!this.columns.includes(name)) {
-      throw new Error(`unknown column '${name}'; a text stands in quotes: '${name}'; columns: ${this.columns.join(", ")}`);
+      throw new Error(`unknown column '${name}'; put text in quotes: '${name}'; columns: ${this.columns.join(", ")}`);
     }
     return (row) => row[name] ?? null;
   }
@@ -355,7 +355,7 @@ class Parser {
   }
 }
 
-// Returns a test of rows; what the text is no condition for, or a row has no answer to, is an error with a sentence.
+// Returns a function that tests rows. Throws an error if the text is not a condition or cannot be evaluated for a row.
 function condition(text, columns) {
   if (text.length > 2000) throw new Error(`a condition can have 2,000 characters, this one has ${text.length.toLocaleString("en")}`);
   const term = new Parser(text, columns).whole();

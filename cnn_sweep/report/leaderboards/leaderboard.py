@@ -83,7 +83,7 @@ def matching(table: Table, where: str | None) -> Table:
         return table
     try:
         condition = Filter(where)
-        check_columns(table, condition.names, hint="; a text stands in quotes: '{name}'")
+        check_columns(table, condition.names, hint="; put text in quotes: '{name}'")
         return replace(table, rows=tuple(filter(condition.accepts, table.rows)))
     except FilterError as error:
         raise InputError(f"--where: {error}") from None

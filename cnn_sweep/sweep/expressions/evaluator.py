@@ -141,7 +141,7 @@ class Evaluator:
             return None
         for number in numbers:
             if not isinstance(number, int | float):
-                raise ExpressionError(f"{number!r} is no number to calculate with")
+                raise ExpressionError(f"{number!r} is not a number")
         try:
             result = how(*values)
         except ExpressionError:
@@ -200,7 +200,7 @@ class Evaluator:
         if isinstance(group, str) and isinstance(member, str):  # "ad" in optimizer
             return member in group
         if not isinstance(group, list):
-            raise ExpressionError(f"{group!r} is no list to look for {member!r} in")
+            raise ExpressionError(f"{group!r} is not a list, so it cannot contain {member!r}")
         unknown = any(one is self.missing for one in group)
         return member in group or (None if unknown else False)
 

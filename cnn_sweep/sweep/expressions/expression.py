@@ -173,7 +173,7 @@ class Expression:
         except ExpressionError as error:
             if error.text:
                 raise
-            raise ExpressionError(f"{self.text!r} is no condition: {error}", text=self.text) from error
+            raise ExpressionError(f"{self.text!r} is not a condition: {error}", text=self.text) from error
 
     def _compute(self, values: list[Any]) -> Any:
         names = dict(zip(self.names, values, strict=True))

@@ -178,7 +178,7 @@ class _Parser:
 
     def _expect(self, sign: str) -> None:
         if not self._takes(sign):
-            raise self._unexpected("" if sign == _END else f"; {sign} should stand there")
+            raise self._unexpected("" if sign == _END else f"; expected {sign}")
 
     def _unexpected(self, hint: str = "") -> ExpressionError:
         token = self._token
@@ -284,7 +284,7 @@ class _Parser:
         try:
             return int(digits, 0) if digits[:2].lower() == "0x" or not re.search("[.eE]", digits) else float(digits)
         except ValueError:
-            raise ExpressionError(f"{digits!r} is no number") from None
+            raise ExpressionError(f"{digits!r} is not a number") from None
 
     def _word(self, word: str) -> ast.expr:
         start = self._tokens[self._at - 1].start

@@ -266,7 +266,7 @@ def split_rows(
         if split != UNLABELLED and not label:
             raise InputError(f"{table}: {name} is in the {split} set, but has no label")
         if split != UNLABELLED and label not in number:
-            raise InputError(f"{table}: {name}: label {label!r} is no class; they are {listed(classes)}")
+            raise InputError(f"{table}: {name}: label {label!r} is not a class; valid: {listed(classes)}")
         found[split].append((name, -1 if split == UNLABELLED else number[label]))
     return {
         split: FileList(root, tuple(name for name, _ in files), np.array([y for _, y in files], np.int32))

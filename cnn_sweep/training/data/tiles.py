@@ -226,7 +226,7 @@ def _labels_of_table(
         if not label or split == [UNLABELLED]:
             continue
         if label not in classes:
-            raise InputError(f"{path}: tile [{row},{column}]: label {label!r} is no class; they are {listed(classes)}")
+            raise InputError(f"{path}: tile [{row},{column}]: label {label!r} is not a class; valid: {listed(classes)}")
         if split and split[0] not in SPLITS:
             raise InputError(
                 f"{path}: tile [{row},{column}]: unknown split {split[0]!r}{near(split[0], SPLITS)}; "

@@ -158,7 +158,7 @@ def test_what_is_true_is_a_condition():
         ("a = ", "ends too early"),
         ("a & b", "'&' is unexpected at character 3; write and"),
         ("a <> b", "'<>' is unexpected at character 3; write !="),
-        ("a not b", "in should stand there"),
+        ("a not b", "expected in"),
         ("", "not an expression"),
         ("import os", "not an expression"),
         ("a.__class__", "'a.__class__' is not possible"),
