@@ -1,4 +1,4 @@
-"""What the README says, done."""
+"""The commands in the README work."""
 
 from __future__ import annotations
 

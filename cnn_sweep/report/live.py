@@ -43,7 +43,7 @@ def moment(store: StoreReader, study: str, now: float, *, has_budget: bool = Fal
     """Read the progress of a study whose journals have just been merged.
 
     Args:
-        store: Where the study is read.
+        store: The store with the study.
         study: The study's name.
         now: Seconds since 1970.
         has_budget: Whether a budget may end the search, so that the time left is unknown.

@@ -182,7 +182,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
     """Read the data of a report.
 
     Args:
-        store: Where the study is read.
+        store: The store with the study.
         study: The study's name.
         board: Its leaderboard.
         trials: Show these trials' learning curves; by default those of the best trials.

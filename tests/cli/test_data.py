@@ -1,4 +1,4 @@
-"""The verbs `data prepare` and `data show`: what is wrong with images is named, and what is right is trained on."""
+"""The commands `data prepare` and `data show`: bad images are reported, and good ones are used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ training: {epochs: 1, batch_size: 16, augmentation: {horizontal_flip: true, rota
 
 
 def odd_images():
-    """Give 60 files that are no plain pictures: (name, content, what the report says of it)."""
+    """Return 60 files that are not plain pictures: (name, content, text in the report)."""
     random = np.random.default_rng(0)
 
     def noise(mode="RGB"):
@@ -116,7 +116,7 @@ def test_a_sweep_may_insist_on_good_images(odd):
 
 
 def test_data_prepare_says_the_same_twice_and_names_files_of_any_bytes(odd):
-    """A second `data prepare` does nothing and prints the same, and a name that is no text is no traceback."""
+    """A second `data prepare` does nothing and prints the same; an undecodable file name gives no traceback."""
     (odd.folder / "images" / "dark" / os.fsdecode(b"\xff.png")).write_bytes(b"no image")
     (odd.folder / "images" / "loose.png").write_bytes(b"")
     done = odd("data", "prepare", "odd.yaml")
@@ -147,7 +147,7 @@ def test_data_prepare_says_the_same_twice_and_names_files_of_any_bytes(odd):
     ],
 )
 def test_data_that_are_missing_are_told_with_the_sweep_files_line(odd_folder, verb, data, place, words):
-    """Each verb names the line and the key whose folder, file or column is not there, and leaves no study."""
+    """Each command reports the line and key of a missing folder, file or column, and leaves no study."""
     text = SWEEP.replace("source: folder, train: images, validation: 0.25", data)
     (odd_folder / "odd.yaml").write_text(text.replace(", on_bad_image: skip", ""), encoding="utf-8")
     words_of_verb = [*verb[:2], "odd.yaml"] if verb[0] == "data" else [verb[0], "odd.yaml", *verb[1:]]

@@ -97,7 +97,7 @@ def test_every_verb_answers_on_a_terminal(results, terminal):
 
 
 def test_every_verb_answers_in_a_pipe(results):
-    """What programs read is whole in every state: json parses, and csv has the columns of the contract."""
+    """Machine-readable output is complete in every state: JSON parses, and CSV has the documented columns."""
     for words in FORMS:
         shown, message = answer(results, words)
         assert words[0] in MAY_REFUSE or not message, (words, message)
@@ -149,7 +149,7 @@ def test_a_command_reads_one_copy_where_locks_are_dishonest(words, tmp_path, mon
     ],
 )
 def test_an_empty_leaderboard_says_why(state, reason, tmp_path):
-    """Without a complete trial the reason stands on standard error, in each form."""
+    """Without a complete trial, standard error has the reason, in each format."""
     EVERY_STATE[state](Written(tmp_path))
     for form in ("table", "csv"):
         done = CliRunner().invoke(app, ["leaderboard", "digits", "--format", form, "--results", str(tmp_path)])
@@ -171,7 +171,7 @@ def test_scores_on_the_test_set_are_the_last_columns(tmp_path):
 
 
 def test_a_file_that_was_removed_is_not_shown_as_there(tmp_path):
-    """The models of trials that are no more among the best are removed: `show` says so."""
+    """Models of trials that are no longer among the best are removed, and `show` says so."""
     models = [Artifact(1_100.0 + trial, trial, 0, "model", f"models/{trial}.keras", 99, "ab" * 32) for trial in (0, 1)]
     Written(tmp_path).study(trials=2, more=models)
     (tmp_path / "digits" / "models" / "1.keras").write_bytes(b"a model")
@@ -197,7 +197,7 @@ def test_several_studies_in_a_way_in_which_only_one_can_be_shown(tmp_path):
 
 
 def test_a_misspelt_study_gives_the_closest_one(tmp_path):
-    """Every verb that names a study says which one may be meant; where there are none it says what to look at."""
+    """Every command suggests a similar study for an unknown name; if there are no studies, it says where to look."""
     Written(tmp_path / "full").study("digits", trials=1)
     for words in (("status",), ("leaderboard",), ("show", "digit", "0"), ("resume",), ("cancel",), ("repeat",)):
         _, message = answer(tmp_path / "full", (words[0], "digit", *words[2:]))
@@ -208,7 +208,7 @@ def test_a_misspelt_study_gives_the_closest_one(tmp_path):
 
 
 def test_status_without_studies_says_what_to_type(tmp_path):
-    """Somebody who has not run anything learns how to begin."""
+    """Before the first run, the output explains how to begin."""
     shown, _ = answer(tmp_path, ("status",))
     assert (
         shown == f"no studies in {tmp_path}; `cnn-sweep run SWEEP.yaml` starts one, `--results DIR` looks elsewhere\n"

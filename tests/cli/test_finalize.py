@@ -58,7 +58,7 @@ def test_a_trial_is_found_though_another_one_stands_for_its_configuration_by_now
 
 
 def test_scores_that_the_store_could_not_take_are_said_to_be_journaled(study):
-    """Where the store cannot be brought up to date now, the verb that has them later is named."""
+    """If the store cannot be updated now, the message names the command that will show the scores later."""
     complete(study, 0, 1)
     found = Study.open(study.paths.results, "repeated")
     with pytest.raises(EnvironmentFault, match=r"are journaled.*`cnn-sweep show repeated 0` has them"):
@@ -66,7 +66,7 @@ def test_scores_that_the_store_could_not_take_are_said_to_be_journaled(study):
 
 
 def test_the_test_set_of_an_unfinished_study_stays_sealed_where_nobody_can_be_asked(study, monkeypatch):
-    """The refusal has the reason and both ways on; `--yes` is one, and a finished study needs none."""
+    """The refusal has the reason and both remedies; `--yes` is one, and a finished study needs neither."""
     monkeypatch.setattr(finalize.sys, "stdin", SimpleNamespace(isatty=lambda: False))
     complete(study, 0)
     with pytest.raises(InputError, match=r"1 trial of repeated is not finished.*resume repeated.*--yes opens"):

@@ -1,4 +1,4 @@
-"""What is read of a finished study: plans, leaderboards, single trials, exports, the store."""
+"""Commands that read a finished study: plans, leaderboards, single trials, exports, the store."""
 
 from __future__ import annotations
 
@@ -139,12 +139,12 @@ def test_show_has_the_learning_curve(tiny):
 
 
 def test_show_of_a_trial_that_is_not_there(tiny):
-    """An unknown trial's message says which there are."""
+    """The message for an unknown trial lists the valid numbers."""
     assert "no trial 99" in tiny("show", "tiny", 99, code=2).stderr
 
 
 def test_an_unknown_study_lists_the_known_ones(tiny):
-    """Each reading command says which studies there are."""
+    """Each reading command lists the existing studies."""
     for words in (
         ["leaderboard", "tin"],
         ["status", "tin"],

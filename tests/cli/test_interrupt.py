@@ -27,7 +27,7 @@ def test_an_interrupt_while_an_object_is_finalized_counts():
 
 
 def test_a_second_interrupt_ends_at_once():
-    """Who cannot wait for the end of a look types Ctrl-C again; afterwards it is what it was."""
+    """A second Ctrl-C interrupts a poll; afterwards, the original signal handler is restored."""
     before = signal.getsignal(signal.SIGINT)
     with interruptible():
         signal.raise_signal(signal.SIGINT)

@@ -100,7 +100,7 @@ training: {epochs: 1}
 
 
 def wide_params(draw):
-    """Draw a dozen hyperparameters with long names, lists and nothing among their values."""
+    """Draw a dozen hyperparameters with long names, with lists and null among their values."""
     params = {"filters": draw.choice([4, 8, 16]), "learning_rate": 10 ** draw.uniform(-4, -1), "optimizer": "adam"}
     params["pooling_of_the_first_block"] = draw.choice(["max", "average", None])
     params["units_of_the_layers"] = draw.choice([[64, 32], [128, 64, 32, 16, 8, 4, 2, 1]])
@@ -158,7 +158,7 @@ def by_command(text):
 
 @pytest.fixture(scope="module")
 def whole(folder):
-    """What the same commands write into pipes, where nothing has to fit."""
+    """Output of the same commands in pipes, where the width is unlimited."""
     commands = [words for words in (*COMMANDS, *MORE) if "--watch" not in words]
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, json.dumps(commands)],
@@ -175,7 +175,7 @@ def whole(folder):
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_every_table_fits_and_no_number_is_split(size, folder, whole):
-    """No line is wider than the terminal, and each number on it is one that stands in the pipe's table as well."""
+    """No line is wider than the terminal, and each number on it is also in the pipe's table."""
     commands = COMMANDS + MORE if size == SIZES[0] else COMMANDS
     shown = by_command(in_a_terminal([sys.executable, "-c", DRIVER, json.dumps(commands)], folder, size))
     assert len(shown) == len(commands)

@@ -272,7 +272,7 @@ def test_learning_curves_are_drawn(here, results, tmp_path):
     ],
 )
 def test_mistakes_are_said(here, words, message):
-    """What cannot be is one message with the valid choices."""
+    """An impossible request gives one message with the valid choices."""
     with pytest.raises(InputError, match=message):
         here(*words)
 

@@ -1,4 +1,4 @@
-"""An attempt goes on where the one before it ended."""
+"""An attempt continues where the previous one ended."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def epoch(number):
 
 
 def killed_while_it_journaled_a_checkpoint(study):
-    """Leave what a worker leaves that trains five epochs and dies between its second checkpoint and its line."""
+    """Leave the files of a worker that trains five epochs and dies before it journals its second checkpoint."""
     paths, writer = study.paths, new_writer_name()
     Claims(paths, writer, current()).claim(0, 0)
     with JournalWriter(paths.journal(writer)) as journal:

@@ -79,7 +79,7 @@ def study(tmp_path):
 
 
 def test_two_workers_share_all_trials(study):
-    """Workers that alternate claim every trial once, then nothing."""
+    """Workers that take turns claim every trial once, and then nothing."""
     hands = [Hand(study), Hand(study)]
     claimed = [hands[turn % 2].claim() for turn in range(6)]
     assert sorted(claim.number for claim in claimed) == list(range(6))
@@ -99,7 +99,7 @@ def test_a_worker_stays_with_the_shape_whose_graph_it_has(study):
 
 
 def test_workers_that_begin_at_the_same_moment_compile_different_graphs(study):
-    """A trial that was claimed, but is not in any journal yet, tells that somebody is on its shape."""
+    """A trial that is claimed but not yet journaled shows that another worker is compiling its graph."""
     hands = [Hand(study), Hand(study)]
     first = [hand.claim() for hand in hands]
     assert {study.plan.trials[claim.number].params["filters"] for claim in first} == {2, 4}
@@ -115,7 +115,7 @@ def test_who_has_done_all_trials_of_its_shape_helps_with_the_others(study):
 
 
 def test_an_interrupted_trial_is_taken_before_a_new_one(study):
-    """What was begun is continued first, as the next attempt."""
+    """Begun trials are continued first, as the next attempt."""
     first, second = Hand(study), Hand(study)
     claimed = first.claim()
     first.start(claimed)
@@ -146,7 +146,7 @@ def test_a_claim_without_a_start_is_freed_only_when_its_process_is_gone(study):
 
 
 def test_an_owner_on_another_host_is_left_alone(study):
-    """What cannot be judged from here is unknown, and unknown is not dead."""
+    """A process that cannot be judged from here is unknown, and unknown is not dead."""
     elsewhere = current().__class__(**current().to_data() | {"host": "elsewhere", "boot_id": "another"})
     far, near = Hand(study, identity=elsewhere), Hand(study)
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""Workers share devices: who gets which, who grows too large, and who needs one alone."""
+"""Workers share devices: assignment of GPUs, growth of memory, and a device for one worker alone."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_profile_counts_workers_by_gpu():
 
 
 def test_a_worker_that_grows_by_a_fifth_and_more_is_noticed():
-    """Compared with what it needed when it was warm; less than 200 MB is not worth a new process."""
+    """Growth is measured from the warm worker; less than 200 MB is not worth a new process."""
     for sizes, noticed in (([1.0e9] * 20 + [1.39e9] * 9, False), ([1.0e9] * 20 + [1.41e9], True)):
         left = iter(map(int, sizes[19:]))
         watch = GrowthWatch(lambda left=left: next(left))
@@ -138,7 +138,7 @@ def test_after_lack_of_memory_one_worker_has_the_device_alone(pool):
 
 
 def test_exit_codes_of_a_trials_own_code_are_no_fault_of_the_environment(pool, tmp_path):
-    """Only a worker that ends with a message of its own cannot work; how others ended is what their trials say."""
+    """Only a worker that ends with its own message cannot work; other deaths are recorded with their trials."""
     code = EnvironmentFault.exit_code
     pool.programs += [f"raise SystemExit({code})", "import os; os.kill(os.getpid(), 11)", f"raise SystemExit({code})"]
     pool.pool.fill(2)

@@ -1,4 +1,4 @@
-"""What is wrong with a machine is found before a study is, and named with its cure."""
+"""Problems of a machine are found before a study begins, and reported with a remedy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _found(results: Path, *, slurm: bool = False) -> dict[str, doctor.Finding]:
 
 
 def test_a_machine_without_slurm_or_gpu_is_fine_for_run(machine, tmp_path):
-    """Neither is an error: it is said what works without them, and nothing is made in the results folder."""
+    """Neither is an error: the report says what works without them, and the results folder stays untouched."""
     found = _found(tmp_path / "results")
     assert {finding.level for finding in found.values()} == {"ok", "note"}
     assert "`run` works here" in found["slurm"].text

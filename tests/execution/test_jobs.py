@@ -69,7 +69,7 @@ def test_a_job_that_is_stuck_comes_with_the_cure_and_is_no_pool(paths):
 
 
 def test_another_job_with_our_id_is_not_ours(paths):
-    """Ids are given out again; a job that was submitted at another time is somebody else's."""
+    """Slurm reuses IDs; a job submitted at another time belongs to somebody else."""
     assert jobs_in_queue(paths, FakeQueue(row("7_0", submitted=SUBMITTED + 3600))) == []
     assert jobs_in_queue(paths, FakeQueue(row("7_0", submitted=SUBMITTED - 3600, restarts=1))) == []
     assert jobs_in_queue(paths, FakeQueue(row("7_0", submitted=SUBMITTED + 3600, restarts=1)))
@@ -82,7 +82,7 @@ def test_incarnations_that_run_are_named(paths):
 
 
 def test_faults_are_told_once_and_until_the_next_submission(paths):
-    """What several pools say is said once; what was before the newest submission is over."""
+    """Faults of several pools are reported once; those before the newest submission are left out."""
     for _ in range(2):
         told(paths, fault_event("numpy is another one"))
     assert faults_of(paths) == ["numpy is another one"]

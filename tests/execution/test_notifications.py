@@ -1,4 +1,4 @@
-"""People are told that a study ended: once, by command or by address, and never at the cost of the study."""
+"""Users are notified once that a study has ended, by command or web address; failures do not affect the study."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def server():
 
 
 def test_everybody_is_told_once(claims, server, tmp_path):
-    """Of two pools that see the end, one tells: the command gets words and JSON, the address JSON."""
+    """If two pools see the end, one notifies: the command receives text and JSON, the address JSON."""
     command = f'echo "$CNN_SWEEP_OUTCOME $CNN_SWEEP_STUDY: $CNN_SWEEP_TEXT" >> {tmp_path}/told; cat >> {tmp_path}/json'
     targets = [command, f"http://127.0.0.1:{server.server_port}/hook"]
     for own in claims:
@@ -66,7 +66,7 @@ def test_everybody_is_told_once(claims, server, tmp_path):
 
 
 def test_who_cannot_be_told_stops_nothing(claims, server):
-    """A command that fails and a server that refuses are sentences, without what is secret in an address."""
+    """A failing command and a refusing server give messages without the secret part of an address."""
     server.code = 403
     targets = ["echo no such mailer >&2; exit 7", f"http://127.0.0.1:{server.server_port}/secret"]
     first, second = notify(NOTICE, targets, claims[0], key="1-3")

@@ -89,7 +89,7 @@ class Hand:
         self.journal.append(End(next(self.clock), claimed.number, claimed.attempt, state, epochs=last))
 
     def run(self):
-        """Do the next thing, as a worker would; tell whether there was any."""
+        """Take the next step of a worker; return whether there was one."""
         self.look()
         self.end(self.picker.claim_out_of_reach())
         claimed = self.claim()
@@ -149,7 +149,7 @@ def test_every_third_result_lets_the_best_go_on(hands):
 
 
 def test_a_small_study_ends_with_a_complete_trial(hands):
-    """Where no rung has enough results, the best trial goes on alone once nothing else is left."""
+    """If no rung has enough results, the best trial continues alone when nothing else is left."""
     (hand,) = hands(1, trials=2)
     while hand.run():
         pass
@@ -173,7 +173,7 @@ def test_nothing_is_given_up_while_somebody_trains(hands):
 
 
 def test_a_promotion_that_never_started_waits_at_its_rung_again(hands):
-    """Who claims a promotion and dies does not promote: the trial waits where it was, and the rule is asked anew."""
+    """A worker that claims a promotion and dies leaves the trial paused, and the rule is applied anew."""
     first, second = hands(2, trials=4)
     for _ in range(3):
         first.train(first.claim())
@@ -242,7 +242,7 @@ def _edited(study, change):
 
 
 def test_the_audit_finds_what_is_not_legal(hands):
-    """Journals that were altered are told from legal ones: places, counts, grants, epochs trained twice, early ends."""
+    """The audit detects altered journals: places, counts, grants, epochs trained twice, early ends."""
     (hand,) = hands(1, worth=lambda number: -float(number))
     while hand.run():
         pass

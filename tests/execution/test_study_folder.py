@@ -35,7 +35,7 @@ def _sweep(text=TEXT):
 
 
 def test_a_frozen_study_can_be_opened_by_name(tmp_path):
-    """What was frozen and what is opened plan the same trials."""
+    """The frozen study and the opened one plan the same trials."""
     frozen = StudyFolder.open_or_create(_sweep(), tmp_path)
     assert StudyFolder.open(tmp_path, "frozen").plan == frozen.plan
     assert [(trial.number, trial.repeat, trial.seed) for trial in frozen.plan.trials] == [
@@ -65,7 +65,7 @@ def test_comments_and_spacing_do_not_change_a_study(tmp_path):
 
 
 def test_another_sweep_under_the_same_name_is_refused_with_a_diff(tmp_path):
-    """The refusal shows what differs and the ways on, and nothing is changed."""
+    """The refusal shows the differences and the remedies, and nothing is changed."""
     StudyFolder.open_or_create(_sweep(), tmp_path)
     with pytest.raises(StudyError) as refusal:
         StudyFolder.open_or_create(_sweep(TEXT.replace("epochs: 1", "epochs: 2")), tmp_path)

@@ -1,4 +1,4 @@
-"""What becomes of a study, and of a profile, when a submission is planned, refused or accepted."""
+"""A study and a profile when a submission is planned, refused or accepted."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_refused_submission_leaves_no_study(cluster):
 
 
 def test_a_refused_submission_leaves_a_study_that_another_process_uses(cluster):
-    """What another process has a journal in is not removed, though this one created it."""
+    """A study with another process's journal is not removed, even by the process that created it."""
     theirs = cluster.paths.journal("other-1-2-3")
     cluster.install("sbatch", f"touch {theirs}; {REFUSES}")
     with pytest.raises(CnnSweepError, match="sbatch refused the job"):
@@ -118,7 +118,7 @@ def test_a_refused_submission_leaves_a_study_that_existed(cluster, monkeypatch):
 
 
 def test_nothing_is_removed_where_nobody_knows_whether_the_job_was_taken(cluster):
-    """A time-out is no refusal: the job may start, and finds its study; the message says what to do."""
+    """A time-out is not a refusal: the job may start and then finds its study; the message says what to do."""
     cluster.install("sbatch", TIMES_OUT)
     with pytest.raises(EnvironmentFault, match="may be in the queue nevertheless"):
         submit(cluster)

@@ -45,7 +45,7 @@ def trained(study, trial, threads):
 
 
 def test_the_first_run_fixes_the_number_and_later_ones_obey(study):
-    """Who asks for another number is refused with both and a way out; who asks for none gets the first one's."""
+    """Another number is refused, with both numbers and a remedy; without a request, the first one applies."""
     assert settle_threads(study.paths, study.sweep, 3) == 3
     assert settle_threads(study.paths, study.sweep) == settle_threads(study.paths, study.sweep, 3) == 3
     with pytest.raises(
@@ -76,7 +76,7 @@ def test_a_worker_has_one_thread_unless_somebody_says_otherwise(study, monkeypat
 
 
 def test_of_runs_that_begin_at_the_same_moment_one_is_obeyed(study):
-    """Sixteen pools with four wishes agree on one number; the others are told which."""
+    """Sixteen pools that request four different numbers agree on one; the others get a message with it."""
 
     def settle(wanted):
         try:
@@ -110,7 +110,7 @@ def test_a_study_of_an_earlier_version_goes_on_with_the_number_of_its_trials(stu
 
 
 def test_a_number_that_cannot_be_read_is_said_with_its_file(study):
-    """Nothing is trained with a guess."""
+    """Without a known number, nothing is trained."""
     study.paths.threads.write_text("many\n", encoding="utf-8")
     with pytest.raises(StudyError, match=r"threads/threads: 'many' is not a number of threads"):
         threads_of(study.paths, study.sweep)

@@ -74,7 +74,7 @@ def check(tmp_path):
     ],
 )
 def test_a_function_that_may_be_there_is_not_refused(reference, check):
-    """Whatever gives a module a name counts, also in an ``if``; the module is not run, and not imported."""
+    """Every definition of a name counts, even in an ``if``; the module is neither run nor imported."""
     assert check(reference) == check(reference, OBJECTIVE) == ""
     assert "nets" not in sys.modules
 
@@ -103,7 +103,7 @@ def test_a_function_that_is_not_there_is_refused_with_the_sweep_files_line(refer
 
 
 def test_of_several_objectives_the_first_ones_function_is_looked_for(check):
-    """Its place in the list is told."""
+    """The message has its place in the list."""
     listed = OBJECTIVE.replace("objective: {{", "objectives:\n  - {{") + "  - {{metric: parameters}}\n"
     listed = listed.replace("objectives:", "search: {{method: tpe, trials: 2}}\nobjectives:")
     assert check("nets:nothing", listed).startswith("my.yaml:6: objectives[0].function: ")

@@ -80,7 +80,7 @@ def _kill_merger(run: subprocess.Popen[bytes], results: Path, chance: random.Ran
 
 
 def _tables(results: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Read what a study is about, without who did it and when."""
+    """Read a study's results, without their writers and times."""
     with sqlite3.connect(results / "sweeps.db") as store:
         return {
             "trials": store.execute(
@@ -102,7 +102,7 @@ def _attempts(results: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory):
-    """The tables of a run that nobody disturbed."""
+    """The tables of an undisturbed run."""
     folder = tmp_path_factory.mktemp("calm")
     (folder / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
     run = start(folder / "results", "run", folder / "sweep.yaml")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Recorder:
-    """A monitor that remembers, and stops when told to."""
+    """A monitor that records its calls, and stops on request."""
 
     stop_after_polls: int | None = None
     pause_after: int | None = None
@@ -55,7 +55,7 @@ def assert_equal(one, other):
 
 
 def resumed(trainer, trial, seed, *, polls, attempts):
-    """Train with an interruption after every few polls until the trial is complete; each epoch is told once.
+    """Train with an interruption after every few polls until the trial is complete; each epoch is reported once.
 
     Args:
         trainer: Whose chunks are short: it polls after each.

@@ -45,7 +45,7 @@ class _Result(NamedTuple):
 
 @dataclass
 class _Trial:
-    """What the journals say of a trial, in the order of time."""
+    """The journaled events of a trial, in order of time."""
 
     number: int
     starts: dict[int, Start] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class _Trial:
     saved: dict[int, int] = field(default_factory=dict)  # attempt to the epoch of its newest checkpoint
 
     def is_open(self, seen: float, now: float) -> bool:
-        """Tell whether an attempt that had started when somebody read the journals is not over now."""
+        """Return whether an attempt that had started when the journals were read has not ended yet."""
         return any(s.time < seen and self.ends.get(a, (math.inf, ""))[0] > now for a, s in self.starts.items())
 
     def granted_before(self, attempt: int) -> float:
@@ -173,7 +173,7 @@ class Audit:
         yield from self._not_exhausted(seen, start.time, "it went on as the last one", but=start.trial)
 
     def _of_end(self, trial: _Trial) -> Iterator[Breach]:
-        """Check that a trial was given up only at the study's end, or when it could not go on any more."""
+        """Check that a trial was pruned only at the study's end, or when it could no longer be promoted."""
         for attempt, (time, state) in trial.ends.items():
             if state == f"pruned:{OUT_OF_REACH}" and (what := self._of_reach(trial, time)) is not None:
                 yield Breach(trial.number, attempt, what)

@@ -18,7 +18,7 @@ def pair(paths, me):
 
 
 def test_an_attempt_is_claimed_once(pair):
-    """The first one has it, the second one learns who has it."""
+    """The first process gets the claim; the second one learns who owns it."""
     first, second = pair
     assert first.claim(17, 0)
     assert not second.claim(17, 0)
@@ -28,14 +28,14 @@ def test_an_attempt_is_claimed_once(pair):
 
 
 def test_a_claim_whose_answer_was_lost_is_ones_own(pair):
-    """Who finds its own name on a claim has it: the request arrived, the answer did not."""
+    """A process that finds its own name on a claim owns it: the request arrived, but the answer was lost."""
     first, _ = pair
     assert first.claim(3, 0)
     assert first.claim(3, 0)
 
 
 def test_a_claim_names_its_process(pair, me):
-    """Who looks for dead workers finds the process in the claim, also before any event."""
+    """The claim names its process, even before any event, so that dead workers can be found."""
     first, _ = pair
     first.claim(3, 0)
     assert first.owner(3, 0).identity == me
@@ -83,7 +83,7 @@ def test_where_hard_links_are_refused_claims_are_files(pair, paths, monkeypatch,
 
 
 def test_an_empty_claim_belongs_to_nobody_yet(pair, paths):
-    """A claim whose owner is not written yet is taken, and nobody is called its owner."""
+    """A claim whose owner is not written yet is taken, but has no known owner."""
     first, _ = pair
     paths.claim(5, 0).touch()
     assert not first.claim(5, 0)
@@ -92,7 +92,7 @@ def test_an_empty_claim_belongs_to_nobody_yet(pair, paths):
 
 
 def test_a_claim_that_could_not_be_written_is_given_back(pair, paths, monkeypatch):
-    """On a full disk no claim is left that names nobody."""
+    """A full disk leaves no claim without an owner."""
     first, _ = pair
 
     def refuse(source, target):
@@ -121,7 +121,7 @@ def test_what_is_no_claim_is_not_listed(pair, paths):
 
 
 def test_a_missing_folder_is_named(pair, paths):
-    """Without the folder of claims the message says which name could not be made, and why."""
+    """Without the folder of claims, the message has the path that could not be created, and the reason."""
     first, _ = pair
     for file in paths.claims.iterdir():
         file.unlink()

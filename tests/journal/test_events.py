@@ -64,7 +64,7 @@ def test_what_is_written_is_read_back(event):
 
 @given(_events, st.data())
 def test_any_changed_byte_is_noticed(event, data):
-    """A line in which one byte is not what was written is refused."""
+    """A line with one changed byte is refused."""
     line = bytearray(encode(event))
     place = data.draw(st.integers(0, len(line) - 2))
     line[place] ^= data.draw(st.integers(1, 255))
@@ -98,7 +98,7 @@ def test_a_field_of_a_newer_version_is_kept_and_written_again():
 
 @pytest.mark.parametrize("text", [b'{"type":"start","time":1}', b'{"type":"epoch","metrics":7}'])
 def test_a_known_type_with_other_fields_is_unknown(text):
-    """A newer version may have changed what a type holds: that is no error either."""
+    """A newer version may have changed the fields of a type; that is not an error either."""
     assert isinstance(decode(_line(text)), Unknown)
 
 

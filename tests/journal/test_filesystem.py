@@ -77,7 +77,7 @@ def test_two_processes_do_not_get_one_lock_on_a_local_disk(tmp_path):
 
 
 def test_locks_that_are_granted_twice_are_found_out(tmp_path, monkeypatch):
-    """Where a second process gets the lock as well, the mount's good name does not help."""
+    """If a second process gets the lock as well, locking is unreliable, whatever the type of the mount."""
     monkeypatch.setattr(filesystem, "mount_of", lambda results: _mount("ext4"))
     monkeypatch.setattr(filesystem.fcntl, "lockf", lambda *_: None)
     assert judge(tmp_path) == Locks(False, "ext4: two processes got one lock", "ext4")
@@ -92,7 +92,7 @@ def test_the_judgement_is_kept_for_all_machines(tmp_path, monkeypatch):
 
 
 def test_one_machine_that_mistrusts_makes_all_mistrust(tmp_path, monkeypatch):
-    """A node with a bad mount overrules the login node's judgement, for everybody and for good."""
+    """A node with a bad mount overrules the login node's verdict, permanently and for all machines."""
     monkeypatch.setattr(filesystem, "mount_of", lambda results: _mount("nfs4"))
     assert judge(tmp_path).honest
     monkeypatch.setattr(filesystem, "mount_of", lambda results: _mount("nfs", "nolock"))
@@ -120,7 +120,7 @@ def test_the_user_knows_better(tmp_path, monkeypatch, word):
 
 
 def test_a_word_that_is_neither_is_refused(tmp_path, monkeypatch):
-    """A typing error in CNN_SWEEP_LOCKS is said, not guessed at."""
+    """An invalid value of CNN_SWEEP_LOCKS is an error, not a guess."""
     monkeypatch.setenv(filesystem.OVERRIDE, "yes")
     with pytest.raises(EnvironmentFault, match="CNN_SWEEP_LOCKS=yes: choose honest or dishonest"):
         judge(tmp_path)

@@ -85,7 +85,7 @@ def test_what_a_later_attempt_redoes_does_not_count(told):
 
 
 def test_a_late_end_of_a_superseded_attempt_does_not_count(told):
-    """Once a later attempt started, what the earlier one says is kept and changes nothing."""
+    """After a later attempt has started, events of the earlier one are kept but change nothing."""
     trial = told(_start(0), Lost(1.0, 0, 0, "killed", ""), _start(1), _end(0)).trials[0]
     assert trial.state == "running"
     assert trial.attempts[0].state == "complete"
@@ -109,7 +109,7 @@ def test_a_value_that_is_no_number_is_never_the_best(told):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "1.0", None])
 def test_what_is_no_finite_number_is_no_value_in_either_direction(told, value):
-    """NaN, infinities and what is no number are reported epochs without an objective, for whoever asks."""
+    """Epochs whose objective is NaN, infinite or not a number count as reported, without an objective."""
     trial = told(_start(0), _epoch(0, 1, value), _epoch(0, 2, 0.4), _epoch(0, 3, 0.5)).trials[0]
     assert (trial.best(Direction.MAXIMIZE), trial.best(Direction.MINIMIZE)) == ((3, 0.5), (2, 0.4))
     assert trial.values == {2: 0.4, 3: 0.5}

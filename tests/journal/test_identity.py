@@ -19,7 +19,7 @@ _CHILD = (
 
 @pytest.fixture
 def child():
-    """A process that tells who it is and then waits."""
+    """A process that prints its identity and then waits."""
     process = subprocess.Popen(
         [sys.executable, "-c", _CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     )
@@ -55,7 +55,7 @@ def test_a_number_that_was_given_to_another_process_does_not_make_it_alive():
 
 
 def test_processes_of_an_earlier_boot_of_this_host_are_dead():
-    """After a reboot nothing of before runs."""
+    """After a reboot, no earlier process is alive."""
     assert is_alive(replace(current(), boot_id="0" * 36)) is (None if _is_unnamed() else False)
 
 

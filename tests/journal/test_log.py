@@ -91,7 +91,7 @@ def test_a_flipped_byte_costs_no_other_line(data):
 
 
 def test_a_damaged_newline_costs_nothing(paths):
-    """Where two lines run into one, both are saved, and the damage is reported with its place."""
+    """If two lines run together, both are recovered, and the damage is reported with its place."""
     first, second = encode(_LOST[1]), encode(_LOST[2])
     paths.journal("w").write_bytes(first[:-1] + b"x" + second)
     chunk = read_from(paths.journal("w"))
@@ -160,7 +160,7 @@ def test_a_cut_line_is_closed_and_written_again(paths, monkeypatch):
 
 
 def test_lines_that_a_failed_flush_may_have_dropped_are_written_again(paths, monkeypatch):
-    """The kernel forgets pages that it could not write: what they held is appended once more."""
+    """The kernel drops pages that it could not write, so their content is appended again."""
     with JournalWriter(paths.journal("w")) as journal:
         journal.append(_epoch(1))
 

@@ -14,7 +14,7 @@ def test_a_name_that_could_leave_the_results_folder_is_refused(tmp_path, name):
 
 
 def test_every_file_of_a_study_is_below_its_folder(tmp_path):
-    """All files stand where DESIGN says, below results/<study>."""
+    """All files are at their documented places below results/<study>."""
     paths = StudyPaths(tmp_path, "digits")
     found = {
         "sweep": paths.sweep,

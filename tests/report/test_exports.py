@@ -308,7 +308,7 @@ def test_runs_tell_null_from_inactive_and_a_hyperparameter_from_a_column_of_the_
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "tensorboard", "mlflow", "wandb", "optuna"])
 def test_an_export_that_fails_leaves_its_destination_as_it_was(written, tmp_path, monkeypatch, form):
-    """Whatever stops an export halfway, an interrupt as well, nothing of it stays, and the next one succeeds."""
+    """An export that fails or is interrupted leaves nothing behind, and the next one succeeds."""
     pytest.importorskip({"parquet": "pyarrow", "csv": "csv"}.get(form, form))
     written.study(trials=2)
     real, calls = report_queries.curves, []
@@ -348,7 +348,7 @@ def test_an_mlflow_folder_keeps_its_other_experiments(written, tmp_path, monkeyp
 
 
 def test_tensorboard_never_replaces_what_no_export_wrote(written):
-    """With the results folder as destination, runs would stand where the study itself is: that is refused."""
+    """The results folder is refused as destination, because runs would overwrite the study itself."""
     pytest.importorskip("tensorboard")
     written.study(trials=2)
     before = sorted(written.results.rglob("*"))
@@ -433,7 +433,7 @@ READERS = {
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "tensorboard", "mlflow", "wandb"])
 def test_a_destination_that_is_a_file_is_said(written, tmp_path, form):
-    """A folder cannot be where a file is: one message with its name, and the file stays."""
+    """If a file has the name of the folder, one message names it, and the file stays."""
     pytest.importorskip({"parquet": "pyarrow", "csv": "csv"}.get(form, form))
     written.study(trials=1)
     (tmp_path / "out").write_text("mine", encoding="utf-8")

@@ -155,7 +155,7 @@ def test_what_is_no_condition(text, message):
     ],
 )
 def test_a_row_without_an_answer(text, message):
-    """Kinds of values that do not go together are said, with the values."""
+    """The message names values whose kinds do not fit together."""
     with pytest.raises(FilterError) as raised:
         Filter(text).accepts({"optimizer": "adam", "parameters": 12_345})
     assert message in str(raised.value)

@@ -84,7 +84,7 @@ def test_studies_with_other_objectives_are_not_ranked_together(written):
 
 
 def test_columns_by_pattern_and_those_that_are_not_shown(study):
-    """``val_*`` means all columns of that kind; cause and message are there for who asks."""
+    """``val_*`` selects all such columns; cause and message are shown on request."""
     table = select(
         study.leaderboard_table(), Selection(columns=("trial", "val_*", "cause"), where='cause == "exception"')
     )
@@ -158,7 +158,7 @@ def chosen(written):
 
 
 def test_null_is_a_value_and_no_inactive_hyperparameter(chosen):
-    """A leaderboard, its filters, its groups and its forms tell null from a hyperparameter that does not count."""
+    """Leaderboards, filters, groups and formats distinguish null from an inactive hyperparameter."""
     table = chosen.leaderboard_table()
     params = [chosen.trial(row["trial"])["trial"]["params"] for row in table.rows]
     clipped = [row["trial"] for row, one in zip(table.rows, params, strict=True) if one["clip"] is not None]

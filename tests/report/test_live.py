@@ -1,4 +1,4 @@
-"""``status --watch``: what it says at a moment, on a terminal and in a pipe."""
+"""``status --watch``: its output at one moment, on a terminal and in a pipe."""
 
 from __future__ import annotations
 

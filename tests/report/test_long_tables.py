@@ -1,4 +1,4 @@
-"""A leaderboard of many rows is cut for people, and for nobody else."""
+"""A long leaderboard is shortened on the terminal, but not in formats for programs."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ def test_nothing_of_the_data_is_run(browser, written):
 
 
 def test_the_filter_reads_the_language_of_where(browser, written):
-    """Each condition that ``--where`` is tested with has the same verdict on the page, each refusal a sentence."""
+    """Each test condition of ``--where`` has the same verdict on the page, and each refusal has a message."""
     judge = """([texts, row]) => {
       for (const name of Object.keys(row)) row[name] = row[name] === "not a number" ? NaN : row[name];
       return texts.map((text) => {

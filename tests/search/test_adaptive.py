@@ -102,7 +102,7 @@ def test_a_result_that_changes_is_learnt_anew(sweep):
 
 
 def test_failures_drive_the_search_away(sweep):
-    """A region in which every trial fails is left, though it has no values."""
+    """The search leaves a region in which every trial fails, although it has no values."""
     one = sweep(SEARCH)
     sampler = AdaptiveSampler(one, anything)
     history: list[Observation] = []
@@ -122,19 +122,19 @@ def test_values_that_are_no_numbers_are_failures(sweep, value):
 
 @pytest.mark.parametrize("state", ["complete", "pruned", "failed", "running", "paused", "interrupted", "waiting"])
 def test_every_state_of_a_trial_is_understood(sweep, state):
-    """Whatever the states of the trials are, the next can be proposed."""
+    """The next trial can be proposed for any states of the other trials."""
     history = run(AdaptiveSampler(sweep(SEARCH), anything), count=14, state=state)
     assert len(history) == 14
 
 
 def test_trials_without_a_configuration_yet_are_passed_over(sweep):
-    """A claim whose owner has not begun tells nothing."""
+    """A claim whose owner has not begun a trial adds no information."""
     sampler = AdaptiveSampler(sweep(SEARCH), anything)
     assert sampler.propose(3, [Observation(0, None, "waiting", None), Observation(3, None, "running", None)])
 
 
 def test_invalid_proposals_are_refused(sweep):
-    """What cannot be trained is never proposed, even where the estimator insists."""
+    """An untrainable configuration is never proposed, even if the estimator prefers it."""
     sampler = AdaptiveSampler(sweep(SEARCH), lambda params: params["kernel"] == 3)
     history = run(sampler, count=15, value=lambda params: params["kernel"])
     assert {seen.params["kernel"] for seen in history} == {3}

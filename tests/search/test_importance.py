@@ -1,4 +1,4 @@
-"""What mattered: on results whose making is known."""
+"""Importances, on results with known causes."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_options_are_those_of_optuna(method):
 
 
 def test_a_missing_package_is_named(sweep, monkeypatch):
-    """A method that needs what is not installed says how to get it, before anything runs."""
+    """A method whose package is missing says how to install it, before anything runs."""
     monkeypatch.setitem(samplers.NEEDED, "gp", "no_such_package")
     with pytest.raises(
         EnvironmentFault, match=r"'gp' needs the package no_such_package.*pip install 'cnn-sweep\[gp\]'"
@@ -179,7 +179,7 @@ def test_what_is_enqueued_and_cannot_be_trained_is_told(sweep, digits):
 
 
 def test_a_configuration_is_taken_by_one_worker(sweep):
-    """Where another worker took what was proposed, something else is."""
+    """If another worker has claimed a proposal, another one is made."""
     one = sweep("method: tpe, trials: 9")
     taken = [AdaptiveSampler(one, lambda _params: True).propose(0, [])]
     other = AdaptiveSampler(one, lambda _params: True).propose(0, [], claim=lambda params: params not in taken)

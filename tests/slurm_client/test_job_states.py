@@ -23,7 +23,7 @@ def ended(state, **changes) -> QueueRow:
 
 @dataclass
 class FakeSlurm:
-    """What Slurm would say, or the fault that it has instead."""
+    """Slurm's answer, or its fault."""
 
     rows: object = ()
     records: object = ()
@@ -236,7 +236,7 @@ def test_a_slurm_that_does_not_answer_has_declared_nobody_dead(broken):
 
 
 def test_jobs_of_another_cluster_are_left_alone():
-    """That this cluster does not know them means nothing; of its own, it means that they are gone."""
+    """Absence from this cluster proves nothing for other clusters' jobs; for its own, it means that they are gone."""
     theirs, ours = replace(OURS, cluster="there"), replace(OURS, job="8", cluster="here")
     found = job_statuses(FakeSlurm(), [theirs, ours])
     assert found[theirs].state == "unknown"

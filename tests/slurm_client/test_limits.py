@@ -104,7 +104,7 @@ def test_pools_are_narrowed_to_what_may_be_submitted():
 
 
 def test_a_full_queue_is_refused_with_its_numbers():
-    """Where no job more is taken, nothing is submitted."""
+    """If the queue is full, nothing is submitted."""
     where = cluster(user={"submit": 5}, queued={("lab", "normal", "main"): 5})
     ((key, message),) = refusals("", where)
     assert key == "array_width"
@@ -113,7 +113,7 @@ def test_a_full_queue_is_refused_with_its_numbers():
 
 
 def test_pools_that_could_not_run_together_are_not_submitted():
-    """A pool that waits for another to end would find nothing left to do."""
+    """A pool that started only after another one ended would find nothing left to do."""
     assert sizes(array_plan(100, profile("array_width = 8"), cluster(user={"running": 3}))) == [3]
     plan = array_plan(100, profile("array_width = 8\ncpus = 4"), cluster(account={"total_resources": {"cpu": 12}}))
     assert sizes(plan) == [3]

@@ -1,4 +1,4 @@
-"""Studies whose journals are written by hand, and the tables that come of them."""
+"""Studies with handwritten journals, and the tables made from them."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from cnn_sweep.store.reader import StoreReader
 
 
 def test_a_sound_store_has_no_findings(study, results, locks):
-    """Nothing is found where nothing is wrong, also while lines are waiting to be merged."""
+    """A sound store gives no findings, even while lines are waiting to be merged."""
     merge(results, wait_s=1)
     assert check(results).sound
     study.run("a", 4, [0.3])
@@ -78,7 +78,7 @@ def test_a_flipped_byte_in_a_journal_is_found_with_its_place(study, results):
 
 
 def test_a_journal_that_is_gone_or_cut_is_found(study, results):
-    """The store remembers what it has read: a journal that lost it is named."""
+    """The store records what it has read, so a journal that lost lines is reported."""
     merge(results)
     study.paths.journal("b").unlink()
     file = study.paths.journal("a")
@@ -90,7 +90,7 @@ def test_a_journal_that_is_gone_or_cut_is_found(study, results):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_flipped_byte_in_the_store_is_found_or_changes_nothing(study, results, monkeypatch, seed, tables):
-    """Wherever a byte of the file changes, the check tells, unless all that can be read is as it was."""
+    """The check detects any changed byte of the file, unless all readable content is unchanged."""
     monkeypatch.setenv("CNN_SWEEP_LOCKS", "honest")
     merge(results)
     before = tables.now(results)

@@ -155,7 +155,7 @@ def test_numbers_and_texts_that_no_column_takes_stop_nothing(study, results):
 
 
 def test_a_removed_study_leaves_the_store(study, results, new_study, locks, tables):
-    """What stands in the store is what the folders hold; other studies are untouched."""
+    """The store matches the folders; other studies are untouched."""
     other = new_study(results, "other")
     other.run("w", 0, [0.4])
     merge(results, wait_s=1)
@@ -224,6 +224,6 @@ def test_a_sweep_file_that_cannot_be_read_costs_only_its_facts(study, results, t
 
 
 def test_without_a_results_folder_there_is_nothing_to_do(tmp_path):
-    """A folder that does not exist is merged to nothing, and not made."""
+    """Merging a missing folder does nothing and does not create it."""
     assert merge(tmp_path / "missing").events == 0
     assert not (tmp_path / "missing").exists()

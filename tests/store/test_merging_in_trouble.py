@@ -82,7 +82,7 @@ def test_two_published_stores_do_not_undo_each_other(study, results, monkeypatch
 
 
 def test_a_worker_leaves_the_store_to_whoever_is_at_it(study, results, monkeypatch):
-    """Where locks lie a hint keeps workers from doing the same work twice; a command merges all the same."""
+    """Without reliable locks, a hint keeps workers from merging at the same time; a command merges anyway."""
     monkeypatch.setenv("CNN_SWEEP_LOCKS", "dishonest")
     monkeypatch.setattr("cnn_sweep.store.published._REST", 0)
     hint = results / ".sweeps.merging"
@@ -142,7 +142,7 @@ def _break(file, damage):
 
 
 def test_somebody_elses_database_is_set_aside(study, results, locks, tables):
-    """A database that is no store, and stands in its place, is not written into and not lost."""
+    """A database in the store's place that is not a store is neither changed nor lost."""
     connection = sqlite3.connect(results / "sweeps.db")
     connection.execute("CREATE TABLE mine (x)")
     connection.commit()
@@ -170,7 +170,7 @@ def test_a_published_store_that_was_removed_or_replaced_is_back_at_the_next_merg
 
 
 def test_a_folder_whose_locks_are_believed_again_has_one_store(study, results, monkeypatch, tables):
-    """From lying locks to honest ones and back: what was published before is never written in place."""
+    """When locks become reliable, or unreliable again, earlier published stores are never written in place."""
     for number, mode in enumerate(["honest", "dishonest", "honest", "dishonest"]):
         monkeypatch.setenv("CNN_SWEEP_LOCKS", mode)
         study.run("a", 10 + number, [0.3])
@@ -237,7 +237,7 @@ def test_a_full_disk_stops_no_worker(study, results, tmp_path, locks, tables):
 
 
 def test_what_killed_mergers_left_on_the_node_is_removed(study, results, tmp_path, monkeypatch):
-    """Private copies that are an hour old are nobody's any more; younger ones are left alone."""
+    """Private copies older than an hour are removed; younger ones are left alone."""
     monkeypatch.setenv("CNN_SWEEP_LOCKS", "dishonest")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     old, young = tmp_path / "cnn-sweep-store-old", tmp_path / "cnn-sweep-store-young"

@@ -1,4 +1,4 @@
-"""What a sweep file means: references, conditions, repeats, defaults."""
+"""The meaning of a sweep file: references, conditions, repeats, defaults."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ def test_the_digest_does_not_see_how_a_thing_is_written(text, edit, change):
 
 @pytest.mark.parametrize("change", OTHER)
 def test_the_digest_sees_what_a_thing_means(text, edit, change):
-    """Whatever changes a trial or its number changes the digest."""
+    """Every change of a trial or its number changes the digest."""
     assert Sweep.parse(edit(change)).digest != Sweep.parse(text).digest
 
 

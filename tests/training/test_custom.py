@@ -257,7 +257,7 @@ def test_fit_gives_up_the_running_epoch_when_stopped(trainer, recorder, monkeypa
 
 @pytest.mark.parametrize("engine", ["graph", "fit"])
 def test_a_network_of_logits_is_refused(engine, trainer, recorder):
-    """Outputs that are no probabilities are named before an epoch is spent on them, with what to do."""
+    """Outputs that are not probabilities are reported before the first epoch, with a remedy."""
     notes = recorder()
     with pytest.raises(
         InputError,

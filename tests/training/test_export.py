@@ -130,7 +130,7 @@ def test_a_built_model_is_exported_with_its_rescaling(activation, engine, datase
 
 
 def test_what_cannot_be_exported_or_loaded_is_named(exported, dataset, tmp_path):
-    """A trial without weights, and a file that is no model, are told from each other."""
+    """A trial without weights and a file that is not a model give different messages."""
     from cnn_sweep.training.evaluation.evaluate import load_model
     from cnn_sweep.training.network.export import export_model
     from cnn_sweep.training.outcome import Outcome

@@ -1,4 +1,4 @@
-"""Decoding image files: what is made of odd ones, and why others are refused."""
+"""Decoding image files: conversion of unusual ones, and refusal of others."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ BEST_EFFORT = [
 
 @pytest.mark.parametrize("content", BEST_EFFORT, ids=["text", "profile", "checksum", "resolution", "orientation"])
 def test_malformed_metadata_cost_no_image(content):
-    """Pixels are read though a text, a profile or a tag is not what it should be, and that is told."""
+    """Pixels are read despite a malformed text, profile or tag, and a remark says so."""
     pixels, done = decode(content, RGB)
     np.testing.assert_array_equal(pixels, NOISE)
     assert done == "malformed metadata ignored"

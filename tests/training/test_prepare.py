@@ -117,7 +117,7 @@ def test_a_part_of_another_run_of_the_machine_is_done_again(folder, tmp_path, un
 
 
 def test_a_second_caller_waits_and_takes_over_when_the_first_dies(folder, tmp_path, undisturbed):
-    """While the owner lives nobody else decodes; when it is killed one that waits goes on."""
+    """While the owner is alive, no other process decodes; when it is killed, a waiting one continues."""
     owner = start_owner(folder, tmp_path, "print('begun', flush=True) or time.sleep(600)")
     done = threading.Event()
     found = []

@@ -1,4 +1,4 @@
-"""Learning rates as functions of time, and what an epoch's metrics change."""
+"""Learning rates as functions of time, and the effect of an epoch's metrics."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_the_first_epoch_neither_stops_a_trial_nor_lowers_its_rate(value):
 
 @given(values=st.lists(st.floats(), min_size=1, max_size=8))
 def test_progress_survives_json(values):
-    """What a checkpoint keeps of a trial's progress is all of it."""
+    """A checkpoint contains a trial's complete progress."""
     import json
 
     progress = run(values, early_stopping={"patience": 3}, schedule={"kind": "plateau", "patience": 1})

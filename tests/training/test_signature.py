@@ -51,12 +51,12 @@ def test_numbers_do_not_change_the_key(other):
     ],
 )
 def test_operations_change_the_key(other):
-    """What adds, drops or reshapes an operation needs another graph."""
+    """Settings that add, drop or reshape an operation need another graph."""
     assert graph_key(other) != graph_key(trial())
 
 
 def test_each_configuration_of_a_build_function_has_its_own_key():
-    """Nobody knows which settings of a function change its network."""
+    """Any setting of a user's function may change its network."""
     one, other = trial(build="m:f"), trial(build="m:f", batch_size=2)
     assert graph_key(one) != graph_key(other)
 

@@ -34,7 +34,7 @@ def export(form: str, store: StoreReader, study: str, destination: str) -> list[
 
     Args:
         form: One of ``FORMS``.
-        store: Where the study is read.
+        store: The store with the study.
         study: The study's name.
         destination: A folder; or the address of a server for ``mlflow``, or of a storage for ``optuna``.
 

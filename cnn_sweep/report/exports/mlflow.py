@@ -31,7 +31,7 @@ def to_mlflow(store: StoreReader, study: str, destination: str) -> list[str]:
     """Write an experiment with the study's name.
 
     Args:
-        store: Where the study is read.
+        store: The store with the study.
         study: The study's name.
         destination: A folder (read with ``MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri DEST``), or the
             address of a server, ``http://…``.

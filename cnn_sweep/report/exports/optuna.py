@@ -23,7 +23,7 @@ def to_optuna(store: StoreReader, study: str, destination: str) -> list[str]:
     """Write a study of the same name. Epochs become steps; a trial's other columns become user attributes.
 
     Args:
-        store: Where the study is read.
+        store: The store with the study.
         study: The study's name.
         destination: A storage's address, such as ``sqlite:///study.db``, or the path of an SQLite file.
 

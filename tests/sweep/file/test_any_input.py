@@ -1,4 +1,4 @@
-"""Whatever stands in a sweep file, the answer is a sweep or a list of mistakes, never another exception."""
+"""Any content of a sweep file gives a sweep or a list of mistakes, never another exception."""
 
 from __future__ import annotations
 

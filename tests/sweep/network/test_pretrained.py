@@ -115,7 +115,7 @@ def test_a_sweep_over_bases_and_what_is_trained():
     ],
 )
 def test_mistakes_are_told_with_their_line(change, message):
-    """Whatever cannot be is a mistake of the file, with what could be."""
+    """Every impossible setting is a mistake in the file, with the valid choices."""
     with pytest.raises(SweepFileError) as caught:
         Sweep.parse(TEXT.replace(*change))
     assert message in str(caught.value)
