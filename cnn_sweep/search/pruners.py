@@ -38,7 +38,7 @@ class StopPruner:
         self._pruner = _pruner(spec)
         self._direction = direction
         self._study = _study(direction)
-        self._told: set[int] = set()
+        self._added: set[int] = set()
 
     def prunes(self, number: int, curve: Curve, trials: Mapping[int, TrialHistory]) -> bool:
         """Return whether to stop a trial now.
@@ -49,11 +49,11 @@ class StopPruner:
             trials: All known trials; each complete one is added to Optuna's study once.
         """
         for other in trials.values():
-            if other.state == "complete" and other.number != number and other.number not in self._told:
+            if other.state == "complete" and other.number != number and other.number not in self._added:
                 best = other.best(self._direction)
                 if best is not None:
                     self._study.add_trial(_complete(other.values, best[1]))
-                self._told.add(other.number)
+                self._added.add(other.number)
         return self._pruner.prune(self._study, _running(curve))
 
 

@@ -30,7 +30,7 @@ _FIRST: Final = 3  # parameters of the smallest population of CMA-ES, beside 4: 
 
 
 @dataclass(frozen=True)
-class _Told:
+class _AddedTrial:
     """A trial in the state in which it was added to the study, and its number in the study."""
 
     number: int
@@ -57,7 +57,7 @@ class SearchHistory:
             directions=[StudyDirection[one.direction.name] for one in sweep.objectives],
             sampler=optuna.samplers.RandomSampler(),
         )
-        self._told: dict[int, _Told] = {}
+        self._added: dict[int, _AddedTrial] = {}
         self._worst: list[float] | None = None
         self._generations = _Generations(self)
 
@@ -70,12 +70,12 @@ class SearchHistory:
         """Add new and changed trials: finished ones in the order of their ends, then running ones by number."""
         news = []
         for one in trials:
-            told = self._told.get(one.number)
-            if told is None:
+            added = self._added.get(one.number)
+            if added is None:
                 news.append(one)
-            elif told.seen is not one and told.seen != one:
+            elif added.seen is not one and added.seen != one:
                 # The usual changes: a running trial has ended, or a paused one runs again.
-                self.study.get_trials(deepcopy=False)[told.number].state = TrialState.FAIL
+                self.study.get_trials(deepcopy=False)[added.number].state = TrialState.FAIL
                 news.append(one)
         news.sort(key=lambda one: (one.state not in FINISHED, one.ended, one.number))
         for one in news:
@@ -108,7 +108,7 @@ class SearchHistory:
                 system_attrs=self._generations.tag() if state == TrialState.COMPLETE else {},
             )
         )
-        self._told[one.number] = _Told(len(self.study.get_trials(deepcopy=False)) - 1, one)
+        self._added[one.number] = _AddedTrial(len(self.study.get_trials(deepcopy=False)) - 1, one)
         if state == TrialState.COMPLETE and values is not None:
             worst = self._worst or values
             pairs = zip(self._sweep.objectives, worst, values, strict=True)

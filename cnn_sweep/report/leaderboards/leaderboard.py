@@ -175,5 +175,5 @@ def shown(value: Any) -> str:
 def mean_in_words(row: Row, *, others: int) -> str:
     """Describe the mean of a configuration with several seeds, and the number of others tied with it."""
     interval = "" if row["ci_low"] is None else f", 95% interval {row['ci_low']:.5g} to {row['ci_high']:.5g}"
-    tied = f"; {others} other{'s' if others > 1 else ''} cannot be told from it" if others else ""
+    tied = f"; {others} other{'s' if others > 1 else ''} cannot be distinguished from it" if others else ""
     return f"mean {row['mean']:.5g} (sd {row['sd']:.2g}, n {row['n']}{interval}){tied}"
