@@ -275,10 +275,26 @@ def _check_unused_parameters(data: Any, declared: list[str], problems: Problems)
     """Report parameters that nothing uses, even if other parts of a section could not be read."""
     parts = data.items() if isinstance(data, dict) else ()
     used = set(_find_references([part for key, part in parts if key not in ("space", "constraints")]))
+    effective = _with_switches(used, data["space"]) if declared else set()
     for name in declared:
-        if name not in used:
+        if name not in effective:
             message = f"nothing uses the parameter {name!r}; write ${name} under model or training"
             problems.add(("space", name), message)
+
+
+def _with_switches(used: set[str], space: dict[str, Any]) -> set[str]:
+    """Add the parameters that act only through the ``when`` of others that are used."""
+    conditions = {
+        name: set(map(str, entry["when"]))
+        for name, entry in space.items()
+        if isinstance(entry, dict) and isinstance(entry.get("when"), dict)
+    }
+    found: set[str] = set()
+    new = used
+    while new:
+        found |= new
+        new = set().union(*(conditions.get(name, set()) for name in new)) - found
+    return found
 
 
 def _find_references(value: Any) -> Iterator[str]:

@@ -447,6 +447,19 @@ def test_lists_without_spaces_are_no_decimal_commas(edit, line):
     assert "nothing uses the parameter 'x'" in str(caught.value)
 
 
+def test_a_switch_is_used_through_the_conditions_of_others(edit):
+    """A hyperparameter that only decides, through others, which of them apply has an effect."""
+    momentum = "momentum: {low: 0.0, high: 0.99, points: 3, when: {optimizer: sgd}}"
+    smooth = "smooth: {low: 0.0, high: 0.5, points: 2, when: {mild: true}}"
+    switches = f"{smooth}\n  mild: {{choices: [true, false], when: {{regularise: true}}}}\n  regularise: [true, false]"
+    added = (momentum, f"{momentum}\n  {switches}")
+    Sweep.parse(edit(added, *training("label_smoothing: $smooth")))
+    with pytest.raises(SweepFileError) as caught:
+        Sweep.parse(edit(added))
+    for name in ("smooth", "mild", "regularise"):
+        assert f"nothing uses the parameter '{name}'" in str(caught.value)
+
+
 def test_other_methods_need_no_points(edit):
     """A range without points is fine where nothing is a grid, and its ends are tried."""
     changes = (", points: 4", ""), ("{method: grid}", "{method: random, trials: 5}")
