@@ -92,7 +92,7 @@ def model_file(study: StudyFolder, history: History, number: int, trainer: Study
     Training depends only on (sweep, params, seed), so the result is the same model.
 
     Raises:
-        StudyError: The trial cannot be trained again.
+        StudyError: The trial cannot be trained again, or has no model.
     """
     path = study.paths.model(number)
     trial = history.trials[number]
@@ -102,6 +102,8 @@ def model_file(study: StudyFolder, history: History, number: int, trainer: Study
         return path
     print(f"trial {number}: its model was not kept, training it again", file=sys.stderr)  # noqa: T201 - for the user of the command
     outcome = trainer.train(spec, seed=seed, monitor=_Silent())
-    if outcome.state != "complete" or not trainer.export(spec, outcome, seed=seed, path=path):
-        raise StudyError(f"trial {number} could not be trained again: {outcome.message or 'it leaves no model'}")
+    if outcome.state != "complete":
+        raise StudyError(f"trial {number} could not be trained again: {outcome.message or outcome.state}")
+    if not trainer.export(spec, outcome, seed=seed, path=path):
+        raise StudyError(f"trial {number} has no model: its objective function returned none")
     return path
