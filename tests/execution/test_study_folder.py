@@ -89,6 +89,16 @@ def test_new_choices_need_extend_and_keep_the_numbers(tmp_path):
     assert StudyFolder.open(tmp_path, "frozen").plan.trials == after
 
 
+def test_a_smaller_budget_is_refused_without_a_diff(tmp_path):
+    """Nobody edited a file, so the refusal names the limit alone."""
+    study = StudyFolder.open_or_create(_sweep(), tmp_path)
+    with pytest.raises(StudyError) as refusal:
+        study.extend_search({"trials": 1})
+    reason = "search.trials: all became 1, which is less"
+    assert str(refusal.value) == f"study 'frozen' cannot continue with trials: 1: {reason}"
+    assert len(StudyFolder.open(tmp_path, "frozen").revisions) == 1
+
+
 def test_a_study_that_is_not_there_lists_those_that_are(tmp_path):
     """An unknown study's message names the studies that there are."""
     StudyFolder.open_or_create(_sweep(), tmp_path)

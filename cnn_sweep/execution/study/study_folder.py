@@ -162,8 +162,11 @@ class StudyFolder:
         if not settings:
             return self
         text = replace_search_settings(self.sweep.text, settings)
-        source = f"{self.sweep.source} with {', '.join(f'{name}: {value}' for name, value in settings.items())}"
-        extended = Sweep.parse(text, source=source, folder=self.sweep.folder)
+        asked = ", ".join(f"{name}: {value}" for name, value in settings.items())
+        extended = Sweep.parse(text, source=f"{self.sweep.source} with {asked}", folder=self.sweep.folder)
+        # Without a diff: the user edited no file, and the text that was made here is spaced in another way.
+        if reasons := extension(self.sweep, extended):
+            raise StudyError(f"study {self.sweep.study!r} cannot continue with {asked}: {'; '.join(reasons)}")
         return self.open_or_create(extended, self.paths.results, extend=True)
 
     def extend_repeats(self, more: MoreRepeats) -> tuple[Self, int]:
