@@ -13,6 +13,7 @@ from cnn_sweep.messages import near
 from cnn_sweep.report.figures import hyperparameters, learning_curves, parallel_coordinates, pareto
 from cnn_sweep.report.figures.figure import SCALE, Figure, text
 from cnn_sweep.report.report_data import gather
+from cnn_sweep.store.queries import trial_detail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -168,7 +169,13 @@ class Plots:
         Args:
             trials: Numbers of trials; by default the best ones.
             metric: The metric; by default the objective.
+
+        Raises:
+            InputError: Nothing can be drawn.
+            StudyError: One of the trials has not begun.
         """
+        for trial in trials:
+            trial_detail(self._store, self._study, trial)  # refuses an unknown number
         data = gather(self._store, self._study, self._board, trials=trials) if trials else self._data
         found = learning_curves.curves(data, [metric or data.metric])
         return self._live(found, f"curves of {metric or data.metric}")
