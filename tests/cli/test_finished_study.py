@@ -55,6 +55,13 @@ def test_plan_writes_nothing(tiny, cli, sweep_text):
     assert sorted(path.name for path in cli.folder.iterdir()) == ["tiny.yaml"]
 
 
+def test_a_plan_without_a_valid_network_has_no_configurations(cli, sweep_text):
+    """Only the configurations of an adaptive search are proposed later; a grid without a valid network has none."""
+    broken = sweep_text.replace("window: [2, 7]", "window: [50, 60]")
+    (cli.folder / "tiny.yaml").write_text(broken, encoding="utf-8")
+    assert "0 trials of 0 configurations (grid" in cli("plan", "tiny.yaml").stdout
+
+
 def test_leaderboard_csv_is_the_contract(tiny):
     """The columns come in their order, with metrics at the best epoch and then the hyperparameters."""
     rows = tiny.table("leaderboard", "tiny", "--format", "csv")

@@ -55,7 +55,8 @@ def plan(
 
 def _print_plan(sweep: Sweep, found: Plan) -> None:
     number = len(found.configurations)
-    configurations = plural(number, "configuration") if number else "proposed configurations"
+    proposed = sweep.search.is_adaptive and not number
+    configurations = "proposed configurations" if proposed else plural(number, "configuration")
     print(
         f"{sweep.study}: {plural(len(found.trials), 'trial')} of {configurations} "
         f"({sweep.search.method}, {plural(sweep.search.repeats, 'repeat')}), "
