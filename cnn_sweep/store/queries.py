@@ -169,7 +169,7 @@ def trial_detail(store: StoreReader, study: str, trial: int) -> dict[str, Any]:
         planned = _study(connection, study).trials
         row = connection.execute(_trials_with_params(study).where(schema.trials.c.trial == trial)).one_or_none()
         if row is None:
-            raise StudyError(f"{study}: no trial {trial} began yet; {planned} are planned, numbered from 0")
+            raise StudyError(f"{study}: trial {trial} has not begun; {planned} are planned, numbered from 0")
         record = {name: getattr(row, name) for name in _TRIAL}
         record["params"] = _params(row)
         record["best_metrics"] = restored(row.best_metrics_json)

@@ -80,7 +80,7 @@ def complete_trial(study: StudyFolder, history: History, trial: int | None) -> i
     found = history.trials.get(trial)
     if found is None:
         planned = len(study.plan.trials)
-        raise StudyError(f"{study.name}: no trial {trial} began yet; {planned} are planned, numbered from 0")
+        raise StudyError(f"{study.name}: trial {trial} has not begun; {planned} are planned, numbered from 0")
     if found.state != "complete":
         raise StudyError(f"{study.name}: trial {trial} is {found.state}; only a complete trial has a model")
     return trial

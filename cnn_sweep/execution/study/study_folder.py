@@ -283,7 +283,7 @@ def _refusal(paths: StudyPaths, old: Sweep, new: Sweep, reasons: list[str] | Non
         [
             f"study {new.study!r} in {paths.folder} was started with another sweep file:",
             *(f"    {line}" for line in diff),
-            "ways on:",
+            "what you can do:",
             *(f"  - {way}" for way in ways),
         ]
     )
