@@ -316,7 +316,7 @@ def test_logs_tell_what_happened(stage):
     logs = {file: file.read_text(encoding="utf-8") for file in stage.desk.results.glob("*/slurm/*.err")}
     assert [file for file, text in logs.items() if "Traceback" in text] == []
     warned = ("usr2", "time_limit", "preempted")
-    told = {file.parents[1].name for file, text in logs.items() if "every checkpoint is written; back into" in text}
+    told = {file.parents[1].name for file, text in logs.items() if "every checkpoint is written; requeueing" in text}
     assert told.issuperset(warned)
     assert "interrupted (time_limit) after epoch" in stage.desk.type("logs", "time_limit").stdout
 
