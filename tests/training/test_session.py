@@ -23,7 +23,7 @@ configure(threads=1)
 try:
     configure(threads=2)
 except EnvironmentFault as error:
-    assert "cannot be given 2 threads" in str(error), error
+    assert "cannot be limited to 2 threads" in str(error), error
 else:
     sys.exit("a running TensorFlow was given other threads")
 """
