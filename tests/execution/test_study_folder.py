@@ -55,6 +55,15 @@ def test_the_frozen_file_is_what_the_user_wrote(tmp_path):
     assert "tensorflow" in provenance["versions"]
 
 
+def test_a_study_opens_without_its_provenance(tmp_path):
+    """Where provenance.json is lost or damaged, relative paths start in the study's folder; nothing else is lost."""
+    study = StudyFolder.open_or_create(_sweep(), tmp_path)
+    study.paths.provenance.write_text("{", encoding="utf-8")
+    assert StudyFolder.open(tmp_path, "frozen").plan == study.plan
+    study.paths.provenance.unlink()
+    assert StudyFolder.open(tmp_path, "frozen").sweep.folder == study.paths.folder
+
+
 def test_comments_and_spacing_do_not_change_a_study(tmp_path):
     """A sweep that means the same goes on with the same study."""
     StudyFolder.open_or_create(_sweep(), tmp_path)

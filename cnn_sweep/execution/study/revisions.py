@@ -31,5 +31,11 @@ def _read_revision(file: Path, folder: Path) -> Sweep:
 
 
 def _original_folder(paths: StudyPaths) -> Path:
-    """Return the folder of the user's sweep file; relative paths in the file start there."""
-    return Path(json.loads(paths.provenance.read_text(encoding="utf-8"))["folder"])
+    """Return the folder of the user's sweep file; relative paths in the file start there.
+
+    If ``provenance.json`` is lost or damaged, it is the study's own folder: results can still be read.
+    """
+    try:
+        return Path(json.loads(paths.provenance.read_text(encoding="utf-8"))["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return paths.folder
