@@ -26,7 +26,6 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.store.reader import StoreReader
 
 EPOCHS = 10
 STUDY = "bench"
@@ -172,6 +171,7 @@ def run_ours(folder: Path, size: Size) -> dict[str, float]:
     """Measure lifecycles, the merge into SQL, and how long a sampler takes to read all of it."""
     from cnn_sweep.store import queries
     from cnn_sweep.store.merge import merge
+    from cnn_sweep.store.reader import StoreReader
 
     paths = StudyPaths(folder, STUDY)
     paths.create()
