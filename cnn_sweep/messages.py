@@ -164,3 +164,9 @@ def point_hint(text: Any) -> str:
     """
     found = _DECIMAL_COMMA.search(text) if isinstance(text, str) else None
     return f"; write a decimal point: {found[1]}.{found[2]}, not {found[0]}" if found else ""
+
+
+def few(names: Sequence[str], shown: int = 8) -> str:
+    """Return the first names with commas, and the number of those left out."""
+    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + rest

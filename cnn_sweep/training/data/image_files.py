@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import InputError, SettingError, blamed_on
-from cnn_sweep.messages import listed, near, plural
+from cnn_sweep.messages import few, listed, near, plural
 from cnn_sweep.training.data.class_names import FilePattern, class_notes, in_order
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED
 from cnn_sweep.training.data.image_decoder import SUFFIXES, ImageOptions
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.spec.data import FilesData, FolderData, TilesData
 
-_SHOWN = 8  # names in a message
 # Left behind by file managers and archives; hidden files and folders are ignored, too.
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
@@ -121,7 +120,7 @@ def _labelled_files(
     others = [name for name, label in labelled if not label]
     if others:
         notes.append(
-            f"{root}: {plural(len(others), 'file does', 'files do')} not match {spec.labels.pattern!r}: {_few(others)}"
+            f"{root}: {plural(len(others), 'file does', 'files do')} not match {spec.labels.pattern!r}: {few(others)}"
         )
     found = [(name, label) for name, label in labelled if label]
     return _numbered(root, found, classes, notes, classes_given=spec.classes is not None)
@@ -132,16 +131,16 @@ def _by_folder(spec: FolderData, root: Path, classes: Sequence[str], notes: list
     used = {part for folders in groups.values() for part in folders}
     others = sorted(name for name in _subfolders(root) if not any(_is_in(part, name) for part in used))
     if others and spec.classes is not None:
-        notes.append(f"{root}: subfolders that belong to no class are ignored: {_few(others)}")
+        notes.append(f"{root}: subfolders that belong to no class are ignored: {few(others)}")
     loose = sorted(path.name for path in root.iterdir() if path.name.lower().endswith(SUFFIXES) and path.is_file())
     if loose:
         notes.append(
-            f"{root}: {plural(len(loose), 'image is', 'images are')} in no class folder, so ignored: {_few(loose)}"
+            f"{root}: {plural(len(loose), 'image is', 'images are')} in no class folder, so ignored: {few(loose)}"
         )
     unknown = [name for name in groups if name not in classes]
     if unknown:
         raise InputError(
-            f"{root}: classes that the training set lacks: {_few(unknown)}; those of the training set are "
+            f"{root}: classes that the training set lacks: {few(unknown)}; those of the training set are "
             f"{listed(classes)}"
         )
     names: list[str] = []
@@ -169,7 +168,7 @@ def _class_folders(spec: FolderData, root: Path) -> dict[str, tuple[str, ...]]:
     for name, parts in groups.items():
         for part in parts:
             if not (root / part).is_dir():
-                message = f"{root}: no subfolder {part!r}{near(part, present)}; there are {_few(present)}"
+                message = f"{root}: no subfolder {part!r}{near(part, present)}; there are {few(present)}"
                 raise SettingError(message, ("data", "classes", name))
             for other, owner in owners.items():
                 if _is_in(part, other) or _is_in(other, part):
@@ -196,7 +195,7 @@ def _labelled_by_name(spec: FilesData, root: Path) -> list[tuple[str, str]]:
         )
     if not any(labels for _, labels in found):
         raise SettingError(
-            f"{root}: none of {len(found)} files matches {spec.labels.pattern!r}; the first are {_few(names)}",
+            f"{root}: none of {len(found)} files matches {spec.labels.pattern!r}; the first are {few(names)}",
             ("data", "labels", "pattern"),
         )
     return [(name, labels[0] if labels else "") for name, labels in found]
@@ -208,9 +207,9 @@ def _numbered(
     number = {name: label for label, name in enumerate(classes)}
     others = sorted({label for _, label in found if label not in number})
     if others and not classes_given:
-        raise InputError(f"{root}: classes that the training set lacks: {_few(others)}; it has {listed(classes)}")
+        raise InputError(f"{root}: classes that the training set lacks: {few(others)}; it has {listed(classes)}")
     if others:
-        notes.append(f"{root}: images of other classes are ignored: {_few(others)}")
+        notes.append(f"{root}: images of other classes are ignored: {few(others)}")
     kept = [(name, number[label]) for name, label in found if label in number]
     return FileList(root, tuple(name for name, _ in kept), np.array([label for _, label in kept], np.int32))
 
@@ -316,11 +315,6 @@ def _inode(folder: Path) -> tuple[int, int]:
 
 def _is_in(part: str, folder: str) -> bool:
     return part == folder or part.startswith(f"{folder}/")
-
-
-def _few(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + rest
 
 
 def stamp(splits: Mapping[str, FileList]) -> list[list[Any]]:

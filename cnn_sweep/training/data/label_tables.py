@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError, SettingError, blamed_on
-from cnn_sweep.messages import listed, near, plural
+from cnn_sweep.messages import few, listed, near, plural
 from cnn_sweep.training.data.image_decoder import SUFFIXES
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _MARKS = (  # byte order marks; UTF-32's begins like UTF-16's, so it comes first
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
-_SHOWN = 8  # names in a message
 
 
 def read_table(
@@ -258,8 +257,8 @@ def name_files(rows: Sequence[Row], root: Path, present: Sequence[str], table: P
     missing = [name for name, file in zip(names, meant, strict=True) if file is None]
     if len(missing) == len(names):
         raise InputError(
-            f"{table}: none of its {len(names)} files is in {root}; the table has {_few(names)}; "
-            f"the folder has {_few(present) or 'no files'}"
+            f"{table}: none of its {len(names)} files is in {root}; the table has {few(names)}; "
+            f"the folder has {few(present) or 'no files'}"
         )
     files = [file or name for name, file in zip(names, meant, strict=True)]
     _check_twice(names, files, table)
@@ -272,7 +271,7 @@ def name_files(rows: Sequence[Row], root: Path, present: Sequence[str], table: P
     unused = [name for name in sorted(set(present) - set(files)) if name.lower().endswith(SUFFIXES)]
     if unused:
         many = plural(len(unused), "image is", "images are")
-        notes.append(f"{root}: {many} not in {table.name}, so ignored: {_few(unused)}")
+        notes.append(f"{root}: {many} not in {table.name}, so ignored: {few(unused)}")
     return [(file, label, split) for file, (_, label, split) in zip(files, rows, strict=True)]
 
 
@@ -280,11 +279,9 @@ def _check_twice(names: Sequence[str], files: Sequence[str], table: Path) -> Non
     rows = defaultdict(list)
     for name, file in zip(names, files, strict=True):
         rows[file].append(name)
-    twice = [
-        file if set(found) == {file} else f"{file} (as {_few(found)})" for file, found in rows.items() if found[1:]
-    ]
+    twice = [file if set(found) == {file} else f"{file} (as {few(found)})" for file, found in rows.items() if found[1:]]
     if twice:
-        raise InputError(f"{table}: files that are listed twice: {_few(sorted(twice))}")
+        raise InputError(f"{table}: files that are listed twice: {few(sorted(twice))}")
 
 
 def _meant(names: Sequence[str], present: Sequence[str], root: Path, table: Path) -> list[str | None]:
@@ -326,7 +323,7 @@ def _by(present: Iterable[str], keys: Callable[[str], list[str]]) -> dict[str, l
 def _only(files: dict[str, list[str]], name: str, table: Path) -> str | None:
     found = files.get(name, [])
     if len(found) > 1:
-        raise InputError(f"{table}: {name!r} may be {_few(found)}; write its whole path, from the folder of images")
+        raise InputError(f"{table}: {name!r} may be {few(found)}; write its whole path, from the folder of images")
     return found[0] if found else None
 
 
@@ -342,8 +339,3 @@ def _ends(path: str) -> list[str]:
     """
     parts = path.split("/")
     return ["/".join(parts[k:]) for k in range(len(parts))]
-
-
-def _few(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + rest
