@@ -66,9 +66,10 @@ def _print_trial(trial: dict[str, Any], metric: str) -> None:
     print(f"trial {trial['trial']} of {trial['study']}: {state}{best}")
     if trial["message"]:
         print(f"  {trial['message']}")
+    weights = plural(trial["parameters"], "weight") if trial["parameters"] else "weights not counted yet"
     print_words(
         f"  {plural(trial['epochs'] or 0, 'epoch')} in {shown(trial['seconds'] or 0.0)} s, "
-        f"{trial['parameters'] or '?'} weights, repeat {trial['repeat']}, seed {trial['seed']}, "
+        f"{weights}, repeat {trial['repeat']}, seed {trial['seed']}, "
         f"{plural(trial['threads'], 'thread') if trial['threads'] else 'threads not known'}"
     )
     params = {name: NULL if value is None else value for name, value in (trial["params"] or {}).items()}

@@ -113,7 +113,7 @@ class Worker:
         while not self._is_to_stop():
             self._history.refresh()
             if (reason := failing_alike(self._history, self._settings.since)) is not None:
-                log.warning("beginning no trial: all trials so far failed alike: %s", reason)
+                log.warning("beginning no more trials: all trials so far failed for the same reason: %s", reason)
                 return None
             self._end(self._picker.claim_out_of_reach())
             claimed = self._picker.claim()

@@ -32,7 +32,7 @@ const opposite = (verdict) => (verdict === null ? null : !verdict);
 
 function truth(value) {
   if (value === null || typeof value === "boolean") return value;
-  throw new Error(`${inQuotes(value)} is a value where a condition should be, such as ${inQuotes(value)} > 0`);
+  throw new Error(`${inQuotes(value)} is a value where a condition should be; compare it, as in epochs > 5`);
 }
 
 // Joins conditions: the first that is `decides` decides; one that is unknown makes unknown what the others leave open.

@@ -122,7 +122,7 @@ class Evaluator:
         """Return whether a value is true; None if that is unknown."""
         if value is None or isinstance(value, bool):
             return value
-        raise ExpressionError(f"{value!r} is a value where a condition should be, such as `{value!r} > 0`")
+        raise ExpressionError(f"{value!r} is a value where a condition should be; compare it, as in `epochs > 5`")
 
     def joined(self, parts: Sequence[ast.expr], *, decides: bool) -> Any:
         """Evaluate ``and`` or ``or``; the first condition equal to ``decides`` (False or True) decides."""
