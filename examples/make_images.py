@@ -10,7 +10,7 @@ workflow is about:
     cats_dogs/  train, validation, test, each with cats and dogs; all: one folder of cat.N.jpg and dog.N.jpg
     named/      files whose label stands in their name
 
-    python examples/make_images.py DEST [--scale small|full]
+    python examples/make_images.py DEST [--scale small|full] [--only bush|scenes|cats_dogs|named]
 """
 
 from __future__ import annotations
@@ -191,16 +191,18 @@ def write_rds(folder: Path, picture: Any, labelled: list[tuple[int, int, str, st
             subprocess.run(["Rscript", "--vanilla", *map(str, arguments)], check=True)
 
 
+MAKERS = {"bush": make_bush, "scenes": make_scenes, "cats_dogs": make_pets, "named": make_named}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write stand-ins for the images of the example workflows.")
     parser.add_argument("destination", type=Path)
     parser.add_argument("--scale", choices=list(SCALES), default="small")
+    parser.add_argument("--only", choices=list(MAKERS), help="make one of the folders; by default all")
     arguments = parser.parse_args()
-    scale = SCALES[arguments.scale]
-    make_bush(arguments.destination / "bush", scale, Photographs(1))
-    make_scenes(arguments.destination / "scenes", scale, Photographs(2))
-    make_pets(arguments.destination / "cats_dogs", scale, Photographs(3))
-    make_named(arguments.destination / "named", scale, Photographs(4))
+    for seed, (folder, make) in enumerate(MAKERS.items(), 1):
+        if arguments.only in {None, folder}:
+            make(arguments.destination / folder, SCALES[arguments.scale], Photographs(seed))
     print(f"images in {arguments.destination}", file=sys.stderr)
 
 

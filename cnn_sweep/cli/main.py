@@ -21,6 +21,7 @@ from cnn_sweep.errors import CnnSweepError, EnvironmentFault, Interrupted
 # The line of each command in the list of commands. A command's file is `commands/NAME.py`; it has a function of that
 # name, or `app`, a group of commands.
 COMMANDS: Final = {
+    "init": "Write a sweep file to start from.",
     "run": "Run a sweep on this machine.",
     "submit": "Submit a sweep to Slurm as array jobs.",
     "resume": "Continue a study, also with a larger budget.",
