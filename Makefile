@@ -8,7 +8,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-here test-slurm test-wheel test-locales test-r lint format faults leaks \
-	simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
+	docs docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
 	bench-journal bench-memory bench-data bench-search bench-search-trained bench-help cluster-up cluster-down \
 	clean
 
@@ -80,6 +80,12 @@ format: $(STAMP)  ## mend formatting
 
 faults: $(STAMP)  ## the long campaigns: 20 kills in one study and 10 in one with rungs
 	CNN_SWEEP_KILLS=20 CNN_SWEEP_RUNG_KILLS=10 $(BIN)/python -m pytest -m faults tests/faults
+
+docs: $(STAMP)  ## build the documentation as a site, in build/site; a dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+docs-serve: $(STAMP)  ## show the documentation at http://127.0.0.1:8000 while you write it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --no-strict --dev-addr 127.0.0.1:8000
 
 simulate: $(STAMP)  ## the long form: 4,000 simulated studies for each claim about means and ties
 	CNN_SWEEP_STUDIES=4000 $(BIN)/python -m pytest --timeout 1200 tests/report/test_repeat_statistics.py

@@ -15,7 +15,7 @@ import cnn_sweep
 PACKAGE = Path(cnn_sweep.__file__).parent
 
 _ROW = re.compile(r"^\| `([\w./]+)` \|([^|]*)\| [^|]+ \|$", re.MULTILINE)
-_ARCHITECTURE = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+_ARCHITECTURE = (Path(__file__).parents[1] / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
 _TABLE = _ROW.findall(_ARCHITECTURE.partition("## Where things are")[2].partition("## What runs where")[0])
 
 # Data flows from left to right; a module imports only from its own layer and those before it.

@@ -9,7 +9,7 @@ import pytest
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.study import Study
 
-NOTEBOOK = Path(__file__).parents[2] / "docs" / "reading-a-study.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "docs" / "how-to" / "reading-a-study.ipynb"
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_notebook_shows_a_study(study):
 
 
 def test_the_notebook_of_the_documentation_runs(written):
-    """Every cell of docs/reading-a-study.ipynb ends without an error, in a real kernel."""
+    """Every cell of docs/how-to/reading-a-study.ipynb ends without an error, in a real kernel."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     written.study(trials=12)

@@ -13,7 +13,8 @@ from cnn_sweep.sweep.sweep import Sweep
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ImageInfo(image_shape=(8, 8, 1), class_names=tuple("0123456789"))
-REFERENCE = (ROOT / "docs" / "sweep-files.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs" / "reference"
+REFERENCE = (DOCS / "sweep-files.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(study:.*?)```", REFERENCE, re.DOTALL)
 
 
@@ -38,7 +39,7 @@ def test_an_example_of_the_reference_has_no_mistakes(text):
     assert make_plan([Sweep.parse(text)], DIGITS).trials
 
 
-SOURCES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "data.md").read_text(encoding="utf-8"), re.DOTALL)
+SOURCES = re.findall(r"```yaml\n(.*?)```", (DOCS / "data.md").read_text(encoding="utf-8"), re.DOTALL)
 REST = "\nstudy: copied\nmodel: {layers: [flatten, output]}\ntraining: {epochs: 1}\n"
 
 

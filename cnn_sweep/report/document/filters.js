@@ -1,6 +1,6 @@
 "use strict";
-// The conditions of `--where` (docs/expressions.md), as sweep/expressions/ parses and evaluates them. Text becomes
-// functions of a row, an object of values by column. A missing value is null; a comparison with it is unknown: null, too.
+// The conditions of `--where` (docs/reference/expressions.md), as sweep/expressions/ parses and evaluates them. Text
+// becomes functions of a row, an object of values by column. A missing value is null; a comparison with it is unknown: null, too.
 const NULL = "null"; // a hyperparameter's value null, as it stands in the page's data
 const CONSTANTS = { true: true, True: true, false: false, False: false, null: NULL };
 const WORDS = new Set(["and", "or", "not", "in", "if", "else"]);

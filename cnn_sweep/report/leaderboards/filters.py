@@ -1,7 +1,7 @@
 """Conditions on rows of a leaderboard, as in ``val_accuracy > 0.9 and optimizer in ("adam", "sgd")``.
 
-A condition is an expression as in sweep files (``docs/expressions.md``), on values that may be missing. A row is kept
-only if its condition is true; a condition on missing values is unknown.
+A condition is an expression as in sweep files (``docs/reference/expressions.md``), on values that may be missing. A row
+is kept only if its condition is true; a condition on missing values is unknown.
 """
 
 from __future__ import annotations

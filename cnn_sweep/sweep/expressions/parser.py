@@ -1,7 +1,7 @@
 """The grammar of conditions and arithmetic in sweep files, in ``--where`` and in the filter of a report's page.
 
 A text becomes a tree of :mod:`ast` nodes, but Python neither parses nor runs it: only this parser creates nodes.
-``docs/expressions.md`` is the reference; ``report/document/filters.js`` is the same parser in JavaScript.
+``docs/reference/expressions.md`` is the reference; ``report/document/filters.js`` is the same parser in JavaScript.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The table of metrics that every trial reports: sweep files, the trainer, the store and reports read it.
 
 To add a metric, add a row here, its function to ``cnn_sweep/training/evaluation/metrics.py`` and a line to the table in
-``docs/training.md``.
+``docs/reference/training.md``.
 """
 
 from __future__ import annotations
