@@ -1,7 +1,7 @@
-"""Files that come with the program for users to copy: example sweeps, their images, and profiles of clusters.
+"""Files that come with the program for users to copy: example sweeps, their images, profiles, and functions for R.
 
 A wheel carries them inside the package (``setup.py`` copies them); in a checkout they are the folders ``sweeps``,
-``slurm`` and ``examples`` beside it.
+``slurm``, ``examples`` and ``r`` beside it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ def example_profiles() -> dict[str, Path]:
 def image_maker() -> Path:
     """Return the script that writes stand-ins for the images of the example sweeps."""
     return _folder("examples") / "make_images.py"
+
+
+def r_functions() -> Path:
+    """Return the functions for R, a file to ``source()``."""
+    return _folder("r") / "cnn_sweep.R"
 
 
 def describe_example(name: str) -> str:

@@ -48,6 +48,7 @@ COMMANDS: Final = {
     "data": "Prepare or draw the images of a sweep.",
     "store": "Merge, rebuild or check the database of results.",
     "import": "Import trials from other programs.",
+    "r": "Print the functions for R.",
 }
 
 
