@@ -1,112 +1,72 @@
-"""The program: its commands in the order of its help, and how an error ends it.
+"""The program: its table of commands, its own help, and how an error ends it.
 
-A command's file is imported when the command is typed, so that help and commands for login nodes start quickly.
+Nothing is imported here that a command's start or the help does not need; typer is loaded when a command is typed.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import typer
-from typer.core import TyperGroup
-
-import cnn_sweep
 from cnn_sweep import streams
-from cnn_sweep.cli.ui.help import register
-from cnn_sweep.errors import CnnSweepError, EnvironmentFault, Interrupted
+from cnn_sweep.cli import root_help
+from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted
 
-# The line of each command in the list of commands. A command's file is `commands/NAME.py`; it has a function of that
-# name, or `app`, a group of commands.
-COMMANDS: Final = {
-    "init": "Write a sweep file to start from.",
-    "run": "Run a sweep on this machine.",
-    "submit": "Submit a sweep to Slurm as array jobs.",
-    "resume": "Continue a study, also with a larger budget.",
-    "repeat": "Add repeats with new seeds to the best configurations.",
-    "plan": "Show the trials of a sweep without running them.",
-    "threads": "Measure the fastest division of cores between workers.",
-    "status": "Show the progress of one study or all studies.",
-    "leaderboard": "Rank the trials of one study or several.",
-    "show": "Show one trial in detail.",
-    "report": "Write a report on a study as HTML or Markdown.",
-    "dashboard": "Serve optuna-dashboard for a study.",
-    "finalize": "Evaluate the best trials on the sealed test set.",
-    "confusion": "Show the confusion matrix of a trial's model.",
-    "misclassified": "List the images that a trial's model misclassifies.",
-    "predict": "Predict the classes of images with a trial's model.",
-    "activations": "Draw the activations of a layer for an image.",
-    "model": "Save a trial's model as a plain Keras file.",
-    "sql": "Query the store with SQL, read-only.",
-    "importance": "Show which hyperparameters matter most.",
-    "export": "Export a study to CSV, Parquet, MLflow and other formats.",
-    "cancel": "Stop a study, or cancel one trial.",
-    "logs": "Show the logs of workers and jobs.",
-    "doctor": "Check this machine, Slurm, GPUs and the results folder.",
-    "data": "Prepare or draw the images of a sweep.",
-    "store": "Merge, rebuild or check the database of results.",
-    "import": "Import trials from other programs.",
-    "r": "Print the functions for R.",
+# The commands by purpose, each with its line in the help. A command's file is `commands/NAME.py`; it has a function of
+# that name, or `app`, a group of commands.
+GROUPS: Final = {
+    "Prepare": {
+        "init": "Write a sweep file to start from.",
+        "plan": "Show the trials of a sweep without running them.",
+        "data": "Prepare or draw the images of a sweep.",
+        "threads": "Measure the fastest division of cores between workers.",
+    },
+    "Train": {
+        "run": "Run a sweep on this machine.",
+        "submit": "Submit a sweep to Slurm as array jobs.",
+        "resume": "Continue a study, also with a larger budget.",
+        "repeat": "Add repeats with new seeds to the best configurations.",
+        "cancel": "Stop a study, or cancel one trial.",
+    },
+    "Look at results": {
+        "status": "Show the progress of one study or all studies.",
+        "leaderboard": "Rank the trials of one study or several.",
+        "show": "Show one trial in detail.",
+        "importance": "Show which hyperparameters matter most.",
+        "report": "Write a report on a study as HTML or Markdown.",
+        "dashboard": "Serve optuna-dashboard for a study.",
+        "logs": "Show the logs of workers and jobs.",
+    },
+    "Use trained models": {
+        "finalize": "Evaluate the best trials on the sealed test set.",
+        "confusion": "Show the confusion matrix of a trial's model.",
+        "misclassified": "List the images that a trial's model misclassifies.",
+        "predict": "Predict the classes of images with a trial's model.",
+        "activations": "Draw the activations of a layer for an image.",
+        "model": "Save a trial's model as a plain Keras file.",
+    },
+    "Exchange with other programs": {
+        "export": "Export a study to CSV, Parquet, MLflow and other formats.",
+        "import": "Import trials from other programs.",
+        "sql": "Query the store with SQL, read-only.",
+        "r": "Print the functions for R.",
+    },
+    "Maintain": {
+        "store": "Merge, rebuild or check the database of results.",
+        "doctor": "Check this machine, Slurm, GPUs and the results folder.",
+    },
 }
+COMMANDS: Final = {name: line for commands in GROUPS.values() for name, line in commands.items()}
 
 
-class _Commands(TyperGroup):
-    """A group that imports only the command that is typed."""
+def __getattr__(name: str) -> Any:
+    """Return ``app``, the program for typer, or ``load_command``; the program's own help needs neither."""
+    if name not in {"app", "load_command"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cnn_sweep.cli import app as for_typer
 
-    # Typed as Any, because newer versions of typer include their own copy of click.
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Import the typed command, for which help has only a one-line stub."""
-        if args[0] in COMMANDS:
-            self.commands[args[0]] = load_command(args[0])
-        return super().resolve_command(ctx, args)
-
-
-def load_command(name: str) -> Any:
-    """Import a command or a group of commands and return it for click."""
-    file = "import_optuna" if name == "import" else name
-    module = import_module(f"cnn_sweep.cli.commands.{file}")
-    group = getattr(module, "app", None)
-    if group is None:
-        single = typer.Typer(add_completion=False)
-        register(single, getattr(module, name))
-        command: Any = typer.main.get_command(single)
-    else:
-        command = typer.main.get_group(group)
-    command.name = name
-    return command
-
-
-app = typer.Typer(
-    name="cnn-sweep",
-    help="Hyperparameter sweeps of convolutional networks: on this machine or as Slurm array jobs.",
-    cls=_Commands,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"cnn-sweep {cnn_sweep.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _program(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """Take the options of the program itself; typer calls it before a command."""
-
-
-for _name, _line in COMMANDS.items():
-    app.command(_name, help=_line)(lambda: None)
+    return for_typer.load_command if name == "load_command" else for_typer.program(root_help.full(GROUPS), COMMANDS)
 
 
 def main() -> None:
@@ -114,7 +74,7 @@ def main() -> None:
     streams.for_people()
     try:
         try:
-            app()
+            _answer(sys.argv[1:])
         finally:
             sys.stdout.flush()  # here a closed pipe is handled; at the interpreter's exit it would print a traceback
     except CnnSweepError as error:
@@ -131,6 +91,20 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _answer(words: list[str]) -> None:
+    """Answer a question about the program itself, or run a command."""
+    if not words:
+        print(root_help.first_steps(), end="")
+        sys.exit(InputError.exit_code)
+    if words in (["--help"], ["-h"]):
+        print(root_help.full(GROUPS), end="")
+    elif words == ["--version"]:
+        print(root_help.version())
+    else:
+        app: Any = __getattr__("app")
+        app()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import subprocess
+import sys
 from importlib import metadata
 from typing import Any
 
@@ -11,7 +14,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import cnn_sweep
-from cnn_sweep.cli.main import COMMANDS, app, load_command
+from cnn_sweep.cli import root_help
+from cnn_sweep.cli.main import COMMANDS, GROUPS, app, load_command
 
 
 def _commands():
@@ -37,11 +41,52 @@ def test_every_example_is_accepted(words, command, monkeypatch):
         command.make_context(begin, shlex.split(example)[len(words) + 1 :])
 
 
-def test_a_line_of_help_is_one_line(monkeypatch):
-    """On a terminal of 80 columns, no command takes two lines of the list."""
-    monkeypatch.setenv("COLUMNS", "80")
-    listed = CliRunner().invoke(app, ["--help"]).stdout.partition("Commands")[2].splitlines()
-    assert [line.strip("│ ").split()[0] for line in listed if line.startswith("│")] == list(COMMANDS)
+@pytest.mark.parametrize("words", [pytest.param(case[0], id=" ".join(case[0])) for case in _commands()])
+def test_no_help_shows_a_type_of_python(words, monkeypatch):
+    """A value is named by what it is, such as STUDY or FILE; a switch has no value."""
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = CliRunner().invoke(app, [*words, "--help"]).stdout
+    types = re.findall(r"<(?:str|int|bool|float|path|list)\b[^>]*>|\bTEXT\b", shown)
+    assert not types, shown
+
+
+def test_the_list_of_commands_fits_on_a_terminal():
+    """Every command is on one line of at most 80 columns, under a heading, in ASCII."""
+    shown = root_help.full(GROUPS)
+    assert shown.isascii()
+    assert max(map(len, (shown + root_help.first_steps()).splitlines())) <= 80
+    listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line.strip()[0] != "-"]
+    assert listed == list(COMMANDS)
+
+
+def _typed(*words):
+    """Type a command; return what it prints, its exit code, and the modules that it loaded."""
+    code = (
+        "import sys; from cnn_sweep.cli.main import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)\n"
+    )
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, encoding="utf-8", check=False)
+
+
+@pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["--version"]], ids=lambda words: " ".join(words) or "alone")
+def test_the_program_itself_answers_without_typer(words):
+    """Its own help and version load neither typer nor rich, and so take a quarter of the time."""
+    done = _typed(*words)
+    assert done.stdout
+    assert not {"typer", "rich"} & set(done.stderr.split())
+
+
+def test_the_name_alone_says_what_to_do_first():
+    """The first steps are on standard output, each with a command that exists; the exit code is that of a mistake."""
+    done = _typed()
+    assert done.returncode == 2
+    steps = re.findall(r"^  cnn-sweep ([\w-]+)", done.stdout, re.MULTILINE)
+    assert steps == ["init", "run", "leaderboard"]
+    assert set(steps) <= set(COMMANDS)
+
+
+def test_both_ways_to_the_help_agree():
+    """The program for typer prints the same help."""
+    assert CliRunner().invoke(app, ["--help"]).stdout.strip() == root_help.full(GROUPS).strip()
 
 
 def test_only_the_typed_command_is_imported():

@@ -19,12 +19,15 @@ from cnn_sweep.report.models.requested_images import choose_images
 def activations(
     study: StudyName,
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="Image file.", show_default=False)],
-    layer: Annotated[str, typer.Option(help="Number of the layer, from 1, or its name.", show_default=False)],
+    layer: Annotated[
+        str, typer.Option(metavar="LAYER", help="Number of the layer, from 1, or its name.", show_default=False)
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE.png", help="Picture to write.", show_default=False)
     ],
     channel: Annotated[
-        int | None, typer.Option(min=0, help="Draw only this channel, from 0.", show_default="all channels")
+        int | None,
+        typer.Option(metavar="CHANNEL", min=0, help="Draw only this channel, from 0.", show_default="all channels"),
     ] = None,
     trial: Trial = "best",
     results: Results = RESULTS,

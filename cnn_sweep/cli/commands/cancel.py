@@ -17,7 +17,7 @@ from cnn_sweep.slurm.commands import SlurmCli
 def cancel(
     study: StudyName,
     trial: Annotated[
-        int | None, typer.Argument(metavar="[TRIAL]", help="Cancel only this trial, for good.", show_default=False)
+        int | None, typer.Argument(metavar="TRIAL", help="Cancel only this trial, for good.", show_default=False)
     ] = None,
     results: Results = RESULTS,
 ) -> None:

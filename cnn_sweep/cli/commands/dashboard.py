@@ -34,8 +34,8 @@ _START_TIMEOUT_S = 60.0
 
 def dashboard(
     study: StudyName,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8080,
-    interval: Annotated[float, typer.Option(min=1.0, help="Seconds between updates.")] = 10.0,
+    port: Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="Port on this machine.")] = 8080,
+    interval: Annotated[float, typer.Option(metavar="SECONDS", min=1.0, help="Seconds between updates.")] = 10.0,
     results: Results = RESULTS,
 ) -> None:
     """Serve optuna-dashboard on this machine, with a copy of a study that is kept up to date.

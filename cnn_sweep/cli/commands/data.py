@@ -62,7 +62,9 @@ def show(
     ] = False,
     samples: Annotated[int, typer.Option(min=1, max=100, help="Images per row.")] = 8,
     trial: Annotated[int, typer.Option(min=0, help="With --augmented: use this trial's configuration.")] = 0,
-    output: Annotated[Path | None, typer.Option(help="PNG file to write.", show_default="STUDY-data.png")] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="PNG file to write.", show_default="STUDY-data.png")
+    ] = None,
     results: Results = RESULTS,
 ) -> None:
     """Draw a contact sheet of training images of each class.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def finalize(
     study: StudyName,
-    top: Annotated[int, typer.Option(min=1, help="Evaluate the best K trials.")] = 1,
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="Evaluate the best K trials.")] = 1,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even if the study is not finished.")] = False,
     results: Results = RESULTS,
 ) -> None:

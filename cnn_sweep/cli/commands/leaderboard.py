@@ -60,21 +60,28 @@ class View:
 
 def leaderboard(
     studies: Annotated[
-        list[str], typer.Argument(metavar="STUDY...", help="One study, or several to compare.", show_default=False)
+        list[str], typer.Argument(metavar="STUDY", help="One study, or several to compare.", show_default=False)
     ],
-    top: Annotated[int | None, typer.Option(min=1, help="Show the best K rows.", show_default=False)] = None,
+    top: Annotated[
+        int | None, typer.Option(metavar="K", min=1, help="Show the best K rows.", show_default=False)
+    ] = None,
     sort: Annotated[
-        str | None, typer.Option(help="Column to sort by; -COLUMN for descending order.", show_default=False)
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column to sort by; -COLUMN for descending order.", show_default=False),
     ] = None,
     where: Annotated[
-        str | None, typer.Option(help='Condition on columns, as in "val_accuracy > 0.9".', show_default=False)
+        str | None,
+        typer.Option(metavar="CONDITION", help='Condition on columns, as in "val_accuracy > 0.9".', show_default=False),
     ] = None,
-    columns: Annotated[str | None, typer.Option(help="Columns to show, as in trial,val_*.", show_default=False)] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="COLUMNS", help="Columns to show, as in trial,val_*.", show_default=False)
+    ] = None,
     all_columns: Annotated[
         bool, typer.Option("--all", help="Show all columns, also those that do not fit on the terminal.")
     ] = False,
     by: Annotated[
-        str | None, typer.Option(help="Group trials by these columns, as in A,B.", show_default=False)
+        str | None,
+        typer.Option(metavar="COLUMNS", help="Group trials by these columns, as in A,B.", show_default=False),
     ] = None,
     per: Annotated[
         Per | None,

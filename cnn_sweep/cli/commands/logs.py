@@ -15,7 +15,7 @@ def logs(
     study: StudyName,
     trial: Annotated[
         int | None,
-        typer.Argument(metavar="[TRIAL]", help="Only the workers that trained this trial.", show_default=False),
+        typer.Argument(metavar="TRIAL", help="Only the workers that trained this trial.", show_default=False),
     ] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Number of last lines of each file.")] = 20,
     results: Results = RESULTS,

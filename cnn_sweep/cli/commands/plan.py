@@ -30,7 +30,9 @@ def plan(
     as_json: AsJson = False,
     profile: Annotated[
         Path | None,
-        typer.Option("--profile", "-p", help="Also show what `submit` would request.", show_default=False),
+        typer.Option(
+            "--profile", "-p", metavar="PROFILE.toml", help="Also show what `submit` would request.", show_default=False
+        ),
     ] = None,
     results: Results = RESULTS,
 ) -> None:

@@ -53,7 +53,7 @@ def predict(
     study: StudyName,
     images: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[IMAGE|FOLDER]...", help="Image files, or folders of them.", show_default=False),
+        typer.Argument(metavar="IMAGE|FOLDER", help="Image files, or folders of them.", show_default=False),
     ] = None,
     unlabelled: Annotated[
         bool, typer.Option("--unlabelled", help="Predict the unlabelled images of the study's data.")

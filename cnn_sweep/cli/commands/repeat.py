@@ -16,7 +16,7 @@ from cnn_sweep.sweep.repeats import MoreRepeats, selection_repeats
 
 def repeat(
     study: StudyName,
-    top: Annotated[int, typer.Option(min=1, help="Repeat the best K configurations.")] = 10,
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="Repeat the best K configurations.")] = 10,
     repeats: Annotated[int, typer.Option(min=2, help="Total repeats of each of them.")] = 5,
     results: Results = RESULTS,
 ) -> None:

@@ -36,7 +36,7 @@ def report(
     study: StudyName,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write.", show_default="STUDY.html or STUDY.md"),
+        typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default="STUDY.html or STUDY.md"),
     ] = None,
     form: Annotated[ReportFormat, typer.Option("--format", help="Output format.")] = ReportFormat.html,
     figures: Annotated[
@@ -45,7 +45,9 @@ def report(
     ] = None,
     trials: Annotated[
         str | None,
-        typer.Option(help="Trials whose learning curves are drawn, as in 3,17.", show_default="the best trials"),
+        typer.Option(
+            metavar="TRIALS", help="Trials whose learning curves are drawn, as in 3,17.", show_default="the best trials"
+        ),
     ] = None,
     predictions: Annotated[
         bool, typer.Option(help="Predict the validation images with the best model, and show its mistakes.")

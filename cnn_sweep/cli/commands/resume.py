@@ -26,14 +26,24 @@ def resume(
     study: StudyName,
     profile: Annotated[
         Path | None,
-        typer.Option("--profile", "-p", help="Continue on the cluster with this profile.", show_default=False),
+        typer.Option(
+            "--profile",
+            "-p",
+            metavar="PROFILE.toml",
+            help="Continue on the cluster with this profile.",
+            show_default=False,
+        ),
     ] = None,
     workers: Workers = None,
     threads: Threads = None,
     trials: Annotated[int | None, typer.Option(min=1, help="New total number of trials.", show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="New total number of epochs.", show_default=False)] = None,
-    hours: Annotated[float | None, typer.Option(help="New total of hours.", show_default=False)] = None,
-    gpu_hours: Annotated[float | None, typer.Option(help="New total of GPU hours.", show_default=False)] = None,
+    hours: Annotated[
+        float | None, typer.Option(metavar="HOURS", help="New total of hours.", show_default=False)
+    ] = None,
+    gpu_hours: Annotated[
+        float | None, typer.Option(metavar="HOURS", help="New total of GPU hours.", show_default=False)
+    ] = None,
     notify: Notify = [],  # noqa: B006 - typer copies it
     results: Results = RESULTS,
 ) -> None:

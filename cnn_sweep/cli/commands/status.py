@@ -19,12 +19,12 @@ from cnn_sweep.sweep.states import counted, unfinished
 
 
 def status(
-    study: Annotated[
-        str | None, typer.Argument(metavar="[STUDY]", help="One study.", show_default="all studies")
-    ] = None,
+    study: Annotated[str | None, typer.Argument(metavar="STUDY", help="One study.", show_default="all studies")] = None,
     as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow one study until it is finished.")] = False,
-    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between updates of --watch.")] = 5.0,
+    interval: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.2, help="Seconds between updates of --watch.")
+    ] = 5.0,
     results: Results = RESULTS,
 ) -> None:
     """Show the progress of one study or of all studies.

@@ -25,7 +25,13 @@ def submit(
     sweep: SweepFile,
     profile: Annotated[
         Path,
-        typer.Option("--profile", "-p", help="Settings of the cluster, such as slurm/cpu.toml.", show_default=False),
+        typer.Option(
+            "--profile",
+            "-p",
+            metavar="PROFILE.toml",
+            help="Settings of the cluster, such as slurm/cpu.toml.",
+            show_default=False,
+        ),
     ],
     extend: Extend = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch scripts and submit nothing.")] = False,

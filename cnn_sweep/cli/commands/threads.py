@@ -32,7 +32,9 @@ _WORTH = 1.05
 
 def threads(
     sweep: SweepFile,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Training time of each measurement, in seconds.")] = 5.0,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Training time of each measurement, in seconds.")
+    ] = 5.0,
     as_json: AsJson = False,
     results: Results = RESULTS,
 ) -> None:

@@ -33,7 +33,10 @@ class LabelledSplit(StrEnum):
 
 
 Results = Annotated[
-    Path, typer.Option("--results", envvar="CNN_SWEEP_RESULTS", help="Folder of all studies and of the store.")
+    Path,
+    typer.Option(
+        "--results", metavar="DIR", envvar="CNN_SWEEP_RESULTS", help="Folder of all studies and of the store."
+    ),
 ]
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="Sweep file.", show_default=False)]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.", show_default=False)]
@@ -48,7 +51,11 @@ Threads = Annotated[
 ]
 Notify = Annotated[
     list[str],
-    typer.Option(help="Shell command to run, or https address to call, when the study ends.", show_default=False),
+    typer.Option(
+        metavar="COMMAND|URL",
+        help="Shell command to run, or https address to call, when the study ends.",
+        show_default=False,
+    ),
 ]
 Extend = Annotated[
     bool, typer.Option("--extend", help="Add new choices or trials from the sweep file to the existing study.")

@@ -1,8 +1,8 @@
 """Decodes image files into arrays, in the same way for training and for prediction.
 
 docs/reference/data.md lists the conversions: EXIF rotation is applied, palettes and CMYK become RGB, 16 bits become 8,
-and transparency becomes white. Images that cannot be converted to 8 bits without guessing are refused. Malformed metadata
-are ignored, because the pixels are still usable.
+and transparency becomes white. Images that cannot be converted to 8 bits without guessing are refused. Malformed
+metadata are ignored, because the pixels are still usable.
 """
 
 from __future__ import annotations

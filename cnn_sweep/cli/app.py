@@ -1,0 +1,94 @@
+"""The program for typer, whose commands are imported when they are typed."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cnn_sweep.cli import root_help
+from cnn_sweep.cli.ui.help import register, tidy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class _Commands(TyperGroup):
+    """A group that imports only the command that is typed.
+
+    Attributes:
+        text: The help of the program.
+    """
+
+    text = ""
+
+    # Typed as Any, because newer versions of typer include their own copy of click.
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the typed command; until then it is a stub."""
+        if args[0] in self.commands:
+            self.commands[args[0]] = load_command(args[0])
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, _ctx: Any, formatter: Any) -> None:
+        """Write the help of the program."""
+        formatter.write(self.text)
+
+
+def load_command(name: str) -> Any:
+    """Import a command or a group of commands and return it for click."""
+    file = "import_optuna" if name == "import" else name
+    module = import_module(f"cnn_sweep.cli.commands.{file}")
+    group = getattr(module, "app", None)
+    if group is None:
+        single = typer.Typer(add_completion=False)
+        register(single, getattr(module, name))
+        command: Any = typer.main.get_command(single)
+    else:
+        command = typer.main.get_group(group)
+    command.name = name
+    tidy(command)
+    return command
+
+
+def program(help_text: str, commands: Mapping[str, str]) -> typer.Typer:
+    """Return the program.
+
+    Args:
+        help_text: Its own help.
+        commands: The line of each command.
+    """
+    return _program(help_text, tuple(commands))
+
+
+@cache
+def _program(help_text: str, names: tuple[str, ...]) -> typer.Typer:
+    app = typer.Typer(
+        name="cnn-sweep",
+        cls=type("_Program", (_Commands,), {"text": help_text}),
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for name in names:
+        app.command(name)(lambda: None)
+    return app
+
+
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=lambda wanted: _print_version(wanted=wanted), is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options of the program itself; typer calls it before a command."""
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        print(root_help.version())
+        raise typer.Exit
