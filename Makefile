@@ -48,8 +48,8 @@ test-slurm: $(STAMP)  ## the tests on a real Slurm; they are skipped where no de
 test-wheel:  ## the tests, those on Slurm excepted, against the built wheel in a new environment
 	PYTHON=$(PYTHON) tests/against_wheel.sh
 
-test-r: $(STAMP)  ## files of R, written by a real R (Debian: r-base-core)
-	CNN_SWEEP_REQUIRE_R=1 $(BIN)/python -m pytest tests/training/test_rds_from_r.py
+test-r: $(STAMP)  ## a real R: its files, the functions for R, their page (Debian: r-base-core and r-cran-ggplot2, -rsqlite)
+	CNN_SWEEP_REQUIRE_R=1 $(BIN)/python -m pytest tests/r tests/training/test_rds_from_r.py
 
 LATIN := $(VENV)/locale/de_DE.ISO-8859-1
 $(LATIN):

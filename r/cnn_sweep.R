@@ -1,4 +1,5 @@
-# Functions for R: write a grid, run or submit a sweep, read leaderboards and learning curves.
+# Functions for R: write a grid, run or submit a sweep, read leaderboards and learning curves. `cnn-sweep r` prints this
+# file, and docs/how-to/from-r.md shows how it is used.
 #
 #   source("cnn_sweep.R")
 #   cs_grid(expand.grid(filters = c(8, 16), dropout = c(0, 0.25)), "grid.csv")
@@ -48,13 +49,17 @@ cs_studies <- function(results = .cs_results(), merge = TRUE) {
 #' @param results,merge As in `cs_studies()`.
 #' @return A data frame with a row per trial that has begun: rank, trial, state, value (of the objective), metrics at
 #'   the best epoch, numbers that describe the learning curve, hyperparameters and, after `cnn-sweep finalize`, scores
-#'   on the test set. NA is an inactive hyperparameter, or a metric that was not reported or was not a number.
+#'   on the test set. NA is an inactive hyperparameter, or a metric that was not reported or was not a number. If there
+#'   are several objectives, the first one ranks; `cs_command("leaderboard", study)` shows the Pareto front.
 cs_leaderboard <- function(study, per = c("trial", "configuration"), results = .cs_results(), merge = TRUE) {
   if (match.arg(per) == "trial") {
     return(.cs_read(results, merge, function(con) .cs_trial_table(con, study)))
   }
-  lines <- cs_command("leaderboard", study, per = "configuration", format = "csv", results = results, show = FALSE)
-  utils::read.csv(text = lines, check.names = FALSE, na.strings = "", stringsAsFactors = FALSE)
+  words <- list("leaderboard", study, per = "configuration", format = "csv", results = path.expand(results))
+  lines <- do.call(cs_command, c(words, show = FALSE))
+  board <- utils::read.csv(text = lines, check.names = FALSE, na.strings = "", stringsAsFactors = FALSE)
+  board[] <- lapply(board, function(cells) if (all(cells %in% c("True", "False", NA))) as.logical(cells) else cells)
+  board
 }
 
 #' Trials of a study by their numbers, with everything that is known about each
@@ -80,7 +85,7 @@ cs_trials <- function(study, results = .cs_results(), merge = TRUE) {
 #' @param study,results,merge As in `cs_leaderboard()`.
 #' @param trial Numbers of trials; NULL for all.
 #' @return A data frame with a row per epoch that counts: trial, attempt, epoch, seconds, value (of the objective) and
-#'   all metrics. `merge(cs_epochs(s), cs_trials(s)[c("trial", "optimizer")])` adds a hyperparameter.
+#'   all metrics. `merge(cs_epochs(s), cs_trials(s)[c("trial", "optimizer")], by = "trial")` adds a hyperparameter.
 cs_epochs <- function(study, trial = NULL, results = .cs_results(), merge = TRUE) {
   .cs_read(results, merge, function(con) {
     .cs_study(con, study)
@@ -98,7 +103,8 @@ cs_epochs <- function(study, trial = NULL, results = .cs_results(), merge = TRUE
 
 #' Answer of the store to one SQL statement, which can only read
 #'
-#' @param query A SELECT; docs/storage.md describes the tables and the views `leaderboard_STUDY` and `epochs_STUDY`.
+#' @param query A SELECT; docs/reference/storage.md describes the tables, and the views `leaderboard_STUDY` and
+#'   `epochs_STUDY`.
 #' @param params Values for the question marks in the statement, as a list.
 #' @param results,merge As in `cs_studies()`.
 #' @return A data frame. Times are seconds since 1970: `.POSIXct(x)` converts them.
@@ -134,7 +140,8 @@ cs_grid <- function(grid, file) {
   if (!file.rename(unfinished, file)) {
     .cs_stop(file, ": cannot be written")
   }
-  message(file, ": ", nrow(grid), " configurations of ", paste(names(grid), collapse = ", "))
+  counted <- if (nrow(grid) == 1) "1 configuration of " else paste(nrow(grid), "configurations of ")
+  message(file, ": ", counted, paste(names(grid), collapse = ", "))
   invisible(file)
 }
 
@@ -150,7 +157,7 @@ cs_grid <- function(grid, file) {
   }
   if (anyDuplicated(as.data.frame(grid))) {
     rows <- which(duplicated(as.data.frame(grid)))
-    .cs_stop("grid: row ", rows[[1]], " equals an earlier row, as do ", length(rows) - 1, " more; use unique(grid)")
+    .cs_stop("grid: row ", rows[[1]], " equals an earlier row (", length(rows), " such rows); use unique(grid)")
   }
 }
 
@@ -179,7 +186,9 @@ cs_grid <- function(grid, file) {
   if (length(infinite)) {
     .cs_stop("grid: column ", name, ", row ", infinite[[1]], ": ", values[[infinite[[1]]]], " is not a finite number")
   }
-  ifelse(is.na(values), "", .cs_number(values))
+  cells <- rep("", length(values))
+  cells[!is.na(values)] <- .cs_number(values[!is.na(values)])
+  cells
 }
 
 # Numbers as text: the fewest digits that give the same number again, and a point in any locale.
@@ -296,7 +305,7 @@ cs_report <- function(study, output = paste0(study, ".html"), ..., results = .cs
     if (!file.exists(set)) {
       .cs_stop("option cnn_sweep.command: there is no file ", set)
     }
-    return(path.expand(set))
+    return(if (grepl("^[/~]", set)) path.expand(set) else file.path(getwd(), set))
   }
   found <- c(unname(Sys.which("cnn-sweep")), file.path(getwd(), ".venv/bin/cnn-sweep"))
   found <- found[nzchar(found) & file.exists(found)]

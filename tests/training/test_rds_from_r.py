@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.real_r import require_r, run_r
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.spec.data import RdsData
 from cnn_sweep.training.data.dataset import items, load
 from cnn_sweep.training.data.prepare import prepare, read_report
 
-if shutil.which("Rscript") is None:
-    if os.environ.get("CNN_SWEEP_REQUIRE_R"):
-        pytest.fail("Rscript is not installed (Debian's r-base-core), and CNN_SWEEP_REQUIRE_R is set", pytrace=False)
-    pytest.skip("needs R: `make test-r`, or Debian's r-base-core", allow_module_level=True)
+require_r()
 
 # Images of 5 x 4 pixels, width first, as imager has them; element (x, y, 1, c) of image k is a number of its own.
 SCRIPT = """
@@ -49,7 +44,7 @@ CLASSES = {
 def folder(tmp_path_factory):
     """Files that R wrote."""
     folder = tmp_path_factory.mktemp("r")
-    subprocess.run(["Rscript", "--vanilla", "-e", SCRIPT], cwd=folder, check=True)
+    run_r(SCRIPT, folder, source=None)
     return folder
 
 

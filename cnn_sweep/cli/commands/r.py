@@ -10,13 +10,12 @@ from cnn_sweep.shipped import r_functions
 
 
 def r() -> None:
-    """Print the functions for R, which R reads with source(pipe("cnn-sweep r")).
+    """Print the functions for R. Save them with `cnn-sweep r > cnn_sweep.R`, and in R type source("cnn_sweep.R").
 
-    They write grids, run sweeps, and read leaderboards and learning curves.
+    They write grids, run sweeps, and read leaderboards and learning curves as data frames.
 
     Examples:
       cnn-sweep r
-      cnn-sweep r > cnn_sweep.R
     """
     print(_command_line(Path(sys.argv[0])) + r_functions().read_text(encoding="utf-8"), end="")
 
