@@ -400,7 +400,7 @@ cs_report <- function(study, output = paste0(study, ".html"), ..., results = .cs
   file <- .cs_store_file(results)
   copied <- dirname(file) == tempdir()
   on.exit(if (copied) unlink(file))
-  con <- DBI::dbConnect(RSQLite::SQLite(), file, flags = RSQLite::SQLITE_RO, bigint = "numeric", synchronous = NULL)
+  con <- .cs_connect(file)
   on.exit(DBI::dbDisconnect(con), add = TRUE, after = FALSE)
   tryCatch(
     {
@@ -417,6 +417,18 @@ cs_report <- function(study, output = paste0(study, ".html"), ..., results = .cs
         file.path(results, "sweeps.db"), ": cannot be read: ", conditionMessage(error),
         "; `cnn-sweep store rebuild` rebuilds it"
       )
+    }
+  )
+}
+
+.cs_connect <- function(file) {
+  tryCatch(
+    DBI::dbConnect(RSQLite::SQLite(), file, flags = RSQLite::SQLITE_RO, bigint = "numeric", synchronous = NULL),
+    error = function(error) {
+      # RSQLite converts names to UTF-8, which is another file in another locale.
+      foreign <- grepl("[^ -~]", file, useBytes = TRUE) && !l10n_info()[["UTF-8"]]
+      cure <- if (foreign) "; its path is not ASCII, so start R in a UTF-8 locale, such as LC_ALL=C.UTF-8"
+      .cs_stop(file, ": cannot be opened: ", conditionMessage(error), cure)
     }
   )
 }
