@@ -13,7 +13,7 @@ from cnn_sweep.cli.ui.byte_progress import byte_progress
 from cnn_sweep.cli.ui.options import RESULTS, Force, Results, StudyName
 from cnn_sweep.cli.ui.studies import merge_journals
 from cnn_sweep.errors import EnvironmentFault, InputError, StudyError
-from cnn_sweep.execution.study.archive import Archived, Extras, archive_study, is_archive_of, snapshot
+from cnn_sweep.execution.study.archive import Archived, Extras, archive_study, complete_archive
 from cnn_sweep.execution.study.in_use import check_unused
 from cnn_sweep.execution.study.provenance import package_versions
 from cnn_sweep.execution.study.removal import clear_leftovers, remove_study
@@ -87,8 +87,8 @@ def _written_before(paths: StudyPaths, target: Path) -> Archived:
     Raises:
         StudyError: The archive is of something else.
     """
-    if is_archive_of(target, paths):
-        return snapshot(target, paths)
+    if (found := complete_archive(target, paths)) is not None:
+        return found
     raise StudyError(
         f"{target} exists and is of another state of {paths.study}; --replace replaces it, --to FILE writes another one"
     )

@@ -54,7 +54,7 @@ def unarchive(
         print(f"{file} is sound: {plural(files, 'file')}")
         return
     merge_journals(results)
-    print(f"{study} is restored from {file}")
+    print(f"{study} is restored from {file}, which remains")
 
 
 def _archive(results: Path, name: str) -> Path:

@@ -55,11 +55,12 @@ _ABOUT = """\
 {title}
 
 This is a study of cnn-sweep, a program for hyperparameter sweeps of convolutional networks. You need neither that
-program nor this computer to read it: the archive is a tar file, compressed with gzip.
+program nor this computer to read it: the archive is a tar file, compressed with gzip. Unpack it, and check every file
+(on a Mac, with shasum -a 256 -c):
 
-    tar -xzf {file}              unpacks it into the folder {name}
+    tar -xzf {file}
     cd {name}
-    sha256sum -c {manifest}    checks every file; on a Mac: shasum -a 256 -c {manifest}
+    sha256sum -c {manifest}
 
 What is in it:
 
@@ -76,7 +77,9 @@ What is in it:
 Text is UTF-8. The first line of a table names its columns, and an empty field is a missing value. Times are seconds
 since 1970-01-01 UTC. The images are not in the archive.
 
-    cnn-sweep unarchive {file}   makes it a study again, which can be continued and extended
+With cnn-sweep installed, this makes it a study again, which can be continued and extended:
+
+    cnn-sweep unarchive {file}
 """
 
 
@@ -175,25 +178,22 @@ def archive_study(
     return done
 
 
-def is_archive_of(target: Path, paths: StudyPaths) -> bool:
-    """Return whether an intact archive has the study's files as they are now.
+def complete_archive(target: Path, paths: StudyPaths) -> Archived | None:
+    """Return an existing archive if it is sound and has the study's files as they are now, else None.
 
     Raises:
         EnvironmentFault: The archive is damaged or cannot be read.
         InputError: The file is no archive.
     """
-    archived = read_archive(target)
-    sums = {name: found for name, found in archived.sums.items() if name.startswith(f"{STUDY}/")}
-    files = [entry for entry in entries_of(paths.folder) if not entry.is_folder]
-    if archived.study != paths.study or sums.keys() != {f"{STUDY}/{entry.name}" for entry in files}:
-        return False
-    return all(_sum_of(entry.path) == sums[f"{STUDY}/{entry.name}"] for entry in files)
-
-
-def snapshot(target: Path, paths: StudyPaths) -> Archived:
-    """Describe an existing archive of a study that :func:`is_archive_of` found to be complete."""
+    contents = read_archive(target)
     entries = list(entries_of(paths.folder))
-    return Archived(target, sum(not entry.is_folder for entry in entries), tuple(entry.state for entry in entries))
+    files = {f"{STUDY}/{entry.name}": entry.path for entry in entries if not entry.is_folder}
+    sums = {name: found for name, found in contents.sums.items() if name.startswith(f"{STUDY}/")}
+    if contents.study != paths.study or sums.keys() != files.keys():
+        return None
+    if any(_sum_of(path) != sums[name] for name, path in files.items()):
+        return None
+    return Archived(target, len(contents.sums), tuple(entry.state for entry in entries))
 
 
 def entries_of(folder: Path) -> Iterator[Entry]:
@@ -305,7 +305,7 @@ class _Writer:
         with (
             os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
             gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as zipped,
-            tarfile.open(fileobj=zipped, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+            tarfile.open(None, "w|", zipped, format=tarfile.PAX_FORMAT) as tar,
         ):
             self._add_text(tar, README, readme(self._study, self._file))
             self._add_text(tar, SUMMARY, f"{json.dumps(summary, indent=2)}\n")

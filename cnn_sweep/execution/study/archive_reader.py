@@ -88,7 +88,7 @@ def read_archive(file: Path, sink: _Sink | None = None, *, observe: Callable[[in
     at = "the beginning"
     try:
         with gzip.open(file, "rb") as zipped:
-            with tarfile.open(fileobj=zipped, mode="r|") as tar:
+            with tarfile.open(None, "r|", zipped) as tar:
                 for member in tar:
                     at = member.name
                     _read_member(tar, member, contents, sink, observe)
@@ -119,7 +119,7 @@ def read_summary(file: Path) -> dict[str, Any]:
         EnvironmentFault: The file cannot be read.
     """
     try:
-        with gzip.open(file, "rb") as zipped, tarfile.open(fileobj=zipped, mode="r|") as tar:
+        with gzip.open(file, "rb") as zipped, tarfile.open(None, "r|", zipped) as tar:
             for member in tar:
                 study, _, name = member.name.partition("/")
                 if name == SUMMARY:

@@ -49,9 +49,7 @@ def check_free_name(paths: StudyPaths, *, archives: bool = True) -> None:
     """
     name, folder = paths.study, paths.folder
     if name in existing_studies(paths.results):
-        raise StudyError(
-            f"there is already a study {name!r} in {paths.results}; rename or delete it, or take another name"
-        )
+        raise StudyError(f"there is already a study {name!r} in {paths.results}; rename or delete that one first")
     if folder.exists() or folder.is_symlink():
         raise StudyError(f"{folder} exists and is not a study; move it away, or take another name")
     if archives and archive_of(paths.results, name).exists():
@@ -114,8 +112,13 @@ def remove_study(paths: StudyPaths, *, unchanged: Callable[[Path], bool] | None 
     before = _sizes(paths.journals)
     hidden = paths.results / f"{_REMOVED}{new_writer_name()}"
     _rename(paths.folder, hidden)
-    if _sizes(hidden / paths.journals.name) != before or (unchanged is not None and not unchanged(hidden)):
-        _rename(hidden, paths.folder)
+    is_same = False
+    try:
+        is_same = _sizes(hidden / paths.journals.name) == before and (unchanged is None or unchanged(hidden))
+    finally:
+        if not is_same:
+            _rename(hidden, paths.folder)
+    if not is_same:
         raise _used_now(paths.study)
     return _remove(hidden)
 
