@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 
 import pytest
 from helpers.study_states import EVERY_STATE
@@ -149,16 +150,6 @@ def test_a_renamed_study_leaves_nothing_under_its_old_name(results):
     assert answer(results, "store", "check")[0].endswith("sound\n")
 
 
-@pytest.mark.parametrize("state", EVERY_STATE)
-def test_every_study_can_be_renamed(state, tmp_path):
-    """What was read under the old name is read under the new one, in every state."""
-    EVERY_STATE[state](Written(tmp_path))
-    answer(tmp_path, "rename", "digits", "other", "--force")
-    assert json.loads(answer(tmp_path, "status", "other", "--json")[0])["study"] == "other"
-    answer(tmp_path, "leaderboard", "other")
-    assert answer(tmp_path, "store", "check")[0].endswith("sound\n")
-
-
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -213,24 +204,32 @@ def test_what_is_left_of_a_study_can_be_deleted(results):
     assert "digits is deleted" in answer(results, "delete", "digits", "--yes")[0]
 
 
-@pytest.mark.parametrize("state", EVERY_STATE)
-def test_a_study_comes_back_from_its_archive(state, tmp_path):
-    """In every state, the leaderboard is the same after a study was archived, removed and restored."""
-    EVERY_STATE[state](Written(tmp_path))
-    board = ("leaderboard", "digits", "--format", "csv")
-    before, listed = answer(tmp_path, *board)[0], table(tmp_path)
-    shown, _ = answer(tmp_path, "archive", "digits", "--force")
-    assert "digits is archived in" in shown
-    assert "`cnn-sweep unarchive digits` restores it" in shown
-    assert existing_studies(tmp_path) == list_studies(StoreReader(tmp_path)) == []
-    (row,) = table(tmp_path, "--archived")
-    same = ("study", "done", "planned", "metric", "best", "last_event")
-    assert row["state"] == "archived"
-    assert [row[name] for name in same] == [listed[0][name] for name in same]
-    assert "is sound" in answer(tmp_path, "unarchive", "digits", "--check")[0]
-    answer(tmp_path, "unarchive", "digits")
-    assert answer(tmp_path, *board)[0] == before
-    assert answer(tmp_path, "store", "check")[0].endswith("sound\n")
+def test_studies_in_every_state_can_be_renamed_and_archived(made, tmp_path):
+    """Leaderboards and lists are the same after each study was renamed, archived, removed and restored."""
+    results = tmp_path / "results"
+    shutil.copytree(made, results)
+    before = table(results)
+    boards = {name: board(results, name) for name in EVERY_STATE}
+    for name in EVERY_STATE:
+        answer(results, "rename", name, f"new.{name}", "--force")
+        shown, _ = answer(results, "archive", f"new.{name}", "--force")
+        assert f"`cnn-sweep unarchive new.{name}` restores it" in shown
+    assert existing_studies(results) == list_studies(StoreReader(results)) == []
+    for row, was in zip(table(results, "--archived"), before, strict=True):
+        assert row["state"] == "archived"
+        same = ("done", "planned", "metric", "best", "last_event")
+        assert [row[name] for name in same] == [was[name] for name in same]
+    for name in EVERY_STATE:
+        answer(results, "unarchive", f"new.{name}")
+    after = table(results)
+    assert [row | {"study": row["study"].removeprefix("new.")} for row in after] == before
+    assert {name: board(results, f"new.{name}") for name in EVERY_STATE} == boards
+    assert answer(results, "store", "check")[0].endswith("sound\n")
+
+
+def board(results, name):
+    """Return a study's leaderboard, without the sentences on standard error."""
+    return CliRunner().invoke(app, ["leaderboard", name, "--format", "csv", "--results", str(results)]).stdout
 
 
 def test_an_archive_can_be_written_elsewhere_and_kept(results, tmp_path_factory):
