@@ -147,6 +147,19 @@ def plural(count: int, one: str, several: str | None = None) -> str:
     return f"{count} {one if count == 1 else several or f'{one}s'}"
 
 
+def in_bytes(count: float) -> str:
+    """Return a number of bytes in the largest fitting unit.
+
+    >>> in_bytes(999), in_bytes(12_345_678)
+    ('999 B', '12.3 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
 def dotted(path: KeyPath) -> str:
     """Return a path of keys in dotted form, such as ``model.layers[0].conv2d``."""
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)

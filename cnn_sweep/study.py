@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.pool.pool import log_file
-from cnn_sweep.execution.study.jobs import Queue, faults_of, queue_of
+from cnn_sweep.execution.study.jobs import Queue, faults_of, is_running, queue_of
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.history import History
-from cnn_sweep.journal.identity import ProcessIdentity, is_alive
+from cnn_sweep.journal.identity import ProcessIdentity
 from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.leaderboards.pareto import with_front
 from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
-from cnn_sweep.slurm.job_states import Incarnation
 from cnn_sweep.store import queries
+from cnn_sweep.store.files import store_file
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reader import StoreReader
 
@@ -49,7 +49,9 @@ def known_studies(results: Path) -> list[str]:
 
 def merge_first(results: Path) -> str | None:
     """Merge new journal lines into the store; return why that was not possible, or None."""
-    return merge(results, wait_s=_PATIENCE_S).skipped if existing_studies(results) else None
+    if existing_studies(results) or store_file(results).is_file():  # it may still have a study that was removed
+        return merge(results, wait_s=_PATIENCE_S).skipped
+    return None
 
 
 class Study:
@@ -203,7 +205,7 @@ class Study:
             for worker in queries.list_workers(self.store, self.name)
             if worker["threads"] != DOES_NOT_TRAIN
         ]
-        alive = [_is_alive(identity, queue) for identity in identities]
+        alive = [is_running(identity, queue) for identity in identities]
         return {"alive": alive.count(True), "unknown": alive.count(None)}
 
     def leaderboard_table(self, per: str | None = "trial", *, top: int | None = None) -> Table:
@@ -352,15 +354,6 @@ class Study:
         from cnn_sweep.report.models.predictions import TrainedModels  # noqa: PLC0415 - four times as slow as all else here
 
         return TrainedModels(self.results, self.name)
-
-
-def _is_alive(identity: ProcessIdentity, queue: Queue | None) -> bool | None:
-    """Return whether a process runs, by this machine's process table or Slurm's queue; None if unknown."""
-    alive = is_alive(identity)
-    if alive is not None or queue is None or not identity.slurm:
-        return alive
-    job = Incarnation.from_slurm(identity.slurm)
-    return (job.job, job.restarts) in queue.running
 
 
 def _frame(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

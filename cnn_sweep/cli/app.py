@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -14,6 +14,9 @@ from cnn_sweep.cli.ui.help import register, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_FILES: Final = {"import": "import_optuna", "list": "list_studies"}
 
 
 class _Commands(TyperGroup):
@@ -39,12 +42,12 @@ class _Commands(TyperGroup):
 
 def load_command(name: str) -> Any:
     """Import a command or a group of commands and return it for click."""
-    file = "import_optuna" if name == "import" else name
+    file = _FILES.get(name, name)
     module = import_module(f"cnn_sweep.cli.commands.{file}")
     group = getattr(module, "app", None)
     if group is None:
         single = typer.Typer(add_completion=False)
-        register(single, getattr(module, name))
+        register(single, getattr(module, file))
         command: Any = typer.main.get_command(single)
     else:
         command = typer.main.get_group(group)

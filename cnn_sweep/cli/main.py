@@ -14,7 +14,7 @@ from cnn_sweep.cli import root_help
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted
 
 # The commands by purpose, each with its line in the help. A command's file is `commands/NAME.py`; it has a function of
-# that name, or `app`, a group of commands.
+# that name, or `app`, a group of commands. Commands named by a word of Python's have files with longer names.
 GROUPS: Final = {
     "Prepare": {
         "init": "Write a sweep file to start from.",
@@ -31,6 +31,7 @@ GROUPS: Final = {
     },
     "Look at results": {
         "status": "Show the progress of one study or all studies.",
+        "list": "List all studies: state, best value, last activity, size.",
         "leaderboard": "Rank the trials of one study or several.",
         "show": "Show one trial in detail.",
         "importance": "Show which hyperparameters matter most.",
@@ -51,6 +52,12 @@ GROUPS: Final = {
         "import": "Import trials from other programs.",
         "sql": "Query the store with SQL, read-only.",
         "r": "Print the functions for R.",
+    },
+    "Keep order": {
+        "rename": "Give a study another name.",
+        "archive": "Put a study into one file, and remove its folder.",
+        "unarchive": "Restore a study from an archive, or check an archive.",
+        "delete": "Delete studies for good.",
     },
     "Maintain": {
         "store": "Merge, rebuild or check the database of results.",

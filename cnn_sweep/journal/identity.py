@@ -100,10 +100,22 @@ def is_own_writer(name: str) -> bool:
     return name.startswith(_own_prefix())
 
 
+def writer_is_alive(name: str) -> bool | None:
+    """Return whether the process that :func:`new_writer_name` named still runs; None if it ran on another machine."""
+    host, _, rest = name.rpartition("-")[0].rpartition("-")[0].rpartition("-")
+    if host != _own_host() or not rest.isdecimal():
+        return None
+    return name.startswith(f"{host}-{rest}-{_process(int(rest))[1]}-")
+
+
 def _own_prefix() -> str:
-    host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:48] or "host"
     pid = os.getpid()
-    return f"{host}-{pid}-{_process(pid)[1]}-"
+    return f"{_own_host()}-{pid}-{_process(pid)[1]}-"
+
+
+def _own_host() -> str:
+    """Return this machine's name as a part of a file name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:48] or "host"
 
 
 def _slurm() -> dict[str, str] | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 JOURNAL_SUFFIX = ".jsonl"
+ARCHIVE_SUFFIX = ".tar.gz"
 _PRIVATE = 0o700
 
 
@@ -144,6 +145,16 @@ class StudyPaths:
         inner = (self.journals, self.claims, self.checkpoints, self.models, self.slurm)
         for folder in (self.folder, *inner):
             folder.mkdir(mode=_PRIVATE, exist_ok=True)
+
+
+def archive_folder(results: Path) -> Path:
+    """Return the folder of the archives of a results folder."""
+    return results / "archive"
+
+
+def archive_of(results: Path, name: str) -> Path:
+    """Return the archive that a study gets unless its user names another file."""
+    return archive_folder(results) / f"{name}{ARCHIVE_SUFFIX}"
 
 
 def existing_studies(results: Path) -> list[str]:

@@ -19,6 +19,7 @@ from cnn_sweep.report.leaderboards.pareto import PARETO, with_front
 from cnn_sweep.search.budget import covered
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.store import queries, report_queries
+from cnn_sweep.sweep.file.yaml import replace_study_name
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.sweep.states import counted, unfinished
 
@@ -249,9 +250,11 @@ def _affordable(board: Table, wanted: Sequence[int], metrics: int) -> list[int]:
 
 def _revisions(paths: StudyPaths) -> dict[str, str]:
     try:
-        return {file.name: file.read_text(encoding="utf-8-sig", errors="replace") for file in paths.revisions()}
+        texts = {file.name: file.read_text(encoding="utf-8-sig", errors="replace") for file in paths.revisions()}
     except OSError:
         return {}
+    # The commands that reproduce the study use the name of its folder, which may have been renamed.
+    return {name: replace_study_name(text, paths.study) for name, text in texts.items()}
 
 
 def _sweep(paths: StudyPaths) -> Sweep | None:

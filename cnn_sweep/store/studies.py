@@ -62,7 +62,7 @@ def read_facts(paths: StudyPaths, revision: int) -> SweepFacts:
     """Read a revision's frozen sweep file; for a damaged one, return defaults and the problem."""
     source = source_of(paths, revision)
     try:
-        sweep = Sweep.load(paths.revision(max(revision, 1)))
+        sweep = Sweep.load(paths.revision(max(revision, 1))).named(paths.study)
     except InputError as error:
         return SweepFacts(problem=str(error))
     return SweepFacts(

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-# The store and SQLite's files beside it share the folder with the studies, so no study may have their names.
-STUDY_NAME: Final = re.compile(r"(?!(?i:sweeps\.db)(?:[.-].*)?\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+# The store, SQLite's files beside it and the archives share the folder with the studies, so no study may have their
+# names.
+STUDY_NAME: Final = re.compile(r"(?!(?i:sweeps\.db)(?:[.-].*)?\Z)(?!(?i:archive)\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 STUDY_NAME_RULE: Final = (
-    "1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit; 'sweeps.db' is the store's own file"
+    "1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit; 'sweeps.db' is the store's own file, "
+    "and 'archive' is the folder of archives"
 )
 
 

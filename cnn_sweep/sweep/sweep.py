@@ -129,6 +129,14 @@ class Sweep:
             sections=sections,
         )
 
+    def named(self, study: str) -> Sweep:
+        """Return the same sweep under another name of its study, which its text then has, too."""
+        if study == self.study:
+            return self
+        text = yaml.replace_study_name(self.text, study)
+        renamed = Sweep.parse(text, source=self.source, folder=self.folder)
+        return replace(renamed, more_repeats=self.more_repeats)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (self.text, self.source, self.folder, self.more_repeats)
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results
-from cnn_sweep.cli.ui.studies import open_merged
+from cnn_sweep.cli.ui.studies import no_studies, open_merged
 from cnn_sweep.cli.ui.terminal import terminal_width
 from cnn_sweep.cli.ui.watch import follow, limits_in_words
 from cnn_sweep.messages import plural
@@ -27,7 +27,9 @@ def status(
     ] = 5.0,
     results: Results = RESULTS,
 ) -> None:
-    """Show the progress of one study or of all studies.
+    """Show the progress of one study or of all studies: trials by state, workers, jobs, faults, budget.
+
+    `cnn-sweep list` has a line for each study.
 
     Examples:
       cnn-sweep status
@@ -44,7 +46,7 @@ def status(
         print(json.dumps(reports[0] if study else reports, indent=2))
         return
     if not reports:
-        print(f"no studies in {results}; `cnn-sweep run SWEEP.yaml` starts one, `--results DIR` looks elsewhere")
+        print(no_studies(results))
     for report in reports:
         _print_status(report)
 

@@ -60,6 +60,9 @@ Notify = Annotated[
 Extend = Annotated[
     bool, typer.Option("--extend", help="Add new choices or trials from the sweep file to the existing study.")
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Go ahead even if workers that cannot be seen from here may still train it.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Format = Annotated[TableFormat, typer.Option("--format", help="Output format.")]
 

@@ -17,6 +17,11 @@ def merge_journals(results: Path) -> None:
         warn(f"results are as of the last merge: {skipped}")
 
 
+def no_studies(results: Path) -> str:
+    """Say that a results folder has no studies, and what to do."""
+    return f"no studies in {results}; `cnn-sweep run SWEEP.yaml` starts one, `--results DIR` looks elsewhere"
+
+
 def open_merged(results: Path, study: str) -> Study:
     """Open a study after merging the journals."""
     merge_journals(results)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.journal.events import Fault, Submit
 from cnn_sweep.journal.history import journal_sizes
+from cnn_sweep.journal.identity import is_alive
 from cnn_sweep.journal.log import from_json, read_from
-from cnn_sweep.slurm.job_states import LIVING
+from cnn_sweep.slurm.job_states import LIVING, Incarnation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from cnn_sweep.journal.identity import ProcessIdentity
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.slurm.commands import SlurmCli
     from cnn_sweep.slurm.job_rows import QueueRow
@@ -110,14 +112,42 @@ def queue_of(paths: StudyPaths, slurm: SlurmCli) -> Queue:
     Raises:
         EnvironmentFault: Slurm does not answer.
     """
-    submitted = {int(job["job"]): (job, submit) for submit in submissions(paths) for job in submit.jobs}
-    rows = slurm.queue(submitted) if submitted else []
+    return queues_of({paths.study: submissions(paths)}, slurm)[paths.study]
+
+
+def queues_of(submits: Mapping[str, Sequence[Submit]], slurm: SlurmCli) -> dict[str, Queue]:
+    """Return the parts of the queue of several studies, by name, with one call of squeue.
+
+    Args:
+        submits: The submissions of each study, by its name.
+        slurm: Slurm's commands.
+
+    Raises:
+        EnvironmentFault: Slurm does not answer.
+    """
+    jobs = {int(job["job"]) for submitted in submits.values() for submit in submitted for job in submit.jobs}
+    rows = slurm.queue(jobs) if jobs else []
+    return {study: _queue(submitted, rows) for study, submitted in submits.items()}
+
+
+def _queue(submits: Sequence[Submit], rows: list[QueueRow]) -> Queue:
+    """Pick one study's part from the rows of squeue."""
+    submitted = {int(job["job"]): (job, submit) for submit in submits for job in submit.jobs}
     living = {number: list(_living_rows(number, submit, rows)) for number, (_, submit) in submitted.items()}
     jobs = [_state(number, int(submitted[number][0]["tasks"]), ours) for number, ours in living.items() if ours]
     running = {
         (job, row.restarts) for ours in living.values() for row in ours if row.state != "PENDING" for job in row.jobs
     }
     return Queue(jobs, frozenset(running))
+
+
+def is_running(identity: ProcessIdentity, queue: Queue | None) -> bool | None:
+    """Return whether a process runs, by this machine's process table or Slurm's queue; None if unknown."""
+    alive = is_alive(identity)
+    if alive is not None or queue is None or not identity.slurm:
+        return alive
+    job = Incarnation.from_slurm(identity.slurm)
+    return (job.job, job.restarts) in queue.running
 
 
 def _state(number: int, tasks: int, rows: list[QueueRow]) -> JobState:

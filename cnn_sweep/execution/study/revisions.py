@@ -1,4 +1,8 @@
-"""The revisions of a study's sweep in its folder: ``sweep.yaml``, ``sweep.2.yaml`` and so on."""
+"""The revisions of a study's sweep in its folder: ``sweep.yaml``, ``sweep.2.yaml`` and so on.
+
+The name of the folder is the name of the study, whatever ``study:`` says in these files. Therefore a study is renamed
+by renaming its folder, and none of its files changes.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +21,18 @@ if TYPE_CHECKING:
 def read_revisions(paths: StudyPaths) -> tuple[Sweep, ...]:
     """Read the revisions of a study's sweep, oldest first, including repeats that ``repeat`` added."""
     folder = _original_folder(paths)
-    return tuple(_read_revision(file, folder) for file in paths.revisions())
+    return tuple(_read_revision(paths, file, folder) for file in paths.revisions())
 
 
 def newest_revision(paths: StudyPaths) -> Sweep:
     """Read only the newest revision of a study's sweep."""
-    return _read_revision(paths.revisions()[-1], _original_folder(paths))
+    return _read_revision(paths, paths.revisions()[-1], _original_folder(paths))
 
 
-def _read_revision(file: Path, folder: Path) -> Sweep:
+def _read_revision(paths: StudyPaths, file: Path, folder: Path) -> Sweep:
     text = file.read_text(encoding="utf-8")
-    return replace(Sweep.parse(text, source=str(file), folder=folder), more_repeats=read_more_repeats(text))
+    sweep = Sweep.parse(text, source=str(file), folder=folder)
+    return replace(sweep, more_repeats=read_more_repeats(text)).named(paths.study)
 
 
 def _original_folder(paths: StudyPaths) -> Path:

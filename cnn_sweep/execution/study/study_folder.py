@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.study.provenance import provenance, start_journal
+from cnn_sweep.execution.study.removal import check_case
 from cnn_sweep.execution.study.revisions import read_revisions
 from cnn_sweep.execution.study.user_code import check_user_code, copy_user_code, uses_user_code
 from cnn_sweep.journal.events import Extend
 from cnn_sweep.journal.filesystem import write_once
 from cnn_sweep.journal.history import History, journal_sizes
 from cnn_sweep.journal.identity import is_own_writer
-from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study
+from cnn_sweep.journal.paths import StudyPaths, existing_study
 from cnn_sweep.search.extension import extension
 from cnn_sweep.search.plan import Plan, make_plan
 from cnn_sweep.sweep.file.yaml import replace_search_settings
@@ -92,7 +93,7 @@ class StudyFolder:
         """
         paths = StudyPaths(results, sweep.study)
         if not paths.sweep.is_file():
-            _check_name(paths)
+            check_case(paths)
             return cls._create(paths, sweep, preview)
         revisions = read_revisions(paths)
         if sweep.digest == revisions[-1].digest:
@@ -238,13 +239,6 @@ def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo]:
     with newest.locate_errors("data"):
         info = describe(newest.data, newest.folder)
         return make_plan(revisions, info), info
-
-
-def _check_name(paths: StudyPaths) -> None:
-    """Refuse a name that differs from another study's only in case, which SQL and some file systems ignore."""
-    for name in existing_studies(paths.results):
-        if name != paths.study and name.lower() == paths.study.lower():
-            raise StudyError(f"{paths.study!r} differs from the study {name!r} in case only; take another name")
 
 
 def _fill(paths: StudyPaths, sweep: Sweep, plan: Plan) -> None:

@@ -207,6 +207,23 @@ def replace_search_settings(text: str, settings: Mapping[str, Any]) -> str:
     return written.getvalue()
 
 
+def replace_study_name(text: str, name: str) -> str:
+    """Return a sweep file's text with another name of the study; nothing else in it changes.
+
+    A text that names no study, such as a damaged one, is returned as it is.
+    """
+    try:
+        root = YAML(typ="safe", pure=True).compose(text)
+    except (YAMLError, ValueError, RecursionError):
+        return text
+    pairs = root.value if isinstance(root, MappingNode) else []
+    node = next((value for key, value in pairs if str(key.value) == "study"), None)
+    if not isinstance(node, ScalarNode) or node.value == name:
+        return text
+    is_text = YAML(typ="safe", pure=True).compose(name).tag == _TEXT  # not so for names such as 2024 or null
+    return text[: node.start_mark.index] + (name if is_text else f'"{name}"') + text[node.end_mark.index :]
+
+
 def _join_decimal_commas(node: MappingNode | SequenceNode) -> _Notes:
     """Join numbers split by a decimal comma in a mapping or list in brackets, so that each causes only one message.
 

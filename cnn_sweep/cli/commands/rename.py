@@ -1,0 +1,45 @@
+"""``rename``: gives a study another name."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnn_sweep.cli.ui.options import RESULTS, Force, Results
+from cnn_sweep.cli.ui.studies import merge_journals
+from cnn_sweep.execution.study.in_use import check_unused
+from cnn_sweep.execution.study.removal import check_free_name, find_study, rename_study
+from cnn_sweep.journal.paths import StudyPaths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def rename(
+    old: Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.", show_default=False)],
+    new: Annotated[str, typer.Argument(metavar="NAME", help="New name.", show_default=False)],
+    force: Force = False,
+    results: Results = RESULTS,
+) -> None:
+    """Give a study that does not run another name. Its results stay as they are, and it can be resumed.
+
+    Examples:
+      cnn-sweep rename digits digits_first_try
+    """
+    found, renamed = find_study(results, old), StudyPaths(results, new)
+    check_free_name(renamed)
+    check_unused(found, force=force)
+    rename_study(found, renamed)
+    merge_journals(results)
+    print(f"{old} is now {new}")
+    print(f"to run or extend it with {_source(renamed)}, write `study: {new}` there")
+
+
+def _source(paths: StudyPaths) -> Path | str:
+    """Return the user's own sweep file, as far as it is known."""
+    try:
+        return str(json.loads(paths.provenance.read_text(encoding="utf-8"))["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "your sweep file"
