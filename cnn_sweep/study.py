@@ -24,6 +24,7 @@ from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation
 from cnn_sweep.store import queries
+from cnn_sweep.store.column_names import MORE
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reader import StoreReader
 
@@ -222,7 +223,7 @@ class Study:
         objectives = self._several_objectives()
         cut = top if per == "trial" and not objectives else None
         columns, rows = queries.leaderboard(self.store, self.name, top=cut)
-        table = Table(columns, tuple(rows), tuple(name for name in queries.MORE if name not in columns))
+        table = Table(columns, tuple(rows), tuple(name for name in MORE if name not in columns))
         if per == "trial":
             found = with_front(table, objectives)
             return replace(found, rows=found.rows[:top])
