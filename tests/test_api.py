@@ -81,7 +81,10 @@ def test_a_sweep_of_a_dictionary_is_that_of_its_file(tmp_path):
     [
         ({"training": {"epochs": 0}}, "sweep: training.epochs: "),
         ({"epochs": 3}, "sweep: epochs: unknown key 'epochs'"),
-        ({"space": {"filters": [object]}}, r"sweep: space.filters\[0\]: must be text, a number, .* not type <class 'object'>"),
+        (
+            {"space": {"filters": [object]}},
+            r"sweep: space.filters\[0\]: must be text, a number, .* not type <class 'object'>",
+        ),
         ({"space": {3: [1]}}, "sweep: space: a key must be text, not 3"),
         ({"data": {"source": "digits", "size": "x"}}, "sweep: data"),
         ({"study": None}, "sweep: study: "),
@@ -98,7 +101,7 @@ def test_a_missing_key_and_a_missing_folder_have_no_line(tmp_path):
     """Mistakes that no value has, or that are found later, are told without a line, too."""
     with pytest.raises(SweepFileError, match="sweep: the key 'study' is missing"):
         Sweep.from_dict({name: value for name, value in CONTENT.items() if name != "study"})
-    missing = CONTENT | {"data": {"source": "folder", "train": "nowhere"}}
+    missing = CONTENT | {"data": {"source": "folder", "train": "nowhere", "image_size": 8}}
     with pytest.raises(SweepFileError, match=r"^sweep: data\.train: .*nowhere"):
         Sweep.from_dict(missing, folder=tmp_path).plan()
 
