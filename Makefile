@@ -10,7 +10,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 .PHONY: help install demo test test-here test-slurm test-wheel test-locales test-r lint format faults leaks \
 	docs docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
 	bench-journal bench-memory bench-data bench-search bench-search-trained bench-help cluster-up cluster-down \
-	clean
+	clean completion
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -70,6 +70,9 @@ lint: $(STAMP)  ## ruff, formatting, mypy, spelling
 
 coverage: $(STAMP)  ## the lines that the tests without Slurm run: a table, and htmlcov/index.html
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm" --cov=cnn_sweep --cov-report=html --cov-report=term:skip-covered
+
+completion: $(STAMP)  ## write the table of options that the Tab key completes
+	$(BIN)/python -m cnn_sweep.cli.options_table
 
 constraints: $(BENCH_STAMP)  ## write the versions in .venv to constraints.txt
 	$(BIN)/pip freeze --disable-pip-version-check --exclude-editable > constraints.txt

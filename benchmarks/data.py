@@ -191,7 +191,7 @@ def start_of_a_worker(folder: Path) -> list[tuple[str, ...]]:
     (folder / "pets.yaml").write_text(SWEEP, encoding="utf-8")
     results = folder / "results"
     code = (
-        "import sys; from pathlib import Path; from cnn_sweep import Sweep;"
+        "import sys; from pathlib import Path; from cnn_sweep.sweep.sweep import Sweep;"
         "from cnn_sweep.execution.study.study_folder import StudyFolder;"
         "from cnn_sweep.training.data.prepare import prepare;"
         "study = StudyFolder.open_or_create(Sweep.load(sys.argv[1]), Path(sys.argv[2]));"

@@ -16,29 +16,54 @@ search space, sampler, pruner, objective: as in Optuna.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-if TYPE_CHECKING:
-    from cnn_sweep.study import Study
+if _TYPE_CHECKING:
+    from cnn_sweep.api import Sweep
+    from cnn_sweep.errors import (
+        CnnSweepError,
+        EnvironmentFault,
+        InputError,
+        Interrupted,
+        StudyError,
+        SweepFileError,
+    )
+    from cnn_sweep.study import Study, known_studies
     from cnn_sweep.sweep.space.expand_grid import expand_grid
-    from cnn_sweep.sweep.sweep import Sweep
 
-__all__ = ["Study", "Sweep", "expand_grid"]
+__all__ = [
+    "CnnSweepError",
+    "EnvironmentFault",
+    "InputError",
+    "Interrupted",
+    "Study",
+    "StudyError",
+    "Sweep",
+    "SweepFileError",
+    "expand_grid",
+    "known_studies",
+]
 
 # Imported on first use, because a command's help needs none of them.
 _HOMES = {
     "Study": "cnn_sweep.study",
-    "Sweep": "cnn_sweep.sweep.sweep",
+    "Sweep": "cnn_sweep.api",
     "expand_grid": "cnn_sweep.sweep.space.expand_grid",
+    "known_studies": "cnn_sweep.study",
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name == "__version__":
         from importlib.metadata import version  # noqa: PLC0415 - only needed by those who ask
 
         return version("cnn-sweep")
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(_importlib.import_module(_HOMES.get(name, "cnn_sweep.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

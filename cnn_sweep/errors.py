@@ -36,7 +36,7 @@ class Problem:
     """One mistake in a sweep file.
 
     Attributes:
-        line: 1-based line in the file; 0 if the mistake belongs to no line.
+        line: 1-based line in the file; 0 if the mistake belongs to no line, or there is no file.
         where: Path of keys to the value, such as ``space.dropout.low``.
         message: What is wrong, with the value and the valid choices.
     """
@@ -61,7 +61,9 @@ class SweepFileError(InputError):
 
     def _lines(self) -> list[str]:
         return [
-            f"{self.source}:{p.line}: {p.where}: {p.message}" if p.line else f"{self.source}: {p.message}"
+            f"{self.source}:{p.line}: {p.where}: {p.message}"
+            if p.line
+            else ": ".join(filter(None, (self.source, p.where, p.message)))
             for p in self.problems
         ]
 

@@ -23,6 +23,7 @@ from cnn_sweep.report.leaderboards.pareto import with_front
 from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.store import queries
+from cnn_sweep.store.column_names import MORE
 from cnn_sweep.store.files import store_file
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reader import StoreReader
@@ -42,9 +43,14 @@ if TYPE_CHECKING:
 _PATIENCE_S = 10.0
 
 
-def known_studies(results: Path) -> list[str]:
-    """Return the names of the studies in a results folder, sorted."""
-    return existing_studies(results)
+def known_studies(results: str | Path = "results") -> list[str]:
+    """Return the names of the studies in a results folder, sorted.
+
+    Examples:
+        >>> known_studies("results")
+        ['digits', 'small']
+    """
+    return existing_studies(Path(results))
 
 
 def merge_first(results: Path) -> str | None:
@@ -61,8 +67,12 @@ class Study:
         store: The store; all calls within one ``with study.store:`` see the same state of it.
         name: The study's name.
 
-    Example:
-        ``Study.open("results", "digits").leaderboard()``
+    Examples:
+        >>> study = Study.open("results", "digits")
+        >>> study.best()
+        {'trial': 3, 'value': 0.783284491266536}
+        >>> study.parameter_names
+        ['filters', 'optimizer', 'learning_rate', 'momentum']
     """
 
     def __init__(self, store: StoreReader, name: str) -> None:
@@ -224,7 +234,7 @@ class Study:
         objectives = self._several_objectives()
         cut = top if per == "trial" and not objectives else None
         columns, rows = queries.leaderboard(self.store, self.name, top=cut)
-        table = Table(columns, tuple(rows), tuple(name for name in queries.MORE if name not in columns))
+        table = Table(columns, tuple(rows), tuple(name for name in MORE if name not in columns))
         if per == "trial":
             found = with_front(table, objectives)
             return replace(found, rows=found.rows[:top])
@@ -239,16 +249,35 @@ class Study:
 
         Args:
             per: What a row stands for, as in :meth:`leaderboard_table`.
+
+        Examples:
+            >>> board = study.leaderboard()
+            >>> board.loc[board["filters"] == 8, ["rank", "trial", "value"]]
+               rank  trial     value
+            1   2.0      1  0.738982
         """
         table = self.leaderboard_table(per)
         return _frame(table.columns, table.rows)
 
     def trials(self) -> pd.DataFrame:
-        """Return all trials that have begun, by number."""
+        """Return all trials that have begun, by number.
+
+        Examples:
+            >>> study.trials()["state"].value_counts().to_dict()
+            {'complete': 3, 'failed': 1}
+        """
         return _frame(*queries.export_trials(self.store, self.name))
 
     def epochs(self, trial: int | None = None) -> pd.DataFrame:
-        """Return the valid epochs of one trial or of all."""
+        """Return the valid epochs of one trial or of all.
+
+        Examples:
+            >>> study.epochs(0)[["epoch", "val_accuracy"]]
+               epoch  val_accuracy
+            0      1      0.408903
+            1      2      0.618355
+            2      3      0.723081
+        """
         columns, rows = queries.export_epochs(self.store, self.name)
         return _frame(columns, [row for row in rows if trial is None or row["trial"] == trial])
 

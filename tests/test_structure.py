@@ -163,7 +163,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("login")
     (folder / "tiny.yaml").write_text(SWEEP, encoding="utf-8")
     code = (
-        "from pathlib import Path; from cnn_sweep import Sweep;"
+        "from pathlib import Path; from cnn_sweep.sweep.sweep import Sweep;"
         "from cnn_sweep.execution.study.study_folder import StudyFolder;"
         f"sweep = Sweep.load(Path({str(folder / 'tiny.yaml')!r}));"
         f"StudyFolder.open_or_create(sweep, Path({str(folder / 'results')!r}))"

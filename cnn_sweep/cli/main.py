@@ -62,8 +62,11 @@ GROUPS: Final = {
     "Maintain": {
         "store": "Merge, rebuild or check the database of results.",
         "doctor": "Check this machine, Slurm, GPUs and the results folder.",
+        "completion": "Let the Tab key complete commands in bash, zsh or fish.",
     },
 }
+# The word that a shell's script types in place of a command, to ask what can come next.
+ASKED: Final = "__complete"
 COMMANDS: Final = {name: line for commands in GROUPS.values() for name, line in commands.items()}
 
 
@@ -109,6 +112,10 @@ def _answer(words: list[str]) -> None:
         print(root_help.full(GROUPS), end="")
     elif words == ["--version"]:
         print(root_help.version())
+    elif words[0] == ASKED:
+        from cnn_sweep.cli.completion.answer import answer
+
+        answer(words[1:], COMMANDS)
     else:
         app: Any = __getattr__("app")
         app()

@@ -12,8 +12,9 @@ from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.states import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from cnn_sweep.execution.pool.progress import Progress
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.store.reader import StoreReader
 
@@ -106,3 +107,28 @@ def clock(seconds: float) -> str:
     """Write a duration as hours, minutes and seconds."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def progress_in_words(progress: Progress) -> str:
+    """Return the progress as one line."""
+    return joined(facts(progress))
+
+
+def joined(facts: Mapping[str, str]) -> str:
+    """Return the facts that apply as one line."""
+    return ", ".join(filter(None, facts.values()))
+
+
+def facts(progress: Progress) -> dict[str, str]:
+    """Return the facts of the line by name, in order; one that does not apply is empty."""
+    counts, best = progress.counts, progress.best
+    rate, left = [*in_words(progress.pace), "", ""][:2]
+    return {
+        "done": f"{progress.finished}/{progress.total} done",
+        "running": f"{counts['running']} running" if counts.get("running") else "",
+        "failed": f"{counts['failed']} failed" if counts.get("failed") else "",
+        "best": "" if best is None else f"best trial {best[0]}: {best[1]:.4f}",
+        "limits": ", ".join(map(str, progress.limits)),
+        "rate": rate,
+        "left": left,
+    }

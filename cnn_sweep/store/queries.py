@@ -11,6 +11,7 @@ from cnn_sweep.journal.log import NON_FINITE
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import listed, near
 from cnn_sweep.store import schema, sqlite
+from cnn_sweep.store.column_names import MORE
 from cnn_sweep.store.studies import parameter_names
 from cnn_sweep.store.views import LEADING, UNRANKED, Columns
 from cnn_sweep.sweep.direction import Direction
@@ -46,8 +47,6 @@ _TRIAL = (
     "message",
     "threads",
 )
-# Columns of a trial's row that a leaderboard shows only on request.
-MORE = ("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message", "threads")
 _EPOCH = ("study", "trial", "attempt", "epoch")
 
 

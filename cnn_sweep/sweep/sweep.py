@@ -137,6 +137,19 @@ class Sweep:
         renamed = Sweep.parse(text, source=self.source, folder=self.folder)
         return replace(renamed, more_repeats=self.more_repeats)
 
+    @classmethod
+    def from_mapping(cls, content: Mapping[str, Any], *, folder: Path | None = None) -> Sweep:
+        """Read a sweep from a mapping with the sections of a sweep file.
+
+        Args:
+            content: The sections.
+            folder: Folder that paths are relative to; the current folder by default.
+
+        Raises:
+            SweepFileError: The mapping has problems; the error lists all of them with their keys.
+        """
+        return cls.parse(yaml.written(content), source=yaml.FROM_MAPPING, folder=folder)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (self.text, self.source, self.folder, self.more_repeats)
 

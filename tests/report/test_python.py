@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from cnn_sweep.errors import InputError, StudyError
+from cnn_sweep.report.figures.sketch import sketch
 from cnn_sweep.study import Study
+from cnn_sweep.sweep.direction import Direction
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "how-to" / "reading-a-study.ipynb"
 
@@ -47,11 +50,32 @@ def test_what_cannot_be_drawn_is_said(study, written):
 
 
 def test_a_notebook_shows_a_study(study):
-    """``_repr_html_`` has the summary and the best five trials, as text."""
+    """``_repr_html_`` has the summary, a figure without scripts, and the best five trials, as text."""
     shown = study._repr_html_()
+    assert "<script" not in shown
+    assert shown.count("<circle ") == 35
+    assert 'aria-label="val_accuracy by trial, from ' in shown
     assert "35 complete, 5 failed, of 40 planned" in shown
     assert shown.count("<tr>") == 6
     assert repr(study).startswith("Study.open(")
+
+
+def test_a_figure_without_scripts_is_well_formed():
+    """It is XML whatever the metric is called, has limits on its size, and draws equal or single values."""
+    for values in ([(0, 0.5)], [(0, 0.5), (7, 0.5)], [(trial, trial % 7 / 7) for trial in range(5_000)]):
+        drawn = sketch(values, Direction.MAXIMIZE, "<f1> & 'more\"")
+        circles = ET.fromstring(drawn).findall(".//circle")
+        assert 1 <= len(circles) <= 300
+        assert all(0 <= float(circle.get("cx")) <= 420 and 0 <= float(circle.get("cy")) <= 150 for circle in circles)
+    assert sketch([], Direction.MAXIMIZE, "loss") == ""
+
+
+def test_an_empty_study_has_a_summary(written):
+    """A study that has not begun is shown without a figure, and names with markup stay text."""
+    written.study("empty", trials=2, states=("waiting",))
+    shown = Study.open(written.results, "empty")._repr_html_()
+    assert "<svg" not in shown
+    assert "of 2 planned" in shown
 
 
 def test_the_notebook_of_the_documentation_runs(written):
@@ -66,3 +90,5 @@ def test_the_notebook_of_the_documentation_runs(written):
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert sum("application/vnd.plotly.v1+json" in output.get("data", {}) for output in outputs) == 6
     assert (folder / "digits.html").is_file()
+    assert "2 complete, of 2 planned" in outputs[-1]["data"]["text/html"]
+    assert outputs[-2]["text"].endswith("\n")

@@ -11,21 +11,20 @@ from rich.console import Console
 from cnn_sweep.cli.commands.leaderboard import print_leaderboard
 from cnn_sweep.cli.ui.image_preparation import prepare_images
 from cnn_sweep.cli.ui.options import RESULTS, Extend, Notify, Results, SweepFile, Threads, Workers
-from cnn_sweep.cli.ui.training_progress import TrainingProgress, progress_in_words
+from cnn_sweep.cli.ui.training_progress import TrainingProgress
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.machine import usable_cores, useful_workers
-from cnn_sweep.execution.pool.local import run_local
-from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.pool.local import begin_study, run_local
 from cnn_sweep.execution.study.threads import threads_of
-from cnn_sweep.execution.study.user_code import check_user_code
-from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import plural
+from cnn_sweep.report.live import progress_in_words
 from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cnn_sweep.execution.pool.progress import Progress
+    from cnn_sweep.execution.study.study_folder import StudyFolder
 
 _TOP = 10  # rows of the leaderboard at the end
 
@@ -59,13 +58,8 @@ def run(
       cnn-sweep run sweeps/digits.yaml
       cnn-sweep run sweeps/digits.yaml --workers 4 --notify "mail -s done me"
     """
-    loaded = Sweep.load(sweep)
-    paths = StudyPaths(results, loaded.study)
-    threads_of(paths, loaded, threads)  # raises before anything is written
-    if not paths.sweep.is_file():  # an existing study has a copy of the code
-        check_user_code(loaded)
-    prepare_images(loaded, results)  # before the study exists, so that mistakes in the data can be fixed in the file
-    train(StudyFolder.open_or_create(loaded, results, extend=extend), LocalOptions(workers, threads, notify))
+    study = begin_study(Sweep.load(sweep), results, prepare_images, threads=threads, extend=extend)
+    train(study, LocalOptions(workers, threads, notify))
 
 
 def train(study: StudyFolder, options: LocalOptions) -> None:

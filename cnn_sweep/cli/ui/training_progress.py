@@ -12,11 +12,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from cnn_sweep.cli.ui.terminal import can_redraw
-from cnn_sweep.report.live import in_words
+from cnn_sweep.report.live import facts as facts_of
+from cnn_sweep.report.live import joined, progress_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rich.console import Console
 
     from cnn_sweep.execution.pool.progress import Progress
@@ -63,37 +62,13 @@ class TrainingProgress:
 
 def _picture(name: str, progress: Progress, width: int) -> RichTable:
     """Draw the live line; on a narrow terminal, drop the least important facts."""
-    facts, bar = _facts(progress), True
+    facts, bar = facts_of(progress), True
     for fact in _DROPPED_FIRST:
-        if cell_len(name) + (_BAR + 1) * bar + 1 + cell_len(_joined(facts)) <= width:
+        if cell_len(name) + (_BAR + 1) * bar + 1 + cell_len(joined(facts)) <= width:
             break
         facts.pop(fact, None)
         bar = bar and fact != "bar"
     picture = [ProgressBar(total=max(1, progress.total), completed=progress.finished, width=_BAR)] if bar else []
     grid = RichTable.grid(padding=(0, 1))
-    grid.add_row(Text(name, "bold", no_wrap=True, overflow="ellipsis"), *picture, Text(_joined(facts), no_wrap=True))
+    grid.add_row(Text(name, "bold", no_wrap=True, overflow="ellipsis"), *picture, Text(joined(facts), no_wrap=True))
     return grid
-
-
-def progress_in_words(progress: Progress) -> str:
-    """Return the progress as one line."""
-    return _joined(_facts(progress))
-
-
-def _joined(facts: Mapping[str, str]) -> str:
-    return ", ".join(filter(None, facts.values()))
-
-
-def _facts(progress: Progress) -> dict[str, str]:
-    """Return the facts of the line by name, in order; one that does not apply is empty."""
-    counts, best = progress.counts, progress.best
-    rate, left = [*in_words(progress.pace), "", ""][:2]
-    return {
-        "done": f"{progress.finished}/{progress.total} done",
-        "running": f"{counts['running']} running" if counts.get("running") else "",
-        "failed": f"{counts['failed']} failed" if counts.get("failed") else "",
-        "best": "" if best is None else f"best trial {best[0]}: {best[1]:.4f}",
-        "limits": ", ".join(map(str, progress.limits)),
-        "rate": rate,
-        "left": left,
-    }

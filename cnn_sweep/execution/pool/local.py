@@ -4,22 +4,56 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import Interrupted
 from cnn_sweep.execution.machine import default_workers
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
-from cnn_sweep.execution.study.threads import settle_threads
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.study.threads import settle_threads, threads_of
+from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.execution.worker.protocol import WorkerSettings
+from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
     from types import FrameType
 
     from cnn_sweep.execution.pool.progress import Progress
-    from cnn_sweep.execution.study.study_folder import StudyFolder
+    from cnn_sweep.sweep.sweep import Sweep
+
+
+def begin_study(
+    sweep: Sweep,
+    results: Path,
+    prepare_images: Callable[[Sweep, Path], object],
+    *,
+    threads: int | None = None,
+    extend: bool = False,
+) -> StudyFolder:
+    """Check a sweep and prepare its images, then create its study or open the existing one.
+
+    Args:
+        sweep: The sweep to run.
+        results: Root of all studies.
+        prepare_images: Prepares the sweep's images below ``results`` and shows the progress.
+        threads: Threads of each worker; by default the study's number.
+        extend: Accept a sweep that only adds choices or trials to the study.
+
+    Raises:
+        InputError: The sweep, its code or its images are wrong.
+        StudyError: The study exists with another sweep or another number of threads.
+    """
+    paths = StudyPaths(results, sweep.study)
+    threads_of(paths, sweep, threads)  # raises before anything is written
+    if not paths.sweep.is_file():  # an existing study has a copy of the code
+        check_user_code(sweep)
+    prepare_images(sweep, results)  # before the study exists, so that mistakes in the data can be fixed in the sweep
+    return StudyFolder.open_or_create(sweep, results, extend=extend)
 
 
 def run_local(
@@ -66,6 +100,8 @@ def run_local(
 def _stopping_on_signals(supervisor: PoolSupervisor) -> Iterator[list[int]]:
     """Stop the workers after a checkpoint on the first signal, and kill them on the second.
 
+    In another thread than the main one, where Python allows no handlers, signals keep their meaning.
+
     Yields:
         The signals received so far.
     """
@@ -78,7 +114,9 @@ def _stopping_on_signals(supervisor: PoolSupervisor) -> Iterator[list[int]]:
         else:
             supervisor.kill()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield asked
     finally:

@@ -24,9 +24,9 @@ from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.figures.contact_sheets import thumbnail_uris
 from cnn_sweep.report.figures.figure import COLOURS, DASHES, Figure, number
 from cnn_sweep.report.figures.plots import figures
+from cnn_sweep.report.figures.sketch import sketch
 from cnn_sweep.report.leaderboards.formats import is_numeric, to_html
-from cnn_sweep.report.leaderboards.grouping import without_constants
-from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select, shown
+from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, overview, select, shown
 from cnn_sweep.report.report_data import gather
 
 if TYPE_CHECKING:
@@ -102,10 +102,18 @@ def page(data: ReportData) -> str:
 
 
 def glance(store: StoreReader, study: str, board: Table) -> str:
-    """Write the summary and the best trials as HTML, for a notebook."""
+    """Write the summary, a figure of the search and the best trials as HTML, for a notebook."""
     data = gather(store, study, board)
-    best = without_constants(select(board, Selection(top=5)), list(data.axes))
-    return _rendered(_Content("glance", {"study": study, "pairs": facts.summary(data), "best": to_html(best)}))
+    best = select(overview(board, list(data.axes)), Selection(top=5))
+    ranked = sorted((row["trial"], row["value"]) for row in board.rows if row["rank"] is not None)
+    values = [(trial, value) for trial, value in ranked if math.isfinite(value)]
+    content = {
+        "study": study,
+        "pairs": facts.summary(data),
+        "figure": sketch(values, data.summary["direction"], data.metric),
+        "best": to_html(best),
+    }
+    return _rendered(_Content("glance", content))
 
 
 @lru_cache(maxsize=1)

@@ -84,7 +84,7 @@ def _message(invalid: Sequence[InvalidValue], problems: Problems) -> str:
     first, others = invalid[0], [show(one.value) for one in invalid[1:]]
     rest = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
     also = f"; also {', '.join(others[:_SHOWN])}{rest}" if others else ""
-    places = [str(problems.line(("space", name))) for name in first.names if name != INDEX]
+    places = [str(line) for name in first.names if name != INDEX and (line := problems.line(("space", name)))]
     lines = f", line{'s' if len(places) > 1 else ''} {', '.join(places)}" if places else ""
     return f"{first.message}{also}" + (f" (from {first.origin}{lines})" if first.origin else "")
 

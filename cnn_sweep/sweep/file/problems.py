@@ -39,10 +39,10 @@ class Problems:
     def add(self, path: KeyPath, message: str) -> None:
         """Add a problem at the value with this path, or at the nearest value in the file."""
         found, line = self._document.locate(path)
-        self._problems[Problem(line, dotted(found) or "file", message)] = None
+        self._problems[Problem(line, dotted(found) or ("file" if line else ""), message)] = None
 
     def line(self, path: KeyPath) -> int:
-        """Return the 1-based line of the value with this path, or of the nearest value in the file."""
+        """Return the 1-based line of the value with this path, or of the nearest value; 0 if there are no lines."""
         return self._document.locate(path)[1]
 
     def mapping(self, value: Any, path: KeyPath, keys: Sequence[str]) -> Mapping[str, Any]:

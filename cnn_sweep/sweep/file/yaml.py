@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
@@ -16,11 +18,12 @@ from cnn_sweep.messages import dotted
 from cnn_sweep.validation import LARGEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from cnn_sweep.messages import KeyPath
 
 
+FROM_MAPPING = "sweep"  # the source of a text that `written` made
 MAX_VALUES = 100_000  # aliases can make a small file huge
 MAX_DEPTH = 50  # nested mappings and lists
 _SHOWN = 30  # characters of a number in a message
@@ -40,10 +43,12 @@ class Document:
     Attributes:
         data: The file's content.
         root: The tree that the content was read from, or None for an empty file.
+        has_lines: Whether the user knows the lines, which a mapping in Python does not have.
     """
 
     data: Any
     root: Node | None
+    has_lines: bool = True
 
     def locate(self, path: KeyPath) -> tuple[KeyPath, int]:
         """Return the longest part of a path that exists in the file, and the 1-based line where it starts."""
@@ -51,9 +56,9 @@ class Document:
         for depth, key in enumerate(path):
             found = None if node is None else _child(node, key)
             if found is None:
-                return path[:depth], line
+                return path[:depth], line * self.has_lines
             node, line = found
-        return path, line
+        return path, line * self.has_lines
 
 
 def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
@@ -65,7 +70,7 @@ def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
     try:
         root = YAML(typ="safe", pure=True).compose(text)
         reader = _Reader()
-        document = Document(reader.plain(root, ()), root)
+        document = Document(reader.plain(root, ()), root, has_lines=source != FROM_MAPPING)
     except MarkedYAMLError as error:
         problem = _syntax_problem(error)
     except RecursionError:
@@ -188,6 +193,44 @@ class _Reader:
 
     def _add(self, node: Node, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(node.start_mark.line + 1, dotted(path), message))
+
+
+def written(content: Mapping[str, Any]) -> str:
+    """Return a mapping as the text of a sweep file.
+
+    Tuples, ranges and arrays become lists, NumPy's numbers plain ones, and paths text.
+
+    Raises:
+        SweepFileError: A value is none of these; the error names all of them.
+    """
+    problems: list[Problem] = []
+    plain = _plain_value(content, (), problems)
+    if problems:
+        raise SweepFileError(FROM_MAPPING, problems)
+    yaml = YAML()
+    yaml.width = _WIDTH
+    text = io.StringIO()
+    yaml.dump(plain, text)
+    return text.getvalue()
+
+
+def _plain_value(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
+    """Return a value of Python as YAML can write it; one that it cannot write becomes a problem."""
+    if hasattr(value, "tolist"):  # NumPy's arrays and numbers, and columns of pandas
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            problems.append(Problem(0, dotted(path), f"a key must be text, not {wrong[0]!r}"))
+        return {str(key): _plain_value(one, (*path, str(key)), problems) for key, one in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain_value(one, (*path, place), problems) for place, one in enumerate(value)]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, PurePath):
+        return str(value)
+    problem = f"must be text, a number, true, false, None, a list or a mapping, not {type(value).__name__} {value!r}"
+    problems.append(Problem(0, dotted(path), problem))
+    return None
 
 
 def replace_search_settings(text: str, settings: Mapping[str, Any]) -> str:

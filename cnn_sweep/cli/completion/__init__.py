@@ -1,0 +1,1 @@
+"""Completion of commands in bash, zsh and fish."""
