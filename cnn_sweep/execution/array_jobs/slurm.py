@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 from submitit.helpers import DelayedSubmission
+from submitit.slurm.slurm import _make_sbatch_string
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.array_jobs.task import TaskRun, TaskSettings
 from cnn_sweep.slurm.sbatch_errors import may_have_been_accepted, sbatch_error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cnn_sweep.slurm.array_plan import ArrayPlan
@@ -149,7 +151,36 @@ def _executor(profile: Profile, settings: TaskSettings, folder: Path, *, throttl
 def _python(profile: Profile) -> str:
     # Signals are ignored until Python has its handlers, because a job that dies of a signal is not requeued.
     ignoring_signals = 'sh -c \'trap "" USR2 TERM; exec "$0" "$@"\''
-    return f"{ignoring_signals} {profile.python or shlex.quote(sys.executable)}"
+    return f"{ignoring_signals} {python_command(profile)}"
+
+
+def python_command(profile: Profile) -> str:
+    """Return the shell command that starts Python on a node."""
+    return profile.python or shlex.quote(sys.executable)
+
+
+def single_job_script(
+    profile: Profile, command: str, folder: Path, *, name: str, before: Sequence[str] = (), after: Sequence[str] = ()
+) -> str:
+    """Return the script of one job that starts a command as a pool is started: same options, setup and srun.
+
+    Slurm itself writes no file, so that the job also starts on a node that does not see the folder.
+
+    Args:
+        profile: The cluster's settings; the job is never requeued.
+        command: What srun starts.
+        folder: Where the command's output goes.
+        name: The job's name.
+        before: Shell commands before those of the profile's setup.
+        after: Shell commands after the command.
+    """
+    once = profile.model_copy(update={"requeue": False})
+    parameters = sbatch_parameters(once, name, throttle=1)
+    parameters["setup"] = [*before, *parameters.get("setup", ())]
+    parameters["teardown"] = list(after)
+    parameters["additional_parameters"] |= {"output": "/dev/null", "error": "/dev/null"}
+    text: str = _make_sbatch_string(command, folder, **parameters)
+    return text
 
 
 def sbatch_parameters(profile: Profile, study: str, *, throttle: int) -> dict[str, Any]:
