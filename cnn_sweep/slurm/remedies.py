@@ -30,7 +30,10 @@ _REASONS: Final = (
     (r"PartitionDown|PartitionInactive", "the partition starts no jobs now; choose another one"),
     (r"PartitionTimeLimit", "time_limit is longer than the partition allows; lower it"),
     (r"PartitionNodeLimit|PartitionConfig", "no node of the partition has so much; lower cpus, memory or GPUs"),
-    (r"InvalidAccount|AccountNotAllowed|InvalidQOS", "account or qos may not be used here; `sacctmgr show assoc` lists"),
+    (
+        r"InvalidAccount|AccountNotAllowed|InvalidQOS",
+        "account or qos may not be used here; `sacctmgr show assoc` lists",
+    ),
     (r"^(Assoc|QOS)\w*(Max|Grp)|^(Assoc|QOS)\w*Limit", "a limit of your account or QOS is reached by other jobs; wait"),
     (r"ReqNodeNotAvail|NodeDown|BadConstraints", "the nodes that it needs are down or reserved; drop the constraint"),
     (r"Reservation", "a reservation, such as a maintenance, begins before its end; request less time"),
@@ -47,11 +50,7 @@ def remedy_of_fault(words: str) -> str:
 
 
 def with_remedy(words: str) -> str:
-    """Return the message of a command of Slurm that failed, and what to do about it.
-
-    >>> with_remedy("sinfo did not answer within 20 s")
-    'sinfo did not answer within 20 s. The controller (slurmctld) is overloaded; try again in some minutes, and ask the help desk if it stays so'
-    """
+    """Return the message of a command of Slurm that failed, and what to do about it."""
     remedy = remedy_of_fault(words)
     return f"{words}{'' if words.endswith('?') else '.'} {remedy[0].upper()}{remedy[1:]}"
 

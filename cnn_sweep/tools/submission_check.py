@@ -36,7 +36,7 @@ def expected_start(profile: Profile, slurm: SlurmCli) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as folder:
         script = Path(folder, "job.sh")
-        text = single_job_script(profile, shlex.quote("true"), Path(folder), name="cnn-sweep-check")
+        text = single_job_script(profile, shlex.quote("true"), Path(folder))
         script.write_text(text, encoding="utf-8")
         try:
             words = slurm.test_submission(script)

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 # submitit stops requeueing after this many time-outs of one job; a study may need any number.
 _TIMEOUTS = 1_000_000
 
+_CHECK = "cnn-sweep-check"  # name of jobs that train nothing
+
 _UNSURE = (
     "sbatch: {}; the job may be in the queue nevertheless. Look with `squeue --me`, cancel it with scancel if it is "
     "there, and submit again with `cnn-sweep resume {} --profile …`"
@@ -160,7 +162,7 @@ def python_command(profile: Profile) -> str:
 
 
 def single_job_script(
-    profile: Profile, command: str, folder: Path, *, name: str, before: Sequence[str] = (), after: Sequence[str] = ()
+    profile: Profile, command: str, folder: Path, *, before: Sequence[str] = (), after: Sequence[str] = ()
 ) -> str:
     """Return the script of one job that starts a command as a pool is started: same options, setup and srun.
 
@@ -170,12 +172,11 @@ def single_job_script(
         profile: The cluster's settings; the job is never requeued.
         command: What srun starts.
         folder: Where the command's output goes.
-        name: The job's name.
         before: Shell commands before those of the profile's setup.
         after: Shell commands after the command.
     """
     once = profile.model_copy(update={"requeue": False})
-    parameters = sbatch_parameters(once, name, throttle=1)
+    parameters = sbatch_parameters(once, _CHECK, throttle=1)
     parameters["setup"] = [*before, *parameters.get("setup", ())]
     parameters["teardown"] = list(after)
     parameters["additional_parameters"] |= {"output": "/dev/null", "error": "/dev/null"}

@@ -43,17 +43,21 @@ def resource_settings(place: Place, cluster: Cluster) -> list[list[Setting]]:
     limits = _limits(place, cluster)
     time = _time(place, limits)
     cpus = _cpus(place, limits)
-    count = int(cpus.value)
-    workers = _workers(place, count)
-    task = [time, cpus, *_memory(place, limits, count, int(workers.value)), *_gpus(place), *_features(place)]
+    workers = _workers(place, _count(cpus))
+    task = [time, cpus, *_memory(place, limits, _count(cpus), _count(workers)), *_gpus(place), *_features(place)]
     draft = _draft(place, task, workers)
     return [task, [_array_width(place, cluster, draft), workers, *_ends(place, cluster, int(draft.time_limit))]]
 
 
 def _limits(place: Place, cluster: Cluster) -> list[JobLimits]:
-    gpus = 1 if place.gpu else None
-    draft = Profile(partition=place.partition.name, account=place.account, gpus_per_node=gpus and str(gpus))
+    gpus = "1" if place.gpu else None
+    draft = Profile(partition=place.partition.name, account=place.account, gpus_per_node=gpus)
     return limits_of(draft, cluster)
+
+
+def _count(setting: Setting) -> int:
+    """Return the value of a setting that is a number."""
+    return setting.value if isinstance(setting.value, int) else 0
 
 
 def _lowest(limits: list[JobLimits], name: str) -> _Limit | None:

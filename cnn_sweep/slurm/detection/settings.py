@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+Value = str | int | tuple[str, ...]  # true and false are int, too
+
 _WIDTH = 80  # columns of a terminal
 
 
@@ -25,7 +27,7 @@ class Setting:
     """
 
     key: str
-    value: str | int | bool | tuple[str, ...]
+    value: Value
     reason: str
     active: bool = True
 
@@ -65,7 +67,7 @@ def _comment_lines(text: str) -> list[str]:
     )
 
 
-def _toml(value: str | bool | int | tuple[str, ...]) -> str:
+def _toml(value: Value) -> str:
     """Return a value in TOML; strings of JSON are strings of TOML, except for a character that JSON leaves as it is."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
