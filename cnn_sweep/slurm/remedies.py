@@ -55,6 +55,13 @@ def with_remedy(words: str) -> str:
     return f"{words}{'' if words.endswith('?') else '.'} {remedy[0].upper()}{remedy[1:]}"
 
 
+def remedy_of_refusal(words: str) -> str:
+    """Return what to do about a job that Slurm would not take, or never start."""
+    if re.search(r"(Assoc|QOS)\w*Limit", words):
+        return "a limit of your account or QOS is reached: wait until other jobs have ended, or ask for a higher limit"
+    return "change this line of the profile"
+
+
 def remedy_of_reason(reason: str) -> str:
     """Return what to do about a job that waits for one of squeue's reasons."""
     found = next((cure for pattern, cure in _REASONS if re.search(pattern, reason)), None)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from cnn_sweep.errors import EnvironmentFault, SweepFileError
 from cnn_sweep.execution.study.provenance import package_versions
 from cnn_sweep.messages import plural
 from cnn_sweep.slurm.job_states import LIVING
-from cnn_sweep.slurm.remedies import remedy_of_reason
-from cnn_sweep.tools import node_probe, tensorflow_check
+from cnn_sweep.slurm.remedies import remedy_of_fault, remedy_of_reason, remedy_of_refusal
+from cnn_sweep.tools import node_probe
 from cnn_sweep.tools.findings import Finding
 from cnn_sweep.tools.node_job import NO_FOLDER, NOT_WRITABLE, OTHER_FOLDER, NodeJob
-from cnn_sweep.tools.tensorflow_check import TIMEOUT_S, gpu_finding, tensorflow_finding
+from cnn_sweep.tools.tensorflow_check import gpu_finding, tensorflow_finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,13 +43,22 @@ def examine_node(
         wait_s: How long to wait for the job, in seconds.
         tell: Called with each new state of the job, in words.
 
-    Raises:
-        SweepFileError: sbatch refused the job; the message has its words and the line of the profile.
-        EnvironmentFault: The cluster does not answer, or the results folder cannot be written.
     """
-    with NodeJob(results, profile, slurm, script=tensorflow_check.SCRIPT, timeout_s=TIMEOUT_S) as job:
-        job.submit()
-        outcome = job.wait(wait_s, tell)
+    try:
+        job = NodeJob(results, profile, slurm, tell)
+    except EnvironmentFault as fault:
+        yield Finding("bad", "job", f"not submitted: {fault}", "choose another folder with --results")
+        return
+    try:
+        with job:
+            job.submit()
+            outcome = job.wait(wait_s)
+    except SweepFileError as error:  # sbatch refused it
+        yield Finding("bad", "job", str(error), remedy_of_refusal(str(error)))
+        return
+    except EnvironmentFault as fault:
+        yield Finding("bad", "job", str(fault), remedy_of_fault(str(fault)))
+        return
     yield from findings_of(outcome, results, profile, node_probe.facts(list(package_versions())), wait_s=wait_s)
 
 

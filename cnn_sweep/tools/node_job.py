@@ -20,7 +20,7 @@ from cnn_sweep.execution.array_jobs.slurm import python_command, single_job_scri
 from cnn_sweep.execution.study.provenance import package_versions
 from cnn_sweep.slurm.job_states import LIVING
 from cnn_sweep.slurm.sbatch_errors import sbatch_error
-from cnn_sweep.tools import node_probe
+from cnn_sweep.tools import node_probe, tensorflow_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,26 +100,31 @@ class Outcome:
 class NodeJob:
     """The job, from its files to its end; as a context manager it cancels the job and removes the files."""
 
-    def __init__(self, results: Path, profile: Profile, slurm: SlurmCli, *, script: str, timeout_s: float) -> None:
+    def __init__(self, results: Path, profile: Profile, slurm: SlurmCli, tell: Callable[[str], None]) -> None:
         """Write the job's files into a hidden folder of the results, and lock two of them.
 
         Args:
             results: Root of all studies; it is created if it does not exist.
             profile: The cluster's settings.
             slurm: Slurm's commands.
-            script: Program that starts TensorFlow, for the probe.
-            timeout_s: Longest time that this may take, in seconds.
+            tell: Called with each new state of the job, in words.
 
         Raises:
             EnvironmentFault: The folder cannot be written.
         """
         self._slurm = slurm
+        self._tell = tell
         self._profile = profile.model_copy(update={"time_limit": min(profile.time_limit, _MOST_MINUTES)})
         self._job: int | None = None
         self._over = False
         self._stack = ExitStack()
         nonce = secrets.token_hex(8)
-        question = {"packages": list(package_versions()), "nonce": nonce, "tensorflow": script, "timeout_s": timeout_s}
+        question = {
+            "packages": list(package_versions()),
+            "nonce": nonce,
+            "tensorflow": tensorflow_check.SCRIPT,
+            "timeout_s": tensorflow_check.TIMEOUT_S,
+        }
         try:
             self._folder = _new_folder(results.resolve(), self._stack)
             (self._folder / "login").write_text(nonce, encoding="utf-8")
@@ -140,6 +145,9 @@ class NodeJob:
         try:
             if self._job is not None and not self._over:
                 self._slurm.run("scancel", str(self._job))
+                self._tell(f"job {self._job} is cancelled")
+        except EnvironmentFault as fault:
+            self._tell(f"job {self._job} may still be in the queue; cancel it with scancel ({fault})")
         finally:
             self._stack.close()
 
@@ -163,12 +171,11 @@ class NodeJob:
             raise sbatch_error(str(fault).removeprefix("sbatch failed: "), self._profile) from None
         return self._job
 
-    def wait(self, seconds: float, tell: Callable[[str], None]) -> Outcome:
+    def wait(self, seconds: float) -> Outcome:
         """Wait until the job has ended, or cancel it.
 
         Args:
             seconds: How long to wait.
-            tell: Called with each new state of the job, in words.
 
         Raises:
             EnvironmentFault: squeue keeps failing.
@@ -181,7 +188,7 @@ class NodeJob:
             if row is not None:
                 outcome = _with_row(outcome, row)
             if outcome.state in LIVING and (now := f"{outcome.state} {outcome.reason}".strip()) != told:
-                tell(f"job {self._job}: {now}")
+                self._tell(f"job {self._job}: {now}")
                 told = now
             if row is None or row.state not in LIVING or row.state == "COMPLETING":
                 self._over = True

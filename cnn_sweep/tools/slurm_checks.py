@@ -13,7 +13,7 @@ from cnn_sweep.errors import CnnSweepError, EnvironmentFault, SweepFileError
 from cnn_sweep.journal.filesystem import judge_mount, mount_of
 from cnn_sweep.messages import few
 from cnn_sweep.slurm.commands import SlurmCli
-from cnn_sweep.slurm.remedies import remedy_of_fault
+from cnn_sweep.slurm.remedies import remedy_of_fault, remedy_of_refusal
 from cnn_sweep.tools.findings import Finding
 from cnn_sweep.tools.submission_check import expected_start, problems_on
 
@@ -150,4 +150,4 @@ def _profile(profile: Profile, cluster: Cluster, slurm: SlurmCli) -> Iterator[Fi
             yield Finding("bad", "profile", str(error), remedy_of_fault(str(error)))
     for problem in problems:
         where = f"{profile.source}:{problem.line}: {problem.where}: " if problem.line else f"{profile.source}: "
-        yield Finding("bad", "profile", f"{where}{problem.message}", "change this line of the profile")
+        yield Finding("bad", "profile", f"{where}{problem.message}", remedy_of_refusal(problem.message))

@@ -14,16 +14,16 @@ from rich.text import Text
 
 from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results
 from cnn_sweep.cli.ui.terminal import warn
-from cnn_sweep.errors import CnnSweepError, EnvironmentFault
+from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.profile import Profile
-from cnn_sweep.slurm.remedies import remedy_of_fault
 from cnn_sweep.tools.doctor import examine
-from cnn_sweep.tools.findings import Finding
 from cnn_sweep.tools.node_checks import examine_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cnn_sweep.tools.findings import Finding
 
 _COLOURS: Final = {"ok": "green", "note": "yellow", "bad": "bold red"}
 
@@ -53,7 +53,7 @@ def doctor(
     settings = None if profile is None else Profile.load(profile)
     found: Iterator[Finding] = examine(results, slurm=slurm or job or settings is not None, profile=settings)
     if job:
-        found = chain(found, _node(results, settings or Profile(), wait))
+        found = chain(found, examine_node(results, settings or Profile(), SlurmCli(), wait_s=wait, tell=warn))
     console = Console(soft_wrap=True, highlight=False)
     findings = []
     for finding in found:
@@ -64,14 +64,6 @@ def doctor(
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     if any(finding.level == "bad" for finding in findings):
         raise typer.Exit(EnvironmentFault.exit_code)
-
-
-def _node(results: Path, profile: Profile, wait_s: float) -> Iterator[Finding]:
-    """Yield the findings on a node; a job that cannot be submitted is one, too."""
-    try:
-        yield from examine_node(results, profile, SlurmCli(), wait_s=wait_s, tell=warn)
-    except CnnSweepError as error:
-        yield Finding("bad", "job", str(error), remedy_of_fault(str(error)))
 
 
 def _show(console: Console, finding: Finding) -> None:
