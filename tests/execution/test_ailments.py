@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a row of the table is a line
 """Ailments of machines and clusters, each prepared where programs meet: `doctor` finds it and names its cure.
 
 docs/slurm.md lists them in the same order.
@@ -15,12 +16,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.disks import small_disk
+from helpers.fake_slurm import MUNGE, QOS_HEAD, USER_HEAD, FakeSlurm, other_python, partition
 from typer.testing import CliRunner
 
 from cnn_sweep.cli.main import app
 from cnn_sweep.tools import tensorflow_check
-from helpers.disks import small_disk
-from helpers.fake_slurm import MUNGE, QOS_HEAD, USER_HEAD, FakeSlurm, other_python, partition
 
 STARTS = """
 import json
@@ -30,7 +31,7 @@ PROFILE = 'partition = "main"\ntime_limit = 10\nenvironment = {A = "b"}\n'
 GPU_PROFILE = 'partition = "gpu"\ntime_limit = 10\ngpus_per_node = 1\n'
 UNREACHABLE = "slurm_load_ctl_conf error: Unable to contact slurm controller (connect failure)"
 TIMED_OUT = "slurm_load_ctl_conf error: Socket timed out on send/recv operation"
-NO_CONF = "scontrol: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host\nfatal: Could not establish a configuration source"
+NO_CONF = "scontrol: error: resolve_ctls_from_dns_srv: Unknown host\nfatal: Could not establish a configuration source"
 NO_DATABASE = "sacctmgr: error: Sending PersistInit msg: Connection refused"
 SUBMIT_LIMIT = (
     "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS "
@@ -82,8 +83,17 @@ def _config(**changes):
     return prepare
 
 
+def _answers(**texts):
+    return lambda desk: desk.slurm.put(**texts)
+
+
 def _main(**settings):
-    return lambda desk: desk.slurm.put(partitions=partition("main", default="YES", **settings) + partition("gpu"))
+    return _answers(partitions=partition("main", default="YES", **settings) + partition("gpu"))
+
+
+def _submit_limit(desk):
+    refuses = f"cat >&2 <<'END'\n{SUBMIT_LIMIT}\nEND\nexit 1"
+    desk.slurm.program("sbatch", f'case "$*" in *--test-only*) exit 0;; esac\n{refuses}')
 
 
 def _fails(program, words):
@@ -151,7 +161,7 @@ def _gpu_of_driver(desk):
     desk.slurm.program("nvidia-smi", "echo 'GPU 0: NVIDIA A100-SXM4-80GB (UUID: GPU-1)'")
 
 
-USER_LIMITED = f"{QOS_HEAD}normal||||00:05:00|||||\n"
+QOS_LIMITED = f"{QOS_HEAD}normal||||00:05:00|||||\n"
 
 AILMENTS = [
     Ailment("munge is down", "slurm", "Munge encode failed", "(munge) is down", _fails("scontrol", MUNGE)),
@@ -162,13 +172,13 @@ AILMENTS = [
     Ailment("accounting is off", "accounting", "sacct does not work", "", _config(AccountingStorageType="accounting_storage/none"), level="note"),
     Ailment("old Slurm", "slurm", "20.02.7 is older than 22.05", "newer", _config(SLURM_VERSION="20.02.7"), level="note"),
     Ailment("MaxArraySize is small", "arrays", "arrays of 10 tasks", "workers_per_task", _config(MaxArraySize="11"), level="note"),
-    Ailment("no association", "account", "has no account on cluster lab", "administrators", lambda desk: desk.slurm.put(users=USER_HEAD)),
+    Ailment("no association", "account", "has no account on cluster lab", "administrators", _answers(users=USER_HEAD)),
     Ailment("invalid account", "profile", "my.toml:1: account: unknown account 'nobody'; valid: lab", "change this line", _nothing, PROFILED, profile='account = "nobody"\n'),
-    Ailment("QOS limit", "profile", "my.toml:2: time_limit: 10 min exceeds the MaxWall of QOS normal, 5 min", "change this line", lambda desk: desk.slurm.put(qos=USER_LIMITED), PROFILED),
-    Ailment("limit that only sbatch knows", "job", "sbatch refused the job: AssocMaxSubmitJobLimit", "wait until other jobs have ended", lambda desk: desk.slurm.program("sbatch", f'case "$*" in *--test-only*) exit 0;; esac\ncat >&2 <<"END"\n{SUBMIT_LIMIT}\nEND\nexit 1'), JOB),
+    Ailment("QOS limit", "profile", "my.toml:2: time_limit: 10 min exceeds the MaxWall of QOS normal, 5 min", "change this line", _answers(qos=QOS_LIMITED), PROFILED),
+    Ailment("limit that only sbatch knows", "job", "sbatch refused the job: AssocMaxSubmitJobLimit", "wait until other jobs have ended", _submit_limit, JOB),
     Ailment("partition is down", "profile", "my.toml:1: partition: main is down", "change this line", _main(state="DOWN"), PROFILED),
     Ailment("partition is hidden", "partition main", "hidden", "", _main(hidden="YES"), level="note"),
-    Ailment("all nodes are down", "partition main", "no node starts jobs (down*)", "another one", lambda desk: desk.slurm.put(nodes="main|4|4|8000|(null)|ib|down*|1|0\n"), level="note"),
+    Ailment("all nodes are down", "partition main", "no node starts jobs (down*)", "another one", _answers(nodes="main|4|4|8000|(null)|ib|down*|1|0\n"), level="note"),
     Ailment("time limit over the partition's", "profile", "my.toml:2: time_limit: 10 min exceeds the MaxTime", "change this line", _main(time="00:05:00"), PROFILED),
     Ailment("SBATCH_ variable", "variable", "SBATCH_PARTITION=debug overrides the profile", "unset SBATCH_PARTITION", _set("SBATCH_PARTITION", "debug"), level="note"),
     Ailment("SBATCH_EXPORT=NONE", "variable", "leaves jobs without PATH", "unset SBATCH_EXPORT", _set("SBATCH_EXPORT", "NONE")),

@@ -109,14 +109,20 @@ def _group_names() -> list[str]:
 def _ask_account(cluster: Cluster) -> str | None:
     """Ask which account to charge if there are several and a person can answer; None takes the default one."""
     accounts = accounts_of(cluster)
-    if len(accounts) < 2 or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if len(accounts) < 2 or not _person_answers():
         return None
     default = cluster.default_account if cluster.default_account in accounts else accounts[0]
     while True:
-        answer = str(typer.prompt(f"Account to charge ({listed(accounts)})", default=default, err=True)).strip()
+        # Not input(): it writes the prompt to standard output, which may be the profile.
+        print(f"Account to charge ({listed(accounts)}) [{default}]: ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline().strip() or default
         if answer in accounts:
             return answer
         warn(f"{answer!r} is not one of them")
+
+
+def _person_answers() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _refused(profile: Profile, cluster: Cluster) -> CnnSweepError | None:
