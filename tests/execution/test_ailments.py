@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - a row of the table is a line
 """Ailments of machines and clusters, each prepared where programs meet: `doctor` finds it and names its cure.
 
-docs/slurm.md lists them in the same order.
+docs/reference/slurm.md lists them in the same order.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,7 @@ from typer.testing import CliRunner
 from cnn_sweep.cli.main import app
 from cnn_sweep.tools import tensorflow_check
 
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "reference" / "slurm.md"
 STARTS = """
 import json
 print(json.dumps({"version": "2.21.0", "seconds": 4.0, "gpus": []}))
@@ -246,6 +248,12 @@ def test_an_ailment_is_found_with_its_cure(ailment, desk):
     assert bool(mine[0]["cure"]) == bool(ailment.cure)
     assert done.exit_code == (3 if any(finding["level"] == "bad" for finding in findings) else 0)
     assert not list(desk.folder.glob("results/.doctor-*"))
+
+
+def test_the_documentation_lists_every_ailment():
+    """In the order of the table above."""
+    table = DOCUMENTED.read_text(encoding="utf-8").partition("| what is wrong |")[2].splitlines()[2:]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in table] == [ailment.name for ailment in AILMENTS]
 
 
 def test_a_healthy_cluster_has_nothing_bad(desk):

@@ -181,6 +181,7 @@ def test_one_account_is_taken_and_of_several_the_default_one():
     closed = cluster(replace(CPU, accounts=frozenset({"bio"})), GPU, **with_accounts("geo", "bio"))
     assert detected(closed)[0].partition == "gpu"
     assert detected(closed, account="bio")[0].partition == "cpu"
+    assert detected(cluster(CPU, GPU, **with_accounts("bio", partition="gpu")))[0].partition == "gpu"
 
 
 def test_without_accounting_no_account_is_named():

@@ -63,7 +63,7 @@ def detect(
         print(text, end="")
     else:
         create_text(output, text)
-        warn(f"wrote {output}")
+        warn(f"wrote {output}; next: `cnn-sweep doctor --job --profile {output}`")
     if refused is not None:
         raise EnvironmentFault(f"Slurm would not take this profile yet; change the line named:\n{refused}")
 

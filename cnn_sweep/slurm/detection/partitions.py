@@ -77,11 +77,13 @@ def _partition(cluster: Cluster, wanted: Wanted, account: str | None) -> tuple[P
     """Return the partition and why it was chosen."""
     if wanted.partition is not None:
         named = _named(cluster, wanted, wanted.partition)
-        against = _why_not(named, wanted, account)
+        against = _why_not(cluster, named, wanted, account)
         return named, "as you asked" + (f", although it is {against}" if against else "")
     usable = _usable_partitions(cluster, wanted, account)
     if not usable:
-        shown = listed(f"{name} ({_why_not(one, wanted, account)})" for name, one in cluster.partitions.items())
+        shown = listed(
+            f"{name} ({_why_not(cluster, one, wanted, account)})" for name, one in cluster.partitions.items()
+        )
         raise EnvironmentFault(f"no partition of cluster {cluster.name} starts your jobs: {shown}")
     fitting = [one for one in usable if not wanted.gpu or _gpu_nodes(one)]
     if not fitting:
@@ -112,10 +114,10 @@ def _named(cluster: Cluster, wanted: Wanted, name: str) -> Partition:
 
 
 def _usable_partitions(cluster: Cluster, wanted: Wanted, account: str | None) -> list[Partition]:
-    return [one for one in cluster.partitions.values() if _why_not(one, wanted, account) is None]
+    return [one for one in cluster.partitions.values() if _why_not(cluster, one, wanted, account) is None]
 
 
-def _why_not(partition: Partition, wanted: Wanted, account: str | None) -> str | None:
+def _why_not(cluster: Cluster, partition: Partition, wanted: Wanted, account: str | None) -> str | None:
     """Return why a partition does not start this user's jobs; None if it does, as far as Slurm tells."""
     if partition.state != "UP":
         return partition.state.lower()
@@ -123,11 +125,19 @@ def _why_not(partition: Partition, wanted: Wanted, account: str | None) -> str |
         return "hidden"
     if partition.root_only or (partition.groups is not None and not partition.groups & wanted.groups):
         return "for others"
-    if account is not None and partition.accounts is not None and account not in partition.accounts:
-        return f"not for account {account}"
-    if account in partition.denied_accounts:
+    if not _takes_account(cluster, partition, account):
         return f"not for account {account}"
     return None if _usable(partition) else f"no node is up: {_states(partition)}"
+
+
+def _takes_account(cluster: Cluster, partition: Partition, account: str | None) -> bool:
+    """Return whether a partition takes an account, which the user may have for some partitions only."""
+    if account is None:
+        return True
+    mine = [one.partition for one in cluster.associations or () if one.account == account]
+    if mine and None not in mine and partition.name not in mine:
+        return False
+    return account not in partition.denied_accounts and (partition.accounts is None or account in partition.accounts)
 
 
 def _usable(partition: Partition) -> list[NodeKind]:
