@@ -19,6 +19,7 @@ GROUPS: Final = {
     "Prepare": {
         "init": "Write a sweep file to start from.",
         "plan": "Show the trials of a sweep without running them.",
+        "profile": "Write a profile for this cluster, or check one.",
         "data": "Prepare or draw the images of a sweep.",
         "threads": "Measure the fastest division of cores between workers.",
     },

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cnn_sweep.slurm.units import gres, limit_count, limit_minutes, resources
+from cnn_sweep.slurm.units import gres, limit_count, limit_memory_mb, limit_minutes, resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _USER_LIMITS = ("MaxSubmit", "MaxJobs", "GrpTRES")
 _GROUP_LIMITS = ("GrpSubmit", "GrpJobs", "GrpTRES")
 _QOS_LIMITS = ("MaxSubmitPU", "MaxJobsPU", "MaxTRESPU")
+# Beginnings of the node states of sinfo(1) in which no job starts; a trailing * means that the node does not answer.
+_STARTS_NO_JOBS = ("down", "drain", "error", "fail", "future", "inval", "no_resp", "npc", "perfctrs", "unk")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class NodeKind:
         resources: Generic resources per node, by ``name:type``.
         features: Features that a constraint can name.
         state: State in sinfo's words.
+        threads_per_core: CPUs per core; 2 if Slurm counts hyperthreads.
+        scratch_mb: Size of the node's own scratch file system, in MB; 0 if Slurm does not know it.
     """
 
     count: int
@@ -37,6 +41,18 @@ class NodeKind:
     resources: Mapping[str, int]
     features: frozenset[str]
     state: str
+    threads_per_core: int = 1
+    scratch_mb: int = 0
+
+    @property
+    def starts_jobs(self) -> bool:
+        """Whether these nodes start jobs, now or after others have ended."""
+        return not self.state.endswith("*") and not self.state.lower().startswith(_STARTS_NO_JOBS)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs per node, of any type."""
+        return sum(n for name, n in self.resources.items() if name.split(":")[0] == "gpu")
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,17 @@ class Partition:
         qos: QOS that may be used in it; None for all.
         own_qos: QOS whose limits apply to all jobs in it, or None.
         nodes: Its nodes, grouped by kind.
+        hidden: Whether ``sinfo`` lists it only with ``--all``.
+        root_only: Whether users cannot submit to it.
+        groups: Unix groups that may use it; None for all.
+        default_minutes: Time limit of jobs that request none, in minutes; None if that is the longest one.
+        default_memory_mb: Memory of jobs that request none, in MB: of each CPU, or of the node; None if all of it.
+        default_is_per_cpu: Whether that memory is given for each CPU.
+        max_memory_per_cpu_mb: Most memory per CPU of a job, in MB; None if unlimited.
+        max_memory_per_node_mb: Most memory of a job on one node, in MB; None if unlimited.
+        max_cpus_per_node: Most CPUs of its jobs on one node; None if unlimited.
+        preempt_mode: What happens to its jobs if others preempt them: ``OFF``, ``REQUEUE``, ``CANCEL``, ``SUSPEND``.
+        priority_tier: Jobs in partitions with a higher tier start first, and may preempt those here.
     """
 
     name: str
@@ -64,6 +91,17 @@ class Partition:
     qos: frozenset[str] | None = None
     own_qos: str | None = None
     nodes: tuple[NodeKind, ...] = ()
+    hidden: bool = False
+    root_only: bool = False
+    groups: frozenset[str] | None = None
+    default_minutes: int | None = None
+    default_memory_mb: int | None = None
+    default_is_per_cpu: bool = False
+    max_memory_per_cpu_mb: int | None = None
+    max_memory_per_node_mb: int | None = None
+    max_cpus_per_node: int | None = None
+    preempt_mode: str = "OFF"
+    priority_tier: int = 1
 
 
 @dataclass(frozen=True)
@@ -127,6 +165,10 @@ class Cluster:
         qos: By name; None if accounting is off or did not answer.
         queued: The user's queued jobs by (account, qos, partition); each array element counts.
         notes: Queries that failed, for the user.
+        version: Slurm's version, such as ``22.05.8``; empty if unknown.
+        preempt_type: How jobs are preempted: ``none``, ``partition_prio`` or ``qos``.
+        accounting: Whether a database keeps accounts and ended jobs, so that ``sacct`` works.
+        scratch: The node's own scratch folder (``TmpFS``).
     """
 
     name: str
@@ -142,6 +184,10 @@ class Cluster:
     qos: Mapping[str, Qos] | None = None
     queued: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    version: str = ""
+    preempt_type: str = "none"
+    accounting: bool = False
+    scratch: str = "/tmp"  # noqa: S108 - Slurm's default
 
 
 def read_config(text: str) -> dict[str, str]:
@@ -158,38 +204,62 @@ def read_partitions(text: str, nodes: Mapping[str, tuple[NodeKind, ...]]) -> dic
         if "PartitionName" not in values:
             continue
         name = values["PartitionName"]
-        found[name] = Partition(
-            name=name,
-            default=values.get("Default") == "YES",
-            state=values.get("State", "UP"),
-            max_minutes=limit_minutes(values.get("MaxTime", "")),
-            accounts=_names(values.get("AllowAccounts", "ALL")),
-            denied_accounts=_names(values.get("DenyAccounts", "")) or frozenset(),
-            qos=_names(values.get("AllowQos", "ALL")),
-            own_qos=None if values.get("QoS", "N/A") == "N/A" else values["QoS"],
-            nodes=nodes.get(name, ()),
-        )
+        found[name] = _partition(values, nodes.get(name, ()))
     return found
+
+
+def _partition(values: Mapping[str, str], nodes: tuple[NodeKind, ...]) -> Partition:
+    per_cpu = "DefMemPerCPU" in values
+    return Partition(
+        name=values["PartitionName"],
+        default=values.get("Default") == "YES",
+        state=values.get("State", "UP"),
+        max_minutes=limit_minutes(values.get("MaxTime", "")),
+        accounts=_names(values.get("AllowAccounts", "ALL")),
+        denied_accounts=_names(values.get("DenyAccounts", "")) or frozenset(),
+        qos=_names(values.get("AllowQos", "ALL")),
+        own_qos=None if values.get("QoS", "N/A") == "N/A" else values["QoS"],
+        nodes=nodes,
+        hidden=values.get("Hidden") == "YES",
+        root_only=values.get("RootOnly") == "YES",
+        groups=_names(values.get("AllowGroups", "ALL")),
+        default_minutes=limit_minutes(values.get("DefaultTime", "")),
+        default_memory_mb=limit_memory_mb(values.get("DefMemPerCPU" if per_cpu else "DefMemPerNode", "")),
+        default_is_per_cpu=per_cpu,
+        max_memory_per_cpu_mb=limit_memory_mb(values.get("MaxMemPerCPU", "")),
+        max_memory_per_node_mb=limit_memory_mb(values.get("MaxMemPerNode", "")),
+        max_cpus_per_node=limit_count(values.get("MaxCPUsPerNode", "")),
+        preempt_mode=values.get("PreemptMode", "OFF"),
+        priority_tier=limit_count(values.get("PriorityTier", "")) or 1,
+    )
 
 
 def read_nodes(text: str) -> dict[str, tuple[NodeKind, ...]]:
-    """Read ``sinfo --format='%R|%D|%c|%m|%G|%f|%T'`` as kinds of nodes by partition."""
+    """Read ``sinfo --format='%R|%D|%c|%m|%G|%f|%T|%Z|%d'`` as kinds of nodes by partition."""
     found: dict[str, tuple[NodeKind, ...]] = {}
     for line in text.splitlines():
         values = line.split("|")
-        if len(values) != 7:
+        if len(values) < 7:
             continue
-        name, count, cpus, memory, generic, features, state = values
+        name, count, cpus, memory, generic, features, state, threads, scratch = (*values, "1", "0")[:9]
         kind = NodeKind(
             count=int(count),
-            cpus=int(cpus.rstrip("+")),  # "4+" means at least 4, if nodes differ
-            memory_mb=int(memory.rstrip("+")),
+            cpus=_least(cpus),
+            memory_mb=_least(memory),
             resources=gres(generic),
             features=_names(features) or frozenset(),
             state=state,
+            threads_per_core=max(1, _least(threads)),
+            scratch_mb=_least(scratch),
         )
         found[name] = (*found.get(name, ()), kind)
     return found
+
+
+def _least(text: str) -> int:
+    """Read a number of sinfo's; ``4+`` means at least 4, if nodes differ."""
+    digits = text.strip().rstrip("+")
+    return int(digits) if digits.isdigit() else 0
 
 
 def read_associations(text: str, cluster: str, user: str) -> tuple[tuple[Association, ...], str | None]:

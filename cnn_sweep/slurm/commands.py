@@ -38,6 +38,7 @@ from cnn_sweep.slurm.job_rows import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 # Removed from the environment, because the user's own defaults would filter rows or rename columns.
 _USERS_DEFAULTS = ("SACCT_", "SINFO_", "SQUEUE_", "SCONTROL_")
@@ -67,8 +68,34 @@ class SlurmCli:
         Raises:
             EnvironmentFault: The command is missing, times out or fails.
         """
-        given = os.environ if self.environment is None else self.environment
-        environment = {key: value for key, value in given.items() if not key.startswith(_USERS_DEFAULTS)}
+        environment = {key: value for key, value in self._given.items() if not key.startswith(_USERS_DEFAULTS)}
+        return self._call(command, environment | _OURS).stdout
+
+    def submit(self, script: Path) -> int:
+        """Submit a script and return the job's ID; the job gets this process's environment as it is.
+
+        Raises:
+            EnvironmentFault: sbatch is missing, times out or refuses.
+        """
+        answer = self._call(("sbatch", "--parsable", str(script)), self._given).stdout.partition(";")[0].strip()
+        if not answer.isdigit():
+            raise EnvironmentFault(f"sbatch answered {answer!r} instead of a job ID")
+        return int(answer)
+
+    def test_submission(self, script: Path) -> str:
+        """Let sbatch check a script without submitting it, and return its words, such as when the job would start.
+
+        Raises:
+            EnvironmentFault: sbatch is missing, times out or would refuse.
+        """
+        times = {"SLURM_TIME_FORMAT": "standard"}
+        return _words(self._call(("sbatch", "--test-only", str(script)), {**self._given, **times}).stderr)
+
+    @property
+    def _given(self) -> Mapping[str, str]:
+        return os.environ if self.environment is None else self.environment
+
+    def _call(self, command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         try:
             done = subprocess.run(
                 command,
@@ -78,7 +105,7 @@ class SlurmCli:
                 errors="replace",
                 stdin=subprocess.DEVNULL,
                 timeout=self.timeout_s,
-                env=environment | _OURS,
+                env=environment,
             )
         except FileNotFoundError:
             raise EnvironmentFault(f"{command[0]} is not installed here; is this a login node of a cluster?") from None
@@ -88,7 +115,7 @@ class SlurmCli:
             raise EnvironmentFault(f"{command[0]} cannot be started: {error}") from None
         if done.returncode != 0:
             raise EnvironmentFault(f"{command[0]} failed: {_words(done.stderr) or _words(done.stdout)}")
-        return done.stdout
+        return done
 
     def queue(self, job_ids: Iterable[int]) -> list[QueueRow]:
         """Return squeue's rows for jobs that wait, run, or ended a few minutes ago.
@@ -144,7 +171,7 @@ class SlurmCli:
 
         With the job's ID it identifies this incarnation. None outside a job, or if Slurm does not answer.
         """
-        given = os.environ if self.environment is None else self.environment
+        given = self._given
         job = given.get("SLURM_JOB_ID", "")
         if "SLURM_ARRAY_JOB_ID" in given:  # an array's last element has the ID of the whole array
             job = f"{given['SLURM_ARRAY_JOB_ID']}_{given.get('SLURM_ARRAY_TASK_ID', '')}"
@@ -167,7 +194,7 @@ class SlurmCli:
         """
         user = user or getpass.getuser()
         config = read_config(self.run("scontrol", "show", "config"))
-        nodes = read_nodes(self.run("sinfo", "--all", "--noheader", "--format=%R|%D|%c|%m|%G|%f|%T"))
+        nodes = read_nodes(self.run("sinfo", "--all", "--noheader", "--format=%R|%D|%c|%m|%G|%f|%T|%Z|%d"))
         partitions = read_partitions(self.run("scontrol", "--all", "show", "partition", "--oneliner"), nodes)
         counted = ("--array", f"--user={user}", "--Format=Account:|,QOS:|,Partition:|")
         queued = read_queue_counts(self.run("squeue", "--all", "--noheader", *counted))
@@ -183,8 +210,12 @@ class SlurmCli:
             enforced=frozenset(enforced) & {"associations", "limits", "qos", "safe"},
             partitions=partitions,
             queued=queued,
+            version=config.get("SLURM_VERSION", ""),
+            preempt_type=config.get("PreemptType", "none").removeprefix("preempt/"),
+            accounting=config.get("AccountingStorageType", "").endswith("/slurmdbd"),
+            scratch=config.get("TmpFS", "") or "/tmp",  # noqa: S108 - Slurm's default
         )
-        if config.get("AccountingStorageType", "").endswith("/slurmdbd"):
+        if cluster.accounting:
             return self._with_accounts(cluster)
         return cluster
 

@@ -193,7 +193,7 @@ class Profile(Spec):
             text = path.read_bytes().decode("utf-8")
         except FileNotFoundError:
             others = sorted(other.name for other in path.parent.glob("*.toml"))
-            there = f"; there are {', '.join(others)}" if others else ""
+            there = f"; there are {', '.join(others)}" if others else "; `cnn-sweep profile detect` writes one"
             raise InputError(f"there is no profile {path}{near(path.name, others)}{there}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"the profile {path} cannot be read: {error}") from None

@@ -39,6 +39,17 @@ def minutes(text: str) -> int:
     return int(match["days"] or 0) * 1440 + hours * 60 + mins + math.ceil(seconds / 60)
 
 
+def duration(minutes: int) -> str:
+    """Return minutes in the notation of sbatch.
+
+    >>> duration(90), duration(7 * 1440)
+    ('1:30:00', '7-00:00:00')
+    """
+    days, rest = divmod(minutes, 1440)
+    clock = f"{rest // 60}:{rest % 60:02}:00"
+    return f"{days}-{clock.zfill(8)}" if days else clock
+
+
 def limit_minutes(text: str) -> int | None:
     """Read a time limit in minutes; None if unlimited."""
     return None if text.strip().lower() in _UNLIMITED else minutes(text)
@@ -47,6 +58,11 @@ def limit_minutes(text: str) -> int | None:
 def limit_count(text: str) -> int | None:
     """Read a count limit; None if unlimited."""
     return None if text.strip().lower() in _UNLIMITED else int(text)
+
+
+def limit_memory_mb(text: str) -> int | None:
+    """Read a limit on memory in MB; None if unlimited, which Slurm also writes as 0."""
+    return None if text.strip().lower() in {*_UNLIMITED, "0"} else memory_mb(text)
 
 
 def memory_mb(text: str) -> int:

@@ -1,75 +1,51 @@
-"""Examines a machine before a study: packages, TensorFlow, GPUs, the results folder, Slurm.
+"""Examines a machine before a study: packages, the results folder, Slurm, a node of the cluster, TensorFlow, GPUs.
 
 Each problem comes with a remedy.
 """
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.study.provenance import package_versions
 from cnn_sweep.journal.filesystem import judge, judge_mount, mount_of
-from cnn_sweep.slurm.commands import SlurmCli
+from cnn_sweep.tools import tensorflow_check
+from cnn_sweep.tools.findings import Finding
+from cnn_sweep.tools.node_probe import gpus_of_driver, tensorflow
+from cnn_sweep.tools.slurm_checks import examine_slurm
+from cnn_sweep.tools.tensorflow_check import TIMEOUT_S, gpu_finding, tensorflow_finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from cnn_sweep.slurm.cluster import Cluster, Partition
+    from cnn_sweep.slurm.profile import Profile
 
-_TENSORFLOW_TIMEOUT_S = 180.0
 # With less free space than this, in bytes, even a small study may fill the disk.
 _LITTLE_SPACE = 2 * 10**9
-# Runs in a separate process, because TensorFlow crashes on a CPU that lacks its instructions.
-_TENSORFLOW = """
-import json, time
-began = time.monotonic()
-from cnn_sweep.training.session import configure
-configure(1)
-import tensorflow as tf
-gpus = [device.name for device in tf.config.list_physical_devices("GPU")]
-print(json.dumps({"version": tf.__version__, "seconds": time.monotonic() - began, "gpus": gpus}))
-"""
+# A study writes a few dozen files, and a prepared data set a few more.
+_FEW_FILES = 1000
+_TRIED_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check.
-
-    Attributes:
-        level: ``ok``; ``note`` if it works with a restriction; ``bad`` if something will not work.
-        subject: What was checked.
-        text: What was found.
-        cure: What to do about it; empty if nothing.
-    """
-
-    level: Literal["ok", "note", "bad"]
-    subject: str
-    text: str
-    cure: str = ""
-
-
-def examine(results: Path, *, slurm: bool = False) -> Iterator[Finding]:
-    """Run all checks, quick ones first.
+def examine(results: Path, *, slurm: bool = False, profile: Profile | None = None) -> Iterator[Finding]:
+    """Run all checks of this machine, quick ones first.
 
     Args:
         results: Root of all studies; it need not exist yet.
         slurm: Whether studies are to run on Slurm; then it is ``bad`` if Slurm does not work.
+        profile: A profile to check against the cluster's limits.
     """
     versions = package_versions()
     yield Finding("ok", "packages", ", ".join(f"{name} {version}" for name, version in versions.items()))
     yield _processors()
     yield from _folder(results)
     yield _temporary_space()
-    yield from _slurm("bad" if slurm else "note")
+    yield from examine_slurm("bad" if slurm else "note", profile)
     yield from _tensorflow()
 
 
@@ -91,9 +67,7 @@ def _folder(results: Path) -> Iterator[Finding]:
             "choose another folder with --results, or with CNN_SWEEP_RESULTS",
         )
         return
-    free = shutil.disk_usage(there).free
-    cure = "free some, or choose another folder with --results" if free < _LITTLE_SPACE else ""
-    yield Finding("bad" if cure else "ok", "results", f"{there}: {free / 1e9:.1f} GB free", cure)
+    yield _space(there)
     locks = judge(there) if there == results.resolve() else judge_mount(mount_of(there))
     if locks.honest:
         yield Finding("ok", "locks", f"reliable ({locks.reason})")
@@ -103,96 +77,42 @@ def _folder(results: Path) -> Iterator[Finding]:
         )
 
 
+def _space(folder: Path) -> Finding:
+    """Check free space and number of files, and a quota, which only a write can find."""
+    system = os.statvfs(folder)
+    free = system.f_bavail * system.f_frsize
+    cure = "free some, or choose another folder with --results"
+    if system.f_files and system.f_favail < _FEW_FILES:
+        return Finding("bad", "results", f"{folder}: room for {system.f_favail} more files (inodes)", cure)
+    if free < _LITTLE_SPACE:
+        return Finding("bad", "results", f"{folder}: {free / 1e9:.1f} GB free", cure)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_TRIED_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        quota = "your quota is used up" if error.errno == errno.EDQUOT else (error.strerror or str(error))
+        return Finding("bad", "results", f"{folder} takes no file: {quota}", cure)
+    return Finding("ok", "results", f"{folder}: {free / 1e9:.1f} GB free")
+
+
 def _temporary_space() -> Finding:
+    cure = "set TMPDIR to a folder with space on this machine"
+    asked = os.environ.get("TMPDIR", "")
+    if asked and not os.access(asked, os.W_OK | os.X_OK):
+        return Finding("bad", "temporary", f"TMPDIR={asked} is no folder that can be written to", cure)
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
-    cure = "set TMPDIR to a folder with space on this machine" if free < _LITTLE_SPACE / 4 else ""
-    return Finding("bad" if cure else "ok", "temporary", f"{folder}: {free / 1e9:.1f} GB free", cure)
-
-
-def _slurm(level: Literal["note", "bad"]) -> Iterator[Finding]:
-    """Check Slurm.
-
-    Args:
-        level: Level of the finding that there is no Slurm, which `run` does not need.
-    """
-    if shutil.which("sbatch") is None:
-        text = "sbatch is not on this machine: `run` works here; `submit` works on a cluster's login node"
-        yield Finding(level, "slurm", text)
-        return
-    try:
-        cluster = SlurmCli(timeout_s=20.0).cluster()
-    except EnvironmentFault as fault:
-        text = f"its commands are installed, but no cluster answers: `run` works here, `submit` does not ({fault})"
-        yield Finding(level, "slurm", text, "to submit, ask again later; if it stays so, ask the cluster's help desk")
-        return
-    yield Finding("ok", "slurm", _described(cluster))
-    for partition in cluster.partitions.values():
-        yield Finding("ok", f"partition {partition.name}", _described_partition(partition))
-    for note in cluster.notes:
-        yield Finding("note", "slurm", note)
-    mount = mount_of(Path(sys.prefix))
-    if judge_mount(mount).reason.endswith("local to this machine"):
-        yield Finding(
-            "note",
-            "environment",
-            f"{sys.prefix} is on {mount.fstype}, which other machines may not see; jobs start with this Python",
-            "if jobs end at once, install into a folder that the nodes share, such as your home",
-        )
-
-
-def _described(cluster: Cluster) -> str:
-    accounts = sorted({association.account for association in cluster.associations or ()})
-    known = f"accounts {', '.join(accounts)}" if accounts else "no accounting"
-    waiting = sum(cluster.queued.values())
-    return (
-        f"cluster {cluster.name}: {known}; arrays of up to {cluster.max_array_size - 1}; {waiting} of your jobs queued"
+    little = free < _LITTLE_SPACE / 4
+    return Finding(
+        "bad" if little else "ok", "temporary", f"{folder}: {free / 1e9:.1f} GB free", cure if little else ""
     )
-
-
-def _described_partition(partition: Partition) -> str:
-    limit = "no time limit" if partition.max_minutes is None else f"up to {partition.max_minutes / 60:g} h"
-    nodes = sum(kind.count for kind in partition.nodes)
-    gpus = sorted({name for kind in partition.nodes for name in kind.resources if name.startswith("gpu")})
-    return f"{nodes} nodes, {limit}, {', '.join(gpus) or 'no GPUs'}"
 
 
 def _tensorflow() -> Iterator[Finding]:
     """Start TensorFlow as a worker does."""
-    command = [sys.executable, "-P", "-c", _TENSORFLOW]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=_TENSORFLOW_TIMEOUT_S
-        )
-    except subprocess.TimeoutExpired:
-        text = f"did not start within {_TENSORFLOW_TIMEOUT_S:g} s"
-        yield Finding("bad", "tensorflow", text, "a file system this slow makes every worker wait: use another one")
-        return
-    if done.returncode != 0:
-        words = done.stderr.strip().splitlines()
-        text = f"does not start (exit {done.returncode}): {words[-1] if words else 'it was killed'}"
-        yield Finding("bad", "tensorflow", text, "install the versions of constraints.txt; it needs a CPU with AVX")
-        return
-    found = json.loads(done.stdout.splitlines()[-1])
-    yield Finding("ok", "tensorflow", f"{found['version']} starts in {found['seconds']:.1f} s")
-    yield _gpus(found["gpus"])
-
-
-def _gpus(usable: list[str]) -> Finding:
-    if usable:
-        return Finding("ok", "gpu", f"{len(usable)} usable by TensorFlow")
-    present = _gpus_of_driver()
-    if not present:
-        return Finding("note", "gpu", "none on this machine; networks are trained on its cores")
-    cure = 'install the CUDA libraries: pip install "cnn-sweep[cuda]"'
-    return Finding("bad", "gpu", f"{len(present)} in this machine, none usable by TensorFlow", cure)
-
-
-def _gpus_of_driver() -> list[str]:
-    try:
-        done = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=30
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return [line for line in done.stdout.splitlines() if line.startswith("GPU ")] if done.returncode == 0 else []
+    found = tensorflow(tensorflow_check.SCRIPT, TIMEOUT_S)
+    yield tensorflow_finding(found)
+    if "gpus" in found:
+        yield gpu_finding(found["gpus"], gpus_of_driver()["driver"])

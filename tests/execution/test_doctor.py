@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from cnn_sweep.cli.commands import doctor as command
-from cnn_sweep.tools import doctor
+from cnn_sweep.tools import doctor, tensorflow_check
 
 STARTS = 'import json; print(json.dumps({"version": "2.21.0", "seconds": 4.0, "gpus": []}))'
 
@@ -21,7 +21,7 @@ def machine(tmp_path, monkeypatch):
     programs = tmp_path / "bin"
     programs.mkdir()
     monkeypatch.setenv("PATH", str(programs))
-    monkeypatch.setattr(doctor, "_TENSORFLOW", STARTS)
+    monkeypatch.setattr(tensorflow_check, "SCRIPT", STARTS)
 
     def install(name, script):
         (programs / name).write_text(f"#!{sys.executable} -S\n{script}\n", encoding="utf-8")
@@ -76,7 +76,7 @@ def test_a_machine_without_slurm_is_bad_for_those_who_want_slurm(machine, tmp_pa
 )
 def test_a_tensorflow_that_does_not_start_is_bad(machine, tmp_path, monkeypatch, script, words):
     """Whether it is killed or raises, the last words are shown."""
-    monkeypatch.setattr(doctor, "_TENSORFLOW", script)
+    monkeypatch.setattr(tensorflow_check, "SCRIPT", script)
     found = _found(tmp_path)
     assert found["tensorflow"].level == "bad"
     assert words in found["tensorflow"].text

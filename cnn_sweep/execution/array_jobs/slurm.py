@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 from submitit.helpers import DelayedSubmission
+from submitit.slurm.slurm import _make_sbatch_string
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.array_jobs.task import TaskRun, TaskSettings
 from cnn_sweep.slurm.sbatch_errors import may_have_been_accepted, sbatch_error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cnn_sweep.slurm.array_plan import ArrayPlan
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 
 # submitit stops requeueing after this many time-outs of one job; a study may need any number.
 _TIMEOUTS = 1_000_000
+
+_CHECK = "cnn-sweep-check"  # name of jobs that train nothing
 
 _UNSURE = (
     "sbatch: {}; the job may be in the queue nevertheless. Look with `squeue --me`, cancel it with scancel if it is "
@@ -149,7 +153,35 @@ def _executor(profile: Profile, settings: TaskSettings, folder: Path, *, throttl
 def _python(profile: Profile) -> str:
     # Signals are ignored until Python has its handlers, because a job that dies of a signal is not requeued.
     ignoring_signals = 'sh -c \'trap "" USR2 TERM; exec "$0" "$@"\''
-    return f"{ignoring_signals} {profile.python or shlex.quote(sys.executable)}"
+    return f"{ignoring_signals} {python_command(profile)}"
+
+
+def python_command(profile: Profile) -> str:
+    """Return the shell command that starts Python on a node."""
+    return profile.python or shlex.quote(sys.executable)
+
+
+def single_job_script(
+    profile: Profile, command: str, folder: Path, *, before: Sequence[str] = (), after: Sequence[str] = ()
+) -> str:
+    """Return the script of one job that starts a command as a pool is started: same options, setup and srun.
+
+    Slurm itself writes no file, so that the job also starts on a node that does not see the folder.
+
+    Args:
+        profile: The cluster's settings; the job is never requeued.
+        command: What srun starts.
+        folder: Where the command's output goes.
+        before: Shell commands before those of the profile's setup.
+        after: Shell commands after the command.
+    """
+    once = profile.model_copy(update={"requeue": False})
+    parameters = sbatch_parameters(once, _CHECK, throttle=1)
+    parameters["setup"] = [*before, *parameters.get("setup", ())]
+    parameters["teardown"] = list(after)
+    parameters["additional_parameters"] |= {"output": "/dev/null", "error": "/dev/null"}
+    text: str = _make_sbatch_string(command, folder, **parameters)
+    return text
 
 
 def sbatch_parameters(profile: Profile, study: str, *, throttle: int) -> dict[str, Any]:
