@@ -78,8 +78,8 @@ def look_at_rds(files: Sequence[Path]) -> Findings:
     usable = {name: classes[name] for name in in_order(classes) if "train" in classes[name]}
     if len(usable) < 2:
         raise InputError(
-            f"{files[0].parent}: {plural(len(files), '.rds file')} ({few([path.name for path in files], 4)}), but no two "
-            "classes: name them CLASS_train.rds and CLASS_validation.rds, each an R list of imager's images"
+            f"{files[0].parent}: {plural(len(files), '.rds file')} ({few([path.name for path in files], 4)}), but no "
+            "two classes: name them CLASS_train.rds and CLASS_validation.rds, each an R list of imager's images"
         )
     return _of_rds(files[0].parent, usable, unlabelled)
 
@@ -112,8 +112,8 @@ def _findings(name: str, place: Path, arrays: Mapping[str, ArrayIn]) -> Findings
     pairs = _pairs(arrays)
     if "train" not in pairs:
         raise InputError(
-            f"{place}: no images with labels among {listed(arrays)}; call them x_train and y_train (or x and y), and if "
-            "there are other sets, x_validation, y_validation, x_test and y_test"
+            f"{place}: no images with labels among {listed(arrays)}; call them x_train and y_train (or x and y), and "
+            "if there are other sets, x_validation, y_validation, x_test and y_test"
         )
     data: dict[str, Any] = {"source": "arrays"}
     sets: dict[str, int] = {}

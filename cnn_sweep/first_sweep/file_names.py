@@ -106,7 +106,7 @@ def group_in(names: Sequence[str], labels: Sequence[str]) -> Group | None:
     shortest = min(map(len, parts), default=0)
     for place in range(min(shortest - 1, _PARTS_LOOKED_AT)):  # the last part is a running number
         values = [own[place] for own in parts]
-        where = "the first part of their names" if place == 0 else f"part {place + 1} of their names"
+        where = f"part {place + 1} of the file names"
         if found := group_of(where, values, labels):
             return found
     return None

@@ -6,7 +6,6 @@ import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import InputError
@@ -23,6 +22,7 @@ from cnn_sweep.training.data.label_tables import PARQUET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
 TABLES: Final = (".csv", ".tsv", *PARQUET)
 _LABEL_COLUMN = re.compile(r"label|class|categor|species|taxon", re.IGNORECASE)
@@ -74,7 +74,7 @@ def look_in_folder(root: Path, wishes: LabelWishes) -> Findings:
     sets = set_folders(inner)
     tables = _tables_in(root, inner, *sets.values())
     for table in tables:
-        columns = _label_table(table, root, images, wishes.column)
+        columns = _label_table(table, images, wishes.column)
         if columns is not None and (_LABEL_COLUMN.search(columns.label) or wishes.column):
             return by_table(table, root, images, wishes.column)
     if sets:
@@ -122,7 +122,9 @@ def by_table(table: Path, root: Path, images: Sequence[str], column: str | None)
     labels: dict[str, Any] = {"table": table, "filename": columns.filename, "label": columns.label}
     if columns.split:
         labels["split"] = columns.split
-    rows = [(label, kind) for file, label, kind in zip(columns.files, columns.labels, columns.sets, strict=True) if file]
+    rows = [
+        (label, kind) for file, label, kind in zip(columns.files, columns.labels, columns.sets, strict=True) if file
+    ]
     counts = Counter(label for label, kind in rows if label and kind == "train")
     sets = Counter(kind if label else UNLABELLED for label, kind in rows)
     sets.pop("train", None)
@@ -148,7 +150,7 @@ def _group_of_files(columns: LabelColumns) -> Group | None:
     return group_in([file for file, _ in pairs], [label for _, label in pairs])
 
 
-def _label_table(table: Path, root: Path, images: Sequence[str], column: str | None) -> LabelColumns | None:
+def _label_table(table: Path, images: Sequence[str], column: str | None) -> LabelColumns | None:
     """Return the columns of a table that happens to be in the folder; None if it holds no labels of the images."""
     try:
         return read_label_columns(table, images, column)
@@ -279,7 +281,7 @@ def _nested(train: Path) -> _Classes | None:
     groups = {name: pairs[name] for name in in_order(pairs)}
     every = [file for own in files.values() for file in own]
     by_class = {name: [file for file in every if file.split("/")[1] == name] for name in groups}
-    group = Group("their outer folders", tuple(list(files)[:3]), len(files))
+    group = Group("the outer folder", tuple(list(files)[:3]), len(files))
     note = f"the inner folders ({few(list(groups), 4)}) are the classes, since they recur in {few(list(files), 3)}"
     return _Classes(by_class, groups, group, [note])
 
@@ -379,8 +381,8 @@ def _no_images(root: Path) -> str:
 
 def _no_classes(root: Path, images: Sequence[str]) -> str:
     return (
-        f"{root}: {plural(len(images), 'image')}, but no two classes: there are no two folders with images, no table with "
-        f"the names of the files, and the file names (such as {few([name.rpartition('/')[2] for name in images], 3)}) "
+        f"{root}: {plural(len(images), 'image')}, but no two classes: there are no two folders with images, no table "
+        f"with the names of files, and the file names (such as {few([name.rpartition('/')[2] for name in images], 3)}) "
         "show no class. Put the images of each class into a folder of its own; or name a table: --labels labels.csv; "
         "or a pattern of file names: --labels '{class}_{number}.jpg'"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.errors import InputError
@@ -17,12 +16,15 @@ from cnn_sweep.training.data.label_tables import check_not_numbers, read_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-_LABEL_WORDS: Final = re.compile(r"label|class|categor|species|taxon|target|type|genus|klasse|etikett|^y$|^art$", re.I)
+_LABEL_WORDS: Final = re.compile(
+    r"label|class|categor|species|taxon|target|type|genus|klasse|etikett|^y$|^art$", re.IGNORECASE
+)
 _GROUP_WORDS: Final = re.compile(
     r"site|cam|loc|plot|station|deploy|trap|transect|patient|subject|individual|animal|plant|tree|session|sequence"
     r"|burst|event|batch|day|date|year|group|region|ort$",
-    re.I,
+    re.IGNORECASE,
 )
 _NAMED = 0.5  # share of a column's values that must be names of images
 
@@ -71,6 +73,8 @@ def read_label_columns(table: Path, images: Sequence[str], label: str | None) ->
     others = {name: values for name, values in columns.items() if name not in (filename, split)}
     chosen, choices = choose_label(table, others, label)
     labels, notes = without_missing(columns[chosen], None, table)
+    if split:
+        _check_labelled(table, split, columns[split], labels)
     rest = {name: values for name, values in others.items() if name != chosen}
     return LabelColumns(
         filename=filename,
@@ -83,6 +87,16 @@ def read_label_columns(table: Path, images: Sequence[str], label: str | None) ->
         group=_group_column(rest, labels),
         notes=(*notes, *_missing_notes(table, columns[filename], files), *_split_notes(table, rest)),
     )
+
+
+def _check_labelled(table: Path, split: str, sets: Sequence[str], labels: Sequence[str]) -> None:
+    found = Counter(own for own, label in zip(sets, labels, strict=True) if not label and own != UNLABELLED)
+    if found:
+        counts = ", ".join(f"{own} {count:,}" for own, count in found.items())
+        raise InputError(
+            f"{table}: {found.total():,} rows have no class, but the column {split!r} puts them into a set that needs "
+            f"one ({counts}). Write {UNLABELLED} in that column, or fill in their classes"
+        )
 
 
 def choose_label(
@@ -104,7 +118,9 @@ def choose_label(
             f"{table}: no column can be the class, which takes at least two words that repeat; its other columns are "
             f"{listed(columns)}. Name one: --label-column COLUMN"
         )
-    able.sort(key=lambda name: (not _LABEL_WORDS.search(name), bool(_GROUP_WORDS.search(name)), _different(columns[name])))
+    able.sort(
+        key=lambda name: (not _LABEL_WORDS.search(name), bool(_GROUP_WORDS.search(name)), _different(columns[name]))
+    )
     named = [name for name in able if _LABEL_WORDS.search(name)]
     choices = named if len(named) == 1 else able
     return able[0], tuple(Choice(name, tuple(sorted(set(columns[name]) - {""}))) for name in choices)
@@ -133,9 +149,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _file_column(
-    table: Path, columns: Mapping[str, Sequence[str]], images: Sequence[str]
-) -> tuple[str, list[str]]:
+def _file_column(table: Path, columns: Mapping[str, Sequence[str]], images: Sequence[str]) -> tuple[str, list[str]]:
     """Return the column that names the images, and the image of each row."""
     known = _by_name(images)
     found = {name: [_image(value, known) for value in values] for name, values in columns.items()}

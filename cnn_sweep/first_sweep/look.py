@@ -12,7 +12,7 @@ from cnn_sweep.first_sweep.arrays import look_at_npy, look_at_npz, look_at_rds
 from cnn_sweep.first_sweep.findings import Findings
 from cnn_sweep.first_sweep.folders import TABLES, LabelWishes, by_table, images_in, look_in_folder
 from cnn_sweep.first_sweep.label_columns import choose_label
-from cnn_sweep.messages import listed, near, point_hint, show
+from cnn_sweep.messages import listed, near, point_hint
 from cnn_sweep.training.data.benchmark_sets import SETS
 from cnn_sweep.training.data.class_names import in_order
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED
@@ -26,10 +26,15 @@ _DIGITS_IMAGES: Final = 1_797
 _TEST_IMAGES: Final = 10_000
 NAMED: Final = ("digits", *_TRAINING_IMAGES)
 _OTHERS: Final = {
-    (".yaml", ".yml"): "is a sweep file already? Show its trials: cnn-sweep plan {path}",
+    (".yaml", ".yml"): "is no image but seems to be a sweep file; to show its trials: cnn-sweep plan {path}",
     (".xlsx", ".xls", ".ods"): "is a spreadsheet; save it as CSV (UTF-8)",
     (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar"): "is an archive; unpack it and name the folder",
-    (".h5", ".hdf5", ".mat", ".pkl"): "cannot be read; save the arrays as .npz: numpy.savez(FILE, x_train=…, y_train=…)",
+    (
+        ".h5",
+        ".hdf5",
+        ".mat",
+        ".pkl",
+    ): "cannot be read; save the arrays as .npz: numpy.savez(FILE, x_train=…, y_train=…)",
 }
 
 
@@ -51,7 +56,9 @@ def look_at(text: str, wishes: LabelWishes) -> Findings:
         return _folder(path, wishes)
     if not path.exists():
         hint = point_hint(text) or near(text, NAMED)
-        raise InputError(f"{text}: no such file or folder{hint}. Name a folder of images, a table or arrays, or {listed(NAMED)}")
+        raise InputError(
+            f"{text}: no such file or folder{hint}. Name a folder of images, a table or arrays, or {listed(NAMED)}"
+        )
     suffix = path.suffix.lower()
     if suffix in TABLES:
         return _table(path, wishes)
@@ -87,14 +94,18 @@ def _table(table: Path, wishes: LabelWishes) -> Findings:
         return tiles
     images = images_in(root)
     if not images:
-        raise InputError(f"{table}: no images in its folder, {root.absolute()}; put the table beside the folder of images")
+        raise InputError(
+            f"{table}: no images in its folder, {root.absolute()}; put the table beside the folder of images"
+        )
     return replace(by_table(table, root, images, wishes.column), name=table.stem)
 
 
 def _tiles(table: Path, pictures: list[Path], column: str | None) -> Findings | None:
     """Read a table of the tiles of one picture: its rows and columns; None if it is not such a table."""
     columns = read_columns(table)
-    row, across = (next((name for name in columns if name.lower() in words), "") for words in (("row",), ("column", "col")))
+    row, across = (
+        next((name for name in columns if name.lower() in words), "") for words in (("row",), ("column", "col"))
+    )
     if not row or not across or not all(value.isdecimal() for name in (row, across) for value in columns[name]):
         return None
     rows, wide = (max(map(int, columns[name])) + 1 for name in (row, across))
@@ -104,7 +115,9 @@ def _tiles(table: Path, pictures: list[Path], column: str | None) -> Findings | 
     # A mask or a preview may be beside the picture; the picture is the larger file.
     picture = max(sizes, key=lambda path: path.stat().st_size)
     side = min(sizes[picture][0] // rows, sizes[picture][1] // wide)
-    split = next((name for name, values in columns.items() if len(set(values)) > 1 and set(values) <= set(SPLITS)), None)
+    split = next(
+        (name for name, values in columns.items() if len(set(values)) > 1 and set(values) <= set(SPLITS)), None
+    )
     rest = {name: values for name, values in columns.items() if name not in (row, across, split)}
     label, choices = choose_label(table, rest, column)
     names = {"table": table, "row": row, "column": across, "label": label} | ({"split": split} if split else {})
@@ -120,23 +133,34 @@ def _tiles(table: Path, pictures: list[Path], column: str | None) -> Findings | 
         look=Appearance.of_arrays((side, side, 3)),
         sets=dict(others),
         choices=choices if len(choices) > 1 else (),
-        notes=(
-            f"the size of a tile, {side} pixels, is a guess: the picture has {sizes[picture][0]} x {sizes[picture][1]} "
-            f"pixels and the table {rows} rows and {wide} columns. If it is wrong, change data.size",
-        ),
+        notes=(_tile_note(side, sizes[picture], rows, wide),),
+    )
+
+
+def _tile_note(side: int, size: tuple[int, int], rows: int, columns: int) -> str:
+    return (
+        f"the size of a tile, {side} pixels, is a guess: the picture has {size[0]} x {size[1]} pixels and the table "
+        f"{rows} rows and {columns} columns. If it is wrong, change data.size"
     )
 
 
 def _named(name: str) -> Findings:
     """Return the findings about a data set that a library carries or downloads."""
-    shape, classes = (DIGITS.image_shape, DIGITS.class_names) if name == "digits" else (SETS[name].shape, SETS[name].class_names)
+    shape, classes = (
+        (DIGITS.image_shape, DIGITS.class_names) if name == "digits" else (SETS[name].shape, SETS[name].class_names)
+    )
     total = _TRAINING_IMAGES.get(name, _DIGITS_IMAGES)
-    notes = () if name == "digits" else ("Keras downloads these images once, on the first `cnn-sweep data prepare` or `run`",)
+    notes = (
+        ()
+        if name == "digits"
+        else ("Keras downloads these images once, on the first `cnn-sweep data prepare` or `run`",)
+    )
     return Findings(
         name=name,
         what=f"{total:,} images to train with, from {'scikit-learn' if name == 'digits' else 'Keras'}",
         data={"source": name},
-        counts=dict.fromkeys(classes, total // len(classes)),
+        # About the same number of each; the exact ones make no difference here.
+        counts={own: total // len(classes) + (place < total % len(classes)) for place, own in enumerate(classes)},
         look=Appearance.of_arrays(shape),
         sets={} if name == "digits" else {"test": _TEST_IMAGES},
         notes=notes,
@@ -150,10 +174,10 @@ def _with_suffix(folder: Path, suffix: str) -> list[Path]:
 def _not_usable(path: Path, suffix: str) -> str:
     for endings, reason in _OTHERS.items():
         if suffix in endings:
-            return f"{path}: {reason.format(path=path)}"
+            return f"{path} {reason.format(path=path)}"
     if suffix in SUFFIXES:
         return (
-            f"{path}: one image. Name its folder; or, to cut one large picture into tiles, put a table with the columns "
-            "row, column and label beside it and name the table"
+            f"{path}: one image. Name its folder; or, to cut one large picture into tiles, put a table with the "
+            "columns row, column and label beside it and name the table"
         )
     return f"{path}: not a folder of images, a table ({listed(TABLES)}) or arrays (.npz, .npy, .rds)"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.first_sweep.shares import shares_of
+from cnn_sweep.messages import plural
 from cnn_sweep.sweep.identity import STUDY_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cnn_sweep.first_sweep.findings import Findings
 
 TRIALS: Final = 30
@@ -24,6 +26,8 @@ _ADAPTIVE_TRIALS: Final = 20  # from so many, a search that learns
 _UNBALANCED: Final = 3  # ratio of the largest class to the smallest
 _FEW, _SOME, _MANY = 500, 2_000, 20_000  # images to train with
 _MOST_FILTERS: Final = 128
+# Decisions that people should hear of, if they were made.
+_WARNED: Final = ("data.classes", "data.test", "data.seed", "training.class_weights")
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,13 @@ class Proposal:
         sections: Values of the top-level keys, in order.
         reasons: Why a value was chosen, by its dotted key, such as ``data.image_size``.
         alternative: Whether a pretrained base would suit these images, so that the file shows how.
+        warnings: The reasons that people should see at once.
     """
 
     sections: Mapping[str, Any]
     reasons: Mapping[str, str]
     alternative: bool
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,8 @@ def propose(found: Findings, wishes: Wishes) -> Proposal:
         else "share of the validation images that are classified correctly"
     )
     small = facts.images < _SOME and facts.side >= 64 and found.data["source"] in _FILE_SOURCES
-    return Proposal(sections, reasons, alternative=small)
+    warned = [key for key in _WARNED if key in reasons and not (key == "data.test" and data.get("test"))]
+    return Proposal(sections, reasons, alternative=small, warnings=tuple(reasons[key] for key in warned))
 
 
 def study_name(text: str) -> str:
@@ -168,7 +175,7 @@ def _data(found: Findings, size: tuple[int, int], reasons: dict[str, str], *, wa
     shares = shares_of(found)
     data |= shares.keys
     reasons |= {f"data.{key}": reason for key, reason in shares.reasons.items()}
-    if found.group is not None:
+    if found.group is not None and any(isinstance(value, float) for value in shares.keys.values()):
         reasons["data.seed"] = _group_warning(found)
         data["seed"] = 0
     look = found.look
@@ -190,9 +197,10 @@ def _group_warning(found: Findings) -> str:
     if group is None:
         raise AssertionError("no group to warn of")
     return (
-        f"WARNING: {group.where} ({', '.join(group.examples)}{', …' if group.count > len(group.examples) else ''}) divide "
-        f"the images into {group.count} groups. If these are sites, cameras or days, images of one group will be in "
-        "several sets, and scores too optimistic. Sets of whole groups need folders, or a split column, of your own"
+        f"{group.where} ({', '.join(group.examples)}{', …' * (group.count > len(group.examples))}) forms "
+        f"{group.count} groups of images. If these are sites, cameras or days, images of one group will be in several "
+        "sets, so scores will be too optimistic. To keep groups together, make the sets yourself: folders, or a column "
+        "with train, validation and test"
     )
 
 
@@ -210,9 +218,13 @@ def _layers(facts: _Facts, reasons: dict[str, str]) -> list[Any]:
     is_small = facts.images < _SOME and facts.side >= 64
     most = _blocks(facts.side)
     reasons["model"] = (
-        f"each block halves the map and doubles the filters; {most} of them leave "
+        f"each block halves the map and doubles the filters; {plural(most, 'block leaves', 'blocks leave')} "
         f"{facts.size[0] // 2**most} x {facts.size[1] // 2**most} of {facts.size[0]} x {facts.size[1]} pixels. "
-        + ("global_pool keeps the weights few, since the images are few" if is_small else "flatten keeps where things are")
+        + (
+            "global_pool keeps the weights few, since the images are few"
+            if is_small
+            else "flatten keeps where things are"
+        )
     )
     return [
         {"repeat": {"times": times, "layers": [{"conv2d": conv}, {"pool": pool}]}},
@@ -280,7 +292,8 @@ def _training(facts: _Facts, found: Findings, reasons: dict[str, str]) -> dict[s
         most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
         training["class_weights"] = "balanced"
         reasons["training.class_weights"] = (
-            f"{_word(most)} has {counts[most]:,} images, {_word(least)} {counts[least]:,}; balanced gives rare ones more weight"
+            f"{_word(most)} has {counts[most]:,} images, {_word(least)} {counts[least]:,}; "
+            "balanced gives rare classes more weight"
         )
     if facts.images < 5_000 and facts.side >= 16:
         training["augmentation"] = _augmentation(found, reasons)

@@ -32,10 +32,10 @@ def shares_of(found: Findings) -> Shares:
         InputError: There are too few images of too many classes.
     """
     if "split" in found.data.get("labels", {}):
-        return Shares(reasons={"data.labels": "its column 'split' divides the images"})
+        return Shares(reasons={"labels": f"the column {found.data['labels']['split']!r} divides the images"})
     missing = [name for name in ("validation", "test") if name not in found.sets]
     if not missing:
-        return Shares(reasons={"validation": "a folder of its own", "test": "opened only by `cnn-sweep finalize`"})
+        return Shares(reasons={"test": "kept sealed until `cnn-sweep finalize`, for an unbiased final score"})
     counts, shares = {name: count for name, count in found.counts.items() if count}, Shares()
     if single := [name for name, count in counts.items() if count == 1]:
         counts = {name: count for name, count in counts.items() if count > 1}
@@ -66,8 +66,8 @@ def _validation(shares: Shares, classes: int, total: int, usual: float) -> None:
     share = max(usual, -(-100 * classes // total) / 100)  # at least one image of each class, in whole per cent
     if share > _LARGEST:
         raise InputError(
-            f"{plural(total, 'image')} of {plural(classes, 'class', 'classes')} are too few: the validation set needs an "
-            "image of each class, and training several. Add images, or leave classes out"
+            f"{plural(total, 'image')} of {plural(classes, 'class', 'classes')} are too few: the validation set needs "
+            "an image of each class, and training several. Add images, or leave classes out"
         )
     shares.keys["validation"] = share
     shares.reasons["validation"] = f"{share:.0%} of {total:,} images, drawn from each class in proportion"

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from cnn_sweep.first_sweep.proposal import Proposal
 
-_WIDTH: Final = 100
-_PLAIN = re.compile(r"\$?[A-Za-z_][A-Za-z0-9_./-]*")
-_NOT_TEXT: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+_WIDTH: Final = 110
+_PLAIN = re.compile(r"(?:\$|/|(?:\.\./)+)?[A-Za-z_][A-Za-z0-9_./-]*")
+_NOT_TEXT: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})  # in YAML 1.1, too
 _ORDER: Final = (
     "source", "train", "picture", "size", "labels", "classes", "validation", "test", "seed", "unlabelled", "image_size",
     "fit", "color",
@@ -77,7 +77,7 @@ def scalar(value: Any) -> str:
     ('"no"', '"Füchse & Dachse"', 'true', '1.0e-4', '[8, 16]')
     """
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{scalar(key)}: {scalar(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)}: {scalar(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(scalar, value)) + "]"
     if isinstance(value, bool):
@@ -90,17 +90,21 @@ def scalar(value: Any) -> str:
     return str(value)
 
 
+def _key(name: str) -> str:
+    return name if name == "y" else scalar(name)  # the labels' key, which the documentation writes without quotes
+
+
 def _number(value: float) -> str:
     """Return a real number with a point, as YAML 1.1 readers also need it: 1.0e-4."""
     text = repr(value)
     mantissa, e, exponent = text.partition("e")
     if not e:
-        return text if abs(value) >= 1e-3 or not value else f"{value * 10 ** 4:g}e-4".replace("e-4", ".0e-4", 1)
+        return text if abs(value) >= 1e-3 or not value else f"{value * 10**4:g}e-4".replace("e-4", ".0e-4", 1)
     return f"{mantissa if '.' in mantissa else f'{mantissa}.0'}e{int(exponent)}"
 
 
 def _in_file(value: Any, folder: Path) -> Any:
-    """Return a value with paths as text, relative to the file's folder where they are inside it."""
+    """Return a value with paths as text, relative to the file's folder."""
     if isinstance(value, Path):
         return _path(value, folder)
     if isinstance(value, ArrayIn):
@@ -111,11 +115,11 @@ def _in_file(value: Any, folder: Path) -> Any:
 
 
 def _path(path: Path, folder: Path) -> str:
-    absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are
-    if absolute.is_relative_to(base):
-        return absolute.relative_to(base).as_posix()
-    if not path.is_absolute() and base == Path(os.path.abspath(".")):  # noqa: PTH100
-        return path.as_posix()
+    """Return a path as the file has it: relative if the user typed it so, or if it is inside the file's folder."""
+    # Links in the path stay as they are; the system resolves those in the folder before it follows "..".
+    absolute, base = Path(os.path.abspath(path)), folder.resolve()  # noqa: PTH100
+    if not path.is_absolute() or absolute.is_relative_to(base):
+        return Path(os.path.relpath(absolute, base)).as_posix()
     return absolute.as_posix()
 
 
@@ -137,7 +141,7 @@ def _entry(name: str, value: Any, indent: int, reason: str | None = None) -> Ite
     line = f"{start}{scalar(name)}: {scalar(value)}"
     is_layers = name == "layers" and isinstance(value, list)
     fits = len(line) <= _WIDTH and not is_layers
-    if reason and fits and len(line) + len(reason) + 5 <= _WIDTH + 10:
+    if reason and fits and len(line) + len(reason) + 5 <= _WIDTH:
         yield f"{line}  # {reason}"
         return
     if reason:
@@ -178,5 +182,5 @@ def _comment(text: str, indent: int) -> list[str]:
     start = f"{' ' * indent}# "
     flat = " ".join(text.split())
     return textwrap.wrap(
-        flat, _WIDTH + 10, initial_indent=start, subsequent_indent=start, break_long_words=False, break_on_hyphens=False
+        flat, _WIDTH, initial_indent=start, subsequent_indent=start, break_long_words=False, break_on_hyphens=False
     )

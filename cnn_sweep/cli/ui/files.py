@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault, InputError
@@ -30,6 +32,37 @@ def write_text(file: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise EnvironmentFault(f"cannot write {file}: {error.strerror or error}") from error
+
+
+def create_text(file: Path, text: str) -> None:
+    """Write a new text file, which appears complete or not at all.
+
+    Raises:
+        InputError: The file exists.
+        EnvironmentFault: The file cannot be written.
+    """
+    aside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    try:
+        aside.write_text(text, encoding="utf-8", errors="surrogateescape")
+        _link(aside, file)
+    except FileExistsError:
+        raise InputError(f"{file} exists and is not overwritten; choose another name, or remove it") from None
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {file}: {error.strerror or error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file another name, which must be new; some file systems have no links, so there it is renamed."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        if target.exists():
+            raise
+        source.rename(target)
 
 
 def file_name(text: str) -> str:
