@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -73,15 +74,11 @@ def look_in_folder(root: Path, wishes: LabelWishes) -> Findings:
     inner = unwrapped(root)
     sets = set_folders(inner)
     tables = _tables_in(root, inner, *sets.values())
-    for table in tables:
-        columns = _label_table(table, images, wishes.column)
-        if columns is not None and (_LABEL_COLUMN.search(columns.label) or wishes.column):
-            return by_table(table, root, images, wishes.column)
+    if (table := _label_table(tables, root, images, wishes.column)) is not None:
+        return by_table(table, root, images, wishes.column)
     if sets:
         return _in_sets(root, sets)
-    if len(_with_images(inner)) > 1:
-        return _class_folders(root, inner)
-    return _flat(root, images, tables)
+    return _class_folders(root, inner) if len(_with_images(inner)) > 1 else _flat(root, images, tables)
 
 
 def images_in(root: Path) -> list[str]:
@@ -150,12 +147,21 @@ def _group_of_files(columns: LabelColumns) -> Group | None:
     return group_in([file for file, _ in pairs], [label for _, label in pairs])
 
 
-def _label_table(table: Path, images: Sequence[str], column: str | None) -> LabelColumns | None:
-    """Return the columns of a table that happens to be in the folder; None if it holds no labels of the images."""
-    try:
-        return read_label_columns(table, images, column)
-    except InputError:
-        return None
+def _label_table(tables: Sequence[Path], root: Path, images: Sequence[str], column: str | None) -> Path | None:
+    """Return the table in the folder that says what the classes are; None if none does, so that folders may.
+
+    Raises:
+        InputError: The user named a column, but there is no table.
+    """
+    if column is not None:
+        if not tables:
+            raise InputError(f"--label-column {column}: no table in {root}; name one: --labels TABLE.csv")
+        return tables[0]
+    for table in tables:
+        with contextlib.suppress(InputError):  # a table of something else
+            if _LABEL_COLUMN.search(read_label_columns(table, images, None).label):
+                return table
+    return None
 
 
 def _in_sets(root: Path, sets: Mapping[str, Path]) -> Findings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import InputError
@@ -103,6 +103,8 @@ def propose(found: Findings, wishes: Wishes) -> Proposal:
     size, reason = image_size(found, wishes.size)
     reasons = {"data.image_size": reason}
     data = _data(found, size, reasons, wanted=wishes.size is not None)
+    if data.get("classes"):  # some may be left out
+        found = replace(found, counts={name: found.counts[name] for name in data["classes"]})
     facts = _Facts(size, round(found.images * _training_share(data)), wishes.trials, wishes.hours)
     sections: dict[str, Any] = {"study": wishes.study or study_name(found.name), "data": data}
     sections["model"] = {"layers": _layers(facts, reasons)}
@@ -292,8 +294,8 @@ def _training(facts: _Facts, found: Findings, reasons: dict[str, str]) -> dict[s
         most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
         training["class_weights"] = "balanced"
         reasons["training.class_weights"] = (
-            f"{_word(most)} has {counts[most]:,} images, {_word(least)} {counts[least]:,}; "
-            "balanced gives rare classes more weight"
+            f"{_word(most)} has {counts[most]:,} images, {_word(least)} {counts[least]:,}, "
+            "so rare classes get more weight"
         )
     if facts.images < 5_000 and facts.side >= 16:
         training["augmentation"] = _augmentation(found, reasons)

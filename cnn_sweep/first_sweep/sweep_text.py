@@ -25,9 +25,11 @@ _ORDER: Final = (
     "source", "train", "picture", "size", "labels", "classes", "validation", "test", "seed", "unlabelled", "image_size",
     "fit", "color",
 )  # fmt: skip
+_PRETRAINED_WHY: Final = (
+    "Few images: a network trained on millions of photographs often does better. To try it, put this in place of model "
+    "and space, {also}leave out augmentation; `cnn-sweep data prepare` downloads the weights once."
+)
 _PRETRAINED: Final = """\
-Few images: a network trained on millions of photographs often does better. To try it, put this in place
-of model and space, and leave out augmentation; `cnn-sweep data prepare` downloads the weights once.
     model:
       layers:
         - base: {name: MobileNetV2, weights: imagenet, extract: true}
@@ -60,7 +62,7 @@ def sweep_text(proposal: Proposal, *, title: str, folder: Path) -> str:
             in_file = {name: in_file[name] for name in ordered} if key == "data" else in_file
         lines += ["", *_section(key, in_file, proposal.reasons)] if key != "study" else ["", f"study: {scalar(value)}"]
         if key == "space" and proposal.alternative:
-            lines += _alternative(in_file)
+            lines += _alternative(in_file, is_grey=proposal.sections["data"].get("color") == "grayscale")
     text = "\n".join(lines) + "\n"
     try:
         text.encode()
@@ -171,11 +173,12 @@ def _layers(layers: Sequence[Any], indent: int) -> Iterator[str]:
             yield f"{start}- {scalar(layer)[1:-1] if isinstance(layer, Mapping) else scalar(layer)}"
 
 
-def _alternative(space: Any) -> list[str]:
-    """Return the sections with a pretrained base as comments."""
+def _alternative(space: Mapping[str, Any], *, is_grey: bool) -> list[str]:
+    """Return the sections with a pretrained base, which takes images of three channels, as comments."""
+    why = _PRETRAINED_WHY.format(also="write color: rgb and " if is_grey else "and ")
     kept = {name: value for name, value in space.items() if name not in ("blocks", "filters")}
     text = _PRETRAINED + "".join(f"      {name}: {scalar(value)}\n" for name, value in kept.items())
-    return [f"# {line}".rstrip() for line in text.splitlines()]
+    return [*_comment(why, 0), *(f"# {line}".rstrip() for line in text.splitlines())]
 
 
 def _comment(text: str, indent: int) -> list[str]:

@@ -116,7 +116,7 @@ def _write_first_sweep(request: Request) -> None:
 def _found(request: Request) -> Findings:
     """Return what the user's images are; ask for them, and for how to read their classes, if there is a choice."""
     wishes = _label_wishes(request.labels, request.column)
-    if request.path is not None:
+    if request.path:
         path = request.path
         found = look_at(path, wishes)
     elif request.asks:
