@@ -13,7 +13,7 @@ from cnn_sweep.training.data.class_names import FilePattern, in_order
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_SEPARATOR = re.compile(r"([_\-. ]+)")
+_SEPARATOR = re.compile(r"([_\-. ()]+)")
 _LETTERS_THEN_DIGITS = re.compile(r"([^\d]*[^\W\d])(\d+)")
 # Names without a fixed number of parts, such as golden_retriever_12.jpg; tried in this order.
 _LOOSE: Final = (
@@ -124,7 +124,9 @@ def _of_parts(names: Sequence[str]) -> list[str]:
     candidates = [place for place, found in enumerate(values) if _may_be_class(found, len(parts))]
     words = [place for place in candidates if not all(value.isdecimal() for value in values[place])]
     ending = _ending(names)
-    return [_pattern(values, form, place) + ending for place in words or candidates[:1]]
+    # Of numbers, the one with the fewest values; the others count images.
+    numbers = sorted(candidates, key=lambda place: len(values[place]))[:1]
+    return [_pattern(values, form, place) + ending for place in words or numbers]
 
 
 def _may_be_class(values: Counter[str], total: int) -> bool:

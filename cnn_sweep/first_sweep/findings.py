@@ -115,6 +115,8 @@ def group_of(where: str, values: Sequence[str], labels: Sequence[str]) -> Group 
         values: One per image; "" for none.
         labels: The class of each image.
     """
+    if len(set(zip(values, labels, strict=True))) == len(values):
+        return None  # a running number in each class
     images_of: dict[str, int] = {}
     classes_of: dict[str, set[str]] = {}
     for value, label in zip(values, labels, strict=True):

@@ -108,7 +108,7 @@ def _write_first_sweep(request: Request) -> None:
     text = sweep_text(proposal, title=found.what, folder=file.parent)
     plan = check_text(text, file)
     for warning in proposal.warnings:
-        print_words(f"Note: {warning}.")
+        print_words(f"Note: {warning}.", stderr=True)
     create_text(file, text)
     _say_what_next(file, plan, str(wishes.study))
 
@@ -294,13 +294,15 @@ def _show(found: Findings) -> None:
         )
     if found.sets:
         print_words("Also: " + ", ".join(f"{count:,} {name}" for name, count in found.sets.items()) + " images.")
+    sys.stdout.flush()  # before the notes, in a pipe too
     if look.unreadable:
         print_words(
-            f"{len(look.unreadable)} of {look.sampled} images looked at cannot be read: {few(look.unreadable, 3)}. "
-            "`cnn-sweep data prepare` lists all such files and leaves them out."
+            f"Note: {len(look.unreadable)} of {look.sampled} images looked at cannot be read: "
+            f"{few(look.unreadable, 3)}. `cnn-sweep data prepare` lists all such files and leaves them out.",
+            stderr=True,
         )
     for note in found.notes:
-        print_words(f"Note: {note}.")
+        print_words(f"Note: {note}.", stderr=True)
 
 
 def _check_class_count(found: Findings, request: Request) -> None:
@@ -336,6 +338,6 @@ def _say_what_next(file: Path, plan: Plan, study: str) -> None:
     steps.append((f"cnn-sweep leaderboard {shlex.quote(study)}", "the best trials"))
     width = max(len(command) for command, _ in steps)
     fits = max(width + len(purpose) for _, purpose in steps) + 4 <= (terminal_width() or 80)
-    print(f"\nWrote {file}, with a reason beside each value. Next:")
+    print(f"\nWrote {file}, with a reason beside each value. Next:", file=sys.stderr)
     for command, purpose in steps:
-        print(f"  {command:{width}}  {purpose}" if fits else f"  {command}\n      {purpose}")
+        print(f"  {command:{width}}  {purpose}" if fits else f"  {command}\n      {purpose}", file=sys.stderr)
