@@ -253,7 +253,7 @@ def _read_size(text: str) -> tuple[int, int]:
     sides = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not all(least <= side <= most for side in sides):
         raise InputError(
-            f"the size {show(text)} is not a number of pixels, such as 96, or height x width, such as 96x128; each "
+            f"--size {show(text)} is not a number of pixels, such as 96, or height x width, such as 96x128; each "
             f"from {least} to {most}"
         )
     return sides
