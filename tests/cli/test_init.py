@@ -158,13 +158,11 @@ def test_questions_have_defaults_and_repeat_until_the_answer_is_valid(photos, tm
 
 
 def test_the_images_are_asked_for_and_an_end_writes_nothing(photos, tmp_path):
-    """Without a path the first question is where the images are; Ctrl-D or Ctrl-C end it."""
+    """Without a path the first question is where the images are, and Ctrl-D ends the questions."""
     text, code = answering([], tmp_path, "nosuch\n", "photos\n", "\x04")
     assert (code, [path.name for path in tmp_path.iterdir()]) == (130, ["photos"]), text
     assert "nosuch: no such file or folder" in text
     assert "stopped; nothing was written" in text
-    text, code = answering([], tmp_path, "\x03")
-    assert (code, "nothing was written" in text) == (130, True), text
 
 
 def test_proposals_train(here, photos, tmp_path):
@@ -172,8 +170,8 @@ def test_proposals_train(here, photos, tmp_path):
     np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).random((40, 8, 8)), y=np.arange(40) % 2)
     for path in (photos, tmp_path / "a.npz"):
         file = tmp_path / f"{path.stem}.yaml"
-        done = CliRunner().invoke(app, ["init", str(path), "--budget", "2", "--output", str(file)])
+        done = CliRunner().invoke(app, ["init", str(path), "--budget", "1", "--output", str(file)])
         assert done.exit_code == 0, done.stderr
         here.train(Sweep.load(file))
         states = [row["state"] for row in here.table("leaderboard", path.stem, "--all")]
-        assert states == ["complete", "complete"]
+        assert states == ["complete"]
