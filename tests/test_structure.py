@@ -138,6 +138,7 @@ training: {epochs: 1}
 # A login node's verbs, each as its arguments; the study exists and has not run.
 VERBS = [
     ["--help"],
+    ["init", "digits", "--output", "{folder}/first.yaml"],
     ["plan", "{sweep}"],
     ["plan", "{sweep}", "--json"],
     ["data", "prepare", "{sweep}"],

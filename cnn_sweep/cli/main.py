@@ -17,7 +17,7 @@ from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interr
 # that name, or `app`, a group of commands. Commands named by a word of Python's have files with longer names.
 GROUPS: Final = {
     "Prepare": {
-        "init": "Write a sweep file to start from.",
+        "init": "Write a sweep file for your images, or copy an example.",
         "plan": "Show the trials of a sweep without running them.",
         "profile": "Write a profile for this cluster, or check one.",
         "data": "Prepare or draw the images of a sweep.",

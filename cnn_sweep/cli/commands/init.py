@@ -8,36 +8,100 @@ from typing import Annotated
 
 import typer
 
+from cnn_sweep.cli.ui.first_sweep import Request, write_first_sweep
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.errors import InputError
-from cnn_sweep.messages import listed
+from cnn_sweep.first_sweep.proposal import Wishes
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.shipped import copy_example, describe_example, example_sweeps, images_of_example, make_images
 
+_Images = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PATH",
+        help="Your images: a folder, a table of labels, or arrays (.npz, .npy, .rds); or digits, mnist and the like.",
+        show_default=False,
+    ),
+]
+_Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default="STUDY.yaml")
+]
+_Study = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Name of the study.", show_default="that of the images")
+]
+_Size = Annotated[
+    str | None,
+    typer.Option(metavar="N|HxW", help="Pixels of an image in training.", show_default="theirs, at most 128"),
+]
+_Budget = Annotated[
+    int | None,
+    typer.Option(metavar="TRIALS", min=1, max=1_000_000, help="Number of configurations to try.", show_default="30"),
+]
+_Hours = Annotated[
+    float | None, typer.Option(metavar="H", help="Hours of training, in place of --budget.", show_default=False)
+]
+_Labels = Annotated[
+    str | None,
+    typer.Option(metavar="TABLE|PATTERN", help="Where the classes are: a table, or file names.", show_default=False),
+]
+_LabelColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The table's column of classes.", show_default=False)
+]
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Accept every proposal without questions.")]
+_Example = Annotated[
+    str | None, typer.Option("--example", "-e", metavar="NAME", help="Example to copy instead.", show_default=False)
+]
+_List = Annotated[bool, typer.Option("--list", help="List the examples.")]
+_MakeImages = Annotated[
+    bool, typer.Option("--images/--no-images", help="Also make stand-ins for the example's images.")
+]
+
 
 def init(
-    example: Annotated[
-        str | None, typer.Option("--example", "-e", metavar="NAME", help="Example to copy.", show_default=False)
-    ] = None,
-    list_examples: Annotated[bool, typer.Option("--list", help="List the examples.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default="NAME.yaml")
-    ] = None,
-    images: Annotated[
-        bool, typer.Option("--images/--no-images", help="Also make stand-ins for the example's images.")
-    ] = True,
+    path: _Images = None,
+    output: _Output = None,
+    study: _Study = None,
+    size: _Size = None,
+    budget: _Budget = None,
+    hours: _Hours = None,
+    labels: _Labels = None,
+    label_column: _LabelColumn = None,
+    yes: _Yes = False,
+    example: _Example = None,
+    list_examples: _List = False,
+    images: _MakeImages = True,
 ) -> None:
-    """Write a sweep file to start from: a copy of one of the examples, with stand-ins for its images.
+    """Write a sweep file to start from: for your own images, or a copy of one of the examples.
+
+    It looks at your images, asks a few questions on a terminal, and gives a reason for each value in the file.
 
     Examples:
+      cnn-sweep init photos
+      cnn-sweep init photos --budget 50 --size 96 --yes
+      cnn-sweep init photos --labels '{class}_{number}.jpg'
+      cnn-sweep init labels.csv --label-column species
       cnn-sweep init --list
       cnn-sweep init --example digits
     """
     if list_examples:
         print_table(Table(("example", "content"), tuple(_row(name) for name in example_sweeps())))
-        return
-    if example is None:
-        raise InputError(f"name an example with --example NAME; valid: {listed(example_sweeps())}")
+    elif example is None:
+        write_first_sweep(Request(path, labels, label_column, size, Wishes(study, None, budget, hours), output, yes))
+    else:
+        given = {
+            "PATH": path,
+            "--study": study,
+            "--size": size,
+            "--budget": budget,
+            "--hours": hours,
+            "--labels": labels,
+        }
+        if unused := [name for name, value in given.items() if value is not None]:
+            raise InputError(f"--example copies a whole sweep file, so it does not go with {', '.join(unused)}")
+        _copy_example(example, output, images)
+
+
+def _copy_example(example: str, output: Path | None, images: bool) -> None:
     file = Path(f"{example}.yaml") if output is None else output
     copy_example(example, file)
     print(f"the sweep of the example {example!r} is in {file}", file=sys.stderr)

@@ -18,7 +18,7 @@ import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cnn_sweep.training.data.bit_depth import WHOLE, UnreadableDepthError, is_deep, read_deep, to_eight_bits
-from cnn_sweep.training.data.metadata import orientation, turned, without_metadata
+from cnn_sweep.training.data.metadata import TURNED, orientation, turned, without_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
 DEEP_COLOR = "16-bit colours made 8 bits"  # earlier versions cut these to the high byte, without a remark
-_TURNED = {5, 6, 7, 8}  # EXIF orientations that exchange width and height
 _JPEG = b"\xff\xd8\xff"
 _EXIF_WITHIN = 65_536  # bytes; EXIF data are in the first segment, which cannot be longer
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -272,7 +271,7 @@ def _loaded(
         image.load()  # first: the search for EXIF data may load the image and hide errors in its pixels
         return image, 0, lies or orientation(image)
     height, width = options.height, options.width
-    if lies in _TURNED:
+    if lies in TURNED:
         height, width = width, height
     # Decodes to 1/2, 1/4 or 1/8 of the size if that is large enough, and skips colour if grey is requested.
     image.draft("L" if options.color == "grayscale" else image.mode, (2 * width, 2 * height))

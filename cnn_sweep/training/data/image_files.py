@@ -102,7 +102,7 @@ def _folders(
 
 def _unlabelled(spec: FolderData | FilesData, folder: Path, notes: list[str]) -> FileList:
     root = _existing(folder / Path(spec.unlabelled or "").expanduser())
-    names = tuple(_walk(root))
+    names = tuple(walk(root))
     if not names:
         notes.append(f"{root}: no images for the {UNLABELLED} set")
     return FileList(root, names, np.full(len(names), -1, np.int32))
@@ -129,7 +129,7 @@ def _labelled_files(
 def _by_folder(spec: FolderData, root: Path, classes: Sequence[str], notes: list[str]) -> FileList:
     groups = _class_folders(spec, root)
     used = {part for folders in groups.values() for part in folders}
-    others = sorted(name for name in _subfolders(root) if not any(_is_in(part, name) for part in used))
+    others = sorted(name for name in subfolders(root) if not any(_is_in(part, name) for part in used))
     if others and spec.classes is not None:
         notes.append(f"{root}: subfolders that belong to no class are ignored: {few(others)}")
     loose = sorted(path.name for path in root.iterdir() if path.name.lower().endswith(SUFFIXES) and path.is_file())
@@ -147,7 +147,7 @@ def _by_folder(spec: FolderData, root: Path, classes: Sequence[str], notes: list
     labels: list[int] = []
     for label, name in enumerate(classes):
         for part in groups.get(name, ()):
-            found = [f"{part}/{file}" for file in _walk(root / part)]
+            found = [f"{part}/{file}" for file in walk(root / part)]
             names += found
             labels += [label] * len(found)
     return FileList(root, tuple(names), np.array(labels, np.int32))
@@ -159,7 +159,7 @@ def _class_folders(spec: FolderData, root: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         InputError: A folder is missing, or belongs to two classes.
     """
-    present = _subfolders(_existing(root))
+    present = subfolders(_existing(root))
     if spec.classes is None:
         return {name: (name,) for name in present}
     groups: dict[str, tuple[str, ...]]
@@ -180,7 +180,7 @@ def _class_folders(spec: FolderData, root: Path) -> dict[str, tuple[str, ...]]:
 def _labelled_by_name(spec: FilesData, root: Path) -> list[tuple[str, str]]:
     """Return (file, label) for all files of a folder; the label is "" if the name does not match the pattern."""
     pattern = FilePattern(spec.labels.pattern or "", spec.classes)
-    names = _walk(_existing(root))
+    names = walk(_existing(root))
     found = [(name, pattern.labels(name)) for name in names]
     doubtful = [(name, labels) for name, labels in found if len(labels) > 1]
     if doubtful:
@@ -222,7 +222,7 @@ def _splits_of_table(spec: FilesData, folder: Path, classes: Sequence[str], note
             way = f"its column {spec.labels.split!r} says which image is in which set"
         raise InputError(f"validation and test folders cannot be labelled by the table {spec.labels.table!r}; {way}")
     table = table_path(spec, folder)
-    rows = name_files(read_label_table(spec, folder, notes), root, _walk(root), table, notes)
+    rows = name_files(read_label_table(spec, folder, notes), root, walk(root), table, notes)
     if spec.labels.split is not None:
         splits = split_rows(rows, root, classes, str(spec.labels.table))
         notes += without_validation(spec, splits)
@@ -280,12 +280,13 @@ def _existing(root: Path) -> Path:
     return root
 
 
-def _subfolders(root: Path) -> list[str]:
+def subfolders(root: Path) -> list[str]:
+    """Return the names of a folder's folders in the order of classes, without hidden ones."""
     with os.scandir(root) as entries:
         return in_order(entry.name for entry in entries if entry.is_dir() and not _is_ignored(entry.name))
 
 
-def _walk(root: Path) -> list[str]:
+def walk(root: Path) -> list[str]:
     """Return all files below a folder as sorted relative paths with slashes, without hidden files."""
     found = []
     seen = {_inode(root)}

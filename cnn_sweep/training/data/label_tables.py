@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # How spreadsheets, R and pandas write a missing value. ("none" and "null" can be real classes.)
 MISSING = frozenset({"NA", "N/A", "#N/A", "NaN", "nan", "<NA>", "NULL"})
+PARQUET = (".parquet", ".pq")
 _SEPARATORS = ",;\t|"
 _EXCEL_HINT = re.compile(r'\A"?sep=(.)"?[\r\n]+', re.IGNORECASE)  # first line that tells Excel the separator
 _MARKS = (  # byte order marks; UTF-32's begins like UTF-16's, so it comes first
@@ -58,7 +59,7 @@ def read_table(
 
 def _read_table(path: Path, names: dict[str, str], notes: list[str] | None) -> list[tuple[str, ...]]:
     columns = list(names.values())
-    is_parquet = path.suffix.lower() in {".parquet", ".pq"}
+    is_parquet = path.suffix.lower() in PARQUET
     header, rows = _parquet(path) if is_parquet else _csv(path, columns, notes)
     for key, column in names.items():
         if column not in header:
@@ -78,6 +79,21 @@ def _read_table(path: Path, names: dict[str, str], notes: list[str] | None) -> l
     if not filled:
         raise InputError(f"{path}: the table has no rows")
     return [tuple(row[place].strip() for place in places) for _, row in filled]
+
+
+def read_columns(path: Path) -> dict[str, list[str]]:
+    """Return all columns of a table as stripped text by their names; columns without a name are left out.
+
+    Raises:
+        InputError: The file cannot be read, or a row does not match the header.
+    """
+    is_parquet = path.suffix.lower() in PARQUET
+    header, _ = _parquet(path) if is_parquet else _csv(path, (), None)
+    names = {name: name for name in header if name and header.count(name) == 1}
+    if not names:
+        raise InputError(f"{path}: no column has a name of its own; the first line is {header}")
+    rows = _read_table(path, names, None)
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
 def without_missing(labels: Iterable[str], classes: Collection[str] | None, path: Path) -> tuple[list[str], list[str]]:

@@ -13,6 +13,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that exchange width and height
 _ORIENTATION = 0x0112  # EXIF tag
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}

@@ -1,0 +1,1 @@
+"""A first sweep file for somebody's images: looks at them, proposes each section with a reason, and writes the text."""
