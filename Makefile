@@ -7,7 +7,7 @@ RUN_STAMP := $(VENV)/.installed-run
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-here test-slurm test-wheel test-locales test-r lint format faults leaks \
+.PHONY: help install demo test test-here test-slurm test-wheel release-check test-lowest test-locales test-r lint format faults leaks \
 	docs docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
 	bench-journal bench-memory bench-data bench-search bench-search-trained bench-help cluster-up cluster-down \
 	clean
@@ -46,7 +46,10 @@ test-slurm: $(STAMP)  ## the tests on a real Slurm; they are skipped where no de
 	$(BIN)/python -m pytest -m slurm
 
 test-wheel:  ## the tests, those on Slurm excepted, against the built wheel in a new environment
-	PYTHON=$(PYTHON) tests/against_wheel.sh
+	PYTHON=$(PYTHON) tests/against_wheel.sh tests
+
+release-check:  ## build and check what a release holds, and try it in a clean environment (PYTHON=python3.12)
+	PYTHON=$(PYTHON) tests/against_wheel.sh commands
 
 test-r: $(STAMP)  ## files of R, written by a real R (Debian: r-base-core)
 	CNN_SWEEP_REQUIRE_R=1 $(BIN)/python -m pytest tests/training/test_rds_from_r.py
@@ -55,6 +58,14 @@ LATIN := $(VENV)/locale/de_DE.ISO-8859-1
 $(LATIN):
 	mkdir -p $(dir $@)
 	localedef -i de_DE -f ISO-8859-1 $@
+
+LOWEST := build/lowest
+test-lowest:  ## the main tests with the lowest versions of packages that pyproject.toml allows (needs uv)
+	rm -rf $(LOWEST)
+	uv venv --quiet --python $(PYTHON) $(LOWEST)
+	VIRTUAL_ENV=$(LOWEST) uv pip install --quiet --resolution lowest-direct --editable '.[cmaes]'
+	VIRTUAL_ENV=$(LOWEST) uv pip install --quiet hypothesis pytest pytest-timeout pytest-xdist
+	$(LOWEST)/bin/python -m pytest --timeout 900 tests/sweep tests/search tests/store tests/journal tests/cli/test_run.py
 
 test-locales: $(STAMP) $(LATIN)  ## the tests without Slurm where the encoding is ASCII, then Latin-1 (Debian: locales)
 	LC_ALL=C PYTHONCOERCECLOCALE=0 PYTHONUTF8=0 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
@@ -72,7 +83,7 @@ coverage: $(STAMP)  ## the lines that the tests without Slurm run: a table, and 
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm" --cov=cnn_sweep --cov-report=html --cov-report=term:skip-covered
 
 constraints: $(BENCH_STAMP)  ## write the versions in .venv to constraints.txt
-	$(BIN)/pip freeze --disable-pip-version-check --exclude-editable > constraints.txt
+	$(BIN)/pip freeze --all --exclude pip --disable-pip-version-check --exclude-editable > constraints.txt
 
 format: $(STAMP)  ## mend formatting
 	$(BIN)/ruff check --fix .
