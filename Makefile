@@ -15,17 +15,32 @@ BENCH_STAMP := $(VENV)/.installed-bench
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-# What running needs, and nothing else.
-$(RUN_STAMP): pyproject.toml constraints.txt
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+
+$(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("cnn-sweep needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	@echo "Installing TensorFlow, Optuna and what else running needs into $(VENV) (2 GB; a few minutes)"
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
-	touch $@
 
-$(STAMP): $(RUN_STAMP)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	touch $@
+# TensorFlow's build without code for GPUs takes half a gigabyte less. There is one for x86-64 only.
+needs_gpu_build = $(or $(wildcard $(STAMP)),$(shell command -v nvidia-smi),$(filter-out x86_64,$(shell uname -m)))
+TENSORFLOW ?= $(if $(needs_gpu_build),tensorflow,tensorflow-cpu)
+
+# What running needs, and nothing else. Modules are compiled when they are first imported, and most never are.
+# TensorFlow's C++ headers (0.3 GB) are for those who write operations.
+$(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing TensorFlow, Optuna and what else running needs into $(VENV) (1.5 GB; a few minutes)"
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+		| sed 's/^tensorflow\b/$(TENSORFLOW)/' > $(VENV)/requirements.txt
+	@sed 's/^tensorflow==/$(TENSORFLOW)==/' constraints.txt > $(VENV)/constraints.txt
+	$(PIP) install --no-compile --constraint $(VENV)/constraints.txt --requirement $(VENV)/requirements.txt
+	$(PIP) install --no-deps --editable .
+	@rm -rf $(VENV)/lib/python*/site-packages/tensorflow/include
+	@touch $@
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/pip
+	@$(PIP) uninstall --yes tensorflow-cpu 2> /dev/null
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $(RUN_STAMP) $@
 
 install: $(STAMP)  ## create .venv with the project and its exact versions
 
@@ -118,7 +133,7 @@ bench: bench-throughput bench-overhead bench-store bench-scale  ## what a sweep 
 bench-all: bench bench-halving bench-journal bench-memory bench-data bench-help  ## all benchmarks but the searches
 
 $(BENCH_STAMP): $(STAMP)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(PIP) install --constraint constraints.txt --editable '.[bench]'
 	touch $@
 
 bench-throughput: $(BENCH_STAMP)  ## trials per hour beside KerasTuner, an Optuna loop, one process a trial

@@ -1,4 +1,4 @@
-"""The part of the build that pyproject.toml cannot say: a wheel carries example sweeps, profiles and the image maker.
+"""The part of the build that pyproject.toml cannot say: a wheel carries example sweeps, profiles and other files.
 
 In a checkout they are folders beside the package, where people look for them; in a wheel they are inside it, as
 ``cnn_sweep/shipped_files``. ``cnn_sweep/shipped.py`` finds them in both.
@@ -11,7 +11,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("sweeps/*.yaml", "slurm/*.toml", "examples/make_images.py")
+SHIPPED = ("sweeps/*.yaml", "slurm/*.toml", "examples/make_images.py", "r/*.R")
 
 
 class BuildWithShippedFiles(build_py):

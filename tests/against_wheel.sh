@@ -60,6 +60,7 @@ commands() {
     local run=(env -i "PATH=$work/env/bin:/usr/bin:/bin" "HOME=$work/home" LC_ALL=C.UTF-8)
     "${run[@]}" cnn-sweep --version
     "${run[@]}" cnn-sweep init --example digits
+    "${run[@]}" cnn-sweep r >functions.R
     sed --in-place 's/epochs: 10/epochs: 1/; s/{method: grid}/{method: random, trials: 4}/' digits.yaml
     for words in "plan digits.yaml" "run digits.yaml" "leaderboard digits" "report digits --output digits.html" \
         "init --example cats_dogs_names" "plan cats_dogs_names.yaml"; do

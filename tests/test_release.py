@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from cnn_sweep.shipped import example_profiles, example_sweeps
+from cnn_sweep.shipped import example_profiles, example_sweeps, r_functions
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,15 +61,15 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel, tracked):
 
 
 def test_the_wheel_holds_the_files_that_users_copy(wheel):
-    """All example sweeps, all profiles and the script that makes images are where `shipped.py` looks for them."""
+    """Example sweeps, profiles, the image maker and the functions for R are where `shipped.py` looks for them."""
     files = {f"sweeps/{file.name}" for file in example_sweeps().values()}
     files |= {f"slurm/{file.name}" for file in example_profiles().values()}
-    files.add("examples/make_images.py")
+    files |= {"examples/make_images.py", f"r/{r_functions().name}"}
     assert {f"cnn_sweep/shipped_files/{name}" for name in files} == {name for name in wheel if "shipped_files" in name}
 
 
 def test_the_source_archive_holds_what_a_packager_needs(dist, tracked):
-    """Every tracked file but those for git and for results is in it, and nothing that a build or a run has left behind."""
+    """Every tracked file but those for git and for results is in it, and nothing that a run left behind."""
     (file,) = dist.glob("*.tar.gz")
     with tarfile.open(file) as archive:
         names = {str(PurePosixPath(*PurePosixPath(name).parts[1:])) for name in archive.getnames()}
