@@ -7,7 +7,7 @@ RUN_STAMP := $(VENV)/.installed-run
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-here test-slurm test-wheel test-locales test-r lint format faults leaks \
+.PHONY: help install demo test test-here test-slurm test-wheel release-check test-lowest test-locales test-r lint format faults leaks \
 	docs docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
 	bench-journal bench-memory bench-data bench-search bench-search-trained bench-help cluster-up cluster-down \
 	clean completion
@@ -15,17 +15,32 @@ BENCH_STAMP := $(VENV)/.installed-bench
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-# What running needs, and nothing else.
-$(RUN_STAMP): pyproject.toml constraints.txt
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+
+$(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("cnn-sweep needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	@echo "Installing TensorFlow, Optuna and what else running needs into $(VENV) (2 GB; a few minutes)"
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
-	touch $@
 
-$(STAMP): $(RUN_STAMP)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	touch $@
+# TensorFlow's build without code for GPUs takes half a gigabyte less. There is one for x86-64 only.
+needs_gpu_build = $(or $(wildcard $(STAMP)),$(shell command -v nvidia-smi),$(filter-out x86_64,$(shell uname -m)))
+TENSORFLOW ?= $(if $(needs_gpu_build),tensorflow,tensorflow-cpu)
+
+# What running needs, and nothing else. Modules are compiled when they are first imported, and most never are.
+# TensorFlow's C++ headers (0.3 GB) are for those who write operations.
+$(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing TensorFlow, Optuna and what else running needs into $(VENV) (1.5 GB; a few minutes)"
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+		| sed 's/^tensorflow\b/$(TENSORFLOW)/' > $(VENV)/requirements.txt
+	@sed 's/^tensorflow==/$(TENSORFLOW)==/' constraints.txt > $(VENV)/constraints.txt
+	$(PIP) install --no-compile --constraint $(VENV)/constraints.txt --requirement $(VENV)/requirements.txt
+	$(PIP) install --no-deps --editable .
+	@rm -rf $(VENV)/lib/python*/site-packages/tensorflow/include
+	@touch $@
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/pip
+	@$(PIP) uninstall --yes tensorflow-cpu 2> /dev/null
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $(RUN_STAMP) $@
 
 install: $(STAMP)  ## create .venv with the project and its exact versions
 
@@ -46,7 +61,10 @@ test-slurm: $(STAMP)  ## the tests on a real Slurm; they are skipped where no de
 	$(BIN)/python -m pytest -m slurm
 
 test-wheel:  ## the tests, those on Slurm excepted, against the built wheel in a new environment
-	PYTHON=$(PYTHON) tests/against_wheel.sh
+	PYTHON=$(PYTHON) tests/against_wheel.sh tests
+
+release-check:  ## build and check what a release holds, and try it in a clean environment (PYTHON=python3.12)
+	PYTHON=$(PYTHON) tests/against_wheel.sh commands
 
 test-r: $(STAMP)  ## a real R: its files, the functions for R, their page (Debian: r-base-core and r-cran-ggplot2, -rsqlite)
 	CNN_SWEEP_REQUIRE_R=1 $(BIN)/python -m pytest tests/r tests/training/test_rds_from_r.py
@@ -55,6 +73,14 @@ LATIN := $(VENV)/locale/de_DE.ISO-8859-1
 $(LATIN):
 	mkdir -p $(dir $@)
 	localedef -i de_DE -f ISO-8859-1 $@
+
+LOWEST := build/lowest
+test-lowest:  ## the main tests with the lowest versions of packages that pyproject.toml allows (needs uv)
+	rm -rf $(LOWEST)
+	uv venv --quiet --python $(PYTHON) $(LOWEST)
+	VIRTUAL_ENV=$(LOWEST) uv pip install --quiet --resolution lowest-direct --editable '.[cmaes]'
+	VIRTUAL_ENV=$(LOWEST) uv pip install --quiet hypothesis pytest pytest-timeout pytest-xdist
+	$(LOWEST)/bin/python -m pytest --timeout 900 tests/sweep tests/search tests/store tests/journal tests/cli/test_run.py
 
 test-locales: $(STAMP) $(LATIN)  ## the tests without Slurm where the encoding is ASCII, then Latin-1 (Debian: locales)
 	LC_ALL=C PYTHONCOERCECLOCALE=0 PYTHONUTF8=0 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
@@ -75,7 +101,7 @@ completion: $(STAMP)  ## write the table of options that the Tab key completes
 	$(BIN)/python -m cnn_sweep.cli.options_table
 
 constraints: $(BENCH_STAMP)  ## write the versions in .venv to constraints.txt
-	$(BIN)/pip freeze --disable-pip-version-check --exclude-editable > constraints.txt
+	$(BIN)/pip freeze --all --exclude pip --disable-pip-version-check --exclude-editable > constraints.txt
 
 format: $(STAMP)  ## mend formatting
 	$(BIN)/ruff check --fix .
@@ -110,7 +136,7 @@ bench: bench-throughput bench-overhead bench-store bench-scale  ## what a sweep 
 bench-all: bench bench-halving bench-journal bench-memory bench-data bench-help  ## all benchmarks but the searches
 
 $(BENCH_STAMP): $(STAMP)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(PIP) install --constraint constraints.txt --editable '.[bench]'
 	touch $@
 
 bench-throughput: $(BENCH_STAMP)  ## trials per hour beside KerasTuner, an Optuna loop, one process a trial

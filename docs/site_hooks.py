@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 _PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "slurm/dev-cluster/README.md")
-_COPIES = ("sweeps/*.yaml", "slurm/*.toml", "docs/how-to/*.ipynb", "r/*.R", "LICENSE")
+_COPIES = ("sweeps/*.yaml", "slurm/*.toml", "slurm/*.def", "docs/how-to/*.ipynb", "r/*.R", "LICENSE")
 _LINK = re.compile(r"(?<=\]\()([^)\s:#]+)(?=[)#])")
 _MARK = re.compile(r"<!-- generated: (\w+) -->")
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
