@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import json
@@ -214,7 +213,7 @@ def test_what_is_no_archive_is_refused(tmp_path, paths):
         with pytest.raises(InputError, match="no archive of a study"):
             read(file)
     newer = json.dumps({"format": 99}).encode()
-    with gzip.open(file, "wb") as zipped, tarfile.open(None, "w", zipped) as tar:
+    with tarfile.open(file, "w:gz") as tar:
         info = _named("digits/SUMMARY.json")
         info.size = len(newer)
         tar.addfile(info, io.BytesIO(newer))
