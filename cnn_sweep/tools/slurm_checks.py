@@ -14,6 +14,7 @@ from cnn_sweep.journal.filesystem import judge_mount, mount_of
 from cnn_sweep.messages import few
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.remedies import remedy_of_fault, remedy_of_refusal
+from cnn_sweep.slurm.sbatch_errors import overriding_variables
 from cnn_sweep.tools.findings import Finding
 from cnn_sweep.tools.submission_check import expected_start, problems_on
 
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 _TIMEOUT_S: Final = 20.0
 _OLDEST: Final = (22, 5)  # the oldest version on which the tests run
 _SMALL_ARRAY: Final = 100
-# Variables of the submitting shell that sbatch and srun obey above the options of a script, beside SBATCH_*.
-_OVERRIDES: Final = ("SLURM_MEM_PER_CPU", "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_GPU", "SLURM_EXPORT_ENV")
-# Those that change nothing about a job.
-_HARMLESS: Final = ("SBATCH_DEBUG", "SBATCH_IGNORE_PBS", "SBATCH_NO_KILL", "SBATCH_WAIT_ALL_NODES")
 
 
 def examine_slurm(level: Literal["note", "bad"], profile: Profile | None) -> Iterator[Finding]:
@@ -111,11 +108,7 @@ def _partition(partition: Partition) -> Finding:
 
 def _variables(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Check variables that override a profile without a word."""
-    names = sorted(
-        name for name in environment if (name.startswith("SBATCH_") and name not in _HARMLESS) or name in _OVERRIDES
-    )
-    for name in names:
-        value = environment[name]
+    for name, value in overriding_variables(environment).items():
         nothing = name in ("SBATCH_EXPORT", "SLURM_EXPORT_ENV") and value.upper() in ("NONE", "NIL")
         text = f"{name}={value} overrides the profile"
         if nothing:

@@ -167,11 +167,12 @@ def test_check_says_when_a_task_would_start_or_what_is_wrong(slurm, tmp_path):
     assert "my.toml:2: time_limit: 61 min exceeds" in message
 
 
-def test_a_profile_is_printed_where_the_encoding_is_ascii(slurm, tmp_path, monkeypatch):
+def test_a_profile_is_printed_where_the_encoding_is_ascii(slurm, tmp_path):
     """A folder's name that ASCII lacks stands in the reason; the profile is printed all the same."""
-    folder = tmp_path / "Größe"
-    folder.mkdir()
-    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "SCRATCH": str(folder)}
+    folder = os.fsencode(tmp_path) + "/Größe".encode()
+    os.mkdir(folder)  # noqa: PTH102 - a name in bytes, as a shell in another locale made it
+    ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = {**os.environ, **ascii_locale, "SCRATCH": os.fsdecode(folder)}
     command = [sys.executable, "-m", "cnn_sweep.cli.main", "profile", "detect"]
     done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

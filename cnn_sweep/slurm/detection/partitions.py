@@ -94,7 +94,8 @@ def _partition(cluster: Cluster, wanted: Wanted, account: str | None) -> tuple[P
     if wanted.gpu:
         return max(fitting, key=lambda one: sum(kind.count for kind in _gpu_nodes(one))), "most nodes with GPUs"
     without_gpus = [one for one in fitting if not _gpu_nodes(one)] or fitting
-    largest = max(without_gpus, key=lambda one: sum(kind.count for kind in _usable(one)))
+    # Of equally many nodes, those whose jobs are not preempted.
+    largest = max(without_gpus, key=lambda one: (sum(kind.count for kind in _usable(one)), not _preemptible(one)))
     default = next((one for one in cluster.partitions.values() if one.default), None)
     absent = f"the default partition {default.name} is unusable" if default else "this cluster has no default partition"
     return largest, f"{absent}, and this one has the most nodes"
@@ -171,9 +172,13 @@ def _described(partition: Partition) -> str:
     limit = "no time limit" if partition.max_minutes is None else f"up to {duration(partition.max_minutes)}"
     gpus = sorted({name for kind in nodes for name in kind.resources if name.split(":")[0] == "gpu"})
     parts = [plural(sum(kind.count for kind in nodes), "node"), limit, *gpus]
-    if partition.preempt_mode not in ("OFF", "GANG"):
+    if _preemptible(partition):
         parts.append("preemptible")
     return ", ".join(parts)
+
+
+def _preemptible(partition: Partition) -> bool:
+    return partition.preempt_mode not in ("OFF", "GANG")
 
 
 def _account(cluster: Cluster, wanted: Wanted) -> tuple[str | None, list[Setting]]:
