@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -15,16 +17,16 @@ from cnn_sweep.sweep.sweep import Sweep
 pytestmark = pytest.mark.timeout(900)
 
 ALL = [block for page in pages() for block in blocks(page)]
+NEEDS = ("time",) if os.environ.get("CNN_SWEEP_ALL_BLOCKS") else ()
 RUNS = [page for page in pages() if any(b.language in ("sh", "python") and b.mark != "not run" for b in blocks(page))]
-ON_SLURM = [page for page in pages() if any(b.mark == "needs" and b.value == "slurm" for b in blocks(page))]
 REST = {
-    "study": "study: copied\n",
-    "data": "data: {source: digits}\n",
-    "model": "model: {layers: [flatten, output]}\n",
-    "space": "space: {filters: [8, 16], dropout: [0.0, 0.25], learning_rate: [0.01, 0.001], optimizer: [adam, sgd]}\n",
-    "training": "training: {epochs: 1}\n",
+    "study": "study: copied",
+    "data": "data: {source: digits}",
+    "model": "model: {layers: [{conv2d: {filters: $filters, kernel_size: 3}}, {dropout: $dropout}, flatten, output]}",
+    "training": "training: {epochs: 1, optimizer: {name: $optimizer, learning_rate: $learning_rate}}",
 }
-FRAGMENTS = [block for block in ALL if block.language == "yaml" and block.mark != "not run"]
+CHOICES = {"filters": [8, 10, 50], "dropout": [0.0, 0.25], "optimizer": ["adam", "sgd"], "learning_rate": [0.001, 0.01]}
+FRAGMENTS = [block for block in ALL if block.language == "yaml" and block.mark not in ("not run", "mistake")]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def left_by(tmp_path_factory):
         folder = tmp_path_factory.mktemp(Path(page).stem)
         if before := predecessor(page):
             shutil.copytree(run(before), folder, dirs_exist_ok=True)
-        run_page(page, folder)
+        run_page(page, folder, needs=NEEDS)
         return folder
 
     return run
@@ -51,10 +53,12 @@ def test_what_a_page_asks_for_works(page, left_by):
 @pytest.mark.parametrize("block", FRAGMENTS, ids=str)
 def test_a_sweep_file_in_the_documentation_has_no_mistakes(block):
     """Each example, with the sections that it leaves out, is read as a sweep file."""
-    missing = [text for key, text in REST.items() if not re.search(rf"^{key}:", block.code, re.MULTILINE)]
-    if "objective" in block.code and "function:" in block.code:
-        missing = [text for text in missing if not text.startswith("model")]
-    assert Sweep.parse("".join([*missing, block.code]))
+    given = re.findall(r"^(\w+):", block.code, re.MULTILINE)
+    whole = "study" in given
+    text = "\n".join([block.code, *(text for key, text in REST.items() if not whole and key not in given)])
+    used = {name: values for name, values in CHOICES.items() if f"${name}" in text}
+    space = "" if whole or "space" in given else f"\nspace: {json.dumps(used)}"
+    assert Sweep.parse(text + space)
 
 
 def test_every_block_runs_or_says_why_not():
@@ -62,7 +66,8 @@ def test_every_block_runs_or_says_why_not():
     known = SHOWN | {"sh", "python", "yaml", "toml", "json"}
     for block in ALL:
         assert block.language in known, f"{block}: no language"
-        assert block.mark in ("", "not run", "needs", "exit code", "output"), f"{block}: {block.mark}"
+        assert block.mark in ("", "not run", "needs", "exit code", "output", "mistake"), f"{block}: {block.mark}"
+        assert block.mark != "needs" or block.value in ("slurm", "time"), f"{block}: {block.value}"
         assert block.mark != "not run" or len(block.value) > 8, f"{block}: no reason"
     for page in pages():
         text = re.sub(r"^```.*?^```$", "", (DOCS / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)

@@ -5,7 +5,9 @@ A page is run as a reader would: top to bottom, in one folder. What a block need
 - ```` ```yaml title="beans.yaml" ```` writes the block to that file; readers see the name above the block.
 - ``<!-- continues: tutorials/digits.md -->`` starts a page in the folder that another page left.
 - ``<!-- not run: it opens a browser -->`` before a block says why the block is not run.
-- ``<!-- needs: slurm -->`` before a block leaves it to the tests on a cluster.
+- ``<!-- needs: slurm -->`` before a block leaves it to the tests on a cluster, ``<!-- needs: time -->`` to
+  ``make docs-test``.
+- ``<!-- mistake: a wrong key -->`` before a sweep file says that it has one.
 - ``<!-- exit code: 2 -->`` before a block says how its last command ends; 0 if there is no such line.
 - ``<!-- output -->`` before a block says that the block above printed these lines. ``…`` stands for any text, and a
   number with a point for any number, because processors round differently and seconds vary.
@@ -107,11 +109,10 @@ def _write(path: Path, block: Block) -> None:
 def _run(block: Block, folder: Path, extra: dict[str, str]) -> str:
     """Run a block, and return what it printed."""
     shell = block.language == "sh"
-    command = (
-        ["bash", "-euo", "pipefail", "-c", block.code] if shell else [sys.executable, "-W", "error", "-c", block.code]
-    )
+    command = ["bash", "-euo", "pipefail", "-c", block.code] if shell else [sys.executable, "-c", block.code]
     scripts = sysconfig.get_path("scripts")
-    environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200"} | extra
+    environment = os.environ | {"COLUMNS": "200"} | extra
+    environment["PATH"] = scripts + os.pathsep + environment["PATH"]
     environment.pop("CNN_SWEEP_RESULTS", None)
     done = subprocess.run(
         [*_one_core(), *command],
