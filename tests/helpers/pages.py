@@ -89,14 +89,15 @@ def run_page(page: str, folder: Path, *, extra: dict[str, str] | None = None, ne
         extra: More variables of the environment.
         needs: What is there beside this machine, such as ``slurm``.
     """
-    output = ""
+    output: str | None = ""
     for block in blocks(page):
         if block.mark == "output":
-            _compare(block, output)
+            if output is not None:
+                _compare(block, output)
         elif block.title:
             _write(folder / block.title, block)
         elif block.mark == "not run" or (block.mark == "needs" and block.value not in needs):
-            continue
+            output = None
         elif block.language in ("sh", "python"):
             output = _run(block, folder, extra or {})
 
