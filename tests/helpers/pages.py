@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
-SHOWN = {"text", "html", "r"}  # languages of blocks that show something; R has tests of its own
+SHOWN = {"console", "html", "r", "tcl", "text"}  # languages of blocks that show something; R has tests of its own
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<mark>[^>]*?) -->\n+)?"
     r'^```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<code>.*?)^```$',
