@@ -8,7 +8,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-here test-slurm test-wheel release-check test-lowest test-locales test-r lint format faults leaks \
-	docs docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
+	docs docs-test docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
 	bench-journal bench-memory bench-data bench-search bench-search-trained bench-help cluster-up cluster-down \
 	clean completion
 
@@ -112,6 +112,9 @@ faults: $(STAMP)  ## the long campaigns: 20 kills in one study and 10 in one wit
 
 docs: $(STAMP)  ## build the documentation as a site, in build/site; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+docs-test: $(STAMP)  ## run all code blocks of the documentation, also those that take long
+	CNN_SWEEP_ALL_BLOCKS=1 $(BIN)/python -m pytest tests/docs
 
 docs-serve: $(STAMP)  ## show the documentation at http://127.0.0.1:8000 while you write it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --no-strict --dev-addr 127.0.0.1:8000
