@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TABLES: Final = (".csv", ".tsv", *PARQUET)
-_LABEL_COLUMN = re.compile(r"label|class|categor|species|taxon", re.IGNORECASE)
+_LABEL_COLUMN = re.compile(r"label|class|category|categories|species|taxon", re.IGNORECASE)
 _SET_WORDS: Final = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),

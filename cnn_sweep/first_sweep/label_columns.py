@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LABEL_WORDS: Final = re.compile(
-    r"label|class|categor|species|taxon|target|type|genus|klasse|etikett|^y$|^art$", re.IGNORECASE
+    r"label|class|category|categories|species|taxon|target|type|genus|klasse|etikett|^y$|^art$", re.IGNORECASE
 )
 _GROUP_WORDS: Final = re.compile(
     r"site|cam|loc|plot|station|deploy|trap|transect|patient|subject|individual|animal|plant|tree|session|sequence"

@@ -68,7 +68,9 @@ def sweep_text(proposal: Proposal, *, title: str, folder: Path) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         name = ascii(error.object[max(0, error.start - 20) : error.end + 20])
-        raise InputError(f"a file or folder has a name that is not UTF-8, near {name}; rename it") from error
+        raise InputError(
+            f"a file or folder has a name that is not UTF-8, near {name}; set LC_ALL=C.UTF-8, or rename it"
+        ) from error
     return text
 
 
