@@ -123,6 +123,7 @@ def _run(block: Block, folder: Path, extra: dict[str, str]) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
+        errors="replace",  # where the locale's encoding is another one
         check=False,
     )
     wanted = int(block.value) if block.mark == "exit code" else 0
