@@ -10,7 +10,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 .PHONY: help install demo test test-here test-slurm test-wheel release-check test-lowest test-locales test-r lint format faults leaks \
 	docs docs-test docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
 	bench-journal bench-memory bench-data bench-search bench-search-trained bench-help cluster-up cluster-down \
-	clean completion
+	clean completion schema
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -102,6 +102,9 @@ completion: $(STAMP)  ## write the table of options that the Tab key completes
 
 constraints: $(BENCH_STAMP)  ## write the versions in .venv to constraints.txt
 	$(BIN)/pip freeze --all --exclude pip --disable-pip-version-check --exclude-editable > constraints.txt
+
+schema: $(STAMP)  ## write the JSON Schemas of sweep files and profiles
+	$(BIN)/python -m cnn_sweep.tools.schemas
 
 format: $(STAMP)  ## mend formatting
 	$(BIN)/ruff check --fix .

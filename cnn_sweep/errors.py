@@ -39,15 +39,17 @@ class Problem:
         line: 1-based line in the file; 0 if the mistake belongs to no line, or there is no file.
         where: Path of keys to the value, such as ``space.dropout.low``.
         message: What is wrong, with the value and the valid choices.
+        source: What the value comes from, such as an included file or an option; empty for the sweep file.
     """
 
     line: int
     where: str
     message: str
+    source: str = ""
 
 
 class SweepFileError(InputError):
-    """All mistakes of one sweep file, sorted by line.
+    """All mistakes of one sweep file, sorted by line; those of included files and of options follow.
 
     Attributes:
         source: The file's name as the user gave it.
@@ -56,16 +58,19 @@ class SweepFileError(InputError):
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source
-        self.problems = tuple(sorted(problems))
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.source, problem)))
         super().__init__("\n".join(self._lines()))
 
     def _lines(self) -> list[str]:
-        return [
-            f"{self.source}:{p.line}: {p.where}: {p.message}"
-            if p.line
-            else ": ".join(filter(None, (self.source, p.where, p.message)))
-            for p in self.problems
-        ]
+        return [self._text(problem) for problem in self.problems]
+
+    def _text(self, problem: Problem) -> str:
+        source = problem.source or self.source
+        if problem.line:
+            return f"{source}:{problem.line}: {problem.where}: {problem.message}"
+        # An option names its key itself; a problem may lie in a part of its value.
+        where = "" if problem.source and problem.where in source else problem.where
+        return ": ".join(filter(None, (source, where, problem.message)))
 
 
 class SettingError(InputError):

@@ -21,6 +21,7 @@ _PACKAGE = Path(__file__).parent
 # What an example in a checkout says about its images; in a copy they are in `images`, beside the sweep file.
 _IMAGES_OF_CHECKOUT: Final = "../examples/images/"
 _IMAGES_OF_COPY: Final = "images/"
+_SCHEMAS_OF_CHECKOUT: Final = "../cnn_sweep/schemas"  # in the first line, which names the schema to editors
 _MAKE_IN_CHECKOUT: Final = "python examples/make_images.py examples/images"
 
 
@@ -47,6 +48,11 @@ def image_maker() -> Path:
 def r_functions() -> Path:
     """Return the functions for R, a file to ``source()``."""
     return _folder("r") / "cnn_sweep.R"
+
+
+def schemas() -> dict[str, Path]:
+    """Return the JSON Schema of each kind of file that users write: ``sweep`` and ``profile``."""
+    return {kind: _PACKAGE / "schemas" / f"{kind}.schema.json" for kind in ("sweep", "profile")}
 
 
 def describe_example(name: str) -> str:
@@ -121,6 +127,7 @@ def _copied_text(name: str, file_name: str) -> str:
     """Return the text of an example as it is right beside its images and without the rest of the checkout."""
     again = f"cnn-sweep init --example {name}" + ("" if file_name == f"{name}.yaml" else f" --output {file_name}")
     text = _text(name).replace(_MAKE_IN_CHECKOUT, again).replace(_IMAGES_OF_CHECKOUT, _IMAGES_OF_COPY)
+    text = text.replace(f"{_SCHEMAS_OF_CHECKOUT}/", f"{schemas()['sweep'].parent}/")
     return text.replace(f"sweeps/{name}.yaml", file_name)
 
 

@@ -47,7 +47,7 @@ def _pair(value: Any) -> Any:
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Pair = Annotated[tuple[Count, Count], BeforeValidator(_pair)]
+Pair = Annotated[tuple[Count, Count], BeforeValidator(_pair, json_schema_input_type=Count | tuple[Count, Count])]
 LARGEST = 2**63 - 1  # largest whole number that databases and arrays can hold
 _TRUTH_WORDS: Final = frozenset({"yes", "no", "on", "off", "true", "false"})
 

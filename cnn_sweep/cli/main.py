@@ -21,7 +21,9 @@ GROUPS: Final = {
         "plan": "Show the trials of a sweep without running them.",
         "profile": "Write a profile for this cluster, or check one.",
         "data": "Prepare or draw the images of a sweep.",
+        "copy": "Write the sweep of a study as a new file, with changes.",
         "threads": "Measure the fastest division of cores between workers.",
+        "schema": "Print the JSON Schema of sweep files or profiles.",
     },
     "Train": {
         "run": "Run a sweep on this machine.",

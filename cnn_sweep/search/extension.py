@@ -66,6 +66,7 @@ def _search_changes(old: Sweep, new: Sweep) -> list[str]:
     for name in ("epochs", "hours", "gpu_hours"):
         reasons += _less(name, getattr(before, name), getattr(after, name))
     reasons += _easier(old, new)
+    reasons += _lost_rows(old, new)
     if after.repeats < before.repeats:
         reasons.append(f"search.repeats: {before.repeats} became {after.repeats}, which is less")
     return [*reasons, *_less("trials", before.max_trials, after.max_trials)]
@@ -76,6 +77,16 @@ def _less(name: str, before: float | None, after: float | None) -> list[str]:
     if after is None or (before is not None and after >= before):
         return []
     return [f"search.{name}: {'all' if before is None else show(before)} became {show(after)}, which is less"]
+
+
+def _lost_rows(old: Sweep, new: Sweep) -> list[str]:
+    """Compare the rows of two tables."""
+    kept = {canonical_json(row) for row in new.sections.rows or ()}
+    lost = [row for row in old.sections.rows or () if canonical_json(row) not in kept]
+    if not lost or new.search.method != "table":
+        return []
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    return [f"search.file: the row {show(lost[0])}{more} is gone"]
 
 
 def _easier(old: Sweep, new: Sweep) -> list[str]:

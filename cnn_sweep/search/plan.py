@@ -277,7 +277,7 @@ class _Planner:
         self.trials.append(trial)
 
     def _count(self, sweep: Sweep, drawn: Drawn) -> None:
-        if sweep.search.method == "grid":  # counts cover the whole grid, not only its new rows
+        if sweep.search.method in ("grid", "table"):  # counts cover the whole list, not only its new rows
             self.duplicates, self.rejected = drawn.duplicates, drawn.rejected
         else:
             self.duplicates += drawn.duplicates

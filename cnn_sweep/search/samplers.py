@@ -19,7 +19,7 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.sweep.identity import configuration_id, has_values
 from cnn_sweep.sweep.space.grid import grid
 from cnn_sweep.sweep.space.space import is_complete
-from cnn_sweep.sweep.spec.search import GRID_METHODS
+from cnn_sweep.sweep.spec.search import LISTED_METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -74,7 +74,7 @@ def configurations(sweep: Sweep, *, known: Iterable[dict[str, Any]] = (), first:
     if is_adaptive(sweep):
         raise ValueError(f"the method {sweep.search.method!r} proposes configurations one at a time")
     seen = {configuration_id(params) for params in known}
-    return _from_grid(sweep, seen) if sweep.search.method in GRID_METHODS else _from_draws(sweep, seen, first)
+    return _from_grid(sweep, seen) if sweep.search.method in LISTED_METHODS else _from_draws(sweep, seen, first)
 
 
 def draw(sweep: Sweep, *, first: int = 0, fixed: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
@@ -107,7 +107,7 @@ def completed(
     """
     if is_complete(sweep.space, part):
         return {name: part[name] for name in sweep.space.names if name in part}
-    if sweep.search.method in GRID_METHODS:
+    if sweep.search.method in LISTED_METHODS:
         for row in sweep.grid.rows:
             if has_values(row, part) and is_valid(row):
                 return row

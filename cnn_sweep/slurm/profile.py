@@ -96,7 +96,11 @@ def _sbatch(value: Any) -> Any:
     return options
 
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts, json_schema_input_type=str | tuple[str, ...])]
+_CountOrText = Count | str
+_Environment = Annotated[
+    dict[str, str], BeforeValidator(_environment, json_schema_input_type=dict[str, str | int | float])
+]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -153,23 +157,25 @@ class Profile(Spec):
     partition: Name | None = None
     account: Name | None = None
     qos: Name | None = None
-    time_limit: Annotated[int, Field(ge=1), BeforeValidator(_time_limit)] = 60
+    time_limit: Annotated[int, Field(ge=1), BeforeValidator(_time_limit, json_schema_input_type=_CountOrText)] = 60
     cpus: Count = 1
-    memory: Annotated[int, Field(ge=1), BeforeValidator(_memory)] | None = None
+    memory: Annotated[int, Field(ge=1), BeforeValidator(_memory, json_schema_input_type=_CountOrText)] | None = None
     gres: Annotated[str, BeforeValidator(_gres)] | None = None
-    gpus_per_node: Annotated[str, BeforeValidator(_gpus_per_node)] | None = None
+    gpus_per_node: Annotated[str, BeforeValidator(_gpus_per_node, json_schema_input_type=_CountOrText)] | None = None
     constraint: Name | None = None
     exclude: Texts = ()
     array_width: Count = 1
     array_throttle: Count | None = None
     workers_per_task: Count = 1
     workers_per_gpu: Count | None = None
-    gpu_memory: Annotated[int, Field(ge=1), BeforeValidator(_memory)] | None = None
+    gpu_memory: Annotated[int, Field(ge=1), BeforeValidator(_memory, json_schema_input_type=_CountOrText)] | None = None
     threads: Count | None = None
     trials_per_task: Count | None = None
     setup: Texts = ()
     python: Name | None = None
-    environment: Annotated[dict[str, str], BeforeValidator(_environment)] = Field(default_factory=dict)
+    environment: Annotated[
+        dict[str, str], BeforeValidator(_environment, json_schema_input_type=dict[str, str | int | float])
+    ] = Field(default_factory=dict)
     sbatch: Annotated[dict[str, str | int | float | bool], BeforeValidator(_sbatch)] = Field(default_factory=dict)
     signal_delay_s: Annotated[int, Field(ge=5, le=65535)] = 90
     requeue: bool = True

@@ -13,6 +13,7 @@ from cnn_sweep.store import schema, sqlite
 from cnn_sweep.store.sqlite import to_json
 from cnn_sweep.store.views import drop_views
 from cnn_sweep.sweep.direction import Direction
+from cnn_sweep.sweep.file.text_file import read_text
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.sweep.sweep import Sweep
 
@@ -62,7 +63,10 @@ def read_facts(paths: StudyPaths, revision: int) -> SweepFacts:
     """Read a revision's frozen sweep file; for a damaged one, return defaults and the problem."""
     source = source_of(paths, revision)
     try:
-        sweep = Sweep.load(paths.revision(max(revision, 1))).named(paths.study)
+        file = paths.revision(max(revision, 1))
+        # The rows of a table may make a study's copy larger than a file of the user's can be.
+        text = read_text(file, limit=None)
+        sweep = Sweep.parse(text, source=str(file), folder=file.parent).named(paths.study)
     except InputError as error:
         return SweepFacts(problem=str(error))
     return SweepFacts(

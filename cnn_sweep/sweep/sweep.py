@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.errors import InputError, Problem, SettingError, SweepFileError, blamed_on
+from cnn_sweep.errors import InputError, SettingError, SweepFileError, blamed_on
 from cnn_sweep.messages import dotted, show
 from cnn_sweep.sweep.expressions.expression import ABSENT
 from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.sweep.file import yaml
+from cnn_sweep.sweep.file.changes import changes_from
 from cnn_sweep.sweep.file.check_values import check_values
+from cnn_sweep.sweep.file.composition import compose
+from cnn_sweep.sweep.file.edits import with_values
+from cnn_sweep.sweep.file.moved_paths import moved_paths
 from cnn_sweep.sweep.file.problems import Problems
 from cnn_sweep.sweep.file.sections import Sections, read_sections
+from cnn_sweep.sweep.file.text_file import read_text
 from cnn_sweep.sweep.identity import canonical_json
 from cnn_sweep.sweep.network.layers import Base
-from cnn_sweep.sweep.space.grid import Grid, grid, satisfies
+from cnn_sweep.sweep.repeats import without_repeats_line
+from cnn_sweep.sweep.space.grid import Grid, grid, listed_rows, satisfies
 from cnn_sweep.sweep.space.templates import Entries, InvalidValuesError, Plain
 from cnn_sweep.sweep.spec.trial import TrialSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
     from cnn_sweep.sweep.expressions.expression import Expression
+    from cnn_sweep.sweep.file.changes import Change
+    from cnn_sweep.sweep.file.yaml import Document
     from cnn_sweep.sweep.network.layers import Layer
     from cnn_sweep.sweep.repeats import MoreRepeats
     from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.sweep.spec.data import DataSpec
     from cnn_sweep.sweep.spec.search import PrunerSpec, SearchSpec
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
-
-MAX_BYTES = 1_000_000
 
 
 class InvalidTrialError(InputError):
@@ -55,9 +62,11 @@ class Sweep:
         objective: The first objective.
         models_keep: Number of the best models to keep.
         folder: The file's folder; relative paths and the user's modules are relative to it.
-        text: The file's text.
+        text: The file's text, with all that was changed or included.
         source: Name of the file in messages.
         sections: The sections of the file, with their references.
+        document: The file's content, with the place of each value.
+        changed: A line for each change that was made when the file was read, such as ``training.epochs: 10 -> 5``.
         more_repeats: Repeats that this revision adds; None if it is a sweep file of the user's.
     """
 
@@ -73,42 +82,49 @@ class Sweep:
     text: str
     source: str
     sections: Sections
+    document: Document = field(compare=False, repr=False)
+    changed: tuple[str, ...] = field(default=(), compare=False)
     more_repeats: MoreRepeats | None = None
 
     @classmethod
-    def load(cls, path: str | Path) -> Sweep:
+    def load(cls, path: str | Path, changes: Mapping[str, Any] | Sequence[Change] = ()) -> Sweep:
         """Read a sweep file.
+
+        Args:
+            path: The file.
+            changes: New values of keys, such as ``{"training.epochs": 5}``; a number in a key is the index of an item.
 
         Raises:
             SweepFileError: The file has problems; the error lists all of them.
         """
         path = Path(path)
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                raise SweepFileError(str(path), [Problem(0, "", f"the file is larger than {MAX_BYTES:,} bytes")])
-            text = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            reason = f"the file cannot be read: {error.strerror or error}"
-            raise SweepFileError(str(path), [Problem(0, "", reason)]) from error
-        except UnicodeDecodeError as error:
-            reason = f"the file is not text in UTF-8 (byte {error.start})"
-            raise SweepFileError(str(path), [Problem(0, "", reason)]) from error
-        return cls.parse(text, source=str(path), folder=path.parent)
+        return cls.parse(read_text(path), source=str(path), folder=path.parent, changes=changes)
 
     @classmethod
-    def parse(cls, text: str, *, source: str = "<text>", folder: Path | None = None) -> Sweep:
+    def parse(
+        cls,
+        text: str,
+        *,
+        source: str = "<text>",
+        folder: Path | None = None,
+        changes: Mapping[str, Any] | Sequence[Change] = (),
+    ) -> Sweep:
         """Read a sweep from text.
 
         Args:
             text: YAML as in a sweep file.
             source: Its name in messages.
             folder: Folder that paths are relative to; the current folder by default.
+            changes: As for :meth:`load`.
 
         Raises:
             SweepFileError: The text has problems; the error lists all of them.
         """
-        document, found = yaml.read(text, source=source)
-        problems = Problems(document, source, found)
+        folder = folder if folder is not None else Path()
+        made = changes_from(changes) if isinstance(changes, Mapping) else changes
+        composed = compose(text, source=source, folder=folder, changes=made)
+        document = composed.document()
+        problems = Problems(document, source, composed.problems)
         sections = read_sections(document.data, problems)
         check_values(sections, problems)
         problems.raise_any()
@@ -123,10 +139,12 @@ class Sweep:
             pruner=sections.pruner,
             objective=sections.objective,
             models_keep=sections.models_keep,
-            folder=folder if folder is not None else Path(),
-            text=text,
+            folder=folder,
+            text=composed.whole_text(document.data),
             source=source,
             sections=sections,
+            document=document,
+            changed=tuple(composed.changed),
         )
 
     def named(self, study: str) -> Sweep:
@@ -150,13 +168,28 @@ class Sweep:
         """
         return cls.parse(yaml.written(content), source=yaml.FROM_MAPPING, folder=folder)
 
+    def copied(self, file: Path, changes: Sequence[Change] = ()) -> Sweep:
+        """Return the sweep as it is in another file; nothing is written.
+
+        The study gets the name of the file, and relative paths start at its folder.
+
+        Args:
+            file: The other file.
+            changes: Changes of keys, such as the study's name.
+
+        Raises:
+            SweepFileError: A change is wrong, or the file's name cannot be that of a study.
+        """
+        moved = moved_paths(self.document.data, self.data, self.folder, file.parent)
+        text = with_values(without_repeats_line(self.text), {("study",): file.stem, **moved})
+        return Sweep.parse(text, source=str(file), folder=file.parent, changes=changes)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (self.text, self.source, self.folder, self.more_repeats)
 
     def problems(self) -> Problems:
         """Return an empty collection for problems found later, which are reported with lines of this file."""
-        document, _ = yaml.read(self.text, source=self.source)
-        return Problems(document, self.source)
+        return Problems(self.document, self.source)
 
     @contextmanager
     def locate_errors(self, *key: str | int) -> Iterator[None]:
@@ -239,12 +272,14 @@ class Sweep:
 
     @cached_property
     def grid(self) -> Grid:
-        """All configurations of a grid, in the row order of R's ``expand.grid``.
+        """All configurations of a grid, in the row order of R's ``expand.grid``; of a table, in its own order.
 
         Raises:
             InvalidTrialError: A constraint has no value for one of them.
         """
         try:
+            if self.sections.rows is not None:
+                return listed_rows(self.sections.rows, self.constraints)
             return grid(self.space.with_fixed(self.search.fixed), self.constraints)
         except ExpressionError as error:
             raise InvalidTrialError(f"constraint {error}") from error

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, SweepFile
+from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, Set, SweepFile
+from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.execution.study.study_folder import StudyFolder, plan_sweeps
 from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.slurm.profile import Profile
-from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cnn_sweep.search.plan import Plan, PlannedConfiguration
+    from cnn_sweep.sweep.sweep import Sweep
 
 _ROWS_SHOWN = 20
 
@@ -34,15 +35,16 @@ def plan(
             "--profile", "-p", metavar="PROFILE.toml", help="Also show what `submit` would request.", show_default=False
         ),
     ] = None,
+    changes: Set = [],  # noqa: B006 - typer copies it
     results: Results = RESULTS,
 ) -> None:
     """Show the trials of a sweep, its duplicates and the networks that cannot be built. Nothing is written.
 
     Examples:
-      cnn-sweep plan sweeps/digits.yaml
+      cnn-sweep plan sweeps/digits.yaml --set training.epochs=5
       cnn-sweep plan sweeps/digits.yaml --profile slurm/cpu.toml
     """
-    loaded = Sweep.load(sweep)
+    loaded = load_sweep(sweep, changes)
     check_user_code(loaded)
     found, _ = plan_sweeps(loaded)
     if not as_json:

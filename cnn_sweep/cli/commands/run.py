@@ -10,7 +10,8 @@ from rich.console import Console
 
 from cnn_sweep.cli.commands.leaderboard import print_leaderboard
 from cnn_sweep.cli.ui.image_preparation import prepare_images
-from cnn_sweep.cli.ui.options import RESULTS, Extend, Notify, Results, SweepFile, Threads, Workers
+from cnn_sweep.cli.ui.options import RESULTS, Extend, Notify, Results, Set, SweepFile, Threads, Workers
+from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.training_progress import TrainingProgress
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.machine import usable_cores, useful_workers
@@ -18,7 +19,6 @@ from cnn_sweep.execution.pool.local import begin_study, run_local
 from cnn_sweep.execution.study.threads import threads_of
 from cnn_sweep.messages import plural
 from cnn_sweep.report.live import progress_in_words
-from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,15 +50,16 @@ def run(
     threads: Threads = None,
     extend: Extend = False,
     notify: Notify = [],  # noqa: B006 - typer copies it
+    changes: Set = [],  # noqa: B006 - typer copies it
     results: Results = RESULTS,
 ) -> None:
     """Run a sweep on this machine: start its study, or continue the unfinished trials.
 
     Examples:
       cnn-sweep run sweeps/digits.yaml
-      cnn-sweep run sweeps/digits.yaml --workers 4 --notify "mail -s done me"
+      cnn-sweep run sweeps/digits.yaml --set study=quick --set training.epochs=2
     """
-    study = begin_study(Sweep.load(sweep), results, prepare_images, threads=threads, extend=extend)
+    study = begin_study(load_sweep(sweep, changes), results, prepare_images, threads=threads, extend=extend)
     train(study, LocalOptions(workers, threads, notify))
 
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from cnn_sweep.cli.ui.image_preparation import prepare_images
-from cnn_sweep.cli.ui.options import RESULTS, Extend, Results, SweepFile
+from cnn_sweep.cli.ui.options import RESULTS, Extend, Results, Set, SweepFile
+from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.execution.array_jobs.submission import Submission, plan_submission
 from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
@@ -18,7 +19,6 @@ from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.messages import plural
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.profile import Profile
-from cnn_sweep.sweep.sweep import Sweep
 
 
 def submit(
@@ -35,6 +35,7 @@ def submit(
     ],
     extend: Extend = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch scripts and submit nothing.")] = False,
+    changes: Set = [],  # noqa: B006 - typer copies it
     results: Results = RESULTS,
 ) -> None:
     """Run a sweep on a Slurm cluster: submit array jobs and return at once.
@@ -43,7 +44,7 @@ def submit(
       cnn-sweep submit sweeps/digits.yaml --profile slurm/cpu.toml
       cnn-sweep submit sweeps/digits.yaml --profile slurm/cpu.toml --dry-run
     """
-    loaded = Sweep.load(sweep)
+    loaded = load_sweep(sweep, changes)
     preview = StudyFolder.preview(loaded, results, extend=extend)
     if (submission := plan_or_explain(preview, Profile.load(profile))) is None:
         return

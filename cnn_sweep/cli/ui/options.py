@@ -63,6 +63,15 @@ Extend = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Go ahead even if workers that cannot be seen from here may still train it.")
 ]
+Set = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the sweep file, such as training.epochs=5. May be repeated.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Format = Annotated[TableFormat, typer.Option("--format", help="Output format.")]
 

@@ -27,7 +27,7 @@ from cnn_sweep.journal.identity import is_own_writer
 from cnn_sweep.journal.paths import StudyPaths, existing_study
 from cnn_sweep.search.extension import extension
 from cnn_sweep.search.plan import Plan, make_plan
-from cnn_sweep.sweep.file.yaml import replace_search_settings
+from cnn_sweep.sweep.file.edits import with_values
 from cnn_sweep.sweep.repeats import MoreRepeats, without_repeats_line
 from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.data.prepare import described
@@ -162,10 +162,10 @@ class StudyFolder:
         """
         if not settings:
             return self
-        text = replace_search_settings(self.sweep.text, settings)
+        text = with_values(self.sweep.text, {("search", name): value for name, value in settings.items()})
         asked = ", ".join(f"{name}: {value}" for name, value in settings.items())
         extended = Sweep.parse(text, source=f"{self.sweep.source} with {asked}", folder=self.sweep.folder)
-        # Without a diff: the user edited no file, and the text that was made here is spaced in another way.
+        # Without a diff: the user edited no file.
         if reasons := extension(self.sweep, extended):
             raise StudyError(f"study {self.sweep.study!r} cannot continue with {asked}: {'; '.join(reasons)}")
         return self.open_or_create(extended, self.paths.results, extend=True)

@@ -14,6 +14,7 @@ from cnn_sweep.sweep.space.grid import (
     grid,
     is_feasible,
     random_configurations,
+    rows_with_all_values,
     sample_configurations,
     satisfies,
 )
@@ -55,6 +56,9 @@ def check_values(sections: Sections, problems: Problems) -> None:
 
 def _sample(sections: Sections, constraints: Iterable[Expression]) -> list[dict[str, Any]]:
     """Return sample configurations; if none satisfies the constraints, some that violate them."""
+    if sections.rows is not None:
+        chosen = tuple(constraints)
+        return list(rows_with_all_values([row for row in sections.rows if is_feasible(row, chosen)] or sections.rows))
     # A grid that is too large is sampled like a continuous space.
     on_grid = sections.search.method in GRID_METHODS and _grid_size(sections.space) <= MAX_ROWS
     feasible = list(sample_configurations(sections.space, tuple(constraints), grid=on_grid))
@@ -102,6 +106,9 @@ def _invalid_values(sections: Sections, params: dict[str, Any]) -> list[InvalidV
 
 def _check_feasible(sections: Sections, constraints: dict[Expression, KeyPath], problems: Problems) -> None:
     """Check that some configuration satisfies the constraints, and that a grid is not too large."""
+    if sections.rows is not None:
+        _report_infeasible(sections.rows, constraints, problems, f"none of the {len(sections.rows):,} rows")
+        return
     space = sections.space
     is_grid = sections.search.method in GRID_METHODS
     is_small = not is_grid or _grid_size(space) <= MAX_ROWS
@@ -112,9 +119,16 @@ def _check_feasible(sections: Sections, constraints: dict[Expression, KeyPath], 
     except GridTooLargeError as error:
         problems.add(("space",), f"{error}; use the method random, or fewer points")
         return
-    if any(is_feasible(row, constraints) for row in rows):
-        return
     tried = f"none of the {len(rows):,} configurations" if is_grid else f"none of {len(rows):,} random configurations"
+    _report_infeasible(rows, constraints, problems, tried)
+
+
+def _report_infeasible(
+    rows: Sequence[dict[str, Any]], constraints: dict[Expression, KeyPath], problems: Problems, tried: str
+) -> None:
+    """Add problems if no row satisfies all constraints."""
+    if not rows or any(is_feasible(row, constraints) for row in rows):
+        return
     alone = [one for one in constraints if not any(is_feasible(row, [one]) for row in rows)]
     for constraint in alone:
         problems.add(constraints[constraint], f"{tried} satisfies {constraint.text!r}")

@@ -22,6 +22,7 @@ class Problems:
     def __init__(self, document: Document, source: str, found: Iterable[Problem] = ()) -> None:
         self._document = document
         self._source = source
+        self._header: int | None = None
         self._problems = dict.fromkeys(found)
 
     def __len__(self) -> int:
@@ -34,16 +35,36 @@ class Problems:
 
     def has(self, path: KeyPath) -> bool:
         """Return whether the file has a value with this path."""
-        return self._document.locate(path)[0] == path
+        return self._document.locate(path).path == path
 
     def add(self, path: KeyPath, message: str) -> None:
         """Add a problem at the value with this path, or at the nearest value in the file."""
-        found, line = self._document.locate(path)
-        self._problems[Problem(line, dotted(found) or ("file" if line else ""), message)] = None
+        if self._header is not None and path[:1] == ("space",):
+            self.add_in_table(self._header, dotted(path[1:]) or "header", message)
+            return
+        place = self._document.locate(path)
+        self._problems[
+            Problem(place.line, dotted(place.path) or ("file" if place.line else ""), message, place.source)
+        ] = None
+
+    def show_space_in_table(self, header: int) -> None:
+        """From now on, report problems of the space at the header of the table that stands for it.
+
+        Args:
+            header: Line of the header in the table.
+        """
+        self._header = header
+
+    def add_in_table(self, line: int, column: str, message: str) -> None:
+        """Add a problem at a line of the table of configurations."""
+        place = self._document.locate(("search", "rows", line))
+        self._problems[Problem(place.line, column, message, place.source)] = None
 
     def line(self, path: KeyPath) -> int:
-        """Return the 1-based line of the value with this path, or of the nearest value; 0 if there are no lines."""
-        return self._document.locate(path)[1]
+        """Return the 1-based line of the value with this path, or of the nearest value; 0 if it is in no file."""
+        if self._header is not None and path[:1] == ("space",):
+            return 0
+        return self._document.locate(path).line
 
     def mapping(self, value: Any, path: KeyPath, keys: Sequence[str]) -> Mapping[str, Any]:
         """Return a mapping's valid keys; other keys, and other values than a mapping, become problems.

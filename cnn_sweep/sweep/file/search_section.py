@@ -8,7 +8,15 @@ from cnn_sweep.messages import listed, show, unknown
 from cnn_sweep.sweep.file.problems import validate_section
 from cnn_sweep.sweep.space.grid import is_feasible
 from cnn_sweep.sweep.space.space import Choices, find_value, is_complete
-from cnn_sweep.sweep.spec.search import GRID_METHODS, OPTIONS, PRUNERS, PrunerSpec, SearchSpec, parse_pruner
+from cnn_sweep.sweep.spec.search import (
+    GRID_METHODS,
+    LISTED_METHODS,
+    OPTIONS,
+    PRUNERS,
+    PrunerSpec,
+    SearchSpec,
+    parse_pruner,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +36,8 @@ def read_search(value: Any, problems: Problems) -> SearchSpec:
         method = value.get("method") if isinstance(value, dict) else None
         # Otherwise, the wrong method would cause messages about ranges of the space, too.
         return SearchSpec(method="grid" if method is None or method in GRID_METHODS else "random", trials=1)
-    if spec.method not in GRID_METHODS and spec.max_trials is None:
+    _check_table_keys(spec, problems)
+    if spec.method not in LISTED_METHODS and spec.max_trials is None:
         problems.add(path, f"the method {spec.method!r} needs a number of trials; add trials: 50")
     options = spec.options
     if model := OPTIONS.get(spec.method):
@@ -37,6 +46,20 @@ def read_search(value: Any, problems: Problems) -> SearchSpec:
     for key in options:
         problems.add((*path, "options", key), f"the method {spec.method!r} has no options; leave out {show(key)}")
     return spec
+
+
+def _check_table_keys(spec: SearchSpec, problems: Problems) -> None:
+    """Check that a table is given if the search uses one, and only then."""
+    given = [key for key in ("file", "rows") if key in spec.model_fields_set]
+    if spec.method != "table":
+        for key in given:
+            problems.add(("search", key), f"belongs to the method 'table', not {show(spec.method)}")
+        return
+    if len(given) != 1:
+        problems.add(("search",), "the method 'table' needs a CSV file, as in search: {method: table, file: grid.csv}")
+    for unused in ("fixed", "enqueue"):
+        if unused in spec.model_fields_set:
+            problems.add(("search", unused), "has no effect with the method 'table'; change the table")
 
 
 def read_pruner(top: Any, objective: ObjectiveSpec, search: SearchSpec, problems: Problems) -> PrunerSpec | None:
@@ -91,14 +114,15 @@ def _read_values(raw: Mapping[str, Any], path: KeyPath, space: Space, problems: 
         if name not in space.by_name:
             problems.add((*path, name), unknown("parameter", name, space.names))
         elif (found := find_value(space.by_name[name].domain, value)) is None:
-            where = _describe_domain(space.by_name[name].domain)
+            where = describe_domain(space.by_name[name].domain)
             problems.add((*path, name), f"{show(value)} is not in the space of {name!r}: {where}")
         else:
             values[name] = found[0]
     return values
 
 
-def _describe_domain(domain: Choices | Range) -> str:
+def describe_domain(domain: Choices | Range) -> str:
+    """Return the values of a hyperparameter for messages."""
     if isinstance(domain, Choices):
         return listed(map(show, domain.values))
     steps = "" if domain.step is None else f" in steps of {domain.step:g}"

@@ -14,6 +14,7 @@ from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.sweep.file.problems import add_invalid_values, validate_section
 from cnn_sweep.sweep.file.search_section import check_until, read_fixed_and_enqueued, read_pruner, read_search
 from cnn_sweep.sweep.file.space_section import read_space
+from cnn_sweep.sweep.file.table_section import read_table
 from cnn_sweep.sweep.identity import STUDY_NAME, STUDY_NAME_RULE
 from cnn_sweep.sweep.network.template import INDEX, NetworkTemplate, compile_network, network_references
 from cnn_sweep.sweep.space.templates import SpecTemplate, compile_spec, references
@@ -46,6 +47,7 @@ KEYS: Final = (
     "objective",
     "objectives",
     "models",
+    "include",  # is replaced by what the files have before sections are read
 )
 _FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 TRIAL_METRICS: Final = ("parameters", "seconds")  # objectives that are not metrics; lower is better
@@ -67,6 +69,7 @@ class Sections:
     training: SpecTemplate | None
     objectives: tuple[ObjectiveSpec, ...]
     models_keep: int
+    rows: tuple[dict[str, Any], ...] | None = None  # the configurations of a table, of which some may be equal
 
     @property
     def objective(self) -> ObjectiveSpec:
@@ -86,13 +89,18 @@ class Sections:
             "model": {"build": self.build} if network is None else network.canonical(),
             "space": [parameter.canonical() for parameter in self.space.parameters],
             "constraints": sorted(constraint.canonical for constraint in self.constraints),
-            "search": self.search.model_dump(mode="json"),
+            "search": self._canonical_search(),
             "training": None if self.training is None else self.training.canonical(),
             "objective": self.objective.model_dump(mode="json"),
             "models": {"keep": self.models_keep},
             **({"objectives": [other.model_dump(mode="json") for other in others]} if others else {}),
             **({} if self.pruner is None else {"pruner": self.pruner.model_dump(mode="json")}),
         }
+
+    def _canonical_search(self) -> dict[str, Any]:
+        """Return the search; the rows of a table count, not how and where they are written."""
+        search = self.search.model_dump(mode="json", exclude={"file", "rows"})
+        return search if self.rows is None else search | {"rows": list(self.rows)}
 
 
 class ModelsSpec(Spec):
@@ -111,7 +119,15 @@ def read_sections(data: Any, problems: Problems) -> Sections:
         if key in required:
             problems.add((), f"the key {key!r} is missing; needed: {listed(required)}")
     search = read_search(top.get("search", {}), problems)
+    table = None if search.rows is None else read_table(search.rows, problems)
+    names = tuple(top["space"]) if isinstance(top.get("space"), dict) else None
+    if table is not None and "space" not in top:
+        top = data = {**top, "space": table.inferred_space()}
+        problems.show_space_in_table(table.header)
     space = read_space(top.get("space", {}), problems, grid=search.method in GRID_METHODS)
+    rows: tuple[dict[str, Any], ...] | None = () if search.method == "table" else None
+    if table is not None:
+        rows = table.configurations(space, problems, declared=names)
     network, build = _read_model(top, problems)
     declared = list(top["space"]) if isinstance(top.get("space"), dict) else []
     training = _read_training(top, problems)
@@ -136,6 +152,7 @@ def read_sections(data: Any, problems: Problems) -> Sections:
         training=training,
         objectives=objectives,
         models_keep=_read_models(top.get("models", {}), problems),
+        rows=rows,
     )
 
 

@@ -1,4 +1,4 @@
-"""Reads YAML 1.2 as plain data with the line of each value, and edits it without losing comments."""
+"""Reads YAML 1.2 as plain data with the line of each value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, StringMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from cnn_sweep.errors import Problem, SweepFileError
@@ -28,12 +28,30 @@ MAX_VALUES = 100_000  # aliases can make a small file huge
 MAX_DEPTH = 50  # nested mappings and lists
 _SHOWN = 30  # characters of a number in a message
 _DIGITS = 4_000
+_TOO_DEEP = "the file is nested too deeply, or a value contains itself"
 _WIDTH = 4096  # characters per line, so that no written line is broken
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = (_TAG + "int", _TAG + "float")
-_TEXT = _TAG + "str"
+TEXT = _TAG + "str"
+NOTHING = _TAG + "null"
+MAPPING = _TAG + "map"
 
 _Notes = list[tuple[Node, tuple[str | int, ...], str]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value stands.
+
+    Attributes:
+        path: Path of keys to it.
+        line: 1-based line of its key; 0 if it has none, as an option of a command.
+        source: Name of its file in messages; empty for the sweep file itself.
+    """
+
+    path: KeyPath
+    line: int
+    source: str
 
 
 @dataclass(frozen=True)
@@ -50,15 +68,60 @@ class Document:
     root: Node | None
     has_lines: bool = True
 
-    def locate(self, path: KeyPath) -> tuple[KeyPath, int]:
-        """Return the longest part of a path that exists in the file, and the 1-based line where it starts."""
-        node, line = self.root, 0 if self.root is None else self.root.start_mark.line + 1
+    def locate(self, path: KeyPath) -> Place:
+        """Return the place of the longest part of a path that exists.
+
+        A number below a text of several lines is one of its lines, from 1.
+        """
+        node, mark = self.root, None if self.root is None else self.root.start_mark
         for depth, key in enumerate(path):
-            found = None if node is None else _child(node, key)
+            if isinstance(node, ScalarNode) and node.style == "|" and isinstance(key, int):
+                start = node.start_mark
+                return Place(path[: depth + 1], start.line + 1 + key, _source(start))
+            found = None if node is None else child_pair(node, key)
             if found is None:
-                return path[:depth], line * self.has_lines
-            node, line = found
-        return path, line * self.has_lines
+                path = path[:depth]
+                break
+            mark, node = (found[0] or found[1]).start_mark, found[1]
+        return Place(path, 0 if mark is None or not self.has_lines else mark.line + 1, _source(mark))
+
+
+def source_of(node: Node) -> str:
+    """Return the name of what a node was read from; empty for the sweep file itself."""
+    return _source(node.start_mark)
+
+
+def _source(mark: Any) -> str:
+    """Return the name of a mark's file; that of the sweep file itself is the parser's name for a text."""
+    return "" if mark is None or mark.name.startswith("<") else str(mark.name)
+
+
+def with_pairs(node: Any, pairs: list[tuple[Any, Any]]) -> MappingNode:
+    """Return a copy of a mapping with other keys and values."""
+    return MappingNode(node.tag, pairs, node.start_mark, node.end_mark, flow_style=node.flow_style)
+
+
+def text_node(text: str, source: str) -> ScalarNode:
+    """Return a text of several lines as a tree whose places name its source; its own lines count from 1."""
+    mark = StringMark(source, 0, -1, 0, None, 0)
+    return ScalarNode(TEXT, text, mark, mark, style="|")
+
+
+def name_source(node: Node, source: str, *, line: int | None = None) -> None:
+    """Make the places in a tree name their source.
+
+    Args:
+        node: The tree.
+        source: Name of what it was read from.
+        line: 0-based line of all places; -1 for none. None keeps their own.
+    """
+    for mark in (node.start_mark, node.end_mark):
+        mark.name = source
+        mark.line = mark.line if line is None else line
+    if isinstance(node, MappingNode | SequenceNode):
+        for child in node.value:
+            for part in child if isinstance(child, tuple) else (child,):
+                name_source(part, source, line=line)
 
 
 def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
@@ -67,16 +130,41 @@ def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
     Raises:
         SweepFileError: The text is not YAML, or a number in it cannot be read.
     """
+    return as_document(compose(text, source=source), source=source)
+
+
+def compose(text: str, *, source: str) -> Node | None:
+    """Return a YAML text as a tree of nodes with their places.
+
+    Raises:
+        SweepFileError: The text is not YAML.
+    """
     try:
-        root = YAML(typ="safe", pure=True).compose(text)
-        reader = _Reader()
-        document = Document(reader.plain(root, ()), root, has_lines=source != FROM_MAPPING)
+        root: Node | None = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         problem = _syntax_problem(error)
     except RecursionError:
-        problem = Problem(0, "", "the file is nested too deeply, or a value contains itself")
+        problem = Problem(0, "", _TOO_DEEP)
     except (YAMLError, ValueError) as error:  # unprintable characters
         problem = Problem(0, "", f"this is not YAML: {' '.join(str(error).split())}")
+    else:
+        return root
+    raise SweepFileError(source, [problem])
+
+
+def as_document(root: Node | None, *, source: str) -> tuple[Document, list[Problem]]:
+    """Return the data of a tree, and problems that do not affect the rest.
+
+    Raises:
+        SweepFileError: A number cannot be read, or the data is too large.
+    """
+    reader = _Reader()
+    try:
+        document = Document(reader.plain(root, ()), root, has_lines=source != FROM_MAPPING)
+    except RecursionError:
+        problem = Problem(0, "", _TOO_DEEP)
+    except ValueError as error:
+        problem = Problem(0, "", f"this is not YAML: {error}")
     else:
         if reader.unreadable_numbers:
             raise SweepFileError(source, reader.problems)
@@ -93,26 +181,27 @@ def _syntax_problem(error: MarkedYAMLError) -> Problem:
     return Problem(line, "YAML", f"{what}{where}{hint}")
 
 
-def _merged_pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
+def merged_pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
     """Yield keys and values; those that ``<<`` merges in come first, so that the mapping's own keys override them."""
     own = []
     for key, value in node.value:
         if key.tag == _TAG + "merge":
             for merged in value.value if isinstance(value, SequenceNode) else [value]:
                 if isinstance(merged, MappingNode):
-                    yield from _merged_pairs(merged)
+                    yield from merged_pairs(merged)
         else:
             own.append((key, value))
     yield from own
 
 
-def _child(node: Node, key: str | int) -> tuple[Node, int] | None:
+def child_pair(node: Node, key: str | int) -> tuple[Node | None, Node] | None:
+    """Return a mapping's key and value, or None and the item of a list; None if there is none."""
     if isinstance(node, SequenceNode) and isinstance(key, int) and 0 <= key < len(node.value):
-        return node.value[key], node.value[key].start_mark.line + 1
+        return None, node.value[key]
     if isinstance(node, MappingNode):
-        for at, value in reversed(list(_merged_pairs(node))):
+        for at, value in reversed(list(merged_pairs(node))):
             if str(at.value) == key:
-                return value, at.start_mark.line + 1
+                return at, value
     return None
 
 
@@ -157,7 +246,7 @@ class _Reader:
             if key in lines:
                 self._add(at, (*path, key), f"the key {key!r} is repeated (first on line {lines[key]})")
             lines.setdefault(key, line)
-        return {str(at.value): self.plain(value, (*path, str(at.value))) for at, value in _merged_pairs(node)}
+        return {str(at.value): self.plain(value, (*path, str(at.value))) for at, value in merged_pairs(node)}
 
     def _scalar(self, node: Node, path: KeyPath) -> Any:
         text, kind = node.value, node.tag.removeprefix(_TAG) if isinstance(node.tag, str) else str(node.tag)
@@ -192,7 +281,7 @@ class _Reader:
         return value
 
     def _add(self, node: Node, path: KeyPath, message: str) -> None:
-        self.problems.append(Problem(node.start_mark.line + 1, dotted(path), message))
+        self.problems.append(Problem(node.start_mark.line + 1, dotted(path), message, _source(node.start_mark)))
 
 
 def written(content: Mapping[str, Any]) -> str:
@@ -233,23 +322,6 @@ def _plain_value(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
     return None
 
 
-def replace_search_settings(text: str, settings: Mapping[str, Any]) -> str:
-    """Return a sweep file's text with some settings of ``search`` replaced; comments and order are kept.
-
-    Args:
-        text: The text of a valid sweep file.
-        settings: New value of each key of ``search``.
-    """
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = _WIDTH
-    data = yaml.load(text)
-    data.setdefault("search", {}).update(settings)
-    written = io.StringIO()
-    yaml.dump(data, written)
-    return written.getvalue()
-
-
 def replace_study_name(text: str, name: str) -> str:
     """Return a sweep file's text with another name of the study; nothing else in it changes.
 
@@ -263,7 +335,7 @@ def replace_study_name(text: str, name: str) -> str:
     node = next((value for key, value in pairs if str(key.value) == "study"), None)
     if not isinstance(node, ScalarNode) or node.value == name:
         return text
-    is_text = YAML(typ="safe", pure=True).compose(name).tag == _TEXT  # not so for names such as 2024 or null
+    is_text = YAML(typ="safe", pure=True).compose(name).tag == TEXT  # not so for names such as 2024 or null
     return text[: node.start_mark.index] + (name if is_text else f'"{name}"') + text[node.end_mark.index :]
 
 
@@ -313,7 +385,7 @@ def _join(whole: Node, fraction: Node, place: tuple[str | int, ...], notes: _Not
     number = f"{whole.value}.{fraction.value}"
     comma = f"{whole.value},{fraction.value}"
     notes.append((whole, place, f"{comma} is read as two values; write a decimal point: {number}"))
-    tag = _NUMBERS[1] if _is_number(whole) else _TEXT
+    tag = _NUMBERS[1] if _is_number(whole) else TEXT
     return ScalarNode(tag, number, whole.start_mark, fraction.end_mark)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.sweep.expressions.parser import ExpressionError
+from cnn_sweep.sweep.identity import configuration_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -51,6 +52,19 @@ def grid(space: Space, constraints: Sequence[Expression]) -> Grid:
     feasible = tuple(row for row in rows if satisfies(row, constraints))
     product = math.prod(len(parameter.domain.grid or ()) for parameter in space.parameters)
     return Grid(feasible, duplicates=product - len(rows), rejected=len(rows) - len(feasible))
+
+
+def listed_rows(rows: Sequence[dict[str, Any]], constraints: Sequence[Expression]) -> Grid:
+    """Return the configurations of a list, in its order.
+
+    Raises:
+        ExpressionError: A constraint has no value for a row.
+    """
+    different: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        different.setdefault(configuration_id(row), row)
+    feasible = tuple(row for row in different.values() if satisfies(row, constraints))
+    return Grid(feasible, duplicates=len(rows) - len(different), rejected=len(different) - len(feasible))
 
 
 def satisfies(params: dict[str, Any], constraints: Iterable[Expression]) -> bool:
@@ -110,6 +124,16 @@ def sample_configurations(space: Space, constraints: Sequence[Expression], *, gr
             if found is not None:
                 seen.update((key, repr(one)) for key, one in found.items())
                 yield found
+
+
+def rows_with_all_values(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield rows that together have every value of every hyperparameter in the rows, and each set of active ones."""
+    seen: set[Any] = set()
+    for row in rows:
+        new = {*((name, repr(value)) for name, value in row.items()), tuple(row)} - seen
+        if new:
+            seen |= new
+            yield row
 
 
 def _with(

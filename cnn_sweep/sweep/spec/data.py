@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
@@ -20,8 +20,11 @@ def _share(value: Any) -> Any:
     return float(match[1]) / 100 if match else value
 
 
-Share = Annotated[float, BeforeValidator(_share), Field(gt=0.0, lt=1.0)]
-ShareOrZero = Annotated[float, BeforeValidator(_share), Field(ge=0.0, lt=1.0)]
+_Percent = Annotated[str, Field(pattern=rf"^\s*{_PERCENT.pattern}\s*$")]
+_Inside = Annotated[float, Field(gt=0.0, lt=1.0)]
+_InsideOrZero = Annotated[float, Field(ge=0.0, lt=1.0)]
+Share = Annotated[_Inside, BeforeValidator(_share, json_schema_input_type=_Inside | _Percent)]
+ShareOrZero = Annotated[_InsideOrZero, BeforeValidator(_share, json_schema_input_type=_InsideOrZero | _Percent)]
 Rescale = Annotated[float, Field(gt=0.0)] | None
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fit = Literal["stretch", "crop", "pad"]
@@ -69,7 +72,11 @@ def _counts(value: Any) -> Any:
     return value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
+_PerClass = Annotated[PerClass, BeforeValidator(_counts, json_schema_input_type=Count | PerClass)]
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_one_or_several, json_schema_input_type=str | Annotated[tuple[str, ...], Field(min_length=1)]),
+]
 
 
 def _kind_of_split(value: Any) -> str:
@@ -110,7 +117,7 @@ class _Data(Spec):
     source: str
     seed: Seed = 0  # seed of the splits, and of the selection of images
     rescale: Rescale = None  # factor on pixel values; None: 1/255 for uint8, 1 for floats
-    per_class: Annotated[PerClass, BeforeValidator(_counts)] = added_later(PerClass())
+    per_class: _PerClass = added_later(PerClass())
     mirror: bool = added_later(False)  # add each training image's mirror image, left and right exchanged
 
     @model_validator(mode="after")
@@ -337,3 +344,21 @@ SOURCES: dict[str, type[DataSpec]] = {
     "tiles": TilesData,
     "rds": RdsData,
 }
+
+
+def named_paths(spec: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield each key below ``data`` that names a file or folder, and its value."""
+    for key in ("path", "picture", "train", "validation", "test", "unlabelled"):
+        value = getattr(spec, key, None)
+        if isinstance(value, str):
+            yield (key,), value
+        elif hasattr(value, "x"):
+            yield from (((key, part), getattr(value, part)) for part in ("x", "y"))
+    for key in ("table", "mask"):
+        if (value := getattr(getattr(spec, "labels", None), key, None)) is not None:
+            yield ("labels", key), value
+    if spec.source == "rds":
+        for name, files in spec.classes.items():
+            yield from (
+                (("classes", name, part), value) for part, value in files.model_dump().items() if value is not None
+            )

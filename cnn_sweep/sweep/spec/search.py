@@ -8,11 +8,12 @@ from pydantic import Field, model_validator
 
 from cnn_sweep.validation import Count, Factor, Spec, added_later
 
-Method = Literal["grid", "brute_force", "random", "qmc", "tpe", "gp", "cmaes", "nsga2", "nsga3"]
+Method = Literal["grid", "brute_force", "table", "random", "qmc", "tpe", "gp", "cmaes", "nsga2", "nsga3"]
 
 # Methods that learn from results, and methods that use the rows of the grid.
 ADAPTIVE_METHODS: Final = frozenset({"tpe", "gp", "cmaes", "nsga2", "nsga3"})
 GRID_METHODS: Final = ("grid", "brute_force")
+LISTED_METHODS: Final = (*GRID_METHODS, "table")  # methods that train the rows of a list
 # Number of trials of a search with only other limits, such as hours.
 MAX_TRIALS: Final = 10_000
 
@@ -82,8 +83,9 @@ class SearchSpec(Spec):
     """How a sweep searches its space, and when the search ends.
 
     Attributes:
-        method: grid: all combinations. brute_force: the same in random order. random: independent draws. qmc: a
-            sequence that covers the space more evenly. The others learn from the results so far.
+        method: grid: all combinations. brute_force: the same in random order. table: the rows of a CSV file. random:
+            independent draws. qmc: a sequence that covers the space more evenly. The others learn from the results so
+            far.
         trials: Number of configurations; for a grid, only the first ones. None: the whole grid.
         repeats: Number of trials of each configuration, each with another seed.
         seed: Seed of the search; repeat r is trained with seed + r.
@@ -94,6 +96,8 @@ class SearchSpec(Spec):
         hours: Hours of training, on any number of workers, after which no trial starts.
         gpu_hours: Total hours of all GPUs after which no trial starts.
         until: Value of the objective at which the search ends.
+        file: For the method table: CSV file with a column for each hyperparameter and a row for each configuration.
+        rows: The content of such a file, as a study keeps it.
     """
 
     method: Method = "grid"
@@ -107,6 +111,8 @@ class SearchSpec(Spec):
     hours: Positive | None = added_later(None)
     gpu_hours: Positive | None = added_later(None)
     until: dict[str, float] = added_later({})
+    file: str | None = added_later(None)
+    rows: str | None = added_later(None)
 
     @property
     def is_adaptive(self) -> bool:
@@ -121,7 +127,7 @@ class SearchSpec(Spec):
     @property
     def max_trials(self) -> int | None:
         """Largest number of configurations; None for a whole grid."""
-        if self.trials is not None or not self.has_budget or self.method in GRID_METHODS:
+        if self.trials is not None or not self.has_budget or self.method in LISTED_METHODS:
             return self.trials
         return min(self.epochs or MAX_TRIALS, MAX_TRIALS)
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnn_sweep.errors import InputError, SettingError
 from cnn_sweep.messages import listed, plural, point_hint
+from cnn_sweep.sweep.spec.data import named_paths
 from cnn_sweep.training.data.arrays import path_of
 from cnn_sweep.training.data.dataset import UNLABELLED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from cnn_sweep.sweep.spec.data import DataSpec, OnLeak
     from cnn_sweep.training.data.dataset_writer import Stored
@@ -127,7 +128,7 @@ def check_places(spec: DataSpec, folder: Path) -> None:
     Raises:
         SettingError: A path does not exist; the error carries its key in the sweep file.
     """
-    for key, name in _named(spec):
+    for key, name in named_paths(spec):
         is_folder = spec.source in _FOLDERS and key != ("labels", "table")
         path = path_of(name, folder)[0] if spec.source == "arrays" else folder / Path(name).expanduser()
         if is_folder and not path.is_dir():
@@ -135,21 +136,3 @@ def check_places(spec: DataSpec, folder: Path) -> None:
             raise SettingError(f"{path}: {reason}", ("data", *key))
         if not path.exists():
             raise SettingError(f"{path}: {os.strerror(errno.ENOENT)}", ("data", *key))
-
-
-def _named(spec: Any) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield each key below ``data`` that names a file or folder, and its value."""
-    for key in ("path", "picture", "train", "validation", "test", "unlabelled"):
-        value = getattr(spec, key, None)
-        if isinstance(value, str):
-            yield (key,), value
-        elif hasattr(value, "x"):
-            yield from (((key, part), getattr(value, part)) for part in ("x", "y"))
-    for key in ("table", "mask"):
-        if (value := getattr(getattr(spec, "labels", None), key, None)) is not None:
-            yield ("labels", key), value
-    if spec.source == "rds":
-        for name, files in spec.classes.items():
-            yield from (
-                (("classes", name, part), value) for part, value in files.model_dump().items() if value is not None
-            )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import os
-import re
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.csv_tables import MISSING, read_csv
 from cnn_sweep.errors import InputError, SettingError, blamed_on
 from cnn_sweep.messages import few, listed, near, plural
 from cnn_sweep.training.data.image_decoder import SUFFIXES
@@ -22,19 +19,7 @@ if TYPE_CHECKING:
 
     Row = tuple[str, str, str]  # file, label, split; "" for none
 
-# How spreadsheets, R and pandas write a missing value. ("none" and "null" can be real classes.)
-MISSING = frozenset({"NA", "N/A", "#N/A", "NaN", "nan", "<NA>", "NULL"})
 PARQUET = (".parquet", ".pq")
-_SEPARATORS = ",;\t|"
-_EXCEL_HINT = re.compile(r'\A"?sep=(.)"?[\r\n]+', re.IGNORECASE)  # first line that tells Excel the separator
-_MARKS = (  # byte order marks; UTF-32's begins like UTF-16's, so it comes first
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
 
 
 def read_table(
@@ -60,7 +45,7 @@ def read_table(
 def _read_table(path: Path, names: dict[str, str], notes: list[str] | None) -> list[tuple[str, ...]]:
     columns = list(names.values())
     is_parquet = path.suffix.lower() in PARQUET
-    header, rows = _parquet(path) if is_parquet else _csv(path, columns, notes)
+    header, rows = _parquet(path) if is_parquet else read_csv(path, columns, notes)
     for key, column in names.items():
         if column not in header:
             message = f"{path}: no column {column!r}{near(column, header)}; it has {listed(header)}"
@@ -88,7 +73,7 @@ def read_columns(path: Path) -> dict[str, list[str]]:
         InputError: The file cannot be read, or a row does not match the header.
     """
     is_parquet = path.suffix.lower() in PARQUET
-    header, _ = _parquet(path) if is_parquet else _csv(path, (), None)
+    header, _ = _parquet(path) if is_parquet else read_csv(path)
     names = {name: name for name in header if name and header.count(name) == 1}
     if not names:
         raise InputError(f"{path}: no column has a name of its own; the first line is {header}")
@@ -145,61 +130,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _csv(path: Path, columns: Sequence[str], notes: list[str] | None) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the header and the rows, each with its last line number."""
-    text = _text(path, notes)
-    hint = _EXCEL_HINT.match(text)
-    begin = hint.end() if hint else 0
-    first = 1 + text.count("\n", 0, begin)
-    separator = hint[1] if hint else _separator(text, columns)
-    reader = csv.reader(io.StringIO(text[begin:], newline=""), delimiter=separator, strict=True)
-    try:
-        rows = [(first - 1 + reader.line_num, row) for row in reader if any(value.strip() for value in row)]
-    except csv.Error as error:
-        line = first - 1 + reader.line_num
-        raise InputError(
-            f"{path}: line {line}: {error}; look for an unclosed quotation mark, there or above"
-        ) from error
-    if not rows:
-        raise InputError(f"{path}: the table is empty")
-    return [name.strip() for name in rows[0][1]], rows[1:]
-
-
-def _separator(text: str, columns: Sequence[str]) -> str:
-    """Return the separator that yields most of the requested columns; on a tie, the most columns."""
-
-    def columns_with(separator: str) -> tuple[int, int]:
-        header = next(csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=separator), [])
-        return len(set(columns) & {name.strip() for name in header}), len(header)
-
-    return max(_SEPARATORS, key=columns_with)
-
-
-def _text(path: Path, notes: list[str] | None) -> str:
-    """Read text in UTF-8, UTF-16 or UTF-32, or else in the Windows encoding of western Europe (cp1252)."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    if content.startswith(_WORKBOOKS):
-        raise InputError(f"{path}: this is a spreadsheet, not text; save it as CSV (UTF-8)")
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        text = content.decode("cp1252", errors="replace")
-        if encoding == "utf-8" and "\0" not in text and "\ufffd" not in text:
-            if notes is not None:
-                notes.append(f"{path}: not in UTF-8, so it is read as Windows text (cp1252)")
-            return text
-        raise InputError(
-            f"{path}: the table is not text in UTF-8 (byte {error.start}); save it as CSV (UTF-8)"
-        ) from error
-    if "\0" in text:
-        raise InputError(f"{path}: the table is not text (it holds NUL bytes); save it as CSV (UTF-8)")
-    return text
 
 
 def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

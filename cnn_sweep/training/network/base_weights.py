@@ -50,7 +50,8 @@ def bases_of(sweep: Sweep) -> Iterator[Base]:
     """Yield each base that some configuration of a sweep uses, once."""
     seen: set[Base] = set()
     is_grid = sweep.search.method == "grid"
-    for params in sample_configurations(sweep.space, sweep.constraints, grid=is_grid):
+    listed = sweep.grid.rows if sweep.search.method == "table" else None
+    for params in listed or sample_configurations(sweep.space, sweep.constraints, grid=is_grid):
         try:
             layers = sweep.resolve(params).layers
         except InvalidTrialError:

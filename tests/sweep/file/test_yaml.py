@@ -14,6 +14,12 @@ def read(text: str):
     return document, [(problem.line, problem.where, problem.message) for problem in sorted(problems)]
 
 
+def place(document, path):
+    """Return the path and the line at which a document has a value."""
+    found = document.locate(path)
+    return found.path, found.line
+
+
 def data(text: str):
     """Read text without mistakes."""
     document, problems = read(text)
@@ -35,16 +41,16 @@ def test_all_kinds_of_plain_values_are_read():
 def test_a_value_is_found_at_the_line_of_its_key():
     """The line of a value in a mapping is that of its key, of an item that of the item."""
     document, _ = read("a:\n  b:\n    [1,\n     2]\nc:\n- x\n- y: 3\n")
-    assert document.locate(("a", "b")) == (("a", "b"), 2)
-    assert document.locate(("a", "b", 1)) == (("a", "b", 1), 4)
-    assert document.locate(("c", 1, "y")) == (("c", 1, "y"), 7)
+    assert place(document, ("a", "b")) == (("a", "b"), 2)
+    assert place(document, ("a", "b", 1)) == (("a", "b", 1), 4)
+    assert place(document, ("c", 1, "y")) == (("c", 1, "y"), 7)
 
 
 def test_a_place_that_is_not_in_the_file_is_found_at_what_surrounds_it():
     """A path that leads out of the file ends at the last value that is there."""
     document, _ = read("a:\n  b: 1\n")
-    assert document.locate(("a", "b", "rate")) == (("a", "b"), 2)
-    assert document.locate(("a", "missing")) == (("a",), 1)
+    assert place(document, ("a", "b", "rate")) == (("a", "b"), 2)
+    assert place(document, ("a", "missing")) == (("a",), 1)
 
 
 def test_a_key_that_comes_twice_is_a_mistake_with_both_lines():

@@ -1,0 +1,26 @@
+"""Reads the sweep file that a command names, with its ``--set`` options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnn_sweep.cli.ui.terminal import warn
+from cnn_sweep.sweep.file.changes import parse_changes
+from cnn_sweep.sweep.sweep import Sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def load_sweep(file: Path, settings: Sequence[str]) -> Sweep:
+    """Read a sweep file; each changed key is shown on standard error with its old and new value.
+
+    Args:
+        file: The sweep file.
+        settings: Values of ``--set``.
+    """
+    sweep = Sweep.load(file, parse_changes(settings))
+    for line in sweep.changed:
+        warn(line)
+    return sweep

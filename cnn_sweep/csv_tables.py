@@ -1,0 +1,112 @@
+"""CSV tables as spreadsheets, R and pandas write them: any separator, encoding and word for a missing value."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+Rows = list[tuple[int, list[str]]]  # each with its last line number
+# How spreadsheets, R and pandas write a missing value. ("none" and "null" can be real classes.)
+MISSING = frozenset({"NA", "N/A", "#N/A", "NaN", "nan", "<NA>", "NULL"})
+_SEPARATORS = ",;\t|"
+_EXCEL_HINT = re.compile(r'\A"?sep=(.)"?[\r\n]+', re.IGNORECASE)  # first line that tells Excel the separator
+_MARKS = (  # byte order marks; UTF-32's begins like UTF-16's, so it comes first
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
+
+
+def read_csv(path: Path, columns: Sequence[str] = (), notes: list[str] | None = None) -> tuple[list[str], Rows]:
+    """Return the header and the rows that are not empty.
+
+    Args:
+        path: The table.
+        columns: Names of columns that it should have, by which the separator is found.
+        notes: Receives remarks for the user.
+
+    Raises:
+        InputError: The file cannot be read, is not a table, or is empty.
+    """
+    return parse_csv(read_csv_text(path, notes), str(path), columns)
+
+
+def parse_csv(text: str, name: str, columns: Sequence[str] = ()) -> tuple[list[str], Rows]:
+    """Return the header and the rows of a text that are not empty.
+
+    Args:
+        text: The table.
+        name: Its name in messages.
+        columns: As for :func:`read_csv`.
+
+    Raises:
+        InputError: The text is not a table, or is empty.
+    """
+    hint = _EXCEL_HINT.match(text)
+    begin = hint.end() if hint else 0
+    first = 1 + text.count("\n", 0, begin)
+    separator = find_separator(text, columns)
+    reader = csv.reader(io.StringIO(text[begin:], newline=""), delimiter=separator, strict=True)
+    try:
+        rows = [(first - 1 + reader.line_num, row) for row in reader if any(value.strip() for value in row)]
+    except csv.Error as error:
+        line = first - 1 + reader.line_num
+        raise InputError(
+            f"{name}: line {line}: {error}; look for an unclosed quotation mark, there or above"
+        ) from error
+    if not rows:
+        raise InputError(f"{name}: the table is empty")
+    return [name.strip() for name in rows[0][1]], rows[1:]
+
+
+def find_separator(text: str, columns: Sequence[str] = ()) -> str:
+    """Return the separator that Excel's hint names, or that yields most of the columns; on a tie, the most columns."""
+    if hint := _EXCEL_HINT.match(text):
+        return hint[1]
+
+    def columns_with(separator: str) -> tuple[int, int]:
+        header = next(csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=separator), [])
+        return len(set(columns) & {name.strip() for name in header}), len(header)
+
+    return max(_SEPARATORS, key=columns_with)
+
+
+def read_csv_text(path: Path, notes: list[str] | None = None) -> str:
+    """Read text in UTF-8, UTF-16 or UTF-32, or else in the Windows encoding of western Europe (cp1252).
+
+    Raises:
+        InputError: The file cannot be read, or is not text.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    if content.startswith(_WORKBOOKS):
+        raise InputError(f"{path}: this is a spreadsheet, not text; save it as CSV (UTF-8)")
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        text = content.decode("cp1252", errors="replace")
+        if encoding == "utf-8" and "\0" not in text and "\ufffd" not in text:
+            if notes is not None:
+                notes.append(f"{path}: not in UTF-8, so it is read as Windows text (cp1252)")
+            return text
+        raise InputError(
+            f"{path}: the table is not text in UTF-8 (byte {error.start}); save it as CSV (UTF-8)"
+        ) from error
+    if "\0" in text:
+        raise InputError(f"{path}: the table is not text (it holds NUL bytes); save it as CSV (UTF-8)")
+    return text

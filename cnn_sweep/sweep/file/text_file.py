@@ -1,0 +1,34 @@
+"""Reads the text of a sweep file, or of a file that it includes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnn_sweep.errors import Problem, SweepFileError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_BYTES = 1_000_000
+
+
+def read_text(path: Path, *, limit: int | None = MAX_BYTES) -> str:
+    """Return the text of a file in UTF-8.
+
+    Args:
+        path: The file.
+        limit: Bytes of the largest file that is read; None for no limit.
+
+    Raises:
+        SweepFileError: The file cannot be read, is too large, or is not text.
+    """
+    try:
+        if limit is not None and path.stat().st_size > limit:
+            raise SweepFileError(str(path), [Problem(0, "", f"the file is larger than {limit:,} bytes")])
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        reason = f"the file cannot be read: {error.strerror or error}"
+        raise SweepFileError(str(path), [Problem(0, "", reason)]) from error
+    except UnicodeDecodeError as error:
+        reason = f"the file is not text in UTF-8 (byte {error.start})"
+        raise SweepFileError(str(path), [Problem(0, "", reason)]) from error
