@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.first_sweep.findings import ArrayIn
+from cnn_sweep.shipped import schemas
+from cnn_sweep.sweep.file.schema import schema_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,6 +54,7 @@ def sweep_text(proposal: Proposal, *, title: str, folder: Path) -> str:
         InputError: A file's name cannot be written as UTF-8.
     """
     lines = [
+        schema_line(schemas()["sweep"]),
         *_comment(f"A first sweep for {title}.", 0),
         "# Every value is a proposal of `cnn-sweep init`, with the reason beside it; change what you know better.",
     ]

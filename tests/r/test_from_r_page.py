@@ -8,13 +8,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from helpers.real_r import require_r, run_r
 from PIL import Image
-
-from cnn_sweep.sweep.spec.search import Method
 
 require_r("DBI", "RSQLite", "ggplot2")
 
@@ -22,14 +19,6 @@ DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 PAGE = (DOCS / "from-r.md").read_text(encoding="utf-8")
 PICTURE = "from-r-curves.png"
 TABLE = "search: {method: table, file: grid.csv}\n"
-# The rows of the page's grid as a space, for a version that cannot read tables.
-SPACE = """\
-space:
-  learning_rate: [0.001, 0.003, 0.01]
-  optimizer: [sgd, adam]
-  momentum: {choices: [0, 0.9], when: {optimizer: sgd}}
-constraints: ["optimizer == 'sgd' or learning_rate < 0.005"]
-"""
 
 
 def _blocks(language):
@@ -46,8 +35,6 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("from_r")
     (sweep,) = _blocks("yaml")
     assert TABLE in sweep
-    if "table" not in get_args(Method):
-        sweep = sweep.replace(TABLE, SPACE)
     (folder / "optimizers.yaml").write_text(sweep, encoding="utf-8")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for command in _blocks("sh"):
