@@ -12,7 +12,6 @@ command that fails. ``--page FILE`` keeps what was typed and seen as a page of t
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -148,18 +147,9 @@ def on_the_cluster(terminal: Terminal, budget: int) -> None:
     terminal.type("cnn-sweep doctor --job --profile cluster.toml")
     changes = f"--set study=photos-cluster --set search.trials={budget}"
     terminal.type(f"cnn-sweep submit photos.yaml {changes} --profile cluster.toml")
-    deadline = time.monotonic() + PATIENCE_S
-    while not _is_finished(terminal):
-        if time.monotonic() > deadline:
-            raise SystemExit("the study did not finish on the cluster")
-        time.sleep(5)
+    terminal.type("cnn-sweep status photos-cluster --watch", show=False)
     terminal.type("cnn-sweep status photos-cluster")
     terminal.type("cnn-sweep leaderboard photos-cluster --top 5")
-
-
-def _is_finished(terminal: Terminal) -> bool:
-    found = json.loads(terminal.type("cnn-sweep status photos-cluster --format json", show=False))
-    return bool(found)
 
 
 def play(home: Path, options: argparse.Namespace) -> Terminal:
