@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"  # the newest that all editors read
 Schema = dict[str, Any]
 _PREFIX: Final = "#/definitions/"
+_FOREIGN: Final = {"title", "discriminator", "gt", "ge", "lt", "le"}  # words of pydantic and OpenAPI, or of no use here
 _ATTRIBUTE = re.compile(r"^    (\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
@@ -94,6 +95,6 @@ def _simple(schema: Any) -> Any:
             made[key] = {name: _simple(item) for name, item in value.items()}
         elif key == "prefixItems":
             made["items"] = _simple(value)
-        elif key not in {"title", "discriminator"}:
+        elif key not in _FOREIGN:
             made["anyOf" if key == "oneOf" else key] = value if key in {"default", "enum"} else _simple(value)
     return made

@@ -23,8 +23,10 @@ def _share(value: Any) -> Any:
 _Percent = Annotated[str, Field(pattern=rf"^\s*{_PERCENT.pattern}\s*$")]
 _Inside = Annotated[float, Field(gt=0.0, lt=1.0)]
 _InsideOrZero = Annotated[float, Field(ge=0.0, lt=1.0)]
-Share = Annotated[_Inside, BeforeValidator(_share, json_schema_input_type=_Inside | _Percent)]
-ShareOrZero = Annotated[_InsideOrZero, BeforeValidator(_share, json_schema_input_type=_InsideOrZero | _Percent)]
+Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=_Inside | _Percent), Field(gt=0.0, lt=1.0)]
+ShareOrZero = Annotated[
+    float, BeforeValidator(_share, json_schema_input_type=_InsideOrZero | _Percent), Field(ge=0.0, lt=1.0)
+]
 Rescale = Annotated[float, Field(gt=0.0)] | None
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fit = Literal["stretch", "crop", "pad"]

@@ -222,7 +222,7 @@ CASES = [
         [("method: grid", "method: gird")],
         20,
         "search.method",
-        "(did you mean 'grid'?); valid: grid, brute_force, random",
+        "(did you mean 'grid'?); valid: grid, brute_force, table, random",
     ),
     ([("method: grid", "method: pso")], 20, "search.method", "'pso' is not valid; valid: grid"),
     ([("method: grid", "method: random")], 20, "search", "needs a number of trials; add trials: 50"),
