@@ -1,12 +1,13 @@
 """What `mkdocs.yml` cannot say: links to files outside `docs/`, and pages that are written from the code.
 
-A page that contains ``<!-- generated: commands -->`` or ``<!-- generated: python -->`` gets the text in place of this
-mark, so the site can never differ from the program.
+A page that contains a mark such as ``<!-- generated: commands -->`` gets the text in place of it (``_WRITERS``), so the
+site can never differ from the program.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 from pathlib import Path
@@ -164,4 +165,70 @@ def _example(text: str) -> str:
     return f"```python\n{text}\n```" if text.startswith(">>>") else text
 
 
-_WRITERS: dict[str, Callable[[], str]] = {"commands": _commands, "python": _python}
+def _sweep_keys() -> str:
+    """Describe every key of sweep files."""
+    return _keys("sweep")
+
+
+def _profile_keys() -> str:
+    """Describe every key of profiles."""
+    return _keys("profile")
+
+
+def _keys(file: str) -> str:
+    """Describe the keys of a file by its JSON Schema: a table for each section."""
+    path = Path(cnn_sweep.__file__).parent / "schemas" / f"{file}.schema.json"
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    parts = [_section(schema)]
+    for name, each in schema.get("definitions", {}).items():
+        if each.get("properties") and name not in _ANY_KEY:
+            parts.append(f"### {name.removesuffix('Spec')}\n\n{_plain(each.get('description'))}\n\n{_section(each)}")
+    return "\n\n".join(parts)
+
+
+def _section(schema: dict[str, Any]) -> str:
+    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for key, each in schema["properties"].items():
+        default = "" if each.get("default") is None else f"`{json.dumps(each['default'])}`"
+        name = f"**`{key}`**" if key in schema.get("required", ()) else f"`{key}`"
+        meaning = _plain(each.get("description")).replace("|", "\\|")
+        rows.append(f"| {name} | {_value(each) or 'see below'} | {default} | {meaning} |")
+    return "\n".join(rows)
+
+
+def _value(schema: dict[str, Any]) -> str:
+    """Return in words which values a schema allows; a reference to a hyperparameter is allowed everywhere."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return "" if name in _ANY_KEY else f"[{name.removesuffix('Spec')}](#{name.removesuffix('Spec').lower()})"
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(word for each in schema["anyOf"] if (word := _value(each))))
+    bounds = [f"{word} {schema[key]:g}" for key, word in _BOUNDS.items() if key in schema]
+    kind = _KINDS.get(str(schema.get("type")), "")
+    return ", ".join([kind, *bounds]) if kind else ""
+
+
+# Definitions that hold for any value, or for keys of the user's own.
+_ANY_KEY = ("Reference", "Hyperparameter", "Layer", "Direction", "Activate")
+_BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
+_KINDS = {
+    "array": "list",
+    "boolean": "`true` or `false`",
+    "integer": "whole number",
+    "number": "number",
+    "object": "mapping",
+    "string": "text",
+}
+_WRITERS: dict[str, Callable[[], str]] = {
+    "commands": _commands,
+    "python": _python,
+    "sweep_keys": _sweep_keys,
+    "profile_keys": _profile_keys,
+}
