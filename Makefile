@@ -9,7 +9,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-here test-slurm test-wheel release-check test-lowest test-locales test-r lint format faults leaks \
 	docs docs-test docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
-	bench-journal bench-memory bench-data bench-search bench-search-trained bench-help cluster-up cluster-down \
+	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-help cluster-up cluster-down \
 	clean completion schema
 
 help:  ## list the targets
@@ -55,7 +55,7 @@ demo: $(RUN_STAMP)  ## run the default sweep on this machine and print its leade
 test: test-here test-slurm  ## run the tests; with --jobs=2 those on Slurm, which mostly wait, run beside the others
 
 test-here: $(STAMP)  ## the tests that need no Slurm
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slurm"
 
 test-slurm: $(STAMP)  ## the tests on a real Slurm; they are skipped where no dev cluster is up
 	$(BIN)/python -m pytest -m slurm
@@ -83,9 +83,9 @@ test-lowest:  ## the main tests with the lowest versions of packages that pyproj
 	$(LOWEST)/bin/python -m pytest --timeout 900 tests/sweep tests/search tests/store tests/journal tests/cli/test_run.py
 
 test-locales: $(STAMP) $(LATIN)  ## the tests without Slurm where the encoding is ASCII, then Latin-1 (Debian: locales)
-	LC_ALL=C PYTHONCOERCECLOCALE=0 PYTHONUTF8=0 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
+	LC_ALL=C PYTHONCOERCECLOCALE=0 PYTHONUTF8=0 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slurm"
 	LOCPATH=$(abspath $(dir $(LATIN))) LC_ALL=$(notdir $(LATIN)) PYTHONUTF8=0 \
-		$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
+		$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slurm"
 
 lint: $(STAMP)  ## ruff, formatting, mypy, spelling
 	$(BIN)/ruff check .
@@ -95,7 +95,7 @@ lint: $(STAMP)  ## ruff, formatting, mypy, spelling
 	$(BIN)/codespell
 
 coverage: $(STAMP)  ## the lines that the tests without Slurm run: a table, and htmlcov/index.html
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm" --cov=cnn_sweep --cov-report=html --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slurm" --cov=cnn_sweep --cov-report=html --cov-report=term:skip-covered
 
 completion: $(STAMP)  ## write the table of options that the Tab key completes
 	$(BIN)/python -m cnn_sweep.cli.options_table
@@ -175,6 +175,9 @@ bench-search: $(STAMP)  ## trials that searches need, on real learning curves (h
 
 bench-search-trained: $(STAMP)  ## the same with real training (an hour)
 	$(BIN)/python benchmarks/search_trained.py
+
+first-hour: $(STAMP)  ## play a new user from an empty clone to a finished study on the dev cluster; writes its page of docs/
+	. $${TMPDIR:-/tmp}/slurm-dev-cluster/env.sh && $(BIN)/python benchmarks/first_hour.py --slurm --page docs/tutorials/first-hour.md
 
 bench-help: $(STAMP)  ## seconds that login-node commands take
 	$(BIN)/python benchmarks/startup.py

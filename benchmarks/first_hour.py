@@ -71,8 +71,13 @@ class Terminal:
         self.page.append(text)
         print(f"\n{text}", flush=True)
 
-    def type(self, command: str, *, show: bool = True) -> str:
+    def type(self, command: str, *, show: bool = True, wide: bool = True) -> str:
         """Run a command in the home and return what it printed.
+
+        Args:
+            command: A line for bash.
+            show: Whether the page shows it.
+            wide: Whether its output goes to a pipe, where tables are as wide as they need; otherwise to a terminal.
 
         Raises:
             SystemExit: It failed, or took too long.
@@ -80,7 +85,7 @@ class Terminal:
         print(f"$ {command}", flush=True)
         began = time.monotonic()
         done = subprocess.run(
-            ["bash", "-c", command],
+            ["bash", "-c", command] if wide else ["script", "--quiet", "--return", "--command", command, os.devnull],
             cwd=self.home,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
@@ -111,7 +116,9 @@ class Terminal:
 
 def _shortened(text: str) -> str:
     """Return the beginning and the end of a long text, without progress that a terminal would have overwritten."""
-    lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines() if not line.startswith("WARNING: ")]
+    lines = [
+        line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in text.splitlines() if not line.startswith("WARNING: ")
+    ]
     if len(lines) > SHOWN_LINES:
         half = SHOWN_LINES // 2
         lines = [*lines[:half], f"[{len(lines) - 2 * half} lines]", *lines[-half:]]
@@ -136,7 +143,7 @@ def own_images(terminal: Terminal, budget: int) -> None:
     terminal.type(f"cnn-sweep init photos --budget {budget} --size 32")
     terminal.type("cnn-sweep plan photos.yaml")
     terminal.type("cnn-sweep run photos.yaml")
-    terminal.type("cnn-sweep leaderboard photos --top 5")
+    terminal.type("cnn-sweep leaderboard photos --top 5", wide=False)
     terminal.type("cnn-sweep report photos")
 
 
@@ -149,7 +156,7 @@ def on_the_cluster(terminal: Terminal, budget: int) -> None:
     terminal.type(f"cnn-sweep submit photos.yaml {changes} --profile cluster.toml")
     terminal.type("cnn-sweep status photos-cluster --watch", show=False)
     terminal.type("cnn-sweep status photos-cluster")
-    terminal.type("cnn-sweep leaderboard photos-cluster --top 5")
+    terminal.type("cnn-sweep leaderboard photos-cluster --top 5", wide=False)
 
 
 def play(home: Path, options: argparse.Namespace) -> Terminal:
@@ -173,7 +180,11 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="first-hour-") as folder:
         terminal = play(Path(folder), options)
-        text = "\n\n".join(["# The first hour, as it was", *terminal.page]).replace(folder, "~")
+        text = (
+            "\n\n".join(["# The first hour, as it was", *terminal.page])
+            .replace(folder, "~")
+            .replace(sys.prefix, "~/venv")
+        )
     if options.page:
         options.page.write_text(f"{text}\n", encoding="utf-8")
 

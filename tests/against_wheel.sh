@@ -78,7 +78,7 @@ tests() {
     rm -rf "$work/checkout/cnn_sweep"
     cd "$work/checkout"
     "$work/env/bin/python" -c 'import cnn_sweep; print("tests run against", cnn_sweep.__file__)'
-    PATH="$work/env/bin:$PATH" "$work/env/bin/python" -m pytest -n 2 --dist loadfile -m "not slurm" "$@"
+    PATH="$work/env/bin:$PATH" "$work/env/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slurm" "$@"
 }
 
 case ${1:-} in

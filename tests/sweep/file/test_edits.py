@@ -38,7 +38,7 @@ space:
         (("space", 1, "b"), "x, y", "b: 1", "b: 'x, y'"),
         (("space", 2), "c", "b: 1\n", "b: 1\n- c\n"),
         (("models", "keep"), 2, "b: 1\n", "b: 1\nmodels: {keep: 2}\n"),
-        (("study",), REMOVED, "study: digits   # its name\n", ""),
+        pytest.param(("study",), REMOVED, "study: digits   # its name\n", "", id="removed"),
     ],
     ids=str,
 )
