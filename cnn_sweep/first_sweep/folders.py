@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TABLES: Final = (".csv", ".tsv", *PARQUET)
-_LABEL_COLUMN = re.compile(r"label|class|category|categories|species|taxon", re.IGNORECASE)
+_LABEL_COLUMN = re.compile(
+    r"label|class|category|categories|kategorie|species|spezies|taxon|gattung|klasse|tierart", re.IGNORECASE
+)
 _SET_WORDS: Final = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),

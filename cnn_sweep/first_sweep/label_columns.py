@@ -15,17 +15,20 @@ from cnn_sweep.training.data.image_decoder import SUFFIXES
 from cnn_sweep.training.data.label_tables import check_not_numbers, read_columns, without_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 _LABEL_WORDS: Final = re.compile(
-    r"label|class|category|categories|species|taxon|target|type|genus|klasse|etikett|^y$|^art$", re.IGNORECASE
+    r"label|class|category|categories|kategorie|species|spezies|taxon|target|type|genus|gattung|klasse|etikett|^y$"
+    r"|^(?:|tier|vogel|pflanzen|baum)art$",
+    re.IGNORECASE,
 )
 _GROUP_WORDS: Final = re.compile(
     r"site|cam|loc|plot|station|deploy|trap|transect|patient|subject|individual|animal|plant|tree|session|sequence"
-    r"|burst|event|batch|day|date|year|group|region|ort$",
+    r"|burst|event|batch|day|date|year|group|region|observer|kamera|beobachter|datum|jahr|tag$|ort$",
     re.IGNORECASE,
 )
+_DATE: Final = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}(?:[T ].*)?")
 _NAMED = 0.5  # share of a column's values that must be names of images
 
 
@@ -118,12 +121,15 @@ def choose_label(
             f"{table}: no column can be the class, which takes at least two words that repeat; its other columns are "
             f"{listed(columns)}. Name one: --label-column COLUMN"
         )
-    able.sort(
-        key=lambda name: (not _LABEL_WORDS.search(name), bool(_GROUP_WORDS.search(name)), _different(columns[name]))
-    )
-    named = [name for name in able if _LABEL_WORDS.search(name)]
+    able.sort(key=lambda name: (not names_labels(name), bool(_GROUP_WORDS.search(name)), _different(columns[name])))
+    named = [name for name in able if names_labels(name)]
     choices = named if len(named) == 1 else able
     return able[0], tuple(Choice(name, tuple(sorted(set(columns[name]) - {""}))) for name in choices)
+
+
+def names_labels(column: str) -> bool:
+    """Return whether a column's name says that it holds classes."""
+    return _LABEL_WORDS.search(column) is not None
 
 
 def _different(values: Sequence[str]) -> int:
@@ -132,13 +138,17 @@ def _different(values: Sequence[str]) -> int:
 
 def _may_be_label(values: Sequence[str]) -> bool:
     counts = Counter(value for value in values if value)
-    if len(counts) < 2 or len(counts) > sum(counts.values()) / 2:
+    if len(counts) < 2 or len(counts) > sum(counts.values()) / 2 or _are_dates(counts):
         return False
     try:
         check_not_numbers(values, "")
     except InputError:
         return False
     return not any("." in value and _is_number(value) for value in counts)
+
+
+def _are_dates(values: Iterable[str]) -> bool:
+    return all(_DATE.fullmatch(value) for value in values if value)
 
 
 def _is_number(text: str) -> bool:
@@ -210,7 +220,7 @@ def _missing_notes(table: Path, names: Sequence[str], files: Sequence[str]) -> l
 
 
 def _group_column(columns: Mapping[str, Sequence[str]], labels: Sequence[str]) -> Group | None:
-    for name, values in columns.items():
+    for name, values in sorted(columns.items(), key=lambda column: _are_dates(column[1])):  # places before days
         if _GROUP_WORDS.search(name) and (found := group_of(f"the column {name!r}", values, labels)):
             return found
     return None

@@ -267,8 +267,8 @@ def _search(facts: _Facts, reasons: dict[str, str]) -> dict[str, Any]:
         reasons["search"] = "learns from the results so far; begins no trial after so many hours of training"
         return {"method": "tpe", "hours": facts.hours}
     trials = facts.trials or TRIALS
-    if facts.is_grid:
-        reasons["search"] = f"all combinations in order, at most {trials}"
+    if facts.is_grid and trials >= _GRID_TRIALS:
+        reasons["search"] = "all combinations in order"
         return {"method": "grid", "trials": trials}
     if facts.is_adaptive:
         reasons["search"] = "learns from the results so far, after 10 random trials"

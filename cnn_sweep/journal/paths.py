@@ -178,6 +178,8 @@ def existing_study(results: Path, name: str) -> StudyPaths:
     paths = StudyPaths(results, name)
     if paths.sweep.is_file():
         return paths
+    if (archive := archive_of(results, name)).is_file():
+        raise StudyError(f"the study {name!r} is archived in {archive}; to restore it: cnn-sweep unarchive {name}")
     names = existing_studies(results)
     there = f"studies there: {listed(names)}" if names else "there are no studies there; --results DIR looks elsewhere"
     raise StudyError(f"no study {name!r} in {results}{near(name, names)}; {there}")

@@ -60,7 +60,8 @@ def archives_table(results: Path) -> tuple[Table, list[str]]:
     rows: list[Row] = []
     problems = []
     for file in sorted(archive_folder(results).glob(f"[!.]*{ARCHIVE_SUFFIX}")):
-        row: Row = {"study": file.name.removesuffix(ARCHIVE_SUFFIX), "state": "archived", "bytes": file.stat().st_size}
+        name = file.name.removesuffix(ARCHIVE_SUFFIX)  # what `unarchive` takes, even if the file was renamed
+        row: Row = {"study": name, "state": "archived", "bytes": file.stat().st_size}
         try:
             row |= _of_summary(read_summary(file))
         except CnnSweepError as error:
@@ -97,7 +98,7 @@ def _newest_first(rows: Sequence[Row], *, sizes: bool) -> Table:
 
 
 def _of_summary(summary: Mapping[str, Any]) -> Row:
-    row = {name: summary.get(name) for name in ("study", "planned", "metric", "best", "last_event")}
+    row = {name: summary.get(name) for name in ("planned", "metric", "best", "last_event")}
     return row | {"done": _done(summary.get("trials") or {})}
 
 

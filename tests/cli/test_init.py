@@ -134,6 +134,18 @@ def test_a_wrong_option_is_one_message_and_writes_nothing(words, message, init, 
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
+def test_a_table_whose_columns_tell_nothing_is_not_guessed_at(init, photos, tmp_path):
+    """Without a terminal to ask on, several columns that could be the classes are an error that names them."""
+    names = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.*"))
+    rows = [f"{name},{'ab'[place % 2]},{'uvw'[place % 3]}" for place, name in enumerate(names)]
+    table = tmp_path / "photos" / "notes.csv"
+    table.write_text("\n".join(["file,first,second", *rows]), encoding="utf-8")
+    message = str(init(str(table)).exception)
+    assert "no column's name says that it holds the classes; name it: --label-column first (a, b)" in message
+    assert "--label-column second (u, v, w)" in message
+    assert init(str(table), "--label-column", "second").exit_code == 0
+
+
 def test_many_classes_of_few_images_must_be_confirmed(init, tmp_path):
     """Thirty folders of two images look like individuals; `--yes` says that they are classes."""
     for number in range(90):

@@ -89,6 +89,17 @@ def test_a_table_beside_the_images_is_recognized(photos, proposed):
     assert list(proposed(root, labels=LabelWishes(column="site"))[0].counts) == list("ABCD")
 
 
+def test_dates_are_no_classes_and_german_names_are_known(photos, proposed):
+    """Of a table with several columns that repeat, the species are the classes; a camera's images are grouped."""
+    root = photos(*numbered("p{}.jpg", 40))
+    rows = [f"p{n}.jpg;{n // 20 + 1:02}.02.2024;{('Fuchs', 'Reh', 'Dachs')[n % 3]};kam{n % 4}" for n in range(40)]
+    (root / "fotos.csv").write_text("\n".join(["Bild;Datum;Tierart;Kamera", *rows]), encoding="utf-8")
+    found, sweep, _ = proposed(root / "fotos.csv")
+    assert (sweep.data.labels.label, list(found.counts)) == ("Tierart", ["Dachs", "Fuchs", "Reh"])
+    assert len(found.choices) < 2
+    assert found.group.where == "the column 'Kamera'"
+
+
 def test_a_column_of_sets_divides_the_images(photos, proposed):
     """A column with the words train, validation and test replaces shares; rows without a class need `unlabelled`."""
     root = photos(*numbered("p{}.jpg", 20))
@@ -172,14 +183,15 @@ def test_letters_and_digits_are_not_flipped(photos, proposed):
 @pytest.mark.parametrize(
     ("wishes", "method", "pruned"),
     [
-        (Wishes(trials=4), "grid", False),
+        (Wishes(trials=4), "random", False),
+        (Wishes(trials=8), "grid", False),
         (Wishes(trials=12), "random", False),
         (Wishes(), "tpe", True),
         (Wishes(hours=2.5), "tpe", True),
     ],
 )
 def test_the_search_follows_the_budget(wishes, method, pruned, photos, proposed):
-    """Few trials are a grid, some are random, and many learn from results and are pruned."""
+    """As many trials as a small grid has are one, others are random, and many learn from results and are pruned."""
     _, sweep, _ = proposed("digits", wishes=wishes)
     assert sweep.search.method == method
     assert isinstance(sweep.pruner, AshaSpec) is pruned

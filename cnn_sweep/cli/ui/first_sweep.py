@@ -21,6 +21,7 @@ from cnn_sweep.cli.ui.terminal import print_words, terminal_width
 from cnn_sweep.errors import InputError, Interrupted
 from cnn_sweep.first_sweep.check import check_text
 from cnn_sweep.first_sweep.folders import TABLES, LabelWishes
+from cnn_sweep.first_sweep.label_columns import names_labels
 from cnn_sweep.first_sweep.look import NAMED, look_at
 from cnn_sweep.first_sweep.proposal import TRIALS, Wishes, check_classes, image_size, propose, study_name
 from cnn_sweep.first_sweep.sweep_text import sweep_text
@@ -133,6 +134,11 @@ def _found(request: Request) -> Findings:
         return found if chosen == found.choices[0] else look_at(path, _with_choice(wishes, chosen))
     option = "--labels" if "{class}" in found.choices[0].name else "--label-column"
     others = "; ".join(f"{option} {shlex.quote(one.name)} ({few(one.classes, 3)})" for one in found.choices[1:])
+    if option == "--label-column" and not names_labels(found.choices[0].name):
+        raise InputError(
+            f"{path}: no column's name says that it holds the classes; name it: {option} "
+            f"{shlex.quote(found.choices[0].name)} ({few(found.choices[0].classes, 3)}); {others}"
+        )
     note = f"the classes are read from {found.choices[0].name!r}; they could also be: {others}"
     return replace(found, notes=(*found.notes, note))
 

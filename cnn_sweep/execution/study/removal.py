@@ -49,7 +49,7 @@ def check_free_name(paths: StudyPaths, *, archives: bool = True) -> None:
     """
     name, folder = paths.study, paths.folder
     if name in existing_studies(paths.results):
-        raise StudyError(f"there is already a study {name!r} in {paths.results}; rename or delete that one first")
+        raise StudyError(f"there is already a study {name!r} in {paths.results}; take another name")
     if folder.exists() or folder.is_symlink():
         raise StudyError(f"{folder} exists and is not a study; move it away, or take another name")
     if archives and archive_of(paths.results, name).exists():
