@@ -337,9 +337,9 @@ def _say_what_next(file: Path, plan: Plan, study: str) -> None:
         (f"cnn-sweep run {name}", "train on this machine"),
     ]
     if shutil.which("sbatch"):
-        steps[2:] = [
-            ("cnn-sweep profile detect --output profile.toml", "describe this cluster, once"),
-            (f"cnn-sweep submit {name} --profile profile.toml", "train on the cluster"),
+        steps += [
+            ("cnn-sweep profile detect --output profile.toml", "or describe this cluster, once,"),
+            (f"cnn-sweep submit {name} --profile profile.toml", "and train on it"),
         ]
     steps.append((f"cnn-sweep leaderboard {shlex.quote(study)}", "the best trials"))
     width = max(len(command) for command, _ in steps)
