@@ -28,6 +28,11 @@ from sklearn.datasets import load_sample_image
 
 PROJECT = Path(__file__).resolve().parents[1]
 PATIENCE_S: Final = 1200.0  # for one command, or for a study on the cluster
+INTRODUCTION: Final = """# The first hour, as it was
+
+`make first-hour` typed what follows, in a new home with nothing but Python, make and this project, and wrote down what
+it saw and how long each command took: on two cores, with pip's packages in a cache, and with the development cluster on
+the same machine."""
 SHOWN_LINES: Final = 30  # of a command's output on the page; the middle of longer ones is left out
 
 
@@ -121,7 +126,7 @@ def _shortened(text: str) -> str:
     ]
     if len(lines) > SHOWN_LINES:
         half = SHOWN_LINES // 2
-        lines = [*lines[:half], f"[{len(lines) - 2 * half} lines]", *lines[-half:]]
+        lines = [*lines[:half], f"[… {len(lines) - 2 * half} more]", *lines[-half:]]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -181,7 +186,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="first-hour-") as folder:
         terminal = play(Path(folder), options)
         text = (
-            "\n\n".join(["# The first hour, as it was", *terminal.page])
+            "\n\n".join([INTRODUCTION, *terminal.page])
             .replace(folder, "~")
             .replace(sys.prefix, "~/venv")
         )
