@@ -133,7 +133,7 @@ class Sweep:
         extend: bool = False,
         progress: bool = True,
     ) -> Study:
-        """Train the trials on this machine, as ``cnn-sweep run`` does; a study that was begun is continued.
+        """Train the trials on this machine, as ``cnn-sweep run`` does; an existing study is continued.
 
         Workers are processes of their own: they do not import the notebook or the script, which may therefore do
         without ``if __name__ == "__main__"``. Ctrl-C, or "interrupt" in a notebook, stops after a checkpoint.

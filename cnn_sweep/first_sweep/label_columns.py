@@ -72,7 +72,7 @@ def read_label_columns(table: Path, images: Sequence[str], label: str | None) ->
     """
     columns = read_columns(table)
     filename, files = _file_column(table, columns, images)
-    split = next((name for name in columns if name != filename and _is_split(columns[name])), None)
+    split = split_column({name: values for name, values in columns.items() if name != filename})
     others = {name: values for name, values in columns.items() if name not in (filename, split)}
     chosen, choices = choose_label(table, others, label)
     labels, notes = without_missing(columns[chosen], None, table)
@@ -194,8 +194,9 @@ def _stem(name: str) -> str:
     return name.rpartition(".")[0] if name.endswith(SUFFIXES) else name
 
 
-def _is_split(values: Sequence[str]) -> bool:
-    return len(set(values)) > 1 and set(values) <= set(SPLITS)
+def split_column(columns: Mapping[str, Sequence[str]]) -> str | None:
+    """Return the first column whose values are names of sets, or None."""
+    return next((name for name, values in columns.items() if len(set(values)) > 1 and set(values) <= set(SPLITS)), None)
 
 
 def _split_notes(table: Path, columns: Mapping[str, Sequence[str]]) -> list[str]:

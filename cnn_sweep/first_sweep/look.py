@@ -11,11 +11,11 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.first_sweep.arrays import look_at_npy, look_at_npz, look_at_rds
 from cnn_sweep.first_sweep.findings import Findings
 from cnn_sweep.first_sweep.folders import TABLES, LabelWishes, by_table, images_in, look_in_folder
-from cnn_sweep.first_sweep.label_columns import choose_label
+from cnn_sweep.first_sweep.label_columns import choose_label, split_column
 from cnn_sweep.messages import listed, near, point_hint
 from cnn_sweep.training.data.benchmark_sets import SETS
 from cnn_sweep.training.data.class_names import in_order
-from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED
+from cnn_sweep.training.data.dataset import UNLABELLED
 from cnn_sweep.training.data.image_decoder import SUFFIXES
 from cnn_sweep.training.data.image_headers import Appearance, size_of
 from cnn_sweep.training.data.label_tables import read_columns, without_missing
@@ -115,9 +115,7 @@ def _tiles(table: Path, pictures: list[Path], column: str | None) -> Findings | 
     # A mask or a preview may be beside the picture; the picture is the larger file.
     picture = max(sizes, key=lambda path: path.stat().st_size)
     side = min(sizes[picture][0] // rows, sizes[picture][1] // wide)
-    split = next(
-        (name for name, values in columns.items() if len(set(values)) > 1 and set(values) <= set(SPLITS)), None
-    )
+    split = split_column(columns)
     rest = {name: values for name, values in columns.items() if name not in (row, across, split)}
     label, choices = choose_label(table, rest, column)
     names = {"table": table, "row": row, "column": across, "label": label} | ({"split": split} if split else {})

@@ -10,8 +10,8 @@ An archive has one folder, named like the study:
 ``MANIFEST.sha256`` the checksum of each of these files, as ``sha256sum -c`` reads them
 =================== ================================================================================================
 
-The same study always gives the same bytes: members are sorted, and nothing in the archive depends on when, where and by
-whom it was written.
+The same study always gives the same bytes: members are sorted, and the archive records neither its writer nor when and
+where it was written.
 """
 
 from __future__ import annotations
