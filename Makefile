@@ -7,7 +7,7 @@ RUN_STAMP := $(VENV)/.installed-run
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-here test-slurm test-wheel release-check test-lowest test-locales test-r lint format faults leaks \
+.PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint format faults leaks \
 	docs docs-test docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
 	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-help cluster-up cluster-down \
 	clean completion schema
@@ -59,6 +59,9 @@ test-here: $(STAMP)  ## the tests that need no Slurm
 
 test-slurm: $(STAMP)  ## the tests on a real Slurm; they are skipped where no dev cluster is up
 	$(BIN)/python -m pytest -m slurm
+
+test-slurm-long: $(STAMP)  ## those on a real Slurm that every run leaves out, because they take minutes each
+	CNN_SWEEP_LONG=1 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -m "slurm and long"
 
 test-wheel:  ## the tests, those on Slurm excepted, against the built wheel in a new environment
 	PYTHON=$(PYTHON) tests/against_wheel.sh tests

@@ -1,4 +1,4 @@
-"""The order of tests; and in CI a test that is skipped fails, because what it wants is to be installed."""
+"""The order of tests, and those that take too long for every run; in CI a test that is skipped fails, because what it wants is to be installed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ LONG_FILES = (
 )
 
 
-def pytest_collection_modifyitems(items):
-    """Put the files that take minutes first; all else stays in its order."""
+def pytest_collection_modifyitems(config, items):
+    """Put the files that take minutes first; leave out what only ``CNN_SWEEP_LONG=1`` runs."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONG_FILES))
+    if os.environ.get("CNN_SWEEP_LONG") != "1":
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_sessionfinish(session):
