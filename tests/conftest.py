@@ -1,4 +1,4 @@
-"""The order of tests, and those that take too long for every run; in CI a test that is skipped fails, because what it wants is to be installed."""
+"""The order of tests; which are left out; and in CI a test that is skipped fails: what it wants is to be installed."""
 
 from __future__ import annotations
 
