@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 EVENT_TYPES: dict[str, type[Event]] = {}  # maps the type in the journal to the class
+END_STATES = frozenset({"complete", "pruned", "failed", "paused", "interrupted"})  # of an attempt
 
 
 @dataclass(frozen=True)
@@ -323,7 +324,7 @@ class Known(Event):
 
 @dataclass(frozen=True)
 class Unknown:
-    """An event of a type that only a newer version knows.
+    """An event of a type, or with fields, that this version does not know.
 
     Attributes:
         type: Name of the type.

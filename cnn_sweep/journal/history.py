@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.journal.decoding import BadLineError, event_of, fields_of, misfit
 from cnn_sweep.journal.events import (
     Cancel,
     Checkpoint,
     End,
+    Epoch,
     Event,
     Extend,
     Finalize,
@@ -21,7 +22,7 @@ from cnn_sweep.journal.events import (
     Submit,
     Worker,
 )
-from cnn_sweep.journal.log import BadLine, BadLineError, from_json, metric_value, read_from, reread
+from cnn_sweep.journal.log import BadLine, metric_value, read_from, reread
 from cnn_sweep.journal.paths import JOURNAL_SUFFIX
 from cnn_sweep.journal.trials import AttemptHistory, EpochHistory, SavedState, TrialHistory
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AttemptHistory", "EpochHistory", "History", "SavedState", "TrialHistory", "WorkerHistory"]
 
-_EPOCH = b'{"type":"epoch"'
 _METRIC = "val_accuracy"  # for callers that need no objective
 
 
@@ -144,24 +144,23 @@ class History:
         worker = self.workers.setdefault(writer, WorkerHistory(writer))
         for body in bodies:
             try:
-                if body.startswith(_EPOCH):
-                    self._apply_epoch(worker, json.loads(body))
-                    continue
-                event = from_json(body)
-            except (BadLineError, KeyError, TypeError, ValueError, AttributeError):
+                data = fields_of(body)
+            except BadLineError:
                 self.unknown += 1
                 continue
-            if not isinstance(event, Event):
+            if misfit(data) is not None:
                 self.unknown += 1
                 continue
-            worker.last_event = max(worker.last_event, event.time)
-            self._apply_event(worker, event)
+            worker.last_event = max(worker.last_event, data["time"])
+            if data["type"] == Epoch.type:
+                self._apply_epoch(data)
+            else:
+                self._apply_event(worker, event_of(data))
 
-    def _apply_epoch(self, worker: WorkerHistory, data: dict[str, Any]) -> None:
+    def _apply_epoch(self, data: dict[str, Any]) -> None:
         """Apply an epoch from its plain data; creating an event object for each epoch would take too long."""
-        epoch, at = int(data["epoch"]), float(data["time"])
-        attempt = self._attempt(int(data["trial"]), int(data["attempt"]), at)
-        worker.last_event = max(worker.last_event, at)
+        epoch, at = data["epoch"], float(data["time"])
+        attempt = self._attempt(data["trial"], data["attempt"], at)
         metrics = data["metrics"]
         more = tuple(metric_value(metrics.get(name)) for name in self._more)
         row = EpochHistory(at, float(data["seconds"]), metric_value(metrics.get(self._metric)), more)

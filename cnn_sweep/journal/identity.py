@@ -19,6 +19,7 @@ _SLURM = {
     "submit_time": "CNN_SWEEP_SUBMIT_TIME",
     "cluster": "SLURM_CLUSTER_NAME",
 }
+_NUMBERS_OF_SLURM = ("job_id", "array_job_id", "array_task_id", "restart_count")
 _START_TIME = 19  # index of field 22 of /proc/<pid>/stat, counted from field 3, the state
 
 
@@ -44,16 +45,22 @@ class ProcessIdentity:
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> ProcessIdentity:
-        """Rebuild an identity from the result of :meth:`to_data`; fields of newer versions are ignored."""
-        slurm = data.get("slurm")
-        return cls(
-            host=str(data["host"]),
-            boot_id=str(data["boot_id"]),
-            pid_namespace=str(data["pid_namespace"]),
-            pid=int(data["pid"]),
-            started=int(data["started"]),
-            slurm={str(k): str(v) for k, v in slurm.items()} if slurm else None,
-        )
+        """Rebuild an identity from the result of :meth:`to_data`; fields of newer versions are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: The data are not those of an identity.
+        """
+        names = {name: data[name] for name in ("host", "boot_id", "pid_namespace")}
+        numbers = {name: data[name] for name in ("pid", "started")}
+        slurm = dict(data.get("slurm") or {})
+        numeric = [slurm[name] for name in _NUMBERS_OF_SLURM if slurm.get(name)]
+        if not all(isinstance(text, str) for text in (*names.values(), *slurm, *slurm.values())):
+            raise TypeError(f"not an identity: {data!r}")
+        if not all(type(number) is int for number in numbers.values()) or not all(map(str.isdecimal, numeric)):
+            raise ValueError(f"not an identity: {data!r}")
+        if slurm and "job_id" not in slurm:
+            raise KeyError("job_id")
+        return cls(**names, **numbers, slurm=slurm or None)
 
     def to_data(self) -> dict[str, Any]:
         """Return the identity as plain data for JSON."""

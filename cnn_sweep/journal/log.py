@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.journal.events import EVENT_TYPES, Epoch, Event, Unknown, Worker
+from cnn_sweep.journal.decoding import BadLineError, from_json
+from cnn_sweep.journal.events import Epoch, Event, Unknown, Worker
 from cnn_sweep.journal.filesystem import sync, sync_path
 from cnn_sweep.journal.identity import ProcessIdentity
 
@@ -26,17 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _PREFIX = 9  # bytes before the object: 8 digits and a space
 SYNC_EVERY_S = 2.0
 READ_LIMIT = 16 << 20  # bytes that a reader loads into memory at once
 ZEROS = "zero bytes"  # reason of a `BadLine` that may still heal
 _EXCERPT = 120
 _LINE_START = re.compile(rb'[0-9a-f]{8} \{"')
-
-
-class BadLineError(ValueError):
-    """A line that differs from what its writer wrote."""
 
 
 def encode(event: Event) -> bytes:
@@ -71,26 +67,6 @@ def checked(line: bytes) -> bytes | None:
     return body if line[:_PREFIX] == b"%08x " % crc32(body) and body else None
 
 
-def from_json(body: bytes) -> Event | Unknown:
-    """Return the event of a line's JSON text.
-
-    Raises:
-        BadLineError: The text is not a JSON object with a type.
-    """
-    try:
-        data = json.loads(body)
-        name = data.pop("type")
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise BadLineError(f"no event: {body[:80]!r}") from error
-    kind = EVENT_TYPES.get(name) if isinstance(name, str) else None
-    if kind is None:
-        return Unknown(str(name), data)
-    try:
-        return _build(kind, dict(data))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return Unknown(name, data)  # a newer version may have changed the fields of the type
-
-
 def metric_value(value: Any) -> float | None:
     """Return a metric as a finite float; None for NaN, infinity and anything that is not a number."""
     try:
@@ -98,19 +74,6 @@ def metric_value(value: Any) -> float | None:
     except OverflowError:  # an integer too large for a float
         return None
     return number if math.isfinite(number) else None
-
-
-def _build(kind: type[Event], data: dict[str, Any]) -> Event:
-    if "metrics" in data:
-        data["metrics"] = {name: _restored(value) for name, value in data["metrics"].items()}
-    if "identity" in data:
-        data["identity"] = ProcessIdentity.from_data(data["identity"])
-    known = {name: data.pop(name) for name in kind.field_names() if name in data}
-    return kind(**known, extra=data)
-
-
-def _restored(value: Any) -> Any:
-    return NON_FINITE.get(value, value) if isinstance(value, str) else value
 
 
 def _writable(value: Any) -> Any:

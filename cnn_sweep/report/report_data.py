@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnn_sweep.errors import CnnSweepError, InputError
 from cnn_sweep.execution.study.revisions import newest_revision
+from cnn_sweep.journal.decoding import BadLineError
 from cnn_sweep.journal.events import Worker
-from cnn_sweep.journal.log import BadLineError, decode
+from cnn_sweep.journal.log import decode
 from cnn_sweep.journal.paths import JOURNAL_SUFFIX, StudyPaths
 from cnn_sweep.report.axes import Axis, axis_of
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, func, select
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.journal.log import NON_FINITE
+from cnn_sweep.journal.decoding import NON_FINITE
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import listed, near
 from cnn_sweep.store import schema, sqlite

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Float, Integer, String, Text, func, literal_column, or_, tuple_
 
+from cnn_sweep.journal.decoding import misfit
 from cnn_sweep.journal.events import Epoch
 from cnn_sweep.journal.log import metric_value
 from cnn_sweep.store import schema
@@ -28,8 +29,6 @@ Row = tuple[Any, ...]
 _TOGETHER = 500  # lines parsed at once, which is a third faster
 _METRICS = b'"metrics":'
 _EPOCH_FIELDS = 1 + len(Epoch.field_names())  # and the type
-_FOR_PEOPLE = frozenset({"fault", "retire"})  # events that stay in the journals
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 _CONVERTERS: dict[type, Callable[[Any], Any]] = {
     BigInteger: to_integer,
     Integer: to_flag,  # counts are BigInteger
@@ -160,17 +159,15 @@ class Rows:
         unknown = 0
         last: float | None = None
         for body, data in _parsed(bodies):
-            try:
-                time = to_number(data["time"])
-                kind = data["type"]
-                if kind == "epoch":
-                    self._epoch(body, data, time)
-                elif kind not in _FOR_PEOPLE:
-                    data[schema.WRITER] = writer
-                    self._other(kind, data, time)
-            except _MALFORMED:
-                unknown += 1  # a newer version's event; it stays in its journal
+            if misfit(data) is not None:
+                unknown += 1  # it stays in its journal
                 continue
+            time, kind = to_number(data["time"]), data["type"]
+            if kind == "epoch":
+                self._epoch(body, data, time)
+            elif kind in _WRITINGS:
+                data[schema.WRITER] = writer
+                self._other(kind, data, time)
             if last is None or time > last:
                 last = time
         return Tally(len(bodies), unknown, last)
@@ -185,11 +182,7 @@ class Rows:
     def _epoch(self, body: bytes, data: dict[str, Any], time: float) -> None:
         metrics = data["metrics"]
         value = metric_value(metrics.get(self.metric))
-        if len(data) == _EPOCH_FIELDS and next(reversed(data)) == "metrics":
-            # Copied from the line instead of encoded again: the object is last and its key occurs once.
-            text = body[body.index(_METRICS) + len(_METRICS) : -1].decode("ascii")
-        else:
-            text = to_json(metrics)
+        text = _copied(body, data) or to_json(metrics)
         trial, attempt = to_integer(data["trial"]), to_integer(data["attempt"])
         row = (self.study, trial, attempt, to_integer(data["epoch"]), time, to_number(data["seconds"]))
         self.epochs.append((*row, value, text, 1))
@@ -225,13 +218,21 @@ class Tally:
     last_event: float | None
 
 
+def _copied(body: bytes, data: dict[str, Any]) -> str | None:
+    """Return the metrics of an epoch as they stand in its line, which is faster; None if they must be encoded again."""
+    if len(data) != _EPOCH_FIELDS or next(reversed(data)) != "metrics" or not body.isascii():
+        return None
+    text = body[body.index(_METRICS) + len(_METRICS) : -1]
+    return text.decode("ascii") if text.count(b'":') == len(data["metrics"]) else None  # no name occurs twice
+
+
 def _parsed(bodies: Sequence[bytes]) -> Iterator[tuple[bytes, Any]]:
     """Yield JSON texts with their content; None for text that is not JSON."""
     for start in range(0, len(bodies), _TOGETHER):
         portion = bodies[start : start + _TOGETHER]
         try:
             found = json.loads(b"[%b]" % b",".join(portion))
-        except ValueError:
+        except (ValueError, RecursionError):
             found = [_parse(body) for body in portion]
         yield from zip(portion, found if len(found) == len(portion) else map(_parse, portion), strict=True)
 
@@ -239,5 +240,5 @@ def _parsed(bodies: Sequence[bytes]) -> Iterator[tuple[bytes, Any]]:
 def _parse(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -10,20 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_sweep.journal import events
+from cnn_sweep.journal.decoding import BadLineError
 from cnn_sweep.journal.events import Unknown
 from cnn_sweep.journal.identity import ProcessIdentity
-from cnn_sweep.journal.log import BadLineError, decode, encode
+from cnn_sweep.journal.log import decode, encode
 
 _times = st.floats(min_value=0, max_value=2e9)
 _numbers = st.integers(min_value=0, max_value=2**40)
 _words = st.text(max_size=20)
+_names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _words,
     lambda inner: st.lists(inner, max_size=3),
     max_leaves=5,
 )
-_params = st.dictionaries(_words, _values, max_size=4)
-_metrics = st.dictionaries(_words, st.floats(), max_size=4)
+_params = st.dictionaries(_names, _values, max_size=4)
+_metrics = st.dictionaries(_names, st.floats(), max_size=4)
 _identities = st.builds(
     ProcessIdentity,
     host=_words,
@@ -31,18 +33,27 @@ _identities = st.builds(
     pid_namespace=_words,
     pid=_numbers,
     started=_numbers,
-    slurm=st.none() | st.dictionaries(_words, _words, min_size=1, max_size=2),
+    slurm=st.none() | st.builds(lambda job, cluster: {"job_id": str(job), "cluster": cluster}, _numbers, _words),
 )
 _key = {"time": _times, "trial": _numbers, "attempt": _numbers}
 _maybe = st.none() | _words
+_states = st.sampled_from(sorted(events.END_STATES))
 _events = st.one_of(
-    st.builds(events.Worker, _times, _identities, st.dictionaries(_words, _words, max_size=2), _numbers),
+    st.builds(events.Worker, _times, _identities, st.dictionaries(_names, _words, max_size=2), _numbers),
     st.builds(
         events.Start, **_key, configuration=_words, repeat=_numbers, seed=_numbers, params=_params, epoch=_numbers
     ),
     st.builds(events.Epoch, **_key, epoch=_numbers, seconds=_times, metrics=_metrics),
     st.builds(events.Checkpoint, **_key, epoch=_numbers, file=_words, bytes=_numbers),
-    st.builds(events.End, **_key, state=_words, cause=_maybe, message=_maybe, epochs=_numbers, seconds=_times),
+    st.builds(
+        events.End,
+        **_key,
+        state=_states,
+        cause=_maybe,
+        message=_maybe,
+        epochs=_numbers,
+        seconds=_times,
+    ),
     st.builds(events.Artifact, **_key, kind=_words, path=_words, bytes=_numbers, sha256=_words),
     st.builds(events.Lost, **_key, cause=_words, message=_words),
     st.builds(events.Cancel, _times, st.none() | _numbers),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from zlib import crc32
 
 import pytest
@@ -152,6 +153,22 @@ def test_numbers_and_texts_that_no_column_takes_stop_nothing(study, results):
     epoch = queries.trial_detail(StoreReader(results), "digits", 3)["epochs"][-1]
     assert epoch["value"] is None
     assert epoch['odd " name'] == float("inf")
+
+
+def test_a_line_of_another_writer_stops_no_merge(study, results, new_study):
+    """Characters beyond ASCII and a name that occurs twice, as only other programs write them, are read like JSON."""
+    new_study(results, "other").plan(1)
+    line = '{"type":"epoch","time":3e3,"trial":%d,"attempt":0,"epoch":1,"seconds":1,"metrics":{"val_accuracy":%s}}'
+    bodies = [(line % (5, '0.1,"Schärfe":0.5')).encode(), (line % (6, '0.1,"val_accuracy":0.2')).encode()]
+    study.append("z", b"".join(b"%08x %b\n" % (crc32(body), body) for body in bodies))
+    assert merge(results).skipped is None
+    assert list(results.glob("sweeps.db*")) == [results / "sweeps.db"]  # nothing was set aside as damaged
+    epochs = [queries.trial_detail(StoreReader(results), "digits", trial)["epochs"][0] for trial in (5, 6)]
+    assert [epoch["val_accuracy"] for epoch in epochs] == [0.1, 0.2]
+    assert epochs[0]["Schärfe"] == 0.5
+    with closing(sqlite3.connect(results / "sweeps.db")) as connection:
+        query = "SELECT value, json_extract(metrics_json, '$.val_accuracy') FROM epochs WHERE trial = 6"
+        assert connection.execute(query).fetchone() == (0.2, 0.2)
 
 
 def test_a_removed_study_leaves_the_store(study, results, new_study, locks, tables):

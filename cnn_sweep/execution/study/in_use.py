@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.execution.study.jobs import is_running, queue_of
+from cnn_sweep.journal.decoding import BadLineError, from_json
 from cnn_sweep.journal.events import Worker
 from cnn_sweep.journal.history import History, journal_sizes
 from cnn_sweep.journal.identity import is_alive, is_own_writer
-from cnn_sweep.journal.log import BadLineError, from_json, read_from
+from cnn_sweep.journal.log import read_from
 from cnn_sweep.messages import few, plural
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.sweep.states import counted
@@ -81,7 +82,7 @@ def _processes(paths: StudyPaths) -> Iterator[tuple[str, ProcessIdentity]]:
         bodies = read_from(paths.journal(writer), limit=_FIRST_LINE_BYTES).bodies
         try:
             first = from_json(bodies[0]) if bodies else None
-        except (BadLineError, KeyError, TypeError, ValueError, AttributeError):
+        except BadLineError:
             continue
         if isinstance(first, Worker):
             yield writer, first.identity

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
+from cnn_sweep.journal.decoding import from_json
 from cnn_sweep.journal.events import Fault, Submit
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.identity import is_alive
-from cnn_sweep.journal.log import from_json, read_from
+from cnn_sweep.journal.log import read_from
 from cnn_sweep.slurm.job_states import LIVING, Incarnation
 
 if TYPE_CHECKING:
