@@ -137,11 +137,13 @@ class Study:
             ``workers`` (counts: ``alive`` here or in running jobs, ``unknown`` elsewhere), ``jobs``, ``causes`` (count
             of failed trials by cause), ``graphs`` (counts of attempts: ``cached`` reused a compiled network,
             ``compiled`` did not), ``faults`` (why pools cannot work, or that Slurm does not answer), ``note`` (a
-            worker's note for the user, or None), ``bad_lines`` (number of damaged journal lines), ``cancelled``
-            (when the whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the search, except
-            the number of trials: ``name``, ``used``, ``limit``, ``reached``).
+            worker's note for the user, or None), ``bad_lines`` (number of damaged journal lines), ``unknown_lines``
+            (number of lines that are not events of this version), ``cancelled`` (when the whole study was cancelled
+            last, in seconds since 1970, or None), ``limits`` (of the search, except the number of trials: ``name``,
+            ``used``, ``limit``, ``reached``).
         """
-        names = ("study", "metric", "planned", "trials", "best", "causes", "graphs", "bad_lines", "cancelled")
+        names = ("study", "metric", "planned", "trials", "best", "causes", "graphs", "cancelled")
+        names += ("bad_lines", "unknown_lines")
         faults = faults_of(self.paths)
         queue: Queue | None = None
         if shutil.which("squeue") is not None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PREFIX = 9  # bytes before the object: 8 digits and a space
+_LARGEST_VALUE = 1e150  # the squares of larger values, in standard deviations, are no floats
 SYNC_EVERY_S = 2.0
 READ_LIMIT = 16 << 20  # bytes that a reader loads into memory at once
 ZEROS = "zero bytes"  # reason of a `BadLine` that may still heal
@@ -68,12 +69,12 @@ def checked(line: bytes) -> bytes | None:
 
 
 def metric_value(value: Any) -> float | None:
-    """Return a metric as a finite float; None for NaN, infinity and anything that is not a number."""
+    """Return a metric as a float; None for NaN, infinity, numbers beyond 1e150 and anything that is not a number."""
     try:
         number = float(value) if isinstance(value, int | float) else math.nan
     except OverflowError:  # an integer too large for a float
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) < _LARGEST_VALUE else None
 
 
 def _writable(value: Any) -> Any:

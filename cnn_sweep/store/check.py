@@ -9,6 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.journal.decoding import BadLineError, fields_of, misfit
+from cnn_sweep.journal.events import EVENT_TYPES
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.log import read_from
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
@@ -36,7 +38,7 @@ class CheckReport:
 
     Attributes:
         findings: One line per finding; empty if store and journals are sound.
-        bad_lines: Damaged lines of all journals.
+        bad_lines: Damaged lines of all journals, and lines that are no events.
         waiting_bytes: Bytes of the journals that are not merged yet, which is not damage.
     """
 
@@ -168,6 +170,16 @@ def _bad_lines(results: Path) -> Iterator[str]:
             chunk = read_from(path, offset)
             for bad in chunk.bad:
                 yield f"{path}: byte {bad.offset}: {bad.length} bytes: {bad.reason}: {bad.text}"
+            yield from (f"{path}: {reason}" for body in chunk.bodies if (reason := _odd(body)) is not None)
             if chunk.fault is not None:
                 yield f"{path}: {chunk.fault}"
             offset, more = chunk.end_offset, chunk.more
+
+
+def _odd(body: bytes) -> str | None:
+    """Return why a line with a good checksum is no event; None for an event, also one of a newer version's types."""
+    try:
+        data = fields_of(body)
+    except BadLineError as error:
+        return str(error)
+    return misfit(data) if data["type"] in EVENT_TYPES else None

@@ -61,13 +61,14 @@ def study_summary(store: StoreReader, study: str) -> Record:
 
     Keys: study, metric, direction (:class:`Direction`), method, digest, revisions, planned, configurations, invalid,
     duplicates, parameters (names in the sweep file's order), metrics (names), created, cancelled, trials (count by
-    state, all states), best ({"trial", "value"} or None), causes (count of failed trials by cause), bad_lines (count).
+    state, all states), best ({"trial", "value"} or None), causes (count of failed trials by cause), bad_lines (count),
+    unknown_lines (count of lines that are not events of this version).
     """
     with store as connection:
         row = _study(connection, study)
         names = ("study", "metric", "method", "digest", "revisions", "configurations")
         summary = {name: getattr(row, name) for name in (*names, "invalid", "duplicates", "created", "cancelled")}
-        bad = schema.bad_lines.c
+        bad, journals = schema.bad_lines.c, schema.journals.c
         return summary | {
             "direction": Direction(row.direction),
             "planned": row.trials,
@@ -79,6 +80,9 @@ def study_summary(store: StoreReader, study: str) -> Record:
             "graphs": _graphs(connection, study),
             "bad_lines": connection.execute(
                 select(func.count()).select_from(schema.bad_lines).where(bad.study == study)
+            ).scalar_one(),
+            "unknown_lines": connection.execute(
+                select(func.coalesce(func.sum(journals.unknown), 0)).where(journals.study == study)
             ).scalar_one(),
         }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal import filesystem, log
 from cnn_sweep.journal.events import Cancel, Epoch, Lost
-from cnn_sweep.journal.log import JournalWriter, encode, parse_lines, read_from, reread
+from cnn_sweep.journal.log import JournalWriter, encode, metric_value, parse_lines, read_from, reread
 
 _LOST = [Lost(float(n), n, 0, "killed", "x" * n) for n in range(20)]
 
@@ -201,3 +202,10 @@ def _fill_and_free(disk):
     assert failures == 3
     assert list(dict.fromkeys(map(repr, chunk.events()))) == [repr(event) for event in sent]
     assert len(chunk.bad) <= 1
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf, 10**400, 1e308, "0.5", None, [0.5]])
+def test_what_cannot_be_ranked_is_no_value(value):
+    """Objectives are numbers with which means and standard deviations can be computed."""
+    assert metric_value(value) is None
+    assert metric_value(3) == 3.0

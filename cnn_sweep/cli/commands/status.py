@@ -82,3 +82,6 @@ def _print_status(report: dict[str, Any]) -> None:
         console.print(f"  budget: {limit}", markup=False)
     if bad := report["bad_lines"]:
         console.print(f"  {plural(bad, 'damaged journal line')} (`cnn-sweep store check`)", markup=False)
+    if unknown := report["unknown_lines"]:
+        words = plural(unknown, "journal line")
+        console.print(f"  {words} not of this version, or edited (`cnn-sweep store check`)", markup=False)
