@@ -142,8 +142,8 @@ class Study:
             last, in seconds since 1970, or None), ``limits`` (of the search, except the number of trials: ``name``,
             ``used``, ``limit``, ``reached``).
         """
-        names = ("study", "metric", "planned", "trials", "best", "causes", "graphs", "cancelled")
-        names += ("bad_lines", "unknown_lines")
+        names = ("study", "metric", "planned", "trials", "best", "causes", "graphs")
+        more = ("bad_lines", "unknown_lines", "cancelled")
         faults = faults_of(self.paths)
         queue: Queue | None = None
         if shutil.which("squeue") is not None:
@@ -155,7 +155,7 @@ class Study:
         limits = [asdict(limit) for limit in self.limits()]
         with self.store:
             summary, best, workers = self.summary(), self.best(), self._workers(queue)
-        return {name: summary[name] for name in names} | {
+        return {name: summary[name] for name in (*names, *more)} | {
             "best": best,
             "workers": workers,
             "jobs": jobs,
