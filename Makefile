@@ -138,7 +138,7 @@ leaks: $(STAMP)  ## the long form: memory of one process that trains 500 trials 
 	CNN_SWEEP_LEAK_TRIALS=500 $(BIN)/python -m pytest -s --timeout 1200 tests/training/test_leaks.py
 
 storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in one study
-	CNN_SWEEP_STORM_EVENTS=30 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -s tests/slurm/test_storm.py
+	CNN_SWEEP_STORM_EVENTS=30 CNN_SWEEP_LONG=1 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -s tests/slurm/test_storm.py
 
 bench: bench-throughput bench-overhead bench-store bench-scale  ## what a sweep costs; tables in benchmarks/RESULTS.md (15 minutes)
 
