@@ -7,7 +7,7 @@ RUN_STAMP := $(VENV)/.installed-run
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint format faults leaks \
+.PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint types-of-package types-of-tests format faults leaks \
 	docs docs-test docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
 	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-help cluster-up cluster-down \
 	clean completion schema
@@ -39,7 +39,9 @@ $(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/pip
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/pip
 	@$(PIP) uninstall --yes tensorflow-cpu 2> /dev/null
-	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --no-compile --constraint constraints.txt --editable '.[dev]'
+	@# pip would compile on one core, and tests of packages as well. What cannot be compiled is never imported.
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests/' $(VENV)/lib cnn_sweep || true
 	@touch $(RUN_STAMP) $@
 
 install: $(STAMP)  ## create .venv with the project and its exact versions
@@ -90,12 +92,17 @@ test-locales: $(STAMP) $(LATIN)  ## the tests without Slurm where the encoding i
 	LOCPATH=$(abspath $(dir $(LATIN))) LC_ALL=$(notdir $(LATIN)) PYTHONUTF8=0 \
 		$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slurm"
 
-lint: $(STAMP)  ## ruff, formatting, mypy, spelling
+lint: $(STAMP)  ## ruff, formatting, spelling, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/mypy --config-file tests/mypy.ini tests
 	$(BIN)/codespell
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync types-of-package types-of-tests
+
+types-of-package: $(STAMP)
+	$(BIN)/mypy
+
+types-of-tests: $(STAMP)
+	$(BIN)/mypy --config-file tests/mypy.ini tests
 
 coverage: $(STAMP)  ## the lines that the tests without Slurm run: a table, and htmlcov/index.html
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slurm" --cov=cnn_sweep --cov-report=html --cov-report=term:skip-covered
@@ -138,7 +145,7 @@ leaks: $(STAMP)  ## the long form: memory of one process that trains 500 trials 
 	CNN_SWEEP_LEAK_TRIALS=500 $(BIN)/python -m pytest -s --timeout 1200 tests/training/test_leaks.py
 
 storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in one study
-	CNN_SWEEP_STORM_EVENTS=30 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -s tests/slurm/test_storm.py
+	CNN_SWEEP_STORM_EVENTS=30 CNN_SWEEP_LONG=1 CNN_SWEEP_REQUIRE_SLURM=1 $(BIN)/python -m pytest -s tests/slurm/test_storm.py
 
 bench: bench-throughput bench-overhead bench-store bench-scale  ## what a sweep costs; tables in benchmarks/RESULTS.md (15 minutes)
 

@@ -21,7 +21,7 @@ from cnn_sweep.journal.log import decode
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
 # `make faults` sets 10; the everyday test takes a short cut of the same campaign.
-KILLS = int(os.environ.get("CNN_SWEEP_RUNG_KILLS", "3"))
+KILLS = int(os.environ.get("CNN_SWEEP_RUNG_KILLS", "2"))
 # Between the time that an event bears and its being in the file, a busy machine may let something else run; seconds.
 LAG_S = 1.0
 

@@ -59,16 +59,21 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def screenshots(tmp_path_factory):
-    """Where screenshots are kept: the folder that CNN_SWEEP_ARTIFACTS names, or pytest's own."""
-    folder = Path(os.environ.get("CNN_SWEEP_ARTIFACTS") or tmp_path_factory.mktemp("screenshots"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def screenshot():
+    """A function that keeps a screenshot in the folder that CNN_SWEEP_ARTIFACTS names; without one none is taken."""
+    kept = os.environ.get("CNN_SWEEP_ARTIFACTS")
+
+    def screenshot(tab, name):
+        if kept:
+            Path(kept).mkdir(parents=True, exist_ok=True)
+            tab.screenshot(path=Path(kept) / name, full_page=True)
+
+    return screenshot
 
 
 @contextmanager
-def opened(browser, file, **how):
-    """Open a page; what it logs, raises or asks of the network is a failure."""
+def opened(browser, file, *, draw=False, **how):
+    """Open a page; what it logs, raises or asks of the network is a failure. ``draw``: also its figures, all of them."""
     context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True, **how)
     tab, complaints = context.new_page(), []
     tab.set_default_timeout(60_000)
@@ -80,7 +85,8 @@ def opened(browser, file, **how):
     tab.goto(file.as_uri())
     tab.wait_for_selector("html[data-figures]", state="attached")
     yield tab
-    tab.evaluate("drawAll()")
+    if draw:
+        tab.evaluate("drawAll()")
     assert tab.evaluate("window.pwned") is None
     context.close()
     assert [one for one in complaints if "GPU stall due to ReadPixels" not in one] == []
@@ -120,10 +126,10 @@ def column(tab, name):
     return [td.text_content() for td in tab.query_selector_all(f"#rows td:nth-child({place})")]
 
 
-def test_the_report_works(browser, report, screenshots):
+def test_the_report_works(browser, report, screenshot, tmp_path):
     """Under 8 MB, all sections; sorting, filtering and curves by clicks and keys; both themes, a phone, print."""
     assert report.stat().st_size < 8_000_000
-    with opened(browser, report, color_scheme="light") as tab:
+    with opened(browser, report, draw=True, color_scheme="light") as tab:
         assert [section.get_attribute("id") for section in tab.query_selector_all("main section")] == list(SECTIONS)
         tab.click("#board th[data-column=parameters] button")
         assert column(tab, "parameters") == sorted(column(tab, "parameters"), key=int)
@@ -153,18 +159,18 @@ def test_the_report_works(browser, report, screenshots):
         tab.keyboard.press("Escape")
         tab.select_option("#contours select", index=1)
         assert len(tab.query_selector_all("#contours figure:not([hidden]) .main-svg")) > 0
-        tab.screenshot(path=screenshots / "light.png", full_page=True)
+        screenshot(tab, "light.png")
 
         assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         tab.click("#theme")
         assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 29)"
-        tab.screenshot(path=screenshots / "dark.png", full_page=True)
+        screenshot(tab, "dark.png")
 
         tab.set_viewport_size({"width": 360, "height": 740})
         until(tab, "document.documentElement.scrollWidth <= 360")
         until(tab, "document.querySelector('#history .main-svg').clientWidth <= 360")
-        tab.screenshot(path=screenshots / "phone.png", full_page=True)
-        pdf = tab.pdf(path=screenshots / "print.pdf")
+        screenshot(tab, "phone.png")
+        pdf = tab.pdf(path=Path(os.environ.get("CNN_SWEEP_ARTIFACTS") or tmp_path) / "print.pdf")
         assert len(pdf) > 20_000
         tab.evaluate("print(true)")  # on paper there is no WebGL
         assert tab.evaluate("document.querySelector('#parallel .plot').data[0].type") == "scatter"
@@ -191,7 +197,7 @@ def test_five_thousand_trials_open_in_three_seconds(browser, written):
 def test_a_report_of_nothing_says_so(browser, written, states):
     """Without any complete trial every section is there, with words instead of figures."""
     report = written_page(written.study(trials=4, epochs=0 if states == ("running",) else 2, states=states))
-    with opened(browser, report) as tab:
+    with opened(browser, report, draw=True) as tab:
         assert len(tab.query_selector_all("main section")) == len(SECTIONS)
         said = "o trial is complete: 4 failed" if states == ("failed",) else "o trial is complete yet"
         assert f"N{said}" in tab.text_content("#history")
@@ -263,17 +269,18 @@ def test_the_filter_knows_all_columns_and_all_numbers(browser, written):
             assert tab.text_content("#count").startswith(f"{count} of 6")
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280, 1920])
-def test_all_links_and_the_switch_can_be_reached(browser, written, width):
-    """Nothing of the navigation lies outside the window, and the page is never wider than it."""
+def test_all_links_and_the_switch_can_be_reached(browser, written):
+    """Nothing of the navigation lies outside the window, however wide, and the page is never wider than it."""
     with opened(browser, written_page(written.study(trials=12))) as tab:
-        tab.set_viewport_size({"width": width, "height": 800})
-        until(tab, f"document.documentElement.scrollWidth <= {width}")
-        places = tab.evaluate(
-            "[...document.querySelectorAll('nav a, nav button')].map((e) => e.getBoundingClientRect())"
-        )
-        assert len(places) == len(SECTIONS) + 1
-        assert all(place["left"] >= 0 and place["right"] <= width and place["width"] > 0 for place in places)
+        tab.evaluate("drawAll()")
+        for width in (360, 768, 1280, 1920):
+            tab.set_viewport_size({"width": width, "height": 800})
+            until(tab, f"document.documentElement.scrollWidth <= {width}")
+            places = tab.evaluate(
+                "[...document.querySelectorAll('nav a, nav button')].map((e) => e.getBoundingClientRect())"
+            )
+            assert len(places) == len(SECTIONS) + 1
+            assert all(place["left"] >= 0 and place["right"] <= width and place["width"] > 0 for place in places)
 
 
 def test_the_dialog_of_a_trial_opens_at_its_beginning(browser, written):
@@ -310,5 +317,6 @@ def test_paper_has_every_column_and_whole_numbers(browser, written):
 def test_figures_are_groups_for_those_who_hear_the_page(browser, written):
     """No picture has controls inside it that one could land on; everything that scrolls can be reached by keyboard."""
     with opened(browser, written_page(written.study(trials=12))) as tab:
+        tab.evaluate("drawAll()")
         assert tab.query_selector_all("[role=img] a, [role=img] button, [role=img] [tabindex]") == []
         assert tab.query_selector_all(".scroll:not([tabindex])") == []

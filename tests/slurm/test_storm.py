@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# `make storm` sets 30; the everyday test takes a short cut of the same storm.
+# `make storm` sets 30; `make test-slurm-long` takes a short cut of the same storm.
 EVENTS = int(os.environ.get("CNN_SWEEP_STORM_EVENTS", "6"))
 SEED = os.environ.get("CNN_SWEEP_STORM_SEED", "1")
 TRIALS = 8 + EVENTS**2 // 32  # a long storm also makes everything slower
@@ -258,6 +258,7 @@ def trained_twice_without_need(events):
     return wrong
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_study_survives_a_storm(desk, epochs_per_s):
     """It ends complete after at most one resume; every trial once, every value equal to the calm run's."""
