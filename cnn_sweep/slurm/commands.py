@@ -5,7 +5,6 @@ Every failure is an :class:`EnvironmentFault` with Slurm's own message.
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import subprocess
@@ -24,14 +23,18 @@ from cnn_sweep.slurm.cluster import (
     read_qos,
     read_queue_counts,
 )
+from cnn_sweep.slurm.environment import for_submission, user_name
 from cnn_sweep.slurm.job_rows import (
     ACCOUNTING_FORMAT,
+    OWN_JOB_FORMAT,
     QUEUE_FORMAT,
     STEPS_FORMAT,
     AccountingRow,
+    OwnJob,
     QueueRow,
     StepEnds,
     read_accounting,
+    read_own_job,
     read_queue,
     read_steps,
 )
@@ -72,12 +75,13 @@ class SlurmCli:
         return self._call(command, environment | _OURS).stdout
 
     def submit(self, script: Path) -> int:
-        """Submit a script and return the job's ID; the job gets this process's environment as it is.
+        """Submit a script and return the job's ID; the job inherits what :func:`.environment.for_submission` leaves.
 
         Raises:
             EnvironmentFault: sbatch is missing, times out or refuses.
         """
-        answer = self._call(("sbatch", "--parsable", str(script)), self._given).stdout.partition(";")[0].strip()
+        done = self._call(("sbatch", "--parsable", str(script)), for_submission(self._given))
+        answer = done.stdout.partition(";")[0].strip()
         if not answer.isdigit():
             raise EnvironmentFault(f"sbatch answered {answer!r} instead of a job ID")
         return int(answer)
@@ -88,8 +92,8 @@ class SlurmCli:
         Raises:
             EnvironmentFault: sbatch is missing, times out or would refuse.
         """
-        times = {"SLURM_TIME_FORMAT": "standard"}
-        return _words(self._call(("sbatch", "--test-only", str(script)), {**self._given, **times}).stderr)
+        environment = for_submission(self._given) | {"SLURM_TIME_FORMAT": "standard"}
+        return _words(self._call(("sbatch", "--test-only", str(script)), environment).stderr)
 
     @property
     def _given(self) -> Mapping[str, str]:
@@ -166,11 +170,8 @@ class SlurmCli:
         """Return the name of this cluster."""
         return read_config(self.run("scontrol", "show", "config")).get("ClusterName", "")
 
-    def own_submit_time(self) -> int | None:
-        """Return when this process's job was submitted or requeued, in seconds since 1970.
-
-        With the job's ID it identifies this incarnation. None outside a job, or if Slurm does not answer.
-        """
+    def own_job(self) -> OwnJob | None:
+        """Return what Slurm knows of this process's job; None outside a job, or if Slurm does not answer."""
         given = self._given
         job = given.get("SLURM_JOB_ID", "")
         if "SLURM_ARRAY_JOB_ID" in given:  # an array's last element has the ID of the whole array
@@ -178,11 +179,10 @@ class SlurmCli:
         if not job:
             return None
         try:
-            text = self.run("squeue", "--all", "--noheader", "--states=all", "--Format=SubmitTime:|", f"--jobs={job}")
+            asked = f"--Format={OWN_JOB_FORMAT}"
+            return read_own_job(self.run("squeue", "--all", "--noheader", "--states=all", asked, f"--jobs={job}"))
         except EnvironmentFault:
             return None
-        times = [line.rstrip("|").strip() for line in text.splitlines()]
-        return next((int(value) for value in times if value.isdigit()), None)
 
     def cluster(self, user: str | None = None) -> Cluster:
         """Return what the cluster currently allows a user.
@@ -192,7 +192,7 @@ class SlurmCli:
         Raises:
             EnvironmentFault: The controller does not answer.
         """
-        user = user or getpass.getuser()
+        user = user or user_name()
         config = read_config(self.run("scontrol", "show", "config"))
         nodes = read_nodes(self.run("sinfo", "--all", "--noheader", "--format=%R|%D|%c|%m|%G|%f|%T|%Z|%d"))
         partitions = read_partitions(self.run("scontrol", "--all", "show", "partition", "--oneliner"), nodes)
