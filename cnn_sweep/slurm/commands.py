@@ -5,10 +5,12 @@ Every failure is an :class:`EnvironmentFault` with Slurm's own message.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -234,6 +236,31 @@ class SlurmCli:
     def _sacctmgr(self, what: str, fields: str, *where: str) -> str:
         condition = ("where", *where) if where else ()
         return self.run("sacctmgr", "--parsable2", "show", what, *condition, f"format={fields}")
+
+
+@dataclass(frozen=True)
+class RareSlurmCli(SlurmCli):
+    """Slurm's command line for displays that follow a study: the same question is asked rarely.
+
+    Attributes:
+        every_s: Seconds for which an answer, or a failure, is given again.
+    """
+
+    every_s: float = 60.0
+    _answers: dict[tuple[str, ...], tuple[float, str | EnvironmentFault]] = field(default_factory=dict, compare=False)
+
+    def run(self, *command: str) -> str:
+        """As :meth:`SlurmCli.run`, or the answer of a moment ago."""
+        asked, answer = self._answers.get(command, (-math.inf, ""))
+        if time.monotonic() >= asked + self.every_s:
+            try:
+                answer = super().run(*command)
+            except EnvironmentFault as fault:
+                answer = fault
+            self._answers[command] = time.monotonic(), answer
+        if isinstance(answer, EnvironmentFault):
+            raise answer
+        return answer
 
 
 def _batches(ids: Iterable[int]) -> Iterator[str]:

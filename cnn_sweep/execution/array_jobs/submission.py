@@ -82,8 +82,8 @@ class Submission:
         better = math.ceil(4 * lost_s / 60)
         note = (
             f"time_limit = {self.profile.time_limit} min leaves {trains} for training in each job: about {_START_S} s "
-            f"pass before it trains, and workers stop {delay_s} s before the limit (signal_delay_s). With {better} min, "
-            "three quarters of each job would be training"
+            f"pass before it trains, and workers stop {delay_s} s before the limit (signal_delay_s). "
+            f"With {better} min, three quarters of each job would be training"
         )
         return [note]
 
