@@ -129,8 +129,11 @@ class Study:
         """Describe the study as a whole; keys as in :func:`cnn_sweep.store.queries.study_summary`."""
         return queries.study_summary(self.store, self.name)
 
-    def status(self) -> dict[str, Any]:
+    def status(self, *, slurm: SlurmCli | None = None) -> dict[str, Any]:
         """Count trials per state and live workers.
+
+        Args:
+            slurm: Slurm's commands; by default those of this machine, if it has any.
 
         Returns:
             ``study``, ``metric``, ``planned``, ``trials`` (count by state), ``best`` (as in :meth:`best`),
@@ -148,7 +151,7 @@ class Study:
         queue: Queue | None = None
         if shutil.which("squeue") is not None:
             try:
-                queue = queue_of(self.paths, SlurmCli())
+                queue = queue_of(self.paths, slurm or SlurmCli())
             except EnvironmentFault as fault:
                 faults.append(f"jobs are not known: {fault}")
         jobs = [asdict(job) for job in queue.jobs] if queue else []

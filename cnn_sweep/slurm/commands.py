@@ -5,11 +5,12 @@ Every failure is an :class:`EnvironmentFault` with Slurm's own message.
 
 from __future__ import annotations
 
-import getpass
+import math
 import os
 import re
 import subprocess
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -24,14 +25,18 @@ from cnn_sweep.slurm.cluster import (
     read_qos,
     read_queue_counts,
 )
+from cnn_sweep.slurm.environment import for_submission, user_name
 from cnn_sweep.slurm.job_rows import (
     ACCOUNTING_FORMAT,
+    OWN_JOB_FORMAT,
     QUEUE_FORMAT,
     STEPS_FORMAT,
     AccountingRow,
+    OwnJob,
     QueueRow,
     StepEnds,
     read_accounting,
+    read_own_job,
     read_queue,
     read_steps,
 )
@@ -72,12 +77,13 @@ class SlurmCli:
         return self._call(command, environment | _OURS).stdout
 
     def submit(self, script: Path) -> int:
-        """Submit a script and return the job's ID; the job gets this process's environment as it is.
+        """Submit a script and return the job's ID; the job inherits what :func:`.environment.for_submission` leaves.
 
         Raises:
             EnvironmentFault: sbatch is missing, times out or refuses.
         """
-        answer = self._call(("sbatch", "--parsable", str(script)), self._given).stdout.partition(";")[0].strip()
+        done = self._call(("sbatch", "--parsable", str(script)), for_submission(self._given))
+        answer = done.stdout.partition(";")[0].strip()
         if not answer.isdigit():
             raise EnvironmentFault(f"sbatch answered {answer!r} instead of a job ID")
         return int(answer)
@@ -88,8 +94,8 @@ class SlurmCli:
         Raises:
             EnvironmentFault: sbatch is missing, times out or would refuse.
         """
-        times = {"SLURM_TIME_FORMAT": "standard"}
-        return _words(self._call(("sbatch", "--test-only", str(script)), {**self._given, **times}).stderr)
+        environment = for_submission(self._given) | {"SLURM_TIME_FORMAT": "standard"}
+        return _words(self._call(("sbatch", "--test-only", str(script)), environment).stderr)
 
     @property
     def _given(self) -> Mapping[str, str]:
@@ -166,11 +172,8 @@ class SlurmCli:
         """Return the name of this cluster."""
         return read_config(self.run("scontrol", "show", "config")).get("ClusterName", "")
 
-    def own_submit_time(self) -> int | None:
-        """Return when this process's job was submitted or requeued, in seconds since 1970.
-
-        With the job's ID it identifies this incarnation. None outside a job, or if Slurm does not answer.
-        """
+    def own_job(self) -> OwnJob | None:
+        """Return what Slurm knows of this process's job; None outside a job, or if Slurm does not answer."""
         given = self._given
         job = given.get("SLURM_JOB_ID", "")
         if "SLURM_ARRAY_JOB_ID" in given:  # an array's last element has the ID of the whole array
@@ -178,11 +181,10 @@ class SlurmCli:
         if not job:
             return None
         try:
-            text = self.run("squeue", "--all", "--noheader", "--states=all", "--Format=SubmitTime:|", f"--jobs={job}")
+            asked = f"--Format={OWN_JOB_FORMAT}"
+            return read_own_job(self.run("squeue", "--all", "--noheader", "--states=all", asked, f"--jobs={job}"))
         except EnvironmentFault:
             return None
-        times = [line.rstrip("|").strip() for line in text.splitlines()]
-        return next((int(value) for value in times if value.isdigit()), None)
 
     def cluster(self, user: str | None = None) -> Cluster:
         """Return what the cluster currently allows a user.
@@ -192,7 +194,7 @@ class SlurmCli:
         Raises:
             EnvironmentFault: The controller does not answer.
         """
-        user = user or getpass.getuser()
+        user = user or user_name()
         config = read_config(self.run("scontrol", "show", "config"))
         nodes = read_nodes(self.run("sinfo", "--all", "--noheader", "--format=%R|%D|%c|%m|%G|%f|%T|%Z|%d"))
         partitions = read_partitions(self.run("scontrol", "--all", "show", "partition", "--oneliner"), nodes)
@@ -234,6 +236,31 @@ class SlurmCli:
     def _sacctmgr(self, what: str, fields: str, *where: str) -> str:
         condition = ("where", *where) if where else ()
         return self.run("sacctmgr", "--parsable2", "show", what, *condition, f"format={fields}")
+
+
+@dataclass(frozen=True)
+class RareSlurmCli(SlurmCli):
+    """Slurm's command line for displays that follow a study: the same question is asked rarely.
+
+    Attributes:
+        every_s: Seconds for which an answer, or a failure, is given again.
+    """
+
+    every_s: float = 60.0
+    _answers: dict[tuple[str, ...], tuple[float, str | EnvironmentFault]] = field(default_factory=dict, compare=False)
+
+    def run(self, *command: str) -> str:
+        """As :meth:`SlurmCli.run`, or the answer of a moment ago."""
+        asked, answer = self._answers.get(command, (-math.inf, ""))
+        if time.monotonic() >= asked + self.every_s:
+            try:
+                answer = super().run(*command)
+            except EnvironmentFault as fault:
+                answer = fault
+            self._answers[command] = time.monotonic(), answer
+        if isinstance(answer, EnvironmentFault):
+            raise answer
+        return answer
 
 
 def _batches(ids: Iterable[int]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from cnn_sweep.slurm.units import memory_mb
 # squeue appends the character after the colon and then does not truncate the value.
 _QUEUE_FIELDS = "JobArrayID,JobID,State,Reason,RestartCnt,SubmitTime,StartTime,EndTime,exit_code,NodeList,Partition"
 QUEUE_FORMAT = ",".join(f"{name}:|" for name in _QUEUE_FIELDS.split(","))
+OWN_JOB_FORMAT = "SubmitTime:|,State:|,EndTime:|,PreemptTime:|"
 # Not DerivedExitCode: for a requeued job it includes earlier incarnations.
 ACCOUNTING_FORMAT = "JobID,JobIDRaw,State,ExitCode,Submit,Start,End,NodeList"
 STEPS_FORMAT = "JobIDRaw,State,ExitCode,Submit,ReqMem,MaxRSS"
@@ -50,6 +51,23 @@ class QueueRow:
     signal: int
     nodes: str
     partition: str
+
+
+@dataclass(frozen=True)
+class OwnJob:
+    """What a job asks about itself.
+
+    Attributes:
+        submitted: Time of submission or requeue, in seconds since 1970; it and the job's ID identify this incarnation.
+        state: State in squeue's words.
+        ends: When Slurm will end it, in seconds since 1970; a suspended job and changed limits move it.
+        preempted: Whether it is being preempted.
+    """
+
+    submitted: int | None
+    state: str
+    ends: int | None
+    preempted: bool
 
 
 @dataclass(frozen=True)
@@ -116,6 +134,16 @@ def read_queue(text: str) -> list[QueueRow]:
         )
         rows.append(row)
     return rows
+
+
+def read_own_job(text: str) -> OwnJob | None:
+    """Read ``squeue --Format=OWN_JOB_FORMAT`` for one job; None if it has no such line."""
+    for line in text.splitlines():
+        values = [value.strip() for value in line.split("|")]
+        if len(values) >= 4:
+            preempted = _seconds(values[3])
+            return OwnJob(_seconds(values[0]), values[1], _seconds(values[2]), bool(preempted))
+    return None
 
 
 def read_accounting(text: str) -> list[AccountingRow]:

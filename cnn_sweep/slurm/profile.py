@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,8 @@ _OWN_KEYS = {
     "signal": "signal_delay_s",
     "time": "time_limit",
 }
+# Settings that sites tell their users to keep in a variable; it counts where the profile has none.
+_COMPLETING = {key: f"SBATCH_{key.upper()}" for key in ("account", "partition", "qos")}
 _OURS = ("error", "job-name", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output", "wait", "wrap")
 
 
@@ -185,10 +188,11 @@ class Profile(Spec):
 
     _source: str = PrivateAttr(default="profile")
     _lines: dict[str, int] = PrivateAttr(default_factory=dict)
+    _completions: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path) -> Profile:
-        """Read a profile file.
+        """Read a profile file, completed by the shell's variables.
 
         Raises:
             InputError: The file cannot be read.
@@ -203,7 +207,7 @@ class Profile(Spec):
             raise InputError(f"there is no profile {path}{near(path.name, others)}{there}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"the profile {path} cannot be read: {error}") from None
-        return cls.parse(text, source=str(path))
+        return cls.parse(text, source=str(path)).completed(os.environ)
 
     @classmethod
     def parse(cls, text: str, *, source: str = "<text>") -> Profile:
@@ -255,7 +259,26 @@ class Profile(Spec):
     def problem(self, key: str, message: str) -> Problem:
         """Return a problem with a setting, at its line in the file."""
         line = line_of(self._lines, key)
-        return Problem(line, key, message if line else f"{key} (not in the profile): {message}")
+        source = f"from {self._completions[key]}" if key in self._completions else "not in the profile"
+        return Problem(line, key, message if line else f"{key} ({source}): {message}")
+
+    def completed(self, environment: Mapping[str, str]) -> Profile:
+        """Return the profile with the shell's account, partition and QOS where it has none."""
+        found = {key: name for key, name in _COMPLETING.items() if getattr(self, key) is None and environment.get(name)}
+        profile = self.model_copy(update={key: environment[name] for key, name in found.items()})
+        profile._completions = found  # noqa: SLF001 - a frozen model has no other way in
+        return profile
+
+    @property
+    def completions(self) -> Mapping[str, str]:
+        """Keys that were taken from variables of the shell, with the variables' names."""
+        return self._completions
+
+    def option(self, name: str) -> tuple[str, Any]:
+        """Return the key that sets an option of sbatch, such as ``time``, and its value; None if it has none."""
+        if name in _OWN_KEYS:
+            return _OWN_KEYS[name], getattr(self, _OWN_KEYS[name])
+        return f"sbatch.{name}", self.sbatch.get(name)
 
     @property
     def workers(self) -> int:

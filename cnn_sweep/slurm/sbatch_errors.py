@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, Problem, SweepFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cnn_sweep.slurm.profile import Profile
 
 # The first match decides. The wording is that of Slurm 22.05; other versions differ in details.
@@ -34,21 +31,8 @@ _ANY_LIMIT = "(job submit limit, user's size and/or time limits)"  # appended to
 _OPTION = re.compile(r"(?:unrecognized option '--|option '--|[Ii]nvalid --)([\w-]+)")
 _NOT_THE_PROFILE = re.compile(r"Unable to contact|Socket timed out|temporarily unable|configuration source|not found")
 
-# Variables that change jobs, beside SBATCH_*; and those of SBATCH_* that do not.
-_OVERRIDING = ("SLURM_MEM_PER_CPU", "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_GPU", "SLURM_EXPORT_ENV")
-_HARMLESS = ("SBATCH_DEBUG", "SBATCH_IGNORE_PBS", "SBATCH_NO_KILL", "SBATCH_WAIT_ALL_NODES")
-
 # sbatch timed out, or printed something that is not a job ID: the job may be in the queue all the same.
 _UNSURE = re.compile(r"timed out|make sense of")
-
-
-def overriding_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that sbatch and srun obey above the options of a script, sorted by name."""
-    return {
-        name: value
-        for name, value in sorted(environment.items())
-        if (name.startswith("SBATCH_") and name not in _HARMLESS) or name in _OVERRIDING
-    }
 
 
 def may_have_been_accepted(words: str) -> bool:
@@ -71,9 +55,6 @@ def sbatch_error(words: str, profile: Profile) -> CnnSweepError:
     if _NOT_THE_PROFILE.search(words):
         return EnvironmentFault(f"sbatch failed: {said}")
     key, message = _cause(words, profile), f"sbatch refused the job: {said}"
-    if overriding := overriding_variables(os.environ):
-        set_here = ", ".join(f"{name}={value}" for name, value in overriding.items())
-        message += f"; variables of your shell override the profile: {set_here}"
     return SweepFileError(profile.source, [profile.problem(key, message) if key else Problem(0, "", message)])
 
 

@@ -13,8 +13,8 @@ from cnn_sweep.errors import CnnSweepError, EnvironmentFault, SweepFileError
 from cnn_sweep.journal.filesystem import judge_mount, mount_of
 from cnn_sweep.messages import few
 from cnn_sweep.slurm.commands import SlurmCli
+from cnn_sweep.slurm.environment import overriding_variables
 from cnn_sweep.slurm.remedies import remedy_of_fault, remedy_of_refusal
-from cnn_sweep.slurm.sbatch_errors import overriding_variables
 from cnn_sweep.tools.findings import Finding
 from cnn_sweep.tools.submission_check import expected_start, problems_on
 
@@ -107,13 +107,10 @@ def _partition(partition: Partition) -> Finding:
 
 
 def _variables(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Check variables that override a profile without a word."""
+    """Name variables that change the user's own jobs, but not those of this program."""
     for name, value in overriding_variables(environment).items():
-        nothing = name in ("SBATCH_EXPORT", "SLURM_EXPORT_ENV") and value.upper() in ("NONE", "NIL")
-        text = f"{name}={value} overrides the profile"
-        if nothing:
-            text = f"{name}={value} leaves jobs without PATH, so they do not start"
-        yield Finding("bad" if nothing else "note", "variable", text, f"unset {name}, also in your ~/.bashrc")
+        text = f"{name}={value} changes other jobs of yours; those of cnn-sweep do what the profile says"
+        yield Finding("note", "variable", text)
 
 
 def _environment() -> Iterator[Finding]:

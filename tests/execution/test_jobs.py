@@ -5,14 +5,16 @@ import time
 
 import pytest
 
+from cnn_sweep.execution.array_jobs.deadline import Deadline
 from cnn_sweep.execution.study.jobs import faults_of, jobs_in_queue, pools_in_queue, queue_of
 from cnn_sweep.execution.study.provenance import fault_event, worker_event
-from cnn_sweep.execution.worker.protocol import StopRequest
+from cnn_sweep.execution.worker import protocol
+from cnn_sweep.execution.worker.protocol import PoolWord, StopRequest
 from cnn_sweep.journal.events import Submit
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.slurm.job_rows import QueueRow
+from cnn_sweep.slurm.job_rows import OwnJob, QueueRow
 
 SUBMITTED = 1_000_000.0
 
@@ -91,21 +93,100 @@ def test_faults_are_told_once_and_until_the_next_submission(paths):
 
 
 @pytest.mark.parametrize(
-    ("signals", "drain_in", "cause"),
+    ("signals", "word", "cause"),
     [
-        ("SIGUSR2", 3600, "preempted"),
-        ("SIGUSR2", 30, "time_limit"),
         ("SIGUSR2", None, "preempted"),
-        ("SIGTERM", 30, "stopped"),
-        ("SIGTERM", -1, "time_limit"),
-        ("SIGTERM SIGUSR2", 3600, "preempted"),
-        ("SIGUSR2 SIGTERM", 3600, "preempted"),
+        ("SIGUSR2", "time_limit", "time_limit"),
+        ("SIGUSR2", "preempted", "preempted"),
+        ("SIGTERM", "time_limit", "stopped"),
+        ("SIGTERM SIGUSR2", "preempted", "preempted"),
+        ("SIGUSR2 SIGTERM", "preempted", "preempted"),
+        ("", None, "pool_gone"),
     ],
 )
-def test_a_worker_says_why_it_stops(signals, drain_in, cause):
-    """The warning near the time limit is that of the limit, far from it that of a preemption, whatever else comes."""
-    stop = StopRequest()
+def test_a_worker_says_why_it_stops(signals, word, cause):
+    """Slurm's warning has the cause that the pool learned from Slurm, whatever else comes."""
+    pool = PoolWord()
+    stop = StopRequest(None if word is None else pool.descriptor)
+    if word is not None:
+        pool.stop(word)
     for name in signals.split():
         stop._on_signal(getattr(signal, name), None)
-    assert stop
-    assert stop.cause(None if drain_in is None else time.time() + drain_in) == cause
+    assert bool(stop) == bool(signals)
+    assert stop.cause() == cause
+
+
+def test_a_pool_that_does_not_learn_the_cause_has_told_that_the_end_is_near(monkeypatch):
+    """While Slurm does not answer, a warning after that word is the limit's; without a word it is a preemption."""
+    monkeypatch.setattr(protocol, "_CAUSE_WITHIN_S", 0.1)
+    pool = PoolWord()
+    stop = StopRequest(pool.descriptor)
+    assert not stop.drains
+    stop._on_signal(signal.SIGUSR2, None)
+    assert stop.cause() == "preempted"
+    pool.drain()
+    assert stop.drains
+    assert stop.cause() == "time_limit"
+
+
+class OwnJobs:
+    """Answers of Slurm about the own job, each given once and the last one for ever."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.calls = 0
+
+    def own_job(self):
+        """Return the next answer."""
+        self.calls += 1
+        return self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
+
+
+def own(ends_in, state="RUNNING", *, preempted=False):
+    """Return an answer about a job that ends in so many seconds."""
+    return OwnJob(1, state, round(time.time() + ends_in), preempted)
+
+
+def deadline(at_start, *later, run_s=60.0, warning_s=60.0):
+    """Return a deadline and Slurm as it answers later."""
+    slurm = OwnJobs(*later)
+    return Deadline(slurm, at_start, run_s=run_s, warning_s=warning_s), slurm
+
+
+def test_the_end_is_slurms_not_that_of_our_clock():
+    """A job whose limit was lowered by --time-min ends earlier, a suspended or extended one later; Slurm is asked."""
+    found, slurm = deadline(own(70), own(3600))
+    assert not found.is_near()  # asked, as 70 s are within the warning and a first checkpoint
+    assert not found.is_near()
+    assert slurm.calls == 1
+    found, _ = deadline(own(3600), own(3600))
+    assert not found.is_near()
+    found, _ = deadline(own(50), own(50), run_s=3600.0)
+    assert found.is_near()
+    assert found.is_due()
+
+
+def test_without_an_answer_our_clock_counts():
+    """A controller that is down, at the start or near the end, does not keep a job from stopping in time."""
+    found, slurm = deadline(None, None)
+    assert not found.is_near()
+    assert slurm.calls == 0
+    found, _ = deadline(own(50), None)
+    assert found.is_due()
+    assert found.cause() == "time_limit"
+
+
+@pytest.mark.parametrize(
+    ("ends_in", "at_the_signal", "cause"),
+    [
+        (100, own(100), "time_limit"),
+        (100, own(3600), "preempted"),
+        (3600, own(60), "time_limit"),
+        (100, own(30, preempted=True), "preempted"),
+        (100, own(0, "PENDING"), "preempted"),
+        (3600, None, "preempted"),
+    ],
+)
+def test_slurm_tells_why_its_warning_came(ends_in, at_the_signal, cause):
+    """Also with a limit of two minutes, of which every moment is near the end; and one that was changed."""
+    assert deadline(own(ends_in), at_the_signal)[0].cause() == cause

@@ -184,6 +184,41 @@ def test_a_plan_as_json_has_the_submission(cluster):
     )
 
 
+def test_variables_of_the_shell_and_of_a_job_around_it_change_no_job(cluster, monkeypatch):
+    """The command sbatch sees none of them, its script has no key of submitit's, and a line says what was left out."""
+    told = cluster.paths.results.parent
+    cluster.install("sbatch", f"env >{told}/env; cat $1 >{told}/script; echo Submitted batch job 17")
+    shell = {
+        "SBATCH_TIMELIMIT": "1",
+        "SBATCH_EXPORT": "NONE",
+        "SBATCH_ACCOUNT": "bio",
+        "SUBMITIT_PREEMPT_SIGNAL": "USR1",
+    }
+    around = {"SLURM_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3", "SLURM_MEM_PER_CPU": "100", "SUBMITIT_EXECUTOR": "slurm"}
+    for name, value in (shell | around).items():
+        monkeypatch.setenv(name, value)
+    done = submit(cluster)
+    seen = {line.partition("=")[0] for line in (told / "env").read_text(encoding="utf-8").splitlines()}
+    assert not [name for name in seen if name.startswith(("SBATCH_", "SLURM_", "SUBMITIT_"))]
+    script = (told / "script").read_text(encoding="utf-8")
+    assert "wckey" not in script
+    assert "#SBATCH --account=bio" in script
+    assert "#SBATCH --signal=USR2@90" in script
+    assert "--export=ALL" in script
+    taken, ignored = (line for line in done.stderr.splitlines() if "SBATCH" in line)
+    assert taken == 'cnn-sweep: account = "bio" is from SBATCH_ACCOUNT'
+    assert ignored.startswith("cnn-sweep: variables without effect, because the profile decides: SBATCH_EXPORT=NONE (")
+    assert ignored.endswith("SBATCH_TIMELIMIT=1 (time_limit = 10)")
+
+
+def test_a_limit_that_is_mostly_start_up_is_noted(cluster):
+    """`plan` says how little of each job is training, and which limit is better."""
+    (cluster.paths.results.parent / "my.toml").write_text("time_limit = 2\n", encoding="utf-8")
+    (note,) = json.loads(cluster.type("plan", "mine.yaml", "--json", "-p", "my.toml").stdout)["submission"]["notes"]
+    assert note.startswith("time_limit = 2 min leaves no time for training in each job")
+    assert "With 10 min, three quarters of each job would be training" in note
+
+
 def test_options_for_this_machine_are_refused_beside_a_profile(cluster):
     """They would be ignored: a pool on the cluster is what the profile says."""
     with pytest.raises(CnnSweepError, match="on a cluster, set them in the profile"):

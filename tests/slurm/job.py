@@ -15,7 +15,8 @@ from cnn_sweep.slurm.job_states import Incarnation
 
 def main(action, path):
     """Write this incarnation into a file, and act."""
-    os.environ["CNN_SWEEP_SUBMIT_TIME"] = str(SlurmCli().own_submit_time() or "")
+    own = SlurmCli().own_job()
+    os.environ["CNN_SWEEP_SUBMIT_TIME"] = "" if own is None else str(own.submitted or "")
     incarnation = Incarnation.from_slurm(current().slurm, started=time.time())
     with Path(path).open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(incarnation)) + "\n")

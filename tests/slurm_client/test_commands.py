@@ -4,7 +4,8 @@ import stat
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.slurm.commands import SlurmCli
+from cnn_sweep.slurm.commands import RareSlurmCli, SlurmCli
+from cnn_sweep.slurm.job_rows import OwnJob
 
 
 @pytest.fixture
@@ -87,18 +88,39 @@ def test_many_jobs_are_asked_for_in_few_calls(fake, tmp_path):
         ({"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}, "--jobs=7_3"),
     ],
 )
-def test_a_job_learns_when_it_was_submitted(fake, tmp_path, given, asked):
+def test_a_job_learns_when_it_was_submitted_and_when_it_ends(fake, tmp_path, given, asked):
     """The id of an array's last element is that of the array: it is asked for by its index."""
-    cli = fake("squeue", f'echo "$@" > {tmp_path}/words; echo "1795202884|"', environment=given)
-    assert cli.own_submit_time() == 1795202884
+    answer = "1795202884|RUNNING|1795203484|N/A|"
+    cli = fake("squeue", f'echo "$@" > {tmp_path}/words; echo "{answer}"', environment=given)
+    assert cli.own_job() == OwnJob(1795202884, "RUNNING", 1795203484, preempted=False)
     assert asked in (tmp_path / "words").read_text(encoding="utf-8").split()
 
 
-def test_a_time_of_submission_that_is_not_told_is_none(fake):
+def test_what_slurm_does_not_tell_about_the_own_job_is_none(fake):
     """Neither a process outside Slurm nor a controller that is down stops a worker."""
-    assert fake("squeue", "echo 1").own_submit_time() is None
-    assert fake("squeue", "exit 1", environment={"SLURM_JOB_ID": "7"}).own_submit_time() is None
-    assert fake("squeue", "echo 'N/A|'", environment={"SLURM_JOB_ID": "7"}).own_submit_time() is None
+    ours = {"SLURM_JOB_ID": "7"}
+    assert fake("squeue", "echo '1|RUNNING|2|N/A|'").own_job() is None
+    assert fake("squeue", "exit 1", environment=ours).own_job() is None
+    assert fake("squeue", "echo nonsense", environment=ours).own_job() is None
+    assert fake("squeue", "echo 'N/A|PENDING|N/A|9|'", environment=ours).own_job() == OwnJob(
+        None, "PENDING", None, preempted=True
+    )
+
+
+def test_a_display_asks_slurm_the_same_question_once_a_minute(fake, tmp_path):
+    """Answers and failures are given again; another question is asked at once."""
+    path = {"PATH": f"{tmp_path}:{os.defpath}"}
+    fake("squeue", f"echo >>{tmp_path}/calls")
+    fake("sacct", f"echo >>{tmp_path}/calls; exit 1")
+    slurm = RareSlurmCli(environment=path)
+    for _ in range(5):
+        slurm.queue([1])
+        with pytest.raises(EnvironmentFault, match="sacct failed"):
+            slurm.accounting([1])
+    slurm.queue([1, 2])
+    assert len((tmp_path / "calls").read_text(encoding="utf-8").splitlines()) == 3
+    RareSlurmCli(environment=path, every_s=0.0).queue([1])
+    assert len((tmp_path / "calls").read_text(encoding="utf-8").splitlines()) == 4
 
 
 def test_accounting_that_is_down_is_noted_and_stops_nothing(fake):

@@ -76,10 +76,3 @@ def test_what_sbatch_refuses_is_shown_at_the_line_that_caused_it(words, line, ke
 def test_a_cluster_out_of_order_is_not_blamed_on_the_profile(words):
     """Nothing in the profile can mend a controller that does not answer."""
     assert isinstance(sbatch_error(words, PROFILE), EnvironmentFault)
-
-
-def test_variables_that_override_the_profile_are_named(monkeypatch):
-    """The line of the profile may be right, and a variable of the shell the cause."""
-    monkeypatch.setenv("SBATCH_PARTITION", "nope")
-    error = sbatch_error("sbatch: error: invalid partition specified: nope", Profile.parse('partition = "main"'))
-    assert "variables of your shell override the profile: SBATCH_PARTITION=nope" in str(error)

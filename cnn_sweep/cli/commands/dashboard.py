@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import importlib.util
 import platform
 import socket
@@ -21,6 +20,7 @@ from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName
 from cnn_sweep.cli.ui.studies import open_merged
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.report.exports.optuna import mirror
+from cnn_sweep.slurm.environment import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def _answers(port: int) -> bool:
 def _print_address(port: int) -> None:
     """Print the address, and the tunnel to it from another machine."""
     print(f"http://{_HOST}:{port}", flush=True)
-    tunnel = f"ssh -N -L {port}:{_HOST}:{port} {getpass.getuser()}@{platform.node()}"
+    tunnel = f"ssh -N -L {port}:{_HOST}:{port} {user_name()}@{platform.node()}"
     print(
         f"from your own machine: {tunnel}   (then open the address above; Ctrl-C ends the dashboard)", file=sys.stderr
     )

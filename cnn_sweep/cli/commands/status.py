@@ -23,7 +23,8 @@ def status(
     as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow one study until it is finished.")] = False,
     interval: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.2, help="Seconds between updates of --watch.")
+        float,
+        typer.Option(metavar="SECONDS", min=0.2, help="Seconds between updates of --watch; Slurm: once a minute."),
     ] = 5.0,
     results: Results = RESULTS,
 ) -> None:

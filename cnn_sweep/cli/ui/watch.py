@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -20,15 +21,19 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.messages import listed, plural
 from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.live import Moment, in_words, line, moment, sparkline
+from cnn_sweep.slurm.commands import RareSlurmCli
 from cnn_sweep.study import known_studies
 from cnn_sweep.sweep.states import FINISHED, counted, unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from cnn_sweep.cli.ui.interrupt import Interrupt
     from cnn_sweep.report.leaderboards.leaderboard import Row
+    from cnn_sweep.slurm.commands import SlurmCli
+
+    _Look = Callable[[], tuple[dict[str, Any], Moment]]
 
 _SPARKS = 60
 
@@ -40,12 +45,13 @@ def follow(results: Path, study: str | None, interval_s: float) -> None:
         InputError: No study is named, and there are none or several.
     """
     name = study if study is not None else _only_study(results)
+    look = partial(_look, results, name, RareSlurmCli())
     with interruptible() as interrupt:
         console = Console()
         if can_redraw(console):
-            _page(results, name, interval_s, interrupt, console)
+            _page(look, interval_s, interrupt, console)
         else:
-            _lines(results, name, interval_s, interrupt)
+            _lines(look, interval_s, interrupt)
 
 
 def _only_study(results: Path) -> str:
@@ -55,10 +61,10 @@ def _only_study(results: Path) -> str:
     return names[0]
 
 
-def _look(results: Path, name: str) -> tuple[dict[str, Any], Moment]:
+def _look(results: Path, name: str, slurm: SlurmCli) -> tuple[dict[str, Any], Moment]:
     study = open_merged(results, name)
     with study.store:
-        report = study.status()
+        report = study.status(slurm=slurm)
         return report, moment(study.store, name, time.time(), has_budget=bool(report["limits"]))
 
 
@@ -66,19 +72,19 @@ def _is_over(report: dict[str, Any]) -> bool:
     return not unfinished(report["trials"])
 
 
-def _lines(results: Path, name: str, interval_s: float, interrupt: Interrupt) -> None:
+def _lines(look: _Look, interval_s: float, interrupt: Interrupt) -> None:
     while True:
-        report, found = _look(results, name)
+        report, found = look()
         print(line(report, found), flush=True)
         if _is_over(report) or interrupt.wait(interval_s):
             return
 
 
-def _page(results: Path, name: str, interval_s: float, interrupt: Interrupt, console: Console) -> None:
-    report, found = _look(results, name)
+def _page(look: _Look, interval_s: float, interrupt: Interrupt, console: Console) -> None:
+    report, found = look()
     with Live(_screen(report, found, console), console=console, screen=True, auto_refresh=False) as live:
         while not _is_over(report) and not interrupt.wait(interval_s):
-            report, found = _look(results, name)
+            report, found = look()
             live.update(_screen(report, found, console), refresh=True)
     console.print(page(report, found))
 
@@ -125,7 +131,7 @@ def limits_in_words(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _jobs(jobs: list[dict[str, Any]]) -> Table:
-    table = Table("job", "elements", box=table_box())
+    table = Table("job", "elements (asked once a minute)", box=table_box())
     for job in jobs:
         table.add_row(Text(str(job["job"])), Text("; ".join([counted(job["states"]), *job["cures"]])))
     return table

@@ -24,6 +24,7 @@ from submitit.slurm.slurm import _make_sbatch_string
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.array_jobs.task import TaskRun, TaskSettings
+from cnn_sweep.slurm.environment import AFTER_SETUP, BEFORE_SETUP, submitting
 from cnn_sweep.slurm.sbatch_errors import may_have_been_accepted, sbatch_error
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ def submit(plan: ArrayPlan, profile: Profile, settings: TaskSettings, folder: Pa
         before = set(folder.iterdir()) if folder.is_dir() else set()
         try:
             executor = _executor(profile, settings, folder, throttle=array.throttle)
-            jobs = executor.submit_array([PoolTask(settings) for _ in range(array.tasks)])
+            with submitting():
+                jobs = executor.submit_array([PoolTask(settings) for _ in range(array.tasks)])
         except (FailedJobError, OSError) as error:
             unsure = isinstance(error, OSError) or may_have_been_accepted(str(error))
             if not unsure:
@@ -188,6 +190,7 @@ def sbatch_parameters(profile: Profile, study: str, *, throttle: int) -> dict[st
     """Translate a profile into submitit's parameters."""
     extra: dict[str, Any] = dict(profile.sbatch)
     extra["requeue" if profile.requeue else "no-requeue"] = True
+    extra["signal"] = f"USR2@{profile.signal_delay_s}"  # submitit has a variable for another signal
     if profile.memory is not None:
         extra["mem"] = f"{profile.memory}M"
     if profile.gpus_per_node is not None:
@@ -203,15 +206,17 @@ def sbatch_parameters(profile: Profile, study: str, *, throttle: int) -> dict[st
         "constraint": profile.constraint,
         "exclude": ",".join(profile.exclude) or None,
         "array_parallelism": throttle,
-        "signal_delay_s": profile.signal_delay_s,
-        "setup": _setup(profile) or None,
+        "setup": _setup(profile),
         "additional_parameters": extra,
-        "srun_args": [f"--cpus-per-task={profile.cpus}"],  # since Slurm 22.05, srun does not inherit it from sbatch
+        # Since Slurm 22.05, srun does not inherit the CPUs from sbatch; and after `sbatch --export=NONE` it would not
+        # pass on even PATH.
+        "srun_args": [f"--cpus-per-task={profile.cpus}", "--export=ALL"],
     }
-    return {name: value for name, value in wanted.items() if value is not None}
+    # submitit would send a wckey of its own, which clusters that check these keys refuse.
+    return {name: value for name, value in wanted.items() if value is not None} | {"wckey": None}
 
 
 def _setup(profile: Profile) -> list[str]:
     exports = [f"export {name}={shlex.quote(value)}" for name, value in profile.environment.items()]
     locks = [] if profile.locks == "auto" else [f"export CNN_SWEEP_LOCKS={profile.locks}"]
-    return [*exports, *locks, *profile.setup]
+    return [BEFORE_SETUP, *exports, *locks, *profile.setup, AFTER_SETUP]

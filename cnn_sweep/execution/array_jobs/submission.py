@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, StudyError, SweepFileError
 from cnn_sweep.execution.array_jobs.slurm import UnsureFault, sbatch_scripts, submit
@@ -17,6 +18,7 @@ from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.journal.events import Submit
 from cnn_sweep.messages import plural
 from cnn_sweep.slurm.array_plan import ArrayPlan, array_plan
+from cnn_sweep.slurm.environment import notes_on_variables
 from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History
     from cnn_sweep.slurm.cluster import Cluster
     from cnn_sweep.slurm.profile import Profile
+
+# A job's start, in seconds: Python on a shared file system, TensorFlow, and the first graph.
+_START_S: Final = 60
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,13 @@ class Submission:
     @property
     def notes(self) -> tuple[str, ...]:
         """Differences from the profile, with their reasons."""
-        return (*([self.memory_note] if self.memory_note else []), *self._idle_cpus(), *self.arrays.notes)
+        return (
+            *([self.memory_note] if self.memory_note else []),
+            *notes_on_variables(self.profile, os.environ),
+            *self._idle_cpus(),
+            *self._short_limit(),
+            *self.arrays.notes,
+        )
 
     def _idle_cpus(self) -> list[str]:
         """Return advice on idle CPUs, unless the task has GPUs, where CPUs hardly matter."""
@@ -60,6 +71,21 @@ class Submission:
             return []
         advice = f"workers_per_task = {most} trains more trials at once"
         return [f"{used} of {profile.cpus} CPUs of each task in use; {advice}"]
+
+    def _short_limit(self) -> list[str]:
+        """Return advice where the larger part of each job is its start and the time after the warning."""
+        limit_s, delay_s = self.profile.time_limit * 60, self.profile.signal_delay_s
+        lost_s = _START_S + delay_s
+        if limit_s >= 2 * lost_s:
+            return []
+        trains = f"about {limit_s - lost_s} s" if limit_s > lost_s else "no time"
+        better = math.ceil(4 * lost_s / 60)
+        note = (
+            f"time_limit = {self.profile.time_limit} min leaves {trains} for training in each job: about {_START_S} s "
+            f"pass before it trains, and workers stop {delay_s} s before the limit (signal_delay_s). "
+            f"With {better} min, three quarters of each job would be training"
+        )
+        return [note]
 
     @property
     def settings(self) -> TaskSettings:
@@ -74,6 +100,7 @@ class Submission:
             trials=self.arrays.trials_per_task,
             run_s=self.profile.time_limit * 60.0 - self.profile.signal_delay_s,
             submitted=time.time(),
+            warning_s=self.profile.signal_delay_s,
             requeue=self.profile.requeue,
             gpu_memory_mb=self.profile.gpu_memory,
             notify=self.profile.notify,

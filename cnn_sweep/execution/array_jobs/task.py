@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.execution.array_jobs.deadline import Deadline
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
 from cnn_sweep.execution.study.provenance import fault_event, package_versions
 from cnn_sweep.execution.study.study_folder import StudyFolder
-from cnn_sweep.execution.worker.protocol import STOP_SIGNALS, WorkerSettings
+from cnn_sweep.execution.worker.protocol import STOP_SIGNALS, PoolWord, WorkerSettings
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.sweep.states import counted
 
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Seconds that a trial needs until its first checkpoint: the import of TensorFlow, one trace and one chunk. No trial
-# begins later than this before the warning.
-_TO_FIRST_CHECKPOINT_S = 20.0
 _LOG_EVERY_S = 60.0
 _LOOK_EVERY_S = 3.0
 # Before a requeue, a pool waits this long for a controller that is down, and asks it this often, in seconds.
@@ -43,6 +41,8 @@ _ASK_AGAIN_S = 2.0
 # After SIGTERM a pool waits to be killed, because Slurm requeues a preempted job only if it had to kill it. No grace
 # time is longer than this, in seconds.
 _LONGEST_GRACE_S = 3600.0
+# Slurm is asked about this job for no longer than this, in seconds, as the time after its warning may be short.
+_ASKING_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,13 @@ class TaskSettings:
         workers: Number of workers of the pool.
         threads: Threads of each worker.
         trials: Number of trials after which the pool ends; None if it runs until nothing is left to claim.
-        run_s: Seconds from the start to the warning before the time limit.
+        run_s: Seconds from the start to the warning before the time limit, should Slurm not say when it comes.
         submitted: When the jobs were submitted, in seconds since 1970.
         requeue: Whether a pool that stops early with work left requeues its job.
         retries: How often failed trials are retried.
         gpu_memory_mb: GPU memory that each worker may use, in MB; None for as much as it needs.
         notify: Who is notified at the study's end.
+        warning_s: Seconds between the warning and the time limit.
     """
 
     results: Path
@@ -78,6 +79,7 @@ class TaskSettings:
     retries: Retries
     gpu_memory_mb: int | None = None
     notify: tuple[str, ...] = ()
+    warning_s: float = 90.0
 
 
 class TaskRun:
@@ -94,10 +96,13 @@ class TaskRun:
         self._study = StudyFolder.open(settings.results, settings.study)
         with _journaling_faults(self._study):
             _check_same(settings, self._study)
-        if submitted := SlurmCli().own_submit_time():  # with the job's ID it identifies this incarnation
-            os.environ["CNN_SWEEP_SUBMIT_TIME"] = str(submitted)
-        self._warn_at = time.time() + settings.run_s
-        self._drain_at = self._warn_at - min(settings.run_s, _TO_FIRST_CHECKPOINT_S)
+        slurm = SlurmCli(timeout_s=_ASKING_S)
+        own = slurm.own_job()
+        if own is not None and own.submitted is not None:  # with the job's ID it identifies this incarnation
+            os.environ["CNN_SWEEP_SUBMIT_TIME"] = str(own.submitted)
+        self._deadline = Deadline(slurm, own, run_s=settings.run_s, warning_s=settings.warning_s)
+        self._word = PoolWord()
+        self._draining = False
         self._supervisor = PoolSupervisor(
             self._study,
             self._worker_settings(),
@@ -117,18 +122,22 @@ class TaskRun:
         log.info("%d of %d trials are finished", progress.finished, progress.total)
         if self._terminated and left:
             log.info("waiting to be killed, as scancel, a preemption and a requeue all do")
-            time.sleep(min(_LONGEST_GRACE_S, max(0.0, self._warn_at - time.time())))
-        return bool(left) and time.time() >= self._drain_at
+            time.sleep(min(_LONGEST_GRACE_S, max(0.0, self._deadline.warning - time.time())))
+        return bool(left) and self._draining
 
     def stop(self) -> None:
         """Let the workers write their checkpoints, and wait for them; further signals are ignored."""
-        log.warning("the time limit or a preemption is near: stopping after a checkpoint")
         # A function, not SIG_IGN: Python reports an error for an ignored signal that arrived together with this one.
         for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: None)
         # The child that requeues the job ignores them, too: after a short grace time Slurm sends more.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        self._supervisor.stop_and_wait(signal.SIGUSR2)
+        self._supervisor.stop(signal.SIGUSR2)
+        cause = self._deadline.cause()
+        self._word.stop(cause)
+        near = "the time limit is near" if cause == "time_limit" else "this job is preempted"
+        log.warning("%s: stopping after a checkpoint", near)
+        self._supervisor.wait_for_workers()
         _wait_for_controller()
 
     def _worker_settings(self) -> WorkerSettings:
@@ -140,9 +149,9 @@ class TaskRun:
             threads=settings.threads,
             since=settings.submitted,
             trials=trials,
-            drain_at=self._drain_at,
             retries=settings.retries,
             gpu_memory_mb=settings.gpu_memory_mb,
+            word=self._word.descriptor,
         )
 
     def _on_terminate(self, number: int, _frame: FrameType | None) -> None:
@@ -151,8 +160,10 @@ class TaskRun:
         self._supervisor.stop()
 
     def _observe(self, progress: Progress) -> None:
-        if time.time() >= self._warn_at and not self._terminated:
-            # Slurm's own warning is lost if it arrives while Python starts.
+        if not self._draining and self._deadline.is_near():
+            self._draining = True
+            self._word.drain()
+        if self._draining and not self._terminated and self._deadline.is_due():
             signal.raise_signal(signal.SIGUSR2)
         for note in progress.notes:
             log.warning("%s", note)

@@ -52,35 +52,45 @@ class LocalDetector:
 
     Args:
         exits: How child processes ended, by process ID; the caller adds entries.
+        own_job: Whether to judge only processes of this process's job (or of none, outside a job). Slurm knows more
+            about those of other jobs.
     """
 
-    def __init__(self, exits: Mapping[int, str] | None = None) -> None:
+    def __init__(self, exits: Mapping[int, str] | None = None, *, own_job: bool = False) -> None:
         self._exits = {} if exits is None else exits
+        self._own_job = own_job
 
     def deaths(self, owners: Mapping[Attempt, Owner]) -> dict[Attempt, Death]:
         """Return the attempts whose process has ended."""
         return {
             attempt: Death("killed", self._words(owner.identity))
             for attempt, owner in owners.items()
-            if owner.identity is not None and is_alive(owner.identity) is False
+            if owner.identity is not None and is_alive(owner.identity) is False and self._may_judge(owner.identity)
         }
+
+    def _may_judge(self, identity: ProcessIdentity) -> bool:
+        return not self._own_job or identity.slurm == current().slurm
 
     def _words(self, identity: ProcessIdentity) -> str:
         return self._exits.get(identity.pid, f"process {identity.pid} on {identity.host} is gone")
 
 
 class SlurmDetector:
-    """Asks Slurm about processes of jobs, in as few calls as possible."""
+    """Asks Slurm about processes of other jobs that are not alive on this machine, in as few calls as possible."""
 
     def __init__(self, slurm: SlurmCli) -> None:
         self._slurm = slurm
 
     def deaths(self, owners: Mapping[Attempt, Owner]) -> dict[Attempt, Death]:
         """Return the attempts whose incarnation of a job is over, with Slurm's cause."""
+        ours = current().slurm
         asked = {
             attempt: Incarnation.from_slurm(owner.identity.slurm, started=owner.written)
             for attempt, owner in owners.items()
-            if owner.identity is not None and owner.identity.slurm
+            if owner.identity is not None
+            and owner.identity.slurm
+            and owner.identity.slurm != ours
+            and is_alive(owner.identity) is not True
         }
         found = job_statuses(self._slurm, asked.values())
         return {
@@ -146,6 +156,8 @@ def _open_numbers(history: History, claims: Claims) -> Iterator[Attempt]:
 
 def failure_detectors(exits: Mapping[int, str] | None = None) -> tuple[FailureDetector, ...]:
     """Return the detectors that work here: Slurm if available, because it knows causes, then the process table.
+
+    They are for commands and pools. A worker leaves Slurm to its pool, so that it is asked once for all of them.
 
     Args:
         exits: See :class:`LocalDetector`.

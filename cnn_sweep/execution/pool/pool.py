@@ -100,6 +100,11 @@ class Pool:
         """Number of live workers."""
         return sum(slot.process is not None for slot in self._slots)
 
+    @property
+    def processes(self) -> set[int]:
+        """Process IDs of the live workers."""
+        return {slot.process.pid for slot in self._slots if slot.process is not None}
+
     def fill(self, wanted: int) -> None:
         """Start workers in empty slots until ``wanted`` run or the pool is full; none if the pool is stopping."""
         self.needs_refill = False
@@ -204,6 +209,7 @@ class Pool:
                 stdout=log,
                 stderr=log,
                 env=environment,
+                pass_fds=() if settings.word is None else (settings.word,),
             )
         beginning.rename(self._log(process.pid))
         return process

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.candidates import left_to_do
-from cnn_sweep.execution.attempts.liveness import declare_lost, failure_detectors
+from cnn_sweep.execution.attempts.liveness import LocalDetector, declare_lost, failure_detectors
 from cnn_sweep.execution.attempts.retries import failing_alike
 from cnn_sweep.execution.pool.notifications import Notice, notice_of, notify
 from cnn_sweep.execution.pool.pool import Pool
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.05  # seconds between checks of the worker processes
 _LOOK_S = 0.2  # default seconds between reads of the journals
+# A pool asks Slurm about the attempts of other jobs at most this often, in seconds, and once when its work ends.
+_ASK_EVERY_S = 60.0
 # The final merge waits this many seconds for another process that is merging.
 _PATIENCE_S = 10.0
 
@@ -60,7 +62,11 @@ class PoolSupervisor:
         self._claims = Claims(paths, writer, current())
         self._journal = study.journal("pool", writer=writer)
         self._exits: dict[int, str] = {}
+        self._identity = current()
         self._detectors = failure_detectors(self._exits)
+        self._own_detector = LocalDetector(self._exits, own_job=True)
+        self._ask_at = 0.0
+        self._filled = 0
         self._meter = ProgressMeter(study, self._history, settings.since)
         self._pool = Pool(settings, size, paths.logs)
         self._since = settings.since
@@ -121,9 +127,8 @@ class PoolSupervisor:
         self._stopping = True
         self._pool.stop(number)
 
-    def stop_and_wait(self, number: signal.Signals) -> None:
-        """Stop the workers with a signal that indicates the cause, and return when all have ended."""
-        self.stop(number)
+    def wait_for_workers(self) -> None:
+        """Return when all workers, which were asked to stop, have ended."""
         while self._pool.running:
             self._pool.reap()
             time.sleep(_POLL_S)
@@ -136,10 +141,9 @@ class PoolSupervisor:
     def _revive(self) -> bool:
         """Start workers again if one ended normally in the middle of a trial; return whether any run."""
         self._history.refresh()
-        if self._stopping or not declare_lost(self._history, self._claims, self._journal, self._detectors):
+        if self._stopping or not self._declare_lost(ask=True):
             return False
-        self._history.refresh()
-        self._refill()
+        self._fill()
         return self._pool.running > 0
 
     def _step(self, deaths: list[WorkerExit]) -> Progress:
@@ -149,7 +153,7 @@ class PoolSupervisor:
             self.stop()
         if deaths and not self._stopping:
             self._pool.count_false_starts(deaths, progressed=self._has_progressed())
-        if self._pool.needs_refill and not self._stopping:
+        if not self._stopping and (self._pool.needs_refill or (self._may_ask() and self._is_short_of_work())):
             self._refill()
         notes = tuple(str(death) for death in deaths)
         return self._meter.read(workers=self._pool.running, notes=notes, stopping=self._stopping)
@@ -177,7 +181,39 @@ class PoolSupervisor:
         return any(cancel.trial is None and cancel.time >= self._since for cancel in self._history.cancels)
 
     def _refill(self) -> None:
-        """Declare the attempts of dead workers lost, and start as many workers as there are trials for."""
-        if declare_lost(self._history, self._claims, self._journal, self._detectors):
-            self._history.refresh()
+        """Declare the attempts of dead processes lost, and start as many workers as there are trials for."""
+        self._declare_lost(ask=self._may_ask())
+        self._fill()
+
+    def _fill(self) -> None:
         self._pool.fill(min(self._size, len(left_to_do(self._study, self._history))))
+        self._filled = self._pool.running
+
+    def _may_ask(self) -> bool:
+        return time.monotonic() >= self._ask_at
+
+    def _is_short_of_work(self) -> bool:
+        """Return whether a worker waits for the results of other workers, or one has ended."""
+        running = self._pool.processes
+        identities = (
+            worker.worker.identity
+            for trial in self._history.trials.values()
+            if trial.state == "running" and (worker := self._history.workers.get(trial.last.writer or ""))
+            if worker.worker is not None
+        )
+        ours = (one.pid for one in identities if (one.host, one.slurm) == (self._identity.host, self._identity.slurm))
+        return len(running) < self._filled or bool(running - set(ours))
+
+    def _declare_lost(self, *, ask: bool) -> bool:
+        """Declare the attempts of dead processes lost; return whether there were any.
+
+        Args:
+            ask: Whether to ask Slurm about those of other jobs; otherwise only this pool's own are looked at.
+        """
+        detectors = self._detectors if ask else (self._own_detector,)
+        if ask:
+            self._ask_at = time.monotonic() + _ASK_EVERY_S
+        lost = declare_lost(self._history, self._claims, self._journal, detectors)
+        if lost:
+            self._history.refresh()
+        return lost > 0

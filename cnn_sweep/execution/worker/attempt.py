@@ -181,7 +181,7 @@ class AttemptRunner:
         elif state == "interrupted" and recorder.cancelled:
             state, cause = "failed", CANCELLED
         elif state == "interrupted" and cause is None:
-            cause = self._context.stop.cause(self._context.settings.drain_at)
+            cause = self._context.stop.cause()
         self._journal.append(
             End(
                 time=time.time(),

@@ -16,7 +16,7 @@ from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.attempts.cancellation import end_untrained
 from cnn_sweep.execution.attempts.candidates import NextAttempt, TrialPicker
-from cnn_sweep.execution.attempts.liveness import declare_lost, failure_detectors
+from cnn_sweep.execution.attempts.liveness import LocalDetector, declare_lost
 from cnn_sweep.execution.attempts.proposals import further_metrics
 from cnn_sweep.execution.attempts.retries import failing_alike
 from cnn_sweep.execution.study.study_folder import StudyFolder
@@ -71,7 +71,7 @@ class Worker:
             study.plan, self._history, self._claims, self._graph_key, self._pruning, alone=settings.alone
         )
         self._growth = GrowthWatch()
-        self._detectors = failure_detectors()
+        self._detectors = (LocalDetector(own_job=True),)  # the pool asks Slurm about other jobs, for all its workers
         context = WorkerContext(
             study, self._history, self._claims, self._journal, stop, self._merger, settings, self._pruning
         )
@@ -104,8 +104,7 @@ class Worker:
             yield turn
 
     def _is_to_stop(self) -> bool:
-        drain_at = self._settings.drain_at
-        return bool(self._stop) or (drain_at is not None and time.time() >= drain_at)
+        return bool(self._stop) or self._stop.drains
 
     def _claim(self) -> NextAttempt | None:
         """Claim a trial; if the results of running trials may let a paused one continue, wait for them."""
@@ -160,7 +159,9 @@ class IdleWait:
 
     def sleep(self) -> None:
         """Sleep a little, longer each time."""
+        began = time.monotonic()
         time.sleep(self._pause_s)
+        self._news_at += time.monotonic() - began - self._pause_s  # a suspended job suspends the others' news, too
         self._pause_s = min(_LOOK_MOST_S, 1.3 * self._pause_s)
 
     def lasts(self) -> bool:
@@ -189,9 +190,9 @@ def main() -> int:
     """Run one worker; return the process's exit code."""
     streams.for_logs()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    stop = StopRequest()
-    stop.listen()
     settings = WorkerSettings.from_argument(sys.argv[1])
+    stop = StopRequest(settings.word)
+    stop.listen()
     try:
         return Worker(StudyFolder.open(settings.results, settings.study), settings, stop).run()
     except CnnSweepError as error:
