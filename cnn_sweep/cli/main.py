@@ -41,6 +41,7 @@ GROUPS: Final = {
         "report": "Write a report on a study as HTML or Markdown.",
         "dashboard": "Serve optuna-dashboard for a study.",
         "logs": "Show the logs of workers and jobs.",
+        "efficiency": "Compare what jobs asked for with what they used.",
     },
     "Use trained models": {
         "finalize": "Evaluate the best trials on the sealed test set.",

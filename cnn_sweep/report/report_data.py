@@ -14,6 +14,7 @@ from cnn_sweep.journal.events import Worker
 from cnn_sweep.journal.log import decode
 from cnn_sweep.journal.paths import JOURNAL_SUFFIX, StudyPaths
 from cnn_sweep.report.axes import Axis, axis_of
+from cnn_sweep.report.efficiency import efficiency_table, study_usage
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.leaderboards.pareto import PARETO, with_front
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.search.importance import Findings
+    from cnn_sweep.slurm.commands import SlurmCli
     from cnn_sweep.store.reader import StoreReader
     from cnn_sweep.sweep.direction import Direction
     from cnn_sweep.sweep.sweep import Sweep
@@ -91,6 +93,7 @@ class ReportData:
         findings: Estimated importance of the hyperparameters; None if it was not estimated.
         no_findings: Why the importance was not estimated.
         configurations: The leaderboard with a row per configuration; None without repeats.
+        efficiency: What its jobs asked for and used; None if it was not submitted.
         problems: Parts that could not be made.
     """
 
@@ -112,6 +115,7 @@ class ReportData:
     findings: Findings | None = None
     no_findings: str = ""
     configurations: Table | None = None
+    efficiency: Table | None = None
     problems: FailedParts = field(default_factory=FailedParts)
 
     @property
@@ -319,6 +323,17 @@ def _first(journal: Path) -> Worker | None:
     except (OSError, BadLineError):
         return None
     return event if isinstance(event, Worker) else None
+
+
+def with_efficiency(data: ReportData, store: StoreReader, slurm: SlurmCli) -> ReportData:
+    """Add what the study's jobs asked for and used, if it was submitted to Slurm."""
+    if not data.jobs:
+        return data
+
+    def measured() -> ReportData:
+        return replace(data, efficiency=efficiency_table(study_usage(store, data.study, slurm)))
+
+    return data.problems.attempt("efficiency", measured, lambda _: data)
 
 
 def with_importance(data: ReportData) -> ReportData:

@@ -40,6 +40,7 @@ from cnn_sweep.slurm.job_rows import (
     read_queue,
     read_steps,
 )
+from cnn_sweep.slurm.job_usage import USAGE_FORMAT, JobUsage, read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -157,6 +158,18 @@ class SlurmCli:
                     return None
                 raise
         return rows
+
+    def usage(self, job_ids: Iterable[int]) -> list[JobUsage] | None:
+        """Return what jobs and all their earlier incarnations asked for and used; None if accounting is disabled."""
+        found: list[JobUsage] = []
+        for ids in _batches(job_ids):
+            try:
+                found += read_usage(self._sacct(f"--format={USAGE_FORMAT}", f"--jobs={ids}"))
+            except EnvironmentFault as fault:
+                if _NO_ACCOUNTING in str(fault):
+                    return None
+                raise
+        return found
 
     def steps(self, raw_ids: Iterable[int]) -> dict[tuple[int, int], StepEnds]:
         """Return how the steps of jobs ended, by raw ID and submit time."""

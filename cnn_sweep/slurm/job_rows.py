@@ -179,10 +179,10 @@ def read_steps(text: str) -> dict[tuple[int, int], StepEnds]:
     for line in text.splitlines():
         name, state, exits, submitted, requested, used = (line.split("|") + [""] * 6)[:6]
         if "." not in name:
-            job, limit = (int(name) if name.isdigit() else 0, _seconds(submitted) or 0), _megabytes(requested)
+            job, limit = (int(name) if name.isdigit() else 0, _seconds(submitted) or 0), megabytes(requested)
             continue
         before, signal = found.get(job, StepEnds()), _exit(exits)[1]
-        used_up = limit > 0 and _megabytes(used) >= limit * _ALMOST_ALL
+        used_up = limit > 0 and megabytes(used) >= limit * _ALMOST_ALL
         full = state == "OUT_OF_MEMORY" or signal == _OUT_OF_MEMORY or used_up
         found[job] = StepEnds(before.signals | {signal} - {0}, before.out_of_memory or full)
     return found
@@ -219,7 +219,8 @@ def _exit(text: str) -> tuple[int, int]:
     return (int(code) if code.isdigit() else 0, int(signal) if signal.isdigit() else 0)
 
 
-def _megabytes(text: str) -> int:
+def megabytes(text: str) -> int:
+    """Read an amount of memory in MB; 0 if there is none."""
     try:
         return memory_mb(text)
     except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import case, exists, func, select
 
 from cnn_sweep.store import schema
 from cnn_sweep.store.queries import Record, restored
@@ -42,6 +42,33 @@ def cost(store: StoreReader, study: str) -> Record:
     with store as connection:
         row = connection.execute(query).one()
     return dict(zip(("attempts", "attempt_seconds", "core_seconds", "began", "ended"), row, strict=True))
+
+
+def time_of_attempts(store: StoreReader, study: str) -> Record:
+    """Return how the attempts of a study spent their time, in seconds summed over workers.
+
+    Keys: counted (epochs that count), repeated (epochs that a later attempt trained again) and repeated_epochs (their
+    number), failed (epochs of failed trials), between (the rest: networks are built, checkpoints and models written).
+    """
+    e, t, a = schema.epochs.c, schema.trials.c, schema.attempts.c
+    failed, counts = t.state == "failed", e.counted == 1
+    seconds = {
+        "counted": case((counts & ~failed, e.seconds), else_=0.0),
+        "repeated": case((~counts, e.seconds), else_=0.0),
+        "repeated_epochs": case((~counts, 1), else_=0),
+        "failed": case((counts & failed, e.seconds), else_=0.0),
+    }
+    of_epochs = (
+        select(*(func.coalesce(func.sum(value), 0).label(name) for name, value in seconds.items()))
+        .select_from(schema.epochs.join(schema.trials, (t.study == e.study) & (t.trial == e.trial)))
+        .where(e.study == study)
+    )
+    of_attempts = select(func.coalesce(func.sum(a.seconds), 0.0)).where(a.study == study)
+    with store as connection:
+        found: Record = dict(connection.execute(of_epochs).one()._mapping)  # noqa: SLF001 - public despite its name
+        attempts = connection.execute(of_attempts).scalar_one()
+    training = found["counted"] + found["repeated"] + found["failed"]
+    return found | {"between": max(0.0, attempts - training)}
 
 
 def list_jobs(store: StoreReader, study: str) -> list[Record]:

@@ -63,6 +63,12 @@ def profile(desk, text=""):
     return desk.write("profile.toml", PROFILE + text)
 
 
+def cores_of(desk, study):
+    """Return what ``efficiency`` says of the cores; None before the first job has ended."""
+    rows = json.loads(desk.type("efficiency", study, "--format", "json").stdout)
+    return next((row for row in rows if row["part"] == "cores"), None)
+
+
 def test_the_cluster_finds_what_one_worker_finds(desk):
     """A study on four nodes has the leaderboard of ``run`` with one worker on this machine, to the last bit."""
     desk.submit(desk.write("four.yaml", GRID.format(name="four")), DEV)
@@ -70,6 +76,9 @@ def test_the_cluster_finds_what_one_worker_finds(desk):
     desk.wait_until_complete("four", 12, 120)
     assert desk.board("four") == desk.board("one")
     workers = desk.query("SELECT count(*) FROM (SELECT DISTINCT writer FROM attempts WHERE study = 'four')")
+    cores = desk.cluster.until(lambda: cores_of(desk, "four"), 90, "sacct's measurements")
+    assert cores["asked"] > 0.0
+    assert 0.0 < cores["share"] <= 1.0
     print(f"{workers[0][0]} workers took part")
 
 

@@ -150,6 +150,7 @@ def _sections(data: ReportData) -> list[_Section]:
         ("contours", "Two hyperparameters at a time"): _contours,
         ("pareto", "Trade-offs"): lambda data: _several(data, "pareto"),
         ("model", "Best model"): _model,
+        ("efficiency", "Efficiency"): _efficiency,
         ("provenance", "Provenance"): _provenance,
     }
     found = [_attempted(data, name, title, make) for (name, title), make in makers.items()]
@@ -193,7 +194,7 @@ def _configurations(data: ReportData) -> _Content | None:
         return None
     rest = len(table.rows) - _STATIC_ROWS
     notes = [*table.notes, *([f"{rest:,} more: cnn-sweep leaderboard {data.study}"] if rest > 0 else [])]
-    return _Content("configurations", {"columns": table.columns, "rows": table.rows[:_STATIC_ROWS], "notes": notes})
+    return _Content("noted_table", {"columns": table.columns, "rows": table.rows[:_STATIC_ROWS], "notes": notes})
 
 
 def _leaderboard(data: ReportData) -> _Content:
@@ -245,6 +246,13 @@ def _model(data: ReportData) -> _Content:
     found = tuple(figures(data, "confusion"))
     arguments = {"best": best, "figure": found[0], "thumbnails": thumbnail_uris(best.mistaken)}
     return _Content("model", arguments, found)
+
+
+def _efficiency(data: ReportData) -> _Content | None:
+    table = data.efficiency
+    if table is None:
+        return None
+    return _Content("noted_table", {"columns": table.columns, "rows": table.rows, "notes": table.notes})
 
 
 def _provenance(data: ReportData) -> _Content:

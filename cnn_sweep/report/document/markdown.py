@@ -35,6 +35,7 @@ def markdown(data: ReportData, *, images: str | None = None) -> str:
         "Rungs": lambda: [_table(rungs)] if (rungs := rung_table(data)) is not None else [],
         "Importance": lambda: _importance(data),
         "Best model": lambda: _classes(data),
+        "Efficiency": lambda: _efficiency(data),
         "Figures": lambda: _figures(data, images) if images is not None else [],
         "Provenance": lambda: [
             _pairs(facts.origins(data)),
@@ -71,6 +72,12 @@ def _importance(data: ReportData) -> list[str]:
 def _classes(data: ReportData) -> list[str]:
     best = data.best_model
     return [f"Each class, as trial {best.trial} predicts it:", _table(best.classes)] if best is not None else []
+
+
+def _efficiency(data: ReportData) -> list[str]:
+    if data.efficiency is None:
+        return []
+    return [_table(data.efficiency), *(f"{markdown_text(note)}." for note in data.efficiency.notes)]
 
 
 def _leaderboard(data: ReportData) -> str:
