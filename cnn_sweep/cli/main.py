@@ -5,6 +5,7 @@ Nothing is imported here that a command's start or the help does not need; typer
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Any, Final
@@ -71,6 +72,10 @@ GROUPS: Final = {
 }
 # The word that a shell's script types in place of a command, to ask what can come next.
 ASKED: Final = "__complete"
+# Errors that are nobody's bug: another user's files, a full disk, a file server that is gone.
+_OF_THE_FILE_SYSTEM: Final = frozenset(
+    [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE]
+)
 COMMANDS: Final = {name: line for commands in GROUPS.values() for name, line in commands.items()}
 
 
@@ -105,6 +110,13 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _OF_THE_FILE_SYSTEM:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        advice = f"{error.strerror}; check who may use the folder, your quota and the file system"
+        print(f"cnn-sweep: {where}{advice}", file=sys.stderr)
+        sys.exit(EnvironmentFault.exit_code)
 
 
 def _answer(words: list[str]) -> None:

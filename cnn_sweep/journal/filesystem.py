@@ -107,7 +107,7 @@ def write_aside(path: Path, data: bytes) -> None:
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), data)
+        write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), data)
         aside.replace(path)
     except OSError:
         aside.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ def write_once(path: Path, data: bytes) -> None:
         OSError: The disk is full or fails.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), data)
+    write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), data)
     try:
         os.link(aside, path)
     except FileExistsError:

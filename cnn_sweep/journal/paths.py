@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 JOURNAL_SUFFIX = ".jsonl"
 ARCHIVE_SUFFIX = ".tar.gz"
-_PRIVATE = 0o700
 
 
 @dataclass(frozen=True)
@@ -140,11 +139,11 @@ class StudyPaths:
         return self.models / f"{trial}.keras"
 
     def create(self) -> None:
-        """Create missing folders of the study, readable only by their owner."""
+        """Create missing folders of the study; as with all its files, the umask tells who may use them."""
         self.results.mkdir(parents=True, exist_ok=True)
         inner = (self.journals, self.claims, self.checkpoints, self.models, self.slurm)
         for folder in (self.folder, *inner):
-            folder.mkdir(mode=_PRIVATE, exist_ok=True)
+            folder.mkdir(exist_ok=True)
 
 
 def archive_folder(results: Path) -> Path:
@@ -176,13 +175,23 @@ def existing_study(results: Path, name: str) -> StudyPaths:
         StudyError: There is no such study; the message suggests a similar name and lists the existing ones.
     """
     paths = StudyPaths(results, name)
-    if paths.sweep.is_file():
-        return paths
+    try:
+        if paths.sweep.is_file():
+            return paths
+    except PermissionError as error:
+        raise StudyError(f"you may not read the study {name!r} in {results}: {_owner(paths.folder)}") from error
     if (archive := archive_of(results, name)).is_file():
         raise StudyError(f"the study {name!r} is archived in {archive}; to restore it: cnn-sweep unarchive {name}")
     names = existing_studies(results)
     there = f"studies there: {listed(names)}" if names else "there are no studies there; --results DIR looks elsewhere"
     raise StudyError(f"no study {name!r} in {results}{near(name, names)}; {there}")
+
+
+def _owner(folder: Path) -> str:
+    try:
+        return f"it belongs to {folder.owner()}, who can let you in with `chmod -R go+rX {folder}`"
+    except (OSError, KeyError):
+        return "ask the folder's owner"
 
 
 def _is_readable_folder(folder: Path) -> bool:

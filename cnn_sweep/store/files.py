@@ -59,7 +59,7 @@ def lease(results: Path, *, wait_s: float) -> Iterator[bool]:
     Raises:
         OSError: The lock file cannot be opened, as in another user's results.
     """
-    fd = os.open(results / _LEASE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(results / _LEASE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         yield _locked(fd, deadline=time.monotonic() + wait_s)
     finally:

@@ -126,7 +126,7 @@ def publish(results: Path, copy: Path, *, number: int, size: int) -> Version:
         OSError: The folder cannot be written.
     """
     folder = folder_of(results)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     aside = folder / f"{_ASIDE}{secrets.token_hex(4)}"
     try:
         with copy.open("rb") as source, aside.open("xb") as target:
@@ -353,7 +353,7 @@ def _hint(results: Path) -> Iterator[str | None]:
 def _takes(hint: Path) -> bool:
     """Create the hint; return False if another process created it recently."""
     try:
-        os.close(os.open(hint, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(os.open(hint, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     except FileExistsError:
         try:
             if abs(time.time() - hint.stat().st_mtime) < _HINT_AGE_S:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -49,12 +50,14 @@ def open_shared(path: Path, *, wait_s: float) -> Engine:
         path: The file; created if missing.
         wait_s: Seconds to wait for locks.
     """
+    _create(path)
     pragmas = ("synchronous=FULL", "journal_mode=DELETE")
     return _engine(path, begin=_ALONE, wait_s=wait_s, pragmas=pragmas)
 
 
 def open_private(path: Path) -> Engine:
     """Open a database file that only this process uses, and that is discarded after any error."""
+    _create(path)
     return _engine(path, begin=_ALONE, wait_s=0.0, pragmas=("synchronous=OFF", "journal_mode=MEMORY"))
 
 
@@ -69,6 +72,11 @@ def open_reading(path: Path, *, wait_s: float) -> Engine:
 def open_published(path: Path) -> Engine:
     """Open a database file without locks, since it is never changed, only replaced."""
     return _engine(path, begin=_READING, wait_s=0.0, pragmas=("query_only=ON",), query={"immutable": "1"})
+
+
+def _create(path: Path) -> None:
+    """Create a missing file as the umask wants it; SQLite's own mode, 0644, would keep a group from writing."""
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
 
 
 def _engine(

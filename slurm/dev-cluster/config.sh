@@ -7,7 +7,10 @@ GPUS=${SLURM_GPUS:-2}
 PORT0=${SLURM_PORT0:-17100}
 ACCOUNTING=${SLURM_DBD:-1}
 CGROUP=${SLURM_CGROUP:-0}
+PREEMPT=${SLURM_PREEMPT:-REQUEUE}
 MUNGE_SOCKET=$LAB/munge/socket
+# With ordinary users, each sees only what is theirs.
+PRIVATE=${SLURM_USERS:+PrivateData=jobs,usage,users,accounts,reservations}
 
 write_config() { # folder
   loopback_only
@@ -77,9 +80,10 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,sched_min_interval=0,batch_sched_delay=0,bf_interval=1,bf_continue,bf_window=1440
 PriorityType=priority/basic
 PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
+PreemptMode=$([ "$PREEMPT" = SUSPEND ] && echo SUSPEND,GANG || echo REQUEUE)
 SlurmctldParameters=preempt_send_user_signal
 JobRequeue=1
+$PRIVATE
 
 # Notice failures soon
 KillWait=2
@@ -105,7 +109,7 @@ ${SLURM_EXTRA_CONF:-}
 $(node_lines)
 PartitionName=DEFAULT Nodes=ALL MaxTime=1:00:00 DefMemPerCPU=100 State=UP
 PartitionName=main Default=YES PriorityTier=10 PreemptMode=OFF
-PartitionName=low PriorityTier=1 PreemptMode=REQUEUE GraceTime=${SLURM_GRACE:-3}
+PartitionName=low PriorityTier=1 PreemptMode=$PREEMPT GraceTime=${SLURM_GRACE:-3}
 PartitionName=high PriorityTier=100 PreemptMode=OFF
 CONF
 }
@@ -175,5 +179,6 @@ StoragePort=$((PORT0 + 3))
 StorageUser=slurm
 StoragePass=slurm
 StorageLoc=slurm_acct_db
+$PRIVATE
 CONF
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Sourced by up.sh: installs the Debian packages that are missing (17 with what they need, 12 MB to download).
+# Sourced by up.sh: installs the Debian packages that are missing (18 with what they need, 12 MB to download).
 POLICY=/usr/sbin/policy-rc.d
-PACKAGES=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core)
+PACKAGES=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core acl)
 
 install_packages() {
   local package missing=()

@@ -7,6 +7,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$HERE/lib.sh"
 source "$HERE/install.sh"
 source "$HERE/daemons.sh"
+source "$HERE/users.sh"
 
 [ "$(id -u)" = 0 ] || die "this needs root: nodes are namespaces, and packages are installed"
 unshare -umpf --mount-proc true 2>/dev/null || die "this host refuses new namespaces (in a container: add SYS_ADMIN)"
@@ -36,6 +37,8 @@ if has_accounting; then
   start_slurmdbd
 fi
 start_slurmctld
+# shellcheck disable=SC2086 # names, separated by spaces
+add_users ${SLURM_USERS:-}
 
 starters=()
 for n in $(seq "$NODES"); do

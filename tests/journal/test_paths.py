@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from cnn_sweep.errors import StudyError
+from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.filesystem import write_aside, write_once
+from cnn_sweep.journal.identity import current
+from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
 
 
@@ -34,11 +40,23 @@ def test_every_file_of_a_study_is_below_its_folder(tmp_path):
     }
 
 
-def test_a_study_is_readable_by_its_owner_alone(paths):
-    """The study's folders have mode 0700, and making them again changes nothing."""
-    paths.create()
-    for folder in (paths.folder, paths.journals, paths.claims, paths.checkpoints, paths.models, paths.slurm):
-        assert folder.stat().st_mode & 0o777 == 0o700
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_the_umask_tells_who_may_use_a_study(tmp_path, umask):
+    """As documented for groups: with umask 0002 the group may write folders, journals, claims and small files."""
+    before = os.umask(umask)
+    try:
+        paths = StudyPaths(tmp_path, "s")
+        paths.create()
+        JournalWriter(paths.journal("w")).close()
+        Claims(paths, "w", current()).claim(0, 0)
+        write_aside(paths.threads, b"1")
+        write_once(paths.sweep, b"study: s")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (paths.folder, *paths.folder.rglob("*"))}
+    folders = {path.name for path in (paths.folder, *paths.folder.rglob("*")) if path.is_dir()}
+    assert len(modes) > len(folders) > 5
+    assert modes == {name: (0o777 if name in folders else 0o666) & ~umask for name in modes}
 
 
 def test_studies_are_found_by_their_journals(paths):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import stat
 from contextlib import closing
 from zlib import crc32
 
@@ -244,3 +246,18 @@ def test_without_a_results_folder_there_is_nothing_to_do(tmp_path):
     """Merging a missing folder does nothing and does not create it."""
     assert merge(tmp_path / "missing").events == 0
     assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("locks", ["honest", "dishonest"])
+def test_a_group_can_merge_into_a_store_that_one_of_them_made(study, results, monkeypatch, locks):
+    """With umask 0002, everything that a merge leaves is writable for the group; SQLite alone would refuse it."""
+    monkeypatch.setenv("CNN_SWEEP_LOCKS", locks)
+    before = os.umask(0o002)
+    try:
+        assert merge(results, wait_s=5).skipped is None
+        assert rebuild(results).skipped is None
+    finally:
+        os.umask(before)
+    made = [path for path in results.rglob("*") if study.paths.folder not in (path, *path.parents)]
+    assert results / "sweeps.db" in made
+    assert [path for path in made if not path.stat().st_mode & stat.S_IWGRP] == []

@@ -192,7 +192,7 @@ class Pool:
         return log_file(self._logs, os.uname().nodename, pid)
 
     def _start(self, number: int, slot: _Slot) -> subprocess.Popen[bytes]:
-        self._logs.mkdir(mode=0o700, exist_ok=True)
+        self._logs.mkdir(exist_ok=True)
         threads = str(self._settings.threads)
         environment = os.environ | {
             "OMP_NUM_THREADS": threads,
