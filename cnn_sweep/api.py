@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.pool.local import begin_study, run_local
+from cnn_sweep.execution.study.in_use import who_trains
 from cnn_sweep.execution.study.study_folder import data_root, plan_sweeps
 from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.messages import plural
@@ -158,6 +159,8 @@ class Sweep:
             raise InputError(f"workers must be at least 1, not {workers}")
         display = _Progress(self.name) if progress else None
         study = begin_study(self._checked, Path(results), _prepare_images, threads=threads, extend=extend)
+        if progress and (others := who_trains(study.paths)) is not None:
+            sys.stdout.write(f"{self.name} is being trained already by {others}; this call adds its workers to them\n")
         found = run_local(study, display or (lambda _: None), workers=workers, threads=threads)
         if display is not None:
             display.end(found)

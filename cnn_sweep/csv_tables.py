@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Rows = list[tuple[int, list[str]]]  # each with its last line number
 # How spreadsheets, R and pandas write a missing value. ("none" and "null" can be real classes.)
-MISSING = frozenset({"NA", "N/A", "#N/A", "NaN", "nan", "<NA>", "NULL"})
+MISSING = frozenset({"NA", "N/A", "#N/A", "#NV", "#N/D", "NaN", "nan", "<NA>", "NULL"})
 _SEPARATORS = ",;\t|"
 _EXCEL_HINT = re.compile(r'\A"?sep=(.)"?[\r\n]+', re.IGNORECASE)  # first line that tells Excel the separator
 _MARKS = (  # byte order marks; UTF-32's begins like UTF-16's, so it comes first

@@ -22,7 +22,7 @@ from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.leaderboards.pareto import with_front
 from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
-from cnn_sweep.store import queries
+from cnn_sweep.store import queries, report_queries
 from cnn_sweep.store.column_names import MORE
 from cnn_sweep.store.files import store_file
 from cnn_sweep.store.merge import merge
@@ -143,7 +143,8 @@ class Study:
             worker's note for the user, or None), ``bad_lines`` (number of damaged journal lines), ``unknown_lines``
             (number of lines that are not events of this version), ``cancelled`` (when the whole study was cancelled
             last, in seconds since 1970, or None), ``limits`` (of the search, except the number of trials: ``name``,
-            ``used``, ``limit``, ``reached``).
+            ``used``, ``limit``, ``reached``), ``running`` (the trials that are being trained: ``trial``, ``epoch``, the
+            last complete one, ``epochs``, the planned number or None, ``value``, the objective in that epoch).
         """
         names = ("study", "metric", "planned", "trials", "best", "causes", "graphs")
         more = ("bad_lines", "unknown_lines", "cancelled")
@@ -157,10 +158,11 @@ class Study:
         jobs = [asdict(job) for job in queue.jobs] if queue else []
         limits = [asdict(limit) for limit in self.limits()]
         with self.store:
-            summary, best, workers = self.summary(), self.best(), self._workers(queue)
+            summary, best, workers, running = self.summary(), self.best(), self._workers(queue), self._running()
         return {name: summary[name] for name in (*names, *more)} | {
             "best": best,
             "workers": workers,
+            "running": running,
             "jobs": jobs,
             "limits": limits,
             "faults": faults,
@@ -212,6 +214,14 @@ class Study:
         logs = self.paths.logs
         files = [log_file(logs, worker["host"], worker["pid"]) for worker in ran]
         return [file for file in dict.fromkeys(files) if file.is_file()]
+
+    def _running(self) -> list[dict[str, Any]]:
+        """Return the running trials with their last complete epochs, by number."""
+        rows = sorted(report_queries.running(self.store, self.name), key=lambda row: int(row["trial"]))
+        epochs = self.sweep.epochs if rows else None  # most sweep files need not be parsed for this
+        return [
+            {"trial": row["trial"], "epoch": row["epoch"] or 0, "epochs": epochs, "value": row["value"]} for row in rows
+        ]
 
     def _workers(self, queue: Queue | None) -> dict[str, int]:
         """Count the workers that are alive, and those whose state is unknown."""

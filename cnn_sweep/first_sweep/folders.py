@@ -16,7 +16,7 @@ from cnn_sweep.first_sweep.label_columns import LabelColumns, read_label_columns
 from cnn_sweep.messages import few, listed, plural
 from cnn_sweep.training.data.class_names import in_order
 from cnn_sweep.training.data.dataset import UNLABELLED
-from cnn_sweep.training.data.image_decoder import SUFFIXES
+from cnn_sweep.training.data.image_decoder import SUFFIXES, cures_of
 from cnn_sweep.training.data.image_files import subfolders, walk
 from cnn_sweep.training.data.image_headers import Appearance, sample_images
 from cnn_sweep.training.data.label_tables import PARQUET
@@ -34,14 +34,6 @@ _SET_WORDS: Final = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
     **dict.fromkeys(("pred", "predict", "unlabelled", "unlabeled"), UNLABELLED),
-}
-_REPAIRS: Final = {
-    (".heic", ".heif"): "iPhone photographs: export them as JPEG",
-    (".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2"): "raw photographs: export them as JPEG",
-    (".mp4", ".avi", ".mov", ".mkv"): "videos: extract frames as JPEG, for example with ffmpeg",
-    (".zip", ".gz", ".tar", ".7z", ".rar"): "archives: unpack them",
-    (".pdf", ".svg"): "documents: export them as PNG",
-    (".mat", ".h5", ".hdf5", ".nc"): "arrays of other programs: save them as .npz",
 }
 
 
@@ -245,7 +237,8 @@ def _class_folders(root: Path, train: Path) -> Findings:
     if odd := [name for name in walk(train) if "/" in name and not name.lower().endswith(SUFFIXES)]:
         kinds = shown_counts(suffixes_of(odd))
         many = plural(len(odd), "other file is", "other files are")
-        classes.notes.append(f"{many} among the images ({kinds}); `cnn-sweep data prepare` leaves them out")
+        cures = "".join(f"; {cure}" for cure in cures_of(suffixes_of(odd)))
+        classes.notes.append(f"{many} among the images ({kinds}); `cnn-sweep data prepare` leaves them out{cures}")
     return Findings(
         name=root.resolve().name,
         what=f"{len(files):,} images in {len(classes.files):,} class folders",
@@ -383,8 +376,9 @@ def _no_images(root: Path) -> str:
     if not names:
         return f"{message}. The folder has no files"
     kinds = suffixes_of(names)
-    cures = [cure for endings, cure in _REPAIRS.items() if any(ending in kinds for ending in endings)]
-    return ". ".join([f"{message}. It has {plural(len(names), 'other file')} ({shown_counts(kinds)})", *cures])
+    return ". ".join(
+        [f"{message}. It has {plural(len(names), 'other file')} ({shown_counts(kinds)})", *cures_of(kinds)]
+    )
 
 
 def _no_classes(root: Path, images: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.store.reader import StoreReader
 
+_TRIALS_SHOWN: Final = 2  # running trials whose epochs a line of progress shows
 _BARS: Final = "▁▂▃▄▅▆▇█"
 # Longest time, in seconds, over which the rate of epochs is measured.
 _WINDOW_S = 120.0
@@ -119,6 +120,17 @@ def joined(facts: Mapping[str, str]) -> str:
     return ", ".join(filter(None, facts.values()))
 
 
+def epochs_in_words(epochs: Mapping[int, int], planned: int | None) -> str:
+    """Return the last complete epoch of the first running trials as words.
+
+    >>> epochs_in_words({3: 12, 4: 9}, 50), epochs_in_words({3: 12}, None), epochs_in_words({}, 50)
+    ('trial 3: epoch 12 of 50, trial 4: epoch 9 of 50', 'trial 3: epoch 12', '')
+    """
+    of = "" if planned is None else f" of {planned}"
+    shown = [f"trial {number}: epoch {epoch}{of}" for number, epoch in itertools.islice(epochs.items(), _TRIALS_SHOWN)]
+    return ", ".join([*shown, *(["…"] if len(epochs) > _TRIALS_SHOWN else [])])
+
+
 def facts(progress: Progress) -> dict[str, str]:
     """Return the facts of the line by name, in order; one that does not apply is empty."""
     counts, best = progress.counts, progress.best
@@ -126,6 +138,7 @@ def facts(progress: Progress) -> dict[str, str]:
     return {
         "done": f"{progress.finished}/{progress.total} done",
         "running": f"{counts['running']} running" if counts.get("running") else "",
+        "epochs": epochs_in_words(progress.epochs, progress.epochs_planned),
         "failed": f"{counts['failed']} failed" if counts.get("failed") else "",
         "best": "" if best is None else f"best trial {best[0]}: {best[1]:.4f}",
         "limits": ", ".join(map(str, progress.limits)),

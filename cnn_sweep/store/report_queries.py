@@ -130,21 +130,32 @@ def curves(store: StoreReader, study: str, trials: Sequence[int]) -> dict[int, l
 
 
 def running(store: StoreReader, study: str) -> list[Record]:
-    """Return the running attempts, by worker; keys: trial, attempt, host, pid, job, started, epoch, epoch_seconds.
+    """Return the running attempts, by worker.
 
-    ``epoch`` is the last complete epoch, and ``epoch_seconds`` the mean over the attempt's epochs; both are None before
-    the first. An attempt followed by a later one has ended, even without an event.
+    Keys: trial, attempt, host, pid, job, started, epoch, value, epoch_seconds. ``epoch`` is the last complete epoch,
+    ``value`` its objective, and ``epoch_seconds`` the mean over the attempt's epochs; all are None before the first.
+    An attempt followed by a later one has ended, even without an event.
     """
-    a, w, t = schema.attempts, schema.workers, schema.trials
+    a, w, t, e = schema.attempts, schema.workers, schema.trials, schema.epochs
     later = schema.attempts.alias("later")
     of_worker = (w.c.study == a.c.study) & (w.c.writer == a.c.writer)
+    of_epoch = (e.c.study == a.c.study) & (e.c.trial == a.c.trial) & (e.c.attempt == a.c.attempt)
     epochs = func.nullif(a.c.last_epoch - a.c.first_epoch + 1, 0)
     query = (
         select(
-            *(a.c.trial, a.c.attempt, w.c.host, w.c.pid, w.c.job, a.c.started, a.c.last_epoch.label("epoch")),
+            *(
+                a.c.trial,
+                a.c.attempt,
+                w.c.host,
+                w.c.pid,
+                w.c.job,
+                a.c.started,
+                a.c.last_epoch.label("epoch"),
+                e.c.value,
+            ),
             (a.c.epoch_seconds / epochs).label("epoch_seconds"),
         )
-        .select_from(a.outerjoin(w, of_worker))
+        .select_from(a.outerjoin(w, of_worker).outerjoin(e, of_epoch & (e.c.epoch == a.c.last_epoch)))
         .join(t, (t.c.study == a.c.study) & (t.c.trial == a.c.trial))
         .where(a.c.study == study, a.c.state == "running", t.c.state == "running")
         .where(~exists().where(later.c.study == a.c.study, later.c.trial == a.c.trial, later.c.attempt > a.c.attempt))

@@ -264,6 +264,15 @@ class Sweep:
         return node.value if isinstance(node, Plain) else None
 
     @property
+    def epochs(self) -> int | None:
+        """Epochs of each trial, in all stages; None if trials differ or the objective function decides."""
+        entries = self.sections.training.node.entries if self.sections.training else {}
+        node, second = entries.get("epochs"), entries.get("fine_tune")
+        more = second.entries.get("epochs") if isinstance(second, Entries) else Plain(0 if second is None else None)
+        found = [one.value for one in (node, more) if isinstance(one, Plain) and isinstance(one.value, int)]
+        return sum(found) if len(found) == 2 else None
+
+    @property
     def weighted_classes(self) -> tuple[str, ...]:
         """Names of the classes that have a weight in ``training.class_weights``."""
         training = self.sections.training
@@ -283,6 +292,15 @@ class Sweep:
             return grid(self.space.with_fixed(self.search.fixed), self.constraints)
         except ExpressionError as error:
             raise InvalidTrialError(f"constraint {error}") from error
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks about the sweep for the user."""
+        table = self.sections.table
+        names = [name for name in table.names if name not in self.space.by_name] if table else []
+        return tuple(
+            f"the table's column {name!r} has no values, so {name!r} is inactive in all rows" for name in names
+        )
 
     @property
     def objectives(self) -> tuple[ObjectiveSpec, ...]:

@@ -238,18 +238,20 @@ def test_the_parts_of_a_split_table_of_epochs_say_which_epoch(folder):
 
 @pytest.mark.parametrize("name", ["digits", "a-study-with-a-long-name"])
 def test_the_live_line_of_run_leaves_out_what_it_has_no_room_for(name):
-    """At 80 columns it is one line with what is done, failed and best; at 200 columns it has all there is to say."""
+    """At 80 columns it is one line with what is done, failed and best; at 220 columns it has all there is to say."""
     limit = Limit("epochs", 1_000, 20_000, reached=False)
     counts = {"complete": 990, "running": 16, "failed": 10, "waiting": 200}
-    progress = Progress(1_216, counts, 16, (100, 0.99876), Pace(27.8, 3_600.0), limits=(limit,))
-    for width in (80, 200):
+    pace, epochs = Pace(27.8, 3_600.0), {40: 12, 41: 3, 42: 1}
+    progress = Progress(1_216, counts, 16, (100, 0.99876), pace, limits=(limit,), epochs=epochs, epochs_planned=50)
+    for width in (80, 220):
         console = Console(file=io.StringIO(), width=width, height=24, force_terminal=True)
         (line,) = console.render_lines(_picture(name, progress, width), pad=False)
         text = "".join(part.text for part in line).rstrip()
         assert cell_len(text) <= width
         for words in (name, "1000/1216 done", "10 failed", "best trial 100: 0.9988"):
             assert words in text
-        assert ("27.8 trials/min" in text) == ("16 running" in text) == (width == 200)
+        assert ("16 running, trial 40: epoch 12 of 50, trial 41: epoch 3 of 50, …, 10 failed" in text) == (width == 220)
+        assert ("27.8 trials/min" in text) == ("16 running" in text) == (width == 220)
 
 
 def test_nothing_moves_on_a_dumb_terminal(folder):

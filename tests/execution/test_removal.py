@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from helpers.written import Written
 
 from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.execution.study import in_use, removal
-from cnn_sweep.execution.study.in_use import check_unused
+from cnn_sweep.execution.study.in_use import check_unused, who_trains
 from cnn_sweep.execution.study.provenance import start_journal
 from cnn_sweep.execution.study.removal import (
     check_free_name,
@@ -47,7 +48,7 @@ import sys
 from pathlib import Path
 from cnn_sweep.execution.study.provenance import start_journal
 from cnn_sweep.journal.paths import StudyPaths
-journal = start_journal(StudyPaths(Path(sys.argv[1]), "digits"), "login")
+journal = start_journal(StudyPaths(Path(sys.argv[1]), "digits"), "worker", threads=1)
 print("begun", flush=True)
 sys.stdin.readline()
 journal.close()
@@ -57,17 +58,19 @@ sys.stdin.readline()
 
 
 def test_a_study_with_a_live_process_is_in_use(paths):
-    """A process with an open journal keeps it from being removed; one that closed its own, as a notebook, does not."""
+    """A worker with an open journal keeps it from being removed and is named; one that closed its own does neither."""
     command = [sys.executable, "-c", USER, str(paths.results)]
     user = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
     with user:
         assert user.stdout.readline() == "begun\n"
         with pytest.raises(StudyError, match=rf"is running: process {user.pid} .*`cnn-sweep cancel digits`"):
             check_unused(paths, force=True)
+        assert re.fullmatch(rf"1 worker \(process {user.pid} on \S+\)", who_trains(paths) or "")
         user.stdin.write("\n")
         user.stdin.flush()
         assert user.stdout.readline() == "closed\n"
         check_unused(paths, force=False)
+        assert who_trains(paths) is None
         user.communicate("\n")
 
 

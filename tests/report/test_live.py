@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -45,6 +47,24 @@ def test_a_moment_of_a_running_study(written):
     assert "0.452 epochs/s, best trial " in line(study.status(), found)
 
 
+def test_status_shows_the_epochs_of_running_trials(written):
+    """A long trial shows how far it is; of many trials, only the first are listed."""
+    written.study(trials=40, states=("complete", "running"))
+    report = Study.open(written.results, "digits").status()
+    planned = StudyFolder.open(written.results, "digits").sweep.epochs
+    assert len(report["running"]) == 20
+    first = report["running"][0]
+    assert (first["trial"], first["epoch"], first["epochs"]) == (1, 3, planned)
+    done = subprocess.run(
+        [sys.executable, "-m", "cnn_sweep.cli.main", "status", "digits", "--results", str(written.results)],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert f"  trial 1: epoch 3 of {planned}, val_accuracy {first['value']:.3g}" in done.stdout
+    assert "and 12 more running trials (`cnn-sweep status digits --watch` shows all)" in done.stdout
+
+
 def test_the_rate_of_epochs_is_that_of_the_time_in_which_there_were_some(written):
     """A young study's epochs are divided by the seconds since the first began, an old one's by the last two minutes."""
     written.study(trials=1, epochs=12, states=("running",))  # an epoch ends each second from 1,001 on
@@ -61,6 +81,7 @@ def test_run_and_watch_tell_the_same_time_left(written):
     progress = ProgressMeter(frozen, history, since=0.0).read(workers=9)
     found = moment(StoreReader(written.results), "digits", now=time.time())
     assert found.pace == progress.pace
+    assert list(progress.epochs.items())[:2] == [(2, 3), (5, 3)]
     assert progress.pace.left_s == pytest.approx(9 * 1.5 / 9)
 
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.sweep.spec.data import SOURCES
+from cnn_sweep.sweep.spec.data import SOURCES, FolderData
 from cnn_sweep.training.data.dataset import Item, grid, image_options, items, load
 from cnn_sweep.training.data.image_decoder import read_images
 from cnn_sweep.training.data.prepare import prepare, read_report
@@ -251,7 +251,7 @@ MISTAKES = [
         {"train": "pets/train", "validation": "pets/train"},
         r"12 images are in two sets, .*cats/cat\.0\.jpg \(validation\) is",
     ),
-    ("folder", {"train": "empty"}, r"empty: no image of the class nothing, void to train with"),
+    ("folder", {"train": "empty"}, r"empty: no image of the class nothing, void to train with; put images"),
     (
         "files",
         {"train": "named", "labels": {"pattern": "{class}-*.jpg"}},
@@ -293,6 +293,22 @@ def test_a_mistake_about_files_is_one_clear_message(source, data, message, ready
         given = {"picture": "bush/picture.png", "size": 50}
     with pytest.raises(InputError, match=message):
         ready(source, **{**given, **data})
+
+
+def test_an_empty_class_is_found_before_images_are_read(tmp_path):
+    """`plan` looks for one file in each class's folder, and says what to do about an empty one."""
+    for name in ("cat/more", "dog", "fox/.hidden"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("cat/more/1.png", "dog/1.png", "fox/.DS_Store"):
+        (tmp_path / name).write_bytes(b"an image")
+    spec = FolderData(source="folder", train=".", image_size=(8, 8))
+    with pytest.raises(
+        InputError, match=r"class fox to train with; .*, or list the other classes: classes: \[cat, dog\]"
+    ):
+        describe(spec, tmp_path)
+    with pytest.raises(InputError, match="or leave it out of classes"):
+        describe(spec.model_copy(update={"classes": ("cat", "dog", "fox")}), tmp_path)
+    assert describe(spec.model_copy(update={"classes": ("cat", "dog")}), tmp_path).class_names == ("cat", "dog")
 
 
 def test_leaks_can_be_accepted(ready):

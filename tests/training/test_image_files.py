@@ -88,6 +88,22 @@ def test_what_cannot_be_decoded_has_a_reason(content, reason, tmp_path):
     assert re.search(reason, bad[0].reason), bad[0].reason
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a.HEIC", "iPhone photographs: export them as JPEG"),
+        ("a.nef", "raw photographs: export them as JPEG"),
+        ("a.mp4", "videos: extract frames as JPEG, for example with ffmpeg"),
+    ],
+)
+def test_a_file_of_a_kind_that_is_not_read_says_what_to_do(name, reason, tmp_path):
+    """A raw photograph is a TIFF file, whose thumbnail would otherwise be taken for it."""
+    Image.new("RGB", (8, 8)).save(tmp_path / name, format="TIFF")
+    images, bad = read_images([tmp_path / name], ImageOptions(8, 8))
+    assert not len(images)
+    assert [one.reason for one in bad] == [reason]
+
+
 def test_a_missing_file_is_a_bad_image(tmp_path):
     """A file that is gone is listed like one that is damaged."""
     images, bad = read_images([tmp_path / "none.jpg"], GREY)

@@ -11,11 +11,13 @@ import typer
 from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, Set, SweepFile
 from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.tables import print_table
+from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.execution.study.study_folder import StudyFolder, plan_sweeps
 from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.slurm.profile import Profile
+from cnn_sweep.training.data.sources import notes_on_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +48,9 @@ def plan(
     """
     loaded = load_sweep(sweep, changes)
     check_user_code(loaded)
-    found, _ = plan_sweeps(loaded)
+    found, info = plan_sweeps(loaded)
+    for note in notes_on_names(loaded.data, info):
+        warn(note)
     if not as_json:
         _print_plan(loaded, found)
     submission = None if profile is None else _submission_as_data(loaded, results, profile)

@@ -16,6 +16,7 @@ from cnn_sweep.cli.ui.training_progress import TrainingProgress
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.machine import usable_cores, useful_workers
 from cnn_sweep.execution.pool.local import begin_study, run_local
+from cnn_sweep.execution.study.in_use import who_trains
 from cnn_sweep.execution.study.threads import threads_of
 from cnn_sweep.messages import plural
 from cnn_sweep.report.live import progress_in_words
@@ -72,6 +73,7 @@ def train(study: StudyFolder, options: LocalOptions) -> None:
     name = study.paths.study
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     _warn_of_skipped(study, console)
+    _mention_others(study, console)
     _mention_idle_cores(study, options, console)
     with TrainingProgress(name, console) as display:
         progress = run_local(
@@ -96,6 +98,14 @@ def _warn_of_skipped(study: StudyFolder, console: Console) -> None:
             f"{first.params}: {first.reason} (`cnn-sweep plan` lists all)",
             markup=False,
         )
+
+
+def _mention_others(study: StudyFolder, console: Console) -> None:
+    """Say who trains the study already, which may be a command in another terminal that was forgotten."""
+    if (others := who_trains(study.paths)) is not None:
+        name = study.paths.study
+        words = f"is being trained already by {others}; this command adds its workers to them, on other trials"
+        console.print(f"{name} {words} (`cnn-sweep cancel {name}` stops all)", markup=False)
 
 
 def _mention_idle_cores(study: StudyFolder, options: LocalOptions, console: Console) -> None:

@@ -14,8 +14,11 @@ from cnn_sweep.cli.ui.terminal import terminal_width
 from cnn_sweep.cli.ui.watch import follow, limits_in_words
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import mean_in_words, shown
+from cnn_sweep.report.live import epochs_in_words
 from cnn_sweep.study import known_studies
 from cnn_sweep.sweep.states import counted, unfinished
+
+_RUNNING_SHOWN = 8  # running trials in a listing
 
 
 def status(
@@ -52,6 +55,17 @@ def status(
         _print_status(report)
 
 
+def _print_running(report: dict[str, Any], console: Console) -> None:
+    running = report["running"]
+    for one in running[:_RUNNING_SHOWN]:
+        epochs = epochs_in_words({one["trial"]: one["epoch"]}, one["epochs"])
+        value = "" if one["value"] is None else f", {report['metric']} {shown(one['value'])}"
+        console.print(f"  {epochs}{value}", markup=False)
+    if len(running) > _RUNNING_SHOWN:
+        more = plural(len(running) - _RUNNING_SHOWN, "more running trial")
+        console.print(f"  and {more} (`cnn-sweep status {report['study']} --watch` shows all)", markup=False)
+
+
 def _print_status(report: dict[str, Any]) -> None:
     console = Console(soft_wrap=terminal_width() is None, highlight=False)
     console.print(f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}", markup=False)
@@ -64,6 +78,7 @@ def _print_status(report: dict[str, Any]) -> None:
     console.print(f"  workers: {workers['alive']} alive, {workers['unknown']} on other hosts", markup=False)
     if report["cancelled"] and not workers["alive"] and unfinished(report["trials"]):
         console.print(f"  cancelled; `cnn-sweep resume {report['study']}` continues", markup=False)
+    _print_running(report, console)
     for job in report["jobs"]:
         console.print(f"  job {job['job']}: {counted(job['states'])}", markup=False)
         for cure in job["cures"]:

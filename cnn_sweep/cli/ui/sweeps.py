@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def load_sweep(file: Path, settings: Sequence[str]) -> Sweep:
-    """Read a sweep file; each changed key is shown on standard error with its old and new value.
+    """Read a sweep file; each changed key is shown on standard error with its old and new value, then remarks.
 
     Args:
         file: The sweep file.
         settings: Values of ``--set``.
     """
     sweep = Sweep.load(file, parse_changes(settings))
-    for line in sweep.changed:
+    for line in (*sweep.changed, *sweep.notes):
         warn(line)
     return sweep

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.pool.progress import Progress
 
 # Facts that the live line drops on a narrow terminal, the least important first.
-_DROPPED_FIRST: Final = ("rate", "running", "bar", "limits", "left", "best")
+_DROPPED_FIRST: Final = ("rate", "epochs", "running", "bar", "limits", "left", "best")
 _BAR = 24  # width of the progress bar, in cells
 _LINE_EVERY_S = 10.0  # interval between lines if the display cannot be redrawn
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.execution.attempts.retries import failing_alike
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.history import History
+    from cnn_sweep.journal.trials import TrialHistory
     from cnn_sweep.search.budget import Limit
 
 
@@ -71,6 +72,8 @@ class Progress:
         failing_alike: The error with which all trials of this run failed, if that stopped the study.
         limits: Limits of the search other than the number of trials.
         stopping: Whether the workers have been asked to stop.
+        epochs: The last complete epoch of each running trial, by its number.
+        epochs_planned: Epochs of each trial; None if they differ or are not known.
     """
 
     total: int
@@ -83,6 +86,8 @@ class Progress:
     failing_alike: str | None = None
     limits: tuple[Limit, ...] = ()
     stopping: bool = False
+    epochs: Mapping[int, int] = field(default_factory=dict)
+    epochs_planned: int | None = None
 
     @property
     def ended_by(self) -> Limit | None:
@@ -110,6 +115,7 @@ class ProgressMeter:
         self._study = study
         self._history = history
         self._budget = Budget(study.sweep, history)
+        self._epochs_planned = study.sweep.epochs
         self._finished_before = self._counts()
 
     def read(self, *, workers: int, notes: tuple[str, ...] = (), stopping: bool = False) -> Progress:
@@ -129,7 +135,13 @@ class ProgressMeter:
             failing_alike=failing_alike(self._history, self._since),
             limits=tuple(self._budget.limits()),
             stopping=stopping,
+            epochs={number: trial.last.last_epoch or trial.last.start_epoch for number, trial in self._running()},
+            epochs_planned=self._epochs_planned,
         )
+
+    def _running(self) -> list[tuple[int, TrialHistory]]:
+        trials = self._history.trials
+        return [(number, trials[number]) for number in sorted(trials) if trials[number].state == "running"]
 
     def _pace(self, unfinished: int) -> Pace:
         trials = self._history.trials.values()

@@ -1,6 +1,6 @@
 """Whether somebody works on a study: processes that hold its journals open, jobs in the queue, and unfinished attempts.
 
-Studies are renamed, archived and deleted only when nobody does.
+Studies are renamed, archived and deleted only when nobody does; who runs one that is running is told.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.execution.study.jobs import is_running, queue_of
+from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.journal.decoding import BadLineError, from_json
 from cnn_sweep.journal.events import Worker
 from cnn_sweep.journal.history import History, journal_sizes
@@ -62,6 +63,21 @@ def check_unused(paths: StudyPaths, *, force: bool) -> None:
         )
 
 
+def who_trains(paths: StudyPaths) -> str | None:
+    """Return who trains a study now besides this process, as words; None if nobody is known to."""
+    workers = [
+        found.identity
+        for writer, found in _first_events(paths)
+        if found.threads != DOES_NOT_TRAIN and not is_own_writer(writer)
+    ]
+    alive = [one for one in workers if is_alive(one) and _holds_files(one, paths)]
+    queue = _queue(paths, force=True)
+    where = [f"process {one.pid} on {one.host}" for one in alive]
+    parts = [f"{plural(len(alive), 'worker')} ({few(where, 3)})"] if alive else []
+    parts += [f"job {job.job} ({counted(job.states)})" for job in queue.jobs] if queue else []
+    return few(parts, 3) or None
+
+
 def _queue(paths: StudyPaths, *, force: bool) -> Queue | None:
     if shutil.which("squeue") is None:
         return None
@@ -77,7 +93,12 @@ def _queue(paths: StudyPaths, *, force: bool) -> Queue | None:
 
 
 def _processes(paths: StudyPaths) -> Iterator[tuple[str, ProcessIdentity]]:
-    """Yield the name and the process of each journal, from its first line alone."""
+    """Yield the name and the process of each journal."""
+    yield from ((writer, found.identity) for writer, found in _first_events(paths))
+
+
+def _first_events(paths: StudyPaths) -> Iterator[tuple[str, Worker]]:
+    """Yield the name of each journal and what it says about its process, from its first line alone."""
     for writer, _ in journal_sizes(paths):
         bodies = read_from(paths.journal(writer), limit=_FIRST_LINE_BYTES).bodies
         try:
@@ -85,7 +106,7 @@ def _processes(paths: StudyPaths) -> Iterator[tuple[str, ProcessIdentity]]:
         except BadLineError:
             continue
         if isinstance(first, Worker):
-            yield writer, first.identity
+            yield writer, first
 
 
 def _holds_files(identity: ProcessIdentity, paths: StudyPaths) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.training.data.dataset import UNLABELLED, image_options, items, load, read_meta
-from cnn_sweep.training.data.image_decoder import SUFFIXES, read_images
+from cnn_sweep.training.data.image_decoder import SUFFIXES, cures_of, read_images
 from cnn_sweep.training.data.prepare import prepared
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def _files(word: str) -> list[Path]:
         raise InputError(f"{word}: there is no such file or folder, and no image of that name in the study's data")
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not found:
-        raise InputError(f"{word}: no image files ({', '.join(sorted(SUFFIXES))}) in this folder")
+        others = cures_of({file.suffix.lower() for file in path.rglob("*")})
+        raise InputError("; ".join([f"{word}: no image files ({', '.join(sorted(SUFFIXES))}) in this folder", *others]))
     return found
 
 

@@ -43,15 +43,17 @@ def check_values(sections: Sections, problems: Problems) -> None:
         problems: The problems so far; new ones are added to it.
     """
     intact = not len(problems)
-    found: dict[tuple[KeyPath, str], dict[str, InvalidValue]] = {}
+    found: dict[tuple[KeyPath, str], dict[str, tuple[InvalidValue, dict[str, Any]]]] = {}
     constraints = _usable_constraints(sections, problems)
     for params in _sample(sections, constraints):
         for one in _invalid_values(sections, params):
             if intact or one.kind != "missing":
-                found.setdefault((one.path, one.kind), {})[repr(one.value)] = one
+                found.setdefault((one.path, one.kind), {}).setdefault(repr(one.value), (one, params))
     _check_feasible(sections, constraints, problems)
     for (path, _), invalid in found.items():
-        problems.add(path, _message(list(invalid.values()), problems))
+        first, params = next(iter(invalid.values()))
+        where = _origin(first, params, sections, problems)
+        problems.add(path, _message([one for one, _ in invalid.values()], where))
 
 
 def _sample(sections: Sections, constraints: Iterable[Expression]) -> list[dict[str, Any]]:
@@ -83,14 +85,25 @@ def _usable_constraints(sections: Sections, problems: Problems) -> dict[Expressi
     return usable
 
 
-def _message(invalid: Sequence[InvalidValue], problems: Problems) -> str:
-    """Return one message for several values with the same mistake, with the lines of their parameters."""
-    first, others = invalid[0], [show(one.value) for one in invalid[1:]]
+def _message(invalid: Sequence[InvalidValue], where: str) -> str:
+    """Return one message for several values with the same mistake."""
+    others = [show(one.value) for one in invalid[1:]]
     rest = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
     also = f"; also {', '.join(others[:_SHOWN])}{rest}" if others else ""
-    places = [str(line) for name in first.names if name != INDEX and (line := problems.line(("space", name)))]
+    return f"{invalid[0].message}{also}{where}"
+
+
+def _origin(one: InvalidValue, params: dict[str, Any], sections: Sections, problems: Problems) -> str:
+    """Return where an invalid value comes from: its parameters, and their lines in the file or the row of the table."""
+    if not one.origin:
+        return ""
+    names = [name for name in one.names if name != INDEX]
+    if sections.table is not None and sections.rows is not None and params in sections.rows:
+        line, reasons = sections.table.origin(sections.rows.index(params), names)
+        return f" (from {one.origin}, {problems.table_place(line)}{reasons})"
+    places = [str(line) for name in names if (line := problems.line(("space", name)))]
     lines = f", line{'s' if len(places) > 1 else ''} {', '.join(places)}" if places else ""
-    return f"{first.message}{also}" + (f" (from {first.origin}{lines})" if first.origin else "")
+    return f" (from {one.origin}{lines})"
 
 
 def _invalid_values(sections: Sections, params: dict[str, Any]) -> list[InvalidValue]:

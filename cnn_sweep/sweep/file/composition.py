@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from cnn_sweep.sweep.file.changes import Change, apply_change
 from cnn_sweep.sweep.file.edits import REMOVED, with_values
 from cnn_sweep.sweep.file.includes import KEY, with_included
 from cnn_sweep.sweep.file.table_section import table_text
+from cnn_sweep.sweep.file.used_parameters import used_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,10 +59,31 @@ class Composition:
         self.edits = {other: value for other, value in self.edits.items() if other[: len(path)] != path}
         self.edits[path] = None
 
-    def has_text(self, key: str) -> bool:
-        """Return whether the file's own text has a key at its top."""
-        root = yaml.compose(self.text, source=self.source)
-        return root is not None and yaml.child_pair(root, key) is not None
+    def remove_parameter(self, name: str, space: tuple[Node | None, Node], pairs: list[tuple[Node, Node]]) -> None:
+        """Remove a hyperparameter from the space.
+
+        Args:
+            name: The hyperparameter.
+            space: Key and value of the space.
+            pairs: Those of the other hyperparameters.
+        """
+        inner = yaml.with_pairs(space[1], pairs)
+        top = self.root.value if isinstance(self.root, MappingNode) else []
+        self.root = yaml.with_pairs(self.root, [(key, inner if key is space[0] else value) for key, value in top])
+        self.edits = {path: value for path, value in self.edits.items() if path[:2] != ("space", name)}
+        if self.has_text("space", name):
+            self.edits["space", name] = REMOVED
+        self.changed.append(f"space.{name}: removed, since nothing uses it any more")
+
+    def has_text(self, *keys: str) -> bool:
+        """Return whether the file's own text has a value at a path of keys."""
+        node = yaml.compose(self.text, source=self.source)
+        for key in keys:
+            found = yaml.child_pair(node, key) if node is not None else None
+            if found is None:
+                return False
+            node = found[1]
+        return True
 
     def whole_text(self, data: Any) -> str:
         """Return the text with all that was added to it.
@@ -91,11 +114,33 @@ def compose(text: str, *, source: str, folder: Path, changes: Sequence[Change] =
         if change.key == KEY:
             composed.change(change)
     _include(composed, folder)
+    used = used_parameters(yaml.as_document(composed.root, source=source)[0].data) if changes else set()
     for change in changes:
         if change.key != KEY:
             composed.change(change)
+    _remove_replaced(composed, used)
     _inline_table(composed, folder)
     return composed
+
+
+def _remove_replaced(composed: Composition, used_before: set[str]) -> None:
+    """Remove the hyperparameters whose last reference was replaced by a change, unless something else names them.
+
+    Args:
+        composed: The content with all changes.
+        used_before: The hyperparameters that had an effect before the changes.
+    """
+    if not used_before:
+        return
+    data = yaml.as_document(composed.root, source=composed.source)[0].data
+    others = repr([data.get("constraints"), data.get("search")])
+    for name in sorted(used_before - used_parameters(data)):
+        space = yaml.child_pair(composed.root, "space") if composed.root else None
+        if space is None or not isinstance(space[1], MappingNode) or re.search(rf"\b{name}\b", others):
+            continue
+        pairs = [pair for pair in space[1].value if str(pair[0].value) != name]
+        if len(pairs) < len(space[1].value):
+            composed.remove_parameter(name, space, pairs)
 
 
 def _inline_table(composed: Composition, folder: Path) -> None:

@@ -60,6 +60,11 @@ class Problems:
         place = self._document.locate(("search", "rows", line))
         self._problems[Problem(place.line, column, message, place.source)] = None
 
+    def table_place(self, line: int) -> str:
+        """Return the file and the line for a line of the table of configurations."""
+        place = self._document.locate(("search", "rows", line))
+        return f"{place.source or self._source}:{place.line}"
+
     def line(self, path: KeyPath) -> int:
         """Return the 1-based line of the value with this path, or of the nearest value; 0 if it is in no file."""
         if self._header is not None and path[:1] == ("space",):

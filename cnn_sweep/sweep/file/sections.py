@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.messages import listed, missing, point_hint, show, unknown
 from cnn_sweep.sweep.direction import Direction
-from cnn_sweep.sweep.expressions.expression import REFERENCE, Expression
+from cnn_sweep.sweep.expressions.expression import Expression
 from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.sweep.file.problems import add_invalid_values, validate_section
 from cnn_sweep.sweep.file.search_section import check_until, read_fixed_and_enqueued, read_pruner, read_search
 from cnn_sweep.sweep.file.space_section import read_space
 from cnn_sweep.sweep.file.table_section import read_table
+from cnn_sweep.sweep.file.used_parameters import used_parameters
 from cnn_sweep.sweep.identity import STUDY_NAME, STUDY_NAME_RULE
 from cnn_sweep.sweep.network.template import INDEX, NetworkTemplate, compile_network, network_references
 from cnn_sweep.sweep.space.templates import SpecTemplate, compile_spec, references
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.messages import KeyPath
     from cnn_sweep.sweep.file.problems import Problems
+    from cnn_sweep.sweep.file.table_section import Table
     from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.sweep.spec.search import PrunerSpec
     from cnn_sweep.validation import InvalidValue
@@ -70,6 +72,7 @@ class Sections:
     objectives: tuple[ObjectiveSpec, ...]
     models_keep: int
     rows: tuple[dict[str, Any], ...] | None = None  # the configurations of a table, of which some may be equal
+    table: Table | None = None  # the table that stands for the space
 
     @property
     def objective(self) -> ObjectiveSpec:
@@ -121,9 +124,10 @@ def read_sections(data: Any, problems: Problems) -> Sections:
     search = read_search(top.get("search", {}), problems)
     table = None if search.rows is None else read_table(search.rows, problems)
     names = tuple(top["space"]) if isinstance(top.get("space"), dict) else None
-    if table is not None and "space" not in top:
-        top = data = {**top, "space": table.inferred_space()}
-        problems.show_space_in_table(table.header)
+    stands_for_space = None if "space" in top else table
+    if stands_for_space is not None:
+        top = data = {**top, "space": stands_for_space.inferred_space()}
+        problems.show_space_in_table(stands_for_space.header)
     space = read_space(top.get("space", {}), problems, grid=search.method in GRID_METHODS)
     rows: tuple[dict[str, Any], ...] | None = () if search.method == "table" else None
     if table is not None:
@@ -131,8 +135,10 @@ def read_sections(data: Any, problems: Problems) -> Sections:
     network, build = _read_model(top, problems)
     declared = list(top["space"]) if isinstance(top.get("space"), dict) else []
     training = _read_training(top, problems)
-    constraints = list(_read_constraints(top.get("constraints", []), declared, problems))
-    _check_references(network, training, declared, problems)
+    # A column of a table without any value is inactive in all rows, and yet may be referred to.
+    known = list(stands_for_space.names) if stands_for_space else declared
+    constraints = list(_read_constraints(top.get("constraints", []), known, problems))
+    _check_references(network, training, known, problems)
     search = read_fixed_and_enqueued(search, space, [constraint for constraint, _ in constraints], problems)
     check_until(search, objective, problems)
     if search.method == "cmaes" and len(objectives) > 1:
@@ -153,6 +159,7 @@ def read_sections(data: Any, problems: Problems) -> Sections:
         objectives=objectives,
         models_keep=_read_models(top.get("models", {}), problems),
         rows=rows,
+        table=stands_for_space,
     )
 
 
@@ -290,36 +297,11 @@ def _check_references(
 
 def _check_unused_parameters(data: Any, declared: list[str], problems: Problems) -> None:
     """Report parameters that nothing uses, even if other parts of a section could not be read."""
-    parts = data.items() if isinstance(data, dict) else ()
-    used = set(_find_references([part for key, part in parts if key not in ("space", "constraints")]))
-    effective = _with_switches(used, data["space"]) if declared else set()
+    used = used_parameters(data)
     for name in declared:
-        if name not in effective:
-            message = f"nothing uses the parameter {name!r}; write ${name} under model or training"
-            problems.add(("space", name), message)
-
-
-def _with_switches(used: set[str], space: dict[str, Any]) -> set[str]:
-    """Add the parameters that act only through the ``when`` of others that are used."""
-    conditions = {
-        name: set(map(str, entry["when"]))
-        for name, entry in space.items()
-        if isinstance(entry, dict) and isinstance(entry.get("when"), dict)
-    }
-    found: set[str] = set()
-    new = used
-    while new:
-        found |= new
-        new = set().union(*(conditions.get(name, set()) for name in new)) - found
-    return found
-
-
-def _find_references(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield from REFERENCE.findall(value)
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _find_references(item)
+        if name not in used:
+            cure = f"write ${name} under model or training, or remove it; for one value, {name}: [VALUE]"
+            problems.add(("space", name), f"nothing uses the parameter {name!r}; {cure}")
 
 
 def _read_constraints(value: Any, declared: list[str], problems: Problems) -> Iterator[tuple[Expression, KeyPath]]:

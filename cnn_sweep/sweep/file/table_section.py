@@ -17,7 +17,7 @@ from cnn_sweep.sweep.identity import value_key
 from cnn_sweep.sweep.space.space import Choices, find_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from cnn_sweep.sweep.file.problems import Problems
@@ -27,6 +27,12 @@ _SHOWN: Final = 20  # mistakes of one table in a message
 _WHOLE = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA = re.compile(r"([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)")
+# A number such as 1.000 or 12'500,5: the mark between groups of three digits, and what follows them.
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}([.,'\u2019 \u00a0\u202f])\d{3}((?:\1\d{3})*)((?!\1)[.,]\d+)?")
+_FORMULA_ERROR = re.compile(r"#[\w/.]+[!?]")  # such as #DIV/0! and #REF!
+# How spreadsheets in English, German, French, Spanish, Italian and Dutch write true and false.
+_TRUE: Final = frozenset({"true", "wahr", "vrai", "verdadero", "vero", "waar"})
+_FALSE: Final = frozenset({"false", "falsch", "faux", "falso", "onwaar"})
 
 
 def table_text(path: Path) -> str:
@@ -46,9 +52,12 @@ def table_text(path: Path) -> str:
     columns = [list(column) for column in zip(*(row for _, row in lines), strict=True)]
     if not columns[0][0].strip() and len(set(columns[0])) == len(lines):  # names of rows, as R and pandas write them
         columns = columns[1:]
-    if find_separator(text) != ",":
+    numbers = [line for line, _ in lines]
+    commas = find_separator(text) != ","
+    _check_cells(path, numbers, columns, decimal_commas=commas and any(map(_has_decimal_commas, columns)))
+    if commas:
         columns = [[column[0], *_with_points(column[1:])] for column in columns]
-    return _written([line for line, _ in lines], columns)
+    return _written(numbers, columns)
 
 
 def _check_lengths(path: Path, lines: list[tuple[int, list[str]]]) -> None:
@@ -59,6 +68,46 @@ def _check_lengths(path: Path, lines: list[tuple[int, list[str]]]) -> None:
                 f"{path}: line {line}: {plural(len(row), 'value')}, but there are {len(names)} columns: "
                 f"{listed(names)}; put values that contain the separator in quotes"
             )
+
+
+def _check_cells(path: Path, lines: list[int], columns: list[list[str]], *, decimal_commas: bool) -> None:
+    """Check that no number has a mark between thousands, and no cell is the error of a formula."""
+    wrong = []
+    for name, *cells in columns:
+        plain = [cell.strip() for cell in cells]
+        as_numbers = all(_is_blank(cell) or _is_numeric(cell) or _THOUSANDS.fullmatch(cell) for cell in plain)
+        for line, cell in zip(lines[1:], plain, strict=True):
+            if _FORMULA_ERROR.fullmatch(cell):
+                wrong.append((line, name, f"{show(cell)} is the error of a formula; mend it in the spreadsheet"))
+            elif as_numbers and (reason := _thousands(cell, decimal_commas=decimal_commas)):
+                wrong.append((line, name, reason))
+    if wrong:
+        line, name, reason = min(wrong)
+        more = f" (and {plural(len(wrong) - 1, 'more such cell')})" if len(wrong) > 1 else ""
+        raise InputError(f"{path}: line {line}: {name}: {reason}{more}")
+
+
+def _is_numeric(cell: str) -> bool:
+    return bool(_NUMBER.fullmatch(cell) or _COMMA.fullmatch(cell))
+
+
+def _has_decimal_commas(column: list[str]) -> bool:
+    """Return whether a column, whose first item is its name, has numbers with decimal commas."""
+    cells = [cell.strip() for cell in column[1:]]
+    return all(_is_blank(cell) or _is_numeric(cell) for cell in cells) and any(map(_COMMA.fullmatch, cells))
+
+
+def _thousands(cell: str, *, decimal_commas: bool) -> str | None:
+    """Return what is wrong with a number that has marks between thousands, or may have one; None if it has none."""
+    found = _THOUSANDS.fullmatch(cell)
+    if found is None or (found[1] == "." and not (found[2] or found[3] or decimal_commas)):
+        return None
+    if found[1] == "," and decimal_commas and not (found[2] or found[3]):
+        return None
+    whole = cell.replace(found[1], "")
+    if found[2] or found[3] or found[1] not in ".,":
+        return f"{show(cell)} has a mark between thousands; write {whole}"
+    return f"{show(cell)} may mean {whole} or {cell.replace(',', '.').rstrip('0').rstrip('.')}; write one of them"
 
 
 def _with_points(cells: list[str]) -> list[str]:
@@ -94,13 +143,33 @@ class Table:
     _memo: dict[tuple[str, str], tuple[Any] | None] = field(default_factory=dict, compare=False, repr=False)
 
     def inferred_space(self) -> dict[str, list[Any]]:
-        """Return the values of each column as a space, in the order in which they occur."""
-        space = {}
-        for place, name in enumerate(self.names):
-            cells = [cells[place] for _, cells in self.rows if not _is_blank(cells[place])]
-            values = {value_key(value): value for value in _typed(cells)}
-            space[name] = list(values.values())
-        return space
+        """Return the values of each column that has any as a space, in the order in which they occur."""
+        columns = {name: [cell for _, cell in self._cells(name)] for name in self.names}
+        return {
+            name: list({value_key(value): value for value in _typed(cells)}.values())
+            for name, cells in columns.items()
+            if cells
+        }
+
+    def origin(self, row: int, names: Iterable[str]) -> tuple[int, str]:
+        """Return the line of a row, and which cells make its values text if their columns also have numbers.
+
+        Args:
+            row: Its index.
+            names: Columns.
+        """
+        reasons = []
+        for name in dict.fromkeys(names):
+            cells = self._cells(name) if name in self.names else []
+            odd = [(line, cell) for line, cell in cells if not _NUMBER.fullmatch(cell)]
+            if 0 < len(odd) < len(cells):
+                reasons.append(f"; the column {name!r} is text because of {show(odd[0][1])} in line {odd[0][0]}")
+        return self.rows[row][0], "".join(reasons)
+
+    def _cells(self, name: str) -> list[tuple[int, str]]:
+        """Return the cells of a column that are not blank, each with its line."""
+        place = self.names.index(name)
+        return [(line, cells[place]) for line, cells in self.rows if not _is_blank(cells[place])]
 
     def configurations(
         self, space: Space, problems: Problems, *, declared: Sequence[str] | None
@@ -197,8 +266,8 @@ def _typed(cells: list[str]) -> list[Any]:
         return [int(cell) for cell in cells]
     if all(_NUMBER.fullmatch(cell) for cell in cells):
         return [float(cell) for cell in cells]
-    if all(cell.lower() in ("true", "false") for cell in cells):
-        return [cell.lower() == "true" for cell in cells]
+    if all(cell.lower() in _TRUE | _FALSE for cell in cells):
+        return [cell.lower() in _TRUE for cell in cells]
     return list(cells)
 
 
@@ -217,8 +286,8 @@ def _meanings(cell: str) -> Iterator[Any]:
         yield int(cell)
     elif _NUMBER.fullmatch(cell):
         yield float(cell)
-    elif cell.lower() in ("true", "false"):
-        yield cell.lower() == "true"
+    elif cell.lower() in _TRUE | _FALSE:
+        yield cell.lower() in _TRUE
     elif cell == "null":
         yield None
     elif cell.startswith("["):

@@ -11,7 +11,7 @@ import hashlib
 import io
 import warnings
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import simplejpeg
@@ -21,7 +21,7 @@ from cnn_sweep.training.data.bit_depth import WHOLE, UnreadableDepthError, is_de
 from cnn_sweep.training.data.metadata import TURNED, orientation, turned, without_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
+# What files with other endings are, and what to do with them. Pillow would take a raw photograph's thumbnail for it.
+_CURES: Final = {
+    (".heic", ".heif"): "iPhone photographs: export them as JPEG",
+    (".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf"): "raw photographs: export them as JPEG",
+    (".avif", ".jp2", ".jxl", ".psd"): "images of a kind that is not read: export them as PNG or JPEG",
+    (".mp4", ".avi", ".mov", ".mkv"): "videos: extract frames as JPEG, for example with ffmpeg",
+    (".zip", ".gz", ".tar", ".7z", ".rar"): "archives: unpack them",
+    (".pdf", ".svg"): "documents: export them as PNG",
+    (".mat", ".h5", ".hdf5", ".nc"): "arrays of other programs: save them as .npz",
+}
+_CURE_OF: Final = {ending: cure for endings, cure in _CURES.items() for ending in endings}
 DEEP_COLOR = "16-bit colours made 8 bits"  # earlier versions cut these to the high byte, without a remark
 _JPEG = b"\xff\xd8\xff"
 _EXIF_WITHIN = 65_536  # bytes; EXIF data are in the first segment, which cannot be longer
@@ -124,12 +135,19 @@ def read_images(paths: Sequence[Path | str], options: ImageOptions) -> tuple[Pix
     return np.stack(images) if images else np.zeros((0, *options.shape), np.uint8), bad
 
 
+def cures_of(endings: Iterable[str]) -> list[str]:
+    """Return what files with some endings are, if they are no images that can be read, and what to do with them."""
+    return list(dict.fromkeys(_CURE_OF[ending] for ending in endings if ending in _CURE_OF))
+
+
 def read_bytes(path: str) -> bytes:
     """Read a file.
 
     Raises:
-        UnusableImageError: The file is empty, or cannot be read.
+        UnusableImageError: The file is empty, cannot be read, or is of a kind that is not.
     """
+    if (cure := _CURE_OF.get(path[path.rfind(".") :].lower())) is not None:
+        raise UnusableImageError(cure)
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - 25,000 times; a Path takes twice as long
             content = file.read()

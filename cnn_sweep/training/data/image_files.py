@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.spec.data import FilesData, FolderData, TilesData
 
+_SHOWN_CLASSES = 6  # classes that a message lists
 # Left behind by file managers and archives; hidden files and folders are ignored, too.
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
@@ -39,7 +40,7 @@ def file_classes(spec: FolderData | FilesData, folder: Path) -> tuple[str, ...]:
     """
     with blamed_on("data", "train"):
         if spec.source == "folder":
-            names = tuple(_class_folders(spec, folder / Path(spec.train).expanduser()))
+            names = _filled_classes(spec, folder / Path(spec.train).expanduser())
         else:
             names = spec.classes or _classes_found(spec, folder)
         if len(names) < 2:
@@ -48,6 +49,27 @@ def file_classes(spec: FolderData | FilesData, folder: Path) -> tuple[str, ...]:
                 + ("; each class is a subfolder" if spec.source == "folder" else "")
             )
     return names
+
+
+def _filled_classes(spec: FolderData, root: Path) -> tuple[str, ...]:
+    """Return the names of the classes; one whose folders are empty would stop the training."""
+    groups = _class_folders(spec, root)
+    empty = [name for name, parts in groups.items() if not any(_has_file(root / part) for part in parts)]
+    if empty and len(groups) > 1:
+        others = [name for name in groups if name not in empty]
+        cure = "put images into its folder, or remove the folder"
+        if spec.classes is not None:
+            cure = "put images into its folder, or leave it out of classes"
+        elif 1 < len(others) <= _SHOWN_CLASSES:
+            cure += f", or list the other classes: classes: [{', '.join(others)}]"
+        raise InputError(f"{root}: no image of the class {few(empty)} to train with; {cure}")
+    return tuple(groups)
+
+
+def _has_file(folder: Path) -> bool:
+    """Return whether a folder or one below it has a file, hidden ones aside; stops at the first."""
+    found = os.walk(folder, followlinks=True)
+    return any(not _is_ignored(name) for _, _, files in found for name in files)
 
 
 def _classes_found(spec: FilesData, folder: Path) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from cnn_sweep.sweep.spec.data import ArrayFiles, ArraysData, BenchmarkData, Dig
 from cnn_sweep.training.data.arrays import image_shape, open_images, read_labels, read_pair
 from cnn_sweep.training.data.benchmark_sets import SETS, read_benchmark
 from cnn_sweep.training.data.checks import check_places
+from cnn_sweep.training.data.class_names import class_notes
 from cnn_sweep.training.data.dataset import UNLABELLED
 from cnn_sweep.training.data.image_files import file_classes
 from cnn_sweep.training.data.raw_images import ArrayImages, Part, Source, in_form, options_for
@@ -51,6 +52,12 @@ def describe(spec: DataSpec, folder: Path) -> ImageInfo:
     shape, names = _shape_and_classes(spec, folder)
     options = options_for(shape, size=spec.image_size, fit=spec.fit, color=spec.color)
     return ImageInfo(image_shape=options.shape if options else shape, class_names=names)
+
+
+def notes_on_names(spec: DataSpec, info: ImageInfo) -> list[str]:
+    """Return notes about names of classes that the user did not list, as preparing the data gives them."""
+    found = spec.source in ("folder", "files") and spec.classes is None
+    return class_notes(info.class_names) if found else []
 
 
 def _shape_and_classes(spec: Any, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cnn_sweep.errors import InputError, SweepFileError
@@ -44,6 +46,29 @@ def test_of_two_changes_of_a_key_the_later_one_counts(text):
         "search.trials: 7 (new)",
         "training.epochs: 2 -> 3",
     )
+
+
+def test_a_hyperparameter_whose_references_are_replaced_leaves_the_space(text, edit):
+    """Who sets a key to one value need not know the space; the other parameters' comments stay in the kept text."""
+    one = changed(text, "model.layers.2.dropout=0.5")
+    assert "dropout" not in one.space.names
+    assert one.changed[-1] == "space.dropout: removed, since nothing uses it any more"
+    assert Sweep.parse(one.text).digest == one.digest
+    assert changed(text, "training.optimizer={name: adam}").space.names == (
+        "filters",
+        "pooling",
+        "dropout",
+        "batch_size",
+    )
+
+
+def test_a_hyperparameter_that_something_else_names_stays_and_the_message_has_the_cure(text):
+    """A constraint on it would mean something else without it; one value does what was meant."""
+    with pytest.raises(SweepFileError, match=re.escape("or remove it; for one value, batch_size: [VALUE]")):
+        changed(text, "training.batch_size=32")
+    assert changed(text, "space.batch_size=[32]").space.by_name["batch_size"].domain.values == (32,)
+    with pytest.raises(SweepFileError, match="nothing uses the parameter 'more'"):
+        changed(text, "space.more=[1, 2]")
 
 
 def test_python_changes_keys_without_text(text):

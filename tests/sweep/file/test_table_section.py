@@ -107,6 +107,13 @@ def test_the_space_types_the_cells(load):
         (PLAIN.replace("8,", "0,"), "", ["my.yaml:5: model.layers[0].conv2d.filters: must be at least 1, not 0"]),
         (PLAIN, "constraints: [filters > 9]\n", ["my.yaml:11: constraints[0]: none of the 3 rows satisfies"]),
         (b"PK\x03\x04", "", ["this is a spreadsheet, not text"]),
+        (PLAIN.replace("8,", "0,"), "", ["must be at least 1, not 0 (from $filters, ", "/grid.csv:3)"]),
+        (PLAIN.replace("8,", "x,"), "", ["grid.csv:2; the column 'filters' is text because of 'x' in line 3)"]),
+        (PLAIN.replace("8,", '"1,000",'), "", ["grid.csv: line 3: filters: '1,000' may mean 1000 or 1; write one"]),
+        ("filters;dropout;activation\n1.000;0,5;elu\n", "", ["line 2: filters: '1.000' may mean 1000 or 1;"]),
+        ("filters;dropout;activation\n1.000,5;0,5;elu\n2.000,5;0;elu\n", "", ["; write 1000,5 (and 1 more such cell)"]),
+        ("filters\tdropout\tactivation\n4\t0.5\telu\n12 000\t0\telu\n", "", ["line 3: filters: '12 000' has a mark"]),
+        (PLAIN.replace("8,", "#REF!,"), "", ["line 3: filters: '#REF!' is the error of a formula"]),
     ],
 )
 def test_mistakes_name_the_file_and_the_row(load, table, more, messages):
@@ -115,6 +122,42 @@ def test_mistakes_name_the_file_and_the_row(load, table, more, messages):
         load(table, TEXT + more)
     for message in messages:
         assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"), [("WAHR", "FALSCH"), ("VRAI", "FAUX"), ("VERDADERO", "FALSO"), ("WAAR", "ONWAAR"), ("True", "False")]
+)
+def test_true_and_false_are_read_in_the_language_of_the_spreadsheet(load, yes, no):
+    """With and without a space, the words become booleans."""
+    text = TEXT.replace("activation: $activation", "kernel_size: 3 if $big else 1").replace(" kernel_size: 3,", "")
+    table = f"filters;dropout;big\n4;0,25;{yes}\n8;#NV;{no}\n"
+    space = "space: {filters: [4, 8], dropout: [0.25], big: [true, false]}\n"
+    for more in ("", space):
+        assert [row["big"] for row in load(table, text + more).grid.rows] == [True, False]
+
+
+def test_a_point_between_thousands_is_no_decimal_point_elsewhere(load):
+    """Without decimal commas, 1.125 is a number as R and pandas write it; text with dots stays text."""
+    table = "filters,dropout,activation\n4,0.125,relu\n8,0.500,relu\n"
+    assert [row["dropout"] for row in load(table).grid.rows] == [0.125, 0.5]
+    commas = load("filters;dropout;activation\n4;0,125;relu\n8;0,500;relu\n")
+    assert [row["dropout"] for row in commas.grid.rows] == [0.125, 0.5]
+
+
+def test_a_column_without_values_is_inactive_in_all_rows(load):
+    """As after a filter in R: the network goes without it, one that nothing uses does no harm, and notes say so."""
+    sweep = load("filters,dropout,activation,other\n4,NA,relu,NA\n8,NA,elu,NA\n")
+    assert sweep.grid.rows == ({"filters": 4, "activation": "relu"}, {"filters": 8, "activation": "elu"})
+    assert [type(layer).__name__ for layer in sweep.resolve(sweep.grid.rows[0]).layers] == [
+        "Conv2D",
+        "Flatten",
+        "Output",
+    ]
+    assert sweep.notes == (
+        "the table's column 'dropout' has no values, so the hyperparameter is inactive in all rows",
+        "the table's column 'other' has no values, so the hyperparameter is inactive in all rows",
+    )
+    assert Sweep.parse(sweep.text).digest == sweep.digest
 
 
 def test_many_mistakes_are_counted(load):
