@@ -153,6 +153,7 @@ class Profile(Spec):
         signal_delay_s: Seconds before the time limit at which workers write checkpoints.
         requeue: Whether Slurm may restart a task after a node failure or a preemption.
         locks: Whether file locks work between nodes; with auto, this is tested.
+        stage: Folder on a node's own disk for a copy of the prepared images; ``node`` for $SLURM_TMPDIR or $TMPDIR.
         retry: Retries of failed trials.
         notify: Recipients of one notification when the study is finished or cannot continue: shell commands, addresses (``https://…``).
     """
@@ -183,6 +184,7 @@ class Profile(Spec):
     signal_delay_s: Annotated[int, Field(ge=5, le=65535)] = 90
     requeue: bool = True
     locks: Literal["auto", "honest", "dishonest"] = "auto"
+    stage: Name | None = None
     retry: Retry = Retry()
     notify: Texts = ()
 

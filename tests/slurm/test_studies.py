@@ -71,10 +71,12 @@ def cores_of(desk, study):
 
 def test_the_cluster_finds_what_one_worker_finds(desk):
     """A study on four nodes has the leaderboard of ``run`` with one worker on this machine, to the last bit."""
-    desk.submit(desk.write("four.yaml", GRID.format(name="four")), DEV)
+    staged = 'stage = "/dev/shm"\n' + DEV.read_text(encoding="utf-8")  # the images are copied to another file system
+    desk.submit(desk.write("four.yaml", GRID.format(name="four")), desk.write("staged.toml", staged))
     desk.type("run", desk.write("one.yaml", GRID.format(name="one")), "--workers", 1, "--threads", 1)
     desk.wait_until_complete("four", 12, 120)
     assert desk.board("four") == desk.board("one")
+    assert "reading the data from this node's copy in /dev/shm/cnn-sweep-" in desk.type("logs", "four").stdout
     workers = desk.query("SELECT count(*) FROM (SELECT DISTINCT writer FROM attempts WHERE study = 'four')")
     cores = desk.cluster.until(lambda: cores_of(desk, "four"), 90, "sacct's measurements")
     assert cores["asked"] > 0.0

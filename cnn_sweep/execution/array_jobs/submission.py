@@ -104,6 +104,7 @@ class Submission:
             requeue=self.profile.requeue,
             gpu_memory_mb=self.profile.gpu_memory,
             notify=self.profile.notify,
+            stage=self.profile.stage,
             retries=Retries(
                 infrastructure=self.profile.retry.infrastructure,
                 exception=self.profile.retry.exception,

@@ -64,6 +64,7 @@ class TaskSettings:
         gpu_memory_mb: GPU memory that each worker may use, in MB; None for as much as it needs.
         notify: Who is notified at the study's end.
         warning_s: Seconds between the warning and the time limit.
+        stage: Where on a node its workers keep a copy of the data; None for no copy.
     """
 
     results: Path
@@ -80,6 +81,7 @@ class TaskSettings:
     gpu_memory_mb: int | None = None
     notify: tuple[str, ...] = ()
     warning_s: float = 90.0
+    stage: str | None = None
 
 
 class TaskRun:
@@ -151,6 +153,7 @@ class TaskRun:
             trials=trials,
             retries=settings.retries,
             gpu_memory_mb=settings.gpu_memory_mb,
+            stage=settings.stage,
             word=self._word.descriptor,
         )
 

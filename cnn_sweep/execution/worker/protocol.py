@@ -46,6 +46,7 @@ class WorkerSettings:
         retries: How often failed trials are retried.
         alone: Whether it has a device to itself, for trials that ran out of memory.
         gpu_memory_mb: GPU memory that it may use, in MB; None for as much as it needs.
+        stage: Where on its node a copy of the data is read; None to read them where they were prepared.
         word: File descriptor of the pool's word, which the worker inherits; None if there is none.
     """
 
@@ -57,6 +58,7 @@ class WorkerSettings:
     retries: Retries = field(default_factory=Retries)
     alone: bool = False
     gpu_memory_mb: int | None = None
+    stage: str | None = None
     word: int | None = None
 
     def to_argument(self) -> str:

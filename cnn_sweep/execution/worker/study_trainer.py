@@ -13,6 +13,7 @@ from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.journal.filesystem import write_once
 from cnn_sweep.training.data.dataset import SPLITS, load
 from cnn_sweep.training.data.prepare import prepared
+from cnn_sweep.training.data.staging import stage
 from cnn_sweep.training.evaluation.evaluate import measure
 from cnn_sweep.training.network.export import export_model
 from cnn_sweep.training.network.user_functions import load_function
@@ -35,8 +36,13 @@ log = logging.getLogger(__name__)
 class StudyTrainer:
     """Trains, exports and evaluates trials of one study on its prepared data."""
 
-    def __init__(self, study: StudyFolder) -> None:
+    def __init__(self, study: StudyFolder, *, staged_in: str | None = None) -> None:
         """Load the study's data, and prepare them if they are not prepared yet.
+
+        Args:
+            study: The study.
+            staged_in: Where on this node a copy of the images is read, as in :func:`.staging.stage`; None to read them
+                where they were prepared.
 
         Raises:
             StudyError: The data are not those of the study's first trials.
@@ -44,7 +50,7 @@ class StudyTrainer:
         self._code = study.code_folder
         with study.sweep.locate_errors("data"):
             self._prepared = prepared(study.sweep.data, study.sweep.folder, study.data_root)
-        self._dataset = load(self._prepared)
+        self._dataset = load(self._prepared if staged_in is None else stage(self._prepared, staged_in))
         _check_same_data(study, self._dataset)
         self._trainer = Trainer(self._dataset, folder=self._code, prepared=self._prepared.parent)
         self._trainer.note = partial(_note_once, study.paths)

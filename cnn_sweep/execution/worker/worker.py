@@ -183,7 +183,7 @@ def _start_trainer(study: StudyFolder, settings: WorkerSettings) -> StudyTrainer
     configure(settings.threads, gpu_memory_mb=memory, whole_keras=uses_user_code(study.sweep))
     from cnn_sweep.execution.worker.study_trainer import StudyTrainer  # noqa: PLC0415 - starts TensorFlow, after its configuration
 
-    return StudyTrainer(study)
+    return StudyTrainer(study, staged_in=settings.stage)
 
 
 def main() -> int:
