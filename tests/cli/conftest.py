@@ -62,10 +62,8 @@ class Cli:
         return [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words)]
 
     def __call__(self, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-        if words[0] in READING:
-            done = typed_here(words, self.folder, self.environment)
-        else:
-            done = self._typed(words)
+        here = words[0] in READING
+        done = typed_here(words, self.folder, self.environment) if here else self._typed(words)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr, done.stderr
         return done
