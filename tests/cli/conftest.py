@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from helpers.typed import READING, typed_here
 from typer.testing import CliRunner
 
-from cnn_sweep.cli.main import app, main
+from cnn_sweep.cli.main import app
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.execution.models import server as model_process
 from cnn_sweep.execution.study.study_folder import StudyFolder
@@ -50,10 +50,6 @@ training:
 """
 
 
-# What these do needs no process of its own; that they can be typed is seen where a page of the documentation is run.
-READING = {"plan", "status", "list", "leaderboard", "show", "logs", "store", "sql", "cancel", "export", "report"}
-
-
 class Cli:
     """Types commands in a folder of its own; those that only read and write files run in this process."""
 
@@ -66,7 +62,8 @@ class Cli:
         return [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words)]
 
     def __call__(self, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = self._here(words) if words[0] in READING else self._typed(words)
+        here = words[0] in READING
+        done = typed_here(words, self.folder, self.environment) if here else self._typed(words)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr, done.stderr
         return done
@@ -80,21 +77,6 @@ class Cli:
             encoding="utf-8",
             check=False,
         )
-
-    def _here(self, words: tuple[object, ...]) -> subprocess.CompletedProcess[str]:
-        output, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-        exit_code: Any = 0
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
-            patch.chdir(self.folder)
-            patch.setattr(sys, "argv", ["cnn-sweep", *map(str, words)])
-            for name, value in self.environment.items():
-                patch.setenv(name, value)
-            try:
-                main()
-            except SystemExit as end:
-                exit_code = end.code or 0
-        said = [stream.buffer.getvalue().decode() for stream in (output, errors)]
-        return subprocess.CompletedProcess(words, exit_code, *said)
 
     def start(self, *words: object) -> subprocess.Popen[bytes]:
         """Type a command and go on; it has a process group of its own, as in a terminal."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +25,21 @@ def ziel(trial):
     print("Größe …", trial.params["art"])
     return float(trial.params["n"])
 '''
+
+
+# One process types all commands, which saves imports; each ends with its exit code.
+DRIVER = """
+import json, sys
+from cnn_sweep.cli.main import main
+for sys.argv[1:] in json.loads(sys.argv[1]):
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code or 0
+    sys.stderr.flush()
+    print("===", code, flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,23 +69,28 @@ def test_verbs_work_in_every_locale(name, word, tmp_path, request):
     (tmp_path / "ziel.py").write_text(MODULE, encoding="utf-8")
     (tmp_path / "falsch.yaml").write_text(SWEEP.replace("art:", "größe:"), encoding="utf-8")
 
-    def typed(*command: str, code: int = 0) -> bytes:
-        program = [sys.executable, "-m", "cnn_sweep.cli.main", *command]
-        done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, check=False)
-        assert done.returncode == code, (command, done.stderr)
-        assert b"Traceback" not in done.stderr, done.stderr
-        return done.stdout + done.stderr
+    commands = [
+        *("plan klein.yaml", "plan falsch.yaml", "run klein.yaml --workers 1", "leaderboard klein"),
+        *("leaderboard klein --format csv", "logs klein", "report klein --output bericht.html"),
+        *("show klein 0", "status klein", "status klein --watch"),
+    ]
+    words = json.dumps([command.split() for command in commands])
+    program = [sys.executable, "-c", DRIVER, words]
+    done = subprocess.run(
+        program, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True
+    )
+    assert b"Traceback" not in done.stdout, done.stdout.decode(errors="replace")
+    pieces = re.split(rb"=== (\d+)\n", done.stdout)
+    said = dict(zip(commands, pieces[::2], strict=False))
+    assert [int(code) for code in pieces[1::2]] == [2 if "falsch" in command else 0 for command in commands], said
 
-    assert word in typed("plan", "klein.yaml")
-    assert b"falsch.yaml:4: space.gr" in typed("plan", "falsch.yaml", code=2)
-    typed("run", "klein.yaml", "--workers", "1")
-    table = typed("leaderboard", "klein")
+    assert word in said["plan klein.yaml"]
+    assert b"falsch.yaml:4: space.gr" in said["plan falsch.yaml"]
+    table = said["leaderboard klein"]
     assert word in table
     assert b"..." in table
     assert b"\x1b[3" not in table, "NO_COLOR is not honoured"
-    for command in (["show", "klein", "0"], ["status", "klein"], ["status", "klein", "--watch"]):
-        assert typed(*command)
-    for command in (["leaderboard", "klein", "--format", "csv"], ["logs", "klein"]):
-        assert word in typed(*command)
-    typed("report", "klein", "--output", "bericht.html")
+    assert all(said.values())
+    assert word in said["leaderboard klein --format csv"]
+    assert word in said["logs klein"]
     assert "groß" in (tmp_path / "bericht.html").read_text(encoding="utf-8")

@@ -86,7 +86,7 @@ def random_conditions(draw, depth=3):
     return f"({left}) or ({right})", lambda frame: one(frame) | other(frame)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rows, random_conditions())
 def test_a_condition_means_what_pandas_says(found, condition):
     """A row is kept if pandas, with missing values of its own, says true."""

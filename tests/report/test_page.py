@@ -73,7 +73,7 @@ def screenshot():
 
 @contextmanager
 def opened(browser, file, *, draw=False, **how):
-    """Open a page; what it logs, raises or asks of the network is a failure. ``draw``: also its figures, all of them."""
+    """Open a page, and with ``draw`` all its figures; what it logs, raises or asks of the network is a failure."""
     context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True, **how)
     tab, complaints = context.new_page(), []
     tab.set_default_timeout(60_000)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from helpers.typed import READING, typed_here
 
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation
@@ -156,14 +157,18 @@ class Desk:
 
     def type(self, *words, code=0, **environment):
         """Type a command; fail unless it exits as expected."""
-        done = subprocess.run(
-            [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words)],
-            cwd=self.folder,
-            env=self.cluster.environment | {"CNN_SWEEP_RESULTS": str(self.results), "COLUMNS": "200"} | environment,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
+        surroundings = self.cluster.environment | {"CNN_SWEEP_RESULTS": str(self.results), "COLUMNS": "200"}
+        if words[0] in READING and not environment:
+            done = typed_here(words, self.folder, surroundings)
+        else:
+            done = subprocess.run(
+                [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words)],
+                cwd=self.folder,
+                env=surroundings | environment,
+                capture_output=True,
+                encoding="utf-8",
+                check=False,
+            )
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done

@@ -48,6 +48,23 @@ def whole(trial, dataset, recorder):
     return Trainer(dataset).train(trial, 7, recorder())
 
 
+@pytest.fixture(scope="module")
+def stepping(dataset):
+    """A trainer in chunks of one step, each followed by a look at the monitor; it compiles the trial's graph once."""
+    from cnn_sweep.training.trial.trainer import Trainer
+
+    return Trainer(dataset, chunk_s=0.0)
+
+
+@pytest.fixture(scope="module")
+def states(trial, stepping, recorder):
+    """Checkpoints by epochs that they are after."""
+    eager = trial.model_copy(update={"training": trial.training.model_copy(update={"checkpoint_every_s": 0.0})})
+    notes = recorder()
+    stepping.train(eager, 7, notes)
+    return eager, {complete: state for state, complete in notes.checkpoints}
+
+
 def test_the_same_trial_again_gives_the_same_bits(trial, dataset, whole, recorder):
     """Two trainers agree on every metric and weight."""
     from cnn_sweep.training.trial.trainer import Trainer
@@ -63,59 +80,43 @@ def test_another_seed_gives_another_result(trial, dataset, whole, recorder):
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3, 4])
-def test_resume_after_an_epoch_is_exact(epoch, trial, dataset, whole, recorder):
+def test_resume_after_an_epoch_is_exact(epoch, states, stepping, whole, recorder):
     """A trial that goes on from the checkpoint of any epoch ends as if it had never stopped."""
-    from cnn_sweep.training.trial.trainer import Trainer
-
-    eager = trial.model_copy(update={"training": trial.training.model_copy(update={"checkpoint_every_s": 0.0})})
-    notes = recorder()
-    Trainer(dataset).train(eager, 7, notes)
-    states = {complete: state for state, complete in notes.checkpoints}
-    resumed = Trainer(dataset).train(eager, 7, recorder(), states[epoch])
-    assert_equal(resumed, whole)
+    eager, of = states
+    assert_equal(stepping.train(eager, 7, recorder(), of[epoch]), whole)
 
 
 @pytest.mark.parametrize("polls", [0, 1, 2, 5, 9, 14, 20, 29])
-def test_resume_within_an_epoch_is_exact(polls, trial, dataset, whole, recorder):
+def test_resume_within_an_epoch_is_exact(polls, trial, stepping, whole, recorder):
     """A trial that was stopped after any step ends as if it had never stopped."""
-    from cnn_sweep.training.trial.trainer import Trainer
-
     stopped = recorder(stop_after_polls=polls)
-    # Chunks of one step: each is followed by a look at the monitor.
-    outcome = Trainer(dataset, chunk_s=0.0).train(trial, 7, stopped)
+    outcome = stepping.train(trial, 7, stopped)
     assert outcome.state == "interrupted"
     assert outcome.epochs == len(stopped.epochs)
     ((state, epoch),) = stopped.checkpoints
     assert epoch == outcome.epochs
-    assert_equal(Trainer(dataset).train(trial, 7, recorder(), state), whole)
+    assert_equal(stepping.train(trial, 7, recorder(), state), whole)
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
-def test_pausing_at_a_rung_and_going_on_is_exact(epoch, trial, dataset, whole, recorder):
+def test_pausing_at_a_rung_and_going_on_is_exact(epoch, trial, stepping, whole, recorder):
     """A trial that paused after an epoch and was promoted ends bit for bit as one that never paused."""
-    from cnn_sweep.training.trial.trainer import Trainer
-
     paused = recorder(pause_after=epoch)
-    outcome = Trainer(dataset).train(trial, 7, paused)
+    outcome = stepping.train(trial, 7, paused)
     assert (outcome.state, outcome.epochs, len(paused.epochs)) == ("paused", epoch, epoch)
     state, complete = paused.checkpoints[-1]
     assert complete == epoch
-    assert_equal(Trainer(dataset).train(trial, 7, recorder(), state), whole)
+    assert_equal(stepping.train(trial, 7, recorder(), state), whole)
 
 
-def test_a_trial_may_be_stopped_at_every_chunk(trial, dataset, whole, recorder):
+def test_a_trial_may_be_stopped_at_every_chunk(trial, stepping, whole, recorder):
     """Progress of one step per attempt adds up to the undisturbed result."""
-    from cnn_sweep.training.trial.trainer import Trainer
-
-    trainer = Trainer(dataset, chunk_s=0.0)
-    assert_equal(resumed(trainer, trial, 7, polls=1, attempts=200), whole)
+    assert_equal(resumed(stepping, trial, 7, polls=1, attempts=200), whole)
 
 
-def test_chunks_change_nothing(trial, dataset, whole, recorder):
+def test_chunks_change_nothing(trial, stepping, whole, recorder):
     """One step at a time gives what whole epochs give."""
-    from cnn_sweep.training.trial.trainer import Trainer
-
-    assert_equal(Trainer(dataset, chunk_s=0.0).train(trial, 7, recorder()), whole)
+    assert_equal(stepping.train(trial, 7, recorder()), whole)
 
 
 def test_a_warm_graph_gives_what_a_fresh_one_gives(trial, dataset, whole, recorder):

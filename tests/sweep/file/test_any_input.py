@@ -100,7 +100,7 @@ def read(text: str) -> tuple[Sweep | None, tuple[Problem, ...]]:
 
 
 @given(damaged())
-@settings(max_examples=250, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_files_are_mistakes(text):
     """A good file with junk in it is read, or refused with a line and a message for each mistake."""
     sweep, mistakes = read(text)
@@ -114,7 +114,7 @@ def test_damaged_files_are_mistakes(text):
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 def test_any_text_is_a_mistake(text):
     """No text that is not a sweep file gets through, or further than a message."""
     sweep, mistakes = read(text)

@@ -153,9 +153,9 @@ def keras_model(layers: list[Any], info: ImageInfo) -> list[tuple[tuple[int, ...
 
 
 @given(networks(), images())
-@settings(MANY, max_examples=200)
+@settings(MANY, max_examples=60)
 def test_shapes_and_counts_of_valid_networks_are_those_of_keras(layers, info):
-    """For 200 random valid networks each layer's output shape and the number of weights equal Keras's."""
+    """For random valid networks each layer's output shape and the number of weights equal Keras's."""
     layers = repaired(layers, info)
     shape = infer_shapes(layers, info)
     built = keras_model(layers, info)
@@ -164,7 +164,7 @@ def test_shapes_and_counts_of_valid_networks_are_those_of_keras(layers, info):
 
 
 @given(networks(), images())
-@settings(MANY, max_examples=100)
+@settings(MANY, max_examples=40)
 def test_what_trace_calls_invalid_fails_in_keras_too(layers, info):
     """A network that is called invalid cannot be built with Keras, or its outputs do not fit the labels."""
     broken = fault(layers, info)
