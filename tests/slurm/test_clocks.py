@@ -20,8 +20,8 @@ training:
 PROFILE = 'time_limit = {minutes}\nsignal_delay_s = {delay_s}\nmemory = "1500M"\n'
 # Limit in minutes, seconds between the warning and the limit, and more of the profile.
 STUDIES = {
-    "preempted": (2, 30, 'partition = "low"\ngres = "gpu:2"\n[sbatch]\nnodelist = "n3"\n'),
-    "cancelled": (2, 30, ""),
+    "preempted": (10, 60, 'partition = "low"\ngres = "gpu:2"\n[sbatch]\nnodelist = "n3"\n'),
+    "cancelled": (10, 60, ""),
     "suspended": (4, 60, ""),
     "extended": (4, 60, ""),
     "shortened": (30, 60, ""),
@@ -43,7 +43,7 @@ def _trains(desk, name):
 
 @pytest.mark.long
 def test_a_job_stops_when_slurm_says_and_for_slurms_reason(desk):
-    """Five studies at once: with a short limit, a suspended job, and limits that are changed while jobs run."""
+    """Five studies: a suspended job, limits that are changed while jobs run, a preemption and a cancellation."""
     slurm, jobs = desk.cluster.slurm, {}
     for name, (minutes, delay_s, more) in STUDIES.items():
         text = PROFILE.format(minutes=minutes, delay_s=delay_s) + more
