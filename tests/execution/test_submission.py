@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -217,6 +218,26 @@ def test_a_limit_that_is_mostly_start_up_is_noted(cluster):
     (note,) = json.loads(cluster.type("plan", "mine.yaml", "--json", "-p", "my.toml").stdout)["submission"]["notes"]
     assert note.startswith("time_limit = 2 min leaves no time for training in each job")
     assert "With 10 min, three quarters of each job would be training" in note
+
+def test_pools_that_fill_the_queue_take_the_trials_of_an_extension(cluster, monkeypatch):
+    """`submit --extend` and `resume` with a larger search record the revision, submit nothing and say who trains."""
+    text = SWEEP.replace("1}", "1, batch_size: $b}") + "space: {b: [8, 16, 32]}\nsearch: {method: random, trials: 1}\n"
+    Path("mine.yaml").write_text(text, encoding="utf-8")
+    submit(cluster)
+    cluster.install("sbatch", "exit 9")
+    monkeypatch.setattr("cnn_sweep.cli.commands.submit.pools_in_queue", lambda *_: 1)
+    with pytest.raises(CnnSweepError, match=r"has 1 pool in the queue, as many as array_width allows$"):
+        submit(cluster)
+    Path("mine.yaml").write_text(text.replace("trials: 1", "trials: 2"), encoding="utf-8")
+    dry = cluster.type("submit", "mine.yaml", "--profile", "my.toml", "--extend", "--dry-run")
+    assert (dry.exit_code, len(cluster.paths.revisions())) == (0, 1)
+    done = cluster.type("submit", "mine.yaml", "--profile", "my.toml", "--extend")
+    assert (done.exit_code, len(cluster.paths.revisions())) == (0, 2)
+    assert "mine: 2 trials with the new ones; nothing to submit, since it has 1 pool in the queue" in done.stderr
+    assert "`cnn-sweep resume mine --profile my.toml` submits more" in done.stderr == dry.stderr
+    more = cluster.type("resume", "mine", "--profile", "my.toml", "--trials", "3")
+    assert (more.exit_code, len(cluster.paths.revisions())) == (0, 3)
+    assert "mine: 3 trials with the new ones" in more.stderr
 
 
 def test_options_for_this_machine_are_refused_beside_a_profile(cluster):

@@ -112,11 +112,15 @@ class ProgressMeter:
             since: When the run began, in seconds since 1970.
         """
         self._since = since
-        self._study = study
         self._history = history
-        self._budget = Budget(study.sweep, history)
-        self._epochs_planned = study.sweep.epochs
+        self.follow(study)
         self._finished_before = self._counts()
+
+    def follow(self, study: StudyFolder) -> None:
+        """Measure the study as its newest revision plans it."""
+        self._study = study
+        self._budget = Budget(study.sweep, self._history)
+        self._epochs_planned = study.sweep.epochs
 
     def read(self, *, workers: int, notes: tuple[str, ...] = (), stopping: bool = False) -> Progress:
         """Return the progress now; for the arguments, see :class:`Progress`."""
