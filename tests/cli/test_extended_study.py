@@ -14,11 +14,12 @@ model: {layers: [{conv2d: {filters: $filters, kernel_size: 3}}, flatten, output:
 space: {filters: [2]}
 search: {method: grid}
 training: {epochs: 25, batch_size: 16}
+when_finished: [leaderboard]
 """
 
 
 def test_running_workers_train_what_is_added(cli):
-    """One `run` of one trial ends with three, in the numbers of the extended plan; the one notice has all three."""
+    """One `run` of one trial ends with three, numbered as in the extended plan; notice and last command have all."""
     (cli.folder / "growing.yaml").write_text(SWEEP, encoding="utf-8")
     run = cli.start("run", "growing.yaml", "--workers", 1, "--notify", 'echo "$CNN_SWEEP_TEXT" >>told')
     deadline = time.monotonic() + 240
@@ -33,3 +34,6 @@ def test_running_workers_train_what_is_added(cli):
     assert [line.partition(";")[0] for line in told] == ["growing is finished: 3 complete"]
     trials = StudyFolder.open(cli.results, "growing").history().trials
     assert [trials[number].params for number in range(3)] == [{"filters": 2}, {"filters": 3}, {"filters": 4}]
+    table = (cli.results / "growing" / "finished" / "leaderboard.csv").read_text(encoding="utf-8")
+    assert len(table.splitlines()) == 4
+    assert b"growing: when finished, leaderboard: " in errors

@@ -74,6 +74,7 @@ class Progress:
         stopping: Whether the workers have been asked to stop.
         epochs: The last complete epoch of each running trial, by its number.
         epochs_planned: Epochs of each trial; None if they differ or are not known.
+        follows: The command of ``when_finished`` that runs now; None before the end of the study.
     """
 
     total: int
@@ -88,6 +89,7 @@ class Progress:
     stopping: bool = False
     epochs: Mapping[int, int] = field(default_factory=dict)
     epochs_planned: int | None = None
+    follows: str | None = None
 
     @property
     def ended_by(self) -> Limit | None:

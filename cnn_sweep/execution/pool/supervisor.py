@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
@@ -13,6 +14,7 @@ from cnn_sweep.execution.attempts.retries import failing_alike
 from cnn_sweep.execution.pool.notifications import Notice, notice_of, notify
 from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.pool.progress import ProgressMeter
+from cnn_sweep.execution.pool.when_finished import Follower
 from cnn_sweep.execution.study.provenance import fault_event
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.identity import current, new_writer_name
@@ -35,7 +37,11 @@ _PATIENCE_S = 10.0
 
 
 class PoolSupervisor:
-    """Runs a pool, and declares the attempts of dead workers lost in a journal of its own."""
+    """Runs a pool, and declares the attempts of dead workers lost in a journal of its own.
+
+    Attributes:
+        leaves_commands: Whether it was stopped before all commands of ``when_finished`` had run.
+    """
 
     def __init__(
         self,
@@ -74,6 +80,7 @@ class PoolSupervisor:
         self._stopping = False
         self._look_every_s = look_every_s
         self._notify = notify
+        self.leaves_commands = False
 
     def run(self, observe: Callable[[Progress], None]) -> Progress:
         """Keep workers running until none of them finds a trial to claim, or until all have stopped.
@@ -106,8 +113,18 @@ class PoolSupervisor:
             self._journal.close()
         self._history.refresh()
         progress = self._meter.read(workers=0)
-        self._send(notice_of(self._study.name, progress))
+        notice = notice_of(self._study.name, progress)
+        self._send(notice)
+        if notice is not None and notice.outcome == "finished" and not self._stopping:
+            self._run_what_follows(notice, lambda step: observe(replace(progress, follows=step)))
         return progress
+
+    def _run_what_follows(self, notice: Notice, tell: Callable[[str], None]) -> None:
+        """Run the sweep's ``when_finished``; its failures are journaled and told, and change nothing in the study."""
+        follower = Follower(self._study, self._claims, self._detectors, lambda: self._stopping)
+        if problems := follower.run(tell):
+            self._send(replace(notice, outcome="failed", text=f"{notice.text}; {'; '.join(problems)}"))
+        self.leaves_commands = self._stopping and bool(follower.left())
 
     def _watch(self, observe: Callable[[Progress], None]) -> None:
         """Replace workers that die and report the progress, until none runs and none is needed."""
