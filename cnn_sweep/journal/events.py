@@ -297,7 +297,7 @@ class Followed(Event):
     Attributes:
         end: The end of the study that it follows, as revision and number of planned trials, such as ``1-12``.
         step: The command and its settings.
-        state: running, complete, failed or interrupted.
+        outcome: running, complete, failed or interrupted.
         file: What it wrote, relative to the study's folder; None if it wrote nothing.
         message: Why it did not complete; None if it did.
     """
@@ -305,7 +305,7 @@ class Followed(Event):
     type: ClassVar[str] = "followed"
     end: str
     step: str
-    state: str
+    outcome: str
     file: str | None = None
     message: str | None = None
 

@@ -20,7 +20,7 @@ def test_the_pool_of_a_running_study_trains_what_is_added_and_runs_what_follows(
     desk.write("growing.yaml", SWEEP.replace("[2]", "[2, 3]"))
     said = desk.type("submit", "growing.yaml", "--profile", profile, "--extend").stderr
     assert "2 trials with the new ones; nothing to submit, since it has 1 pool in the queue" in said
-    desk.cluster.until(lambda: desk.journaled("growing", b'"state":"complete","file"'), 180, "what follows")
+    desk.cluster.until(lambda: desk.journaled("growing", b'"outcome":"complete"'), 180, "what follows")
     desk.cluster.until(lambda: "RUNNING" not in desk.cluster.states(int(job)).values(), 60, "the pool to end")
     status = desk.status("growing")
     assert status["trials"]["complete"] == 2

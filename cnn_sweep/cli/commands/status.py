@@ -94,9 +94,8 @@ def _print_status(report: dict[str, Any]) -> None:
         console.print(
             f"  graphs: {graphs['cached']} of {plural(attempts, 'attempt')} reused a compiled network", markup=False
         )
-    for limit in limits_in_words(report):
-        console.print(f"  budget: {limit}", markup=False)
-    for words in followed_in_words(report["study"], report["when_finished"]):
+    limits = (f"budget: {limit}" for limit in limits_in_words(report))
+    for words in (*limits, *followed_in_words(report["study"], report["when_finished"])):
         console.print(f"  {words}", markup=False)
     if bad := report["bad_lines"]:
         console.print(f"  {plural(bad, 'damaged journal line')} (`cnn-sweep store check`)", markup=False)

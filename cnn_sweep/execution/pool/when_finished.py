@@ -75,9 +75,9 @@ class Follower:
             for step in self.left():
                 tell(str(step))
                 ended = self._run(step, journal)
-                if ended.state == "interrupted":
+                if ended.outcome == "interrupted":
                     break
-                if ended.state == "failed":
+                if ended.outcome == "failed":
                     problems.append(f"{step} failed: {ended.message}")
         return problems
 
@@ -86,13 +86,13 @@ class Follower:
         steps = self.study.sweep.when_finished
         if not steps:
             return []
-        ended = {one.step for one in followed(self.study.paths, self.end) if one.state in ("complete", "failed")}
+        ended = {one.step for one in followed(self.study.paths, self.end) if one.outcome in ("complete", "failed")}
         return [step for step in steps if str(step) not in ended]
 
     def _claim(self) -> bool:
         """Claim the end; if the pool that claimed it before is stopped or dead, claim what it left."""
         begun = followed(self.study.paths, self.end)
-        number = sum(one.state == "interrupted" for one in begun)
+        number = sum(one.outcome == "interrupted" for one in begun)
         while not self.claims.claim_notice(key := f"when_finished-{self.end}-{number}"):
             owner = self.claims.notice_owner(key)
             if owner is None or not any(detector.deaths({Attempt(0, 0): owner}) for detector in self.detectors):

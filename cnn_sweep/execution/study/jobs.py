@@ -97,7 +97,7 @@ def outcomes(paths: StudyPaths, end: str) -> list[dict[str, Any]]:
     return [
         {
             "step": event.step,
-            "state": event.state,
+            "state": event.outcome,
             "file": None if event.file is None else str(paths.folder / event.file),
             "message": event.message,
             "time": event.time,
