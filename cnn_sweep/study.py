@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.pool.pool import log_file
-from cnn_sweep.execution.study.jobs import Queue, faults_of, is_running, queue_of
+from cnn_sweep.execution.pool.when_finished import end_of
+from cnn_sweep.execution.study.jobs import Queue, faults_of, is_running, outcomes, queue_of
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.history import History
@@ -144,7 +145,9 @@ class Study:
             (number of lines that are not events of this version), ``cancelled`` (when the whole study was cancelled
             last, in seconds since 1970, or None), ``limits`` (of the search, except the number of trials: ``name``,
             ``used``, ``limit``, ``reached``), ``running`` (the trials that are being trained: ``trial``, ``epoch``, the
-            last complete one, ``epochs``, the planned number or None, ``value``, the objective in that epoch).
+            last complete one, ``epochs``, the planned number or None, ``value``, the objective in that epoch),
+            ``when_finished`` (the commands that followed the end of the study: ``step``, ``state``, ``file``,
+            ``message``, ``time``).
         """
         names = ("study", "metric", "planned", "trials", "best", "causes", "graphs")
         more = ("bad_lines", "unknown_lines", "cancelled")
@@ -159,6 +162,7 @@ class Study:
         limits = [asdict(limit) for limit in self.limits()]
         with self.store:
             summary, best, workers, running = self.summary(), self.best(), self._workers(queue), self._running()
+        end = end_of(len(self.paths.revisions()), summary["planned"])
         return {name: summary[name] for name in (*names, *more)} | {
             "best": best,
             "workers": workers,
@@ -167,6 +171,7 @@ class Study:
             "limits": limits,
             "faults": faults,
             "note": self.paths.read_note(),
+            "when_finished": outcomes(self.paths, end),
         }
 
     def limits(self) -> list[Limit]:

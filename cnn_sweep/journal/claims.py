@@ -87,6 +87,10 @@ class Claims:
         """
         return self._claim(self._paths.notice_claim(key))
 
+    def notice_owner(self, key: str) -> Owner | None:
+        """Return the owner of a notification's claim; None if nobody has claimed it."""
+        return _owner(self._paths.notice_claim(key))
+
     def _claim(self, name: Path) -> bool:
         try:
             return self._link(name) if self._links else self._create(name)

@@ -291,6 +291,26 @@ class Fault(Event):
 
 
 @dataclass(frozen=True)
+class Followed(Event):
+    """A command of ``when_finished`` has begun or ended after the end of the study.
+
+    Attributes:
+        end: The end of the study that it follows, as revision and number of planned trials, such as ``1-12``.
+        step: The command and its settings.
+        outcome: running, complete, failed or interrupted.
+        file: What it wrote, relative to the study's folder; None if it wrote nothing.
+        message: Why it did not complete; None if it did.
+    """
+
+    type: ClassVar[str] = "followed"
+    end: str
+    step: str
+    outcome: str
+    file: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
 class Retire(Event):
     """A worker ends so that its pool can replace it.
 

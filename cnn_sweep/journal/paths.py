@@ -114,6 +114,11 @@ class StudyPaths:
         """Folder of the workers' standard error output."""
         return self.folder / "logs"
 
+    @property
+    def finished(self) -> Path:
+        """Folder of what the commands of ``when_finished`` write."""
+        return self.folder / "finished"
+
     def journal(self, writer: str) -> Path:
         """Return a writer's journal."""
         return self.journals / f"{writer}{JOURNAL_SUFFIX}"

@@ -144,4 +144,5 @@ def facts(progress: Progress) -> dict[str, str]:
         "limits": ", ".join(map(str, progress.limits)),
         "rate": rate,
         "left": left,
+        "follows": f"running {progress.follows}" if progress.follows else "",
     }

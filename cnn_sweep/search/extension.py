@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.sweep import Sweep
 
 _MISSING = object()
+# The first two are compared value by value; the last does not concern trials.
+_MAY_DIFFER = ("space", "search", "when_finished")
 
 
 def extension(old: Sweep, new: Sweep) -> list[str] | None:
     """Return the changes that keep a sweep from extending another: all but new choices, points, trials or repeats.
+
+    What runs when the study has ended may change, too.
 
     Args:
         old: The sweep of a study that has trials.
@@ -27,7 +31,7 @@ def extension(old: Sweep, new: Sweep) -> list[str] | None:
         None if ``new`` equals or only extends ``old``; otherwise each forbidden change.
     """
     before, after = old.canonical(), new.canonical()
-    sections = dict.fromkeys(name for name in (*before, *after) if name not in ("space", "search"))
+    sections = dict.fromkeys(name for name in (*before, *after) if name not in _MAY_DIFFER)
     reasons = [reason for name in sections for reason in _changes(name, before.get(name), after.get(name))]
     return [*reasons, *_search_changes(old, new), *_space_changes(old, new)] or None
 

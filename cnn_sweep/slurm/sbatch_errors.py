@@ -25,6 +25,7 @@ _CAUSES = (
     (r"--signal", "signal_delay_s"),
     (r"reservation", "sbatch.reservation"),
     (r"license", "sbatch.licenses"),
+    (r"dependency", "sbatch.dependency"),
     (r"node configuration", "gpus"),
 )
 _ANY_LIMIT = "(job submit limit, user's size and/or time limits)"  # appended to the message of any limit

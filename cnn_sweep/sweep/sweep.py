@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.spec.data import DataSpec
     from cnn_sweep.sweep.spec.search import PrunerSpec, SearchSpec
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
+    from cnn_sweep.sweep.spec.when_finished import Step
 
 
 class InvalidTrialError(InputError):
@@ -306,6 +307,11 @@ class Sweep:
     def objectives(self) -> tuple[ObjectiveSpec, ...]:
         """All objectives; the first determines the best epoch of a trial."""
         return self.sections.objectives
+
+    @property
+    def when_finished(self) -> tuple[Step, ...]:
+        """Commands that run once the study has ended."""
+        return self.sections.when_finished
 
     def canonical(self) -> dict[str, Any]:
         """Return the file's content in canonical form, independent of comments, spacing, short forms and defaults.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +20,7 @@ from cnn_sweep.execution.attempts.retries import Retries
 from cnn_sweep.execution.study import provenance
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
-from cnn_sweep.journal.events import End, Start
+from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths
@@ -76,11 +78,13 @@ def submit(cluster):
     return cluster.type("submit", "mine.yaml", "--profile", "my.toml")
 
 
-def finish(study):
+def finish(study, *, value=None):
     """Leave the journal of a worker that completed the study's only trial."""
     with JournalWriter(study.paths.journal("worker")) as journal:
         journal.append(worker_event(threads=1))
         journal.append(Start(1.0, 0, 0, "c", 0, 0, {}))
+        if value is not None:
+            journal.append(Epoch(1.5, 0, 0, 1, 0.1, {"val_accuracy": value}))
         journal.append(End(2.0, 0, 0, "complete", epochs=1))
 
 
@@ -217,6 +221,60 @@ def test_a_limit_that_is_mostly_start_up_is_noted(cluster):
     (note,) = json.loads(cluster.type("plan", "mine.yaml", "--json", "-p", "my.toml").stdout)["submission"]["notes"]
     assert note.startswith("time_limit = 2 min leaves no time for training in each job")
     assert "With 10 min, three quarters of each job would be training" in note
+
+
+def test_pools_that_fill_the_queue_take_the_trials_of_an_extension(cluster, monkeypatch):
+    """`submit --extend` and `resume` with a larger search record the revision, submit nothing and say who trains."""
+    text = SWEEP.replace("1}", "1, batch_size: $b}") + "space: {b: [8, 16, 32]}\nsearch: {method: random, trials: 1}\n"
+    Path("mine.yaml").write_text(text, encoding="utf-8")
+    submit(cluster)
+    cluster.install("sbatch", "exit 9")
+    monkeypatch.setattr("cnn_sweep.cli.commands.submit.pools_in_queue", lambda *_: 1)
+    with pytest.raises(CnnSweepError, match=r"has 1 pool in the queue, as many as array_width allows$"):
+        submit(cluster)
+    Path("mine.yaml").write_text(text.replace("trials: 1", "trials: 2"), encoding="utf-8")
+    dry = cluster.type("submit", "mine.yaml", "--profile", "my.toml", "--extend", "--dry-run")
+    assert (dry.exit_code, len(cluster.paths.revisions())) == (0, 1)
+    done = cluster.type("submit", "mine.yaml", "--profile", "my.toml", "--extend")
+    assert (done.exit_code, len(cluster.paths.revisions())) == (0, 2)
+    assert "mine: 2 trials with the new ones; nothing to submit, since it has 1 pool in the queue" in done.stderr
+    assert "`cnn-sweep resume mine --profile my.toml` submits more" in done.stderr == dry.stderr
+    more = cluster.type("resume", "mine", "--profile", "my.toml", "--trials", "3")
+    assert (more.exit_code, len(cluster.paths.revisions())) == (0, 3)
+    assert "mine: 3 trials with the new ones" in more.stderr
+
+
+def test_a_dependency_holds_for_each_array(cluster):
+    """Where one array may not have as many tasks as the profile asks for, all of them wait for the other job."""
+    text = SWEEP.replace("1}", "1, batch_size: $b}") + "space: {b: [8, 16, 32]}\n"
+    Path("mine.yaml").write_text(text, encoding="utf-8")
+    profile = 'time_limit = 10\narray_width = 3\n[sbatch]\ndependency = "afterok:123:124"\n'
+    Path("my.toml").write_text(profile, encoding="utf-8")
+    cluster.install("scontrol", CLUSTER["scontrol"].replace("ClusterName = lab", "MaxArraySize = 2"))
+    scripts = cluster.type("submit", "mine.yaml", "--profile", "my.toml", "--dry-run").stdout
+    assert scripts.count("#!/bin/bash") > 1
+    assert scripts.count("#SBATCH --dependency=afterok:123:124\n") == scripts.count("#!/bin/bash")
+
+
+def test_finalize_with_a_profile_is_a_job_of_one_task(cluster, monkeypatch):
+    """The job runs the same command; without a profile, a model that must be trained again is said to train here."""
+    text = SWEEP.replace("{source: digits}", "{source: digits, test: 0.2}")
+    study = StudyFolder.open_or_create(Sweep.parse(text), cluster.paths.results)
+    finish(study, value=0.5)
+    cluster.install("sbatch", 'for word; do script=$word; done; cp "$script" script; echo 17')
+    done = cluster.type("finalize", "mine", "--top", "2", "--profile", "my.toml")
+    assert done.stdout == "mine 17\n"
+    assert "its scores will be in results/mine/slurm/17_0_log.out" in done.stderr
+    script = Path("script").read_text(encoding="utf-8")
+    assert "#SBATCH --job-name=mine-finalize" in script
+    assert f"-m cnn_sweep.cli.main finalize mine --top 2 --results {cluster.paths.results}" in script
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setattr("cnn_sweep.execution.models.client.finalize", lambda *_: sys.exit(0))
+    said = cluster.type("finalize", "mine").stderr
+    assert said.startswith("cnn-sweep: 1 model was not kept and must be trained again, here on ")
+    cluster.install("sbatch", REFUSES)
+    with pytest.raises(CnnSweepError, match="Invalid account"):
+        cluster.type("finalize", "mine", "--profile", "my.toml")
 
 
 def test_options_for_this_machine_are_refused_beside_a_profile(cluster):

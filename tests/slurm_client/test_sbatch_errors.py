@@ -19,6 +19,7 @@ array_width = 20
 foo = 1
 reservation = "r"
 mail-type = "often"
+dependency = "afterok:1"
 """,
     source="p.toml",
 )
@@ -51,6 +52,7 @@ POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/
         ("unrecognized option '--foo=1'", 12, "sbatch.foo"),
         ("Batch job submission failed: Requested reservation is invalid", 13, "sbatch.reservation"),
         ("Invalid --mail-type specification", 14, "sbatch.mail-type"),
+        ("Batch job submission failed: Job dependency problem", 15, "sbatch.dependency"),
         ("Something new", 0, ""),
         (f"Batch job submission failed: {POLICY}", 0, ""),
     ],

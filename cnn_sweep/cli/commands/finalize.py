@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,11 +17,14 @@ from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.models import client as models
+from cnn_sweep.execution.models.model_files import best_trials
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words
 from cnn_sweep.report.models.predictions import class_table, confusion_table
 from cnn_sweep.report.models.sealed_score import sealed_score
+from cnn_sweep.slurm.commands import SlurmCli
+from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.study import Study
 
 if TYPE_CHECKING:
@@ -31,6 +38,16 @@ def finalize(
     study: StudyName,
     top: Annotated[int, typer.Option(metavar="K", min=1, help="Evaluate the best K trials.")] = 1,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even if the study is not finished.")] = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--profile",
+            "-p",
+            metavar="PROFILE.toml",
+            help="Do it in a job of one task, and return at once.",
+            show_default=False,
+        ),
+    ] = None,
     results: Results = RESULTS,
 ) -> None:
     """Evaluate the best trials on the sealed test set, once the search is over.
@@ -38,8 +55,14 @@ def finalize(
     Examples:
       cnn-sweep finalize digits
       cnn-sweep finalize digits --top 3
+      cnn-sweep finalize digits --profile slurm/cpu.toml
     """
-    _ask_if_unfinished(StudyFolder.open(results, study), agreed=yes)
+    folder = StudyFolder.open(results, study)
+    _ask_if_unfinished(folder, agreed=yes)
+    if profile is not None:
+        _submit(folder, Profile.load(profile), top, agreed=yes)
+        return
+    _warn_of_training_here(folder, top)
     numbers, best = models.finalize(results, study, top)
     _warn_of_earlier(StudyFolder.open(results, study), numbers)
     found = Study.open(results, study)
@@ -51,6 +74,31 @@ def finalize(
     _print_scores(found.summary()["metric"], best, tested[numbers.index(best.trial)], tried)
     print_table(confusion_table(best), title=f"trial {best.trial}, test set: true classes down, predicted ones across")
     print_table(class_table(best))
+
+
+def _submit(study: StudyFolder, profile: Profile, top: int, *, agreed: bool) -> None:
+    """Submit a job that finalizes the study, and say where its output will be."""
+    best_trials(study, study.history(), top)  # raises if there is none
+    from cnn_sweep.execution.array_jobs.command_job import submit_command
+
+    words = ["finalize", study.name, "--top", str(top), *(["--yes"] if agreed else [])]
+    job, output = submit_command(study.paths, profile, words, SlurmCli())
+    print(f"{study.name} {job}")
+    warn(
+        f"job {job} finalizes {study.name}; its scores will be in {output}, its errors in `cnn-sweep logs {study.name}`"
+    )
+
+
+def _warn_of_training_here(study: StudyFolder, top: int) -> None:
+    """Warn if models have to be trained again on what may be a login node."""
+    if shutil.which("sbatch") is None or "SLURM_JOB_ID" in os.environ:
+        return
+    missing = [n for n in best_trials(study, study.history(), top) if not study.paths.model(n).is_file()]
+    if missing:
+        warn(
+            f"{plural(len(missing), 'model was', 'models were')} not kept and must be trained again, here on "
+            f"{platform.node()}; `cnn-sweep finalize {study.name} --profile PROFILE.toml` trains in a job"
+        )
 
 
 def _ask_if_unfinished(study: StudyFolder, *, agreed: bool) -> None:

@@ -76,6 +76,8 @@ def _print_plan(sweep: Sweep, found: Plan) -> None:
     if sweep.pruner is not None:
         settings = ", ".join(f"{name} {value}" for name, value in sweep.pruner.model_dump(exclude={"kind"}).items())
         print(f"pruner {sweep.pruner.kind}: {settings}")
+    if sweep.when_finished:
+        print(f"when finished: {', '.join(map(str, sweep.when_finished))}")
     _print_rows("configurations", [_row(c) for c in found.configurations])
     _print_rows("invalid: the network cannot be built", [i.params | {"reason": i.reason} for i in found.invalid])
 

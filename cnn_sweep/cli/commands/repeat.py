@@ -20,7 +20,7 @@ def repeat(
     repeats: Annotated[int, typer.Option(min=2, help="Total repeats of each of them.")] = 5,
     results: Results = RESULTS,
 ) -> None:
-    """Add repeats with new seeds to the best configurations of a study; `resume` runs them.
+    """Add repeats with new seeds to the best configurations of a study; `resume` runs them, or workers that run now.
 
     Examples:
       cnn-sweep repeat digits --top 3 --repeats 5

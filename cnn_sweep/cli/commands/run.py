@@ -11,12 +11,15 @@ from rich.console import Console
 from cnn_sweep.cli.commands.leaderboard import print_leaderboard
 from cnn_sweep.cli.ui.image_preparation import prepare_images
 from cnn_sweep.cli.ui.options import RESULTS, Extend, Notify, Results, Set, SweepFile, Threads, Workers
+from cnn_sweep.cli.ui.studies import followed_in_words
 from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.training_progress import TrainingProgress
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.machine import usable_cores, useful_workers
 from cnn_sweep.execution.pool.local import begin_study, run_local
+from cnn_sweep.execution.pool.when_finished import end_of
 from cnn_sweep.execution.study.in_use import who_trains
+from cnn_sweep.execution.study.jobs import outcomes
 from cnn_sweep.execution.study.threads import threads_of
 from cnn_sweep.messages import plural
 from cnn_sweep.report.live import progress_in_words
@@ -83,6 +86,8 @@ def train(study: StudyFolder, options: LocalOptions) -> None:
     if (note := study.paths.read_note()) is not None:
         console.print(f"{name}: note: {note}", markup=False)
     _print_outcome(name, progress, console)
+    for line in followed_in_words(name, outcomes(study.paths, end_of(len(study.paths.revisions()), progress.total))):
+        console.print(f"{name}: {line}", markup=False)
     print_leaderboard(study.paths.results, name, _TOP)
     raise typer.Exit(1 if progress.counts.get("failed") else 0)
 

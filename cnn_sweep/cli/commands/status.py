@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results
-from cnn_sweep.cli.ui.studies import no_studies, open_merged
+from cnn_sweep.cli.ui.studies import followed_in_words, no_studies, open_merged
 from cnn_sweep.cli.ui.terminal import terminal_width
 from cnn_sweep.cli.ui.watch import follow, limits_in_words
 from cnn_sweep.messages import plural
@@ -94,8 +94,9 @@ def _print_status(report: dict[str, Any]) -> None:
         console.print(
             f"  graphs: {graphs['cached']} of {plural(attempts, 'attempt')} reused a compiled network", markup=False
         )
-    for limit in limits_in_words(report):
-        console.print(f"  budget: {limit}", markup=False)
+    limits = (f"budget: {limit}" for limit in limits_in_words(report))
+    for words in (*limits, *followed_in_words(report["study"], report["when_finished"])):
+        console.print(f"  {words}", markup=False)
     if bad := report["bad_lines"]:
         console.print(f"  {plural(bad, 'damaged journal line')} (`cnn-sweep store check`)", markup=False)
     if unknown := report["unknown_lines"]:

@@ -12,7 +12,7 @@ from cnn_sweep.cli.ui.image_preparation import prepare_images
 from cnn_sweep.cli.ui.options import RESULTS, Extend, Results, Set, SweepFile
 from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.terminal import warn
-from cnn_sweep.execution.array_jobs.submission import Submission, plan_submission
+from cnn_sweep.execution.array_jobs.submission import QueueFull, Submission, plan_submission
 from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
 from cnn_sweep.execution.study.jobs import pools_in_queue
 from cnn_sweep.execution.study.study_folder import StudyFolder
@@ -46,7 +46,16 @@ def submit(
     """
     loaded = load_sweep(sweep, changes)
     preview = StudyFolder.preview(loaded, results, extend=extend)
-    if (submission := plan_or_explain(preview, Profile.load(profile))) is None:
+    try:
+        submission = plan_or_explain(preview, Profile.load(profile))
+    except QueueFull as full:
+        if not preview.is_new_revision:
+            raise
+        if not dry_run:
+            StudyFolder.open_or_create(loaded, results, extend=True)
+        tell_who_takes_new_trials(preview, full)
+        return
+    if submission is None:
         return
     if dry_run:
         print("\n".join(submission.scripts()))
@@ -67,6 +76,16 @@ def plan_or_explain(study: StudyFolder, profile: Profile) -> Submission | None:
     for note in submission.notes:
         warn(note)
     return submission
+
+
+def tell_who_takes_new_trials(study: StudyFolder, full: QueueFull) -> None:
+    """Say that an extended study needs no more pools than it has."""
+    trials = plural(len(study.plan.trials), "trial")
+    again = f"`cnn-sweep resume {full.study} --profile {full.profile}`"
+    warn(
+        f"{full.study}: {trials} with the new ones; nothing to submit, since it has {full.why}: they train the new "
+        f"trials, too. Should they end before that, {again} submits more"
+    )
 
 
 def commit(submission: Submission) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.study import Study, merge_first
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -20,6 +21,17 @@ def merge_journals(results: Path) -> None:
 def no_studies(results: Path) -> str:
     """Say that a results folder has no studies, and what to do."""
     return f"no studies in {results}; `cnn-sweep run SWEEP.yaml` starts one, `--results DIR` looks elsewhere"
+
+
+def followed_in_words(study: str, outcomes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each command that followed a study's end; see :func:`.jobs.outcomes`."""
+    for one in outcomes:
+        words = {
+            "complete": one["file"],
+            "failed": f"failed: {one['message']}",
+            "interrupted": f"interrupted; `cnn-sweep resume {study}` runs it",
+        }
+        yield f"when finished, {one['step']}: {words.get(one['state'], one['state'])}"
 
 
 def open_merged(results: Path, study: str) -> Study:

@@ -55,7 +55,7 @@ class TrainingProgress:
             self._console.print(f"{self._name}: {words}", markup=False)
         if self._redraws:
             self._live.update(_picture(self._name, progress, self._console.width), refresh=True)
-        elif time.monotonic() - self._printed >= _LINE_EVERY_S:
+        elif progress.follows or time.monotonic() - self._printed >= _LINE_EVERY_S:
             self._printed = time.monotonic()
             self._console.print(f"{self._name}: {progress_in_words(progress)}", markup=False, soft_wrap=True)
 

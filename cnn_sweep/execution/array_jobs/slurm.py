@@ -163,8 +163,14 @@ def python_command(profile: Profile) -> str:
     return profile.python or shlex.quote(sys.executable)
 
 
-def single_job_script(
-    profile: Profile, command: str, folder: Path, *, before: Sequence[str] = (), after: Sequence[str] = ()
+def single_job_script(  # noqa: PLR0913 - the parts of a script
+    profile: Profile,
+    command: str,
+    folder: Path,
+    *,
+    name: str = _CHECK,
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
 ) -> str:
     """Return the script of one job that starts a command as a pool is started: same options, setup and srun.
 
@@ -174,11 +180,12 @@ def single_job_script(
         profile: The cluster's settings; the job is never requeued.
         command: What srun starts.
         folder: Where the command's output goes.
+        name: Name of the job.
         before: Shell commands before those of the profile's setup.
         after: Shell commands after the command.
     """
     once = profile.model_copy(update={"requeue": False})
-    parameters = sbatch_parameters(once, _CHECK, throttle=1)
+    parameters = sbatch_parameters(once, name, throttle=1)
     parameters["setup"] = [*before, *parameters.get("setup", ())]
     parameters["teardown"] = list(after)
     parameters["additional_parameters"] |= {"output": "/dev/null", "error": "/dev/null"}

@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 _START_S: Final = 60
 
 
+class QueueFull(InputError):
+    """As many pools of a study as the profile allows are in the queue already."""
+
+    def __init__(self, study: str, pools: int, profile: str) -> None:
+        self.study, self.profile = study, profile
+        self.why = f"{plural(pools, 'pool')} in the queue, as many as array_width allows"
+        super().__init__(f"study {study!r} has {self.why}")
+
+
 @dataclass(frozen=True)
 class Submission:
     """A planned submission.
@@ -170,12 +179,12 @@ def plan_submission(
         busy: Number of pools of this study that are in the queue already.
 
     Raises:
-        InputError: As many pools as ``array_width`` allows are in the queue already.
+        QueueFull: As many pools as ``array_width`` allows are in the queue already.
         SweepFileError: The cluster would refuse, or the study has another number of threads; the message lists every
             reason with its line of the profile.
     """
     if busy >= profile.array_width:
-        raise InputError(f"study {study.name!r} has {plural(busy, 'pool')} in the queue, as many as array_width allows")
+        raise QueueFull(study.name, busy, profile.source)
     left = len(left_to_do(study, history))
     starved = sum(
         trial.state == "interrupted" and trial.last.cause == KILLED_FOR_MEMORY for trial in history.trials.values()

@@ -122,7 +122,7 @@ class TaskRun:
             progress = self._supervisor.run(self._observe)
         left = progress.total - progress.finished
         log.info("%d of %d trials are finished", progress.finished, progress.total)
-        if self._terminated and left:
+        if self._terminated and (left or self._supervisor.leaves_commands):
             log.info("waiting to be killed, as scancel, a preemption and a requeue all do")
             time.sleep(min(_LONGEST_GRACE_S, max(0.0, self._deadline.warning - time.time())))
         return bool(left) and self._draining

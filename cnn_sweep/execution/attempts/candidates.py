@@ -76,13 +76,18 @@ class TrialPicker:
             alone: Whether the worker has a device to itself; it then takes only trials that need that.
         """
         self._alone = alone
-        self._pruning = pruning
         self._history = history
         self._claims = claims
         self._taken: set[tuple[int, int]] = claims.taken()
         self._warm: set[str] = set()
         self._job = _job(current())
-        self._waiting = _by_signature(plan, signature)
+        self._signature = signature
+        self.follow(plan, pruning)
+
+    def follow(self, plan: Plan, pruning: PruningRules) -> None:
+        """Choose from the trials of a newer plan, by its rules."""
+        self._pruning = pruning
+        self._waiting = _by_signature(plan, self._signature)
         self._signature_of = {number: name for name, group in self._waiting.items() for number in group}
 
     def claim(self) -> NextAttempt | None:

@@ -61,11 +61,13 @@ class _Slot:
         gpu: The GPU of its workers; None if they train on the CPU.
         process: The worker that runs now; None if there is none.
         alone: Whether the worker has its device to itself.
+        outdated: Whether the worker may end without having seen all trials.
     """
 
     gpu: str | None
     process: subprocess.Popen[bytes] | None = None
     alone: bool = False
+    outdated: bool = False
 
 
 class Pool:
@@ -111,7 +113,7 @@ class Pool:
         for number, slot in enumerate(self._slots):
             if slot.process is not None or self.running >= wanted:
                 continue
-            slot.alone = slot.gpu in self._reserved
+            slot.alone, slot.outdated = slot.gpu in self._reserved, False
             if not (slot.alone and self._is_in_use(slot.gpu)):
                 self._start_unless_asked_to_stop(number, slot)
 
@@ -124,7 +126,7 @@ class Pool:
                 continue
             slot.process = None
             # Workers that stopped to leave their device to a single worker are started again later.
-            self.needs_refill |= process.returncode != Ending.DONE or slot.gpu in self._reserved
+            self.needs_refill |= process.returncode != Ending.DONE or slot.gpu in self._reserved or slot.outdated
             if slot.alone:
                 self._reserved.discard(slot.gpu)
             elif process.returncode == Ending.OUT_OF_MEMORY:
@@ -132,6 +134,11 @@ class Pool:
             if process.returncode not in set(Ending):
                 deaths.append(WorkerExit(process.pid, process.returncode, self._log(process.pid)))
         return deaths
+
+    def expect_more_work(self) -> None:
+        """Replace also those of the present workers that end normally: they may not have seen the newest trials."""
+        for slot in self._slots:
+            slot.outdated = True
 
     def count_false_starts(self, deaths: list[WorkerExit], *, progressed: bool) -> None:
         """Raise an error if workers keep dying before they begin a trial.

@@ -74,6 +74,7 @@ class Progress:
         stopping: Whether the workers have been asked to stop.
         epochs: The last complete epoch of each running trial, by its number.
         epochs_planned: Epochs of each trial; None if they differ or are not known.
+        follows: The command of ``when_finished`` that runs now; None before the end of the study.
     """
 
     total: int
@@ -88,6 +89,7 @@ class Progress:
     stopping: bool = False
     epochs: Mapping[int, int] = field(default_factory=dict)
     epochs_planned: int | None = None
+    follows: str | None = None
 
     @property
     def ended_by(self) -> Limit | None:
@@ -112,11 +114,15 @@ class ProgressMeter:
             since: When the run began, in seconds since 1970.
         """
         self._since = since
-        self._study = study
         self._history = history
-        self._budget = Budget(study.sweep, history)
-        self._epochs_planned = study.sweep.epochs
+        self.follow(study)
         self._finished_before = self._counts()
+
+    def follow(self, study: StudyFolder) -> None:
+        """Measure the study as its newest revision plans it."""
+        self._study = study
+        self._budget = Budget(study.sweep, self._history)
+        self._epochs_planned = study.sweep.epochs
 
     def read(self, *, workers: int, notes: tuple[str, ...] = (), stopping: bool = False) -> Progress:
         """Return the progress now; for the arguments, see :class:`Progress`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
@@ -13,6 +14,7 @@ from cnn_sweep.execution.attempts.retries import failing_alike
 from cnn_sweep.execution.pool.notifications import Notice, notice_of, notify
 from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.pool.progress import ProgressMeter
+from cnn_sweep.execution.pool.when_finished import Follower
 from cnn_sweep.execution.study.provenance import fault_event
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.identity import current, new_writer_name
@@ -35,7 +37,11 @@ _PATIENCE_S = 10.0
 
 
 class PoolSupervisor:
-    """Runs a pool, and declares the attempts of dead workers lost in a journal of its own."""
+    """Runs a pool, and declares the attempts of dead workers lost in a journal of its own.
+
+    Attributes:
+        leaves_commands: Whether it was stopped before all commands of ``when_finished`` had run.
+    """
 
     def __init__(
         self,
@@ -74,6 +80,7 @@ class PoolSupervisor:
         self._stopping = False
         self._look_every_s = look_every_s
         self._notify = notify
+        self.leaves_commands = False
 
     def run(self, observe: Callable[[Progress], None]) -> Progress:
         """Keep workers running until none of them finds a trial to claim, or until all have stopped.
@@ -93,26 +100,43 @@ class PoolSupervisor:
 
     def _keep_going(self, observe: Callable[[Progress], None]) -> Progress:
         try:
-            self._refill()
-            look_at = 0.0
-            while self._pool.running or self._revive():
-                time.sleep(_POLL_S)
-                deaths = self._pool.reap()
-                # A pool that is stopping is not refilled, so that alone needs no step.
-                to_refill = self._pool.needs_refill and not self._stopping
-                if deaths or to_refill or time.monotonic() >= look_at:
-                    look_at = time.monotonic() + self._look_every_s
-                    observe(self._step(deaths))
+            is_working = True
+            while is_working:
+                self._refill()
+                self._watch(observe)
+                # A pool that was asked to stop may have only seconds left; the next reader merges the rest.
+                merge(self._study.paths.results, wait_s=0.0 if self._stopping else _PATIENCE_S)
+                is_working = not self._stopping and self._follow()  # it may have been extended during the merge
             self._journal_early_end()
         finally:
             self._pool.kill()
             self._journal.close()
-        # A pool that was asked to stop may have only seconds left; the next reader merges the rest.
-        merge(self._study.paths.results, wait_s=0.0 if self._stopping else _PATIENCE_S)
         self._history.refresh()
         progress = self._meter.read(workers=0)
-        self._send(notice_of(self._study.name, progress))
+        notice = notice_of(self._study.name, progress)
+        self._send(notice)
+        if notice is not None and notice.outcome == "finished" and not self._stopping:
+            self._run_what_follows(notice, lambda step: observe(replace(progress, follows=step)))
         return progress
+
+    def _run_what_follows(self, notice: Notice, tell: Callable[[str], None]) -> None:
+        """Run the sweep's ``when_finished``; its failures are journaled and told, and change nothing in the study."""
+        follower = Follower(self._study, self._claims, self._detectors, lambda: self._stopping)
+        if problems := follower.run(tell):
+            self._send(replace(notice, outcome="failed", text=f"{notice.text}; {'; '.join(problems)}"))
+        self.leaves_commands = self._stopping and bool(follower.left())
+
+    def _watch(self, observe: Callable[[Progress], None]) -> None:
+        """Replace workers that die and report the progress, until none runs and none is needed."""
+        look_at = 0.0
+        while self._pool.running or self._revive():
+            time.sleep(_POLL_S)
+            deaths = self._pool.reap()
+            # A pool that is stopping is not refilled, so that alone needs no step.
+            to_refill = self._pool.needs_refill and not self._stopping
+            if deaths or to_refill or time.monotonic() >= look_at:
+                look_at = time.monotonic() + self._look_every_s
+                observe(self._step(deaths))
 
     def _send(self, notice: Notice | None) -> None:
         """Notify once per end; an extended study ends again, and so does one that is resumed after a failure."""
@@ -139,21 +163,34 @@ class PoolSupervisor:
         self._pool.kill()
 
     def _revive(self) -> bool:
-        """Start workers again if one ended normally in the middle of a trial; return whether any run."""
+        """Start workers again if a trial was left in its middle or new ones are planned; return whether any run."""
+        extended = self._follow()
         self._history.refresh()
-        if self._stopping or not self._declare_lost(ask=True):
+        if self._stopping or not (self._declare_lost(ask=True) or extended):
             return False
         self._fill()
         return self._pool.running > 0
 
+    def _follow(self) -> bool:
+        """Follow a revision that somebody added to the study since; return whether there was one."""
+        newest = self._study.newest()
+        if newest is self._study:
+            return False
+        self._study = newest
+        self._meter.follow(newest)
+        self._pool.expect_more_work()
+        return True
+
     def _step(self, deaths: list[WorkerExit]) -> Progress:
         self._exits |= {death.pid: f"the worker {death.how}" for death in deaths}
+        extended = self._follow()
         self._history.refresh()
         if not self._stopping and self.is_cancelled:
             self.stop()
         if deaths and not self._stopping:
             self._pool.count_false_starts(deaths, progressed=self._has_progressed())
-        if not self._stopping and (self._pool.needs_refill or (self._may_ask() and self._is_short_of_work())):
+        to_refill = self._pool.needs_refill or extended or (self._may_ask() and self._is_short_of_work())
+        if to_refill and not self._stopping:
             self._refill()
         notes = tuple(str(death) for death in deaths)
         return self._meter.read(workers=self._pool.running, notes=notes, stopping=self._stopping)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.journal.decoding import from_json
-from cnn_sweep.journal.events import Fault, Submit
+from cnn_sweep.journal.events import Fault, Followed, Submit
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.identity import is_alive
 from cnn_sweep.journal.log import read_from
@@ -40,7 +40,7 @@ _CURES = {
 }
 
 
-_Event = TypeVar("_Event", Submit, Fault)
+_Event = TypeVar("_Event", Submit, Fault, Followed)
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,26 @@ def faults_of(paths: StudyPaths) -> list[str]:
     since = max((submit.time for submit in submissions(paths)), default=0.0)
     faults = sorted(_journaled(paths, Fault), key=lambda fault: fault.time)
     return list(dict.fromkeys(fault.message for fault in faults if fault.time >= since))
+
+
+def followed(paths: StudyPaths, end: str) -> list[Followed]:
+    """Return the events of the commands that follow one end of a study, oldest first."""
+    return sorted((event for event in _journaled(paths, Followed) if event.end == end), key=lambda event: event.time)
+
+
+def outcomes(paths: StudyPaths, end: str) -> list[dict[str, Any]]:
+    """Return how the commands that follow one end of a study are doing: step, state, file, message and time of each."""
+    newest = {event.step: event for event in followed(paths, end)}
+    return [
+        {
+            "step": event.step,
+            "state": event.outcome,
+            "file": None if event.file is None else str(paths.folder / event.file),
+            "message": event.message,
+            "time": event.time,
+        }
+        for event in newest.values()
+    ]
 
 
 def _journaled(paths: StudyPaths, kind: type[_Event]) -> Iterator[_Event]:

@@ -188,6 +188,20 @@ class StudyFolder:
             raise StudyError(f"study {self.name!r} was extended by another command at this moment; try again")
         return type(self)(self.paths, (*self.revisions, new), info, plan), added
 
+    def newest(self) -> Self:
+        """Return the study with the revisions that were added since; itself if there are none.
+
+        The check is one file operation, so running pools and workers can afford it between trials.
+        """
+        if self.paths.revision(len(self.revisions) + 1).is_file():
+            return self.open(self.paths.results, self.name)
+        return self
+
+    @property
+    def is_new_revision(self) -> bool:
+        """Whether a preview extends a study by a revision that is not on disk yet."""
+        return 0 < len(self.paths.revisions()) < len(self.revisions)
+
     def discard(self) -> None:
         """Remove a study that this process created but could not start, unless another process has used it since."""
         home = self.paths.folder.resolve()

@@ -72,10 +72,32 @@ class Worker:
         )
         self._growth = GrowthWatch()
         self._detectors = (LocalDetector(own_job=True),)  # the pool asks Slurm about other jobs, for all its workers
+        self._trainer = _start_trainer(study, settings)
+        self._runner = self._new_runner()
+
+    def _new_runner(self) -> AttemptRunner:
         context = WorkerContext(
-            study, self._history, self._claims, self._journal, stop, self._merger, settings, self._pruning
+            self._study,
+            self._history,
+            self._claims,
+            self._journal,
+            self._stop,
+            self._merger,
+            self._settings,
+            self._pruning,
         )
-        self._runner = AttemptRunner(context, _start_trainer(study, settings))
+        return AttemptRunner(context, self._trainer)
+
+    def _follow(self) -> None:
+        """Go by a revision that was added to the study since; neither data nor compiled networks change with it."""
+        newest = self._study.newest()
+        if newest is self._study:
+            return
+        log.info("the study was extended: %d trials", len(newest.plan.trials))
+        self._study = newest
+        self._pruning = PruningRules(newest.sweep, newest.plan, self._history)
+        self._picker.follow(newest.plan, self._pruning)
+        self._runner = self._new_runner()
 
     def run(self) -> Ending:
         """Train until nothing is left to claim, the worker is asked to stop, or it has to be replaced; return why."""
@@ -110,6 +132,7 @@ class Worker:
         """Claim a trial; if the results of running trials may let a paused one continue, wait for them."""
         idle_wait = IdleWait(self._history)
         while not self._is_to_stop():
+            self._follow()
             self._history.refresh()
             if (reason := failing_alike(self._history, self._settings.since)) is not None:
                 log.warning("beginning no more trials: all trials so far failed for the same reason: %s", reason)

@@ -14,6 +14,7 @@ from cnn_sweep.sweep.spec.data import SOURCES
 from cnn_sweep.sweep.spec.search import OPTIONS, PRUNERS, SearchSpec
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
+from cnn_sweep.sweep.spec.when_finished import STEPS
 from cnn_sweep.validation import file_key
 
 if TYPE_CHECKING:
@@ -38,7 +39,15 @@ def sweep_schema() -> Schema:
     """Return the JSON Schema of a sweep file."""
     with_references = definitions([TrainingSpec, *(model for model, _ in LAYERS.values())])
     plain = definitions(
-        [*SOURCES.values(), SearchSpec, *OPTIONS.values(), *PRUNERS.values(), ObjectiveSpec, ModelsSpec]
+        [
+            *SOURCES.values(),
+            SearchSpec,
+            *OPTIONS.values(),
+            *PRUNERS.values(),
+            *STEPS.values(),
+            ObjectiveSpec,
+            ModelsSpec,
+        ]
     )
     made = plain | {name: _accepting_references(schema) for name, schema in with_references.items()}
     made |= {"Reference": _reference(), "Layer": _layer(made), "Hyperparameter": _hyperparameter()}
@@ -97,6 +106,7 @@ def _sections() -> dict[str, Schema]:
         "objective": ref(ObjectiveSpec),
         "objectives": {"type": "array", "minItems": 1, "items": ref(ObjectiveSpec)},
         "models": ref(ModelsSpec),
+        "when_finished": _when_finished(),
         "include": {
             "anyOf": [{"type": "string"}, texts],
             "description": "Files with keys that count where this file does not have them.",
@@ -215,6 +225,15 @@ def _pruner() -> Schema:
     return {
         "anyOf": [{"enum": list(PRUNERS)}, _one_of(settings)],
         "description": "What ends trials early: a name, or a name with its settings.",
+    }
+
+
+def _when_finished() -> Schema:
+    settings = {name: {"anyOf": [ref(model), {"type": "null"}]} for name, model in STEPS.items()}
+    return {
+        "type": "array",
+        "items": {"anyOf": [{"enum": list(STEPS)}, _one_of(settings)]},
+        "description": "Commands that run once the study has ended, in this order.",
     }
 
 

@@ -16,6 +16,7 @@ from cnn_sweep.sweep.file.search_section import check_until, read_fixed_and_enqu
 from cnn_sweep.sweep.file.space_section import read_space
 from cnn_sweep.sweep.file.table_section import read_table
 from cnn_sweep.sweep.file.used_parameters import used_parameters
+from cnn_sweep.sweep.file.when_finished_section import read_when_finished
 from cnn_sweep.sweep.identity import STUDY_NAME, STUDY_NAME_RULE
 from cnn_sweep.sweep.network.template import INDEX, NetworkTemplate, compile_network, network_references
 from cnn_sweep.sweep.space.templates import SpecTemplate, compile_spec, references
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.file.table_section import Table
     from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.sweep.spec.search import PrunerSpec
+    from cnn_sweep.sweep.spec.when_finished import Step
     from cnn_sweep.validation import InvalidValue
 
 
@@ -49,6 +51,7 @@ KEYS: Final = (
     "objective",
     "objectives",
     "models",
+    "when_finished",
     "include",  # is replaced by what the files have before sections are read
 )
 _FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -71,6 +74,7 @@ class Sections:
     training: SpecTemplate | None
     objectives: tuple[ObjectiveSpec, ...]
     models_keep: int
+    when_finished: tuple[Step, ...] = ()
     rows: tuple[dict[str, Any], ...] | None = None  # the configurations of a table, of which some may be equal
     table: Table | None = None  # the table that stands for the space
 
@@ -98,6 +102,7 @@ class Sections:
             "models": {"keep": self.models_keep},
             **({"objectives": [other.model_dump(mode="json") for other in others]} if others else {}),
             **({} if self.pruner is None else {"pruner": self.pruner.model_dump(mode="json")}),
+            **({"when_finished": [step.canonical() for step in self.when_finished]} if self.when_finished else {}),
         }
 
     def _canonical_search(self) -> dict[str, Any]:
@@ -145,9 +150,10 @@ def read_sections(data: Any, problems: Problems) -> Sections:
         problems.add(("search", "method"), "cmaes supports one objective; for several use tpe, gp, nsga2 or nsga3")
     if not build and not objective.function:
         _check_unused_parameters(data, declared, problems)
+    images = _read_data(top["data"], problems) if "data" in top else None
     return Sections(
         study=_read_study(top.get("study"), problems) if "study" in top else "",
-        data=_read_data(top["data"], problems) if "data" in top else None,
+        data=images,
         network=network,
         build=build,
         space=space,
@@ -158,6 +164,7 @@ def read_sections(data: Any, problems: Problems) -> Sections:
         training=training,
         objectives=objectives,
         models_keep=_read_models(top.get("models", {}), problems),
+        when_finished=read_when_finished(top, images, problems),
         rows=rows,
         table=stands_for_space,
     )
