@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.execution.machine import VISIBLE, gpu_of, visible_gpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -140,7 +142,8 @@ def measure(timing: Timing, workers: int, observe: Callable[[int], None] = _sile
     """
     with ExitStack() as stack:
         began = time.monotonic()
-        started = [_Worker(timing, stack) for _ in range(workers)]
+        gpus = visible_gpus()
+        started = [_Worker(timing, stack, gpu_of(number, gpus)) for number in range(workers)]
         starts = []
         for worker in started:
             worker.expect(READY)
@@ -164,11 +167,18 @@ class _Worker:
     measurement.
     """
 
-    def __init__(self, timing: Timing, stack: ExitStack) -> None:
+    def __init__(self, timing: Timing, stack: ExitStack, gpu: str | None) -> None:
         self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
         command = [sys.executable, "-m", "cnn_sweep.tools.timed_worker"]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._log, encoding="utf-8")
+        self._process = subprocess.Popen(
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=self._log,
+            encoding="utf-8",
+            env=os.environ | ({} if gpu is None else {VISIBLE: gpu}),
+        )
         stack.enter_context(self._process)
         stack.callback(self._process.kill)  # before the process is waited for
         self._tell(timing.to_json())

@@ -13,7 +13,7 @@ from cnn_sweep.cli.main import app
 from cnn_sweep.cli.ui import cost
 from cnn_sweep.errors import InputError
 
-PROFILE = 'partition = "main"\ncpus = 2\nmemory = "8G"\nworkers_per_task = 2\ntime_limit = 60\n'
+PROFILE = 'partition = "main"\ncpus = 2\nmemory = "4G"\nworkers_per_task = 2\ntime_limit = 60\n'
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_probe_tells_hours_memory_units_and_the_start(slurm, cli, sweep_text):
     assert 0 < found["epoch_s"][0] <= found["epoch_s"][2]
     assert found["expected"] == found["most"]
     assert found["expected"]["core_hours"] == pytest.approx(found["expected"]["task_s"] * 2 / 3600)
-    assert found["billing_units"] == 4
+    assert found["billing_units"] == 2 + 4 * 0.25
     assert 100 < found["memory_mb"] < found["task_memory_mb"]
     assert (found["start"], found["wait_s"]) == ("2026-11-20T19:31:09", 0)
     assert "from 4 shapes" in found["source"]
@@ -68,11 +68,11 @@ def test_a_study_that_has_trials_needs_no_probe(tmp_path):
     """Its own epochs are the measure, and only what is left costs something."""
     Written(tmp_path / "results").study(trials=27, states=("complete", "complete", "waiting"))
     profile = tmp_path / "p.toml"
-    profile.write_text(PROFILE, encoding="utf-8")
+    profile.write_text(PROFILE.replace("cpus = 2", "cpus = 4"), encoding="utf-8")  # its workers have two threads
     sweep = tmp_path / "results" / "digits" / "sweep.yaml"
     text = typed(tmp_path, "plan", sweep, "--profile", profile, "--probe")
     assert "cost, as 18 trials of the study took:" in text
-    assert "unit hours (2 units a task)" in text
+    assert "unit hours (4 units a task)" in text
     here = typed(tmp_path, "plan", sweep, "--probe")
     assert "core hours" in here
     assert "billing" not in here

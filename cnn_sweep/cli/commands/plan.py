@@ -12,6 +12,7 @@ from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, Set, SweepFile
 from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.cli.ui.terminal import warn
+from cnn_sweep.errors import InputError
 from cnn_sweep.execution.study.study_folder import StudyFolder, plan_sweeps
 from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.messages import plural
@@ -42,6 +43,9 @@ def plan(
         bool,
         typer.Option("--probe", help="Estimate time and cost: train a few networks here, unless the study has trials."),
     ] = False,
+    job: Annotated[
+        bool, typer.Option("--job", help="With --probe: train them in a job of the profile's, on its node.")
+    ] = False,
     changes: Set = [],  # noqa: B006 - typer copies it
     results: Results = RESULTS,
 ) -> None:
@@ -54,7 +58,10 @@ def plan(
       cnn-sweep plan sweeps/digits.yaml --set training.epochs=5
       cnn-sweep plan sweeps/digits.yaml --profile slurm/cpu.toml
       cnn-sweep plan sweeps/digits.yaml --profile slurm/cpu.toml --probe
+      cnn-sweep plan sweeps/mnist.yaml --profile slurm/gpu.toml --probe --job
     """
+    if job and not (probe and profile is not None):
+        raise InputError("--job is for --probe with --profile PROFILE.toml")
     loaded = load_sweep(sweep, changes)
     check_user_code(loaded)
     found, info = plan_sweeps(loaded)
@@ -69,7 +76,7 @@ def plan(
     if submission is not None and not as_json:
         _print_submission(data["submission"])
     if probe and (submission is not None or profile is None):
-        data["cost"] = _cost(StudyFolder.preview(loaded, results), submission, as_json=as_json)
+        data["cost"] = _cost(StudyFolder.preview(loaded, results), submission, in_job=job, as_json=as_json)
     if as_json:
         print(json.dumps(data, indent=2))
 
@@ -145,7 +152,7 @@ def _submission_as_data(submission: Submission) -> dict[str, Any]:
     }
 
 
-def _cost(study: StudyFolder, submission: Submission | None, *, as_json: bool) -> dict[str, Any] | None:
+def _cost(study: StudyFolder, submission: Submission | None, *, in_job: bool, as_json: bool) -> dict[str, Any] | None:
     """Estimate the cost of what is left of a study, and print it unless JSON is wanted."""
     # A plan without a probe does not need the code that measures.
     from cnn_sweep.cli.ui.cost import cost_as_data, print_cost, study_cost
@@ -154,7 +161,7 @@ def _cost(study: StudyFolder, submission: Submission | None, *, as_json: bool) -
     if (reason := why_nothing_is_left(study, study.history())) is not None:
         warn(reason)
         return None
-    found = study_cost(study, submission)
+    found = study_cost(study, submission, in_job=in_job)
     data = cost_as_data(found, submission)
     if not as_json:
         print_cost(found, data, study.sweep, submission.profile if submission else None)

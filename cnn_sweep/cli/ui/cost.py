@@ -22,6 +22,7 @@ from cnn_sweep.tools.cost_advice import Plan as CostPlan
 from cnn_sweep.tools.cost_advice import advice, in_gb, in_hours, partition_of
 from cnn_sweep.tools.cost_estimate import Allocation, Estimate, estimate, works_of
 from cnn_sweep.tools.epoch_times import EpochTimes, Shapes, times_of_probe, times_of_study, to_probe
+from cnn_sweep.tools.node_timing import measure_on_node
 from cnn_sweep.tools.submission_check import expected_start
 from cnn_sweep.tools.training_rates import Timing, measure
 from cnn_sweep.training.data.dataset import read_meta
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.slurm.profile import Profile
     from cnn_sweep.tools.cost_estimate import TrialWork
+    from cnn_sweep.tools.epoch_times import Shape
 
 _PROBE_S: Final = 1.0  # training time of each shape
 _MOST_WORKERS: Final = 8  # of a probe: a login node belongs to everybody
@@ -58,16 +60,17 @@ class StudyCost:
     jobs: Allocation
 
 
-def study_cost(study: StudyFolder, submission: Submission | None) -> StudyCost:
+def study_cost(study: StudyFolder, submission: Submission | None, *, in_job: bool = False) -> StudyCost:
     """Estimate the cost of what is left of a study; trains some shapes here unless the study has enough trials.
 
     Args:
         study: The study, which need not exist.
         submission: Its planned submission; None if it runs on this machine.
+        in_job: Whether a job of the submission's profile trains them, instead of this machine.
 
     Raises:
         InputError: There is nothing to measure, or not on this machine.
-        EnvironmentFault: A shape cannot be trained here.
+        EnvironmentFault: A shape cannot be trained, or the job does not start in time.
     """
     if study.sweep.objective.function is not None:
         raise InputError(f"{study.sweep.source}: objective.function trains by itself, so its cost cannot be estimated")
@@ -81,28 +84,43 @@ def study_cost(study: StudyFolder, submission: Submission | None) -> StudyCost:
     times = times_of_study(shapes, history)
     if times is None:
         stages = [shape for trial in left for shape in shapes.of(trial)]
-        times = _probed(study, to_probe(stages), jobs.workers, threads, profile)
+        probe = _probed_in_job if in_job else _probed
+        times = probe(study, to_probe(stages), jobs.workers, threads, profile)
     works = works_of(study.sweep, left, history, shapes, times)
     whole = [replace(work, seconds=work.most_s) for work in works]
     return StudyCost(times, works, estimate(works, times, jobs), estimate(whole, times, jobs), jobs)
 
 
-def _probed(study: StudyFolder, shapes: list[Any], workers: int, threads: int, profile: Profile | None) -> EpochTimes:
+def _probed(study: StudyFolder, shapes: list[Shape], workers: int, threads: int, profile: Profile | None) -> EpochTimes:
     if profile is not None and profile.gpus and not visible_gpus():
         raise InputError(
-            f"{profile.source} asks for GPUs and this machine has none, so a probe here would say nothing; once a few "
-            "trials of the study have ended, `plan --probe` uses their times"
+            f"{profile.source} asks for GPUs and this machine has none, so a probe here would say nothing: add --job, "
+            "and it runs on a node"
         )
     together = max(1, min(workers, usable_cores() // threads, _MOST_WORKERS))
     warn(f"timing {plural(len(shapes), 'shape')} with {plural(together, 'worker')} …")
     if (load := os.getloadavg()[0]) > usable_cores():
         warn(f"this machine is busy (load {load:.1f} on {plural(usable_cores(), 'core')}): times will be too long")
     began = time.monotonic()
-    asked = [(dict(shape.params), shape.stage) for shape in shapes]
-    timing = Timing.of(study.sweep, study.paths.results, asked, threads=threads, seconds=_PROBE_S)
-    found = measure(timing, together)
+    found = measure(_timing(study, shapes, threads), together)
     source = f"from {plural(len(shapes), 'shape')} that {plural(together, 'worker')} trained here"
     return times_of_probe(shapes, found, f"{source} for {time.monotonic() - began:.0f} s")
+
+
+def _probed_in_job(
+    study: StudyFolder, shapes: list[Shape], workers: int, threads: int, profile: Profile | None
+) -> EpochTimes:
+    if profile is None:
+        raise InputError("--job needs a profile: add --profile PROFILE.toml")
+    found = measure_on_node(_timing(study, shapes, threads), profile, SlurmCli(), warn)
+    return times_of_probe(
+        shapes, found, f"from {plural(len(shapes), 'shape')} that {plural(workers, 'worker')} trained in a job"
+    )
+
+
+def _timing(study: StudyFolder, shapes: list[Shape], threads: int) -> Timing:
+    asked = [(dict(shape.params), shape.stage) for shape in shapes]
+    return Timing.of(study.sweep, study.paths.results, asked, threads=threads, seconds=_PROBE_S)
 
 
 def cost_as_data(found: StudyCost, submission: Submission | None) -> dict[str, Any]:
