@@ -9,7 +9,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint types-of-package types-of-tests format faults leaks \
 	docs docs-test docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
-	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-help cluster-up cluster-down \
+	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-cost bench-help cluster-up cluster-down \
 	clean completion schema
 
 help:  ## list the targets
@@ -188,6 +188,9 @@ bench-search-trained: $(STAMP)  ## the same with real training (an hour)
 
 first-hour: $(STAMP)  ## play a new user from an empty clone to a finished study on the dev cluster; writes its page of docs/
 	. $${TMPDIR:-/tmp}/slurm-dev-cluster/env.sh && $(BIN)/python benchmarks/first_hour.py --slurm --page docs/tutorials/first-hour.md
+
+bench-cost: $(STAMP)  ## what `plan --probe` expects beside what sacct says, on the dev cluster (make cluster-up)
+	. $${SLURM_LAB:-$${TMPDIR:-/tmp}/slurm-dev-cluster}/env.sh && $(BIN)/python benchmarks/cost_estimate.py
 
 bench-help: $(STAMP)  ## seconds that login-node commands take
 	$(BIN)/python benchmarks/startup.py

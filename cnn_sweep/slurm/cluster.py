@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cnn_sweep.slurm.units import gres, limit_count, limit_memory_mb, limit_minutes, resources
+from cnn_sweep.slurm.units import billing_weights, gres, limit_count, limit_memory_mb, limit_minutes, resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,6 +80,7 @@ class Partition:
         max_cpus_per_node: Most CPUs of its jobs on one node; None if unlimited.
         preempt_mode: What happens to its jobs if others preempt them: ``OFF``, ``REQUEUE``, ``CANCEL``, ``SUSPEND``.
         priority_tier: Jobs in partitions with a higher tier start first, and may preempt those here.
+        billing_weights: Billing units of each resource, by its name in limits (memory: per MB); empty if a CPU is one.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Partition:
     max_cpus_per_node: int | None = None
     preempt_mode: str = "OFF"
     priority_tier: int = 1
+    billing_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ class Cluster:
         preempt_type: How jobs are preempted: ``none``, ``partition_prio`` or ``qos``.
         accounting: Whether a database keeps accounts and ended jobs, so that ``sacct`` works.
         scratch: The node's own scratch folder (``TmpFS``).
+        billing_is_largest: Whether only the resource with the most billing units counts (``MAX_TRES``).
     """
 
     name: str
@@ -188,6 +191,7 @@ class Cluster:
     preempt_type: str = "none"
     accounting: bool = False
     scratch: str = "/tmp"  # noqa: S108 - Slurm's default
+    billing_is_largest: bool = False
 
 
 def read_config(text: str) -> dict[str, str]:
@@ -231,6 +235,7 @@ def _partition(values: Mapping[str, str], nodes: tuple[NodeKind, ...]) -> Partit
         max_cpus_per_node=limit_count(values.get("MaxCPUsPerNode", "")),
         preempt_mode=values.get("PreemptMode", "OFF"),
         priority_tier=limit_count(values.get("PriorityTier", "")) or 1,
+        billing_weights=billing_weights(values.get("TRESBillingWeights", "")),
     )
 
 

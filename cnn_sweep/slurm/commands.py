@@ -229,6 +229,7 @@ class SlurmCli:
             preempt_type=config.get("PreemptType", "none").removeprefix("preempt/"),
             accounting=config.get("AccountingStorageType", "").endswith("/slurmdbd"),
             scratch=config.get("TmpFS", "") or "/tmp",  # noqa: S108 - Slurm's default
+            billing_is_largest="MAX_TRES" in config.get("PriorityFlags", "").split(","),
         )
         if cluster.accounting:
             return self._with_accounts(cluster)

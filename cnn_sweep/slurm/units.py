@@ -10,6 +10,7 @@ import re
 
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
 _MEMORY = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGTkmgt]?)(?:i?[Bb])?[cn]?")
+_WEIGHT = re.compile(r"(?P<number>\d*\.?\d+)(?P<unit>[KMGTkmgt]?)")
 _MB = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2}
 _UNLIMITED = {"", "unlimited", "infinite", "none", "n/a", "(null)", "-1"}
 
@@ -91,6 +92,21 @@ def resources(text: str) -> dict[str, int]:
         name, _, amount = part.partition("=")
         if amount.strip().lower() not in _UNLIMITED:
             found[name.strip()] = memory_mb(amount)  # plain numbers are counts
+    return found
+
+
+def billing_weights(text: str) -> dict[str, float]:
+    """Read TRESBillingWeights as billing units of one CPU, one MB of memory, one GPU.
+
+    >>> billing_weights("CPU=1.0,Mem=0.5G,GRES/gpu=8")
+    {'cpu': 1.0, 'mem': 0.00048828125, 'gres/gpu': 8.0}
+    """
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, _, weight = part.strip().partition("=")
+        match = _WEIGHT.fullmatch(weight)
+        if match is not None:
+            found[name.lower()] = float(match["number"]) / _MB[match["unit"].upper()]
     return found
 
 

@@ -151,8 +151,16 @@ class NodeJob:
         finally:
             self._stack.close()
 
-    def submit(self) -> int:
+    @property
+    def folder(self) -> Path:
+        """Folder of the job's files, which the node sees."""
+        return self._folder
+
+    def submit(self, command: str | None = None) -> int:
         """Submit the job and return its ID.
+
+        Args:
+            command: What runs on the node, and writes a report with the question's nonce; by default the probe.
 
         Raises:
             SweepFileError: sbatch refused; the message has its words and the line of the profile.
@@ -161,7 +169,8 @@ class NodeJob:
         codes = {"no_folder": NO_FOLDER, "other_folder": OTHER_FOLDER, "not_writable": NOT_WRITABLE}
         folder = shlex.quote(str(self._folder))
         before = _BEFORE.format(folder=folder, nonce=self._nonce, **codes)
-        command = f"{python_command(self._profile)} {shlex.quote(str(self._folder / 'probe.py'))} {folder}"
+        probe = f"{python_command(self._profile)} {shlex.quote(str(self._folder / 'probe.py'))} {folder}"
+        command = command or probe
         text = single_job_script(self._profile, command, self._folder, before=[before], after=_AFTER.splitlines())
         script = self._folder / "job.sh"
         script.write_text(text, encoding="utf-8")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import tempfile
+import time
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.array_jobs.slurm import single_job_script
@@ -27,8 +29,35 @@ def problems_on(cluster: Cluster, profile: Profile) -> list[Problem]:
     return [profile.problem(refusal.key, refusal.message) for refusal in refusals_of(profile, cluster)]
 
 
-def expected_start(profile: Profile, slurm: SlurmCli) -> str:
-    """Let sbatch check a profile's task; return when and where it would start, in words.
+class ExpectedStart(NamedTuple):
+    """When and where a task would start.
+
+    Attributes:
+        at: Local time, in sbatch's words; empty if sbatch only accepts the task.
+        nodes: Its nodes; empty if unknown.
+        words: All that sbatch said.
+    """
+
+    at: str
+    nodes: str
+    words: str
+
+    @property
+    def wait_s(self) -> float | None:
+        """Seconds from now until then; None if unknown."""
+        try:
+            return max(0.0, datetime.fromisoformat(self.at).timestamp() - time.time())
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        if not self.at:
+            return self.words or "accepted"
+        return f"would start at {self.at.replace('T', ' ')}" + (f" on {self.nodes}" if self.nodes else "")
+
+
+def expected_start(profile: Profile, slurm: SlurmCli) -> ExpectedStart:
+    """Let sbatch check a profile's task; return when and where it would start.
 
     Raises:
         SweepFileError: sbatch would refuse; the message has its words and the line of the profile.
@@ -43,6 +72,4 @@ def expected_start(profile: Profile, slurm: SlurmCli) -> str:
         except EnvironmentFault as fault:
             raise sbatch_error(str(fault).removeprefix("sbatch failed: "), profile) from None
     found = _START.search(words)
-    if found is None:
-        return words or "accepted"
-    return f"would start at {found[1].replace('T', ' ')}" + (f" on {found[2]}" if found[2] else "")
+    return ExpectedStart("" if found is None else found[1], (found and found[2]) or "", words)

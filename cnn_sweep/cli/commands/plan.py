@@ -12,6 +12,7 @@ from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, Set, SweepFile
 from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.cli.ui.terminal import warn
+from cnn_sweep.errors import InputError
 from cnn_sweep.execution.study.study_folder import StudyFolder, plan_sweeps
 from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.messages import plural
@@ -22,6 +23,7 @@ from cnn_sweep.training.data.sources import notes_on_names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cnn_sweep.execution.array_jobs.submission import Submission
     from cnn_sweep.search.plan import Plan, PlannedConfiguration
     from cnn_sweep.sweep.sweep import Sweep
 
@@ -37,15 +39,29 @@ def plan(
             "--profile", "-p", metavar="PROFILE.toml", help="Also show what `submit` would request.", show_default=False
         ),
     ] = None,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Estimate time and cost: train a few networks here, unless the study has trials."),
+    ] = False,
+    job: Annotated[
+        bool, typer.Option("--job", help="With --probe: train them in a job of the profile's, on its node.")
+    ] = False,
     changes: Set = [],  # noqa: B006 - typer copies it
     results: Results = RESULTS,
 ) -> None:
-    """Show the trials of a sweep, its duplicates and the networks that cannot be built. Nothing is written.
+    """Show the trials of a sweep, its duplicates and the networks that cannot be built. No study is written.
+
+    With --probe, also what the study costs: hours of cores and GPUs, wall time, memory; and with a profile billing
+    units, when it would start, and what would be cheaper or start sooner. The probe takes seconds, and prepares images.
 
     Examples:
       cnn-sweep plan sweeps/digits.yaml --set training.epochs=5
       cnn-sweep plan sweeps/digits.yaml --profile slurm/cpu.toml
+      cnn-sweep plan sweeps/digits.yaml --profile slurm/cpu.toml --probe
+      cnn-sweep plan sweeps/mnist.yaml --profile slurm/gpu.toml --probe --job
     """
+    if job and not (probe and profile is not None):
+        raise InputError("--job is for --probe with --profile PROFILE.toml")
     loaded = load_sweep(sweep, changes)
     check_user_code(loaded)
     found, info = plan_sweeps(loaded)
@@ -53,12 +69,16 @@ def plan(
         warn(note)
     if not as_json:
         _print_plan(loaded, found)
-    submission = None if profile is None else _submission_as_data(loaded, results, profile)
+    data = _as_data(found)
+    submission = None if profile is None else _submission(loaded, results, profile)
+    if profile is not None:
+        data["submission"] = None if submission is None else _submission_as_data(submission)
+    if submission is not None and not as_json:
+        _print_submission(data["submission"])
+    if probe and (submission is not None or profile is None):
+        data["cost"] = _cost(StudyFolder.preview(loaded, results), submission, in_job=job, as_json=as_json)
     if as_json:
-        data = _as_data(found) if profile is None else _as_data(found) | {"submission": submission}
         print(json.dumps(data, indent=2))
-    elif submission is not None:
-        _print_submission(submission)
 
 
 def _print_plan(sweep: Sweep, found: Plan) -> None:
@@ -107,18 +127,20 @@ def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
         print(f"… and {len(rows) - _ROWS_SHOWN} more (`--json` gives all)")
 
 
-def _submission_as_data(sweep: Sweep, results: Path, profile: Path) -> dict[str, Any] | None:
-    """Return the resources that a submission would request; None if no trials are left.
+def _submission(sweep: Sweep, results: Path, profile: Path) -> Submission | None:
+    """Plan a submission; None if no trials are left."""
+    # A plan without a profile does not need the code that submits.
+    from cnn_sweep.cli.commands.submit import plan_or_explain
+
+    return plan_or_explain(StudyFolder.preview(sweep, results), Profile.load(profile))
+
+
+def _submission_as_data(submission: Submission) -> dict[str, Any]:
+    """Return the resources that a submission would request.
 
     Keys: trials; arrays, each with tasks and throttle; workers of a task; threads of a worker; time_limit_min;
     files, an estimate; notes.
     """
-    # A plan without a profile does not need the code that submits.
-    from cnn_sweep.cli.commands.submit import plan_or_explain
-
-    submission = plan_or_explain(StudyFolder.preview(sweep, results), Profile.load(profile))
-    if submission is None:
-        return None
     settings, arrays = submission.settings, submission.arrays
     return {
         "trials": submission.trials,
@@ -130,6 +152,22 @@ def _submission_as_data(sweep: Sweep, results: Path, profile: Path) -> dict[str,
         "files": 4 * arrays.tasks + 3 * arrays.tasks * (settings.workers + 1),
         "notes": list(submission.notes),
     }
+
+
+def _cost(study: StudyFolder, submission: Submission | None, *, in_job: bool, as_json: bool) -> dict[str, Any] | None:
+    """Estimate the cost of what is left of a study, and print it unless JSON is wanted."""
+    # A plan without a probe does not need the code that measures.
+    from cnn_sweep.cli.ui.cost import cost_as_data, print_cost, study_cost
+    from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
+
+    if (reason := why_nothing_is_left(study, study.history())) is not None:
+        warn(reason)
+        return None
+    found = study_cost(study, submission, in_job=in_job)
+    data = cost_as_data(found, submission)
+    if not as_json:
+        print_cost(found, data, study.sweep, submission.profile if submission else None)
+    return data
 
 
 def _print_submission(found: Mapping[str, Any]) -> None:

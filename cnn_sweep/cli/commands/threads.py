@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -20,10 +20,7 @@ from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.plan import Validator
 from cnn_sweep.search.samplers import completed
 from cnn_sweep.sweep.sweep import Sweep
-from cnn_sweep.tools.training_rates import Timing, divisions, measure
-
-if TYPE_CHECKING:
-    from cnn_sweep.tools.training_rates import Rate
+from cnn_sweep.tools.training_rates import Rate, Timing, divisions, measure
 
 # Workers with one thread are recommended even if another division is faster by up to this factor, because their results
 # are bit-reproducible.
@@ -55,7 +52,9 @@ def threads(
     rates = []
     for workers, number in divisions(usable_cores(), most_workers()):
         print(f"measuring {workers} x {number} …", file=sys.stderr)
-        rates.append(measure(Timing(sweep.resolve(), results.resolve(), params, number, seconds), workers))
+        timing = Timing.of(loaded, results, [(params, 0)], threads=number, seconds=seconds)
+        (measured,) = measure(timing, workers).shapes
+        rates.append(Rate(workers, number, sum(one.images_per_s for one in measured)))
     best = max(rates, key=lambda rate: rate.images_per_s)
     advised = rates[0] if rates[0].images_per_s * _WORTH >= best.images_per_s else best
     if as_json:
