@@ -28,6 +28,7 @@ LINES = {
     "submit": {"jobs": [{"job": "7", "tasks": 2, "time": 1.5}], "profile": "p.toml", "cluster": "lab"},
     "fault": {"message": "no", "job": "7_1"},
     "retire": {"reason": "memory"},
+    "followed": {"end": "1-3", "step": "report", "outcome": "complete", "file": "finished/r.html", "message": None},
     "known": {"source": "o", "number": 1, "params": {}, "state": "complete", "values": [0.5]},
 }
 NUMBERS = ["3", 1.5, True, -1, 2**63, None, [], {}]
@@ -82,7 +83,7 @@ def test_a_value_of_another_type_is_no_event(kind, name, value):
 @pytest.mark.parametrize("kind", LINES)
 def test_a_line_without_a_required_field_is_no_event(kind):
     """Fields without a default must be there."""
-    for name in LINES[kind].keys() & {"trial", "revision", "identity", "message", "reason", "source"}:
+    for name in LINES[kind].keys() & {"trial", "revision", "identity", "reason", "source", "step"}:
         line = line_of(kind)
         del line[name]
         if kind != "cancel":
