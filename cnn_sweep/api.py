@@ -61,13 +61,17 @@ class Sweep:
         self._checked = checked
 
     @classmethod
-    def from_file(cls, path: str | Path) -> Sweep:
+    def from_file(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> Sweep:
         """Read a sweep file.
+
+        Args:
+            path: The file.
+            changes: New values of keys, such as ``{"training.epochs": 5}``, as with ``--set``.
 
         Raises:
             SweepFileError: The file has problems; the error lists all of them with their lines.
         """
-        return cls(CheckedSweep.load(path))
+        return cls(CheckedSweep.load(path, changes or {}))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], *, folder: str | Path | None = None) -> Sweep:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.pool.pool import log_file
 from cnn_sweep.execution.pool.when_finished import end_of
 from cnn_sweep.execution.study.jobs import Queue, faults_of, is_running, outcomes, queue_of
@@ -24,7 +24,7 @@ from cnn_sweep.report.leaderboards.pareto import with_front
 from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.store import queries, report_queries
-from cnn_sweep.store.column_names import MORE
+from cnn_sweep.store.column_names import MORE, TEXTS
 from cnn_sweep.store.files import store_file
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reader import StoreReader
@@ -32,6 +32,8 @@ from cnn_sweep.store.reader import StoreReader
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
     from cnn_sweep.report.figures.plots import Plots
@@ -355,13 +357,27 @@ class Study:
         table = self._models().misclassified(trial, split, true, predicted)
         return _frame(table.columns, table.rows)
 
-    def predict(self, *images: str | Path, trial: int | None = None) -> pd.DataFrame:
-        """Predict image files and all image files in folders; without arguments, the unlabelled images of the data.
+    def predict(
+        self, *images: str | Path | Iterable[str | Path] | npt.NDArray[np.generic], trial: int | None = None
+    ) -> pd.DataFrame:
+        """Predict images; without arguments, the unlabelled images of the study's data.
+
+        Args:
+            images: Files, folders of files, or lists of these; or one array of shape (n, height, width, channels) with
+                values as in the study's data before rescaling.
+            trial: A complete trial; None for the best.
 
         Raises:
-            InputError: There are no images, or one cannot be read.
+            InputError: There are no images, one cannot be read, or the array has another shape.
         """
-        table = self._models().predict([str(image) for image in images], trial)
+        array: Any = images[0] if len(images) == 1 and hasattr(images[0], "shape") else None
+        if array is not None:
+            table = self._models().predict_array(array, trial)
+        else:
+            files = [one for given in images for one in ([given] if isinstance(given, str | PurePath) else given)]
+            if images and not files:
+                raise InputError("no images were given")
+            table = self._models().predict([str(file) for file in files], trial)
         return _frame(table.columns, table.rows)
 
     def load_model(self, trial: int | None = None) -> Any:
@@ -408,4 +424,8 @@ class Study:
 def _frame(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415 - imports slower than most commands run, and they need no DataFrame
 
-    return pd.DataFrame.from_records(list(rows), columns=list(columns))
+    frame = pd.DataFrame.from_records(list(rows), columns=list(columns))
+    for name in set(frame.columns) - TEXTS:  # numbers that are all missing, such as metrics of trials that failed
+        if frame[name].isna().all():
+            frame[name] = frame[name].astype(float)
+    return frame

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeVar, get_
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from cnn_sweep.messages import listed, near, point_hint, show, unknown
+from cnn_sweep.messages import listed, near, plural, point_hint, show, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,22 +135,25 @@ def validate(model: type[S], data: Any) -> tuple[S | None, list[InvalidValue]]:
 
 def _invalid_value(model: type[Spec], error: ErrorDetails) -> InvalidValue:
     path, owner = _file_path(model, error["loc"], unknown_last=error["type"] == "extra_forbidden")
-    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    kind, value = error["type"], error["input"]
     last = error["loc"][-1] if error["loc"] else ""
     if kind == "missing" and isinstance(last, str):
         key = file_key(owner, last)
         return InvalidValue((*path[:-1], key), "missing", None, f"the key {key!r} is missing")
     if kind == "extra_forbidden":
         return InvalidValue(path, f"unknown {last}", None, unknown("key", last, list(file_keys(owner))))
-    if isinstance(last, int) or kind in ("tuple_type", "too_long"):
-        pair = _pair_problem(path, kind, value)
-        if pair is not None:
-            return pair
+    if (pair := _pair_problem(model, error, path)) is not None:
+        return pair
     if kind == "model_type":
         keys = list(file_keys(_model_at(model, error["loc"])))
         return InvalidValue(path, kind, value, f"must be a mapping with the keys {listed(keys)}, not {show(value)}")
-    message = _MESSAGES[kind](value, context) if kind in _MESSAGES else f"{error['msg']}: {show(value)}"
-    return InvalidValue(path, kind, value, message)
+    return InvalidValue(path, kind, value, in_words(error))
+
+
+def in_words(error: ErrorDetails) -> str:
+    """Return what is wrong with a value in our words, with the value, from pydantic's details of a mistake."""
+    kind, value = error["type"], error["input"]
+    return _MESSAGES[kind](value, error.get("ctx", {})) if kind in _MESSAGES else f"{show(value)} is not valid"
 
 
 def _model_at(model: type[Spec], location: tuple[int | str, ...]) -> type[Spec]:
@@ -188,14 +191,23 @@ def _has_mapping(annotation: Any) -> bool:
     return get_origin(annotation) is dict or any(_has_mapping(part) for part in get_args(annotation))
 
 
+def _has_pair(annotation: Any) -> bool:
+    parts = get_args(annotation)
+    return (get_origin(annotation) is tuple and Ellipsis not in parts) or any(map(_has_pair, parts))
+
+
 def _member_model(model: type[Spec], field: str, rest: tuple[int | str, ...]) -> type[Spec]:
     """Return the model of a field; for a union, the member with one of the remaining keys."""
     models = list(_specs(model.model_fields[field].annotation)) or [model]
     return next((one for one in models if any(key in one.model_fields for key in rest)), models[0])
 
 
-def _pair_problem(path: KeyPath, kind: str, value: Any) -> InvalidValue | None:
-    if kind in ("missing", "too_long", "tuple_type"):
+def _pair_problem(model: type[Spec], error: ErrorDetails, path: KeyPath) -> InvalidValue | None:
+    """Return what is wrong with a value that must be two numbers; None if it need not be, or another thing is."""
+    names = [key for key in error["loc"] if isinstance(key, str)]
+    info = _model_at(model, error["loc"]).model_fields.get(names[-1]) if names else None
+    if info is not None and _has_pair(info.annotation) and error["type"] in ("missing", "too_long", "tuple_type"):
+        value = error["input"]
         where = path[:-1] if path and isinstance(path[-1], int) else path
         message = f"must be a whole number or a list of two, such as 3 or [3, 3], not {show(value)}"
         return InvalidValue(where, "pair", value, message)
@@ -216,6 +228,10 @@ def _type(words: str) -> Callable[[Any, dict[str, Any]], str]:
     return lambda value, _context: f"must be {words}, not {show(value)}{point_hint(value)}"
 
 
+def _items(words: str, key: str) -> Callable[[Any, dict[str, Any]], str]:
+    return lambda value, context: f"needs {words} {plural(context[key], 'item')}, not {show(value)}"
+
+
 def _truth(value: Any, _context: dict[str, Any]) -> str:
     hint = "; without quotes, since yes, no, on and off are text" if is_truth_word(value) else ""
     return f"must be true or false, not {show(value)}{hint}"
@@ -228,6 +244,14 @@ _MESSAGES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
     "less_than": _bound("less than", "lt"),
     "less_than_equal": _bound("at most", "le"),
     "int_type": _type("a whole number"),
+    "int_parsing": _type("a whole number"),
+    "float_parsing": _type("a number"),
+    "tuple_type": _type("a list"),
+    "list_type": _type("a list"),
+    "too_short": _items("at least", "min_length"),
+    "too_long": _items("at most", "max_length"),
+    "string_too_short": lambda value, _context: f"must not be empty, but is {show(value)}",
+    "finite_number": _type("a finite number"),
     "int_from_float": _type("a whole number"),
     "float_type": _type("a number"),
     "bool_type": _truth,

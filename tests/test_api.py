@@ -106,6 +106,31 @@ def test_a_missing_key_and_a_missing_folder_have_no_line(tmp_path):
         Sweep.from_dict(missing, folder=tmp_path).plan()
 
 
+def test_a_wrong_number_in_a_dictionary_has_no_line():
+    """A value that YAML cannot hold is named by its key alone."""
+    with pytest.raises(SweepFileError) as caught:
+        Sweep.from_dict(CONTENT | {"training": {"epochs": float("nan")}})
+    assert str(caught.value) == "sweep: training.epochs: .nan is not a finite number"
+
+
+def test_a_file_is_read_with_changes(tmp_path):
+    """As with --set."""
+    (tmp_path / "my.yaml").write_text(Sweep.from_dict(CONTENT).text, encoding="utf-8")
+    changed = Sweep.from_file(tmp_path / "my.yaml", {"study": "other", "space.filters": [3]})
+    assert changed.name == "other"
+    assert changed.plan()["filters"].tolist() == [3]
+
+
+def test_missing_numbers_have_a_type_of_numbers(tmp_path):
+    """A metric that no trial reported is a column of NaN, so that means and plots work; text stays text."""
+    Written(tmp_path).study("digits", trials=2, states=("failed",), epochs=0)
+    board = Study.open(tmp_path, "digits").leaderboard()
+    assert board["value"].dtype == float
+    assert board["value"].isna().all()
+    assert board["rank"].dtype == float
+    assert board["state"].dtype != float
+
+
 def test_a_plan_names_what_it_leaves_out():
     """Configurations whose network cannot be built are in ``attrs``, with the reason."""
     layers = [{"pool": "$window"}, {"pool": 3}, "flatten", {"output": "softmax"}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -11,6 +12,7 @@ from typer.core import TyperGroup
 
 from cnn_sweep.cli import root_help
 from cnn_sweep.cli.ui.help import register, tidy
+from cnn_sweep.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +35,20 @@ class _Commands(TyperGroup):
         """Import the typed command; until then it is a stub."""
         if args[0] in self.commands:
             self.commands[args[0]] = load_command(args[0])
+        elif args[0].endswith((".yaml", ".yml")) or os.path.isfile(args[0]):  # noqa: PTH113 - pathlib imports slowly
+            raise InputError(f"{args[0]!r} is a file, not a command; did you mean `cnn-sweep run {args[0]}`?")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a mistake that pydantic found for typer is told in our words."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if callable(details := getattr(error.__cause__, "errors", None)):
+                from cnn_sweep.validation import in_words
+
+                error.message = in_words(details()[0])
+            raise
 
     def format_help(self, _ctx: Any, formatter: Any) -> None:
         """Write the help of the program."""

@@ -124,6 +124,8 @@ def _answer(words: list[str]) -> None:
     if not words:
         print(root_help.first_steps(), end="")
         sys.exit(InputError.exit_code)
+    if words[0] == "help":
+        words = [*words[1:], "--help"]
     if words in (["--help"], ["-h"]):
         print(root_help.full(GROUPS), end="")
     elif words == ["--version"]:
@@ -134,7 +136,7 @@ def _answer(words: list[str]) -> None:
         answer(words[1:], COMMANDS)
     else:
         app: Any = __getattr__("app")
-        app()
+        app(words)
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def by_table(table: Path, root: Path, images: Sequence[str], column: str | None)
         notes.append(f"{plural(len(others), 'image is', 'images are')} not in {table.name}, so not used")
     return Findings(
         name=root.resolve().name,
-        what=f"{plural(len(files), 'image')} whose classes are in the column {columns.label!r} of {table.name}",
+        what=f"{plural(len(files), 'image file')} whose classes are in the column {columns.label!r} of {table.name}",
         data={"source": "files", "train": train, "labels": labels},
         counts={name: counts[name] for name in in_order(counts)},
         look=_look(root, files),
@@ -241,7 +241,7 @@ def _class_folders(root: Path, train: Path) -> Findings:
         classes.notes.append(f"{many} among the images ({kinds}); `cnn-sweep data prepare` leaves them out{cures}")
     return Findings(
         name=root.resolve().name,
-        what=f"{len(files):,} images in {len(classes.files):,} class folders",
+        what=f"{len(files):,} image files in {len(classes.files):,} class folders",
         data=data,
         counts={name: len(own) for name, own in classes.files.items()},
         look=_look(train, files),
@@ -318,7 +318,7 @@ def _named(root: Path, train: Path, images: Sequence[str], patterns: Sequence[Na
         notes.append(f"{verb} not match {best.pattern!r}, so not used: {few(unmatched, 3)}")
     return Findings(
         name=root.resolve().name,
-        what=f"{plural(len(images), 'image')} whose classes are in their names: {best.pattern}",
+        what=f"{plural(len(images), 'image file')} whose classes are in their names: {best.pattern}",
         data=_data_of(best, train),
         counts={name: counts[name] for name in best.classes},
         look=_look(train, _relative(images, root, train)),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.first_sweep.shares import shares_of
 from cnn_sweep.messages import plural
-from cnn_sweep.sweep.identity import STUDY_NAME
+from cnn_sweep.sweep.identity import study_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +104,7 @@ def propose(found: Findings, wishes: Wishes) -> Proposal:
     if data.get("classes"):  # some may be left out
         found = replace(found, counts={name: found.counts[name] for name in data["classes"]})
     facts = _Facts(size, round(found.images * _training_share(data)), wishes.trials, wishes.hours)
-    sections: dict[str, Any] = {"study": wishes.study or study_name(found.name), "data": data}
+    sections: dict[str, Any] = {"study": wishes.study or proposed_name(found.name), "data": data}
     sections["model"] = {"layers": _layers(facts, reasons)}
     sections["space"] = _space(facts, reasons)
     sections["search"] = _search(facts, reasons)
@@ -125,15 +123,9 @@ def propose(found: Findings, wishes: Wishes) -> Proposal:
     return Proposal(sections, reasons, alternative=small, warnings=tuple(reasons[key] for key in warned))
 
 
-def study_name(text: str) -> str:
-    """Return a text as the name of a study: letters without accents, digits, ``.``, ``_`` and ``-``.
-
-    >>> study_name("Füchse & Dachse (2024)")
-    'Fuchse_Dachse_2024'
-    """
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
-    name = re.sub(r"[^A-Za-z0-9.-]+", "_", plain).strip("_.-")[:64]
-    return name if STUDY_NAME.fullmatch(name) else "first_sweep"
+def proposed_name(text: str) -> str:
+    """Return a study's name for images that are called so."""
+    return study_name(text) or "first_sweep"
 
 
 def image_size(found: Findings, wanted: tuple[int, int] | None) -> tuple[tuple[int, int], str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.messages import listed, near
-from cnn_sweep.sweep.identity import STUDY_NAME, STUDY_NAME_RULE
+from cnn_sweep.sweep.identity import STUDY_NAME, name_problem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +33,8 @@ class StudyPaths:
     study: str
 
     def __post_init__(self) -> None:
-        if not STUDY_NAME.fullmatch(self.study):
-            raise StudyError(f"{self.study!r} cannot be the name of a study; it must be {STUDY_NAME_RULE}")
+        if (problem := name_problem(self.study)) is not None:
+            raise StudyError(problem)
 
     @property
     def folder(self) -> Path:
@@ -161,6 +161,12 @@ def archive_of(results: Path, name: str) -> Path:
     return archive_folder(results) / f"{name}{ARCHIVE_SUFFIX}"
 
 
+def archived_studies(results: Path) -> list[str]:
+    """Return the names of the archives in a results folder, sorted."""
+    files = archive_folder(results).glob(f"[!.]*{ARCHIVE_SUFFIX}")
+    return sorted(file.name.removesuffix(ARCHIVE_SUFFIX) for file in files)
+
+
 def existing_studies(results: Path) -> list[str]:
     """Return the names of all studies under ``results``, sorted; a study is a folder with journals.
 
@@ -188,7 +194,8 @@ def existing_study(results: Path, name: str) -> StudyPaths:
     if (archive := archive_of(results, name)).is_file():
         raise StudyError(f"the study {name!r} is archived in {archive}; to restore it: cnn-sweep unarchive {name}")
     names = existing_studies(results)
-    there = f"studies there: {listed(names)}" if names else "there are no studies there; --results DIR looks elsewhere"
+    elsewhere = "there are no studies there; `--results DIR` (in Python: results) names another folder"
+    there = f"studies there: {listed(names)}" if names else elsewhere
     raise StudyError(f"no study {name!r} in {results}{near(name, names)}; {there}")
 
 

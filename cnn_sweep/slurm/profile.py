@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from cnn_sweep.errors import InputError, Problem, SweepFileError
 from cnn_sweep.messages import near, plural, show
+from cnn_sweep.shipped import example_profiles
 from cnn_sweep.slurm.units import gres, memory_mb, minutes
 from cnn_sweep.validation import Count, Spec, validate
 
@@ -205,7 +206,9 @@ class Profile(Spec):
             text = path.read_bytes().decode("utf-8")
         except FileNotFoundError:
             others = sorted(other.name for other in path.parent.glob("*.toml"))
-            there = f"; there are {', '.join(others)}" if others else "; `cnn-sweep profile detect` writes one"
+            example = f"{example_profiles()['cpu']} is an example"
+            ways = f"; `cnn-sweep profile detect` writes one, and {example}"
+            there = f"; there are {', '.join(others)}" if others else ways
             raise InputError(f"there is no profile {path}{near(path.name, others)}{there}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"the profile {path} cannot be read: {error}") from None

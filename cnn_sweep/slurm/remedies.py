@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from cnn_sweep.errors import EnvironmentFault
+
+if TYPE_CHECKING:
+    from cnn_sweep.slurm.cluster import Cluster
+    from cnn_sweep.slurm.commands import SlurmCli
 
 # The first match decides. The wording is that of Slurm 22.05; older and newer versions differ in details.
 _FAULTS: Final = (
@@ -50,9 +56,26 @@ def remedy_of_fault(words: str) -> str:
 
 
 def with_remedy(words: str) -> str:
-    """Return the message of a command of Slurm that failed, and what to do about it."""
+    """Return the message of a command of Slurm that failed, and what to do about it.
+
+    Of several messages in one, the last is that of the command; those before it are steps on the way.
+    """
     remedy = remedy_of_fault(words)
+    command, failed, rest = words.partition(" failed: ")
+    words = f"{command}{failed}{rest.rpartition('; ')[2]}"
     return f"{words}{'' if words.endswith('?') else '.'} {remedy[0].upper()}{remedy[1:]}"
+
+
+def reachable_cluster(slurm: SlurmCli) -> Cluster:
+    """Return what the cluster allows this user.
+
+    Raises:
+        EnvironmentFault: There is no cluster, or it does not answer; the message says what to do.
+    """
+    try:
+        return slurm.cluster()
+    except EnvironmentFault as fault:
+        raise EnvironmentFault(with_remedy(str(fault))) from None
 
 
 def remedy_of_refusal(words: str) -> str:

@@ -1,9 +1,9 @@
-"""Names of a leaderboard's columns, read within a few milliseconds for the completion of commands."""
+"""Names of a leaderboard's columns and numbers of trials, read within milliseconds for the completion of commands."""
 
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from cnn_sweep.store.files import store_file
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Columns of a trial's row that a leaderboard shows only on request.
 MORE: Final = ("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message", "threads")
+TEXTS: Final = frozenset({"state", "configuration", "cause", "message", "image", "predicted", "true"})  # if empty, too
 _WAIT_S = 0.1
 
 
@@ -21,14 +22,24 @@ def leaderboard_columns(results: Path, study: str) -> tuple[str, ...]:
 
     Where file locking is unreliable, this may read a store that is being replaced, and then finds no names.
     """
+    rows = _query(results, "SELECT name FROM pragma_table_info(?)", f"leaderboard_{study}")
+    return (*map(str, rows), *MORE) if rows else ()
+
+
+def trial_numbers(results: Path, study: str) -> tuple[str, ...]:
+    """Return the numbers of a study's trials as of the last merge; none if the store cannot be read, as above."""
+    return tuple(map(str, _query(results, "SELECT trial FROM trials WHERE study = ? ORDER BY trial", study)))
+
+
+def _query(results: Path, query: str, name: str) -> list[Any]:
+    """Return the first value of each row; none if the store cannot be read."""
     file = store_file(results)
     try:
         with_name = f"file:{quote(str(file.resolve()))}?mode=ro"
         connection = sqlite3.connect(with_name, uri=True, timeout=_WAIT_S)
         try:
-            rows = connection.execute("SELECT name FROM pragma_table_info(?)", (f"leaderboard_{study}",)).fetchall()
+            return [value for (value,) in connection.execute(query, (name,))]
         finally:
             connection.close()
     except (OSError, sqlite3.Error, UnicodeError):
-        return ()
-    return (*(str(name) for (name,) in rows), *MORE) if rows else ()
+        return []

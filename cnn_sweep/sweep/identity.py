@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Final
+
+from cnn_sweep.messages import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +19,32 @@ if TYPE_CHECKING:
 # names.
 STUDY_NAME: Final = re.compile(r"(?!(?i:sweeps\.db)(?:[.-].*)?\Z)(?!(?i:archive)\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 STUDY_NAME_RULE: Final = (
-    "1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit; 'sweeps.db' is the store's own file, "
-    "and 'archive' is the folder of archives"
+    "1 to 64 of the letters a-z and A-Z, digits, '.', '_' and '-', beginning with a letter or digit, and not "
+    "'sweeps.db' or 'archive', which have another meaning"
 )
+_SPELT: Final = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ø": "oe", "æ": "ae"}
+)
+
+
+def study_name(text: str) -> str | None:
+    """Return a text as the name of a study, with letters without accents; None if it has no letters.
+
+    >>> study_name("Füchse & Dachse (2024)"), study_name("été"), study_name("狐")
+    ('Fuechse_Dachse_2024', 'ete', None)
+    """
+    spelt = unicodedata.normalize("NFC", text).translate(_SPELT)
+    plain = unicodedata.normalize("NFKD", spelt).encode("ascii", "ignore").decode("ascii")
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", plain).strip("_.-")[:64]
+    return name if STUDY_NAME.fullmatch(name) else None
+
+
+def name_problem(text: str) -> str | None:
+    """Return what is wrong with the name of a study, with a name to use instead; None if nothing is."""
+    if STUDY_NAME.fullmatch(text):
+        return None
+    other = study_name(text)
+    return f"{show(text)} cannot name a study; it must be {STUDY_NAME_RULE}" + (f". Try {other!r}" if other else "")
 
 
 class Null(str):

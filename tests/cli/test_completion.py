@@ -34,6 +34,8 @@ def folder(tmp_path_factory):
     written = Written(found / "results")
     written.study("digits", trials=2)
     written.study("digits-large", trials=2)
+    (found / "results" / "archive").mkdir()
+    (found / "results" / "archive" / "old.tar.gz").write_bytes(b"an archive")
     for name in ("first.yaml", "second.yml", "cpu.toml", "notes.txt"):
         (found / name).write_text("", encoding="utf-8")
     (found / "sweeps").mkdir()
@@ -82,7 +84,12 @@ def test_the_table_has_the_options_of_the_commands():
         (["leaderboard", "digits", "--columns", "filters,filt"], []),
         (["leaderboard", "digits", "--where", "val_accuracy > 0.9 and (mom"], ["val_accuracy > 0.9 and (momentum"]),
         (["show", "digits", "--", "--j"], []),
-        (["confusion", "digits", "--trial", ""], ["best"]),
+        (["confusion", "digits", "--trial", ""], ["0", "1", "best"]),
+        (["show", "digits", ""], ["0", "1"]),
+        (["cancel", "nowhere", ""], []),
+        (["copy", "digits-"], ["digits-large"]),
+        (["unarchive", ""], ["old"]),
+        (["init", "--example", "dig"], ["digits"]),
         (["run", "a.yaml", "-n", ""], []),
         (["report", "digits", "-"], [*json.loads(TABLE.read_text(encoding="utf-8"))["report"]["options"]]),
         (["nonsense", ""], []),
@@ -109,6 +116,8 @@ def test_studies_come_from_the_folder_of_the_environment(suggested, folder, monk
     [
         (["run", ""], "files .yaml"),
         (["submit", "a.yaml", "--profile", ""], "files .toml"),
+        (["copy", ""], "files .yaml"),
+        (["unarchive", ""], "files"),
         (["status", "--results", ""], "folders"),
         (["predict", "digits", "scans/"], "files"),
         (["report", "digits", "-o", ""], "files"),

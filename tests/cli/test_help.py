@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import cnn_sweep
 from cnn_sweep.cli import root_help
 from cnn_sweep.cli.main import COMMANDS, GROUPS, app, load_command
+from cnn_sweep.errors import InputError
 
 
 def _commands():
@@ -82,6 +83,46 @@ def test_the_name_alone_says_what_to_do_first():
     steps = re.findall(r"^  cnn-sweep ([\w-]+)", done.stdout, re.MULTILINE)
     assert steps == ["init", "run", "leaderboard"]
     assert set(steps) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "x.yaml", "--workers", "two"], "'--workers' / '-n': must be a whole number, not 'two'"),
+        (["run", "x.yaml", "--workers", "0"], "'--workers' / '-n': must be at least 1, not '0'"),
+        (["show", "digits", "x"], "'TRIAL': must be a whole number, not 'x'"),
+        (["status", "--interval", "slow"], "'--interval': must be a number, not 'slow'"),
+        (["schema", "foo"], "'foo' is not one of 'sweep', 'profile'."),
+        (["plann"], "No such command 'plann'. Did you mean 'plan'?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_value_is_told_in_our_words(words, message, monkeypatch):
+    """What pydantic says to typer is not shown."""
+    monkeypatch.setenv("COLUMNS", "200")
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not re.search("Input should|Value error", done.stderr)
+
+
+def test_a_file_in_place_of_a_command_gets_a_hint(tmp_path, monkeypatch):
+    """Who types a sweep file first probably wants to run it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("my.yaml", "digits"):
+        (tmp_path / "digits").write_text("", encoding="utf-8")
+        with pytest.raises(InputError, match=f"did you mean `cnn-sweep run {name}`"):
+            CliRunner().invoke(app, [name], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("words", [["help"], ["help", "run"]])
+def test_help_is_a_command_too(words):
+    """As in other programs, ``help`` and ``help COMMAND`` are ``--help``."""
+    shown = [
+        subprocess.run([sys.executable, "-m", "cnn_sweep.cli.main", *one], capture_output=True, check=True).stdout
+        for one in (words, [*words[1:], "--help"])
+    ]
+    assert shown[0] == shown[1] != b""
 
 
 def test_both_ways_to_the_help_agree():

@@ -99,7 +99,7 @@ def test_a_sweep_is_proposed_for_images(init, photos):
     """Without a terminal there is no question; the file, the remarks and the next commands come at once."""
     done = init("photos", "--budget", "3")
     assert done.exit_code == 0
-    assert "Found 20 images in 2 class folders; 12 x 12 pixels, colour." in done.stdout
+    assert "Found 20 image files in 2 class folders; 12 x 12 pixels, colour." in done.stdout
     assert "cnn-sweep plan photos.yaml" in done.stderr
     assert "3 trials" in CliRunner().invoke(app, ["plan", "photos.yaml"]).stdout
 

@@ -156,8 +156,9 @@ def test_a_renamed_study_leaves_nothing_under_its_old_name(results):
         (("rename", "digits", "busy"), "already a study 'busy'"),
         (("rename", "digits", "Busy"), "in case only"),
         (("rename", "digits", "old"), "archive of that name"),
-        (("rename", "digits", "a b"), "cannot be the name"),
-        (("rename", "digits", "archive"), "'archive' is the folder of archives"),
+        (("rename", "digits", "a b"), "cannot name a study; it must be 1 to 64 of the letters a-z and A-Z, digits"),
+        (("rename", "digits", "käfer"), "Try 'kaefer'"),
+        (("rename", "digits", "archive"), "not 'sweeps.db' or 'archive'"),
         (("rename", "digts", "new"), "did you mean 'digits'"),
         (("rename", "busy", "new"), "--force"),
         (("delete", "digits", "busy", "--yes"), "may be running"),
@@ -167,7 +168,6 @@ def test_a_renamed_study_leaves_nothing_under_its_old_name(results):
         (("archive", "digts"), "did you mean 'digits'"),
         (("archive", "digits", "--to", "digits.zip"), "ends with .tar.gz or .tgz"),
         (("unarchive", "odl"), "did you mean 'old'"),
-        (("unarchive", "old"), "no archive of a study"),
     ],
     ids=" ".join,
 )
@@ -182,6 +182,16 @@ def test_what_cannot_be_done_is_refused(words, reason, results, monkeypatch):
     assert done.exception.exit_code == 2
     assert reason in str(done.exception)
     assert sorted(results.rglob("*")) == before
+
+
+def test_what_is_no_archive_is_found_with_the_code_of_checks(results):
+    """Garbage and a damaged archive end alike, as for `store check`."""
+    archive_of(results, "old").parent.mkdir()
+    archive_of(results, "old").write_bytes(b"nothing")
+    for words in (["old"], ["old", "--check"]):
+        done = CliRunner().invoke(app, ["unarchive", *words, "--results", str(results)])
+        assert isinstance(done.exception, CnnSweepError)
+        assert (done.exception.exit_code, "no archive of a study" in str(done.exception)) == (3, True)
 
 
 def test_deleting_asks_and_says_what_goes(results, somebody):

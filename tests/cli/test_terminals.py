@@ -19,9 +19,11 @@ from helpers.written import Written
 from rich.cells import cell_len
 from rich.console import Console
 
+from cnn_sweep.cli.ui import tables
 from cnn_sweep.cli.ui.training_progress import _picture
 from cnn_sweep.execution.pool.progress import Pace, Progress
 from cnn_sweep.journal.events import End
+from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.budget import Limit
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
@@ -252,6 +254,19 @@ def test_the_live_line_of_run_leaves_out_what_it_has_no_room_for(name):
             assert words in text
         assert ("16 running, trial 40: epoch 12 of 50, trial 41: epoch 3 of 50, …, 10 failed" in text) == (width == 220)
         assert ("27.8 trials/min" in text) == ("16 running" in text) == (width == 220)
+
+
+@pytest.mark.parametrize(("width", "split"), [(80, True), (160, False), (None, False)])
+def test_predictions_fit_on_a_terminal(width, split, monkeypatch, capsys):
+    """At 80 columns, rows have the probability of the predicted class alone, and a line says where the others are."""
+    monkeypatch.setattr(tables, "terminal_width", lambda: width)
+    chances = {f"p_class_{number}": 0.1 for number in range(8)}
+    row = {"image": "site_07/2024/IMG_0001.JPG", "true": "class_1", "predicted": "class_2", "probability": 0.1} | chances
+    tables.print_predictions(Table(tuple(row), (row,)))
+    shown = capsys.readouterr().out
+    assert ("p_class_7" in shown) != split
+    assert ("`--format csv` has the probabilities of all classes" in shown) == split
+    assert shown.count("IMG_0001.JPG") == 1
 
 
 def test_nothing_moves_on_a_dumb_terminal(folder):

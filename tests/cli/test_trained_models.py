@@ -125,6 +125,25 @@ def test_saved_models_predict_the_same_without_this_package(results, seen, here,
     np.testing.assert_allclose([float(row[f"p_{name}"]) for name in range(10)], after[5], atol=1e-6)
 
 
+def test_python_predicts_lists_and_arrays(results, tmp_path):
+    """A list of paths and an array of the same images give the same rows; another shape or scale is refused."""
+    study = Study.open(results, "tiny")
+    images = load(prepared_data(results, "tiny")).validation.x[:2]
+    files = [tmp_path / "0.png", tmp_path / "1.png"]
+    for file, image in zip(files, images, strict=True):
+        Image.fromarray(image[..., 0]).save(file)
+    of_files, of_array = study.predict(files), study.predict(images)
+    assert of_files["image"].tolist() == [str(file) for file in files]
+    assert of_files.drop(columns="image").equals(of_array.drop(columns="image"))
+    for wrong, message in (
+        (images[:, :4], r"has the shape \(2, 4, 8, 1\); images of this study have \(n, 8, 8, 1\)"),
+        (images / 255, "multiply by 255"),
+        ([], "no images were given"),
+    ):
+        with pytest.raises(InputError, match=message):
+            study.predict(wrong)
+
+
 def test_confusion_counts_every_image(results, here):
     """Its rows are the true classes; its diagonal is the accuracy; proportions of a row add up to 1."""
     best, _ = _trials(results)

@@ -199,18 +199,18 @@ def test_a_member_cannot_leave_its_folder(info, archive, paths, tmp_path):
 
 
 def test_what_is_no_archive_is_refused(tmp_path, paths):
-    """Other files, other archives and archives of newer versions are named as such, with exit code 2."""
+    """Other files and other archives are named as such, like damaged ones; a missing file is a wrong name."""
     file = tmp_path / "other.tar.gz"
     with pytest.raises(InputError, match="no such file"):
         read_archive(file)
     file.write_bytes(b"text")
-    with pytest.raises(InputError, match="no archive of a study"):
+    with pytest.raises(EnvironmentFault, match="no archive of a study"):
         read_archive(file)
     with tarfile.open(file, "w:gz") as tar:
         tar.add(paths.sweep, "readme")
         tar.add(paths.sweep, "data/x")
     for read in (read_archive, read_summary):
-        with pytest.raises(InputError, match="no archive of a study"):
+        with pytest.raises(EnvironmentFault, match="no archive of a study"):
             read(file)
     newer = json.dumps({"format": 99}).encode()
     with tarfile.open(file, "w:gz") as tar:

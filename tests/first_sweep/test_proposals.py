@@ -262,7 +262,7 @@ def test_files_of_other_kinds_are_refused_with_the_cure(tmp_path, monkeypatch):
 def test_any_folder_gives_a_valid_study_name():
     """Accents, blanks and other signs are replaced; a name without letters gets a general one."""
     assert [study_name(name) for name in ("Füchse & Dachse", "..", "a" * 80, "sweeps.db")] == [
-        "Fuchse_Dachse",
+        "Fuechse_Dachse",
         "first_sweep",
         "a" * 64,
         "first_sweep",

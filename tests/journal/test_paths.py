@@ -15,7 +15,7 @@ from cnn_sweep.journal.paths import StudyPaths, existing_studies
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/etc", "-x", ".x", "a b", "a\n", "x" * 65, "ä"])
 def test_a_name_that_could_leave_the_results_folder_is_refused(tmp_path, name):
     """No study name leads out of the results folder or to a hidden file."""
-    with pytest.raises(StudyError, match="cannot be the name of a study"):
+    with pytest.raises(StudyError, match="cannot name a study"):
         StudyPaths(tmp_path, name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,7 @@ _LabelColumn = Annotated[
 ]
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Accept every proposal without questions.")]
 _Example = Annotated[
-    str | None, typer.Option("--example", "-e", metavar="NAME", help="Example to copy instead.", show_default=False)
+    str | None, typer.Option("--example", "-e", metavar="EXAMPLE", help="Example to copy instead.", show_default=False)
 ]
 _List = Annotated[bool, typer.Option("--list", help="List the examples.")]
 _MakeImages = Annotated[
@@ -58,6 +59,7 @@ _MakeImages = Annotated[
 
 
 def init(
+    context: typer.Context,
     path: _Images = None,
     output: _Output = None,
     study: _Study = None,
@@ -88,17 +90,20 @@ def init(
     elif example is None:
         write_first_sweep(Request(path, labels, label_column, size, Wishes(study, None, budget, hours), output, yes))
     else:
-        given = {
-            "PATH": path,
-            "--study": study,
-            "--size": size,
-            "--budget": budget,
-            "--hours": hours,
-            "--labels": labels,
-        }
-        if unused := [name for name, value in given.items() if value is not None]:
+        if unused := _given(context, besides=("example", "output", "images")):
             raise InputError(f"--example copies a whole sweep file, so it does not go with {', '.join(unused)}")
         _copy_example(example, output, images)
+
+
+def _given(context: typer.Context, *, besides: Collection[str]) -> list[str]:
+    """Return the arguments and options that the user typed, besides some."""
+    return [
+        param.metavar if param.param_type_name == "argument" and param.metavar else param.opts[0]
+        for param in context.command.params
+        if param.name not in besides
+        and (source := context.get_parameter_source(param.name or "")) is not None
+        and source.name == "COMMANDLINE"
+    ]
 
 
 def _copy_example(example: str, output: Path | None, images: bool) -> None:

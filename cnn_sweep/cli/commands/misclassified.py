@@ -20,7 +20,7 @@ from cnn_sweep.cli.ui.options import (
     Trial,
     trial_number,
 )
-from cnn_sweep.cli.ui.tables import print_first_rows
+from cnn_sweep.cli.ui.tables import print_predictions
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.figures.contact_sheets import contact_sheet, save_picture
 from cnn_sweep.report.leaderboards.formats import WRITERS
@@ -63,7 +63,7 @@ def misclassified(
         return
     mistakes = "1 image is" if len(rows) == 1 else f"{len(rows)} images are"
     print(f"trial {found.trial}, {split} set: {mistakes} misclassified", file=sys.stderr)
-    print_first_rows(table)
+    print_predictions(table)
 
 
 def _caption(row: dict[str, object]) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from cnn_sweep.cli.ui.files import check_folder, file_name, short_name, write_text
 from cnn_sweep.cli.ui.options import RESULTS, Format, Results, Sheet, StudyName, TableFormat, Trial, trial_number
-from cnn_sweep.cli.ui.tables import print_first_rows
+from cnn_sweep.cli.ui.tables import print_predictions
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.models import client as models
@@ -127,7 +127,7 @@ def _write_predictions(found: models.Predictions, x: Any, names: Sequence[Item],
     if outputs.table != "table":
         sys.stdout.write(WRITERS[outputs.table](table))
     elif not outputs.files:
-        print_first_rows(table)
+        print_predictions(table)
 
 
 def _draw_mosaics(found: models.Predictions, x: Any, names: Sequence[Item], folder: Path, columns: int | None) -> None:

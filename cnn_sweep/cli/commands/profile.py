@@ -19,7 +19,7 @@ from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.detection.partitions import Wanted, accounts_of
 from cnn_sweep.slurm.detection.profile import detected_profile
 from cnn_sweep.slurm.profile import Profile
-from cnn_sweep.slurm.remedies import with_remedy
+from cnn_sweep.slurm.remedies import reachable_cluster
 from cnn_sweep.tools.login_environment import machine_settings
 from cnn_sweep.tools.submission_check import expected_start, problems_on
 
@@ -53,7 +53,7 @@ def detect(
     if output is not None:
         check_folder(output)
         _check_new(output)
-    cluster = _cluster()
+    cluster = reachable_cluster(SlurmCli())
     groups = frozenset(_group_names())
     wanted = Wanted(partition, gpu, account or _ask_account(cluster), groups)
     text = detected_profile(cluster, wanted, machine=machine_settings(cluster))
@@ -77,17 +77,10 @@ def check(
       cnn-sweep profile check my.toml
     """
     profile = Profile.load(file)
-    cluster = _cluster()
+    cluster = reachable_cluster(SlurmCli())
     if problems := problems_on(cluster, profile):
         raise SweepFileError(profile.source, problems)
     print(f"{file}: cluster {cluster.name} takes it; a task {expected_start(profile, SlurmCli())}")
-
-
-def _cluster() -> Cluster:
-    try:
-        return SlurmCli().cluster()
-    except EnvironmentFault as fault:
-        raise EnvironmentFault(with_remedy(str(fault))) from None
 
 
 def _check_new(file: Path) -> None:

@@ -19,6 +19,7 @@ from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.messages import plural
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.profile import Profile
+from cnn_sweep.slurm.remedies import reachable_cluster
 
 
 def submit(
@@ -72,7 +73,9 @@ def plan_or_explain(study: StudyFolder, profile: Profile) -> Submission | None:
         warn(reason)
         return None
     slurm = SlurmCli()
-    submission = plan_submission(study, history, profile, slurm.cluster(), busy=pools_in_queue(study.paths, slurm))
+    submission = plan_submission(
+        study, history, profile, reachable_cluster(slurm), busy=pools_in_queue(study.paths, slurm)
+    )
     for note in submission.notes:
         warn(note)
     return submission

@@ -12,7 +12,7 @@ from cnn_sweep.cli.ui.options import RESULTS, Results
 from cnn_sweep.cli.ui.studies import merge_journals
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.study.archive_reader import read_archive, read_summary, restore_study
-from cnn_sweep.journal.paths import ARCHIVE_SUFFIX, archive_folder, archive_of
+from cnn_sweep.journal.paths import archive_folder, archive_of, archived_studies
 from cnn_sweep.messages import few, near, plural
 from cnn_sweep.sweep.identity import STUDY_NAME
 
@@ -21,7 +21,7 @@ def unarchive(
     archive: Annotated[
         str,
         typer.Argument(
-            metavar="STUDY|FILE", help="A study in RESULTS/archive, or an archive elsewhere.", show_default=False
+            metavar="ARCHIVE|FILE", help="A study in RESULTS/archive, or an archive elsewhere.", show_default=False
         ),
     ],
     check: Annotated[bool, typer.Option("--check", help="Only compare every file with its checksum.")] = False,
@@ -68,6 +68,6 @@ def _archive(results: Path, name: str) -> Path:
     if STUDY_NAME.fullmatch(name) and archive_of(results, name).is_file():
         return archive_of(results, name)
     folder = archive_folder(results)
-    names = sorted(file.name.removesuffix(ARCHIVE_SUFFIX) for file in folder.glob(f"[!.]*{ARCHIVE_SUFFIX}"))
+    names = archived_studies(results)
     there = f"archives in {folder}: {few(names)}" if names else f"there are none in {folder}"
     raise InputError(f"no archive {name!r}{near(name, names)}; {there}")

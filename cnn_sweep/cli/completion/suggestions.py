@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.journal.paths import existing_studies
-from cnn_sweep.store.column_names import leaderboard_columns
+from cnn_sweep.journal.paths import archived_studies, existing_studies
+from cnn_sweep.shipped import example_sweeps
+from cnn_sweep.store.column_names import leaderboard_columns, trial_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,12 +35,12 @@ class Suggestions:
 
     Attributes:
         values: Whole words and a line about each.
-        kind: ``values``, or ``files`` or ``folders``, which the shell completes by itself.
+        kind: ``values``, or ``files`` or ``folders``, which the shell completes by itself, after the values.
         ending: With ``files``, how the names of fitting files end; empty if all fit.
         goes_on: Whether a word goes on after a suggestion, so that no space follows.
     """
 
-    values: Mapping[str, str]
+    values: dict[str, str]
     kind: str = "values"
     ending: str = ""
     goes_on: bool = False
@@ -130,20 +131,32 @@ def _read(options: Mapping[str, Any], words: Sequence[str]) -> _Typed:
 def _values(word: str, last: str, typed: _Typed) -> Suggestions:
     """Return the values for which a help shows a word, such as ``STUDY``."""
     word = word.removesuffix("...")
-    kinds = set(word.split("|"))
-    if word == "STUDY":
-        others = (name for name in existing_studies(_results(typed)) if name not in typed.arguments)
-        return _beginning_with(last, _plain(others))
+    kinds = word.split("|")
     if word in _COLUMNS:
         return _columns(word, last, typed)
-    if "." in word:
-        return Suggestions({}, "files", "" if "|" in word else f".{word.rpartition('.')[2]}")
-    if kinds & _FILES:
-        return Suggestions({}, "files")
-    if kinds & _FOLDERS:
+    found = _beginning_with(last, _plain(name for kind in kinds for name in _names(kind, typed)))
+    endings = {kind.rpartition(".")[2] for kind in kinds if "." in kind}
+    if endings or _FILES.intersection(kinds):
+        return replace(found, kind="files", ending=f".{endings.pop()}" if len(endings) == 1 else "")
+    if _FOLDERS.intersection(kinds):
         return Suggestions({}, "folders")
-    # In a list such as N|best, words in capitals stand for values; the others are values.
-    return _beginning_with(last, _plain(one for one in word.split("|") if one and not one.isupper()))
+    # In a list such as TRIAL|best, words in capitals stand for values; the others are values.
+    listed = (one for one in word.split("|") if one and not one.isupper())
+    return replace(found, values=found.values | _beginning_with(last, _plain(listed)).values)
+
+
+def _names(kind: str, typed: _Typed) -> Iterable[str]:
+    """Return the names of the things of a kind, such as ``STUDY``; none for other kinds."""
+    results = _results(typed)
+    if kind == "STUDY":
+        return [name for name in existing_studies(results) if name not in typed.arguments]
+    if kind == "ARCHIVE":
+        return archived_studies(results)
+    if kind == "EXAMPLE":
+        return example_sweeps()
+    if kind == "TRIAL":
+        return trial_numbers(results, typed.arguments[0]) if typed.arguments else ()
+    return ()
 
 
 def _results(typed: _Typed) -> Path:

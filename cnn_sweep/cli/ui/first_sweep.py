@@ -23,12 +23,12 @@ from cnn_sweep.first_sweep.check import check_text
 from cnn_sweep.first_sweep.folders import TABLES, LabelWishes
 from cnn_sweep.first_sweep.label_columns import names_labels
 from cnn_sweep.first_sweep.look import NAMED, look_at
-from cnn_sweep.first_sweep.proposal import TRIALS, Wishes, check_classes, image_size, propose, study_name
+from cnn_sweep.first_sweep.proposal import TRIALS, Wishes, check_classes, image_size, propose, proposed_name
 from cnn_sweep.first_sweep.sweep_text import sweep_text
 from cnn_sweep.messages import few, listed, plural, show
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.shipped import example_sweeps
-from cnn_sweep.sweep.identity import STUDY_NAME, STUDY_NAME_RULE
+from cnn_sweep.sweep.identity import name_problem
 from cnn_sweep.training.data.image_decoder import SUFFIXES
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _write_first_sweep(request: Request) -> None:
     _show(found)
     _check_class_count(found, request)
     wishes = _asked(found, wishes, request) if request.asks else wishes
-    wishes = replace(wishes, study=wishes.study or study_name(found.name))
+    wishes = replace(wishes, study=wishes.study or proposed_name(found.name))
     file = Path(f"{wishes.study}.yaml") if request.output is None else request.output
     _check_new(file)
     proposal = propose(found, wishes)
@@ -213,7 +213,7 @@ def _asked(found: Findings, wishes: Wishes, request: Request) -> Wishes:
         wishes = replace(wishes, trials=int(_ask("How many configurations to try", str(TRIALS), _checked_trials)))
     if wishes.study is None:
         check = _checked_study if request.output is not None else _checked_new_study
-        wishes = replace(wishes, study=_ask("Name of the study", study_name(found.name), check))
+        wishes = replace(wishes, study=_ask("Name of the study", proposed_name(found.name), check))
     return wishes
 
 
@@ -272,8 +272,8 @@ def _read_trials(text: str) -> int:
 
 
 def _check_study(name: str) -> None:
-    if not STUDY_NAME.fullmatch(name):
-        raise InputError(f"{show(name)} cannot name a study; it must be {STUDY_NAME_RULE}")
+    if (problem := name_problem(name)) is not None:
+        raise InputError(problem)
 
 
 def _check_new(file: Path) -> None:
@@ -303,7 +303,7 @@ def _show(found: Findings) -> None:
     sys.stdout.flush()  # before the notes, in a pipe too
     if look.unreadable:
         print_words(
-            f"Note: {len(look.unreadable)} of {look.sampled} images looked at cannot be read: "
+            f"Note: {len(look.unreadable)} of {look.sampled} files looked at cannot be read as images: "
             f"{few(look.unreadable, 3)}. `cnn-sweep data prepare` lists all such files and leaves them out.",
             stderr=True,
         )

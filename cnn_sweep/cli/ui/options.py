@@ -76,7 +76,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Format = Annotated[TableFormat, typer.Option("--format", help="Output format.")]
 
 # Options of the commands that use a trained model.
-Trial = Annotated[str, typer.Option("--trial", metavar="N|best", help="Number of a complete trial, or best.")]
+Trial = Annotated[str, typer.Option("--trial", metavar="TRIAL|best", help="Number of a complete trial, or best.")]
 Split = Annotated[LabelledSplit, typer.Option(help="Images to predict; test only after `finalize`.")]
 Sheet = Annotated[
     Path | None, typer.Option(metavar="FILE.png", help="Draw the images on a contact sheet.", show_default=False)

@@ -84,6 +84,16 @@ def print_first_rows(table: Table) -> None:
         print(f"… and {len(table.rows) - _ROWS_SHOWN} more (`--format csv` gives all)")
 
 
+def print_predictions(table: Table) -> None:
+    """Print the first rows of a table of predictions, without the probabilities of all classes if they do not fit."""
+    fewer = tuple(name for name in table.columns if not name.startswith("p_"))
+    if len(fitting(table)) == len(table.columns):
+        print_first_rows(table)
+    elif table.rows:
+        print_first_rows(type(table)(fewer, table.rows))
+        print("(`--format csv` has the probabilities of all classes)")
+
+
 def fitting(table: Table) -> tuple[str, ...]:
     """Return the names of the first columns, as many as fit side by side."""
     pieces = _pieces(table, terminal_width())

@@ -81,8 +81,8 @@ def read_archive(file: Path, sink: _Sink | None = None, *, observe: Callable[[in
         observe: Is told the number of bytes of each block.
 
     Raises:
-        InputError: The file does not exist or is no archive of a study.
-        EnvironmentFault: The archive is damaged; the message names the files. Or it cannot be read.
+        InputError: The file does not exist.
+        EnvironmentFault: The archive is damaged, if it is one; the message names the files. Or it cannot be read.
     """
     contents = Contents()
     at = "the beginning"
@@ -99,7 +99,7 @@ def read_archive(file: Path, sink: _Sink | None = None, *, observe: Callable[[in
         raise InputError(f"{file}: there is no such file") from None
     except _UNREADABLE as error:
         if not contents.summary:
-            raise InputError(f"{file} is no archive of a study, or damaged at {at}: {error}") from error
+            raise EnvironmentFault(f"{file} is no archive of a study, or damaged at {at}: {error}") from error
         wrong = _wrong(contents)
         raise EnvironmentFault(f"{file} is damaged at {at}: {error}{wrong}; {_ADVICE}") from error
     except OSError as error:
@@ -115,8 +115,7 @@ def read_summary(file: Path) -> dict[str, Any]:
     """Return an archive's summary, which is at its beginning; the rest is neither read nor checked.
 
     Raises:
-        InputError: The file is no archive of a study.
-        EnvironmentFault: The file cannot be read.
+        EnvironmentFault: The file is no archive of a study, is damaged, or cannot be read.
     """
     try:
         with gzip.open(file, "rb") as zipped, tarfile.open(None, "r|", zipped) as tar:
@@ -127,18 +126,18 @@ def read_summary(file: Path) -> dict[str, Any]:
                 if name.startswith(f"{STUDY}/"):
                     break
     except (*_UNREADABLE, ValueError) as error:
-        raise InputError(f"{file} is no archive of a study, or damaged: {error}") from error
+        raise EnvironmentFault(f"{file} is no archive of a study, or damaged: {error}") from error
     except OSError as error:
         raise EnvironmentFault(f"{file}: {error.strerror or error}") from error
-    raise InputError(f"{file} is no archive of a study: it does not begin with {SUMMARY}")
+    raise EnvironmentFault(f"{file} is no archive of a study: it does not begin with {SUMMARY}")
 
 
 def restore_study(file: Path, results: Path, *, observe: Callable[[int], None] | None = None) -> StudyPaths:
     """Restore the study of an archive, which appears whole or not at all.
 
     Raises:
-        InputError: The file is no archive of a study, or the study's name is taken.
-        EnvironmentFault: The archive is damaged, there is no room for the study, or it cannot be written.
+        InputError: The file does not exist, or the study's name is taken.
+        EnvironmentFault: The file is no archive of a study or is damaged, or the study cannot be written.
     """
     summary = read_summary(file)
     paths = StudyPaths(results, summary["study"])
@@ -156,7 +155,7 @@ def restore_study(file: Path, results: Path, *, observe: Callable[[int], None] |
         restoration = _Restoration(folder)
         contents = read_archive(file, restoration, observe=observe)
         if contents.study != paths.study or not (folder / paths.sweep.name).is_file():
-            raise InputError(f"{file} is no archive of a study: it has no {STUDY}/{paths.sweep.name}")
+            raise EnvironmentFault(f"{file} is no archive of a study: it has no {STUDY}/{paths.sweep.name}")
         restoration.finish()
         check_free_name(paths, archives=False)
         folder.rename(paths.folder)
@@ -333,12 +332,11 @@ def _check_sums(file: Path, contents: Contents) -> None:
     """Compare what was read with the manifest.
 
     Raises:
-        InputError: The file is another kind of archive.
-        EnvironmentFault: The archive is damaged.
+        EnvironmentFault: The file is another kind of archive, or damaged.
     """
     if contents.listed is None:
         if not contents.summary:
-            raise InputError(f"{file} is no archive of a study: it has no {MANIFEST}")
+            raise EnvironmentFault(f"{file} is no archive of a study: it has no {MANIFEST}")
         raise EnvironmentFault(f"{file} is damaged: it ends before its {MANIFEST}; {_ADVICE}")
     if contents.sums != contents.listed:
         raise EnvironmentFault(f"{file} is damaged{_wrong(contents)}; {_ADVICE}")

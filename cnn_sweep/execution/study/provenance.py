@@ -26,12 +26,13 @@ Role = Literal["worker", "pool", "login"]
 # Number of threads in the first line of the journal of a process that does not train.
 DOES_NOT_TRAIN: Final = 0
 _PACKAGES: Final = ("cnn-sweep", "tensorflow", "keras", "optuna", "numpy", "sqlalchemy", "submitit")
+_VARIANTS: Final = ("tensorflow-cpu",)  # distributions of TensorFlow under another name
 
 
 def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages on which results depend."""
     versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *_VARIANTS):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return versions

@@ -284,9 +284,9 @@ def _refusal(paths: StudyPaths, old: Sweep, new: Sweep, reasons: list[str] | Non
     )
     ways = ["give the sweep another `study:` name"]
     if reasons is None:
-        ways.append("`cnn-sweep run --extend` to add what is new to this study")
+        ways.append("add what is new to this study: `cnn-sweep run --extend`, in Python `run(extend=True)`")
     else:
-        ways.append("undo the change; `--extend` would not do: " + "; ".join(reasons))
+        ways.append("undo the change; extending the study would not do: " + "; ".join(reasons))
     return "\n".join(
         [
             f"study {new.study!r} in {paths.folder} was started with another sweep file:",

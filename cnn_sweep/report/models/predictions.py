@@ -14,8 +14,8 @@ import numpy as np
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.report.models.requested_images import choose_images
-from cnn_sweep.training.data.dataset import UNLABELLED, Item, items
+from cnn_sweep.report.models.requested_images import choose_images, prepared_data
+from cnn_sweep.training.data.dataset import UNLABELLED, Item, items, load
 from cnn_sweep.training.evaluation.metrics import class_scores, confusion_matrix, proportions
 
 if TYPE_CHECKING:
@@ -164,6 +164,20 @@ class TrainedModels:
             raise InputError("; ".join(f"{image.name}: {image.reason}" for image in chosen.bad))
         found = models.predict_images(self.results, self.study, chosen.x, trial=trial)
         return prediction_table(found, tuple(map(Item, chosen.names)))
+
+    def predict_array(self, images: npt.NDArray[np.generic], trial: int | None) -> Table:
+        """Predict images in an array, shape (n, height, width, channels); one image may lack the first axis."""
+        data = load(prepared_data(self.results, self.study))
+        shape = data.info.image_shape
+        if images.shape == shape:
+            images = images[np.newaxis]
+        if images.shape[1:] != shape or not len(images):
+            wanted = f"(n, {', '.join(map(str, shape))})"
+            raise InputError(f"the array has the shape {images.shape}; images of this study have {wanted}")
+        if data.train.x.dtype == np.uint8 and images.dtype.kind == "f" and images.max() <= 1:
+            raise InputError("the array's values are 0 to 1, those of this study's images 0 to 255; multiply by 255")
+        found = models.predict_images(self.results, self.study, images, trial=trial)
+        return prediction_table(found, tuple(Item(str(place)) for place in range(len(images))))
 
     def load(self, trial: int | None) -> Any:
         """Load a model into this process, which starts TensorFlow."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnn_sweep.shipped import schemas
 from cnn_sweep.slurm.detection.partitions import choose_place
 from cnn_sweep.slurm.detection.resources import resource_settings
 from cnn_sweep.slurm.detection.settings import profile_text
+from cnn_sweep.slurm.profile_schema import schema_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,4 +38,4 @@ def detected_profile(cluster: Cluster, wanted: Wanted, *, machine: Iterable[Iter
     )
     notes = " ".join(f"Note: {note}." for note in cluster.notes)
     groups = [place.settings, *resource_settings(place, cluster), *machine]
-    return profile_text(f"{heading} {notes}".strip(), groups)
+    return f"{schema_line(schemas()['profile'])}\n" + profile_text(f"{heading} {notes}".strip(), groups)

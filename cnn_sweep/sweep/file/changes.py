@@ -35,8 +35,8 @@ class Change:
     value: Any
     source: str
 
-    def described(self, data: Any) -> str:
-        """Return a line such as ``training.epochs: 10 -> 5``.
+    def described(self, data: Any) -> str | None:
+        """Return a line such as ``training.epochs: 10 -> 5``; None if the value is the same.
 
         Args:
             data: The content of the file before the change.
@@ -48,7 +48,8 @@ class Change:
                 data = data[key]
             else:
                 return f"{self.key}: {flow(self.value)} (new)"
-        return f"{self.key}: {flow(data)} -> {flow(self.value)}"
+        old, new = flow(data), flow(self.value)
+        return None if old == new else f"{self.key}: {old} -> {new}"
 
 
 def parse_changes(options: Iterable[str]) -> tuple[Change, ...]:

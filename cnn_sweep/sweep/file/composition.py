@@ -54,7 +54,8 @@ class Composition:
 
     def change(self, change: Change) -> None:
         """Change a key."""
-        self.changed.append(change.described(yaml.as_document(self.root, source=self.source)[0].data))
+        if (line := change.described(yaml.as_document(self.root, source=self.source)[0].data)) is not None:
+            self.changed.append(line)
         self.root, path = apply_change(self.root, change)
         self.edits = {other: value for other, value in self.edits.items() if other[: len(path)] != path}
         self.edits[path] = None

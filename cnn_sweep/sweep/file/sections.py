@@ -17,7 +17,7 @@ from cnn_sweep.sweep.file.space_section import read_space
 from cnn_sweep.sweep.file.table_section import read_table
 from cnn_sweep.sweep.file.used_parameters import used_parameters
 from cnn_sweep.sweep.file.when_finished_section import read_when_finished
-from cnn_sweep.sweep.identity import STUDY_NAME, STUDY_NAME_RULE
+from cnn_sweep.sweep.identity import STUDY_NAME_RULE, name_problem
 from cnn_sweep.sweep.network.template import INDEX, NetworkTemplate, compile_network, network_references
 from cnn_sweep.sweep.space.templates import SpecTemplate, compile_spec, references
 from cnn_sweep.sweep.spec.data import SOURCES, DataSpec
@@ -174,8 +174,8 @@ def _read_study(value: Any, problems: Problems) -> str:
     if not isinstance(value, str):
         problems.add(("study",), f"must be text ({STUDY_NAME_RULE}), not {show(value)}; put it in quotes")
         return ""
-    if not STUDY_NAME.fullmatch(value):
-        problems.add(("study",), f"{show(value)} cannot name a study; it must be {STUDY_NAME_RULE}")
+    if (problem := name_problem(value)) is not None:
+        problems.add(("study",), problem)
     return value
 
 

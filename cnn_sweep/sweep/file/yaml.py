@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -166,9 +166,12 @@ def as_document(root: Node | None, *, source: str) -> tuple[Document, list[Probl
     except ValueError as error:
         problem = Problem(0, "", f"this is not YAML: {error}")
     else:
+        problems = reader.problems
+        if not document.has_lines:
+            problems = [replace(problem, line=0) for problem in problems]
         if reader.unreadable_numbers:
-            raise SweepFileError(source, reader.problems)
-        return document, reader.problems
+            raise SweepFileError(source, problems)
+        return document, problems
     raise SweepFileError(source, [problem])
 
 

@@ -48,6 +48,11 @@ def test_of_two_changes_of_a_key_the_later_one_counts(text):
     )
 
 
+def test_the_same_value_is_no_change(text):
+    """A key that has the value already is not listed."""
+    assert changed(text, "training.epochs=10", "search={method: grid}").changed == ()
+
+
 def test_a_hyperparameter_whose_references_are_replaced_leaves_the_space(text, edit):
     """Who sets a key to one value need not know the space; the other parameters' comments stay in the kept text."""
     one = changed(text, "model.layers.2.dropout=0.5")

@@ -7,17 +7,17 @@ _cnn_sweep() {
     mapfile -t lines < <("$program" __complete bash "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
     read -r how ending <<<"${lines[0]}"
     [[ $cur == "=" ]] && cur=
+    for line in "${lines[@]:1}"; do
+        COMPREPLY+=("${line%%$'\t'*}")
+    done
     case $how in
         values)
-            for line in "${lines[@]:1}"; do
-                COMPREPLY+=("${line%%$'\t'*}")
-            done
             if [[ $ending == nospace ]]; then
                 compopt -o nospace
             fi
             ;;
         files)
-            if [[ -n $ending ]]; then
+            if [[ -n $ending || ${#COMPREPLY[@]} -gt 0 ]]; then
                 compopt -o filenames
                 while IFS= read -r word; do
                     COMPREPLY+=("$word")

@@ -9,6 +9,7 @@ function __cnn_sweep_complete
         case values
             printf '%s\n' $lines[2..-1]
         case files
+            test (count $lines) -gt 1; and printf '%s\n' $lines[2..-1]
             __fish_complete_path (string replace -r '^--[^=]*=' '' -- "$last") | string match -r -- ".*/\t.*|.*/\$|.*$how[2]\t.*|.*$how[2]\$"
         case folders
             __fish_complete_directories (string replace -r '^--[^=]*=' '' -- "$last")
