@@ -182,7 +182,10 @@ def plan_submission(
             reason with its line of the profile.
     """
     if busy >= profile.array_width:
-        raise InputError(f"study {study.name!r} has {plural(busy, 'pool')} in the queue, as many as array_width allows")
+        raise InputError(
+            f"study {study.name!r} has {plural(busy, 'pool')} in the queue, as many as array_width allows: they train "
+            "all that is left, and a larger array_width adds more"
+        )
     left = len(left_to_do(study, history))
     starved = sum(
         trial.state == "interrupted" and trial.last.cause == KILLED_FOR_MEMORY for trial in history.trials.values()

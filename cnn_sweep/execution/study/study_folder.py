@@ -277,7 +277,7 @@ def _refusal(paths: StudyPaths, old: Sweep, new: Sweep, reasons: list[str] | Non
     )
     ways = ["give the sweep another `study:` name"]
     if reasons is None:
-        ways.append("`cnn-sweep run --extend` to add what is new to this study")
+        ways.append("add `--extend` to this command, which adds what is new to this study")
     else:
         ways.append("undo the change; `--extend` would not do: " + "; ".join(reasons))
     return "\n".join(
