@@ -1,4 +1,4 @@
-"""Claims decide which worker runs an attempt: files that only one process can create.
+"""Claims decide which worker runs an attempt and which command submits: files that only one process can create.
 
 A claim is a hard link to its owner's file. Creating a link is atomic on every POSIX file system. If a network file
 system repeats a request whose answer was lost, the existing link shows who owns it. Where hard links are not supported,
@@ -10,14 +10,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.journal.filesystem import write_all
-from cnn_sweep.journal.identity import ProcessIdentity
+from cnn_sweep.journal.identity import ProcessIdentity, is_alive
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cnn_sweep.journal.paths import StudyPaths
@@ -91,6 +94,40 @@ class Claims:
         """Return the owner of a notification's claim; None if nobody has claimed it."""
         return _owner(self._paths.notice_claim(key))
 
+    @contextmanager
+    def submission(self) -> Iterator[None]:
+        """Be the only process that submits jobs of the study.
+
+        The claims have numbers, because nobody can safely remove another process's claim: whoever comes after a dead
+        process of this machine claims the next number. A process removes its own claim at the end.
+
+        Raises:
+            StudyError: Another process submits jobs of the study, or it was removed at this moment.
+            EnvironmentFault: The folder of claims cannot be written.
+        """
+        if not self._paths.claims.is_dir():
+            raise StudyError(f"study {self._paths.study!r} was removed by another command at this moment; try again")
+        name = self._claim_submission()
+        try:
+            yield
+        finally:
+            name.unlink(missing_ok=True)
+
+    def _claim_submission(self) -> Path:
+        while True:
+            numbers = self._paths.submission_claims()
+            for number in numbers:
+                self._check_dead(self._paths.submission_claim(number))
+            name = self._paths.submission_claim(numbers[-1] + 1 if numbers else 0)
+            if self._claim(name):
+                return name
+            self._check_dead(name)
+
+    def _check_dead(self, name: Path) -> None:
+        owner = _owner(name)
+        if owner is not None and (owner.identity is None or is_alive(owner.identity) is not False):
+            raise StudyError(_being_submitted(self._paths.study, owner, name))
+
     def _claim(self, name: Path) -> bool:
         try:
             return self._link(name) if self._links else self._create(name)
@@ -151,6 +188,16 @@ class Claims:
         path = self._paths.claims / f".owner-{self._writer}{suffix}"
         write_all(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666), self._content)
         return path
+
+
+def _being_submitted(study: str, owner: Owner, name: Path) -> str:
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner.written))
+    who = owner.identity
+    words = f"process {who.pid} on {who.host}" if who else "another process"
+    wait = f"wait until it has ended; `cnn-sweep status {study}` then shows its jobs"
+    # A process of this machine that has ended is found without help.
+    gone = "" if who and is_alive(who) else f". If that process is gone, remove {name}"
+    return f"study {study!r} is being submitted by {words} since {since}: {wait}{gone}"
 
 
 def _owner(name: Path) -> Owner | None:

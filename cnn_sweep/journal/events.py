@@ -261,19 +261,42 @@ class Finalize(Event):
 
 
 @dataclass(frozen=True)
+class Submitting(Event):
+    """An array is about to be submitted. Until a ``Submit`` with the same key follows, it may be in the queue.
+
+    Attributes:
+        key: Identifies this call of sbatch.
+        comment: The job's comment, by which it can be found in the queue.
+        tasks: Number of its elements.
+        profile: The profile's file.
+        cluster: The cluster's name.
+    """
+
+    type: ClassVar[str] = "submitting"
+    key: str
+    comment: str
+    tasks: int
+    profile: str
+    cluster: str
+
+
+@dataclass(frozen=True)
 class Submit(Event):
     """Jobs have been submitted to a cluster.
 
     Attributes:
-        jobs: For each array its ``job`` (ID), ``tasks`` (number of elements) and ``time`` of submission.
+        jobs: For each array its ``job`` (ID), ``tasks`` (number of elements) and ``time`` of submission; empty if the
+            cluster refused it.
         profile: The profile's file.
         cluster: The cluster's name.
+        key: That of the ``Submitting``; earlier versions wrote none.
     """
 
     type: ClassVar[str] = "submit"
     jobs: list[dict[str, Any]]
     profile: str
     cluster: str
+    key: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 JOURNAL_SUFFIX = ".jsonl"
 ARCHIVE_SUFFIX = ".tar.gz"
+_SUBMISSION = "submission-"
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,15 @@ class StudyPaths:
     def notice_claim(self, key: str) -> Path:
         """Return the claim of a notification about the study."""
         return self.claims / f"notice-{key}"
+
+    def submission_claim(self, number: int) -> Path:
+        """Return the claim of a process that submits jobs; see :meth:`.claims.Claims.submission`."""
+        return self.claims / f"{_SUBMISSION}{number}"
+
+    def submission_claims(self) -> list[int]:
+        """Return the numbers of the claims of processes that submit jobs, or died while they did."""
+        numbers = (path.name.removeprefix(_SUBMISSION) for path in self.claims.glob(f"{_SUBMISSION}*"))
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def checkpoint(self, trial: int, attempt: int) -> Path:
         """Return the checkpoint that an attempt writes."""

@@ -147,6 +147,11 @@ class SlurmCli:
                     raise
         return rows
 
+    def queue_of_name(self, name: str) -> list[QueueRow]:
+        """Return squeue's rows, with comments, for the jobs of a name that wait, run, or ended a few minutes ago."""
+        asked = (f"--name={name}", f"--Format={QUEUE_FORMAT},Comment:|")
+        return read_queue(self.run("squeue", "--all", "--noheader", "--states=all", *asked))
+
     def accounting(self, job_ids: Iterable[int]) -> list[AccountingRow] | None:
         """Return sacct's rows for jobs and all their earlier incarnations; None if accounting is disabled."""
         rows: list[AccountingRow] = []
@@ -211,7 +216,13 @@ class SlurmCli:
         config = read_config(self.run("scontrol", "show", "config"))
         nodes = read_nodes(self.run("sinfo", "--all", "--noheader", "--format=%R|%D|%c|%m|%G|%f|%T|%Z|%d"))
         partitions = read_partitions(self.run("scontrol", "--all", "show", "partition", "--oneliner"), nodes)
-        counted = ("--array", f"--user={user}", "--Format=Account:|,QOS:|,Partition:|")
+        # Without those that are ending, which no longer count towards limits.
+        counted = (
+            "--array",
+            f"--user={user}",
+            "--states=PENDING,RUNNING,SUSPENDED",
+            "--Format=Account:|,QOS:|,Partition:|",
+        )
         queued = read_queue_counts(self.run("squeue", "--all", "--noheader", *counted))
         name = config.get("ClusterName", "")
         array_tasks = re.search(r"max_array_tasks=(\d+)", config.get("SchedulerParameters", ""))

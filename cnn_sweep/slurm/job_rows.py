@@ -37,6 +37,7 @@ class QueueRow:
         signal: Signal that ended the job's script, or 0.
         nodes: Nodes that it runs or ran on.
         partition: Partition that it was submitted to.
+        comment: Its comment; empty if it was not asked for.
     """
 
     jobs: tuple[str, ...]
@@ -51,6 +52,7 @@ class QueueRow:
     signal: int
     nodes: str
     partition: str
+    comment: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def read_queue(text: str) -> list[QueueRow]:
             signal=status & 0x7F,
             nodes=values[9],
             partition=values[10],
+            comment="|".join(values[11:-1]),
         )
         rows.append(row)
     return rows

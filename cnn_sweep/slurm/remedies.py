@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from cnn_sweep.errors import EnvironmentFault
 
@@ -31,22 +31,74 @@ _FAULTS: Final = (
     ),
     (r"not installed", "use one, and load the site's Slurm module if it has one"),
 )
-# squeue's reasons of pending jobs that their user can do something about, and some that only time changes.
-_REASONS: Final = (
-    (r"PartitionDown|PartitionInactive", "the partition starts no jobs now; choose another one"),
-    (r"PartitionTimeLimit", "time_limit is longer than the partition allows; lower it"),
-    (r"PartitionNodeLimit|PartitionConfig", "no node of the partition has so much; lower cpus, memory or GPUs"),
+# squeue's reasons of waiting jobs, by what must happen: `change` the request, `release` the job, help from `others`, or
+# `time`. Some reasons have words for spaces in some versions. `{job}` is the job.
+_REASONS: Final[tuple[tuple[str, Literal["change", "release", "others", "time"], str], ...]] = (
     (
-        r"InvalidAccount|AccountNotAllowed|InvalidQOS",
-        "account or qos may not be used here; `sacctmgr show assoc` lists",
+        r"launch failed|JobLaunchFailure|JobHoldMaxRequeue",
+        "release",
+        "its node could not start it: `scontrol release {job}` tries again; `sinfo -R` names nodes that need repair",
     ),
-    (r"^(Assoc|QOS)\w*(Max|Grp)|^(Assoc|QOS)\w*Limit", "a limit of your account or QOS is reached by other jobs; wait"),
-    (r"ReqNodeNotAvail|NodeDown|BadConstraints", "the nodes that it needs are down or reserved; drop the constraint"),
-    (r"Reservation", "a reservation, such as a maintenance, begins before its end; request less time"),
-    (r"^(Priority|Resources|None|BeginTime|)$", "other jobs come first; wait longer with --wait, or request less"),
-    (r"JobHeld", "the job is held; a job filter of the site may do this: ask the help desk"),
-    (r"Licenses", "all licences are in use; drop the option of sbatch, or wait"),
+    (r"requeued in held state|JobHeldUser", "release", "a user or `hold` holds it: `scontrol release {job}` starts it"),
+    (r"JobHeldAdmin", "release", "an administrator or a job filter of the site holds it: ask the help desk"),
+    (r"DependencyNeverSatisfied", "change", "the job for which it waits has failed or is gone; correct `dependency`"),
+    (r"ReservationDeleted", "change", "its reservation is gone; drop `reservation`"),
+    (r"BadConstraints", "change", "no node fits its constraints; drop the constraint, or lower cpus, memory or GPUs"),
+    (
+        r"PartitionTimeLimit|(Association|QOS)TimeLimit|MaxWallDuration",
+        "change",
+        "time_limit is longer than the partition, account or QOS allows; lower it",
+    ),
+    (
+        r"PartitionNodeLimit|PartitionConfig|MaxMemPerLimit",
+        "change",
+        "no node of the partition has so much; lower cpus, memory or GPUs",
+    ),
+    (
+        r"InvalidAccount|AccountNotAllowed|InvalidQOS|QOSNotAllowed",
+        "change",
+        "account or qos may not be used here; `sacctmgr show assoc` lists yours",
+    ),
+    (
+        r"(Assoc|QOS)Max\w*Per(Job|Node)|AccountingPolicy",
+        "change",
+        "a job of your account or QOS may not be so large; lower it",
+    ),
+    (r"QOSMin", "change", "a job of this QOS must be larger; request more, or use another qos"),
+    (
+        r"(Assoc|QOS)Grp(\w*(?<!Run)Minutes|Wall)",
+        "others",
+        "the time that your account or QOS may use is used up; ask for more, or use another account or qos",
+    ),
+    (r"PartitionDown|PartitionInactive", "others", "the partition starts no jobs now; wait, or choose another one"),
+    (
+        r"ReqNodeNotAvail|NodeDown|FrontEndDown",
+        "others",
+        "the nodes that it needs are down or reserved; wait, or drop the constraint",
+    ),
+    (r"Licenses", "others", "all licences are in use; wait, or drop the option of sbatch"),
+    (r"^(Assoc|QOS|Max)", "time", "a limit of your account or QOS is reached by other jobs; wait"),
+    (r"JobArrayTaskLimit", "time", "array_throttle lets no more tasks run at once"),
+    (r"Reservation", "time", "a reservation, such as a maintenance, begins before its end; request less time"),
+    (
+        r"^(Priority|Resources|None|BeginTime|)$",
+        "time",
+        "other jobs come first; wait longer with --wait, or request less",
+    ),
 )
+
+
+class Remedy(NamedTuple):
+    """What to do about a job that waits.
+
+    Attributes:
+        needs: What must happen: the user must ``change`` the request, or somebody must ``release`` the job; by itself
+            it starts once ``others`` have acted, or with ``time``.
+        text: Why it waits, and what to do.
+    """
+
+    needs: Literal["change", "release", "others", "time"]
+    text: str
 
 
 def remedy_of_fault(words: str) -> str:
@@ -85,7 +137,10 @@ def remedy_of_refusal(words: str) -> str:
     return "change this line of the profile"
 
 
-def remedy_of_reason(reason: str) -> str:
+def remedy_of_reason(reason: str, job: str) -> Remedy:
     """Return what to do about a job that waits for one of squeue's reasons."""
-    found = next((cure for pattern, cure in _REASONS if re.search(pattern, reason)), None)
-    return found or "see `man squeue`, JOB REASON CODES"
+    words = reason.replace("_", " ")
+    for pattern, needs, text in _REASONS:
+        if re.search(pattern, words):
+            return Remedy(needs, text.format(job=job))
+    return Remedy("time", "see `man squeue`, JOB REASON CODES")

@@ -41,6 +41,11 @@ def may_have_been_accepted(words: str) -> bool:
     return _UNSURE.search(words) is not None
 
 
+def said_by_sbatch(words: str) -> str:
+    """Return the words of sbatch's standard error as one line."""
+    return " ".join(re.sub(r"(^|\s)sbatch: (error: )?", r"\1", words).split())
+
+
 def sbatch_error(words: str, profile: Profile) -> CnnSweepError:
     """Return the error for a submission that failed.
 
@@ -52,7 +57,7 @@ def sbatch_error(words: str, profile: Profile) -> CnnSweepError:
         An :class:`EnvironmentFault` if the cluster does not work; otherwise a :class:`SweepFileError` with
         sbatch's message at the line of the profile.
     """
-    said = " ".join(re.sub(r"(^|\s)sbatch: (error: )?", r"\1", words).split())
+    said = said_by_sbatch(words)
     if _NOT_THE_PROFILE.search(words):
         return EnvironmentFault(f"sbatch failed: {said}")
     key, message = _cause(words, profile), f"sbatch refused the job: {said}"

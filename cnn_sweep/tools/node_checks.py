@@ -104,7 +104,7 @@ def _unfinished(outcome: Outcome, wait_s: float) -> Finding:
     if outcome.state == "PENDING":
         reason = outcome.reason or "no reason given"
         text = f"job {outcome.job} did not start within {wait_s:g} s and was cancelled; Slurm's reason: {reason}"
-        return Finding("bad", "job", text, remedy_of_reason(outcome.reason))
+        return Finding("bad", "job", text, remedy_of_reason(outcome.reason, str(outcome.job)).text)
     where = f" on {outcome.nodes}" if outcome.nodes else ""
     text = f"job {outcome.job} was {outcome.state}{where} after {wait_s:g} s without a report, and was cancelled"
     return Finding("bad", "job", text, "wait longer with --wait; if it stays so, show this to the help desk")

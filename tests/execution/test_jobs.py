@@ -6,7 +6,7 @@ import time
 import pytest
 
 from cnn_sweep.execution.array_jobs.deadline import Deadline
-from cnn_sweep.execution.study.jobs import faults_of, jobs_in_queue, pools_in_queue, queue_of
+from cnn_sweep.execution.study.jobs import count_pools, faults_of, jobs_in_queue, queue_of
 from cnn_sweep.execution.study.provenance import fault_event, worker_event
 from cnn_sweep.execution.worker import protocol
 from cnn_sweep.execution.worker.protocol import PoolWord, StopRequest
@@ -67,7 +67,54 @@ def test_a_job_that_is_stuck_comes_with_the_cure_and_is_no_pool(paths):
     slurm = FakeQueue(row("7_0"), held)
     (job,) = jobs_in_queue(paths, slurm)
     assert "scontrol release 7_1" in job.cures[0]
-    assert pools_in_queue(paths, slurm) == 1
+    assert count_pools([job]) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_pool", "cure"),
+    [
+        ("DependencyNeverSatisfied", False, "correct `dependency`. Then `cnn-sweep cancel` and `resume`"),
+        ("BadConstraints", False, "drop the constraint"),
+        ("PartitionTimeLimit", False, "lower it"),
+        ("PartitionConfig", False, "lower cpus, memory or GPUs"),
+        ("InvalidQOS", False, "sacctmgr show assoc"),
+        ("AssocMaxCpuPerJobLimit", False, "a job of your account or QOS may not be so large"),
+        ("QOSMaxWallDurationPerJobLimit", False, "lower it"),
+        ("launch_failed_requeued_held", False, "scontrol release 7_1"),
+        ("job requeued in held state", False, "scontrol release 7_1"),
+        ("JobHeldAdmin", False, "help desk"),
+        ("PartitionDown", True, "choose another one"),
+        ("ReqNodeNotAvail, UnavailableNodes:n1", True, "down or reserved"),
+        ("AssocGrpCPUMinutesLimit", True, "used up"),
+        ("AssocGrpCPURunMinutesLimit", True, ""),
+        ("QOSMaxCpuPerUserLimit", True, ""),
+        ("Dependency", True, ""),
+        ("Priority", True, ""),
+    ],
+)
+def test_a_job_that_waits_for_more_than_time_comes_with_the_cure(paths, reason, is_pool, cure):
+    """If only its user or an administrator can start it, it is no pool; if others must act, it is one."""
+    (job,) = jobs_in_queue(paths, FakeQueue(row("7_1", state="PENDING", reason=reason)))
+    assert [text.partition(": ")[0] for text in job.cures] == ([reason] if cure else [])
+    assert cure in "".join(job.cures)
+    assert count_pools([job]) == is_pool
+
+
+def test_jobs_whose_processes_are_ending_are_no_pools(paths):
+    """So `resume` right after `cancel` submits; a held job is none either, whatever its reason."""
+    slurm = FakeQueue(row("7_0", "7_1", state="COMPLETING"), row("7_2", state="REQUEUE_HOLD"), row("7_3"))
+    (job,) = jobs_in_queue(paths, slurm)
+    assert (job.ending, job.stuck, count_pools([job])) == (2, 1, 1)
+
+
+def test_each_array_is_matched_by_its_own_time(tmp_path):
+    """A submission of many arrays takes minutes, and so does one call of sbatch that a busy controller answers late."""
+    paths = StudyPaths(tmp_path, "slow")
+    paths.create()
+    jobs = [{"job": str(7 + n), "tasks": 1, "time": SUBMITTED + 300 * n} for n in range(3)]
+    told(paths, Submit(SUBMITTED + 900, jobs, "p.toml", "lab"))
+    slurm = FakeQueue(row("7"), row("8", submitted=SUBMITTED + 300), row("9", submitted=SUBMITTED + 500))
+    assert [job.job for job in jobs_in_queue(paths, slurm)] == ["7", "8", "9"]
 
 
 def test_another_job_with_our_id_is_not_ours(paths):
@@ -88,7 +135,8 @@ def test_faults_are_told_once_and_until_the_next_submission(paths):
     for _ in range(2):
         told(paths, fault_event("numpy is another one"))
     assert faults_of(paths) == ["numpy is another one"]
-    told(paths, Submit(time.time(), [], "p.toml", "lab"))
+    now = time.time()
+    told(paths, Submit(now, [{"job": "8", "tasks": 1, "time": now}], "p.toml", "lab"))
     assert faults_of(paths) == []
 
 

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
-from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.journal import claims as module
 from cnn_sweep.journal.claims import Claims
 
@@ -48,6 +50,46 @@ def test_claims_cost_names_and_no_files(pair, paths):
     for trial in range(20):
         first.claim(trial, 0)
     assert len({paths.claim(trial, 0).stat().st_ino for trial in range(20)}) == 1
+
+
+def test_one_process_submits_at_a_time(pair, paths):
+    """The second one learns who submits; it may when the first has ended, however it ended."""
+    first, second = pair
+    with first.submission(), pytest.raises(StudyError, match=r"is being submitted by process \d+ on .*"):
+        second._claim_submission()
+    with suppress(ZeroDivisionError), first.submission():
+        raise ZeroDivisionError
+    with second.submission():
+        assert paths.submission_claims() == [0]
+    assert paths.submission_claims() == []
+
+
+def test_a_submission_of_a_dead_process_is_passed_over(pair, paths, me):
+    """Its claim stays, because a late process could remove that of another one; the next number is claimed."""
+    _, second = pair
+    Claims(paths, "dead", replace(me, started=me.started - 1))._claim(paths.submission_claim(0))
+    with second.submission():
+        assert paths.submission_claims() == [0, 1]
+    assert paths.submission_claims() == [0]
+
+
+def test_a_submission_on_a_machine_that_cannot_be_asked_is_left_alone(pair, paths, me):
+    """The message says what to remove if its process is gone."""
+    first, _ = pair
+    away = replace(me, host="login2", boot_id="another")
+    Claims(paths, "away", away)._claim(paths.submission_claim(0))
+    with pytest.raises(StudyError, match=r"process \d+ on login2 .*If that process is gone, remove .*submission-0"):
+        first._claim_submission()
+    paths.submission_claim(0).write_text("", encoding="utf-8")  # damaged
+    with pytest.raises(StudyError, match=r"another process .*remove .*submission-0"):
+        first._claim_submission()
+
+
+def test_a_removed_study_is_not_submitted(pair, paths):
+    """The command that created it was refused and removed it at this moment."""
+    shutil.rmtree(paths.folder)
+    with pytest.raises(StudyError, match="was removed by another command"), pair[0].submission():
+        pass
 
 
 def test_a_file_with_too_many_links_gets_a_successor(pair, paths, monkeypatch):

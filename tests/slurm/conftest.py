@@ -157,21 +157,24 @@ class Desk:
 
     def type(self, *words, code=0, **environment):
         """Type a command; fail unless it exits as expected."""
-        surroundings = self.cluster.environment | {"CNN_SWEEP_RESULTS": str(self.results), "COLUMNS": "200"}
-        if words[0] in READING and not environment:
-            done = typed_here(words, self.folder, surroundings)
-        else:
-            done = subprocess.run(
-                [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words)],
-                cwd=self.folder,
-                env=surroundings | environment,
-                capture_output=True,
-                encoding="utf-8",
-                check=False,
-            )
+        done = self.type_freely(*words, **environment)
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done
+
+    def type_freely(self, *words, **environment):
+        """Type a command, however it ends."""
+        surroundings = self.cluster.environment | {"CNN_SWEEP_RESULTS": str(self.results), "COLUMNS": "200"}
+        if words[0] in READING and not environment:
+            return typed_here(words, self.folder, surroundings)
+        return subprocess.run(
+            [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words)],
+            cwd=self.folder,
+            env=surroundings | environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
 
     def submit(self, sweep, profile, *words):
         """Submit a sweep file; return the jobs' ids."""

@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,32 @@ def test_what_cannot_run_is_refused_with_the_cure(desk, settings, cure):
     refused = desk.type("submit", sweep(desk, "refused"), "--profile", "profile.toml", code=2)
     assert cure in " ".join(refused.stderr.split())
     assert not (desk.results / "refused").exists()
+
+
+@pytest.mark.long
+def test_two_submissions_at_once_give_the_pools_of_one(desk, tmp_path):
+    """Whoever comes second is refused, and neither removes what the other submitted; a killed one is taken over."""
+    held = profile(desk, "array_width = 2\n[sbatch]\nhold = true\n")
+    command = ("submit", sweep(desk, "both", trials=8), "--profile", held)
+    with ThreadPoolExecutor(2) as pool:
+        typed = [pool.submit(desk.type_freely, *command) for _ in range(2)]
+    ended = [one.result() for one in typed]
+    assert sorted(done.returncode for done in ended) == [0, 2], [done.stderr for done in ended]
+    (job,) = [line.split()[1] for done in ended for line in done.stdout.splitlines()]
+    desk.cluster.submitted.append(int(job))
+    assert [(one["job"], one["tasks"]) for one in desk.status("both")["jobs"]] == [(job, 2)]
+    desk.type("cancel", "both")
+    kill = tmp_path / "bin" / "sbatch"
+    kill.parent.mkdir()
+    kill.write_text(f'#!/bin/sh\n{shutil.which("sbatch")} "$@" >/dev/null\nkill -KILL $PPID\n', encoding="utf-8")
+    kill.chmod(0o755)
+    desk.cluster.path.append(f"{kill.parent}:{os.environ['PATH']}")
+    desk.type_freely("resume", "both", "--profile", held)
+    desk.cluster.path.pop()
+    (orphan,) = [int(one["job"]) for one in desk.status("both")["jobs"]]
+    (ours,) = desk.resume("both", held)
+    assert [one["job"] for one in desk.status("both")["jobs"]] == [ours]
+    assert "CANCELLED" in desk.cluster.states(orphan).values()
 
 
 @pytest.fixture

@@ -79,11 +79,12 @@ def _resume_here(study: str, results: Path, options: LocalOptions, larger: Mappi
 def _resume_on_cluster(study: str, results: Path, profile: Path, larger: Mapping[str, float | int]) -> None:
     """Submit as many pools as the profile allows in addition to those in the queue."""
     # Training on this machine does not need the code that submits.
-    from cnn_sweep.cli.commands.submit import commit, plan_or_explain, tell_who_takes_new_trials
+    from cnn_sweep.cli.commands.submit import commit, plan_or_explain, settle, tell_who_takes_new_trials
     from cnn_sweep.execution.array_jobs.submission import QueueFull
 
     settings, before = Profile.load(profile), StudyFolder.open(results, study)
     found = before.extend_search(larger)
+    settle(found)
     if lost := reconcile(found):
         warn(f"{plural(lost, 'trial')} left unfinished by jobs that have ended (`cnn-sweep show` says why)")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,14 +12,19 @@ from cnn_sweep.cli.ui.image_preparation import prepare_images
 from cnn_sweep.cli.ui.options import RESULTS, Extend, Results, Set, SweepFile
 from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.terminal import warn
+from cnn_sweep.execution.array_jobs.sbatch_calls import settle_submissions
 from cnn_sweep.execution.array_jobs.submission import QueueFull, Submission, plan_submission
 from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
-from cnn_sweep.execution.study.jobs import pools_in_queue
+from cnn_sweep.execution.study.jobs import count_pools, jobs_in_queue
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.messages import plural
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.slurm.remedies import reachable_cluster
+
+if TYPE_CHECKING:
+    from cnn_sweep.execution.array_jobs.slurm import Submitted
+    from cnn_sweep.execution.study.jobs import JobState
 
 
 def submit(
@@ -47,6 +52,8 @@ def submit(
     """
     loaded = load_sweep(sweep, changes)
     preview = StudyFolder.preview(loaded, results, extend=extend)
+    if not dry_run:
+        settle(preview)
     try:
         submission = plan_or_explain(preview, Profile.load(profile))
     except QueueFull as full:
@@ -66,6 +73,12 @@ def submit(
     commit(replace(submission, study=StudyFolder.open_or_create(loaded, results, extend=extend, preview=preview)))
 
 
+def settle(study: StudyFolder) -> None:
+    """Find out what became of earlier submissions that were interrupted, and say it."""
+    for note in settle_submissions(study):
+        warn(note)
+
+
 def plan_or_explain(study: StudyFolder, profile: Profile) -> Submission | None:
     """Plan a submission; if no trials are left, print the reason and return None."""
     history = study.history()
@@ -73,9 +86,10 @@ def plan_or_explain(study: StudyFolder, profile: Profile) -> Submission | None:
         warn(reason)
         return None
     slurm = SlurmCli()
-    submission = plan_submission(
-        study, history, profile, reachable_cluster(slurm), busy=pools_in_queue(study.paths, slurm)
-    )
+    jobs = jobs_in_queue(study.paths, slurm)
+    for job in jobs:
+        _tell_what_is_no_pool(job)
+    submission = plan_submission(study, history, profile, reachable_cluster(slurm), busy=count_pools(jobs))
     for note in submission.notes:
         warn(note)
     return submission
@@ -91,9 +105,22 @@ def tell_who_takes_new_trials(study: StudyFolder, full: QueueFull) -> None:
     )
 
 
+def _tell_what_is_no_pool(job: JobState) -> None:
+    """Say which elements of a job in the queue are not counted, and what to do about those that wait in vain."""
+    if job.ending:
+        warn(f"job {job.job}: {plural(job.ending, 'pool')} still ending, not counted")
+    if job.stuck:
+        warn(f"job {job.job}: {plural(job.stuck, 'pool')} will not start, not counted")
+    for cure in job.cures:
+        warn(f"job {job.job}: {cure}")
+
+
 def commit(submission: Submission) -> None:
     """Submit the planned jobs and print their numbers."""
     name, trials = submission.study.paths.study, plural(submission.trials, "trial")
-    for job in submission.commit():
-        print(f"{name} {job.job}")
+
+    def tell(job: Submitted) -> None:
+        print(f"{name} {job.job}", flush=True)
         warn(f"array job {job.job}: {plural(job.tasks, 'pool')} for {trials}")
+
+    submission.commit(tell)

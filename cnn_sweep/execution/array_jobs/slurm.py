@@ -9,6 +9,7 @@ Queued jobs are pickled with :class:`PoolTask`: keep this module's path and the 
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import signal
 import sys
@@ -18,20 +19,20 @@ from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any
 
 from submitit import SlurmExecutor
-from submitit.core.utils import FailedJobError
+from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 from submitit.helpers import DelayedSubmission
 from submitit.slurm.slurm import _make_sbatch_string
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.array_jobs.task import TaskRun, TaskSettings
 from cnn_sweep.slurm.environment import AFTER_SETUP, BEFORE_SETUP, submitting
-from cnn_sweep.slurm.sbatch_errors import may_have_been_accepted, sbatch_error
+from cnn_sweep.slurm.sbatch_errors import may_have_been_accepted, said_by_sbatch, sbatch_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cnn_sweep.slurm.array_plan import ArrayPlan
+    from cnn_sweep.slurm.array_plan import Array, ArrayPlan
     from cnn_sweep.slurm.profile import Profile
 
 log = logging.getLogger(__name__)
@@ -41,14 +42,32 @@ _TIMEOUTS = 1_000_000
 
 _CHECK = "cnn-sweep-check"  # name of jobs that train nothing
 
+_UNNAMED = re.compile(r"[0-9a-f]{32}\.pkl|\.submission_file_[0-9a-f]{32}\.sh")
 _UNSURE = (
-    "sbatch: {}; the job may be in the queue nevertheless. Look with `squeue --me`, cancel it with scancel if it is "
-    "there, and submit again with `cnn-sweep resume {} --profile …`"
+    "sbatch failed: {0}; the job is not in the queue now, but may come: `cnn-sweep status {1}` shows it then, and "
+    "`cnn-sweep cancel {1}` cancels it. `cnn-sweep resume {1} --profile …` submits the study again"
 )
 
 
 class UnsureFault(EnvironmentFault):
-    """It is unknown whether a job is in the queue, so none of its files may be removed."""
+    """It is unknown whether a job is in the queue, so none of its files may be removed.
+
+    Args:
+        message: What happened.
+        unnamed: Files of the job that do not have its number in their names yet.
+    """
+
+    def __init__(self, message: str, unnamed: Sequence[Path] = ()) -> None:
+        super().__init__(message)
+        self._unnamed = unnamed
+
+    def complete(self, job: Submitted) -> None:
+        """Give the job, which is in the queue, the files that its elements wait for; all are alike."""
+        pickles = [path for path in self._unnamed if path.suffix == ".pkl"]
+        if pickles:
+            missing = [path for path in _pickles(job.job, job.tasks, pickles[0].parent) if not path.exists()]
+            for pickle, path in zip(pickles, missing, strict=False):
+                pickle.rename(path)
 
 
 class PoolTask:
@@ -104,11 +123,22 @@ class Submitted:
     time: float
 
 
+def comment_of(profile: Profile, study: str, key: str) -> str:
+    """Return the comment of an array, by which it is found if sbatch does not answer.
+
+    Args:
+        profile: The cluster's settings; a comment there is kept.
+        study: The study.
+        key: Identifies this call of sbatch.
+    """
+    return str(profile.sbatch.get("comment", f"cnn-sweep {study} {key}"))
+
+
 def sbatch_scripts(plan: ArrayPlan, profile: Profile, settings: TaskSettings, folder: Path) -> list[str]:
-    """Return the exact scripts that sbatch would receive."""
+    """Return the scripts that sbatch would receive; the key at the end of the comment differs each time."""
     scripts = []
     for array in plan.arrays:
-        executor = _executor(profile, settings, folder, throttle=array.throttle)
+        executor = _executor(profile, settings, folder, array.throttle, comment_of(profile, settings.study, "KEY"))
         if array.tasks > 1:
             executor.parameters["map_count"] = array.tasks
         text = executor._make_submission_file_text(executor._submitit_command_str, "")  # noqa: SLF001 - there is no public function
@@ -116,39 +146,54 @@ def sbatch_scripts(plan: ArrayPlan, profile: Profile, settings: TaskSettings, fo
     return scripts
 
 
-def submit(plan: ArrayPlan, profile: Profile, settings: TaskSettings, folder: Path) -> list[Submitted]:
-    """Submit the arrays of a plan.
+def submit(array: Array, profile: Profile, settings: TaskSettings, folder: Path, *, comment: str) -> Submitted:
+    """Submit an array; only one process at a time may do so for a study.
+
+    Args:
+        array: The array.
+        profile: The cluster's settings.
+        settings: The settings of each element.
+        folder: Receives the files of the jobs.
+        comment: The array's comment.
 
     Raises:
         SweepFileError: sbatch refused; the message has its words and the line of the profile. No files are left.
         EnvironmentFault: The controller does not answer. No files are left.
         UnsureFault: It is unknown whether sbatch accepted the job.
     """
-    submitted: list[Submitted] = []
-    for array in plan.arrays:
-        before = set(folder.iterdir()) if folder.is_dir() else set()
-        try:
-            executor = _executor(profile, settings, folder, throttle=array.throttle)
-            with submitting():
-                jobs = executor.submit_array([PoolTask(settings) for _ in range(array.tasks)])
-        except (FailedJobError, OSError) as error:
-            unsure = isinstance(error, OSError) or may_have_been_accepted(str(error))
-            if not unsure:
-                for path in set(folder.iterdir()) - before:
-                    path.unlink(missing_ok=True)
-            if submitted:  # the arrays in the queue do the rest of the work
-                log.warning("one more array was not submitted: %s", error)
-                break
-            if unsure:
-                raise UnsureFault(_UNSURE.format(" ".join(str(error).split()), settings.study)) from error
-            raise sbatch_error(str(error), profile) from error
-        submitted.append(Submitted(jobs[0].job_id.partition("_")[0], array.tasks, time.time()))
-    return submitted
+    before = set(_unnamed_files(folder))
+    try:
+        executor = _executor(profile, settings, folder, array.throttle, comment)
+        with submitting():
+            jobs = executor.submit_array([PoolTask(settings) for _ in range(array.tasks)])
+    except (FailedJobError, FailedSubmissionError, OSError) as error:
+        left = [path for path in _unnamed_files(folder) if path not in before]
+        if isinstance(error, OSError) or may_have_been_accepted(str(error)):
+            raise UnsureFault(_UNSURE.format(said_by_sbatch(str(error)), settings.study), left) from error
+        for path in left:
+            path.unlink(missing_ok=True)
+        raise sbatch_error(str(error), profile) from error
+    return Submitted(jobs[0].job_id.partition("_")[0], array.tasks, time.time())
 
 
-def _executor(profile: Profile, settings: TaskSettings, folder: Path, *, throttle: int) -> SlurmExecutor:
+def _unnamed_files(folder: Path) -> list[Path]:
+    """Return the files that submitit wrote for a job whose ID it did not know yet; running jobs write others."""
+    return [path for path in folder.glob("*") if _UNNAMED.fullmatch(path.name) and not path.is_symlink()]
+
+
+def has_files(job: str, tasks: int, folder: Path) -> bool:
+    """Return whether an array has the files that its elements wait for."""
+    return all(path.exists() for path in _pickles(job, tasks, folder))
+
+
+def _pickles(job: str, tasks: int, folder: Path) -> list[Path]:
+    names = [job] if tasks == 1 else [f"{job}_{task}" for task in range(tasks)]
+    return [JobPaths(folder, name).submitted_pickle for name in names]
+
+
+def _executor(profile: Profile, settings: TaskSettings, folder: Path, throttle: int, comment: str) -> SlurmExecutor:
     executor = SlurmExecutor(folder=folder, max_num_timeout=_TIMEOUTS, python=_python(profile))
-    executor.update_parameters(**sbatch_parameters(profile, settings.study, throttle=throttle))
+    executor.update_parameters(**sbatch_parameters(profile, settings.study, throttle=throttle), comment=comment)
     return executor
 
 

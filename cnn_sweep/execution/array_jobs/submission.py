@@ -5,23 +5,28 @@ from __future__ import annotations
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, StudyError, SweepFileError
-from cnn_sweep.execution.array_jobs.slurm import UnsureFault, sbatch_scripts, submit
+from cnn_sweep.errors import CnnSweepError, InputError, Interrupted, StudyError, SweepFileError
+from cnn_sweep.execution.array_jobs.sbatch_calls import SbatchCalls
+from cnn_sweep.execution.array_jobs.slurm import UnsureFault, sbatch_scripts
 from cnn_sweep.execution.array_jobs.task import TaskSettings
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.attempts.retries import KILLED_FOR_MEMORY, Retries
+from cnn_sweep.execution.study.jobs import submissions
 from cnn_sweep.execution.study.provenance import package_versions
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
-from cnn_sweep.journal.events import Submit
-from cnn_sweep.messages import plural
+from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.messages import few, plural
 from cnn_sweep.slurm.array_plan import ArrayPlan, array_plan
 from cnn_sweep.slurm.environment import notes_on_variables
 from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cnn_sweep.execution.array_jobs.slurm import Submitted
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.history import History
@@ -52,6 +57,7 @@ class Submission:
         arrays: The arrays, within the cluster's limits.
         trials: Number of unfinished trials.
         memory_note: How the profile was changed because workers had run out of memory; None if it was not.
+        submitted_before: Number of arrays that had ever been submitted when this was planned.
     """
 
     study: StudyFolder
@@ -60,6 +66,7 @@ class Submission:
     arrays: ArrayPlan
     trials: int
     memory_note: str | None = None
+    submitted_before: int = 0
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -125,45 +132,46 @@ class Submission:
         """Return the exact sbatch scripts."""
         return sbatch_scripts(self.arrays, self.profile, self.settings, self.study.paths.slurm.resolve())
 
-    def commit(self) -> list[Submitted]:
-        """Submit, and journal the jobs' IDs. If nothing is submitted, a study created for this submission is removed.
+    def commit(self, tell: Callable[[Submitted], None]) -> None:
+        """Submit array by array, and journal each.
+
+        If nothing is submitted, a study created for this submission is removed.
+
+        Args:
+            tell: Called with each submitted array.
 
         Raises:
             SweepFileError: sbatch refused; nothing was submitted.
-            StudyError: Another command started the study with another number of threads at this moment.
+            StudyError: Another command submits the study, or submitted it since this was planned; or started it with
+                another number of threads at this moment.
+            Interrupted: The user interrupted this command, or cancelled the study meanwhile.
             EnvironmentFault: The controller does not answer, or the jobs' IDs cannot be journaled.
         """
-        study = self.study
-        try:
-            with study.sweep.locate_errors("data"):
-                prepare(study.sweep.data, study.sweep.folder, study.data_root)
-            settle_threads(study.paths, study.sweep, self.profile.worker_threads)
-            jobs = submit(self.arrays, self.profile, self.settings, study.paths.slurm.resolve())
-        except UnsureFault:
-            raise
-        except CnnSweepError:
-            if study.created:
-                study.discard()
-            raise
-        self._journal(jobs)
-        return jobs
+        study, writer = self.study, new_writer_name()
+        with Claims(study.paths, writer, current()).submission(), study.journal("login", writer=writer) as journal:
+            try:
+                self._check_nobody_else_submitted()
+                with study.sweep.locate_errors("data"):
+                    prepare(study.sweep.data, study.sweep.folder, study.data_root)
+                settle_threads(study.paths, study.sweep, self.profile.worker_threads)
+                calls = SbatchCalls(study, self.profile, self.settings, self.cluster.name, journal)
+                calls.submit_all(self.arrays.arrays, tell)
+            except (UnsureFault, Interrupted):
+                raise
+            except CnnSweepError:
+                if study.created:
+                    study.discard()
+                raise
 
-    def _journal(self, jobs: list[Submitted]) -> None:
-        submitted = Submit(
-            time=time.time(),
-            jobs=[asdict(job) for job in jobs],
-            profile=self.profile.source,
-            cluster=self.cluster.name,
-        )
-        try:
-            with self.study.journal("login") as journal:
-                journal.append(submitted)
-        except EnvironmentFault as fault:
-            ids = " ".join(job.job for job in jobs)
-            raise EnvironmentFault(
-                f"job {ids} is in the queue and will run, but `status` and `cancel` will not know of it: {fault}; "
-                f"`scancel {ids}` ends it"
-            ) from fault
+    def _check_nobody_else_submitted(self) -> None:
+        arrays = submissions(self.study.paths)
+        if len(arrays) != self.submitted_before:
+            jobs = few([submit.jobs[0]["job"] for submit in arrays[self.submitted_before :]], 3)
+            name = self.study.name
+            raise StudyError(
+                f"study {name!r} was submitted by another command at this moment, as job {jobs}; `cnn-sweep status "
+                f"{name}` shows what it has"
+            )
 
 
 def plan_submission(
@@ -193,7 +201,8 @@ def plan_submission(
     profile = _with_threads(profile.model_copy(update=changes), study)
     arrays = array_plan(left, profile.model_copy(update={"array_width": profile.array_width - busy}), cluster)
     arrays.raise_refusals(profile)
-    return Submission(study, profile, cluster, arrays, left, memory_note)
+    before = sum(len(submit.jobs) for submit in history.submits)
+    return Submission(study, profile, cluster, arrays, left, memory_note, submitted_before=before)
 
 
 def _with_threads(profile: Profile, study: StudyFolder) -> Profile:

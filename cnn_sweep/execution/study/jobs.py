@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.journal.decoding import from_json
-from cnn_sweep.journal.events import Fault, Followed, Submit
+from cnn_sweep.journal.events import Cancel, Event, Fault, Followed, Submit, Submitting
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.identity import is_alive
 from cnn_sweep.journal.log import read_from
 from cnn_sweep.slurm.job_states import LIVING, Incarnation
+from cnn_sweep.slurm.remedies import remedy_of_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cnn_sweep.journal.identity import ProcessIdentity
     from cnn_sweep.journal.paths import StudyPaths
@@ -24,23 +25,17 @@ if TYPE_CHECKING:
 
 # The clocks of Slurm and of the login node that submitted differ by less than this, in seconds.
 _CLOCKS_DIFFER_S = 60.0
+# A call of sbatch takes less than this, in seconds. A slow controller may queue a job at its beginning or at its end.
+SBATCH_TAKES_S = 900.0
+# States of jobs that start only if somebody releases them.
+_HELD = frozenset({"REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
+_THEN = ". Then `cnn-sweep cancel` and `resume`"
 # A journal's first line shows whether its process trains; if so, it submits no jobs and journals no faults.
 _FIRST_LINE_BYTES = 4096
 _DOES_NOT_TRAIN = f'"threads":{DOES_NOT_TRAIN}'.encode()
-# For jobs that Slurm will not start by itself: the reason it gives, and what to do.
-_CURES = {
-    "launch failed requeued held": "its node could not start it: `scontrol release {job}`, or `cnn-sweep cancel` and "
-    "`resume`; `sinfo -R` names nodes that need repair",
-    "job requeued in held state": "a user held it: `scontrol release {job}`",
-    "JobHeldUser": "a user held it: `scontrol release {job}`",
-    "JobHeldAdmin": "an administrator held it: ask them",
-    "PartitionTimeLimit": "its time_limit is above the partition's: cancel, lower it, and resume",
-    "PartitionConfig": "no node of the partition is large enough: cancel, ask for less, and resume",
-    "BadConstraints": "no node fits its constraints: cancel, change the profile, and resume",
-}
 
 
-_Event = TypeVar("_Event", Submit, Fault, Followed)
+_Event = TypeVar("_Event", bound=Event)
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class JobState:
         tasks: Elements that were submitted.
         states: Elements per state and reason, such as ``PENDING: AssocMaxJobsLimit``, without finished ones.
         stuck: Elements that will not start by themselves.
-        cures: What to do about the stuck elements.
+        cures: What to do about elements for which time alone does nothing.
     """
 
     job: str
@@ -60,6 +55,11 @@ class JobState:
     states: Mapping[str, int]
     stuck: int = 0
     cures: tuple[str, ...] = ()
+
+    @property
+    def ending(self) -> int:
+        """Number of elements whose processes are ending, as after `cancel`."""
+        return self.states.get("COMPLETING", 0)
 
 
 class Queue(NamedTuple):
@@ -74,9 +74,64 @@ class Queue(NamedTuple):
     running: frozenset[tuple[str, int]]
 
 
+class Calls(NamedTuple):
+    """A study's calls of sbatch, oldest first.
+
+    Attributes:
+        submits: The submitted arrays: one in each, with its own time.
+        unsettled: Calls of which no journal says how they ended, so that their jobs may be in the queue.
+    """
+
+    submits: list[Submit]
+    unsettled: list[Submitting]
+
+
 def submissions(paths: StudyPaths) -> list[Submit]:
-    """Return the submissions of a study, oldest first."""
-    return sorted(_journaled(paths, Submit), key=lambda submit: submit.time)
+    """Return the submitted arrays of a study, oldest first: one in each, with its own time."""
+    return calls_of(paths).submits
+
+
+def calls_of(paths: StudyPaths) -> Calls:
+    """Return a study's calls of sbatch."""
+    events = sorted(_journaled(paths, Submit, Submitting), key=lambda event: event.time)
+    ended = [event for event in events if isinstance(event, Submit)]
+    arrays = [replace(submit, time=float(job["time"]), jobs=[job]) for submit in ended for job in submit.jobs]
+    keys = {submit.key for submit in ended}
+    return Calls(arrays, [event for event in events if isinstance(event, Submitting) and event.key not in keys])
+
+
+def is_cancelled_since(paths: StudyPaths, moment: float) -> bool:
+    """Return whether the whole study was cancelled after a moment, in seconds since 1970."""
+    return any(cancel.trial is None and cancel.time >= moment for cancel in _journaled(paths, Cancel))
+
+
+def found_in_queue(study: str, calls: Calls, slurm: SlurmCli) -> list[Submit]:
+    """Return the live jobs of unsettled calls of sbatch, with one call of squeue if there are any.
+
+    Raises:
+        EnvironmentFault: Slurm does not answer.
+    """
+    rows = slurm.queue_of_name(study) if calls.unsettled else []
+    # Where the profile sets a comment, all its jobs have the same one.
+    known = {int(submit.jobs[0]["job"]) for submit in calls.submits}
+    found = []
+    for call in calls.unsettled:
+        own = [row for row in rows if row.comment == call.comment and row.state in LIVING and _began(call, row)]
+        if numbers := {_array(row) for row in own} - known:
+            number, submitted = min(numbers), float(own[0].submitted or 0)
+            known.add(number)
+            job = {"job": str(number), "tasks": call.tasks, "time": submitted}
+            found.append(Submit(submitted, [job], call.profile, call.cluster, call.key))
+    return found
+
+
+def _array(row: QueueRow) -> int:
+    return int(row.jobs[0].partition("_")[0])
+
+
+def _began(call: Submitting, row: QueueRow) -> bool:
+    """Return whether a row was submitted while sbatch ran."""
+    return row.submitted is not None and -_CLOCKS_DIFFER_S <= row.submitted - call.time <= SBATCH_TAKES_S
 
 
 def faults_of(paths: StudyPaths) -> list[str]:
@@ -106,16 +161,16 @@ def outcomes(paths: StudyPaths, end: str) -> list[dict[str, Any]]:
     ]
 
 
-def _journaled(paths: StudyPaths, kind: type[_Event]) -> Iterator[_Event]:
-    """Yield the events of one kind from commands and pools, without reading the journals of workers."""
-    beginning = f'{{"type":"{kind.type}"'.encode()
+def _journaled(paths: StudyPaths, *kinds: type[_Event]) -> Iterator[_Event]:
+    """Yield the events of some kinds from commands and pools, without reading the journals of workers."""
+    beginnings = tuple(f'{{"type":"{kind.type}"'.encode() for kind in kinds)
     for name, _ in journal_sizes(paths):
         journal = paths.journal(name)
         with journal.open("rb") as file:
             if _DOES_NOT_TRAIN not in file.read(_FIRST_LINE_BYTES).partition(b"\n")[0]:
                 continue
-        events = (from_json(body) for body in read_from(journal, 0).bodies if body.startswith(beginning))
-        yield from (event for event in events if isinstance(event, kind))
+        events = (from_json(body) for body in read_from(journal, 0).bodies if body.startswith(beginnings))
+        yield from (event for event in events if isinstance(event, kinds))
 
 
 def jobs_in_queue(paths: StudyPaths, slurm: SlurmCli) -> list[JobState]:
@@ -130,10 +185,14 @@ def jobs_in_queue(paths: StudyPaths, slurm: SlurmCli) -> list[JobState]:
 def queue_of(paths: StudyPaths, slurm: SlurmCli) -> Queue:
     """Return a study's unfinished jobs and their running elements, with one call of squeue.
 
+    If the outcome of a call of sbatch is not known, a second call of squeue looks for its job.
+
     Raises:
         EnvironmentFault: Slurm does not answer.
     """
-    return queues_of({paths.study: submissions(paths)}, slurm)[paths.study]
+    calls = calls_of(paths)
+    found = found_in_queue(paths.study, calls, slurm)
+    return queues_of({paths.study: [*calls.submits, *found]}, slurm)[paths.study]
 
 
 def queues_of(submits: Mapping[str, Sequence[Submit]], slurm: SlurmCli) -> dict[str, Queue]:
@@ -173,33 +232,30 @@ def is_running(identity: ProcessIdentity, queue: Queue | None) -> bool | None:
 
 def _state(number: int, tasks: int, rows: list[QueueRow]) -> JobState:
     states: Counter[str] = Counter()
-    cures: Counter[str] = Counter()
+    cures: dict[str, None] = {}
+    stuck = 0
     for row in rows:
-        waits = row.state in {"PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT"} and row.reason not in {"None", ""}
+        is_held = row.state in _HELD
+        waits = (is_held or row.state == "PENDING") and row.reason not in {"None", ""}
         states[f"{row.state}: {row.reason}" if waits else row.state] += len(row.jobs)
-        if waits and (cure := _cure(row)):
-            cures[cure] += len(row.jobs)
-    return JobState(str(number), tasks, dict(states), cures.total(), tuple(cures))
-
-
-def _cure(row: QueueRow) -> str | None:
-    reason = row.reason.replace("_", " ")
-    for words, cure in _CURES.items():
-        if words in reason:
-            return f"{words}: {cure.format(job=row.jobs[0])}"
-    return None
+        remedy = remedy_of_reason(row.reason, row.jobs[0])
+        if waits and remedy.needs != "time":
+            cures[f"{row.reason}: {remedy.text}{_THEN if remedy.needs == 'change' else ''}"] = None
+        if is_held or (waits and remedy.needs in {"change", "release"}):
+            stuck += len(row.jobs)
+    return JobState(str(number), tasks, dict(states), stuck, tuple(cures))
 
 
 def _living_rows(job: int, submit: Submit, rows: list[QueueRow]) -> Iterator[QueueRow]:
     """Yield the live rows of a job that were submitted when ours was, because Slurm reuses job IDs."""
     for row in rows:
-        if int(row.jobs[0].partition("_")[0]) != job or row.state not in LIVING or row.submitted is None:
+        if _array(row) != job or row.state not in LIVING or row.submitted is None:
             continue
         late = row.submitted - submit.time
-        if abs(late) <= _CLOCKS_DIFFER_S or (row.restarts > 0 and late > 0):
+        if -SBATCH_TAKES_S <= late <= _CLOCKS_DIFFER_S or (row.restarts > 0 and late > 0):
             yield row
 
 
-def pools_in_queue(paths: StudyPaths, slurm: SlurmCli) -> int:
-    """Return the number of pools of a study that run, or wait and will start by themselves."""
-    return sum(sum(job.states.values()) - job.stuck for job in jobs_in_queue(paths, slurm))
+def count_pools(jobs: Iterable[JobState]) -> int:
+    """Return the number of pools that run, or wait and will start by themselves."""
+    return sum(sum(job.states.values()) - job.stuck - job.ending for job in jobs)

@@ -204,11 +204,13 @@ class StudyFolder:
 
     def discard(self) -> None:
         """Remove a study that this process created but could not start, unless another process has used it since."""
+        if _is_used(self.paths):
+            return
         home = self.paths.folder.resolve()
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=home.parent))
         moved = StudyPaths(temporary, self.name)
         home.rename(moved.folder)  # from now on, no process can begin to use it
-        if any(not is_own_writer(name) for name, _ in journal_sizes(moved)) or any(moved.slurm.iterdir()):
+        if _is_used(moved):
             moved.folder.rename(home)
         shutil.rmtree(temporary)
 
@@ -240,6 +242,11 @@ class StudyFolder:
         """Folder of the user's own modules: the copy that was made when the study was created."""
         copy = self.paths.folder / _CODE
         return copy if copy.is_dir() else self.sweep.folder
+
+
+def _is_used(paths: StudyPaths) -> bool:
+    """Return whether another process wrote a journal, or jobs were submitted."""
+    return any(not is_own_writer(name) for name, _ in journal_sizes(paths)) or any(paths.slurm.iterdir())
 
 
 def data_root(results: Path) -> Path:
