@@ -25,6 +25,7 @@ LINES = {
     "cancel": {"trial": None},
     "extend": {"revision": 1, "trials": 3, "configurations": 3, "invalid": 0, "duplicates": 0},
     "finalize": {"trial": 0, "metrics": {"test_loss": 0.5}},
+    "submitting": {"key": "ab", "comment": "c", "tasks": 2, "profile": "p.toml", "cluster": "lab"},
     "submit": {"jobs": [{"job": "7", "tasks": 2, "time": 1.5}], "profile": "p.toml", "cluster": "lab"},
     "fault": {"message": "no", "job": "7_1"},
     "retire": {"reason": "memory"},
