@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -279,6 +280,34 @@ def cluster(dev_cluster, tmp_path):
 def desk(cluster, tmp_path):
     """A folder on the login node of the dev cluster."""
     return Desk(cluster, tmp_path)
+
+
+@pytest.fixture
+def counted(desk, tmp_path):
+    """Stand-ins for Slurm's commands that count; a function that returns and forgets the calls since its last one.
+
+    Calls from jobs are left out; with ``from_jobs=True`` they are returned by job instead.
+    """
+    folder, calls = tmp_path / "bin", tmp_path / "calls"
+    folder.mkdir()
+    for name in ("sbatch", "squeue", "sacct", "scontrol", "sinfo", "sacctmgr", "scancel", "sstat", "sreport"):
+        script = folder / name
+        text = f'#!/bin/sh\necho {name} "${{SLURM_JOB_ID:-login}}" >>{calls}\nexec {shutil.which(name)} "$@"\n'
+        script.write_text(text, encoding="utf-8")
+        script.chmod(0o755)
+    desk.cluster.path.append(f"{folder}:{os.environ['PATH']}")
+    seen = 0
+
+    def since(*, from_jobs=False):
+        nonlocal seen
+        words = calls.read_text(encoding="utf-8").splitlines()[seen:] if calls.exists() else []
+        seen += len(words)
+        made = [(name, where) for name, _, where in (line.partition(" ") for line in words)]
+        if from_jobs:
+            return Counter(where for _, where in made if where != "login")
+        return Counter(name for name, where in made if where == "login")
+
+    return since
 
 
 @pytest.fixture
