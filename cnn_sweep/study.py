@@ -28,6 +28,7 @@ from cnn_sweep.store.column_names import MORE, TEXTS
 from cnn_sweep.store.files import store_file
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reader import StoreReader
+from cnn_sweep.sweep.states import unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -165,6 +166,8 @@ class Study:
         with self.store:
             summary, best, workers, running = self.summary(), self.best(), self._workers(queue), self._running()
         end = end_of(len(self.paths.revisions()), summary["planned"])
+        if queue is not None and unfinished(summary["trials"]) and queue.hides_jobs_of(self.paths.folder.stat().st_uid):
+            faults.append("jobs of other users are not shown to you on this cluster (PrivateData): they may be running")
         return {name: summary[name] for name in (*names, *more)} | {
             "best": best,
             "workers": workers,

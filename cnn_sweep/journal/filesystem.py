@@ -120,6 +120,8 @@ def write_once(path: Path, data: bytes) -> None:
     Raises:
         OSError: The disk is full or fails.
     """
+    if path.exists():  # also in a folder that this process may only read
+        return
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), data)
     try:

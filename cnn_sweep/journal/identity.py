@@ -18,6 +18,7 @@ _SLURM = {
     "restart_count": "SLURM_RESTART_COUNT",
     "submit_time": "CNN_SWEEP_SUBMIT_TIME",
     "cluster": "SLURM_CLUSTER_NAME",
+    "uid": "SLURM_JOB_UID",
 }
 _NUMBERS_OF_SLURM = ("job_id", "array_job_id", "array_task_id", "restart_count")
 _START_TIME = 19  # index of field 22 of /proc/<pid>/stat, counted from field 3, the state
@@ -33,7 +34,7 @@ class ProcessIdentity:
         pid_namespace: The namespace of ``pid``; containers have their own.
         pid: Process ID.
         started: Start time, in clock ticks since boot.
-        slurm: job_id, array_job_id, array_task_id and restart_count from Slurm; None outside a job.
+        slurm: job_id, array_job_id, array_task_id, restart_count, cluster and uid from Slurm; None outside a job.
     """
 
     host: str

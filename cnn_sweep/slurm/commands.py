@@ -35,6 +35,7 @@ from cnn_sweep.slurm.job_rows import (
     OwnJob,
     QueueRow,
     StepEnds,
+    Visibility,
     read_accounting,
     read_own_job,
     read_queue,
@@ -186,9 +187,11 @@ class SlurmCli:
     def _sacct(self, *options: str) -> str:
         return self.run("sacct", "--duplicates", "--parsable2", "--noheader", *options)
 
-    def cluster_name(self) -> str:
-        """Return the name of this cluster."""
-        return read_config(self.run("scontrol", "show", "config")).get("ClusterName", "")
+    def visibility(self) -> Visibility:
+        """Return which jobs this cluster shows to this user."""
+        config = read_config(self.run("scontrol", "show", "config"))
+        hides = "jobs" in config.get("PrivateData", "").lower().split(",")
+        return Visibility(config.get("ClusterName", ""), only_uid=os.geteuid() if hides and os.geteuid() != 0 else None)
 
     def own_job(self) -> OwnJob | None:
         """Return what Slurm knows of this process's job; None outside a job, or if Slurm does not answer."""

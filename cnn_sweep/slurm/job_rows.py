@@ -112,6 +112,23 @@ class StepEnds:
     out_of_memory: bool = False
 
 
+@dataclass(frozen=True)
+class Visibility:
+    """Which jobs Slurm shows to this user; the absence of others proves nothing.
+
+    Attributes:
+        cluster: Name of the cluster that answers.
+        only_uid: Numeric ID of the only user whose jobs are shown (``PrivateData=jobs``); None if all are.
+    """
+
+    cluster: str
+    only_uid: int | None = None
+
+    def hides_jobs_of(self, uid: int | None) -> bool:
+        """Return whether the jobs of a user are hidden."""
+        return self.only_uid is not None and uid is not None and uid != self.only_uid
+
+
 def read_queue(text: str) -> list[QueueRow]:
     """Read the rows of ``squeue --Format=QUEUE_FORMAT``; other lines are ignored."""
     rows = []

@@ -76,6 +76,7 @@ class Incarnation:
         submitted: Time of submission or requeue, in seconds since 1970; None if unknown.
         started: Start of one of its processes, in seconds since 1970, by its node's clock.
         cluster: Name of the cluster; None if unknown.
+        uid: Numeric ID of its user; None if unknown.
     """
 
     job: str
@@ -83,13 +84,14 @@ class Incarnation:
     submitted: int | None = None
     started: float | None = None
     cluster: str | None = None
+    uid: int | None = None
 
     @classmethod
     def from_slurm(cls, slurm: Mapping[str, str], *, started: float | None = None) -> Incarnation:
         """Return the incarnation that a process recorded in its journal.
 
         Args:
-            slurm: job_id and, if Slurm set them, array_job_id, array_task_id, restart_count, submit_time, cluster.
+            slurm: job_id and, if Slurm set them, array_job_id, array_task_id, restart_count, submit_time, cluster, uid.
             started: Start of that process, in seconds since 1970.
         """
         job = slurm["job_id"]
@@ -102,6 +104,7 @@ class Incarnation:
             submitted=int(submitted) if submitted.isdigit() else None,
             started=started,
             cluster=slurm.get("cluster"),
+            uid=int(slurm["uid"]) if slurm.get("uid", "").isdigit() else None,
         )
 
     @property
@@ -201,14 +204,19 @@ def _without_accounts(
 
 
 def _elsewhere(slurm: SlurmCli, found: dict[Incarnation, JobStatus]) -> dict[Incarnation, JobStatus]:
-    """Return jobs of other clusters as unknown, since their absence from this cluster proves nothing."""
-    gone = [one for one, status in found.items() if status.cause == "gone" and one.cluster is not None]
-    here = slurm.cluster_name() if gone else None
-    return {
-        one: JobStatus("unknown", f"belongs to cluster {one.cluster}; this is {here}")
-        for one in gone
-        if one.cluster != here
-    }
+    """Return jobs that Slurm cannot show here as unknown, since their absence proves nothing.
+
+    They belong to another cluster, or to another user where ``PrivateData`` hides other users' jobs.
+    """
+    gone = [one for one, status in found.items() if status.cause == "gone" and (one.cluster, one.uid) != (None, None)]
+    here = slurm.visibility() if gone else None
+    unknown = {}
+    for one in gone:
+        if here is not None and one.cluster is not None and one.cluster != here.cluster:
+            unknown[one] = JobStatus("unknown", f"belongs to cluster {one.cluster}; this is {here.cluster}")
+        elif here is not None and here.hides_jobs_of(one.uid):
+            unknown[one] = JobStatus("unknown", "belongs to another user, whose jobs this cluster does not show you")
+    return unknown
 
 
 def _status(

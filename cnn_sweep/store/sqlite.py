@@ -231,7 +231,9 @@ def is_damage(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Return the database's own message, without the statement."""
+    """Return the database's own message, without the statement, or the file system's."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
     return str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
 
 

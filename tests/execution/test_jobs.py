@@ -1,20 +1,22 @@
 """A study's part of the queue, from rows as squeue gives them."""
 
+import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 
 from cnn_sweep.execution.array_jobs.deadline import Deadline
-from cnn_sweep.execution.study.jobs import count_pools, faults_of, jobs_in_queue, queue_of
+from cnn_sweep.execution.study.jobs import count_pools, faults_of, is_running, jobs_in_queue, queue_of
 from cnn_sweep.execution.study.provenance import fault_event, worker_event
 from cnn_sweep.execution.worker import protocol
 from cnn_sweep.execution.worker.protocol import PoolWord, StopRequest
 from cnn_sweep.journal.events import Submit
-from cnn_sweep.journal.identity import new_writer_name
+from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.slurm.job_rows import OwnJob, QueueRow
+from cnn_sweep.slurm.job_rows import OwnJob, QueueRow, Visibility
 
 SUBMITTED = 1_000_000.0
 
@@ -25,6 +27,11 @@ class FakeQueue:
     def __init__(self, *rows):
         self.rows = rows
         self.calls = 0
+        self.only_uid = None
+
+    def visibility(self):
+        """Return whose jobs are shown."""
+        return Visibility("lab", self.only_uid)
 
     def queue(self, ids):
         """Return all rows."""
@@ -238,3 +245,15 @@ def test_without_an_answer_our_clock_counts():
 def test_slurm_tells_why_its_warning_came(ends_in, at_the_signal, cause):
     """Also with a limit of two minutes, of which every moment is near the end; and one that was changed."""
     assert deadline(own(ends_in), at_the_signal)[0].cause() == cause
+
+
+@pytest.mark.parametrize(("private", "alive"), [(True, None), (False, False)])
+def test_a_worker_in_a_job_that_is_hidden_may_be_alive(paths, private, alive):
+    """With PrivateData=jobs, another user's job is not in our squeue although it runs."""
+    slurm = FakeQueue()
+    slurm.only_uid = os.geteuid() if private else None
+    job = {"job_id": "7", "array_job_id": "7", "array_task_id": "0", "uid": str(os.geteuid() + 1)}
+    elsewhere = replace(current(), boot_id="another", host="n1", slurm=job)
+    assert is_running(elsewhere, queue_of(paths, slurm)) is alive
+    ours = replace(elsewhere, slurm=job | {"uid": str(os.geteuid())})
+    assert is_running(ours, queue_of(paths, slurm)) is False

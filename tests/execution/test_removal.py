@@ -27,7 +27,7 @@ from cnn_sweep.execution.study.removal import (
 from cnn_sweep.journal.events import Submit
 from cnn_sweep.journal.identity import new_writer_name, writer_is_alive
 from cnn_sweep.journal.paths import StudyPaths, archive_of, existing_studies
-from cnn_sweep.slurm.job_rows import QueueRow
+from cnn_sweep.slurm.job_rows import QueueRow, Visibility
 
 
 @pytest.fixture
@@ -97,6 +97,9 @@ def slurm(paths, monkeypatch):
     rows: list[QueueRow] = []
 
     class Slurm:
+        def visibility(self):
+            return Visibility("lab")
+
         def queue(self, ids):
             if rows == ["down"]:
                 raise EnvironmentFault("squeue failed: no controller")

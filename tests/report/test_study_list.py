@@ -11,7 +11,7 @@ from cnn_sweep.journal.events import Submit
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report import study_list
 from cnn_sweep.report.study_list import size_of, studies_table
-from cnn_sweep.slurm.job_rows import QueueRow
+from cnn_sweep.slurm.job_rows import QueueRow, Visibility
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reader import StoreReader
 
@@ -30,6 +30,9 @@ def slurm(monkeypatch):
     class Slurm:
         rows = ()
         calls = 0
+
+        def visibility(self):
+            return Visibility("lab")
 
         def queue(self, ids):
             Slurm.calls += 1

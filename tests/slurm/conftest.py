@@ -5,11 +5,14 @@ import fcntl
 import io
 import json
 import os
+import pwd
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -140,10 +143,12 @@ class Desk:
     Attributes:
         cluster: Where jobs go.
         folder: Where sweep files are.
+        user: Whose it is; None for that of the tests.
     """
 
     cluster: DevCluster
     folder: Path
+    user: str | None = None
 
     @property
     def results(self):
@@ -155,6 +160,23 @@ class Desk:
         (self.folder / name).write_text(text, encoding="utf-8")
         return self.folder / name
 
+    @property
+    def environment(self):
+        """Environment of what is typed here."""
+        ours = self.cluster.environment | {"CNN_SWEEP_RESULTS": str(self.results), "COLUMNS": "200"}
+        if self.user is None:
+            return ours
+        home = pwd.getpwnam(self.user).pw_dir
+        return ours | {"HOME": home, "USER": self.user, "LOGNAME": self.user, "TMPDIR": tempfile.gettempdir()}
+
+    @property
+    def identity(self):
+        """Options of ``subprocess.run`` for a process of the user."""
+        if self.user is None:
+            return {}
+        account = pwd.getpwnam(self.user)
+        return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "umask": 0o022}
+
     def type(self, *words, code=0, **environment):
         """Type a command; fail unless it exits as expected."""
         done = self.type_freely(*words, **environment)
@@ -164,16 +186,16 @@ class Desk:
 
     def type_freely(self, *words, **environment):
         """Type a command, however it ends."""
-        surroundings = self.cluster.environment | {"CNN_SWEEP_RESULTS": str(self.results), "COLUMNS": "200"}
-        if words[0] in READING and not environment:
-            return typed_here(words, self.folder, surroundings)
+        if self.user is None and words[0] in READING and not environment:
+            return typed_here(words, self.folder, self.environment)
         return subprocess.run(
             [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words)],
             cwd=self.folder,
-            env=surroundings | environment,
+            env=self.environment | environment,
             capture_output=True,
             encoding="utf-8",
             check=False,
+            **self.identity,
         )
 
     def submit(self, sweep, profile, *words):
@@ -261,6 +283,55 @@ def cluster(dev_cluster, tmp_path):
 def desk(cluster, tmp_path):
     """A folder on the login node of the dev cluster."""
     return Desk(cluster, tmp_path)
+
+
+@pytest.fixture
+def counted(desk, tmp_path):
+    """Stand-ins for Slurm's commands that count; a function that returns and forgets the calls since its last one.
+
+    Calls from jobs are left out; with ``from_jobs=True`` they are returned by job instead.
+    """
+    folder, calls = tmp_path / "bin", tmp_path / "calls"
+    folder.mkdir()
+    for name in ("sbatch", "squeue", "sacct", "scontrol", "sinfo", "sacctmgr", "scancel", "sstat", "sreport"):
+        script = folder / name
+        text = f'#!/bin/sh\necho {name} "${{SLURM_JOB_ID:-login}}" >>{calls}\nexec {shutil.which(name)} "$@"\n'
+        script.write_text(text, encoding="utf-8")
+        script.chmod(0o755)
+    desk.cluster.path.append(f"{folder}:{os.environ['PATH']}")
+    seen = 0
+
+    def since(*, from_jobs=False):
+        nonlocal seen
+        words = calls.read_text(encoding="utf-8").splitlines()[seen:] if calls.exists() else []
+        seen += len(words)
+        made = [(name, where) for name, _, where in (line.partition(" ") for line in words)]
+        if from_jobs:
+            return Counter(where for _, where in made if where != "login")
+        return Counter(name for name, where in made if where == "login")
+
+    return since
+
+
+@pytest.fixture
+def desk_of(cluster):
+    """A function that gives the desk of one of the cluster's ordinary users: a folder in their home."""
+    homes = []
+
+    def found(user):
+        try:
+            account = pwd.getpwnam(user)
+        except KeyError:
+            _unavailable(f"the cluster has no user {user}: SLURM_USERS='alice bob' make cluster-up")
+        folder = Path(tempfile.mkdtemp(dir=account.pw_dir))
+        homes.append(folder)
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        folder.chmod(0o755)
+        return Desk(cluster, folder, user)
+
+    yield found
+    for folder in homes:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

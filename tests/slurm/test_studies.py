@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -195,19 +194,6 @@ def test_two_submissions_at_once_give_the_pools_of_one(desk, tmp_path):
     assert "CANCELLED" in desk.cluster.states(orphan).values()
 
 
-@pytest.fixture
-def counted(desk, tmp_path):
-    """Stand-ins for Slurm's commands that count how often each is called; gives the file with the calls."""
-    folder, calls = tmp_path / "bin", tmp_path / "calls"
-    folder.mkdir()
-    for name in ("sbatch", "squeue", "sacct", "scontrol", "sinfo", "sacctmgr"):
-        script = folder / name
-        script.write_text(f'#!/bin/sh\necho {name} >>{calls}\nexec {shutil.which(name)} "$@"\n', encoding="utf-8")
-        script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    desk.cluster.path.append(f"{folder}:{os.environ['PATH']}")
-    return calls
-
-
 def test_ten_thousand_trials_cost_one_sbatch_and_few_files(desk, counted):
     """Submitting is one call and some files, whatever the number of trials; status is one or two calls."""
     many = sweep(desk, "many", trials=10_000)
@@ -218,16 +204,16 @@ def test_ten_thousand_trials_cost_one_sbatch_and_few_files(desk, counted):
     begun = time.monotonic()
     desk.submit(many, hold)
     submitted = time.monotonic() - begun
-    assert counted.read_text(encoding="utf-8").split().count("sbatch") == 1
+    assert counted()["sbatch"] == 1
     files = [file for file in desk.results.rglob("*") if file.is_file()]
     assert len(files) < 50
     desk.status("many")
-    counted.unlink()
+    counted()
     begun = time.monotonic()
     status = desk.status("many")
     print(f"submit {submitted:.1f} s, {len(files)} files; status {time.monotonic() - begun:.2f} s")
     assert time.monotonic() - begun < 30  # seconds; without a limit on files it would take minutes
-    assert len(counted.read_text(encoding="utf-8").split()) <= 2
+    assert counted().total() <= 2
     assert status["trials"]["waiting"] == 10_000
     assert status["jobs"][0]["states"] == {"PENDING: JobHeldUser": 8}
     assert "scontrol release" in desk.type("status", "many").stdout

@@ -3,7 +3,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.slurm.job_rows import AccountingRow, QueueRow, StepEnds
+from cnn_sweep.slurm.job_rows import AccountingRow, QueueRow, StepEnds, Visibility
 from cnn_sweep.slurm.job_states import Incarnation, JobStatus, job_statuses, statuses_from_rows
 
 OURS = Incarnation("7_3", restarts=0, submitted=1000, started=1010.5)
@@ -29,6 +29,7 @@ class FakeSlurm:
     records: object = ()
     ends: dict = field(default_factory=dict)
     name: str = "here"
+    only_uid: int | None = None
     calls: list = field(default_factory=list)
 
     def _answer(self, call, answer):
@@ -49,10 +50,10 @@ class FakeSlurm:
         """Answer as sacct with steps."""
         return self._answer(("steps", tuple(ids)), self.ends)
 
-    def cluster_name(self):
+    def visibility(self):
         """Answer as scontrol."""
-        self.calls.append(("cluster_name",))
-        return self.name
+        self.calls.append(("visibility",))
+        return Visibility(self.name, self.only_uid)
 
 
 @pytest.mark.parametrize(
@@ -250,3 +251,12 @@ def test_an_incarnation_is_read_from_what_a_process_wrote_down():
     assert Incarnation.from_slurm(array, started=5.0) == Incarnation("7_3", 2, 1000, 5.0)
     assert Incarnation.from_slurm({"job_id": "9", "submit_time": "", "cluster": "c"}) == Incarnation("9", cluster="c")
     assert Incarnation("7_3").asked_id == 7
+
+
+@pytest.mark.parametrize(("uid", "state"), [(1000, "dead"), (1001, "unknown"), (None, "dead")])
+def test_a_job_that_this_user_may_not_see_is_not_declared_dead(uid, state):
+    """With PrivateData=jobs, Slurm denies that other users' jobs exist; whoever shares a study must not end them."""
+    one = replace(OURS, uid=uid, cluster="here")
+    slurm = FakeSlurm(only_uid=1000)
+    assert job_statuses(slurm, [one])[one].state == state
+    assert job_statuses(FakeSlurm(), [one])[one].state == "dead"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.journal.decoding import from_json
 from cnn_sweep.journal.events import Cancel, Event, Fault, Followed, Submit, Submitting
@@ -16,12 +19,12 @@ from cnn_sweep.slurm.job_states import LIVING, Incarnation
 from cnn_sweep.slurm.remedies import remedy_of_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from cnn_sweep.journal.identity import ProcessIdentity
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.slurm.commands import SlurmCli
-    from cnn_sweep.slurm.job_rows import QueueRow
+    from cnn_sweep.slurm.job_rows import QueueRow, Visibility
 
 # The clocks of Slurm and of the login node that submitted differ by less than this, in seconds.
 _CLOCKS_DIFFER_S = 60.0
@@ -68,10 +71,21 @@ class Queue(NamedTuple):
     Attributes:
         jobs: Its arrays.
         running: Job ID and number of restarts of each running element.
+        visibility: Asks which jobs Slurm shows, once; None if it shows all.
     """
 
     jobs: list[JobState]
     running: frozenset[tuple[str, int]]
+    visibility: Callable[[], Visibility] | None = None
+
+    def hides_jobs_of(self, uid: int | None) -> bool:
+        """Return whether the jobs of a user may be missing here, because Slurm does not show them."""
+        if uid in {None, os.geteuid()} or self.visibility is None:
+            return False
+        try:
+            return self.visibility().hides_jobs_of(uid)
+        except EnvironmentFault:
+            return True
 
 
 class Calls(NamedTuple):
@@ -207,7 +221,8 @@ def queues_of(submits: Mapping[str, Sequence[Submit]], slurm: SlurmCli) -> dict[
     """
     jobs = {int(job["job"]) for submitted in submits.values() for submit in submitted for job in submit.jobs}
     rows = slurm.queue(jobs) if jobs else []
-    return {study: _queue(submitted, rows) for study, submitted in submits.items()}
+    visibility = cache(slurm.visibility)  # rarely called, since most studies have workers of one user
+    return {study: _queue(submitted, rows)._replace(visibility=visibility) for study, submitted in submits.items()}
 
 
 def _queue(submits: Sequence[Submit], rows: list[QueueRow]) -> Queue:
@@ -227,7 +242,8 @@ def is_running(identity: ProcessIdentity, queue: Queue | None) -> bool | None:
     if alive is not None or queue is None or not identity.slurm:
         return alive
     job = Incarnation.from_slurm(identity.slurm)
-    return (job.job, job.restarts) in queue.running
+    running = (job.job, job.restarts) in queue.running
+    return None if not running and queue.hides_jobs_of(job.uid) else running
 
 
 def _state(number: int, tasks: int, rows: list[QueueRow]) -> JobState:
