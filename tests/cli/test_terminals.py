@@ -261,7 +261,12 @@ def test_predictions_fit_on_a_terminal(width, split, monkeypatch, capsys):
     """At 80 columns, rows have the probability of the predicted class alone, and a line says where the others are."""
     monkeypatch.setattr(tables, "terminal_width", lambda: width)
     chances = {f"p_class_{number}": 0.1 for number in range(8)}
-    row = {"image": "site_07/2024/IMG_0001.JPG", "true": "class_1", "predicted": "class_2", "probability": 0.1} | chances
+    row = {
+        "image": "site_07/2024/IMG_0001.JPG",
+        "true": "class_1",
+        "predicted": "class_2",
+        "probability": 0.1,
+    } | chances
     tables.print_predictions(Table(tuple(row), (row,)))
     shown = capsys.readouterr().out
     assert ("p_class_7" in shown) != split
