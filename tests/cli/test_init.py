@@ -123,7 +123,7 @@ def test_no_file_is_replaced(init, photos, tmp_path):
         (["--labels", "labels.csv"], "no such file; name a table, or a pattern"),
         (["--label-column", "species"], "no table in photos"),
         (["--output", "nowhere/a.yaml"], "the folder nowhere does not exist"),
-        (["--example", "digits"], "does not go with PATH"),
+        (["--example", "digits", "--label-column", "x", "-y"], "does not go with PATH, --label-column, --yes"),
     ],
 )
 def test_a_wrong_option_is_one_message_and_writes_nothing(words, message, init, photos, tmp_path):

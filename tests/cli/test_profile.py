@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from cnn_sweep.cli.main import app
 from cnn_sweep.cli.ui import files
+from cnn_sweep.shipped import example_profiles
 from cnn_sweep.slurm.profile import Profile
 
 
@@ -87,6 +88,20 @@ def test_without_slurm_one_message_says_where_it_would_be(slurm, monkeypatch, tm
     done = _type("detect")
     assert done.exception.exit_code == 3
     assert str(done.exception).startswith("scontrol is not installed here; is this a login node of a cluster? Use one")
+
+
+def test_submit_and_plan_say_in_one_sentence_that_there_is_no_cluster(slurm, tmp_path):
+    """Of Slurm's own messages the last is shown, which is that of the command, with what to do."""
+    words = ["fetch_config: DNS SRV lookup failed", "scontrol: Could not establish a configuration source"]
+    slurm.fails("scontrol", "\n".join(words))
+    (tmp_path / "my.toml").write_text(example_profiles()["cpu"].read_text(encoding="utf-8"), encoding="utf-8")
+    CliRunner().invoke(app, ["init", "--example", "digits"])
+    for command in ("plan", "submit"):
+        done = CliRunner().invoke(app, [command, "digits.yaml", "--profile", str(tmp_path / "my.toml")])
+        assert done.exception.exit_code == 3
+        assert str(done.exception).startswith(
+            "scontrol failed: Could not establish a configuration source. Slurm's configuration is missing here: use a"
+        )
 
 
 def test_a_cluster_that_does_not_answer_is_told_with_its_remedy(slurm):

@@ -137,7 +137,7 @@ def test_python_predicts_lists_and_arrays(results, tmp_path):
     assert of_files.drop(columns="image").equals(of_array.drop(columns="image"))
     for wrong, message in (
         (images[:, :4], r"has the shape \(2, 4, 8, 1\); images of this study have \(n, 8, 8, 1\)"),
-        (images / 255, "multiply by 255"),
+        (images.astype("float64") / 255, "multiply by 255"),
         ([], "no images were given"),
     ):
         with pytest.raises(InputError, match=message):

@@ -217,7 +217,7 @@ def test_what_is_no_archive_is_refused(tmp_path, paths):
         info = _named("digits/SUMMARY.json")
         info.size = len(newer)
         tar.addfile(info, io.BytesIO(newer))
-    with pytest.raises(InputError, match="newer version"):
+    with pytest.raises(EnvironmentFault, match="newer version"):
         read_summary(file)
 
 

@@ -10,7 +10,7 @@ import pytest
 from cnn_sweep.errors import InputError
 from cnn_sweep.first_sweep.folders import LabelWishes
 from cnn_sweep.first_sweep.look import look_at
-from cnn_sweep.first_sweep.proposal import Wishes, study_name
+from cnn_sweep.first_sweep.proposal import Wishes, proposed_name
 from cnn_sweep.sweep.spec.search import AshaSpec
 from cnn_sweep.sweep.sweep import Sweep
 
@@ -261,7 +261,7 @@ def test_files_of_other_kinds_are_refused_with_the_cure(tmp_path, monkeypatch):
 
 def test_any_folder_gives_a_valid_study_name():
     """Accents, blanks and other signs are replaced; a name without letters gets a general one."""
-    assert [study_name(name) for name in ("Füchse & Dachse", "..", "a" * 80, "sweeps.db")] == [
+    assert [proposed_name(name) for name in ("Füchse & Dachse", "..", "a" * 80, "sweeps.db")] == [
         "Fuechse_Dachse",
         "first_sweep",
         "a" * 64,
