@@ -9,11 +9,11 @@ import pytest
 # Files that take minutes begin first, so that at the end no process waits for another one's.
 LONG_FILES = (
     "tests/faults/",
-    "tests/training/test_exact_resume.py",
+    "tests/docs/test_pages.py",
     "tests/training/test_transfer.py",
     "tests/training/test_same_mathematics.py",
     "tests/report/test_page.py",
-    "tests/cli/test_finished_study.py",
+    "tests/cli/test_run.py",
     "tests/cli/test_workflows.py",
 )
 

@@ -41,7 +41,7 @@ def test_ctrl_c_leaves_a_study_that_resume_continues(cli, slow):
     assert b"slow: stopping after the running chunk; press Ctrl-C again to kill the workers" in errors
     status = json.loads(cli("status", "slow", "--json").stdout)
     assert status["trials"]["interrupted"] == 2
-    cli("resume", "slow", "--workers", 2)
+    cli("resume", "slow", "--workers", 1)
     shown = json.loads(cli("show", "slow", 0, "--json").stdout)
     assert [attempt["state"] for attempt in shown["attempts"]] == ["interrupted", "complete"]
     reached = max(row["epoch"] for row in shown["epochs"] if row["attempt"] == 0)

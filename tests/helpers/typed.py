@@ -24,7 +24,8 @@ def typed_here(
     words: tuple[object, ...], folder: Path, environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
     """Type a command in a folder; return what it prints and its exit code, as `subprocess.run` does."""
-    output, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    written = io.BytesIO(), io.BytesIO()
+    output, errors = (io.TextIOWrapper(stream, encoding="utf-8", write_through=True) for stream in written)
     exit_code: Any = 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
         patch.chdir(folder)
@@ -35,5 +36,5 @@ def typed_here(
             main()
         except SystemExit as end:
             exit_code = end.code or 0
-    said = [stream.buffer.getvalue().decode() for stream in (output, errors)]
-    return subprocess.CompletedProcess(words, exit_code, *said)
+    said, complained = (stream.getvalue().decode() for stream in written)
+    return subprocess.CompletedProcess(words, exit_code, said, complained)

