@@ -12,7 +12,7 @@ import pytest
 
 from cnn_sweep.execution.pool import pool as pools
 from cnn_sweep.execution.pool.pool import Pool
-from cnn_sweep.execution.worker.protocol import WorkerSettings
+from cnn_sweep.execution.worker.protocol import PoolWord, WorkerSettings
 
 LISTENS = """
 import sys
@@ -83,3 +83,24 @@ def test_a_stop_that_comes_before_a_worker_listens_waits_for_it(number):
     assert worker.stdout.readline() == "born\n"
     said, _ = worker.communicate("go\n", timeout=60)
     assert (said, worker.returncode) == ("True\n", 0)
+
+
+def test_workers_inherit_the_pools_word(tmp_path, monkeypatch):
+    """A pool's word reaches the process that it starts, by the descriptor in the worker's settings."""
+    word = PoolWord()
+    word.drain()
+    heard = tmp_path / "heard"
+    listens = (
+        "import sys; from cnn_sweep.execution.worker.protocol import StopRequest, WorkerSettings; "
+        f"open({str(heard)!r}, 'w').write(str(StopRequest(WorkerSettings.from_argument(sys.argv[1]).word).drains))"
+    )
+    popen = subprocess.Popen
+
+    def start(command, **how):
+        return popen([command[0], "-c", listens, command[-1]], **how)
+
+    monkeypatch.setattr(pools.subprocess, "Popen", start)
+    started = Pool(WorkerSettings(tmp_path, "s", threads=1, since=0.0, word=word.descriptor), 1, tmp_path)
+    started.fill(1)
+    assert started._slots[0].process.wait(60) == 0
+    assert heard.read_text(encoding="utf-8") == "True"
