@@ -118,7 +118,9 @@ def main() -> None:
         images = (PROJECT / "examples" / "make_images.py", PROJECT / "examples" / "images")
         subprocess.run([sys.executable, *images], check=True)
     cores = len(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory(dir=PROJECT) as folder:  # nodes see the project
+    build = PROJECT / "build"
+    build.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=build) as folder:  # nodes see the project
         profile = PROFILE.format(cpus=cores, memory=2 * cores)
         Path(folder, "profile.toml").write_text(profile, encoding="utf-8")
         rows = [compared(case, Path(folder)) for case in cases]

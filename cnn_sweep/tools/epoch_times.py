@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cnn_sweep.errors import InputError
 from cnn_sweep.search.plan import Validator
 from cnn_sweep.search.samplers import completed
 from cnn_sweep.sweep.network.work import network_work
@@ -73,9 +74,14 @@ class Shapes:
         self._images = images
         self._known: dict[str, tuple[Shape, ...]] = {}
         self._proposed: list[dict[str, Any]] = []
+        self._is_valid = Validator(sweep, info).is_valid
 
     def of(self, trial: PlannedTrial) -> tuple[Shape, ...]:
-        """Return the stages of a trial; if its configuration is unknown yet, those of a configuration drawn for it."""
+        """Return the stages of a trial; if its configuration is unknown yet, those of a configuration drawn for it.
+
+        Raises:
+            InputError: No configuration can be trained.
+        """
         return self.of_params(trial.params or self._proposal(trial))
 
     def of_params(self, params: Mapping[str, Any]) -> tuple[Shape, ...]:
@@ -89,9 +95,10 @@ class Shapes:
     def _proposal(self, trial: PlannedTrial) -> Mapping[str, Any]:
         place = trial.number % _PROPOSALS
         while len(self._proposed) <= place:
-            is_valid = Validator(self._sweep, self._info).is_valid
-            found = completed(self._sweep, trial.part or {}, len(self._proposed), is_valid)
-            self._proposed.append(found or self._proposed[-1])
+            found = completed(self._sweep, trial.part or {}, len(self._proposed), self._is_valid)
+            if found is None:
+                raise InputError(f"{self._sweep.study}: no configuration can be trained (`cnn-sweep plan` says why)")
+            self._proposed.append(found)
         return self._proposed[place]
 
     def _shape(self, params: Mapping[str, Any], number: int, spec: TrialSpec) -> Shape:
@@ -157,14 +164,13 @@ def times_of_probe(shapes: Sequence[Shape], found: Measured, source: str) -> Epo
         shape: statistics.fmean(one.epoch_s for one in several)
         for shape, several in zip(shapes, found.shapes, strict=True)
     }
-    built: dict[str, list[float]] = defaultdict(list)
+    built: dict[str, float] = {}
     for shape, several in zip(shapes, found.shapes, strict=True):
-        built[shape.graph].append(statistics.fmean(one.build_s for one in several))
-    again = [value for values in built.values() for value in values[1:]]
+        built.setdefault(shape.graph, statistics.fmean(one.build_s for one in several))
     return EpochTimes(
         start_s=found.start_s,
-        build_s=statistics.fmean(values[0] for values in built.values()),
-        trial_s=statistics.fmean(again) if again else 0.0,
+        build_s=statistics.fmean(built.values()),
+        trial_s=statistics.fmean(one.trial_s for several in found.shapes for one in several),
         memory_mb=max(one.memory_mb for several in found.shapes for one in several),
         source=source,
         measured=measured,

@@ -108,7 +108,10 @@ class _Clocked:
         began = time.perf_counter()
         first = self._train(spec, _FIRST_STEPS, 1, 0.0)
         build_s = time.perf_counter() - began
-        step_s = self._train(spec, _FIRST_STEPS, 1, 0.0).took / _FIRST_STEPS
+        began = time.perf_counter()
+        second = self._train(spec, _FIRST_STEPS, 1, 0.0)
+        trial_s = time.perf_counter() - began - second.took
+        step_s = second.took / _FIRST_STEPS
         part = min(steps, max(1, round(_EPOCH_S / step_s)))
         batches = training.validation_steps or -(-self._validation // training.batch_size)
         sizes = (part, max(1, round(batches * part / steps)))
@@ -117,7 +120,8 @@ class _Clocked:
         watch = self._train(spec, *sizes, self._seconds)
         return Measurement(
             epoch_s=watch.took / watch.epochs * steps / part,
-            build_s=max(0.0, build_s - first.epochs * _FIRST_STEPS * step_s),
+            build_s=max(0.0, build_s - first.epochs * second.took),
+            trial_s=max(0.0, trial_s),
             images=steps * training.batch_size if training.steps_per_epoch else self._images,
             memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KB_PER_MB,
         )

@@ -69,12 +69,14 @@ class Measurement:
     Attributes:
         epoch_s: Seconds of a whole epoch, with its validation.
         build_s: Seconds of the first trial of a network before and beside its epochs: it is built and compiled.
+        trial_s: Seconds of a later trial of it beside its epochs.
         images: Training images of an epoch.
         memory_mb: Most memory that the process has used so far, in MB.
     """
 
     epoch_s: float
     build_s: float
+    trial_s: float
     images: int
     memory_mb: float
 

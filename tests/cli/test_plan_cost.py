@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import sys
 
 import pytest
 from helpers.fake_slurm import FakeSlurm
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from cnn_sweep.cli.main import app
 from cnn_sweep.cli.ui import cost
-from cnn_sweep.errors import InputError
+from cnn_sweep.errors import EnvironmentFault, InputError
 
 PROFILE = 'partition = "main"\ncpus = 2\nmemory = "4G"\nworkers_per_task = 2\ntime_limit = 60\n'
 
@@ -86,6 +87,42 @@ def test_without_the_option_nothing_is_measured_and_sbatch_is_not_asked(slurm, t
     (tmp_path / "p.toml").write_text(PROFILE, encoding="utf-8")
     assert "cost" not in typed(tmp_path, "plan", tmp_path / "tiny.yaml", "--profile", tmp_path / "p.toml")
     assert not (slurm.home / "asked").exists()
+
+
+ON_NODE = """\
+#!{python}
+import json, sys
+folder, workers = sys.argv[3], int(sys.argv[4])
+question, timing = (json.load(open(folder + name)) for name in ("/question.json", "/timing.json"))
+one = dict(epoch_s=0.5, build_s=1.0, trial_s=0.1, images=1079, memory_mb=600.0)
+shapes = [[one] * workers for _ in timing["shapes"]]
+if {works}:
+    json.dump(dict(nonce=question["nonce"], start_s=4.0, shapes=shapes), open(folder + "/report.json", "w"))
+else:
+    sys.exit("a worker cannot train: no GPU")
+"""
+
+
+@pytest.mark.usefixtures("no_probe", "slurm")
+@pytest.mark.parametrize("works", [True, False])
+def test_a_job_times_the_networks_on_a_node(tmp_path, sweep_text, works):
+    """Its report gives the times; without one, its last words are the reason. No file stays."""
+    (tmp_path / "tiny.yaml").write_text(sweep_text, encoding="utf-8")
+    python = tmp_path / "python"
+    python.write_text(ON_NODE.format(python=sys.executable, works=works), encoding="utf-8")
+    python.chmod(0o755)
+    (tmp_path / "p.toml").write_text(f'{PROFILE}python = "{python}"\n', encoding="utf-8")
+    words = ("plan", tmp_path / "tiny.yaml", "--profile", tmp_path / "p.toml", "--probe", "--job")
+    if works:
+        text = typed(tmp_path, *words)
+        assert "cost, from 4 shapes that 2 workers trained in a job:" in text
+        assert "0.5 s; a network is built in 1 s" in text
+    else:
+        with pytest.raises(EnvironmentFault, match="job 17 told no times: a worker cannot train: no GPU"):
+            typed(tmp_path, *words)
+    assert not list((tmp_path / "results").glob(".doctor*"))
+    with pytest.raises(InputError, match="--job is for --probe with --profile"):
+        typed(tmp_path, "plan", tmp_path / "tiny.yaml", "--job")
 
 
 @pytest.mark.usefixtures("no_probe", "slurm")

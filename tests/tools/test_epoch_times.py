@@ -45,7 +45,7 @@ def test_networks_that_were_not_measured_follow_from_those_that_were(study):
     _, all_shapes = shapes_of(study)
     probed = to_probe(all_shapes)
     assert len(probed) == 6
-    found = Measured(4.0, tuple((Measurement(law(one), 1.0, IMAGES, 600.0),) for one in probed))
+    found = Measured(4.0, tuple((Measurement(law(one), 1.0, 0.0, IMAGES, 600.0),) for one in probed))
     times = times_of_probe(probed, found, "measured")
     for shape in all_shapes:
         assert times.epoch_s(shape) == pytest.approx(law(shape), rel=0.05)
@@ -55,19 +55,19 @@ def test_one_measurement_is_scaled_by_the_multiplications(study):
     """With nothing else to go by."""
     _, all_shapes = shapes_of(study)
     (first,) = to_probe(all_shapes, 1)
-    times = times_of_probe([first], Measured(4.0, ((Measurement(3.0, 1.0, IMAGES, 600.0),),)), "measured")
+    times = times_of_probe([first], Measured(4.0, ((Measurement(3.0, 1.0, 0.0, IMAGES, 600.0),),)), "measured")
     assert first.params["filters"] == 32
     half = next(one for one in all_shapes if one.params["filters"] == 16)
     assert times.epoch_s(half) == pytest.approx(3.0 * half.features[0] / first.features[0])
 
 
 def test_workers_and_repeated_networks_are_averaged(study):
-    """A network is built once; a second shape of it shows what a trial costs besides."""
+    """A network is built once; its second shape tells nothing about that."""
     _, all_shapes = shapes_of(study)
     same = [one for one in all_shapes if one.params["filters"] == 8]
     several = (
-        (Measurement(1.0, 3.0, IMAGES, 500.0), Measurement(3.0, 5.0, IMAGES, 700.0)),
-        (Measurement(1.0, 0.25, IMAGES, 500.0), Measurement(1.0, 0.25, IMAGES, 700.0)),
+        (Measurement(1.0, 3.0, 0.25, IMAGES, 500.0), Measurement(3.0, 5.0, 0.25, IMAGES, 700.0)),
+        (Measurement(1.0, 0.5, 0.25, IMAGES, 500.0), Measurement(1.0, 0.5, 0.25, IMAGES, 700.0)),
     )
     times = times_of_probe(same, Measured(4.0, several), "measured")
     assert (times.build_s, times.trial_s, times.memory_mb) == (4.0, 0.25, 700.0)

@@ -76,7 +76,8 @@ def plan(
     if submission is not None and not as_json:
         _print_submission(data["submission"])
     if probe and (submission is not None or profile is None):
-        data["cost"] = _cost(StudyFolder.preview(loaded, results), submission, in_job=job, as_json=as_json)
+        study = StudyFolder.preview(loaded, results) if submission is None else submission.study
+        data["cost"] = _cost(study, submission, in_job=job, as_json=as_json)
     if as_json:
         print(json.dumps(data, indent=2))
 

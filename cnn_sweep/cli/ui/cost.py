@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.array_jobs.submission import Submission
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.slurm.profile import Profile
+    from cnn_sweep.sweep.sweep import Sweep
     from cnn_sweep.tools.cost_estimate import TrialWork
     from cnn_sweep.tools.epoch_times import Shape
 
@@ -130,7 +131,7 @@ def cost_as_data(found: StudyCost, submission: Submission | None) -> dict[str, A
     fields of an :class:`Estimate`; memory_mb of a worker; and of a submission billing_units (per hour, of a task),
     billing_hours, task_memory_mb, start, advice.
     """
-    epochs = sorted(work.most_s / work.epochs for work in found.works if work.epochs)
+    epochs = sorted(work.seconds / work.epochs for work in found.works if work.epochs)
     data = {
         "trials": len(found.works),
         "epochs": sum(work.epochs for work in found.works),
@@ -163,13 +164,15 @@ def cost_as_data(found: StudyCost, submission: Submission | None) -> dict[str, A
     }
 
 
-def print_cost(found: StudyCost, data: dict[str, Any], sweep: Any, profile: Profile | None) -> None:
+def print_cost(found: StudyCost, data: dict[str, Any], sweep: Sweep, profile: Profile | None) -> None:
     """Print an estimate: a line for each fact, then the advice."""
     print(f"cost, {found.times.source}:")
     for name, text in _facts(found, data, profile):
         print(f"  {name:<12}{text}")
     if sweep.pruner is not None or sweep.search.epochs or found.cost.task_s < found.most.task_s:
         print_words(_on_the_bound(found, sweep))
+    if sweep.search.hours and found.cost.wall_s > sweep.search.hours * _HOUR_S:
+        print_words(f"The budget of {sweep.search.hours:g} h ends the search earlier.")
     for line in data.get("advice", ()):
         print_words(f"- {line}")
 
@@ -196,7 +199,7 @@ def _facts(found: StudyCost, data: dict[str, Any], profile: Profile | None) -> I
         yield "start", data["start"].replace("T", " ") + (f", in {in_hours(wait)}" if wait else ", at once")
 
 
-def _on_the_bound(found: StudyCost, sweep: Any) -> str:
+def _on_the_bound(found: StudyCost, sweep: Sweep) -> str:
     """Say what the estimate expects of rules that end trials early, and the most that it can be."""
     bound = f"at most {found.most.core_hours:.3g} core hours and {in_hours(found.most.wall_s)}"
     if found.cost.task_s == found.most.task_s:
