@@ -14,10 +14,34 @@ VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 _VARIABLES: Final = (VISIBLE, "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 _NONE: Final = {"", "-1", "NoDevFiles"}
 _DRIVER: Final = Path("/proc/driver/nvidia/gpus")
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_OWN_CGROUPS: Final = Path("/proc/self/cgroup")
+_KILLS: Final = {True: "memory.oom_control", False: "memory.events"}  # version 1 has a tree of memory alone
 # Approximate memory of a warm worker, with TensorFlow and its graphs, in bytes.
 _WORKER_BYTES: Final = 1.5e9
 # Several workers per GPU: while one prepares its next epoch, another one computes.
 _WORKERS_PER_GPU: Final = 2
+
+
+def kernel_memory_kills(root: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
+    """Return how many processes of this process's control group the kernel has killed for their memory; 0 if unknown.
+
+    Args:
+        root: Where the control groups are mounted.
+        own: The list of this process's groups, as in cgroups(7).
+    """
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    total = 0
+    for _, controllers, group in (line.split(":", 2) for line in lines):
+        memory = "memory" in controllers.split(",")
+        file = root / ("memory" if memory else "") / group.lstrip("/") / _KILLS[memory]
+        if (memory or not controllers) and file.is_file():
+            words = file.read_text(encoding="utf-8").split()
+            total += int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0
+    return total
 
 
 def visible_gpus(environment: Mapping[str, str] | None = None) -> list[str]:

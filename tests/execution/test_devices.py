@@ -12,7 +12,8 @@ import pytest
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution import machine as devices
-from cnn_sweep.execution.attempts.liveness import Attempt, LocalDetector
+from cnn_sweep.execution.attempts.liveness import Attempt, Death, LocalDetector
+from cnn_sweep.execution.pool import pool as pools
 from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.worker.memory_growth import GrowthWatch, own_bytes
 from cnn_sweep.execution.worker.protocol import Ending, WorkerSettings
@@ -148,10 +149,43 @@ def test_exit_codes_of_a_trials_own_code_are_no_fault_of_the_environment(pool, t
     me = current()
     for death in deaths:
         gone = Owner("w", replace(me, pid=death.pid, started=0), 0.0)
-        (found,) = LocalDetector({death.pid: f"the worker {death.how}"}).deaths({Attempt(0, 0): gone}).values()
+        exits = {death.pid: Death("killed", f"the worker {death.how}")}
+        (found,) = LocalDetector(exits).deaths({Attempt(0, 0): gone}).values()
         assert found == ("killed", f"the worker {death.how}")
     pool.pool.fill(1)
     (death,) = reap_until(pool.pool, lambda: pool.pool.running == 0)
     death.log.write_text("INFO trial 0\ncnn-sweep: the disk is full\n", encoding="utf-8")
     with pytest.raises(EnvironmentFault, match=r"a worker cannot work:\n *cnn-sweep: the disk is full"):
         pool.pool.count_false_starts([death], progressed=True)
+
+
+@pytest.mark.parametrize(
+    ("group", "file", "text"),
+    [
+        (
+            "9:name=systemd:/\n4:memory:/job_1/step_0\n0::/\n",
+            "memory/job_1/step_0/memory.oom_control",
+            "x 0\noom_kill 2\n",
+        ),
+        ("0::/system.slice/job_1\n", "system.slice/job_1/memory.events", "oom 3\noom_kill 2\n"),
+    ],
+)
+def test_the_kernels_kills_for_memory_are_counted(tmp_path, group, file, text):
+    """Of this process's own control group, in both versions; without a count nobody is taken for such a victim."""
+    own = tmp_path / "own"
+    own.write_text(group, encoding="utf-8")
+    assert devices.kernel_memory_kills(tmp_path, own) == 0
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    assert devices.kernel_memory_kills(tmp_path, own) == 2
+    assert devices.kernel_memory_kills(tmp_path, tmp_path / "missing") == 0
+
+
+@pytest.mark.parametrize(("kills", "out_of_memory"), [(1, True), (0, False)])
+def test_a_worker_that_the_kernel_killed_for_memory_is_told_apart(pool, monkeypatch, kills, out_of_memory):
+    """SIGKILL while the control group's count rises is a kill for memory; otherwise it may be anybody's."""
+    monkeypatch.setattr(pools, "kernel_memory_kills", lambda: kills)
+    pool.programs += ["import os; os.kill(os.getpid(), 9)"]
+    pool.pool.fill(1)
+    (death,) = reap_until(pool.pool, lambda: pool.pool.running == 0)
+    assert death.out_of_memory is out_of_memory

@@ -56,14 +56,14 @@ class LocalDetector:
             about those of other jobs.
     """
 
-    def __init__(self, exits: Mapping[int, str] | None = None, *, own_job: bool = False) -> None:
+    def __init__(self, exits: Mapping[int, Death] | None = None, *, own_job: bool = False) -> None:
         self._exits = {} if exits is None else exits
         self._own_job = own_job
 
     def deaths(self, owners: Mapping[Attempt, Owner]) -> dict[Attempt, Death]:
         """Return the attempts whose process has ended."""
         return {
-            attempt: Death("killed", self._words(owner.identity))
+            attempt: self._death(owner.identity)
             for attempt, owner in owners.items()
             if owner.identity is not None and is_alive(owner.identity) is False and self._may_judge(owner.identity)
         }
@@ -71,8 +71,9 @@ class LocalDetector:
     def _may_judge(self, identity: ProcessIdentity) -> bool:
         return not self._own_job or identity.slurm == current().slurm
 
-    def _words(self, identity: ProcessIdentity) -> str:
-        return self._exits.get(identity.pid, f"process {identity.pid} on {identity.host} is gone")
+    def _death(self, identity: ProcessIdentity) -> Death:
+        gone = Death("killed", f"process {identity.pid} on {identity.host} is gone")
+        return self._exits.get(identity.pid, gone)
 
 
 class SlurmDetector:
@@ -154,7 +155,7 @@ def _open_numbers(history: History, claims: Claims) -> Iterator[Attempt]:
             yield Attempt(number, attempt)
 
 
-def failure_detectors(exits: Mapping[int, str] | None = None) -> tuple[FailureDetector, ...]:
+def failure_detectors(exits: Mapping[int, Death] | None = None) -> tuple[FailureDetector, ...]:
     """Return the detectors that work here: Slurm if available, because it knows causes, then the process table.
 
     They are for commands and pools. A worker leaves Slurm to its pool, so that it is asked once for all of them.

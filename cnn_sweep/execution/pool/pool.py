@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.execution.machine import VISIBLE, gpu_of, visible_gpus
+from cnn_sweep.execution.machine import VISIBLE, gpu_of, kernel_memory_kills, visible_gpus
 from cnn_sweep.execution.worker.protocol import OWN_WORDS, STOP_SIGNALS, Ending
 
 if TYPE_CHECKING:
@@ -35,15 +35,19 @@ class WorkerExit:
         pid: Its process ID.
         returncode: Its exit code; if negative, the number of the signal that killed it.
         log: The file with its standard error.
+        out_of_memory: Whether the kernel killed it, because the task had used up its memory.
     """
 
     pid: int
     returncode: int
     log: Path
+    out_of_memory: bool = False
 
     @property
     def how(self) -> str:
         """How it died, without its process ID."""
+        if self.out_of_memory:
+            return "was killed by the kernel, because its job had used up its memory"
         if self.returncode < 0:
             return f"was killed by {signal.Signals(-self.returncode).name}"
         return f"ended with exit code {self.returncode}"
@@ -91,6 +95,7 @@ class Pool:
         gpus = visible_gpus()
         self._settings = settings
         self._logs = logs
+        self._memory_kills = kernel_memory_kills()
         self._slots = [_Slot(gpu_of(number, gpus)) for number in range(size)]
         self._reserved: set[str | None] = set()
         self._false_starts = 0
@@ -133,7 +138,15 @@ class Pool:
                 self._reserve(slot.gpu)
             if process.returncode not in set(Ending):
                 deaths.append(WorkerExit(process.pid, process.returncode, self._log(process.pid)))
-        return deaths
+        return self._with_memory_kills(deaths)
+
+    def _with_memory_kills(self, deaths: list[WorkerExit]) -> list[WorkerExit]:
+        """Mark the killed workers if the kernel has counted a kill for memory since the previous deaths."""
+        killed = [death.returncode == -signal.SIGKILL for death in deaths]
+        if not any(killed) or (kills := kernel_memory_kills()) == self._memory_kills:
+            return deaths
+        self._memory_kills = kills
+        return [replace(death, out_of_memory=one) for death, one in zip(deaths, killed, strict=True)]
 
     def expect_more_work(self) -> None:
         """Replace also those of the present workers that end normally: they may not have seen the newest trials."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.candidates import left_to_do
-from cnn_sweep.execution.attempts.liveness import LocalDetector, declare_lost, failure_detectors
-from cnn_sweep.execution.attempts.retries import failing_alike
+from cnn_sweep.execution.attempts.liveness import Death, LocalDetector, declare_lost, failure_detectors
+from cnn_sweep.execution.attempts.retries import KILLED_FOR_MEMORY, failing_alike
 from cnn_sweep.execution.pool.notifications import Notice, notice_of, notify
 from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.pool.progress import ProgressMeter
@@ -67,7 +67,7 @@ class PoolSupervisor:
         self._history = study.history()
         self._claims = Claims(paths, writer, current())
         self._journal = study.journal("pool", writer=writer)
-        self._exits: dict[int, str] = {}
+        self._exits: dict[int, Death] = {}
         self._identity = current()
         self._detectors = failure_detectors(self._exits)
         self._own_detector = LocalDetector(self._exits, own_job=True)
@@ -182,7 +182,7 @@ class PoolSupervisor:
         return True
 
     def _step(self, deaths: list[WorkerExit]) -> Progress:
-        self._exits |= {death.pid: f"the worker {death.how}" for death in deaths}
+        self._exits |= {death.pid: _death(death) for death in deaths}
         extended = self._follow()
         self._history.refresh()
         if not self._stopping and self.is_cancelled:
@@ -254,3 +254,8 @@ class PoolSupervisor:
         if lost:
             self._history.refresh()
         return lost > 0
+
+
+def _death(exited: WorkerExit) -> Death:
+    cause = KILLED_FOR_MEMORY if exited.out_of_memory else "killed"
+    return Death(cause, f"the worker {exited.how}")
