@@ -82,7 +82,7 @@ def test_another_sweep_under_the_same_name_is_refused_with_a_diff(tmp_path):
     assert "-training: {epochs: 1}" in message
     assert "+training: {epochs: 2}" in message
     assert "another `study:` name" in message
-    assert "add `--extend`" not in message
+    assert "`--extend` with" not in message
     assert StudyFolder.open(tmp_path, "frozen").sweep.digest == _sweep().digest
 
 
@@ -90,7 +90,7 @@ def test_new_choices_need_extend_and_keep_the_numbers(tmp_path):
     """An extension is refused without ``--extend``; with it, old trials keep their numbers."""
     before = StudyFolder.open_or_create(_sweep(), tmp_path).plan.trials
     wider = _sweep(TEXT.replace("[2, 4]", "[2, 3, 4]"))
-    with pytest.raises(StudyError, match="add `--extend` to this command"):
+    with pytest.raises(StudyError, match="`--extend` with `run` or `submit`"):
         StudyFolder.open_or_create(wider, tmp_path)
     after = StudyFolder.open_or_create(wider, tmp_path, extend=True).plan.trials
     assert after[: len(before)] == before

@@ -254,7 +254,7 @@ def _state(number: int, tasks: int, rows: list[QueueRow]) -> JobState:
         is_held = row.state in _HELD
         waits = (is_held or row.state == "PENDING") and row.reason not in {"None", ""}
         states[f"{row.state}: {row.reason}" if waits else row.state] += len(row.jobs)
-        remedy = remedy_of_reason(row.reason, row.jobs[0])
+        remedy = remedy_of_reason(row.reason, row.jobs[0] if len(row.jobs) == 1 else str(number))
         if waits and remedy.needs != "time":
             cures[f"{row.reason}: {remedy.text}{_THEN if remedy.needs == 'change' else ''}"] = None
         if is_held or (waits and remedy.needs in {"change", "release"}):

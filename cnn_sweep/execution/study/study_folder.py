@@ -291,7 +291,7 @@ def _refusal(paths: StudyPaths, old: Sweep, new: Sweep, reasons: list[str] | Non
     )
     ways = ["give the sweep another `study:` name"]
     if reasons is None:
-        ways.append("add what is new to this study: `cnn-sweep run --extend`, in Python `run(extend=True)`")
+        ways.append("add what is new to this study: `--extend` with `run` or `submit`, in Python `run(extend=True)`")
     else:
         ways.append("undo the change; extending the study would not do: " + "; ".join(reasons))
     return "\n".join(
