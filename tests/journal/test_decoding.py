@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -14,7 +15,7 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.journal.log import encode
 
 IDENTITY = {"host": "n1", "boot_id": "b", "pid_namespace": "p", "pid": 7, "started": 8, "slurm": {"job_id": "9"}}
-LINES = {
+LINES: dict[str, dict[str, Any]] = {
     "worker": {"identity": IDENTITY, "versions": {"keras": "3"}, "threads": 1},
     "start": {"trial": 0, "attempt": 0, "configuration": "c", "repeat": 0, "seed": 1, "params": {"rate": 0.1}},
     "epoch": {"trial": 0, "attempt": 0, "epoch": 1, "seconds": 0.5, "metrics": {"loss": "nan", "val_loss": 1}},
@@ -35,7 +36,7 @@ LINES = {
 NUMBERS = ["3", 1.5, True, -1, 2**63, None, [], {}]
 TIMES = ["2027-01-01", math.nan, math.inf, -1.0, 1e300, 10**400, True, None, []]
 DEEP = json.loads("[" * 300 + "]" * 300)
-OTHER_VALUES = {
+OTHER_VALUES: dict[str, list[Any]] = {
     "time": TIMES,
     **dict.fromkeys(("trial", "attempt", "epoch", "revision", "bytes", "threads", "repeat", "number"), NUMBERS),
     "seconds": ["1", math.nan, None, True, 10**400],
