@@ -5,15 +5,17 @@ It reads the store; :class:`~cnn_sweep.execution.study.study_folder.StudyFolder`
 
 from __future__ import annotations
 
-import shutil
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.errors import InputError
+from cnn_sweep.execution.attempts.liveness import Attempt
+from cnn_sweep.execution.attempts.study_jobs import StudyJobs, jobs_of_study
 from cnn_sweep.execution.pool.pool import log_file
 from cnn_sweep.execution.pool.when_finished import end_of
-from cnn_sweep.execution.study.jobs import Queue, faults_of, is_running, outcomes, queue_of
+from cnn_sweep.execution.study.jobs import Queue, faults_of, is_running, outcomes
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.history import History
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 # A reader waits this many seconds for another process that is merging, before it reads the store without its lines.
 _PATIENCE_S = 10.0
+_HIDDEN = "jobs of other users are not shown to you on this cluster (PrivateData): they may be running"
 
 
 def known_studies(results: str | Path = "results") -> list[str]:
@@ -141,43 +144,61 @@ class Study:
 
         Returns:
             ``study``, ``metric``, ``planned``, ``trials`` (count by state), ``best`` (as in :meth:`best`),
-            ``workers`` (counts: ``alive`` here or in running jobs, ``unknown`` elsewhere), ``jobs``, ``causes`` (count
-            of failed trials by cause), ``graphs`` (counts of attempts: ``cached`` reused a compiled network,
-            ``compiled`` did not), ``faults`` (why pools cannot work, or that Slurm does not answer), ``note`` (a
-            worker's note for the user, or None), ``bad_lines`` (number of damaged journal lines), ``unknown_lines``
-            (number of lines that are not events of this version), ``cancelled`` (when the whole study was cancelled
-            last, in seconds since 1970, or None), ``limits`` (of the search, except the number of trials: ``name``,
-            ``used``, ``limit``, ``reached``), ``running`` (the trials that are being trained: ``trial``, ``epoch``, the
-            last complete one, ``epochs``, the planned number or None, ``value``, the objective in that epoch),
+            ``workers`` (counts: ``alive`` here or in running jobs, ``unknown`` elsewhere), ``jobs`` (in the queue),
+            ``ended_jobs`` (since the newest submission, while trials are left: keys of
+            :class:`~cnn_sweep.execution.study.job_ends.JobEnds`, and ``text``), ``dead`` (``trial`` and ``why`` of
+            trials whose worker is dead; they count as interrupted), ``idle`` (None, or that nobody works on the
+            unfinished study, and which command continues it), ``causes`` (count of failed trials by cause), ``graphs``
+            (counts of attempts: ``cached`` reused a compiled network, ``compiled`` did not), ``faults`` (why pools
+            cannot work, or that Slurm does not answer), ``note`` (a worker's note for the user, or None), ``bad_lines``
+            (number of damaged journal lines), ``unknown_lines`` (number of lines that are not events of this version),
+            ``cancelled`` (when the whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the
+            search, except the number of trials: ``name``, ``used``, ``limit``, ``reached``), ``running`` (the trials
+            that are being trained: ``trial``, ``epoch``, the last complete one, ``epochs``, the planned number or None,
+            ``value``, the objective in that epoch),
             ``when_finished`` (the commands that followed the end of the study: ``step``, ``state``, ``file``,
             ``message``, ``time``).
         """
-        names = ("study", "metric", "planned", "trials", "best", "causes", "graphs")
-        more = ("bad_lines", "unknown_lines", "cancelled")
-        faults = faults_of(self.paths)
-        queue: Queue | None = None
-        if shutil.which("squeue") is not None:
-            try:
-                queue = queue_of(self.paths, slurm or SlurmCli())
-            except EnvironmentFault as fault:
-                faults.append(f"jobs are not known: {fault}")
-        jobs = [asdict(job) for job in queue.jobs] if queue else []
-        limits = [asdict(limit) for limit in self.limits()]
+        names = ("study", "metric", "planned", "best", "causes", "graphs", "bad_lines", "unknown_lines", "cancelled")
         with self.store:
-            summary, best, workers, running = self.summary(), self.best(), self._workers(queue), self._running()
+            summary, best, running = self.summary(), self.best(), self._running()
+            jobs = self._jobs(slurm or SlurmCli(), is_finished=not unfinished(summary["trials"]))
+            workers = self._workers(jobs.queue)
+        limits = [asdict(limit) for limit in self.limits()]
+        trials = _without_dead(summary["trials"], jobs)
+        is_over = not unfinished(trials) or any(limit["reached"] for limit in limits)
         end = end_of(len(self.paths.revisions()), summary["planned"])
-        if queue is not None and unfinished(summary["trials"]) and queue.hides_jobs_of(self.paths.folder.stat().st_uid):
-            faults.append("jobs of other users are not shown to you on this cluster (PrivateData): they may be running")
-        return {name: summary[name] for name in (*names, *more)} | {
+        hidden = not is_over and jobs.queue is not None and jobs.queue.hides_jobs_of(self.paths.folder.stat().st_uid)
+        return {name: summary[name] for name in names} | {
+            "trials": trials,
             "best": best,
             "workers": workers,
-            "running": running,
-            "jobs": jobs,
+            "running": [trial for trial in running if trial["trial"] not in jobs.dead],
+            "jobs": [asdict(job) for job in jobs.queue.jobs] if jobs.queue else [],
+            "ended_jobs": [asdict(ends) | {"text": str(ends)} for ends in jobs.ends],
+            "dead": [{"trial": trial, "why": why} for trial, why in sorted(jobs.dead.items())],
             "limits": limits,
-            "faults": faults,
+            "faults": [*faults_of(self.paths), *filter(None, (jobs.trouble, _HIDDEN if hidden else None))],
             "note": self.paths.read_note(),
             "when_finished": outcomes(self.paths, end),
+            "idle": None if is_over or hidden or workers["alive"] else self._idle(jobs, summary["cancelled"], workers),
         }
+
+    def _idle(self, jobs: StudyJobs, cancelled: float | None, workers: Mapping[str, int]) -> str | None:
+        """Return why nobody works on the unfinished study, as far as this can be seen, and what continues it."""
+        resume = f"cnn-sweep resume {self.name}"
+        if cancelled is not None and cancelled >= (jobs.submitted or 0.0):
+            return f"cancelled; `{resume}` continues"
+        if jobs.none_is_left:
+            return f"no job is left in the queue: `{resume} --profile {shlex.quote(jobs.profile or '')}` continues"
+        if jobs.submitted is None and not workers["unknown"]:
+            return f"nobody works on it: `{resume}` continues"
+        return None
+
+    def _jobs(self, slurm: SlurmCli, *, is_finished: bool) -> StudyJobs:
+        """Ask Slurm and this machine about the study's jobs and the workers of its running trials."""
+        running = [Attempt(row["trial"], row["attempt"]) for row in report_queries.running(self.store, self.name)]
+        return jobs_of_study(self.paths, running, slurm, is_finished=is_finished)
 
     def limits(self) -> list[Limit]:
         """Return the limits of the search and the amounts used; reads the journals only if there are limits."""
@@ -211,10 +232,17 @@ class Study:
         return find(self.sweep, [(queries.params_of(row, names), row["value"]) for row in rows])
 
     def log_files(self) -> list[Path]:
-        """Return the log files of workers and jobs that are not empty, newest last."""
+        """Return the log files of workers and jobs that are not empty, newest last; `setup` may write to ``*.out``."""
         paths = self.paths
         files = [*paths.logs.glob("worker-*.log"), *paths.slurm.glob("*.err")]
+        files += (file for file in paths.slurm.glob("*.out") if _has_output(file))
         return sorted((file for file in files if file.stat().st_size), key=lambda file: file.stat().st_mtime)
+
+    def jobs_without_log(self) -> list[str]:
+        """Return why jobs that ended since the newest submission left no log, as far as Slurm tells."""
+        jobs = self._jobs(SlurmCli(), is_finished=not unfinished(queries.counts(self.store, self.name)))
+        ends = [f"job {end.element}: {end}: {end.cause}; {end.cure}" for end in jobs.ends if not end.log and end.cause]
+        return [*ends, *([jobs.trouble] if jobs.trouble else [])]
 
     def log_files_of(self, trial: int) -> list[Path]:
         """Return the log files of the workers that ran a trial's attempts, in the order of the attempts."""
@@ -422,6 +450,18 @@ class Study:
         from cnn_sweep.report.models.predictions import TrainedModels  # noqa: PLC0415 - four times as slow as all else here
 
         return TrainedModels(self.results, self.name)
+
+
+def _without_dead(counts: Mapping[str, int], jobs: StudyJobs) -> dict[str, int]:
+    """Count the trials whose workers are dead as interrupted, which the next pool will journal."""
+    dead = len(jobs.dead)
+    return {**counts, "running": counts["running"] - dead, "interrupted": counts["interrupted"] + dead}
+
+
+def _has_output(file: Path) -> bool:
+    """Return whether a job's standard output has more than submitit's own lines."""
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        return any(not line.startswith("submitit ") for line in lines if line.strip())
 
 
 def _frame(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

@@ -110,6 +110,10 @@ class StudyPaths:
         """Folder of submitit's scripts and logs."""
         return self.folder / "slurm"
 
+    def job_log(self, job: str) -> Path:
+        """Return the file with the standard error of a job (``17``) or an array's element (``17_3``)."""
+        return self.slurm / f"{job}_0_log.err"  # as submitit names the file of a job's first and only task
+
     @property
     def logs(self) -> Path:
         """Folder of the workers' standard error output."""

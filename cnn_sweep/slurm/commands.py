@@ -153,12 +153,19 @@ class SlurmCli:
         asked = (f"--name={name}", f"--Format={QUEUE_FORMAT},Comment:|")
         return read_queue(self.run("squeue", "--all", "--noheader", "--states=all", *asked))
 
-    def accounting(self, job_ids: Iterable[int]) -> list[AccountingRow] | None:
-        """Return sacct's rows for jobs and all their earlier incarnations; None if accounting is disabled."""
+    def accounting(self, job_ids: Iterable[int], *, since: float | None = None) -> list[AccountingRow] | None:
+        """Return sacct's rows for jobs and all their earlier incarnations; None if accounting is disabled.
+
+        Args:
+            job_ids: IDs of arrays or single jobs.
+            since: Leaves out what ended before this time, in seconds since 1970.
+        """
         rows: list[AccountingRow] = []
+        begin = [] if since is None else [time.strftime("--starttime=%Y-%m-%dT%H:%M:%S", time.localtime(since))]
         for ids in _batches(job_ids):
+            options = ("--allocations", f"--format={ACCOUNTING_FORMAT}", f"--jobs={ids}", *begin)
             try:
-                rows += read_accounting(self._sacct("--allocations", f"--format={ACCOUNTING_FORMAT}", f"--jobs={ids}"))
+                rows += read_accounting(self._sacct(*options))
             except EnvironmentFault as fault:
                 if _NO_ACCOUNTING in str(fault):
                     return None

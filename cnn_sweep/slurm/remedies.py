@@ -1,4 +1,4 @@
-"""What to do when Slurm does not answer, refuses a job, or lets it wait: by Slurm's own words."""
+"""What to do when Slurm does not answer, refuses a job, lets it wait, or ends it: by Slurm's own words."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from cnn_sweep.errors import EnvironmentFault
 if TYPE_CHECKING:
     from cnn_sweep.slurm.cluster import Cluster
     from cnn_sweep.slurm.commands import SlurmCli
+
+# What a job's script says before the exit code, the node and the line if a line of the profile's `setup` fails.
+SETUP_FAILED: Final = "cnn-sweep: setup failed with exit code"
+# In place of the words of a job's log that does not exist.
+NO_LOG: Final = "it left no log"
 
 # The first match decides. The wording is that of Slurm 22.05; older and newer versions differ in details.
 _FAULTS: Final = (
@@ -86,6 +91,78 @@ _REASONS: Final[tuple[tuple[str, Literal["change", "release", "others", "time"],
         "other jobs come first; wait longer with --wait, or request less",
     ),
 )
+# How jobs end: a pattern of "STATE code:signal words", the likely cause, and what to do. Without a cause, the words of
+# the job's log are the cause; `{study}` is its study's name.
+_ENDS: Final = (
+    (
+        SETUP_FAILED,
+        "",
+        "correct this line of `setup` in the profile; end it with `|| true` if it may fail",
+    ),
+    (
+        r"^\w+ \d+:53\b",  # slurmd's own number: the job's script was never started
+        "Slurm could not open the job's log in the results folder",
+        "the node does not see the folder, or may not write there (`cnn-sweep doctor --job`)",
+    ),
+    (
+        r"^FAILED 12[67]:|ModuleNotFoundError|ImportError|No module named",
+        "",
+        "correct `python` or `setup` in the profile: the node lacks what they name (`cnn-sweep doctor --job`)",
+    ),
+    (
+        r"^OUT_OF_MEMORY|oom.kill|^FAILED (9|137):0|^FAILED 0:9\b",
+        "it was killed, probably for its memory use",
+        "raise memory in the profile, or let fewer workers share it; a worker needs about 1.5 GB",
+    ),
+    (
+        r"^(TIMEOUT|DEADLINE)",
+        "its time limit came before everything was written",
+        "raise time_limit or signal_delay_s in the profile; if they are long, the node's file system is very slow",
+    ),
+    (
+        r"^(NODE_FAIL|BOOT_FAIL)",
+        "its node failed",
+        "with requeue = true, Slurm starts such a job again, unless the cluster forbids it",
+    ),
+    (
+        r"^PREEMPTED",
+        "another job took its place",
+        "with requeue = true, Slurm starts such a job again, unless the cluster forbids it",
+    ),
+    (r"^CANCELLED", "somebody cancelled it", ""),
+    (r"^COMPLETED", "", ""),
+    (
+        NO_LOG,
+        "",
+        "it was cancelled before it started, or its node does not see the results folder (`cnn-sweep doctor --job`)",
+    ),
+    (r"this pool cannot work", "", ""),  # its words include the cure
+    (r"", "", "`cnn-sweep logs {study}` shows the ends of its log files"),
+)
+_POOL_CANNOT_WORK: Final = re.compile(r".*this pool cannot work: ")
+
+
+class EndOfJob(NamedTuple):
+    """Why a job probably ended, and what to do about it; each may be empty."""
+
+    cause: str
+    cure: str
+
+
+def remedy_of_end(state: str, *, exit_code: int = 0, signal: int = 0, words: str = "", study: str = "") -> EndOfJob:
+    """Return the likely cause of a job's end, and what to do about it.
+
+    Args:
+        state: Slurm's final state.
+        exit_code: Exit code of the job's script.
+        signal: Signal that ended it, or 0.
+        words: The telling line of its log.
+        study: The study's name.
+    """
+    text = f"{state} {exit_code}:{signal} {words}"
+    cause, cure = next((cause, cure) for pattern, cause, cure in _ENDS if re.search(pattern, text))
+    said = "" if state == "COMPLETED" else _POOL_CANNOT_WORK.sub("", words).removeprefix("cnn-sweep: ")
+    return EndOfJob(cause or said, cure.format(study=study))
 
 
 class Remedy(NamedTuple):

@@ -9,7 +9,7 @@ from cnn_sweep.errors import EnvironmentFault, SweepFileError
 from cnn_sweep.execution.study.provenance import package_versions
 from cnn_sweep.messages import plural
 from cnn_sweep.slurm.job_states import LIVING
-from cnn_sweep.slurm.remedies import remedy_of_fault, remedy_of_reason, remedy_of_refusal
+from cnn_sweep.slurm.remedies import SETUP_FAILED, remedy_of_end, remedy_of_fault, remedy_of_reason, remedy_of_refusal
 from cnn_sweep.tools import node_probe
 from cnn_sweep.tools.findings import Finding
 from cnn_sweep.tools.node_job import NO_FOLDER, NOT_WRITABLE, OTHER_FOLDER, NodeJob
@@ -140,6 +140,8 @@ def _without_report(outcome: Outcome, results: Path, profile: Profile, node: str
     if outcome.state in LIVING and outcome.exit_code == 0:
         text = f"Slurm no longer knows job {outcome.job}, and it left no report"
         return Finding("bad", "job", text, "run `cnn-sweep doctor --job` again; if it stays so, ask the help desk")
+    if SETUP_FAILED in outcome.log:
+        return Finding("bad", "setup", *remedy_of_end(outcome.state, words=outcome.log))
     why = outcome.log or f"{outcome.state}, exit code {outcome.exit_code} ({outcome.reason or 'no reason given'})"
     python = profile.python or "the Python of this environment"
     cure = "install where the nodes see it, or set `python` or `setup` in the profile"
@@ -147,11 +149,8 @@ def _without_report(outcome: Outcome, results: Path, profile: Profile, node: str
 
 
 def _cure(state: str) -> str:
-    if state == "OUT_OF_MEMORY":
-        return "raise memory in the profile: a worker needs about 1.5 GB"
-    if state == "TIMEOUT":
-        return "raise time_limit in the profile; if it is long enough, the node's file system is very slow"
-    return "run `cnn-sweep doctor --job` again; if it stays so, ask the help desk"
+    again = "run `cnn-sweep doctor --job` again; if it stays so, ask the help desk"
+    return remedy_of_end(state).cure if state in ("OUT_OF_MEMORY", "TIMEOUT") else again
 
 
 def _locks(report: dict[str, Any], node: str) -> Iterator[Finding]:

@@ -47,7 +47,8 @@ folder={folder}
 for pause in 0 0.5 1 2; do sleep $pause; [ -e "$folder/login" ] && break; done
 [ -d "$folder" ] || exit {no_folder}
 [ "$(cat "$folder/login" 2>/dev/null)" = {nonce} ] || exit {other_folder}
-date +%s >"$folder/began" || exit {not_writable}"""
+date +%s >"$folder/began" || exit {not_writable}
+exec 2>"$folder/0_log.err" # of `setup` and srun; read before those of the tasks"""
 _AFTER = """\
 code=$?
 date +%s >"$folder/ended"

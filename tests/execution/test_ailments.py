@@ -194,6 +194,7 @@ AILMENTS = [
     Ailment("unreliable locks", "node locks", "n1 got a lock that this machine holds (record, whole)", 'locks = "dishonest"', _node(OWN_LOCKS), JOB, level="note"),
     Ailment("clock behind", "node clock", "s behind Slurm's controller", "synchronise", _node(SKEWED.format(by="- 600")), JOB),
     Ailment("clock ahead", "node clock", "s ahead of this machine", "synchronise", _node(SKEWED.format(by="+ 600")), JOB),
+    Ailment("setup fails on the node", "node setup", "setup failed with exit code 127 on", "|| true", _nothing, JOB, profile='setup = "no_such_module load cuda"\n'),
     Ailment("no Python on the node", "node python", "/no/such/python does not start on n1", "set `python` or `setup`", _nothing, JOB, profile='python = "/no/such/python"\n'),
     Ailment("other Python on the node", "node python", "3.9.2 at", "submit from the environment", _other_python, JOB),
     Ailment("missing packages on the node", "node packages", "missing on n1: cnn-sweep, tensorflow", "set `python` or `setup`", _nothing, JOB, profile=f'python = "{sys.executable} -I -S"\n'),

@@ -8,7 +8,14 @@ from dataclasses import replace
 import pytest
 
 from cnn_sweep.execution.array_jobs.deadline import Deadline
-from cnn_sweep.execution.study.jobs import count_pools, faults_of, is_running, jobs_in_queue, queue_of
+from cnn_sweep.execution.study.jobs import (
+    count_pools,
+    faults_of,
+    is_running,
+    jobs_in_queue,
+    pools_that_go_on,
+    queue_of,
+)
 from cnn_sweep.execution.study.provenance import fault_event, worker_event
 from cnn_sweep.execution.worker import protocol
 from cnn_sweep.execution.worker.protocol import PoolWord, StopRequest
@@ -257,3 +264,14 @@ def test_a_worker_in_a_job_that_is_hidden_may_be_alive(paths, private, alive):
     assert is_running(elsewhere, queue_of(paths, slurm)) is alive
     ours = replace(elsewhere, slurm=job | {"uid": str(os.geteuid())})
     assert is_running(ours, queue_of(paths, slurm)) is False
+
+
+def test_the_last_pool_knows_that_it_is_the_last(paths, monkeypatch):
+    """A pool journals why it ends, then counts the others in the queue that have not done so."""
+    slurm = FakeQueue(row("7_0"), row("7_1"), row("7_2", state="PENDING"), row("7_3", state="FAILED"))
+    for task, others in (("0", 2), ("2", 1), ("1", 0)):
+        monkeypatch.setenv("SLURM_JOB_ID", f"7{task}")
+        monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
+        told(paths, fault_event("requeue = false"))
+        assert pools_that_go_on(paths, slurm) == others

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -255,6 +256,15 @@ def test_after_deaths_for_memory_each_worker_gets_more(text, starved, changes):
     found, words = _after_out_of_memory(Profile.parse(text), starved)
     assert found == changes
     assert all(f"{name} = {value}" in words for name, value in changes.items())
+
+
+def test_a_job_that_is_not_requeued_ends_well(caplog):
+    """Slurm would mail that it failed; a time limit with `requeue = false` is an ordinary end."""
+    settings = TaskSettings(Path("results"), "mine", "", {}, 1, 1, None, 60.0, 0.0, requeue=False, retries=Retries())
+    with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as ended:
+        PoolTask(settings).checkpoint()
+    assert ended.value.code == 0
+    assert caplog.messages == ["every checkpoint is written; ending"]
 
 
 def test_jobs_that_are_queued_find_their_classes():

@@ -106,11 +106,12 @@ def build(params, image_shape, classes):
 
 
 def test_another_environment_is_refused(desk, monkeypatch):
-    """A pool whose packages are not those of the submission trains nothing; log and status say why."""
+    """A pool whose packages are not those of the submission trains nothing; log, status and notification say why."""
     for name, value in desk.cluster.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(submission, "package_versions", lambda: {"numpy": "0.1"})
-    submit(sweep(desk, "other"), profile(desk), results=desk.results)
+    told = desk.folder / "told"
+    submit(sweep(desk, "other"), profile(desk, f'notify = "cat >> {told}"\n'), results=desk.results)
     fault = desk.cluster.until(lambda: desk.status("other")["faults"], 60, "the refusal")[0]
     assert "not the environment that submitted: numpy is " in fault
     assert "submitted with 0.1. Submit from the environment that the nodes have" in fault
@@ -118,6 +119,70 @@ def test_another_environment_is_refused(desk, monkeypatch):
     assert "submitted with 0.1" in log
     assert "Traceback" not in log
     assert desk.status("other")["trials"]["waiting"] == 1
+    assert '"outcome": "failed", "text": "other: ' in told.read_text(encoding="utf-8")
+
+
+def test_pools_that_never_start_are_seen(desk):
+    """A missing Python, a failing line of setup, a node without the folder: `status` has cause and cure."""
+    never = {
+        "python": ('python = "/no/such/python"\n', "exit code 127", "/no/such/python: not found", "correct `python`"),
+        "setup": ('setup = "no_such load cuda"\n', "exit code 3", "setup failed with exit code 127", "this line of"),
+        "hidden": ("", "exit code 0:53", "could not open the job's log", "does not see the folder"),
+    }
+    script = desk.cluster.script
+    script("node.sh", "exec", "n1", "mount", "-t", "tmpfs", "none", str(desk.folder))
+    try:
+        for name, (text, *_) in never.items():
+            where = 'nodelist = "n1"' if name == "hidden" else 'exclude = "n1"'
+            own = desk.write(f"{name}.toml", f"{text}{PROFILE}" + (where if name != "hidden" else f"[sbatch]\n{where}"))
+            desk.submit(sweep(desk, name), own)
+        found = desk.cluster.until(lambda: _all_ended(desk), 60, "their ends")
+        for name, (_, code, cause, cure) in never.items():
+            (end,) = found[name]["ended_jobs"]
+            assert code in end["text"]
+            assert cause in end["cause"]
+            assert cure in end["cure"]
+            assert f"`cnn-sweep resume {name} --profile" in found[name]["idle"]
+        assert "could not open the job's log" in desk.type("logs", "hidden").stderr
+    finally:
+        script("node.sh", "exec", "n1", "umount", str(desk.folder))
+
+
+def _all_ended(desk):
+    found = {status["study"]: status for status in json.loads(desk.type("status", "--json").stdout)}
+    return found if all(status["ended_jobs"] for status in found.values()) else None
+
+
+@pytest.mark.long
+def test_jobs_that_are_not_requeued_end_and_are_told(desk):
+    """With `requeue = false` a limit is an ordinary end, told once; after a node's failure no trial seems to run."""
+    told = desk.folder / "told"
+    slow = {"trials": 2, "epochs": 5000}
+    brief = 'time_limit = 2\nmemory = "1500M"\nsignal_delay_s = 60\narray_width = 2\nrequeue = false\nexclude = "n1"\n'
+    notified = desk.write("limited.toml", f'{brief}notify = "cat >> {told}"\n')
+    (limited,) = desk.submit(sweep(desk, "limited", **slow), notified)
+    crashed = f'{PROFILE}requeue = false\n[sbatch]\nnodelist = "n1"\n'
+    desk.submit(sweep(desk, "crashed", **slow), desk.write("crashed.toml", crashed))
+    until = desk.cluster.until
+    until(lambda: desk.journaled("crashed", b'"type":"epoch"'), 90, "training")
+    desk.cluster.script("node.sh", "crash", "n1")
+    try:
+        until(lambda: desk.status("crashed")["dead"], 90, "the failure to be seen")
+        status = desk.status("crashed")
+        assert (status["trials"]["running"], status["trials"]["interrupted"]) == (0, 1)
+        assert status["ended_jobs"][0]["state"] == "NODE_FAIL"
+        until(lambda: not desk.status("limited")["jobs"], 150, "the end of the limit")
+        status = desk.status("limited")
+        assert [end["text"] for end in status["ended_jobs"]] == ["2 COMPLETED"]
+        assert "requeue = false" in status["faults"][0]
+        assert "no job is left in the queue" in status["idle"]
+        log = desk.type("logs", "limited").stdout
+        assert "2 of 2 trials are left; `cnn-sweep resume limited" in log
+        assert "Traceback" not in log
+        assert {row.state for row in desk.cluster.slurm.accounting([int(limited)])} == {"COMPLETED"}
+        assert told.read_text(encoding="utf-8").count('"outcome": "failed"') == 1
+    finally:
+        desk.cluster.script("node.sh", "start", "n1")
 
 
 def test_a_study_whose_trials_all_fail_alike_is_stopped(desk):

@@ -30,7 +30,9 @@ def logs(
     files = found.log_files() if trial is None else found.log_files_of(trial)
     if not files:
         warn(f"there are no logs of {study if trial is None else f'trial {trial}'}")
+    for line in found.jobs_without_log() if trial is None else ():
+        warn(line)
     for file in files:
         print(f"==> {file} <==")
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
-            print(line)
+        for text in file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
+            print(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -11,12 +12,12 @@ from rich.console import Console
 from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results
 from cnn_sweep.cli.ui.studies import followed_in_words, no_studies, open_merged
 from cnn_sweep.cli.ui.terminal import terminal_width
-from cnn_sweep.cli.ui.watch import follow, limits_in_words
+from cnn_sweep.cli.ui.watch import ended_jobs_in_words, follow, jobs_in_words, limits_in_words
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import mean_in_words, shown
 from cnn_sweep.report.live import epochs_in_words
 from cnn_sweep.study import known_studies
-from cnn_sweep.sweep.states import counted, unfinished
+from cnn_sweep.sweep.states import counted
 
 _RUNNING_SHOWN = 8  # running trials in a listing
 
@@ -76,15 +77,15 @@ def _print_status(report: dict[str, Any]) -> None:
             console.print(f"  best configuration: that of trial {found['trial']}, {words}", markup=False)
     workers = report["workers"]
     console.print(f"  workers: {workers['alive']} alive, {workers['unknown']} on other hosts", markup=False)
-    if report["cancelled"] and not workers["alive"] and unfinished(report["trials"]):
-        console.print(f"  cancelled; `cnn-sweep resume {report['study']}` continues", markup=False)
     _print_running(report, console)
-    for job in report["jobs"]:
-        console.print(f"  job {job['job']}: {counted(job['states'])}", markup=False)
-        for cure in job["cures"]:
-            console.print(f"    {cure}", markup=False)
+    for dead in report["dead"]:
+        console.print(f"  trial {dead['trial']} was interrupted: {dead['why']}", markup=False)
+    for line in chain(jobs_in_words(report["jobs"]), ended_jobs_in_words(report)):
+        console.print(f"  {line}", markup=False)
     for fault in report["faults"]:
         console.print(f"  {fault}", markup=False)
+    if report["idle"]:
+        console.print(f"  {report['idle']}", markup=False)
     if report["note"]:
         console.print(f"  note: {report['note']}", markup=False)
     for cause, count in report["causes"].items():

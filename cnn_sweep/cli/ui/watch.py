@@ -72,10 +72,14 @@ def _is_over(report: dict[str, Any]) -> bool:
     return not unfinished(report["trials"])
 
 
+def _line(report: dict[str, Any], found: Moment) -> str:
+    return ", ".join(filter(None, (line(report, found), report["idle"])))
+
+
 def _lines(look: _Look, interval_s: float, interrupt: Interrupt) -> None:
     while True:
         report, found = look()
-        print(line(report, found), flush=True)
+        print(_line(report, found), flush=True)
         if _is_over(report) or interrupt.wait(interval_s):
             return
 
@@ -115,9 +119,13 @@ def page(report: dict[str, Any], found: Moment, *, most: int | None = None) -> G
     parts += [Text(f"budget: {limit}") for limit in limits_in_words(report)]
     parts += [Text(fault, style="red") for fault in report["faults"]]
     parts += [_jobs(report["jobs"])] if report["jobs"] else []
-    rows = found.running[:most]
-    parts += [_running(rows)] if found.running else []
-    if left := len(found.running) - len(rows):
+    parts += [Text(words) for words in ended_jobs_in_words(report)]
+    parts += [Text(report["idle"], style="red")] if report["idle"] else []
+    dead = {trial["trial"] for trial in report["dead"]}
+    running = [row for row in found.running if row["trial"] not in dead]
+    rows = running[:most]
+    parts += [_running(rows)] if running else []
+    if left := len(running) - len(rows):
         parts.append(Text(f"and {plural(left, 'more running trial')}"))
     return Group(*parts)
 
@@ -128,6 +136,21 @@ def limits_in_words(report: dict[str, Any]) -> Iterator[str]:
         used = "none" if limit["used"] is None else shown(limit["used"])
         end = ", which ended the search" if limit["reached"] else ""
         yield f"{limit['name']} {used} of {shown(limit['limit'])}{end}"
+
+
+def jobs_in_words(jobs: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the jobs in the queue, and below each what to do about its stuck elements."""
+    for job in jobs:
+        yield f"job {job['job']}: {counted(job['states'])}"
+        yield from (f"  {cure}" for cure in job["cures"])
+
+
+def ended_jobs_in_words(report: dict[str, Any]) -> Iterator[str]:
+    """Yield how jobs ended, and below each the likely cause and the cure, unless a fault says the same."""
+    for job in report["ended_jobs"]:
+        yield f"job {job['job']}: {job['text']}"
+        if not any(job["cause"] and job["cause"] in fault for fault in report["faults"]):
+            yield from (f"  {words}" for words in (job["cause"], job["cure"]) if words)
 
 
 def _jobs(jobs: list[dict[str, Any]]) -> Table:

@@ -26,6 +26,7 @@ from submitit.slurm.slurm import _make_sbatch_string
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.array_jobs.task import TaskRun, TaskSettings
 from cnn_sweep.slurm.environment import AFTER_SETUP, BEFORE_SETUP, submitting
+from cnn_sweep.slurm.remedies import SETUP_FAILED
 from cnn_sweep.slurm.sbatch_errors import may_have_been_accepted, said_by_sbatch, sbatch_error
 
 if TYPE_CHECKING:
@@ -39,6 +40,16 @@ log = logging.getLogger(__name__)
 
 # submitit stops requeueing after this many time-outs of one job; a study may need any number.
 _TIMEOUTS = 1_000_000
+
+# A line of `setup` that fails ends the job: what comes next would be training without a GPU, or with other packages.
+# The trap is quiet inside sourced files, whose own commands may fail harmlessly; their last exit code counts. As under
+# `set -e`, commands in conditions and before && or || may fail. `set -u` would break functions of environment modules.
+_STOP_AT_FAILED_SETUP = (
+    f"trap 'code=$?; [ ${{#BASH_SOURCE[@]}} -gt 1 ] || {{ echo \"{SETUP_FAILED} $code on "
+    '${SLURMD_NODENAME:-$HOSTNAME}: $(sed -n "${LINENO}{s/^ *//;p}" "$0")" >&2; '
+    f"exit {EnvironmentFault.exit_code}; }}' ERR"
+)
+_SETUP_IS_OVER = "trap - ERR"
 
 _CHECK = "cnn-sweep-check"  # name of jobs that train nothing
 
@@ -78,16 +89,16 @@ class PoolTask:
         self._run: TaskRun | None = None
 
     def __call__(self) -> None:
-        """Run the pool; if the time limit comes first, requeue the job.
+        """Run the pool; if the time limit comes first, requeue the job, or end it.
 
         Raises:
-            SystemExit: The job fails; one line in its log says why.
+            SystemExit: The job fails, and one line in its log says why; or it ends and is not requeued.
         """
         # submitit logs every signal as a time-out, and every message twice.
         logging.getLogger("submitit").setLevel(logging.ERROR)
         try:
             self._run = TaskRun(self.settings)
-            if self._run.run() and self.settings.requeue:
+            if self._run.run():
                 # As on Slurm's own warning, submitit calls `checkpoint` and requeues this job.
                 signal.raise_signal(signal.SIGUSR2)
         except CnnSweepError as error:
@@ -97,12 +108,20 @@ class PoolTask:
             log.warning("%s; after a preemption without a grace time, Slurm requeues this job itself", error)
             sys.exit(1)
 
-    def checkpoint(self) -> DelayedSubmission | None:
-        """Let the workers write their checkpoints; return what the next incarnation of the job runs."""
+    def checkpoint(self) -> DelayedSubmission:
+        """Let the workers write their checkpoints; return what the next incarnation of the job runs.
+
+        Raises:
+            SystemExit: There is no next one; submitit would call that a failure of the job.
+        """
         if self._run is not None:
             self._run.stop()
         log.info("every checkpoint is written; %s", "requeueing this job" if self.settings.requeue else "ending")
-        return DelayedSubmission(PoolTask(self.settings)) if self.settings.requeue else None
+        if self.settings.requeue:
+            return DelayedSubmission(PoolTask(self.settings))
+        if self._run is not None:
+            self._run.end()
+        sys.exit(0)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"settings": self.settings, "_run": None}
@@ -271,4 +290,5 @@ def sbatch_parameters(profile: Profile, study: str, *, throttle: int) -> dict[st
 def _setup(profile: Profile) -> list[str]:
     exports = [f"export {name}={shlex.quote(value)}" for name, value in profile.environment.items()]
     locks = [] if profile.locks == "auto" else [f"export CNN_SWEEP_LOCKS={profile.locks}"]
-    return [BEFORE_SETUP, *exports, *locks, *profile.setup, AFTER_SETUP]
+    checked = [_STOP_AT_FAILED_SETUP, *profile.setup, _SETUP_IS_OVER] if profile.setup else []
+    return [BEFORE_SETUP, *exports, *locks, *checked, AFTER_SETUP]

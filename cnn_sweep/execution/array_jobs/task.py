@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.array_jobs.deadline import Deadline
+from cnn_sweep.execution.attempts.candidates import left_to_do
+from cnn_sweep.execution.pool.notifications import notify_dead_end
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
+from cnn_sweep.execution.study.jobs import pools_that_go_on
 from cnn_sweep.execution.study.provenance import fault_event, package_versions
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.worker.protocol import STOP_SIGNALS, PoolWord, WorkerSettings
@@ -96,7 +99,7 @@ class TaskRun:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
         self._settings = settings
         self._study = StudyFolder.open(settings.results, settings.study)
-        with _journaling_faults(self._study):
+        with self._telling_of_faults():
             _check_same(settings, self._study)
         slurm = SlurmCli(timeout_s=_ASKING_S)
         own = slurm.own_job()
@@ -113,12 +116,13 @@ class TaskRun:
             notify=settings.notify,
         )
         self._terminated = False
+        self._stopped_for = "its time limit"
         self._logged = 0.0
 
     def run(self) -> bool:
         """Run the pool; return whether another incarnation of this task has work to do."""
         signal.signal(signal.SIGTERM, self._on_terminate)
-        with _journaling_faults(self._study):
+        with self._telling_of_faults():
             progress = self._supervisor.run(self._observe)
         left = progress.total - progress.finished
         log.info("%d of %d trials are finished", progress.finished, progress.total)
@@ -140,7 +144,38 @@ class TaskRun:
         near = "the time limit is near" if cause == "time_limit" else "this job is preempted"
         log.warning("%s: stopping after a checkpoint", near)
         self._supervisor.wait_for_workers()
-        _wait_for_controller()
+        self._stopped_for = "its time limit" if cause == "time_limit" else "a preemption"
+        if self._settings.requeue:
+            _wait_for_controller()
+
+    def end(self) -> None:
+        """Say how a study is continued whose job is not requeued although trials are left."""
+        study = self._study
+        if left := len(left_to_do(study, study.history())):
+            cure = f"`cnn-sweep resume {study.name} --profile …` continues"
+            log.warning("%d of %d trials are left; %s", left, len(study.plan.trials), cure)
+            self._tell(f"a job stopped for {self._stopped_for}, and requeue = false keeps it away", cure)
+
+    @contextmanager
+    def _telling_of_faults(self) -> Iterator[None]:
+        """Tell the user of an error that keeps the pool from working."""
+        try:
+            yield
+        except EnvironmentFault as fault:
+            self._tell(str(fault))
+            raise
+
+    def _tell(self, message: str, cure: str | None = None) -> None:
+        """Journal why this pool ends, for `status`, and notify if no other pool goes on; `status` has its own cure."""
+        study, settings = self._study, self._settings
+        with study.journal("pool") as journal:
+            journal.append(fault_event(message))
+        reason = message if cure is None else f"{message}; {cure}"
+        try:
+            if settings.notify and pools_that_go_on(study.paths, SlurmCli()) == 0:
+                notify_dead_end(study, reason, settings.notify, since=settings.submitted)
+        except EnvironmentFault as fault:
+            log.warning("nobody is notified, because other pools may go on: %s", fault)
 
     def _worker_settings(self) -> WorkerSettings:
         settings = self._settings
@@ -186,17 +221,6 @@ def _wait_for_controller() -> None:
             time.sleep(_ASK_AGAIN_S)
         else:
             return
-
-
-@contextmanager
-def _journaling_faults(study: StudyFolder) -> Iterator[None]:
-    """Journal an error that keeps the pool from working, so that `status` can show it."""
-    try:
-        yield
-    except EnvironmentFault as fault:
-        with study.journal("pool") as journal:
-            journal.append(fault_event(str(fault)))
-        raise
 
 
 def _check_same(settings: TaskSettings, study: StudyFolder) -> None:

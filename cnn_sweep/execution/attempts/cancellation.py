@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from cnn_sweep.errors import StudyError
+from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
 from cnn_sweep.execution.study.jobs import jobs_in_queue
 from cnn_sweep.journal.claims import Claims
@@ -25,25 +25,38 @@ if TYPE_CHECKING:
 CANCELLED = "cancelled"
 
 
-def cancel_study(study: StudyFolder, slurm: SlurmCli | None) -> tuple[str | None, list[str]]:
+class Cancellation(NamedTuple):
+    """What was cancelled.
+
+    Attributes:
+        nothing: Why there was nothing to stop (nothing is journaled then); None if the study was cancelled.
+        jobs: IDs of the cancelled jobs.
+        trouble: Why jobs in the queue could not be cancelled; None if there is no trouble.
+    """
+
+    nothing: str | None
+    jobs: list[str]
+    trouble: str | None = None
+
+
+def cancel_study(study: StudyFolder, slurm: SlurmCli | None) -> Cancellation:
     """Stop all pools of a study, on this machine and in the queue; unfinished trials can be resumed.
 
     Args:
         study: The study.
         slurm: Slurm's commands; None without Slurm.
-
-    Returns:
-        The reason if there was nothing to stop (nothing is journaled then), else None; and IDs of the cancelled jobs.
     """
-    paths = study.paths
     history = study.history()
     if (nothing := why_nothing_is_left(study, history)) is None:
         with study.journal("login") as journal:
             journal.append(Cancel(time=time.time()))
-    jobs = [job.job for job in jobs_in_queue(paths, slurm)] if slurm else []
-    if slurm and jobs:
-        slurm.run("scancel", *jobs)
-    return nothing, jobs
+    try:
+        jobs = [job.job for job in jobs_in_queue(study.paths, slurm)] if slurm else []
+        if slurm and jobs:
+            slurm.run("scancel", *jobs)
+    except EnvironmentFault as fault:
+        return Cancellation(nothing, [], str(fault))
+    return Cancellation(nothing, jobs)
 
 
 def cancel_trial(study: StudyFolder, number: int) -> bool:

@@ -17,13 +17,15 @@ from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.job_states import Incarnation, job_statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.claims import Owner
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.identity import ProcessIdentity
     from cnn_sweep.journal.log import JournalWriter
+    from cnn_sweep.journal.paths import StudyPaths
+    from cnn_sweep.slurm.job_rows import QueueRow
 
 
 class Death(NamedTuple):
@@ -77,10 +79,16 @@ class LocalDetector:
 
 
 class SlurmDetector:
-    """Asks Slurm about processes of other jobs that are not alive on this machine, in as few calls as possible."""
+    """Asks Slurm about processes of other jobs that are not alive on this machine, in as few calls as possible.
 
-    def __init__(self, slurm: SlurmCli) -> None:
+    Args:
+        slurm: Slurm's commands.
+        queue: squeue's rows for all jobs that will be asked about, if the caller already has them.
+    """
+
+    def __init__(self, slurm: SlurmCli, queue: list[QueueRow] | None = None) -> None:
         self._slurm = slurm
+        self._queue = queue
 
     def deaths(self, owners: Mapping[Attempt, Owner]) -> dict[Attempt, Death]:
         """Return the attempts whose incarnation of a job is over, with Slurm's cause."""
@@ -93,7 +101,7 @@ class SlurmDetector:
             and owner.identity.slurm != ours
             and is_alive(owner.identity) is not True
         }
-        found = job_statuses(self._slurm, asked.values())
+        found = job_statuses(self._slurm, asked.values(), queue=self._queue)
         return {
             attempt: Death(found[job].cause or "gone", f"job {job.job}: {found[job].detail}")
             for attempt, job in asked.items()
@@ -115,16 +123,10 @@ def declare_lost(
     Returns:
         Number of attempts declared lost.
     """
-    owners = dict(_open_attempts(history, claims))
-    lost = 0
-    for detector in detectors:
-        if not owners:
-            break
-        for (trial, number), (cause, message) in detector.deaths(owners).items():
-            journal.append(Lost(time=time.time(), trial=trial, attempt=number, cause=cause, message=message))
-            del owners[Attempt(trial, number)]
-            lost += 1
-    return lost
+    deaths = deaths_among(dict(_open_attempts(history, claims)), detectors)
+    for (trial, number), (cause, message) in deaths.items():
+        journal.append(Lost(time=time.time(), trial=trial, attempt=number, cause=cause, message=message))
+    return len(deaths)
 
 
 def reconcile(study: StudyFolder) -> int:
@@ -135,6 +137,20 @@ def reconcile(study: StudyFolder) -> int:
         return 0
     with study.journal("login", writer=writer) as journal:
         return declare_lost(history, claims, journal, failure_detectors())
+
+
+def owners_of(paths: StudyPaths, attempts: Iterable[Attempt]) -> dict[Attempt, Owner]:
+    """Return the owners of attempts, as far as their claims show them."""
+    claims = Claims(paths, new_writer_name(), current())
+    return {attempt: owner for attempt in attempts if (owner := claims.owner(*attempt)) is not None}
+
+
+def deaths_among(owners: Mapping[Attempt, Owner], detectors: Iterable[FailureDetector]) -> dict[Attempt, Death]:
+    """Return the attempts whose owners are certainly dead, without journaling anything."""
+    found: dict[Attempt, Death] = {}
+    for detector in detectors:
+        found |= detector.deaths({attempt: owner for attempt, owner in owners.items() if attempt not in found})
+    return found
 
 
 def _open_attempts(history: History, claims: Claims) -> Iterator[tuple[Attempt, Owner]]:

@@ -8,8 +8,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import Interrupted
+from cnn_sweep.errors import EnvironmentFault, Interrupted
 from cnn_sweep.execution.machine import default_workers
+from cnn_sweep.execution.pool.notifications import notify_dead_end
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
@@ -87,8 +88,12 @@ def run_local(
     threads = settle_threads(study.paths, study.sweep, threads)
     settings = WorkerSettings(study.paths.results, study.name, threads, since=time.time())
     supervisor = PoolSupervisor(study, settings, size, notify=notify)
-    with _stopping_on_signals(supervisor) as asked:
-        progress = supervisor.run(observe)
+    try:
+        with _stopping_on_signals(supervisor) as asked:
+            progress = supervisor.run(observe)
+    except EnvironmentFault as fault:
+        notify_dead_end(study, str(fault), notify, since=settings.since)
+        raise
     if asked:
         raise Interrupted(f"stopped; `cnn-sweep resume {study.name}` continues")
     if supervisor.is_cancelled and progress.finished < progress.total:

@@ -11,13 +11,16 @@ import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.execution.pool.progress import ProgressMeter
+from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.sweep.states import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cnn_sweep.execution.pool.progress import Progress
-    from cnn_sweep.journal.claims import Claims
+    from cnn_sweep.execution.study.study_folder import StudyFolder
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,22 @@ def notice_of(study: str, progress: Progress) -> Notice | None:
     if not is_over or counts.get("running"):
         return None
     return Notice(study, "finished", f"{study} is finished: {words}{best}", counts, progress.best)
+
+
+def notify_dead_end(study: StudyFolder, reason: str, targets: Sequence[str], *, since: float) -> None:
+    """Notify, once for each run or submission, that nobody continues an unfinished study.
+
+    Args:
+        study: The study.
+        reason: Why, and what to do about it.
+        targets: As for :func:`notify`.
+        since: When the run or the submission began, in seconds since 1970.
+    """
+    if not targets:
+        return
+    counts = dict(ProgressMeter(study, study.history(), since).read(workers=0).counts)
+    claims = Claims(study.paths, new_writer_name(), current())
+    notify(Notice(study.name, "failed", f"{study.name}: {reason}", counts), targets, claims, key=str(round(since)))
 
 
 def notify(notice: Notice, targets: Sequence[str], claims: Claims, *, key: str) -> list[str]:

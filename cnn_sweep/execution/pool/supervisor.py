@@ -7,11 +7,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.attempts.liveness import Death, LocalDetector, declare_lost, failure_detectors
 from cnn_sweep.execution.attempts.retries import KILLED_FOR_MEMORY, failing_alike
-from cnn_sweep.execution.pool.notifications import Notice, notice_of, notify
+from cnn_sweep.execution.pool.notifications import notice_of, notify
 from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.pool.progress import ProgressMeter
 from cnn_sweep.execution.pool.when_finished import Follower
@@ -23,6 +22,7 @@ from cnn_sweep.store.merge import merge
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cnn_sweep.execution.pool.notifications import Notice
     from cnn_sweep.execution.pool.pool import WorkerExit
     from cnn_sweep.execution.pool.progress import Progress
     from cnn_sweep.execution.study.study_folder import StudyFolder
@@ -91,14 +91,6 @@ class PoolSupervisor:
         Raises:
             EnvironmentFault: Workers cannot start.
         """
-        try:
-            return self._keep_going(observe)
-        except EnvironmentFault as fault:
-            counts = dict(self._meter.read(workers=0).counts)
-            self._send(Notice(self._study.name, "failed", f"{self._study.name}: {fault}", counts))
-            raise
-
-    def _keep_going(self, observe: Callable[[Progress], None]) -> Progress:
         try:
             is_working = True
             while is_working:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cnn_sweep.slurm.job_rows import QueueRow, Visibility
 
 # The clocks of Slurm and of the login node that submitted differ by less than this, in seconds.
-_CLOCKS_DIFFER_S = 60.0
+CLOCKS_DIFFER_S = 60.0
 # A call of sbatch takes less than this, in seconds. A slow controller may queue a job at its beginning or at its end.
 SBATCH_TAKES_S = 900.0
 # States of jobs that start only if somebody releases them.
@@ -145,7 +145,7 @@ def _array(row: QueueRow) -> int:
 
 def _began(call: Submitting, row: QueueRow) -> bool:
     """Return whether a row was submitted while sbatch ran."""
-    return row.submitted is not None and -_CLOCKS_DIFFER_S <= row.submitted - call.time <= SBATCH_TAKES_S
+    return row.submitted is not None and -CLOCKS_DIFFER_S <= row.submitted - call.time <= SBATCH_TAKES_S
 
 
 def faults_of(paths: StudyPaths) -> list[str]:
@@ -173,6 +173,24 @@ def outcomes(paths: StudyPaths, end: str) -> list[dict[str, Any]]:
         }
         for event in newest.values()
     ]
+
+
+def pools_that_go_on(paths: StudyPaths, slurm: SlurmCli) -> int:
+    """Return the number of pools in the queue that have not journaled why they end.
+
+    A pool that journals its fault first and asks then is the last one if this is 0, even if others end meanwhile.
+
+    Raises:
+        EnvironmentFault: Slurm does not answer.
+    """
+    submits = submissions(paths)
+    if not submits:
+        return 0
+    ended = {fault.job for fault in _journaled(paths, Fault) if fault.time >= submits[-1].time}
+    jobs = {int(job["job"]): submit for submit in submits for job in submit.jobs}
+    rows = slurm.queue(jobs)
+    living = {name for job, submit in jobs.items() for row in _living_rows(job, submit, rows) for name in row.jobs}
+    return len(living - ended)
 
 
 def _journaled(paths: StudyPaths, *kinds: type[_Event]) -> Iterator[_Event]:
@@ -222,10 +240,10 @@ def queues_of(submits: Mapping[str, Sequence[Submit]], slurm: SlurmCli) -> dict[
     jobs = {int(job["job"]) for submitted in submits.values() for submit in submitted for job in submit.jobs}
     rows = slurm.queue(jobs) if jobs else []
     visibility = cache(slurm.visibility)  # rarely called, since most studies have workers of one user
-    return {study: _queue(submitted, rows)._replace(visibility=visibility) for study, submitted in submits.items()}
+    return {study: queue_from(submitted, rows)._replace(visibility=visibility) for study, submitted in submits.items()}
 
 
-def _queue(submits: Sequence[Submit], rows: list[QueueRow]) -> Queue:
+def queue_from(submits: Sequence[Submit], rows: list[QueueRow]) -> Queue:
     """Pick one study's part from the rows of squeue."""
     submitted = {int(job["job"]): (job, submit) for submit in submits for job in submit.jobs}
     living = {number: list(_living_rows(number, submit, rows)) for number, (_, submit) in submitted.items()}
@@ -263,12 +281,19 @@ def _state(number: int, tasks: int, rows: list[QueueRow]) -> JobState:
 
 
 def _living_rows(job: int, submit: Submit, rows: list[QueueRow]) -> Iterator[QueueRow]:
-    """Yield the live rows of a job that were submitted when ours was, because Slurm reuses job IDs."""
+    return (row for row in own_rows(job, submit, rows) if row.state in LIVING)
+
+
+def was_submitted_with(submit: Submit, submitted: float, restarts: int = 0) -> bool:
+    """Return whether a job with our ID that was submitted, or requeued, at some time is ours."""
+    late = submitted - submit.time
+    return -SBATCH_TAKES_S <= late <= CLOCKS_DIFFER_S or (restarts > 0 and late > 0)
+
+
+def own_rows(job: int, submit: Submit, rows: Sequence[QueueRow]) -> Iterator[QueueRow]:
+    """Yield the rows of a job that were submitted when ours was, because Slurm reuses job IDs."""
     for row in rows:
-        if _array(row) != job or row.state not in LIVING or row.submitted is None:
-            continue
-        late = row.submitted - submit.time
-        if -SBATCH_TAKES_S <= late <= _CLOCKS_DIFFER_S or (row.restarts > 0 and late > 0):
+        if _array(row) == job and row.submitted is not None and was_submitted_with(submit, row.submitted, row.restarts):
             yield row
 
 
