@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from cnn_sweep.cli.main import app
 from cnn_sweep.cli.ui import files
+from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.shipped import example_profiles
 from cnn_sweep.slurm.profile import Profile
 
@@ -98,7 +99,7 @@ def test_submit_and_plan_say_in_one_sentence_that_there_is_no_cluster(slurm, tmp
     CliRunner().invoke(app, ["init", "--example", "digits"])
     for command in ("plan", "submit"):
         done = CliRunner().invoke(app, [command, "digits.yaml", "--profile", str(tmp_path / "my.toml")])
-        assert done.exception.exit_code == 3
+        assert isinstance(done.exception, EnvironmentFault)
         assert str(done.exception).startswith(
             "scontrol failed: Could not establish a configuration source. Slurm's configuration is missing here: use a"
         )

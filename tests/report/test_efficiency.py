@@ -4,13 +4,14 @@ import csv
 import io
 import json
 import os
+from typing import Any
 
 import pytest
 from helpers.fake_slurm import FakeSlurm
 from typer.testing import CliRunner
 
 from cnn_sweep.cli.main import app
-from cnn_sweep.journal.events import End, Epoch, Start, Submit, Worker
+from cnn_sweep.journal.events import End, Epoch, Event, Start, Submit, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
 from cnn_sweep.journal.log import encode
 from cnn_sweep.journal.paths import StudyPaths
@@ -24,7 +25,7 @@ ALLOCATION = (
 
 def allocation(task=0, **changes):
     """Return what sacct says of an element of the array that ran for an hour."""
-    values = {"state": "COMPLETED", "at": AT, "peak": 4096, "energy": 0, "cluster": "lab"} | changes
+    values: dict[str, Any] = {"state": "COMPLETED", "at": AT, "peak": 4096, "energy": 0, "cluster": "lab"} | changes
     return ALLOCATION.format(**values, task=task, raw=100 + task, start=values["at"] + 600)
 
 
@@ -44,7 +45,7 @@ def submitted(written, *, workers=4, again=False):
     for number in range(workers):
         identity = ProcessIdentity("n1", "boot", "pid:[1]", number, 8, {"job_id": "100"})
         began = AT + 610.0
-        lines = [Worker(began, identity, {}, 1)]
+        lines: list[Event] = [Worker(began, identity, {}, 1)]
         start = Start(began + 90, number, 0, f"c{number}", 0, number, {"filters": 4})
         lines += [start, Epoch(began + 1000, number, 0, 1, 900.0, {"val_accuracy": 0.5})]
         if again and number == 0:

@@ -53,7 +53,9 @@ def node_disk():
 def test_readers_share_one_copy_and_the_last_removes_it(prepared, node_disk):
     """Four processes at once get one folder with the same images; nobody else may read it; it goes with the last."""
     command = [sys.executable, "-c", READER, prepared, node_disk]
-    readers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    readers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") for _ in range(4)
+    ]
     copies = {reader.stdout.readline().strip() for reader in readers}
     (copy,) = map(Path, copies)
     assert copy.parent == node_disk / f"cnn-sweep-{os.getuid()}"
