@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 import subprocess
 import sys
 import tempfile
@@ -97,6 +98,11 @@ def write_all(fd: int, data: bytes) -> None:
         sync(fd)
     finally:
         os.close(fd)
+
+
+def is_shared(results: Path) -> bool:
+    """Return whether a results folder was made for a group: what is created in it belongs to the folder's group."""
+    return bool(results.stat().st_mode & stat.S_ISGID)
 
 
 def write_aside(path: Path, data: bytes) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
+from cnn_sweep.journal.filesystem import is_shared
 from cnn_sweep.messages import listed, near
 from cnn_sweep.sweep.identity import STUDY_NAME, name_problem
 
@@ -158,10 +159,14 @@ class StudyPaths:
         return self.models / f"{trial}.keras"
 
     def create(self) -> None:
-        """Create missing folders of the study; as with all its files, the umask tells who may use them."""
+        """Create missing folders of the study.
+
+        Only their owner may use them, unless the results folder was made for a group: then the umask decides.
+        """
         self.results.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o777 if is_shared(self.results) else 0o700, exist_ok=True)
         inner = (self.journals, self.claims, self.checkpoints, self.models, self.slurm)
-        for folder in (self.folder, *inner):
+        for folder in inner:
             folder.mkdir(exist_ok=True)
 
 

@@ -15,6 +15,8 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from cnn_sweep.journal.filesystem import is_shared
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -75,8 +77,9 @@ def open_published(path: Path) -> Engine:
 
 
 def _create(path: Path) -> None:
-    """Create a missing file as the umask wants it; SQLite's own mode, 0644, would keep a group from writing."""
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+    """Create a missing file for its owner alone, or for a group that shares the folder; SQLite's own mode is 0644."""
+    mode = 0o666 if is_shared(path.parent) else 0o600
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, mode))
 
 
 def _engine(

@@ -41,8 +41,9 @@ def test_every_file_of_a_study_is_below_its_folder(tmp_path):
 
 
 @pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
-def test_the_umask_tells_who_may_use_a_study(tmp_path, umask):
+def test_in_a_groups_folder_the_umask_tells_who_may_use_a_study(tmp_path, umask):
     """As documented for groups: with umask 0002 the group may write folders, journals, claims and small files."""
+    tmp_path.chmod(0o2775)
     before = os.umask(umask)
     try:
         paths = StudyPaths(tmp_path, "s")
@@ -57,6 +58,17 @@ def test_the_umask_tells_who_may_use_a_study(tmp_path, umask):
     folders = {path.name for path in (paths.folder, *paths.folder.rglob("*")) if path.is_dir()}
     assert len(modes) > len(folders) > 5
     assert modes == {name: (0o777 if name in folders else 0o666) & ~umask for name in modes}
+
+
+def test_elsewhere_a_study_is_its_owners_alone(tmp_path):
+    """Whatever the umask allows, nobody else may enter its folder."""
+    before = os.umask(0o002)
+    try:
+        paths = StudyPaths(tmp_path, "s")
+        paths.create()
+    finally:
+        os.umask(before)
+    assert paths.folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_studies_are_found_by_their_journals(paths):

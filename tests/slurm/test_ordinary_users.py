@@ -1,6 +1,8 @@
 """Studies of people who are not root, on a cluster that shows everybody only their own jobs."""
 
 import json
+import pwd
+import shutil
 import stat
 
 SWEEP = """
@@ -28,6 +30,9 @@ def test_an_ordinary_user_takes_a_study_from_submit_to_the_leaderboard(desk_of):
     Somebody else who may read the folder does not see the jobs, and is told so rather than that nothing runs.
     """
     alice, bob = desk_of("alice"), desk_of("bob")
+    alice.results.mkdir()
+    shutil.chown(alice.results, "alice", pwd.getpwnam("alice").pw_gid)
+    alice.results.chmod(0o2755)  # shared with others by declaration
     sweep, profile = alice.write("mine.yaml", SWEEP), alice.write("profile.toml", PROFILE)
     (job,) = alice.submit(sweep, profile)
     alice.wait_until_complete("mine", 1, 120)

@@ -249,8 +249,19 @@ def test_without_a_results_folder_there_is_nothing_to_do(tmp_path):
 
 
 @pytest.mark.parametrize("locks", ["honest", "dishonest"])
+def test_elsewhere_the_store_is_its_owners_alone(study, results, monkeypatch, locks):
+    """Nobody else can read the store, whatever the umask allows."""
+    monkeypatch.setenv("CNN_SWEEP_LOCKS", locks)
+    assert merge(results, wait_s=5).skipped is None
+    stores = [path for path in results.rglob("*.db") if not path.is_symlink()]
+    assert stores
+    assert [path for path in stores if path.stat().st_mode & 0o077 and path.parent == results] == []
+
+
+@pytest.mark.parametrize("locks", ["honest", "dishonest"])
 def test_a_group_can_merge_into_a_store_that_one_of_them_made(study, results, monkeypatch, locks):
-    """With umask 0002, everything that a merge leaves is writable for the group; SQLite alone would refuse it."""
+    """In a group's folder, with umask 0002, everything that a merge leaves is writable for the group."""
+    results.chmod(0o2775)
     monkeypatch.setenv("CNN_SWEEP_LOCKS", locks)
     before = os.umask(0o002)
     try:
