@@ -132,7 +132,7 @@ def _rebuild_in_place(results: Path, *, wait_s: float) -> tuple[Applied, str | N
         fresh = results / _REBUILDING
         fresh.unlink(missing_ok=True)  # left by a rebuild that was killed
         try:
-            _build(results, fresh, applied)
+            build(results, fresh, applied)
             return applied, _replace(results, fresh, applied, deadline)
         finally:
             fresh.unlink(missing_ok=True)
@@ -158,7 +158,8 @@ def _merge_batches(results: Path, applied: Applied, deadline: float, work_s: flo
         engine.dispose()
 
 
-def _build(results: Path, fresh: Path, applied: Applied) -> None:
+def build(results: Path, fresh: Path, applied: Applied) -> None:
+    """Make a store of all journals in a new file that no other process uses."""
     engine = sqlite.open_private(fresh)
     try:
         with engine.begin() as connection:

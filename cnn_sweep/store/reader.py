@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,8 @@ from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.journal.filesystem import judge
 from cnn_sweep.store import sqlite
 from cnn_sweep.store.files import private_folder, store_file
+from cnn_sweep.store.ingest import Applied
+from cnn_sweep.store.merge import build
 from cnn_sweep.store.published import fetch_first
 from cnn_sweep.store.schema import check_layout, layout
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sqlalchemy import Connection
+
+log = logging.getLogger(__name__)
 
 _WAIT_S = 30.0
 _ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
@@ -51,7 +56,7 @@ class StoreReader:
         """Open the store, if it is not open already.
 
         Raises:
-            EnvironmentFault: There is no store, or it is damaged, locked or unreadable.
+            EnvironmentFault: There is no store, or it is damaged or unreadable.
         """
         if self._connection is None:
             with contextlib.ExitStack() as stack:
@@ -77,14 +82,14 @@ class StoreReader:
 
     def _connected(self, stack: contextlib.ExitStack) -> Connection:
         try:
-            engine = sqlite.open_reading(readable_file(self.results, stack), wait_s=_WAIT_S)
-            stack.callback(engine.dispose)
-            connection = stack.enter_context(engine.connect())
-            connection.begin()
-            check_layout(layout(connection))
+            try:
+                return _snapshot(readable_file(self.results, stack), stack)
+            except DBAPIError as error:
+                if not sqlite.is_locked(error):
+                    raise
+            return _snapshot(_store_of_journals(self.results, stack), stack)
         except (OSError, DBAPIError, sqlite.DamageError, UnicodeError) as error:
             raise _fault(store_file(self.results), error) from error
-        return connection
 
 
 def readable_file(results: Path, stack: contextlib.ExitStack) -> Path:
@@ -100,9 +105,24 @@ def readable_file(results: Path, stack: contextlib.ExitStack) -> Path:
     return copy
 
 
+def _snapshot(file: Path, stack: contextlib.ExitStack) -> Connection:
+    engine = sqlite.open_reading(file, wait_s=_WAIT_S)
+    stack.callback(engine.dispose)
+    connection = stack.enter_context(engine.connect())
+    connection.begin()
+    check_layout(layout(connection))
+    return connection
+
+
+def _store_of_journals(results: Path, stack: contextlib.ExitStack) -> Path:
+    """Build a store for this process alone; the program that locks the other one may be suspended with its job."""
+    log.warning("%s is locked by another program; reading the journals instead", store_file(results))
+    file = stack.enter_context(private_folder()) / "journals.db"
+    build(results, file, Applied())
+    return file
+
+
 def _fault(file: Path, error: Exception) -> EnvironmentFault:
-    if sqlite.is_locked(error):
-        return EnvironmentFault(f"{file}: locked by another program for {_WAIT_S:.0f} s; try again")
     reason = sqlite.reason(error)
     return EnvironmentFault(f"{file}: cannot be read: {reason}; `cnn-sweep store rebuild` rebuilds it")
 
@@ -127,14 +147,23 @@ def query(results: Path, statement: str) -> tuple[tuple[str, ...], list[tuple[An
     with contextlib.ExitStack() as stack:
         try:
             file = readable_file(results, stack)
-            connection = sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=ro", uri=True, timeout=_WAIT_S)
-            stack.callback(connection.close)
-            connection.execute("PRAGMA query_only=ON")
-            tables = _tables(connection)
-        except (OSError, sqlite3.Error) as error:
+            try:
+                connection, tables = _opened(file, stack)
+            except sqlite3.Error as error:
+                if not sqlite.is_locked(error):
+                    raise
+                connection, tables = _opened(_store_of_journals(results, stack), stack)
+        except (OSError, sqlite3.Error, DBAPIError) as error:
             raise EnvironmentFault(f"{store_file(results)}: cannot be read: {error}") from error
         connection.set_authorizer(_authorize)
         return _answer(connection, results, statement, tables)
+
+
+def _opened(file: Path, stack: contextlib.ExitStack) -> tuple[sqlite3.Connection, list[str]]:
+    connection = sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=ro", uri=True, timeout=_WAIT_S)
+    stack.callback(connection.close)
+    connection.execute("PRAGMA query_only=ON")
+    return connection, _tables(connection)
 
 
 def _answer(

@@ -8,11 +8,12 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from helpers.disks import small_disk
 
-from cnn_sweep.store import ingest, published, queries
+from cnn_sweep.store import ingest, published, queries, reader
 from cnn_sweep.store import merge as module
 from cnn_sweep.store.check import check
 from cnn_sweep.store.files import lease
@@ -247,3 +248,16 @@ def test_what_killed_mergers_left_on_the_node_is_removed(study, results, tmp_pat
     os.utime(old, (1.0, 1.0))
     merge(results, wait_s=1)
     assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_store_that_stays_locked_is_read_from_the_journals(study, results, monkeypatch, caplog):
+    """A job that is suspended during a merge keeps its lock; queries and SQL then answer from the journals."""
+    monkeypatch.setenv("CNN_SWEEP_LOCKS", "honest")
+    monkeypatch.setattr(reader, "_WAIT_S", 0.1)
+    merge(results)
+    study.run("a", 4, [0.3])
+    with closing(sqlite3.connect(results / "sweeps.db", isolation_level=None)) as suspended:
+        suspended.execute("BEGIN EXCLUSIVE")
+        assert queries.trial_detail(StoreReader(results), "digits", 4)["trial"]["value"] == 0.3
+        assert reader.query(results, "SELECT value FROM trials WHERE trial = 4")[1] == [(0.3,)]
+    assert "is locked by another program; reading the journals instead" in caplog.text
