@@ -10,7 +10,7 @@ add_users() { # user...
       useradd --comment "$MARK" --home-dir "$LAB/home/$user" --no-create-home --shell /bin/bash "$user" ||
         die "no account for $user"
     fi
-    [ "$(comment_of "$user")" != "$MARK" ] || install -d -o "$user" -g "$(id -g "$user")" -m 700 "$LAB/home/$user"
+    [ "$(comment_of "$user")" != "$MARK" ] || install -d -o "$user" -g "$(id -g "$user")" -m 711 "$LAB/home/$user"
     let_in "$user"
     ! has_accounting || has_association "$user" || sacctmgr --immediate add user "$user" account=root >/dev/null
   done

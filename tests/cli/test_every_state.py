@@ -204,7 +204,7 @@ def test_a_misspelt_study_gives_the_closest_one(tmp_path):
         assert "no study 'digit' in" in message
         assert "(did you mean 'digits'?); studies there: digits" in message
     _, message = answer(tmp_path / "empty", ("leaderboard", "digits"))
-    assert message.endswith("; there are no studies there; --results DIR looks elsewhere")
+    assert "; there are no studies there; `--results DIR` (in Python: results) names another folder" in message
 
 
 def test_status_without_studies_says_what_to_type(tmp_path):
