@@ -185,7 +185,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="first-hour-") as folder:
         terminal = play(Path(folder), options)
-        text = "\n\n".join([INTRODUCTION, *terminal.page]).replace(folder, "~").replace(sys.prefix, "~/venv")
+        text = "\n\n".join([INTRODUCTION, *terminal.page])
+    for place, shown in ((folder, "~"), (sys.prefix, "~/venv"), (str(PROJECT), "~/cnn-sweep")):
+        text = text.replace(place, shown)
     if options.page:
         options.page.write_text(f"{text}\n", encoding="utf-8")
 

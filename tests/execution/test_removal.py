@@ -146,7 +146,7 @@ def test_a_name_must_be_free(results, paths):
         with pytest.raises(StudyError, match=words):
             check_free_name(StudyPaths(results, name))
     for name in ("archive", "Archive", "a/b", ""):
-        with pytest.raises(StudyError, match="cannot be the name"):
+        with pytest.raises(StudyError, match="cannot name a study"):
             StudyPaths(results, name)
     check_free_name(StudyPaths(results, "archives"))
 

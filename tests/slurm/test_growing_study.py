@@ -6,7 +6,7 @@ data: {source: digits, validation: 0.2, test: 0.2}
 model: {layers: [{conv2d: {filters: $filters, kernel_size: 3}}, flatten, output: softmax]}
 space: {filters: [2]}
 search: {method: grid}
-training: {epochs: 60, batch_size: 16}
+training: {epochs: 200, batch_size: 16}
 when_finished: [leaderboard]
 """
 

@@ -210,7 +210,7 @@ def test_after_death_for_memory_resume_asks_for_more(desk):
     resumed = desk.type("resume", "starved", "--profile", "profile.toml")
     assert "1 trial ran out of memory: memory = 2400" in resumed.stderr
     desk.cluster.submitted.append(int(resumed.stdout.split()[1]))
-    desk.wait_until_complete("starved", 1, 180)
+    desk.wait_until_complete("starved", 1, 400)
     assert desk.attempts("starved") == [("lost", "out_of_memory"), ("complete", None)]
 
 
