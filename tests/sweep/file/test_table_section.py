@@ -154,8 +154,8 @@ def test_a_column_without_values_is_inactive_in_all_rows(load):
         "Output",
     ]
     assert sweep.notes == (
-        "the table's column 'dropout' has no values, so the hyperparameter is inactive in all rows",
-        "the table's column 'other' has no values, so the hyperparameter is inactive in all rows",
+        "the table's column 'dropout' has no values, so 'dropout' is inactive in all rows",
+        "the table's column 'other' has no values, so 'other' is inactive in all rows",
     )
     assert Sweep.parse(sweep.text).digest == sweep.digest
 
