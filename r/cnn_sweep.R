@@ -426,7 +426,8 @@ cs_report <- function(study, output = paste0(study, ".html"), ..., results = .cs
     DBI::dbConnect(RSQLite::SQLite(), file, flags = RSQLite::SQLITE_RO, bigint = "numeric", synchronous = NULL),
     error = function(error) {
       # RSQLite converts names to UTF-8, which is another file in another locale.
-      foreign <- grepl("[^ -~]", file, useBytes = TRUE) && !l10n_info()[["UTF-8"]]
+      path <- suppressWarnings(normalizePath(file, mustWork = FALSE))
+      foreign <- grepl("[^ -~]", path, useBytes = TRUE) && !l10n_info()[["UTF-8"]]
       cure <- if (foreign) "; its path is not ASCII, so start R in a UTF-8 locale, such as LC_ALL=C.UTF-8"
       .cs_stop(file, ": cannot be opened: ", conditionMessage(error), cure)
     }

