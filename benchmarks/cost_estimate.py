@@ -55,7 +55,7 @@ class Case:
 
 
 def command(*words: object) -> str:
-    """Run a command of ours and return its standard output."""
+    """Run one of this program's commands and return its standard output."""
     ours = Path(sys.executable).with_name("cnn-sweep")
     done = subprocess.run([ours, *map(str, words)], stdout=subprocess.PIPE, encoding="utf-8", check=False)
     if done.returncode:

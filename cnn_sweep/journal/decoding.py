@@ -123,11 +123,12 @@ def _is_name(value: Any) -> bool:
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def _is_object(value: Any) -> bool:
-    return type(value) is dict and all(map(_is_name, value)) and all(_is_data(item, _DEPTH) for item in value.values())
+def _names_with(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return the check of an object whose values fit."""
+    return lambda value: type(value) is dict and all(map(_is_name, value)) and all(map(fits, value.values()))
 
 
-def _is_data(value: Any, depth: int) -> bool:
+def _is_data(value: Any, depth: int = _DEPTH) -> bool:
     """Return whether a value can be written as JSON again."""
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
@@ -135,12 +136,7 @@ def _is_data(value: Any, depth: int) -> bool:
     return type(value) is not float or math.isfinite(value)
 
 
-def _is_of_measures(value: Any) -> bool:
-    return type(value) is dict and all(map(_is_name, value)) and all(map(_is_measure, value.values()))
-
-
-def _is_of_texts(value: Any) -> bool:
-    return type(value) is dict and all(map(_is_name, value)) and all(map(_is_text, value.values()))
+_is_object = _names_with(_is_data)
 
 
 def _is_identity(value: Any) -> bool:
@@ -175,8 +171,8 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "bool": lambda value: type(value) is bool,
     "ProcessIdentity": _is_identity,
     "dict[str, Any]": _is_object,
-    "dict[str, float]": _is_of_measures,
-    "dict[str, str]": _is_of_texts,
+    "dict[str, float]": _names_with(_is_measure),
+    "dict[str, str]": _names_with(_is_text),
     "list[dict[str, Any]]": _are_jobs,
     "list[float]": _are_measures,
 }

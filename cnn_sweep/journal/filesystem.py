@@ -100,9 +100,12 @@ def write_all(fd: int, data: bytes) -> None:
         os.close(fd)
 
 
-def is_shared(results: Path) -> bool:
-    """Return whether a results folder was made for a group: what is created in it belongs to the folder's group."""
-    return bool(results.stat().st_mode & stat.S_ISGID)
+def mode_in(results: Path) -> int:
+    """Return the mode, before the umask, of a new folder in a results folder; a file's is the same without execution.
+
+    Only the owner may use it, unless the results folder was made for a group: what is created there is the group's.
+    """
+    return 0o777 if results.stat().st_mode & stat.S_ISGID else 0o700
 
 
 def write_aside(path: Path, data: bytes) -> None:

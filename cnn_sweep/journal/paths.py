@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.journal.filesystem import is_shared
+from cnn_sweep.journal.filesystem import mode_in
 from cnn_sweep.messages import listed, near
 from cnn_sweep.sweep.identity import STUDY_NAME, name_problem
 
@@ -164,7 +164,7 @@ class StudyPaths:
         Only their owner may use them, unless the results folder was made for a group: then the umask decides.
         """
         self.results.mkdir(parents=True, exist_ok=True)
-        self.folder.mkdir(mode=0o777 if is_shared(self.results) else 0o700, exist_ok=True)
+        self.folder.mkdir(mode=mode_in(self.results), exist_ok=True)
         inner = (self.journals, self.claims, self.checkpoints, self.models, self.slurm)
         for folder in inner:
             folder.mkdir(exist_ok=True)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from cnn_sweep.journal.filesystem import is_shared, sync, sync_path
+from cnn_sweep.journal.filesystem import mode_in, sync, sync_path
 from cnn_sweep.store import sqlite
 from cnn_sweep.store.files import BUSY, UNFINISHED, private_folder, set_aside, store_file
 from cnn_sweep.store.ingest import Applied, apply_new, nothing_new, read_offsets
@@ -126,11 +126,10 @@ def publish(results: Path, copy: Path, *, number: int, size: int) -> Version:
         OSError: The folder cannot be written.
     """
     folder = folder_of(results)
-    folder.mkdir(mode=0o777 if is_shared(results) else 0o700, exist_ok=True)
+    folder.mkdir(mode=mode_in(results), exist_ok=True)
     aside = folder / f"{_ASIDE}{secrets.token_hex(4)}"
     try:
-        mode = 0o666 if is_shared(results) else 0o600
-        made = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        made = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode_in(results) & 0o666)
         with copy.open("rb") as source, os.fdopen(made, "wb") as target:
             digest = _copy(source, target)
             target.flush()

@@ -162,7 +162,7 @@ class Rows:
             if misfit(data) is not None:
                 unknown += 1  # it stays in its journal
                 continue
-            time, kind = to_number(data["time"]), data["type"]
+            time, kind = float(data["time"]), data["type"]
             if kind == "epoch":
                 self._epoch(body, data, time)
             elif kind in _WRITINGS:
@@ -183,8 +183,8 @@ class Rows:
         metrics = data["metrics"]
         value = metric_value(metrics.get(self.metric))
         text = _copied(body, data) or to_json(metrics)
-        trial, attempt = to_integer(data["trial"]), to_integer(data["attempt"])
-        row = (self.study, trial, attempt, to_integer(data["epoch"]), time, to_number(data["seconds"]))
+        trial, attempt = data["trial"], data["attempt"]
+        row = (self.study, trial, attempt, data["epoch"], time, float(data["seconds"]))
         self.epochs.append((*row, value, text, 1))
         self.attempts.add((trial, attempt))
         self.metrics.update(metrics)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from cnn_sweep.journal.filesystem import is_shared
+from cnn_sweep.journal.filesystem import mode_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,8 +78,7 @@ def open_published(path: Path) -> Engine:
 
 def _create(path: Path) -> None:
     """Create a missing file for its owner alone, or for a group that shares the folder; SQLite's own mode is 0644."""
-    mode = 0o666 if is_shared(path.parent) else 0o600
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, mode))
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, mode_in(path.parent) & 0o666))
 
 
 def _engine(

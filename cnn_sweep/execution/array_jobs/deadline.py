@@ -1,4 +1,4 @@
-"""When a pool's job ends: Slurm's own end time, which suspensions and changed limits move, not a clock of ours."""
+"""When a pool's job ends: Slurm's own end time, which suspensions and changed limits move."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault, InputError
-from cnn_sweep.journal.filesystem import is_shared, sync, write_aside
+from cnn_sweep.journal.filesystem import mode_in, sync, write_aside
 from cnn_sweep.messages import plural
 from cnn_sweep.sweep.spec.data import BenchmarkData, TilesData
 from cnn_sweep.training.data import benchmark_sets, rds, tiles
@@ -90,7 +90,7 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
     try:
         if not is_finished():
             root.parent.mkdir(parents=True, exist_ok=True)
-            root.mkdir(mode=0o777 if is_shared(root.parent) else 0o700, exist_ok=True)
+            root.mkdir(mode=mode_in(root.parent), exist_ok=True)
             work.mkdir(exist_ok=True)
             with owned(work, is_finished) as mine:
                 if mine:
