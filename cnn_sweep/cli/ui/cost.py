@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cnn_sweep.tools.cost_estimate import TrialWork
     from cnn_sweep.tools.epoch_times import Shape
 
-_PROBE_S: Final = 1.0  # training time of each shape
+_PROBE_S: Final = 3.0  # training time of each shape; on shared machines the speed changes from one second to the next
 _MOST_WORKERS: Final = 8  # of a probe: a login node belongs to everybody
 _HOUR_S: Final = 3600.0
 
