@@ -11,6 +11,7 @@ from cnn_sweep.sweep.network.layers import Output
 from cnn_sweep.sweep.network.shapes import InvalidNetwork, infer_shapes
 from cnn_sweep.sweep.space.space import is_complete
 from cnn_sweep.sweep.space.templates import values_key
+from cnn_sweep.sweep.spec.metrics import check_metrics, requested
 from cnn_sweep.sweep.spec.training import check_class_names
 from cnn_sweep.sweep.spec.trial import find_conflict, training_stages
 from cnn_sweep.sweep.sweep import InvalidTrialError
@@ -120,6 +121,8 @@ class Validator:
             return InvalidConfiguration(own, str(error))
         if (reason := find_conflict(spec)) is not None:
             return InvalidConfiguration(own, reason)
+        if self._info is not None and spec.training is not None:
+            check_metrics(spec.training.metrics, self._info, ("training", "metrics"))
         layers = training_stages(spec)[-1].layers
         if layers is None or self._info is None:
             return PlannedConfiguration(own, None)
@@ -156,12 +159,13 @@ def make_plan(revisions: Sequence[Sweep], info: ImageInfo | None) -> Plan:
         info: Shape and classes of the images; None counts every network as valid.
 
     Raises:
-        InputError: A sweep weights a class that the images do not have.
+        InputError: A sweep weights or measures a class that the images do not have.
     """
     planner = _Planner()
     for sweep in revisions:
         if info is not None:
             check_class_names(sweep.weighted_classes, info)
+            _check_objectives(sweep, info)
         if sweep.more_repeats is not None:
             planner.add_repeats(sweep, sweep.more_repeats)
         elif is_adaptive(sweep):
@@ -169,6 +173,14 @@ def make_plan(revisions: Sequence[Sweep], info: ImageInfo | None) -> Plan:
         else:
             planner.add(sweep, info)
     return planner.plan()
+
+
+def _check_objectives(sweep: Sweep, info: ImageInfo) -> None:
+    """Check that the objectives can be computed for the classes of the images."""
+    for index, one in enumerate(sweep.objectives):
+        key = ("objectives", index, "metric") if len(sweep.objectives) > 1 else ("objective", "metric")
+        if one.function is None:
+            check_metrics(requested([one.metric]), info, key)
 
 
 @dataclass

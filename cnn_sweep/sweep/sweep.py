@@ -28,6 +28,7 @@ from cnn_sweep.sweep.network.layers import Base
 from cnn_sweep.sweep.repeats import without_repeats_line
 from cnn_sweep.sweep.space.grid import Grid, grid, listed_rows, satisfies
 from cnn_sweep.sweep.space.templates import Entries, InvalidValuesError, Plain
+from cnn_sweep.sweep.spec.metrics import requested
 from cnn_sweep.sweep.spec.trial import TrialSpec
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.sweep.spec.data import DataSpec
     from cnn_sweep.sweep.spec.search import PrunerSpec, SearchSpec
+    from cnn_sweep.sweep.spec.training import TrainingSpec
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
     from cnn_sweep.sweep.spec.when_finished import Step
 
@@ -234,9 +236,19 @@ class Sweep:
             params=dict(params),
             layers=None if layers is None else self._located(layers),
             build=self.sections.build,
-            training=trained,
+            training=None if trained is None else self._with_metrics(trained),
             objective=self.objective,
         )
+
+    def _with_metrics(self, training: TrainingSpec) -> TrainingSpec:
+        """Add the metrics that objectives and early stopping follow to those that a trial reports."""
+        if training.engine != "graph" and self.sections.build is not None:
+            return training  # Keras's own loop reports what the user's model was compiled with
+        stopping = training.early_stopping
+        monitored = [stopping.monitor] if stopping and stopping.monitor else []
+        followed = requested([*(one.metric for one in self.objectives), *monitored])
+        metrics = tuple(dict.fromkeys((*training.metrics, *followed)))
+        return training if metrics == training.metrics else training.model_copy(update={"metrics": metrics})
 
     def _located(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
         """Make the path of a base's weights absolute."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cnn_sweep.errors import InputError
 from cnn_sweep.search.plan import Validator, make_plan
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.network.shapes import ImageInfo
@@ -56,6 +58,20 @@ def test_one_sigmoid_unit_needs_two_classes(sweep, digits):
     assert make_plan([one], digits).trials == ()
     binary = ImageInfo(image_shape=(28, 28, 1), class_names=("a", "b"))
     assert make_plan([one], binary).invalid == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("training: {metrics: [recall_x], ", r"training.metrics: recall_x: unknown class 'x'; valid: 0, 1"),
+        ("training: {metrics: [top_10_accuracy], ", r"top_10_accuracy is always 1, since the images have 10 classes"),
+        ("objective: {metric: val_f1_10}\ntraining: {", r"objective.metric: f1_10: unknown class '10'.*; valid: 0, 1"),
+    ],
+)
+def test_metrics_of_classes_that_the_images_lack_are_refused(sweep, digits, change, message):
+    """A typing error in a class, or a k that means nothing, is said before anything is trained."""
+    with pytest.raises(InputError, match=message):
+        make_plan([sweep("method: grid", ("training: {", change))], digits)
 
 
 def test_arithmetic_that_fails_for_some_configurations_makes_these_invalid(digits, sweep):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.training.trial.checkpoint import CheckpointError
 
 METRICS = {"loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_macro_f1", "learning_rate"}
@@ -32,6 +33,18 @@ def test_a_trial_reports_every_epoch_with_all_metrics(trainer, spec, recorder):
     assert outcome.parameters == 4 * 10 + 6 * 37 + 3 * 7
     best = max(metrics["val_accuracy"] for metrics in notes.epochs)
     assert outcome.value == best == notes.epochs[outcome.best_epoch - 1]["val_accuracy"]
+
+
+def test_a_trial_reports_the_metrics_that_the_sweep_asks_for(trainer, spec, recorder):
+    """Those of every class have a value for each, and any of them can be the objective."""
+    notes = recorder()
+    asked = spec(epochs=2, metrics=["kappa", "recall"], optimizer={"learning_rate": 0.02})
+    first = trainer._dataset.info.class_names[0]
+    asked = asked.model_copy(update={"objective": ObjectiveSpec(metric=f"val_recall_{first}")})
+    outcome = trainer.train(asked, 0, notes)
+    more = {"val_kappa", *(f"val_recall_{name}" for name in trainer._dataset.info.class_names)}
+    assert all(set(metrics) == METRICS | more for metrics in notes.epochs)
+    assert outcome.value == max(metrics[f"val_recall_{first}"] for metrics in notes.epochs)
 
 
 def test_networks_learn(trainer, spec, recorder):

@@ -82,6 +82,17 @@ def test_early_stopping_waits_as_told():
     assert (progress.epoch, progress.best_epoch) == (5, 4)
 
 
+def test_early_stopping_can_watch_another_metric_than_the_objective():
+    """Stopped when the loss no longer falls, the trial keeps the epoch with the best objective."""
+    spec = TrainingSpec(epochs=9, early_stopping={"patience": 2, "monitor": "val_loss"})
+    progress, objective = TrialProgress(), ObjectiveSpec(metric="val_kappa", direction=Direction.MAXIMIZE)
+    for kappa, loss in [(0.1, 3.0), (0.5, 2.0), (0.2, 1.0), (0.3, 1.5), (0.4, 1.2), (0.9, 0.1)]:
+        progress.end_epoch({"val_kappa": kappa, "val_loss": loss}, objective, spec)
+        if progress.finished(spec):
+            break
+    assert (progress.epoch, progress.best_epoch, progress.stop_value) == (5, 2, 1.0)
+
+
 def test_small_improvements_do_not_count_for_stopping_but_for_the_best():
     """``min_delta`` holds back early stopping; the best epoch is still the best one."""
     progress = run([1.0, 1.05, 1.06, 5.0], early_stopping={"patience": 2, "min_delta": 0.1})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.execution.study.revisions import read_revisions
 from cnn_sweep.report.leaderboards.comparison import Standing, compare
 from cnn_sweep.sweep.repeats import read_more_repeats, selection_repeats, unbiased_values
-from cnn_sweep.sweep.spec.metrics import SHARES
+from cnn_sweep.sweep.spec.metrics import is_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ def _values(group: list[Row]) -> dict[int, float]:
 def _within_bounds(found: list[Standing], metric: str, values: list[dict[int, float]]) -> list[Standing]:
     """Limit the intervals of means to 0..1 if the metric's values are in that range, but not those of differences."""
     # A user's function may report accuracy in per cent, so the values decide, not the name.
-    if metric not in SHARES or not all(0.0 <= value <= 1.0 for own in values for value in own.values()):
+    if not is_share(metric) or not all(0.0 <= value <= 1.0 for own in values for value in own.values()):
         return found
     return [
         one if one.low is None or one.high is None else replace(one, low=max(one.low, 0.0), high=min(one.high, 1.0))

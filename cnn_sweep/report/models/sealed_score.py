@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.leaderboards.statistics import bootstrap, wilson
+from cnn_sweep.sweep.spec.metrics import requested
 from cnn_sweep.training.evaluation.metrics import all_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
 
     from cnn_sweep.execution.models.client import Predictions
 
@@ -63,5 +67,10 @@ def sealed_score(found: Predictions, metric: str, measured: Mapping[str, Any]) -
         penalty = value - float(losses.mean())  # regularization, which is the same in every bootstrap draw
         interval = bootstrap(lambda drawn: float(losses[drawn].mean()) + penalty, n)
     else:
-        interval = bootstrap(lambda drawn: all_metrics(labels[drawn], found.probabilities[drawn], "test_")[name], n)
+        more = requested([metric])
+
+        def measured_on(drawn: npt.NDArray[np.intp]) -> float:
+            return all_metrics(labels[drawn], found.probabilities[drawn], "test_", more, found.class_names)[name]
+
+        interval = bootstrap(measured_on, n)
     return SealedScore(name, value, *interval, n, "bootstrap")

@@ -21,7 +21,7 @@ from cnn_sweep.sweep.identity import STUDY_NAME_RULE, name_problem
 from cnn_sweep.sweep.network.template import INDEX, NetworkTemplate, compile_network, network_references
 from cnn_sweep.sweep.space.templates import SpecTemplate, compile_spec, references
 from cnn_sweep.sweep.spec.data import SOURCES, DataSpec
-from cnn_sweep.sweep.spec.metrics import default_direction, objectives
+from cnn_sweep.sweep.spec.metrics import default_direction, is_objective, objectives
 from cnn_sweep.sweep.spec.search import GRID_METHODS, SearchSpec
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
@@ -226,7 +226,7 @@ def _read_objective(
     if spec.function is not None:
         _check_function(spec.function, (*path, "function"), problems)
     valid = (*objectives(), *more)
-    if not _reports_own_metrics(top) and spec.metric not in valid:
+    if not (_reports_own_metrics(top) or is_objective(spec.metric) or spec.metric in more):
         problems.add((*path, "metric"), unknown("metric", spec.metric, valid))
     if "direction" in texts:
         return spec

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from cnn_sweep.errors import SettingError
-from cnn_sweep.messages import unknown
+from cnn_sweep.messages import show, unknown
+from cnn_sweep.sweep.spec.metrics import CLASS_METRICS, METRICS, MORE_METRICS, find_metric, is_objective, objectives
 from cnn_sweep.validation import Count, Factor, Spec, added_later
 
 if TYPE_CHECKING:
@@ -54,10 +55,11 @@ class ScheduleSpec(Spec):
 
 
 class EarlyStoppingSpec(Spec):
-    """Stop when the objective has not improved by ``min_delta`` for ``patience`` epochs."""
+    """Stop when a metric has not improved by ``min_delta`` for ``patience`` epochs."""
 
     patience: Count
     min_delta: Factor = 0.0
+    monitor: str | None = added_later(None)  # the metric, such as val_loss; None: the objective
 
 
 class AugmentationSpec(Spec):
@@ -108,6 +110,23 @@ class FineTuneSpec(Spec):
         return value
 
 
+def _metric_names(value: Any) -> Any:
+    """Read the names of metrics, with or without ``val_``."""
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"must be a list of metrics such as [kappa, recall], not {show(value)}")
+    always = {one.name for one in METRICS}
+    found = dict.fromkeys(name.removeprefix("val_") for name in names)
+    for name in found:
+        if name not in CLASS_METRICS and find_metric(name) is None:
+            more = (*(one.name for one in MORE_METRICS), *CLASS_METRICS, "top_5_accuracy", "recall_CLASS")
+            raise ValueError(unknown("metric", name, more))
+    return tuple(name for name in found if name not in always)  # every trial reports those
+
+
+MetricNames = Annotated[tuple[str, ...], BeforeValidator(_metric_names, json_schema_input_type=str | tuple[str, ...])]
+
+
 class TrainingSpec(Spec):
     """How one trial is trained."""
 
@@ -126,9 +145,18 @@ class TrainingSpec(Spec):
     steps_per_epoch: Count | None = added_later(None)  # None: one pass over the training images
     validation_steps: Count | None = added_later(None)  # batches of validation images; None: all images
     fine_tune: FineTuneSpec | None = added_later(None)
+    metrics: MetricNames = added_later(())  # in addition to those that every trial reports
     threads: Count | None = added_later(
         None
     )  # threads per worker, for the whole study, so not a hyperparameter; None: the first run decides
+
+    @model_validator(mode="after")
+    def _monitors_a_metric(self) -> TrainingSpec:
+        monitor = self.early_stopping.monitor if self.early_stopping else None
+        # A model that the user compiled for Keras's own loop reports metrics of its own.
+        if monitor is not None and self.engine == "graph" and not is_objective(monitor):
+            raise ValueError(f"early_stopping.monitor: {unknown('metric', monitor, objectives())}")
+        return self
 
     @property
     def all_epochs(self) -> int:

@@ -99,7 +99,8 @@ def measure(
         penalty = float(tf.add_n(model.losses)) if model.losses else 0.0
         parts.append(prediction.numpy())
     each = np.concatenate(losses)
-    found = all_metrics(labels, np.concatenate(parts), f"{split}_")
+    more = training.metrics if training else ()
+    found = all_metrics(labels, np.concatenate(parts), f"{split}_", more, dataset.info.class_names)
     return Measured({f"{split}_loss": float(each.sum()) / len(labels) + penalty, **found}, each)
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from cnn_sweep.sweep.spec.metrics import CLASS_METRICS, class_of, top_of
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     Counts = npt.NDArray[np.int64]
+    OfClasses = Callable[[Counts], npt.NDArray[np.float64]]
 
 Labels = npt.NDArray[np.integer]
 Probabilities = npt.NDArray[np.floating]
+
+_BINS: Final = 15  # of the expected calibration error
 
 
 def predicted(probabilities: Probabilities) -> Labels:
@@ -77,23 +84,198 @@ def macro_f1(labels: Labels, probabilities: Probabilities) -> float:
     return float(np.mean(2.0 * hits[present] / either[present])) if present.any() else float("nan")
 
 
+def balanced_accuracy(matrix: Counts) -> float:
+    """Return the mean recall over the classes that have images."""
+    has_images = matrix.sum(axis=1) > 0
+    return _mean(_recall(matrix)[has_images])
+
+
+def average_precision(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the area under the steps of the precision-recall curve: the sum of precision times the gain in recall.
+
+    For two classes, that of the last unit. For more, the mean over all classes with images, each against the rest. NaN
+    if there is no such class.
+    """
+    classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+    values = [_binary_average_precision(labels == c, probabilities[:, c]) for c in classes]
+    return _mean(np.array([value for value in values if not np.isnan(value)]))
+
+
+def _binary_average_precision(positive: npt.NDArray[np.bool_], score: Probabilities) -> float:
+    if not positive.any():
+        return float("nan")
+    order = np.argsort(-score, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(score[order]), 1))  # the last of equal scores, which enter together
+    hits = np.cumsum(positive[order])[ends]
+    return float(np.sum(np.diff(hits, prepend=0) * hits / (ends + 1)) / positive.sum())
+
+
+def log_loss(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the mean of -ln p, with p the probability of the true class, at least the type's smallest step from 1.
+
+    Unlike the loss it has neither smoothing nor penalties, so it compares all trials alike.
+    """
+    own = probabilities[np.arange(len(labels)), labels]
+    least = np.finfo(probabilities.dtype).eps
+    return float(np.mean(-np.log(np.clip(own, least, 1 - least).astype(np.float64))))
+
+
+def brier(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the mean squared distance of the probabilities from 1 for the true class and 0 for the others.
+
+    The distances are summed over the classes (Brier 1950), and halved if there are two, as the score of one of them.
+    """
+    target = np.eye(probabilities.shape[1])[labels]
+    total = float(np.mean(np.sum((probabilities - target) ** 2, axis=1)))
+    return total / 2 if probabilities.shape[1] == 2 else total
+
+
+def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the expected calibration error: how far the confidence is from the accuracy, weighted by images.
+
+    Images are binned by the probability of the predicted class, in 15 bins of equal width, as in Guo et al. 2017, "On
+    Calibration of Modern Neural Networks".
+    """
+    confidence = probabilities.max(axis=1)
+    place = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    excess = np.bincount(place, weights=confidence.astype(np.float64) - right, minlength=_BINS)
+    return float(np.abs(excess).sum() / len(labels))
+
+
+def kappa(matrix: Counts) -> float:
+    """Return Cohen's kappa: agreement beyond chance, 1 at most; NaN if chance alone agrees always (Cohen 1960)."""
+    total = float(matrix.sum())
+    observed = float(np.trace(matrix)) / total
+    chance = float(matrix.sum(axis=0) @ matrix.sum(axis=1)) / total**2
+    return (observed - chance) / (1 - chance) if chance < 1 else float("nan")
+
+
+def mcc(matrix: Counts) -> float:
+    """Return Matthews's correlation coefficient for any number of classes (Gorodkin 2004); 0 without any variation."""
+    guesses, support, total = matrix.sum(axis=0), matrix.sum(axis=1), int(matrix.sum())
+    covariance = int(np.trace(matrix)) * total - int(guesses @ support)
+    spread = (total**2 - int(guesses @ guesses)) * (total**2 - int(support @ support))
+    return covariance / math.sqrt(spread) if spread else 0.0
+
+
+def top_accuracy(labels: Labels, probabilities: Probabilities, k: int) -> float:
+    """Return the share of images whose class is among the ``k`` most likely; of equal ones the first come first."""
+    own = probabilities[np.arange(len(labels)), labels][:, None]
+    before = np.arange(probabilities.shape[1]) < np.asarray(labels)[:, None]
+    rank = np.sum((probabilities > own) | ((probabilities == own) & before), axis=1)
+    return float(np.mean(rank < k))
+
+
+def _precision(matrix: Counts) -> npt.NDArray[np.float64]:
+    return _share_of(np.diag(matrix), matrix.sum(axis=0))
+
+
+def _recall(matrix: Counts) -> npt.NDArray[np.float64]:
+    return _share_of(np.diag(matrix), matrix.sum(axis=1))
+
+
+def _f1(matrix: Counts) -> npt.NDArray[np.float64]:
+    return _share_of(2 * np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
+
+
+def _share_of(numerator: Counts, denominator: Counts) -> npt.NDArray[np.float64]:
+    """Divide; 0 where there is nothing to divide by, as in scikit-learn."""
+    return np.nan_to_num(_divide(numerator, denominator))
+
+
+def _macro(matrix: Counts, of_classes: OfClasses) -> float:
+    """Return the mean over the classes that occur among labels or predictions."""
+    present = matrix.sum(axis=0) + matrix.sum(axis=1) > 0
+    return _mean(of_classes(matrix)[present])
+
+
+def _weighted(matrix: Counts, of_classes: OfClasses) -> float:
+    """Return the mean over classes, weighted by their images."""
+    return float(of_classes(matrix) @ matrix.sum(axis=1) / matrix.sum())
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(np.mean(values)) if values.size else float("nan")
+
+
 # Keys are the names in `cnn_sweep.sweep.spec.metrics`. The loss is missing because it depends on the trial's settings.
 _FUNCTIONS: dict[str, Callable[[Labels, Probabilities], float]] = {
     "accuracy": accuracy,
     "auc": auc,
     "macro_f1": macro_f1,
 }
+# Of probabilities with a column for each class.
+_OF_PROBABILITIES: dict[str, Callable[[Labels, Probabilities], float]] = {
+    "average_precision": average_precision,
+    "log_loss": log_loss,
+    "brier": brier,
+    "calibration_error": calibration_error,
+}
+# Of a confusion matrix.
+_OF_CLASSES: dict[str, OfClasses] = {"precision": _precision, "recall": _recall, "f1": _f1}
+_OF_MATRIX: dict[str, Callable[[Counts], float]] = {
+    "balanced_accuracy": balanced_accuracy,
+    "macro_precision": partial(_macro, of_classes=_precision),
+    "macro_recall": partial(_macro, of_classes=_recall),
+    "weighted_precision": partial(_weighted, of_classes=_precision),
+    "weighted_recall": partial(_weighted, of_classes=_recall),
+    "weighted_f1": partial(_weighted, of_classes=_f1),
+    "kappa": kappa,
+    "mcc": mcc,
+}
 
 
-def all_metrics(labels: Labels, probabilities: Probabilities, prefix: str) -> dict[str, float]:
-    """Return all metrics except the loss, with ``prefix`` before their names.
+def all_metrics(
+    labels: Labels,
+    probabilities: Probabilities,
+    prefix: str,
+    more: Sequence[str] = (),
+    class_names: Sequence[str] = (),
+) -> dict[str, float]:
+    """Return the metrics that every trial reports, except the loss, and more, with ``prefix`` before their names.
 
     Args:
         labels: Shape (n,), indices of classes.
         probabilities: Shape (n, units).
         prefix: Such as ``val_``.
+        more: Names of further metrics; those of every class have a value for each class.
+        class_names: Names of the classes, for metrics of one class.
     """
-    return {f"{prefix}{name}": function(labels, probabilities) for name, function in _FUNCTIONS.items()}
+    found = {name: function(labels, probabilities) for name, function in _FUNCTIONS.items()}
+    if more:
+        found |= _more_metrics(np.asarray(labels, np.int64), probabilities, more, class_names)
+    return {f"{prefix}{name}": value for name, value in found.items()}
+
+
+def _more_metrics(
+    labels: Labels, probabilities: Probabilities, names: Sequence[str], class_names: Sequence[str]
+) -> dict[str, float]:
+    names = of_each_class(names, class_names)
+    if np.isnan(probabilities).any():
+        return dict.fromkeys(names, float("nan"))
+    guess = predicted(probabilities)
+    probabilities = per_class(probabilities)
+    matrix = confusion_matrix(labels, guess, probabilities.shape[1])
+    found = {}
+    for name in names:
+        top, of_class = top_of(name), class_of(name)
+        if name in _OF_MATRIX:
+            found[name] = _OF_MATRIX[name](matrix)
+        elif name in _OF_PROBABILITIES:
+            found[name] = _OF_PROBABILITIES[name](labels, probabilities)
+        elif top is not None:
+            found[name] = top_accuracy(labels, probabilities, top)
+        elif of_class is not None:
+            kind, which = of_class
+            found[name] = float(_OF_CLASSES[kind](matrix)[list(class_names).index(which)])
+    return found
+
+
+def of_each_class(names: Iterable[str], class_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names with ``recall`` replaced by ``recall_fox``, ``recall_hare`` and so on."""
+    several = ([f"{name}_{one}" for one in class_names] if name in CLASS_METRICS else [name] for name in names)
+    return tuple(dict.fromkeys(one for own in several for one in own))
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,12 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.sweep.spec.metrics import default_direction
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cnn_sweep.sweep.direction import Direction
     from cnn_sweep.sweep.spec.training import TrainingSpec
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
@@ -27,7 +30,7 @@ class TrialProgress:
         history: Metrics of each complete epoch.
         best_epoch: 1-based epoch with the best objective, or None.
         best_value: The objective at that epoch.
-        stop_value: Objective that early stopping compares with; with ``min_delta``, it may lag behind the best.
+        stop_value: Value that early stopping compares with; with ``min_delta``, it may lag behind the best.
         stop_wait: Epochs since ``stop_value`` improved.
         plateau_value: Objective that the plateau schedule compares with.
         plateau_wait: Epochs since ``plateau_value`` improved.
@@ -83,8 +86,8 @@ class TrialProgress:
         self.history.append(metrics)
         value = metrics.get(objective.metric, math.nan)
         self._follow_plateau(value, objective, training)
-        self._follow_stopping(value, objective, training)
-        if not _improves(value, self.best_value, objective):
+        self._follow_stopping(metrics, objective, training)
+        if not _improves(value, self.best_value, objective.direction):
             return False
         self.best_epoch, self.best_value = self.epoch, value
         return True
@@ -94,16 +97,19 @@ class TrialProgress:
         stopping = training.early_stopping
         return self.stage_epoch >= training.epochs or (stopping is not None and self.stop_wait >= stopping.patience)
 
-    def _follow_stopping(self, value: float, objective: ObjectiveSpec, training: TrainingSpec) -> None:
-        delta = training.early_stopping.min_delta if training.early_stopping else 0.0
-        if _improves(value, self.stop_value, objective, by=delta):
+    def _follow_stopping(self, metrics: dict[str, float], objective: ObjectiveSpec, training: TrainingSpec) -> None:
+        stopping = training.early_stopping
+        monitor = (stopping.monitor if stopping else None) or objective.metric
+        direction = objective.direction if monitor == objective.metric else default_direction(monitor)
+        value = metrics.get(monitor, math.nan)
+        if _improves(value, self.stop_value, direction, by=stopping.min_delta if stopping else 0.0):
             self.stop_value, self.stop_wait = value, 0
         elif self.stage_epoch > 1:  # as in Keras: the first epoch has nothing to improve on
             self.stop_wait += 1
 
     def _follow_plateau(self, value: float, objective: ObjectiveSpec, training: TrainingSpec) -> None:
         """Follow `keras.callbacks.ReduceLROnPlateau` with ``min_delta=0``."""
-        if _improves(value, self.plateau_value, objective):
+        if _improves(value, self.plateau_value, objective.direction):
             self.plateau_value, self.plateau_wait = value, 0
             return
         self.plateau_wait += self.stage_epoch > 1  # the first epoch has nothing to improve on
@@ -112,10 +118,10 @@ class TrialProgress:
             self.plateau_wait = 0
 
 
-def _improves(value: float, best: float | None, objective: ObjectiveSpec, *, by: float = 0.0) -> bool:
+def _improves(value: float, best: float | None, direction: Direction, *, by: float = 0.0) -> bool:
     """Return whether ``value`` beats ``best`` by more than ``by``; NaN and infinity beat nothing."""
     if not math.isfinite(value):
         return False
     if best is None:
         return True
-    return objective.direction.better(value + objective.direction.sign * by, best)
+    return direction.better(value + direction.sign * by, best)

@@ -17,7 +17,8 @@ import keras
 import tensorflow as tf
 
 from cnn_sweep.errors import CnnSweepError, InputError
-from cnn_sweep.sweep.spec.metrics import EPOCH_METRICS
+from cnn_sweep.messages import unknown
+from cnn_sweep.sweep.spec.metrics import is_objective, objectives
 from cnn_sweep.sweep.spec.trial import find_conflict, training_stages
 from cnn_sweep.training.engines.device_data import DeviceData
 from cnn_sweep.training.engines.features import extracted
@@ -131,12 +132,11 @@ class Trainer:
         if spec.objective.function is not None:
             keras.backend.clear_session()
             return UserTrial(spec, seed, dataset=self._dataset, monitor=monitor, folder=self._folder)
-        reported = (*EPOCH_METRICS, "learning_rate")
-        if spec.objective.metric not in reported and (spec.training is None or spec.training.engine != "fit"):
-            raise InputError(
-                f"objective.metric: {spec.objective.metric!r} is not reported by the trainer; "
-                f"valid choices: {', '.join(reported)}"
-            )
+        metric = spec.objective.metric
+        is_reported = is_objective(metric) or metric == "learning_rate"
+        if not is_reported and (spec.training is None or spec.training.engine != "fit"):
+            choices = (*objectives(), "learning_rate")
+            raise InputError(f"objective.metric: {unknown('metric', metric, choices)}")
         if (reason := find_conflict(spec)) is not None:
             raise InputError(reason)
         run = TrainingLoop(

@@ -16,7 +16,7 @@ from cnn_sweep.training.engines.augment import amounts_of, seed_of
 from cnn_sweep.training.engines.batches import batches_of, class_weights, steps_of, validation_sample
 from cnn_sweep.training.engines.engine import EpochPlan, Totals
 from cnn_sweep.training.engines.schedules import learning_rates
-from cnn_sweep.training.evaluation.metrics import all_metrics
+from cnn_sweep.training.evaluation.metrics import all_metrics, of_each_class
 from cnn_sweep.training.network.model import check_probabilities
 from cnn_sweep.training.outcome import Outcome
 from cnn_sweep.training.trial.checkpoint import CheckpointError, pack, unpack
@@ -80,6 +80,8 @@ class TrainingLoop:
         self._images = len(dataset.train.y)
         self._validation = validation_sample(spec.training, len(dataset.validation.y))
         self._validation_labels = dataset.validation.y[self._validation]
+        self._class_names = dataset.info.class_names
+        self._more_metrics = spec.training.metrics
         self._class_weights = class_weights(spec.training, dataset.info, dataset.train.y)
         self._monitor = monitor
         self._chunk_s = chunk_s
@@ -217,10 +219,14 @@ class TrainingLoop:
         more = dict(self._more)
         if math.isfinite(progress.loss_sum):
             found = self._evaluate(plan)
-            metrics |= {"val_loss": found.loss, **all_metrics(self._validation_labels, found.probabilities, "val_")}
+            measured = all_metrics(
+                self._validation_labels, found.probabilities, "val_", self._more_metrics, self._class_names
+            )
+            metrics |= {"val_loss": found.loss, **measured}
             more |= {f"val_{name}": value for name, value in found.more.items()}
         else:
-            metrics |= dict.fromkeys(VALIDATION_METRICS, math.nan)
+            names = of_each_class(self._more_metrics, self._class_names)
+            metrics |= dict.fromkeys((*VALIDATION_METRICS, *(f"val_{name}" for name in names)), math.nan)
         metrics |= {"learning_rate": more.get("learning_rate", float(plan.rates[progress.step - 1]))}
         return metrics | {name: value for name, value in more.items() if name not in metrics}
 
