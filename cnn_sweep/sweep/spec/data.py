@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, field_validator, model_validator
 
 from cnn_sweep.messages import show
 from cnn_sweep.validation import Count, Pair, Spec, added_later
@@ -227,6 +227,16 @@ class _Files(_Data):
     bits: Bits = added_later(None)  # bits in use of 16-bit files: with 12, white is 4095; None: as found
     on_bad_image: OnBadImage = "skip"
     on_leak: OnLeak = "fail"  # the same file in two splits
+    group: str | None = added_later(None)  # images of one group stay in one split: a column, or a pattern of paths
+
+    @field_validator("group")
+    @classmethod
+    def _one_name(cls, group: str | None) -> str | None:
+        if group is not None and (group.count("{"), group.count("}")) not in ((0, 0), (1, 1)):
+            raise ValueError(
+                f"{show(group)} must be a column, or a pattern with one name in braces, as in '*/{{site}}/*'"
+            )
+        return group
 
 
 class FolderData(_Files):
@@ -240,6 +250,12 @@ class FolderData(_Files):
         ]
         | None
     ) = None
+
+    @model_validator(mode="after")
+    def _groups_by_path(self) -> FolderData:
+        if self.group is not None and "{" not in self.group:
+            raise ValueError(f"group {show(self.group)} must be a pattern of paths below train, such as '*/{{site}}/*'")
+        return self
 
 
 class Labels(Spec):
@@ -276,6 +292,12 @@ class FilesData(_Files):
     def _one_division(self) -> FilesData:
         if self.labels.split is not None:
             _check_unused(self, ("validation", "test"), f"the column {self.labels.split!r} divides the images")
+        return self
+
+    @model_validator(mode="after")
+    def _has_groups(self) -> FilesData:
+        if self.group is not None and "{" not in self.group and self.labels.table is None:
+            raise ValueError(f"group {show(self.group)} must be a pattern of file names, such as '{{site}}_*'")
         return self
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn_sweep.csv_tables import MISSING
 from cnn_sweep.errors import InputError, SettingError, blamed_on
 from cnn_sweep.messages import few, listed, near, plural
 from cnn_sweep.training.data.class_names import FilePattern, class_notes, in_order
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED
+from cnn_sweep.training.data.groups import groups_of_paths, is_pattern
 from cnn_sweep.training.data.image_decoder import SUFFIXES, ImageOptions
-from cnn_sweep.training.data.label_tables import check_not_numbers, name_files, read_label_table, table_path
+from cnn_sweep.training.data.label_tables import Row, check_not_numbers, name_files, read_label_table, table_path
 from cnn_sweep.training.data.raw_images import FileList, Listing
 
 if TYPE_CHECKING:
@@ -76,7 +79,7 @@ def _classes_found(spec: FilesData, folder: Path) -> tuple[str, ...]:
     if spec.labels.table is None:
         labels = [label for _, label in _labelled_by_name(spec, folder / Path(spec.train).expanduser())]
     else:
-        labels = [label for _, label, _ in read_label_table(spec, folder)]
+        labels = [row.label for row in read_label_table(spec, folder)]
         with blamed_on("data", "labels", "label"):
             check_not_numbers(labels, table_path(spec, folder))
     return tuple(in_order({label for label in labels if label}))
@@ -100,6 +103,11 @@ def list_files(spec: FolderData | FilesData, folder: Path) -> Listing:
             splits = _splits_of_table(spec, folder, classes, notes)
     else:
         splits = _folders(spec, folder, classes, notes)
+    if spec.group is not None and is_pattern(spec.group):
+        splits = {
+            name: files if name == UNLABELLED else replace(files, groups=groups_of_paths(spec.group, files.names))
+            for name, files in splits.items()
+        }
     empty = [name for label, name in enumerate(classes) if not (splits["train"].y == label).any()]
     if empty:
         raise InputError(f"{splits['train'].folder}: no image of the class {', '.join(empty)} to train with")
@@ -249,17 +257,35 @@ def _splits_of_table(spec: FilesData, folder: Path, classes: Sequence[str], note
         splits = split_rows(rows, root, classes, str(spec.labels.table))
         notes += without_validation(spec, splits)
     else:
-        found = [(name, label) for name, label, _ in rows if label]
+        found = [(row.file, row.label) for row in rows if row.label]
         splits = {"train": _numbered(root, found, classes, notes, classes_given=spec.classes is not None)}
-        unlabelled = [name for name, label, _ in rows if not label]
+        unlabelled = [row.file for row in rows if not row.label]
         if unlabelled:
             splits[UNLABELLED] = FileList(root, tuple(unlabelled), np.full(len(unlabelled), -1, np.int32))
+    if spec.group is not None and not is_pattern(spec.group):
+        splits = _grouped_by_table(splits, rows, spec.group, table)
     if spec.unlabelled is not None:
         if UNLABELLED in splits:
             rows_left = plural(len(splits[UNLABELLED].names), "row without a label is", "rows without a label are")
             notes.append(f"{table}: {rows_left} ignored, since unlabelled: {spec.unlabelled} has the images to predict")
         splits[UNLABELLED] = _unlabelled(spec, folder, notes)
     return splits
+
+
+def _grouped_by_table(
+    splits: Mapping[str, FileList], rows: Sequence[Row], column: str, table: Path
+) -> dict[str, FileList]:
+    """Add the group of each labelled file."""
+    group_of = {row.file: row.group for row in rows}
+    labelled = [name for split, files in splits.items() if split != UNLABELLED for name in files.names]
+    without = [name for name in labelled if group_of[name] in ("", *MISSING)]
+    if without:
+        have = plural(len(without), "image has", "images have")
+        raise SettingError(f"{table}: {have} no value in the column {column!r}: {few(without)}", ("data", "group"))
+    return {
+        split: files if split == UNLABELLED else replace(files, groups=tuple(group_of[name] for name in files.names))
+        for split, files in splits.items()
+    }
 
 
 def without_validation(spec: FilesData | TilesData, splits: Collection[str]) -> list[str]:
@@ -271,17 +297,15 @@ def without_validation(spec: FilesData | TilesData, splits: Collection[str]) -> 
     return [f"{note}, unless the objective is a metric of the training set"]
 
 
-def split_rows(
-    rows: Iterable[tuple[str, str, str]], root: Path, classes: Sequence[str], table: str
-) -> dict[str, FileList]:
-    """Return the files of each split, from a table's rows (file, label, split).
+def split_rows(rows: Iterable[Row], root: Path, classes: Sequence[str], table: str) -> dict[str, FileList]:
+    """Return the files of each split, from a table's rows.
 
     Raises:
         InputError: A split has an unknown name, or a row lacks its label.
     """
     number = {name: label for label, name in enumerate(classes)}
     found: dict[str, list[tuple[str, int]]] = {name: [] for name in SPLITS}
-    for name, label, split in rows:
+    for name, label, split, _ in rows:
         if split not in SPLITS:
             raise InputError(f"{table}: {name}: unknown split {split!r}{near(split, SPLITS)}; valid: {listed(SPLITS)}")
         if split != UNLABELLED and not label:
@@ -351,4 +375,6 @@ def stamp(splits: Mapping[str, FileList]) -> list[list[Any]]:
                 found.append([split, name, label, status.st_size, status.st_mtime_ns])
             except OSError as error:
                 found.append([split, name, label, error.errno])
+        if files.groups is not None:
+            found.append([split, *files.groups])
     return found

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnn_sweep.csv_tables import MISSING, read_csv
 from cnn_sweep.errors import InputError, SettingError, blamed_on
 from cnn_sweep.messages import few, listed, near, plural
+from cnn_sweep.training.data.groups import is_pattern
 from cnn_sweep.training.data.image_decoder import SUFFIXES
 
 if TYPE_CHECKING:
@@ -17,13 +18,24 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.spec.data import FilesData, Labels, TileLabels
 
-    Row = tuple[str, str, str]  # file, label, split; "" for none
-
 PARQUET = (".parquet", ".pq")
 
 
+class Row(NamedTuple):
+    """A row of a label table; "" for no value."""
+
+    file: str
+    label: str
+    split: str = ""
+    group: str = ""
+
+
 def read_table(
-    path: Path, labels: Labels | TileLabels, keys: Sequence[str], notes: list[str] | None = None
+    path: Path,
+    labels: Labels | TileLabels,
+    keys: Sequence[str],
+    notes: list[str] | None = None,
+    group: str | None = None,
 ) -> list[tuple[str, ...]]:
     """Return the requested columns of all rows as stripped text.
 
@@ -34,12 +46,14 @@ def read_table(
         labels: Section of the sweep file that names the columns.
         keys: Keys of the requested columns, such as ``label``; keys without a column are ignored.
         notes: Receives remarks for the user.
+        group: Column of the group, which follows the others; None for none.
 
     Raises:
         InputError: The file cannot be read, a column is missing or duplicated, or a row does not match the header.
     """
     with blamed_on("data", "labels", "table"):
-        return _read_table(path, {key: name for key in keys if (name := getattr(labels, key)) is not None}, notes)
+        names = {f"labels.{key}": name for key in keys if (name := getattr(labels, key)) is not None}
+        return _read_table(path, names | ({} if group is None else {"group": group}), notes)
 
 
 def _read_table(path: Path, names: dict[str, str], notes: list[str] | None) -> list[tuple[str, ...]]:
@@ -49,7 +63,7 @@ def _read_table(path: Path, names: dict[str, str], notes: list[str] | None) -> l
     for key, column in names.items():
         if column not in header:
             message = f"{path}: no column {column!r}{near(column, header)}; it has {listed(header)}"
-            raise SettingError(message, ("data", "labels", key))
+            raise SettingError(message, ("data", *key.split(".")))
         if header.count(column) > 1:
             raise InputError(f"{path}: {header.count(column)} columns are called {column!r}; rename all but one")
     places = [header.index(column) for column in columns]
@@ -166,7 +180,8 @@ def read_label_table(spec: FilesData, folder: Path, notes: list[str] | None = No
     """
     labels = spec.labels
     path = table_path(spec, folder)
-    rows = read_table(path, labels, ("filename", "label", "split"), notes)
+    column = None if spec.group is None or is_pattern(spec.group) else spec.group
+    rows = read_table(path, labels, ("filename", "label", "split"), notes, column)
     nameless = sum(not name for name, *_ in rows)
     if nameless:
         has_none = plural(nameless, "row has", "rows have")
@@ -174,7 +189,11 @@ def read_label_table(spec: FilesData, folder: Path, notes: list[str] | None = No
     cleaned, missing = without_missing([label for _, label, *_ in rows], spec.classes, path)
     if notes is not None:
         notes += missing
-    return [(name, label, split[0] if split else "") for (name, _, *split), label in zip(rows, cleaned, strict=True)]
+    found = []
+    for (name, _, *more), label in zip(rows, cleaned, strict=True):
+        split = more[0] if labels.split is not None else ""
+        found.append(Row(name, label, split, more[-1] if column is not None else ""))
+    return found
 
 
 def table_path(spec: FilesData, folder: Path) -> Path:
@@ -198,7 +217,7 @@ def name_files(rows: Sequence[Row], root: Path, present: Sequence[str], table: P
     Raises:
         InputError: None of the files exists, a name is ambiguous, or two rows name the same file.
     """
-    names = [name for name, _, _ in rows]
+    names = [row.file for row in rows]
     meant = _meant(names, present, root, table)
     missing = [name for name, file in zip(names, meant, strict=True) if file is None]
     if len(missing) == len(names):
@@ -218,7 +237,7 @@ def name_files(rows: Sequence[Row], root: Path, present: Sequence[str], table: P
     if unused:
         many = plural(len(unused), "image is", "images are")
         notes.append(f"{root}: {many} not in {table.name}, so ignored: {few(unused)}")
-    return [(file, label, split) for file, (_, label, split) in zip(files, rows, strict=True)]
+    return [row._replace(file=file) for file, row in zip(files, rows, strict=True)]
 
 
 def _check_twice(names: Sequence[str], files: Sequence[str], table: Path) -> None:

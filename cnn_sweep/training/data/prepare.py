@@ -33,11 +33,12 @@ from cnn_sweep.training.data.dataset_writer import (
     info_of,
     store_arrays,
 )
+from cnn_sweep.training.data.groups import check_groups
 from cnn_sweep.training.data.image_files import list_files, stamp
 from cnn_sweep.training.data.ownership import owned
 from cnn_sweep.training.data.parallel_decoding import JOB, NARROW, decode_all
 from cnn_sweep.training.data.sources import describe, read_source
-from cnn_sweep.training.data.splits import divide, subset
+from cnn_sweep.training.data.splits import Labelled, divide, subset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -278,6 +279,8 @@ def _subset(name: str, labels: Any, spec: DataSpec) -> Any:
 
 def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tuple[dict[str, Stored], DatasetInfo]:
     divided = replace(listing, splits=_divided(spec, listing.splits, listing.class_names))
+    if spec.group is not None:
+        divided = replace(divided, notes=(*divided.notes, *check_groups(divided.splits, spec.group)))
     decoded = decode_all(divided, work, mirror=spec.mirror, observe=observe)
     stored = {}
     for name, files in divided.splits.items():
@@ -301,7 +304,7 @@ def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tu
         fingerprint=decoded.fingerprint,
         options=decoded.options,
         grid=None,
-        notes=(*listing.notes, *decoded.notes, *notes),
+        notes=(*divided.notes, *decoded.notes, *notes),
         bad=decoded.bad,
         converted=decoded.converted,
     )
@@ -315,7 +318,8 @@ def _divided(spec: Any, splits: Any, names: tuple[str, ...]) -> dict[str, FileLi
         name: 0.0 if by_column or isinstance(getattr(spec, name), str) else getattr(spec, name)
         for name in ("validation", "test")
     }
-    parts = divide(train.y, validation=shares["validation"], test=shares["test"], seed=spec.seed, names=names)
+    labelled = Labelled(train.y, names, train.groups)
+    parts = divide(labelled, validation=shares["validation"], test=shares["test"], seed=spec.seed)
     found = {name: train.take(index) for name, index in parts.items()}
     found |= {name: files for name, files in splits.items() if name != "train"}
     found = {name: files.take(_subset(name, files.y, spec)) for name, files in found.items() if files.names}

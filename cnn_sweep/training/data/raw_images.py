@@ -184,15 +184,18 @@ class FileList:
         folder: Folder that names are relative to.
         names: Relative paths with slashes.
         y: Label of each file; -1 if unlabelled.
+        groups: Group of each file, if images of one group stay in one split.
     """
 
     folder: Path
     names: tuple[str, ...]
     y: Labels
+    groups: tuple[str, ...] | None = None
 
     def take(self, index: Indices) -> FileList:
         """Return some of the files."""
-        return FileList(self.folder, tuple(self.names[k] for k in index), self.y[index])
+        groups = None if self.groups is None else tuple(self.groups[k] for k in index)
+        return FileList(self.folder, tuple(self.names[k] for k in index), self.y[index], groups)
 
 
 @dataclass(frozen=True)

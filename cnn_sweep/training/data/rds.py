@@ -18,7 +18,7 @@ from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.training.data.dataset import UNLABELLED, Item
 from cnn_sweep.training.data.image_decoder import BadImage
 from cnn_sweep.training.data.raw_images import InMemory, Part, Source, in_form
-from cnn_sweep.training.data.splits import divide
+from cnn_sweep.training.data.splits import Labelled, divide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -198,8 +198,7 @@ def _divided(splits: dict[str, Part], spec: RdsData) -> dict[str, Part]:
         "validation": None if "validation" in splits else spec.validation,
         "test": 0.0 if "test" in splits else spec.test,
     }
-    parts = divide(
-        train.y, validation=shares["validation"], test=shares["test"] or 0.0, seed=spec.seed, names=tuple(spec.classes)
-    )
+    labelled = Labelled(train.y, tuple(spec.classes))
+    parts = divide(labelled, validation=shares["validation"], test=shares["test"] or 0.0, seed=spec.seed)
     cut = {name: Part(train.images, train.index[index], train.y[index]) for name, index in parts.items()}
     return {**cut, **{name: part for name, part in splits.items() if name != "train"}}

@@ -20,7 +20,7 @@ from cnn_sweep.training.data.dataset import UNLABELLED
 from cnn_sweep.training.data.image_files import file_classes
 from cnn_sweep.training.data.raw_images import ArrayImages, Part, Source, in_form, options_for
 from cnn_sweep.training.data.rds import rds_shape, read_rds_source
-from cnn_sweep.training.data.splits import divide
+from cnn_sweep.training.data.splits import Labelled, divide
 from cnn_sweep.training.data.tiles import read_tiles, tile_classes
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _in_splits(
 ) -> dict[str, Part]:
     """Divide labelled images into training, validation and, if requested, test set."""
     share = None if isinstance(spec.validation, ArrayFiles) else spec.validation
-    parts = divide(y, validation=share, test=test, seed=spec.seed, names=names)
+    parts = divide(Labelled(y, names), validation=share, test=test, seed=spec.seed)
     return {name: Part(images, index, y[index]) for name, index in parts.items()}
 
 

@@ -1,9 +1,11 @@
-"""Divides images into training, validation and test set: stratified at random, or the last images."""
+"""Divides images into training, validation and test set: stratified at random, by groups, or the last images."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     Indices = npt.NDArray[np.intp]
 
 _SHOWN = 8  # names in a message
+_MOST_FOLDS: Final = 20  # of which some make a share
 
 
 @dataclass(frozen=True)
@@ -29,29 +32,36 @@ class SplitIndices:
     test: Indices
 
 
-def partition(
-    labels: npt.NDArray[np.int32],
-    *,
-    validation: float,
-    test: float,
-    seed: int,
-    names: Sequence[str] = (),
-) -> SplitIndices:
-    """Split images so that each part has the class proportions of the whole.
+@dataclass(frozen=True)
+class Labelled:
+    """Images to divide.
+
+    Attributes:
+        y: Class of each image.
+        names: Names of the classes, for messages.
+        groups: Group of each image; those of one group stay together.
+    """
+
+    y: npt.NDArray[np.int32]
+    names: Sequence[str] = ()
+    groups: Sequence[str] | None = None
+
+
+def partition(images: Labelled, *, validation: float, test: float, seed: int) -> SplitIndices:
+    """Split images so that each part has the class proportions of the whole, as far as groups allow.
 
     Args:
-        labels: Class of each image.
+        images: Their classes and groups.
         validation: Share of all images that becomes the validation set; may be 0.
         test: Share of all images that becomes the test set; may be 0.
         seed: The same seed gives the same split.
-        names: Class names, for messages.
 
     Raises:
         InputError: There are too few images for this split.
     """
-    everything = np.arange(len(labels))
-    rest, test_part = _split(everything, labels, Cut("test", test), names, seed)
-    train, validation_part = _split(rest, labels, Cut("validation", validation), names, seed)
+    split = _split if images.groups is None else _split_groups
+    rest, test_part = split(np.arange(len(images.y)), images, Cut("test", test), seed)
+    train, validation_part = split(rest, images, Cut("validation", validation), seed)
     return SplitIndices(train, validation_part, test_part)
 
 
@@ -68,13 +78,12 @@ class Cut:
     share: float
 
 
-def _split(
-    indices: Indices, labels: npt.NDArray[np.int32], cut: Cut, names: Sequence[str], seed: int
-) -> tuple[Indices, Indices]:
+def _split(indices: Indices, images: Labelled, cut: Cut, seed: int) -> tuple[Indices, Indices]:
     if not cut.share:
         return indices, indices[:0]
+    labels = images.y
     count = round(cut.share * len(labels))
-    _check_enough(labels[indices], len(labels), count, cut, names)
+    _check_enough(labels[indices], len(labels), count, cut, images.names)
     try:
         from sklearn.model_selection import train_test_split  # noqa: PLC0415 - takes a second; many commands only describe data
 
@@ -87,6 +96,59 @@ def _split(
             f"with every class in both: {error}"
         ) from error
     return np.sort(kept), np.sort(taken)
+
+
+def _split_groups(indices: Indices, images: Labelled, cut: Cut, seed: int) -> tuple[Indices, Indices]:
+    """Split off whole groups: some of the folds of scikit-learn's StratifiedGroupKFold."""
+    if not cut.share:
+        return indices, indices[:0]
+    y, groups = images.y[indices], np.unique(np.asarray(images.groups)[indices], return_inverse=True)[1]
+    _check_groups(groups, y, cut, images.names)
+    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 - takes a second; many commands only describe data
+
+    count, folds = _fraction(cut.share * len(images.y) / len(indices), int(groups.max()) + 1)
+    with warnings.catch_warnings():
+        # A class with few images need not be in every fold; it only has to be in both sets.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        divided = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(indices, y, groups)
+        taken = np.concatenate([part for _, part in islice(divided, count)])
+    kept = np.setdiff1d(np.arange(len(indices)), taken)
+    for part, name in ((kept, "training"), (taken, cut.name)):
+        absent = np.setdiff1d(y, y[part])
+        if len(absent):
+            raise InputError(
+                f"{cut.name}: {cut.share:g} by groups leaves no image of {_classes(absent, images.names)} in the "
+                f"{name} set; another data.seed, another share or more groups may"
+            )
+    return indices[kept], np.sort(indices[taken])
+
+
+def _check_groups(groups: Indices, labels: npt.NDArray[np.int32], cut: Cut, names: Sequence[str]) -> None:
+    """Refuse classes whose images are all in one group."""
+    pairs = np.unique(np.stack([labels, groups]), axis=1)
+    classes, counts = np.unique(pairs[0], return_counts=True)
+    if (counts == 1).any():
+        single = classes[counts == 1]
+        has = "has images of only one group" if len(single) == 1 else "have images of only one group each"
+        raise InputError(
+            f"{_classes(single, names)} {has}, but to be in both the training and the {cut.name} set takes two. "
+            "Leave such classes out, or split without data.group"
+        )
+
+
+def _fraction(share: float, most: int) -> tuple[int, int]:
+    """Return the closest fraction, as numerator and denominator; of equally close ones that with the fewest folds.
+
+    >>> _fraction(0.2, 40), _fraction(0.3, 40), _fraction(0.3, 3)
+    ((1, 5), (3, 10), (1, 3))
+    """
+    pairs = ((max(1, min(folds - 1, round(share * folds))), folds) for folds in range(2, min(most, _MOST_FOLDS) + 1))
+    return min(pairs, key=lambda pair: (round(abs(pair[0] / pair[1] - share), 9), pair[1]))
+
+
+def _classes(labels: npt.NDArray[np.int32], names: Sequence[str]) -> str:
+    shown = [names[k] if k < len(names) else str(k) for k in labels[:_SHOWN]]
+    return f"the class{'es' * (len(labels) > 1)} {', '.join(shown)}{', …' * (len(labels) > _SHOWN)}"
 
 
 def _check_enough(labels: npt.NDArray[np.int32], total: int, count: int, cut: Cut, names: Sequence[str]) -> None:
@@ -103,13 +165,12 @@ def _check_enough(labels: npt.NDArray[np.int32], total: int, count: int, cut: Cu
     if not count:
         raise InputError(f"{wanted}; give a larger share, or more images")
     classes, counts = np.unique(labels, return_counts=True)
-    single = [names[k] if k < len(names) else str(k) for k in classes[counts == 1]]
-    if single:
-        one = "the class" if len(single) == 1 else "each of the classes"
+    single = classes[counts == 1]
+    if len(single):
         raise InputError(
-            f"{one} {', '.join(single[:_SHOWN])}{', …' * (len(single) > _SHOWN)} has only one image, but to be in both "
-            f"the training and the {cut.name} set takes two. Add images, leave such classes out, or give the "
-            f"{cut.name} set images of its own"
+            f"{'each of ' * (len(single) > 1)}{_classes(single, names)} has only one image, but to be in both the "
+            f"training and the {cut.name} set takes two. Add images, leave such classes out, or give the {cut.name} "
+            "set images of its own"
         )
     fewest = min(count, len(labels) - count)
     if fewest < len(classes):
@@ -119,29 +180,21 @@ def _check_enough(labels: npt.NDArray[np.int32], total: int, count: int, cut: Cu
         )
 
 
-def divide(
-    labels: npt.NDArray[np.int32],
-    *,
-    validation: float | Last | None,
-    test: float,
-    seed: int,
-    names: Sequence[str] = (),
-) -> dict[str, Indices]:
+def divide(images: Labelled, *, validation: float | Last | None, test: float, seed: int) -> dict[str, Indices]:
     """Return the indices of the images of each split, sorted; splits without images are omitted.
 
     Args:
-        labels: Class of each image.
+        images: Their classes and groups.
         validation: A stratified share, the last share of the images outside the test set, or None.
         test: A stratified share; may be 0.
         seed: Seed of the stratified shares.
-        names: Class names, for messages.
 
     Raises:
         InputError: There are too few images for this split.
     """
     tail = validation.last if isinstance(validation, Last) else None
     share = 0.0 if isinstance(validation, Last) or validation is None else validation
-    parts = partition(labels, validation=share, test=test, seed=seed, names=names)
+    parts = partition(images, validation=share, test=test, seed=seed)
     train, chosen = parts.train, parts.validation
     if tail is not None:
         first = len(train) - round(tail * len(train))

@@ -21,7 +21,7 @@ from cnn_sweep.training.data.image_files import without_validation
 from cnn_sweep.training.data.label_tables import check_not_numbers, read_table, without_missing
 from cnn_sweep.training.data.metadata import without_metadata
 from cnn_sweep.training.data.raw_images import Part, Source, in_form
-from cnn_sweep.training.data.splits import divide
+from cnn_sweep.training.data.splits import Labelled, divide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,7 +123,7 @@ def _splits(spec: TilesData, labels: Labels, splits: Array | None, classes: Sequ
     if splits is not None:
         found = {name: labelled[splits[labelled] == name] for name in SPLITS[:3]}
     else:
-        parts = divide(labels[labelled], validation=spec.validation, test=spec.test, seed=spec.seed, names=classes)
+        parts = divide(Labelled(labels[labelled], classes), validation=spec.validation, test=spec.test, seed=spec.seed)
         found = {name: labelled[index] for name, index in parts.items()}
     found[UNLABELLED] = np.flatnonzero(labels < 0)
     return {name: index for name, index in found.items() if len(index)}

@@ -1,0 +1,70 @@
+"""Groups of images that stay in one split, such as those of one site, patient or plot."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from cnn_sweep.errors import InputError, SettingError
+from cnn_sweep.messages import few, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cnn_sweep.training.data.raw_images import FileList
+
+_PIECES: Final = re.compile(r"(\{[^{}/]*\}|\*|\?)")
+_KEY: Final = ("data", "group")
+
+
+def is_pattern(group: str) -> bool:
+    """Return whether a sweep's ``group`` is a pattern of paths, and not a column of the label table."""
+    return "{" in group
+
+
+def groups_of_paths(pattern: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the group of each file by its path.
+
+    Args:
+        pattern: A name in braces stands for the group, as in ``*/{site}/*``; ``*`` stands for anything but a slash,
+            ``?`` for one character. A pattern without a slash is compared with the last part of the path.
+        names: Relative paths with slashes.
+
+    Raises:
+        SettingError: A path does not match.
+    """
+    pieces = _PIECES.split(pattern)
+    parts = {"*": "[^/]*", "?": "[^/]"}
+    text = "".join("([^/]+?)" if piece.startswith("{") else parts.get(piece, re.escape(piece)) for piece in pieces)
+    expression = re.compile(text)
+    whole = "/" in pattern
+    matches = [expression.fullmatch(name if whole else name.rpartition("/")[2]) for name in names]
+    others = [name for name, match in zip(names, matches, strict=True) if match is None]
+    if others:
+        do = plural(len(others), "file does", "files do")
+        raise SettingError(f"{do} not match {pattern!r}, such as {others[0]}; each image needs a group", _KEY)
+    return tuple(match[1] for match in matches if match is not None)
+
+
+def check_groups(splits: Mapping[str, FileList], group: str) -> list[str]:
+    """Check that no group is in two splits.
+
+    Args:
+        splits: The files of each split, with their groups.
+        group: The sweep's setting, for messages.
+
+    Returns:
+        A note with the number of groups of each split.
+
+    Raises:
+        InputError: A group is in two splits.
+    """
+    found = {name: set(files.groups) for name, files in splits.items() if files.groups is not None}
+    names = list(found)
+    for place, one in enumerate(names):
+        for other in names[place + 1 :]:
+            if both := found[one] & found[other]:
+                are = plural(len(both), "group is", "groups are")
+                raise InputError(f"data.group: {are} in the {one} and the {other} set: {few(sorted(both))}")
+    counts = ", ".join(f"{len(groups)} in {name}" for name, groups in found.items())
+    return [f"groups by {group}: {counts}; none in two sets"]
