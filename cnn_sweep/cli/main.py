@@ -40,6 +40,7 @@ GROUPS: Final = {
         "show": "Show one trial in detail.",
         "importance": "Show which hyperparameters matter most.",
         "report": "Write a report on a study as HTML or Markdown.",
+        "methods": "Write the methods section of a paper about a study.",
         "dashboard": "Serve optuna-dashboard for a study.",
         "logs": "Show the logs of workers and jobs.",
         "efficiency": "Compare what jobs asked for with what they used.",

@@ -46,6 +46,8 @@ FORMS = (
     ("show", "digits", "0", "--json"),
     ("importance", "digits", "--format", "json"),
     ("importance", "digits", "--format", "csv"),
+    ("methods", "digits"),
+    ("methods", "digits", "--format", "bibtex"),
     ("sql", "SELECT * FROM trials", "--format", "json"),
     ("store", "check"),
 )
