@@ -203,7 +203,7 @@ class _Progress:
     def __call__(self, progress: Progress) -> None:
         """Print the newest state if it is time to."""
         for note in progress.notes:
-            self._print(f"{note}; its trial will be continued", end="\n")
+            self._print(note, end="\n")
         if time.monotonic() - self._printed >= (1.0 if self._redraws else _LINE_EVERY_S):
             self._print(progress_in_words(progress), end="" if self._redraws else "\n")
 

@@ -155,7 +155,8 @@ class Study:
             ``cancelled`` (when the whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the
             search, except the number of trials: ``name``, ``used``, ``limit``, ``reached``), ``running`` (the trials
             that are being trained: ``trial``, ``epoch``, the last complete one, ``epochs``, the planned number or None,
-            ``value``, the objective in that epoch),
+            ``value``, the objective in that epoch, ``saved_epoch``, the last one in a checkpoint, and ``unsaved``, why
+            the newest checkpoint could not be written, or None),
             ``when_finished`` (the commands that followed the end of the study: ``step``, ``state``, ``file``,
             ``message``, ``time``).
         """
@@ -258,7 +259,9 @@ class Study:
         rows = sorted(report_queries.running(self.store, self.name), key=lambda row: int(row["trial"]))
         epochs = self.sweep.epochs if rows else None  # most sweep files need not be parsed for this
         return [
-            {"trial": row["trial"], "epoch": row["epoch"] or 0, "epochs": epochs, "value": row["value"]} for row in rows
+            {"trial": row["trial"], "epoch": row["epoch"] or 0, "epochs": epochs, "value": row["value"]}
+            | {"saved_epoch": row["saved_epoch"], "unsaved": row["unsaved"]}
+            for row in rows
         ]
 
     def _workers(self, queue: Queue | None) -> dict[str, int]:

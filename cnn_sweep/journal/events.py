@@ -145,6 +145,24 @@ class Checkpoint(Event):
 
 
 @dataclass(frozen=True)
+class Unsaved(Event):
+    """A checkpoint could not be written; training continues, and a later checkpoint is tried.
+
+    Attributes:
+        trial: Number of the trial.
+        attempt: Number of the attempt.
+        epoch: The last complete epoch, from which the trial could have continued.
+        message: Which file could not be written, and why.
+    """
+
+    type: ClassVar[str] = "unsaved"
+    trial: int
+    attempt: int
+    epoch: int
+    message: str
+
+
+@dataclass(frozen=True)
 class End(Event):
     """The end of an attempt, reported by its own worker.
 

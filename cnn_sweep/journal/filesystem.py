@@ -11,15 +11,21 @@ import errno
 import fcntl
 import json
 import os
-import secrets
+import re
+import shutil
 import stat
 import subprocess
 import sys
-import tempfile
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.journal.identity import process_tag, tag_is_alive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CACHE_NAME = ".filesystem.json"
 OVERRIDE = "CNN_SWEEP_LOCKS"
@@ -56,6 +62,7 @@ for name, lock in (("record", fcntl.lockf), ("whole", fcntl.flock)):
             continue
         sys.exit(1)
 """
+_ASIDE = re.compile(r"\..+\.aside-(?P<tag>[A-Za-z0-9-]+)(?:\.[a-z0-9]+)?")
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # errors of file systems that do not support fsync
 
 
@@ -108,13 +115,50 @@ def mode_in(results: Path) -> int:
     return 0o777 if results.stat().st_mode & stat.S_ISGID else 0o700
 
 
+def aside_of(path: Path, suffix: str = "") -> Path:
+    """Return the name under which this process writes what will get another name once it is complete.
+
+    The name tells the process, so that :func:`clear_asides` removes what killed processes left.
+    """
+    return path.with_name(f".{path.name}.aside-{process_tag()}{suffix}")
+
+
+@contextmanager
+def aside_folder(path: Path) -> Iterator[Path]:
+    """Create a folder with a name of :func:`aside_of`, which only its owner may use; remove it at the end."""
+    folder = aside_of(path)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_asides(folder: Path) -> None:
+    """Remove what dead processes were writing in a folder; what others write, or somebody unknown, stays."""
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            if is_being_written(path) is not False:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def is_being_written(aside: Path) -> bool | None:
+    """Return whether the process of a name of :func:`aside_of` still runs; None if unknown, or for another name."""
+    found = _ASIDE.fullmatch(aside.name)
+    return None if found is None else tag_is_alive(found["tag"])
+
+
 def write_aside(path: Path, data: bytes) -> None:
     """Replace a file atomically: readers see the old or the new content, never a mixture.
 
     Raises:
         OSError: The disk is full or fails; the file is then unchanged.
     """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    aside = aside_of(path)
     try:
         write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), data)
         aside.replace(path)
@@ -131,16 +175,17 @@ def write_once(path: Path, data: bytes) -> None:
     """
     if path.exists():  # also in a folder that this process may only read
         return
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), data)
+    aside = aside_of(path)
     try:
-        os.link(aside, path)
-    except FileExistsError:
-        aside.unlink()
-    except OSError:  # no hard links; a rename is atomic, too, but the last writer wins
-        aside.replace(path)
-    else:
-        aside.unlink()
+        write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), data)
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass
+        except OSError:  # no hard links; a rename is atomic, too, but the last writer wins
+            aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -264,12 +309,12 @@ def _probed(results: Path, locks: Locks) -> Locks:
 
 def _locks_exclude(results: Path) -> bool:
     """Return whether another process fails to get the two kinds of lock that this process holds."""
-    with tempfile.TemporaryDirectory(prefix=".locks-", dir=results) as folder:
+    with aside_folder(results / "locks") as folder:
         record, whole = Path(folder, "record"), Path(folder, "whole")
         with record.open("wb") as a, whole.open("wb") as b:
             fcntl.lockf(a, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(b, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            command = [sys.executable, "-I", "-S", "-c", _PROBE, folder]
+            command = [sys.executable, "-I", "-S", "-c", _PROBE, str(folder)]
             done = subprocess.run(command, check=False, capture_output=True, timeout=_PROBE_TIMEOUT_S)
     if done.returncode not in {0, 1}:
         raise OSError(done.stderr.decode(errors="replace").strip()[-200:])

@@ -20,6 +20,7 @@ from cnn_sweep.journal.events import (
     Lost,
     Start,
     Submit,
+    Unsaved,
     Worker,
 )
 from cnn_sweep.journal.log import BadLine, metric_value, read_from, reread
@@ -177,10 +178,8 @@ class History:
                 before = attempt.start
                 if before is None or (worker.writer, event.time) < (attempt.writer or "", before.time):
                     attempt.start, attempt.writer = event, worker.writer
-            case Checkpoint():
-                attempt = self._attempt(event.trial, event.attempt, event.time)
-                saved = SavedState(event.attempt, event.epoch, event.time, event.file)
-                attempt.checkpoint = max(attempt.checkpoint or saved, saved)
+            case Checkpoint() | Unsaved():
+                self._apply_checkpoint(event)
             case End():
                 attempt = self._attempt(event.trial, event.attempt, event.time)
                 attempt.end = min(attempt.end or event, event, key=Event.sort_key)
@@ -202,6 +201,14 @@ class History:
                 self.finalized[event.trial] = max(last, event, key=lambda finalize: finalize.time)
             case _:
                 pass
+
+    def _apply_checkpoint(self, event: Checkpoint | Unsaved) -> None:
+        attempt = self._attempt(event.trial, event.attempt, event.time)
+        if isinstance(event, Unsaved):
+            attempt.unsaved = max(attempt.unsaved or event, event, key=Event.sort_key)
+        else:
+            saved = SavedState(event.attempt, event.epoch, event.time, event.file)
+            attempt.checkpoint = max(attempt.checkpoint or saved, saved)
 
     def _attempt(self, trial: int, attempt: int, at: float) -> AttemptHistory:
         history = self.trials.get(trial)

@@ -108,12 +108,29 @@ def is_own_writer(name: str) -> bool:
     return name.startswith(_own_prefix())
 
 
-def writer_is_alive(name: str) -> bool | None:
-    """Return whether the process that :func:`new_writer_name` named still runs; None if it ran on another machine."""
-    host, _, rest = name.rpartition("-")[0].rpartition("-")[0].rpartition("-")
-    if host != _own_host() or not rest.isdecimal():
+def process_tag() -> str:
+    """Return a name for one temporary file of this process, from which others see whether the process still runs."""
+    pid = os.getpid()
+    return "-".join((_own_host(), str(pid), str(_process(pid)[1]), *_machine(), secrets.token_hex(4)))
+
+
+def tag_is_alive(tag: str) -> bool | None:
+    """Return whether the process of a :func:`process_tag` still runs; None as for :func:`is_alive`."""
+    host, *rest = tag.rsplit("-", 5)
+    if len(rest) != 5 or host != _own_host() or not rest[0].isdecimal():
         return None
-    return name.startswith(f"{host}-{rest}-{_process(int(rest))[1]}-")
+    pid, started, boot, namespace, _ = rest
+    if boot != _machine()[0]:
+        return None if host.startswith("localhost") else False
+    if namespace != _machine()[1] or not _boot_id():
+        return None
+    state, now_started = _process(int(pid))
+    return str(now_started) == started and state not in {"Z", "X"}
+
+
+def _machine() -> tuple[str, str]:
+    """Return this machine's boot and this process's namespace of process IDs as parts of a file name."""
+    return _boot_id()[:8] or "unknown", re.sub(r"\D", "", _pid_namespace()) or "0"
 
 
 def _own_prefix() -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from cnn_sweep.journal.events import End, Lost, Start
+    from cnn_sweep.journal.events import End, Lost, Start, Unsaved
     from cnn_sweep.sweep.direction import Direction
 
 
@@ -58,6 +58,7 @@ class AttemptHistory:
         lost: The event that declared it lost.
         epochs: Epochs by number.
         checkpoint: Its newest checkpoint.
+        unsaved: The newest event of a checkpoint that could not be written.
         last_event: Time of its last event, in seconds since 1970.
     """
 
@@ -68,6 +69,7 @@ class AttemptHistory:
     lost: Lost | None = None
     epochs: dict[int, EpochHistory] = field(default_factory=dict)
     checkpoint: SavedState | None = None
+    unsaved: Unsaved | None = None
     last_event: float = 0.0
 
     @property
@@ -92,6 +94,12 @@ class AttemptHistory:
     def start_epoch(self) -> int:
         """The epoch from which it continued; if its start is missing, the epoch before its first."""
         return self.start.epoch if self.start is not None else min(self.epochs, default=1) - 1
+
+    @property
+    def unsaved_since(self) -> Unsaved | None:
+        """The event of its newest checkpoint, if that could not be written."""
+        saved = self.checkpoint.time if self.checkpoint is not None else 0.0
+        return self.unsaved if self.unsaved is not None and self.unsaved.time > saved else None
 
     @property
     def ran(self) -> bool:

@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import time
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from cnn_sweep.journal.filesystem import mode_in, sync, sync_path
+from cnn_sweep.journal.filesystem import aside_of, clear_asides, mode_in, sync, sync_path
 from cnn_sweep.store import sqlite
 from cnn_sweep.store.files import BUSY, UNFINISHED, private_folder, set_aside, store_file
 from cnn_sweep.store.ingest import Applied, apply_new, nothing_new, read_offsets
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 _FOLDER = ".sweeps"
 _NAME = re.compile(r"(\d{10})-(\d{15})-([0-9a-f]{40})\.db")
-_ASIDE = ".new-"
+_NEW = "store"  # what a process writes before it has the name of a version
 _KEPT = 2  # the newest store, and the previous one, which may still be in use
 _LEFTOVER_AGE_S = 3600.0
 _BLOCK = 1 << 20
@@ -127,7 +126,7 @@ def publish(results: Path, copy: Path, *, number: int, size: int) -> Version:
     """
     folder = folder_of(results)
     folder.mkdir(mode=mode_in(results), exist_ok=True)
-    aside = folder / f"{_ASIDE}{secrets.token_hex(4)}"
+    aside = aside_of(folder / _NEW)
     try:
         made = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode_in(results) & 0o666)
         with copy.open("rb") as source, os.fdopen(made, "wb") as target:
@@ -160,7 +159,7 @@ def expose(results: Path, version: Version) -> None:
         OSError: The folder cannot be written.
     """
     file = store_file(results)
-    link = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    link = aside_of(file)
     try:
         try:
             os.link(version.path, link)
@@ -187,7 +186,8 @@ def _prune(results: Path) -> None:
     """Remove old versions, and files left by killed processes."""
     for version in list_versions(results)[_KEPT:]:
         version.path.unlink(missing_ok=True)
-    for path in folder_of(results).glob(f"{_ASIDE}*"):
+    clear_asides(folder_of(results))
+    for path in folder_of(results).glob(f".{_NEW}.*"):  # also of processes on other machines, by their age
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
                 path.unlink()

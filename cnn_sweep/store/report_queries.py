@@ -132,9 +132,10 @@ def curves(store: StoreReader, study: str, trials: Sequence[int]) -> dict[int, l
 def running(store: StoreReader, study: str) -> list[Record]:
     """Return the running attempts, by worker.
 
-    Keys: trial, attempt, host, pid, job, started, epoch, value, epoch_seconds. ``epoch`` is the last complete epoch,
-    ``value`` its objective, and ``epoch_seconds`` the mean over the attempt's epochs; all are None before the first.
-    An attempt followed by a later one has ended, even without an event.
+    Keys: trial, attempt, host, pid, job, started, epoch, value, epoch_seconds, unsaved, saved_epoch. ``epoch`` is the
+    last complete epoch, ``value`` its objective, and ``epoch_seconds`` the mean over the attempt's epochs; all are None
+    before the first. ``unsaved`` is why the newest checkpoint could not be written (None if it was), and
+    ``saved_epoch`` the last epoch in a checkpoint. An attempt followed by a later one has ended, even without an event.
     """
     a, w, t, e = schema.attempts, schema.workers, schema.trials, schema.epochs
     later = schema.attempts.alias("later")
@@ -154,6 +155,8 @@ def running(store: StoreReader, study: str) -> list[Record]:
                 e.c.value,
             ),
             (a.c.epoch_seconds / epochs).label("epoch_seconds"),
+            case((a.c.unsaved > func.coalesce(a.c.checkpointed, 0.0), a.c.unsaved_message)).label("unsaved"),
+            func.coalesce(a.c.checkpoint_epoch, a.c.start_epoch, 0).label("saved_epoch"),
         )
         .select_from(a.outerjoin(w, of_worker).outerjoin(e, of_epoch & (e.c.epoch == a.c.last_epoch)))
         .join(t, (t.c.study == a.c.study) & (t.c.trial == a.c.trial))

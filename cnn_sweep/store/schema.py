@@ -26,6 +26,7 @@ from cnn_sweep.journal.events import (
     Lost,
     Start,
     Submit,
+    Unsaved,
     Worker,
 )
 from cnn_sweep.store.sqlite import DamageError, tables, to_json, to_sorted_json, to_text
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.events import Event
 
-SCHEMA_VERSION = 4  # version 3 stored infinite objectives as values
+SCHEMA_VERSION = 5  # version 4 had no columns for checkpoints that could not be written
 
 METADATA = MetaData()
 WRITER = "writer"  # name of the journal of a line; no event has a field of this name
@@ -186,6 +187,9 @@ attempts = _table(
     Column("checkpoint_epoch", BigInteger, info=_of(Checkpoint, "epoch")),
     Column("checkpoint_file", Text, info=_of(Checkpoint, "file")),
     Column("checkpoint_bytes", BigInteger, info=_of(Checkpoint, "bytes")),
+    # From the newest checkpoint that could not be written:
+    Column("unsaved", Float, info=_of(Unsaved, "time")),
+    Column("unsaved_message", Text, info=_of(Unsaved, "message")),
     # Derived:
     Column("state", Text),
     Column("cause", Text),
@@ -288,6 +292,7 @@ EVENT_TABLES = (
     EventTable(Start, attempts),
     EventTable(Start, configurations),
     EventTable(Checkpoint, attempts, "last", by=("checkpoint_epoch",)),
+    EventTable(Unsaved, attempts, "last"),
     EventTable(End, attempts),
     EventTable(Artifact, artifacts, "last"),
     EventTable(Lost, attempts),

@@ -8,22 +8,22 @@ import json
 import secrets
 import shlex
 import shutil
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.array_jobs.slurm import python_command, single_job_script
 from cnn_sweep.execution.study.provenance import package_versions
+from cnn_sweep.journal.filesystem import aside_folder
 from cnn_sweep.slurm.job_states import LIVING
 from cnn_sweep.slurm.sbatch_errors import sbatch_error
 from cnn_sweep.tools import node_probe, tensorflow_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -250,9 +250,7 @@ def _new_folder(results: Path, stack: ExitStack) -> Path:
     if not results.exists():
         results.mkdir(parents=True)
         stack.callback(_remove_if_empty, results)
-    folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=results))
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return stack.enter_context(aside_folder(results / "doctor"))
 
 
 def _remove_if_empty(folder: Path) -> None:

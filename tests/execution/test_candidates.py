@@ -182,7 +182,7 @@ def test_only_attempts_that_got_nowhere_count_as_crashes(study):
     hand.history.refresh()
     assert why_given_up(trial, Retries()) == (
         "crashed",
-        "its worker died 5 times in a row before it finished an epoch: it was killed",
+        "its worker died 5 times in a row before the trial got further: it was killed",
     )
 
 

@@ -144,7 +144,7 @@ def test_exit_codes_of_a_trials_own_code_are_no_fault_of_the_environment(pool, t
     pool.programs += [f"raise SystemExit({code})", "import os; os.kill(os.getpid(), 11)", f"raise SystemExit({code})"]
     pool.pool.fill(2)
     deaths = reap_until(pool.pool, lambda: pool.pool.running == 0)
-    pool.pool.count_false_starts(deaths, progressed=True)
+    pool.pool.count_false_starts(deaths, began={death.pid for death in deaths})
     assert sorted(death.how for death in deaths) == [f"ended with exit code {code}", "was killed by SIGSEGV"]
     me = current()
     for death in deaths:
@@ -156,7 +156,7 @@ def test_exit_codes_of_a_trials_own_code_are_no_fault_of_the_environment(pool, t
     (death,) = reap_until(pool.pool, lambda: pool.pool.running == 0)
     death.log.write_text("INFO trial 0\ncnn-sweep: the disk is full\n", encoding="utf-8")
     with pytest.raises(EnvironmentFault, match=r"a worker cannot work:\n *cnn-sweep: the disk is full"):
-        pool.pool.count_false_starts([death], progressed=True)
+        pool.pool.count_false_starts([death], began={death.pid})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import math
 import threading
 from types import SimpleNamespace
@@ -9,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from cnn_sweep.execution.attempts.candidates import NextAttempt
+from cnn_sweep.execution.worker import checkpoints
+from cnn_sweep.execution.worker import recorder as recorders
 from cnn_sweep.execution.worker.recorder import Recorder
 from cnn_sweep.journal.log import JournalWriter, decode
 from cnn_sweep.journal.paths import StudyPaths
@@ -81,13 +85,74 @@ def test_one_checkpoint_is_written_at_a_time_and_none_is_overtaken(attempt):
     assert attempt.lines() == [("checkpoint", 1), ("checkpoint", 2), ("checkpoint", 3)]
 
 
-def test_a_checkpoint_that_cannot_be_written_is_not_journaled(attempt):
-    """The fault of the disk reaches the worker, and no line names a file that is not there."""
+def full():
+    """Fail as a full disk does."""
+    raise OSError(errno.ENOSPC, "No space left on device")
 
-    def full():
-        raise OSError(28, "No space left on device")
 
+def test_training_goes_on_while_checkpoints_cannot_be_written(attempt, monkeypatch, caplog):
+    """The first failure is journaled with the file and the reason, further ones are not; then it is tried again."""
     attempt.recorder.checkpoint_later(full, 1)
-    with pytest.raises(OSError, match="No space left"):
-        attempt.recorder.close()
-    assert attempt.lines() == []
+    attempt.recorder.checkpoint_later(lambda: b"2", 2)  # too soon after a failure
+    attempt.file.mkdir()  # also root cannot replace it by a file
+    attempt.recorder.checkpoint(b"3", 3)
+    assert attempt.lines() == [("unsaved", 1), ("unsaved", 3)]
+    assert f"{attempt.file}: No space left on device" in caplog.text
+    assert (
+        attempt.recorder.what_is_lost() == f"{attempt.file}: Is a directory: no checkpoint, so the trial starts again"
+    )
+    attempt.file.rmdir()
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: math.inf)
+    attempt.recorder.checkpoint_later(lambda: b"4", 4)
+    attempt.recorder.close()
+    assert attempt.file.read_bytes() == b"4"
+    assert attempt.lines()[2:] == [("checkpoint", 4)]
+    assert attempt.recorder.what_is_lost() is None
+
+
+def test_the_pauses_between_failing_checkpoints_grow(attempt, monkeypatch):
+    """They double up to ten minutes, so that a broken file system is left in peace; a stop still tries."""
+    clock, tried = [0.0], []
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: clock[0])
+
+    def failing():
+        tried.append(clock[0])
+        full()
+
+    for second in range(0, 3000, 5):
+        clock[0] = float(second)
+        attempt.recorder.checkpoint_later(failing, 1)
+        attempt.recorder._checkpoints._settle()
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tried)]
+    assert pauses == [10, 20, 40, 80, 160, 320, 600, 600, 600]
+    attempt.recorder.checkpoint(b"now", 9)
+    assert attempt.file.read_bytes() == b"now"
+    assert attempt.lines() == [("unsaved", 1), ("checkpoint", 9)]
+
+
+def test_a_removed_folder_of_checkpoints_is_made_again(attempt):
+    """Somebody removed it to free space."""
+    attempt.file.parent.rmdir()
+    attempt.recorder.checkpoint(b"1", 1)
+    assert attempt.file.read_bytes() == b"1"
+
+
+def test_a_trial_that_ends_without_a_checkpoint_loses_nothing(attempt):
+    """Closing raises nothing: the trial is complete whatever became of its checkpoints."""
+    attempt.recorder.checkpoint_later(full, 1)
+    attempt.recorder.close()
+    assert attempt.lines() == [("unsaved", 1)]
+
+
+def test_a_trial_trains_without_news_of_the_others(attempt, monkeypatch):
+    """A file system that fails while the journals of others are read stops no training."""
+
+    def stale():
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    attempt.recorder._history.refresh = stale
+    monkeypatch.setattr(recorders, "_LOOK_EVERY_S", 0.0)
+    attempt.pruning.stops_trials = True
+    attempt.pruning.prunes = lambda *_: False
+    assert not attempt.recorder.should_stop()
+    assert attempt.recorder.decision() == "continue"

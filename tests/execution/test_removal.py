@@ -25,7 +25,7 @@ from cnn_sweep.execution.study.removal import (
     rename_study,
 )
 from cnn_sweep.journal.events import Submit
-from cnn_sweep.journal.identity import new_writer_name, writer_is_alive
+from cnn_sweep.journal.identity import new_writer_name, process_tag, tag_is_alive
 from cnn_sweep.journal.paths import StudyPaths, archive_of, existing_studies
 from cnn_sweep.slurm.job_rows import QueueRow, Visibility
 
@@ -190,9 +190,12 @@ def test_a_study_without_its_sweep_file_can_be_found(results, paths):
 
 def test_leftovers_of_live_commands_are_left_alone(results):
     """Only what killed commands left is removed, and on other machines what nothing has changed for a day."""
-    own, dead, elsewhere = new_writer_name(), "", "somewhere-1-2-abcd"
-    dead = own.rpartition("-")[0].rpartition("-")[0] + "-1-abcd"
-    assert [writer_is_alive(name) for name in (own, dead, elsewhere, "odd")] == [True, False, None, None]
+    own = process_tag()
+    host, pid, started, boot, namespace, _ = own.rsplit("-", 5)
+    dead, elsewhere = f"{host}-{pid}-1-{boot}-{namespace}-ab", f"somewhere-{pid}-{started}-{boot}-{namespace}-ab"
+    container, rebooted = f"{host}-{pid}-1-{boot}-77-ab", f"{host}-{pid}-{started}-0-{namespace}-ab"
+    assert [tag_is_alive(tag) for tag in (own, dead, elsewhere, "odd")] == [True, False, None, None]
+    assert [tag_is_alive(tag) for tag in (container, rebooted, new_writer_name())] == [None, False, None]
     made = [results / f"{prefix}{name}" for prefix in (".removed-", ".restoring-") for name in (own, dead, elsewhere)]
     for path in made:
         path.mkdir()

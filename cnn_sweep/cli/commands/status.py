@@ -12,7 +12,7 @@ from rich.console import Console
 from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results
 from cnn_sweep.cli.ui.studies import followed_in_words, no_studies, open_merged
 from cnn_sweep.cli.ui.terminal import terminal_width
-from cnn_sweep.cli.ui.watch import ended_jobs_in_words, follow, jobs_in_words, limits_in_words
+from cnn_sweep.cli.ui.watch import ended_jobs_in_words, follow, jobs_in_words, limits_in_words, unsaved_in_words
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import mean_in_words, shown
 from cnn_sweep.report.live import epochs_in_words
@@ -65,6 +65,8 @@ def _print_running(report: dict[str, Any], console: Console) -> None:
     if len(running) > _RUNNING_SHOWN:
         more = plural(len(running) - _RUNNING_SHOWN, "more running trial")
         console.print(f"  and {more} (`cnn-sweep status {report['study']} --watch` shows all)", markup=False)
+    for words in unsaved_in_words(running):
+        console.print(f"  {words}", markup=False)
 
 
 def _print_status(report: dict[str, Any]) -> None:

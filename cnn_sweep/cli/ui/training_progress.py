@@ -48,7 +48,7 @@ class TrainingProgress:
     def show(self, progress: Progress) -> None:
         """Show the newest state."""
         for note in progress.notes:
-            self._console.print(f"{note}; its trial will be continued", markup=False)
+            self._console.print(note, markup=False)
         if progress.stopping and not self._stopping_shown:
             self._stopping_shown = True
             words = "stopping after the running chunk; press Ctrl-C again to kill the workers"

@@ -125,6 +125,7 @@ def page(report: dict[str, Any], found: Moment, *, most: int | None = None) -> G
     running = [row for row in found.running if row["trial"] not in dead]
     rows = running[:most]
     parts += [_running(rows)] if running else []
+    parts += [Text(words, style="red") for words in unsaved_in_words(report["running"])]
     if left := len(running) - len(rows):
         parts.append(Text(f"and {plural(left, 'more running trial')}"))
     return Group(*parts)
@@ -136,6 +137,14 @@ def limits_in_words(report: dict[str, Any]) -> Iterator[str]:
         used = "none" if limit["used"] is None else shown(limit["used"])
         end = ", which ended the search" if limit["reached"] else ""
         yield f"{limit['name']} {used} of {shown(limit['limit'])}{end}"
+
+
+def unsaved_in_words(running: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield which of the running trials cannot write their checkpoints, and why."""
+    for trial in running:
+        if trial["unsaved"] is not None:
+            since = f"since epoch {trial['saved_epoch']}" if trial["saved_epoch"] else "yet"
+            yield f"trial {trial['trial']} has no checkpoint {since}: {trial['unsaved']}; it is tried again"
 
 
 def jobs_in_words(jobs: list[dict[str, Any]]) -> Iterator[str]:

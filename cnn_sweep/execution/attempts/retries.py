@@ -18,8 +18,8 @@ OUT_OF_DEVICE_MEMORY = "oom"
 EXCEPTION = "exception"
 # Cause of a trial that is not retried because several workers died in a row.
 CRASHED = "crashed"
-# A trial is not retried if this many workers in a row died before it finished an epoch, by cause of death. Other causes
-# (time limits, preemptions) say nothing about the trial.
+# A trial is not retried if this many workers in a row died before it got further, by cause of death. Other causes (time
+# limits, preemptions) say nothing about the trial.
 _WORKER_DEATHS = {"killed": 5, "gone": 5, EXCEPTION: 5}
 # A study stops if its first trials all end with the same exception, and there are at least this many.
 _ALIKE = 3
@@ -30,9 +30,9 @@ class Retries:
     """Limits on retries of a trial, by cause. Queued jobs are pickled with this class: keep its module and name.
 
     Attributes:
-        infrastructure: Consecutive node failures, without a finished epoch between them.
+        infrastructure: Node failures before the trial gets further.
         exception: Exceptions that the trial raised.
-        out_of_memory: Consecutive deaths from lack of memory, without a finished epoch between them.
+        out_of_memory: Deaths from lack of memory before the trial gets further.
     """
 
     infrastructure: int = 3
@@ -47,10 +47,16 @@ class GivenUp(NamedTuple):
     message: str
 
 
-def why_given_up(trial: TrialHistory, retries: Retries) -> GivenUp | None:
-    """Return why a trial is not retried; None if it may be."""
-    deaths = Counter(_deaths_in_a_row(trial))
-    times = "{} times in a row before it finished an epoch"
+def why_given_up(trial: TrialHistory, retries: Retries, *, epoch: int = 0) -> GivenUp | None:
+    """Return why a trial is not retried; None if it may be.
+
+    Args:
+        trial: Its history.
+        retries: The limits.
+        epoch: The epoch after which the next attempt would continue.
+    """
+    deaths = Counter(_deaths_in_a_row(trial, epoch))
+    times = "{} times in a row before the trial got further"
     if (count := deaths[KILLED_FOR_MEMORY]) > retries.out_of_memory:
         cure = "it needs more memory or fewer workers"
         return GivenUp(KILLED_FOR_MEMORY, f"its worker ran out of memory {times.format(count)}; {cure}")
@@ -82,17 +88,25 @@ def needs_device_alone(trial: TrialHistory) -> bool:
     return trial.state == "interrupted" and trial.last.cause == OUT_OF_DEVICE_MEMORY
 
 
-def _deaths_in_a_row(trial: TrialHistory) -> list[str]:
-    """Return the causes of the newest consecutive attempts that were lost without finishing an epoch."""
+def _deaths_in_a_row(trial: TrialHistory, epoch: int) -> list[str]:
+    """Return the causes of the newest consecutive losses since the trial got further.
+
+    A trial gets further if an attempt continues after a later epoch than any before it, because a checkpoint kept what
+    was trained, or if an attempt finishes an epoch that none before it had reached. What an attempt only repeats is no
+    progress: a function without checkpoints that always dies after its first epoch would be tried for ever.
+    """
     causes: list[str] = []
-    for number in sorted(trial.attempts, reverse=True):
+    kept = reached = 0
+    for number in sorted(trial.attempts):
         attempt = trial.attempts[number]
-        if attempt.state == "running":  # the current attempt
-            continue
-        if attempt.state != "lost" or attempt.last_epoch > attempt.start_epoch:
-            break
-        causes.append(attempt.cause or "gone")
-    return causes
+        if attempt.start_epoch > kept:
+            causes.clear()
+        if attempt.state == "lost" and attempt.last_epoch <= reached:
+            causes.append(attempt.cause or "gone")
+        elif attempt.state != "running":  # the running one is about to be decided about
+            causes.clear()
+        kept, reached = max(kept, attempt.start_epoch), max(reached, attempt.last_epoch)
+    return [] if epoch > kept else causes
 
 
 def failing_alike(history: History, since: float) -> str | None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -13,15 +14,21 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.machine import VISIBLE, gpu_of, kernel_memory_kills, visible_gpus
 from cnn_sweep.execution.worker.protocol import OWN_WORDS, STOP_SIGNALS, Ending
+from cnn_sweep.journal.filesystem import aside_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from pathlib import Path
 
     from cnn_sweep.execution.worker.protocol import WorkerSettings
 
 # If more workers than this die in a row before they begin a trial, the environment is the cause, not a trial.
 _MAX_FALSE_STARTS = 3
+# A place gets its next worker at once, but if a worker dies within the first number of seconds, as the one before it
+# did, only after the second number; the pause doubles with each such death, up to the third.
+_SOON_S = 60.0
+_FIRST_PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 60.0
 # Exit codes of workers that ended with an error message after OWN_WORDS; another worker would end the same way.
 _OWN_WORDS = {InputError.exit_code, EnvironmentFault.exit_code}
 _LOG_TAIL_LINES = 20
@@ -35,12 +42,14 @@ class WorkerExit:
         pid: Its process ID.
         returncode: Its exit code; if negative, the number of the signal that killed it.
         log: The file with its standard error.
+        place: Number of its place in the pool.
         out_of_memory: Whether the kernel killed it, because the task had used up its memory.
     """
 
     pid: int
     returncode: int
     log: Path
+    place: int = 0
     out_of_memory: bool = False
 
     @property
@@ -66,12 +75,35 @@ class _Slot:
         process: The worker that runs now; None if there is none.
         alone: Whether the worker has its device to itself.
         outdated: Whether the worker may end without having seen all trials.
+        born: When its newest worker was started, on the monotonic clock; None if it has had none.
+        early_deaths: Number of its workers that died soon after their start, in a row.
+        false_starts: Number of its workers that died before they began a trial, in a row.
+        free_at: Until when it stays empty after such deaths, on the monotonic clock; 0 if it need not wait.
+        closed: Whether it gets no further worker.
     """
 
     gpu: str | None
     process: subprocess.Popen[bytes] | None = None
     alone: bool = False
     outdated: bool = False
+    born: float | None = None
+    early_deaths: int = 0
+    false_starts: int = 0
+    free_at: float = 0.0
+    closed: bool = False
+
+    def rest(self) -> None:
+        """Stay empty for a while if workers keep dying soon after their start."""
+        now = time.monotonic()
+        soon = self.born is not None and now - self.born < _SOON_S
+        self.early_deaths = self.early_deaths + 1 if soon else 1
+        doublings = min(self.early_deaths - 2, 16)
+        pause = min(_FIRST_PAUSE_S * 2.0**doublings, _LONGEST_PAUSE_S) if doublings >= 0 else 0.0
+        self.free_at = now + pause
+
+    def rests(self) -> bool:
+        """Return whether it stays empty at the moment."""
+        return self.process is None and not self.closed and self.free_at > time.monotonic()
 
 
 class Pool:
@@ -79,9 +111,6 @@ class Pool:
 
     A worker whose trial ran out of memory reports this by its exit code. Then the other workers on its device (its GPU,
     or this machine) stop after a checkpoint, one worker has the device to itself for such trials, and all start again.
-
-    Attributes:
-        needs_refill: Whether :meth:`fill` should replace workers that have ended.
     """
 
     def __init__(self, settings: WorkerSettings, size: int, logs: Path) -> None:
@@ -98,14 +127,25 @@ class Pool:
         self._memory_kills = kernel_memory_kills()
         self._slots = [_Slot(gpu_of(number, gpus)) for number in range(size)]
         self._reserved: set[str | None] = set()
-        self._false_starts = 0
         self._asked: signal.Signals | None = None
-        self.needs_refill = False
+        self._some_ended = False
 
     @property
     def running(self) -> int:
         """Number of live workers."""
         return sum(slot.process is not None for slot in self._slots)
+
+    @property
+    def needs_refill(self) -> bool:
+        """Whether :meth:`fill` should replace workers that have ended."""
+        return self._some_ended or any(
+            slot.process is None and slot.free_at and not slot.rests() and not slot.closed for slot in self._slots
+        )
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether a place stays empty for a while because its workers keep dying, and is to get another one then."""
+        return self._asked is None and any(slot.rests() for slot in self._slots)
 
     @property
     def processes(self) -> set[int]:
@@ -114,9 +154,16 @@ class Pool:
 
     def fill(self, wanted: int) -> None:
         """Start workers in empty slots until ``wanted`` run or the pool is full; none if the pool is stopping."""
-        self.needs_refill = False
+        self._some_ended = False
+        resting = 0
         for number, slot in enumerate(self._slots):
-            if slot.process is not None or self.running >= wanted:
+            if slot.process is not None or slot.closed:
+                continue
+            if slot.rests() and self.running + resting < wanted:
+                resting += 1  # no other place takes the work over, or all would be tried at once
+                continue
+            slot.free_at = 0.0
+            if self.running + resting >= wanted:
                 continue
             slot.alone, slot.outdated = slot.gpu in self._reserved, False
             if not (slot.alone and self._is_in_use(slot.gpu)):
@@ -125,19 +172,22 @@ class Pool:
     def reap(self) -> list[WorkerExit]:
         """Free the slots of workers that have ended, and return those that died."""
         deaths = []
-        for slot in self._slots:
+        for place, slot in enumerate(self._slots):
             process = slot.process
             if process is None or process.poll() is None:
                 continue
             slot.process = None
             # Workers that stopped to leave their device to a single worker are started again later.
-            self.needs_refill |= process.returncode != Ending.DONE or slot.gpu in self._reserved or slot.outdated
+            self._some_ended |= process.returncode != Ending.DONE or slot.gpu in self._reserved or slot.outdated
             if slot.alone:
                 self._reserved.discard(slot.gpu)
             elif process.returncode == Ending.OUT_OF_MEMORY:
                 self._reserve(slot.gpu)
-            if process.returncode not in set(Ending):
-                deaths.append(WorkerExit(process.pid, process.returncode, self._log(process.pid)))
+            if process.returncode in set(Ending):
+                slot.early_deaths = 0
+            else:
+                slot.rest()
+                deaths.append(WorkerExit(process.pid, process.returncode, self._log(process.pid), place))
         return self._with_memory_kills(deaths)
 
     def _with_memory_kills(self, deaths: list[WorkerExit]) -> list[WorkerExit]:
@@ -153,25 +203,37 @@ class Pool:
         for slot in self._slots:
             slot.outdated = True
 
-    def count_false_starts(self, deaths: list[WorkerExit], *, progressed: bool) -> None:
-        """Raise an error if workers keep dying before they begin a trial.
+    def count_false_starts(self, deaths: list[WorkerExit], *, began: Container[int]) -> list[str]:
+        """Close places whose workers keep dying before they begin a trial; raise an error if no other place is left.
+
+        Args:
+            deaths: Workers that have died since the last call.
+            began: Process IDs of all workers of this pool that have ever begun a trial.
+
+        Returns:
+            A message for each place that was closed.
 
         Raises:
-            EnvironmentFault: Too many workers died; the message ends with the last worker's log.
+            EnvironmentFault: No worker can work; the message ends with the last worker's log.
         """
-        if progressed:
-            self._false_starts = 0
-        self._false_starts += len(deaths)
+        for slot in self._slots:
+            if slot.process is not None and slot.process.pid in began:
+                slot.false_starts = 0
         for death in deaths:
-            words = _tail(death.log, 1)
-            # The user's code may exit with the same codes, but does not write these words.
-            if death.returncode in _OWN_WORDS and words.lstrip().startswith(OWN_WORDS):
-                raise EnvironmentFault(f"a worker cannot work:\n{words}")
-        if deaths and self._false_starts > _MAX_FALSE_STARTS:
-            raise EnvironmentFault(
-                f"{self._false_starts} workers died in a row before they began a trial; the last one: {deaths[-1]}\n"
-                f"{_tail(deaths[-1].log)}"
-            )
+            _check_own_words(death)
+            slot = self._slots[death.place]
+            slot.false_starts = 0 if death.pid in began else slot.false_starts + 1
+        tried = [slot.false_starts for slot in self._slots if slot.born is not None]
+        if deaths and all(tried) and sum(tried) > _MAX_FALSE_STARTS:
+            raise EnvironmentFault(_died_before_a_trial(sum(tried), deaths[-1]))
+        return list(self._close_places(deaths))
+
+    def _close_places(self, deaths: list[WorkerExit]) -> Iterator[str]:
+        for death in deaths:
+            slot = self._slots[death.place]
+            if slot.false_starts > _MAX_FALSE_STARTS and not slot.closed:
+                slot.closed = True
+                yield f"going on with a worker less: {_died_before_a_trial(slot.false_starts, death)}"
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Ask every worker to finish its chunk, write a checkpoint and end; the signal indicates the cause."""
@@ -203,7 +265,7 @@ class Pool:
     def _start_unless_asked_to_stop(self, number: int, slot: _Slot) -> None:
         with _signals_blocked():
             if self._asked is None:
-                slot.process = self._start(number, slot)
+                slot.process, slot.born = self._start(number, slot), time.monotonic()
         # A stop signal may have arrived before this worker was registered.
         if self._asked is not None and slot.process is not None:
             slot.process.send_signal(self._asked)
@@ -221,7 +283,7 @@ class Pool:
             **({} if slot.gpu is None else {VISIBLE: slot.gpu}),
         }
         settings = replace(self._settings, alone=slot.alone)
-        beginning = self._logs / f".{os.uname().nodename}-{os.getpid()}-{number}"
+        beginning = aside_of(self._logs / f"worker-{number}")  # its process ID is not known yet
         with beginning.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "cnn_sweep.execution.worker.worker", settings.to_argument()],
@@ -248,6 +310,18 @@ def _signals_blocked() -> Iterator[None]:
 def log_file(logs: Path, host: str, pid: int) -> Path:
     """Return the file with a worker's standard error."""
     return logs / f"worker-{host}-{pid}.log"
+
+
+def _check_own_words(death: WorkerExit) -> None:
+    """Raise an error if a worker ended with an error message, because another one would end the same way."""
+    words = _tail(death.log, 1)
+    # The user's code may exit with the same codes, but does not write these words.
+    if death.returncode in _OWN_WORDS and words.lstrip().startswith(OWN_WORDS):
+        raise EnvironmentFault(f"a worker cannot work:\n{words}")
+
+
+def _died_before_a_trial(count: int, last: WorkerExit) -> str:
+    return f"{count} workers died in a row before they began a trial; the last one: {last}\n{_tail(last.log)}"
 
 
 def _tail(path: Path, most: int = _LOG_TAIL_LINES) -> str:

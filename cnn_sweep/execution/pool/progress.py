@@ -67,7 +67,7 @@ class Progress:
         workers: Number of live workers of this pool.
         best: (trial, value) of the best complete trial, or None.
         pace: Trials per minute, and seconds left.
-        notes: Deaths of workers since the previous progress, for the log.
+        notes: What happened to workers and checkpoints since the previous progress, for the log.
         done_here: Number of trials that finished since this pool began.
         failing_alike: The error with which all trials of this run failed, if that stopped the study.
         limits: Limits of the search other than the number of trials.

@@ -15,18 +15,21 @@ from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.pool.progress import ProgressMeter
 from cnn_sweep.execution.pool.when_finished import Follower
 from cnn_sweep.execution.study.provenance import fault_event
+from cnn_sweep.execution.worker.retention import drop_leftovers
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.store.merge import merge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cnn_sweep.execution.pool.notifications import Notice
     from cnn_sweep.execution.pool.pool import WorkerExit
     from cnn_sweep.execution.pool.progress import Progress
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.execution.worker.protocol import WorkerSettings
+    from cnn_sweep.journal.events import Unsaved
+    from cnn_sweep.journal.trials import AttemptHistory
 
 _POLL_S = 0.05  # seconds between checks of the worker processes
 _LOOK_S = 0.2  # default seconds between reads of the journals
@@ -76,7 +79,7 @@ class PoolSupervisor:
         self._meter = ProgressMeter(study, self._history, settings.since)
         self._pool = Pool(settings, size, paths.logs)
         self._since = settings.since
-        self._progress = 0
+        self._unsaved: dict[int, Unsaved] = {}
         self._stopping = False
         self._look_every_s = look_every_s
         self._notify = notify
@@ -91,6 +94,7 @@ class PoolSupervisor:
         Raises:
             EnvironmentFault: Workers cannot start.
         """
+        drop_leftovers(self._study.paths, self._history)
         try:
             is_working = True
             while is_working:
@@ -121,7 +125,7 @@ class PoolSupervisor:
     def _watch(self, observe: Callable[[Progress], None]) -> None:
         """Replace workers that die and report the progress, until none runs and none is needed."""
         look_at = 0.0
-        while self._pool.running or self._revive():
+        while self._pool.running or self._pool.is_resting or self._revive():
             time.sleep(_POLL_S)
             deaths = self._pool.reap()
             # A pool that is stopping is not refilled, so that alone needs no step.
@@ -179,13 +183,13 @@ class PoolSupervisor:
         self._history.refresh()
         if not self._stopping and self.is_cancelled:
             self.stop()
+        notes = [f"{death}; its trial will be continued" for death in deaths] + list(self._news_of_checkpoints())
         if deaths and not self._stopping:
-            self._pool.count_false_starts(deaths, progressed=self._has_progressed())
+            notes += self._pool.count_false_starts(deaths, began=self._began())
         to_refill = self._pool.needs_refill or extended or (self._may_ask() and self._is_short_of_work())
         if to_refill and not self._stopping:
             self._refill()
-        notes = tuple(str(death) for death in deaths)
-        return self._meter.read(workers=self._pool.running, notes=notes, stopping=self._stopping)
+        return self._meter.read(workers=self._pool.running, notes=tuple(notes), stopping=self._stopping)
 
     def _journal_early_end(self) -> None:
         """Journal why this pool ends although trials are left, unless it was stopped."""
@@ -197,12 +201,32 @@ class PoolSupervisor:
                 )
             )
 
-    def _has_progressed(self) -> bool:
-        """Return whether any attempt or epoch was journaled since the previous call."""
-        before = self._progress
-        attempts = [a for trial in self._history.trials.values() for a in trial.attempts.values()]
-        self._progress = sum(len(a.epochs) + (a.start is not None) for a in attempts)
-        return self._progress > before
+    def _began(self) -> set[int]:
+        """Return the process IDs of this pool's workers that have begun a trial."""
+        attempts = (a for trial in self._history.trials.values() for a in trial.attempts.values())
+        found = {self._own_worker(attempt) for attempt in attempts if attempt.start is not None}
+        return {pid for pid in found if pid is not None}
+
+    def _own_worker(self, attempt: AttemptHistory) -> int | None:
+        """Return the process ID of an attempt's worker if it is one of this machine and job."""
+        worker = self._history.workers.get(attempt.writer or "")
+        identity = None if worker is None else worker.identity
+        if identity is None or replace(identity, pid=0, started=0) != replace(self._identity, pid=0, started=0):
+            return None
+        return identity.pid
+
+    def _news_of_checkpoints(self) -> Iterator[str]:
+        """Yield, once each, which of this pool's trials cannot write checkpoints, and which can again."""
+        for number, trial in self._history.trials.items():
+            unsaved, said = trial.last.unsaved_since, self._unsaved.get(number)
+            if trial.state != "running" or unsaved == said or self._own_worker(trial.last) is None:
+                continue
+            if unsaved is not None:
+                self._unsaved[number] = unsaved
+                yield f"trial {number} trains without a checkpoint of epoch {unsaved.epoch}: {unsaved.message}"
+            else:
+                del self._unsaved[number]
+                yield f"trial {number} has a checkpoint again"
 
     @property
     def is_cancelled(self) -> bool:
@@ -224,14 +248,8 @@ class PoolSupervisor:
     def _is_short_of_work(self) -> bool:
         """Return whether a worker waits for the results of other workers, or one has ended."""
         running = self._pool.processes
-        identities = (
-            worker.worker.identity
-            for trial in self._history.trials.values()
-            if trial.state == "running" and (worker := self._history.workers.get(trial.last.writer or ""))
-            if worker.worker is not None
-        )
-        ours = (one.pid for one in identities if (one.host, one.slurm) == (self._identity.host, self._identity.slurm))
-        return len(running) < self._filled or bool(running - set(ours))
+        busy = {self._own_worker(t.last) for t in self._history.trials.values() if t.state == "running"}
+        return len(running) < self._filled or bool(running - busy)
 
     def _declare_lost(self, *, ask: bool) -> bool:
         """Declare the attempts of dead processes lost; return whether there were any.
@@ -245,6 +263,7 @@ class PoolSupervisor:
         lost = declare_lost(self._history, self._claims, self._journal, detectors)
         if lost:
             self._history.refresh()
+            drop_leftovers(self._study.paths, self._history)
         return lost > 0
 
 

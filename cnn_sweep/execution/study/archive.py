@@ -33,7 +33,7 @@ from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.execution.study.archive_reader import MANIFEST, STUDY, SUMMARY, manifest_text, read_archive
 from cnn_sweep.execution.study.removal import ARCHIVING, clear_leftovers
 from cnn_sweep.journal.filesystem import sync_path
-from cnn_sweep.journal.identity import new_writer_name
+from cnn_sweep.journal.identity import process_tag
 from cnn_sweep.messages import in_bytes
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def archive_study(
         EnvironmentFault: There is no room for the archive, or it cannot be written or read back.
     """
     entries = list(entries_of(paths.folder))
-    aside = target.parent / f"{ARCHIVING}{new_writer_name()}"
+    aside = target.parent / f"{ARCHIVING}{process_tag()}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(target.parent)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.study.removal import RESTORING, check_free_name, clear_leftovers
 from cnn_sweep.journal.filesystem import sync, sync_path
-from cnn_sweep.journal.identity import new_writer_name
+from cnn_sweep.journal.identity import process_tag
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import few, in_bytes, plural
 
@@ -146,7 +146,7 @@ def restore_study(file: Path, results: Path, *, observe: Callable[[int], None] |
         results.mkdir(parents=True, exist_ok=True)
         clear_leftovers(results)
         _check_room(summary, results)
-        hidden = results / f"{RESTORING}{new_writer_name()}"
+        hidden = results / f"{RESTORING}{process_tag()}"
         hidden.mkdir(mode=0o700)
     except OSError as error:
         raise EnvironmentFault(f"cannot write to {results}: {error.strerror or error}") from error

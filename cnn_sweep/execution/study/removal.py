@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.errors import EnvironmentFault, StudyError
-from cnn_sweep.journal.filesystem import sync_path
+from cnn_sweep.journal.filesystem import clear_asides, sync_path
 from cnn_sweep.journal.history import journal_sizes
-from cnn_sweep.journal.identity import new_writer_name, writer_is_alive
+from cnn_sweep.journal.identity import process_tag, tag_is_alive
 from cnn_sweep.journal.paths import StudyPaths, archive_of, existing_studies, existing_study
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def remove_study(paths: StudyPaths, *, unchanged: Callable[[Path], bool] | None 
         EnvironmentFault: The folder cannot be renamed; the study is unchanged.
     """
     before = _sizes(paths.journals)
-    hidden = paths.results / f"{_REMOVED}{new_writer_name()}"
+    hidden = paths.results / f"{_REMOVED}{process_tag()}"
     _rename(paths.folder, hidden)
     is_same = False
     try:
@@ -131,6 +131,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 def clear_leftovers(folder: Path) -> None:
     """Remove what killed commands left in a folder of results or archives; problems are ignored."""
+    clear_asides(folder)
     for path in _leftovers(folder):
         with suppress(OSError):
             _remove(path)
@@ -147,8 +148,8 @@ def _leftovers(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _is_abandoned(path: Path, writer: str) -> bool:
-    alive = writer_is_alive(writer)
+def _is_abandoned(path: Path, tag: str) -> bool:
+    alive = tag_is_alive(tag)
     if alive is not None:
         return not alive
     with suppress(OSError):

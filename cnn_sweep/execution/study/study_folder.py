@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
-import shutil
-import tempfile
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cnn_sweep.errors import InputError, StudyError
@@ -21,7 +18,7 @@ from cnn_sweep.execution.study.removal import check_case
 from cnn_sweep.execution.study.revisions import read_revisions
 from cnn_sweep.execution.study.user_code import check_user_code, copy_user_code, uses_user_code
 from cnn_sweep.journal.events import Extend
-from cnn_sweep.journal.filesystem import write_once
+from cnn_sweep.journal.filesystem import aside_folder, write_once
 from cnn_sweep.journal.history import History, journal_sizes
 from cnn_sweep.journal.identity import is_own_writer
 from cnn_sweep.journal.paths import StudyPaths, existing_study
@@ -35,13 +32,14 @@ from cnn_sweep.training.data.sources import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from cnn_sweep.execution.study.provenance import Role
     from cnn_sweep.journal.log import JournalWriter
     from cnn_sweep.sweep.network.shapes import ImageInfo
 
 _CODE = "code"
-_TEMPORARY = ".new-"  # a study that is being created or removed
+_NEW = "study"  # one that is being created or removed
 
 
 @dataclass(frozen=True)
@@ -126,8 +124,8 @@ class StudyFolder:
             raise InputError(f"{sweep.source}: there is nothing to train: {why} (`cnn-sweep plan` shows all)")
         home = paths.folder.resolve()  # may be a link to another disk
         home.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=home.parent) as temporary:
-            new = StudyPaths(Path(temporary), paths.study)
+        with aside_folder(home.parent / _NEW) as temporary:
+            new = StudyPaths(temporary, paths.study)
             _fill(new, sweep, plan)
             try:
                 new.folder.rename(home)
@@ -207,12 +205,11 @@ class StudyFolder:
         if _is_used(self.paths):
             return
         home = self.paths.folder.resolve()
-        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=home.parent))
-        moved = StudyPaths(temporary, self.name)
-        home.rename(moved.folder)  # from now on, no process can begin to use it
-        if _is_used(moved):
-            moved.folder.rename(home)
-        shutil.rmtree(temporary)
+        with aside_folder(home.parent / _NEW) as temporary:
+            moved = StudyPaths(temporary, self.name)
+            home.rename(moved.folder)  # from now on, no process can begin to use it
+            if _is_used(moved):
+                moved.folder.rename(home)
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from cnn_sweep.execution.attempts.proposals import Proposer
 from cnn_sweep.execution.attempts.retries import EXCEPTION, OUT_OF_DEVICE_MEMORY, may_be_retried, why_given_up
 from cnn_sweep.execution.worker.protocol import Ending
 from cnn_sweep.execution.worker.recorder import Recorder
-from cnn_sweep.execution.worker.retention import best_numbers, drop_checkpoints, drop_models, journal_model
+from cnn_sweep.execution.worker.retention import best_numbers, drop_checkpoints, drop_models, saved_model
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.network.shapes import infer_shapes
@@ -91,9 +91,9 @@ class AttemptRunner:
         epochs = spec.training.all_epochs if spec.training is not None else 0
         until = self._context.pruning.until(claimed.number, epochs, promoted=claimed.promotion)
         self._journal_start(claimed, spec, epoch, until)
-        recorder = Recorder(claimed, self._context, until=until)
+        recorder = Recorder(claimed, self._context, epoch=epoch, until=until)
         try:
-            outcome = self._train(claimed, spec, state, recorder)
+            outcome = self._given_up(claimed.number, epoch) or self._train(claimed, spec, state, recorder)
         finally:
             recorder.close()
         saved = outcome.state == "complete" and self._keep_model(claimed, spec, outcome)
@@ -135,21 +135,24 @@ class AttemptRunner:
         settings = ", ".join(f"{name}={value}" for name, value in spec.params.items())
         log.info("trial %d, attempt %d: from epoch %d on: %s", *claimed.key, epoch + 1, settings)
 
+    def _given_up(self, number: int, epoch: int) -> Outcome | None:
+        """Return the end of a trial whose workers have died too often; None if it is trained from an epoch on."""
+        trial = self._history.trials.get(number)
+        found = None if trial is None else why_given_up(trial, self._context.settings.retries, epoch=epoch)
+        return None if found is None else Outcome("failed", cause=found.cause, message=found.message)
+
     def _train(self, claimed: NextAttempt, spec: TrialSpec, state: bytes | None, recorder: Recorder) -> Outcome:
-        trial, retries = self._history.trials.get(claimed.number), self._context.settings.retries
-        if trial is not None and (given_up := why_given_up(trial, retries)) is not None:
-            return Outcome("failed", cause=given_up.cause, message=given_up.message)
         try:
             seed = self._planned[claimed.number].seed
             outcome = self._trainer.train(spec, seed=seed, monitor=recorder, resume=state)
         except (EnvironmentFault, OSError):
-            raise  # from the journal, the checkpoint or the data; the trial is not the cause
+            raise  # from the journal or the data; the trial is not the cause
         except Exception as error:  # noqa: BLE001 - an error of one trial must not end the worker
             text = UserCode.of(spec, self._study.code_folder).traceback(error)
             outcome = Outcome("failed", cause=EXCEPTION, message=f"{type(error).__name__}: {error}", traceback=text)
         if outcome.traceback:
             log.warning("trial %d failed\n%s", claimed.number, outcome.traceback)
-        if may_be_retried(outcome, trial, retries):
+        if may_be_retried(outcome, self._history.trials.get(claimed.number), self._context.settings.retries):
             return replace(outcome, state="interrupted")
         return outcome
 
@@ -165,23 +168,27 @@ class AttemptRunner:
             return False
         path, seed = self._study.paths.model(claimed.number), self._planned[claimed.number].seed
         try:
-            saved = self._trainer.export(spec, outcome, seed=seed, path=path)
+            path.parent.mkdir(exist_ok=True)  # somebody may have removed it to free space
+            if saved := self._trainer.export(spec, outcome, seed=seed, path=path):
+                artifact = saved_model(claimed, self._study.paths)
         except Exception as error:  # noqa: BLE001 - the result is valid without the model, and `finalize` can train it again
             text = UserCode.of(spec, self._study.code_folder).traceback(error)
             log.warning("trial %d: its model could not be saved\n%s", claimed.number, text)
             return False
         if saved:
-            journal_model(claimed, self._study.paths, self._journal)
+            self._journal.append(artifact)
         return saved
 
     def _journal_end(self, claimed: NextAttempt, outcome: Outcome, recorder: Recorder, *, seconds: float) -> None:
-        state, cause = outcome.state, outcome.cause
+        state, cause, message = outcome.state, outcome.cause, outcome.message
         if state == "interrupted" and recorder.superseded:
             cause = "superseded"
         elif state == "interrupted" and recorder.cancelled:
             state, cause = "failed", CANCELLED
         elif state == "interrupted" and cause is None:
             cause = self._context.stop.cause()
+        if state in ("interrupted", "paused") and message is None:
+            message = recorder.what_is_lost()
         self._journal.append(
             End(
                 time=time.time(),
@@ -189,7 +196,7 @@ class AttemptRunner:
                 attempt=claimed.attempt,
                 state=state,
                 cause=cause,
-                message=outcome.message,
+                message=message,
                 epochs=outcome.epochs,
                 seconds=seconds,
                 parameters=outcome.parameters,
@@ -201,5 +208,7 @@ class AttemptRunner:
         why = f" ({cause})" if cause else ""
         best = f", {self._study.sweep.objective.metric} {outcome.value:.6g}" if outcome.value is not None else ""
         log.info("trial %d, attempt %d: %s%s after epoch %d%s", *claimed.key, state, why, outcome.epochs, best)
+        if state in ("interrupted", "paused") and message is not None:
+            log.warning("trial %d, attempt %d: %s", *claimed.key, message)
         if state in FINISHED:
             drop_checkpoints(self._study.paths, claimed.number)

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from cnn_sweep.journal.events import Checkpoint, Epoch
-from cnn_sweep.journal.filesystem import write_aside
+from cnn_sweep.execution.worker.checkpoints import CheckpointWriter
+from cnn_sweep.journal.events import Epoch
 from cnn_sweep.journal.log import metric_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cnn_sweep.execution.attempts.candidates import NextAttempt
     from cnn_sweep.execution.worker.attempt import WorkerContext
     from cnn_sweep.training.outcome import Decision
 
 
+log = logging.getLogger(__name__)
+
 # During a trial a worker reads the journals this often, in seconds.
 _LOOK_EVERY_S = 3.0
 # A pruner decides on a history that is at most this old, in seconds.
 _REFRESH_EVERY_S = 1.0
-
-
-class _Saving(NamedTuple):
-    """A checkpoint that is being written: its future size in bytes, and its number of complete epochs."""
-
-    size: Future[int]
-    epoch: int
 
 
 class Recorder:
@@ -38,6 +34,7 @@ class Recorder:
     Args:
         claimed: The attempt.
         context: Objects that the parts of the worker share.
+        epoch: The last epoch in the checkpoint from which the attempt continues; 0 without one.
         until: The epoch after which the trial pauses; None if it is trained to the end.
 
     Attributes:
@@ -45,7 +42,9 @@ class Recorder:
         cancelled: Whether the user cancelled this trial.
     """
 
-    def __init__(self, claimed: NextAttempt, context: WorkerContext, *, until: int | None = None) -> None:
+    def __init__(
+        self, claimed: NextAttempt, context: WorkerContext, *, epoch: int = 0, until: int | None = None
+    ) -> None:
         self._claimed = claimed.key
         self._until = until
         self._epoch = 0
@@ -60,14 +59,13 @@ class Recorder:
         self._merger = context.merger
         self._history = context.history
         self._looked = time.monotonic()
-        self._saver = ThreadPoolExecutor(1, "checkpoint")
-        self._saving: _Saving | None = None
+        self._checkpoints = CheckpointWriter(context.study.paths, claimed.key, context.journal, epoch=epoch)
         self.superseded = False
         self.cancelled = False
 
     def epoch(self, epoch: int, metrics: dict[str, float], seconds: float) -> None:
         """Journal a finished epoch."""
-        self._settle_if_written()
+        self._checkpoints.settle_if_written()
         number, attempt = self._claimed
         self._epoch = epoch
         value = metric_value(metrics.get(self._metric))
@@ -83,69 +81,47 @@ class Recorder:
         if not self._pruning.stops_trials:
             return "continue"
         if time.monotonic() - self._refreshed >= _REFRESH_EVERY_S:
-            self._history.refresh()
+            with self._without_news():
+                self._history.refresh()
             self._refreshed = time.monotonic()
         return "prune" if self._pruning.prunes(self._claimed[0], self._curve) else "continue"
 
     def checkpoint(self, state: bytes, epoch: int) -> None:
-        """Write a checkpoint, then journal it, so that every journaled checkpoint is complete."""
-        self.checkpoint_later(lambda: state, epoch)
-        self._settle()
+        """Write a checkpoint, and wait for it."""
+        self._checkpoints.write(state, epoch)
 
     def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
-        """Write a checkpoint while training continues; one at a time, and only this thread writes to the journal."""
-        self._settle()
-        self._journal.flush()  # an attempt that continues from the checkpoint does not journal earlier epochs again
-        self._saving = _Saving(self._saver.submit(self._write, state), epoch)
+        """Write a checkpoint while training continues."""
+        self._checkpoints.write_later(state, epoch)
+
+    def what_is_lost(self) -> str | None:
+        """Return from where a trial that stops now continues, if its newest checkpoint could not be written."""
+        if (problem := self._checkpoints.problem) is None:
+            return None
+        saved = self._checkpoints.epoch
+        return f"{problem}: no checkpoint, so the trial {f'continues after epoch {saved}' if saved else 'starts again'}"
 
     def close(self) -> None:
-        """Wait for the checkpoint that is being written, if there is one.
-
-        Raises:
-            OSError: The checkpoint could not be written.
-        """
-        try:
-            self._settle()
-        finally:
-            self._saver.shutdown()
-
-    def _settle(self) -> None:
-        saving, self._saving = self._saving, None
-        if saving is not None:
-            self._journal_checkpoint(saving.size.result(), saving.epoch)
-
-    def _settle_if_written(self) -> None:
-        if self._saving is not None and self._saving.size.done():
-            self._settle()
-
-    def _write(self, state: Callable[[], bytes]) -> int:
-        content = state()
-        write_aside(self._paths.checkpoint(*self._claimed), content)
-        return len(content)
-
-    def _journal_checkpoint(self, size: int, epoch: int) -> None:
-        number, attempt = self._claimed
-        path = self._paths.checkpoint(number, attempt)
-        self._journal.append(
-            Checkpoint(
-                time=time.time(),
-                trial=number,
-                attempt=attempt,
-                epoch=epoch,
-                file=path.relative_to(self._paths.folder).as_posix(),
-                bytes=size,
-            )
-        )
-        self._journal.flush()
+        """Wait for the checkpoint that is being written, if there is one."""
+        self._checkpoints.close()
 
     def should_stop(self) -> bool:
         """Return whether to write a checkpoint and stop; also merge into the store now and then."""
-        self._settle_if_written()
+        self._checkpoints.settle_if_written()
         self._merger.while_training()
         if time.monotonic() - self._looked >= _LOOK_EVERY_S:
-            self._look_around()
+            with self._without_news():
+                self._look_around()
             self._looked = time.monotonic()
         return bool(self._stop) or self.superseded or self.cancelled
+
+    @contextmanager
+    def _without_news(self) -> Iterator[None]:
+        """Go on if the study's files cannot be read at the moment: the trial trains as well without news of others."""
+        try:
+            yield
+        except OSError as error:
+            log.warning("trial %d: training without news of the others: %s", self._claimed[0], error)
 
     def _look_around(self) -> None:
         """Check whether the trial was superseded or cancelled, with few operations on the shared file system."""

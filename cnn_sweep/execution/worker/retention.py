@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import re
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from cnn_sweep.execution.study.study_folder import data_root
 from cnn_sweep.journal.events import Artifact
+from cnn_sweep.journal.filesystem import clear_asides, is_being_written
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cnn_sweep.execution.attempts.candidates import NextAttempt
     from cnn_sweep.journal.history import History
-    from cnn_sweep.journal.log import JournalWriter
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
+
+# The beginning of the names under which checkpoints are written, also by earlier versions.
+_UNFINISHED = re.compile(r"\.(?P<trial>\d+)\.(?P<attempt>\d+)\.ckpt\.")
+
+log = logging.getLogger(__name__)
 
 
 def best_numbers(
@@ -37,20 +48,22 @@ def best_numbers(
     return sorted(values, key=lambda number: (objective.direction.key(values[number]), number))[:keep]
 
 
-def journal_model(claimed: NextAttempt, paths: StudyPaths, journal: JournalWriter) -> None:
-    """Journal a saved model with its size and checksum."""
+def saved_model(claimed: NextAttempt, paths: StudyPaths) -> Artifact:
+    """Return the event of a saved model, with its size and checksum.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
     path = paths.model(claimed.number)
     content = path.read_bytes()
-    journal.append(
-        Artifact(
-            time=time.time(),
-            trial=claimed.number,
-            attempt=claimed.attempt,
-            kind="model",
-            path=str(path.relative_to(paths.folder)),
-            bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
-        )
+    return Artifact(
+        time=time.time(),
+        trial=claimed.number,
+        attempt=claimed.attempt,
+        kind="model",
+        path=str(path.relative_to(paths.folder)),
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
     )
 
 
@@ -61,11 +74,39 @@ def drop_models(paths: StudyPaths, history: History, objective: ObjectiveSpec, k
     """
     kept = {paths.model(number) for number in best_numbers(history, objective, keep)}
     complete = {paths.model(number) for number, trial in history.trials.items() if trial.state == "complete"}
-    for path in (complete - kept).intersection(paths.models.iterdir()):
-        path.unlink(missing_ok=True)
+    with _logged("models of other trials are left"):
+        for path in (complete - kept).intersection(paths.models.iterdir()):
+            path.unlink(missing_ok=True)
 
 
 def drop_checkpoints(paths: StudyPaths, number: int) -> None:
     """Remove the checkpoints of a trial that has ended."""
-    for path in paths.checkpoints.glob(f"{number}.*"):
-        path.unlink(missing_ok=True)
+    with _logged(f"checkpoints of trial {number} are left"):
+        for path in paths.checkpoints.glob(f"{number}.*"):
+            path.unlink(missing_ok=True)
+        clear_asides(paths.checkpoints)
+
+
+def drop_leftovers(paths: StudyPaths, history: History) -> None:
+    """Remove what dead processes were writing in a study's folders, in the results folder or in its prepared data.
+
+    Unfinished checkpoints of attempts that have ended, or were declared lost, are removed even if their process ran on
+    another machine.
+    """
+    for folder in (paths.folder, paths.checkpoints, paths.models, paths.logs, paths.results, data_root(paths.results)):
+        clear_asides(folder)
+    with _logged("unfinished checkpoints are left"):
+        for path in paths.checkpoints.glob(".*"):
+            trial = history.trials.get(int(found["trial"])) if (found := _UNFINISHED.match(path.name)) else None
+            attempt = trial.attempts.get(int(found["attempt"])) if found and trial else None
+            if attempt is not None and attempt.state != "running" and not is_being_written(path):
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _logged(what: str) -> Iterator[None]:
+    """Log an error of the file system: files that are left take space, but nothing depends on their absence."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s: %s", what, error)

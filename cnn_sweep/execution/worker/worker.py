@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cnn_sweep import streams
-from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.attempts.cancellation import end_untrained
 from cnn_sweep.execution.attempts.candidates import NextAttempt, TrialPicker
 from cnn_sweep.execution.attempts.liveness import LocalDetector, declare_lost
@@ -219,8 +219,16 @@ def main() -> int:
     try:
         return Worker(StudyFolder.open(settings.results, settings.study), settings, stop).run()
     except CnnSweepError as error:
-        print(f"{OWN_WORDS}{error}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
-        return error.exit_code
+        return _end_with(error)
+    except OSError as error:  # another worker would meet the same fault
+        file = "" if error.filename is None else f"{error.filename}: "
+        return _end_with(EnvironmentFault(f"{file}{error.strerror or error}; check the file system, then resume"))
+
+
+def _end_with(error: CnnSweepError) -> int:
+    """Print why this worker cannot work, for its pool; return the exit code."""
+    print(f"{OWN_WORDS}{error}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
+    return error.exit_code
 
 
 if __name__ == "__main__":

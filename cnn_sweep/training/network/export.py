@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.journal.filesystem import aside_of
 from cnn_sweep.training.network.model import build_model, plain_model, to_probabilities
 from cnn_sweep.training.network.precision import computing_in
 
@@ -41,7 +41,7 @@ def export_model(  # noqa: PLR0913 - all of them by name
         CnnSweepError: The outcome has no weights.
     """
     model = _model(spec, outcome, dataset, folder, seed)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+    aside = aside_of(path, ".keras")
     try:
         model.save(aside)
         aside.replace(path)
