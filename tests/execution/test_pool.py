@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.pool import pool as pools
 from cnn_sweep.execution.pool.pool import Pool
+from cnn_sweep.execution.pool.supervisor import PoolSupervisor
+from cnn_sweep.execution.study.provenance import worker_event
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.worker.protocol import PoolWord, WorkerSettings
+from cnn_sweep.journal.events import Checkpoint, Epoch, Start, Unsaved
+from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.sweep.sweep import Sweep
 
 LISTENS = """
 import sys
@@ -104,3 +115,180 @@ def test_workers_inherit_the_pools_word(tmp_path, monkeypatch):
     started.fill(1)
     assert started._slots[0].process.wait(60) == 0
     assert heard.read_text(encoding="utf-8") == "True"
+
+
+class Dead:
+    """A worker that has ended."""
+
+    pids = itertools.count(5_000_000)
+
+    def __init__(self, returncode=1):
+        self.pid, self.returncode = next(self.pids), returncode
+
+    def poll(self):
+        """Be dead."""
+        return self.returncode
+
+    def send_signal(self, _):
+        """Hear nothing."""
+
+
+class Alive(Dead):
+    """A worker that runs."""
+
+    def poll(self):
+        """Be alive."""
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A pool of two, the workers that it gets in turn (then such as die at once), and its clock."""
+    made = SimpleNamespace(now=100.0, next=[], started=[], pool=None)
+
+    def start(*_, **__):
+        made.started.append((made.now, made.next.pop(0) if made.next else Dead()))
+        return made.started[-1][1]
+
+    monkeypatch.setattr(pools, "time", SimpleNamespace(monotonic=lambda: made.now))
+    monkeypatch.setattr(pools.subprocess, "Popen", start)
+    made.pool = Pool(WorkerSettings(tmp_path, "s", threads=1, since=0.0), 2, tmp_path)
+    return made
+
+
+def watch(places, seconds, *, wanted):
+    """Reap and refill as a supervisor does, and return how long each start was after the one before it."""
+    end = places.now + seconds
+    while places.now < end:
+        if places.pool.reap() or places.pool.needs_refill:
+            places.pool.fill(wanted)
+        assert places.pool.running or places.pool.is_resting or places.pool.needs_refill
+        places.now += 0.25
+    return [later[0] - earlier[0] for earlier, later in itertools.pairwise(places.started)]
+
+
+def test_a_place_whose_workers_die_at_once_rests_longer_each_time(places):
+    """The pauses double up to a minute, and no other place takes the work over meanwhile."""
+    places.pool.fill(1)
+    pauses = watch(places, 400, wanted=1)
+    assert pauses[1:] == sorted(pauses[1:])
+    assert pauses[-3:] == pytest.approx([60, 60, 60], abs=0.5)
+    assert len(places.started) < 16
+
+
+def test_a_worker_that_lived_longer_is_replaced_at_once(places):
+    """One death an hour is nothing that repeats itself."""
+    places.next[:] = [Alive(), Alive()]
+    places.pool.fill(1)
+    for _, worker in list(places.started):
+        places.now += 3600
+        worker.poll = lambda: 1
+        places.pool.reap()
+        assert not places.pool.is_resting
+    assert places.pool.needs_refill
+
+
+def test_a_resting_place_is_left_alone_when_its_work_is_done(places):
+    """A pool ends as soon as nothing is wanted, and when it is stopped."""
+    places.pool.fill(1)
+    watch(places, 10, wanted=1)
+    assert places.pool.is_resting
+    places.pool.fill(0)
+    assert not places.pool.is_resting
+    assert not places.pool.needs_refill
+
+
+def test_one_broken_place_is_closed_and_the_others_go_on(places):
+    """As where one of several GPUs is broken: its workers die before they begin a trial, that of the other trains."""
+    healthy = Alive()
+    places.next[:] = [healthy]
+    places.pool.fill(2)
+    said = []
+    while not said:
+        assert len(places.started) < 9
+        if deaths := places.pool.reap():
+            said += places.pool.count_false_starts(deaths, began={healthy.pid})
+        places.pool.fill(2)
+        places.now += 1
+    assert said[0].startswith("going on with a worker less: 4 workers died in a row before they began a trial")
+    watch(places, 300, wanted=2)
+    assert len(places.started) == 5
+    assert places.pool.processes == {healthy.pid}
+    places.started[0][1].poll = lambda: 1
+    with pytest.raises(EnvironmentFault, match="5 workers died in a row"):
+        places.pool.count_false_starts(places.pool.reap(), began=set())
+
+
+def test_no_place_is_judged_before_each_has_had_a_worker_that_died(places):
+    """While the first worker of another place still starts, it may yet work."""
+    places.next[:] = [starting := Alive()]
+    places.pool.fill(2)
+    for _ in range(3):
+        assert places.pool.count_false_starts(places.pool.reap(), began=set()) == []
+        places.now += 100
+        places.pool.fill(2)
+    starting.poll = lambda: 1
+    with pytest.raises(EnvironmentFault, match="5 workers died"):
+        places.pool.count_false_starts(places.pool.reap(), began=set())
+
+
+SWEEP = """
+study: watched
+data: {source: digits}
+model: {layers: [flatten, output: softmax]}
+training: {epochs: 1}
+search: {repeats: 2}
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study of two trials."""
+    return StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)
+
+
+def test_progress_elsewhere_does_not_keep_a_broken_pool_alive(study, monkeypatch):
+    """Workers that die at once end their pool although a pool on another machine trains on."""
+    started = []
+
+    def start(*_, **__):
+        started.append(Dead())
+        return started[-1]
+
+    monkeypatch.setattr(pools.subprocess, "Popen", start)
+    elsewhere = replace(current(), host="n9", boot_id="another")
+    with JournalWriter(study.paths.journal(new_writer_name())) as journal:
+        journal.append(replace(worker_event(threads=1), identity=elsewhere))
+        journal.append(Start(1.0, 0, 0, "c", 0, 0, {}))
+        epochs = itertools.count(1)
+
+        def observe(_):
+            journal.append(Epoch(1.0, 0, 0, next(epochs), 1.0, {}))
+            assert len(started) < 9
+
+        supervisor = PoolSupervisor(study, WorkerSettings(study.paths.results, "watched", 1, since=0.0), 1)
+        with pytest.raises(EnvironmentFault, match="4 workers died in a row before they began a trial"):
+            supervisor.run(observe)
+
+
+def test_a_pool_tells_once_of_trials_without_checkpoints(study):
+    """And once more when they have one again; only of its own machine's."""
+    supervisor = PoolSupervisor(study, WorkerSettings(study.paths.results, "watched", 1, since=0.0), 1)
+    elsewhere = replace(current(), host="n9", boot_id="another")
+    notes = []
+    own, other = (JournalWriter(study.paths.journal(new_writer_name())) for _ in range(2))
+    with own, other:
+        own.append(worker_event(threads=1))
+        other.append(replace(worker_event(threads=1), identity=elsewhere))
+        for trial, journal in enumerate((own, other)):
+            journal.append(Start(1.0, trial, 0, "c", 0, 0, {}))
+            journal.append(Unsaved(2.0, trial, 0, 3, "f: No space left on device"))
+        for event in (Epoch(3.0, 0, 0, 4, 1.0, {}), Checkpoint(4.0, 0, 0, 4, "f", 1), Epoch(5.0, 0, 0, 5, 1.0, {})):
+            notes += supervisor._step([]).notes
+            own.append(event)
+        notes += supervisor._step([]).notes
+    supervisor._journal.close()
+    supervisor.kill()
+    assert notes == [
+        "trial 0 trains without a checkpoint of epoch 3: f: No space left on device",
+        "trial 0 has a checkpoint again",
+    ]
