@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 import time
 from types import SimpleNamespace
 
 from cnn_sweep.execution.attempts.candidates import NextAttempt
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.worker import worker as workers
 from cnn_sweep.execution.worker.attempt import AttemptRunner, WorkerContext
 from cnn_sweep.execution.worker.protocol import WorkerSettings
 from cnn_sweep.execution.worker.retention import drop_models
@@ -30,25 +33,27 @@ training: {epochs: 6}
 """
 
 
-def epoch(number):
+def epoch(number, attempt):
     """The line of an epoch of trial 0."""
-    return Epoch(time=time.time(), trial=0, attempt=0, epoch=number, seconds=0.1, metrics={"val_accuracy": number / 10})
+    return Epoch(
+        time=time.time(), trial=0, attempt=attempt, epoch=number, seconds=0.1, metrics={"val_accuracy": number / 10}
+    )
 
 
-def killed_while_it_journaled_a_checkpoint(study):
+def killed_while_it_journaled_a_checkpoint(study, attempt=0):
     """Leave the files of a worker that trains five epochs and dies before it journals its second checkpoint."""
     paths, writer = study.paths, new_writer_name()
-    Claims(paths, writer, current()).claim(0, 0)
+    Claims(paths, writer, current()).claim(0, attempt)
     with JournalWriter(paths.journal(writer)) as journal:
         journal.append(worker_event(threads=1))
-        journal.append(Start(time.time(), 0, 0, "c", 0, 0, {}))
+        journal.append(Start(time.time(), 0, attempt, "c", 0, 0, {}))
         for number in (1, 2, 3, 4, 5):
-            journal.append(epoch(number))
+            journal.append(epoch(number, attempt))
             if number == 2:
-                file = paths.checkpoint(0, 0).relative_to(paths.folder).as_posix()
-                journal.append(Checkpoint(time.time(), 0, 0, number, file, 1))
-        journal.append(Lost(time=time.time(), trial=0, attempt=0, cause="killed", message=""))
-    write_aside(paths.checkpoint(0, 0), pack({"progress": {"epoch": 5}}, {}))
+                file = paths.checkpoint(0, attempt).relative_to(paths.folder).as_posix()
+                journal.append(Checkpoint(time.time(), 0, attempt, number, file, 1))
+        journal.append(Lost(time=time.time(), trial=0, attempt=attempt, cause="killed", message=""))
+    write_aside(paths.checkpoint(0, attempt), pack({"progress": {"epoch": 5}}, {}))
 
 
 class LastEpoch:
@@ -60,15 +65,23 @@ class LastEpoch:
         return Outcome("complete", epochs=6)
 
 
-def test_epochs_count_up_to_the_checkpoint_that_was_found_not_up_to_the_one_that_was_journaled(tmp_path):
-    """A worker that dies between a checkpoint and its line loses no epoch."""
-    study = StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)
-    killed_while_it_journaled_a_checkpoint(study)
+class Preempted:
+    """An engine that is asked to stop after its first epoch."""
+
+    def train(self, spec, *, seed, monitor, resume):
+        """Report one epoch and write a checkpoint."""
+        monitor.epoch(1, {"val_accuracy": 0.1}, 0.1)
+        monitor.checkpoint(b"state", 1)
+        return Outcome("interrupted", epochs=1)
+
+
+def attempt_of(study, number, engine):
+    """Run an attempt at trial 0, and return the trial."""
     history = History(study.paths)
     history.refresh()
     writer = new_writer_name()
     claims = Claims(study.paths, writer, current())
-    assert claims.claim(0, 1)
+    assert claims.claim(0, number)
     with JournalWriter(study.paths.journal(writer)) as journal:
         journal.append(worker_event(threads=1))
         context = WorkerContext(
@@ -76,14 +89,49 @@ def test_epochs_count_up_to_the_checkpoint_that_was_found_not_up_to_the_one_that
             history,
             claims,
             journal,
-            stop=False,
+            stop=SimpleNamespace(cause=lambda: "preempted"),
             merger=SimpleNamespace(while_training=lambda: None),
-            settings=WorkerSettings(tmp_path, "continued", threads=1, since=0.0),
+            settings=WorkerSettings(study.paths.results, "continued", threads=1, since=0.0),
             pruning=PruningRules(study.sweep, study.plan, history),
         )
-        AttemptRunner(context, LastEpoch()).run(NextAttempt(0, 1))
+        AttemptRunner(context, engine).run(NextAttempt(0, number))
     history.refresh()
-    trial = history.trials[0]
+    return history.trials[0]
+
+
+def test_a_trial_that_stops_without_a_checkpoint_says_from_where_it_continues(tmp_path, caplog):
+    """A preempted worker that cannot write one ends as usual; what will be repeated is journaled and logged."""
+    study = StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)
+    file = study.paths.checkpoint(0, 0)
+    file.mkdir()
+    last = attempt_of(study, 0, Preempted()).last
+    why = f"{file}: Is a directory: no checkpoint, so the trial starts again"
+    assert (last.state, last.cause, last.end.message) == ("interrupted", "preempted", why)
+    assert why in caplog.text
+    killed_while_it_journaled_a_checkpoint(study, attempt=1)
+    study.paths.checkpoint(0, 2).mkdir()
+    assert attempt_of(study, 2, Preempted()).last.end.message.endswith("the trial continues after epoch 5")
+
+
+def test_a_worker_ends_with_the_file_and_the_reason_of_a_fault_of_the_file_system(tmp_path, monkeypatch, capsys):
+    """Its pool shows the line; there is no traceback."""
+
+    def stale(*_):
+        raise OSError(errno.ESTALE, "Stale file handle", str(tmp_path / "claims"))
+
+    monkeypatch.setattr(workers.StudyFolder, "open", stale)
+    monkeypatch.setattr(workers.StopRequest, "listen", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["worker", WorkerSettings(tmp_path, "s", threads=1, since=0.0).to_argument()])
+    assert workers.main() == 3
+    said = f"cnn-sweep: {tmp_path / 'claims'}: Stale file handle; check the file system, then resume\n"
+    assert capsys.readouterr().err == said
+
+
+def test_epochs_count_up_to_the_checkpoint_that_was_found_not_up_to_the_one_that_was_journaled(tmp_path):
+    """A worker that dies between a checkpoint and its line loses no epoch."""
+    study = StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)
+    killed_while_it_journaled_a_checkpoint(study)
+    trial = attempt_of(study, 1, LastEpoch())
     assert trial.attempts[1].start.epoch == 5
     assert sorted(trial.values) == [1, 2, 3, 4, 5, 6]
 

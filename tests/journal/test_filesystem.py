@@ -4,10 +4,24 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers.kills import run_and_kill
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal import filesystem
-from cnn_sweep.journal.filesystem import Locks, Mount, find_mount, judge, judge_mount, parse_mounts
+from cnn_sweep.journal.filesystem import (
+    Locks,
+    Mount,
+    aside_folder,
+    aside_of,
+    clear_asides,
+    find_mount,
+    judge,
+    judge_mount,
+    parse_mounts,
+    write_aside,
+    write_once,
+)
+from cnn_sweep.journal.identity import process_tag
 
 _TABLE = r"""
 22 27 0:21 / /proc rw,relatime - proc proc rw
@@ -124,3 +138,46 @@ def test_a_word_that_is_neither_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv(filesystem.OVERRIDE, "yes")
     with pytest.raises(EnvironmentFault, match="CNN_SWEEP_LOCKS=yes: choose honest or dishonest"):
         judge(tmp_path)
+
+
+@pytest.mark.parametrize("write", [write_aside, write_once])
+def test_what_a_killed_process_was_writing_is_removed(tmp_path, write):
+    """Killed at any step, a writer leaves the file whole or not at all, and the next process removes the rest."""
+    file, step = tmp_path / "meta.json", 1
+    while run_and_kill(lambda: write(file, b"new"), step):
+        assert file.exists() is False or file.read_bytes() == b"new"
+        clear_asides(tmp_path)
+        assert list(tmp_path.iterdir()) in ([], [file])
+        file.unlink(missing_ok=True)
+        step += 1
+    assert step > 3
+
+
+def test_what_a_living_or_unknown_process_writes_stays(tmp_path):
+    """Files and folders of this process, another container, another machine, and with names of another kind."""
+    host, pid, started, boot, namespace, _ = process_tag().rsplit("-", 5)
+    unknown = [f"n9-{pid}-1-{boot}-{namespace}-ab", f"{host}-{pid}-1-{boot}-77-ab"]
+    kept = [tmp_path / f".m.aside-{tag}" for tag in unknown] + [tmp_path / ".m.0123abcd", tmp_path / "m.aside-x"]
+    gone = [tmp_path / f".m.aside-{host}-{pid}-1-{boot}-{namespace}-ab{suffix}" for suffix in ("", ".keras")]
+    for path in (*kept, *gone):
+        path.touch()
+    gone[0].unlink()
+    (gone[0] / "study").mkdir(parents=True)
+    with aside_folder(tmp_path / "study") as folder:
+        (own := aside_of(folder / "m", ".keras")).touch()
+        clear_asides(folder)
+        clear_asides(tmp_path)
+        assert own.exists()
+        assert sorted(tmp_path.iterdir()) == sorted([*kept, folder])
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+    clear_asides(tmp_path / "missing")
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path):
+    """The disk was full, or the name is taken by a folder."""
+    (tmp_path / "m").mkdir()
+    with pytest.raises(OSError, match="Is a directory"):
+        write_aside(tmp_path / "m", b"x")
+    with pytest.raises(TypeError):
+        write_once(tmp_path / "n", "no bytes")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]

@@ -9,12 +9,14 @@ import sys
 import time
 
 import pytest
+from helpers.typed import typed_here
 from rich.console import Console
 
 from cnn_sweep.cli.ui import watch
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.pool.progress import Pace, ProgressMeter, pace_of
 from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.journal.events import Checkpoint, Unsaved
 from cnn_sweep.journal.history import History
 from cnn_sweep.messages import plural
 from cnn_sweep.report.live import clock, line, moment, sparkline
@@ -63,6 +65,22 @@ def test_status_shows_the_epochs_of_running_trials(written):
     )
     assert f"  trial 1: epoch 3 of {planned}, val_accuracy {first['value']:.3g}" in done.stdout
     assert "and 12 more running trials (`cnn-sweep status digits --watch` shows all)" in done.stdout
+
+
+def test_a_trial_whose_checkpoints_cannot_be_written_is_shown_until_they_can(written):
+    """In `status` and on its page, with the file and the reason; afterwards nothing is said of it any more."""
+    reason = "c/1.0.ckpt: No space left on device"
+    full = [Checkpoint(1_006.0, 1, 0, 1, "c", 1), Unsaved(1_007.0, 1, 0, 2, reason), Unsaved(1_007.0, 3, 0, 2, "old")]
+    written.study(trials=4, states=("complete", "running"), more=[*full, Checkpoint(1_008.0, 3, 0, 3, "c", 1)])
+    report = Study.open(written.results, "digits").status()
+    assert [(one["saved_epoch"], one["unsaved"]) for one in report["running"]] == [(1, reason), (3, None)]
+    words = f"trial 1 has no checkpoint since epoch 1: {reason}; it is tried again"
+    assert words in typed_here(("status", "--results", written.results), written.results, {}).stdout
+    screen = io.StringIO()
+    found = moment(StoreReader(written.results), "digits", now=1_100.0)
+    Console(file=screen, width=100).print(watch.page(report, found))
+    assert words in screen.getvalue()
+    assert "trial 3 has" not in screen.getvalue()
 
 
 def test_the_rate_of_epochs_is_that_of_the_time_in_which_there_were_some(written):

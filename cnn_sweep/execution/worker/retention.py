@@ -84,7 +84,7 @@ def drop_checkpoints(paths: StudyPaths, number: int) -> None:
     with _logged(f"checkpoints of trial {number} are left"):
         for path in paths.checkpoints.glob(f"{number}.*"):
             path.unlink(missing_ok=True)
-        clear_asides(paths.checkpoints)
+    clear_asides(paths.checkpoints)
 
 
 def drop_leftovers(paths: StudyPaths, history: History) -> None:
