@@ -155,7 +155,7 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path, write):
 
 def test_what_a_living_or_unknown_process_writes_stays(tmp_path):
     """Files and folders of this process, another container, another machine, and with names of another kind."""
-    host, pid, started, boot, namespace, _ = process_tag().rsplit("-", 5)
+    host, pid, _, boot, namespace, _ = process_tag().rsplit("-", 5)
     unknown = [f"n9-{pid}-1-{boot}-{namespace}-ab", f"{host}-{pid}-1-{boot}-77-ab"]
     kept = [tmp_path / f".m.aside-{tag}" for tag in unknown] + [tmp_path / ".m.0123abcd", tmp_path / "m.aside-x"]
     gone = [tmp_path / f".m.aside-{host}-{pid}-1-{boot}-{namespace}-ab{suffix}" for suffix in ("", ".keras")]
