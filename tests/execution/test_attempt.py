@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import time
 from types import SimpleNamespace
+
+import pytest
 
 from cnn_sweep.execution.attempts.candidates import NextAttempt
 from cnn_sweep.execution.study.provenance import worker_event
@@ -113,17 +116,18 @@ def test_a_trial_that_stops_without_a_checkpoint_says_from_where_it_continues(tm
     assert attempt_of(study, 2, Preempted()).last.end.message.endswith("the trial continues after epoch 5")
 
 
-def test_a_worker_ends_with_the_file_and_the_reason_of_a_fault_of_the_file_system(tmp_path, monkeypatch, capsys):
-    """Its pool shows the line; there is no traceback."""
+@pytest.mark.parametrize(("number", "exit_code"), [(errno.ESTALE, 1), (errno.EIO, 1), (errno.EACCES, 3)])
+def test_a_worker_ends_with_the_file_and_the_reason_of_an_error(tmp_path, monkeypatch, capsys, number, exit_code):
+    """Its pool shows the line, without a traceback; an error that may pass is worth another worker, others end it."""
 
-    def stale(*_):
-        raise OSError(errno.ESTALE, "Stale file handle", str(tmp_path / "claims"))
+    def fail(*_):
+        raise OSError(number, os.strerror(number), str(tmp_path / "claims"))
 
-    monkeypatch.setattr(workers.StudyFolder, "open", stale)
+    monkeypatch.setattr(workers.StudyFolder, "open", fail)
     monkeypatch.setattr(workers.StopRequest, "listen", lambda _: None)
     monkeypatch.setattr(sys, "argv", ["worker", WorkerSettings(tmp_path, "s", threads=1, since=0.0).to_argument()])
-    assert workers.main() == 3
-    said = f"cnn-sweep: {tmp_path / 'claims'}: Stale file handle; check the file system, then resume\n"
+    assert workers.main() == exit_code
+    said = f"cnn-sweep: {tmp_path / 'claims'}: {os.strerror(number)}; check the file system, then resume\n"
     assert capsys.readouterr().err == said
 
 

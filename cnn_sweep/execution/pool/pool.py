@@ -43,6 +43,7 @@ class WorkerExit:
         returncode: Its exit code; if negative, the number of the signal that killed it.
         log: The file with its standard error.
         place: Number of its place in the pool.
+        pause_s: Seconds until the place gets another worker.
         out_of_memory: Whether the kernel killed it, because the task had used up its memory.
     """
 
@@ -50,6 +51,7 @@ class WorkerExit:
     returncode: int
     log: Path
     place: int = 0
+    pause_s: float = 0.0
     out_of_memory: bool = False
 
     @property
@@ -92,14 +94,15 @@ class _Slot:
     free_at: float = 0.0
     closed: bool = False
 
-    def rest(self) -> None:
-        """Stay empty for a while if workers keep dying soon after their start."""
+    def rest(self) -> float:
+        """Stay empty for a while if workers keep dying soon after their start; return for how many seconds."""
         now = time.monotonic()
         soon = self.born is not None and now - self.born < _SOON_S
         self.early_deaths = self.early_deaths + 1 if soon else 1
         doublings = min(self.early_deaths - 2, 16)
         pause = min(_FIRST_PAUSE_S * 2.0**doublings, _LONGEST_PAUSE_S) if doublings >= 0 else 0.0
         self.free_at = now + pause
+        return pause
 
     def rests(self) -> bool:
         """Return whether it stays empty at the moment."""
@@ -186,8 +189,8 @@ class Pool:
             if process.returncode in set(Ending):
                 slot.early_deaths = 0
             else:
-                slot.rest()
-                deaths.append(WorkerExit(process.pid, process.returncode, self._log(process.pid), place))
+                log = self._log(process.pid)
+                deaths.append(WorkerExit(process.pid, process.returncode, log, place, slot.rest()))
         return self._with_memory_kills(deaths)
 
     def _with_memory_kills(self, deaths: list[WorkerExit]) -> list[WorkerExit]:

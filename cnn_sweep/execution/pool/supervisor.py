@@ -183,7 +183,7 @@ class PoolSupervisor:
         self._history.refresh()
         if not self._stopping and self.is_cancelled:
             self.stop()
-        notes = [f"{death}; its trial will be continued" for death in deaths] + list(self._news_of_checkpoints())
+        notes = [*map(_in_words, deaths), *self._news_of_checkpoints()]
         if deaths and not self._stopping:
             notes += self._pool.count_false_starts(deaths, began=self._began())
         to_refill = self._pool.needs_refill or extended or (self._may_ask() and self._is_short_of_work())
@@ -265,6 +265,11 @@ class PoolSupervisor:
             self._history.refresh()
             drop_leftovers(self._study.paths, self._history)
         return lost > 0
+
+
+def _in_words(exited: WorkerExit) -> str:
+    soon = f" in {exited.pause_s:.0f} s" if exited.pause_s >= 1 else ""
+    return f"{exited}; its trial will be continued{soon}"
 
 
 def _death(exited: WorkerExit) -> Death:

@@ -6,6 +6,7 @@ trials itself, journals what happens, and merges the journals into the store whe
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import sys
@@ -49,6 +50,8 @@ _LOOK_MOST_S = 5.0
 # seconds. Those that are still alive continue with what is left.
 _SILENT_EPOCHS = 4
 _SILENT_S = 60.0
+# Faults of a file system that is overloaded, or fails for a moment.
+_MAY_PASS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EMFILE, errno.ENOMEM})
 
 
 class Worker:
@@ -219,16 +222,14 @@ def main() -> int:
     try:
         return Worker(StudyFolder.open(settings.results, settings.study), settings, stop).run()
     except CnnSweepError as error:
-        return _end_with(error)
-    except OSError as error:  # another worker would meet the same fault
+        message, exit_code = str(error), error.exit_code
+    except OSError as error:
         file = "" if error.filename is None else f"{error.filename}: "
-        return _end_with(EnvironmentFault(f"{file}{error.strerror or error}; check the file system, then resume"))
-
-
-def _end_with(error: CnnSweepError) -> int:
-    """Print why this worker cannot work, for its pool; return the exit code."""
-    print(f"{OWN_WORDS}{error}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
-    return error.exit_code
+        message = f"{file}{error.strerror or error}; check the file system, then resume"
+        # Another worker may have more luck; if not, the pool soon starts no more.
+        exit_code = 1 if error.errno in _MAY_PASS else EnvironmentFault.exit_code
+    print(f"{OWN_WORDS}{message}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
+    return exit_code
 
 
 if __name__ == "__main__":
