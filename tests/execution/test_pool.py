@@ -187,6 +187,16 @@ def test_a_worker_that_lived_longer_is_replaced_at_once(places):
     assert places.pool.needs_refill
 
 
+def test_a_worker_that_ends_by_itself_is_no_false_start(places):
+    """One that found nothing to do shows that workers can work, and its place need not rest."""
+    places.next[:] = [Dead(), Dead(), Dead(), Dead(returncode=0), Dead()]
+    for _ in range(5):
+        places.now += 100
+        places.pool.fill(1)
+        assert places.pool.count_false_starts(places.pool.reap(), began=set()) == []
+    assert [slot.false_starts for slot in places.pool._slots] == [1, 0]
+
+
 def test_a_resting_place_is_left_alone_when_its_work_is_done(places):
     """A pool ends as soon as nothing is wanted, and when it is stopped."""
     places.pool.fill(1)

@@ -187,7 +187,7 @@ class Pool:
             elif process.returncode == Ending.OUT_OF_MEMORY:
                 self._reserve(slot.gpu)
             if process.returncode in set(Ending):
-                slot.early_deaths = 0
+                slot.early_deaths = slot.false_starts = 0
             else:
                 log = self._log(process.pid)
                 deaths.append(WorkerExit(process.pid, process.returncode, log, place, slot.rest()))
