@@ -43,7 +43,7 @@ def measure_on_node(timing: Timing, profile: Profile, slurm: SlurmCli, tell: Cal
         EnvironmentFault: The job did not start in time, or could not measure; the message has its last line.
     """
     with NodeJob(timing.results, profile, slurm, tell) as job:
-        program = f"{python_command(profile)} -m cnn_sweep.tools.node_timing"
+        program = f"{python_command(profile)} -P -m cnn_sweep.tools.node_timing"
         (job.folder / _TIMING).write_text(timing.to_json(), encoding="utf-8")
         number = job.submit(f"{program} {shlex.quote(str(job.folder))} {profile.workers}")
         outcome = job.wait(WAIT_S)

@@ -171,7 +171,7 @@ class _Worker:
 
     def __init__(self, timing: Timing, stack: ExitStack, gpu: str | None) -> None:
         self._log: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-        command = [sys.executable, "-m", "cnn_sweep.tools.timed_worker"]
+        command = [sys.executable, "-P", "-m", "cnn_sweep.tools.timed_worker"]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             command,

@@ -219,7 +219,8 @@ def _executor(profile: Profile, settings: TaskSettings, folder: Path, throttle: 
 def _python(profile: Profile) -> str:
     # Signals are ignored until Python has its handlers, because a job that dies of a signal is not requeued.
     ignoring_signals = 'sh -c \'trap "" USR2 TERM; exec "$0" "$@"\''
-    return f"{ignoring_signals} {python_command(profile)}"
+    # -P: a module in the folder from which the job was submitted must not take the place of one of ours.
+    return f"{ignoring_signals} {python_command(profile)} -P"
 
 
 def python_command(profile: Profile) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.execution.pool.progress import ProgressMeter
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.masking import masked
 from cnn_sweep.sweep.states import counted
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ def notify(notice: Notice, targets: Sequence[str], claims: Claims, *, key: str) 
 
 
 def _shown(target: str) -> str:
-    """Return a target without the part of an address that may be secret."""
-    return "/".join(target.split("/")[:3]) + "/…" if target.startswith(_WEB) else target
+    """Return a target without what may be secret."""
+    return "/".join(target.split("/")[:3]) + "/…" if target.startswith(_WEB) else masked(target)
 
 
 def _post(address: str, body: bytes) -> None:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import platform
 import shlex
-import subprocess
 import sys
 import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cnn_sweep.execution.machine import visible_gpus
+from cnn_sweep.execution.study.git_state import git_state
 from cnn_sweep.journal.events import Fault, Worker
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.masking import masked
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.sweep.sweep import Sweep
 
@@ -46,30 +45,12 @@ def provenance(sweep: Sweep) -> dict[str, Any]:
         "source": sweep.source,
         "folder": str(sweep.folder.resolve()),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": shlex.join(sys.argv),
+        "command": masked(shlex.join(sys.argv)),
         "host": platform.node(),
         "versions": package_versions(),
         "seeds": [sweep.search.seed + repeat for repeat in range(sweep.search.repeats)],
-        "git": {
-            "sha": _git(sweep.folder, "rev-parse", "HEAD"),
-            "diff": _git(sweep.folder, "diff", "HEAD"),
-        },
+        "git": git_state(sweep.folder),
     }
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def start_journal(

@@ -260,7 +260,6 @@ def _provenance(data: ReportData) -> _Content:
         "pairs": facts.origins(data),
         "commands": facts.commands(data),
         "files": facts.sweep_files(data),
-        "diff": (data.provenance.get("git") or {}).get("diff"),
     }
     return _Content("provenance", arguments)
 

@@ -6,6 +6,9 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.execution.study.git_state import changed_files
+from cnn_sweep.masking import masked
+from cnn_sweep.messages import few, plural
 from cnn_sweep.report.axes import word
 from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words, shown
 from cnn_sweep.report.report_data import rung_levels
@@ -151,18 +154,25 @@ def origins(data: ReportData) -> list[tuple[str, str]]:
     found = data.provenance
     if not found:
         return [("provenance", "provenance.json cannot be read")]
-    git = found.get("git") or {}
     pairs: list[tuple[str, Any]] = [
         ("created", found.get("created")),
-        ("command", found.get("command")),
+        ("command", masked(str(found.get("command") or ""))),
         ("host", found.get("host")),
         ("folder", found.get("folder")),
-        ("git commit", f"{git['sha']}{', with changes' if git.get('diff') else ''}" if git.get("sha") else None),
+        ("git commit", _commit(found.get("git") or {})),
         ("seeds", ", ".join(map(str, _seeds(data)))),
         ("digest", found.get("digest")),
         ("versions", ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())),
     ]
     return [(name, str(value)) for name, value in pairs if value]
+
+
+def _commit(git: dict[str, Any]) -> str | None:
+    """Name the commit and the files that differed from it; what differed stays in the study's own folder."""
+    if not git.get("sha"):
+        return None
+    names = changed_files(git)
+    return f"{git['sha']}, with changes in {plural(len(names), 'file')}: {few(names)}" if names else str(git["sha"])
 
 
 def _seeds(data: ReportData) -> list[int]:

@@ -162,7 +162,7 @@ def download(code: str) -> str | None:
     """
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         env=environment,
         capture_output=True,
         encoding="utf-8",
