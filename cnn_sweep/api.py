@@ -15,6 +15,7 @@ from cnn_sweep.execution.study.study_folder import data_root, plan_sweeps
 from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.messages import plural
 from cnn_sweep.report.live import progress_in_words
+from cnn_sweep.streams import printable
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.sweep import Sweep as CheckedSweep
@@ -213,7 +214,7 @@ class _Progress:
 
     def _print(self, words: str, *, end: str) -> None:
         self._printed = time.monotonic()
-        line = f"{self._name}: {words}"
+        line = printable(f"{self._name}: {words}")
         begin = "\r" if self._redraws else ""
         sys.stdout.write(f"{begin}{line:<{self._width}}{end}")
         sys.stdout.flush()

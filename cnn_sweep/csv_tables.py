@@ -1,4 +1,4 @@
-"""CSV tables as spreadsheets, R and pandas write them: any separator, encoding and word for a missing value."""
+"""CSV tables: read as spreadsheets, R and pandas write them; written so that each of these reads the same text."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import codecs
 import csv
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.messages import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 Rows = list[tuple[int, list[str]]]  # each with its last line number
@@ -26,6 +27,8 @@ _MARKS = (  # byte order marks; UTF-32's begins like UTF-16's, so it comes first
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# Text that begins like this is a formula to spreadsheets, also in the wide characters of East Asia.
+_FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
 
 
@@ -110,3 +113,46 @@ def read_csv_text(path: Path, notes: list[str] | None = None) -> str:
     if "\0" in text:
         raise InputError(f"{path}: the table is not text (it holds NUL bytes); save it as CSV (UTF-8)")
     return text
+
+
+class _Lines:
+    """Ends lines with a newline alone; Python's writer quotes text with a carriage return only if its lines end so."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        self._stream.write(f"{line[:-2]}\n")
+
+
+def write_csv(stream: TextIO, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows; None becomes an empty field, numbers and text are written unchanged."""
+    csv.writer(_Lines(stream), lineterminator="\r\n").writerows(rows)
+
+
+def is_formula(value: Any) -> bool:
+    """Return whether a spreadsheet would run a value as a formula; numbers, also negative ones, are none.
+
+    >>> is_formula("=1+1"), is_formula("-0.5"), is_formula(-0.5), is_formula("-")
+    (True, False, False, False)
+    """
+    if not isinstance(value, str) or len(value) < 2 or not value.startswith(_FORMULA_SIGNS):
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return True
+    return False
+
+
+def without_formula(value: Any) -> Any:
+    """Return a value that a spreadsheet shows as text: an apostrophe before what it would run as a formula."""
+    return f"'{value}" if is_formula(value) else value
+
+
+def formula_warning(count: int, option: str) -> str:
+    """Return the warning that a table has formulas; the option writes it without."""
+    return (
+        f"{plural(count, 'text begins', 'texts begin')} like a formula, which a spreadsheet would run; "
+        f"`{option}` puts an apostrophe before each"
+    )

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from cnn_sweep.cli import root_help
 from cnn_sweep.cli.ui.help import register, tidy
 from cnn_sweep.errors import InputError
+from cnn_sweep.streams import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,11 +44,13 @@ class _Commands(TyperGroup):
         """Run the command; a mistake that pydantic found for typer is told in our words."""
         try:
             return super().invoke(ctx)
-        except typer.BadParameter as error:
-            if callable(details := getattr(error.__cause__, "errors", None)):
+        except Exception as error:
+            if isinstance(error, typer.BadParameter) and callable(details := getattr(error.__cause__, "errors", None)):
                 from cnn_sweep.validation import in_words
 
                 error.message = in_words(details()[0])
+            if isinstance(message := getattr(error, "message", None), str):
+                vars(error)["message"] = printable(message)  # typer prints it past our streams
             raise
 
     def format_help(self, _ctx: Any, formatter: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -19,9 +18,8 @@ from cnn_sweep.cli.ui.options import (
     Trial,
     trial_number,
 )
-from cnn_sweep.cli.ui.tables import print_table
+from cnn_sweep.cli.ui.tables import print_formatted, print_table
 from cnn_sweep.execution.models import client as models
-from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.models.predictions import class_table, confusion_table
 
 
@@ -55,7 +53,7 @@ def confusion(
     found = models.predict_split(results, study, split.value, trial=trial_number(trial))
     table = confusion_table(found, share=None if normalize is None else normalize.value)
     if output != "table":
-        sys.stdout.write(WRITERS[output](table))
+        print_formatted(table, output)
         return
     cells = "images"
     if normalize is not None:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results
-from cnn_sweep.cli.ui.terminal import warn
+from cnn_sweep.cli.ui.terminal import Console, warn
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.profile import Profile

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 from cnn_sweep.cli.ui.options import RESULTS, Format, Results, StudyName, TableFormat
 from cnn_sweep.cli.ui.studies import open_merged
-from cnn_sweep.cli.ui.tables import print_table
+from cnn_sweep.cli.ui.tables import print_formatted, print_table
 from cnn_sweep.cli.ui.terminal import print_words
 from cnn_sweep.messages import plural
 from cnn_sweep.report.efficiency import efficiency_table, study_usage
-from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.slurm.commands import SlurmCli
 
 
@@ -29,7 +26,7 @@ def efficiency(study: StudyName, output: Format = TableFormat.table, results: Re
         usage = study_usage(found.store, study, SlurmCli())
     table = efficiency_table(usage)
     if output != "table":
-        sys.stdout.write(WRITERS[output](table))
+        print_formatted(table, output)
         return
     if usage.runs:
         print_words(f"{study}: {plural(len(usage.runs), 'run')} of jobs on cluster {usage.runs[0].cluster}")

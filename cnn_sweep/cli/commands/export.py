@@ -16,6 +16,7 @@ class ExportFormat(StrEnum):
     """Format of an export."""
 
     csv = "csv"
+    spreadsheet = "spreadsheet"
     parquet = "parquet"
     tensorboard = "tensorboard"
     mlflow = "mlflow"

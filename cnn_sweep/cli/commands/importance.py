@@ -12,8 +12,7 @@ import typer
 
 from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName
 from cnn_sweep.cli.ui.studies import open_merged
-from cnn_sweep.cli.ui.tables import print_table
-from cnn_sweep.report.leaderboards.formats import WRITERS
+from cnn_sweep.cli.ui.tables import print_formatted, print_table
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.identity import NULL
 
@@ -48,7 +47,7 @@ def importance(
     if output == "json":
         print(json.dumps(asdict(found), indent=2))
     elif output == "csv":
-        sys.stdout.write(WRITERS["csv"](_table(found.importances)))
+        print_formatted(_table(found.importances), "csv")
     else:
         _print_findings(found)
         if len(objectives := opened.sweep.objectives) > 1:

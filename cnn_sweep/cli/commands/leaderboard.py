@@ -8,15 +8,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from cnn_sweep.cli.ui.options import RESULTS, Format, Results, TableFormat, split_names
 from cnn_sweep.cli.ui.studies import merge_journals
-from cnn_sweep.cli.ui.tables import fitting, print_table
-from cnn_sweep.cli.ui.terminal import print_words, terminal_width, warn
+from cnn_sweep.cli.ui.tables import fitting, print_formatted, print_table
+from cnn_sweep.cli.ui.terminal import Console, print_words, terminal_width, warn
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards import leaderboard as boards
-from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.leaderboards.grouping import compared, grouped, without_constants
 from cnn_sweep.report.leaderboards.pareto import only_front
 from cnn_sweep.study import Study
@@ -117,7 +115,7 @@ def leaderboard(
         table = replace(table, rows=table.rows[:_TERMINAL_ROWS])
         print(f"showing the first {_TERMINAL_ROWS} rows; --top K shows K rows, --format csv all", file=sys.stderr)
     if output != "table":
-        sys.stdout.write(WRITERS[output](table))
+        print_formatted(table, output)
     elif view.whole or view.by or selection.columns or terminal_width() is None:
         _print_whole(table)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +10,11 @@ import typer
 
 from cnn_sweep.cli.ui.options import RESULTS, Format, Results, TableFormat
 from cnn_sweep.cli.ui.studies import merge_journals, no_studies
-from cnn_sweep.cli.ui.tables import print_table
+from cnn_sweep.cli.ui.tables import print_formatted, print_table
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.execution.study.removal import clear_leftovers
 from cnn_sweep.journal.paths import archive_folder
 from cnn_sweep.messages import in_bytes
-from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.study_list import COLUMNS, archives_table, studies_table, together
 from cnn_sweep.store.reader import StoreReader
@@ -49,7 +47,7 @@ def list_studies(
         archives, unreadable = archives_table(results)
         table, problems = together(table, archives), [*problems, *unreadable]
     if output != "table":
-        sys.stdout.write(WRITERS[output](table))
+        print_formatted(table, output)
     elif table.rows:
         print_table(_for_people(table))
     else:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 import typer
 
 from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName
 from cnn_sweep.cli.ui.studies import open_merged
 from cnn_sweep.cli.ui.terminal import warn
+
+_COLORS: Final = re.compile("\x1b\\[[0-9;]*m|\b")  # what Keras's progress bars add to their text
 
 
 def logs(
@@ -35,4 +38,4 @@ def logs(
     for file in files:
         print(f"==> {file} <==")
         for text in file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
-            print(text)
+            print(_COLORS.sub("", text))

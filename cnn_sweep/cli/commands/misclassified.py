@@ -20,10 +20,9 @@ from cnn_sweep.cli.ui.options import (
     Trial,
     trial_number,
 )
-from cnn_sweep.cli.ui.tables import print_predictions
+from cnn_sweep.cli.ui.tables import print_formatted, print_predictions
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.figures.contact_sheets import contact_sheet, save_picture
-from cnn_sweep.report.leaderboards.formats import WRITERS
 from cnn_sweep.report.models.predictions import class_index, misclassified_rows, prediction_table
 from cnn_sweep.training.data.dataset import items, load
 
@@ -59,7 +58,7 @@ def misclassified(
         save_picture(contact_sheet(images, [_caption(row) for row in table.rows]), sheet)
         print(sheet, file=sys.stderr)
     if output != "table":
-        sys.stdout.write(WRITERS[output](table))
+        print_formatted(table, output)
         return
     mistakes = "1 image is" if len(rows) == 1 else f"{len(rows)} images are"
     print(f"trial {found.trial}, {split} set: {mistakes} misclassified", file=sys.stderr)

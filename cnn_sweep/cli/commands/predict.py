@@ -11,12 +11,12 @@ import typer
 
 from cnn_sweep.cli.ui.files import check_folder, file_name, short_name, write_text
 from cnn_sweep.cli.ui.options import RESULTS, Format, Results, Sheet, StudyName, TableFormat, Trial, trial_number
-from cnn_sweep.cli.ui.tables import print_predictions
+from cnn_sweep.cli.ui.tables import print_formatted, print_predictions, warn_of_formulas
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.figures.contact_sheets import contact_sheet, mosaic, save_picture
-from cnn_sweep.report.leaderboards.formats import WRITERS
+from cnn_sweep.report.leaderboards.formats import to_csv
 from cnn_sweep.report.models.predictions import prediction_table
 from cnn_sweep.report.models.requested_images import choose_images
 from cnn_sweep.training.data.dataset import UNLABELLED, Item, grid, items, load
@@ -116,7 +116,8 @@ def _check(images: list[str] | None, outputs: Outputs, *, unlabelled: bool) -> N
 def _write_predictions(found: models.Predictions, x: Any, names: Sequence[Item], outputs: Outputs) -> None:
     table = prediction_table(found, names)
     if outputs.csv is not None:
-        write_text(outputs.csv, WRITERS["csv"](table))
+        write_text(outputs.csv, to_csv(table))
+        warn_of_formulas(table)
     if outputs.sheet is not None:
         captions = [f"{row['predicted']}  {row['probability']:.3f}\n{short_name(row['image'])}" for row in table.rows]
         save_picture(contact_sheet(x, captions), outputs.sheet)
@@ -125,7 +126,7 @@ def _write_predictions(found: models.Predictions, x: Any, names: Sequence[Item],
     for file in outputs.files:
         print(file, file=sys.stderr)
     if outputs.table != "table":
-        sys.stdout.write(WRITERS[outputs.table](table))
+        print_formatted(table, outputs.table)
     elif not outputs.files:
         print_predictions(table)
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from cnn_sweep.cli.commands.leaderboard import print_leaderboard
 from cnn_sweep.cli.ui.image_preparation import prepare_images
 from cnn_sweep.cli.ui.options import RESULTS, Extend, Notify, Results, Set, SweepFile, Threads, Workers
 from cnn_sweep.cli.ui.studies import followed_in_words
 from cnn_sweep.cli.ui.sweeps import load_sweep
+from cnn_sweep.cli.ui.terminal import Console
 from cnn_sweep.cli.ui.training_progress import TrainingProgress
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.machine import usable_cores, useful_workers

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from cnn_sweep.cli.ui.options import RESULTS, Format, Results, TableFormat
 from cnn_sweep.cli.ui.studies import merge_journals
-from cnn_sweep.cli.ui.tables import print_table
-from cnn_sweep.report.leaderboards.formats import WRITERS
+from cnn_sweep.cli.ui.tables import print_formatted, print_table
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.store.reader import query
 
@@ -32,4 +30,4 @@ def sql(
     if output == "table":
         print_table(table)
     else:
-        sys.stdout.write(WRITERS[output](table))
+        print_formatted(table, output)

@@ -7,11 +7,10 @@ from itertools import chain
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results
 from cnn_sweep.cli.ui.studies import followed_in_words, no_studies, open_merged
-from cnn_sweep.cli.ui.terminal import terminal_width
+from cnn_sweep.cli.ui.terminal import Console, terminal_width
 from cnn_sweep.cli.ui.watch import ended_jobs_in_words, follow, jobs_in_words, limits_in_words, unsaved_in_words
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import mean_in_words, shown

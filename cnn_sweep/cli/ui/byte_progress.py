@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cnn_sweep.cli.ui.terminal import can_redraw
+from cnn_sweep.cli.ui.terminal import Console, can_redraw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,10 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cnn_sweep.cli.ui.terminal import can_redraw, warn
+from cnn_sweep.cli.ui.terminal import Console, can_redraw, warn
 from cnn_sweep.execution.study.study_folder import data_root
 from cnn_sweep.messages import plural
 from cnn_sweep.training.data.prepare import prepare, read_report

@@ -18,6 +18,7 @@ class TableFormat(StrEnum):
 
     table = "table"
     csv = "csv"
+    spreadsheet = "spreadsheet"
     json = "json"
     markdown = "markdown"
     latex = "latex"

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from rich.box import SIMPLE_HEAD, Box
 from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from cnn_sweep.cli.ui.terminal import terminal_width
-from cnn_sweep.report.leaderboards.formats import is_numeric
+from cnn_sweep.cli.ui.terminal import Console, print_data, terminal_width, warn
+from cnn_sweep.csv_tables import formula_warning
+from cnn_sweep.report.leaderboards.formats import WRITERS, formulas, is_numeric
 from cnn_sweep.report.leaderboards.leaderboard import shown
+from cnn_sweep.streams import printable
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -50,7 +51,8 @@ class _Column:
     def of(cls, table: Table, name: str) -> _Column:
         """Format a column of a table."""
         cells = tuple(" ".join(shown(row.get(name)).split()) for row in table.rows)
-        return cls(name, cells, is_numeric(table, name), max(map(cell_len, (name, *cells))))
+        heading = printable(name)
+        return cls(heading, cells, is_numeric(table, name), max(map(cell_len, (heading, *cells))))
 
     @property
     def least(self) -> int:
@@ -73,6 +75,19 @@ def print_table(table: Table, *, title: str | None = None) -> None:
     for columns in _pieces(table, width):
         _print([_Column.of(table, name) for name in columns], width, title)
         title = None
+
+
+def print_formatted(table: Table, output: str) -> None:
+    """Print a table in one of the formats of ``WRITERS``, for other programs."""
+    print_data(WRITERS[output](table))
+    if output == "csv":
+        warn_of_formulas(table)
+
+
+def warn_of_formulas(table: Table) -> None:
+    """Warn if a spreadsheet would run texts of a table that is written as CSV."""
+    if count := formulas(table):
+        warn(formula_warning(count, "--format spreadsheet"))
 
 
 def print_first_rows(table: Table) -> None:

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
@@ -16,7 +16,7 @@ from rich.text import Text
 from cnn_sweep.cli.ui.interrupt import interruptible
 from cnn_sweep.cli.ui.studies import open_merged
 from cnn_sweep.cli.ui.tables import table_box
-from cnn_sweep.cli.ui.terminal import can_redraw
+from cnn_sweep.cli.ui.terminal import Console, can_redraw
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import listed, plural
 from cnn_sweep.report.leaderboards.leaderboard import shown

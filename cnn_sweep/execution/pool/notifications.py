@@ -15,6 +15,7 @@ from cnn_sweep.execution.pool.progress import ProgressMeter
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.masking import masked
+from cnn_sweep.streams import printable
 from cnn_sweep.sweep.states import counted
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def notice_of(study: str, progress: Progress) -> Notice | None:
     words = counted(counts)
     best = f"; best trial {progress.best[0]}: {progress.best[1]:.5g}" if progress.best else ""
     if progress.failing_alike is not None:
-        reason = f"cannot continue, its trials failed alike: {progress.failing_alike}"
+        reason = f"cannot continue, its trials failed alike: {printable(progress.failing_alike)}"
         return Notice(study, "failed", f"{study} {reason} ({words})", counts, progress.best)
     is_over = progress.finished >= progress.total or progress.ended_by is not None
     if not is_over or counts.get("running"):
@@ -82,7 +83,12 @@ def notify_dead_end(study: StudyFolder, reason: str, targets: Sequence[str], *, 
         return
     counts = dict(ProgressMeter(study, study.history(), since).read(workers=0).counts)
     claims = Claims(study.paths, new_writer_name(), current())
-    notify(Notice(study.name, "failed", f"{study.name}: {reason}", counts), targets, claims, key=str(round(since)))
+    notify(
+        Notice(study.name, "failed", f"{study.name}: {printable(reason)}", counts),
+        targets,
+        claims,
+        key=str(round(since)),
+    )
 
 
 def notify(notice: Notice, targets: Sequence[str], claims: Claims, *, key: str) -> list[str]:

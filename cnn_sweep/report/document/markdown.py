@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.document.summary import commands, rung_table, sweep_files
@@ -89,7 +90,7 @@ def _leaderboard(data: ReportData) -> str:
 
 
 def _figures(data: ReportData, images: str) -> list[str]:
-    return [f"![{markdown_text(figure.caption)}]({images}/{figure.name}.svg)" for figure in all_figures(data)]
+    return [f"![{markdown_text(figure.caption)}]({quote(images)}/{figure.name}.svg)" for figure in all_figures(data)]
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:

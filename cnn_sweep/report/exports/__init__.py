@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Maps the name of a format to its module and function.
 FORMS = {
     "csv": ("tables", "to_csv"),
+    "spreadsheet": ("tables", "to_spreadsheet"),
     "parquet": ("tables", "to_parquet"),
     "tensorboard": ("tensorboard", "to_tensorboard"),
     "mlflow": ("mlflow", "to_mlflow"),

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import shlex
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.csv_tables import formula_warning, is_formula, without_formula, write_csv
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.exports import library, written_aside
 from cnn_sweep.store import queries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from cnn_sweep.store.reader import StoreReader
+
+log = logging.getLogger(__name__)
 
 _GREATEST = 2**63 - 1  # the largest integer of a Parquet file
 _FIRST = ["study", "trial"]  # the first columns of every table: they identify an export and its study
@@ -30,6 +34,15 @@ def to_csv(store: StoreReader, study: str, destination: str) -> list[Path]:
         InputError: One of the files exists and is not a table of this study.
     """
     return _both(store, study, Path(destination), _Form("csv", _write_csv, _csv_start))
+
+
+def to_spreadsheet(store: StoreReader, study: str, destination: str) -> list[Path]:
+    """Write the tables of :func:`to_csv` with an apostrophe before each text that a spreadsheet would run.
+
+    Raises:
+        InputError: One of the files exists and is not a table of this study.
+    """
+    return _both(store, study, Path(destination), _Form("csv", _write_without_formulas, _csv_start))
 
 
 def to_parquet(store: StoreReader, study: str, destination: str) -> list[Path]:
@@ -110,10 +123,24 @@ def _parquet_start(file: Path) -> list[list[str]]:
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        for fields in _fields(columns, rows):
+            write_csv(file, [fields])
+            count += sum(map(is_formula, fields))
+    if count:
+        log.warning("%s: %s", path.name, formula_warning(count, "--to spreadsheet"))
+
+
+def _write_without_formulas(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        write_csv(file, (list(map(without_formula, fields)) for fields in _fields(columns, rows)))
+
+
+def _fields(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[Any]]:
+    yield columns
+    for row in rows:
+        yield [row.get(name) for name in columns]
 
 
 def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

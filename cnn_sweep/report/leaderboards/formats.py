@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import html
 import io
 import json
@@ -10,10 +9,12 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from cnn_sweep.csv_tables import is_formula, without_formula, write_csv
 from cnn_sweep.report.leaderboards.leaderboard import plain, shown
+from cnn_sweep.streams import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from cnn_sweep.report.leaderboards.leaderboard import Table
 
@@ -24,18 +25,36 @@ _TEX: Final = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 _AS_THEY_ARE: Final = frozenset({float, int, str, bool, type(None)})
+_MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]|]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no emphasis
 _TEX_SPECIAL = re.compile("|".join(map(re.escape, _TEX)))
 
 
 def to_csv(table: Table) -> str:
     """Write CSV with full precision; an empty field is a missing value."""
+    return _as_csv(_fields(table))
+
+
+def to_spreadsheet(table: Table) -> str:
+    """Write CSV in which no text is a formula: an apostrophe stands before it."""
+    return _as_csv([without_formula(value) for value in row] for row in _fields(table))
+
+
+def formulas(table: Table) -> int:
+    """Count the fields of a table that a spreadsheet would run as formulas."""
+    return sum(is_formula(value) for row in _fields(table) for value in row)
+
+
+def _as_csv(rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    columns = table.columns
-    # The CSV writer leaves the field of None empty and writes numbers and text unchanged.
-    writer.writerows([_field(row.get(name)) for name in columns] for row in table.rows)
+    write_csv(text, rows)
     return text.getvalue()
+
+
+def _fields(table: Table) -> Iterator[Sequence[Any]]:
+    """Yield the columns' names, and the values of each row."""
+    yield table.columns
+    for row in table.rows:
+        yield [_field(row.get(name)) for name in table.columns]
 
 
 def _field(value: Any) -> Any:
@@ -64,12 +83,13 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Escape text that Markdown would read as a tag or as the end of a cell."""
-    return _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    """Escape text that Markdown would read as a tag, a link, an image, emphasis, code or the end of a cell."""
+    escaped = _MARKDOWN_SPECIAL.sub(r"\\\g<0>", _one_line(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(printable(text).split())
 
 
 def to_latex(table: Table) -> str:
@@ -106,6 +126,7 @@ def is_numeric(table: Table, name: str) -> bool:
 
 WRITERS: Final[Mapping[str, Callable[[Table], str]]] = {
     "csv": to_csv,
+    "spreadsheet": to_spreadsheet,
     "json": to_json,
     "markdown": to_markdown,
     "latex": to_latex,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import near
 from cnn_sweep.report.leaderboards.filters import Filter, FilterError
+from cnn_sweep.streams import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -164,12 +165,12 @@ def plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Return a value as text for people: five significant digits, an empty string for None."""
+    """Return a value as text for people: five significant digits, nothing for None, no control characters."""
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.5g}"
-    return str(plain(value))
+    return printable(str(plain(value)))
 
 
 def mean_in_words(row: Row, *, others: int) -> str:

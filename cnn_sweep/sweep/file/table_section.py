@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.csv_tables import MISSING, find_separator, parse_csv, read_csv_text
+from cnn_sweep.csv_tables import MISSING, find_separator, parse_csv, read_csv_text, write_csv
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import listed, plural, show, unknown
 from cnn_sweep.sweep.file.search_section import describe_domain
@@ -118,11 +117,10 @@ def _with_points(cells: list[str]) -> list[str]:
 
 def _written(numbers: list[int], columns: list[list[str]]) -> str:
     written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
     at = 1
     for number, cells in zip(numbers, zip(*columns, strict=True), strict=True):
         written.write("\n" * (number - at))
-        writer.writerow([cell.strip() for cell in cells])
+        write_csv(written, [[cell.strip() for cell in cells]])
         at = max(number, at) + 1
     return written.getvalue()
 
