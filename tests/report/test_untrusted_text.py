@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from html import unescape
 
@@ -12,6 +13,7 @@ from helpers.typed import typed_here
 from markdown_it import MarkdownIt
 
 from cnn_sweep.csv_tables import is_formula
+from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.leaderboards.formats import to_csv, to_html, to_latex, to_markdown, to_spreadsheet
 from cnn_sweep.report.leaderboards.leaderboard import Table
 
@@ -103,3 +105,24 @@ def test_an_export_with_formulas_is_written_with_a_warning(written, tmp_path, ca
     done = typed_here(("export", "digits", "out", "--to", "spreadsheet"), tmp_path, environment)
     assert done.returncode == 0
     assert ",'=1+1" in (tmp_path / "out" / "trials.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("form", ["html", "markdown"])
+def test_a_report_names_changed_files_and_tells_no_secret(written, tmp_path, form):
+    """What was changed since the commit stays in the study's folder; the command line is told without secrets.
+
+    So it is with studies of earlier versions, which recorded all of both.
+    """
+    written.study(trials=2)
+    file = StudyPaths(written.results, "digits").provenance
+    found = json.loads(file.read_text(encoding="utf-8"))
+    found["command"] = "cnn-sweep run a.yaml --notify https://hooks.example.org/S3CRET"
+    found["git"] = {"sha": "0123abcd", "diff": "diff --git a/.env b/.env\n+PLAIN=S3CRET\ndiff --git a/n.py b/n.py\n"}
+    file.write_text(json.dumps(found), encoding="utf-8")
+    words = ("report", "digits", "--format", form, "--output", "r", "--no-predictions")
+    done = typed_here(words, tmp_path, {"CNN_SWEEP_RESULTS": str(written.results)})
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "r").read_text(encoding="utf-8")
+    assert "S3CRET" not in text
+    assert "0123abcd, with changes in 2 files: .env, n.py" in text
+    assert "cnn-sweep run a.yaml --notify" in text

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
+import json
 import platform
+import secrets
+import select
 import socket
 import subprocess
 import sys
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 # Only this machine can reach the server; other machines need an SSH tunnel.
 _HOST = "127.0.0.1"
 _START_TIMEOUT_S = 60.0
+_POLL_S = 0.1
+_SERVER = "cnn_sweep.report.exports.dashboard_server"
 
 
 def dashboard(
@@ -40,54 +46,72 @@ def dashboard(
 ) -> None:
     """Serve optuna-dashboard on this machine, with a copy of a study that is kept up to date.
 
+    The address has a token, without which nobody else on this machine can open it.
+
     Examples:
       cnn-sweep dashboard digits --port 8081
     """
     if importlib.util.find_spec("optuna_dashboard") is None:
         raise EnvironmentFault("optuna-dashboard is not installed: pip install 'cnn-sweep[dashboard]'")
-    if _answers(port):
-        raise InputError(f"--port {port} is in use on this machine; choose another port")
-    store = open_merged(results, study).store
-    with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as folder, interruptible() as interrupt:
+    token = secrets.token_urlsafe(32)
+    with _listening(port) as door, tempfile.TemporaryDirectory(prefix="cnn-sweep-") as folder:
+        store = open_merged(results, study).store
         storage = f"sqlite:///{Path(folder) / 'study.db'}"
         mirror(store, study, storage)
-        with _serving(storage, port) as server:
-            _wait_for(server, port, interrupt)
-            _print_address(port)
+        with interruptible() as interrupt, _serving(storage, token, door) as server:
+            if not _is_ready(server, interrupt):
+                return
+            _print_address(port, token)
             while not interrupt.wait(interval):
                 if server.poll() is not None:
                     raise EnvironmentFault(f"optuna-dashboard ended with exit code {server.returncode}")
                 mirror(open_merged(results, study).store, study, storage)
 
 
-@contextlib.contextmanager
-def _serving(storage: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    code = "import sys, optuna_dashboard; optuna_dashboard.run_server(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
-    command = [sys.executable, "-P", "-c", code, storage, _HOST, str(port)]
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+def _listening(port: int) -> socket.socket:
+    """Return a socket on which the server will answer; from now on nobody else can take the port."""
     try:
-        yield server
-    finally:
-        server.terminate()
-        server.wait()
+        return socket.create_server((_HOST, port))
+    except OSError as error:
+        why = "is in use on this machine" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+        raise InputError(f"--port {port} {why}; choose another port") from error
 
 
-def _wait_for(server: subprocess.Popen[bytes], port: int, interrupt: Interrupt) -> None:
+@contextlib.contextmanager
+def _serving(storage: str, token: str, door: socket.socket) -> Iterator[subprocess.Popen[str]]:
+    server = subprocess.Popen(
+        [sys.executable, "-P", "-m", _SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=(door.fileno(),),
+        encoding="utf-8",
+    )
+    with server:
+        try:
+            settings = {"storage": storage, "token": token, "socket": door.fileno()}
+            with contextlib.suppress(BrokenPipeError):  # it has ended; its exit code says so
+                print(json.dumps(settings), file=server.stdin, flush=True)
+            yield server
+        finally:
+            server.terminate()
+
+
+def _is_ready(server: subprocess.Popen[str], interrupt: Interrupt) -> bool:
+    """Wait until the server answers; return whether it does, or False after an interrupt."""
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while not _answers(port) and not interrupt.wait(0.1):
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise EnvironmentFault(f"optuna-dashboard did not start (exit code {server.poll()}); see above")
+    while not interrupt.wait(0):
+        if select.select([server.stdout], [], [], _POLL_S)[0]:
+            if server.stdout is not None and server.stdout.readline():
+                return True
+            raise EnvironmentFault(f"optuna-dashboard did not start (exit code {server.wait()}); see above")
+        if time.monotonic() > deadline:
+            raise EnvironmentFault(f"optuna-dashboard did not start within {_START_TIMEOUT_S:g} s; see above")
+    return False
 
 
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((_HOST, port)) == 0
-
-
-def _print_address(port: int) -> None:
+def _print_address(port: int, token: str) -> None:
     """Print the address, and the tunnel to it from another machine."""
-    print(f"http://{_HOST}:{port}", flush=True)
+    print(f"http://{_HOST}:{port}/?token={token}", flush=True)
     tunnel = f"ssh -N -L {port}:{_HOST}:{port} {user_name()}@{platform.node()}"
     print(
         f"from your own machine: {tunnel}   (then open the address above; Ctrl-C ends the dashboard)", file=sys.stderr

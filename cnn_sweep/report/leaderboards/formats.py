@@ -25,7 +25,7 @@ _TEX: Final = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 _AS_THEY_ARE: Final = frozenset({float, int, str, bool, type(None)})
-_MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]|]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no emphasis
+_MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]|]|(?<![^\W_])_|_(?![^\W_])")  # an underscore inside a word is no emphasis
 _TEX_SPECIAL = re.compile("|".join(map(re.escape, _TEX)))
 
 
