@@ -198,6 +198,19 @@ def test_a_member_cannot_leave_its_folder(info, archive, paths, tmp_path):
     assert there == sorted(path for path in tmp_path.rglob("*") if not path.is_relative_to(tmp_path / "elsewhere"))
 
 
+def test_an_archive_does_not_restore_more_than_it_says(archive, tmp_path):
+    """A few kilobytes of an archive that become gigabytes of zeros are refused, before they are on the disk."""
+
+    def change(pairs):
+        for info, data in pairs:
+            yield (info, bytes(10 << 20)) if info.name.endswith("0.keras") else (info, data)
+
+    rewritten(archive, change)
+    with pytest.raises(EnvironmentFault, match=r"the files are larger than SUMMARY\.json says"):
+        restore_study(archive, tmp_path / "elsewhere")
+    assert not names(tmp_path / "elsewhere")
+
+
 def test_what_is_no_archive_is_refused(tmp_path, paths):
     """Other files and other archives are named as such, like damaged ones; a missing file is a wrong name."""
     file = tmp_path / "other.tar.gz"

@@ -30,6 +30,7 @@ SUMMARY: Final = "SUMMARY.json"
 MANIFEST: Final = "MANIFEST.sha256"
 _NEWEST_FORMAT: Final = 1
 _LARGEST_TEXT: Final = 1 << 28  # bytes of a manifest
+_LARGEST_SUMMARY: Final = 1 << 22
 _MANIFEST_LINE: Final = re.compile(r"([0-9a-f]{64})  (.+)")
 _TYPES: Final = {tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.LNKTYPE}
 _UNREADABLE: Final = (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError)
@@ -145,14 +146,14 @@ def restore_study(file: Path, results: Path, *, observe: Callable[[int], None] |
     try:
         results.mkdir(parents=True, exist_ok=True)
         clear_leftovers(results)
-        _check_room(summary, results)
+        room = _check_room(summary, results)
         hidden = results / f"{RESTORING}{process_tag()}"
         hidden.mkdir(mode=0o700)
     except OSError as error:
         raise EnvironmentFault(f"cannot write to {results}: {error.strerror or error}") from error
     try:
         folder = hidden / STUDY
-        restoration = _Restoration(folder)
+        restoration = _Restoration(folder, room)
         contents = read_archive(file, restoration, observe=observe)
         if contents.study != paths.study or not (folder / paths.sweep.name).is_file():
             raise EnvironmentFault(f"{file} is no archive of a study: it has no {STUDY}/{paths.sweep.name}")
@@ -170,8 +171,15 @@ def restore_study(file: Path, results: Path, *, observe: Callable[[int], None] |
 class _Restoration:
     """Writes the study's folder of an archive."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most: int | None) -> None:
+        """Begin a restoration.
+
+        Args:
+            folder: Receives the files.
+            most: Bytes that they may have, for which there is room; None if that is not known.
+        """
         self._folder = folder
+        self._left = most
         self._modes: dict[Path, int] = {}
 
     def add_folder(self, name: str, member: tarfile.TarInfo) -> None:
@@ -186,6 +194,10 @@ class _Restoration:
             for _ in blocks:
                 pass
             return
+        if self._left is not None:
+            self._left -= member.size
+            if self._left < 0:
+                raise tarfile.TarError(f"{name}: the files are larger than {SUMMARY} says")
         try:
             with path.open("xb") as target:
                 for block in blocks:
@@ -227,13 +239,15 @@ class _Restoration:
         return path
 
 
-def _check_room(summary: dict[str, Any], results: Path) -> None:
+def _check_room(summary: dict[str, Any], results: Path) -> int | None:
+    """Check that there is room for the bytes that an archive says it has; return them, or None if it does not say."""
     needed, free = summary.get("bytes"), shutil.disk_usage(results).free
     if isinstance(needed, int) and needed > free:
         raise EnvironmentFault(
             f"study {summary['study']!r} needs {in_bytes(needed)}, and {in_bytes(free)} are free in {results}; free "
             "some space, or restore it into another folder with --results"
         )
+    return needed if isinstance(needed, int) else None
 
 
 def _read_member(
@@ -260,6 +274,8 @@ def _read_member(
         digest = hashlib.sha256()
         blocks = _blocks(tar, member, digest.update, observe)
         if name == SUMMARY:
+            if member.size > _LARGEST_SUMMARY:
+                raise tarfile.TarError(f"{member.name} is too large")
             text = b"".join(blocks)
             contents.summary = _parsed_summary(text)
         elif sink is not None:
@@ -306,7 +322,7 @@ def _blocks(
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    if member.size > _LARGEST_TEXT:
+    if member.size > (_LARGEST_SUMMARY if member.name.endswith(SUMMARY) else _LARGEST_TEXT):
         raise tarfile.TarError(f"{member.name} is too large")
     return b"".join(_blocks(tar, member, lambda _: None, None))
 

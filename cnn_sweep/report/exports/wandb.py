@@ -28,7 +28,9 @@ def to_wandb(store: StoreReader, study: str, destination: str) -> list[Path]:
     """
     wandb: Any = library("wandb", "wandb")
     folder = Path(destination) / "wandb"
-    settings = wandb.Settings(mode="offline", console="off", silent=True, x_disable_stats=True, disable_git=True)
+    # Neither git nor metadata: `wandb sync` would upload the user, the host, paths and the command line.
+    quiet = {"silent": True, "x_disable_stats": True, "disable_git": True, "x_disable_meta": True}
+    settings = wandb.Settings(mode="offline", console="off", **quiet)
     with written_aside(folder.parent) as aside:
         try:
             for run in runs(store, study):
