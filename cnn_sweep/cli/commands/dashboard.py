@@ -98,10 +98,12 @@ def _serving(storage: str, token: str, door: socket.socket) -> Iterator[subproce
 
 def _is_ready(server: subprocess.Popen[str], interrupt: Interrupt) -> bool:
     """Wait until the server answers; return whether it does, or False after an interrupt."""
+    if server.stdout is None:
+        raise ValueError("it has no standard output")
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not interrupt.wait(0):
         if select.select([server.stdout], [], [], _POLL_S)[0]:
-            if server.stdout is not None and server.stdout.readline():
+            if server.stdout.readline():
                 return True
             raise EnvironmentFault(f"optuna-dashboard did not start (exit code {server.wait()}); see above")
         if time.monotonic() > deadline:
