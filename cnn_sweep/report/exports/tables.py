@@ -124,10 +124,15 @@ def _parquet_start(file: Path) -> list[list[str]]:
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     count = 0
-    with path.open("w", newline="", encoding="utf-8") as file:
+
+    def counting() -> Iterator[Sequence[Any]]:
+        nonlocal count
         for fields in _fields(columns, rows):
-            write_csv(file, [fields])
             count += sum(map(is_formula, fields))
+            yield fields
+
+    with path.open("w", newline="", encoding="utf-8") as file:
+        write_csv(file, counting())
     if count:
         log.warning("%s: %s", path.name, formula_warning(count, "--to spreadsheet"))
 
