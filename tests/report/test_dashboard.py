@@ -145,7 +145,9 @@ def _status_of_another_user(port):
     code = "import sys, http.client as h; c = h.HTTPConnection('127.0.0.1', int(sys.argv[1])); "
     code += "c.request('DELETE', '/api/studies/1'); print(c.getresponse().status)"
     command = ["/usr/bin/python3", "-c", code, str(port)]
-    return subprocess.run(command, user=65534, group=65534, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        command, user=65534, group=65534, check=True, capture_output=True, encoding="utf-8"
+    ).stdout.strip()
 
 
 def _command_lines(pid):
