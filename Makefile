@@ -120,8 +120,11 @@ format: $(STAMP)  ## mend formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-faults: $(STAMP)  ## the long campaigns: 20 kills in one study and 10 in one with rungs
-	CNN_SWEEP_KILLS=20 CNN_SWEEP_RUNG_KILLS=10 $(BIN)/python -m pytest -m faults tests/faults
+FAULTS ?= 1000
+SEED ?= 1
+faults: $(STAMP)  ## break studies on purpose (FAULTS=1000 SEED=1; ONLY=17 plays one round again), then 10 kills of one with rungs
+	PYTHONPATH=tests $(BIN)/python -m faults.campaign --faults $(FAULTS) --seed $(SEED) $(if $(ONLY),--only $(ONLY))
+	$(if $(ONLY),,CNN_SWEEP_RUNG_KILLS=10 $(BIN)/python -m pytest tests/faults/test_rung_campaign.py)
 
 docs: $(STAMP)  ## build the documentation as a site, in build/site; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
