@@ -105,9 +105,11 @@ class Journals:
         for line in read_lines(journal):
             self.lines[journal.stem] += 1
             kind = line.get("type")
-            if kind not in {"start", "epoch", "end"} or not isinstance(line.get("trial"), int):
+            trial, attempt = line.get("trial"), line.get("attempt")
+            if kind not in ("start", "epoch", "end") or type(line.get("time")) is not float:
                 continue
-            trial, attempt = line["trial"], line["attempt"]
+            if type(trial) is not int or type(attempt) is not int or (kind == "start" and "params" not in line):
+                continue
             if kind == "start":
                 self.starts[trial].setdefault(attempt, {})[journal.stem] = line
             elif kind == "end":

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +21,6 @@ from faults.fault_shim import Shim
 
 _INJECTED = Path(__file__).parent / "injected"
 _DOCUMENTED = {0, 1, 2, 3, 130, -signal.SIGINT, -signal.SIGTERM, 143}
-# Commands that end without anything new in the journals, before a study counts as stuck.
-_TRIES = 6
 # Nothing takes a tenth of this on a quiet machine.
 _COMMAND_S = 300.0
 
@@ -60,7 +60,10 @@ class Plan:
         checkpoint_every_s: Seconds between checkpoints.
         workers: Workers of a command.
         real: Whether networks are trained.
+        early: Whether the first fault may come before the first epoch.
         dies_after: Epoch after which each worker dies in the next one; 0 for never.
+        attempts: Most attempts of a trial that no fault disturbs.
+        tries: Commands that end without anything new in the journals, before the study counts as stuck.
         mutant: What is wrong with the package on purpose.
     """
 
@@ -72,7 +75,10 @@ class Plan:
     checkpoint_every_s: float = 0.1
     workers: int = 2
     real: bool = False
+    early: bool = False
     dies_after: int = 0
+    attempts: int = 8
+    tries: int = 5
     mutant: str = ""
 
 
@@ -107,7 +113,7 @@ class Round:
         self.folder, self.plan, self.chance = folder, plan, chance
         self.result = Result(number, plan)
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.expected = Expected(0, plan.epochs, real=plan.real, attempts=8, pruned=plan.study == "asha")
+        self.expected = Expected(0, plan.epochs, real=plan.real, attempts=plan.attempts, pruned=plan.study == "asha")
         self._logged = 0
         self._mounted: list[Path] = []
         self._token = f"FAULTS_ROUND={os.getpid()}-{number}-{id(self)}"
@@ -235,12 +241,26 @@ class Round:
     def do(self, *words, home=0):
         """Run a command to its end; return its exit code."""
         process = self.start(*words, home=home)
-        try:
-            process.wait(timeout=_COMMAND_S)
-        except subprocess.TimeoutExpired:
-            self.result.verdict.add("loops", f"{words} did not end in {_COMMAND_S:.0f} s")
+        if not self._ends([process]):
+            self.result.verdict.add("loops", f"{words} did not end")
             self._end(process)
         return process.returncode
+
+    def _ends(self, processes):
+        """Wait for processes; return False if they take too long, or begin a trial again and again."""
+        deadline = time.monotonic() + _COMMAND_S
+        while any(process.poll() is None for process in processes):
+            if time.monotonic() > deadline or self._begun_most() > self.expected.attempts:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def _begun_most(self):
+        """Return how often the trial was begun that was begun most often."""
+        starts = Counter()
+        for journal in self.journals():
+            starts.update(re.findall(rb'"type":"start","time":[^,]*,"trial":(\d+),', journal.read_bytes()))
+        return max(starts.values(), default=0)
 
     def train(self, *, home=0):
         """Run or resume the study in the background, as a user would who finds that nothing runs."""
@@ -278,11 +298,11 @@ class Round:
         return False
 
     def begin(self):
-        """Start the study; mostly wait until it trains, because there is less to break before."""
+        """Start the study; wait until it trains, unless the plan says that there is something to break before."""
         if self.plan.storage == "lying":
             self.shim.open_locks()
         self.train()
-        if self.chance.random() < 0.9:
+        if not self.plan.early:
             while self.trainers() and not any(b'"epoch"' in journal.read_bytes() for journal in self.journals()):
                 time.sleep(0.03)
 
@@ -303,7 +323,7 @@ class Round:
     def recover(self):
         """Do what a user would until something new is in the journals; return the seconds, or None if stuck."""
         before, began = self.events(), time.monotonic()
-        for _ in range(_TRIES):
+        for _ in range(self.plan.tries):
             if not self.trainers():
                 if self.complete():
                     return time.monotonic() - began
@@ -328,23 +348,19 @@ class Round:
         if self.shim is not None:
             self.shim.clear()
         tries, most = 0, self.events()
-        while not (self._quiet() and self.complete()) and tries < _TRIES:
+        while self._ends(self.trainers()) and not self.complete() and tries < self.plan.tries:
             code = self.do("resume", "s", "--workers", self.plan.workers, "--threads", 1)
             tries = 0 if self.events() > most + 3 else tries + 1
             most = max(most, self.events())
             if code == 2:
                 self.result.verdict.add("lost", f"resume says that the user made a mistake: {self._last_words()}")
                 break
+        for process in self.trainers():
+            self.result.verdict.add("loops", f"{process.args[3:5]} does not end")
+            self._end(process)
         if self.do("store", "rebuild" if self.expected.destroyed else "merge") or self.do("leaderboard", "s"):
             self.result.verdict.add("lost", f"no leaderboard: {self._last_words()}")
         self._judge()
-
-    def _quiet(self):
-        """Wait for the pools that still run; return True."""
-        deadline = time.monotonic() + _COMMAND_S
-        while self.trainers() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return True
 
     def _judge(self):
         mine = self.result.verdict
@@ -417,6 +433,7 @@ def random_plan(chance, kinds=None):
         epoch_s=chance.choice([0.02, 0.04, 0.08]),
         checkpoint_every_s=chance.choice([0.05, 0.2, 0.5]),
         workers=chance.choice([1, 2, 2, 3]),
+        early=chance.random() < 0.1,
     )
 
 

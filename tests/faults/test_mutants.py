@@ -21,9 +21,13 @@ _DIRECTED = {
     ),
     "claims by lock": ([], Plan(storage="lying", workers=3, trials=60, epochs=2, epoch_s=0.001), "twice"),
     "journals applied without offsets": ([], Plan(), "twice"),
-    "nothing flushed": (["kill_group", "kill_worker"], Plan(workers=1, epochs=60, checkpoint_every_s=0.05), "lost"),
-    "progress by what was reported": ([], Plan(workers=1, dies_after=1, checkpoint_every_s=60), "loops"),
-    "a decoder that trusts types": (["odd_lines"], Plan(workers=1), "tracebacks"),
+    "nothing flushed": (["kill_group"], Plan(workers=1, trials=2, epochs=60, checkpoint_every_s=0.05), "lost"),
+    "progress by what was reported": (
+        [],
+        Plan(workers=1, trials=2, dies_after=1, checkpoint_every_s=60, attempts=7),
+        "loops",
+    ),
+    "a decoder that trusts types": (["odd_lines"], Plan(workers=1, tries=1), "tracebacks"),
 }
 
 

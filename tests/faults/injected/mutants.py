@@ -8,6 +8,8 @@ from __future__ import annotations
 import fcntl
 import os
 
+_KEPT = 8  # lines that a writer keeps in memory
+
 
 def _trust_locks(merge):
     """Merge into the published file whatever the locks are worth, as where they are reliable."""
@@ -38,12 +40,14 @@ def _forget_offsets(ingest):
 
 
 def _write_late(log):
-    """Keep lines in memory until there are many, whatever depends on them."""
+    """Keep the newest lines in memory, whatever depends on them."""
     write = log.JournalWriter._write
 
     def late(self):
-        if self._pending.count(b"\n") >= 30:
-            write(self)
+        lines = bytes(self._pending).splitlines(keepends=True)
+        self._pending[:] = b"".join(lines[:-_KEPT])
+        write(self)
+        self._pending += b"".join(lines[-_KEPT:])
 
     def close(self):
         write(self)
