@@ -112,6 +112,7 @@ def _merge_in_place(results: Path, *, wait_s: float, work_s: float) -> tuple[App
         if not granted:
             return applied, BUSY
         abandon(results)
+        (results / _REBUILDING).unlink(missing_ok=True)  # left by a rebuild that was killed
         try:
             return applied, _merge_batches(results, applied, deadline, work_s)
         except _DAMAGE as error:

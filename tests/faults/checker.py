@@ -19,10 +19,9 @@ from zlib import crc32
 from faults.injected import hash_chain
 
 KINDS = ("lost", "twice", "differ", "loops", "tracebacks", "left")
-# What a killed process may leave until the next command that looks: never in the way of anything.
-_TEMPORARY = re.compile(
-    r"\.tmp|\.rebuilding|\.merging|\.ckpt\.[0-9a-f]{8}$|\.new-|\.removed-|\.archiving-|\.restoring-"
-)
+# What killed processes leave and the next command removes. The hint of a merge and unpublished copies of the store are
+# removed by age, because where locks are unreliable nobody knows whose they are.
+_TEMPORARY = re.compile(r"\.tmp|\.rebuilding|\.ckpt\.[0-9a-f]{8}$|\.removed-|\.archiving-|\.restoring-")
 
 
 @dataclass
@@ -77,14 +76,12 @@ class Verdict:
 
 
 def read_lines(journal):
-    """Yield the objects of a journal's undamaged lines."""
+    """Yield the values of a journal's undamaged lines."""
     for line in journal.read_bytes().split(b"\n")[:-1]:
         body = line[9:]
         if line[:9] == b"%08x " % crc32(body):
             with contextlib.suppress(ValueError, RecursionError):
-                found = json.loads(body)
-                if isinstance(found, dict):
-                    yield found
+                yield json.loads(body)
 
 
 class Journals:
@@ -104,6 +101,8 @@ class Journals:
         self.lines[journal.stem] = 0
         for line in read_lines(journal):
             self.lines[journal.stem] += 1
+            if not isinstance(line, dict):
+                continue
             kind = line.get("type")
             trial, attempt = line.get("trial"), line.get("attempt")
             if kind not in ("start", "epoch", "end") or type(line.get("time")) is not float:

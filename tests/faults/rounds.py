@@ -112,7 +112,7 @@ class Round:
     def __init__(self, folder, plan, *, library, chance, number=0):
         self.folder, self.plan, self.chance = folder, plan, chance
         self.result = Result(number, plan)
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: dict[subprocess.Popen[bytes], tuple[object, ...]] = {}  # with their words
         self.expected = Expected(0, plan.epochs, real=plan.real, attempts=plan.attempts, pruned=plan.study == "asha")
         self._logged = 0
         self._mounted: list[Path] = []
@@ -235,7 +235,7 @@ class Round:
                 cwd=self.folder,
                 start_new_session=True,
             )
-        self.processes.append(process)
+        self.processes[process] = words
         return process
 
     def do(self, *words, home=0):
@@ -269,7 +269,7 @@ class Round:
 
     def trainers(self):
         """Return the pools that run now."""
-        return [p for p in self.processes if p.poll() is None and ("run" in p.args or "resume" in p.args)]
+        return [p for p, words in self.processes.items() if p.poll() is None and words[0] in {"run", "resume"}]
 
     def workers(self):
         """Return the process IDs of the workers that run now."""
@@ -356,7 +356,7 @@ class Round:
                 self.result.verdict.add("lost", f"resume says that the user made a mistake: {self._last_words()}")
                 break
         for process in self.trainers():
-            self.result.verdict.add("loops", f"{process.args[3:5]} does not end")
+            self.result.verdict.add("loops", f"{self.processes[process]} does not end")
             self._end(process)
         if self.do("store", "rebuild" if self.expected.destroyed else "merge") or self.do("leaderboard", "s"):
             self.result.verdict.add("lost", f"no leaderboard: {self._last_words()}")
@@ -368,11 +368,11 @@ class Round:
         for kind, texts in mine.problems.items():
             found.problems[kind] = texts + found.problems[kind]
         self.result.verdict = found
-        for process in self.processes:
+        for process, words in self.processes.items():
             if process.poll() is None:
-                found.add("left", f"the command {process.args[3:]} still runs")
+                found.add("left", f"the command {words} still runs")
             elif process.returncode not in _DOCUMENTED and process.returncode != -signal.SIGKILL:
-                found.add("tracebacks", f"{process.args[3:5]} ended with exit code {process.returncode}")
+                found.add("tracebacks", f"{words} ended with exit code {process.returncode}")
         for log in sorted(self.folder.glob("*.log")):
             for trace in tracebacks(log.read_text(encoding="utf-8", errors="replace")):
                 found.add("tracebacks", f"{log}: {trace}")

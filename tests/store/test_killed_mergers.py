@@ -67,3 +67,13 @@ def test_a_reader_finds_a_whole_store_after_a_merger_was_killed(study, results, 
         found = {row["trial"] for row in queries.leaderboard(StoreReader(results), "digits")[1]}
         assert found in ({0, 1, 2, 3}, {0, 1, 2, 3, *range(10, 400)})
     assert before["workers"] == tables.now(results)["workers"]
+
+
+def test_what_a_killed_rebuild_left_goes_with_the_next_merge(study, results, monkeypatch):
+    """A half-built store, as large as the store itself, does not stay beside it until somebody rebuilds again."""
+    monkeypatch.setenv("CNN_SWEEP_LOCKS", "honest")
+    merge(results, wait_s=5)
+    left = results / ".sweeps.rebuilding"
+    left.write_bytes(b"half")
+    merge(results, wait_s=5)
+    assert not left.exists()
