@@ -9,7 +9,9 @@ replayed with ``--only``. The verdict is `checker.py`'s, which shares no code wi
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -27,13 +29,14 @@ from faults.rounds import Plan, Round, random_of, random_plan
 _FAULTS_OF_A_ROUND = 7
 _DESTROYING = 0.2  # share of rounds whose journals are damaged
 _REAL = 0.03  # share of rounds with real training
-# In order of their first letters, the figures of a kind.
+_PLAYING: set[Round] = set()
 _HEADER = ("kind", "faults", *KINDS, "median recovery (s)", "longest (s)")
 
 
 def play(one, kinds):
     """Play a round with these kinds of faults; return its result."""
     began = time.monotonic()
+    _PLAYING.add(one)
     try:
         one.begin()
         for kind in kinds:
@@ -41,6 +44,7 @@ def play(one, kinds):
         one.finish()
     finally:
         one.close()
+        _PLAYING.discard(one)
     one.result.seconds = time.monotonic() - began
     return one.result
 
@@ -101,6 +105,8 @@ def main():
             traceback.print_exc()
             return number
 
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
     numbers = [arguments.only] if arguments.only is not None else range(-(-arguments.faults // _FAULTS_OF_A_ROUND))
     with ThreadPoolExecutor(1 if arguments.only is not None else arguments.jobs) as executor:
         for result in executor.map(one, numbers):
@@ -109,6 +115,13 @@ def main():
     if not broken:
         shutil.rmtree(folder)
     return 1 if broken else 0
+
+
+def _stop(_number, _frame):
+    """End all processes of the rounds that are being played, and this one."""
+    for one in list(_PLAYING):
+        one.close()
+    os._exit(130)
 
 
 def _note(result, results, seed, folder):

@@ -115,6 +115,7 @@ class Round:
         self.processes: dict[subprocess.Popen[bytes], tuple[object, ...]] = {}  # with their words
         self.expected = Expected(0, plan.epochs, real=plan.real, attempts=plan.attempts, pruned=plan.study == "asha")
         self._logged = 0
+        self._closed = False
         self._mounted: list[Path] = []
         self._token = f"FAULTS_ROUND={os.getpid()}-{number}-{id(self)}"
         folder.mkdir(parents=True)
@@ -223,6 +224,8 @@ class Round:
 
     def start(self, *words, home=0):
         """Start a command in a process group of its own, as a terminal would."""
+        if self._closed:
+            raise RuntimeError("the round was ended")
         self._logged += 1
         command = [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words)]
         with (self.folder / f"{self._logged:03}-{words[0]}.log").open("wb") as log:
@@ -383,7 +386,8 @@ class Round:
 
     def close(self):
         """End what still runs, which is a problem of the study, and unmount."""
-        for process in self.processes:
+        self._closed = True
+        for process in list(self.processes):
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGCONT)
