@@ -21,7 +21,9 @@ from faults.injected import hash_chain
 KINDS = ("lost", "twice", "differ", "loops", "tracebacks", "left")
 # What killed processes leave and the next command removes. The hint of a merge and unpublished copies of the store are
 # removed by age, because where locks are unreliable nobody knows whose they are.
-_TEMPORARY = re.compile(r"\.tmp|\.rebuilding|\.ckpt\.[0-9a-f]{8}$|\.removed-|\.archiving-|\.restoring-")
+_TEMPORARY = re.compile(
+    r"\.tmp|\.rebuilding|\.aside-|\.(?:ckpt|keras)\.[0-9a-f]{8}$|\.removed-|\.archiving-|\.restoring-"
+)
 
 
 @dataclass
