@@ -24,7 +24,7 @@ from pathlib import Path
 from faults import fault_kinds
 from faults.checker import KINDS
 from faults.fault_shim import build
-from faults.rounds import Plan, Round, random_of, random_plan
+from faults.rounds import Plan, Round, RoundEndedError, random_of, random_plan
 
 _FAULTS_OF_A_ROUND = 7
 _DESTROYING = 0.2  # share of rounds whose journals are damaged
@@ -101,6 +101,8 @@ def main():
     def one(number):
         try:
             return play_random(arguments.seed, number, folder=folder, library=library)
+        except RoundEndedError:
+            return number
         except Exception:  # noqa: BLE001 - the other rounds go on
             traceback.print_exc()
             return number
@@ -121,6 +123,7 @@ def _stop(_number, _frame):
     """End all processes of the rounds that are being played, and this one."""
     for one in list(_PLAYING):
         one.close()
+        shutil.rmtree(one.folder.parent, ignore_errors=True)
     os._exit(130)
 
 

@@ -106,6 +106,10 @@ class Result:
     seconds: float = 0.0
 
 
+class RoundEndedError(Exception):
+    """The round was ended while it was being played."""
+
+
 class Round:
     """The study of a round, its processes and its files."""
 
@@ -225,7 +229,7 @@ class Round:
     def start(self, *words, home=0):
         """Start a command in a process group of its own, as a terminal would."""
         if self._closed:
-            raise RuntimeError("the round was ended")
+            raise RoundEndedError
         self._logged += 1
         command = [sys.executable, "-m", "cnn_sweep.cli.main", *map(str, words)]
         with (self.folder / f"{self._logged:03}-{words[0]}.log").open("wb") as log:
