@@ -20,7 +20,7 @@ _DIRECTED = {
         "differ",
     ),
     "claims by lock": ([], Plan(storage="lying", workers=3, trials=60, epochs=2, epoch_s=0.001), "twice"),
-    "journals applied without offsets": ([], Plan(), "twice"),
+    "journals applied without offsets": ([], Plan(workers=1, trials=2), "twice"),
     "nothing flushed": (["kill_group"], Plan(workers=1, trials=2, epochs=60, checkpoint_every_s=0.05), "lost"),
     "progress by what was reported": (
         [],
