@@ -90,7 +90,7 @@ REASONS: Final = (
     "a/socket.png: cannot be read: a socket, not a regular file",
     "a/zero.png: cannot be read: a device, not a regular file",
     "a/loop.png: cannot be read: Too many levels of symbolic links",
-    "a/large.png: too large: 13,000 x 13,000 pixels; the limit is 125,000,000; to allow it, write max_pixels: 169000000",
+    "a/large.png: too large: 13,000 x 13,000 pixels; the limit is 125,000,000; to allow it, write max_pixels",
 )
 
 
@@ -186,13 +186,13 @@ def test_data_that_would_fill_memory_are_refused(case: str, answers: dict[str, t
 
 
 def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An array that was compressed to less than a five-hundredth is not unpacked."""
+    """An array that was compressed to less than a three-hundredth is not unpacked."""
     monkeypatch.setattr(arrays, "MAX_UNPACKED", 1_000_000)
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros((4_000, 32, 32), np.uint8), y=np.arange(4_000) % 2)
-    with pytest.raises(InputError, match=r"x would unpack to 4.1 MB, more than 500 times its size .* save it as .npy"):
+    with pytest.raises(InputError, match=r"x would unpack to 4.1 MB, more than 300 times its size .* save it as .npy"):
         arrays.read_pair(ArrayFiles(x="x.npz:x", y="x.npz:y"), tmp_path)
     (tmp_path / "x.rds").write_bytes(gzip.compress(bytes(4_000_000)))
-    with pytest.raises(InputError, match=r"it would unpack to more than .* MB, 500 times its size"):
+    with pytest.raises(InputError, match=r"it would unpack to more than .* MB, 300 times its size"):
         rds.read_list(tmp_path / "x.rds")
 
 

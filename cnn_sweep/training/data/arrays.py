@@ -45,7 +45,7 @@ class Pair:
 
 _ARCHIVE = ".npz"
 # Photographs shrink to a tenth at best, one-hot labels to a hundredth, and a file made to fill memory to a thousandth.
-MAX_RATIO: Final = 500
+MAX_RATIO: Final = 300
 MAX_UNPACKED: Final = 100_000_000  # bytes up to which any ratio is accepted
 _MAX_HEADER: Final = 20_000  # bytes; NumPy reads headers of up to 10,000 characters
 MAX_LABELS: Final = 20_000_000
