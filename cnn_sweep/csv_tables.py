@@ -89,7 +89,10 @@ def find_separator(text: str, columns: Sequence[str] = ()) -> str:
     begin = text[: 2 * MAX_LINE].lstrip()
 
     def columns_with(separator: str) -> tuple[int, int]:
-        header = next(csv.reader(io.StringIO(begin, newline=""), delimiter=separator), [])
+        try:
+            header = next(csv.reader(io.StringIO(begin, newline=""), delimiter=separator), [])
+        except csv.Error:  # a value is too long
+            header = []
         return len(set(columns) & {name.strip() for name in header}), len(header)
 
     return max(_SEPARATORS, key=columns_with)

@@ -121,7 +121,8 @@ def closest(name: Any, choices: Iterable[Any]) -> str | None:
     """Return the choice that the user probably meant, by another tool's name or by spelling; None if none is close."""
     if len(str(name)) > _NAME_LENGTH:
         return None
-    return _closest(str(name).lower(), tuple(str(choice)[:_NAME_LENGTH] for choice in islice(choices, _COMPARED)))
+    names = map(str, islice(choices, _COMPARED))
+    return _closest(str(name).lower(), tuple(one for one in names if len(one) <= _NAME_LENGTH))
 
 
 @lru_cache

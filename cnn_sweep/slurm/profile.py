@@ -234,6 +234,8 @@ class Profile(Spec):
             raise SweepFileError(source, [Problem(line, "file", f"not valid TOML: {reason}")]) from None
         except RecursionError:
             raise SweepFileError(source, [Problem(0, "file", "not a profile: it is nested too deeply")]) from None
+        except ValueError:  # Python's limit on digits
+            raise SweepFileError(source, [Problem(0, "file", "not a profile: a number is too large")]) from None
         lines = key_lines(text)
         profile, faults = validate(cls, data)
         found = [(".".join(map(str, fault.path)), fault.message) for fault in faults]

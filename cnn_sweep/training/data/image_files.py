@@ -51,6 +51,8 @@ def file_classes(spec: FolderData | FilesData, folder: Path) -> tuple[str, ...]:
                 f"{folder / spec.train}: two classes are needed, but found {listed(names)}"
                 + ("; each class is a subfolder" if spec.source == "folder" else "")
             )
+        for name in names:
+            check_encoding(name, folder / spec.train)
     return names
 
 
@@ -335,7 +337,7 @@ def subfolders(root: Path) -> list[str]:
 
 
 def check_encoding(name: str, root: Path) -> None:
-    """Check that a folder's name can be that of a class, which is written into tables and pages in UTF-8.
+    """Check that a folder's or file's name can be that of a class, which is written into texts in UTF-8.
 
     Raises:
         InputError: It cannot.
@@ -345,8 +347,8 @@ def check_encoding(name: str, root: Path) -> None:
     except UnicodeEncodeError:
         shown = os.fsencode(name)
         raise InputError(
-            f"{root}: the name of the folder {shown!r} is not text in UTF-8, so it cannot name a class; rename it "
-            "(convmv -r -f latin1 -t utf8 --notest FOLDER renames many)"
+            f"{root}: the name {shown!r} is not text in UTF-8, so it cannot be that of a class; rename it "
+            "(`convmv -r -f latin1 -t utf8 --notest FOLDER` renames many)"
         ) from None
 
 

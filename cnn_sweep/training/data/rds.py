@@ -124,7 +124,7 @@ def read_list(path: Path) -> list[tuple[str, Any]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unknown R classes such as cimg, whose plain array is wanted
-            content = _unpacked(read_regular(path))
+            content: Any = _unpacked(read_regular(path))
             parsed = rdata.parser.parse_data(content, extension=".rds", altrep_constructor_dict=_bounded(rdata))
             return _elements(parsed, rdata)
     except OSError as error:
