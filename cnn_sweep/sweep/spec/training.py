@@ -15,6 +15,7 @@ from cnn_sweep.validation import Count, Factor, Spec, added_later
 if TYPE_CHECKING:
     from cnn_sweep.sweep.network.shapes import ImageInfo
 
+MAX_THREADS = 4_096  # of a worker
 OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "nadam"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -147,7 +148,7 @@ class TrainingSpec(Spec):
     validation_steps: Count | None = added_later(None)  # batches of validation images; None: all images
     fine_tune: FineTuneSpec | None = added_later(None)
     metrics: MetricNames = added_later(())  # in addition to those that every trial reports
-    threads: Count | None = added_later(
+    threads: Annotated[int, Field(ge=1, le=MAX_THREADS)] | None = added_later(
         None
     )  # threads per worker, for the whole study, so not a hyperparameter; None: the first run decides
 

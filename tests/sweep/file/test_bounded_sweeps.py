@@ -121,3 +121,18 @@ def test_methods_that_need_no_list_accept_huge_spaces(method: str, tmp_path: Pat
     (found,) = typed([["plan", "s.yaml"]], tmp_path)
     assert found.exit_code == 0, found
     assert found.seconds < 5
+
+
+def test_options_have_limits(tmp_path: Path) -> None:
+    """A billion workers or threads are refused before one is started, and so are huge values of `--set`."""
+    (tmp_path / "s.yaml").write_text(sweep(), encoding="utf-8")
+    plan = ["plan", "s.yaml", "--set"]
+    commands = [
+        (["run", "s.yaml", "--workers", "1000000000"], "1<=x<=4096"),
+        (["run", "s.yaml", "--threads", "1000000000"], "1<=x<=4096"),
+        ([*plan, "training.threads=1000000000"], "must be at most 4,096"),
+        ([*plan, "training.steps_per_epoch=1000000000"], "must be at most 10,000,000"),
+        ([*plan, f"training.epochs={'9' * 100_000}"], "is too large"),
+    ]
+    for (_, words), answer in zip(commands, typed([words for words, _ in commands], tmp_path), strict=True):
+        check(answer, words)
