@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
+from helpers.bounded import Answer, check, typed
 from PIL import Image
 
 from cnn_sweep.csv_tables import MAX_COLUMNS, read_csv
@@ -19,7 +20,6 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.spec.data import ArrayFiles
 from cnn_sweep.training.data import arrays, image_decoder, rds
 from cnn_sweep.training.data.image_files import walk
-from tests.helpers.bounded import Answer, check, typed
 
 if TYPE_CHECKING:
     from pathlib import Path

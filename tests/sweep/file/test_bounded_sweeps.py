@@ -6,8 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 import pytest
-
-from tests.helpers.bounded import Answer, check, typed
+from helpers.bounded import Answer, check, typed
 
 if TYPE_CHECKING:
     from pathlib import Path
