@@ -6,10 +6,12 @@ import codecs
 import csv
 import io
 import re
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import plural
+from cnn_sweep.regular_files import opener
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 Rows = list[tuple[int, list[str]]]  # each with its last line number
 # How spreadsheets, R and pandas write a missing value. ("none" and "null" can be real classes.)
 MISSING = frozenset({"NA", "N/A", "#N/A", "#NV", "#N/D", "NaN", "nan", "<NA>", "NULL"})
+MAX_BYTES: Final = 2_000_000_000  # of a table
+MAX_LINE: Final = 1_000_000  # bytes within which a line must end
+MAX_COLUMNS: Final = 16_384  # as many as a spreadsheet has
 _SEPARATORS = ",;\t|"
 _EXCEL_HINT = re.compile(r'\A"?sep=(.)"?[\r\n]+', re.IGNORECASE)  # first line that tells Excel the separator
 _MARKS = (  # byte order marks; UTF-32's begins like UTF-16's, so it comes first
@@ -62,8 +67,14 @@ def parse_csv(text: str, name: str, columns: Sequence[str] = ()) -> tuple[list[s
     first = 1 + text.count("\n", 0, begin)
     separator = find_separator(text, columns)
     reader = csv.reader(io.StringIO(text[begin:], newline=""), delimiter=separator, strict=True)
+    rows: Rows = []
     try:
-        rows = [(first - 1 + reader.line_num, row) for row in reader if any(value.strip() for value in row)]
+        for row in reader:
+            line = first - 1 + reader.line_num
+            if len(row) > MAX_COLUMNS:
+                raise InputError(f"{name}: line {line}: {len(row):,} columns; a table can have {MAX_COLUMNS:,}")
+            if any(value.strip() for value in row):
+                rows.append((line, row))
     except csv.Error as error:
         line = first - 1 + reader.line_num
         raise InputError(
@@ -78,12 +89,41 @@ def find_separator(text: str, columns: Sequence[str] = ()) -> str:
     """Return the separator that Excel's hint names, or that yields most of the columns; on a tie, the most columns."""
     if hint := _EXCEL_HINT.match(text):
         return hint[1]
+    begin = text[: 2 * MAX_LINE].lstrip()
 
     def columns_with(separator: str) -> tuple[int, int]:
-        header = next(csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=separator), [])
+        try:
+            header = next(csv.reader(io.StringIO(begin, newline=""), delimiter=separator), [])
+        except csv.Error:  # a value is too long
+            header = []
         return len(set(columns) & {name.strip() for name in header}), len(header)
 
     return max(_SEPARATORS, key=columns_with)
+
+
+def _content(path: Path) -> bytes | bytearray:
+    """Read a table, and stop early at one that is too large, is no text, or has a line without end.
+
+    Raises:
+        InputError: The table is one of these.
+    """
+    content = bytearray()
+    with open(path, "rb", buffering=0, opener=opener) as file:
+        for number in count():
+            part = file.read(MAX_LINE)
+            if not number and part.startswith(_WORKBOOKS):
+                return part  # the caller says what it is
+            if not number and b"\0" in part and not part.startswith(tuple(mark for mark, _ in _MARKS)):
+                return part
+            if len(part) == MAX_LINE and b"\n" not in part and b"\r" not in part:
+                lines = content.count(b"\n") + 1
+                raise InputError(f"{path}: line {lines:,} is longer than {MAX_LINE:,} bytes; is this a table?")
+            content += part
+            if len(content) > MAX_BYTES:
+                raise InputError(f"{path}: the table is larger than {MAX_BYTES:,} bytes")
+            if not part:
+                break
+    return content
 
 
 def read_csv_text(path: Path, notes: list[str] | None = None) -> str:
@@ -93,7 +133,7 @@ def read_csv_text(path: Path, notes: list[str] | None = None) -> str:
         InputError: The file cannot be read, or is not text.
     """
     try:
-        content = path.read_bytes()
+        content = _content(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     if content.startswith(_WORKBOOKS):

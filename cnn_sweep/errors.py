@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+
+MAX_SHOWN: Final = 50  # mistakes of one file in a message
 
 
 class CnnSweepError(Exception):
@@ -62,7 +65,9 @@ class SweepFileError(InputError):
         super().__init__("\n".join(self._lines()))
 
     def _lines(self) -> list[str]:
-        return [self._text(problem) for problem in self.problems]
+        rest = len(self.problems) - MAX_SHOWN
+        more = [f"{self.source}: and {rest:,} more mistakes"] if rest > 1 else []
+        return [*(self._text(problem) for problem in self.problems[: MAX_SHOWN if more else None]), *more]
 
     def _text(self, problem: Problem) -> str:
         source = problem.source or self.source

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
+from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -12,6 +15,11 @@ if TYPE_CHECKING:
 KeyPath = tuple[str | int, ...]  # keys and indices from the top of the file to a value
 
 _SHOWN = 60  # characters of a value in a message
+_BITS = 1_100  # bits of a whole number that is shown
+_LISTED = 100  # choices in a message
+# Comparing spellings takes about 10 us for each choice, so suggestions for long names and in long lists are limited.
+_COMPARED = 1_000  # choices
+_NAME_LENGTH = 100  # characters
 # Maps names in Keras, PyTorch and other tools, without underscores, to ours; of several, the first valid one is meant.
 _SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "acc": ("accuracy", "val_accuracy"),
@@ -92,7 +100,9 @@ _SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
 
 def show(value: Any) -> str:
     """Return a value in the notation of sweep files, cut to 60 characters."""
-    text = repr(_plain(value))
+    if isinstance(value, int) and value.bit_length() > _BITS:  # Python refuses to write thousands of digits
+        return f"a whole number of {value.bit_length() * math.log10(2):.0f} digits"
+    text = repr(_plain(value[:_SHOWN] if isinstance(value, str | bytes | list | tuple) else value))
     text = {"None": "nothing", "True": "true", "False": "false"}.get(text, text)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
@@ -102,20 +112,27 @@ def _plain(value: Any) -> Any:
 
 
 def listed(choices: Iterable[Any]) -> str:
-    """Return the choices separated by commas, or ``(none)``."""
+    """Return the choices separated by commas, or ``(none)``; of more than 100, the first ones and their number."""
     names = [str(choice) for choice in choices]
-    return ", ".join(names) if names else "(none)"
+    return few(names, _LISTED) if names else "(none)"
 
 
 def closest(name: Any, choices: Iterable[Any]) -> str | None:
     """Return the choice that the user probably meant, by another tool's name or by spelling; None if none is close."""
-    names = {str(choice).lower(): str(choice) for choice in choices}
-    # Hyperparameters may have a `$` before their names.
-    word = str(name).lower().removeprefix("$")
+    if len(str(name)) > _NAME_LENGTH:
+        return None
+    names = map(str, islice(choices, _COMPARED))
+    return _closest(str(name).lower(), tuple(one for one in names if len(one) <= _NAME_LENGTH))
+
+
+@lru_cache
+def _closest(name: str, choices: tuple[str, ...]) -> str | None:
+    names = {choice.lower(): choice for choice in choices}
+    word = name.removeprefix("$")  # hyperparameters may have a `$` before their names
     for synonym in _SYNONYMS.get(word.replace("_", "").replace("-", ""), ()):
         if found := names.get(synonym, names.get(f"${synonym}")):
             return found
-    close = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return names[close[0]] if close else None
 
 
@@ -129,7 +146,7 @@ def missing(keys: Iterable[str], present: Iterable[str]) -> list[str]:
     """Return the keys that are absent and that no present key seems to misspell."""
     present = list(present)
     keys = list(keys)
-    misspelt = {closest(name, keys) for name in present if name not in keys}
+    misspelt = {closest(name, keys) for name in islice((name for name in present if name not in keys), _COMPARED)}
     return [key for key in keys if key not in present and key not in misspelt]
 
 

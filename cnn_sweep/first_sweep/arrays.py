@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.errors import InputError
 from cnn_sweep.first_sweep.findings import ArrayIn, Findings
 from cnn_sweep.messages import few, listed, plural
+from cnn_sweep.regular_files import check_regular
 from cnn_sweep.training.data.arrays import image_shape, open_images, read_labels
 from cnn_sweep.training.data.class_names import in_order
 from cnn_sweep.training.data.dataset import UNLABELLED
@@ -39,9 +40,12 @@ def look_at_npz(path: Path) -> Findings:
         InputError: The archive cannot be read, or its arrays are not recognized.
     """
     try:
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged file can raise any exception
         raise InputError(f"{path} is not an .npz archive: {error}") from error
     return _findings(path.stem, path, {name: ArrayIn(path, name) for name in names})
 

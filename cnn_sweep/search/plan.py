@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from cnn_sweep.errors import SettingError
+from cnn_sweep.messages import in_bytes, plural, show
 from cnn_sweep.search.samplers import Drawn, all_configurations, check_packages, completed, configurations, is_adaptive
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.network.layers import Output
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.network.shapes import ImageInfo
     from cnn_sweep.sweep.repeats import MoreRepeats
     from cnn_sweep.sweep.sweep import Sweep
+
+
+MAX_WEIGHTS: Final = 10_000_000_000  # of a network; in training, each takes 12 to 16 bytes
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,25 @@ class Plan:
     duplicates: int
     rejected: int = 0
     notes: tuple[str, ...] = ()
+
+
+def check_sizes(plan: Plan) -> None:
+    """Check that the networks of a new study can be in memory at all.
+
+    Plans of studies that exist are not checked, since their trials keep their numbers.
+
+    Raises:
+        SettingError: A network has more than ``MAX_WEIGHTS`` weights.
+    """
+    large = [one for one in plan.configurations if (one.parameters or 0) > MAX_WEIGHTS]
+    if large:
+        most = max(large, key=lambda one: one.parameters or 0)
+        least = in_bytes(4.0 * (most.parameters or 0))
+        raise SettingError(
+            f"the network with {show(most.params)} has {most.parameters:,} weights, which take {least} alone; a "
+            f"network can have {MAX_WEIGHTS:,} ({plural(len(large), 'configuration has', 'configurations have')} more)",
+            ("model", "layers"),
+        )
 
 
 class Validator:

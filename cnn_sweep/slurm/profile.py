@@ -14,10 +14,12 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from cnn_sweep.errors import InputError, Problem, SweepFileError
 from cnn_sweep.messages import near, plural, show
+from cnn_sweep.regular_files import read_regular
 from cnn_sweep.shipped import example_profiles
 from cnn_sweep.slurm.units import gres, memory_mb, minutes
 from cnn_sweep.validation import Count, Spec, validate
 
+MAX_BYTES = 100_000  # of a profile
 # Options of sbatch with their own key in a profile.
 _OWN_KEYS = {
     "account": "account",
@@ -203,15 +205,19 @@ class Profile(Spec):
         """
         path = Path(path)
         try:
-            text = path.read_bytes().decode("utf-8")
+            text = read_regular(path, limit=MAX_BYTES).decode("utf-8")
         except FileNotFoundError:
             others = sorted(other.name for other in path.parent.glob("*.toml"))
             example = f"{example_profiles()['cpu']} is an example"
             ways = f"; `cnn-sweep profile detect` writes one, and {example}"
             there = f"; there are {', '.join(others)}" if others else ways
             raise InputError(f"there is no profile {path}{near(path.name, others)}{there}") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"the profile {path} cannot be read: {error}") from None
+        except OSError as error:
+            raise InputError(f"the profile {path} cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"the profile {path} cannot be read: it is not text in UTF-8 (byte {error.start})"
+            ) from None
         return cls.parse(text, source=str(path)).completed(os.environ)
 
     @classmethod
@@ -226,6 +232,10 @@ class Profile(Spec):
         except tomllib.TOMLDecodeError as error:
             line, reason = error_line(error, text)
             raise SweepFileError(source, [Problem(line, "file", f"not valid TOML: {reason}")]) from None
+        except RecursionError:
+            raise SweepFileError(source, [Problem(0, "file", "not a profile: it is nested too deeply")]) from None
+        except ValueError:  # Python's limit on digits
+            raise SweepFileError(source, [Problem(0, "file", "not a profile: a number is too large")]) from None
         lines = key_lines(text)
         profile, faults = validate(cls, data)
         found = [(".".join(map(str, fault.path)), fault.message) for fault in faults]
@@ -323,12 +333,13 @@ def key_lines(text: str) -> dict[str, int]:
     """
     lines = text.splitlines()
     found: dict[str, int] = {}
-    table = ""
+    table, known = "", 0  # the lines before `known` are valid TOML by themselves
     for number, line in enumerate(lines, start=1):
         header, key = _HEADER.fullmatch(line), _KEY.match(line)
         # Inside a multi-line string or list, the text before the line is not valid TOML by itself.
-        if not (header or key) or not _is_complete("\n".join(lines[: number - 1])):
+        if not (header or key) or not _is_complete("\n".join(lines[known : number - 1])):
             continue
+        known = number - 1
         if header:
             table = _dotted(header[1])
             found.setdefault(table, number)

@@ -101,7 +101,7 @@ class Sweep:
             SweepFileError: The file has problems; the error lists all of them.
         """
         path = Path(path)
-        return cls.parse(read_text(path), source=str(path), folder=path.parent, changes=changes)
+        return cls.parse(read_text(path), source=str(path), folder=path.parent, changes=changes, is_new=True)
 
     @classmethod
     def parse(
@@ -111,6 +111,7 @@ class Sweep:
         source: str = "<text>",
         folder: Path | None = None,
         changes: Mapping[str, Any] | Sequence[Change] = (),
+        is_new: bool = False,
     ) -> Sweep:
         """Read a sweep from text.
 
@@ -119,13 +120,14 @@ class Sweep:
             source: Its name in messages.
             folder: Folder that paths are relative to; the current folder by default.
             changes: As for :meth:`load`.
+            is_new: Whether the text has the limits of files that are not yet those of a study.
 
         Raises:
             SweepFileError: The text has problems; the error lists all of them.
         """
         folder = folder if folder is not None else Path()
         made = changes_from(changes) if isinstance(changes, Mapping) else changes
-        composed = compose(text, source=source, folder=folder, changes=made)
+        composed = compose(text, source=source, folder=folder, changes=made, is_new=is_new)
         document = composed.document()
         problems = Problems(document, source, composed.problems)
         sections = read_sections(document.data, problems)

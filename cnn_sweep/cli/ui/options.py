@@ -11,6 +11,8 @@ import typer
 from cnn_sweep.errors import InputError
 
 RESULTS: Final = Path("results")
+MAX_WORKERS: Final = 4_096  # of one machine
+MAX_THREADS: Final = 4_096  # of a worker, as in the spec, whose import takes longer than a command's help
 
 
 class TableFormat(StrEnum):
@@ -42,12 +44,18 @@ Results = Annotated[
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="Sweep file.", show_default=False)]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.", show_default=False)]
 Workers = Annotated[
-    int | None, typer.Option("--workers", "-n", min=1, help="Number of worker processes.", show_default="one per core")
+    int | None,
+    typer.Option(
+        "--workers", "-n", min=1, max=MAX_WORKERS, help="Number of worker processes.", show_default="one per core"
+    ),
 ]
 Threads = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Threads per worker; fixed when the study starts.", show_default="those of the study, else 1"
+        min=1,
+        max=MAX_THREADS,
+        help="Threads per worker; fixed when the study starts.",
+        show_default="those of the study, else 1",
     ),
 ]
 Notify = Annotated[

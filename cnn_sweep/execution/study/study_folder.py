@@ -23,7 +23,7 @@ from cnn_sweep.journal.history import History, journal_sizes
 from cnn_sweep.journal.identity import is_own_writer
 from cnn_sweep.journal.paths import StudyPaths, existing_study
 from cnn_sweep.search.extension import extension
-from cnn_sweep.search.plan import Plan, make_plan
+from cnn_sweep.search.plan import Plan, check_sizes, make_plan
 from cnn_sweep.sweep.file.edits import with_values
 from cnn_sweep.sweep.repeats import MoreRepeats, without_repeats_line
 from cnn_sweep.sweep.sweep import Sweep
@@ -256,7 +256,10 @@ def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo]:
     newest = revisions[-1]
     with newest.locate_errors("data"):
         info = describe(newest.data, newest.folder)
-        return make_plan(revisions, info), info
+        plan = make_plan(revisions, info)
+        if len(revisions) == 1:
+            check_sizes(plan)
+        return plan, info
 
 
 def _fill(paths: StudyPaths, sweep: Sweep, plan: Plan) -> None:

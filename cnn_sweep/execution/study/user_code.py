@@ -57,7 +57,7 @@ def _modules(folder: Path) -> Iterator[Path]:
         if path.suffix == ".py" and path.is_file():
             yield path
         elif (path / "__init__.py").is_file():
-            yield from sorted(path.rglob("*.py"))
+            yield from sorted(one for one in path.rglob("*.py") if one.is_file())
 
 
 def check_user_code(sweep: Sweep) -> None:

@@ -8,6 +8,7 @@ import math
 import operator
 from typing import TYPE_CHECKING, Any, Final
 
+from cnn_sweep.messages import show
 from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.sweep.identity import NULL
 
@@ -16,30 +17,41 @@ if TYPE_CHECKING:
 
 MAX_BASE = 1e6
 MAX_EXPONENT = 64
+MAX_DIGITS = 400  # of round(); floats end below 1e309
 _MAX_BITS = 1024  # bits of a whole number; floats end just below 2**1024
 
 
 def _power(base: Any, exponent: Any) -> Any:
     if abs(base) > MAX_BASE or abs(exponent) > MAX_EXPONENT:
         limits = f"base up to {MAX_BASE:g}, exponent to {MAX_EXPONENT}"
-        raise ExpressionError(f"{base} ** {exponent} is too large ({limits})")
+        raise ExpressionError(f"{show(base)} ** {show(exponent)} is too large ({limits})")
     return base**exponent
 
 
-def _times(left: Any, right: Any) -> Any:
-    # Python would repeat text and lists.
-    if not isinstance(left, int | float) or not isinstance(right, int | float):
-        raise ExpressionError(f"{left!r} * {right!r}: only numbers can be multiplied")
-    return left * right
+def _of_numbers(sign: str, done: str, calculate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return an operator that takes only numbers: Python's ``*`` would repeat text, and its ``%`` format it."""
+
+    def calculated(left: Any, right: Any) -> Any:
+        if not isinstance(left, int | float) or not isinstance(right, int | float):
+            raise ExpressionError(f"{show(left)} {sign} {show(right)}: only numbers can be {done}")
+        return calculate(left, right)
+
+    return calculated
+
+
+def _rounded(value: Any, digits: Any = None) -> Any:
+    if digits is not None and abs(digits) > MAX_DIGITS:  # Python would calculate 10 to the power of a million
+        raise ExpressionError(f"round() to {show(digits)} digits; it takes -{MAX_DIGITS} to {MAX_DIGITS}")
+    return round(value, digits)
 
 
 _ARITHMETIC: Final[Mapping[type[ast.AST], Callable[..., Any]]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
-    ast.Mult: _times,
+    ast.Mult: _of_numbers("*", "multiplied", operator.mul),
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
+    ast.Mod: _of_numbers("%", "divided", operator.mod),
     ast.Pow: _power,
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
@@ -54,7 +66,7 @@ _FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "min": min,
     "max": max,
     "abs": abs,
-    "round": round,
+    "round": _rounded,
     "int": int,
     "floor": math.floor,
     "ceil": math.ceil,

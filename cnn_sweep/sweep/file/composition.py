@@ -98,7 +98,9 @@ class Composition:
         return with_values(self.text, values, expected=data)
 
 
-def compose(text: str, *, source: str, folder: Path, changes: Sequence[Change] = ()) -> Composition:
+def compose(
+    text: str, *, source: str, folder: Path, changes: Sequence[Change] = (), is_new: bool = False
+) -> Composition:
     """Read a sweep file's text and what is added to it.
 
     Args:
@@ -106,11 +108,12 @@ def compose(text: str, *, source: str, folder: Path, changes: Sequence[Change] =
         source: Its name in messages.
         folder: Its folder.
         changes: Changes of keys, the last of which count.
+        is_new: As for `yaml.compose`.
 
     Raises:
         SweepFileError: A text is not YAML, an included file cannot be read, or a change has no place.
     """
-    composed = Composition(text, source, yaml.compose(text, source=source))
+    composed = Composition(text, source, yaml.compose(text, source=source, is_new=is_new))
     for change in changes:
         if change.key == KEY:
             composed.change(change)

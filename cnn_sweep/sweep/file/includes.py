@@ -84,7 +84,7 @@ def _read(node: ScalarNode, *, source: str, folder: Path, chain: tuple[tuple[Pat
         text = read_text(path)
     except SweepFileError as error:
         raise _problem(node, source, f"{name}: {error.problems[0].message}") from error
-    root = yaml.compose(text, source=name)
+    root = yaml.compose(text, source=name, is_new=True)
     if root is not None and not isinstance(root, MappingNode):
         raise SweepFileError(name, [Problem(1, "file", "must be a mapping with sections of a sweep file")])
     if root is not None:

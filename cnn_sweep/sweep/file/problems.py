@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.errors import Problem, SweepFileError
+from cnn_sweep.errors import MAX_SHOWN, Problem, SweepFileError
 from cnn_sweep.messages import dotted, listed, show, unknown
 from cnn_sweep.validation import Spec, file_keys, validate
 
@@ -47,6 +47,21 @@ class Problems:
             Problem(place.line, dotted(place.path) or ("file" if place.line else ""), message, place.source)
         ] = None
 
+    def add_unknown(self, path: KeyPath, what: str, name: Any, choices: Sequence[Any], hint: str = "") -> None:
+        """Add the problem that a name is not among the valid ones; after 50 problems, without what may be meant.
+
+        Args:
+            path: Path of keys to the name.
+            what: What is named, such as ``"key"``.
+            name: The name.
+            choices: The valid names.
+            hint: More words for the end of the message.
+        """
+        if len(self) < MAX_SHOWN:
+            self.add(path, unknown(what, name, choices) + hint)
+        else:
+            self.add(path, f"unknown {what} {show(name)}")
+
     def show_space_in_table(self, header: int) -> None:
         """From now on, report problems of the space at the header of the table that stands for it.
 
@@ -84,7 +99,7 @@ class Problems:
             return {}
         for key in value:
             if key not in keys:
-                self.add((*path, key), unknown("key", key, keys))
+                self.add_unknown((*path, key), "key", key, keys)
         return {key: value[key] for key in value if key in keys}
 
     def raise_any(self) -> None:

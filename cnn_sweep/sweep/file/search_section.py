@@ -112,7 +112,7 @@ def _read_values(raw: Mapping[str, Any], path: KeyPath, space: Space, problems: 
     values = {}
     for name, value in raw.items():
         if name not in space.by_name:
-            problems.add((*path, name), unknown("parameter", name, space.names))
+            problems.add_unknown((*path, name), "parameter", name, space.names)
         elif (found := find_value(space.by_name[name].domain, value)) is None:
             where = describe_domain(space.by_name[name].domain)
             problems.add((*path, name), f"{show(value)} is not in the space of {name!r}: {where}")

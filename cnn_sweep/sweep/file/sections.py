@@ -13,7 +13,7 @@ from cnn_sweep.sweep.expressions.expression import Expression
 from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.sweep.file.problems import add_invalid_values, validate_section
 from cnn_sweep.sweep.file.search_section import check_until, read_fixed_and_enqueued, read_pruner, read_search
-from cnn_sweep.sweep.file.space_section import read_space
+from cnn_sweep.sweep.file.space_section import MAX_PARAMETERS, read_space
 from cnn_sweep.sweep.file.table_section import read_table
 from cnn_sweep.sweep.file.used_parameters import used_parameters
 from cnn_sweep.sweep.file.when_finished_section import read_when_finished
@@ -55,6 +55,7 @@ KEYS: Final = (
     "include",  # is replaced by what the files have before sections are read
 )
 _FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+MAX_CONSTRAINTS: Final = 200
 TRIAL_METRICS: Final = ("parameters", "seconds")  # objectives that are not metrics; lower is better
 
 
@@ -148,7 +149,7 @@ def read_sections(data: Any, problems: Problems) -> Sections:
     check_until(search, objective, problems)
     if search.method == "cmaes" and len(objectives) > 1:
         problems.add(("search", "method"), "cmaes supports one objective; for several use tpe, gp, nsga2 or nsga3")
-    if not build and not objective.function:
+    if not build and not objective.function and len(declared) <= MAX_PARAMETERS:
         _check_unused_parameters(data, declared, problems)
     images = _read_data(top["data"], problems) if "data" in top else None
     return Sections(
@@ -295,11 +296,12 @@ def _check_references(
 ) -> None:
     used = list(network_references(network.layers)) if network else []
     used += list(references(training.node)) if training else []
+    choices, known = [f"${one}" for one in declared], set(declared)
     for name, path in used:
         if name == INDEX:
             problems.add(path, "'$index' is the round of a repeat and has no meaning outside one")
-        elif name not in declared:
-            problems.add(path, unknown("parameter", f"${name}", [f"${one}" for one in declared]))
+        elif name not in known:
+            problems.add_unknown(path, "parameter", f"${name}", choices)
 
 
 def _check_unused_parameters(data: Any, declared: list[str], problems: Problems) -> None:
@@ -317,6 +319,12 @@ def _read_constraints(value: Any, declared: list[str], problems: Problems) -> It
     if not isinstance(texts, list):
         problems.add(path, f'must be a list such as ["batch_size * filters <= 2048"], not {show(value)}')
         return
+    if len(texts) > MAX_CONSTRAINTS:
+        problems.add(
+            path, f"a sweep can have {MAX_CONSTRAINTS} constraints, this one has {len(texts):,}; join some by and"
+        )
+        return
+    known = set(declared)
     for index, text in enumerate(texts):
         place = (*path, index)
         if not isinstance(text, str):
@@ -327,10 +335,10 @@ def _read_constraints(value: Any, declared: list[str], problems: Problems) -> It
         except ExpressionError as error:
             problems.add(place, str(error))
             continue
-        unknown_names = [name for name in constraint.names if name not in declared]
+        unknown_names = [name for name in constraint.names if name not in known]
         for name in unknown_names:
             quotes = f"; put a text in quotes: '{name}'" if _is_compared(constraint, name) else ""
-            problems.add(place, unknown("parameter", name, declared) + quotes)
+            problems.add_unknown(place, "parameter", name, declared, quotes)
         if not constraint.names:
             problems.add(place, f"{show(text)} mentions no parameter; valid: {listed(declared)}")
         elif isinstance(constraint.tree, ast.BinOp | ast.Constant | ast.List | ast.Tuple):

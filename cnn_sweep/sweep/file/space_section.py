@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.messages import listed, near, point_hint, show, unknown
+from cnn_sweep.messages import listed, near, point_hint, show
 from cnn_sweep.sweep.expressions.expression import RESERVED, is_name
 from cnn_sweep.sweep.identity import value_key
 from cnn_sweep.sweep.space.space import Choices, Parameter, Range, Space
@@ -24,6 +24,7 @@ COLUMNS: Final = (
 _CHOICE_KEYS: Final = ("choices", "when")
 _RANGE_KEYS: Final = ("low", "high", "step", "log", "points", "when")
 MAX_POINTS: Final = 100_000
+MAX_PARAMETERS: Final = 500  # each is a column of the store, and SQLite allows 2,000
 _EXAMPLE: Final = "[8, 16, 32] or {low: 0.0, high: 0.5}"
 
 
@@ -38,6 +39,9 @@ def read_space(value: Any, problems: Problems, *, grid: bool) -> Space:
     path: KeyPath = ("space",)
     if not isinstance(value, dict):
         problems.add(path, f"must be a mapping from names to values, such as filters: {_EXAMPLE}, not {show(value)}")
+        return Space()
+    if len(value) > MAX_PARAMETERS:
+        problems.add(path, f"a sweep can have {MAX_PARAMETERS:,} hyperparameters, this one has {len(value):,}")
         return Space()
     _check_names(list(value), problems)
     domains = {name: _read_domain(entry, (*path, name), problems, grid=grid) for name, entry in value.items()}
@@ -178,12 +182,11 @@ def _read_when(
         problems.add(path, f"must be a mapping such as {{optimizer: sgd}}, not {show(conditions)}")
         return {}
     when = {}
-    others = [other for other in domains if other != name]
     for other, wanted in conditions.items():
         if other == name:
             problems.add((*path, other), f"{name!r} cannot depend on itself")
         elif other not in domains:
-            problems.add((*path, other), f"{unknown('parameter', other, others)}")
+            problems.add_unknown((*path, other), "parameter", other, [one for one in domains if one != name])
         elif (domain := domains[other]) is not None:
             several = isinstance(wanted, list) and not (isinstance(domain, Choices) and domain.contains(wanted))
             possible = _possible_values(other, tuple(wanted) if several else (wanted,), domain, problems, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import Problem, SweepFileError
+from cnn_sweep.regular_files import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,12 +24,11 @@ def read_text(path: Path, *, limit: int | None = MAX_BYTES) -> str:
         SweepFileError: The file cannot be read, is too large, or is not text.
     """
     try:
-        if limit is not None and path.stat().st_size > limit:
-            raise SweepFileError(str(path), [Problem(0, "", f"the file is larger than {limit:,} bytes")])
-        return path.read_text(encoding="utf-8-sig")
+        text = read_regular(path, limit=limit).decode("utf-8-sig")
     except OSError as error:
         reason = f"the file cannot be read: {error.strerror or error}"
         raise SweepFileError(str(path), [Problem(0, "", reason)]) from error
     except UnicodeDecodeError as error:
         reason = f"the file is not text in UTF-8 (byte {error.start})"
         raise SweepFileError(str(path), [Problem(0, "", reason)]) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")

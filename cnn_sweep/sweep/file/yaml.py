@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, StringMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -18,24 +19,29 @@ from cnn_sweep.messages import dotted
 from cnn_sweep.validation import LARGEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cnn_sweep.messages import KeyPath
 
 
 FROM_MAPPING = "sweep"  # the source of a text that `written` made
-MAX_VALUES = 100_000  # aliases can make a small file huge
+MAX_VALUES = 100_000  # aliases and merged keys can make a small file huge
+# Keys, values, lists and mappings as they are written; reading each takes up to 0.1 ms.
+MAX_NODES = 2 * MAX_VALUES
+MAX_NEW_NODES = 40_000  # of a file that is not yet that of a study
 MAX_DEPTH = 50  # nested mappings and lists
 _SHOWN = 30  # characters of a number in a message
 _DIGITS = 4_000
-_TOO_DEEP = "the file is nested too deeply, or a value contains itself"
+_TOO_DEEP = f"the file is nested more than {MAX_DEPTH} levels deep, or a value contains itself"
 _WIDTH = 4096  # characters per line, so that no written line is broken
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = (_TAG + "int", _TAG + "float")
 TEXT = _TAG + "str"
 NOTHING = _TAG + "null"
 MAPPING = _TAG + "map"
+_MERGE = _TAG + "merge"
 
+_Pair = tuple[ScalarNode, Node]
 _Notes = list[tuple[Node, tuple[str | int, ...], str]]
 
 
@@ -67,6 +73,7 @@ class Document:
     data: Any
     root: Node | None
     has_lines: bool = True
+    _by_key: dict[int, dict[str, _Pair]] = field(default_factory=dict, compare=False, repr=False)
 
     def locate(self, path: KeyPath) -> Place:
         """Return the place of the longest part of a path that exists.
@@ -78,12 +85,20 @@ class Document:
             if isinstance(node, ScalarNode) and node.style == "|" and isinstance(key, int):
                 start = node.start_mark
                 return Place(path[: depth + 1], start.line + 1 + key, _source(start))
-            found = None if node is None else child_pair(node, key)
+            found = self._child(node, key)
             if found is None:
                 path = path[:depth]
                 break
             mark, node = (found[0] or found[1]).start_mark, found[1]
         return Place(path, 0 if mark is None or not self.has_lines else mark.line + 1, _source(mark))
+
+    def _child(self, node: Node | None, key: str | int) -> tuple[Node | None, Node] | None:
+        """Return what `child_pair` does; thousands of problems in one mapping are then located in little time."""
+        if not isinstance(node, MappingNode):
+            return None if node is None else child_pair(node, key)
+        if id(node) not in self._by_key:
+            self._by_key[id(node)] = {str(at.value): (at, value) for at, value in merged_pairs(node)}
+        return self._by_key[id(node)].get(key) if isinstance(key, str) else None
 
 
 def source_of(node: Node) -> str:
@@ -115,13 +130,17 @@ def name_source(node: Node, source: str, *, line: int | None = None) -> None:
         source: Name of what it was read from.
         line: 0-based line of all places; -1 for none. None keeps their own.
     """
-    for mark in (node.start_mark, node.end_mark):
-        mark.name = source
-        mark.line = mark.line if line is None else line
-    if isinstance(node, MappingNode | SequenceNode):
-        for child in node.value:
-            for part in child if isinstance(child, tuple) else (child,):
-                name_source(part, source, line=line)
+    waiting, seen = [node], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:  # aliases lead to it in several ways
+            continue
+        seen.add(id(one))
+        for mark in (one.start_mark, one.end_mark):
+            mark.name = source
+            mark.line = mark.line if line is None else line
+        if isinstance(one, MappingNode | SequenceNode):
+            waiting += [part for child in one.value for part in (child if isinstance(child, tuple) else (child,))]
 
 
 def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
@@ -133,18 +152,56 @@ def read(text: str, *, source: str) -> tuple[Document, list[Problem]]:
     return as_document(compose(text, source=source), source=source)
 
 
-def compose(text: str, *, source: str) -> Node | None:
+class _TooLargeError(Exception):
+    """A text has too many keys and values."""
+
+
+class _LimitedComposer(Composer):
+    """Stops at a text of too many nodes or levels before it has read all of it."""
+
+    most = MAX_NODES
+
+    def __init__(self, loader: Any = None) -> None:
+        super().__init__(loader)
+        self._nodes = self._level = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._nodes += 1
+        if self._nodes > self.most:
+            raise _TooLargeError(f"the file has more than {self.most:,} keys, values, lists and mappings")
+        if self._level > MAX_DEPTH:
+            raise RecursionError
+        self._level += 1
+        node = super().compose_node(parent, index)
+        self._level -= 1
+        return node
+
+
+class _NewFileComposer(_LimitedComposer):
+    most = MAX_NEW_NODES
+
+
+def compose(text: str, *, source: str, is_new: bool = False) -> Node | None:
     """Return a YAML text as a tree of nodes with their places.
 
+    Args:
+        text: The text.
+        source: Its name in messages.
+        is_new: Whether the limit of files holds that are not yet those of a study.
+
     Raises:
-        SweepFileError: The text is not YAML.
+        SweepFileError: The text is not YAML, or is too large.
     """
+    parser = YAML(typ="safe", pure=True)
+    parser.Composer = _NewFileComposer if is_new else _LimitedComposer
     try:
-        root: Node | None = YAML(typ="safe", pure=True).compose(text)
+        root: Node | None = parser.compose(text)
     except MarkedYAMLError as error:
         problem = _syntax_problem(error)
     except RecursionError:
         problem = Problem(0, "", _TOO_DEEP)
+    except _TooLargeError as error:
+        problem = Problem(0, "", str(error))
     except (YAMLError, ValueError) as error:  # unprintable characters
         problem = Problem(0, "", f"this is not YAML: {' '.join(str(error).split())}")
     else:
@@ -163,8 +220,8 @@ def as_document(root: Node | None, *, source: str) -> tuple[Document, list[Probl
         document = Document(reader.plain(root, ()), root, has_lines=source != FROM_MAPPING)
     except RecursionError:
         problem = Problem(0, "", _TOO_DEEP)
-    except ValueError as error:
-        problem = Problem(0, "", f"this is not YAML: {error}")
+    except _TooLargeError as error:
+        problem = Problem(0, "", str(error))
     else:
         problems = reader.problems
         if not document.has_lines:
@@ -184,27 +241,40 @@ def _syntax_problem(error: MarkedYAMLError) -> Problem:
     return Problem(line, "YAML", f"{what}{where}{hint}")
 
 
-def merged_pairs(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
-    """Yield keys and values; those that ``<<`` merges in come first, so that the mapping's own keys override them."""
-    own = []
-    for key, value in node.value:
-        if key.tag == _TAG + "merge":
-            for merged in value.value if isinstance(value, SequenceNode) else [value]:
-                if isinstance(merged, MappingNode):
-                    yield from merged_pairs(merged)
-        else:
-            own.append((key, value))
-    yield from own
+def merged_pairs(node: MappingNode, count: Callable[[], None] = lambda: None) -> Iterator[_Pair]:
+    """Yield keys and values; those that ``<<`` merges in come first, so that the mapping's own keys override them.
+
+    Args:
+        node: The mapping.
+        count: Is called for each merged mapping, whose number can grow as a power of the text's length.
+    """
+    count()
+    for merged in _merged(node):
+        yield from merged_pairs(merged, count)
+    yield from (pair for pair in node.value if pair[0].tag != _MERGE)
+
+
+def _merged(node: MappingNode) -> list[MappingNode]:
+    """Return the mappings that ``<<`` merges into another one."""
+    values = [value for key, value in node.value if key.tag == _MERGE]
+    parts = [part for value in values for part in (value.value if isinstance(value, SequenceNode) else [value])]
+    return [part for part in parts if isinstance(part, MappingNode)]
 
 
 def child_pair(node: Node, key: str | int) -> tuple[Node | None, Node] | None:
     """Return a mapping's key and value, or None and the item of a list; None if there is none."""
     if isinstance(node, SequenceNode) and isinstance(key, int) and 0 <= key < len(node.value):
         return None, node.value[key]
-    if isinstance(node, MappingNode):
-        for at, value in reversed(list(merged_pairs(node))):
-            if str(at.value) == key:
+    waiting, seen = [node], set[int]()
+    while waiting:  # backwards, since later keys override earlier ones; each mapping once, since some are merged often
+        one = waiting.pop()
+        if not isinstance(one, MappingNode) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        for at, value in reversed(one.value):
+            if at.tag != _MERGE and str(at.value) == key:
                 return at, value
+        waiting += _merged(one)
     return None
 
 
@@ -222,10 +292,14 @@ class _Reader:
         self.unreadable_numbers = 0
         self._values = 0
 
-    def plain(self, node: Node | None, path: KeyPath) -> Any:
+    def _count(self) -> None:
         self._values += 1
         if self._values > MAX_VALUES:
-            raise ValueError(f"more than {MAX_VALUES:,} values")
+            reason = f"the file has more than {MAX_VALUES:,} values, counting those of aliases and merged keys"
+            raise _TooLargeError(reason)
+
+    def plain(self, node: Node | None, path: KeyPath) -> Any:
+        self._count()
         if len(path) > MAX_DEPTH:
             raise RecursionError
         if node is None:
@@ -244,12 +318,13 @@ class _Reader:
         for at, _ in node.value:
             line = at.start_mark.line + 1
             key = str(at.value) if isinstance(at, ScalarNode) else "?"
-            if not isinstance(at, ScalarNode) or at.tag not in (_TAG + "str", _TAG + "merge"):
+            if not isinstance(at, ScalarNode) or at.tag not in (TEXT, _MERGE):
                 self._add(at, (*path, key), f"a key must be text, not {key!r}; put it in quotes")
             if key in lines:
                 self._add(at, (*path, key), f"the key {key!r} is repeated (first on line {lines[key]})")
             lines.setdefault(key, line)
-        return {str(at.value): self.plain(value, (*path, str(at.value))) for at, value in merged_pairs(node)}
+        pairs = merged_pairs(node, self._count)
+        return {str(at.value): self.plain(value, (*path, str(at.value))) for at, value in pairs}
 
     def _scalar(self, node: Node, path: KeyPath) -> Any:
         text, kind = node.value, node.tag.removeprefix(_TAG) if isinstance(node.tag, str) else str(node.tag)

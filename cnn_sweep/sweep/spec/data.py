@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag
 from cnn_sweep.messages import show
 from cnn_sweep.validation import Count, Pair, Spec, added_later
 
+MAX_PIXELS = 125_000_000  # of an image file that is decoded, unless the sweep file has another limit
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
@@ -123,6 +124,13 @@ class _Data(Spec):
     mirror: bool = added_later(False)  # add each training image's mirror image, left and right exchanged
 
     @model_validator(mode="after")
+    def _fits_in_memory(self) -> _Data:
+        height, width = getattr(self, "image_size", None) or (1, 1)
+        if height * width > MAX_PIXELS:
+            raise ValueError(f"image_size {show([height, width])} is more than {MAX_PIXELS:,} pixels")
+        return self
+
+    @model_validator(mode="after")
     def _leaves_training_images(self) -> _Data:
         validation, test = getattr(self, "validation", 0), getattr(self, "test", 0)
         validation = validation.last if isinstance(validation, Last) else validation
@@ -227,6 +235,7 @@ class _Files(_Data):
     bits: Bits = added_later(None)  # bits in use of 16-bit files: with 12, white is 4095; None: as found
     on_bad_image: OnBadImage = "skip"
     on_leak: OnLeak = "fail"  # the same file in two splits
+    max_pixels: Count = added_later(MAX_PIXELS)  # pixels of the largest image file that is decoded
     group: str | None = added_later(None)  # images of one group stay in one split: a column, or a pattern of paths
 
     @field_validator("group")

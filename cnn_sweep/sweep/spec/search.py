@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
@@ -14,6 +15,7 @@ Method = Literal["grid", "brute_force", "table", "random", "qmc", "tpe", "gp", "
 ADAPTIVE_METHODS: Final = frozenset({"tpe", "gp", "cmaes", "nsga2", "nsga3"})
 GRID_METHODS: Final = ("grid", "brute_force")
 LISTED_METHODS: Final = (*GRID_METHODS, "table")  # methods that train the rows of a list
+MAX_ROUND: Final = 100_000  # trials of Hyperband's first bracket, before the second round begins
 # Number of trials of a search with only other limits, such as hours.
 MAX_TRIALS: Final = 10_000
 
@@ -167,6 +169,13 @@ class HyperbandSpec(Spec):
     min_epochs: Count = 1
     reduction: Annotated[int, Field(ge=2)] = 3
     brackets: Count = 3
+
+    @model_validator(mode="after")
+    def _has_small_rounds(self) -> HyperbandSpec:
+        if math.log(self.reduction) * (self.brackets - 1) > math.log(MAX_ROUND):  # the power itself may take long
+            size = f"reduction {self.reduction} ** (brackets {self.brackets} - 1)"
+            raise ValueError(f"the first bracket would have {size} trials, more than {MAX_ROUND:,}")
+        return self
 
 
 class MedianSpec(Spec):

@@ -15,11 +15,13 @@ from cnn_sweep.validation import Count, Factor, Spec, added_later
 if TYPE_CHECKING:
     from cnn_sweep.sweep.network.shapes import ImageInfo
 
+MAX_THREADS = 4_096  # of a worker
 OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "nadam"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class OptimizerSpec(Spec):
@@ -142,11 +144,11 @@ class TrainingSpec(Spec):
     augmentation: AugmentationSpec | None = added_later(None)
     precision: Precision = added_later("float32")  # of the computations in layers; weights, output, loss: float32
     class_weights: ClassWeights | None = added_later(None)  # weights in the training loss; 1 for other classes
-    steps_per_epoch: Count | None = added_later(None)  # None: one pass over the training images
+    steps_per_epoch: Steps | None = added_later(None)  # None: one pass over the training images
     validation_steps: Count | None = added_later(None)  # batches of validation images; None: all images
     fine_tune: FineTuneSpec | None = added_later(None)
     metrics: MetricNames = added_later(())  # in addition to those that every trial reports
-    threads: Count | None = added_later(
+    threads: Annotated[int, Field(ge=1, le=MAX_THREADS)] | None = added_later(
         None
     )  # threads per worker, for the whole study, so not a hyperparameter; None: the first run decides
 

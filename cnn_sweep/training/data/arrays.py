@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import math
 import zipfile
-import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.messages import few, in_bytes, near, show
+from cnn_sweep.regular_files import check_regular
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from cnn_sweep.sweep.spec.data import ArrayFiles
@@ -38,6 +44,13 @@ class Pair:
 
 
 _ARCHIVE = ".npz"
+# Photographs shrink to a tenth at best, one-hot labels to a hundredth, and a file made to fill memory to a thousandth.
+MAX_RATIO: Final = 300
+MAX_UNPACKED: Final = 100_000_000  # bytes up to which any ratio is accepted
+_MAX_HEADER: Final = 20_000  # bytes; NumPy reads headers of up to 10,000 characters
+MAX_LABELS: Final = 20_000_000
+_BLOCK: Final = 2**20  # values of one-hot labels that are read at once
+_SHOWN: Final = 20  # names of arrays in a message
 
 
 def path_of(name: str, folder: Path) -> tuple[Path, str | None]:
@@ -113,49 +126,113 @@ def read_labels(name: str, folder: Path) -> tuple[npt.NDArray[np.int32], int, bo
 def _open(path: Path, inner: str | None) -> Array:
     if inner is not None:
         return _from_archive(path, inner)
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is not a .npy file of numbers: {error}") from error
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path} is damaged: {error}") from error
-    if not isinstance(array, np.ndarray):
-        names = ", ".join(array.files)
-        raise InputError(f"{path} is an archive of arrays; say which one, as in {path.name}:NAME. It has {names}")
-    return array
+    with _errors_of(path, "a .npy file of numbers"):
+        check_regular(path)
+        with path.open("rb") as file:
+            header = _read_header(file, path.stat().st_size)
+        if header is None:
+            with zipfile.ZipFile(path) as archive:
+                names = few(_names(archive), _SHOWN)
+            raise InputError(f"{path} is an archive of arrays; say which one, as in {path.name}:NAME. It has {names}")
+        order: Any = "F" if header.is_fortran else "C"
+        return np.memmap(path, header.dtype, mode="r", offset=header.end, shape=header.shape, order=order)
 
 
 def _from_archive(path: Path, inner: str) -> Array:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if inner not in archive.files:
-                raise InputError(f"{path}: no array {inner!r}; it has {', '.join(archive.files)}")
-            array: Array = archive[inner]
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not a .npz archive of numbers: {error}") from error
+    with _errors_of(path, "a .npz archive of numbers"), _member(path, inner) as (file, size):
+        if _read_header(file, size) is None:
+            raise ValueError(f"{inner} is no array")
+        file.seek(0)
+        array: Array = np.lib.format.read_array(file, allow_pickle=False)
     return array
 
 
 def _header(path: Path, inner: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Return shape and type of an array in an archive without unpacking it."""
+    with _errors_of(path, "a .npz archive of numbers"), _member(path, inner) as (file, size):
+        header = _read_header(file, size)
+        if header is None:
+            raise ValueError(f"{inner} is no array")
+    return header.shape, header.dtype
+
+
+@contextmanager
+def _errors_of(path: Path, kind: str) -> Iterator[None]:
+    """Turn what a damaged file can raise, which is anything, into errors that name the file.
+
+    Raises:
+        InputError: The block raised an exception.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-            if inner not in names:
-                raise InputError(f"{path}: no array {inner!r}; it has {', '.join(names)}")
-            with archive.open(f"{inner}.npy") as file:
-                version = np.lib.format.read_magic(file)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, dtype = read(file)
+        yield
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is not a .npz archive of numbers: {error}") from error
-    return shape, dtype
+    except Exception as error:
+        raise InputError(f"{path} is not {kind}: {error or type(error).__name__}") from error
+
+
+@contextmanager
+def _member(path: Path, inner: str) -> Iterator[tuple[IO[bytes], int]]:
+    """Open an array in an archive; yield it with its size.
+
+    Raises:
+        InputError: The archive does not have it, or it is compressed too well for numbers.
+    """
+    check_regular(path)
+    with zipfile.ZipFile(path) as archive:
+        names = _names(archive)
+        if inner not in names:
+            raise InputError(f"{path}: no array {inner!r}{near(inner, names)}; it has {few(names, _SHOWN)}")
+        info = archive.getinfo(f"{inner}.npy")
+        if is_bomb(info.file_size, info.compress_size):
+            raise InputError(
+                f"{path}: {inner} would unpack to {in_bytes(info.file_size)}, more than {MAX_RATIO} times its size in "
+                "the archive, as no images do; if it is right, save it as .npy"
+            )
+        with archive.open(info) as file:
+            yield file, info.file_size
+
+
+def is_bomb(unpacked: float, packed: float) -> bool:
+    """Return whether a small file would unpack to so many bytes that it may be made to fill memory."""
+    return unpacked > MAX_UNPACKED and unpacked > MAX_RATIO * packed
+
+
+def _names(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+class _Header(NamedTuple):
+    """The header of an array file; ``end`` is where the numbers begin."""
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype[Any]
+    end: int
+
+
+def _read_header(file: IO[bytes], size: int) -> _Header | None:
+    """Read the header of an array, and check that the file is large enough for it; None for an archive.
+
+    Raises:
+        ValueError: The header is damaged, or the array does not hold numbers.
+    """
+    head = io.BytesIO(file.read(_MAX_HEADER))
+    if head.getvalue().startswith(b"PK\x03\x04"):
+        return None
+    version = np.lib.format.read_magic(head)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = read(head)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects; save numbers of one type")
+    if any(isinstance(length, bool) or length < 0 for length in shape):
+        raise ValueError(f"its header says the shape {shape}")
+    wanted, held = math.prod(shape) * dtype.itemsize, size - head.tell()
+    if wanted > held:
+        raise ValueError(f"its header says {shape} of {dtype}, {in_bytes(wanted)}, but it holds {in_bytes(held)}")
+    return _Header(shape, is_fortran, dtype, head.tell())
 
 
 def _check_images(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
@@ -168,6 +245,8 @@ def _check_images(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> N
 
 
 def _labels(array: Array, path: Path) -> tuple[npt.NDArray[np.int32], int, bool]:
+    if len(array.shape) and len(array) > MAX_LABELS:
+        raise InputError(f"{path}: {len(array):,} labels; a data set can have {MAX_LABELS:,}")
     if array.ndim == 2 and array.shape[1] > 1:
         return _from_one_hot(np.asarray(array), path)
     flat: Any = np.asarray(array).reshape(-1) if array.ndim == 2 else np.asarray(array)
@@ -187,11 +266,16 @@ def _labels(array: Array, path: Path) -> tuple[npt.NDArray[np.int32], int, bool]
 
 
 def _from_one_hot(array: Any, path: Path) -> tuple[npt.NDArray[np.int32], int, bool]:
-    ones = array == 1
-    wrong = np.flatnonzero((ones.sum(axis=1) != 1) | ((array != 0) & ~ones).any(axis=1))
-    if wrong.size:
-        raise InputError(
-            f"{path}: a row of one-hot labels must hold a single 1 among zeros, "
-            f"but row {wrong[0]} is {array[wrong[0]].tolist()}"
-        )
-    return ones.argmax(axis=1).astype(np.int32), int(array.shape[1]), True
+    labels = np.empty(len(array), np.int32)
+    step = max(1, _BLOCK // array.shape[1])
+    for first in range(0, len(array), step):
+        block = array[first : first + step]
+        ones = block == 1
+        wrong = np.flatnonzero((ones.sum(axis=1) != 1) | ((block != 0) & ~ones).any(axis=1))
+        if wrong.size:
+            raise InputError(
+                f"{path}: a row of one-hot labels must hold a single 1 among zeros, "
+                f"but row {first + wrong[0]} is {show(block[wrong[0]].tolist())}"
+            )
+        labels[first : first + step] = ones.argmax(axis=1)
+    return labels, int(array.shape[1]), True

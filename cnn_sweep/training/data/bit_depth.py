@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from cnn_sweep.regular_files import check_regular
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-    Values = npt.NDArray[np.int64]
+    Values = npt.NDArray[np.uint16]
 
+_ROWS = 256  # rows of an image that are converted at once
 WHOLE = 16  # bits per value in the file
 _RANGES = (8, 10, 12, 14, WHOLE)  # bit depths of cameras and scanners
 _BITS = 258  # TIFF tag: bits of each channel
@@ -40,6 +43,8 @@ def is_deep(image: Image.Image) -> bool:
 def is_deep_file(content: Any) -> bool:
     """Return whether a file, or its bytes, is an image of more than 8 bits per channel; reads its header only."""
     try:
+        if isinstance(content, str):
+            check_regular(content)
         with Image.open(content) as image:
             return is_deep(image)
     except Exception:  # noqa: BLE001 - damaged files can raise any exception
@@ -75,20 +80,23 @@ def read_deep(image: Image.Image, reopen: Callable[[], Image.Image]) -> Values |
         UnreadableDepthError: The values are outside 0 to 65535, or stored in a layout that Pillow misreads.
     """
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.size and (values.min() < 0 or values.max() >= 2**WHOLE):
+        levels = np.asarray(image)
+        if levels.size and (levels.min() < 0 or levels.max() >= 2**WHOLE):
             raise UnreadableDepthError("32-bit pixels; save it with 8 or 16 bits")
-        return values[..., np.newaxis]
+        return levels.astype(np.uint16)[..., np.newaxis]
     if getattr(image, "tag_v2", {}).get(_PLANAR) == 2:
         raise UnreadableDepthError("16-bit colours in separate planes; save it with 8 bits, or with interleaved planes")
     layout, _, order = _raw_mode(image).partition(";16")
     if layout == "LA":  # Pillow has no 16-bit LA, so the two bytes of grey and of alpha are read as RGBA
-        pairs = np.asarray(_as(image, lambda _: "RGBA")).astype(np.int64)
+        pairs = np.asarray(_as(image, lambda _: "RGBA")).astype(np.uint16)
         return np.asarray(pairs[..., 0::2] * 256 + pairs[..., 1::2])
     if layout not in _EXACT or order not in _SWAPPED:
         return None
     low = _as(reopen(), lambda mode: mode.replace(f";16{order}", f";16{_SWAPPED[order]}"))
-    return np.asarray(np.asarray(image).astype(np.int64) * 256 + np.asarray(low))
+    values = np.asarray(image).astype(np.uint16)
+    values <<= 8
+    values += np.asarray(low)
+    return values
 
 
 def to_eight_bits(values: Values, bits: int, clear: Any = None) -> Image.Image:
@@ -101,12 +109,15 @@ def to_eight_bits(values: Values, bits: int, clear: Any = None) -> Image.Image:
     """
     if clear is not None:
         is_seen = (values != np.array(clear)).any(axis=-1, keepdims=True)
-        values = np.concatenate([values, is_seen * (2**WHOLE - 1)], axis=-1)
+        values = np.concatenate([values, is_seen * np.uint16(2**WHOLE - 1)], axis=-1)
     channels = values.shape[-1]
     whites = np.full(channels, 2**bits - 1.0)
     if channels in {2, 4}:
         whites[-1] = 2**WHOLE - 1
-    eight = np.round(np.minimum(values / (whites / 255.0), 255.0)).astype(np.uint8)
+    eight = np.empty(values.shape, np.uint8)
+    for first in range(0, len(values), _ROWS):  # floating-point numbers of a whole image may take gigabytes
+        rows = slice(first, first + _ROWS)
+        eight[rows] = np.round(np.minimum(values[rows] / (whites / 255.0), 255.0))
     return Image.fromarray(eight[..., 0] if channels == 1 else eight)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -17,11 +18,13 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from cnn_sweep.regular_files import read_regular
+from cnn_sweep.sweep.spec.data import MAX_PIXELS
 from cnn_sweep.training.data.bit_depth import WHOLE, UnreadableDepthError, is_deep, read_deep, to_eight_bits
 from cnn_sweep.training.data.metadata import TURNED, orientation, turned, without_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -42,8 +45,11 @@ _CURES: Final = {
 }
 _CURE_OF: Final = {ending: cure for endings, cure in _CURES.items() for ending in endings}
 DEEP_COLOR = "16-bit colours made 8 bits"  # earlier versions cut these to the high byte, without a remark
+_ROWS = 256  # rows of an image that are placed on white at once
 _JPEG = b"\xff\xd8\xff"
 _EXIF_WITHIN = 65_536  # bytes; EXIF data are in the first segment, which cannot be longer
+# Options that earlier versions did not have, with the values that are not written.
+_LATER: Final = (("bits", None), ("max_pixels", MAX_PIXELS))
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 _KINDS = {"P": "palette", "PA": "palette", "CMYK": "CMYK", "1": "black and white", "YCbCr": "YCbCr", "LAB": "LAB"}
 _RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens the filter when it shrinks an image, so every pixel counts
@@ -59,6 +65,7 @@ class ImageOptions:
         fit: Whether an image of another shape is stretched, scaled and cropped in the middle, or padded with black.
         color: Three channels or one.
         bits: Bits in use in files with more than 8 bits per channel; with 12, white is 4095. None means 16.
+        max_pixels: Pixels of the largest image that is decoded.
     """
 
     height: int
@@ -66,6 +73,7 @@ class ImageOptions:
     fit: Literal["stretch", "crop", "pad"] = "stretch"
     color: Literal["rgb", "grayscale"] = "rgb"
     bits: int | None = None
+    max_pixels: int = MAX_PIXELS
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -74,7 +82,7 @@ class ImageOptions:
 
     def to_data(self) -> dict[str, Any]:
         """Return plain data for JSON, in the form that earlier versions wrote into prepared folders."""
-        return {key: value for key, value in asdict(self).items() if (key, value) != ("bits", None)}
+        return {key: value for key, value in asdict(self).items() if (key, value) not in _LATER}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> ImageOptions:
@@ -149,8 +157,7 @@ def read_bytes(path: str) -> bytes:
     if (cure := _CURE_OF.get(path[path.rfind(".") :].lower())) is not None:
         raise UnusableImageError(cure)
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - 25,000 times; a Path takes twice as long
-            content = file.read()
+        content = read_regular(path)
     except OSError as error:
         raise UnusableImageError(f"cannot be read: {error.strerror or error}") from error
     if not content:
@@ -199,9 +206,10 @@ def decode_into(pixels: Pixels, content: bytes, options: ImageOptions) -> Conver
 
 def _decode_with_pillow(pixels: Pixels, content: bytes, options: ImageOptions) -> Conversion:
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            warnings.simplefilter("ignore")  # warnings about odd metadata and about large images; far larger ones raise
+        with warnings.catch_warnings(), of_any_size(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            warnings.simplefilter("ignore")  # about odd metadata
             deep = is_deep(image)  # before loading, which changes the mode
+            _check_size(image, options.max_pixels, deep=deep)
             picture, peak, lies = _loaded(image, content, options, deep=deep)
             upright = picture if image.format == "TIFF" else turned(picture, lies)  # Pillow turns TIFFs while loading
             pixels[:] = fitted(upright, options)
@@ -214,10 +222,31 @@ def _decode_with_pillow(pixels: Pixels, content: bytes, options: ImageOptions) -
         raise UnusableImageError(str(error)) from error
     except UnidentifiedImageError as error:
         raise UnusableImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
-    except Image.DecompressionBombError as error:
-        raise UnusableImageError(f"too large: {str(error).partition(',')[0]}") from error
     except Exception as error:  # a damaged file can raise any exception
         raise UnusableImageError(f"damaged: {error or type(error).__name__}") from error
+
+
+@contextmanager
+def of_any_size() -> Iterator[None]:
+    """Lift Pillow's own limit on pixels, which neither users nor the kind of an image could change."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_size(image: Image.Image, most: int, *, deep: bool) -> None:
+    """Check the size that a file's header says, since a small file may take gigabytes when it is decoded.
+
+    Raises:
+        UnusableImageError: The image has too many pixels.
+    """
+    width, height = image.size
+    pixels = width * height * (2 if deep else 1)
+    if pixels > most:
+        shown = f"{width:,} x {height:,} pixels{' of 16 bits, which count twice' if deep else ''}"
+        raise UnusableImageError(f"too large: {shown}; the limit is {most:,}; to allow it, write max_pixels: {pixels}")
 
 
 def _plain_jpeg(pixels: Pixels, content: bytes, options: ImageOptions) -> bool:
@@ -330,6 +359,16 @@ def eight_bits(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
     if image.mode == "F":
         raise UnusableImageError("floating-point pixels; save it with 8 or 16 bits")
     if image.mode in _TRANSPARENT or "transparency" in image.info:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
+        return _on_white(image, mode)
     return image.convert(mode) if image.mode != "CMYK" else image.convert("RGB").convert(mode)
+
+
+def _on_white(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
+    """Place an image with transparent parts on white, row by row, since copies of a whole image may take gigabytes."""
+    width, height = image.size
+    done = Image.new(mode, image.size)
+    for top in range(0, height, _ROWS):
+        part = image.crop((0, top, width, min(top + _ROWS, height))).convert("RGBA")
+        white = Image.new("RGBA", part.size, "white")
+        done.paste(Image.alpha_composite(white, part).convert(mode), (0, top))
+    return done

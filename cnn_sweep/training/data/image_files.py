@@ -20,7 +20,7 @@ from cnn_sweep.training.data.label_tables import Row, check_not_numbers, name_fi
 from cnn_sweep.training.data.raw_images import FileList, Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from cnn_sweep.sweep.spec.data import FilesData, FolderData, TilesData
 
@@ -32,7 +32,7 @@ _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 def options_of(spec: FolderData | FilesData) -> ImageOptions:
     """Return the conversion of each image."""
     height, width = spec.image_size
-    return ImageOptions(height, width, fit=spec.fit, color=spec.color, bits=spec.bits)
+    return ImageOptions(height, width, fit=spec.fit, color=spec.color, bits=spec.bits, max_pixels=spec.max_pixels)
 
 
 def file_classes(spec: FolderData | FilesData, folder: Path) -> tuple[str, ...]:
@@ -51,6 +51,8 @@ def file_classes(spec: FolderData | FilesData, folder: Path) -> tuple[str, ...]:
                 f"{folder / spec.train}: two classes are needed, but found {listed(names)}"
                 + ("; each class is a subfolder" if spec.source == "folder" else "")
             )
+        for name in names:
+            check_encoding(name, folder / spec.train)
     return names
 
 
@@ -71,8 +73,7 @@ def _filled_classes(spec: FolderData, root: Path) -> tuple[str, ...]:
 
 def _has_file(folder: Path) -> bool:
     """Return whether a folder or one below it has a file, hidden ones aside; stops at the first."""
-    found = os.walk(folder, followlinks=True)
-    return any(not _is_ignored(name) for _, _, files in found for name in files)
+    return any(not _is_ignored(name) for _, files in _folders_below(folder) for name in files)
 
 
 def _classes_found(spec: FilesData, folder: Path) -> tuple[str, ...]:
@@ -329,21 +330,46 @@ def _existing(root: Path) -> Path:
 def subfolders(root: Path) -> list[str]:
     """Return the names of a folder's folders in the order of classes, without hidden ones."""
     with os.scandir(root) as entries:
-        return in_order(entry.name for entry in entries if entry.is_dir() and not _is_ignored(entry.name))
+        names = [entry.name for entry in entries if entry.is_dir() and not _is_ignored(entry.name)]
+    for name in names:
+        check_encoding(name, root)
+    return in_order(names)
+
+
+def check_encoding(name: str, root: Path) -> None:
+    """Check that a folder's or file's name can be that of a class, which is written into texts in UTF-8.
+
+    Raises:
+        InputError: It cannot.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(name)
+        raise InputError(
+            f"{root}: the name {shown!r} is not text in UTF-8, so it cannot be that of a class; rename it "
+            "(`convmv -r -f latin1 -t utf8 --notest FOLDER` renames many)"
+        ) from None
 
 
 def walk(root: Path) -> list[str]:
     """Return all files below a folder as sorted relative paths with slashes, without hidden files."""
     found = []
+    for at, files in _folders_below(root):
+        inner = Path(at).relative_to(root).as_posix()
+        start = "" if inner == "." else f"{inner}/"
+        found += [start + name for name in files if not _is_ignored(name)]
+    return sorted(found)
+
+
+def _folders_below(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield a folder and each one below it, without hidden ones, with its files; a folder with several links once."""
     seen = {_inode(root)}
     for at, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         inodes = {name: _inode(Path(at) / name) for name in folders if not _is_ignored(name)}
         folders[:] = [name for name, inode in inodes.items() if inode not in seen]  # a link may lead to a parent
         seen.update(inodes.values())
-        inner = Path(at).relative_to(root).as_posix()
-        start = "" if inner == "." else f"{inner}/"
-        found += [start + name for name in files if not _is_ignored(name)]
-    return sorted(found)
+        yield at, files
 
 
 def _is_ignored(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import warnings
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from cnn_sweep.training.data.image_decoder import FORMATS
+from cnn_sweep.regular_files import check_regular
+from cnn_sweep.training.data.image_decoder import FORMATS, of_any_size
 from cnn_sweep.training.data.metadata import TURNED, orientation
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _HEADERS = 300  # files whose headers are read
 _DECODED = 24  # files whose pixels are read, to see whether colours are grey
 _THUMBNAIL = 32  # pixels
+_LOADED = 40_000_000  # pixels up to which an image is loaded; larger ones count as coloured and upright
 _COLOURLESS = 8  # largest difference between channels of a grey image stored as RGB; JPEG adds a little
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"})
 _SAME_SHAPE = 1.15  # ratio of two aspect ratios that count as one
@@ -98,17 +101,26 @@ def _spaced(names: Sequence[str], count: int) -> list[str]:
 def _header(path: Path) -> tuple[tuple[int, int], str] | None:
     """Return ((height, width), mode) of an image that is turned upright; None if it is not an image."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+        check_regular(path)
+        with warnings.catch_warnings(action="ignore"), of_any_size(), Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-            is_turned = orientation(image) in TURNED
+            is_turned = _loads_soon(image) and orientation(image) in TURNED
             return ((width, height) if is_turned else (height, width)), image.mode
     except Exception:  # noqa: BLE001 - damaged files can raise any exception
         return None
 
 
+def _loads_soon(image: Image.Image) -> bool:
+    """Return whether looking into an image costs little; Pillow loads a PNG to look for its EXIF data."""
+    return image.format == "JPEG" or math.prod(image.size) <= _LOADED
+
+
 def _is_colourless(path: Path) -> bool:
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+        check_regular(path)
+        with warnings.catch_warnings(action="ignore"), of_any_size(), Image.open(path, formats=FORMATS) as image:
+            if not _loads_soon(image):
+                return False
             image.draft("RGB", (_THUMBNAIL, _THUMBNAIL))
             pixels = np.asarray(image.convert("RGB").resize((_THUMBNAIL, _THUMBNAIL)), np.int16)
     except Exception:  # noqa: BLE001 - damaged files can raise any exception

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnn_sweep.csv_tables import MISSING, read_csv
 from cnn_sweep.errors import InputError, SettingError, blamed_on
-from cnn_sweep.messages import few, listed, near, plural
+from cnn_sweep.messages import few, listed, near, plural, show
+from cnn_sweep.regular_files import check_regular
 from cnn_sweep.training.data.groups import is_pattern
 from cnn_sweep.training.data.image_decoder import SUFFIXES
 
@@ -60,24 +61,25 @@ def _read_table(path: Path, names: dict[str, str], notes: list[str] | None) -> l
     columns = list(names.values())
     is_parquet = path.suffix.lower() in PARQUET
     header, rows = _parquet(path) if is_parquet else read_csv(path, columns, notes)
+    times, places = Counter(header), {name: place for place, name in enumerate(header)}
     for key, column in names.items():
-        if column not in header:
+        if column not in times:
             message = f"{path}: no column {column!r}{near(column, header)}; it has {listed(header)}"
             raise SettingError(message, ("data", *key.split(".")))
-        if header.count(column) > 1:
-            raise InputError(f"{path}: {header.count(column)} columns are called {column!r}; rename all but one")
-    places = [header.index(column) for column in columns]
+        if times[column] > 1:
+            raise InputError(f"{path}: {times[column]} columns are called {column!r}; rename all but one")
     filled = [(line, row) for line, row in rows if any(value.strip() for value in row)]
     for line, row in filled:
         if len(row) < len(header) or any(value.strip() for value in row[len(header) :]):
             values = plural(len(row), "value", "values")
             raise InputError(
-                f"{path}: line {line}: {values}, but there are {len(header)} columns: {row}. Put values that contain "
-                "the separator in quotes"
+                f"{path}: line {line}: {values}, but there are {len(header)} columns: {show(row)}. Put values that "
+                "contain the separator in quotes"
             )
     if not filled:
         raise InputError(f"{path}: the table has no rows")
-    return [tuple(row[place].strip() for place in places) for _, row in filled]
+    wanted = [places[column] for column in columns]
+    return [tuple(row[place].strip() for place in wanted) for _, row in filled]
 
 
 def read_columns(path: Path) -> dict[str, list[str]]:
@@ -88,9 +90,9 @@ def read_columns(path: Path) -> dict[str, list[str]]:
     """
     is_parquet = path.suffix.lower() in PARQUET
     header, _ = _parquet(path) if is_parquet else read_csv(path)
-    names = {name: name for name in header if name and header.count(name) == 1}
+    names = {name: name for name, times in Counter(header).items() if name and times == 1}
     if not names:
-        raise InputError(f"{path}: no column has a name of its own; the first line is {header}")
+        raise InputError(f"{path}: no column has a name of its own; the first line is {show(header)}")
     rows = _read_table(path, names, None)
     return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
@@ -150,11 +152,14 @@ def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     import pandas as pd  # noqa: PLC0415 - takes half a second; most tables are CSV
 
     try:
+        check_regular(path)
         frame = pd.read_parquet(path)
     except ImportError as error:
         raise InputError(f"{path}: to read Parquet install pyarrow, or save the table as CSV") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged file can raise any exception
+        raise InputError(f"{path}: not a Parquet file that can be read: {error or type(error).__name__}") from error
     columns = [_texts(frame.iloc[:, place]) for place in range(frame.shape[1])]
     rows = [list(row) for row in zip(*columns, strict=True)]
     return [str(name) for name in frame.columns], list(enumerate(rows, start=1))

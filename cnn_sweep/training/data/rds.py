@@ -6,15 +6,22 @@ https://rdata.readthedocs.io
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.messages import in_bytes
+from cnn_sweep.regular_files import read_regular
+from cnn_sweep.training.data.arrays import MAX_RATIO, is_bomb
 from cnn_sweep.training.data.dataset import UNLABELLED, Item
 from cnn_sweep.training.data.image_decoder import BadImage
 from cnn_sweep.training.data.raw_images import InMemory, Part, Source, in_form
@@ -26,6 +33,9 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.spec.data import RdsData
     from cnn_sweep.training.data.raw_images import Array
 
+_PACKED: Final[dict[bytes, Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+_BLOCK_BYTES: Final = 2**20  # unpacked at once
+_MAX_SEQUENCE: Final = 100_000_000  # numbers
 _SPLITS = ("train", "validation", "test")
 _EXACT = 1e-6  # a value that came from 8 bits, times 255, differs from a whole number by less
 
@@ -114,12 +124,46 @@ def read_list(path: Path) -> list[tuple[str, Any]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unknown R classes such as cimg, whose plain array is wanted
-            parsed = rdata.parser.parse_file(path, extension=".rds")
+            content: Any = _unpacked(read_regular(path))
+            parsed = rdata.parser.parse_data(content, extension=".rds", altrep_constructor_dict=_bounded(rdata))
             return _elements(parsed, rdata)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged file can raise any exception
         raise InputError(f"{path} is not an .rds file that can be read: {error or type(error).__name__}") from error
+
+
+def _unpacked(content: bytes) -> bytes | bytearray:
+    """Return the bytes that R compressed, as `readRDS` does.
+
+    Raises:
+        ValueError: They are too many for the size of the file.
+    """
+    opening = next((way for mark, way in _PACKED.items() if content.startswith(mark)), None)
+    if opening is None:
+        return content
+    unpacked = bytearray()
+    with opening(io.BytesIO(content)) as file:
+        while part := file.read(_BLOCK_BYTES):
+            unpacked += part
+            if is_bomb(len(unpacked), len(content)):
+                raise ValueError(f"it would unpack to more than {in_bytes(len(unpacked))}, {MAX_RATIO} times its size")
+    return unpacked
+
+
+def _bounded(rdata: Any) -> dict[bytes, Any]:
+    """Return rdata's ways to expand what R stores in short form, with a limit for sequences such as 1:1000000000."""
+
+    def limited(expand: Any) -> Any:
+        def expanded(state: Any) -> Any:
+            if float(state.value[0]) > _MAX_SEQUENCE:
+                raise ValueError(f"it has a sequence of {float(state.value[0]):,.0f} numbers")
+            return expand(state)
+
+        return expanded
+
+    usual = rdata.parser.DEFAULT_ALTREP_MAP
+    return {name: limited(expand) if name.startswith(b"compact_") else expand for name, expand in usual.items()}
 
 
 def _elements(parsed: Any, rdata: Any) -> list[tuple[str, Any]]:

@@ -6,17 +6,19 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
 
 from cnn_sweep.errors import InputError, blamed_on
 from cnn_sweep.messages import listed, near
+from cnn_sweep.regular_files import check_regular
+from cnn_sweep.training.data.arrays import MAX_RATIO, is_bomb
 from cnn_sweep.training.data.bit_depth import WHOLE, UnreadableDepthError, bits_for, is_deep, narrowed_note
 from cnn_sweep.training.data.class_names import class_notes, in_order
 from cnn_sweep.training.data.dataset import SPLITS, UNLABELLED, Item, TileGrid
-from cnn_sweep.training.data.image_decoder import FORMATS, UnusableImageError, eight_bits, shallow
+from cnn_sweep.training.data.image_decoder import FORMATS, UnusableImageError, eight_bits, of_any_size, shallow
 from cnn_sweep.training.data.image_files import without_validation
 from cnn_sweep.training.data.label_tables import check_not_numbers, read_table, without_missing
 from cnn_sweep.training.data.metadata import without_metadata
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
     from cnn_sweep.sweep.spec.data import TilesData
     from cnn_sweep.training.data.raw_images import Array, Indices, Labels
+
+
+_PIXEL_BYTES: Final = 4  # that a pixel of a colour picture takes in Pillow
 
 
 @dataclass(frozen=True)
@@ -139,28 +144,54 @@ def _notes(spec: TilesData, grid: TileGrid, stride: tuple[int, int]) -> list[str
     return notes
 
 
-def _read(path: Path, finish: Callable[[Callable[[], Image.Image]], Any]) -> Any:
-    """Open a picture of any size, without Pillow's limit, and ignore malformed metadata."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+def _read(path: Path, finish: Callable[[Callable[[], Image.Image]], Any], check: Callable[[Image.Image], None]) -> Any:
+    """Open a picture without Pillow's limit of its size, and ignore malformed metadata.
+
+    Args:
+        path: The picture.
+        finish: Reads its pixels; receives a function that opens it.
+        check: Is called with the picture, not yet loaded.
+    """
+
+    def opened(content: Any) -> Image.Image:
+        image = Image.open(content, formats=FORMATS)
+        check(image)
+        return image
+
     try:
-        with warnings.catch_warnings():
+        check_regular(path)
+        with warnings.catch_warnings(), of_any_size():
             warnings.simplefilter("ignore")
             try:
-                return finish(lambda: Image.open(path, formats=FORMATS))
+                return finish(lambda: opened(path))
+            except (UnusableImageError, UnreadableDepthError):
+                raise
             except Exception:
                 content = path.read_bytes()
                 bare = without_metadata(content)
                 if bare == content:
                     raise
-                return finish(lambda: Image.open(io.BytesIO(bare), formats=FORMATS))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
+                return finish(lambda: opened(io.BytesIO(bare)))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or f'the picture cannot be read: {error}'}") from error
     except (UnusableImageError, UnreadableDepthError) as error:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:  # a damaged file can raise any exception
         raise InputError(f"{path}: the picture cannot be read: {error or type(error).__name__}") from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_size(image: Image.Image, path: Path) -> None:
+    """Check that a picture's size fits its file's, since a small file may take gigabytes when it is decoded.
+
+    Raises:
+        UnusableImageError: It does not.
+    """
+    width, height = image.size
+    if is_bomb(width * height * _PIXEL_BYTES, path.stat().st_size):
+        raise UnusableImageError(
+            f"{width:,} x {height:,} pixels take more than {MAX_RATIO} times the file's size, as no picture does; if "
+            "it is right, save it without compression"
+        )
 
 
 def _read_picture(spec: TilesData, folder: Path) -> tuple[Array, list[str]]:
@@ -179,19 +210,23 @@ def _read_picture(spec: TilesData, folder: Path) -> tuple[Array, list[str]]:
             notes[:] = [narrowed_note(f"{spec.picture}: pixels", peak)]
         return np.atleast_3d(np.asarray(eight_bits(picture, mode)))
 
+    path = folder / Path(spec.picture).expanduser()
     with blamed_on("data", "picture"):
-        return _read(folder / Path(spec.picture).expanduser(), finish), notes
+        return _read(path, finish, lambda image: _check_size(image, path)), notes
 
 
 def _labels_of_mask(spec: TilesData, folder: Path, grid: TileGrid) -> tuple[Labels, None]:
     path = folder / Path(spec.labels.mask or "").expanduser()
-    mask: Any = _read(path, lambda reopen: np.asarray(reopen()))
+
+    def check(image: Image.Image) -> None:
+        if image.size[::-1] != grid.picture:
+            raise UnusableImageError(f"the mask has {image.size[::-1]} pixels, the picture {grid.picture}")
+
+    mask: Any = _read(path, lambda reopen: np.asarray(reopen()), check)
     if mask.ndim != 2:
         raise InputError(f"{path}: a mask has one value per pixel, but this has {mask.shape[-1]} channels")
-    if mask.shape != grid.picture:
-        raise InputError(f"{path}: the mask has {mask.shape} pixels, the picture {grid.picture}")
     values = np.array(list(spec.classes.values()) if isinstance(spec.classes, dict) else [])
-    tiles = TileImages(mask[..., np.newaxis].astype(np.int64), grid)
+    tiles = TileImages(mask[..., np.newaxis], grid)
     labels = np.full(grid.rows * grid.columns, -1, np.int32)
     for k in range(len(labels)):
         shares = (tiles.read(np.array([k])) == values).mean(axis=(0, 1, 2))  # (classes,)

@@ -386,7 +386,7 @@ def test_a_grid_without_end_is_refused(edit):
         ([("{method: grid}", "{method: random, trials: 1000000000000}")], "must be at most 1,000,000"),
         ([("{method: grid}", "{repeats: 1000000000000}")], "must be at most 10,000"),
         ([("filters: [8, 16, 32]", f"filters: [{'9' * 400}]")], "is too large for a whole number"),
-        ([("filters: [8, 16, 32]", f"filters: [{'[' * 400}{']' * 400}]")], "the file is nested too deeply"),
+        ([("filters: [8, 16, 32]", f"filters: [{'[' * 400}{']' * 400}]")], "nested more than 50 levels deep"),
     ],
 )
 def test_numbers_beyond_all_use_are_one_message(edit, changes, words):
