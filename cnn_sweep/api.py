@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.pool.local import begin_study, run_local
 from cnn_sweep.execution.study.in_use import who_trains
-from cnn_sweep.execution.study.study_folder import data_root, plan_sweeps
+from cnn_sweep.execution.study.study_folder import plan_sweeps
 from cnn_sweep.execution.study.user_code import check_user_code
+from cnn_sweep.journal.paths import data_root
 from cnn_sweep.messages import plural
 from cnn_sweep.report.live import progress_in_words
 from cnn_sweep.streams import printable

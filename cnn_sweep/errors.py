@@ -5,6 +5,7 @@ CnnSweepError                 (3)
 │   ├── SweepFileError             all mistakes of one sweep file
 │   ├── SettingError               a value of a sweep file is wrong; raised where line numbers are unknown
 │   └── StudyError                 the study is not what the request assumes
+│       └── DamagedFileError           a file of a study is missing or damaged
 ├── EnvironmentFault          (3)  the machine, the cluster or the file system is wrong
 └── Interrupted             (130)  the user asked to stop
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 
 MAX_SHOWN: Final = 50  # mistakes of one file in a message
@@ -109,6 +111,18 @@ def blamed_on(*key: str | int) -> Iterator[None]:
 
 class StudyError(InputError):
     """The study does not exist, exists already, or is not what the request assumes."""
+
+
+class DamagedFileError(StudyError):
+    """A file of a study, or of a results folder, is missing, damaged or unreadable.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, path: Path, reason: str, cure: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {reason}; {cure}" if cure else f"{path}: {reason}")
 
 
 class EnvironmentFault(CnnSweepError):

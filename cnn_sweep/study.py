@@ -17,11 +17,12 @@ from cnn_sweep.execution.pool.pool import log_file
 from cnn_sweep.execution.pool.when_finished import end_of
 from cnn_sweep.execution.study.jobs import Queue, faults_of, is_running, outcomes
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
-from cnn_sweep.execution.study.revisions import newest_revision
-from cnn_sweep.journal.history import History
+from cnn_sweep.journal.history import History, check_journals
 from cnn_sweep.journal.identity import ProcessIdentity
-from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study
-from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study, sweep_file_cure
+from cnn_sweep.journal.study_files import read_text
+from cnn_sweep.journal.sweep_files import check_sweep_files, newest_revision
+from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words
 from cnn_sweep.report.leaderboards.pareto import with_front
 from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 # A reader waits this many seconds for another process that is merging, before it reads the store without its lines.
 _PATIENCE_S = 10.0
+_DAMAGE = ("bad_lines", "unknown_lines", "incomplete")
 _HIDDEN = "jobs of other users are not shown to you on this cluster (PrivateData): they may be running"
 
 
@@ -97,6 +99,7 @@ class Study:
 
         Raises:
             StudyError: No such study; the message lists those that exist.
+            DamagedFileError: Its sweep file is missing, damaged or another one, or something is no journal.
         """
         (found,) = cls.open_several(results, [name])
         if merge:
@@ -108,7 +111,8 @@ class Study:
         """Open studies on one store, without merging; arguments and errors as for :meth:`open`."""
         root = Path(results)
         for name in names:
-            existing_study(root, name)
+            check_sweep_files(paths := existing_study(root, name))
+            check_journals(paths)
         store = StoreReader(root)
         return [cls(store, name) for name in names]
 
@@ -151,7 +155,8 @@ class Study:
             unfinished study, and which command continues it), ``causes`` (count of failed trials by cause), ``graphs``
             (counts of attempts: ``cached`` reused a compiled network, ``compiled`` did not), ``faults`` (why pools
             cannot work, or that Slurm does not answer), ``note`` (a worker's note for the user, or None), ``bad_lines``
-            (number of damaged journal lines), ``unknown_lines`` (number of lines that are not events of this version),
+            (number of damaged journal lines), ``incomplete`` (number of trials of which epochs are missing),
+            ``unknown_lines`` (number of lines that are not events of this version),
             ``cancelled`` (when the whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the
             search, except the number of trials: ``name``, ``used``, ``limit``, ``reached``), ``running`` (the trials
             that are being trained: ``trial``, ``epoch``, the last complete one, ``epochs``, the planned number or None,
@@ -160,7 +165,7 @@ class Study:
             ``when_finished`` (the commands that followed the end of the study: ``step``, ``state``, ``file``,
             ``message``, ``time``).
         """
-        names = ("study", "metric", "planned", "best", "causes", "graphs", "bad_lines", "unknown_lines", "cancelled")
+        names = ("study", "metric", "planned", "best", "causes", "graphs", "cancelled", *_DAMAGE)
         with self.store:
             summary, best, running = self.summary(), self.best(), self._running()
             jobs = self._jobs(slurm or SlurmCli(), is_finished=not unfinished(summary["trials"]))
@@ -216,8 +221,8 @@ class Study:
 
     def _several_objectives(self) -> tuple[ObjectiveSpec, ...]:
         """Return the objectives of a sweep with several, else none; most sweep files need not be parsed for this."""
-        newest = self.paths.revisions()[-1]
-        return self.sweep.objectives if "objectives" in newest.read_text(encoding="utf-8") else ()
+        newest = read_text(self.paths.revisions()[-1], sweep_file_cure(self.paths))
+        return self.sweep.objectives if "objectives" in newest else ()
 
     def what_matters(self) -> Findings:
         """Estimate the importance of each hyperparameter from the complete trials.
@@ -292,13 +297,13 @@ class Study:
         columns, rows = queries.leaderboard(self.store, self.name, top=cut)
         table = Table(columns, tuple(rows), tuple(name for name in MORE if name not in columns))
         if per == "trial":
-            found = with_front(table, objectives)
+            found = with_front(replace(table, notes=incomplete_in_words(rows)), objectives)
             return replace(found, rows=found.rows[:top])
         from cnn_sweep.report.leaderboards.configurations import board_of  # noqa: PLC0415 - needs scipy
 
         summary, paths = self.summary(), self.paths
         found = board_of(paths, table, metric=summary["metric"], direction=summary["direction"])
-        return replace(found, rows=found.rows[:top])
+        return replace(found, rows=found.rows[:top], notes=(*found.notes, *incomplete_in_words(rows)))
 
     def leaderboard(self, per: str | None = None) -> pd.DataFrame:
         """Return the leaderboard, best first, with the columns of ``leaderboard --format csv``.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.journal.filesystem import write_all
 from cnn_sweep.journal.identity import ProcessIdentity, is_alive
+from cnn_sweep.journal.study_files import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,13 +203,15 @@ def _being_submitted(study: str, owner: Owner, name: Path) -> str:
 
 def _owner(name: Path) -> Owner | None:
     try:
-        with name.open("rb") as file:
+        with open_file(name) as file:
             written = os.fstat(file.fileno()).st_mtime
             text = file.read()
     except FileNotFoundError:
         return None
+    except OSError:  # damaged: something else has the name of a claim
+        return Owner(None, None, name.lstat().st_mtime)
     try:
         data = json.loads(text)
         return Owner(str(data["writer"]), ProcessIdentity.from_data(data["identity"]), written)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Owner(None, None, written)

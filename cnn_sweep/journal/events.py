@@ -89,6 +89,7 @@ class Start(Event):
         parameters: Number of weights of the network, if known.
         until: The epoch of the rung at which the trial pauses; None if the attempt runs to the end.
         promotion: Why a paused trial continues: the data of a :class:`cnn_sweep.search.rungs.Promotion`.
+        digest: Digest of the newest revision of the sweep; earlier versions wrote none.
     """
 
     type: ClassVar[str] = "start"
@@ -102,6 +103,7 @@ class Start(Event):
     parameters: int | None = None
     until: int | None = None
     promotion: dict[str, Any] | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,10 @@ class End(Event):
         parameters: Number of weights of the network, if known.
         curve: The five numbers of the trial's learning curve by name, once it is finished or paused.
         cached: Whether the trial reused a compiled graph; None if nothing is compiled.
+        value: The objective at the best epoch; None without one. It is repeated here, like the next two, because a
+            damaged line of an epoch would otherwise change a trial's result unnoticed.
+        best_epoch: The best epoch; None without a value.
+        counted: Number of epochs that count; None if it is unknown, as in lines of earlier versions.
     """
 
     type: ClassVar[str] = "end"
@@ -190,6 +196,9 @@ class End(Event):
     parameters: int | None = None
     curve: dict[str, float] = field(default_factory=dict)
     cached: bool | None = None
+    value: float | None = None
+    best_epoch: int | None = None
+    counted: int | None = None
 
 
 @dataclass(frozen=True)
@@ -254,6 +263,8 @@ class Extend(Event):
         configurations: Total number of planned configurations.
         invalid: Number of configurations from which no network can be built.
         duplicates: Number of dropped draws that repeated earlier ones.
+        digest: Digest of the sweep; earlier versions wrote none.
+        sha256: Checksum of the frozen sweep file, hexadecimal; earlier versions wrote none.
     """
 
     type: ClassVar[str] = "extend"
@@ -262,6 +273,8 @@ class Extend(Event):
     configurations: int
     invalid: int
     duplicates: int
+    digest: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)

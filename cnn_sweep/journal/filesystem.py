@@ -21,8 +21,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.errors import DamagedFileError, EnvironmentFault
 from cnn_sweep.journal.identity import process_tag, tag_is_alive
+from cnn_sweep.journal.study_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -323,10 +324,11 @@ def _locks_exclude(results: Path) -> bool:
 
 def _cached(results: Path) -> Locks | None:
     try:
-        data = json.loads((results / CACHE_NAME).read_bytes())
-        return Locks(bool(data["honest"]), str(data["reason"]), str(data["fstype"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        data = read_json(results / CACHE_NAME, "")
+        locks = Locks(data["honest"], str(data["reason"]), str(data["fstype"]))
+    except (DamagedFileError, KeyError):
         return None
+    return locks if isinstance(locks.honest, bool) else None
 
 
 def _cache(results: Path, locks: Locks) -> None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.errors import DamagedFileError
 from cnn_sweep.journal.decoding import BadLineError, event_of, fields_of, misfit
 from cnn_sweep.journal.events import (
     Cancel,
@@ -222,15 +223,41 @@ class History:
 
 
 def journal_sizes(paths: StudyPaths) -> list[tuple[str, int]]:
-    """Return the names of all journals of a study, sorted, and their sizes in bytes."""
+    """Return the names of all journals of a study, sorted, and their sizes in bytes.
+
+    What cannot be a journal, such as a folder of that name, is left out; see :func:`check_journals`.
+    """
     found: list[tuple[str, int]] = []
     try:
         with os.scandir(paths.journals) as entries:
             found.extend(
                 (entry.name.removesuffix(JOURNAL_SUFFIX), entry.stat().st_size)
                 for entry in entries
-                if entry.name.endswith(JOURNAL_SUFFIX)
+                if entry.name.endswith(JOURNAL_SUFFIX) and _is_plain_file(entry)
             )
-    except (FileNotFoundError, PermissionError):  # another user's study
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # another user's study
         pass
     return sorted(found)
+
+
+def check_journals(paths: StudyPaths) -> None:
+    """Check that everything named like a journal is a file, since events would otherwise be missing unnoticed.
+
+    Raises:
+        DamagedFileError: Something is no plain file.
+    """
+    cure = "put the file back, or move what is there now away if it never was a journal"
+    try:
+        with os.scandir(paths.journals) as entries:
+            for entry in entries:
+                if entry.name.endswith(JOURNAL_SUFFIX) and not _is_plain_file(entry):
+                    raise DamagedFileError(paths.journals / entry.name, "it is no plain file", cure)
+    except OSError as error:
+        raise DamagedFileError(paths.journals, f"it cannot be read: {error.strerror or error}", cure) from error
+
+
+def _is_plain_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # such as a link to itself
+        return False

@@ -22,6 +22,7 @@ from cnn_sweep.journal.decoding import BadLineError, from_json
 from cnn_sweep.journal.events import Epoch, Event, Unknown, Worker
 from cnn_sweep.journal.filesystem import sync, sync_path
 from cnn_sweep.journal.identity import ProcessIdentity
+from cnn_sweep.journal.study_files import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -256,7 +257,7 @@ def read_from(path: Path, offset: int = 0, *, limit: int = READ_LIMIT, end: int 
         end: Byte offset at which reading ends, if given.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_file(path) as file:
             size = os.fstat(file.fileno()).st_size
             stop = size if end is None else min(size, end)
             if size < offset or (end is not None and size < end):
@@ -294,7 +295,7 @@ def parse_lines(data: bytes, offset: int) -> tuple[list[bytes], list[BadLine]]:
 def reread(path: Path, bad: BadLine) -> tuple[list[bytes], list[BadLine]]:
     """Read a bad line again, since it may have healed; return it unchanged if it cannot be read."""
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_file(path) as file:
             data = os.pread(file.fileno(), bad.length + 1, bad.offset)
     except OSError:
         return [], [bad]

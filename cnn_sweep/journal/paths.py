@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import StudyError
+from cnn_sweep.errors import DamagedFileError, StudyError
 from cnn_sweep.journal.filesystem import mode_in
+from cnn_sweep.journal.study_files import read_file
 from cnn_sweep.messages import listed, near
 from cnn_sweep.sweep.identity import STUDY_NAME, name_problem
 
@@ -82,8 +83,8 @@ class StudyPaths:
     def read_note(self) -> str | None:
         """Return the text of the note; None without one."""
         try:
-            return self.note.read_text(encoding="utf-8", errors="replace").strip() or None
-        except OSError:
+            return read_file(self.note, "").decode("utf-8", errors="replace").strip() or None
+        except DamagedFileError:
             return None
 
     @property
@@ -170,6 +171,16 @@ class StudyPaths:
             folder.mkdir(exist_ok=True)
 
 
+def data_root(results: Path) -> Path:
+    """Return the folder of prepared data sets, which all studies of a results folder share."""
+    return results / ".data"
+
+
+def is_study(paths: StudyPaths) -> bool:
+    """Return whether a study exists: its folder has journals or a sweep file, even if others of its files are lost."""
+    return _is_readable_folder(paths.journals) or paths.sweep.is_file()
+
+
 def archive_folder(results: Path) -> Path:
     """Return the folder of the archives of a results folder."""
     return results / "archive"
@@ -203,11 +214,14 @@ def existing_study(results: Path, name: str) -> StudyPaths:
 
     Raises:
         StudyError: There is no such study; the message suggests a similar name and lists the existing ones.
+        DamagedFileError: The study has journals, but no sweep file.
     """
     paths = StudyPaths(results, name)
     try:
         if paths.sweep.is_file():
             return paths
+        if _is_readable_folder(paths.journals):
+            raise DamagedFileError(paths.sweep, missing_reason(paths.sweep), sweep_file_cure(paths))
     except PermissionError as error:
         raise StudyError(f"you may not read the study {name!r} in {results}: {_owner(paths.folder)}") from error
     if (archive := archive_of(results, name)).is_file():
@@ -216,6 +230,19 @@ def existing_study(results: Path, name: str) -> StudyPaths:
     elsewhere = "there are no studies there; `--results DIR` (in Python: results) names another folder"
     there = f"studies there: {listed(names)}" if names else elsewhere
     raise StudyError(f"no study {name!r} in {results}{near(name, names)}; {there}")
+
+
+def sweep_file_cure(paths: StudyPaths) -> str:
+    """Return what to do about a sweep file of a study that is missing, damaged or another one."""
+    return (
+        "`cnn-sweep run` with this study's sweep file restores it; if you no longer have that file, rename the folder "
+        f"{paths.folder} or `cnn-sweep delete {paths.study}`"
+    )
+
+
+def missing_reason(path: Path) -> str:
+    """Return what is wrong with a path that names no file."""
+    return "it is no plain file" if path.exists() or path.is_symlink() else "the file is missing"
 
 
 def _owner(folder: Path) -> str:

@@ -215,6 +215,12 @@ class TrialHistory:
         return counted
 
     @property
+    def missing_epochs(self) -> int:
+        """Number of epochs that the trial's end counted and the journals lack, because their lines are damaged."""
+        end = self.last.end
+        return max(end.counted - len(self.counted), 0) if end is not None and end.counted is not None else 0
+
+    @property
     def seconds(self) -> float:
         """Total duration of all attempts."""
         return sum(attempt.seconds for attempt in self.attempts.values())
@@ -222,7 +228,11 @@ class TrialHistory:
     def best(self, direction: Direction) -> tuple[int, float] | None:
         """Return number and value of the best epoch, the earliest of several; None without a value.
 
+        If epochs are missing, these are the ones that the end of the trial names.
+
         Args:
             direction: Direction of the objective.
         """
+        if self.missing_epochs and (end := self.last.end) is not None:
+            return None if end.best_epoch is None or end.value is None else (end.best_epoch, end.value)
         return min(self.values.items(), key=lambda known: (direction.key(known[1]), known[0]), default=None)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnn_sweep.errors import CnnSweepError, InputError
-from cnn_sweep.execution.study.revisions import newest_revision
+from cnn_sweep.errors import CnnSweepError, DamagedFileError, InputError
 from cnn_sweep.journal.decoding import BadLineError
 from cnn_sweep.journal.events import Worker
+from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.log import decode
-from cnn_sweep.journal.paths import JOURNAL_SUFFIX, StudyPaths
+from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.journal.study_files import open_file, read_text
+from cnn_sweep.journal.sweep_files import newest_revision, read_provenance
 from cnn_sweep.report.axes import Axis, axis_of
 from cnn_sweep.report.efficiency import efficiency_table, study_usage
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics
@@ -215,7 +216,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
         failures=report_queries.failures(store, study),
         jobs=report_queries.list_jobs(store, study),
         workers=[worker for worker in queries.list_workers(store, study) if worker["threads"]],
-        provenance=_provenance(paths),
+        provenance=read_provenance(paths),
         sweep=sweep,
         revisions=revisions,
         at_rungs={epoch: report_queries.best_until(store, study, epoch, direction) for epoch in rungs},
@@ -255,8 +256,8 @@ def _affordable(board: Table, wanted: Sequence[int], metrics: int) -> list[int]:
 
 def _revisions(paths: StudyPaths) -> dict[str, str]:
     try:
-        texts = {file.name: file.read_text(encoding="utf-8-sig", errors="replace") for file in paths.revisions()}
-    except OSError:
+        texts = {file.name: read_text(file, "") for file in paths.revisions()}
+    except DamagedFileError:
         return {}
     # The commands that reproduce the study use the name of its folder, which may have been renamed.
     return {name: replace_study_name(text, paths.study) for name, text in texts.items()}
@@ -266,16 +267,8 @@ def _sweep(paths: StudyPaths) -> Sweep | None:
     """Read the newest sweep file; None if it is damaged, so that the report shows its text only."""
     try:
         return newest_revision(paths)
-    except (InputError, OSError, LookupError, ValueError):
+    except InputError:
         return None
-
-
-def _provenance(paths: StudyPaths) -> dict[str, Any]:
-    try:
-        found = json.loads(paths.provenance.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _rung_epochs(sweep: Sweep | None, longest: int) -> set[int]:
@@ -301,12 +294,11 @@ def gpu_seconds(store: StoreReader, study: str) -> float | None:
     worker's journal lists its GPUs.
     """
     users: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for journal in StudyPaths(store.results, study).journals.glob(f"*{JOURNAL_SUFFIX}"):
-        worker = _first(journal)
-        if worker is not None and worker.extra.get("gpus"):
-            users[(worker.identity.host, *map(str, worker.extra["gpus"]))].append(
-                journal.name.removesuffix(JOURNAL_SUFFIX)
-            )
+    paths = StudyPaths(store.results, study)
+    for writer, _ in journal_sizes(paths):
+        worker = _first(paths.journal(writer))
+        if worker is not None and isinstance(gpus := worker.extra.get("gpus"), list) and gpus:
+            users[(worker.identity.host, *map(str, gpus))].append(writer)
     if not users:
         return None
     intervals = report_queries.attempt_times(store, study)
@@ -318,7 +310,7 @@ def gpu_seconds(store: StoreReader, study: str) -> float | None:
 
 def _first(journal: Path) -> Worker | None:
     try:
-        with journal.open("rb") as file:
+        with open_file(journal) as file:
             event = decode(file.readline())
     except (OSError, BadLineError):
         return None

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.study.archive_reader import read_summary
 from cnn_sweep.execution.study.jobs import Queue, is_running, queues_of
-from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.events import Submit
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import ProcessIdentity
 from cnn_sweep.journal.paths import ARCHIVE_SUFFIX, StudyPaths, archive_folder, existing_studies
+from cnn_sweep.journal.study_files import read_text
+from cnn_sweep.journal.sweep_files import newest_revision
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.budget import Budget
 from cnn_sweep.slurm.commands import SlurmCli
@@ -164,11 +165,11 @@ def _alive(identities: Sequence[Mapping[str, Any]], queue: Queue | None) -> Iter
 
 def _is_ended_by_budget(paths: StudyPaths) -> bool:
     try:
-        if not _LIMITS.search(paths.revisions()[-1].read_text(encoding="utf-8")):
+        if not _LIMITS.search(read_text(paths.revisions()[-1], "")):
             return False
         sweep = newest_revision(paths)
         if not sweep.search.has_budget:
             return False
         return Budget(sweep, History.read(paths, sweep.objective.metric)).reached() is not None
-    except (CnnSweepError, OSError, LookupError, ValueError):  # damaged; `status` says how
+    except (CnnSweepError, LookupError):  # damaged; `status` says how
         return False

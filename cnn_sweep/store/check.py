@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.errors import DamagedFileError, EnvironmentFault
 from cnn_sweep.journal.decoding import BadLineError, fields_of, misfit
 from cnn_sweep.journal.events import EVENT_TYPES
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.log import read_from
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
+from cnn_sweep.journal.sweep_files import check_sweep_files
 from cnn_sweep.store import schema, sqlite
 from cnn_sweep.store.files import private_folder, store_file
 from cnn_sweep.store.ingest import Limits, apply_new, read_offsets
@@ -69,6 +70,7 @@ def check(results: Path) -> CheckReport:
             waiting = _waiting({}, results)
     else:
         waiting = _waiting({}, results)
+    findings += _damaged_sweep_files(results)
     bad = list(_bad_lines(results))
     return CheckReport((*findings, *bad), len(bad), waiting)
 
@@ -160,6 +162,14 @@ def _different_views(store: Connection, fresh: Connection) -> Iterator[str]:
         for view, sql in definitions(fresh, study).items():
             if known.get(view) != sql:
                 yield f"view {view}: {'is missing' if view not in known else 'differs from its definition'}"
+
+
+def _damaged_sweep_files(results: Path) -> Iterator[str]:
+    for study in existing_studies(results):
+        try:
+            check_sweep_files(StudyPaths(results, study))
+        except DamagedFileError as error:
+            yield str(error)
 
 
 def _bad_lines(results: Path) -> Iterator[str]:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Columns of a trial's row that a leaderboard shows only on request.
-MORE: Final = ("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message", "threads")
+MISSING_EPOCHS: Final = "missing_epochs"
+MORE: Final = (
+    *("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message", "threads"),
+    MISSING_EPOCHS,
+)
 TEXTS: Final = frozenset({"state", "configuration", "cause", "message", "image", "predicted", "true"})  # if empty, too
 _WAIT_S = 0.1
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    null,
     or_,
     select,
     update,
@@ -139,6 +140,7 @@ def _trials() -> Insert:
         "seconds": rounded(func.sum(r.seconds)),
         "attempts": func.count(),
         "started": func.min(r.started),
+        "missing_epochs": null(),
     }
     columns = (value.label(name) for name, value in values.items())
     # The condition is needed because SQLite parses a conflict clause directly after FROM as part of a join.
@@ -186,5 +188,24 @@ def _best() -> Insert:
     return upsert_from(trials, query, replaced=tuple(values))
 
 
+def _incomplete() -> Insert:
+    """Take the result from a trial's end if that counted more epochs than there are, since lines are damaged."""
+    ends = select(attempts, _place(attempts.c.attempt).label("place")).where(_is_touched(attempts)).subquery()
+    r, e = ends.c, epochs.c
+    of_trial = (e.study == r.study, e.trial == r.trial, e.counted == 1)
+    there = select(func.count()).where(*of_trial).correlate(ends).scalar_subquery()
+    best = select(e.metrics_json).where(*of_trial, e.epoch == r.end_best_epoch).correlate(ends).scalar_subquery()
+    values = {
+        "value": r.end_value,
+        "best_epoch": r.end_best_epoch,
+        "best_metrics_json": best,
+        "epochs": r.end_epochs,
+        "missing_epochs": r.end_counted - there,
+    }
+    columns = (value.label(name) for name, value in values.items())
+    query = select(r.study, r.trial, *columns).where(r.place == 1, r.end_counted > there)
+    return upsert_from(trials, query, replaced=tuple(values))
+
+
 # The order matters: each statement reads results of the previous ones.
-_STATEMENTS = (_sums(), _attempts(), _counted(), _trials(), _best())
+_STATEMENTS = (_sums(), _attempts(), _counted(), _trials(), _best(), _incomplete())

@@ -11,7 +11,7 @@ from cnn_sweep.journal.decoding import NON_FINITE
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import listed, near
 from cnn_sweep.store import schema, sqlite
-from cnn_sweep.store.column_names import MORE
+from cnn_sweep.store.column_names import MISSING_EPOCHS, MORE
 from cnn_sweep.store.studies import parameter_names
 from cnn_sweep.store.views import LEADING, UNRANKED, Columns
 from cnn_sweep.sweep.direction import Direction
@@ -62,7 +62,8 @@ def study_summary(store: StoreReader, study: str) -> Record:
     Keys: study, metric, direction (:class:`Direction`), method, digest, revisions, planned, configurations, invalid,
     duplicates, parameters (names in the sweep file's order), metrics (names), created, cancelled, trials (count by
     state, all states), best ({"trial", "value"} or None), causes (count of failed trials by cause), bad_lines (count),
-    unknown_lines (count of lines that are not events of this version).
+    incomplete (count of trials of which epochs are missing), unknown_lines (count of lines that are not events of this
+    version).
     """
     with store as connection:
         row = _study(connection, study)
@@ -81,6 +82,7 @@ def study_summary(store: StoreReader, study: str) -> Record:
             "bad_lines": connection.execute(
                 select(func.count()).select_from(schema.bad_lines).where(bad.study == study)
             ).scalar_one(),
+            "incomplete": _incomplete(connection, study),
             "unknown_lines": connection.execute(
                 select(func.coalesce(func.sum(journals.unknown), 0)).where(journals.study == study)
             ).scalar_one(),
@@ -99,7 +101,8 @@ def leaderboard(store: StoreReader, study: str, *, top: int | None = None) -> Co
     Complete trials come first, ranked by value and then by number; the others follow with ``rank`` None. Columns:
     rank, trial, state, value, best_epoch, epochs, parameters, seconds; metrics at the best epoch; numbers of the
     learning curve; hyperparameters in the order of the sweep file; for a finalized study, the metrics on its
-    test set. Records also have the names of ``MORE``. Epochs are not read.
+    test set; ``missing_epochs`` if lines of epochs are damaged. Records also have the names of ``MORE``. Epochs are not
+    read.
     """
     with store as connection:
         row = _study(connection, study)
@@ -108,13 +111,14 @@ def leaderboard(store: StoreReader, study: str, *, top: int | None = None) -> Co
         columns = Columns.of(metrics, parameter_names(row))
         rows = connection.execute(_best_first(study, Direction(row.direction), top)).all()
         tested = _test_columns(connection, study, taken=(*columns.names, *MORE))
+    flags = (MISSING_EPOCHS,) if any(r.missing_epochs for r in rows) else ()
     own = (*columns.leading[1:], *MORE)
     records = [
         {"rank": place if r.state == "complete" and r.value is not None else None, **_record(r, columns, own)}
         | _tests(r, tested)
         for place, r in enumerate(rows, start=1)
     ]
-    return (*columns.names, *tested), records
+    return (*columns.names, *tested, *flags), records
 
 
 def _test_columns(connection: Connection, study: str, taken: Sequence[str]) -> dict[str, str]:
@@ -178,6 +182,7 @@ def trial_detail(store: StoreReader, study: str, trial: int) -> dict[str, Any]:
         record["best_metrics"] = restored(row.best_metrics_json)
         record["curve"] = restored(row.curve_json)
         record["test_metrics"] = restored(row.test_metrics_json)
+        record[MISSING_EPOCHS] = row.missing_epochs
         return {
             "trial": record,
             "attempts": _of_trial(connection, schema.attempts, study, trial),
@@ -314,6 +319,12 @@ def _causes(connection: Connection, study: str) -> dict[str, int]:
     cause = func.coalesce(t.cause, "unknown")
     query = select(cause, func.count()).where(t.study == study, t.state == "failed").group_by(cause).order_by(cause)
     return {str(name): int(count) for name, count in connection.execute(query)}
+
+
+def _incomplete(connection: Connection, study: str) -> int:
+    t = schema.trials.c
+    query = select(func.count()).select_from(schema.trials).where(t.study == study, t.missing_epochs > 0)
+    return int(connection.execute(query).scalar_one())
 
 
 def _graphs(connection: Connection, study: str) -> dict[str, int]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.events import Event
 
-SCHEMA_VERSION = 5  # version 4 had no columns for checkpoints that could not be written
+SCHEMA_VERSION = 6  # version 5 trusted the epochs alone for a trial's value
 
 METADATA = MetaData()
 WRITER = "writer"  # name of the journal of a line; no event has a field of this name
@@ -147,6 +147,7 @@ trials = _table(
     Column("best_epoch", BigInteger),
     Column("best_metrics_json", Text),
     Column("epochs", BigInteger, nullable=False, server_default=text("0")),
+    Column("missing_epochs", BigInteger),  # counted by its end, but not in the journals; NULL if none is missing
     # From all attempts:
     Column("seconds", Float),
     Column("attempts", BigInteger),
@@ -178,6 +179,9 @@ attempts = _table(
     Column("end_parameters", BigInteger, info=_of(End, "parameters")),
     Column("end_cached", Integer, info=_of(End, "cached")),
     Column("end_curve_json", Text, info=_of(End, "curve", _json_unless_empty)),
+    Column("end_value", Float, info=_of(End, "value")),
+    Column("end_best_epoch", BigInteger, info=_of(End, "best_epoch")),
+    Column("end_counted", BigInteger, info=_of(End, "counted")),
     # From the event that declared it lost:
     Column("lost", Float, info=_of(Lost, "time")),
     Column("lost_cause", Text, info=_of(Lost, "cause")),

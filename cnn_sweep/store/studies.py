@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select
 
-from cnn_sweep.errors import InputError
+from cnn_sweep.errors import DamagedFileError, InputError
+from cnn_sweep.journal.study_files import read_file
+from cnn_sweep.journal.sweep_files import check_sweep_files
 from cnn_sweep.store import schema, sqlite
+from cnn_sweep.store.planned import planned_counts
 from cnn_sweep.store.sqlite import to_json
 from cnn_sweep.store.views import drop_views
 from cnn_sweep.sweep.direction import Direction
@@ -54,8 +57,8 @@ class SweepFacts:
 def source_of(paths: StudyPaths, revision: int) -> str | None:
     """Return the SHA-256 of a revision's frozen sweep file; None if it cannot be read."""
     try:
-        return hashlib.sha256(paths.revision(max(revision, 1)).read_bytes()).hexdigest()
-    except OSError:
+        return hashlib.sha256(read_file(paths.revision(max(revision, 1)), "")).hexdigest()
+    except DamagedFileError:
         return None
 
 
@@ -63,6 +66,7 @@ def read_facts(paths: StudyPaths, revision: int) -> SweepFacts:
     """Read a revision's frozen sweep file; for a damaged one, return defaults and the problem."""
     source = source_of(paths, revision)
     try:
+        check_sweep_files(paths)
         file = paths.revision(max(revision, 1))
         # The rows of a table may make a study's copy larger than a file of the user's can be.
         text = read_text(file, limit=None)
@@ -111,7 +115,7 @@ def newest_facts(connection: Connection, paths: StudyPaths, rows: Rows, known: K
     """
     r = schema.revisions.c
     stored = connection.execute(select(func.max(r.revision)).where(r.study == paths.study)).scalar()
-    newest = max(sqlite.read_count(stored or 1), rows.revision)
+    newest = max(sqlite.read_count(stored or 1), rows.revision, len(paths.revisions()))
     source = source_of(paths, newest)
     if known.facts.source is not None and source in {known.facts.source, None}:
         return known.facts
@@ -126,11 +130,12 @@ def forget(connection: Connection, study: str) -> None:
         connection.execute(delete(table).where(table.c.study == study))
 
 
-def write_study(connection: Connection, rows: Rows, facts: SweepFacts, known: KnownStudy) -> None:
+def write_study(connection: Connection, paths: StudyPaths, rows: Rows, facts: SweepFacts, known: KnownStudy) -> None:
     """Write a study's row, after its revisions and configurations."""
     r = schema.revisions
     revisions = connection.execute(select(r).where(r.c.study == rows.study).order_by(r.c.revision)).all()
     newest = revisions[-1] if revisions else None
+    number, counts = _counts(paths, newest)
     old = known.row
     before = sqlite.read_time(old.cancelled) if old is not None else None
     cancels = [time for time in (before, rows.cancelled) if time is not None]
@@ -141,17 +146,25 @@ def write_study(connection: Connection, rows: Rows, facts: SweepFacts, known: Kn
         "direction": facts.direction,
         "method": facts.method,
         "digest": facts.digest,
-        "revisions": newest.revision if newest is not None else 0,
-        **{name: getattr(newest, name) if newest is not None else 0 for name in _COUNTS},
+        "revisions": number,
+        **counts,
         "parameters_json": to_json(list(facts.parameters)),
         "others_json": to_json(_others(connection, rows, facts, known)),
         "metrics_json": to_json(sorted(metrics)),
-        "created": revisions[0].time if newest is not None and revisions[0].revision == 1 else None,
+        "created": revisions[0].time if revisions and revisions[0].revision == 1 else None,
         "cancelled": max(cancels, default=None),
         "source": facts.source,
     }
     row = tuple(values[column.name] for column in schema.studies.columns)
     sqlite.run_many(connection, _STUDIES, [row])
+
+
+def _counts(paths: StudyPaths, newest: Any) -> tuple[int, dict[str, int]]:
+    """Return the number of the newest revision and its counts, which follow from the plan if its line is damaged."""
+    journaled, files = 0 if newest is None else newest.revision, len(paths.revisions())
+    if files > journaled and (planned := planned_counts(paths)) is not None:
+        return files, planned
+    return journaled, {name: 0 if newest is None else getattr(newest, name) for name in _COUNTS}
 
 
 def parameter_names(row: Any) -> list[str]:

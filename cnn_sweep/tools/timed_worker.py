@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
-from cnn_sweep.execution.study.study_folder import data_root
 from cnn_sweep.execution.study.user_code import uses_user_code
+from cnn_sweep.journal.paths import data_root
 from cnn_sweep.sweep.spec.training import ScheduleSpec
 from cnn_sweep.sweep.spec.trial import training_stages
 from cnn_sweep.sweep.sweep import Sweep

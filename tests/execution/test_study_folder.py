@@ -147,7 +147,7 @@ def test_a_folder_that_is_no_study_is_left_alone(tmp_path):
     """Somebody's files under the study's name are named, not mixed with a study."""
     (tmp_path / "frozen").mkdir()
     (tmp_path / "frozen" / "thesis.tex").touch()
-    with pytest.raises(StudyError, match=r"frozen exists and is not a study, since it has no sweep\.yaml"):
+    with pytest.raises(StudyError, match=r"frozen exists and is not a study, since it has no journals"):
         StudyFolder.open_or_create(_sweep(), tmp_path)
     assert [path.name for path in (tmp_path / "frozen").iterdir()] == ["thesis.tex"]
     (tmp_path / "elsewhere").mkdir()

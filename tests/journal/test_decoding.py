@@ -21,7 +21,7 @@ LINES: dict[str, dict[str, Any]] = {
     "epoch": {"trial": 0, "attempt": 0, "epoch": 1, "seconds": 0.5, "metrics": {"loss": "nan", "val_loss": 1}},
     "checkpoint": {"trial": 0, "attempt": 0, "epoch": 1, "file": "c", "bytes": 3},
     "unsaved": {"trial": 0, "attempt": 0, "epoch": 1, "message": "c: No space left on device"},
-    "end": {"trial": 0, "attempt": 0, "state": "complete", "curve": {"gap": 0.1}},
+    "end": {"trial": 0, "attempt": 0, "state": "complete", "curve": {"gap": 0.1}, "counted": 3},
     "artifact": {"trial": 0, "attempt": 0, "kind": "model", "path": "m", "bytes": 3, "sha256": "ab"},
     "lost": {"trial": 0, "attempt": 0, "cause": "killed", "message": "gone"},
     "cancel": {"trial": None},

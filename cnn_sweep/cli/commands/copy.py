@@ -13,9 +13,9 @@ from cnn_sweep.cli.ui.files import check_folder, create_text
 from cnn_sweep.cli.ui.options import RESULTS, Results, Set
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.execution.study.user_code import uses_user_code
 from cnn_sweep.journal.paths import existing_study
+from cnn_sweep.journal.sweep_files import newest_revision
 from cnn_sweep.shipped import schemas
 from cnn_sweep.sweep.file.changes import parse_changes
 from cnn_sweep.sweep.file.schema import schema_line

@@ -9,7 +9,7 @@ import typer
 
 from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName
 from cnn_sweep.cli.ui.studies import open_merged
-from cnn_sweep.execution.study.study_folder import data_root
+from cnn_sweep.journal.paths import data_root
 from cnn_sweep.report.methods import methods as describe
 from cnn_sweep.report.report_data import gather
 from cnn_sweep.training.data.prepare import last_report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +11,7 @@ from cnn_sweep.cli.ui.studies import merge_journals
 from cnn_sweep.execution.study.in_use import check_unused
 from cnn_sweep.execution.study.removal import check_free_name, find_study, rename_study
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.journal.sweep_files import read_provenance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,4 @@ def rename(
 
 def _source(paths: StudyPaths) -> Path | str:
     """Return the user's own sweep file, as far as it is known."""
-    try:
-        return str(json.loads(paths.provenance.read_text(encoding="utf-8"))["source"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "your sweep file"
+    return str(read_provenance(paths).get("source", "your sweep file"))

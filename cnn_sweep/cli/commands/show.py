@@ -64,6 +64,9 @@ def _print_trial(trial: dict[str, Any], metric: str) -> None:
     state = f"{trial['state']}: {trial['cause']}" if trial["cause"] else trial["state"]
     best = f", {metric} {shown(trial['value'])} at epoch {trial['best_epoch']}" if trial["best_epoch"] else ""
     print(f"trial {trial['trial']} of {trial['study']}: {state}{best}")
+    if trial["missing_epochs"]:
+        missing = plural(trial["missing_epochs"], "epoch")
+        print_words(f"  {missing} missing from the journal; the value is the one that the end of the trial recorded")
     if trial["message"]:
         print(f"  {trial['message']}")
     weights = plural(trial["parameters"], "weight") if trial["parameters"] else "weights not counted yet"

@@ -99,6 +99,12 @@ def _print_status(report: dict[str, Any]) -> None:
     limits = (f"budget: {limit}" for limit in limits_in_words(report))
     for words in (*limits, *followed_in_words(report["study"], report["when_finished"])):
         console.print(f"  {words}", markup=False)
+    _print_damage(report, console)
+
+
+def _print_damage(report: dict[str, Any], console: Console) -> None:
+    if incomplete := report["incomplete"]:
+        console.print(f"  {plural(incomplete, 'trial')}: epochs are missing from the journal", markup=False)
     if bad := report["bad_lines"]:
         console.print(f"  {plural(bad, 'damaged journal line')} (`cnn-sweep store check`)", markup=False)
     if unknown := report["unknown_lines"]:

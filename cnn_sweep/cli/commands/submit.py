@@ -17,6 +17,8 @@ from cnn_sweep.execution.array_jobs.submission import QueueFull, Submission, pla
 from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
 from cnn_sweep.execution.study.jobs import count_pools, jobs_in_queue
 from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.journal.sweep_files import restore_sweep_files
 from cnn_sweep.messages import plural
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.profile import Profile
@@ -51,6 +53,8 @@ def submit(
       cnn-sweep submit sweeps/digits.yaml --profile slurm/cpu.toml --dry-run
     """
     loaded = load_sweep(sweep, changes)
+    if not dry_run:
+        restore_sweep_files(StudyPaths(results, loaded.study), loaded)
     preview = StudyFolder.preview(loaded, results, extend=extend)
     if not dry_run:
         settle(preview)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cnn_sweep.cli.ui.terminal import Console, can_redraw, warn
-from cnn_sweep.execution.study.study_folder import data_root
+from cnn_sweep.journal.paths import data_root
 from cnn_sweep.messages import plural
 from cnn_sweep.training.data.prepare import prepare, read_report
 from cnn_sweep.training.network.base_weights import fetch_weights

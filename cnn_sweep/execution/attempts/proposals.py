@@ -65,7 +65,8 @@ class Observer:
         """Return the values of the other objectives at the best epoch."""
         if len(self._objectives) == 1:
             return ()
-        found = dict(zip(self._metrics, trial.counted[best_epoch].more, strict=True))
+        best = trial.counted.get(best_epoch)  # None if the line of that epoch is damaged
+        found = dict(zip(self._metrics, best.more if best else [None] * len(self._metrics), strict=True))
         found |= {"parameters": trial.parameters, "seconds": trial.seconds}
         return tuple(found[one.metric] for one in self._objectives[1:])
 

@@ -16,7 +16,8 @@ from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.execution.worker.protocol import WorkerSettings
-from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.journal.paths import StudyPaths, is_study
+from cnn_sweep.journal.sweep_files import restore_sweep_files
 from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def begin_study(
         StudyError: The study exists with another sweep or another number of threads.
     """
     paths = StudyPaths(results, sweep.study)
+    restore_sweep_files(paths, sweep)  # raises before the images are prepared
     threads_of(paths, sweep, threads)  # raises before anything is written
-    if not paths.sweep.is_file():  # an existing study has a copy of the code
+    if not is_study(paths):  # an existing study has a copy of the code
         check_user_code(sweep)
     prepare_images(sweep, results)  # before the study exists, so that mistakes in the data can be fixed in the sweep
     return StudyFolder.open_or_create(sweep, results, extend=extend)

@@ -198,9 +198,9 @@ def _journaled(paths: StudyPaths, *kinds: type[_Event]) -> Iterator[_Event]:
     beginnings = tuple(f'{{"type":"{kind.type}"'.encode() for kind in kinds)
     for name, _ in journal_sizes(paths):
         journal = paths.journal(name)
-        with journal.open("rb") as file:
-            if _DOES_NOT_TRAIN not in file.read(_FIRST_LINE_BYTES).partition(b"\n")[0]:
-                continue
+        first = read_from(journal, limit=_FIRST_LINE_BYTES).bodies[:1]
+        if not first or _DOES_NOT_TRAIN not in first[0]:
+            continue
         events = (from_json(body) for body in read_from(journal, 0).bodies if body.startswith(beginnings))
         yield from (event for event in events if isinstance(event, kinds))
 

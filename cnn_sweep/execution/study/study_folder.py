@@ -7,24 +7,26 @@ created exclusively and never changed, so all processes that read the folder pla
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from cnn_sweep.errors import InputError, StudyError
+from cnn_sweep.errors import DamagedFileError, InputError, StudyError
 from cnn_sweep.execution.study.provenance import provenance, start_journal
 from cnn_sweep.execution.study.removal import check_case
-from cnn_sweep.execution.study.revisions import read_revisions
 from cnn_sweep.execution.study.user_code import check_user_code, copy_user_code, uses_user_code
-from cnn_sweep.journal.events import Extend
+from cnn_sweep.journal.events import Extend, Start
 from cnn_sweep.journal.filesystem import aside_folder, write_once
-from cnn_sweep.journal.history import History, journal_sizes
+from cnn_sweep.journal.history import History, check_journals, journal_sizes
 from cnn_sweep.journal.identity import is_own_writer
-from cnn_sweep.journal.paths import StudyPaths, existing_study
+from cnn_sweep.journal.paths import StudyPaths, data_root, existing_study, is_study, sweep_file_cure
+from cnn_sweep.journal.sweep_files import read_revisions, restore_sweep_files
 from cnn_sweep.search.extension import extension
 from cnn_sweep.search.plan import Plan, check_sizes, make_plan
 from cnn_sweep.sweep.file.edits import with_values
+from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.repeats import MoreRepeats, without_repeats_line
 from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.data.prepare import described
@@ -90,9 +92,10 @@ class StudyFolder:
             StudyError: The study exists with another sweep.
         """
         paths = StudyPaths(results, sweep.study)
-        if not paths.sweep.is_file():
+        if not is_study(paths):
             check_case(paths)
             return cls._create(paths, sweep, preview)
+        restore_sweep_files(paths, sweep)
         revisions = read_revisions(paths)
         if sweep.digest == revisions[-1].digest:
             return cls.open(results, sweep.study)
@@ -105,7 +108,7 @@ class StudyFolder:
     def preview(cls, sweep: Sweep, results: Path, *, extend: bool = False) -> Self:
         """Return what :meth:`open_or_create` would, with the same errors, but write nothing."""
         paths = StudyPaths(results, sweep.study)
-        earlier = read_revisions(paths) if paths.sweep.is_file() else ()
+        earlier = read_revisions(paths) if is_study(paths) else ()
         if earlier and not (extend and sweep.digest != earlier[-1].digest and extension(earlier[-1], sweep) is None):
             return cls.open_or_create(sweep, results)
         if not earlier:
@@ -130,9 +133,9 @@ class StudyFolder:
             try:
                 new.folder.rename(home)
             except OSError as error:
-                if not paths.sweep.is_file():
+                if not is_study(paths):
                     raise StudyError(
-                        f"{paths.folder} exists and is not a study, since it has no {paths.sweep.name}: "
+                        f"{paths.folder} exists and is not a study, since it has no journals: "
                         f"move it away, or give the sweep another `study:` name ({error.strerror})"
                     ) from error
                 return cls.open_or_create(sweep, paths.results)  # another process created it at this moment
@@ -142,8 +145,9 @@ class StudyFolder:
     def _extend(cls, paths: StudyPaths, sweep: Sweep, earlier: tuple[Sweep, ...]) -> Self:
         plan, info = plan_sweeps(*earlier, sweep)
         # Before the sweep's file, because a revision exists from the moment that its file does.
-        _journal_plan(paths, len(earlier) + 1, plan)
-        write_once(paths.revision(len(earlier) + 1), without_repeats_line(sweep.text).encode())
+        text = without_repeats_line(sweep.text)
+        _journal_plan(paths, len(earlier) + 1, plan, sweep, text)
+        write_once(paths.revision(len(earlier) + 1), text.encode())
         found = read_revisions(paths)[len(earlier)]
         if found.digest != sweep.digest:
             raise StudyError(_refusal(paths, found, sweep, ["another command created it meanwhile"]))
@@ -180,9 +184,9 @@ class StudyFolder:
         if not added:
             return self, 0
         number = len(self.revisions) + 1
-        _journal_plan(self.paths, number, plan)
+        _journal_plan(self.paths, number, plan, new, new.text)
         write_once(self.paths.revision(number), new.text.encode())
-        if self.paths.revision(number).read_text(encoding="utf-8") != new.text:
+        if read_revisions(self.paths)[-1].text != new.text:
             raise StudyError(f"study {self.name!r} was extended by another command at this moment; try again")
         return type(self)(self.paths, (*self.revisions, new), info, plan), added
 
@@ -222,8 +226,45 @@ class StudyFolder:
         return self.revisions[-1]
 
     def history(self) -> History:
-        """Read all journals as they are now."""
-        return History.read(self.paths, self.sweep.objective.metric)
+        """Read all journals as they are now.
+
+        Parameters of a trial whose start is damaged follow from the plan.
+
+        Raises:
+            DamagedFileError: Trials belong to a sweep file that is lost, or to another one.
+        """
+        check_journals(self.paths)
+        history = History.read(self.paths, self.sweep.objective.metric)
+        if not self.paths.revision(len(self.revisions) + 1).is_file():  # else the study was extended at this moment
+            self._check_starts(history)
+        for trial in history.trials.values():
+            planned = self.plan.trials[trial.number] if trial.number < len(self.plan.trials) else None
+            if planned is not None and planned.params is not None and trial.start is None and trial.attempts:
+                trial.last.start = Start(
+                    time=trial.last.last_event,
+                    trial=trial.number,
+                    attempt=trial.last.number,
+                    configuration=configuration_id(planned.params),
+                    repeat=planned.repeat,
+                    seed=planned.seed,
+                    params=planned.params,
+                    epoch=trial.last.start_epoch,
+                )
+        return history
+
+    def _check_starts(self, history: History) -> None:
+        """Check that all trials belong to the sweep files that the study has."""
+        count = len(self.revisions)
+        known = {sweep.digest for sweep in self.revisions}
+        known |= {event.digest for number, event in history.extends.items() if number <= count and event.digest}
+        lost = count < max(history.extends, default=0)
+        for number, trial in sorted(history.trials.items()):
+            digest = trial.start.digest if trial.start is not None else None
+            if number >= len(self.plan.trials) or (digest is not None and digest not in known):
+                file = self.paths.revision(count + 1 if lost else count)
+                what = "the file is missing" if lost else "it is not the sweep file"
+                reason = f"{what} with which trial {number} was started"
+                raise DamagedFileError(file, reason, sweep_file_cure(self.paths))
 
     def journal(self, role: Role, *, writer: str | None = None, threads: int | None = None) -> JournalWriter:
         """Begin this process's journal; for arguments and errors, see :func:`.provenance.start_journal`."""
@@ -246,11 +287,6 @@ def _is_used(paths: StudyPaths) -> bool:
     return any(not is_own_writer(name) for name, _ in journal_sizes(paths)) or any(paths.slurm.iterdir())
 
 
-def data_root(results: Path) -> Path:
-    """Return the folder of prepared data sets, which all studies of a results folder share."""
-    return results / ".data"
-
-
 def plan_sweeps(*revisions: Sweep) -> tuple[Plan, ImageInfo]:
     """Plan the trials of a sweep's revisions for the images that the newest of them names."""
     newest = revisions[-1]
@@ -268,11 +304,12 @@ def _fill(paths: StudyPaths, sweep: Sweep, plan: Plan) -> None:
     write_once(paths.provenance, f"{json.dumps(provenance(sweep), indent=2)}\n".encode())
     if uses_user_code(sweep):
         copy_user_code(sweep, paths.folder / _CODE)
-    _journal_plan(paths, 1, plan)
-    write_once(paths.sweep, without_repeats_line(sweep.text).encode())
+    text = without_repeats_line(sweep.text)
+    _journal_plan(paths, 1, plan, sweep, text)
+    write_once(paths.sweep, text.encode())
 
 
-def _journal_plan(paths: StudyPaths, revision: int, plan: Plan) -> None:
+def _journal_plan(paths: StudyPaths, revision: int, plan: Plan, sweep: Sweep, text: str) -> None:
     extended = Extend(
         time=time.time(),
         revision=revision,
@@ -280,6 +317,8 @@ def _journal_plan(paths: StudyPaths, revision: int, plan: Plan) -> None:
         configurations=len(plan.configurations),
         invalid=len(plan.invalid),
         duplicates=plan.duplicates,
+        digest=sweep.digest,
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
     )
     with start_journal(paths, "login") as journal:
         journal.append(extended)

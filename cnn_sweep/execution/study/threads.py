@@ -7,13 +7,15 @@ it in the study's folder, and later runs must use it.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import StudyError
+from cnn_sweep.errors import DamagedFileError, StudyError
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.journal.filesystem import write_once
 from cnn_sweep.journal.history import History
-from cnn_sweep.messages import plural
+from cnn_sweep.journal.study_files import read_text
+from cnn_sweep.messages import plural, show
 
 if TYPE_CHECKING:
     from cnn_sweep.journal.paths import StudyPaths
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.sweep import Sweep
 
 _DEFAULT = 1
+_NUMBER = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
 def threads_of(paths: StudyPaths, sweep: Sweep, wanted: int | None = None) -> int:
@@ -69,13 +72,20 @@ def threads_of_trial(trial: TrialHistory, history: History) -> int | None:
 
 
 def _settled(paths: StudyPaths) -> int | None:
-    """Return the recorded number; for a study of an earlier version, the one that its trials used."""
+    """Return the recorded number; if the file is missing or damaged, the one that all trials used."""
     try:
-        text = paths.threads.read_text(encoding="ascii", errors="replace").strip()
-    except FileNotFoundError:
+        return _recorded(paths)
+    except DamagedFileError:
         history = History.read(paths)
         used = {threads_of_trial(trial, history) for trial in history.trials.values()} - {None}
-        return used.pop() if len(used) == 1 else None
-    if not text.isdecimal() or not int(text):
-        raise StudyError(f"{paths.threads}: {text!r} is not a number of threads; write the number that the trials used")
+        if len(used) != 1 and (paths.threads.is_symlink() or paths.threads.exists()):
+            raise
+    return used.pop() if len(used) == 1 else None
+
+
+def _recorded(paths: StudyPaths) -> int:
+    cure = "write the number that the trials used"
+    text = read_text(paths.threads, cure).strip()
+    if not _NUMBER.fullmatch(text):
+        raise DamagedFileError(paths.threads, f"{show(text)} is not a number of threads", cure)
     return int(text)

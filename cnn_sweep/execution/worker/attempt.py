@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.cancellation import CANCELLED
@@ -15,6 +15,7 @@ from cnn_sweep.execution.worker.protocol import Ending
 from cnn_sweep.execution.worker.recorder import Recorder
 from cnn_sweep.execution.worker.retention import best_numbers, drop_checkpoints, drop_models, saved_model
 from cnn_sweep.journal.events import End, Start
+from cnn_sweep.journal.log import metric_value
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.network.shapes import infer_shapes
 from cnn_sweep.sweep.states import FINISHED
@@ -25,6 +26,8 @@ from cnn_sweep.training.trial.checkpoint import epochs_in
 from cnn_sweep.training.trial.checkpoint import read as read_checkpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from cnn_sweep.execution.attempts.candidates import NextAttempt
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.execution.worker.protocol import StopRequest, WorkerSettings
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.log import JournalWriter
     from cnn_sweep.search.pruning_rules import PruningRules
-    from cnn_sweep.sweep.spec.trial import TrialSpec
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec, TrialSpec
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +132,7 @@ class AttemptRunner:
                 parameters=infer_shapes(spec.layers, self._study.info).parameters if spec.layers else None,
                 until=until,
                 promotion=claimed.promotion.to_data() if claimed.promotion is not None else None,
+                digest=self._study.sweep.digest,
             )
         )
         self._journal.flush()
@@ -202,6 +206,7 @@ class AttemptRunner:
                 parameters=outcome.parameters,
                 cached=outcome.cached,
                 curve={} if state == "interrupted" else curve_numbers(outcome.history),
+                **_result(outcome.history, self._study.sweep.objective),
             )
         )
         self._journal.flush()
@@ -212,3 +217,12 @@ class AttemptRunner:
             log.warning("trial %d, attempt %d: %s", *claimed.key, message)
         if state in FINISHED:
             drop_checkpoints(self._study.paths, claimed.number)
+
+
+def _result(history: Sequence[Mapping[str, float]], objective: ObjectiveSpec) -> dict[str, Any]:
+    """Return the fields of a trial's end that readers compare with its epochs; none if the epochs are unknown."""
+    values = {epoch: metric_value(metrics.get(objective.metric)) for epoch, metrics in enumerate(history, start=1)}
+    known = {epoch: value for epoch, value in values.items() if value is not None}
+    best = min(known, key=lambda epoch: (objective.direction.key(known[epoch]), epoch), default=None)
+    value = None if best is None else known[best]
+    return {"value": value, "best_epoch": best, "counted": len(history)} if history else {}

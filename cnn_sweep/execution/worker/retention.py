@@ -9,9 +9,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cnn_sweep.execution.study.study_folder import data_root
 from cnn_sweep.journal.events import Artifact
 from cnn_sweep.journal.filesystem import clear_asides, is_being_written
+from cnn_sweep.journal.paths import data_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

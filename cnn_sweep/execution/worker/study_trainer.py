@@ -6,11 +6,14 @@ Importing this module starts TensorFlow, so the number of threads must be config
 from __future__ import annotations
 
 import logging
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import InputError, StudyError
+from cnn_sweep.errors import DamagedFileError, InputError, StudyError
 from cnn_sweep.journal.filesystem import write_once
+from cnn_sweep.journal.study_files import read_text
+from cnn_sweep.messages import show
 from cnn_sweep.training.data.dataset import SPLITS, load
 from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.data.staging import stage
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from cnn_sweep.training.outcome import Monitor, Outcome
 
 log = logging.getLogger(__name__)
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class StudyTrainer:
@@ -119,7 +124,10 @@ def _check_same_data(study: StudyFolder, dataset: Dataset) -> None:
         StudyError: The files have changed since then.
     """
     write_once(study.paths.fingerprint, f"{dataset.fingerprint}\n".encode())
-    first = study.paths.fingerprint.read_text(encoding="utf-8").strip()
+    cure = "if you are sure that the data have not changed, remove it; the next worker writes it again"
+    first = read_text(study.paths.fingerprint, cure).strip()
+    if not _SHA256.fullmatch(first):
+        raise DamagedFileError(study.paths.fingerprint, f"{show(first)} is not a SHA-256", cure)
     if first != dataset.fingerprint:
         raise StudyError(
             f"the data of study {study.name!r} are not those of its first trials: their fingerprint "

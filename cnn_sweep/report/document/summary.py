@@ -10,7 +10,7 @@ from cnn_sweep.execution.study.git_state import changed_files
 from cnn_sweep.masking import masked
 from cnn_sweep.messages import few, plural
 from cnn_sweep.report.axes import word
-from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words, shown
+from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words, mean_in_words, shown
 from cnn_sweep.report.report_data import rung_levels
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.sweep.repeats import read_more_repeats
@@ -45,6 +45,7 @@ def summary(data: ReportData) -> list[tuple[str, str]]:
         ("where", _where(data)),
         ("cost", _cost(data)),
         *([("damage", f"{found['bad_lines']:,} damaged journal lines were skipped")] if found["bad_lines"] else []),
+        *(("incomplete", note) for note in incomplete_in_words(data.board.rows)),
     ]
 
 

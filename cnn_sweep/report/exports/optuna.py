@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.execution.study.revisions import newest_revision
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.journal.sweep_files import newest_revision
 from cnn_sweep.report.exports.trials import Run, runs
 from cnn_sweep.search.optuna_study import ExportedTrial, mirror_study, write_study
 

@@ -6,7 +6,9 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.execution.study.revisions import read_revisions
+from cnn_sweep.journal.paths import sweep_file_cure
+from cnn_sweep.journal.study_files import read_text
+from cnn_sweep.journal.sweep_files import read_revisions
 from cnn_sweep.report.leaderboards.comparison import Standing, compare
 from cnn_sweep.sweep.repeats import read_more_repeats, selection_repeats, unbiased_values
 from cnn_sweep.sweep.spec.metrics import is_share
@@ -33,7 +35,7 @@ def board_of(paths: StudyPaths, table: Table, *, metric: str, direction: Directi
         metric: The objective.
         direction: Direction of the objective.
     """
-    has_more = any(read_more_repeats(file.read_text(encoding="utf-8")) for file in paths.revisions())
+    has_more = any(read_more_repeats(read_text(file, sweep_file_cure(paths))) for file in paths.revisions())
     revisions = read_revisions(paths) if has_more else ()
     return per_configuration(table, metric=metric, direction=direction, revisions=revisions)
 

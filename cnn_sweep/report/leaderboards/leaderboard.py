@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.messages import near
+from cnn_sweep.messages import near, plural
 from cnn_sweep.report.leaderboards.filters import Filter, FilterError
 from cnn_sweep.streams import printable
 
@@ -132,7 +132,7 @@ def overview(table: Table, parameters: Sequence[str]) -> Table:
         own = (name for name in leading if name != "state")
         names = (*own, *_STATISTICS, *differ, *table.verdict, *_MEASURES)
     else:
-        names = (*leading, "value", *table.verdict, *_MEASURES, *differ)
+        names = (*leading, "value", "missing_epochs", *table.verdict, *_MEASURES, *differ)
     return replace(table, columns=tuple(name for name in dict.fromkeys(names) if name in table.columns))
 
 
@@ -171,6 +171,13 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     return printable(str(plain(value)))
+
+
+def incomplete_in_words(rows: Iterable[Row]) -> tuple[str, ...]:
+    """Return a note about trials of which epochs are missing, if there are any."""
+    count = sum(bool(row.get("missing_epochs")) for row in rows)
+    which, cause = plural(count, "trial"), "epochs are missing from the journal (`cnn-sweep store check`)"
+    return (f"{which}: {cause}; the value is the one that the end of the trial recorded",) if count else ()
 
 
 def mean_in_words(row: Row, *, others: int) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.errors import DamagedFileError, EnvironmentFault, InputError
+from cnn_sweep.journal.study_files import read_json
 from cnn_sweep.sweep.network.shapes import ImageInfo
 from cnn_sweep.training.data.image_decoder import ImageOptions
 
@@ -134,7 +134,7 @@ def items(path: Path, split: str) -> tuple[Item, ...]:
     """
     with _readable(path):
         _check_split(path, split)
-        data = json.loads(items_file(path, split).read_text(encoding="utf-8"))
+        data = read_json(items_file(path, split), _again(path))
         positions = data["positions"] or [(None, None)] * len(data["names"])
         return tuple(Item(name, *position) for name, position in zip(data["names"], positions, strict=True))
 
@@ -165,16 +165,26 @@ def grid(path: Path) -> TileGrid | None:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """Return the content of a prepared data set's description file."""
-    meta: dict[str, Any] = json.loads((path / META).read_text(encoding="utf-8"))
+    """Return the content of a prepared data set's description file.
+
+    Raises:
+        DamagedFileError: The file is missing or damaged.
+    """
+    meta: dict[str, Any] = read_json(path / META, _again(path))
     return meta
+
+
+def _again(path: Path) -> str:
+    return f"remove the folder {path}, and it will be prepared again"
 
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
+    except DamagedFileError as error:
+        raise EnvironmentFault(str(error)) from error
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError) as error:
         raise EnvironmentFault(
             f"the prepared data in {path} cannot be read ({type(error).__name__}: {error}); "
             "remove the folder, and it will be prepared again"

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.errors import DamagedFileError, EnvironmentFault, InputError
 from cnn_sweep.journal.filesystem import mode_in, sync, write_aside
+from cnn_sweep.journal.study_files import read_file, read_json, read_text
 from cnn_sweep.messages import plural
 from cnn_sweep.sweep.spec.data import BenchmarkData, TilesData
 from cnn_sweep.training.data import benchmark_sets, rds, tiles
@@ -96,6 +97,7 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
             with owned(work, is_finished) as mine:
                 if mine:
                     _fill(spec, folder, listing, work, observe)
+                    shutil.rmtree(path, ignore_errors=True)  # damaged: without its description nobody can use it
                     work.rename(path)
                     _tidy(path)
                     fresh = True
@@ -126,8 +128,8 @@ def _is_outdated(path: Path, files: Iterable[str]) -> bool:
         meta = read_meta(path)
         if meta.get("decoding", 1) >= DECODING:
             return False
-        report: dict[str, Any] = json.loads((path / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        report = read_report(path)
+    except DamagedFileError:
         return False
     is_concerned = report["bad"] or any("16 bits made 8" in image["reason"] for image in report["converted"])
     if is_concerned or any(is_deep_file(file) for file in files if file.lower().endswith(_MAY_BE_DEEP)):
@@ -184,8 +186,8 @@ def last_report(spec: DataSpec, folder: Path, root: Path) -> dict[str, Any] | No
 
 def _newest(spec: DataSpec, folder: Path, root: Path) -> Path | None:
     """Return the folder of the last `prepare` of a data section, if it exists."""
-    with contextlib.suppress(OSError, ValueError):
-        path = root / _pointer(spec, folder, root).read_text(encoding="utf-8").strip()
+    with contextlib.suppress(DamagedFileError, OSError, ValueError):
+        path = root / read_text(_pointer(spec, folder, root), "").strip()
         if (path / META).exists():
             return path
     return None
@@ -193,7 +195,7 @@ def _newest(spec: DataSpec, folder: Path, root: Path) -> Path | None:
 
 def read_report(path: Path) -> dict[str, Any]:
     """Return the report of a prepared folder: images of each class and split, bad images, notes, seconds."""
-    report: dict[str, Any] = json.loads((path / REPORT).read_text(encoding="utf-8"))
+    report: dict[str, Any] = read_json(path / REPORT, f"remove the folder {path}, and it will be prepared again")
     return report
 
 
@@ -205,8 +207,10 @@ def _pointer(spec: DataSpec, folder: Path, root: Path) -> Path:
 def _remember(spec: DataSpec, folder: Path, root: Path, path: Path) -> None:
     pointer = _pointer(spec, folder, root)
     with contextlib.suppress(OSError):  # a read-only root: workers then check the files themselves
-        if not pointer.exists() or pointer.read_text(encoding="utf-8") != path.name:
-            write_aside(pointer, path.name.encode())
+        with contextlib.suppress(DamagedFileError):  # missing or damaged: it is written again
+            if read_file(pointer, "") == path.name.encode():
+                return
+        write_aside(pointer, path.name.encode())
 
 
 def _image_files(spec: DataSpec, folder: Path, listing: Listing | None) -> Iterator[str]:
