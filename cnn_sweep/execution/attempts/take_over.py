@@ -173,9 +173,9 @@ def _watch(paths: StudyPaths, unseen: Iterable[Unseen]) -> list[Unseen]:
 
 
 def _last_sign(paths: StudyPaths, attempt: Attempt, owner: Owner) -> float:
-    journal = paths.journal(owner.writer) if owner.writer else None
-    changes = [last_change(file) for file in (journal, paths.claim(*attempt)) if file is not None]
-    return max((change for change in changes if change is not None), default=owner.written)
+    files = [paths.journal(owner.writer)] if owner.writer else []
+    changes = (last_change(file) for file in (*files, paths.claim(*attempt)))
+    return next((change for change in changes if change is not None), owner.written)
 
 
 def _user(paths: StudyPaths, attempt: Attempt, owner: Owner) -> str | None:
