@@ -47,8 +47,8 @@ class FailureDetector(Protocol):
     def deaths(self, owners: Mapping[Attempt, Owner]) -> Mapping[Attempt, Death]:
         """Return the attempts whose owners are certainly dead; the others may be alive or dead."""
 
-    def alive(self, owners: Mapping[Attempt, Owner]) -> set[Attempt]:
-        """Return the attempts whose owners are certainly alive."""
+    def unseen(self, owners: Mapping[Attempt, Owner]) -> set[Attempt]:
+        """Return the attempts whose owners this detector can call neither dead nor alive."""
 
 
 class LocalDetector:
@@ -72,9 +72,9 @@ class LocalDetector:
             if owner.identity is not None and is_alive(owner.identity) is False and self._may_judge(owner.identity)
         }
 
-    def alive(self, owners: Mapping[Attempt, Owner]) -> set[Attempt]:
-        """Return the attempts whose process is in the process table."""
-        return {a for a, owner in owners.items() if owner.identity is not None and is_alive(owner.identity) is True}
+    def unseen(self, owners: Mapping[Attempt, Owner]) -> set[Attempt]:
+        """Return the attempts whose process cannot be looked up in the process table."""
+        return {a for a, owner in owners.items() if owner.identity is None or is_alive(owner.identity) is None}
 
     def _may_judge(self, identity: ProcessIdentity) -> bool:
         return not self._own_job or identity.slurm == current().slurm
@@ -104,9 +104,9 @@ class SlurmDetector:
             if found.state == "dead"
         }
 
-    def alive(self, owners: Mapping[Attempt, Owner]) -> set[Attempt]:
-        """Return the attempts whose incarnation of a job is in the queue."""
-        return {attempt for attempt, (_, found) in self._ask(owners).items() if found.state == "alive"}
+    def unseen(self, owners: Mapping[Attempt, Owner]) -> set[Attempt]:
+        """Return the attempts that belong to no job, or to one of which Slurm does not know whether it is over."""
+        return set(owners) - {attempt for attempt, (_, found) in self._ask(owners).items() if found.state != "unknown"}
 
     def _ask(self, owners: Mapping[Attempt, Owner]) -> dict[Attempt, tuple[Incarnation, JobStatus]]:
         ours = current().slurm

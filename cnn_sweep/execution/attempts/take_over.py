@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cnn_sweep.execution.attempts.liveness import (
     Attempt,
     Death,
-    deaths_among,
     failure_detectors,
     journal_deaths,
     open_attempts,
@@ -78,7 +77,8 @@ class Unseen(NamedTuple):
 def unseen_attempts(study: StudyFolder) -> list[Unseen]:
     """Return the open attempts of a study whose owners cannot be seen from here, by trial."""
     claims = Claims(study.paths, new_writer_name(), current())
-    return unseen_among(study.paths, open_attempts(study.history(), claims), failure_detectors())
+    detectors = reversed(failure_detectors())  # this machine first, which may save asking Slurm
+    return unseen_among(study.paths, open_attempts(study.history(), claims), detectors)
 
 
 def unseen_among(
@@ -91,11 +91,10 @@ def unseen_among(
         owners: The owners of open attempts.
         detectors: The detectors that work here.
     """
-    detectors = tuple(detectors)
-    judged = set(deaths_among(owners, detectors))
+    left = dict(sorted(owners.items()))
     for detector in detectors:
-        judged |= detector.alive({one: owner for one, owner in owners.items() if one not in judged})
-    left = {attempt: owner for attempt, owner in sorted(owners.items()) if attempt not in judged}
+        if left:
+            left = {attempt: left[attempt] for attempt in sorted(detector.unseen(left))}
     now = server_time(paths.claims) if left else 0.0
     signs = {attempt: _last_sign(paths, attempt, owner) for attempt, owner in left.items()}
     return [
@@ -122,7 +121,7 @@ def unseen_in_words(study: str, unseen: Iterable[Unseen]) -> list[str]:
     return [*lines, f"if it is gone, {cure} continues" if len(by_owner) == 1 else f"if they are gone, {cure} continues"]
 
 
-def take_over(study: StudyFolder, tell: Callable[[str], None]) -> int:
+def take_over(study: StudyFolder, tell: Callable[[str], object]) -> int:
     """Declare the attempts of silent owners that cannot be seen lost, so that others continue their trials.
 
     An owner must have been silent for some minutes, of which this process watches the last.
