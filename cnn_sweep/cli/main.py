@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep import streams
-from cnn_sweep.cli import IS_PROGRAM, root_help
+from cnn_sweep.cli import ctrl_c, root_help
 from cnn_sweep.errors import (
     CnnSweepError,
     EnvironmentFault,
@@ -135,14 +135,14 @@ def _signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    if IS_PROGRAM and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+    if ctrl_c.IS_PROGRAM and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-        if IS_PROGRAM:
+        if ctrl_c.IS_PROGRAM:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to be ended
 
 
