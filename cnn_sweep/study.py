@@ -172,6 +172,7 @@ class Study:
         is_over = not unfinished(trials) or any(limit["reached"] for limit in limits)
         end = end_of(len(self.paths.revisions()), summary["planned"])
         hidden = not is_over and jobs.queue is not None and jobs.queue.hides_jobs_of(self.paths.folder.stat().st_uid)
+        is_idle = not (is_over or hidden or workers["alive"] or jobs.unseen)  # `resume` alone would not continue those
         return {name: summary[name] for name in names} | {
             "trials": trials,
             "best": best,
@@ -185,7 +186,7 @@ class Study:
             "faults": [*faults_of(self.paths), *filter(None, (jobs.trouble, _HIDDEN if hidden else None))],
             "note": self.paths.read_note(),
             "when_finished": outcomes(self.paths, end),
-            "idle": None if is_over or hidden or workers["alive"] else self._idle(jobs, summary["cancelled"], workers),
+            "idle": self._idle(jobs, summary["cancelled"], workers) if is_idle else None,
         }
 
     def _idle(self, jobs: StudyJobs, cancelled: float | None, workers: Mapping[str, int]) -> str | None:
