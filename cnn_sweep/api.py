@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.execution.attempts.take_over import take_over as take_over_trials
+from cnn_sweep.execution.attempts.take_over import unseen_attempts, unseen_in_words
 from cnn_sweep.execution.pool.local import begin_study, run_local
 from cnn_sweep.execution.study.in_use import who_trains
 from cnn_sweep.execution.study.study_folder import plan_sweeps
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cnn_sweep.execution.pool.progress import Progress
+    from cnn_sweep.execution.study.study_folder import StudyFolder
 
 _LINE_EVERY_S = 10.0  # seconds between lines of progress
 
@@ -131,7 +134,7 @@ class Sweep:
         table.attrs["invalid"] = [one.params | {"reason": one.reason} for one in plan.invalid]
         return table
 
-    def run(
+    def run(  # noqa: PLR0913 - settings of one call, all but one by name
         self,
         results: str | Path = "results",
         *,
@@ -139,6 +142,7 @@ class Sweep:
         threads: int | None = None,
         extend: bool = False,
         progress: bool = True,
+        take_over: bool = False,
     ) -> Study:
         """Train the trials on this machine, as ``cnn-sweep run`` does; an existing study is continued.
 
@@ -151,6 +155,8 @@ class Sweep:
             threads: Threads of each worker; those of the study by default, else 1.
             extend: Accept a sweep that only adds choices or trials to the study.
             progress: Print the progress.
+            take_over: Also continue trials of silent processes that cannot be seen from here, as
+                ``cnn-sweep resume --take-over`` does.
 
         Returns:
             The study, whose methods read the results.
@@ -167,10 +173,13 @@ class Sweep:
         study = begin_study(self._checked, Path(results), _prepare_images, threads=threads, extend=extend)
         if progress and (others := who_trains(study.paths)) is not None:
             sys.stdout.write(f"{self.name} is being trained already by {others}; this call adds its workers to them\n")
+        if take_over:
+            take_over_trials(study, (lambda words: sys.stdout.write(f"{self.name}: {words}\n")) if progress else str)
         found = run_local(study, display or (lambda _: None), workers=workers, threads=threads)
         if display is not None:
             display.end(found)
         _warn_of_failures(found)
+        _warn_of_silent(study, found)
         return Study.open(results, self.name)
 
     def __repr__(self) -> str:
@@ -190,6 +199,13 @@ def _warn_of_failures(progress: Progress) -> None:
         reason = f" for the same reason: {progress.failing_alike}" if progress.failing_alike else ""
         more = "" if reason else "; study.trials() has their messages"
         warnings.warn(f"{plural(failed, 'trial')} failed{reason}{more}", stacklevel=3)
+
+
+def _warn_of_silent(study: StudyFolder, progress: Progress) -> None:
+    """Warn of trials that silent processes hold which cannot be seen from here."""
+    unseen = unseen_attempts(study) if progress.finished < progress.total else []
+    if words := unseen_in_words(study.name, (one for one in unseen if one.is_silent)):
+        warnings.warn("\n".join([*words, "in Python: run(take_over=True)"]), stacklevel=3)
 
 
 class _Progress:

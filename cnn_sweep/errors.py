@@ -12,6 +12,7 @@ CnnSweepError                 (3)
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -135,3 +136,46 @@ class Interrupted(CnnSweepError):
     """The user asked to stop; everything needed to continue is on disk."""
 
     exit_code = 130
+
+
+_ROOM: Final = "free some space, or ask for a larger quota"
+_RIGHTS: Final = "check who may use it"
+_PROCESSES: Final = "you may have no more processes here (`ulimit -u`): end some, or use fewer workers"
+_CURES: Final = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
+    errno.EAGAIN: _PROCESSES,
+    errno.EMFILE: "this process may open no more files (`ulimit -n`)",
+    errno.ENFILE: "this machine has too many open files; try again later",
+    errno.ENOMEM: "the memory is used up; use fewer workers, or ask for more memory",
+    errno.ENOENT: "it was removed or moved, perhaps at this moment",
+    errno.EEXIST: "another file has this name; move it away",
+    errno.ENOTDIR: "a part of the path is not a folder; move it away",
+    errno.EISDIR: "a folder has this name; move it away",
+}
+
+
+def fault_of(error: OSError) -> EnvironmentFault:
+    """Return an error of the operating system as one message: the path, its words, and what to do."""
+    paths = " -> ".join(str(one) for one in (error.filename, error.filename2) if one is not None)
+    words = error.strerror or str(error) or type(error).__name__
+    cure = _CURES.get(error.errno or 0, "check the file system, and try again")
+    return EnvironmentFault(f"{f'{paths}: ' if paths else ''}{words}; {cure}")
+
+
+@contextmanager
+def faults_of_the_system() -> Iterator[None]:
+    """Turn errors of the operating system in the block into our own.
+
+    Raises:
+        EnvironmentFault: The block raised an OSError; a closed pipe is left to the caller.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise fault_of(error) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.attempts.liveness import Attempt
 from cnn_sweep.execution.attempts.study_jobs import StudyJobs, jobs_of_study
+from cnn_sweep.execution.attempts.take_over import unseen_in_words
 from cnn_sweep.execution.pool.pool import log_file
 from cnn_sweep.execution.pool.when_finished import end_of
 from cnn_sweep.execution.study.jobs import Queue, faults_of, is_running, outcomes
@@ -151,17 +152,18 @@ class Study:
             ``workers`` (counts: ``alive`` here or in running jobs, ``unknown`` elsewhere), ``jobs`` (in the queue),
             ``ended_jobs`` (since the newest submission, while trials are left: keys of
             :class:`~cnn_sweep.execution.study.job_ends.JobEnds`, and ``text``), ``dead`` (``trial`` and ``why`` of
-            trials whose worker is dead; they count as interrupted), ``idle`` (None, or that nobody works on the
-            unfinished study, and which command continues it), ``causes`` (count of failed trials by cause), ``graphs``
-            (counts of attempts: ``cached`` reused a compiled network, ``compiled`` did not), ``faults`` (why pools
-            cannot work, or that Slurm does not answer), ``note`` (a worker's note for the user, or None), ``bad_lines``
-            (number of damaged journal lines), ``incomplete`` (number of trials of which epochs are missing),
-            ``unknown_lines`` (number of lines that are not events of this version),
-            ``cancelled`` (when the whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the
-            search, except the number of trials: ``name``, ``used``, ``limit``, ``reached``), ``running`` (the trials
-            that are being trained: ``trial``, ``epoch``, the last complete one, ``epochs``, the planned number or None,
-            ``value``, the objective in that epoch, ``saved_epoch``, the last one in a checkpoint, and ``unsaved``, why
-            the newest checkpoint could not be written, or None),
+            trials whose worker is dead; they count as interrupted), ``held`` (which trials silent processes hold that
+            cannot be seen from here, and which command continues them, as lines), ``idle`` (None, or that nobody works
+            on the unfinished study, and which command continues it), ``causes`` (count of failed trials by cause),
+            ``graphs`` (counts of attempts: ``cached`` reused a compiled network, ``compiled`` did not), ``faults`` (why
+            pools cannot work, or that Slurm does not answer), ``note`` (a worker's note for the user, or None),
+            ``bad_lines`` (number of damaged journal lines), ``incomplete`` (number of trials of which epochs are
+            missing), ``unknown_lines`` (number of lines that are not events of this version), ``cancelled`` (when the
+            whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the search, except the
+            number of trials: ``name``, ``used``, ``limit``, ``reached``), ``running`` (the trials that are being
+            trained: ``trial``, ``epoch``, the last complete one, ``epochs``, the planned number or None, ``value``, the
+            objective in that epoch, ``saved_epoch``, the last one in a checkpoint, and ``unsaved``, why the newest
+            checkpoint could not be written, or None),
             ``when_finished`` (the commands that followed the end of the study: ``step``, ``state``, ``file``,
             ``message``, ``time``).
         """
@@ -175,6 +177,7 @@ class Study:
         is_over = not unfinished(trials) or any(limit["reached"] for limit in limits)
         end = end_of(len(self.paths.revisions()), summary["planned"])
         hidden = not is_over and jobs.queue is not None and jobs.queue.hides_jobs_of(self.paths.folder.stat().st_uid)
+        is_idle = not (is_over or hidden or workers["alive"] or jobs.unseen)  # `resume` alone would not continue those
         return {name: summary[name] for name in names} | {
             "trials": trials,
             "best": best,
@@ -183,11 +186,12 @@ class Study:
             "jobs": [asdict(job) for job in jobs.queue.jobs] if jobs.queue else [],
             "ended_jobs": [asdict(ends) | {"text": str(ends)} for ends in jobs.ends],
             "dead": [{"trial": trial, "why": why} for trial, why in sorted(jobs.dead.items())],
+            "held": unseen_in_words(self.name, (one for one in jobs.unseen if one.is_silent)),
             "limits": limits,
             "faults": [*faults_of(self.paths), *filter(None, (jobs.trouble, _HIDDEN if hidden else None))],
             "note": self.paths.read_note(),
             "when_finished": outcomes(self.paths, end),
-            "idle": None if is_over or hidden or workers["alive"] else self._idle(jobs, summary["cancelled"], workers),
+            "idle": self._idle(jobs, summary["cancelled"], workers) if is_idle else None,
         }
 
     def _idle(self, jobs: StudyJobs, cancelled: float | None, workers: Mapping[str, int]) -> str | None:
@@ -276,7 +280,8 @@ class Study:
             for worker in queries.list_workers(self.store, self.name)
             if worker["threads"] != DOES_NOT_TRAIN
         ]
-        alive = [is_running(identity, queue) for identity in identities]
+        # Slurm was asked about the jobs of all running trials; what became of workers in other jobs does not matter.
+        alive = [is_running(one, queue) for one in identities if queue is None or queue.knows(one)]
         return {"alive": alive.count(True), "unknown": alive.count(None)}
 
     def leaderboard_table(self, per: str | None = "trial", *, top: int | None = None) -> Table:

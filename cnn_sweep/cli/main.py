@@ -5,14 +5,26 @@ Nothing is imported here that a command's start or the help does not need; typer
 
 from __future__ import annotations
 
-import errno
 import os
+import signal
 import sys
-from typing import Any, Final
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep import streams
-from cnn_sweep.cli import root_help
-from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted
+from cnn_sweep.cli import ctrl_c, root_help
+from cnn_sweep.errors import (
+    CnnSweepError,
+    EnvironmentFault,
+    InputError,
+    Interrupted,
+    fault_of,
+    faults_of_the_system,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The commands by purpose, each with its line in the help. A command's file is `commands/NAME.py`; it has a function of
 # that name, or `app`, a group of commands. Commands named by a word of Python's have files with longer names.
@@ -73,10 +85,8 @@ GROUPS: Final = {
 }
 # The word that a shell's script types in place of a command, to ask what can come next.
 ASKED: Final = "__complete"
-# Errors that are nobody's bug: another user's files, a full disk, a file server that is gone.
-_OF_THE_FILE_SYSTEM: Final = frozenset(
-    [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE]
-)
+# Exit code of a command that SIGTERM ends, as a shell counts it.
+_TERMINATED: Final = 128 + signal.SIGTERM
 COMMANDS: Final = {name: line for commands in GROUPS.values() for name, line in commands.items()}
 
 
@@ -91,33 +101,56 @@ def __getattr__(name: str) -> Any:
 
 def main() -> None:
     """Run a command; print our own errors as one message and return their exit codes."""
-    streams.for_people()
     try:
-        try:
-            _answer(sys.argv[1:])
-        finally:
-            sys.stdout.flush()  # here a closed pipe is handled; at the interpreter's exit it would print a traceback
+        with _signals():
+            streams.for_people()
+            try:
+                with faults_of_the_system():
+                    _answer(sys.argv[1:])
+            finally:
+                sys.stdout.flush()  # here a closed pipe is handled; at Python's exit it would print a traceback
     except CnnSweepError as error:
-        print(f"cnn-sweep: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(f"cnn-sweep: {error}", error.exit_code)
     except UnicodeEncodeError as error:  # a file's name: texts are always written in UTF-8
         if error.encoding != sys.getfilesystemencoding():
             raise
         name, cure = error.object, f"this locale's encoding is {error.encoding}; set PYTHONUTF8=1 or LC_ALL=C.UTF-8"
-        print(f"cnn-sweep: {name!r} cannot be used as a file name: {cure}", file=sys.stderr)
-        sys.exit(EnvironmentFault.exit_code)
+        _end(f"cnn-sweep: {name!r} cannot be used as a file name: {cure}", EnvironmentFault.exit_code)
     except KeyboardInterrupt:
         sys.exit(Interrupted.exit_code)
-    except BrokenPipeError:  # the reader of our output, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:
-        if error.errno not in _OF_THE_FILE_SYSTEM:
+    except (BrokenPipeError, SystemExit) as end:  # typer and rich exit with 1 if a pipe is closed
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        advice = f"{error.strerror}; check who may use the folder, your quota and the file system"
-        print(f"cnn-sweep: {where}{advice}", file=sys.stderr)
-        sys.exit(EnvironmentFault.exit_code)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # its reader, such as `head`, has ended
+        sys.exit(0)
+    except OSError as error:  # of the output itself, such as a file on a full disk
+        with suppress(OSError, ValueError):  # the rest would fail again at Python's exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _end(f"cnn-sweep: standard output: {fault_of(error)}", EnvironmentFault.exit_code)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: what it began is undone or ended, and temporary files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    if ctrl_c.IS_PROGRAM and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if ctrl_c.IS_PROGRAM:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to be ended
+
+
+def _end(message: str, code: int) -> None:
+    """Print a message if somebody reads it, and end."""
+    with suppress(OSError):
+        print(message, file=sys.stderr)
+    sys.exit(code)
 
 
 def _answer(words: list[str]) -> None:

@@ -139,11 +139,14 @@ class Claims:
     def taken(self) -> set[tuple[int, int]]:
         """Return (trial, attempt) of every claim."""
         found = set()
-        with os.scandir(self._paths.claims) as entries:
-            for entry in entries:
-                trial, _, attempt = entry.name.partition(".")
-                if trial.isdecimal() and attempt.isdecimal():
-                    found.add((int(trial), int(attempt)))
+        try:
+            with os.scandir(self._paths.claims) as entries:
+                for entry in entries:
+                    trial, _, attempt = entry.name.partition(".")
+                    if trial.isdecimal() and attempt.isdecimal():
+                        found.add((int(trial), int(attempt)))
+        except FileNotFoundError:  # a study that is not on disk yet, or whose folder was removed
+            return set()
         return found
 
     def owner(self, trial: int, attempt: int) -> Owner | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.study.archive_reader import read_summary
-from cnn_sweep.execution.study.jobs import Queue, is_running, queues_of
+from cnn_sweep.execution.study.jobs import Queue, is_running, jobs_with, queues_of
 from cnn_sweep.journal.events import Submit
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import ProcessIdentity
@@ -114,13 +114,13 @@ def _done(counts: Mapping[str, int]) -> int:
 
 def _queues(records: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Queue], list[str]]:
     """Return the queues of unfinished studies with one call of squeue, and why they are not known."""
-    submits = {
-        one["study"]: list(_submits(one["jobs"])) for one in records if one["jobs"] and unfinished(one["trials"])
-    }
-    if not submits or shutil.which("squeue") is None:
+    left = [one for one in records if unfinished(one["trials"])]
+    submits = {one["study"]: list(_submits(one["jobs"])) for one in left}
+    workers = {one["study"]: [ProcessIdentity.from_data(dict(data)) for data in one["running"]] for one in left}
+    if shutil.which("squeue") is None or not (any(submits.values()) or any(map(jobs_with, workers.values()))):
         return {}, []
     try:
-        return queues_of(submits, SlurmCli()), []
+        return queues_of(submits, SlurmCli(), workers), []
     except EnvironmentFault as fault:
         return {}, [f"jobs are not known: {fault}"]
 

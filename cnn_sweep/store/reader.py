@@ -6,6 +6,7 @@ import contextlib
 import logging
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WAIT_S = 30.0
+_INTERRUPT_EVERY_S: Final = 0.05  # a query that has not begun yet cannot be interrupted
 _ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 # Functions of SQLite that reach beyond the database.
 _FORBIDDEN: Final = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
@@ -156,11 +158,21 @@ def query(results: Path, statement: str) -> tuple[tuple[str, ...], list[tuple[An
         except (OSError, sqlite3.Error, DBAPIError) as error:
             raise EnvironmentFault(f"{store_file(results)}: cannot be read: {error}") from error
         connection.set_authorizer(_authorize)
-        return _answer(connection, results, statement, tables)
+        # In a thread, because Python handles signals only between steps of its own, and a query may run for ever.
+        with ThreadPoolExecutor(1, "query") as thread:
+            answer = thread.submit(_answer, connection, results, statement, tables)
+            try:
+                return answer.result()
+            finally:
+                while not answer.done():
+                    connection.interrupt()
+                    wait([answer], _INTERRUPT_EVERY_S)
 
 
 def _opened(file: Path, stack: contextlib.ExitStack) -> tuple[sqlite3.Connection, list[str]]:
-    connection = sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=ro", uri=True, timeout=_WAIT_S)
+    connection = sqlite3.connect(
+        f"file:{quote(str(file.resolve()))}?mode=ro", uri=True, timeout=_WAIT_S, check_same_thread=False
+    )
     stack.callback(connection.close)
     connection.execute("PRAGMA query_only=ON")
     return connection, _tables(connection)

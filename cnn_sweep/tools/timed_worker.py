@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from cnn_sweep import streams
-from cnn_sweep.errors import CnnSweepError, EnvironmentFault
+from cnn_sweep.errors import CnnSweepError, EnvironmentFault, faults_of_the_system
 from cnn_sweep.execution.study.user_code import uses_user_code
 from cnn_sweep.journal.paths import data_root
 from cnn_sweep.sweep.spec.training import ScheduleSpec
@@ -190,8 +190,9 @@ def main() -> int:
         sys.stdin.readline()
 
     try:
-        for measured in measurements(Timing.from_json(sys.stdin.readline()), wait):
-            print(json.dumps(asdict(measured)), file=answers, flush=True)
+        with faults_of_the_system():
+            for measured in measurements(Timing.from_json(sys.stdin.readline()), wait):
+                print(json.dumps(asdict(measured)), file=answers, flush=True)
     except CnnSweepError as error:
         print(error, file=sys.stderr)  # noqa: T201 - this is the worker's command line
         return error.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
@@ -302,3 +303,56 @@ def test_a_pool_tells_once_of_trials_without_checkpoints(study):
         "trial 0 trains without a checkpoint of epoch 3: f: No space left on device",
         "trial 0 has a checkpoint again",
     ]
+
+
+@pytest.fixture
+def full(tmp_path, monkeypatch):
+    """A pool of three on a machine that allows some number of processes, which a test sets."""
+    started, allowed = [], []
+
+    def start(*_, **__):
+        if len(started) == allowed[0]:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        started.append(Process())
+        return started[-1]
+
+    monkeypatch.setattr(pools.subprocess, "Popen", start)
+    pool: Any = Pool(WorkerSettings(tmp_path, "s", threads=1, since=0.0), 3, tmp_path)
+    pool.allowed = allowed
+    return pool
+
+
+def test_a_pool_goes_on_with_fewer_workers_if_the_machine_allows_no_more(full):
+    """It says so once, with the cure; and it tries again when it is filled the next time."""
+    full.allowed[:] = [2]
+    full.fill(3)
+    assert full.running == 2
+    (news,) = full.news()
+    assert "going on with 2 workers, as another cannot be started: Resource temporarily unavailable" in news
+    assert "`ulimit -u`" in news
+    assert full.news() == ()
+    full.allowed[:] = [3]
+    full.fill(3)
+    assert full.running == 3
+
+
+def test_a_pool_that_can_start_no_worker_ends_with_a_fault(full):
+    """There is nothing to go on with."""
+    full.allowed[:] = [0]
+    with pytest.raises(EnvironmentFault, match=r"a worker cannot be started: Resource temporarily .*fewer workers"):
+        full.fill(3)
+
+
+def test_a_worker_whose_log_cannot_be_named_is_ended(tmp_path, monkeypatch):
+    """Nobody would watch it otherwise."""
+    popen, started = subprocess.Popen, []
+
+    def start(*_, **how):
+        (tmp_path / "s").rename(tmp_path / "gone")
+        started.append(popen(["sleep", "60"], **how))
+        return started[-1]
+
+    monkeypatch.setattr(pools.subprocess, "Popen", start)
+    with pytest.raises(EnvironmentFault, match="No such file or directory"):
+        Pool(WorkerSettings(tmp_path, "s", threads=1, since=0.0), 1, tmp_path / "s").fill(1)
+    assert started[0].returncode == -signal.SIGKILL

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from helpers.kills import run_and_kill, steps_to_kill
@@ -24,8 +25,9 @@ from cnn_sweep.execution.study.removal import (
     remove_study,
     rename_study,
 )
-from cnn_sweep.journal.events import Submit
-from cnn_sweep.journal.identity import new_writer_name, process_tag, tag_is_alive
+from cnn_sweep.journal.events import Start, Submit, Worker
+from cnn_sweep.journal.identity import current, new_writer_name, process_tag, tag_is_alive
+from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.journal.paths import StudyPaths, archive_of, existing_studies
 from cnn_sweep.slurm.job_rows import QueueRow, Visibility
 
@@ -122,6 +124,18 @@ def test_a_study_with_jobs_in_the_queue_is_in_use(paths, slurm):
     with pytest.raises(EnvironmentFault, match=r"no controller.*--force"):
         check_unused(paths, force=False)
     check_unused(paths, force=True)
+
+
+def test_a_worker_of_a_job_that_was_not_submitted_keeps_a_study_in_use(paths, slurm):
+    """Somebody typed `run` inside salloc: the queue shows that job, although the study knows nothing of it."""
+    salloc = replace(current(), boot_id="another", host="n1", slurm={"job_id": "99"})
+    with JournalWriter(paths.journal("salloc")) as journal:
+        journal.append(Worker(1_000.0, salloc, {}, 1))
+        journal.append(Start(1_001.0, 9, 0, "c", 0, 0, {}))
+    check_unused(paths, force=False)
+    slurm[:] = [QueueRow(("99",), 99, "RUNNING", "", 0, 900, 901, None, 0, 0, "n1", "main")]
+    with pytest.raises(StudyError, match=r"may be running: 1 trial has not ended \(trial 9 on n1\)"):
+        check_unused(paths, force=False)
 
 
 def test_a_study_gets_another_name_in_one_step(results, paths):

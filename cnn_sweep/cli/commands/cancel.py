@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,11 @@ from cnn_sweep.execution.attempts.cancellation import cancel_study, cancel_trial
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.slurm.remedies import with_remedy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cnn_sweep.execution.attempts.take_over import Unseen
 
 
 def cancel(
@@ -33,19 +38,32 @@ def cancel(
     """
     frozen = StudyFolder.open(results, study)
     if trial is not None:
-        running = cancel_trial(frozen, trial)
-        print(f"trial {trial} {'stops after its running chunk' if running else 'is cancelled'}", file=sys.stderr)
-        return
-    done = cancel_study(frozen, SlurmCli() if shutil.which("squeue") else None)
-    for job in done.jobs:
-        print(f"job {job} is cancelled", file=sys.stderr)
-    stopping = (
-        f"{study} stops once its running trials have written checkpoints; `cnn-sweep resume {study}` continues it"
-    )
-    print(stopping if done.nothing is None else done.nothing, file=sys.stderr)
-    if done.trouble is not None:
+        done = cancel_trial(frozen, trial)
+        print(
+            f"trial {trial} {'stops after its running chunk' if done.is_running else 'is cancelled'}", file=sys.stderr
+        )
+        _end(study, None, [done.unseen] if done.unseen else [])
+    else:
+        stopped = cancel_study(frozen, SlurmCli() if shutil.which("squeue") else None)
+        for job in stopped.jobs:
+            print(f"job {job} is cancelled", file=sys.stderr)
+        stopping = (
+            f"{study} stops once its running trials have written checkpoints; `cnn-sweep resume {study}` continues it"
+        )
+        print(stopping if stopped.nothing is None else stopped.nothing, file=sys.stderr)
+        _end(study, stopped.trouble, stopped.unseen)
+
+
+def _end(study: str, trouble: str | None, unseen: Sequence[Unseen]) -> None:
+    """Say what this machine could not stop, and end with exit code 1 if it may still run."""
+    for one in unseen:
+        ended = f"{one.why}; ended in the records, and should the process wake up, it stops"
+        waits = f"{one.who} cannot be seen from this machine; it stops when it reads of the cancellation, if it lives"
+        print(f"trial {one.attempt.trial}: {ended if one.is_silent else waits}", file=sys.stderr)
+    if trouble is not None:
         warn(
-            f"its jobs could not be cancelled: {with_remedy(done.trouble)}. Pools stop by themselves when they read of "
+            f"its jobs could not be cancelled: {with_remedy(trouble)}. Pools stop by themselves when they read of "
             f"the cancellation, or start; `cnn-sweep cancel {study}` tries again"
         )
+    if trouble is not None or any(one.is_silent for one in unseen):
         raise typer.Exit(1)

@@ -15,6 +15,7 @@ from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.terminal import Console
 from cnn_sweep.cli.ui.training_progress import TrainingProgress
 from cnn_sweep.execution.attempts.candidates import left_to_do
+from cnn_sweep.execution.attempts.take_over import take_over, unseen_attempts, unseen_in_words
 from cnn_sweep.execution.machine import usable_cores, useful_workers
 from cnn_sweep.execution.pool.local import begin_study, run_local
 from cnn_sweep.execution.pool.when_finished import end_of
@@ -27,6 +28,7 @@ from cnn_sweep.report.live import progress_in_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cnn_sweep.execution.attempts.take_over import Unseen
     from cnn_sweep.execution.pool.progress import Progress
     from cnn_sweep.execution.study.study_folder import StudyFolder
 
@@ -41,11 +43,13 @@ class LocalOptions:
         workers: Number of worker processes; None for one per core.
         threads: Threads of each worker; None for the study's.
         notify: Shell commands and https addresses that receive a message at the end.
+        take_over: Whether to take trials over from silent processes that cannot be seen from here.
     """
 
     workers: int | None
     threads: int | None
     notify: Sequence[str] = ()
+    take_over: bool = False
 
 
 def run(
@@ -71,13 +75,17 @@ def train(study: StudyFolder, options: LocalOptions) -> None:
     """Train a study's unfinished trials, show the progress, then print the outcome and the leaderboard.
 
     Raises:
-        typer.Exit: With exit code 1 if trials failed, else 0.
+        typer.Exit: With exit code 1 if trials failed, or silent processes that cannot be seen hold some; else 0.
     """
     name = study.paths.study
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     _warn_of_skipped(study, console)
     _mention_others(study, console)
     _mention_idle_cores(study, options, console)
+    if options.take_over:
+        take_over(study, lambda words: console.print(f"{name}: {words}", markup=False))
+    else:
+        _print_unseen(name, [one for one in unseen_attempts(study) if one.is_silent], console)
     with TrainingProgress(name, console) as display:
         progress = run_local(
             study, display.show, workers=options.workers, threads=options.threads, notify=options.notify
@@ -85,11 +93,12 @@ def train(study: StudyFolder, options: LocalOptions) -> None:
     console.print(f"{name}: {progress_in_words(progress)}", markup=False)
     if (note := study.paths.read_note()) is not None:
         console.print(f"{name}: note: {note}", markup=False)
-    _print_outcome(name, progress, console)
+    unseen = unseen_attempts(study) if progress.finished < progress.total else []
+    _print_outcome(name, progress, console, unseen)
     for line in followed_in_words(name, outcomes(study.paths, end_of(len(study.paths.revisions()), progress.total))):
         console.print(f"{name}: {line}", markup=False)
     print_leaderboard(study.paths.results, name, _TOP)
-    raise typer.Exit(1 if progress.counts.get("failed") else 0)
+    raise typer.Exit(1 if progress.counts.get("failed") or any(one.is_silent for one in unseen) else 0)
 
 
 def _warn_of_skipped(study: StudyFolder, console: Console) -> None:
@@ -125,7 +134,7 @@ def _mention_idle_cores(study: StudyFolder, options: LocalOptions, console: Cons
         console.print(f"{study.paths.study}: {used}; {more}", markup=False)
 
 
-def _print_outcome(name: str, progress: Progress, console: Console) -> None:
+def _print_outcome(name: str, progress: Progress, console: Console, unseen: Sequence[Unseen]) -> None:
     counts = progress.counts
     if progress.failing_alike is not None:
         left = plural(progress.total - progress.finished, "trial")
@@ -134,13 +143,20 @@ def _print_outcome(name: str, progress: Progress, console: Console) -> None:
     elif (limit := progress.ended_by) is not None:
         console.print(f"{name}: budget used up: {limit}; `cnn-sweep resume` with a larger one continues", markup=False)
     elif progress.finished < progress.total:
-        others = plural(counts.get("running", 0), "trial")
-        console.print(f"{name}: no trials left to start; {others} running elsewhere", markup=False)
+        others = max(0, counts.get("running", 0) - len(unseen))
+        running = f"; {plural(others, 'trial')} running elsewhere" if others or not unseen else ""
+        console.print(f"{name}: no trials left to start{running}", markup=False)
     elif not progress.done_here:
         console.print(f"{name}: already finished; nothing to run", markup=False)
+    _print_unseen(name, unseen, console)
     if counts.get("failed"):
         console.print(
             f"{plural(counts['failed'], 'trial')} failed; `cnn-sweep leaderboard {name} --columns trial,cause,message` "
             f"and `cnn-sweep show {name} TRIAL` show the reasons",
             markup=False,
         )
+
+
+def _print_unseen(name: str, unseen: Sequence[Unseen], console: Console) -> None:
+    for line in unseen_in_words(name, unseen):
+        console.print(f"{name}: {line}", markup=False)

@@ -81,7 +81,7 @@ def _print_status(report: dict[str, Any]) -> None:
     _print_running(report, console)
     for dead in report["dead"]:
         console.print(f"  trial {dead['trial']} was interrupted: {dead['why']}", markup=False)
-    for line in chain(jobs_in_words(report["jobs"]), ended_jobs_in_words(report)):
+    for line in chain(report["held"], jobs_in_words(report["jobs"]), ended_jobs_in_words(report)):
         console.print(f"  {line}", markup=False)
     for fault in report["faults"]:
         console.print(f"  {fault}", markup=False)

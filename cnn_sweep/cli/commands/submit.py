@@ -14,7 +14,8 @@ from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.execution.array_jobs.sbatch_calls import settle_submissions
 from cnn_sweep.execution.array_jobs.submission import QueueFull, Submission, plan_submission
-from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
+from cnn_sweep.execution.attempts.candidates import left_to_do, why_nothing_is_left
+from cnn_sweep.execution.attempts.take_over import unseen_attempts, unseen_in_words
 from cnn_sweep.execution.study.jobs import count_pools, jobs_in_queue
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.paths import StudyPaths
@@ -58,6 +59,7 @@ def submit(
     preview = StudyFolder.preview(loaded, results, extend=extend)
     if not dry_run:
         settle(preview)
+    is_held = warn_of_silent(preview)
     try:
         submission = plan_or_explain(preview, Profile.load(profile))
     except QueueFull as full:
@@ -75,12 +77,29 @@ def submit(
     prepare_images(loaded, results)
     # The study is written last, so that a failed submission leaves none behind.
     commit(replace(submission, study=StudyFolder.open_or_create(loaded, results, extend=extend, preview=preview)))
+    if is_held:
+        raise typer.Exit(1)
 
 
 def settle(study: StudyFolder) -> None:
     """Find out what became of earlier submissions that were interrupted, and say it."""
     for note in settle_submissions(study):
         warn(note)
+
+
+def warn_of_silent(study: StudyFolder) -> bool:
+    """Say which trials no job will train, because silent processes that cannot be seen hold them; return if there are.
+
+    Raises:
+        typer.Exit: There are no other trials.
+    """
+    silent = [one for one in unseen_attempts(study) if one.is_silent]
+    for line in unseen_in_words(study.name, silent):
+        warn(line)
+    if silent and {one.attempt.trial for one in silent} >= {one.number for one in left_to_do(study, study.history())}:
+        warn("no other trial is left, so nothing is submitted")
+        raise typer.Exit(1)
+    return bool(silent)
 
 
 def plan_or_explain(study: StudyFolder, profile: Profile) -> Submission | None:

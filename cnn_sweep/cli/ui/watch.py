@@ -118,6 +118,7 @@ def page(report: dict[str, Any], found: Moment, *, most: int | None = None) -> G
     parts += [Text(f"failed: {count} by {cause}", style="red") for cause, count in report["causes"].items()]
     parts += [Text(f"budget: {limit}") for limit in limits_in_words(report)]
     parts += [Text(fault, style="red") for fault in report["faults"]]
+    parts += [Text(line, style="red") for line in report["held"]]
     parts += [_jobs(report["jobs"])] if report["jobs"] else []
     parts += [Text(words) for words in ended_jobs_in_words(report)]
     parts += [Text(report["idle"], style="red")] if report["idle"] else []

@@ -23,7 +23,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 from submitit.helpers import DelayedSubmission
 from submitit.slurm.slurm import _make_sbatch_string
 
-from cnn_sweep.errors import CnnSweepError, EnvironmentFault
+from cnn_sweep.errors import CnnSweepError, EnvironmentFault, faults_of_the_system
 from cnn_sweep.execution.array_jobs.task import TaskRun, TaskSettings
 from cnn_sweep.slurm.environment import AFTER_SETUP, BEFORE_SETUP, submitting
 from cnn_sweep.slurm.remedies import SETUP_FAILED
@@ -97,8 +97,10 @@ class PoolTask:
         # submitit logs every signal as a time-out, and every message twice.
         logging.getLogger("submitit").setLevel(logging.ERROR)
         try:
-            self._run = TaskRun(self.settings)
-            if self._run.run():
+            with faults_of_the_system():
+                self._run = TaskRun(self.settings)
+                left = self._run.run()
+            if left:
                 # As on Slurm's own warning, submitit calls `checkpoint` and requeues this job.
                 signal.raise_signal(signal.SIGUSR2)
         except CnnSweepError as error:

@@ -10,13 +10,14 @@ import os
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.errors import EnvironmentFault, faults_of_the_system
 from cnn_sweep.execution.array_jobs.deadline import Deadline
 from cnn_sweep.execution.attempts.candidates import left_to_do
+from cnn_sweep.execution.attempts.take_over import unseen_attempts, unseen_in_words
 from cnn_sweep.execution.pool.notifications import notify_dead_end
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
 from cnn_sweep.execution.study.jobs import pools_that_go_on
@@ -126,6 +127,8 @@ class TaskRun:
             progress = self._supervisor.run(self._observe)
         left = progress.total - progress.finished
         log.info("%d of %d trials are finished", progress.finished, progress.total)
+        if left and not self._draining and not self._terminated:
+            self._tell_of_silent()
         if self._terminated and (left or self._supervisor.leaves_commands):
             log.info("waiting to be killed, as scancel, a preemption and a requeue all do")
             time.sleep(min(_LONGEST_GRACE_S, max(0.0, self._deadline.warning - time.time())))
@@ -156,13 +159,21 @@ class TaskRun:
             log.warning("%d of %d trials are left; %s", left, len(study.plan.trials), cure)
             self._tell(f"a job stopped for {self._stopped_for}, and requeue = false keeps it away", cure)
 
+    def _tell_of_silent(self) -> None:
+        """Tell of trials that no pool can train, because silent processes that cannot be seen hold them."""
+        study = self._study
+        if words := unseen_in_words(study.name, (one for one in unseen_attempts(study) if one.is_silent)):
+            self._tell("; ".join(word.strip() for word in words).replace(":;", ":"))
+
     @contextmanager
     def _telling_of_faults(self) -> Iterator[None]:
         """Tell the user of an error that keeps the pool from working."""
         try:
-            yield
+            with faults_of_the_system():
+                yield
         except EnvironmentFault as fault:
-            self._tell(str(fault))
+            with suppress(EnvironmentFault):  # the fault may be that nothing can be journaled
+                self._tell(str(fault))
             raise
 
     def _tell(self, message: str, cure: str | None = None) -> None:

@@ -10,17 +10,16 @@ import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.claims import Claims, Owner
 from cnn_sweep.journal.events import Lost
 from cnn_sweep.journal.identity import current, is_alive, new_writer_name
 from cnn_sweep.slurm.commands import SlurmCli
-from cnn_sweep.slurm.job_states import Incarnation, job_statuses
+from cnn_sweep.slurm.job_states import Incarnation, JobStatus, job_statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from cnn_sweep.execution.study.study_folder import StudyFolder
-    from cnn_sweep.journal.claims import Owner
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.identity import ProcessIdentity
     from cnn_sweep.journal.log import JournalWriter
@@ -48,6 +47,9 @@ class FailureDetector(Protocol):
     def deaths(self, owners: Mapping[Attempt, Owner]) -> Mapping[Attempt, Death]:
         """Return the attempts whose owners are certainly dead; the others may be alive or dead."""
 
+    def unseen(self, owners: Mapping[Attempt, Owner]) -> set[Attempt]:
+        """Return the attempts whose owners this detector can call neither dead nor alive."""
+
 
 class LocalDetector:
     """Finds dead processes of this machine in its process table.
@@ -69,6 +71,10 @@ class LocalDetector:
             for attempt, owner in owners.items()
             if owner.identity is not None and is_alive(owner.identity) is False and self._may_judge(owner.identity)
         }
+
+    def unseen(self, owners: Mapping[Attempt, Owner]) -> set[Attempt]:
+        """Return the attempts whose process cannot be looked up in the process table."""
+        return {a for a, owner in owners.items() if owner.identity is None or is_alive(owner.identity) is None}
 
     def _may_judge(self, identity: ProcessIdentity) -> bool:
         return not self._own_job or identity.slurm == current().slurm
@@ -92,6 +98,17 @@ class SlurmDetector:
 
     def deaths(self, owners: Mapping[Attempt, Owner]) -> dict[Attempt, Death]:
         """Return the attempts whose incarnation of a job is over, with Slurm's cause."""
+        return {
+            attempt: Death(found.cause or "gone", f"job {job.job}: {found.detail}")
+            for attempt, (job, found) in self._ask(owners).items()
+            if found.state == "dead"
+        }
+
+    def unseen(self, owners: Mapping[Attempt, Owner]) -> set[Attempt]:
+        """Return the attempts that belong to no job, or to one of which Slurm does not know whether it is over."""
+        return set(owners) - {attempt for attempt, (_, found) in self._ask(owners).items() if found.state != "unknown"}
+
+    def _ask(self, owners: Mapping[Attempt, Owner]) -> dict[Attempt, tuple[Incarnation, JobStatus]]:
         ours = current().slurm
         asked = {
             attempt: Incarnation.from_slurm(owner.identity.slurm, started=owner.written)
@@ -102,11 +119,7 @@ class SlurmDetector:
             and is_alive(owner.identity) is not True
         }
         found = job_statuses(self._slurm, asked.values(), queue=self._queue)
-        return {
-            attempt: Death(found[job].cause or "gone", f"job {job.job}: {found[job].detail}")
-            for attempt, job in asked.items()
-            if found[job].state == "dead"
-        }
+        return {attempt: (job, found[job]) for attempt, job in asked.items()}
 
 
 def declare_lost(
@@ -123,17 +136,22 @@ def declare_lost(
     Returns:
         Number of attempts declared lost.
     """
-    deaths = deaths_among(dict(_open_attempts(history, claims)), detectors)
+    deaths = deaths_among(open_attempts(history, claims), detectors)
+    journal_deaths(deaths, journal)
+    return len(deaths)
+
+
+def journal_deaths(deaths: Mapping[Attempt, Death], journal: JournalWriter) -> None:
+    """Journal ``lost`` for attempts, with the causes."""
     for (trial, number), (cause, message) in deaths.items():
         journal.append(Lost(time=time.time(), trial=trial, attempt=number, cause=cause, message=message))
-    return len(deaths)
 
 
 def reconcile(study: StudyFolder) -> int:
     """Declare dead attempts lost, from a login node; return their number."""
     history, writer = study.history(), new_writer_name()
     claims = Claims(study.paths, writer, current())
-    if not dict(_open_attempts(history, claims)):
+    if not open_attempts(history, claims):
         return 0
     with study.journal("login", writer=writer) as journal:
         return declare_lost(history, claims, journal, failure_detectors())
@@ -153,12 +171,26 @@ def deaths_among(owners: Mapping[Attempt, Owner], detectors: Iterable[FailureDet
     return found
 
 
-def _open_attempts(history: History, claims: Claims) -> Iterator[tuple[Attempt, Owner]]:
-    """Yield every running attempt, and every claim that no journal mentions yet, with its owner if known."""
+def open_attempts(history: History, claims: Claims) -> dict[Attempt, Owner]:
+    """Return every running attempt, and every claim that no journal mentions yet, with its owner.
+
+    A running attempt whose claim was deleted belongs to the writer of the journal with its start.
+    """
+    found = {}
     for attempt in _open_numbers(history, claims):
-        owner = claims.owner(*attempt)
+        owner = claims.owner(*attempt) or _owner_by_journal(history, attempt)
         if owner is not None:
-            yield attempt, owner
+            found[attempt] = owner
+    return found
+
+
+def _owner_by_journal(history: History, attempt: Attempt) -> Owner | None:
+    begun = history.trials.get(attempt.trial)
+    writer = begun.attempts[attempt.number].writer if begun and attempt.number in begun.attempts else None
+    worker = history.workers.get(writer or "")
+    if worker is None or worker.worker is None:
+        return None
+    return Owner(worker.writer, worker.identity, worker.worker.time)
 
 
 def _open_numbers(history: History, claims: Claims) -> Iterator[Attempt]:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.liveness import Attempt, LocalDetector, SlurmDetector, deaths_among, owners_of
+from cnn_sweep.execution.attempts.take_over import unseen_among
 from cnn_sweep.execution.study.job_ends import JobEnds, ends_of_jobs
-from cnn_sweep.execution.study.jobs import Queue, calls_of, found_in_queue, queue_from
+from cnn_sweep.execution.study.jobs import Queue, calls_of, found_in_queue, jobs_with, queue_from
 from cnn_sweep.journal.decoding import from_json
 from cnn_sweep.journal.events import End
 from cnn_sweep.journal.log import read_from
-from cnn_sweep.slurm.job_states import Incarnation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from cnn_sweep.execution.attempts.take_over import Unseen
     from cnn_sweep.journal.claims import Owner
     from cnn_sweep.journal.events import Submit
     from cnn_sweep.journal.paths import StudyPaths
@@ -39,6 +40,7 @@ class StudyJobs(NamedTuple):
         submitted: When jobs were submitted last, in seconds since 1970; None if they never were.
         profile: The profile of that submission.
         trouble: Why the queue is not known; None if it is, or without Slurm.
+        unseen: Running attempts whose workers can be seen neither here nor by Slurm.
     """
 
     dead: dict[int, str]
@@ -47,6 +49,7 @@ class StudyJobs(NamedTuple):
     submitted: float | None = None
     profile: str | None = None
     trouble: str | None = None
+    unseen: Sequence[Unseen] = ()
 
     @property
     def none_is_left(self) -> bool:
@@ -65,28 +68,31 @@ def jobs_of_study(paths: StudyPaths, running: Iterable[Attempt], slurm: SlurmCli
     """
     calls, owners = calls_of(paths), owners_of(paths, running)
     submits = calls.submits
-    found = StudyJobs(dead=_dead(paths, owners, LocalDetector()))
+    local = LocalDetector()
+    found = StudyJobs(dead=_dead(paths, owners, local), unseen=unseen_among(paths, owners, [local]))
     if submits:
         found = found._replace(submitted=submits[-1].time, profile=submits[-1].profile)
     if shutil.which("squeue") is None:
         return found
     try:
         submits = [*submits, *found_in_queue(paths.study, calls, slurm)]
-        rows = slurm.queue(ids) if (ids := _ids(submits, owners)) else []
+        ids = _ids(submits, owners)
+        rows = slurm.queue(ids) if ids else []
     except EnvironmentFault as fault:
         return found._replace(trouble=f"jobs are not known: {fault}")
     settled = {one: owner for one, owner in owners.items() if owner.written < time.time() - _OLD_ANSWER_S}
+    detector = SlurmDetector(slurm, rows)
     return found._replace(
-        queue=queue_from(submits, rows)._replace(visibility=cache(slurm.visibility)),
+        queue=queue_from(submits, rows, ids)._replace(visibility=cache(slurm.visibility)),
         ends=[] if is_finished else ends_of_jobs(paths, submits, rows, slurm),
-        dead=_dead(paths, settled, SlurmDetector(slurm, rows)) | found.dead,
+        dead=_dead(paths, settled, detector) | found.dead,
+        unseen=unseen_among(paths, {one.attempt: one.owner for one in found.unseen}, [detector]),
     )
 
 
 def _ids(submits: Sequence[Submit], owners: Mapping[Attempt, Owner]) -> set[int]:
     """Return the IDs of the submitted jobs, and of those in which somebody typed `run`."""
-    identities = [owner.identity for owner in owners.values() if owner.identity is not None]
-    working = {Incarnation.from_slurm(identity.slurm).asked_id for identity in identities if identity.slurm}
+    working = jobs_with(owner.identity for owner in owners.values() if owner.identity is not None)
     return working | {int(job["job"]) for submit in submits for job in submit.jobs}
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_sweep import streams
-from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted, StudyError
+from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted, StudyError, faults_of_the_system
 from cnn_sweep.execution.models.client import ANSWER, Request
 from cnn_sweep.execution.models.model_files import best_trials, complete_trial, model_file
 from cnn_sweep.execution.study.study_folder import StudyFolder
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 def answer(folder: Path) -> None:
     """Process the request in a folder, and write the answer into it; our own errors are answers, too."""
     try:
-        found = _answer(Request.read(folder), folder)
+        with faults_of_the_system():
+            found = _answer(Request.read(folder), folder)
     except CnnSweepError as error:
         kind = next(
             kind for kind in (StudyError, InputError, EnvironmentFault, CnnSweepError) if isinstance(error, kind)

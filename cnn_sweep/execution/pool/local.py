@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import EnvironmentFault, Interrupted
+from cnn_sweep.errors import EnvironmentFault, Interrupted, faults_of_the_system
 from cnn_sweep.execution.machine import default_workers
 from cnn_sweep.execution.pool.notifications import notify_dead_end
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
@@ -89,9 +89,10 @@ def run_local(
         prepare(study.sweep.data, study.sweep.folder, study.data_root)
     threads = settle_threads(study.paths, study.sweep, threads)
     settings = WorkerSettings(study.paths.results, study.name, threads, since=time.time())
-    supervisor = PoolSupervisor(study, settings, size, notify=notify)
+    with faults_of_the_system():
+        supervisor = PoolSupervisor(study, settings, size, notify=notify)
     try:
-        with _stopping_on_signals(supervisor) as asked:
+        with _stopping_on_signals(supervisor) as asked, faults_of_the_system():
             progress = supervisor.run(observe)
     except EnvironmentFault as fault:
         notify_dead_end(study, str(fault), notify, since=settings.since)

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.errors import EnvironmentFault, InputError, fault_of
 from cnn_sweep.execution.machine import VISIBLE, gpu_of, kernel_memory_kills, visible_gpus
 from cnn_sweep.execution.worker.protocol import OWN_WORDS, STOP_SIGNALS, Ending
 from cnn_sweep.journal.filesystem import aside_of
+from cnn_sweep.messages import plural
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -132,6 +133,7 @@ class Pool:
         self._reserved: set[str | None] = set()
         self._asked: signal.Signals | None = None
         self._some_ended = False
+        self._notes: list[str] = []
 
     @property
     def running(self) -> int:
@@ -169,8 +171,8 @@ class Pool:
             if self.running + resting >= wanted:
                 continue
             slot.alone, slot.outdated = slot.gpu in self._reserved, False
-            if not (slot.alone and self._is_in_use(slot.gpu)):
-                self._start_unless_asked_to_stop(number, slot)
+            if not (slot.alone and self._is_in_use(slot.gpu)) and not self._starts(number, slot):
+                return
 
     def reap(self) -> list[WorkerExit]:
         """Free the slots of workers that have ended, and return those that died."""
@@ -265,6 +267,29 @@ class Pool:
     def _is_in_use(self, gpu: str | None) -> bool:
         return any(slot.gpu == gpu and slot.process is not None for slot in self._slots)
 
+    def _starts(self, number: int, slot: _Slot) -> bool:
+        """Start a worker, unless the pool is stopping; return False if the machine allows no more of them.
+
+        The pool goes on with fewer workers then; whenever one of them ends, it tries again.
+
+        Raises:
+            EnvironmentFault: It allows none.
+        """
+        try:
+            self._start_unless_asked_to_stop(number, slot)
+        except OSError as error:
+            fault = fault_of(error)
+            if not self.running:
+                raise EnvironmentFault(f"a worker cannot be started: {fault}") from error
+            self._notes.append(f"going on with {plural(self.running, 'worker')}, as another cannot be started: {fault}")
+            return False
+        return True
+
+    def news(self) -> tuple[str, ...]:
+        """Return what the user should know since the last call."""
+        found, self._notes = tuple(self._notes), []
+        return found
+
     def _start_unless_asked_to_stop(self, number: int, slot: _Slot) -> None:
         with _signals_blocked():
             if self._asked is None:
@@ -296,7 +321,12 @@ class Pool:
                 env=environment,
                 pass_fds=() if settings.word is None else (settings.word,),
             )
-        beginning.rename(self._log(process.pid))
+        try:
+            beginning.rename(self._log(process.pid))
+        except OSError:
+            process.kill()
+            process.wait()
+            raise
         return process
 
 

@@ -17,6 +17,7 @@ from cnn_sweep.execution.pool.when_finished import Follower
 from cnn_sweep.execution.study.provenance import fault_event
 from cnn_sweep.execution.worker.retention import drop_leftovers
 from cnn_sweep.journal.claims import Claims
+from cnn_sweep.journal.heartbeat import beating
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.store.merge import merge
 
@@ -95,6 +96,10 @@ class PoolSupervisor:
             EnvironmentFault: Workers cannot start.
         """
         drop_leftovers(self._study.paths, self._history)
+        with beating(self._journal.path):
+            return self._run(observe)
+
+    def _run(self, observe: Callable[[Progress], None]) -> Progress:
         try:
             is_working = True
             while is_working:
@@ -189,6 +194,7 @@ class PoolSupervisor:
         to_refill = self._pool.needs_refill or extended or (self._may_ask() and self._is_short_of_work())
         if to_refill and not self._stopping:
             self._refill()
+        notes += self._pool.news()
         return self._meter.read(workers=self._pool.running, notes=tuple(notes), stopping=self._stopping)
 
     def _journal_early_end(self) -> None:

@@ -23,7 +23,7 @@ from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.sweep.states import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cnn_sweep.execution.study.jobs import Queue
     from cnn_sweep.journal.identity import ProcessIdentity
@@ -50,7 +50,7 @@ def check_unused(paths: StudyPaths, *, force: bool) -> None:
     if alive := [one for one in workers.values() if is_alive(one) and _holds_files(one, paths)]:
         where = few([f"process {one.pid} on {one.host}" for one in alive], 3)
         raise StudyError(f"study {name!r} is running: {where}; {stop}")
-    queue = _queue(paths, force=force)
+    queue = _queue(paths, workers.values(), force=force)
     if queue is not None and queue.jobs:
         jobs = few([f"{job.job} ({counted(job.states)})" for job in queue.jobs], 3)
         raise StudyError(f"study {name!r} has jobs in Slurm's queue: {jobs}; {stop}")
@@ -71,18 +71,18 @@ def who_trains(paths: StudyPaths) -> str | None:
         if found.threads != DOES_NOT_TRAIN and not is_own_writer(writer)
     ]
     alive = [one for one in workers if is_alive(one) and _holds_files(one, paths)]
-    queue = _queue(paths, force=True)
+    queue = _queue(paths, (), force=True)
     where = [f"process {one.pid} on {one.host}" for one in alive]
     parts = [f"{plural(len(alive), 'worker')} ({few(where, 3)})"] if alive else []
     parts += [f"job {job.job} ({counted(job.states)})" for job in queue.jobs] if queue else []
     return few(parts, 3) or None
 
 
-def _queue(paths: StudyPaths, *, force: bool) -> Queue | None:
+def _queue(paths: StudyPaths, workers: Iterable[ProcessIdentity], *, force: bool) -> Queue | None:
     if shutil.which("squeue") is None:
         return None
     try:
-        return queue_of(paths, SlurmCli())
+        return queue_of(paths, SlurmCli(), workers)
     except EnvironmentFault as fault:
         if force:
             return None
@@ -133,5 +133,5 @@ def _unfinished_elsewhere(
         identity = workers.get(trial.last.writer or "")
         if identity is None:
             yield number, "an unknown machine"
-        elif is_running(identity, queue) is None:
+        elif is_running(identity, queue) is not False:
             yield number, identity.host

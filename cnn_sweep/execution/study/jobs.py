@@ -72,11 +72,19 @@ class Queue(NamedTuple):
         jobs: Its arrays.
         running: Job ID and number of restarts of each running element.
         visibility: Asks which jobs Slurm shows, once; None if it shows all.
+        others: The same as ``running`` for jobs that were not submitted, such as one in which somebody typed `run`.
+        asked: IDs of the jobs about which Slurm was asked; nothing is known about the rest.
     """
 
     jobs: list[JobState]
     running: frozenset[tuple[str, int]]
     visibility: Callable[[], Visibility] | None = None
+    others: frozenset[tuple[str, int]] = frozenset()
+    asked: frozenset[int] = frozenset()
+
+    def knows(self, identity: ProcessIdentity) -> bool:
+        """Return whether Slurm was asked about the job of a process; True for a process without a job."""
+        return not identity.slurm or not jobs_with([identity]) - self.asked
 
     def hides_jobs_of(self, uid: int | None) -> bool:
         """Return whether the jobs of a user may be missing here, because Slurm does not show them."""
@@ -214,44 +222,76 @@ def jobs_in_queue(paths: StudyPaths, slurm: SlurmCli) -> list[JobState]:
     return queue_of(paths, slurm).jobs
 
 
-def queue_of(paths: StudyPaths, slurm: SlurmCli) -> Queue:
+def queue_of(paths: StudyPaths, slurm: SlurmCli, workers: Iterable[ProcessIdentity] = ()) -> Queue:
     """Return a study's unfinished jobs and their running elements, with one call of squeue.
 
     If the outcome of a call of sbatch is not known, a second call of squeue looks for its job.
+
+    Args:
+        paths: Files of the study.
+        slurm: Slurm's commands.
+        workers: Processes about whose jobs Slurm is asked as well: somebody may have typed `run` inside a job.
 
     Raises:
         EnvironmentFault: Slurm does not answer.
     """
     calls = calls_of(paths)
     found = found_in_queue(paths.study, calls, slurm)
-    return queues_of({paths.study: [*calls.submits, *found]}, slurm)[paths.study]
+    return queues_of({paths.study: [*calls.submits, *found]}, slurm, {paths.study: workers})[paths.study]
 
 
-def queues_of(submits: Mapping[str, Sequence[Submit]], slurm: SlurmCli) -> dict[str, Queue]:
+def queues_of(
+    submits: Mapping[str, Sequence[Submit]],
+    slurm: SlurmCli,
+    workers: Mapping[str, Iterable[ProcessIdentity]] | None = None,
+) -> dict[str, Queue]:
     """Return the parts of the queue of several studies, by name, with one call of squeue.
 
     Args:
         submits: The submissions of each study, by its name.
         slurm: Slurm's commands.
+        workers: By study, as for :func:`queue_of`.
 
     Raises:
         EnvironmentFault: Slurm does not answer.
     """
-    jobs = {int(job["job"]) for submitted in submits.values() for submit in submitted for job in submit.jobs}
-    rows = slurm.queue(jobs) if jobs else []
+    asked = {study: _ids(submitted) | jobs_with((workers or {}).get(study, ())) for study, submitted in submits.items()}
+    rows = slurm.queue(jobs) if (jobs := set().union(*asked.values())) else []
     visibility = cache(slurm.visibility)  # rarely called, since most studies have workers of one user
-    return {study: queue_from(submitted, rows)._replace(visibility=visibility) for study, submitted in submits.items()}
+    return {
+        study: queue_from(submitted, rows, asked[study])._replace(visibility=visibility)
+        for study, submitted in submits.items()
+    }
 
 
-def queue_from(submits: Sequence[Submit], rows: list[QueueRow]) -> Queue:
-    """Pick one study's part from the rows of squeue."""
+def _ids(submits: Sequence[Submit]) -> set[int]:
+    return {int(job["job"]) for submit in submits for job in submit.jobs}
+
+
+def jobs_with(workers: Iterable[ProcessIdentity]) -> set[int]:
+    """Return the IDs of the jobs in which processes run, or ran."""
+    return {Incarnation.from_slurm(worker.slurm).asked_id for worker in workers if worker.slurm}
+
+
+def queue_from(submits: Sequence[Submit], rows: list[QueueRow], asked: Iterable[int]) -> Queue:
+    """Pick one study's part from the rows of squeue.
+
+    Args:
+        submits: The study's submissions.
+        rows: What squeue says.
+        asked: IDs of the study's jobs about which it was asked, also of those that were not submitted.
+    """
+    asked = frozenset(asked)
     submitted = {int(job["job"]): (job, submit) for submit in submits for job in submit.jobs}
     living = {number: list(_living_rows(number, submit, rows)) for number, (_, submit) in submitted.items()}
     jobs = [_state(number, int(submitted[number][0]["tasks"]), ours) for number, ours in living.items() if ours]
-    running = {
-        (job, row.restarts) for ours in living.values() for row in ours if row.state != "PENDING" for job in row.jobs
-    }
-    return Queue(jobs, frozenset(running))
+    others = [row for row in rows if row.state in LIVING and _array(row) in asked - submitted.keys()]
+    running = _running(row for ours in living.values() for row in ours)
+    return Queue(jobs, running, others=_running(others), asked=asked)
+
+
+def _running(rows: Iterable[QueueRow]) -> frozenset[tuple[str, int]]:
+    return frozenset((job, row.restarts) for row in rows if row.state != "PENDING" for job in row.jobs)
 
 
 def is_running(identity: ProcessIdentity, queue: Queue | None) -> bool | None:
@@ -260,7 +300,9 @@ def is_running(identity: ProcessIdentity, queue: Queue | None) -> bool | None:
     if alive is not None or queue is None or not identity.slurm:
         return alive
     job = Incarnation.from_slurm(identity.slurm)
-    running = (job.job, job.restarts) in queue.running
+    if not queue.knows(identity):
+        return None
+    running = (job.job, job.restarts) in queue.running | queue.others
     return None if not running and queue.hides_jobs_of(job.uid) else running
 
 

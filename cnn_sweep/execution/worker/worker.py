@@ -29,6 +29,7 @@ from cnn_sweep.execution.worker.retention import drop_checkpoints
 from cnn_sweep.execution.worker.store_merges import Merger
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.events import End, Retire
+from cnn_sweep.journal.heartbeat import beating
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.search.pruning_rules import PruningRules
@@ -104,6 +105,10 @@ class Worker:
 
     def run(self) -> Ending:
         """Train until nothing is left to claim, the worker is asked to stop, or it has to be replaced; return why."""
+        with beating(self._journal.path):
+            return self._run()
+
+    def _run(self) -> Ending:
         try:
             for _ in self._turns():
                 if (claimed := self._claim()) is None:
