@@ -5,14 +5,16 @@ from __future__ import annotations
 import zipfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
     from cnn_sweep.sweep.spec.data import ArrayFiles
@@ -47,8 +49,8 @@ def path_of(name: str, folder: Path) -> tuple[Path, str | None]:
     """
     before, colon, inner = name.rpartition(":")
     if colon and before.lower().endswith(_ARCHIVE):
-        return folder / Path(before).expanduser(), inner
-    return folder / Path(name).expanduser(), None
+        return path_in(folder, before), inner
+    return path_in(folder, name), None
 
 
 def files_of(files: ArrayFiles, folder: Path) -> tuple[Path, Path]:
