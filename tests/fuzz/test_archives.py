@@ -129,5 +129,5 @@ def test_archives(target):
     """Any archive is restored or refused."""
     inside = mutated([SOUND]).map(lambda tar: gzip.compress(tar, 1, mtime=0))
     fuzz(
-        "archives", target, st.one_of(changed(), changed(), inside, mutated([CASES["sound.tar.gz"]])), few=15, share=0.1
+        "archives", target, st.one_of(changed(), changed(), inside, mutated([CASES["sound.tar.gz"]])), few=10, share=0.1
     )

@@ -178,4 +178,4 @@ def test_files(make_target, kind):
     }
     odd = mutated(list(CASES[kind].values()))
     contents = st.one_of(made[kind], made[kind], odd) if kind in made else odd
-    fuzz(kind, make_target(kind), contents, few=10, share=0.1)
+    fuzz(kind, make_target(kind), contents, few=5, share=0.1)

@@ -197,4 +197,4 @@ def test_kept_journals(target, case):
 def test_journals(target):
     """Any journal is read; what is no event is left out."""
     contents = st.one_of(changed(), changed(), changed(), mutated(list(CASES.values())))
-    fuzz("journals", target, contents, few=15, share=0.3)
+    fuzz("journals", target, contents, few=8, share=0.3)

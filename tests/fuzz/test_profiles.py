@@ -105,4 +105,4 @@ def test_kept_profiles(target, case):
 
 def test_profiles(target):
     """Any profile is used or refused."""
-    fuzz("profiles", target, st.one_of(changed(), changed(), mutated(list(CASES.values()))), few=100, share=0.1)
+    fuzz("profiles", target, st.one_of(changed(), changed(), mutated(list(CASES.values()))), few=40, share=0.1)

@@ -103,4 +103,4 @@ def test_kept_stores(target, case):
 
 def test_stores(target):
     """Any store is read, rebuilt, or named in a message; `store rebuild` mends it."""
-    fuzz("stores", target, st.one_of(statements(), statements(), mutated([STORE])), few=10, share=0.1)
+    fuzz("stores", target, st.one_of(statements(), statements(), mutated([STORE])), few=5, share=0.1)

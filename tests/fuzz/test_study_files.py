@@ -109,4 +109,4 @@ def test_kept_files(target, case):
 
 def test_study_files(target):
     """A damaged file of a study is named by the command that needs it, and stops no other one."""
-    fuzz("study_files", target, changed(), few=12, share=0.1)
+    fuzz("study_files", target, changed(), few=6, share=0.1)

@@ -56,6 +56,20 @@ _SCHEMA = json.loads(schemas()["sweep"].read_text(encoding="utf-8"))
 WORDS = sorted(word for word in _vocabulary(_SCHEMA) if isinstance(word, str))
 MAPPINGS = [data for text in CASES.values() if isinstance(data := _mapping(text), dict)]
 PLACES = [[place for place in places(data) if place] for data in MAPPINGS]
+# Where a sweep file names a file.
+PATHS = [
+    "~nobody_here/x",
+    "\0",
+    "a" * 300,
+    "images",
+    "labels.csv",
+    "/dev/null",
+    ".",
+    "",
+    "s.yaml",
+    "a.npz:",
+    "a.npz:nothing",
+]
 EXPRESSIONS = [
     "$f",
     "$nothing",
@@ -89,7 +103,7 @@ def values(draw):
     if kind == 0:
         return draw(st.sampled_from(WORDS))
     if kind == 1:
-        return draw(st.sampled_from(EXPRESSIONS))
+        return draw(st.sampled_from([*EXPRESSIONS, *PATHS]))
     if kind == 2:
         return {draw(st.sampled_from(WORDS)): draw(odd_values()) for _ in range(draw(st.integers(1, 3)))}
     if kind in (3, 4):
@@ -201,7 +215,7 @@ def test_kept_options(set_target, case):
 def test_sweep_files(target):
     """Any sweep file is planned or refused, and what is planned can be frozen."""
     contents = st.one_of(changed(), changed(), changed(), mutated(list(CASES.values())))
-    fuzz("sweeps", target, contents, few=60, share=1)
+    fuzz("sweeps", target, contents, few=40, share=1)
 
 
 def test_set_options(set_target):
