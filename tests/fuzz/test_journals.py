@@ -42,6 +42,7 @@ READERS = (
     ("plan", "sample.yaml"),
     ("logs", "sample"),
     ("efficiency", "sample"),
+    ("methods", "sample"),
 )
 
 

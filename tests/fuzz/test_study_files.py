@@ -38,6 +38,7 @@ VERBS = (
     ("plan", "sample.yaml"),
     ("logs", "sample"),
     ("efficiency", "sample"),
+    ("methods", "sample"),
     ("copy", "sample", "new.yaml"),
     ("archive", "sample"),
     ("rename", "sample", "renamed"),
