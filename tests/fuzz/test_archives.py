@@ -32,7 +32,7 @@ NUMBERS = [0, -1, 1, 2**33, 2**63, 10**18, 0.5]
 
 
 def _members():
-    with tarfile.open(fileobj=io.BytesIO(SOUND)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(SOUND), encoding="utf-8") as tar:
         return [(member, tar.extractfile(member).read() if member.isfile() else b"") for member in tar]
 
 
@@ -82,7 +82,7 @@ def _content(draw, content):
 
 def _packed(members):
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8") as tar:
         for member, content in members:
             member.size = len(content)
             try:
