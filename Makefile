@@ -7,7 +7,7 @@ RUN_STAMP := $(VENV)/.installed-run
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint types-of-package types-of-tests format faults leaks \
+.PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint types-of-package types-of-tests format faults fuzz leaks \
 	docs docs-test docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
 	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-cost bench-help cluster-up cluster-down \
 	clean completion schema
@@ -125,6 +125,11 @@ SEED ?= 1
 faults: $(STAMP)  ## break studies on purpose (FAULTS=1000 SEED=1; ONLY=17 plays one round again), then 10 kills of one with rungs
 	PYTHONPATH=tests $(BIN)/python -m faults.campaign --faults $(FAULTS) --seed $(SEED) $(if $(ONLY),--only $(ONLY))
 	$(if $(ONLY),,CNN_SWEEP_RUNG_KILLS=10 $(BIN)/python -m pytest tests/faults/test_rung_campaign.py)
+
+FUZZ := 10000
+SEED := 0
+fuzz: $(STAMP)  ## the long form: FUZZ=10000 odd sweep files, 3,000 journals, 1,000 of each other kind of file; SEED=0
+	CNN_SWEEP_FUZZ=$(FUZZ) CNN_SWEEP_SEED=$(SEED) $(BIN)/python -m pytest --timeout 0 tests/fuzz
 
 docs: $(STAMP)  ## build the documentation as a site, in build/site; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

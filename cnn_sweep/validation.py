@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from cnn_sweep.errors import InputError
 from cnn_sweep.messages import listed, near, plural, point_hint, show, unknown
 
 if TYPE_CHECKING:
@@ -35,6 +38,28 @@ def added_later(default: Any) -> Any:
     and its study continues from the checkpoints of an earlier version.
     """
     return Field(default=default, exclude_if=lambda value: value == default)
+
+
+def path_in(folder: Path, name: str) -> Path:
+    """Return where a path leads that a user wrote: relative ones start at a folder, and ``~`` is a home folder.
+
+    Raises:
+        InputError: There can be no such file: its user is unknown, or its name is too long or has a NUL character.
+    """
+    try:
+        path = folder / Path(name).expanduser()
+        path.lstat()
+    except RuntimeError as error:
+        user = show(Path(name).parts[0])
+        raise InputError(f"{show(name)}: {user} is nobody's home folder here; write the whole path") from error
+    except UnicodeEncodeError:
+        raise  # the program says which setting of the locale is missing
+    except ValueError as error:
+        raise InputError(f"{show(name)} cannot be a file's name: {error}") from error
+    except OSError as error:
+        if error.errno in {errno.ENAMETOOLONG, errno.ELOOP}:
+            raise InputError(f"{show(name)}: {error.strerror}") from error
+    return path
 
 
 Count = Annotated[int, Field(ge=1)]

@@ -20,6 +20,7 @@ from cnn_sweep.training.data.image_decoder import SUFFIXES
 from cnn_sweep.training.data.image_headers import Appearance, size_of
 from cnn_sweep.training.data.label_tables import read_columns, without_missing
 from cnn_sweep.training.data.sources import DIGITS
+from cnn_sweep.validation import path_in
 
 _TRAINING_IMAGES: Final = {"mnist": 60_000, "fashion_mnist": 60_000, "cifar10": 50_000}
 _DIGITS_IMAGES: Final = 1_797
@@ -49,7 +50,7 @@ def look_at(text: str, wishes: LabelWishes) -> Findings:
         InputError: There is nothing that can be used; the message says what was looked for.
         EnvironmentFault: A package that reads the files is missing.
     """
-    path = Path(text).expanduser()
+    path = path_in(Path(), text)
     if text in NAMED and not path.exists():
         return _named(text)
     if path.is_dir():

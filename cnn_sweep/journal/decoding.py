@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _LARGEST = 2**63  # of SQLite's integers
-_YEAR_10000 = 253_402_300_800.0  # in seconds since 1970; later times are no dates
+YEAR_10000 = 253_402_300_800.0  # in seconds since 1970; later times are no dates
 _DEPTH = 20  # of nested values, which JSON encoders follow by recursion
 _EXCERPT = 60  # characters of a value in a message
 
@@ -100,7 +100,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_time(value: Any) -> bool:
-    return _is_number(value) and 0 <= value < _YEAR_10000
+    return _is_number(value) and 0 <= value < YEAR_10000
 
 
 def _is_measure(value: Any) -> bool:

@@ -237,7 +237,10 @@ class Profile(Spec):
         except ValueError:  # Python's limit on digits
             raise SweepFileError(source, [Problem(0, "file", "not a profile: a number is too large")]) from None
         lines = key_lines(text)
-        profile, faults = validate(cls, data)
+        try:
+            profile, faults = validate(cls, data)
+        except RecursionError:  # of dotted keys
+            raise SweepFileError(source, [Problem(0, "file", "not a profile: it is nested too deeply")]) from None
         found = [(".".join(map(str, fault.path)), fault.message) for fault in faults]
         if profile is not None:
             found = list(profile.contradictions())

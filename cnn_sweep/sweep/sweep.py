@@ -30,6 +30,7 @@ from cnn_sweep.sweep.space.grid import Grid, grid, listed_rows, satisfies
 from cnn_sweep.sweep.space.templates import Entries, InvalidValuesError, Plain
 from cnn_sweep.sweep.spec.metrics import requested
 from cnn_sweep.sweep.spec.trial import TrialSpec
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -257,7 +258,10 @@ class Sweep:
         first = layers[0] if layers else None
         if not isinstance(first, Base) or first.weights in ("imagenet", "none"):
             return layers
-        path = self.folder.absolute() / Path(first.weights).expanduser()
+        try:
+            path = path_in(self.folder.absolute(), first.weights)
+        except InputError as error:
+            raise InvalidTrialError(f"model.layers[0].base.weights: {error}") from error
         return (first.model_copy(update={"weights": str(path)}), *layers[1:])
 
     def satisfies(self, params: dict[str, Any]) -> bool:

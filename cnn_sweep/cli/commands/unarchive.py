@@ -36,7 +36,7 @@ def unarchive(
       cnn-sweep unarchive /backup/digits.tar.gz --check
     """
     file = _archive(results, archive)
-    total = int(read_summary(file).get("bytes") or 0)
+    total = read_summary(file)["bytes"]
     done = 0
     with byte_progress(file.name) as show:
 

@@ -30,6 +30,7 @@ from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.shipped import example_sweeps
 from cnn_sweep.sweep.identity import name_problem
 from cnn_sweep.training.data.image_decoder import SUFFIXES
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +154,7 @@ def _label_wishes(labels: str | None, column: str | None) -> LabelWishes:
         return LabelWishes(column=column)
     if "{class}" in labels:
         return LabelWishes(pattern=labels)
-    path = Path(labels).expanduser()
+    path = path_in(Path(), labels)
     if path.is_file() and path.suffix.lower() in TABLES:
         return LabelWishes(table=path, column=column)
     reason = "no such file" if not path.exists() else f"not a table ({listed(TABLES)})"

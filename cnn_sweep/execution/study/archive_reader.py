@@ -10,18 +10,20 @@ import re
 import shutil
 import tarfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.study.removal import RESTORING, check_free_name, clear_leftovers
+from cnn_sweep.journal.decoding import YEAR_10000
 from cnn_sweep.journal.filesystem import sync, sync_path
 from cnn_sweep.journal.identity import process_tag
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.messages import few, in_bytes, plural
+from cnn_sweep.messages import few, in_bytes, plural, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 BLOCK: Final = 1 << 20
@@ -33,7 +35,8 @@ _LARGEST_TEXT: Final = 1 << 28  # bytes of a manifest
 _LARGEST_SUMMARY: Final = 1 << 22
 _MANIFEST_LINE: Final = re.compile(r"([0-9a-f]{64})  (.+)")
 _TYPES: Final = {tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.LNKTYPE}
-_UNREADABLE: Final = (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError)
+# tarfile raises the last two where a header has text for a number.
+_UNREADABLE: Final = (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError, OverflowError)
 
 
 class _Sink(Protocol):
@@ -126,7 +129,7 @@ def read_summary(file: Path) -> dict[str, Any]:
                     return {**_parsed_summary(_content(tar, member)), "study": study}
                 if name.startswith(f"{STUDY}/"):
                     break
-    except (*_UNREADABLE, ValueError) as error:
+    except _UNREADABLE as error:
         raise EnvironmentFault(f"{file} is no archive of a study, or damaged: {error}") from error
     except OSError as error:
         raise EnvironmentFault(f"{file}: {error.strerror or error}") from error
@@ -205,7 +208,8 @@ class _Restoration:
                 target.flush()
                 sync(target.fileno())
             path.chmod(member.mode & 0o777)
-            os.utime(path, (member.mtime, member.mtime))
+            with suppress(OverflowError, ValueError):  # a time that the file system cannot write is no loss
+                os.utime(path, (member.mtime, member.mtime))
         except OSError as error:
             if isinstance(error, gzip.BadGzipFile):
                 raise
@@ -239,10 +243,11 @@ class _Restoration:
         return path
 
 
-def _check_room(summary: dict[str, Any], results: Path) -> int | None:
-    """Check that there is room for the bytes that an archive says it has; return them, or None if it does not say."""
-    needed, free = summary.get("bytes"), shutil.disk_usage(results).free
-    if isinstance(needed, int) and needed > free:
+def _check_room(summary: dict[str, Any], results: Path) -> int:
+    """Check that there is room for the bytes that an archive says it has, and return them."""
+    needed: int = summary["bytes"]
+    free = shutil.disk_usage(results).free
+    if needed > free:
         raise EnvironmentFault(
             f"study {summary['study']!r} needs {in_bytes(needed)}, and {in_bytes(free)} are free in {results}; free "
             "some space, or restore it into another folder with --results"
@@ -330,12 +335,33 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def _parsed_summary(text: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text)
-        newer = int(found["format"]) > _NEWEST_FORMAT
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise tarfile.TarError(f"{SUMMARY} cannot be read") from error
-    if newer:
+    if not isinstance(found, dict) or type(found.get("format")) is not int:
+        raise tarfile.TarError(f"{SUMMARY} cannot be read")
+    if found["format"] > _NEWEST_FORMAT:
         raise tarfile.TarError(f"it has format {found['format']}, which a newer version of cnn-sweep reads")
-    return dict(found)
+    for name, fits in _FIELDS.items():
+        if not fits(found.get(name)):
+            raise tarfile.TarError(f"{SUMMARY} cannot be read: {name!r} is {show(found.get(name))}")
+    return found
+
+
+def _is_number_or_none(value: Any) -> bool:
+    return value is None or type(value) in {int, float}
+
+
+# What `list` and `unarchive` take from a summary.
+_FIELDS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "bytes": lambda value: type(value) is int,
+    "planned": _is_number_or_none,
+    "best": _is_number_or_none,
+    "last_event": lambda value: value is None or (_is_number_or_none(value) and 0 <= value < YEAR_10000),
+    "metric": lambda value: value is None or isinstance(value, str),
+    "trials": lambda value: (
+        value is None or (isinstance(value, dict) and all(type(one) is int for one in value.values()))
+    ),
+}
 
 
 def _parsed_manifest(text: bytes) -> dict[str, str]:

@@ -16,6 +16,7 @@ from cnn_sweep.sweep.file.edits import REMOVED, with_values
 from cnn_sweep.sweep.file.includes import KEY, with_included
 from cnn_sweep.sweep.file.table_section import table_text
 from cnn_sweep.sweep.file.used_parameters import used_parameters
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,8 +163,8 @@ def _inline_table(composed: Composition, folder: Path) -> None:
         return
     if yaml.child_pair(search[1], "rows") is not None or not isinstance(file[1].value, str):
         return  # reported when the section is read
-    path = folder / Path(file[1].value).expanduser()
     try:
+        path = path_in(folder, file[1].value)
         text = table_text(path)
     except InputError as error:
         line, name = file[1].start_mark.line + 1, yaml.source_of(file[1])

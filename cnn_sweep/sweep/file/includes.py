@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from cnn_sweep.errors import Problem, SweepFileError
+from cnn_sweep.errors import InputError, Problem, SweepFileError
 from cnn_sweep.messages import show
 from cnn_sweep.sweep.file import yaml
 from cnn_sweep.sweep.file.edits import REMOVED
 from cnn_sweep.sweep.file.text_file import read_text
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cnn_sweep.messages import KeyPath
 
 KEY: Final = "include"
@@ -75,7 +77,10 @@ def _names(node: Node, source: str) -> list[ScalarNode]:
 
 
 def _read(node: ScalarNode, *, source: str, folder: Path, chain: tuple[tuple[Path, str], ...]) -> Included:
-    path = folder / Path(node.value).expanduser()
+    try:
+        path = path_in(folder, node.value)
+    except InputError as error:
+        raise _problem(node, source, str(error)) from error
     name, real = str(path), path.resolve()
     if real in [one for one, _ in chain]:
         names = [shown for one, shown in chain[[one for one, _ in chain].index(real) :]]

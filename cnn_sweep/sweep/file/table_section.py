@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -281,7 +282,8 @@ def _meanings(cell: str) -> Iterator[Any]:
     """Yield what a cell may mean."""
     yield cell
     if _WHOLE.fullmatch(cell):
-        yield int(cell)
+        with suppress(ValueError):  # of more digits than Python reads
+            yield int(cell)
     elif _NUMBER.fullmatch(cell):
         yield float(cell)
     elif cell.lower() in _TRUE | _FALSE:
@@ -291,7 +293,7 @@ def _meanings(cell: str) -> Iterator[Any]:
     elif cell.startswith("["):
         try:
             yield json.loads(cell)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
 
 

@@ -7,7 +7,6 @@ import math
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -15,9 +14,11 @@ import numpy as np
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import few, in_bytes, near, show
 from cnn_sweep.regular_files import check_regular
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -60,8 +61,8 @@ def path_of(name: str, folder: Path) -> tuple[Path, str | None]:
     """
     before, colon, inner = name.rpartition(":")
     if colon and before.lower().endswith(_ARCHIVE):
-        return folder / Path(before).expanduser(), inner
-    return folder / Path(name).expanduser(), None
+        return path_in(folder, before), inner
+    return path_in(folder, name), None
 
 
 def files_of(files: ArrayFiles, folder: Path) -> tuple[Path, Path]:

@@ -19,6 +19,7 @@ import numpy as np
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.sweep.spec.data import ArrayFiles
 from cnn_sweep.training.data.arrays import read_pair
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
     from cnn_sweep.sweep.spec.data import BenchmarkData
@@ -55,7 +56,7 @@ SETS = {
 def benchmark_files(spec: BenchmarkData, folder: Path) -> list[Path]:
     """Return the paths of a data set's files, whether or not they exist."""
     if spec.path is not None:
-        return [folder / Path(spec.path).expanduser()]
+        return [path_in(folder, spec.path)]
     return [keras_folder() / "datasets" / name for name in SETS[spec.source].files]
 
 

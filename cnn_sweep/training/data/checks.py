@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnn_sweep.errors import InputError, SettingError
+from cnn_sweep.errors import InputError, SettingError, blamed_on
 from cnn_sweep.messages import listed, plural, point_hint
 from cnn_sweep.sweep.spec.data import named_paths
 from cnn_sweep.training.data.arrays import path_of
 from cnn_sweep.training.data.dataset import UNLABELLED
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from cnn_sweep.sweep.spec.data import DataSpec, OnLeak
     from cnn_sweep.training.data.dataset_writer import Stored
@@ -130,7 +131,8 @@ def check_places(spec: DataSpec, folder: Path) -> None:
     """
     for key, name in named_paths(spec):
         is_folder = spec.source in _FOLDERS and key != ("labels", "table")
-        path = path_of(name, folder)[0] if spec.source == "arrays" else folder / Path(name).expanduser()
+        with blamed_on("data", *key):
+            path = path_of(name, folder)[0] if spec.source == "arrays" else path_in(folder, name)
         if is_folder and not path.is_dir():
             reason = "not a folder" if path.exists() else f"no such folder{point_hint(name)}"
             raise SettingError(f"{path}: {reason}", ("data", *key))

@@ -18,6 +18,7 @@ from cnn_sweep.training.data.groups import groups_of_paths, is_pattern
 from cnn_sweep.training.data.image_decoder import SUFFIXES, ImageOptions
 from cnn_sweep.training.data.label_tables import Row, check_not_numbers, name_files, read_label_table, table_path
 from cnn_sweep.training.data.raw_images import FileList, Listing
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -43,7 +44,7 @@ def file_classes(spec: FolderData | FilesData, folder: Path) -> tuple[str, ...]:
     """
     with blamed_on("data", "train"):
         if spec.source == "folder":
-            names = _filled_classes(spec, folder / Path(spec.train).expanduser())
+            names = _filled_classes(spec, path_in(folder, spec.train))
         else:
             names = spec.classes or _classes_found(spec, folder)
         if len(names) < 2:
@@ -78,7 +79,7 @@ def _has_file(folder: Path) -> bool:
 
 def _classes_found(spec: FilesData, folder: Path) -> tuple[str, ...]:
     if spec.labels.table is None:
-        labels = [label for _, label in _labelled_by_name(spec, folder / Path(spec.train).expanduser())]
+        labels = [label for _, label in _labelled_by_name(spec, path_in(folder, spec.train))]
     else:
         labels = [row.label for row in read_label_table(spec, folder)]
         with blamed_on("data", "labels", "label"):
@@ -132,7 +133,7 @@ def _folders(
 
 
 def _unlabelled(spec: FolderData | FilesData, folder: Path, notes: list[str]) -> FileList:
-    root = _existing(folder / Path(spec.unlabelled or "").expanduser())
+    root = _existing(path_in(folder, spec.unlabelled or ""))
     names = tuple(walk(root))
     if not names:
         notes.append(f"{root}: no images for the {UNLABELLED} set")
@@ -142,7 +143,7 @@ def _unlabelled(spec: FolderData | FilesData, folder: Path, notes: list[str]) ->
 def _labelled_files(
     spec: FolderData | FilesData, folder: Path, place: str, classes: Sequence[str], notes: list[str]
 ) -> FileList:
-    root = _existing(folder / Path(place).expanduser())
+    root = _existing(path_in(folder, place))
     if (root / "__MACOSX").is_dir():
         notes.append(f"{root}: __MACOSX is ignored: archives from macOS store metadata there, not images")
     if spec.source == "folder":
@@ -246,7 +247,7 @@ def _numbered(
 
 
 def _splits_of_table(spec: FilesData, folder: Path, classes: Sequence[str], notes: list[str]) -> dict[str, FileList]:
-    root = _existing(folder / Path(spec.train).expanduser())
+    root = _existing(path_in(folder, spec.train))
     if any(isinstance(place, str) for place in (spec.validation, spec.test)):
         way = "give it a column with the split, and name it: labels: {split: COLUMN}"
         if spec.labels.split is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnn_sweep.csv_tables import MISSING, read_csv
@@ -13,9 +12,11 @@ from cnn_sweep.messages import few, listed, near, plural, show
 from cnn_sweep.regular_files import check_regular
 from cnn_sweep.training.data.groups import is_pattern
 from cnn_sweep.training.data.image_decoder import SUFFIXES
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+    from pathlib import Path
 
     from cnn_sweep.sweep.spec.data import FilesData, Labels, TileLabels
 
@@ -203,7 +204,7 @@ def read_label_table(spec: FilesData, folder: Path, notes: list[str] | None = No
 
 def table_path(spec: FilesData, folder: Path) -> Path:
     """Return the table's file."""
-    return folder / Path(spec.labels.table or "").expanduser()
+    return path_in(folder, spec.labels.table or "")
 
 
 def name_files(rows: Sequence[Row], root: Path, present: Sequence[str], table: Path, notes: list[str]) -> list[Row]:

@@ -9,7 +9,6 @@ import shutil
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,9 +39,11 @@ from cnn_sweep.training.data.ownership import owned
 from cnn_sweep.training.data.parallel_decoding import JOB, NARROW, decode_all
 from cnn_sweep.training.data.sources import describe, read_source
 from cnn_sweep.training.data.splits import Labelled, divide, subset
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from cnn_sweep.sweep.network.shapes import ImageInfo
     from cnn_sweep.sweep.spec.data import DataSpec
@@ -218,7 +219,7 @@ def _image_files(spec: DataSpec, folder: Path, listing: Listing | None) -> Itera
         for files in listing.splits.values():
             yield from (f"{files.folder}/{name}" for name in files.names)
     elif isinstance(spec, TilesData):
-        yield str(folder / Path(spec.picture).expanduser())
+        yield str(path_in(folder, spec.picture))
 
 
 def _key(spec: DataSpec, folder: Path, listing: Listing | None, **more: Any) -> str:

@@ -13,7 +13,6 @@ import lzma
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -26,9 +25,11 @@ from cnn_sweep.training.data.dataset import UNLABELLED, Item
 from cnn_sweep.training.data.image_decoder import BadImage
 from cnn_sweep.training.data.raw_images import InMemory, Part, Source, in_form
 from cnn_sweep.training.data.splits import Labelled, divide
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from cnn_sweep.sweep.spec.data import RdsData
     from cnn_sweep.training.data.raw_images import Array
@@ -69,7 +70,7 @@ def rds_shape(spec: RdsData, folder: Path) -> tuple[int, int, int]:
     """
     if spec.image_size is not None and spec.color is not None:
         return (*spec.image_size, 3 if spec.color == "rgb" else 1)
-    path = folder / Path(next(iter(spec.classes.values())).train).expanduser()
+    path = path_in(folder, next(iter(spec.classes.values())).train)
     try:
         return _first_shape(path, path.stat().st_mtime_ns)
     except OSError as error:
@@ -179,7 +180,7 @@ def _elements(parsed: Any, rdata: Any) -> list[tuple[str, Any]]:
 
 def _images(file: str, folder: Path, label: int, bad: list[BadImage]) -> list[tuple[int, Item, Array]]:
     found = []
-    elements = read_list(folder / Path(file).expanduser())
+    elements = read_list(path_in(folder, file))
     if not elements:
         raise InputError(f"{folder / file}: the list is empty")
     for number, (name, value) in enumerate(elements, start=1):

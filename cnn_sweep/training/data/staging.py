@@ -60,7 +60,7 @@ def _root(place: str, prepared: Path) -> Path:
     found = [os.environ[name] for name in _VARIABLES if os.environ.get(name)]
     if place == NODE and not found:
         raise _NoCopyError(f"neither {' nor '.join(f'${name}' for name in _VARIABLES)} is set here")
-    base = Path(found[0] if place == NODE else os.path.expandvars(place)).expanduser()
+    base = Path(os.path.expanduser(found[0] if place == NODE else os.path.expandvars(place)))  # noqa: PTH111 - ~nobody
     if "$" in str(base) or not base.is_absolute():
         raise _NoCopyError(f"{place} is no folder here: {base}")
     root = base / f"cnn-sweep-{os.getuid()}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,9 +23,11 @@ from cnn_sweep.training.data.label_tables import check_not_numbers, read_table, 
 from cnn_sweep.training.data.metadata import without_metadata
 from cnn_sweep.training.data.raw_images import Part, Source, in_form
 from cnn_sweep.training.data.splits import Labelled, divide
+from cnn_sweep.validation import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from cnn_sweep.sweep.spec.data import TilesData
     from cnn_sweep.training.data.raw_images import Array, Indices, Labels
@@ -78,7 +79,7 @@ def tile_classes(spec: TilesData, folder: Path) -> tuple[str, ...]:
     """
     if spec.classes is not None:
         return tuple(spec.classes)
-    table = folder / Path(spec.labels.table or "").expanduser()
+    table = path_in(folder, spec.labels.table or "")
     labels, _ = without_missing([label for (label,) in read_table(table, spec.labels, ["label"])], None, table)
     check_not_numbers(labels, table)
     return tuple(in_order({label for label in labels if label}))
@@ -87,7 +88,7 @@ def tile_classes(spec: TilesData, folder: Path) -> tuple[str, ...]:
 def tile_files(spec: TilesData, folder: Path) -> list[Path]:
     """Return the source files of the tiles."""
     names = (spec.picture, spec.labels.mask, spec.labels.table)
-    return [folder / Path(name).expanduser() for name in names if name is not None]
+    return [path_in(folder, name) for name in names if name is not None]
 
 
 def read_tiles(spec: TilesData, folder: Path) -> Source:
@@ -210,13 +211,13 @@ def _read_picture(spec: TilesData, folder: Path) -> tuple[Array, list[str]]:
             notes[:] = [narrowed_note(f"{spec.picture}: pixels", peak)]
         return np.atleast_3d(np.asarray(eight_bits(picture, mode)))
 
-    path = folder / Path(spec.picture).expanduser()
+    path = path_in(folder, spec.picture)
     with blamed_on("data", "picture"):
         return _read(path, finish, lambda image: _check_size(image, path)), notes
 
 
 def _labels_of_mask(spec: TilesData, folder: Path, grid: TileGrid) -> tuple[Labels, None]:
-    path = folder / Path(spec.labels.mask or "").expanduser()
+    path = path_in(folder, spec.labels.mask or "")
 
     def check(image: Image.Image) -> None:
         if image.size[::-1] != grid.picture:
@@ -246,7 +247,7 @@ def _labels_of_mask(spec: TilesData, folder: Path, grid: TileGrid) -> tuple[Labe
 def _labels_of_table(
     spec: TilesData, folder: Path, grid: TileGrid, classes: Sequence[str], notes: list[str]
 ) -> tuple[Labels, Array | None]:
-    path = folder / Path(spec.labels.table or "").expanduser()
+    path = path_in(folder, spec.labels.table or "")
     rows = read_table(path, spec.labels, ("row", "column", "label", "split"), notes)
     cleaned, missing = without_missing([row[2] for row in rows], spec.classes, path)
     notes += missing
