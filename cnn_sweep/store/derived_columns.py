@@ -39,15 +39,18 @@ if TYPE_CHECKING:
 _STUDY = bindparam("of_study", type_=String)
 
 
-def derive(connection: Connection, study: str, numbers: Iterable[int]) -> None:
-    """Compute the derived columns of some trials of a study."""
+def touch(connection: Connection, numbers: Iterable[int]) -> None:
+    """Write the numbers of the trials that a merge touched into a table of the connection."""
     connection.execute(CreateTable(touched, if_not_exists=True))
     connection.execute(delete(touched))
-    rows = [{"trial": number} for number in sorted(numbers)]
-    if rows:
+    if rows := [{"trial": number} for number in sorted(numbers)]:
         connection.execute(insert(touched), rows)
-        for statement in _STATEMENTS:
-            connection.execute(statement, {"of_study": study})
+
+
+def derive(connection: Connection, study: str) -> None:
+    """Compute the derived columns of the touched trials of a study."""
+    for statement in _STATEMENTS:
+        connection.execute(statement, {"of_study": study})
 
 
 def _is_touched(table: Table) -> ColumnElement[bool]:

@@ -15,8 +15,8 @@ from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.log import READ_LIMIT, ZEROS, BadLine, read_from, reread
 from cnn_sweep.journal.paths import StudyPaths, existing_studies
 from cnn_sweep.store import schema, sqlite
-from cnn_sweep.store.derived_columns import derive
-from cnn_sweep.store.planned import complete_trials, drop_unused_configurations
+from cnn_sweep.store.derived_columns import derive, touch
+from cnn_sweep.store.planned import complete_trials, drop_unused, planned_configurations
 from cnn_sweep.store.rows import Rows, Tally
 from cnn_sweep.store.studies import KnownStudy, forget, known_study, newest_facts, write_study
 from cnn_sweep.store.views import refresh_views
@@ -161,7 +161,7 @@ class Batch:
             return 0
         known = known_study(self._connection, self._paths)
         rows = Rows(self._study, known.facts.metric)
-        used = healed = self._heal(rows, suspect)
+        used = self._heal(rows, suspect)
         for writer, end in ends:
             if used >= budget or self._applied.more:
                 self._applied.more = True
@@ -169,8 +169,6 @@ class Batch:
             used += self._read(rows, writer, end, budget - used)
         if used:
             self._write(rows, known)
-        if healed:
-            drop_unused_configurations(self._connection, self._study)
         return used
 
     def _read(self, rows: Rows, writer: str, end: int, budget: int) -> int:
@@ -241,7 +239,14 @@ class Batch:
             self._applied.more = True
         rows.write(self._connection)
         write_study(self._connection, self._paths, rows, facts, known)
-        derive(self._connection, self._study, rows.touched_trials)
-        complete_trials(self._connection, self._paths)
+        self._derive(rows)
         refresh_views(self._connection, self._study)
         self._applied.changed = True
+
+    def _derive(self, rows: Rows) -> None:
+        if rows.touched_trials:
+            touch(self._connection, rows.touched_trials)
+            planned = planned_configurations(self._connection, self._study)
+            derive(self._connection, self._study)
+            complete_trials(self._connection, self._paths)
+            drop_unused(self._connection, self._study, planned)

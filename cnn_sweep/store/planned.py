@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, exists, select, update
 
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import data_root
@@ -65,10 +65,20 @@ def complete_trials(connection: Connection, paths: StudyPaths) -> None:
         connection.execute(update(schema.trials).where(*of_trial).values(values))
 
 
-def drop_unused_configurations(connection: Connection, study: str) -> None:
-    """Drop configurations that only the plan gave to trials whose damaged starts are readable by now."""
+def planned_configurations(connection: Connection, study: str) -> list[str]:
+    """Return the configurations that touched trials have from the plan alone, because no start was readable."""
+    t, a = schema.trials.c, schema.attempts.c
+    of_trial = (a.study == t.study, a.trial == t.trial, a.configuration == t.configuration)
+    query = select(t.configuration).where(t.study == study, t.trial.in_(select(schema.touched.c.trial)))
+    found = connection.execute(query.where(t.configuration.is_not(None), ~exists().where(*of_trial)))
+    return list(found.scalars())
+
+
+def drop_unused(connection: Connection, study: str, configurations: list[str]) -> None:
+    """Drop those of some configurations that no trial has: its start is readable by now, and names another."""
     c, t, a = schema.configurations.c, schema.trials.c, schema.attempts.c
-    used = select(t.configuration).where(t.study == study, t.configuration.is_not(None))
-    begun = select(a.configuration).where(a.study == study, a.configuration.is_not(None))
-    of_study = delete(schema.configurations).where(c.study == study)
-    connection.execute(of_study.where(c.configuration.not_in(used), c.configuration.not_in(begun)))
+    for name in configurations:
+        of_trial = exists().where(t.study == study, t.configuration == name)
+        of_attempt = exists().where(a.study == study, a.configuration == name)
+        one = (c.study == study, c.configuration == name)
+        connection.execute(delete(schema.configurations).where(*one, ~of_trial, ~of_attempt))

@@ -278,8 +278,18 @@ def _read_training(top: Any, problems: Problems) -> SpecTemplate | None:
     if threads is not None and threads.names:
         message = "applies to the whole study, so it cannot be a hyperparameter; write a number"
         problems.add(("training", "threads"), message)
+    _check_monitor(top, problems)
     add_invalid_values([*invalid, *training.static_errors()], (), problems)
     return training
+
+
+def _check_monitor(top: Any, problems: Problems) -> None:
+    """Check the metric that early stopping follows, if it is written as a name."""
+    stopping = top["training"].get("early_stopping") if isinstance(top["training"], dict) else None
+    monitor = stopping.get("monitor") if isinstance(stopping, dict) else None
+    if isinstance(monitor, str) and "$" not in monitor and not (_reports_own_metrics(top) or is_objective(monitor)):
+        path = ("training", "early_stopping", "monitor")
+        problems.add(path, unknown("metric", monitor, objectives()))
 
 
 def _read_models(value: Any, problems: Problems) -> int:

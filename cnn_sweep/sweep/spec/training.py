@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from cnn_sweep.errors import SettingError
 from cnn_sweep.messages import show, unknown
-from cnn_sweep.sweep.spec.metrics import CLASS_METRICS, METRICS, MORE_METRICS, find_metric, is_objective, objectives
+from cnn_sweep.sweep.spec.metrics import CLASS_METRICS, METRICS, MORE_METRICS, find_metric
 from cnn_sweep.validation import Count, Factor, Spec, added_later
 
 if TYPE_CHECKING:
@@ -151,14 +151,6 @@ class TrainingSpec(Spec):
     threads: Annotated[int, Field(ge=1, le=MAX_THREADS)] | None = added_later(
         None
     )  # threads per worker, for the whole study, so not a hyperparameter; None: the first run decides
-
-    @model_validator(mode="after")
-    def _monitors_a_metric(self) -> TrainingSpec:
-        monitor = self.early_stopping.monitor if self.early_stopping else None
-        # A model that the user compiled for Keras's own loop reports metrics of its own.
-        if monitor is not None and self.engine == "graph" and not is_objective(monitor):
-            raise ValueError(f"early_stopping.monitor: {unknown('metric', monitor, objectives())}")
-        return self
 
     @property
     def all_epochs(self) -> int:

@@ -236,17 +236,21 @@ class TrainingLoop:
         return found
 
     def _check_reported(self, metrics: dict[str, float]) -> None:
-        """Check that the objective is among the metrics of an epoch.
+        """Check that the objective, and what early stopping follows, are among the metrics of an epoch.
 
         Raises:
             InputError: It is missing.
         """
-        wanted = self._task.spec.objective.metric
-        if wanted not in metrics and math.isfinite(metrics["loss"]):
-            raise InputError(
-                f"objective.metric: {unknown('metric', wanted, list(metrics))}. Pass any other metric to "
-                "model.compile, under this name"
-            )
+        stopping = self._training.early_stopping
+        wanted = {"objective.metric": self._task.spec.objective.metric}
+        if stopping is not None and stopping.monitor is not None:
+            wanted["training.early_stopping.monitor"] = stopping.monitor
+        for key, name in wanted.items():
+            if name not in metrics and math.isfinite(metrics["loss"]):
+                raise InputError(
+                    f"{key}: {unknown('metric', name, list(metrics))}. Pass any other metric to model.compile, under "
+                    "this name"
+                )
 
     def _save_now_and_then(self) -> None:
         if self._ended:
