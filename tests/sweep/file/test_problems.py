@@ -276,12 +276,7 @@ CASES = [
     ([("  epochs: 10\n", "")], 21, "training", "the key 'epochs' is missing"),
     (training("early_stopping: {}"), 22, "training.early_stopping", "the key 'patience' is missing"),
     (training("early_stopping: 3"), 22, "training.early_stopping", "must be a mapping with the keys patience, min_"),
-    (
-        training("early_stopping: {patience: 2, monitor: lss}"),
-        21,
-        "training",
-        "early_stopping.monitor: unknown metric 'lss'",
-    ),
+    (training("early_stopping: {patience: 2, monitor: lss}"), 22, "early_stopping.monitor", "(did you mean 'loss'?)"),
     (training("metrics: [kapa]"), 22, "training.metrics", "(did you mean 'kappa'?); valid: balanced_accuracy"),
     (training("metrics: [top_1_accuracy]"), 22, "training.metrics", "unknown metric 'top_1_accuracy'"),
     (training("metrics: 3"), 22, "training.metrics", "must be a list of metrics such as [kappa, recall], not 3"),
