@@ -155,7 +155,7 @@ def withdraw(results: Path) -> Changed:
     """
     changed = Changed()
     try:
-        for fd, _ in _everything(results):
+        for fd, _ in _everything(results, changed):
             if _is_mine(fd, changed):
                 _make_private(fd)
         (results / NAME).unlink(missing_ok=True)
@@ -169,7 +169,7 @@ def now_shared(group: str, gid: int, by: str) -> Sharing:
     return Sharing(group, gid, by, time.time())
 
 
-def _everything(results: Path) -> Iterator[tuple[int, Path]]:
+def _everything(results: Path, changed: Changed) -> Iterator[tuple[int, Path]]:
     """Yield each file and folder, opened, and its path; links are left alone, also those that appear meanwhile."""
     fd = os.open(results, _OPEN & ~os.O_NOFOLLOW)
     try:
@@ -180,12 +180,21 @@ def _everything(results: Path) -> Iterator[tuple[int, Path]]:
         for name in (*folders, *files):
             try:
                 fd = os.open(name, _OPEN, dir_fd=at)
-            except OSError:  # a link, a file that is gone, or one that its owner may not read
+            except OSError:  # a link, a file that is gone, or one that this user may not read
+                _count_if_strange(name, at, changed)
                 continue
             try:
                 yield fd, results.__class__(root, name)
             finally:
                 os.close(fd)
+
+
+def _count_if_strange(name: str, at: int, changed: Changed) -> None:
+    """Count a file that cannot be opened, if it is somebody else's."""
+    with suppress(OSError):
+        info = os.stat(name, dir_fd=at, follow_symlinks=False)
+        if not stat.S_ISLNK(info.st_mode) and info.st_uid != os.geteuid():
+            changed.left[info.st_uid] = changed.left.get(info.st_uid, 0) + 1
 
 
 def _is_mine(fd: int, changed: Changed) -> bool:
@@ -199,7 +208,7 @@ def _is_mine(fd: int, changed: Changed) -> bool:
 
 
 def _share_all(folder: Path, results: Path, gid: int, changed: Changed) -> None:
-    for fd, path in _everything(folder):
+    for fd, path in _everything(folder, changed):
         if _is_mine(fd, changed):
             _share(fd, path, results, gid, changed)
 

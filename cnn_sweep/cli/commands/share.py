@@ -129,4 +129,4 @@ def _tell_what_is_left(changed: Changed, command: str) -> None:
     """Say whose files were left as they are, because only their owners can change them."""
     for owner, count in sorted(changed.left.items()):
         name = user_name(owner)
-        warn(f"{plural(count, 'file')} of {few([name])} left as they are; `{command}`, typed by {name}, changes them")
+        warn(f"{plural(count, 'file')} of {few([name])} not changed; `{command}`, typed by {name}, does so")
