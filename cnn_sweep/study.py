@@ -149,9 +149,10 @@ class Study:
 
         Returns:
             ``study``, ``metric``, ``planned``, ``trials`` (count by state), ``best`` (as in :meth:`best`),
-            ``workers`` (counts: ``alive`` here or in running jobs, ``unknown`` elsewhere), ``jobs`` (in the queue),
-            ``ended_jobs`` (since the newest submission, while trials are left: keys of
-            :class:`~cnn_sweep.execution.study.job_ends.JobEnds`, and ``text``), ``dead`` (``trial`` and ``why`` of
+            ``workers`` (counts: ``alive`` here or in running jobs, ``unknown`` elsewhere), ``users`` (count of
+            trials by the user whose worker tried them last), ``jobs`` (in the queue), ``ended_jobs`` (since the newest
+            submission, while trials are left: keys of :class:`~cnn_sweep.execution.study.job_ends.JobEnds`, and
+            ``text``), ``dead`` (``trial`` and ``why`` of
             trials whose worker is dead; they count as interrupted), ``held`` (which trials silent processes hold that
             cannot be seen from here, and which command continues them, as lines), ``idle`` (None, or that nobody works
             on the unfinished study, and which command continues it), ``causes`` (count of failed trials by cause),
@@ -182,6 +183,7 @@ class Study:
             "trials": trials,
             "best": best,
             "workers": workers,
+            "users": report_queries.users(self.store, self.name),
             "running": [trial for trial in running if trial["trial"] not in jobs.dead],
             "jobs": [asdict(job) for job in jobs.queue.jobs] if jobs.queue else [],
             "ended_jobs": [asdict(ends) | {"text": str(ends)} for ends in jobs.ends],

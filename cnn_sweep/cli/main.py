@@ -76,6 +76,7 @@ GROUPS: Final = {
         "archive": "Put a study into one file, and remove its folder.",
         "unarchive": "Restore a study from an archive, or check an archive.",
         "delete": "Delete studies for good.",
+        "share": "Share a results folder with a group, or end that.",
     },
     "Maintain": {
         "store": "Merge, rebuild or check the database of results.",

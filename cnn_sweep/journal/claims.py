@@ -172,7 +172,7 @@ class Claims:
 
     def _create(self, name: Path) -> bool:
         try:
-            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except FileExistsError:
             return self._is_mine(name)
         try:
@@ -190,7 +190,7 @@ class Claims:
         suffix = f"-{self._owner_files}" if self._owner_files else ""
         self._owner_files += 1
         path = self._paths.claims / f".owner-{self._writer}{suffix}"
-        write_all(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666), self._content)
+        write_all(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644), self._content)
         return path
 
 

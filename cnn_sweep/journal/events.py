@@ -66,12 +66,14 @@ class Worker(Event):
         identity: The process.
         versions: Versions by package name.
         threads: Number of threads with which the process computes.
+        user: Name of the user whose process it is; earlier versions wrote none.
     """
 
     type: ClassVar[str] = "worker"
     identity: ProcessIdentity
     versions: dict[str, str]
     threads: int
+    user: str | None = None
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,15 @@ def mode_in(results: Path) -> int:
     return 0o777 if results.stat().st_mode & stat.S_ISGID else 0o700
 
 
+def keeping_mode_in(results: Path) -> int:
+    """Return the mode, as :func:`mode_in` does, of a folder in which members of a group keep what they put there.
+
+    Nobody else but the folder's owner may then remove or rename it.
+    """
+    mode = mode_in(results)
+    return mode | stat.S_ISVTX if mode & stat.S_IRWXG else mode
+
+
 def aside_of(path: Path, suffix: str = "") -> Path:
     """Return the name under which this process writes what will get another name once it is complete.
 
@@ -161,7 +170,7 @@ def write_aside(path: Path, data: bytes) -> None:
     """
     aside = aside_of(path)
     try:
-        write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), data)
+        write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), data)
         aside.replace(path)
     except OSError:
         aside.unlink(missing_ok=True)
@@ -178,7 +187,7 @@ def write_once(path: Path, data: bytes) -> None:
         return
     aside = aside_of(path)
     try:
-        write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), data)
+        write_all(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), data)
         try:
             os.link(aside, path)
         except FileExistsError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import secrets
 import socket
@@ -96,6 +97,15 @@ def is_alive(identity: ProcessIdentity) -> bool | None:
         return None
     state, started = _process(identity.pid)
     return started == identity.started and state not in {"Z", "X"}
+
+
+def user_name(uid: int | None = None) -> str:
+    """Return the name of a user, by default of this process's; the number of one without a name."""
+    number = os.geteuid() if uid is None else uid
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def new_writer_name() -> str:

@@ -129,7 +129,7 @@ class JournalWriter:
         self._torn = False  # whether the file may end in the middle of a line
         self._synced_at = time.monotonic()
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             sync_path(path.parent)
         except OSError as error:
             raise _fault(path, "cannot create the journal", error) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import DamagedFileError, StudyError
-from cnn_sweep.journal.filesystem import mode_in
+from cnn_sweep.journal.filesystem import keeping_mode_in
 from cnn_sweep.journal.study_files import read_file
 from cnn_sweep.messages import listed, near
 from cnn_sweep.sweep.identity import STUDY_NAME, name_problem
@@ -162,12 +162,16 @@ class StudyPaths:
     def create(self) -> None:
         """Create missing folders of the study.
 
-        Only their owner may use them, unless the results folder was made for a group: then the umask decides.
+        Only their owner may use them, unless the results folder was made for a group: then the umask decides, and in
+        most of them nobody may remove or rename what belongs to somebody else. Whoever trains a trial further also
+        removes its earlier checkpoints and models.
         """
         self.results.mkdir(parents=True, exist_ok=True)
-        self.folder.mkdir(mode=mode_in(self.results), exist_ok=True)
-        inner = (self.journals, self.claims, self.checkpoints, self.models, self.slurm)
-        for folder in inner:
+        keeping = keeping_mode_in(self.results)
+        self.folder.mkdir(mode=keeping, exist_ok=True)
+        for folder in (self.journals, self.claims, self.slurm, self.logs):
+            folder.mkdir(mode=keeping | 0o077, exist_ok=True)
+        for folder in (self.checkpoints, self.models):
             folder.mkdir(exist_ok=True)
 
 

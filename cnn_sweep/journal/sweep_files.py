@@ -23,6 +23,7 @@ from cnn_sweep.journal.events import Extend
 from cnn_sweep.journal.filesystem import write_aside
 from cnn_sweep.journal.log import read_from
 from cnn_sweep.journal.paths import JOURNAL_SUFFIX, is_study, sweep_file_cure
+from cnn_sweep.journal.sharing import shared_modes
 from cnn_sweep.journal.study_files import read_file, read_json
 from cnn_sweep.sweep.repeats import read_more_repeats, without_repeats_line
 from cnn_sweep.sweep.sweep import Sweep
@@ -80,7 +81,8 @@ def _restore(paths: StudyPaths, sweep: Sweep, error: DamagedFileError) -> None:
             digests = {event.digest for event in _extends(paths, {number}).get(number, ())}
             is_same = sweep.digest in digests | ({read_provenance(paths).get("digest")} if number == 1 else set())
             if is_same and not error.path.is_dir():
-                write_aside(error.path, without_repeats_line(sweep.text).encode())
+                with shared_modes(paths.results):
+                    write_aside(error.path, without_repeats_line(sweep.text).encode())
                 return
     raise error
 

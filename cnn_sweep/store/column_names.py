@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 # Columns of a trial's row that a leaderboard shows only on request.
 MISSING_EPOCHS: Final = "missing_epochs"
 MORE: Final = (
-    *("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message", "threads"),
+    *("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message", "threads", "user"),
     MISSING_EPOCHS,
 )
-TEXTS: Final = frozenset({"state", "configuration", "cause", "message", "image", "predicted", "true"})  # if empty, too
+# Empty ones are not numbers either.
+TEXTS: Final = frozenset({"state", "configuration", "cause", "message", "user", "image", "predicted", "true"})
 _WAIT_S = 0.1
 
 

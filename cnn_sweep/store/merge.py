@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from cnn_sweep.journal.filesystem import judge, sync_path
+from cnn_sweep.journal.sharing import shared_modes
 from cnn_sweep.store import sqlite
 from cnn_sweep.store.files import BUSY, LOCKED, UNFINISHED, lease, set_aside, store_file
 from cnn_sweep.store.ingest import Applied, apply_new
@@ -77,7 +78,8 @@ def _run(results: Path, *, wait_s: float, anew: bool) -> MergeReport:
         return MergeReport(0, 0.0, None, 0)
     applied, skipped = Applied(), None
     try:
-        applied, skipped = _dispatch(results, wait_s=wait_s, anew=anew)
+        with shared_modes(results):
+            applied, skipped = _dispatch(results, wait_s=wait_s, anew=anew)
     except (OSError, DBAPIError, DamageError, UnicodeError) as error:
         skipped = reason(error)
     for note in applied.notes:

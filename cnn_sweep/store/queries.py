@@ -46,6 +46,7 @@ _TRIAL = (
     "cause",
     "message",
     "threads",
+    "user",
 )
 _EPOCH = ("study", "trial", "attempt", "epoch")
 
@@ -197,7 +198,7 @@ def trial_detail(store: StoreReader, study: str, trial: int) -> dict[str, Any]:
 def list_workers(store: StoreReader, study: str) -> list[Record]:
     """Return a record per journal, in order of their starts.
 
-    Keys: writer, started, host, pid, job, threads, identity, versions, last_event.
+    Keys: writer, started, host, pid, job, threads, user, identity, versions, last_event.
     """
     w, j = schema.workers, schema.journals
     query = (
@@ -279,16 +280,16 @@ def _study(connection: Connection, study: str) -> Row[Any]:
 def _trials_with_params(study: str) -> Select[Any]:
     t, c = schema.trials, schema.configurations
     same = (c.c.study == t.c.study) & (c.c.configuration == t.c.configuration)
-    chosen = select(t, c.c.params_json, _threads()).join(c, same, isouter=True)
+    chosen = select(t, c.c.params_json, _of_worker("threads"), _of_worker("user")).join(c, same, isouter=True)
     return chosen.where(t.c.study == study, t.c.attempts > 0)
 
 
-def _threads() -> Label[int | None]:
-    """Select the number of threads of the newest attempt at a trial, if its worker recorded it."""
+def _of_worker(column: str) -> Label[Any]:
+    """Select a column of the worker of the newest attempt at a trial, if the worker recorded it."""
     t, a, w = schema.trials.c, schema.attempts.c, schema.workers.c
     same = (a.study == t.study) & (a.trial == t.trial) & (w.study == a.study) & (w.writer == a.writer) & (w.threads > 0)
-    newest = select(w.threads).where(same).order_by(a.attempt.desc()).limit(1)
-    return newest.correlate(schema.trials).scalar_subquery().label("threads")
+    newest = select(w[column]).where(same).order_by(a.attempt.desc()).limit(1)
+    return newest.correlate(schema.trials).scalar_subquery().label(column)
 
 
 def _best_first(study: str, direction: Direction, top: int | None) -> Select[Any]:

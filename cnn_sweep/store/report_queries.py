@@ -71,6 +71,22 @@ def time_of_attempts(store: StoreReader, study: str) -> Record:
     return found | {"between": max(0.0, attempts - training)}
 
 
+def users(store: StoreReader, study: str) -> dict[str, int]:
+    """Return the users who trained a study, as far as workers recorded them, and how many trials each tried last."""
+    a, w = schema.attempts.c, schema.workers.c
+    later = schema.attempts.alias()
+    newest = ~exists().where(later.c.study == a.study, later.c.trial == a.trial, later.c.attempt > a.attempt)
+    query = (
+        select(w.user, func.count())
+        .select_from(schema.attempts.join(schema.workers, (w.study == a.study) & (w.writer == a.writer)))
+        .where(a.study == study, w.user.is_not(None), newest)
+        .group_by(w.user)
+        .order_by(w.user)
+    )
+    with store as connection:
+        return {user: count for user, count in connection.execute(query)}  # noqa: C416 - mypy knows no pairs of rows
+
+
 def list_jobs(store: StoreReader, study: str) -> list[Record]:
     """Return the Slurm jobs of a study, the oldest first; keys: cluster, job, time, tasks, profile."""
     j = schema.jobs.c

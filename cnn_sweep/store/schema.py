@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.events import Event
 
-SCHEMA_VERSION = 6  # version 5 trusted the epochs alone for a trial's value
+SCHEMA_VERSION = 7  # version 6 did not know the users of workers
 
 METADATA = MetaData()
 WRITER = "writer"  # name of the journal of a line; no event has a field of this name
@@ -231,6 +231,7 @@ workers = _table(
     Column("pid", BigInteger, nullable=False, info=_of(Worker, "identity.pid")),
     Column("job", Text, info=_of(Worker, "identity.slurm.job_id", _optional_text)),  # Slurm's job ID
     Column("threads", BigInteger, nullable=False, info=_of(Worker, "threads")),
+    Column("user", Text, info=_of(Worker, "user", _optional_text)),
     Column("identity_json", Text, nullable=False, info=_of(Worker, "identity", to_json)),
     Column("versions_json", Text, nullable=False, info=_of(Worker, "versions", to_json)),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import stat
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -53,7 +54,7 @@ def open_shared(path: Path, *, wait_s: float) -> Engine:
         wait_s: Seconds to wait for locks.
     """
     _create(path)
-    pragmas = ("synchronous=FULL", "journal_mode=DELETE")
+    pragmas = (*_rollback(path), "synchronous=FULL")
     return _engine(path, begin=_ALONE, wait_s=wait_s, pragmas=pragmas)
 
 
@@ -68,7 +69,19 @@ def open_reading(path: Path, *, wait_s: float) -> Engine:
 
     It is not opened read-only, because the first reader after a killed writer must roll back its transaction.
     """
-    return _engine(path, begin=_READING, wait_s=wait_s, pragmas=("query_only=ON",))
+    pragmas = (*_rollback(path), "query_only=ON")
+    return _engine(path, begin=_READING, wait_s=wait_s, pragmas=pragmas)
+
+
+def _rollback(path: Path) -> tuple[str, ...]:
+    """Return the pragmas of how a rollback journal ends: emptied where only its owner could remove it.
+
+    What a killed process left is rolled back by the first read, before a mode of the journal can be set. In the locking
+    mode EXCLUSIVE, SQLite then overwrites the journal's header rather than remove the file.
+    """
+    if not path.parent.stat().st_mode & stat.S_ISVTX:
+        return ("journal_mode=DELETE",)
+    return ("locking_mode=EXCLUSIVE", "schema_version", "locking_mode=NORMAL", "journal_mode=TRUNCATE")
 
 
 def open_published(path: Path) -> Engine:
@@ -96,7 +109,7 @@ def _engine(
 
     def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
-        for pragma in ("temp_store=MEMORY", f"cache_size=-{_CACHE_KIB}", *pragmas):
+        for pragma in (*pragmas, "temp_store=MEMORY", f"cache_size=-{_CACHE_KIB}"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

@@ -15,6 +15,8 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.machine import VISIBLE, gpu_of, visible_gpus
+from cnn_sweep.execution.study.user_code import uses_user_code
+from cnn_sweep.journal.trust import check_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,8 +48,14 @@ class Timing:
 
     @classmethod
     def of(cls, sweep: Sweep, results: Path, shapes: Sequence[tuple[dict[str, Any], int]], **settings: Any) -> Self:
-        """Return the settings for a sweep as it was read; for the others, see the class."""
+        """Return the settings for a sweep as it was read; for the others, see the class.
+
+        Raises:
+            EnvironmentFault: The sweep has code that others can change.
+        """
         folder = sweep.folder.resolve()
+        if uses_user_code(sweep):
+            check_code(folder, results)
         return cls(sweep=sweep.text, folder=folder, results=results.resolve(), shapes=tuple(shapes), **settings)
 
     def to_json(self) -> str:

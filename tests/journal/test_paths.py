@@ -42,7 +42,7 @@ def test_every_file_of_a_study_is_below_its_folder(tmp_path):
 
 @pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
 def test_in_a_groups_folder_the_umask_tells_who_may_use_a_study(tmp_path, umask):
-    """As documented for groups: with umask 0002 the group may write folders, journals, claims and small files."""
+    """As documented for groups: with umask 0002 the group may write folders; a file is changed by its writer alone."""
     tmp_path.chmod(0o2775)
     before = os.umask(umask)
     try:
@@ -57,7 +57,7 @@ def test_in_a_groups_folder_the_umask_tells_who_may_use_a_study(tmp_path, umask)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (paths.folder, *paths.folder.rglob("*"))}
     folders = {path.name for path in (paths.folder, *paths.folder.rglob("*")) if path.is_dir()}
     assert len(modes) > len(folders) > 5
-    assert modes == {name: (0o777 if name in folders else 0o666) & ~umask for name in modes}
+    assert modes == {name: (0o777 if name in folders else 0o644) & ~umask for name in modes}
 
 
 def test_elsewhere_a_study_is_its_owners_alone(tmp_path):

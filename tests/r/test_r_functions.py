@@ -74,7 +74,8 @@ def test_r_reads_what_python_reads(states, state, table):
     expected = study.leaderboard(per="trial") if table == "leaderboard" else getattr(study, table)()
     assert set(found.columns) - set(expected.columns) <= {"rank", "value"}
     missing = set(expected.columns) - set(found.columns)
-    assert missing <= {"study", "threads", "pareto"} | {column for column in expected if expected[column].isna().all()}
+    only_here = {"study", "threads", "user", "pareto"}
+    assert missing <= only_here | {column for column in expected if expected[column].isna().all()}
     for column in set(found.columns) & set(expected.columns):
         ours, theirs = expected[column].tolist(), found[column].tolist()
         assert len(ours) == len(theirs)

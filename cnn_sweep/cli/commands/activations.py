@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cnn_sweep.cli.ui.files import check_folder
-from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, Trial, trial_number
+from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, Trial, Trust, trial_number
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.figures.contact_sheets import activation_maps, save_picture
@@ -30,6 +30,7 @@ def activations(
         typer.Option(metavar="CHANNEL", min=0, help="Draw only this channel, from 0.", show_default="all channels"),
     ] = None,
     trial: Trial = "best",
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Draw the activations of a layer of a trial's model for an image.

@@ -16,7 +16,7 @@ from cnn_sweep.errors import EnvironmentFault, InputError, StudyError
 from cnn_sweep.execution.study.archive import Archived, Extras, archive_study, complete_archive
 from cnn_sweep.execution.study.in_use import check_unused
 from cnn_sweep.execution.study.provenance import package_versions
-from cnn_sweep.execution.study.removal import clear_leftovers, remove_study
+from cnn_sweep.execution.study.removal import check_owner, clear_leftovers, remove_study
 from cnn_sweep.journal.paths import ARCHIVE_SUFFIX, archive_of, existing_study
 from cnn_sweep.messages import in_bytes, plural
 from cnn_sweep.report import exports
@@ -54,6 +54,8 @@ def archive(
     """
     paths = existing_study(results, study)
     target = _target(paths, to)
+    if not keep:
+        check_owner(paths)
     check_unused(paths, force=force)
     clear_leftovers(results)
     done = _written_before(paths, target) if target.exists() and not replace else _write(paths, target, replace=replace)

@@ -16,6 +16,7 @@ from cnn_sweep.cli.ui.options import (
     StudyName,
     TableFormat,
     Trial,
+    Trust,
     trial_number,
 )
 from cnn_sweep.cli.ui.tables import print_formatted, print_table
@@ -42,6 +43,7 @@ def confusion(
         ),
     ] = None,
     output: Format = TableFormat.table,
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Show the confusion matrix of a trial's model, with precision, recall and F1 of each class.

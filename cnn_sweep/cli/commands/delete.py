@@ -12,7 +12,7 @@ from cnn_sweep.cli.ui.studies import merge_journals
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError
 from cnn_sweep.execution.study.in_use import check_unused
-from cnn_sweep.execution.study.removal import clear_leftovers, find_study, remove_study
+from cnn_sweep.execution.study.removal import check_owner, clear_leftovers, find_study, remove_study
 from cnn_sweep.messages import few, in_bytes, plural
 from cnn_sweep.report.study_list import size_of
 from cnn_sweep.study import Study
@@ -41,6 +41,7 @@ def delete(
     """
     found = [find_study(results, name) for name in dict.fromkeys(studies)]
     for paths in found:
+        check_owner(paths)
         check_unused(paths, force=force)
     merge_journals(results)
     _ask(found, agreed=yes)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
-from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results
+from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, Trust
+from cnn_sweep.cli.ui.sweeps import load_profile
 from cnn_sweep.cli.ui.terminal import Console, warn
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.slurm.commands import SlurmCli
@@ -38,6 +39,7 @@ def doctor(
         ),
     ] = None,
     wait: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="Longest wait for the job.")] = 300,
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Check this machine, Slurm, GPUs and the results folder, and suggest a remedy for each problem.
@@ -49,7 +51,7 @@ def doctor(
       cnn-sweep doctor --slurm --results /shared/results
       cnn-sweep doctor --job --profile my.toml
     """
-    settings = None if profile is None else Profile.load(profile)
+    settings = None if profile is None else load_profile(profile, results) if job else Profile.load(profile)
     found: Iterator[Finding] = examine(results, slurm=slurm or job or settings is not None, profile=settings)
     if job:
         found = chain(found, examine_node(results, settings or Profile(), SlurmCli(), wait_s=wait, tell=warn))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName
+from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, Trust
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import EnvironmentFault, InputError
@@ -48,6 +48,7 @@ def finalize(
             show_default=False,
         ),
     ] = None,
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Evaluate the best trials on the sealed test set, once the search is over.

@@ -18,6 +18,7 @@ from cnn_sweep.cli.ui.options import (
     StudyName,
     TableFormat,
     Trial,
+    Trust,
     trial_number,
 )
 from cnn_sweep.cli.ui.tables import print_formatted, print_predictions
@@ -39,6 +40,7 @@ def misclassified(
     trial: Trial = "best",
     split: Split = LabelledSplit.validation,
     output: Format = TableFormat.table,
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """List the images that a trial's model misclassifies, the most confident mistakes first.

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from cnn_sweep.cli.ui.files import check_folder
-from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, Trial, trial_number
+from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, Trial, Trust, trial_number
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.models import client as models
 
@@ -22,6 +22,7 @@ def model(
         Path, typer.Option("--output", "-o", metavar="FILE.keras|FILE.h5", help="File to write.", show_default=False)
     ],
     trial: Trial = "best",
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Save a trial's model as a plain Keras file, which takes raw images and loads without this package.

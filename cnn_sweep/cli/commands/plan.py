@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, Set, SweepFile
+from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, Set, SweepFile, Trust
 from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.cli.ui.terminal import warn
@@ -47,6 +47,7 @@ def plan(
         bool, typer.Option("--job", help="With --probe: train them in a job of the profile's, on its node.")
     ] = False,
     changes: Set = [],  # noqa: B006 - typer copies it
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Show the trials of a sweep, its duplicates and the networks that cannot be built. No study is written.

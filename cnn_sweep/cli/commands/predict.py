@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnn_sweep.cli.ui.files import check_folder, file_name, short_name, write_text
-from cnn_sweep.cli.ui.options import RESULTS, Format, Results, Sheet, StudyName, TableFormat, Trial, trial_number
+from cnn_sweep.cli.ui.options import RESULTS, Format, Results, Sheet, StudyName, TableFormat, Trial, Trust, trial_number
 from cnn_sweep.cli.ui.tables import print_formatted, print_predictions, warn_of_formulas
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import InputError
@@ -74,6 +74,7 @@ def predict(
     ] = None,
     trial: Trial = "best",
     output: Format = TableFormat.table,
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Predict the classes of images with a trial's model. The exit code is 1 if a file cannot be read.

@@ -9,7 +9,7 @@ import typer
 from cnn_sweep.cli.ui.options import RESULTS, Force, Results
 from cnn_sweep.cli.ui.studies import merge_journals
 from cnn_sweep.execution.study.in_use import check_unused
-from cnn_sweep.execution.study.removal import check_free_name, find_study, rename_study
+from cnn_sweep.execution.study.removal import check_free_name, check_owner, find_study, rename_study
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.journal.sweep_files import read_provenance
 
@@ -30,6 +30,7 @@ def rename(
     """
     found, renamed = find_study(results, old), StudyPaths(results, new)
     check_free_name(renamed)
+    check_owner(found)
     check_unused(found, force=force)
     rename_study(found, renamed)
     merge_journals(results)

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, split_names
+from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, Trust, split_names
 from cnn_sweep.cli.ui.studies import open_merged
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import CnnSweepError
@@ -53,6 +53,7 @@ def report(
     predictions: Annotated[
         bool, typer.Option(help="Predict the validation images with the best model, and show its mistakes.")
     ] = True,
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Write a report on a study: one HTML page that needs no network, or Markdown.

@@ -9,15 +9,17 @@ import typer
 
 from cnn_sweep.cli.commands.run import LocalOptions, train
 from cnn_sweep.cli.ui.image_preparation import prepare_images
-from cnn_sweep.cli.ui.options import RESULTS, Notify, Results, StudyName, Threads, Workers
+from cnn_sweep.cli.ui.options import RESULTS, Notify, Results, StudyName, Threads, Trust, Workers
+from cnn_sweep.cli.ui.sweeps import load_profile
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.attempts.liveness import reconcile
 from cnn_sweep.execution.attempts.take_over import take_over
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import threads_of
+from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.journal.trust import check_study
 from cnn_sweep.messages import plural
-from cnn_sweep.slurm.profile import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +52,7 @@ def resume(
         bool,
         typer.Option("--take-over", help="Also continue trials of silent processes that cannot be seen from here."),
     ] = False,
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Continue a study, each unfinished trial from its last checkpoint. Options can enlarge its budget.
@@ -63,6 +66,7 @@ def resume(
       cnn-sweep resume digits --profile slurm/cpu.toml
       cnn-sweep resume digits --take-over
     """
+    check_study(StudyPaths(results, study))
     limits = {"trials": trials, "epochs": epochs, "hours": hours, "gpu_hours": gpu_hours}
     larger = {name: value for name, value in limits.items() if value is not None}
     if profile is None:
@@ -98,7 +102,7 @@ def _resume_on_cluster(
     )
     from cnn_sweep.execution.array_jobs.submission import QueueFull
 
-    settings, before = Profile.load(profile), StudyFolder.open(results, study)
+    settings, before = load_profile(profile, results), StudyFolder.open(results, study)
     found = before.extend_search(larger)
     settle(found)
     if from_silent:

@@ -9,7 +9,7 @@ import typer
 
 from cnn_sweep.cli.commands.leaderboard import print_leaderboard
 from cnn_sweep.cli.ui.image_preparation import prepare_images
-from cnn_sweep.cli.ui.options import RESULTS, Extend, Notify, Results, Set, SweepFile, Threads, Workers
+from cnn_sweep.cli.ui.options import RESULTS, Extend, Notify, Results, Set, SweepFile, Threads, Trust, Workers
 from cnn_sweep.cli.ui.studies import followed_in_words
 from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.terminal import Console
@@ -59,6 +59,7 @@ def run(
     extend: Extend = False,
     notify: Notify = [],  # noqa: B006 - typer copies it
     changes: Set = [],  # noqa: B006 - typer copies it
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Run a sweep on this machine: start its study, or continue the unfinished trials.

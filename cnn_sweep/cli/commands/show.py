@@ -74,6 +74,7 @@ def _print_trial(trial: dict[str, Any], metric: str) -> None:
         f"  {plural(trial['epochs'] or 0, 'epoch')} in {shown(trial['seconds'] or 0.0)} s, "
         f"{weights}, repeat {trial['repeat']}, seed {trial['seed']}, "
         f"{plural(trial['threads'], 'thread') if trial['threads'] else 'threads not known'}"
+        f"{', by ' + trial['user'] if trial['user'] else ''}"
     )
     params = {name: NULL if value is None else value for name, value in (trial["params"] or {}).items()}
     for name, value in (params | (trial["curve"] or {}) | (trial["test_metrics"] or {})).items():

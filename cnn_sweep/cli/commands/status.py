@@ -56,6 +56,10 @@ def status(
 
 
 def _print_running(report: dict[str, Any], console: Console) -> None:
+    """Print who trained the study, if several did, and the running trials."""
+    if len(users := report["users"]) > 1:
+        trained = ", ".join(f"{plural(count, 'trial')} by {user}" for user, count in users.items())
+        console.print(f"  users: {trained}", markup=False)
     running = report["running"]
     for one in running[:_RUNNING_SHOWN]:
         epochs = epochs_in_words({one["trial"]: one["epoch"]}, one["epochs"])

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnn_sweep.cli.ui.image_preparation import prepare_images
-from cnn_sweep.cli.ui.options import RESULTS, Extend, Results, Set, SweepFile
-from cnn_sweep.cli.ui.sweeps import load_sweep
+from cnn_sweep.cli.ui.options import RESULTS, Extend, Results, Set, SweepFile, Trust
+from cnn_sweep.cli.ui.sweeps import load_profile, load_sweep
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.execution.array_jobs.sbatch_calls import settle_submissions
 from cnn_sweep.execution.array_jobs.submission import QueueFull, Submission, plan_submission
@@ -20,14 +20,15 @@ from cnn_sweep.execution.study.jobs import count_pools, jobs_in_queue
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.journal.sweep_files import restore_sweep_files
+from cnn_sweep.journal.trust import check_study
 from cnn_sweep.messages import plural
 from cnn_sweep.slurm.commands import SlurmCli
-from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.slurm.remedies import reachable_cluster
 
 if TYPE_CHECKING:
     from cnn_sweep.execution.array_jobs.slurm import Submitted
     from cnn_sweep.execution.study.jobs import JobState
+    from cnn_sweep.slurm.profile import Profile
 
 
 def submit(
@@ -45,6 +46,7 @@ def submit(
     extend: Extend = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch scripts and submit nothing.")] = False,
     changes: Set = [],  # noqa: B006 - typer copies it
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Run a sweep on a Slurm cluster: submit array jobs and return at once.
@@ -54,6 +56,7 @@ def submit(
       cnn-sweep submit sweeps/digits.yaml --profile slurm/cpu.toml --dry-run
     """
     loaded = load_sweep(sweep, changes)
+    check_study(StudyPaths(results, loaded.study))
     if not dry_run:
         restore_sweep_files(StudyPaths(results, loaded.study), loaded)
     preview = StudyFolder.preview(loaded, results, extend=extend)
@@ -61,7 +64,7 @@ def submit(
         settle(preview)
     is_held = warn_of_silent(preview)
     try:
-        submission = plan_or_explain(preview, Profile.load(profile))
+        submission = plan_or_explain(preview, load_profile(profile, results))
     except QueueFull as full:
         if not preview.is_new_revision:
             raise

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cnn_sweep.cli.ui.image_preparation import prepare_images
-from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, SweepFile
+from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, SweepFile, Trust
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.machine import most_workers, usable_cores, visible_gpus
@@ -33,6 +33,7 @@ def threads(
         float, typer.Option(metavar="SECONDS", min=0.1, help="Training time of each measurement, in seconds.")
     ] = 5.0,
     as_json: AsJson = False,
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Measure the fastest division of this machine's cores: many workers of one thread, or fewer of several.

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from cnn_sweep.cli.ui.byte_progress import byte_progress
-from cnn_sweep.cli.ui.options import RESULTS, Results
+from cnn_sweep.cli.ui.options import RESULTS, Results, Trust
 from cnn_sweep.cli.ui.studies import merge_journals
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.study.archive_reader import read_archive, read_summary, restore_study
 from cnn_sweep.journal.paths import archive_folder, archive_of, archived_studies
+from cnn_sweep.journal.trust import check_file
 from cnn_sweep.messages import few, near, plural
 from cnn_sweep.sweep.identity import STUDY_NAME
 
@@ -25,6 +26,7 @@ def unarchive(
         ),
     ],
     check: Annotated[bool, typer.Option("--check", help="Only compare every file with its checksum.")] = False,
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Restore a study from an archive, which remains, or check the archive.
@@ -36,6 +38,8 @@ def unarchive(
       cnn-sweep unarchive /backup/digits.tar.gz --check
     """
     file = _archive(results, archive)
+    if not check:  # afterwards, the study and its code are this user's
+        check_file(file, results)
     total = read_summary(file)["bytes"]
     done = 0
     with byte_progress(file.name) as show:

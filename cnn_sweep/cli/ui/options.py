@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.journal.trust import trust_everything
 
 RESULTS: Final = Path("results")
 MAX_WORKERS: Final = 4_096  # of one machine
@@ -83,6 +84,18 @@ Set = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Format = Annotated[TableFormat, typer.Option("--format", help="Output format.")]
+
+
+def _trust(wanted: bool) -> bool:
+    if wanted:
+        trust_everything()
+    return wanted
+
+
+# Commands do not look at it: it holds for everything that their processes do.
+Trust = Annotated[
+    bool, typer.Option("--trust", callback=_trust, help="Run code that other users put, or can put, into the study.")
+]
 
 # Options of the commands that use a trained model.
 Trial = Annotated[str, typer.Option("--trial", metavar="TRIAL|best", help="Number of a complete trial, or best.")]

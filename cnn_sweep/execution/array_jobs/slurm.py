@@ -9,6 +9,7 @@ Queued jobs are pickled with :class:`PoolTask`: keep this module's path and the 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shlex
 import signal
@@ -24,7 +25,10 @@ from submitit.helpers import DelayedSubmission
 from submitit.slurm.slurm import _make_sbatch_string
 
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, faults_of_the_system
+from cnn_sweep.execution.array_jobs import start
 from cnn_sweep.execution.array_jobs.task import TaskRun, TaskSettings
+from cnn_sweep.journal.sharing import shared_modes
+from cnn_sweep.journal.trust import VARIABLE as TRUST
 from cnn_sweep.slurm.environment import AFTER_SETUP, BEFORE_SETUP, submitting
 from cnn_sweep.slurm.remedies import SETUP_FAILED
 from cnn_sweep.slurm.sbatch_errors import may_have_been_accepted, said_by_sbatch, sbatch_error
@@ -97,12 +101,12 @@ class PoolTask:
         # submitit logs every signal as a time-out, and every message twice.
         logging.getLogger("submitit").setLevel(logging.ERROR)
         try:
-            with faults_of_the_system():
+            with faults_of_the_system(), shared_modes(self.settings.results):
                 self._run = TaskRun(self.settings)
                 left = self._run.run()
-            if left:
-                # As on Slurm's own warning, submitit calls `checkpoint` and requeues this job.
-                signal.raise_signal(signal.SIGUSR2)
+                if left:
+                    # As on Slurm's own warning, submitit calls `checkpoint` and requeues this job.
+                    signal.raise_signal(signal.SIGUSR2)
         except CnnSweepError as error:
             log.critical("this pool cannot work: %s", error)
             sys.exit(error.exit_code)
@@ -222,7 +226,7 @@ def _python(profile: Profile) -> str:
     # Signals are ignored until Python has its handlers, because a job that dies of a signal is not requeued.
     ignoring_signals = 'sh -c \'trap "" USR2 TERM; exec "$0" "$@"\''
     # -P: a module in the folder from which the job was submitted must not take the place of one of ours.
-    return f"{ignoring_signals} {python_command(profile)} -P"
+    return f"{ignoring_signals} {python_command(profile)} -u -P -m {start.__name__}"
 
 
 def python_command(profile: Profile) -> str:
@@ -294,4 +298,6 @@ def _setup(profile: Profile) -> list[str]:
     exports = [f"export {name}={shlex.quote(value)}" for name, value in profile.environment.items()]
     locks = [] if profile.locks == "auto" else [f"export CNN_SWEEP_LOCKS={profile.locks}"]
     checked = [_STOP_AT_FAILED_SETUP, *profile.setup, _SETUP_IS_OVER] if profile.setup else []
-    return [BEFORE_SETUP, *exports, *locks, *checked, AFTER_SETUP]
+    trusted = os.environ.get(TRUST)
+    trust = [f"export {TRUST}={shlex.quote(trusted)}"] if trusted else []
+    return [BEFORE_SETUP, *exports, *locks, *trust, *checked, AFTER_SETUP]

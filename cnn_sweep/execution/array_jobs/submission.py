@@ -19,6 +19,8 @@ from cnn_sweep.execution.study.provenance import package_versions
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.sharing import shared_modes
+from cnn_sweep.journal.trust import check_study
 from cnn_sweep.messages import few, plural
 from cnn_sweep.slurm.array_plan import ArrayPlan, array_plan
 from cnn_sweep.slurm.environment import notes_on_variables
@@ -148,6 +150,11 @@ class Submission:
             EnvironmentFault: The controller does not answer, or the jobs' IDs cannot be journaled.
         """
         study, writer = self.study, new_writer_name()
+        check_study(study.paths)
+        with shared_modes(study.paths.results):
+            self._commit(study, writer, tell)
+
+    def _commit(self, study: StudyFolder, writer: str, tell: Callable[[Submitted], None]) -> None:
         with Claims(study.paths, writer, current()).submission(), study.journal("login", writer=writer) as journal:
             try:
                 self._check_nobody_else_submitted()

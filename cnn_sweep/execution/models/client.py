@@ -15,6 +15,8 @@ import numpy as np
 
 from cnn_sweep import errors
 from cnn_sweep.errors import EnvironmentFault, Interrupted
+from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.journal.trust import check_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,6 +151,7 @@ def _read_predictions(found: dict[str, Any], folder: Path) -> Predictions:
 
 def _ask(request: Request, folder: Path) -> dict[str, Any]:
     """Send a request and return the answer; an error of the other process is raised here."""
+    check_study(StudyPaths(request.results, request.study))
     request.write(folder)
     _answer(folder)
     found: dict[str, Any] = json.loads((folder / ANSWER).read_text(encoding="utf-8"))

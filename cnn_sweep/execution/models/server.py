@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import threads_of, threads_of_trial
 from cnn_sweep.execution.study.user_code import uses_user_code
 from cnn_sweep.journal.events import Finalize
+from cnn_sweep.journal.sharing import shared_modes
 from cnn_sweep.training.evaluation.metrics import per_class
 from cnn_sweep.training.session import configure
 
@@ -40,7 +42,10 @@ def answer(folder: Path) -> None:
     """Process the request in a folder, and write the answer into it; our own errors are answers, too."""
     try:
         with faults_of_the_system():
-            found = _answer(Request.read(folder), folder)
+            request = Request.read(folder)
+            # What the user saves elsewhere has the mode that the user's umask gives.
+            with shared_modes(request.results) if request.work != "save" else nullcontext():
+                found = _answer(request, folder)
     except CnnSweepError as error:
         kind = next(
             kind for kind in (StudyError, InputError, EnvironmentFault, CnnSweepError) if isinstance(error, kind)

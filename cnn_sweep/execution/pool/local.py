@@ -14,10 +14,12 @@ from cnn_sweep.execution.pool.notifications import notify_dead_end
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
-from cnn_sweep.execution.study.user_code import check_user_code
+from cnn_sweep.execution.study.user_code import check_user_code, uses_user_code
 from cnn_sweep.execution.worker.protocol import WorkerSettings
 from cnn_sweep.journal.paths import StudyPaths, is_study
+from cnn_sweep.journal.sharing import shared_modes
 from cnn_sweep.journal.sweep_files import restore_sweep_files
+from cnn_sweep.journal.trust import check_code, check_study
 from cnn_sweep.training.data.prepare import prepare
 
 if TYPE_CHECKING:
@@ -49,12 +51,16 @@ def begin_study(
     Raises:
         InputError: The sweep, its code or its images are wrong.
         StudyError: The study exists with another sweep or another number of threads.
+        EnvironmentFault: Others could put code into the study or the folder of the sweep.
     """
     paths = StudyPaths(results, sweep.study)
+    check_study(paths)
     restore_sweep_files(paths, sweep)  # raises before the images are prepared
     threads_of(paths, sweep, threads)  # raises before anything is written
     if not is_study(paths):  # an existing study has a copy of the code
         check_user_code(sweep)
+        if uses_user_code(sweep):
+            check_code(sweep.folder, results)
     prepare_images(sweep, results)  # before the study exists, so that mistakes in the data can be fixed in the sweep
     return StudyFolder.open_or_create(sweep, results, extend=extend)
 
@@ -82,9 +88,16 @@ def run_local(
     Raises:
         Interrupted: The user asked to stop, here or by `cancel`; the study can be continued.
         StudyError: The study's workers have another number of threads.
-        EnvironmentFault: Workers cannot start.
+        EnvironmentFault: Workers cannot start, or others could put code into the study.
     """
-    size = workers or default_workers()
+    check_study(study.paths)
+    with shared_modes(study.paths.results):
+        return _run(study, observe, workers or default_workers(), threads, notify)
+
+
+def _run(
+    study: StudyFolder, observe: Callable[[Progress], None], size: int, threads: int | None, notify: Sequence[str]
+) -> Progress:
     with study.sweep.locate_errors("data"):  # before workers start, so that an error is shown at once
         prepare(study.sweep.data, study.sweep.folder, study.data_root)
     threads = settle_threads(study.paths, study.sweep, threads)

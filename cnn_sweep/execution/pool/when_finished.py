@@ -21,6 +21,7 @@ from cnn_sweep.execution.attempts.liveness import Attempt
 from cnn_sweep.execution.study.jobs import followed
 from cnn_sweep.execution.worker.protocol import STOP_SIGNALS
 from cnn_sweep.journal.events import Followed
+from cnn_sweep.journal.filesystem import mode_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,7 +108,7 @@ class Follower:
         folder = self.study.paths.finished
         state, message = "interrupted", _BECAUSE_STOPPED
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir(mode=mode_in(self.study.paths.results), exist_ok=True)
             code = self._call(step)
             if code not in _STOPPED and not self.is_stopping():
                 state, message = ("failed", _last_words(_log(folder, step), code)) if code else ("complete", "")

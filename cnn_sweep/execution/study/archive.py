@@ -32,8 +32,10 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.execution.study.archive_reader import MANIFEST, STUDY, SUMMARY, manifest_text, read_archive
 from cnn_sweep.execution.study.removal import ARCHIVING, clear_leftovers
-from cnn_sweep.journal.filesystem import sync_path
+from cnn_sweep.journal.filesystem import keeping_mode_in, mode_in, sync_path
 from cnn_sweep.journal.identity import process_tag
+from cnn_sweep.journal.paths import archive_of
+from cnn_sweep.journal.sharing import shared_modes
 from cnn_sweep.messages import in_bytes
 
 if TYPE_CHECKING:
@@ -156,9 +158,16 @@ def archive_study(
         StudyError: The study has something that cannot be archived, or changed meanwhile; or the archive exists.
         EnvironmentFault: There is no room for the archive, or it cannot be written or read back.
     """
+    with shared_modes(paths.results):
+        return _archive(paths, target, extras, replace=replace, observe=observe)
+
+
+def _archive(paths: StudyPaths, target: Path, extras: Extras, *, replace: bool, observe: Observer | None) -> Archived:
     entries = list(entries_of(paths.folder))
     aside = target.parent / f"{ARCHIVING}{process_tag()}"
     try:
+        if target == archive_of(paths.results, paths.study):
+            target.parent.mkdir(mode=keeping_mode_in(paths.results), exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(target.parent)
         _check_room(entries, target)
@@ -303,7 +312,9 @@ class _Writer:
         self._total = 2 * size  # everything is read back
         summary = {"format": FORMAT, **extras.summary, "bytes": size}
         with (
-            os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+            os.fdopen(
+                os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode_in(aside.parent) & 0o666), "wb"
+            ) as file,
             gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as zipped,
             tarfile.open(None, "w|", zipped, format=tarfile.PAX_FORMAT) as tar,
         ):

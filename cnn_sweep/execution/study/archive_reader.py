@@ -20,6 +20,7 @@ from cnn_sweep.journal.decoding import YEAR_10000
 from cnn_sweep.journal.filesystem import sync, sync_path
 from cnn_sweep.journal.identity import process_tag
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.journal.sharing import give_to_group
 from cnn_sweep.messages import few, in_bytes, plural, show
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def restore_study(file: Path, results: Path, *, observe: Callable[[int], None] |
         check_free_name(paths, archives=False)
         folder.rename(paths.folder)
         sync_path(results)
+        give_to_group(results, paths.folder)
     except OSError as error:
         raise EnvironmentFault(f"cannot restore {paths.folder}: {error.strerror or error}") from error
     finally:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from cnn_sweep.execution.machine import visible_gpus
 from cnn_sweep.execution.study.git_state import git_state
 from cnn_sweep.journal.events import Fault, Worker
-from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.identity import current, new_writer_name, user_name
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.journal.sharing import shared_modes
 from cnn_sweep.masking import masked
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def start_journal(
     """
     if (role == "worker") != (threads is not None):
         raise ValueError(f"a {role} with {threads} threads")
-    journal = JournalWriter(paths.journal(writer or new_writer_name()))
+    with shared_modes(paths.results):
+        journal = JournalWriter(paths.journal(writer or new_writer_name()))
     journal.append(worker_event(threads=DOES_NOT_TRAIN if threads is None else threads))
     return journal
 
@@ -82,7 +84,14 @@ def worker_event(*, threads: int) -> Worker:
     """
     gpus = visible_gpus() if threads != DOES_NOT_TRAIN else []
     extra = {"gpus": gpus} if gpus else {}
-    return Worker(time=time.time(), identity=current(), versions=package_versions(), threads=threads, extra=extra)
+    return Worker(
+        time=time.time(),
+        identity=current(),
+        versions=package_versions(),
+        threads=threads,
+        user=user_name(),
+        extra=extra,
+    )
 
 
 def fault_event(message: str) -> Fault:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cnn_sweep.errors import EnvironmentFault, StudyError
 from cnn_sweep.journal.filesystem import clear_asides, sync_path
 from cnn_sweep.journal.history import journal_sizes
-from cnn_sweep.journal.identity import process_tag, tag_is_alive
+from cnn_sweep.journal.identity import process_tag, tag_is_alive, user_name
 from cnn_sweep.journal.paths import StudyPaths, archive_of, existing_studies, existing_study
 
 if TYPE_CHECKING:
@@ -35,6 +35,19 @@ def find_study(results: Path, name: str) -> StudyPaths:
     if name in existing_studies(results):
         return StudyPaths(results, name)
     return existing_study(results, name)
+
+
+def check_owner(paths: StudyPaths) -> None:
+    """Check that a study is this user's to rename or remove; root may do so, too.
+
+    Raises:
+        StudyError: It belongs to somebody else.
+    """
+    if os.geteuid() not in {0, owner := paths.folder.lstat().st_uid}:
+        raise StudyError(
+            f"the study {paths.study!r} in {paths.results} belongs to {user_name(owner)}, who alone can rename, "
+            "archive or delete it; `cnn-sweep archive --keep --to FILE` copies it into an archive of yours"
+        )
 
 
 def check_free_name(paths: StudyPaths, *, archives: bool = True) -> None:

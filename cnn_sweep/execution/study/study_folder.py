@@ -22,7 +22,9 @@ from cnn_sweep.journal.filesystem import aside_folder, write_once
 from cnn_sweep.journal.history import History, check_journals, journal_sizes
 from cnn_sweep.journal.identity import is_own_writer
 from cnn_sweep.journal.paths import StudyPaths, data_root, existing_study, is_study, sweep_file_cure
+from cnn_sweep.journal.sharing import shared_modes
 from cnn_sweep.journal.sweep_files import read_revisions, restore_sweep_files
+from cnn_sweep.journal.trust import check_code
 from cnn_sweep.search.extension import extension
 from cnn_sweep.search.plan import Plan, check_sizes, make_plan
 from cnn_sweep.sweep.file.edits import with_values
@@ -94,7 +96,10 @@ class StudyFolder:
         paths = StudyPaths(results, sweep.study)
         if not is_study(paths):
             check_case(paths)
-            return cls._create(paths, sweep, preview)
+            if uses_user_code(sweep):
+                check_code(sweep.folder, results)
+            with shared_modes(results):
+                return cls._create(paths, sweep, preview)
         restore_sweep_files(paths, sweep)
         revisions = read_revisions(paths)
         if sweep.digest == revisions[-1].digest:
@@ -147,7 +152,7 @@ class StudyFolder:
         # Before the sweep's file, because a revision exists from the moment that its file does.
         text = without_repeats_line(sweep.text)
         _journal_plan(paths, len(earlier) + 1, plan, sweep, text)
-        write_once(paths.revision(len(earlier) + 1), text.encode())
+        _write_revision(paths, len(earlier) + 1, text)
         found = read_revisions(paths)[len(earlier)]
         if found.digest != sweep.digest:
             raise StudyError(_refusal(paths, found, sweep, ["another command created it meanwhile"]))
@@ -185,7 +190,7 @@ class StudyFolder:
             return self, 0
         number = len(self.revisions) + 1
         _journal_plan(self.paths, number, plan, new, new.text)
-        write_once(self.paths.revision(number), new.text.encode())
+        _write_revision(self.paths, number, new.text)
         if read_revisions(self.paths)[-1].text != new.text:
             raise StudyError(f"study {self.name!r} was extended by another command at this moment; try again")
         return type(self)(self.paths, (*self.revisions, new), info, plan), added
@@ -307,6 +312,11 @@ def _fill(paths: StudyPaths, sweep: Sweep, plan: Plan) -> None:
     text = without_repeats_line(sweep.text)
     _journal_plan(paths, 1, plan, sweep, text)
     write_once(paths.sweep, text.encode())
+
+
+def _write_revision(paths: StudyPaths, number: int, text: str) -> None:
+    with shared_modes(paths.results):
+        write_once(paths.revision(number), text.encode())
 
 
 def _journal_plan(paths: StudyPaths, revision: int, plan: Plan, sweep: Sweep, text: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import shutil
+import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,6 +51,7 @@ def copy_user_code(sweep: Sweep, target: Path) -> None:
         copy = target / path.relative_to(sweep.folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
+        copy.chmod(copy.stat().st_mode & ~(stat.S_IWGRP | stat.S_IWOTH))  # also in a folder that a group shares
 
 
 def _modules(folder: Path) -> Iterator[Path]:

@@ -32,6 +32,9 @@ from cnn_sweep.journal.events import End, Retire
 from cnn_sweep.journal.heartbeat import beating
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
+from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.journal.sharing import shared_modes
+from cnn_sweep.journal.trust import check_study
 from cnn_sweep.search.pruning_rules import PruningRules
 from cnn_sweep.training.graph_key import graph_key
 from cnn_sweep.training.session import configure
@@ -225,7 +228,9 @@ def main() -> int:
     stop = StopRequest(settings.word)
     stop.listen()
     try:
-        return Worker(StudyFolder.open(settings.results, settings.study), settings, stop).run()
+        check_study(StudyPaths(settings.results, settings.study))
+        with shared_modes(settings.results):
+            return Worker(StudyFolder.open(settings.results, settings.study), settings, stop).run()
     except CnnSweepError as error:
         message, exit_code = str(error), error.exit_code
     except OSError as error:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.journal.trust import check_study
 from cnn_sweep.training.data.dataset import UNLABELLED, image_options, items, load, read_meta
 from cnn_sweep.training.data.image_decoder import SUFFIXES, cures_of, read_images
 from cnn_sweep.training.data.prepare import prepared
@@ -43,6 +44,7 @@ class ChosenImages:
 def prepared_data(results: Path, study: str) -> Path:
     """Return the folder of a study's prepared data."""
     frozen = StudyFolder.open(results, study)
+    check_study(frozen.paths)  # before images are prepared for a model that will not be used
     return prepared(frozen.sweep.data, frozen.sweep.folder, frozen.data_root)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from cnn_sweep.errors import DamagedFileError, EnvironmentFault, InputError
 from cnn_sweep.journal.filesystem import mode_in, sync, write_aside
+from cnn_sweep.journal.sharing import shared_modes
 from cnn_sweep.journal.study_files import read_file, read_json, read_text
 from cnn_sweep.messages import plural
 from cnn_sweep.sweep.spec.data import BenchmarkData, TilesData
@@ -76,6 +77,11 @@ def prepare(spec: DataSpec, folder: Path, root: Path, *, observe: Observe = _sil
         InputError: The data are invalid; the message names the file and the reason.
         EnvironmentFault: ``root`` cannot be written.
     """
+    with shared_modes(root.parent):
+        return _prepare(spec, folder, root, observe, fetch=fetch)
+
+
+def _prepare(spec: DataSpec, folder: Path, root: Path, observe: Observe, *, fetch: bool) -> Path:
     check_places(spec, folder)
     listing = list_files(spec, folder) if spec.source in ("folder", "files") else None
     if fetch and isinstance(spec, BenchmarkData):
