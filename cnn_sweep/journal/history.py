@@ -253,6 +253,8 @@ def check_journals(paths: StudyPaths) -> None:
                 if entry.name.endswith(JOURNAL_SUFFIX) and not _is_plain_file(entry):
                     raise DamagedFileError(paths.journals / entry.name, "it is no plain file", cure)
     except OSError as error:
+        if not paths.folder.exists():  # a study that a command is about to create
+            return
         raise DamagedFileError(paths.journals, f"it cannot be read: {error.strerror or error}", cure) from error
 
 

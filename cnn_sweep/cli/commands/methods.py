@@ -35,7 +35,7 @@ def methods(
 
     Examples:
       cnn-sweep methods digits
-      cnn-sweep methods digits --format bibtex > methods.bib
+      cnn-sweep methods digits --format bibtex
     """
     opened = open_merged(results, study)
     with opened.store:
