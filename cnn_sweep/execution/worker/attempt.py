@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.errors import EnvironmentFault, fault_of
 from cnn_sweep.execution.attempts.cancellation import CANCELLED
 from cnn_sweep.execution.attempts.proposals import Proposer
 from cnn_sweep.execution.attempts.retries import EXCEPTION, OUT_OF_DEVICE_MEMORY, may_be_retried, why_given_up
@@ -175,6 +175,9 @@ class AttemptRunner:
             path.parent.mkdir(exist_ok=True)  # somebody may have removed it to free space
             if saved := self._trainer.export(spec, outcome, seed=seed, path=path):
                 artifact = saved_model(claimed, self._study.paths)
+        except OSError as error:
+            log.warning("trial %d: its model could not be saved: %s", claimed.number, fault_of(error))
+            return False
         except Exception as error:  # noqa: BLE001 - the result is valid without the model, and `finalize` can train it again
             text = UserCode.of(spec, self._study.code_folder).traceback(error)
             log.warning("trial %d: its model could not be saved\n%s", claimed.number, text)
