@@ -54,7 +54,7 @@ def check_study(paths: StudyPaths) -> None:
 
 
 def check_code(folder: Path, results: Path) -> None:
-    """Check that only trusted people can change the Python modules of a folder.
+    """Check that only trusted people can change the Python modules of a folder; groups get a warning.
 
     Args:
         folder: The folder of the modules.
@@ -64,9 +64,9 @@ def check_code(folder: Path, results: Path) -> None:
         EnvironmentFault: Others can.
     """
     rules = Rules.of(results)
-    rules.check_way(folder)
+    rules.check_way(folder, named=True)
     for path in sorted(folder.glob("*.py")):
-        rules.check(path)
+        rules.check(path, named=True)
 
 
 def check_file(file: Path, results: Path) -> None:
@@ -75,7 +75,7 @@ def check_file(file: Path, results: Path) -> None:
     Raises:
         EnvironmentFault: Others can.
     """
-    Rules.of(results).check_way(file)
+    Rules.of(results).check_way(file, named=True)
 
 
 def trust_everything() -> None:
@@ -107,31 +107,42 @@ class Rules:
         is_member = sharing is not None and (sharing.gid in {os.getegid(), *os.getgroups()} or os.geteuid() == 0)
         return cls(results, sharing if is_member else None)
 
-    def check_way(self, path: Path) -> None:
+    def check_way(self, path: Path, *, named: bool = False) -> None:
         """Check a file or folder and all folders above it, as far as they exist: who can rename, can replace.
+
+        Args:
+            path: The file or folder.
+            named: As of :meth:`check`.
 
         Raises:
             EnvironmentFault: Others can change one.
         """
         real = path.resolve()
-        self.check(real)
+        self.check(real, named=named)
         for parent in real.parents:
             self.check(parent, above=True)
 
-    def check(self, path: Path, *, above: bool = False) -> None:
+    def check(self, path: Path, *, above: bool = False, named: bool = False) -> None:
         """Check one file or folder.
 
         Args:
             path: It need not exist.
-            above: Whether it only leads to what is used: then others may create files there, but not rename any.
+            above: Whether it only leads to what is used. It may belong to others, and a group may write there, as in
+                most project folders: what they put in the place of a folder belongs to them, and is refused for that.
+            named: Whether the user named it and can be expected to know it: if a group may write, a warning is enough.
 
         Raises:
             EnvironmentFault: Others can change it.
         """
         try:
             problem = self._problem(path, above=above)
+            writers = None if above else self._strange_writers(path)
         except FileNotFoundError:
             return
+        if problem is None and writers is not None and named:
+            _tell_once(f"{path} {writers}, who could run code in your name; `chmod go-w {path}` keeps them out")
+            return
+        problem = problem or writers
         if problem is None:
             return
         if _is_trusted(path):
@@ -141,33 +152,30 @@ class Rules:
         raise EnvironmentFault(f"{path} {problem}, so code of others could run in your name.\n{self._advice(path)}")
 
     def _problem(self, path: Path, *, above: bool) -> str | None:
-        """Return who else can change a file or folder; None if nobody can."""
+        """Return whose a file or folder is, or that everybody can change it; None if there is nothing to say."""
         info = path.lstat()
-        if not self._is_safe_owner(info.st_uid, above=above):
+        if not above and not self._is_safe_owner(info.st_uid):
             return f"belongs to {user_name(info.st_uid)} (mode {stat.S_IMODE(info.st_mode):04o})"
         if stat.S_ISLNK(info.st_mode):
             info = path.stat()
-            if not self._is_safe_owner(info.st_uid, above=above):
+            if not above and not self._is_safe_owner(info.st_uid):
                 return f"is a link to a file of {user_name(info.st_uid)}"
         mode = stat.S_IMODE(info.st_mode)
         if above and mode & stat.S_ISVTX:
             return None
-        if mode & stat.S_IWOTH:
-            return f"can be written by everybody (mode {mode:04o})"
-        for who in self._strange_writers(path, info) if mode & stat.S_IWGRP else ():
-            return f"can be written by {who} (mode {mode:04o})"
-        return None
+        return f"can be written by everybody (mode {mode:04o})" if mode & stat.S_IWOTH else None
 
-    def _is_safe_owner(self, uid: int, *, above: bool) -> bool:
-        if uid in {0, os.geteuid()}:
-            return True
-        if above:
-            return (self.sharing is not None and uid == self.sharing.owner) or (
-                uid == _unknown_user() and _is_in_user_namespace()
-            )
-        return self.sharing is not None
+    def _strange_writers(self, path: Path) -> str | None:
+        """Return which group or user who is not trusted can change a file or folder; None if there is none."""
+        info = path.stat()
+        mode = stat.S_IMODE(info.st_mode)
+        who = next(self._strangers(path, info), None) if mode & stat.S_IWGRP else None
+        return None if who is None else f"can be written by {who} (mode {mode:04o})"
 
-    def _strange_writers(self, path: Path, info: os.stat_result) -> Iterator[str]:
+    def _is_safe_owner(self, uid: int) -> bool:
+        return uid in {0, os.geteuid()} or self.sharing is not None
+
+    def _strangers(self, path: Path, info: os.stat_result) -> Iterator[str]:
         """Yield the groups and users besides the owner who can write and are not trusted."""
         users, groups = _writers(path, info)
         for uid in users:
@@ -250,21 +258,6 @@ def _is_private_group(gid: int) -> bool:
     except KeyError:
         return False
     return account.pw_gid == gid and group.gr_name == account.pw_name and set(group.gr_mem) <= {account.pw_name}
-
-
-def _is_in_user_namespace() -> bool:
-    """Return whether this process cannot see all users, as in many containers, where even root has no name."""
-    try:
-        return Path("/proc/self/uid_map").read_text(encoding="ascii").split() != ["0", "0", "4294967295"]
-    except OSError:
-        return False
-
-
-def _unknown_user() -> int:
-    try:
-        return int(Path("/proc/sys/kernel/overflowuid").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 65_534
 
 
 def _group(gid: int) -> str:

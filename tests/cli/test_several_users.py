@@ -192,7 +192,7 @@ def checked(user, results, *cases):
 
 
 def test_who_can_write_can_run_code(alice, results):
-    """A user's own study is refused where others can write it, or can rename a folder above it."""
+    """A user's own study is refused where others can write it, or everybody can rename a folder above it."""
     gid = grp.getgrnam(GROUP).gr_gid
     for path in (alice.folder, results, results / "digits", results / "digits" / "slurm"):
         os.chown(path, alice.uid, gid)
@@ -205,7 +205,7 @@ def test_who_can_write_can_run_code(alice, results):
             0o770,
         ): rf"the group {GROUP}(.*\n)*  - `chmod go-w \S+results` keeps(.*\n)*.*share \S+results --group {GROUP}",
         (".", 0o1770): "results can be written by the group",
-        ("..", 0o775): rf"alice can be written by the group {GROUP}",
+        ("..", 0o775): "",
         ("..", 0o777): r"alice can be written by everybody",
         ("..", 0o1777): "",
         (".", 0o755): "",
@@ -249,6 +249,13 @@ def test_code_and_profiles_beside_a_sweep_file_count(alice, bob, place):
     assert f"{desk} belongs to bob" in run.stderr
     assert f"{desk / 'cpu.toml'} belongs to bob" in submit.stderr
     assert (run.returncode, submit.returncode, list(alice.folder.glob("results/new"))) == (3, 3, [])
+    profile = alice.folder / "own.toml"
+    profile.write_text("time_limit = 10\n", encoding="utf-8")
+    os.chown(profile, alice.uid, grp.getgrnam(GROUP).gr_gid)
+    profile.chmod(0o664)
+    (own,) = alice.types(("submit", "plain.yaml", "--profile", profile))
+    assert f"own.toml can be written by the group {GROUP} (mode 0664), who could run code in your name" in own.stderr
+    assert "code of others" not in own.stderr
 
 
 def test_members_train_one_study_whatever_their_umask(alice, bob, shared):
