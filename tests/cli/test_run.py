@@ -64,7 +64,7 @@ def test_results_do_not_depend_on_how_many_workers_share_the_cores(cli, sweep_te
     assert "each worker of the study 'tiny' uses 1 thread, because its first run used that number; 2 cannot" in refused
     assert "To go on with 1, leave out --threads" in refused
     assert json.loads(cli("show", "tiny", 0, "--json").stdout)["trial"]["threads"] == 1
-    assert "seed 0, 1 thread\n" in cli("show", "tiny", 0).stdout
+    assert "seed 0, 1 thread, by " in cli("show", "tiny", 0).stdout
 
 
 def test_failed_trials_are_said_and_exit_with_1(cli, sweep_text):
