@@ -137,7 +137,7 @@ class Rules:
         try:
             problem = self._problem(path, above=above)
             writers = None if above else self._strange_writers(path)
-        except FileNotFoundError:
+        except OSError:  # what is missing, or a link to itself, cannot be run; whoever reads it says so
             return
         if problem is None and writers is not None and named:
             _tell_once(f"{path} {writers}, who could run code in your name; `chmod go-w {path}` keeps them out")
