@@ -170,6 +170,7 @@ class Study:
         """
         names = ("study", "metric", "planned", "best", "causes", "graphs", "cancelled", *_DAMAGE)
         with self.store:
+            users = report_queries.users(self.store, self.name)
             summary, best, running = self.summary(), self.best(), self._running()
             jobs = self._jobs(slurm or SlurmCli(), is_finished=not unfinished(summary["trials"]))
             workers = self._workers(jobs.queue)
@@ -183,7 +184,7 @@ class Study:
             "trials": trials,
             "best": best,
             "workers": workers,
-            "users": report_queries.users(self.store, self.name),
+            "users": users,
             "running": [trial for trial in running if trial["trial"] not in jobs.dead],
             "jobs": [asdict(job) for job in jobs.queue.jobs] if jobs.queue else [],
             "ended_jobs": [asdict(ends) | {"text": str(ends)} for ends in jobs.ends],

@@ -85,6 +85,7 @@ case ${1:-} in
     build) build "${2:?where to put the archives}" ;;
     commands | tests)
         work=$(mktemp -d)
+        chmod 755 "$work"  # some tests run the program as other users
         trap 'rm -rf "$work"' EXIT
         "$@"
         ;;

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from helpers.typed import typed_here
@@ -17,6 +16,7 @@ from helpers.written import Written
 
 from cnn_sweep.cli.ui.interrupt import interruptible
 from cnn_sweep.store.reader import query
+from cnn_sweep.study import Study
 
 
 def test_an_interrupt_while_an_object_is_finalized_counts():
@@ -121,16 +121,13 @@ NUMBERS = ["EACCES", "EAGAIN", "EBUSY", "EDQUOT", "EEXIST", "EIO", "EMFILE", "EN
 def test_an_error_of_the_system_is_one_message(folder, monkeypatch, name):
     """It has the path, the system's words and a cure; the exit code is 3."""
     number = getattr(errno, name)
-    opened = Path.open
+    file = folder / "results" / "digits" / "journal" / "w.jsonl"
 
-    def fail(path, *arguments, **how):
-        if path.suffix == ".jsonl":
-            raise OSError(number, os.strerror(number), str(path))
-        return opened(path, *arguments, **how)
+    def fail(*_arguments, **_how):
+        raise OSError(number, os.strerror(number), str(file))
 
-    monkeypatch.setattr(Path, "open", fail)
+    monkeypatch.setattr(Study, "status", fail)
     done = typed_here(("status", "digits", "--results", folder / "results"), folder, {})
     assert done.returncode == 3, done.stderr
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"cnn-sweep: {folder / 'results'}")
-    assert f"w.jsonl: {os.strerror(number)}; " in line
+    assert line.startswith(f"cnn-sweep: {file}: {os.strerror(number)}; ")

@@ -92,7 +92,7 @@ def test_without_the_option_nothing_is_measured_and_sbatch_is_not_asked(slurm, t
 ON_NODE = """\
 #!{python}
 import json, sys
-folder, workers = sys.argv[3], int(sys.argv[4])
+folder, workers = sys.argv[-2], int(sys.argv[-1])
 question, timing = (json.load(open(folder + name)) for name in ("/question.json", "/timing.json"))
 one = dict(epoch_s=0.5, build_s=1.0, trial_s=0.1, images=1079, memory_mb=600.0)
 shapes = [[one] * workers for _ in timing["shapes"]]
