@@ -1,5 +1,6 @@
 """A study's part of the queue, from rows as squeue gives them."""
 
+import errno
 import os
 import signal
 import time
@@ -7,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.array_jobs.deadline import Deadline
 from cnn_sweep.execution.study.jobs import (
     count_pools,
@@ -152,6 +154,20 @@ def test_faults_are_told_once_and_until_the_next_submission(paths):
     now = time.time()
     told(paths, Submit(now, [{"job": "8", "tasks": 1, "time": now}], "p.toml", "lab"))
     assert faults_of(paths) == []
+
+
+def test_a_journal_that_cannot_be_read_may_name_jobs(paths, monkeypatch):
+    """With a stale file handle nobody is told that there are no jobs, or would submit them twice."""
+    opened = os.open
+
+    def stale(path, *arguments, **how):
+        if str(path).endswith(".jsonl"):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return opened(path, *arguments, **how)
+
+    monkeypatch.setattr(os, "open", stale)
+    with pytest.raises(EnvironmentFault, match=r"\.jsonl: cannot be read: Stale file handle; it may name jobs"):
+        jobs_in_queue(paths, FakeQueue(row("7_0")))
 
 
 @pytest.mark.parametrize(

@@ -202,12 +202,18 @@ def pools_that_go_on(paths: StudyPaths, slurm: SlurmCli) -> int:
 
 
 def _journaled(paths: StudyPaths, *kinds: type[_Event]) -> Iterator[_Event]:
-    """Yield the events of some kinds from commands and pools, without reading the journals of workers."""
+    """Yield the events of some kinds from commands and pools, without reading the journals of workers.
+
+    Raises:
+        EnvironmentFault: A journal cannot be read, so that jobs might be missing.
+    """
     beginnings = tuple(f'{{"type":"{kind.type}"'.encode() for kind in kinds)
     for name, _ in journal_sizes(paths):
         journal = paths.journal(name)
-        first = read_from(journal, limit=_FIRST_LINE_BYTES).bodies[:1]
-        if not first or _DOES_NOT_TRAIN not in first[0]:
+        chunk = read_from(journal, limit=_FIRST_LINE_BYTES)
+        if chunk.fault is not None:
+            raise EnvironmentFault(f"{journal}: {chunk.fault}; it may name jobs of the study, so try again")
+        if not chunk.bodies or _DOES_NOT_TRAIN not in chunk.bodies[0]:
             continue
         events = (from_json(body) for body in read_from(journal, 0).bodies if body.startswith(beginnings))
         yield from (event for event in events if isinstance(event, kinds))
