@@ -52,7 +52,7 @@ def test_leftovers_are_found_in_all_folders_of_a_study(paths):
     dead = process_tag().rsplit("-", 5)
     dead[2] = "1"
     (paths.results / ".data").mkdir()
-    (paths.logs).mkdir()
+    paths.logs.mkdir(exist_ok=True)
     folders = [paths.folder, paths.models, paths.logs, paths.results, paths.results / ".data"]
     left = [folder / f".x.aside-{'-'.join(dead)}.keras" for folder in folders]
     for path in left:
