@@ -50,7 +50,7 @@ def changed(draw):
 
 def _is_toml(text):
     try:
-        return bool(tomllib.loads(text.decode()))
+        return bool(tomllib.loads(text.decode())) and text.count(b".") < 100  # deeper tables cannot be written again
     except ValueError:
         return False
 
