@@ -15,7 +15,7 @@ from cnn_sweep.training.data.benchmark_sets import download
 
 TESTS = Path(__file__).parent
 PACKAGE = Path(cnn_sweep.__file__).parent
-PAGE = PACKAGE.parent / "docs" / "explanation" / "security.md"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "security.md"
 # Words of a promise, and the tests that hold it.
 PROMISES = {
     "nothing in them is ever run as Python": ["sweep/expressions", "report/test_filters.py"],
@@ -61,7 +61,7 @@ def test_no_child_imports_from_the_current_folder():
 
 def test_every_program_that_a_job_starts_by_its_module_is_safe():
     """Jobs begin in the folder from which they were submitted, which may be anybody's."""
-    assert _python(Profile()).endswith(" -P")
+    assert " -u -P -m cnn_sweep.execution.array_jobs.start" in _python(Profile())
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"python_command\(\w*(\.\w+)?\)\} -m ", text), path

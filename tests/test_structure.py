@@ -53,7 +53,8 @@ def _imports(path: Path) -> set[str]:
 
 
 def _modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+    ours = (path for path in PACKAGE.rglob("*.py") if "shipped_files" not in path.parts)  # a wheel has examples, too
+    return sorted(path for path in ours if path != PACKAGE / "__init__.py")
 
 
 def _layer(path: Path) -> str:
