@@ -279,7 +279,7 @@ STATES = {
 @pytest.mark.parametrize("form", FORMS)
 def test_every_export_writes_a_study_in_every_state(written, tmp_path, form, state):
     """The export ends, its destination has nothing half-made, and it is the study's own that was read."""
-    pytest.importorskip({"parquet": "pyarrow", "csv": "csv"}.get(form, form))
+    pytest.importorskip({"parquet": "pyarrow", "csv": "csv", "spreadsheet": "csv"}.get(form, form))
     STATES[state](written)
     before = {file: file.read_bytes() for file in written.results.rglob("*") if file.is_file()}
     out = tmp_path / "new" / "out"
@@ -309,7 +309,7 @@ def test_runs_tell_null_from_inactive_and_a_hyperparameter_from_a_column_of_the_
 @pytest.mark.parametrize("form", ["csv", "parquet", "tensorboard", "mlflow", "wandb", "optuna"])
 def test_an_export_that_fails_leaves_its_destination_as_it_was(written, tmp_path, monkeypatch, form):
     """An export that fails or is interrupted leaves nothing behind, and the next one succeeds."""
-    pytest.importorskip({"parquet": "pyarrow", "csv": "csv"}.get(form, form))
+    pytest.importorskip({"parquet": "pyarrow", "csv": "csv", "spreadsheet": "csv"}.get(form, form))
     written.study(trials=2)
     real, calls = report_queries.curves, []
 
@@ -434,7 +434,7 @@ READERS = {
 @pytest.mark.parametrize("form", ["csv", "parquet", "tensorboard", "mlflow", "wandb"])
 def test_a_destination_that_is_a_file_is_said(written, tmp_path, form):
     """If a file has the name of the folder, one message names it, and the file stays."""
-    pytest.importorskip({"parquet": "pyarrow", "csv": "csv"}.get(form, form))
+    pytest.importorskip({"parquet": "pyarrow", "csv": "csv", "spreadsheet": "csv"}.get(form, form))
     written.study(trials=1)
     (tmp_path / "out").write_text("mine", encoding="utf-8")
     with pytest.raises(EnvironmentFault, match="out"):
