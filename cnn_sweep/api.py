@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.execution.attempts.take_over import silent_attempts, unseen_in_words
 from cnn_sweep.execution.attempts.take_over import take_over as take_over_trials
-from cnn_sweep.execution.attempts.take_over import unseen_attempts, unseen_in_words
 from cnn_sweep.execution.pool.local import begin_study, run_local
 from cnn_sweep.execution.study.in_use import who_trains
 from cnn_sweep.execution.study.study_folder import plan_sweeps
@@ -203,8 +203,8 @@ def _warn_of_failures(progress: Progress) -> None:
 
 def _warn_of_silent(study: StudyFolder, progress: Progress) -> None:
     """Warn of trials that silent processes hold which cannot be seen from here."""
-    unseen = unseen_attempts(study) if progress.finished < progress.total else []
-    if words := unseen_in_words(study.name, (one for one in unseen if one.is_silent)):
+    silent = silent_attempts(study) if progress.finished < progress.total else []
+    if words := unseen_in_words(study.name, silent):
         warnings.warn("\n".join([*words, "in Python: run(take_over=True)"]), stacklevel=3)
 
 

@@ -51,14 +51,12 @@ class Sharing:
         gid: Its number, which counts.
         by: Name of the user who declared it.
         time: When, in seconds since 1970-01-01 UTC.
-        owner: User ID of the owner of the results folder; not part of the file.
     """
 
     group: str
     gid: int
     by: str
     time: float
-    owner: int = -1
 
 
 def sharing_of(results: Path) -> Sharing | None:
@@ -75,7 +73,7 @@ def sharing_of(results: Path) -> Sharing | None:
         finally:
             os.close(fd)
         data = json.loads(text)
-        found = Sharing(str(data["group"]), int(data["gid"]), str(data["by"]), float(data["time"]), folder.st_uid)
+        found = Sharing(str(data["group"]), int(data["gid"]), str(data["by"]), float(data["time"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return found if info.st_uid in {0, folder.st_uid} and folder.st_gid == found.gid else None
@@ -128,9 +126,7 @@ def declare(results: Path, sharing: Sharing) -> Changed:
     try:
         if mine:
             os.chown(results, -1, sharing.gid)
-            data = asdict(sharing)
-            del data["owner"]
-            write_aside(results / NAME, f"{json.dumps(data)}\n".encode())
+            write_aside(results / NAME, f"{json.dumps(asdict(sharing))}\n".encode())
         _share_all(results, results, sharing.gid, changed)
     except OSError as error:
         raise _fault(results, error) from error

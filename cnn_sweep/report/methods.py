@@ -13,6 +13,7 @@ from cnn_sweep.report.document.summary import space
 from cnn_sweep.report.leaderboards.statistics import wilson
 from cnn_sweep.sweep.space.templates import references
 from cnn_sweep.sweep.states import counted
+from cnn_sweep.training.data.groups import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -131,7 +132,7 @@ def _images(sweep: Sweep, images: Images | None) -> Iterator[str]:
             f"training, {counts.get('validation', 0):,} for validation and {counts.get('test', 0):,} for the test."
         )
     if getattr(spec, "group", None) is not None:
-        yield "All images of a group ({}) were in one of these sets [@pedregosa2011].".format(spec.group.strip("*/{}"))
+        yield f"All images of a group ({name_of(spec.group)}) were in one of these sets [@pedregosa2011]."
     elif getattr(getattr(spec, "labels", None), "split", None) is None and isinstance(
         getattr(spec, "validation", None), float
     ):

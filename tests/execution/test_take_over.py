@@ -190,6 +190,14 @@ def test_cancel_of_a_silent_owners_trial_ends_it_for_good(study):
     assert study.paths.claim(0, 1).exists()
 
 
+def hold_all_trials(results):
+    """Make a study whose two trials a silent process holds."""
+    study = StudyFolder.open_or_create(Sweep.parse(TEXT), results)
+    begin(study, 0)
+    begin(study, 1)
+    silence(study)
+
+
 def test_commands_name_silent_owners_and_end_with_1(cluster, monkeypatch):
     """`resume` and `cancel` say who holds which trials and what to type; `status` says it, too."""
     popen = subprocess.Popen
@@ -199,10 +207,7 @@ def test_commands_name_silent_owners_and_end_with_1(cluster, monkeypatch):
 
     monkeypatch.setattr(pools.subprocess, "Popen", start)
     cluster.install("squeue", "exit 1")
-    study = StudyFolder.open_or_create(Sweep.parse(TEXT), cluster.paths.results)
-    begin(study, 0)
-    begin(study, 1)
-    silence(study)
+    hold_all_trials(cluster.paths.results)
     done = cluster.type("resume", "mine", "--workers", "1")
     assert done.exit_code == 1
     assert "2 trials are held by processes that cannot be seen from this machine:" in done.stderr
@@ -217,10 +222,7 @@ def test_commands_name_silent_owners_and_end_with_1(cluster, monkeypatch):
 
 def test_nothing_is_submitted_if_silent_owners_hold_all_trials(queue):
     """Jobs would find nothing to train."""
-    study = StudyFolder.open_or_create(Sweep.parse(TEXT), queue.paths.results)
-    begin(study, 0)
-    begin(study, 1)
-    silence(study)
+    hold_all_trials(queue.paths.results)
     done = queue.type("resume", "mine", "--profile", "my.toml")
     assert done.exit_code == 1
     assert "`cnn-sweep resume mine --take-over`" in done.stderr

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.spec.data import FilesData, FolderData
 from cnn_sweep.training.data.dataset import items
-from cnn_sweep.training.data.groups import groups_of_paths
+from cnn_sweep.training.data.groups import groups_of_paths, name_of
 from cnn_sweep.training.data.prepare import prepare, read_report
 from cnn_sweep.training.data.splits import Labelled, divide
 
@@ -149,3 +149,8 @@ def test_a_group_is_the_shortest_part_that_fits():
     """In ``{site}_*`` the site ends at the first underscore; a pattern with slashes spans the whole path."""
     assert groups_of_paths("{site}_*", ["x/s1_a_b.jpg", "y/s2_c.jpg"]) == ("s1", "s2")
     assert groups_of_paths("*/{camera}/???.jpg", ["fox/c1/001.jpg"]) == ("c1",)
+
+
+def test_a_group_has_a_name_for_people():
+    """A column, or what stands in the braces of a pattern."""
+    assert [name_of(group) for group in ("site", "{site}_*", "*/{camera}/*")] == ["site", "site", "camera"]

@@ -35,14 +35,19 @@ from cnn_sweep.training.evaluation.metrics import (
 )
 
 
+def random_case(classes, size, levels, seed):
+    """Draw labels, each class at least once, and probabilities with ties."""
+    random = np.random.default_rng(seed)
+    labels = np.r_[np.arange(classes), random.integers(0, classes, size)]
+    raw = random.integers(0, levels, (len(labels), classes)) + 1.0
+    return labels, raw / raw.sum(axis=1, keepdims=True)
+
+
 @settings(max_examples=50, deadline=None)
 @given(classes=st.integers(2, 6), size=st.integers(12, 80), levels=st.integers(2, 1000), seed=st.integers(0, 999))
 def test_metrics_are_those_of_scikit_learn(classes, size, levels, seed):
     """Accuracy, macro F1 and AUC equal the reference, with ties and classes that nothing is taken for."""
-    random = np.random.default_rng(seed)
-    labels = np.r_[np.arange(classes), random.integers(0, classes, size)]
-    raw = random.integers(0, levels, (len(labels), classes)) + 1.0
-    probabilities = raw / raw.sum(axis=1, keepdims=True)
+    labels, probabilities = random_case(classes, size, levels, seed)
     guess = predicted(probabilities)
     assert accuracy(labels, probabilities) == pytest.approx(accuracy_score(labels, guess))
     assert macro_f1(labels, probabilities) == pytest.approx(f1_score(labels, guess, average="macro", zero_division=0))
@@ -94,10 +99,7 @@ MORE = {
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 def test_metrics_on_request_are_those_of_scikit_learn(classes, size, levels, seed):
     """Each metric equals the reference, with ties, few images, and classes that nothing is taken for."""
-    random = np.random.default_rng(seed)
-    labels = np.r_[np.arange(classes), random.integers(0, classes, size)]
-    raw = random.integers(0, levels, (len(labels), classes)) + 1.0
-    probabilities = raw / raw.sum(axis=1, keepdims=True)
+    labels, probabilities = random_case(classes, size, levels, seed)
     guess = predicted(probabilities)
     names = [f"class {k}" for k in range(classes)]
     found = all_metrics(labels, probabilities, "val_", [*MORE, "precision", "recall", "f1"], names)

@@ -15,7 +15,7 @@ from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.terminal import Console
 from cnn_sweep.cli.ui.training_progress import TrainingProgress
 from cnn_sweep.execution.attempts.candidates import left_to_do
-from cnn_sweep.execution.attempts.take_over import take_over, unseen_attempts, unseen_in_words
+from cnn_sweep.execution.attempts.take_over import silent_attempts, take_over, unseen_attempts, unseen_in_words
 from cnn_sweep.execution.machine import usable_cores, useful_workers
 from cnn_sweep.execution.pool.local import begin_study, run_local
 from cnn_sweep.execution.pool.when_finished import end_of
@@ -86,7 +86,7 @@ def train(study: StudyFolder, options: LocalOptions) -> None:
     if options.take_over:
         take_over(study, lambda words: console.print(f"{name}: {words}", markup=False))
     else:
-        _print_unseen(name, [one for one in unseen_attempts(study) if one.is_silent], console)
+        _print_unseen(name, silent_attempts(study), console)
     with TrainingProgress(name, console) as display:
         progress = run_local(
             study, display.show, workers=options.workers, threads=options.threads, notify=options.notify

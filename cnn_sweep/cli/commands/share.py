@@ -97,7 +97,7 @@ def _end(place: Path) -> None:
 
 
 def _gid(name: str) -> int:
-    """Return the number of a group of which the user is a member.
+    """Return the number of a group that the user belongs to.
 
     Raises:
         InputError: There is no such group, or the user is no member.

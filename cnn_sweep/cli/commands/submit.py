@@ -15,7 +15,7 @@ from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.execution.array_jobs.sbatch_calls import settle_submissions
 from cnn_sweep.execution.array_jobs.submission import QueueFull, Submission, plan_submission
 from cnn_sweep.execution.attempts.candidates import left_to_do, why_nothing_is_left
-from cnn_sweep.execution.attempts.take_over import unseen_attempts, unseen_in_words
+from cnn_sweep.execution.attempts.take_over import silent_attempts, unseen_in_words
 from cnn_sweep.execution.study.jobs import count_pools, jobs_in_queue
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.paths import StudyPaths
@@ -96,7 +96,7 @@ def warn_of_silent(study: StudyFolder) -> bool:
     Raises:
         typer.Exit: There are no other trials.
     """
-    silent = [one for one in unseen_attempts(study) if one.is_silent]
+    silent = silent_attempts(study)
     for line in unseen_in_words(study.name, silent):
         warn(line)
     if silent and {one.attempt.trial for one in silent} >= {one.number for one in left_to_do(study, study.history())}:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import EnvironmentFault, faults_of_the_system
 from cnn_sweep.execution.array_jobs.deadline import Deadline
 from cnn_sweep.execution.attempts.candidates import left_to_do
-from cnn_sweep.execution.attempts.take_over import unseen_attempts, unseen_in_words
+from cnn_sweep.execution.attempts.take_over import silent_attempts, unseen_in_words
 from cnn_sweep.execution.pool.notifications import notify_dead_end
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
 from cnn_sweep.execution.study.jobs import pools_that_go_on
@@ -162,7 +162,7 @@ class TaskRun:
     def _tell_of_silent(self) -> None:
         """Tell of trials that no pool can train, because silent processes that cannot be seen hold them."""
         study = self._study
-        if words := unseen_in_words(study.name, (one for one in unseen_attempts(study) if one.is_silent)):
+        if words := unseen_in_words(study.name, silent_attempts(study)):
             self._tell("; ".join(word.strip() for word in words).replace(":;", ":"))
 
     @contextmanager

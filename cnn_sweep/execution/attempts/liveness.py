@@ -105,7 +105,7 @@ class SlurmDetector:
         }
 
     def unseen(self, owners: Mapping[Attempt, Owner]) -> set[Attempt]:
-        """Return the attempts that belong to no job, or to one of which Slurm does not know whether it is over."""
+        """Return the attempts that belong to no job, or to a job of which Slurm cannot say whether it is over."""
         return set(owners) - {attempt for attempt, (_, found) in self._ask(owners).items() if found.state != "unknown"}
 
     def _ask(self, owners: Mapping[Attempt, Owner]) -> dict[Attempt, tuple[Incarnation, JobStatus]]:

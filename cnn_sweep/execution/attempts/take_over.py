@@ -81,6 +81,11 @@ def unseen_attempts(study: StudyFolder) -> list[Unseen]:
     return unseen_among(study.paths, open_attempts(study.history(), claims), detectors)
 
 
+def silent_attempts(study: StudyFolder) -> list[Unseen]:
+    """Return those of :func:`unseen_attempts` that the user may let others take over."""
+    return [one for one in unseen_attempts(study) if one.is_silent]
+
+
 def unseen_among(
     paths: StudyPaths, owners: Mapping[Attempt, Owner], detectors: Iterable[FailureDetector]
 ) -> list[Unseen]:

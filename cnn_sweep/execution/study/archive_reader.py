@@ -176,12 +176,12 @@ def restore_study(file: Path, results: Path, *, observe: Callable[[int], None] |
 class _Restoration:
     """Writes the study's folder of an archive."""
 
-    def __init__(self, folder: Path, most: int | None) -> None:
+    def __init__(self, folder: Path, most: int) -> None:
         """Begin a restoration.
 
         Args:
             folder: Receives the files.
-            most: Bytes that they may have, for which there is room; None if that is not known.
+            most: Bytes that they may have, for which there is room.
         """
         self._folder = folder
         self._left = most
@@ -199,10 +199,9 @@ class _Restoration:
             for _ in blocks:
                 pass
             return
-        if self._left is not None:
-            self._left -= member.size
-            if self._left < 0:
-                raise tarfile.TarError(f"{name}: the files are larger than {SUMMARY} says")
+        self._left -= member.size
+        if self._left < 0:
+            raise tarfile.TarError(f"{name}: the files are larger than {SUMMARY} says")
         try:
             with path.open("xb") as target:
                 for block in blocks:
@@ -254,7 +253,7 @@ def _check_room(summary: dict[str, Any], results: Path) -> int:
             f"study {summary['study']!r} needs {in_bytes(needed)}, and {in_bytes(free)} are free in {results}; free "
             "some space, or restore it into another folder with --results"
         )
-    return needed if isinstance(needed, int) else None
+    return needed
 
 
 def _read_member(

@@ -22,6 +22,16 @@ def is_pattern(group: str) -> bool:
     return "{" in group
 
 
+def name_of(group: str) -> str:
+    """Return what a sweep's ``group`` stands for: the column, or the name in braces.
+
+    >>> name_of("site"), name_of("{site}_*"), name_of("*/{camera}/*")
+    ('site', 'site', 'camera')
+    """
+    match = re.search(r"\{(.*)\}", group)
+    return match[1] if match else group
+
+
 def groups_of_paths(pattern: str, names: Sequence[str]) -> tuple[str, ...]:
     """Return the group of each file by its path.
 

@@ -76,12 +76,7 @@ def _ranks(values: Probabilities) -> npt.NDArray[np.float64]:
 
 def macro_f1(labels: Labels, probabilities: Probabilities) -> float:
     """Return the unweighted mean of F1 over the classes that occur among labels or predictions."""
-    guess = predicted(probabilities)
-    size = int(max(labels.max(initial=0), guess.max(initial=0))) + 1
-    hits = np.bincount(labels[labels == guess], minlength=size)
-    either = np.bincount(labels, minlength=size) + np.bincount(guess, minlength=size)
-    present = either > 0
-    return float(np.mean(2.0 * hits[present] / either[present])) if present.any() else float("nan")
+    return _macro(_matrix(labels, probabilities), _f1)
 
 
 def balanced_accuracy(matrix: Counts) -> float:
@@ -165,6 +160,10 @@ def top_accuracy(labels: Labels, probabilities: Probabilities, k: int) -> float:
     before = np.arange(probabilities.shape[1]) < np.asarray(labels)[:, None]
     rank = np.sum((probabilities > own) | ((probabilities == own) & before), axis=1)
     return float(np.mean(rank < k))
+
+
+def _matrix(labels: Labels, probabilities: Probabilities) -> Counts:
+    return confusion_matrix(labels, predicted(probabilities), max(2, probabilities.shape[1]))
 
 
 def _precision(matrix: Counts) -> npt.NDArray[np.float64]:
@@ -254,9 +253,8 @@ def _more_metrics(
     names = of_each_class(names, class_names)
     if np.isnan(probabilities).any():
         return dict.fromkeys(names, float("nan"))
-    guess = predicted(probabilities)
+    matrix = _matrix(labels, probabilities)
     probabilities = per_class(probabilities)
-    matrix = confusion_matrix(labels, guess, probabilities.shape[1])
     found = {}
     for name in names:
         top, of_class = top_of(name), class_of(name)
