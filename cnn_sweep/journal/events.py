@@ -92,6 +92,7 @@ class Start(Event):
         until: The epoch of the rung at which the trial pauses; None if the attempt runs to the end.
         promotion: Why a paused trial continues: the data of a :class:`cnn_sweep.search.rungs.Promotion`.
         digest: Digest of the newest revision of the sweep; earlier versions wrote none.
+        fold: With cross-validation, the fold that validates, from 0.
     """
 
     type: ClassVar[str] = "start"
@@ -106,6 +107,7 @@ class Start(Event):
     until: int | None = None
     promotion: dict[str, Any] | None = None
     digest: str | None = None
+    fold: int | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class PlannedTrial:
         params: Its configuration; None if the sampler proposes it when the trial begins (adaptive search).
         repeat: 0 for the first training of the configuration.
         seed: Seed of the training.
+        fold: With cross-validation, the fold that validates, from 0.
         configuration: ID of the configuration; None if ``params`` is None.
         same_as: In an adaptive search, the number of the trial whose configuration this one repeats.
         part: In an adaptive search, hyperparameters with fixed values; the sampler proposes the others.
@@ -51,6 +52,7 @@ class PlannedTrial:
     configuration: str | None
     same_as: int | None = None
     part: dict[str, Any] | None = None
+    fold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ class _Planner:
         self._count(sweep, drawn)
         for params in drawn.params:
             self._check_and_add(validator, params)
-        for repeat in range(sweep.search.repeats):
+        for repeat in range(sweep.search.repeats * sweep.fold_count):
             for name, configuration in self.valid.items():
                 self._append(sweep, name, repeat, configuration.params)
 
@@ -246,7 +248,7 @@ class _Planner:
                 self.proposals.append(part)
         wanted = self._possible(sweep, validator)
         self.proposals += [{} for _ in range(wanted - len(self.proposals))]
-        for repeat in range(sweep.search.repeats):
+        for repeat in range(sweep.search.repeats * sweep.fold_count):
             for place, part in enumerate(self.proposals):
                 complete = bool(part) and is_complete(sweep.space, part)
                 self._append(sweep, place, repeat, part if complete else None, part=part or None)
@@ -254,7 +256,7 @@ class _Planner:
     def add_repeats(self, sweep: Sweep, more: MoreRepeats) -> None:
         """Plan more repeats of selected configurations only."""
         names = {number: name for (name, _), number in self.planned.items()}
-        for repeat in range(more.repeats):
+        for repeat in range(more.repeats * sweep.fold_count):
             for number in more.trials:
                 first = self.trials[number]
                 self._append(sweep, names[number], repeat, first.params, part=first.part)
@@ -305,7 +307,8 @@ class _Planner:
             number=number,
             params=params,
             repeat=repeat,
-            seed=sweep.search.seed + repeat,
+            seed=sweep.search.seed + repeat // sweep.fold_count,
+            fold=repeat % sweep.fold_count if sweep.fold_count > 1 else None,
             configuration=None if params is None else configuration_id(params),
             same_as=self.planned[name, 0] if params is None and repeat else None,
             part=part if params is None else None,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Columns of a trial's row that a leaderboard shows only on request.
 MISSING_EPOCHS: Final = "missing_epochs"
 MORE: Final = (
-    *("configuration", "repeat", "seed", "attempts", "started", "ended", "cause", "message", "threads", "user"),
+    *("configuration", "repeat", "fold", "seed", "attempts", "started", "ended", "cause", "message", "threads", "user"),
     MISSING_EPOCHS,
 )
 # Empty ones are not numbers either.

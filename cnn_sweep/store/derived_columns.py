@@ -133,6 +133,7 @@ def _trials() -> Insert:
     values = {
         "configuration": _at(r.started_place, r.configuration),
         "repeat": _at(r.started_place, r.repeat),
+        "fold": _at(r.started_place, r.fold),
         "seed": _at(r.started_place, r.seed),
         "parameters": _at(r.parameters_place, r.parameters),
         "state": _at(r.place, case((r.state == "lost", "interrupted"), else_=r.state)),

@@ -47,7 +47,7 @@ def planned_counts(paths: StudyPaths) -> dict[str, int] | None:
 
 
 def complete_trials(connection: Connection, paths: StudyPaths) -> None:
-    """Give the touched trials whose starts are damaged the configuration, repeat and seed that were planned."""
+    """Give the touched trials whose starts are damaged the configuration, repeat, fold and seed that were planned."""
     t = schema.trials.c
     touched = select(schema.touched.c.trial)
     query = select(t.trial).where(t.study == paths.study, t.trial.in_(touched), t.attempts > 0, t.seed.is_(None))
@@ -56,7 +56,7 @@ def complete_trials(connection: Connection, paths: StudyPaths) -> None:
     trials = plan.trials if plan is not None else ()
     for number in (number for number in numbers if number < len(trials)):
         planned = trials[number]
-        values: dict[str, Any] = {"repeat": planned.repeat, "seed": planned.seed}
+        values: dict[str, Any] = {"repeat": planned.repeat, "fold": planned.fold, "seed": planned.seed}
         if planned.params is not None:
             values["configuration"] = planned.configuration
             row = (paths.study, planned.configuration, to_sorted_json(planned.params))

@@ -39,6 +39,7 @@ _TRIAL = (
     "seconds",
     "configuration",
     "repeat",
+    "fold",
     "seed",
     "attempts",
     "started",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.events import Event
 
-SCHEMA_VERSION = 7  # version 6 did not know the users of workers
+SCHEMA_VERSION = 8  # version 7 did not know folds
 
 METADATA = MetaData()
 WRITER = "writer"  # name of the journal of a line; no event has a field of this name
@@ -134,6 +134,7 @@ trials = _table(
     # Derived columns from here on. From the highest attempt that started:
     Column("configuration", String),
     Column("repeat", BigInteger),
+    Column("fold", BigInteger),
     Column("seed", BigInteger),
     Column("parameters", BigInteger),
     # From the highest attempt:
@@ -166,6 +167,7 @@ attempts = _table(
     Column("started", Float, info=_of(Start, "time")),
     Column("configuration", String, info=_of(Start, "configuration")),
     Column("repeat", BigInteger, info=_of(Start, "repeat")),
+    Column("fold", BigInteger, info=_of(Start, "fold")),
     Column("seed", BigInteger, info=_of(Start, "seed")),
     Column("start_epoch", BigInteger, info=_of(Start, "epoch")),
     Column("start_parameters", BigInteger, info=_of(Start, "parameters")),

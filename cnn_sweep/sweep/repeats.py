@@ -25,7 +25,7 @@ class MoreRepeats:
 
     Attributes:
         trials: One trial of each configuration that gets more repeats.
-        repeats: Total repeats of each of these configurations afterwards.
+        repeats: Total repeats of each of these configurations afterwards; with cross-validation each has all folds.
     """
 
     trials: tuple[int, ...]
@@ -42,6 +42,10 @@ class Revision(Protocol):
     @property
     def search(self) -> SearchSpec:
         """The search section, with the number of repeats of every configuration."""
+
+    @property
+    def fold_count(self) -> int:
+        """Number of trainings that one repeat takes."""
 
     @property
     def more_repeats(self) -> MoreRepeats | None:
@@ -62,7 +66,7 @@ def without_repeats_line(text: str) -> str:
 
 
 def selection_repeats(revisions: Iterable[Revision], configurations: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
-    """Return the numbers of repeats that each configuration had when it was selected for more, newest last.
+    """Return the numbers of trainings that each configuration had when it was selected for more, newest last.
 
     Args:
         revisions: All revisions of the sweep, oldest first.
@@ -73,13 +77,13 @@ def selection_repeats(revisions: Iterable[Revision], configurations: Mapping[int
     selections: dict[str, tuple[int, ...]] = {}
     for sweep in revisions:
         if sweep.more_repeats is None:
-            for_all = max(for_all, sweep.search.repeats)
+            for_all = max(for_all, sweep.search.repeats * sweep.fold_count)
             continue
         for name in {configurations[trial] for trial in sweep.more_repeats.trials if trial in configurations}:
             before = max(for_all, planned.get(name, 0))
-            if sweep.more_repeats.repeats > before:
+            if (wanted := sweep.more_repeats.repeats * sweep.fold_count) > before:
                 selections[name] = (*selections.get(name, ()), before)
-                planned[name] = sweep.more_repeats.repeats
+                planned[name] = wanted
     return selections
 
 

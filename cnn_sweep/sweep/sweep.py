@@ -292,6 +292,11 @@ class Sweep:
         return sum(found) if len(found) == 2 else None
 
     @property
+    def fold_count(self) -> int:
+        """Number of folds of cross-validation; 1 without it."""
+        return self.data.folds or 1
+
+    @property
     def weighted_classes(self) -> tuple[str, ...]:
         """Names of the classes that have a weight in ``training.class_weights``."""
         training = self.sections.training

@@ -93,7 +93,15 @@ def _print_summary(report: dict[str, Any], path: Path) -> None:
     mirrored = sum(item.name.endswith(MIRRORED) for item in items(path, "train"))
     extra = f", {mirrored} of them mirrored" if mirrored else ""
     print(f"{plural(sum(totals.values()), 'image')} of {height} x {width} x {channels}{extra}, in {path}")
+    if folds := report.get("folds"):
+        print_table(_folds_table(folds), title="folds")
     _print_problems(report, path)
+
+
+def _folds_table(folds: list[dict[str, Any]]) -> Table:
+    """Return a row for each fold of the first partition: its images, its groups, and the images of each class."""
+    rows = [{"fold": number, **fold, **fold["classes"]} for number, fold in enumerate(folds)]
+    return Table(tuple(name for name in rows[0] if name != "classes"), tuple(rows))
 
 
 def _print_problems(report: dict[str, Any], path: Path) -> None:

@@ -86,10 +86,11 @@ def plan(
 def _print_plan(sweep: Sweep, found: Plan) -> None:
     number = len(found.configurations)
     proposed = sweep.search.is_adaptive and not number
+    folds = f" of {sweep.fold_count} folds" if sweep.fold_count > 1 else ""
     configurations = "proposed configurations" if proposed else plural(number, "configuration")
     print(
         f"{sweep.study}: {plural(len(found.trials), 'trial')} of {configurations} "
-        f"({sweep.search.method}, {plural(sweep.search.repeats, 'repeat')}), "
+        f"({sweep.search.method}, {plural(sweep.search.repeats, 'repeat')}{folds}), "
         f"{plural(found.duplicates, 'duplicate')} dropped, "
         f"{len(found.invalid)} invalid"
     )

@@ -70,9 +70,10 @@ def _print_trial(trial: dict[str, Any], metric: str) -> None:
     if trial["message"]:
         print(f"  {trial['message']}")
     weights = plural(trial["parameters"], "weight") if trial["parameters"] else "weights not counted yet"
+    fold = "" if trial["fold"] is None else f", fold {trial['fold']}"
     print_words(
         f"  {plural(trial['epochs'] or 0, 'epoch')} in {shown(trial['seconds'] or 0.0)} s, "
-        f"{weights}, repeat {trial['repeat']}, seed {trial['seed']}, "
+        f"{weights}, repeat {trial['repeat']}{fold}, seed {trial['seed']}, "
         f"{plural(trial['threads'], 'thread') if trial['threads'] else 'threads not known'}"
         f"{', by ' + trial['user'] if trial['user'] else ''}"
     )

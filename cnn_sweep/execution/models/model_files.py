@@ -101,7 +101,7 @@ def model_file(study: StudyFolder, history: History, number: int, trainer: Study
         trainer.import_code(spec)
         return path
     print(f"trial {number}: its model was not kept, training it again", file=sys.stderr)  # noqa: T201 - for the user of the command
-    outcome = trainer.train(spec, seed=seed, monitor=_Silent())
+    outcome = trainer.train(spec, seed=seed, fold=trial.repeat or 0, monitor=_Silent())
     if outcome.state != "complete":
         raise StudyError(f"trial {number} could not be trained again: {outcome.message or outcome.state}")
     if not trainer.export(spec, outcome, seed=seed, path=path):

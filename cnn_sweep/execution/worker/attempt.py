@@ -127,6 +127,7 @@ class AttemptRunner:
                 configuration=configuration_id(spec.params),
                 repeat=planned.repeat,
                 seed=planned.seed,
+                fold=planned.fold,
                 params=dict(spec.params),
                 epoch=epoch,
                 parameters=infer_shapes(spec.layers, self._study.info).parameters if spec.layers else None,
@@ -147,8 +148,8 @@ class AttemptRunner:
 
     def _train(self, claimed: NextAttempt, spec: TrialSpec, state: bytes | None, recorder: Recorder) -> Outcome:
         try:
-            seed = self._planned[claimed.number].seed
-            outcome = self._trainer.train(spec, seed=seed, monitor=recorder, resume=state)
+            planned = self._planned[claimed.number]
+            outcome = self._trainer.train(spec, seed=planned.seed, fold=planned.repeat, monitor=recorder, resume=state)
         except (EnvironmentFault, OSError):
             raise  # from the journal or the data; the trial is not the cause
         except Exception as error:  # noqa: BLE001 - an error of one trial must not end the worker

@@ -60,15 +60,15 @@ class StudyTrainer:
         self._trainer = Trainer(self._dataset, folder=self._code, prepared=self._prepared.parent)
         self._trainer.note = partial(_note_once, study.paths)
 
-    def train(self, spec: TrialSpec, *, seed: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
+    def train(self, spec: TrialSpec, *, seed: int, fold: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
         """Train a trial from a checkpoint; if the checkpoint belongs to another trial, train from the beginning."""
         try:
-            return self._trainer.train(spec, seed, monitor, resume)
+            return self._trainer.train(spec, seed, monitor, resume, fold=fold)
         except CheckpointError as error:
             if resume is None:
                 raise
             log.warning("starting from the beginning: %s", error)
-            return self._trainer.train(spec, seed, monitor)
+            return self._trainer.train(spec, seed, monitor, fold=fold)
 
     def export(self, spec: TrialSpec, outcome: Outcome, *, seed: int, path: Path) -> bool:
         """Save the trained network as a plain Keras model; return whether there was one to save."""

@@ -4,6 +4,10 @@ The model is the two-way layout value = configuration + seed + residual. The res
 configurations, since two or three seeds determine it poorly for one alone. All intervals hold simultaneously, so also
 for the configuration chosen because it looks best (multiple comparisons with the best: Hsu, *Multiple Comparisons*,
 1996, ch. 4).
+
+With cross-validation, folds take the place of seeds. Their training sets overlap, so their values are not independent,
+and the variance of a mean of n values is not 1/n of that of one, but 1/n + validation images / training images
+(Nadeau and Bengio, Machine Learning 2003, section 3; for repeated cross-validation Bouckaert and Frank, PAKDD 2004).
 """
 
 from __future__ import annotations
@@ -58,12 +62,13 @@ class Standing:
     tied: bool | None = None
 
 
-def compare(samples: Sequence[Mapping[int, float]], direction: Direction) -> list[Standing]:
+def compare(samples: Sequence[Mapping[int, float]], direction: Direction, *, overlap: float = 0.0) -> list[Standing]:
     """Compare configurations with the one that has the best mean among those with several seeds.
 
     Args:
-        samples: Value by seed of each configuration; not empty.
+        samples: Value by seed, or by fold, of each configuration; not empty.
         direction: Direction of the objective.
+        overlap: With cross-validation, the number of validation images divided by that of training images.
     """
     found = [_alone(list(sample.values())) for sample in samples]
     several = [place for place, sample in enumerate(samples) if len(sample) > 1]
@@ -73,7 +78,7 @@ def compare(samples: Sequence[Mapping[int, float]], direction: Direction) -> lis
     seeds = sorted({seed for place in several for seed in samples[place]})
     values = np.array([[samples[place].get(seed, math.nan) for seed in seeds] for place in several])
     rounding = _rounding(value for sample in samples for value in sample.values())
-    comparison = _Comparison(values, several.index(best), -direction.sign, rounding)
+    comparison = _Comparison(values, several.index(best), -direction.sign, rounding, overlap)
     for place, standing in zip(several, comparison.standings([found[place] for place in several]), strict=True):
         found[place] = standing
     return found
@@ -176,12 +181,14 @@ class _Comparison:
         best: Row of the best configuration.
         sign: 1 to maximize, -1 to minimize.
         rounding: Variance hidden by rounding.
+        overlap: What the overlap of training sets adds to 1/n in the variance of a mean.
     """
 
     values: Array
     best: int
     sign: float
     rounding: float
+    overlap: float
 
     def standings(self, found: list[Standing]) -> list[Standing]:
         """Complete the statistics of each configuration.
@@ -203,10 +210,10 @@ class _Comparison:
     def _judge(self, layout: _Layout, found: list[Standing], best: int) -> list[Standing]:
         k = len(self.values)
         t = stdtrit(layout.scatter_df, 1 - (1 - CONFIDENCE) / (2 * k))  # Bonferroni's correction for k intervals
-        halves = t * np.sqrt((layout.scatter + self.rounding) / layout.counts)
+        halves = t * np.sqrt((layout.scatter + self.rounding) * (1 / layout.counts + self.overlap))
         gaps, widths = layout.means - layout.means[best], np.full(len(found), math.nan)
         if layout.df:
-            variance = (layout.rest / layout.df + self.rounding) * layout.error(best) / 2
+            variance = (layout.rest / layout.df + self.rounding) * (layout.error(best) / 2 + self.overlap)
             widths = studentized_range_quantile(CONFIDENCE, k, layout.df) * np.sqrt(variance)
         parts = zip(found, halves.tolist(), gaps.tolist(), widths.tolist(), strict=True)
         judged = [self._standing(*part) for part in parts]

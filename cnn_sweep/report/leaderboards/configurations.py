@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.sweep import Sweep
 
 STATISTICS: Final = ("mean", "sd", "n", "ci_low", "ci_high", "tied", "diff", "diff_low", "diff_high")
+WORST: Final = "worst"
 LEFT_OUT: Final = "left_out"
 _AFTER: Final = "seconds"
 
@@ -30,13 +31,15 @@ def board_of(paths: StudyPaths, table: Table, *, metric: str, direction: Directi
     """Return a study's leaderboard with a row per configuration; see :func:`per_configuration`.
 
     Args:
-        paths: The study's files, which record the use of ``repeat``.
+        paths: The study's files, which record the use of ``repeat`` and the number of folds.
         table: A row per trial, ranked.
         metric: The objective.
         direction: Direction of the objective.
     """
-    has_more = any(read_more_repeats(read_text(file, sweep_file_cure(paths))) for file in paths.revisions())
-    revisions = read_revisions(paths) if has_more else ()
+    texts = [read_text(file, sweep_file_cure(paths)) for file in paths.revisions()]
+    # Reading a sweep takes a while, and most studies have neither.
+    is_needed = any(read_more_repeats(text) or "folds" in text for text in texts)
+    revisions = read_revisions(paths) if is_needed else ()
     return per_configuration(table, metric=metric, direction=direction, revisions=revisions)
 
 
@@ -63,10 +66,13 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
     chose = selection_repeats(revisions, {row["trial"]: row["configuration"] for row in table.rows})
     known = [_values(group) for group in groups.values()]
     samples = [unbiased_values(values, chose.get(name, ())) for name, values in zip(groups, known, strict=True)]
-    found = compare([sample for sample in samples if sample], direction)
+    folds = revisions[-1].fold_count if revisions else 1
+    overlap = 1 / (folds - 1) if folds > 1 else 0.0
+    found = compare([sample for sample in samples if sample], direction, overlap=overlap)
     standings = iter(_within_bounds(found, metric, known))
     for row, values, sample in zip(rows, known, samples, strict=True):
         row.update(_statistics(next(standings) if sample else None), left_out=len(values) - len(sample))
+        row[WORST] = max(sample.values(), key=direction.key) if sample else None
     newest = [chose.get(name, (0,))[-1] for name in groups]
     lucky = [min(sample, default=0) < last for sample, last in zip(samples, newest, strict=True)]
     names = [column_beside_statistics(name) for name in table.columns]
@@ -76,15 +82,15 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
         table,
         columns=(*names[:place], *STATISTICS, *names[place:]),
         rows=ranked,
-        more=(*table.more, LEFT_OUT),
+        more=(*table.more, WORST, LEFT_OUT),
         verdict=STATISTICS,
-        notes=tuple(_notes(ranked, optimistic=sum(lucky))),
+        notes=tuple(_notes(ranked, folds, optimistic=sum(lucky))),
     )
 
 
 def column_beside_statistics(name: str) -> str:
     """Return a column's name beside the statistics, whose names hyperparameters may share."""
-    return f"params_{name}" if name in {*STATISTICS, LEFT_OUT} else name
+    return f"params_{name}" if name in {*STATISTICS, WORST, LEFT_OUT} else name
 
 
 def _first(group: list[Row]) -> Row:
@@ -123,24 +129,29 @@ def _ranked(rows: list[Row], direction: Direction) -> list[Row]:
     return [row | {"rank": rank} for rank, row in enumerate(ranked, start=1)] + [row | {"rank": None} for row in others]
 
 
-def _notes(rows: Sequence[Row], *, optimistic: int) -> list[str]:
+def _notes(rows: Sequence[Row], folds: int, *, optimistic: int) -> list[str]:
     """Return notes that explain the statistics in these rows."""
-    several = sum(row["n"] > 1 for row in rows)
+    several, of = sum(row["n"] > 1 for row in rows), "folds" if folds > 1 else "seeds"
     left_out = sum(row[LEFT_OUT] > 0 for row in rows)
     notes = []
     if several > 1:
         notes.append(
-            f"ci and diff are 95% intervals that hold for all {several} configurations with several seeds "
-            "together, so also for the first row; diff compares with the first row as if all had had the same seeds"
+            f"ci and diff are 95% intervals that hold for all {several} configurations with several {of} "
+            f"together, so also for the first row; diff compares with the first row as if all had had the same {of}"
+        )
+    if several and folds > 1:
+        notes.append(
+            f"means are over {folds} folds; the intervals allow for the overlap of their training sets (Nadeau and "
+            "Bengio); the column worst has the worst fold"
         )
     if left_out:
         notes.append(
-            "mean, sd, n and the intervals leave out seeds by which `repeat` chose the configuration in "
+            f"mean, sd, n and the intervals leave out {of} by which `repeat` chose the configuration in "
             f"{_rows(left_out)}"
         )
     if optimistic:
         notes.append(
-            f"the mean includes seeds by which `repeat` chose the configuration in {_rows(optimistic)}; it is "
+            f"the mean includes {of} by which `repeat` chose the configuration in {_rows(optimistic)}; it is "
             "optimistic until two newer repeats are complete"
         )
     return notes

@@ -62,7 +62,9 @@ def _check_table_keys(spec: SearchSpec, problems: Problems) -> None:
             problems.add(("search", unused), "has no effect with the method 'table'; change the table")
 
 
-def read_pruner(top: Any, objective: ObjectiveSpec, search: SearchSpec, problems: Problems) -> PrunerSpec | None:
+def read_pruner(
+    top: Any, objective: ObjectiveSpec, search: SearchSpec, problems: Problems, *, folds: int | None = None
+) -> PrunerSpec | None:
     """Read ``pruner``; return None if there is none, or if it cannot be read."""
     if "pruner" not in top:
         return None
@@ -77,8 +79,10 @@ def read_pruner(top: Any, objective: ObjectiveSpec, search: SearchSpec, problems
         return None
     if name in ("asha", "hyperband") and objective.function is not None:
         problems.add(path, f"{name} pauses trials at a checkpoint, and objective.function writes none; try median")
-    if name == "wilcoxon" and search.repeats < 2:
-        problems.add(path, "wilcoxon compares repeats of configurations; add repeats: 5 to the search")
+    if name == "wilcoxon" and search.repeats < 2 and folds is None:
+        problems.add(
+            path, "wilcoxon compares repeats of configurations; add repeats: 5 to the search, or folds: 5 to data"
+        )
     spec: PrunerSpec | None = validate_section(PRUNERS[name], settings, (*path, name), problems)
     return spec
 

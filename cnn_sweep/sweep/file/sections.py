@@ -161,7 +161,7 @@ def read_sections(data: Any, problems: Problems) -> Sections:
         constraints=tuple(constraint for constraint, _ in constraints),
         constraint_paths=tuple(place for _, place in constraints),
         search=search,
-        pruner=read_pruner(top, objective, search, problems),
+        pruner=read_pruner(top, objective, search, problems, folds=None if images is None else images.folds),
         training=training,
         objectives=objectives,
         models_keep=_read_models(top.get("models", {}), problems),

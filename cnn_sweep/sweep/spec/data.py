@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag
 from cnn_sweep.messages import show
 from cnn_sweep.validation import Count, Pair, Spec, added_later
 
+MAX_FOLDS = 100
 MAX_PIXELS = 125_000_000  # of an image file that is decoded, unless the sweep file has another limit
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
@@ -122,6 +123,19 @@ class _Data(Spec):
     rescale: Rescale = None  # factor on pixel values; None: 1/255 for uint8, 1 for floats
     per_class: _PerClass = added_later(PerClass())
     mirror: bool = added_later(False)  # add each training image's mirror image, left and right exchanged
+    # Cross-validation: the training images are divided into this number of folds, and each validates in turn.
+    folds: Annotated[int, Field(ge=2, le=MAX_FOLDS)] | None = added_later(None)
+
+    @property
+    def validation_set(self) -> Any:
+        """What the sweep says about validation images; None with folds, and where a source has no such key."""
+        return None if self.folds else getattr(self, "validation", None)
+
+    @model_validator(mode="after")
+    def _folds_validate(self) -> _Data:
+        if self.folds is not None:
+            _check_unused(self, ["validation"], f"each of the {self.folds} folds validates in turn")
+        return self
 
     @model_validator(mode="after")
     def _fits_in_memory(self) -> _Data:
@@ -132,7 +146,7 @@ class _Data(Spec):
 
     @model_validator(mode="after")
     def _leaves_training_images(self) -> _Data:
-        validation, test = getattr(self, "validation", 0), getattr(self, "test", 0)
+        validation, test = self.validation_set, getattr(self, "test", 0)
         validation = validation.last if isinstance(validation, Last) else validation
         shares = sum(share for share in (validation, test) if isinstance(share, float | int))
         if shares >= 1:
@@ -185,6 +199,7 @@ class ArraysData(Resizable):
         | None
     ) = None
     unlabelled: str | None = added_later(None)  # images without labels, to be predicted
+    group: str | None = added_later(None)  # a file with the group of each training image, which stays in one split
     class_names: Names | None = added_later(None)  # in the order of the labels
 
 
@@ -219,6 +234,8 @@ class RdsData(Resizable):
         for key in ("validation", "test"):
             if all(getattr(files, key) is not None for files in self.classes.values()):
                 _check_unused(self, [key], f"every class has a file for {key}")
+        if any(files.validation is not None for files in self.classes.values()):
+            _check_unused(self, ["folds"], "classes have files for validation")
         return self
 
 
@@ -237,8 +254,14 @@ class _Files(_Data):
     on_leak: OnLeak = "fail"  # the same file in two splits
     max_pixels: Count = added_later(MAX_PIXELS)  # pixels of the largest image file that is decoded
     group: str | None = added_later(None)  # images of one group stay in one split: a column, or a pattern of paths
+    order: str | None = added_later(None)  # the last images by this date or number validate and test; likewise
 
-    @field_validator("group")
+    @property
+    def grouping(self) -> str | None:
+        """Where the value by which images are divided is found: a column, or a pattern of paths."""
+        return self.group or self.order
+
+    @field_validator("group", "order")
     @classmethod
     def _one_name(cls, group: str | None) -> str | None:
         if group is not None and (group.count("{"), group.count("}")) not in ((0, 0), (1, 1)):
@@ -246,6 +269,13 @@ class _Files(_Data):
                 f"{show(group)} must be a column, or a pattern with one name in braces, as in '*/{{site}}/*'"
             )
         return group
+
+    @model_validator(mode="after")
+    def _ordered_alone(self) -> _Files:
+        if self.order is not None:
+            _check_unused(self, ["group"], "'order' divides the images")
+            _check_unused(self, ["folds"], "'order' divides the images into past and future")
+        return self
 
 
 class FolderData(_Files):
@@ -262,8 +292,10 @@ class FolderData(_Files):
 
     @model_validator(mode="after")
     def _groups_by_path(self) -> FolderData:
-        if self.group is not None and "{" not in self.group:
-            raise ValueError(f"group {show(self.group)} must be a pattern of paths below train, such as '*/{{site}}/*'")
+        for key in ("group", "order"):
+            if (value := getattr(self, key)) is not None and "{" not in value:
+                example = "'*/{site}/*'" if key == "group" else "'*_{date}_*'"
+                raise ValueError(f"{key} {show(value)} must be a pattern of paths below train, such as {example}")
         return self
 
 
@@ -305,8 +337,9 @@ class FilesData(_Files):
 
     @model_validator(mode="after")
     def _has_groups(self) -> FilesData:
-        if self.group is not None and "{" not in self.group and self.labels.table is None:
-            raise ValueError(f"group {show(self.group)} must be a pattern of file names, such as '{{site}}_*'")
+        for key in ("group", "order"):
+            if (value := getattr(self, key)) is not None and "{" not in value and self.labels.table is None:
+                raise ValueError(f"{key} {show(value)} must be a pattern of file names, such as '{{site}}_*'")
         return self
 
 
@@ -349,6 +382,7 @@ class TilesData(Resizable):
     test: ShareOrZero = 0.0
     color: Color | None = "rgb"
     bits: Bits = added_later(None)  # bits in use of a 16-bit picture; None: as found
+    block: Count | None = added_later(None)  # rows and columns of the blocks of tiles that stay in one split
 
     @model_validator(mode="after")
     def _mask_has_values(self) -> TilesData:
@@ -387,6 +421,8 @@ def named_paths(spec: Any) -> Iterator[tuple[tuple[str, ...], str]]:
             yield (key,), value
         elif hasattr(value, "x"):
             yield from (((key, part), getattr(value, part)) for part in ("x", "y"))
+    if spec.source == "arrays" and spec.group is not None:
+        yield ("group",), spec.group
     for key in ("table", "mask"):
         if (value := getattr(getattr(spec, "labels", None), key, None)) is not None:
             yield ("labels", key), value

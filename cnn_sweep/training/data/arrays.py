@@ -52,6 +52,7 @@ _MAX_HEADER: Final = 20_000  # bytes; NumPy reads headers of up to 10,000 charac
 MAX_LABELS: Final = 20_000_000
 _BLOCK: Final = 2**20  # values of one-hot labels that are read at once
 _SHOWN: Final = 20  # names of arrays in a message
+_OF_GROUPS: Final = "iubUS"  # kinds of NumPy types: whole numbers, booleans, texts
 
 
 def path_of(name: str, folder: Path) -> tuple[Path, str | None]:
@@ -122,6 +123,28 @@ def read_labels(name: str, folder: Path) -> tuple[npt.NDArray[np.int32], int, bo
     """
     path, inner = path_of(name, folder)
     return _labels(_open(path, inner), folder / name)
+
+
+def read_groups(name: str, folder: Path, count: int) -> tuple[str, ...]:
+    """Return the group of each image, as text.
+
+    Args:
+        name: The file: one number or text for each image.
+        folder: Where a relative path starts.
+        count: Number of images.
+
+    Raises:
+        InputError: The file cannot be read, or does not have one value for each image.
+    """
+    path, inner = path_of(name, folder)
+    array = _open(path, inner)
+    if array.shape != (count,) or array.dtype.kind not in _OF_GROUPS:
+        raise InputError(
+            f"{folder / name}: the groups of {count} images are {count} whole numbers or texts, but this array has the "
+            f"shape {array.shape} and the type {array.dtype}"
+        )
+    values = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+    return tuple(map(str, values.tolist()))
 
 
 def _open(path: Path, inner: str | None) -> Array:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 META = "meta.json"
+FOLDS = "folds.npy"
 UNLABELLED = "unlabelled"  # the prediction set: images without labels
 SPLITS = ("train", "validation", "test", UNLABELLED)
 
@@ -77,6 +78,18 @@ class TileGrid:
     file: str
 
 
+class Fold(NamedTuple):
+    """The images of one trial.
+
+    Attributes:
+        train: Indices of the images that it trains with, in ``Dataset.train``; int32.
+        validation: Indices of the images that validate it, in ``Dataset.validation``; int32.
+    """
+
+    train: npt.NDArray[np.int32]
+    validation: npt.NDArray[np.int32]
+
+
 @dataclass(frozen=True)
 class Dataset:
     """The loaded splits of a data set.
@@ -85,13 +98,18 @@ class Dataset:
         splits: By name; contains only splits that were requested and exist.
         info: Shape of an image and names of the classes.
         rescale: Factor by which stored values are multiplied before the network sees them.
-        fingerprint: SHA-256 of all labelled images, including the test set.
+        fingerprint: SHA-256 of all labelled images, including the test set, and of the folds.
+        folds: With cross-validation, the fold of each image in each partition, shape (partitions, n); mirror images,
+            which follow after the n images, belong to the folds of their originals, but never validate.
+        fold_count: Number of folds; 1 without cross-validation.
     """
 
     splits: Mapping[str, Split]
     info: ImageInfo
     rescale: float
     fingerprint: str
+    folds: npt.NDArray[np.int16] | None = None
+    fold_count: int = 1
 
     @property
     def train(self) -> Split:
@@ -100,8 +118,35 @@ class Dataset:
 
     @property
     def validation(self) -> Split | None:
-        """The validation images, if any."""
-        return self.splits.get("validation")
+        """The validation images, if any; with cross-validation those of all folds, which are the training images."""
+        return self.splits.get("validation") if self.folds is None else self.train
+
+    def fold(self, number: int) -> Fold:
+        """Return the images of a trial.
+
+        Args:
+            number: Number of the trial's repeat. Each partition is used up, fold after fold, before the next one.
+        """
+        count = len(self.train.y)
+        if self.folds is None:
+            validating = 0 if self.validation is None else len(self.validation.y)
+            return Fold(np.arange(count, dtype=np.int32), np.arange(validating, dtype=np.int32))
+        partition = self.folds[number // self.fold_count % len(self.folds)]
+        validates = partition == number % self.fold_count
+        mirrors = count // len(partition)
+        train, validation = np.flatnonzero(np.tile(~validates, mirrors)), np.flatnonzero(validates)
+        return Fold(train.astype(np.int32), validation.astype(np.int32))
+
+    def of_fold(self, number: int) -> Dataset:
+        """Return a data set with copies of a trial's images as its training and validation set."""
+        if self.folds is None:
+            return self
+        chosen = self.fold(number)
+        splits = {
+            "train": Split(self.train.x[chosen.train], self.train.y[chosen.train]),
+            "validation": Split(self.train.x[chosen.validation], self.train.y[chosen.validation]),
+        }
+        return replace(self, splits={**self.splits, **splits}, folds=None, fold_count=1)
 
 
 def load(path: Path, *, splits: Sequence[str] = ("train", "validation")) -> Dataset:
@@ -122,6 +167,8 @@ def load(path: Path, *, splits: Sequence[str] = ("train", "validation")) -> Data
             info=ImageInfo(image_shape=tuple(meta["image_shape"]), class_names=tuple(meta["class_names"])),
             rescale=meta["rescale"],
             fingerprint=meta["fingerprint"],
+            folds=np.load(path / FOLDS, allow_pickle=False) if meta.get("folds") else None,
+            fold_count=meta.get("folds") or 1,
         )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.training.data.dataset import META, MIRRORED, UNLABELLED, Item, array_file, items_file
+from cnn_sweep.training.data.dataset import FOLDS, META, MIRRORED, UNLABELLED, Item, array_file, items_file
 from cnn_sweep.training.data.image_decoder import content_digest
 from cnn_sweep.training.data.raw_images import options_for
 
@@ -40,19 +40,23 @@ class Stored:
         y: Labels of all its images, including mirror images.
         items: Origin of each image.
         digests: One digest of the content per image, without mirror images.
+        groups: Group of each image, if images of one group stay in one split; without mirror images.
     """
 
     y: Labels
     items: Sequence[Item]
     digests: Sequence[str]
+    groups: Sequence[str] | None = None
 
-    @classmethod
-    def of(cls, y: Labels, items: Sequence[Item], digests: Sequence[str], *, mirror: bool) -> Stored:
-        """Return the description of a split; mirror images follow after the last image."""
-        if not mirror:
-            return cls(y, items, digests)
-        mirrored = [Item(item.name + MIRRORED, item.row, item.column) for item in items]
-        return cls(np.concatenate([y, y]), [*items, *mirrored], digests)
+    def mirrored(self) -> Stored:
+        """Return the description with mirror images, which follow after the last image."""
+        added = [Item(item.name + MIRRORED, item.row, item.column) for item in self.items]
+        return replace(self, y=np.concatenate([self.y, self.y]), items=[*self.items, *added])
+
+    @property
+    def originals(self) -> Labels:
+        """Labels without those of mirror images."""
+        return self.y[: len(self.digests)]
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,9 @@ class DatasetInfo:
         notes: Remarks for the user.
         bad: By split, the images that could not be used.
         converted: By split, the images that were changed beyond resizing.
+        folds: The fold of each training image in each partition, shape (partitions, n), without mirror images; None
+            without cross-validation.
+        fold_table: Description of each fold of the first partition.
     """
 
     shape: tuple[int, int, int]
@@ -80,6 +87,13 @@ class DatasetInfo:
     notes: tuple[str, ...]
     bad: Mapping[str, Sequence[BadImage]]
     converted: Mapping[str, Sequence[Remark]] = field(default_factory=dict)
+    folds: npt.NDArray[np.int16] | None = None
+    fold_table: Sequence[Mapping[str, Any]] = ()
+
+    def with_folds(self, drawn: npt.NDArray[np.int16], table: Sequence[Mapping[str, Any]]) -> DatasetInfo:
+        """Add folds, which are a part of the fingerprint: results on other folds cannot be ranked together."""
+        digest = hashlib.sha256(f"{self.fingerprint} folds {drawn.shape}\n".encode() + drawn.tobytes())
+        return replace(self, fingerprint=digest.hexdigest(), folds=drawn, fold_table=table)
 
 
 def store_arrays(source: Source, work: Path, *, mirror: bool, observe: Callable[[int, int], None]) -> dict[str, Stored]:
@@ -99,7 +113,8 @@ def store_arrays(source: Source, work: Path, *, mirror: bool, observe: Callable[
             done += count
             observe(min(done, total), total)
         items = [part.images.item(int(k)) for k in part.index]
-        stored[name] = Stored.of(part.y, items, digests, mirror=mirror and name == "train")
+        whole = Stored(part.y, items, digests, part.groups)
+        stored[name] = whole.mirrored() if mirror and name == "train" else whole
     return stored
 
 
@@ -143,11 +158,14 @@ def finish(
     """
     for name, split in stored.items():
         np.save(array_file(work, "y", name), np.ascontiguousarray(split.y, np.int32), allow_pickle=False)
-        _write_items(items_file(work, name), split.items)
+        _write_items(items_file(work, name), split)
+    if info.folds is not None:
+        np.save(work / FOLDS, info.folds, allow_pickle=False)
     report = {
         "images": {name: _counts(split.y, info.class_names) for name, split in stored.items()},
         "bad": _remarks(info.bad),
         "converted": _remarks(info.converted),
+        **({"folds": list(info.fold_table)} if info.folds is not None else {}),
         "notes": list(info.notes),
         "seconds": round(seconds, 2),
     }
@@ -163,6 +181,7 @@ def finish(
         "fingerprint": info.fingerprint,
         "image": info.options and info.options.to_data(),
         "grid": info.grid and asdict(info.grid),
+        "folds": len(info.fold_table) or None,
     }
     _write_json(work / META, meta)
 
@@ -197,9 +216,13 @@ def _counts(y: npt.NDArray[np.int32], names: Sequence[str]) -> dict[str, int]:
     return dict(zip(names, np.bincount(y, minlength=len(names)).tolist(), strict=True))
 
 
-def _write_items(path: Path, items: Sequence[Item]) -> None:
+def _write_items(path: Path, split: Stored) -> None:
+    items = split.items
     positions = [[item.row, item.column] for item in items] if any(item.row is not None for item in items) else None
-    path.write_text(json.dumps({"names": [item.name for item in items], "positions": positions}), encoding="utf-8")
+    data: dict[str, Any] = {"names": [item.name for item in items], "positions": positions}
+    if split.groups is not None:
+        data["groups"] = list(split.groups)
+    path.write_text(json.dumps(data), encoding="utf-8")
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import InputError, SettingError
-from cnn_sweep.messages import few, plural
+from cnn_sweep.messages import few, plural, show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cnn_sweep.training.data.raw_images import FileList
+    from cnn_sweep.training.data.raw_images import FileList, Part
 
 _PIECES: Final = re.compile(r"(\{[^{}/]*\}|\*|\?)")
 _KEY: Final = ("data", "group")
@@ -30,6 +31,12 @@ def name_of(group: str) -> str:
     """
     match = re.search(r"\{(.*)\}", group)
     return match[1] if match else group
+
+
+def by_what(spec: Any) -> str:
+    """Return what divides the images of a source, for messages: a column, a pattern, a file, or blocks of tiles."""
+    block = getattr(spec, "block", None)
+    return f"blocks of {block} x {block} tiles" if block else spec.group or ""
 
 
 def groups_of_paths(pattern: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -56,12 +63,50 @@ def groups_of_paths(pattern: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(match[1] for match in matches if match is not None)
 
 
-def check_groups(splits: Mapping[str, FileList], group: str) -> list[str]:
+def times_of(values: Sequence[str]) -> list[float]:
+    """Return dates, or numbers, as numbers in the same order.
+
+    >>> times_of(["3", "20"]), times_of(["2024-05-31", "2024:05:31 00:01:40"])
+    ([3.0, 20.0], [1717113600.0, 1717113700.0])
+
+    Raises:
+        SettingError: A value is neither a date nor a number, or some are dates and others numbers.
+    """
+    try:
+        return [float(value) for value in values]
+    except ValueError:
+        pass
+    found = []
+    for value in values:
+        try:
+            # Cameras write 2024:05:31 08:00:00.
+            date = datetime.fromisoformat(re.sub(r"^(\d{4}):(\d\d):(\d\d)", r"\1-\2-\3", value))
+        except ValueError:
+            raise SettingError(
+                f"{show(value)} is neither a date, such as 2024-05-31 or 2024-05-31 08:00, nor a number as the others",
+                ("data", "order"),
+            ) from None
+        found.append((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp())
+    return found
+
+
+def note_on_order(splits: Mapping[str, FileList], order: str) -> str:
+    """Return a note with the first and the last date, or number, of each split."""
+    parts = []
+    for name, files in splits.items():
+        if files.groups:
+            times = times_of(files.groups)
+            first, last = (files.groups[times.index(value)] for value in (min(times), max(times)))
+            parts.append(f"{name} from {first} to {last}")
+    return f"divided by {name_of(order)}: {', '.join(parts)}"
+
+
+def check_groups(splits: Mapping[str, FileList] | Mapping[str, Part], group: str) -> list[str]:
     """Check that no group is in two splits.
 
     Args:
-        splits: The files of each split, with their groups.
-        group: The sweep's setting, for messages.
+        splits: The images of each split, with their groups.
+        group: What divides them, for messages.
 
     Returns:
         A note with the number of groups of each split.

@@ -105,9 +105,9 @@ def list_files(spec: FolderData | FilesData, folder: Path) -> Listing:
             splits = _splits_of_table(spec, folder, classes, notes)
     else:
         splits = _folders(spec, folder, classes, notes)
-    if spec.group is not None and is_pattern(spec.group):
+    if spec.grouping is not None and is_pattern(spec.grouping):
         splits = {
-            name: files if name == UNLABELLED else replace(files, groups=groups_of_paths(spec.group, files.names))
+            name: files if name == UNLABELLED else replace(files, groups=groups_of_paths(spec.grouping, files.names))
             for name, files in splits.items()
         }
     empty = [name for label, name in enumerate(classes) if not (splits["train"].y == label).any()]
@@ -264,8 +264,8 @@ def _splits_of_table(spec: FilesData, folder: Path, classes: Sequence[str], note
         unlabelled = [row.file for row in rows if not row.label]
         if unlabelled:
             splits[UNLABELLED] = FileList(root, tuple(unlabelled), np.full(len(unlabelled), -1, np.int32))
-    if spec.group is not None and not is_pattern(spec.group):
-        splits = _grouped_by_table(splits, rows, spec.group, table)
+    if spec.grouping is not None and not is_pattern(spec.grouping):
+        splits = _grouped_by_table(splits, rows, spec.grouping, table)
     if spec.unlabelled is not None:
         if UNLABELLED in splits:
             rows_left = plural(len(splits[UNLABELLED].names), "row without a label is", "rows without a label are")
@@ -291,8 +291,18 @@ def _grouped_by_table(
 
 
 def without_validation(spec: FilesData | TilesData, splits: Collection[str]) -> list[str]:
-    """Return a note if a table's split column leaves the validation set empty."""
-    if "validation" in splits:
+    """Return a note if a table's split column leaves the validation set empty.
+
+    Raises:
+        SettingError: The column has validation images, although folds validate.
+    """
+    if spec.folds is not None and "validation" in splits:
+        raise SettingError(
+            f"each of the {spec.folds} folds validates in turn, but the table's column {spec.labels.split!r} puts "
+            "images into a validation set; write train for them",
+            ("data", "folds"),
+        )
+    if "validation" in splits or spec.folds is not None:
         return []
     column = spec.labels.split
     note = f"the table's column {column!r} puts no image into the validation set: there is nothing to compare trials by"

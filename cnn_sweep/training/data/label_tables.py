@@ -186,7 +186,7 @@ def read_label_table(spec: FilesData, folder: Path, notes: list[str] | None = No
     """
     labels = spec.labels
     path = table_path(spec, folder)
-    column = None if spec.group is None or is_pattern(spec.group) else spec.group
+    column = None if spec.grouping is None or is_pattern(spec.grouping) else spec.grouping
     rows = read_table(path, labels, ("filename", "label", "split"), notes, column)
     nameless = sum(not name for name, *_ in rows)
     if nameless:

@@ -34,7 +34,8 @@ from cnn_sweep.training.data.dataset_writer import (
     info_of,
     store_arrays,
 )
-from cnn_sweep.training.data.groups import check_groups
+from cnn_sweep.training.data.folds import describe_folds, draw_folds, notes_on_folds
+from cnn_sweep.training.data.groups import by_what, check_groups, note_on_order
 from cnn_sweep.training.data.image_files import list_files, stamp
 from cnn_sweep.training.data.ownership import owned
 from cnn_sweep.training.data.parallel_decoding import JOB, NARROW, decode_all
@@ -247,7 +248,7 @@ def _key(spec: DataSpec, folder: Path, listing: Listing | None, **more: Any) -> 
 def _files(spec: Any, folder: Path) -> list[Path]:
     if spec.source == "arrays":
         pairs = [files for files in (spec.train, spec.validation, spec.test) if hasattr(files, "x")]
-        more = [path_of(spec.unlabelled, folder)[0]] if spec.unlabelled else []
+        more = [path_of(name, folder)[0] for name in (spec.unlabelled, spec.group) if name]
         return [path for pair in pairs for path in files_of(pair, folder)] + more
     if spec.source == "rds":
         return [path_of(name, folder)[0] for name in rds.rds_files(spec)]
@@ -265,6 +266,9 @@ def _fill(spec: DataSpec, folder: Path, listing: Listing | None, work: Path, obs
     if getattr(spec, "on_bad_image", "skip") == "fail":
         check_bad(info.bad)
     notes = check_leaks(stored, spec.on_leak)
+    if spec.folds is not None:
+        info, more = _with_folds(spec, stored["train"], info)
+        notes += more
     finish(
         work,
         stored,
@@ -274,18 +278,29 @@ def _fill(spec: DataSpec, folder: Path, listing: Listing | None, work: Path, obs
     )
 
 
+def _with_folds(spec: DataSpec, train: Stored, info: DatasetInfo) -> tuple[DatasetInfo, list[str]]:
+    """Draw the folds of the training images; return also notes about them."""
+    images = Labelled(train.originals, info.class_names, train.groups)
+    folds = spec.folds or 0
+    drawn = draw_folds(images, folds, spec.seed, same=train.digests)
+    table = describe_folds(images, drawn, folds)
+    return info.with_folds(drawn, table), notes_on_folds(table)
+
+
 def _from_arrays(spec: DataSpec, folder: Path, work: Path, observe: Observe) -> tuple[dict[str, Stored], DatasetInfo]:
     source = read_source(spec, folder)
     labels = {name: part.y for name, part in source.splits.items()}
     notes = check_classes(labels, source.class_names, numbered=spec.source == "arrays")
     source = replace(source, splits={name: _with_subset(name, part, spec) for name, part in source.splits.items()})
+    if any(part.groups is not None for part in source.splits.values()):
+        notes += check_groups(source.splits, by_what(spec))
     stored = store_arrays(source, work, mirror=spec.mirror, observe=observe)
     return stored, info_of(source, work, stored, notes)
 
 
 def _with_subset(name: str, part: Part, spec: DataSpec) -> Part:
     keep = _subset(name, part.y, spec)
-    return replace(part, index=part.index[keep], y=part.y[keep])
+    return part.take(keep)
 
 
 def _subset(name: str, labels: Any, spec: DataSpec) -> Any:
@@ -296,14 +311,16 @@ def _subset(name: str, labels: Any, spec: DataSpec) -> Any:
 
 def _from_files(spec: Any, listing: Listing, work: Path, observe: Observe) -> tuple[dict[str, Stored], DatasetInfo]:
     divided = replace(listing, splits=_divided(spec, listing.splits, listing.class_names))
-    if spec.group is not None:
-        divided = replace(divided, notes=(*divided.notes, *check_groups(divided.splits, spec.group)))
+    if spec.grouping is not None:
+        notes = check_groups(divided.splits, spec.group) if spec.group else [note_on_order(divided.splits, spec.order)]
+        divided = replace(divided, notes=(*divided.notes, *notes))
     decoded = decode_all(divided, work, mirror=spec.mirror, observe=observe)
     stored = {}
     for name, files in divided.splits.items():
         kept = files.take(decoded.kept[name])
         items = [Item(file) for file in kept.names]
-        stored[name] = Stored.of(kept.y, items, decoded.digests[name], mirror=spec.mirror and name == "train")
+        whole = Stored(kept.y, items, decoded.digests[name], kept.groups)
+        stored[name] = whole.mirrored() if spec.mirror and name == "train" else whole
     labels = {name: split.y for name, split in stored.items()}
     try:
         notes = check_classes(labels, listing.class_names, numbered=False)
@@ -332,10 +349,10 @@ def _divided(spec: Any, splits: Any, names: tuple[str, ...]) -> dict[str, FileLi
     train = splits["train"]
     by_column = spec.source == "files" and spec.labels.split is not None
     shares = {
-        name: 0.0 if by_column or isinstance(getattr(spec, name), str) else getattr(spec, name)
-        for name in ("validation", "test")
+        name: 0.0 if by_column or share is None or isinstance(share, str) else share
+        for name, share in (("validation", spec.validation_set), ("test", spec.test))
     }
-    labelled = Labelled(train.y, names, train.groups)
+    labelled = Labelled(train.y, names, train.groups, ordered=spec.order is not None)
     parts = divide(labelled, validation=shares["validation"], test=shares["test"], seed=spec.seed)
     found = {name: train.take(index) for name, index in parts.items()}
     found |= {name: files for name, files in splits.items() if name != "train"}

@@ -142,6 +142,11 @@ def options_for(
     return ImageOptions(*(size or (height, width)), fit=fit, color=color or default)
 
 
+def taken(groups: tuple[str, ...] | None, index: Indices) -> tuple[str, ...] | None:
+    """Return the groups of some images; None if there are none."""
+    return None if groups is None else tuple(groups[k] for k in index)
+
+
 @dataclass(frozen=True)
 class Part:
     """One split of a source.
@@ -150,11 +155,17 @@ class Part:
         images: Images of all splits.
         index: Indices of this split's images in ``images``.
         y: Their labels, (n,); -1 if unlabelled.
+        groups: Group of each of them, if images of one group stay in one split.
     """
 
     images: Images
     index: Indices
     y: Labels
+    groups: tuple[str, ...] | None = None
+
+    def take(self, index: Indices) -> Part:
+        """Return some of the images."""
+        return Part(self.images, self.index[index], self.y[index], taken(self.groups, index))
 
 
 @dataclass(frozen=True)
@@ -194,8 +205,7 @@ class FileList:
 
     def take(self, index: Indices) -> FileList:
         """Return some of the files."""
-        groups = None if self.groups is None else tuple(self.groups[k] for k in index)
-        return FileList(self.folder, tuple(self.names[k] for k in index), self.y[index], groups)
+        return FileList(self.folder, tuple(self.names[k] for k in index), self.y[index], taken(self.groups, index))
 
 
 @dataclass(frozen=True)

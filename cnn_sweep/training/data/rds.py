@@ -240,7 +240,7 @@ def _divided(splits: dict[str, Part], spec: RdsData) -> dict[str, Part]:
     """Split off those sets that have no files of their own from the training images."""
     train = splits["train"]
     shares = {
-        "validation": None if "validation" in splits else spec.validation,
+        "validation": None if "validation" in splits else spec.validation_set,
         "test": 0.0 if "test" in splits else spec.test,
     }
     labelled = Labelled(train.y, tuple(spec.classes))

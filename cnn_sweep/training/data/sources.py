@@ -12,7 +12,7 @@ import numpy as np
 from cnn_sweep.errors import InputError, SettingError
 from cnn_sweep.sweep.network.shapes import ImageInfo
 from cnn_sweep.sweep.spec.data import ArrayFiles, ArraysData, BenchmarkData, DigitsData, RdsData, TilesData
-from cnn_sweep.training.data.arrays import image_shape, open_images, read_labels, read_pair
+from cnn_sweep.training.data.arrays import image_shape, open_images, read_groups, read_labels, read_pair
 from cnn_sweep.training.data.benchmark_sets import SETS, read_benchmark
 from cnn_sweep.training.data.checks import check_places
 from cnn_sweep.training.data.class_names import class_notes
@@ -24,12 +24,11 @@ from cnn_sweep.training.data.splits import Labelled, divide
 from cnn_sweep.training.data.tiles import read_tiles, tile_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from cnn_sweep.sweep.spec.data import DataSpec
     from cnn_sweep.training.data.arrays import Pair
-    from cnn_sweep.training.data.raw_images import Images, Labels
+    from cnn_sweep.training.data.raw_images import Images
 
 DIGITS = ImageInfo(image_shape=(8, 8, 1), class_names=tuple("0123456789"))
 
@@ -113,12 +112,13 @@ def read_source(spec: DataSpec, folder: Path) -> Source:
 
 
 def _in_splits(
-    images: Images, y: Labels, spec: DigitsData | ArraysData | BenchmarkData, *, test: float, names: Sequence[str]
+    images: Images, labelled: Labelled, spec: DigitsData | ArraysData | BenchmarkData, *, test: float
 ) -> dict[str, Part]:
     """Divide labelled images into training, validation and, if requested, test set."""
-    share = None if isinstance(spec.validation, ArrayFiles) else spec.validation
-    parts = divide(Labelled(y, names), validation=share, test=test, seed=spec.seed)
-    return {name: Part(images, index, y[index]) for name, index in parts.items()}
+    share = None if isinstance(spec.validation_set, ArrayFiles) else spec.validation_set
+    parts = divide(labelled, validation=share, test=test, seed=spec.seed)
+    whole = Part(images, np.arange(len(labelled.y)), labelled.y, labelled.groups)
+    return {name: whole.take(index) for name, index in parts.items()}
 
 
 def _digits(spec: DigitsData) -> Source:
@@ -129,12 +129,12 @@ def _digits(spec: DigitsData) -> Source:
     x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]  # (n, 8, 8, 1)
     images = in_form(ArrayImages(x, "digits"), spec)
     names = tuple("0123456789")
-    return Source(_in_splits(images, bunch.target.astype(np.int32), spec, test=spec.test, names=names), names)
+    return Source(_in_splits(images, Labelled(bunch.target.astype(np.int32), names), spec, test=spec.test), names)
 
 
 def _benchmark(spec: BenchmarkData, folder: Path) -> Source:
     train, test, names = read_benchmark(spec, folder)
-    splits = _in_splits(in_form(ArrayImages(train[0], "train"), spec), train[1], spec, test=0.0, names=names)
+    splits = _in_splits(in_form(ArrayImages(train[0], "train"), spec), Labelled(train[1], names), spec, test=0.0)
     images = in_form(ArrayImages(test[0], "test"), spec)
     return Source({**splits, "test": Part(images, np.arange(len(test[1])), test[1])}, names)
 
@@ -143,10 +143,12 @@ def _arrays(spec: ArraysData, folder: Path) -> Source:
     whole = read_pair(spec.train, folder)
     test = spec.test if isinstance(spec.test, float | int) else 0.0
     names = named(spec, whole.classes)
-    splits = _in_splits(in_form(ArrayImages(whole.x, spec.train.x), spec), whole.y, spec, test=test, names=names)
+    groups = None if spec.group is None else read_groups(spec.group, folder, len(whole.y))
+    labelled = Labelled(whole.y, names, groups)
+    splits = _in_splits(in_form(ArrayImages(whole.x, spec.train.x), spec), labelled, spec, test=test)
     for name in ("validation", "test"):
-        files = getattr(spec, name)
-        if hasattr(files, "x"):
+        files = spec.validation_set if name == "validation" else spec.test
+        if isinstance(files, ArrayFiles):
             pair = read_pair(files, folder)
             _check_fits(pair, whole, files.x, resized=spec.image_size is not None)
             images = in_form(ArrayImages(pair.x, files.x), spec)

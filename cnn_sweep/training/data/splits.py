@@ -11,6 +11,7 @@ import numpy as np
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.sweep.spec.data import Last
+from cnn_sweep.training.data.groups import times_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,11 +41,13 @@ class Labelled:
         y: Class of each image.
         names: Names of the classes, for messages.
         groups: Group of each image; those of one group stay together.
+        ordered: Whether groups are dates or numbers, and the last images validate and test.
     """
 
     y: npt.NDArray[np.int32]
     names: Sequence[str] = ()
-    groups: Sequence[str] | None = None
+    groups: tuple[str, ...] | None = None
+    ordered: bool = False
 
 
 def partition(images: Labelled, *, validation: float, test: float, seed: int) -> SplitIndices:
@@ -59,7 +62,7 @@ def partition(images: Labelled, *, validation: float, test: float, seed: int) ->
     Raises:
         InputError: There are too few images for this split.
     """
-    split = _split if images.groups is None else _split_groups
+    split = _split if images.groups is None else _split_order if images.ordered else _split_groups
     rest, test_part = split(np.arange(len(images.y)), images, Cut("test", test), seed)
     train, validation_part = split(rest, images, Cut("validation", validation), seed)
     return SplitIndices(train, validation_part, test_part)
@@ -117,10 +120,22 @@ def _split_groups(indices: Indices, images: Labelled, cut: Cut, seed: int) -> tu
         absent = np.setdiff1d(y, y[part])
         if len(absent):
             raise InputError(
-                f"{cut.name}: {cut.share:g} by groups leaves no image of {_classes(absent, images.names)} in the "
+                f"{cut.name}: {cut.share:g} by groups leaves no image of {named_classes(absent, images.names)} in the "
                 f"{name} set; another data.seed, another share or more groups may"
             )
     return indices[kept], np.sort(indices[taken])
+
+
+def _split_order(indices: Indices, images: Labelled, cut: Cut, _seed: int) -> tuple[Indices, Indices]:
+    """Split off the last images; those of the same time stay together."""
+    if not cut.share:
+        return indices, indices[:0]
+    times, places = np.unique(times_of(np.asarray(images.groups)[indices].tolist()), return_inverse=True)
+    if len(times) < 2:
+        raise InputError(f"{cut.name}: all images have the same time, so none comes after the others")
+    later = np.cumsum(np.bincount(places)[::-1])[::-1]  # images from each time on
+    first = 1 + int(np.argmin(np.abs(later[1:] - cut.share * len(images.y))))
+    return indices[places < first], indices[places >= first]
 
 
 def _check_groups(groups: Indices, labels: npt.NDArray[np.int32], cut: Cut, names: Sequence[str]) -> None:
@@ -131,7 +146,7 @@ def _check_groups(groups: Indices, labels: npt.NDArray[np.int32], cut: Cut, name
         single = classes[counts == 1]
         has = "has images of only one group" if len(single) == 1 else "have images of only one group each"
         raise InputError(
-            f"{_classes(single, names)} {has}, but to be in both the training and the {cut.name} set takes two. "
+            f"{named_classes(single, names)} {has}, but to be in both the training and the {cut.name} set takes two. "
             "Leave such classes out, or split without data.group"
         )
 
@@ -146,7 +161,8 @@ def _fraction(share: float, most: int) -> tuple[int, int]:
     return min(pairs, key=lambda pair: (round(abs(pair[0] / pair[1] - share), 9), pair[1]))
 
 
-def _classes(labels: npt.NDArray[np.int32], names: Sequence[str]) -> str:
+def named_classes(labels: npt.NDArray[np.int32], names: Sequence[str]) -> str:
+    """Return the names of some classes for a message."""
     shown = [names[k] if k < len(names) else str(k) for k in labels[:_SHOWN]]
     return f"the class{'es' * (len(labels) > 1)} {', '.join(shown)}{', …' * (len(labels) > _SHOWN)}"
 
@@ -168,7 +184,7 @@ def _check_enough(labels: npt.NDArray[np.int32], total: int, count: int, cut: Cu
     single = classes[counts == 1]
     if len(single):
         raise InputError(
-            f"{'each of ' * (len(single) > 1)}{_classes(single, names)} has only one image, but to be in both the "
+            f"{'each of ' * (len(single) > 1)}{named_classes(single, names)} has only one image, but to be in both the "
             f"training and the {cut.name} set takes two. Add images, leave such classes out, or give the {cut.name} "
             "set images of its own"
         )

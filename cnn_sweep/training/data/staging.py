@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cnn_sweep.training.data.dataset import META, array_file, read_meta
+from cnn_sweep.training.data.dataset import FOLDS, META, array_file, read_meta
 from cnn_sweep.training.data.ownership import owned
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def _files(prepared: Path) -> Iterator[Path]:
     for split in _SPLITS:
         if split in sizes:
             yield from (array_file(prepared, which, split) for which in "xy")
+    if (prepared / FOLDS).exists():
+        yield prepared / FOLDS
     yield prepared / META
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,7 +21,7 @@ from cnn_sweep.training.data.image_decoder import FORMATS, UnusableImageError, e
 from cnn_sweep.training.data.image_files import without_validation
 from cnn_sweep.training.data.label_tables import check_not_numbers, read_table, without_missing
 from cnn_sweep.training.data.metadata import without_metadata
-from cnn_sweep.training.data.raw_images import Part, Source, in_form
+from cnn_sweep.training.data.raw_images import Part, Source, in_form, taken
 from cnn_sweep.training.data.splits import Labelled, divide
 from cnn_sweep.validation import path_in
 
@@ -114,7 +114,12 @@ def read_tiles(spec: TilesData, folder: Path) -> Source:
             else _labels_of_table(spec, folder, grid, classes, notes)
         )
     tiles = in_form(TileImages(picture, grid), spec)
-    parts = {name: Part(tiles, index, labels[index]) for name, index in _splits(spec, labels, splits, classes).items()}
+    blocks = None if spec.block is None else _blocks(grid, spec.block)
+    whole = Part(tiles, np.arange(len(labels)), labels, blocks)
+    found = _splits(spec, Labelled(labels, classes, blocks), splits)
+    parts = {name: whole.take(index) for name, index in found.items()}
+    if UNLABELLED in parts:
+        parts[UNLABELLED] = replace(parts[UNLABELLED], groups=None)
     if "train" not in parts:
         raise InputError(f"{spec.labels.mask or spec.labels.table}: no tile is labelled for training")
     if splits is not None:
@@ -124,14 +129,20 @@ def read_tiles(spec: TilesData, folder: Path) -> Source:
     return Source(parts, classes, notes=(*notes, *_notes(spec, grid, stride)), grid=grid)
 
 
-def _splits(spec: TilesData, labels: Labels, splits: Array | None, classes: Sequence[str]) -> dict[str, Indices]:
-    labelled = np.flatnonzero(labels >= 0)
+def _blocks(grid: TileGrid, size: int) -> tuple[str, ...]:
+    """Return the block of each tile."""
+    return tuple(f"{row // size},{column // size}" for row in range(grid.rows) for column in range(grid.columns))
+
+
+def _splits(spec: TilesData, tiles: Labelled, splits: Array | None) -> dict[str, Indices]:
+    labelled = np.flatnonzero(tiles.y >= 0)
     if splits is not None:
         found = {name: labelled[splits[labelled] == name] for name in SPLITS[:3]}
     else:
-        parts = divide(Labelled(labels[labelled], classes), validation=spec.validation, test=spec.test, seed=spec.seed)
+        images = Labelled(tiles.y[labelled], tiles.names, taken(tiles.groups, labelled))
+        parts = divide(images, validation=spec.validation_set, test=spec.test, seed=spec.seed)
         found = {name: labelled[index] for name, index in parts.items()}
-    found[UNLABELLED] = np.flatnonzero(labels < 0)
+    found[UNLABELLED] = np.flatnonzero(tiles.y < 0)
     return {name: index for name, index in found.items() if len(index)}
 
 

@@ -63,7 +63,7 @@ class DeviceData:
     Attributes:
         info: Shape of an image and names of the classes.
         train: Training images.
-        validation: Validation images, if any.
+        validation: Validation images, if any; with cross-validation the same tensors as ``train``.
         rescale: Factor by which stored pixel values are multiplied.
         top: Largest possible stored pixel value; None if unknown.
     """
@@ -77,11 +77,13 @@ class DeviceData:
     @classmethod
     def of(cls, dataset: Dataset) -> DeviceData:
         """Map a data set, or copy it to the device of the graphs."""
-        splits = [split for split in (dataset.train, dataset.validation) if split is not None]
+        validating = None if dataset.folds is not None else dataset.validation
+        splits = [split for split in (dataset.train, validating) if split is not None]
         gpu = bool(tf.config.list_physical_devices("GPU"))
         host = not gpu or sum(split.x.nbytes for split in splits) > ON_GPU_BYTES
         train, *rest = (DeviceSplit.of(split, host=host) for split in splits)
-        return cls(dataset.info, train, rest[0] if rest else None, dataset.rescale, top_of(dataset.train.x))
+        validation = train if dataset.folds is not None else rest[0] if rest else None
+        return cls(dataset.info, train, validation, dataset.rescale, top_of(dataset.train.x))
 
 
 def _mapped(x: npt.NDArray[np.generic]) -> Any:

@@ -92,7 +92,9 @@ class Trainer:
         self.hits = 0
         self.misses = 0
 
-    def train(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
+    def train(
+        self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None = None, *, fold: int = 0
+    ) -> Outcome:
         """Train one trial, or continue it from a checkpoint.
 
         Args:
@@ -100,6 +102,7 @@ class Trainer:
             seed: Determines initial weights, the order of images and every random draw.
             monitor: Receives epochs and checkpoints, and decides whether to stop.
             resume: A checkpoint of the same trial.
+            fold: With cross-validation, the number of its fold; see :meth:`.Dataset.fold`.
 
         Returns:
             How it ended. A failure of the trial itself is an outcome, not an exception.
@@ -111,7 +114,7 @@ class Trainer:
         attempt: TrainingLoop | UserTrial | None = None
         hits, misses = self.hits, self.misses
         try:
-            attempt = self._attempt(spec, seed, _Guard(monitor), resume)
+            attempt = self._attempt(Task(spec, seed, self._identity(spec, seed, fold), fold), _Guard(monitor), resume)
             outcome = attempt.go()
             looked_up = (self.hits, self.misses) != (hits, misses)
             outcome = _with_value(outcome, spec)
@@ -128,10 +131,12 @@ class Trainer:
                 self._engines.pop(graph_key(stage), None)
             return _failed(attempt, error, UserCode.of(spec, self._folder))
 
-    def _attempt(self, spec: TrialSpec, seed: int, monitor: Monitor, resume: bytes | None) -> TrainingLoop | UserTrial:
+    def _attempt(self, task: Task, monitor: Monitor, resume: bytes | None) -> TrainingLoop | UserTrial:
+        spec, seed = task.spec, task.seed
         if spec.objective.function is not None:
             keras.backend.clear_session()
-            return UserTrial(spec, seed, dataset=self._dataset, monitor=monitor, folder=self._folder)
+            dataset = self._dataset.of_fold(task.fold)
+            return UserTrial(spec, seed, dataset=dataset, monitor=monitor, folder=self._folder)
         metric = spec.objective.metric
         is_reported = is_objective(metric) or metric == "learning_rate"
         if not is_reported and (spec.training is None or spec.training.engine != "fit"):
@@ -140,7 +145,7 @@ class Trainer:
         if (reason := find_conflict(spec)) is not None:
             raise InputError(reason)
         run = TrainingLoop(
-            Task(spec, seed, self._identity(spec, seed)),
+            task,
             partial(self._engine, seed=seed),
             dataset=self._dataset,
             monitor=monitor,
@@ -215,9 +220,11 @@ class Trainer:
         if (note := compile_note(model, spec.training, self._dataset.info, spec.build)) is not None:
             self.note(note)
 
-    def _identity(self, spec: TrialSpec, seed: int) -> str:
+    def _identity(self, spec: TrialSpec, seed: int, fold: int) -> str:
         """Return the identity stored in checkpoints; only a trial with the same one may resume from them."""
-        parts = (str(_VERSION), str(seed), self._dataset.fingerprint, spec.model_dump_json())
+        parts = [str(_VERSION), str(seed), self._dataset.fingerprint, spec.model_dump_json()]
+        if self._dataset.folds is not None:
+            parts.append(f"fold {fold}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -43,11 +43,13 @@ class Task:
         spec: The trial's settings.
         seed: Its seed.
         identity: Stored in checkpoints; only a trial with the same identity may resume from them.
+        fold: With cross-validation, the number of its fold; see :meth:`.Dataset.fold`.
     """
 
     spec: TrialSpec
     seed: int
     identity: str
+    fold: int = 0
 
 
 class TrainingLoop:
@@ -77,15 +79,16 @@ class TrainingLoop:
         self._stages = training_stages(spec)
         self._engines = engines
         self._enter(0)
-        self._images = len(dataset.train.y)
-        self._validation = validation_sample(spec.training, len(dataset.validation.y))
+        fold = dataset.fold(task.fold)
+        self._train_images = fold.train
+        self._validation = fold.validation[validation_sample(spec.training, len(fold.validation))]
         self._validation_labels = dataset.validation.y[self._validation]
         self._class_names = dataset.info.class_names
         self._more_metrics = spec.training.metrics
-        self._class_weights = class_weights(spec.training, dataset.info, dataset.train.y)
+        self._class_weights = class_weights(spec.training, dataset.info, dataset.train.y[fold.train])
         self._monitor = monitor
         self._chunk_s = chunk_s
-        self._steps = steps_of(self._training, self._images)
+        self._steps = steps_of(self._training, len(fold.train))
         self._progress = TrialProgress()
         self._more: Mapping[str, float] = {}  # the engine's metrics of the running epoch, except loss and accuracy
         self._best: Weights | None = None
@@ -174,9 +177,9 @@ class TrainingLoop:
 
     def _plan(self, epoch: int) -> EpochPlan:
         training = self._training
-        batches = batches_of(training, seed=self._task.seed, epoch=epoch, images=self._images)
+        batches = batches_of(training, seed=self._task.seed, epoch=epoch, images=len(self._train_images))
         return EpochPlan(
-            order=batches.order,
+            order=self._train_images[batches.order],
             starts=batches.starts,
             rates=learning_rates(
                 training, epoch=self._progress.stage_epoch, steps=self._steps, scale=self._progress.rate_scale
