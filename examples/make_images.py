@@ -9,8 +9,11 @@ workflow is about:
     scenes/     seg_train, seg_test: six folders of about 150 x 150 JPEGs, some of another size; seg_pred: no labels
     cats_dogs/  train, validation, test, each with cats and dogs; all: one folder of cat.N.jpg and dog.N.jpg
     named/      files whose label stands in their name
+    traps/      sites/SITE/NUMBER.jpg: photographs of camera traps, and sites/photos.csv with species, site and date;
+                new_sites/ has those of other sites. Each site has its own background, and most of its photographs show one species:
+                who knows the site can guess the species, which helps nobody at another site
 
-    python examples/make_images.py DEST [--scale small|full] [--only bush|scenes|cats_dogs|named]
+    python examples/make_images.py DEST [--scale small|full] [--only bush|scenes|cats_dogs|named|traps]
 """
 
 from __future__ import annotations
@@ -30,6 +33,10 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 TILE = 50  # pixels
+TRAP = (48, 64)  # height and width of a camera trap's photographs
+PHOTOGRAPHS = 24  # of each site
+SPECIES = ("deer", "empty", "fox")
+HOME = 0.75  # share of a site's photographs that show the species which lives there
 SCENES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 
 
@@ -43,6 +50,7 @@ class Scale:
         scenes: Images of each scene for training; a fourth of it for the test and for prediction.
         pets: Images of each animal for training; half of it for validation and for the test.
         named: Files of each label.
+        sites: Sites of camera traps, and as many new ones; each has 24 photographs.
     """
 
     grid: tuple[int, int]
@@ -50,12 +58,13 @@ class Scale:
     scenes: int
     pets: int
     named: int
+    sites: int
 
 
 # Of the real ones: 100 + 100 + 5,047 tiles; about 2,300 of each scene; 2,000 + 1,000 + 1,000 pets.
 SCALES = {
-    "small": Scale(grid=(12, 15), tiles=20, scenes=16, pets=20, named=24),
-    "full": Scale(grid=(53, 99), tiles=100, scenes=2300, pets=1000, named=1000),
+    "small": Scale(grid=(12, 15), tiles=20, scenes=16, pets=20, named=24, sites=12),
+    "full": Scale(grid=(53, 99), tiles=100, scenes=2300, pets=1000, named=1000, sites=60),
 }
 
 _DULL = 4.0  # standard deviation of pieces that show nothing; black corners would be the same file again and again
@@ -151,6 +160,34 @@ def make_bush(folder: Path, scale: Scale, photographs: Photographs) -> None:
     write_rds(folder / "rds", picture, labelled)
 
 
+def make_traps(folder: Path, scale: Scale, photographs: Photographs) -> None:
+    for part, first in (("sites", 0), ("new_sites", scale.sites)):
+        rows = []
+        for number in range(first, first + scale.sites):
+            site, home = f"S{number:03}", SPECIES[number % len(SPECIES)]
+            background = photographs.piece("china", *TRAP) * photographs.random.uniform(0.4, 1.0, 3)
+            for k in range(PHOTOGRAPHS):
+                species = home if photographs.random.random() < HOME else str(photographs.random.choice(SPECIES))
+                write_jpeg(folder / part / site / f"{k:04}.jpg", photograph_of(species, background, photographs))
+                rows.append((f"{site}/{k:04}.jpg", species, site, f"2024-{1 + k // 2:02}-{1 + number % 28:02}"))
+        write_table(folder / part / "photos.csv", ("filename", "species", "site", "date"), rows)
+
+
+def photograph_of(species: str, background: Any, photographs: Photographs) -> Any:
+    """Put an animal before a site's background: a deer is high, a fox is long; both are pieces of the flower."""
+    random = photographs.random
+    pixels = background * random.uniform(0.8, 1.1) + random.normal(0.0, 8.0, background.shape)
+    if species != "empty":
+        height, width = (22, 10) if species == "deer" else (10, 22)
+        y, x = random.integers(0, TRAP[0] - height), random.integers(0, TRAP[1] - width)
+        rows, columns = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+        body = (rows**2 + columns**2 <= 1)[..., None] * 0.6
+        animal = photographs.piece("flower", height, width)
+        place = (slice(y, y + height), slice(x, x + width))
+        pixels[place] = (1 - body) * pixels[place] + body * animal
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
 def name(is_bush: Any) -> str:
     return "bush" if is_bush else "other"
 
@@ -191,7 +228,13 @@ def write_rds(folder: Path, picture: Any, labelled: list[tuple[int, int, str, st
             subprocess.run(["Rscript", "--vanilla", *map(str, arguments)], check=True)
 
 
-MAKERS = {"bush": make_bush, "scenes": make_scenes, "cats_dogs": make_pets, "named": make_named}
+MAKERS = {
+    "bush": make_bush,
+    "scenes": make_scenes,
+    "cats_dogs": make_pets,
+    "named": make_named,
+    "traps": make_traps,
+}
 
 
 def main() -> None:

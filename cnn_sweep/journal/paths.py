@@ -159,6 +159,15 @@ class StudyPaths:
         """Return a trial's plain Keras model."""
         return self.models / f"{trial}.keras"
 
+    def ensemble(self, trial: int, members: int) -> Path:
+        """Return the mean of the networks that were trained with a configuration's folds.
+
+        Args:
+            trial: The configuration's first trial.
+            members: Number of networks.
+        """
+        return self.models / f"{trial}.of-{members}-folds.keras"
+
     def create(self) -> None:
         """Create missing folders of the study.
 

@@ -17,7 +17,7 @@ from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.models import client as models
-from cnn_sweep.execution.models.model_files import best_trials
+from cnn_sweep.execution.models.model_files import best_trials, members_of
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words
@@ -72,7 +72,8 @@ def finalize(
     names = dict.fromkeys(name for row in tested for name in row if name.startswith("test_"))
     print_table(Table(("rank", "trial", "value", *table.verdict, *names, *found.parameter_columns), tuple(tested)))
     tried = sum(row["value"] is not None for row in table.rows)
-    _print_scores(found.summary()["metric"], best, tested[numbers.index(best.trial)], tried)
+    networks = len(members_of(folder, folder.history(), best.trial))
+    _print_scores(found.summary()["metric"], best, tested[numbers.index(best.trial)], tried, networks=networks)
     print_table(confusion_table(best), title=f"trial {best.trial}, test set: true classes down, predicted ones across")
     print_table(class_table(best))
 
@@ -94,7 +95,9 @@ def _warn_of_training_here(study: StudyFolder, top: int) -> None:
     """Warn if models have to be trained again on what may be a login node."""
     if shutil.which("sbatch") is None or "SLURM_JOB_ID" in os.environ:
         return
-    missing = [n for n in best_trials(study, study.history(), top) if not study.paths.model(n).is_file()]
+    history = study.history()
+    needed = [n for number in best_trials(study, history, top) for n in members_of(study, history, number)]
+    missing = [n for n in needed if not study.paths.model(n).is_file()]
     if missing:
         warn(
             f"{plural(len(missing), 'model was', 'models were')} not kept and must be trained again, here on "
@@ -155,7 +158,7 @@ def _tested(found: Study, numbers: Sequence[int], table: Table) -> Iterator[Row]
         yield row | boards.get(row["configuration"], {}) | {"trial": number, "value": row["value"]} | tests
 
 
-def _print_scores(metric: str, best: Predictions, picked: Row, tried: int) -> None:
+def _print_scores(metric: str, best: Predictions, picked: Row, tried: int, *, networks: int) -> None:
     """Print the picked trial's scores; the validation score is the best of many, so optimistic."""
     several = picked.get("n", 1) > 1
     kind = "configurations by mean" if several else "trials"
@@ -164,4 +167,5 @@ def _print_scores(metric: str, best: Predictions, picked: Row, tried: int) -> No
     if several:
         print(f"its configuration: {metric} {mean_in_words(picked, others=0)}{choice}")
     if (score := sealed_score(best, metric, picked)) is not None:
-        print(f"trial {best.trial}: {score}")
+        who = f"the mean of its {networks} networks" if networks > 1 else f"trial {best.trial}"
+        print(f"{who}: {score}")

@@ -86,6 +86,30 @@ def complete_trial(study: StudyFolder, history: History, trial: int | None) -> i
     return trial
 
 
+def members_of(study: StudyFolder, history: History, number: int) -> list[int]:
+    """Return the complete trials whose networks predict together: with folds, all those of a trial's configuration."""
+    own = history.trials[number].configuration
+    if study.sweep.fold_count == 1 or own is None:
+        return [number]
+    same = (trial for trial in history.trials.values() if trial.configuration == own)
+    return sorted(trial.number for trial in same if trial.state == "complete")
+
+
+def predicting_file(study: StudyFolder, history: History, number: int, trainer: StudyTrainer) -> Path:
+    """Return the file of the model that stands for a trial's configuration: with folds, the mean of all its networks.
+
+    Raises:
+        StudyError: See `model_file`.
+    """
+    members = members_of(study, history, number)
+    if len(members) == 1:
+        return model_file(study, history, number, trainer)
+    files = [model_file(study, history, member, trainer) for member in members]
+    path = study.paths.ensemble(members[0], len(members))
+    trainer.average(files, path)
+    return path
+
+
 def model_file(study: StudyFolder, history: History, number: int, trainer: StudyTrainer) -> Path:
     """Return the file of a trial's model; a model that was not kept is trained again.
 

@@ -20,7 +20,7 @@ import numpy as np
 from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted, StudyError, faults_of_the_system
 from cnn_sweep.execution.models.client import ANSWER, Request
-from cnn_sweep.execution.models.model_files import best_trials, complete_trial, model_file
+from cnn_sweep.execution.models.model_files import best_trials, complete_trial, model_file, predicting_file
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import threads_of, threads_of_trial
 from cnn_sweep.execution.study.user_code import uses_user_code
@@ -62,7 +62,7 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
         trainer = _start_trainer(study, history, first)
         numbers, losses = finalize(study, history, trainer, request.top)
         np.save(folder / "losses.npy", losses)
-        best = model_file(study, history, numbers[0], trainer)
+        best = predicting_file(study, history, numbers[0], trainer)
         return {"trial": numbers[0], "trials": numbers} | _predict(study, trainer, best, folder, split="test")
     number = complete_trial(study, history, request.trial)
     if request.split == "test" and not history.finalized:
@@ -71,11 +71,13 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
             "the validation set is open"
         )
     kept = study.paths.model(number)
-    if request.work == "save" and kept.is_file() and Path(request.output).suffix == kept.suffix:
+    is_alone = request.trial is not None or study.sweep.fold_count == 1
+    if request.work == "save" and is_alone and kept.is_file() and Path(request.output).suffix == kept.suffix:
         _save(kept, Path(request.output))  # copying needs no TensorFlow
         return {"trial": number}
     trainer = _start_trainer(study, history, number)
-    model = model_file(study, history, number, trainer)
+    of_trial = predicting_file if request.trial is None else model_file
+    model = of_trial(study, history, number, trainer)
     found: dict[str, Any] = {"trial": number}
     match request.work:
         case "save":
@@ -102,7 +104,7 @@ def finalize(study: StudyFolder, history: History, trainer: StudyTrainer, top: i
         losses = []
         for number in numbers:
             spec = study.sweep.resolve(history.trials[number].params or {})
-            found = trainer.measure_on_test(spec, model_file(study, history, number, trainer))
+            found = trainer.measure_on_test(spec, predicting_file(study, history, number, trainer))
             journal.append(Finalize(time=time.time(), trial=number, metrics=found.metrics))
             losses.append(found.losses)
     return numbers, losses[0]

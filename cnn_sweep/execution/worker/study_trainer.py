@@ -18,12 +18,13 @@ from cnn_sweep.training.data.dataset import SPLITS, load
 from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.data.staging import stage
 from cnn_sweep.training.evaluation.evaluate import measure
-from cnn_sweep.training.network.export import export_model
+from cnn_sweep.training.network.export import export_ensemble, export_model
 from cnn_sweep.training.network.user_functions import load_function
 from cnn_sweep.training.trial.checkpoint import CheckpointError
 from cnn_sweep.training.trial.trainer import Trainer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cnn_sweep.execution.study.study_folder import StudyFolder
@@ -76,6 +77,10 @@ class StudyTrainer:
             return False
         export_model(spec, outcome, dataset=self._dataset, path=path, folder=self._code, seed=seed)
         return True
+
+    def average(self, members: Sequence[Path], path: Path) -> None:
+        """Save the mean of saved models as a plain Keras model."""
+        export_ensemble(members, path)
 
     @property
     def prepared(self) -> Path:

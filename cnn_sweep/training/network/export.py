@@ -14,6 +14,7 @@ from cnn_sweep.training.network.model import build_model, plain_model, to_probab
 from cnn_sweep.training.network.precision import computing_in
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cnn_sweep.sweep.spec.trial import TrialSpec
@@ -40,7 +41,10 @@ def export_model(  # noqa: PLR0913 - all of them by name
     Raises:
         CnnSweepError: The outcome has no weights.
     """
-    model = _model(spec, outcome, dataset, folder, seed)
+    _write(_model(spec, outcome, dataset, folder, seed), path)
+
+
+def _write(model: Any, path: Path) -> None:
     aside = aside_of(path, ".keras")
     try:
         model.save(aside)
@@ -48,6 +52,23 @@ def export_model(  # noqa: PLR0913 - all of them by name
     finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def export_ensemble(members: Sequence[Path], path: Path) -> None:
+    """Write a model whose probabilities are the means of those of other models for the same images.
+
+    The file appears complete or not at all.
+
+    Args:
+        members: ``.keras`` files.
+        path: The file, ending in ``.keras``.
+    """
+    models = [keras.models.load_model(member, compile=False) for member in members]
+    for number, model in enumerate(models):
+        model.name = f"member_{number}"
+    inputs = keras.Input(models[0].input_shape[1:], name="image")
+    mean = keras.layers.Average(dtype="float32")([model(inputs) for model in models])
+    _write(keras.Model(inputs, mean), path)
 
 
 def save_h5(model: Any, path: Path) -> None:
