@@ -115,7 +115,7 @@ def methods(data: ReportData, sweep: Sweep, images: Images | None) -> Methods:
         _images(sweep, images),
         _training(data, sweep),
         _search(data, sweep),
-        _choice(data, images),
+        _choice(data, sweep, images),
         _software(data),
     )
     return Methods("\n\n".join(" ".join(part) for part in parts))
@@ -127,12 +127,14 @@ def _images(sweep: Sweep, images: Images | None) -> Iterator[str]:
         counts = {split: sum(of_class.values()) for split, of_class in images.items() if split != "unlabelled"}
         classes = list(images["train"])
         named = f" ({', '.join(classes)})" if len(classes) <= _FEW else ""
+        yield f"We used {sum(counts.values()):,} images of {len(classes)} classes{named}: {_sets(counts, sweep)}."
+    if spec.folds is not None:
         yield (
-            f"We used {sum(counts.values()):,} images of {len(classes)} classes{named}: {counts['train']:,} for "
-            f"training, {counts.get('validation', 0):,} for validation and {counts.get('test', 0):,} for the test."
+            "In turn, each fold validated networks that were trained with the others [@pedregosa2011] "
+            f"(seed {spec.seed})."
         )
-    if getattr(spec, "group", None) is not None:
-        yield f"All images of a group ({name_of(spec.group)}) were in one of these sets [@pedregosa2011]."
+    if (division := _division(spec)) is not None:
+        yield division
     elif getattr(getattr(spec, "labels", None), "split", None) is None and isinstance(
         getattr(spec, "validation", None), float
     ):
@@ -142,6 +144,27 @@ def _images(sweep: Sweep, images: Images | None) -> Iterator[str]:
         yield f"Images were resized to {height} by {width} pixels."
     if spec.mirror:
         yield "The mirror image of each training image was added."
+
+
+def _sets(counts: dict[str, int], sweep: Sweep) -> str:
+    """Describe the sizes of the sets."""
+    train, test = counts["train"], counts.get("test", 0)
+    if sweep.fold_count > 1:
+        return f"{train:,} for cross-validation in {sweep.fold_count} folds, and {test:,} for the test"
+    return f"{train:,} for training, {counts.get('validation', 0):,} for validation and {test:,} for the test"
+
+
+def _division(spec: Any) -> str | None:
+    """Describe by what images were divided other than at random."""
+    where = "fold or set" if spec.folds else "of these sets"
+    if getattr(spec, "order", None) is not None:
+        return f"Networks were trained on earlier and tested on later images (by {name_of(spec.order)})."
+    if getattr(spec, "block", None) is not None:
+        return f"All tiles of a block of {spec.block} by {spec.block} were in one {where} [@pedregosa2011]."
+    if getattr(spec, "group", None) is not None:
+        what = "" if spec.source == "arrays" else f" ({name_of(spec.group)})"
+        return f"All images of a group{what} were in one {where} [@pedregosa2011]."
+    return None
 
 
 def _training(data: ReportData, sweep: Sweep) -> Iterator[str]:
@@ -193,7 +216,8 @@ def _search(data: ReportData, sweep: Sweep) -> Iterator[str]:
     if sweep.pruner is not None:
         yield _PRUNERS[sweep.pruner.kind].format(**_words(sweep.pruner.model_dump()))
     if sweep.search.repeats > 1:
-        yield f"Each configuration was trained with {sweep.search.repeats} random seeds."
+        each = f"{sweep.search.repeats} times with each fold" if sweep.fold_count > 1 else "with {} random seeds"
+        yield f"Each configuration was trained {each.format(sweep.search.repeats)}."
     planned = plural(data.summary["planned"], "trial was planned", "trials were planned")
     yield f"{planned}: {counted(data.summary['trials'])}."
 
@@ -203,18 +227,21 @@ def _words(settings: dict[str, Any]) -> dict[str, Any]:
     return settings | ({} if first is None else {"min_epochs": plural(first, "epoch")})
 
 
-def _choice(data: ReportData, images: Images | None) -> Iterator[str]:
+def _choice(data: ReportData, sweep: Sweep, images: Images | None) -> Iterator[str]:
     best = data.summary["best"]
     names = " and ".join(f"{one.metric} ({one.direction}d)" for one in data.objectives)
     yield f"Trials were compared by {names} at their best epochs."
     if best is None:
         return
+    in_folds = sweep.fold_count > 1
+    of = "trainings" if in_folds else "seeds"
+    corrected = ", allowing for the overlap of training sets [@nadeau2003]" if in_folds else ""
     if (configuration := data.best_configuration) is not None:
         yield (
             f"The best configuration (trial {configuration['trial']}) had a mean {data.metric} of "
-            f"{configuration['mean']:.4g} over {configuration['n']} seeds (95% interval "
-            f"{configuration['ci_low']:.4g} to {configuration['ci_high']:.4g}, Student's t); configurations were told "
-            "apart from it by multiple comparisons with the best [@hsu1984]."
+            f"{configuration['mean']:.4g} over {configuration['n']} {of} (95% interval "
+            f"{configuration['ci_low']:.4g} to {configuration['ci_high']:.4g}, Student's t{corrected}); configurations "
+            "were told apart from it by multiple comparisons with the best [@hsu1984]."
         )
     else:
         tried = len(data.ranked)
