@@ -50,19 +50,20 @@ def best_trials(study: StudyFolder, history: History, top: int) -> list[int]:
     Raises:
         StudyError: No trial is complete.
     """
-    direction = study.sweep.objective.direction
+    objective = study.sweep.objective
     numbers: dict[str, list[int]] = {}
     worth: dict[str, dict[int, float]] = {}
     for number in sorted(best_numbers(history, study.sweep.objective, len(history.trials))):
         trial = history.trials[number]
-        if (best := trial.best(direction)) is not None:
+        if (best := trial.result(objective)) is not None:
             name = trial.configuration or f"trial {number}"
             numbers.setdefault(name, []).append(number)
             worth.setdefault(name, {})[trial.repeat or 0] = best[1]
     chose = selection_repeats(study.revisions, {number: name for name, own in numbers.items() for number in own})
     counting = {name: list(unbiased_values(own, chose.get(name, ())).values()) for name, own in worth.items()}
     ranked = sorted(
-        numbers, key=lambda name: (len(counting[name]) == 1, direction.key(fmean(counting[name])), numbers[name][0])
+        numbers,
+        key=lambda name: (len(counting[name]) == 1, objective.direction.key(fmean(counting[name])), numbers[name][0]),
     )
     if ranked:
         return [numbers[name][0] for name in ranked[:top]]

@@ -10,7 +10,7 @@ from cnn_sweep.execution.study.git_state import changed_files
 from cnn_sweep.masking import masked
 from cnn_sweep.messages import few, plural
 from cnn_sweep.report.axes import word
-from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words, mean_in_words, shown
+from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words, mean_in_words, shown, value_in_words
 from cnn_sweep.report.report_data import rung_levels
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.sweep.repeats import read_more_repeats
@@ -35,7 +35,15 @@ def summary(data: ReportData) -> list[tuple[str, str]]:
     states = ", ".join(f"{count:,} {state}" for state, count in found["trials"].items() if count)
     skipped = f"; {found['invalid']:,} invalid and {found['duplicates']:,} duplicate configurations were left out"
     return [
-        ("objective", "; ".join(f"{one.direction} {one.metric}" for one in data.objectives)),
+        (
+            "objective",
+            "; ".join(
+                [
+                    *(f"{one.direction} {one.metric}" for one in data.objectives),
+                    *value_in_words(data.metric, found["last_epochs"]),
+                ]
+            ),
+        ),
         ("best", _best(data)),
         *([("Pareto front", _front(data))] if data.front else []),
         ("trials", f"{states or 'none'}, of {found['planned']:,} planned" + skipped),
