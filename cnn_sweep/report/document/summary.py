@@ -285,13 +285,19 @@ def _what_may_differ(data: ReportData) -> list[str]:
 
 def _of_revision(data: ReportData, name: str, text: str) -> list[str]:
     if (more := read_more_repeats(text)) is not None:
-        return _of_repeats(data.study, more)
+        return _of_repeats(data, more)
     if name == next(iter(data.revisions)):
         return [f"cnn-sweep run {name}{_threads(data)}"]
     return [f"cnn-sweep run {name} --extend"]
 
 
-def _of_repeats(study: str, more: MoreRepeats) -> list[str]:
+def _of_repeats(data: ReportData, more: MoreRepeats) -> list[str]:
+    if more.round is not None:
+        added = filter(None, map(read_more_repeats, data.revisions.values()))
+        most = max(other.repeats for other in added if other.round is not None)
+        one = f"cnn-sweep repeat {data.study} --until-decided --top {len(more.trials)} --at-most {most}"
+        return [one] if more.round == 1 else []  # the first round's command goes on with the others
+    study = data.study
     chosen = ", ".join(map(str, more.trials))
     which = "the configuration of trial" if len(more.trials) == 1 else "the configurations of trials"
     return [
