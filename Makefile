@@ -9,7 +9,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint types-of-package types-of-tests format faults fuzz leaks \
 	docs docs-test docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
-	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-cost bench-help cluster-up cluster-down \
+	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-repeats bench-cost bench-help cluster-up cluster-down \
 	clean completion schema
 
 help:  ## list the targets
@@ -187,6 +187,9 @@ bench-memory: $(STAMP)  ## memory of four workers on one data set of 1 GB
 
 bench-data: $(STAMP)  ## preparing 25,000 JPEGs beside Keras reading them; from TensorFlow's import to training
 	$(BIN)/python benchmarks/data.py
+
+bench-repeats: $(STAMP)  ## errors and trainings of `repeat --until-decided`, in simulated studies (half an hour)
+	$(BIN)/python benchmarks/sequential_repeats.py
 
 bench-search: $(STAMP)  ## trials that searches need, on real learning curves (half an hour)
 	$(BIN)/python benchmarks/search.py

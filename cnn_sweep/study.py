@@ -23,7 +23,7 @@ from cnn_sweep.journal.identity import ProcessIdentity
 from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study, sweep_file_cure
 from cnn_sweep.journal.study_files import read_text
 from cnn_sweep.journal.sweep_files import check_sweep_files, newest_revision
-from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words
+from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words, value_in_words
 from cnn_sweep.report.leaderboards.pareto import with_front
 from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
@@ -304,14 +304,15 @@ class Study:
         cut = top if per == "trial" and not objectives else None
         columns, rows = queries.leaderboard(self.store, self.name, top=cut)
         table = Table(columns, tuple(rows), tuple(name for name in MORE if name not in columns))
+        objective = queries.objective_of(self.store, self.name)
+        words = (*value_in_words(objective["metric"], objective["last_epochs"]), *incomplete_in_words(rows))
         if per == "trial":
-            found = with_front(replace(table, notes=incomplete_in_words(rows)), objectives)
+            found = with_front(replace(table, notes=words), objectives)
             return replace(found, rows=found.rows[:top])
         from cnn_sweep.report.leaderboards.configurations import board_of  # noqa: PLC0415 - needs scipy
 
-        summary, paths = self.summary(), self.paths
-        found = board_of(paths, table, metric=summary["metric"], direction=summary["direction"])
-        return replace(found, rows=found.rows[:top], notes=(*found.notes, *incomplete_in_words(rows)))
+        found = board_of(self.paths, table, metric=objective["metric"], direction=objective["direction"])
+        return replace(found, rows=found.rows[:top], notes=(*found.notes, *words))
 
     def leaderboard(self, per: str | None = None) -> pd.DataFrame:
         """Return the leaderboard, best first, with the columns of ``leaderboard --format csv``.

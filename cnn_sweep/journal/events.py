@@ -183,9 +183,10 @@ class End(Event):
         parameters: Number of weights of the network, if known.
         curve: The five numbers of the trial's learning curve by name, once it is finished or paused.
         cached: Whether the trial reused a compiled graph; None if nothing is compiled.
-        value: The objective at the best epoch; None without one. It is repeated here, like the next two, because a
-            damaged line of an epoch would otherwise change a trial's result unnoticed.
-        best_epoch: The best epoch; None without a value.
+        value: The trial's value; None without one. It is repeated here, like the next two, because a damaged line of an
+            epoch would otherwise change a trial's result unnoticed.
+        best_epoch: The epoch whose weights are the model: the best, or the last if ``objective.value`` says so; None
+            without a value.
         counted: Number of epochs that count; None if it is unknown, as in lines of earlier versions.
     """
 

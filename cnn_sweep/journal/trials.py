@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from cnn_sweep.journal.events import End, Lost, Start, Unsaved
     from cnn_sweep.sweep.direction import Direction
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
 
 class SavedState(NamedTuple):
@@ -225,10 +226,20 @@ class TrialHistory:
         """Total duration of all attempts."""
         return sum(attempt.seconds for attempt in self.attempts.values())
 
-    def best(self, direction: Direction) -> tuple[int, float] | None:
-        """Return number and value of the best epoch, the earliest of several; None without a value.
+    def result(self, objective: ObjectiveSpec) -> tuple[int, float] | None:
+        """Return the epoch whose weights are the trial's model, and the trial's value; None without a value.
 
         If epochs are missing, these are the ones that the end of the trial names.
+        """
+        if (end := self.last.end) is not None and self.missing_epochs:
+            return None if end.best_epoch is None or end.value is None else (end.best_epoch, end.value)
+        return objective.result({epoch: row.value for epoch, row in self.counted.items()})
+
+    def best(self, direction: Direction) -> tuple[int, float] | None:
+        """Return number and value of the best epoch so far, the earliest of several; None without a value.
+
+        This is what pruners compare, whatever ``objective.value`` says. If epochs are missing, the end of the trial
+        names them.
 
         Args:
             direction: Direction of the objective.

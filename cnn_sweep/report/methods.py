@@ -230,7 +230,7 @@ def _words(settings: dict[str, Any]) -> dict[str, Any]:
 def _choice(data: ReportData, sweep: Sweep, images: Images | None) -> Iterator[str]:
     best = data.summary["best"]
     names = " and ".join(f"{one.metric} ({one.direction}d)" for one in data.objectives)
-    yield f"Trials were compared by {names} at their best epochs."
+    yield f"Trials were compared by {names} {_epochs(data.objectives[0].last_epochs)}."
     if best is None:
         return
     in_folds = sweep.fold_count > 1
@@ -248,6 +248,13 @@ def _choice(data: ReportData, sweep: Sweep, images: Images | None) -> Iterator[s
         chosen = f"; as the best of {tried:,}, this value is optimistic" if tried > 1 else ""
         yield f"The best trial ({best['trial']}) had a {data.metric} of {best['value']:.4g}{chosen}."
     yield from _test(data, images)
+
+
+def _epochs(last: int | None) -> str:
+    """Say which epochs of each trial were compared."""
+    if last is None:
+        return "at their best epochs"
+    return "after their last epochs" if last == 1 else f"as the mean over their last {last} epochs"
 
 
 def _test(data: ReportData, images: Images | None) -> Iterator[str]:

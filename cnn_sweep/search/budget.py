@@ -102,7 +102,9 @@ class Budget:
         known = self._values.get(trial.number)
         if known is not None and known[0] == len(trial.attempts):
             return known[1]
-        best = trial.best(self._objective.direction)
+        # A mean over the last epochs is a value only once no epoch can follow.
+        is_known = self._objective.last_epochs is None or trial.state == "complete"
+        best = trial.result(self._objective) if is_known else None
         value = best[1] if best is not None else None
         if trial.state in FINISHED:
             self._values[trial.number] = len(trial.attempts), value

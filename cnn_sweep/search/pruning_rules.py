@@ -51,7 +51,7 @@ class PruningRules:
         self._first = first_trainings(plan) if self._pruned_early else {}
         competing = (p.number for p in plan.trials if p.number not in self._first)
         self._planned = Counter(map(self.ladder.bracket, competing)) if self.ladder else Counter()
-        self._direction = sweep.objective.direction
+        self._objective = sweep.objective
         self._stop_pruner, self._repeat_pruner = _pruners(sweep)
 
     def may_begin(self, number: int) -> bool:
@@ -139,7 +139,7 @@ class PruningRules:
             return False
         curves: dict[int, dict[int, float]] = {}
         for number, trial in self._history.trials.items():
-            best = trial.best(self._direction) if trial.state == "complete" else None
+            best = trial.result(self._objective) if trial.state == "complete" else None
             if best is not None:
                 curves.setdefault(self._first.get(number, number), {})[trial.repeat or 0] = best[1]
         return self._repeat_pruner.prunes(curves.pop(first, {}), curves.values())

@@ -192,6 +192,24 @@ def _best() -> Insert:
     return upsert_from(trials, query, replaced=tuple(values))
 
 
+def _last() -> Insert:
+    """Derive the value of each trial from its last epochs, if the study's objective says so; else no trial is read."""
+    e = epochs.c
+    last = select(studies.c.last_epochs).where(studies.c.study == _STUDY).scalar_subquery()
+    newest = func.row_number().over(partition_by=e.trial, order_by=e.epoch.desc()).label("place")
+    ranked = select(epochs, newest).where(_is_touched(epochs), e.counted == 1, last.is_not(None)).subquery()
+    r = ranked.c
+    has_all = func.count(r.value) == func.count()
+    values = {
+        "value": case((has_all, func.exact_mean(r.value))),
+        "best_epoch": case((has_all, func.max(r.epoch))),
+        "best_metrics_json": case((has_all, func.max(case((r.place == 1, r.metrics_json))))),
+    }
+    columns = (value.label(name) for name, value in values.items())
+    query = select(r.study, r.trial, *columns).where(r.place <= last).group_by(r.study, r.trial)
+    return upsert_from(trials, query, replaced=tuple(values))
+
+
 def _incomplete() -> Insert:
     """Take the result from a trial's end if that counted more epochs than there are, since lines are damaged."""
     ends = select(attempts, _place(attempts.c.attempt).label("place")).where(_is_touched(attempts)).subquery()
@@ -212,4 +230,4 @@ def _incomplete() -> Insert:
 
 
 # The order matters: each statement reads results of the previous ones.
-_STATEMENTS = (_sums(), _attempts(), _counted(), _trials(), _best(), _incomplete())
+_STATEMENTS = (_sums(), _attempts(), _counted(), _trials(), _best(), _last(), _incomplete())

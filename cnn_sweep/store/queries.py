@@ -61,15 +61,15 @@ def list_studies(store: StoreReader) -> list[str]:
 def study_summary(store: StoreReader, study: str) -> Record:
     """Return the summary of a study.
 
-    Keys: study, metric, direction (:class:`Direction`), method, digest, revisions, planned, configurations, invalid,
-    duplicates, parameters (names in the sweep file's order), metrics (names), created, cancelled, trials (count by
-    state, all states), best ({"trial", "value"} or None), causes (count of failed trials by cause), bad_lines (count),
-    incomplete (count of trials of which epochs are missing), unknown_lines (count of lines that are not events of this
-    version).
+    Keys: study, metric, direction (:class:`Direction`), last_epochs (number of last epochs whose mean is a trial's
+    value, or None for its best epoch), method, digest, revisions, planned, configurations, invalid, duplicates,
+    parameters (names in the sweep file's order), metrics (names), created, cancelled, trials (count by state, all
+    states), best ({"trial", "value"} or None), causes (count of failed trials by cause), bad_lines (count), incomplete
+    (count of trials of which epochs are missing), unknown_lines (count of lines that are not events of this version).
     """
     with store as connection:
         row = _study(connection, study)
-        names = ("study", "metric", "method", "digest", "revisions", "configurations")
+        names = ("study", "metric", "last_epochs", "method", "digest", "revisions", "configurations")
         summary = {name: getattr(row, name) for name in (*names, "invalid", "duplicates", "created", "cancelled")}
         bad, journals = schema.bad_lines.c, schema.journals.c
         return summary | {
@@ -89,6 +89,13 @@ def study_summary(store: StoreReader, study: str) -> Record:
                 select(func.coalesce(func.sum(journals.unknown), 0)).where(journals.study == study)
             ).scalar_one(),
         }
+
+
+def objective_of(store: StoreReader, study: str) -> Record:
+    """Return what decides a study's values: metric, direction and last_epochs, as in :func:`study_summary`."""
+    with store as connection:
+        row = _study(connection, study)
+        return {"metric": row.metric, "direction": Direction(row.direction), "last_epochs": row.last_epochs}
 
 
 def counts(store: StoreReader, study: str) -> dict[str, int]:

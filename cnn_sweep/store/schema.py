@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.events import Event
 
-SCHEMA_VERSION = 8  # version 7 did not know folds
+SCHEMA_VERSION = 8  # version 7 did not know folds, nor values other than that of the best epoch
 
 METADATA = MetaData()
 WRITER = "writer"  # name of the journal of a line; no event has a field of this name
@@ -97,6 +97,7 @@ studies = _table(
     ("study",),
     Column("metric", Text, nullable=False),
     Column("direction", Text, nullable=False),
+    Column("last_epochs", BigInteger),  # whose mean is a trial's value; NULL if it is that of the best epoch
     Column("method", Text),
     Column("digest", Text),  # digest of the newest revision
     Column("revisions", Integer, nullable=False),

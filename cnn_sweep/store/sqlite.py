@@ -7,7 +7,8 @@ import os
 import sqlite3
 import stat
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from sqlalchemy import URL, create_engine, event, func
@@ -108,6 +109,7 @@ def _engine(
     )
 
     def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        cast("sqlite3.Connection", connection).create_aggregate("exact_mean", 1, _ExactMean)
         cursor = connection.cursor()
         for pragma in (*pragmas, "temp_store=MEMORY", f"cache_size=-{_CACHE_KIB}"):
             cursor.execute(f"PRAGMA {pragma}")
@@ -119,6 +121,20 @@ def _engine(
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", start)
     return engine
+
+
+class _ExactMean:
+    """The SQL aggregate ``exact_mean``: ``fmean``, which neither the order of rows nor SQLite's version changes."""
+
+    def __init__(self) -> None:
+        self._values: list[float] = []
+
+    def step(self, value: float | None) -> None:
+        if value is not None:
+            self._values.append(value)
+
+    def finalize(self) -> float | None:
+        return fmean(self._values) if self._values else None
 
 
 class DamageError(Exception):

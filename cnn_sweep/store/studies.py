@@ -38,6 +38,7 @@ class SweepFacts:
     Attributes:
         metric: The objective.
         direction: Direction of the objective.
+        last_epochs: Number of last epochs whose mean is a trial's value; None if it is that of the best epoch.
         method: The search method; None if the file could not be read.
         digest: Hash of the sweep's content; None if the file could not be read.
         parameters: Hyperparameters in the order of the file.
@@ -47,6 +48,7 @@ class SweepFacts:
 
     metric: str = _DEFAULT.metric
     direction: Direction = _DEFAULT.direction
+    last_epochs: int | None = _DEFAULT.last_epochs
     method: str | None = None
     digest: str | None = None
     parameters: tuple[str, ...] = ()
@@ -76,6 +78,7 @@ def read_facts(paths: StudyPaths, revision: int) -> SweepFacts:
     return SweepFacts(
         metric=sweep.objective.metric,
         direction=sweep.objective.direction,
+        last_epochs=sweep.objective.last_epochs,
         method=sweep.search.method,
         digest=sweep.digest,
         parameters=sweep.space.names,
@@ -104,7 +107,16 @@ def known_study(connection: Connection, paths: StudyPaths) -> KnownStudy:
         return KnownStudy(read_facts(paths, 1))
     parameters = tuple(sqlite.read_names(row.parameters_json))
     return KnownStudy(
-        SweepFacts(row.metric, Direction(row.direction), row.method, row.digest, parameters, row.source), row
+        SweepFacts(
+            metric=row.metric,
+            direction=Direction(row.direction),
+            last_epochs=row.last_epochs,
+            method=row.method,
+            digest=row.digest,
+            parameters=parameters,
+            source=row.source,
+        ),
+        row,
     )
 
 
@@ -144,6 +156,7 @@ def write_study(connection: Connection, paths: StudyPaths, rows: Rows, facts: Sw
         "study": rows.study,
         "metric": facts.metric,
         "direction": facts.direction,
+        "last_epochs": facts.last_epochs,
         "method": facts.method,
         "digest": facts.digest,
         "revisions": number,

@@ -55,9 +55,10 @@ class Outcome:
         epochs: Number of complete epochs, including those of earlier attempts.
         parameters: Number of the network's weights, trainable or not; None if there is no network.
         history: Metrics per epoch, from the first epoch of the first attempt.
-        best_epoch: 1-based epoch with the best objective; None if no epoch has a value.
-        value: The objective at the best epoch.
-        weights: Weights of the best epoch in the order of ``keras.Model.get_weights``.
+        best_epoch: 1-based epoch whose weights are the model: the best, or the last if ``objective.value`` says so;
+            None without a value.
+        value: The trial's value.
+        weights: Weights of that epoch in the order of ``keras.Model.get_weights``.
         cached: Whether the trial reused a compiled graph; None if nothing is compiled.
         traceback: Traceback of its exception, for the log; empty without one.
         model: The ``keras.Model`` that the user's objective function returned, or None; exported unchanged.

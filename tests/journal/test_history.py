@@ -130,6 +130,18 @@ def test_an_infinite_objective_does_not_reach_a_goal(told):
     assert (limit.used, limit.reached) == (0.6, True)
 
 
+def test_a_goal_is_reached_by_values_that_are_final(told):
+    """Where the last epochs count, a trial that still runs reaches no goal: the next epoch may be worse."""
+    sweep = Sweep.parse(
+        "study: s\ndata: {source: digits}\nmodel: {layers: [flatten, output: softmax]}\ntraining: {epochs: 2}\n"
+        "objective: {value: last}\nsearch: {method: random, trials: 3, until: {val_accuracy: 0.5}}\n"
+    )
+    (limit,) = Budget(sweep, told(_start(0), _epoch(0, 1, 0.6))).limits()
+    assert (limit.used, limit.reached) == (None, False)
+    (limit,) = Budget(sweep, told(_epoch(0, 2, 0.4), _end(0))).limits()
+    assert (limit.used, limit.reached) == (0.4, False)
+
+
 def test_everything_else_that_happened_is_known(told, me):
     """Workers, revisions, cancellations and test results are there as well."""
     history = told(

@@ -93,6 +93,10 @@ def test_other_objectives_are_those_of_the_best_epoch(sweep, tmp_path):
         ([BOTH, ("study:", "objective: {metric: val_loss}\nstudy:")], "either objective or objectives, not both"),
         ([BOTH, ("method: tpe", "method: cmaes")], "cmaes supports one objective; for several use tpe, gp, nsga2"),
         ([("training:", "objectives: [{metric: val_loss}, {metric: second}]\ntraining:")], "did you mean 'seconds'?"),
+        (
+            [("training:", "objectives: [{metric: val_loss}, {metric: seconds, value: last}]\ntraining:")],
+            "objectives[1].value: belongs to the first objective",
+        ),
     ],
 )
 def test_mistakes_are_told(sweep, changes, message):

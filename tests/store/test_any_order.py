@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -14,7 +15,7 @@ from cnn_sweep.journal.log import encode
 from cnn_sweep.store import queries
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reader import StoreReader
-from cnn_sweep.sweep.direction import Direction
+from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
 # Each example makes two databases: to shrink a failure is left to whoever looks into it.
 _PHASES = (Phase.explicit, Phase.generate)
@@ -91,12 +92,13 @@ def test_however_lines_arrive_the_tables_are_the_same(tmp_path_factory, new_stud
     assert tables.now(results) == tables.anew(results)
 
 
-@settings(max_examples=25, deadline=None, phases=_PHASES)
-@given(tale=_TALE)
-def test_the_store_and_the_history_tell_the_same(tmp_path_factory, new_study, tale):
-    """What a worker concludes from the journals is what the tables say."""
+@settings(max_examples=30, deadline=None, phases=_PHASES)
+@given(tale=_TALE, value=st.sampled_from(["best", "last", {"mean_last": 3}]))
+def test_the_store_and_the_history_tell_the_same(tmp_path_factory, new_study, tale, value):
+    """What a worker concludes from the journals is what the tables say, whatever epochs the objective counts."""
     results = tmp_path_factory.mktemp("r")
-    study = new_study(results)
+    objective = ObjectiveSpec(value=value)
+    study = new_study(results, direction=f"maximize, value: {json.dumps(value)}")
     for writer, lines in tale.items():
         study.append(writer, b"".join(lines))
     merge(results)
@@ -115,7 +117,7 @@ def test_the_store_and_the_history_tell_the_same(tmp_path_factory, new_study, ta
         if start is not None:  # without a start, the tables have what was planned
             assert (row["configuration"], row["seed"]) == (trial.configuration, trial.seed)
         assert row["parameters"] == (start.parameters if start else None)
-        assert (row["best_epoch"], row["value"]) == (trial.best(Direction.MAXIMIZE) or (None, None))
+        assert (row["best_epoch"], row["value"]) == (trial.result(objective) or (None, None))
         assert row["epochs"] == max(_counted_epochs(trial), default=0)
         assert row["seconds"] == pytest.approx(trial.seconds, abs=1e-5)
 

@@ -114,6 +114,22 @@ def test_a_trial_may_be_stopped_at_every_chunk(trial, stepping, whole, recorder)
     assert_equal(resumed(stepping, trial, 7, polls=1, attempts=200), whole)
 
 
+@pytest.mark.parametrize(("value", "epochs"), [("last", [4]), ({"mean_last": 3}, [2, 3, 4])])
+def test_a_value_over_the_last_epochs_survives_interruptions(value, epochs, trial, stepping, whole, recorder):
+    """It comes from the same epochs, and the model from the last one, however often the trial was stopped."""
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
+
+    judged = trial.model_copy(update={"objective": ObjectiveSpec(value=value)})
+    undisturbed = stepping.train(judged, 7, recorder())
+    assert undisturbed.history == whole.history
+    mean = sum(whole.history[epoch]["val_accuracy"] for epoch in epochs) / len(epochs)
+    assert (undisturbed.best_epoch, undisturbed.value) == (5, pytest.approx(mean))
+    assert_equal(resumed(stepping, judged, 7, polls=7, attempts=60), undisturbed)
+    falling = trial.model_copy(update={"objective": ObjectiveSpec(metric="learning_rate", direction="minimize")})
+    for mine, theirs in zip(undisturbed.weights, stepping.train(falling, 7, recorder()).weights, strict=True):
+        assert (mine == theirs).all()  # where the last epoch is the best one
+
+
 def test_chunks_change_nothing(trial, stepping, whole, recorder):
     """One step at a time gives what whole epochs give."""
     assert_equal(stepping.train(trial, 7, recorder()), whole)

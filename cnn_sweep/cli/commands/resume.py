@@ -76,7 +76,7 @@ def resume(
             "--workers, --threads and --notify apply to this machine; on a cluster, set them in the profile"
         )
     else:
-        _resume_on_cluster(study, results, profile, larger, from_silent=from_silent)
+        resume_on_cluster(study, results, profile, larger, from_silent=from_silent)
 
 
 def _resume_here(study: str, results: Path, options: LocalOptions, larger: Mapping[str, float | int]) -> None:
@@ -88,10 +88,14 @@ def _resume_here(study: str, results: Path, options: LocalOptions, larger: Mappi
     train(found, options)
 
 
-def _resume_on_cluster(
+def resume_on_cluster(
     study: str, results: Path, profile: Path, larger: Mapping[str, float | int], *, from_silent: bool
 ) -> None:
-    """Submit as many pools as the profile allows in addition to those in the queue."""
+    """Submit as many pools as the profile allows in addition to those in the queue.
+
+    Raises:
+        QueueFull: There are as many in the queue already.
+    """
     # Training on this machine does not need the code that submits.
     from cnn_sweep.cli.commands.submit import (
         commit,

@@ -78,6 +78,13 @@ def train(study: StudyFolder, options: LocalOptions) -> None:
     Raises:
         typer.Exit: With exit code 1 if trials failed, or silent processes that cannot be seen hold some; else 0.
     """
+    code = train_here(study, options)
+    print_leaderboard(study.paths.results, study.paths.study, _TOP)
+    raise typer.Exit(code)
+
+
+def train_here(study: StudyFolder, options: LocalOptions) -> int:
+    """Train as :func:`train` does, but return the exit code, and print no leaderboard."""
     name = study.paths.study
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     _warn_of_skipped(study, console)
@@ -98,8 +105,7 @@ def train(study: StudyFolder, options: LocalOptions) -> None:
     _print_outcome(name, progress, console, unseen)
     for line in followed_in_words(name, outcomes(study.paths, end_of(len(study.paths.revisions()), progress.total))):
         console.print(f"{name}: {line}", markup=False)
-    print_leaderboard(study.paths.results, name, _TOP)
-    raise typer.Exit(1 if progress.counts.get("failed") or any(one.is_silent for one in unseen) else 0)
+    return 1 if progress.counts.get("failed") or any(one.is_silent for one in unseen) else 0
 
 
 def _warn_of_skipped(study: StudyFolder, console: Console) -> None:

@@ -41,8 +41,8 @@ def show(
         print(json.dumps(found.trial(trial), indent=2, default=str))
         return
     with found.store:
-        detail, metric, board = found.trial(trial), found.summary()["metric"], found.leaderboard_table(None)
-    _print_trial(detail["trial"], metric)
+        detail, summary, board = found.trial(trial), found.summary(), found.leaderboard_table(None)
+    _print_trial(detail["trial"], summary["metric"], summary["last_epochs"] or 1)
     own = [row for row in board.rows if row["configuration"] == detail["trial"]["configuration"]]
     if "tied" in board.columns and own and own[0]["n"] > 1:
         print_words(f"  its configuration has {mean_in_words(own[0], others=0)}, rank {own[0]['rank']}")
@@ -60,9 +60,12 @@ def _draw_curves(detail: dict[str, Any], title: str, file: Path) -> None:
     print(file, file=sys.stderr)
 
 
-def _print_trial(trial: dict[str, Any], metric: str) -> None:
+def _print_trial(trial: dict[str, Any], metric: str, epochs: int) -> None:
     state = f"{trial['state']}: {trial['cause']}" if trial["cause"] else trial["state"]
-    best = f", {metric} {shown(trial['value'])} at epoch {trial['best_epoch']}" if trial["best_epoch"] else ""
+    last = trial["best_epoch"] or 0
+    first = max(last - epochs + 1, 1)
+    where = f"at epoch {last}" if first == last else f"over epochs {first} to {last}, their mean"
+    best = f", {metric} {shown(trial['value'])} {where}" if last else ""
     print(f"trial {trial['trial']} of {trial['study']}: {state}{best}")
     if trial["missing_epochs"]:
         missing = plural(trial["missing_epochs"], "epoch")

@@ -29,7 +29,6 @@ class Observer:
     """Converts trials of a history into observations for a sampler; those of finished trials are cached."""
 
     def __init__(self, objectives: tuple[ObjectiveSpec, ...], history: History) -> None:
-        self._direction = objectives[0].direction
         self._objectives = objectives
         self._metrics = further_metrics(objectives)
         self._history = history
@@ -47,7 +46,7 @@ class Observer:
         known = self._finished.get(trial.number)
         if known is not None and known[0] == len(trial.attempts):
             return known[1]
-        last, best = trial.last, trial.best(self._direction)
+        last, best = trial.last, trial.result(self._objectives[0])
         found = Observation(
             trial.number,
             trial.params,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.worker.retention import best_numbers
-from cnn_sweep.sweep.repeats import selection_repeats, unbiased_values
+from cnn_sweep.sweep.repeats import newest_test, selection_repeats, unbiased_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,25 +45,30 @@ def best_trials(study: StudyFolder, history: History, top: int) -> list[int]:
     """Return the numbers of the best complete trials, best first; of each configuration only the first repeat.
 
     Configurations are ranked as on the leaderboard: by the mean of their unbiased values, and those with several values
-    come before those with one.
+    come before those with one. In a test by ``repeat --until-decided``, its contenders come first.
 
     Raises:
         StudyError: No trial is complete.
     """
-    direction = study.sweep.objective.direction
+    objective = study.sweep.objective
     numbers: dict[str, list[int]] = {}
     worth: dict[str, dict[int, float]] = {}
     for number in sorted(best_numbers(history, study.sweep.objective, len(history.trials))):
         trial = history.trials[number]
-        if (best := trial.best(direction)) is not None:
+        if (best := trial.result(objective)) is not None:
             name = trial.configuration or f"trial {number}"
             numbers.setdefault(name, []).append(number)
             worth.setdefault(name, {})[trial.repeat or 0] = best[1]
-    chose = selection_repeats(study.revisions, {number: name for name, own in numbers.items() for number in own})
-    counting = {name: list(unbiased_values(own, chose.get(name, ())).values()) for name, own in worth.items()}
-    ranked = sorted(
-        numbers, key=lambda name: (len(counting[name]) == 1, direction.key(fmean(counting[name])), numbers[name][0])
-    )
+    configurations = {number: name for name, own in numbers.items() for number in own}
+    chose, test = selection_repeats(study.revisions, configurations), newest_test(study.revisions, configurations)
+    counting = {name: unbiased_values(own, chose.get(name, ())) for name, own in worth.items()}
+
+    def rank(name: str) -> tuple[float, bool, float, int]:
+        own = counting[name]
+        place = 0.0 if test is None else test.place(name, is_fair=min(own) >= chose.get(name, (0,))[-1])
+        return place, len(own) == 1, objective.direction.key(fmean(own.values())), numbers[name][0]
+
+    ranked = sorted(numbers, key=rank)
     if ranked:
         return [numbers[name][0] for name in ranked[:top]]
     raise StudyError(f"study {study.name!r} has no complete trial with a value, so there is no model")

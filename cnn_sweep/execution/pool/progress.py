@@ -174,7 +174,7 @@ def best_trial(study: StudyFolder, history: History) -> tuple[int, float] | None
     best: tuple[int, float] | None = None
     for number in sorted(history.trials):
         trial = history.trials[number]
-        found = trial.best(objective.direction) if trial.state == "complete" else None
+        found = trial.result(objective) if trial.state == "complete" else None
         if found is not None and (best is None or objective.direction.better(found[1], best[1])):
             best = (number, found[1])
     return best

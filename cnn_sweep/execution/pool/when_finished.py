@@ -83,9 +83,9 @@ class Follower:
         return problems
 
     def left(self) -> list[Step]:
-        """Return the commands that have not ended yet."""
-        steps = self.study.sweep.when_finished
-        if not steps:
+        """Return the commands that have not ended yet; none between the rounds of a test, which is not over."""
+        steps, more = self.study.sweep.when_finished, self.study.sweep.more_repeats
+        if not steps or (more is not None and more.round is not None):
             return []
         ended = {one.step for one in followed(self.study.paths, self.end) if one.outcome in ("complete", "failed")}
         return [step for step in steps if str(step) not in ended]

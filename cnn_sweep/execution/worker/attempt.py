@@ -226,7 +226,5 @@ class AttemptRunner:
 def _result(history: Sequence[Mapping[str, float]], objective: ObjectiveSpec) -> dict[str, Any]:
     """Return the fields of a trial's end that readers compare with its epochs; none if the epochs are unknown."""
     values = {epoch: metric_value(metrics.get(objective.metric)) for epoch, metrics in enumerate(history, start=1)}
-    known = {epoch: value for epoch, value in values.items() if value is not None}
-    best = min(known, key=lambda epoch: (objective.direction.key(known[epoch]), epoch), default=None)
-    value = None if best is None else known[best]
+    best, value = objective.result(values) or (None, None)
     return {"value": value, "best_epoch": best, "counted": len(history)} if history else {}

@@ -40,7 +40,7 @@ def best_numbers(
     """
     values = {}
     for number, trial in history.trials.items():
-        best = trial.best(objective.direction) if trial.state == "complete" else None
+        best = trial.result(objective) if trial.state == "complete" else None
         if best is not None:
             values[number] = best[1]
     if candidate is not None:

@@ -10,7 +10,7 @@ from cnn_sweep.execution.study.git_state import changed_files
 from cnn_sweep.masking import masked
 from cnn_sweep.messages import few, plural
 from cnn_sweep.report.axes import word
-from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words, mean_in_words, shown
+from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words, mean_in_words, shown, value_in_words
 from cnn_sweep.report.report_data import rung_levels
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.sweep.repeats import read_more_repeats
@@ -35,7 +35,15 @@ def summary(data: ReportData) -> list[tuple[str, str]]:
     states = ", ".join(f"{count:,} {state}" for state, count in found["trials"].items() if count)
     skipped = f"; {found['invalid']:,} invalid and {found['duplicates']:,} duplicate configurations were left out"
     return [
-        ("objective", "; ".join(f"{one.direction} {one.metric}" for one in data.objectives)),
+        (
+            "objective",
+            "; ".join(
+                [
+                    *(f"{one.direction} {one.metric}" for one in data.objectives),
+                    *value_in_words(data.metric, found["last_epochs"]),
+                ]
+            ),
+        ),
         ("best", _best(data)),
         *([("Pareto front", _front(data))] if data.front else []),
         ("trials", f"{states or 'none'}, of {found['planned']:,} planned" + skipped),
@@ -277,13 +285,19 @@ def _what_may_differ(data: ReportData) -> list[str]:
 
 def _of_revision(data: ReportData, name: str, text: str) -> list[str]:
     if (more := read_more_repeats(text)) is not None:
-        return _of_repeats(data.study, more)
+        return _of_repeats(data, more)
     if name == next(iter(data.revisions)):
         return [f"cnn-sweep run {name}{_threads(data)}"]
     return [f"cnn-sweep run {name} --extend"]
 
 
-def _of_repeats(study: str, more: MoreRepeats) -> list[str]:
+def _of_repeats(data: ReportData, more: MoreRepeats) -> list[str]:
+    if more.round is not None:
+        added = filter(None, map(read_more_repeats, data.revisions.values()))
+        most = max(other.repeats for other in added if other.round is not None)
+        one = f"cnn-sweep repeat {data.study} --until-decided --top {len(more.trials)} --at-most {most}"
+        return [one] if more.round == 1 else []  # the first round's command goes on with the others
+    study = data.study
     chosen = ", ".join(map(str, more.trials))
     which = "the configuration of trial" if len(more.trials) == 1 else "the configurations of trials"
     return [

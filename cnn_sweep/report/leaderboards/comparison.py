@@ -62,26 +62,68 @@ class Standing:
     tied: bool | None = None
 
 
-def compare(samples: Sequence[Mapping[int, float]], direction: Direction, *, overlap: float = 0.0) -> list[Standing]:
+@dataclass(frozen=True)
+class Look:
+    """A look at the values of a sequential test, which adds a seed to its contenders until the best is told apart.
+
+    Looks at growing data would err more often than one does, so look j may err in 5% * 3 / ((j + 2) (j + 3)) of the
+    studies, and all looks together, however many there are, in at most 5%. Only contenders are compared.
+
+    Attributes:
+        number: Number of the look, from 1.
+        contenders: Places of the samples that no earlier look called worse.
+        worse: Places of those that one did. They stay worse, and help to estimate the residual variance. Samples in
+            neither are not part of the test.
+    """
+
+    number: int
+    contenders: frozenset[int]
+    worse: frozenset[int] = frozenset()
+
+    @property
+    def confidence(self) -> float:
+        """Confidence with which all intervals of this look hold together."""
+        return 1 - (1 - CONFIDENCE) * 3 / ((self.number + 2) * (self.number + 3))
+
+
+def compare(
+    samples: Sequence[Mapping[int, float]], direction: Direction, *, look: Look | None = None, overlap: float = 0.0
+) -> list[Standing]:
     """Compare configurations with the one that has the best mean among those with several seeds.
 
     Args:
         samples: Value by seed, or by fold, of each configuration; not empty.
         direction: Direction of the objective.
+        look: The look of a sequential test; None if all values were planned beforehand.
         overlap: With cross-validation, the number of validation images divided by that of training images.
     """
     found = [_alone(list(sample.values())) for sample in samples]
-    several = [place for place, sample in enumerate(samples) if len(sample) > 1]
-    if not several:
+    tested = range(len(samples)) if look is None else look.contenders | look.worse
+    several = [place for place, sample in enumerate(samples) if len(sample) > 1 and place in tested]
+    rivals = [place for place in several if look is None or place in look.contenders]
+    if not rivals:
         return found
-    best = min(several, key=lambda place: (direction.key(found[place].mean), place))
+    best = min(rivals, key=lambda place: (direction.key(found[place].mean), place))
     seeds = sorted({seed for place in several for seed in samples[place]})
     values = np.array([[samples[place].get(seed, math.nan) for seed in seeds] for place in several])
     rounding = _rounding(value for sample in samples for value in sample.values())
-    comparison = _Comparison(values, several.index(best), -direction.sign, rounding, overlap)
+    comparison = _Comparison(
+        values,
+        several.index(best),
+        -direction.sign,
+        rounding,
+        overlap,
+        np.isin(several, rivals),
+        CONFIDENCE if look is None else look.confidence,
+    )
     for place, standing in zip(several, comparison.standings([found[place] for place in several]), strict=True):
         found[place] = standing
     return found
+
+
+def _known_to_be_worse(one: Standing) -> Standing:
+    """Leave out the intervals: they hold for the contenders alone."""
+    return replace(one, low=None, high=None, difference_low=None, difference_high=None, tied=False)
 
 
 def _alone(values: Sequence[float]) -> Standing:
@@ -182,6 +224,8 @@ class _Comparison:
         sign: 1 to maximize, -1 to minimize.
         rounding: Variance hidden by rounding.
         overlap: What the overlap of training sets adds to 1/n in the variance of a mean.
+        rivals: Which rows are compared, shape (k,); the others are known to be worse.
+        confidence: Confidence with which all intervals hold together.
     """
 
     values: Array
@@ -189,6 +233,8 @@ class _Comparison:
     sign: float
     rounding: float
     overlap: float
+    rivals: npt.NDArray[np.bool_]
+    confidence: float
 
     def standings(self, found: list[Standing]) -> list[Standing]:
         """Complete the statistics of each configuration.
@@ -200,21 +246,21 @@ class _Comparison:
         while True:
             layout = _Layout.fit(self.values[pool])
             judged = self._judge(layout, [found[place] for place in pool], int(np.flatnonzero(pool == self.best)[0]))
-            for place, standing in zip(pool, judged, strict=True):
-                found[place] = standing
+            for place, one in zip(pool, judged, strict=True):
+                found[place] = one if self.rivals[place] else _known_to_be_worse(one)
             remaining = np.array([place for place in pool if found[place].tied is not False])
             if len(remaining) in (1, len(pool)) or not self._scatters_less(remaining, layout):
                 return found
             pool = remaining
 
     def _judge(self, layout: _Layout, found: list[Standing], best: int) -> list[Standing]:
-        k = len(self.values)
-        t = stdtrit(layout.scatter_df, 1 - (1 - CONFIDENCE) / (2 * k))  # Bonferroni's correction for k intervals
+        k = int(self.rivals.sum())
+        t = stdtrit(layout.scatter_df, 1 - (1 - self.confidence) / (2 * k))  # Bonferroni's correction for k intervals
         halves = t * np.sqrt((layout.scatter + self.rounding) * (1 / layout.counts + self.overlap))
         gaps, widths = layout.means - layout.means[best], np.full(len(found), math.nan)
         if layout.df:
             variance = (layout.rest / layout.df + self.rounding) * (layout.error(best) / 2 + self.overlap)
-            widths = studentized_range_quantile(CONFIDENCE, k, layout.df) * np.sqrt(variance)
+            widths = studentized_range_quantile(self.confidence, max(k, 2), layout.df) * np.sqrt(variance)
         parts = zip(found, halves.tolist(), gaps.tolist(), widths.tolist(), strict=True)
         judged = [self._standing(*part) for part in parts]
         judged[best] = replace(judged[best], difference=0.0, difference_low=None, difference_high=None, tied=True)

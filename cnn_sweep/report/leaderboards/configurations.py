@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.journal.paths import sweep_file_cure
 from cnn_sweep.journal.study_files import read_text
 from cnn_sweep.journal.sweep_files import read_revisions
-from cnn_sweep.report.leaderboards.comparison import Standing, compare
-from cnn_sweep.sweep.repeats import read_more_repeats, selection_repeats, unbiased_values
+from cnn_sweep.report.leaderboards.comparison import Look, Standing, compare
+from cnn_sweep.sweep.repeats import newest_test, read_more_repeats, selection_repeats, unbiased_values
 from cnn_sweep.sweep.spec.metrics import is_share
 
 if TYPE_CHECKING:
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.report.leaderboards.leaderboard import Row, Table
     from cnn_sweep.sweep.direction import Direction
+    from cnn_sweep.sweep.repeats import SequentialTest
     from cnn_sweep.sweep.sweep import Sweep
 
 STATISTICS: Final = ("mean", "sd", "n", "ci_low", "ci_high", "tied", "diff", "diff_low", "diff_high")
 WORST: Final = "worst"
 LEFT_OUT: Final = "left_out"
+_PLACE: Final = ""  # key of a row's place in a test; no column has this name
 _AFTER: Final = "seconds"
 
 
@@ -49,7 +51,8 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
     The row has the columns of the configuration's first complete trial (or of its first trial), and after ``seconds``
     the columns ``STATISTICS`` over the values of its complete trials, except those by which ``repeat`` chose it. Rows
     are ranked by mean. Those with a single value follow those with several, since the best of many single values is
-    optimistic (selection bias).
+    optimistic (selection bias). In a test by ``repeat --until-decided``, its contenders come first, and only they are
+    compared.
 
     Args:
         table: A row per trial, ranked, with ``configuration``, ``repeat`` and ``seed``.
@@ -63,18 +66,23 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
     rows = [
         {column_beside_statistics(name): value for name, value in _first(group).items()} for group in groups.values()
     ]
-    chose = selection_repeats(revisions, {row["trial"]: row["configuration"] for row in table.rows})
+    configurations = {row["trial"]: row["configuration"] for row in table.rows}
+    chose, test = selection_repeats(revisions, configurations), newest_test(revisions, configurations)
     known = [_values(group) for group in groups.values()]
     samples = [unbiased_values(values, chose.get(name, ())) for name, values in zip(groups, known, strict=True)]
-    folds = revisions[-1].fold_count if revisions else 1
-    overlap = 1 / (folds - 1) if folds > 1 else 0.0
-    found = compare([sample for sample in samples if sample], direction, overlap=overlap)
-    standings = iter(_within_bounds(found, metric, known))
-    for row, values, sample in zip(rows, known, samples, strict=True):
-        row.update(_statistics(next(standings) if sample else None), left_out=len(values) - len(sample))
-        row[WORST] = max(sample.values(), key=direction.key) if sample else None
     newest = [chose.get(name, (0,))[-1] for name in groups]
     lucky = [min(sample, default=0) < last for sample, last in zip(samples, newest, strict=True)]
+    fair = [name for name, sample, is_lucky in zip(groups, samples, lucky, strict=True) if sample and not is_lucky]
+    compared = [name for name, sample in zip(groups, samples, strict=True) if sample]
+    folds = revisions[-1].fold_count if revisions else 1
+    overlap = 1 / (folds - 1) if folds > 1 else 0.0
+    look = _look(test, compared, fair)
+    found = compare([sample for sample in samples if sample], direction, look=look, overlap=overlap)
+    standings = iter(_within_bounds(found, metric, known))
+    for name, row, values, sample in zip(groups, rows, known, samples, strict=True):
+        row.update(_statistics(next(standings) if sample else None), left_out=len(values) - len(sample))
+        row[WORST] = max(sample.values(), key=direction.key) if sample else None
+        row[_PLACE] = 0.0 if test is None else test.place(name, is_fair=name in fair)
     names = [column_beside_statistics(name) for name in table.columns]
     place = names.index(_AFTER) + 1
     ranked = tuple(_ranked(rows, direction))
@@ -84,8 +92,18 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
         rows=ranked,
         more=(*table.more, WORST, LEFT_OUT),
         verdict=STATISTICS,
-        notes=tuple(_notes(ranked, folds, optimistic=sum(lucky))),
+        notes=tuple(_notes(ranked, folds, optimistic=sum(lucky), test=test)),
     )
+
+
+def _look(test: SequentialTest | None, compared: Sequence[Any], fair: Sequence[Any]) -> Look | None:
+    """Return a test's look at configurations; those with too few values since the test began are left alone."""
+    if test is None:
+        return None
+    places = {name: place for place, name in enumerate(compared) if name in fair}
+    contenders = frozenset(place for name, place in places.items() if name in test.contenders)
+    worse = frozenset(place for name, place in places.items() if name in test.members - test.contenders)
+    return Look(test.round, contenders, worse)
 
 
 def column_beside_statistics(name: str) -> str:
@@ -124,17 +142,24 @@ def _statistics(found: Standing | None) -> dict[str, Any]:
 
 def _ranked(rows: list[Row], direction: Direction) -> list[Row]:
     ranked = [row for row in rows if row["n"]]
-    ranked.sort(key=lambda row: (row["n"] == 1, direction.key(row["mean"]), row["trial"]))
+    ranked.sort(key=lambda row: (row[_PLACE], row["n"] == 1, direction.key(row["mean"]), row["trial"]))
     others = [row for row in rows if not row["n"]]  # ordered as on the leaderboard of trials
+    for row in rows:
+        del row[_PLACE]
     return [row | {"rank": rank} for rank, row in enumerate(ranked, start=1)] + [row | {"rank": None} for row in others]
 
 
-def _notes(rows: Sequence[Row], folds: int, *, optimistic: int) -> list[str]:
+def _notes(rows: Sequence[Row], folds: int, *, optimistic: int, test: SequentialTest | None) -> list[str]:
     """Return notes that explain the statistics in these rows."""
     several, of = sum(row["n"] > 1 for row in rows), "folds" if folds > 1 else "seeds"
     left_out = sum(row[LEFT_OUT] > 0 for row in rows)
     notes = []
-    if several > 1:
+    if test is not None:
+        notes.append(
+            f"round {test.round} of a test of {len(test.members)} configurations by `repeat --until-decided`: what a "
+            "round called worse stays so; ci and diff are 95% intervals for all contenders and all rounds together"
+        )
+    elif several > 1:
         notes.append(
             f"ci and diff are 95% intervals that hold for all {several} configurations with several {of} "
             f"together, so also for the first row; diff compares with the first row as if all had had the same {of}"

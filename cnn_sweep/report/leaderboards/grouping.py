@@ -80,9 +80,9 @@ def compared(boards: Sequence[tuple[dict[str, Any], Table]]) -> Table:
     Raises:
         InputError: The studies have different objectives.
     """
-    objectives = {(summary["metric"], summary["direction"]) for summary, _ in boards}
+    objectives = {(summary["metric"], summary["direction"], summary["last_epochs"]) for summary, _ in boards}
     if len(objectives) > 1:
-        each = "; ".join(f"{s['study']}: {s['direction']} {s['metric']}" for s, _ in boards)
+        each = "; ".join(f"{s['study']}: {s['direction']} {s['metric']}{_epochs(s['last_epochs'])}" for s, _ in boards)
         raise InputError(f"studies with different objectives have no common ranking: {each}")
     direction = objectives.pop()[1]
     rows = [{**row, "study": summary["study"]} for summary, table in boards for row in table.rows]
@@ -90,6 +90,10 @@ def compared(boards: Sequence[tuple[dict[str, Any], Table]]) -> Table:
     rows = [{**row, "rank": rank} for rank, row in enumerate(ranked, start=1)]
     rows += [{**row, "study": s["study"]} for s, table in boards for row in table.rows if row["rank"] is None]
     return Table(_columns(boards), tuple(rows), _union(table.more for _, table in boards))
+
+
+def _epochs(last: int | None) -> str:
+    return "" if last is None else " in the last epoch" if last == 1 else f" over the last {last} epochs"
 
 
 def _columns(boards: Sequence[tuple[dict[str, Any], Table]]) -> tuple[str, ...]:

@@ -180,6 +180,18 @@ def incomplete_in_words(rows: Iterable[Row]) -> tuple[str, ...]:
     return (f"{which}: {cause}; the value is the one that the end of the trial recorded",) if count else ()
 
 
+def value_in_words(metric: str, last_epochs: int | None) -> tuple[str, ...]:
+    """Return a note about what the column ``value`` holds, if that is not the value of the best epoch."""
+    if last_epochs is None:
+        return ()
+    what = (
+        f"{metric} after the last epoch"
+        if last_epochs == 1
+        else f"the mean of {metric} over the last {last_epochs} epochs"
+    )
+    return (f"value is {what}; the model, and best_epoch, are those of the last epoch",)
+
+
 def mean_in_words(row: Row, *, others: int) -> str:
     """Describe the mean of a configuration with several seeds, and the number of others tied with it."""
     interval = "" if row["ci_low"] is None else f", 95% interval {row['ci_low']:.5g} to {row['ci_high']:.5g}"

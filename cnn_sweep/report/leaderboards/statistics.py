@@ -48,7 +48,7 @@ def bootstrap(
     return float(low), float(high)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def studentized_range_quantile(level: float, groups: int, df: int) -> float:
     """Return a quantile of the studentized range: of the range of group means, in standard errors.
 

@@ -212,6 +212,9 @@ def _read_objectives(top: Any, problems: Problems) -> tuple[ObjectiveSpec, ...]:
     for index, one in enumerate(found[1:], start=1):
         if one.function is not None:
             problems.add((*path, index, "function"), "belongs to the first objective; it reports all metrics")
+        if one.last_epochs is not None:
+            words = "belongs to the first objective; the others are measured at the epoch whose weights are kept"
+            problems.add((*path, index, "value"), words)
         if one.metric in [other.metric for other in found[:index]]:
             problems.add((*path, index, "metric"), f"{show(one.metric)} is an objective already")
     return tuple(found)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Discriminator, Tag
 from pydantic_core import PydanticKnownError
 
+from cnn_sweep.messages import show
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.network.layers import Base, Layer, unknown_layer_message
 from cnn_sweep.sweep.network.pretrained import pretrained
 from cnn_sweep.sweep.spec.training import TrainingSpec
-from cnn_sweep.validation import Spec
+from cnn_sweep.validation import Count, Spec, added_later
 
 
 def _direction(value: Any) -> Direction:
@@ -21,12 +25,57 @@ def _direction(value: Any) -> Direction:
     raise PydanticKnownError("literal_error", {"expected": " or ".join(map(repr, map(str, Direction)))})
 
 
+class MeanLastSpec(Spec):
+    """A trial's value is the mean of the objective over its last epochs."""
+
+    mean_last: Count  # number of epochs; all if a trial has fewer
+
+
+def _best_last_or_mean(value: Any) -> Any:
+    if value in ("best", "last") or isinstance(value, Mapping | MeanLastSpec):
+        return value
+    raise ValueError(f"must be best, last, or {{mean_last: 5}} for the mean of the last 5 epochs, not {show(value)}")
+
+
+TrialValue = Annotated[
+    Annotated[Literal["best", "last"], Tag("named")] | Annotated[MeanLastSpec, Tag("mean")],
+    Discriminator(lambda value: "named" if isinstance(value, str) else "mean"),
+    BeforeValidator(_best_last_or_mean),
+]
+
+
 class ObjectiveSpec(Spec):
     """An objective: a metric of the trainer, or one that the user's function reports."""
 
     metric: str = "val_accuracy"
     direction: Annotated[Direction, BeforeValidator(_direction)] = Direction.MAXIMIZE
     function: str | None = None  # "module:function"
+    value: TrialValue = added_later("best")  # the epochs that a trial is judged by
+
+    @property
+    def last_epochs(self) -> int | None:
+        """Number of last epochs whose mean is a trial's value; None if the value is that of its best epoch."""
+        if isinstance(self.value, MeanLastSpec):
+            return self.value.mean_last
+        return 1 if self.value == "last" else None
+
+    def result(self, values: Mapping[int, float | None]) -> tuple[int, float] | None:
+        """Return the epoch whose weights are a trial's model, and the trial's value; None if it has no value.
+
+        Of several best epochs the earliest counts. A mean over the last epochs needs a value in each of them: a network
+        that ends in NaN has none.
+
+        Args:
+            values: The objective by epoch; None, NaN and infinity are no values.
+        """
+        last = self.last_epochs
+        known = {epoch: v for epoch, v in values.items() if v is not None and math.isfinite(v)}
+        if last is None:
+            return min(known.items(), key=lambda one: (self.direction.key(one[1]), one[0]), default=None)
+        newest = sorted(values)[-last:]
+        if not newest or any(epoch not in known for epoch in newest):
+            return None
+        return newest[-1], fmean(known[epoch] for epoch in newest)
 
 
 class TrialSpec(Spec):

@@ -28,8 +28,9 @@ class TrialProgress:
         correct: Number of correctly classified images in these steps.
         seconds: Wall time of these steps.
         history: Metrics of each complete epoch.
-        best_epoch: 1-based epoch with the best objective, or None.
-        best_value: The objective at that epoch.
+        best_epoch: 1-based epoch whose weights are the model so far: the best, or the last if ``objective.value`` says
+            so; None without a value.
+        best_value: The trial's value so far, or None.
         stop_value: Value that early stopping compares with; with ``min_delta``, it may lag behind the best.
         stop_wait: Epochs since ``stop_value`` improved.
         plateau_value: Objective that the plateau schedule compares with.
@@ -79,7 +80,7 @@ class TrialProgress:
         """Record the metrics of an epoch and move to the next one.
 
         Returns:
-            Whether this epoch has the best objective so far.
+            Whether the model so far is that of this epoch.
         """
         self.epoch += 1
         self.step, self.loss_sum, self.correct, self.seconds = 0, 0.0, 0.0, 0.0
@@ -87,6 +88,11 @@ class TrialProgress:
         value = metrics.get(objective.metric, math.nan)
         self._follow_plateau(value, objective, training)
         self._follow_stopping(metrics, objective, training)
+        if (last := objective.last_epochs) is not None:
+            newest = enumerate(self.history[-last:], start=max(self.epoch - last, 0) + 1)
+            found = objective.result({epoch: known.get(objective.metric) for epoch, known in newest})
+            self.best_epoch, self.best_value = found or (None, None)
+            return True
         if not _improves(value, self.best_value, objective.direction):
             return False
         self.best_epoch, self.best_value = self.epoch, value

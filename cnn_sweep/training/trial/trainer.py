@@ -280,8 +280,12 @@ def _with_value(outcome: Outcome, spec: TrialSpec) -> Outcome:
         reported = ", ".join(sorted({name for epoch in outcome.history for name in epoch})) or "nothing"
         message = f"{by} reported no {metric}; it reported {reported}"
         return replace(outcome, state="failed", cause="exception", message=message)
-    last = f"the last one was {outcome.history[-1].get(metric)}"
-    message = f"{by} reported no finite {metric} in any of {len(outcome.history)} epochs; {last}"
+    last, epochs = f"the last one was {outcome.history[-1].get(metric)}", len(outcome.history)
+    if (counted := spec.objective.last_epochs) is None:
+        which = f"any of {epochs} epochs"
+    else:
+        which = "the last epoch" if counted == 1 else f"each of the last {min(counted, epochs)} epochs"
+    message = f"{by} reported no finite {metric} in {which}; {last}"
     return replace(outcome, state="failed", cause="diverged", message=message)
 
 

@@ -170,8 +170,9 @@ class TrainingLoop:
         metrics = self._metrics(plan)
         self._check_reported(metrics)
         seconds = time.perf_counter() - started
-        if progress.end_epoch(metrics, self._task.spec.objective, self._training):
-            self._best = self._engine.weights()
+        objective = self._task.spec.objective
+        if progress.end_epoch(metrics, objective, self._training) and objective.last_epochs is None:
+            self._best = self._engine.weights()  # the last epoch's weights need no copy
         self._monitor.epoch(progress.epoch, metrics, seconds)
         return True
 
@@ -293,7 +294,9 @@ class TrainingLoop:
 
     def outcome(self, state: OutcomeState, *, cause: str | None = None, message: str | None = None) -> Outcome:
         """Return the outcome of the trial with the epochs done so far."""
-        progress = self._progress
+        progress, best = self._progress, self._best
+        if state == "complete" and self._task.spec.objective.last_epochs is not None:
+            best = self._engine.weights()
         return Outcome(
             state=state,
             epochs=progress.epoch,
@@ -301,7 +304,7 @@ class TrainingLoop:
             history=tuple(progress.history),
             best_epoch=progress.best_epoch,
             value=progress.best_value,
-            weights=self._best,
+            weights=best,
             cause=cause,
             message=message,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -86,13 +85,9 @@ class Context:
         return self.asked_to_stop
 
     def best(self) -> tuple[int | None, float | None]:
-        """Return the epoch with the best finite objective, and its value; (None, None) if there is none."""
-        best: tuple[int | None, float | None] = (None, None)
-        for epoch, metrics in enumerate(self.history, start=1):
-            value = metrics[self._objective.metric]
-            if math.isfinite(value) and (best[1] is None or self._objective.direction.better(value, best[1])):
-                best = (epoch, value)
-        return best
+        """Return the epoch that ``objective.value`` chooses, and the trial's value; (None, None) if there is none."""
+        values = {epoch: metrics[self._objective.metric] for epoch, metrics in enumerate(self.history, start=1)}
+        return self._objective.result(values) or (None, None)
 
 
 def number_in(value: Any) -> float | None:

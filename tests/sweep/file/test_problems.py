@@ -288,6 +288,8 @@ CASES = [
     ([("val_accuracy", "val_acuracy")], 25, "objective.metric", "(did you mean 'val_accuracy'?); valid: val_accuracy"),
     ([("val_accuracy", "test_accuracy")], 25, "objective.metric", "unknown metric 'test_accuracy'"),
     ([("maximize", "max")], 25, "objective.direction", "valid: maximize, minimize"),
+    ([("maximize}", "maximize, value: median}")], 25, "objective.value", "must be best, last, or {mean_last: 5}"),
+    ([("maximize}", "maximize, value: {mean_last: 0}}")], 25, "objective.value.mean_last", "must be at least 1, not 0"),
     ([("maximize}", "maximize, function: train}")], 25, "objective.function", "must be 'module:function'"),
     ([("search:", "models: {keep: -1}\nsearch:")], 20, "models.keep", "must be at least 0, not -1"),
     ([("search:", "models: 3\nsearch:")], 20, "models", "must be a mapping with the keys keep, not 3"),

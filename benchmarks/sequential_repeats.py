@@ -1,0 +1,163 @@
+"""How often ``repeat --until-decided`` errs, and how much training it saves, on simulated studies.
+
+Every configuration has one value by which it was chosen; the rounds are judged by the code of the command. Values are
+normal with a standard deviation of 0.01 between seeds, rounded to accuracies on a number of images. The fixed design
+trains every configuration with as many seeds as the test may use at most.
+
+    python benchmarks/sequential_repeats.py             1,000 studies a row (half an hour)
+    python benchmarks/sequential_repeats.py --quick     a few; the page of results is left alone
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from results_page import write_section
+
+from cnn_sweep.report.leaderboards.configurations import per_configuration
+from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.leaderboards.rounds import judge
+from cnn_sweep.sweep.direction import Direction
+from cnn_sweep.sweep.spec.search import SearchSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from cnn_sweep.sweep.repeats import MoreRepeats
+
+    Array = npt.NDArray[np.float64]
+
+AT_MOST: Final = 10
+SD: Final = 0.01
+BEST: Final = 0.9
+COLUMNS: Final = ("rank", "trial", "state", "value", "seconds")
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A revision of a sweep, as far as means and rounds depend on it."""
+
+    more_repeats: MoreRepeats | None = None
+    search: SearchSpec = field(default_factory=SearchSpec)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Studies of one kind.
+
+    Attributes:
+        name: What the true means are.
+        means: Draws the true means of a number of configurations.
+        spared: Returns which of them may not be called worse.
+    """
+
+    name: str
+    means: Callable[[np.random.Generator, int], Array]
+    spared: Callable[[Array], npt.NDArray[np.intp]]
+
+
+def _two_best(gap: float) -> Callable[[np.random.Generator, int], Array]:
+    return lambda _draw, k: BEST - SD * gap * (np.arange(k) > 1)
+
+
+def _scattered(spread: float) -> Callable[[np.random.Generator, int], Array]:
+    return lambda draw, k: BEST + SD * spread * draw.normal(size=k)
+
+
+def _best(means: Array) -> npt.NDArray[np.intp]:
+    return np.flatnonzero(means == means.max())
+
+
+CASES: Final = (
+    Case("all equal", _two_best(0.0), _best),
+    *(Case(f"two equal, the others {gap:g} sd worse", _two_best(gap), _best) for gap in (1.0, 3.0)),
+    *(Case(f"means with {spread:g} sd", _scattered(spread), _best) for spread in (1.0, 2.0, 4.0)),
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A test that is over.
+
+    Attributes:
+        trainings: Share of the trainings of the fixed design.
+        left: Configurations that are left.
+    """
+
+    trainings: float
+    left: frozenset[int]
+
+
+def run_test(values: Array) -> Ended:
+    """Test configurations (rows) with the values of their seeds (columns), the first of which chose them."""
+    k = len(values)
+    rows = [_row(place, 0, place, values) for place in range(k)]
+    revisions, seeds = [Revision()], dict.fromkeys(range(k), 1)
+    while True:
+        ranked = tuple(row | {"rank": 1} for row in rows)
+        table = Table(COLUMNS, ranked)
+        board = per_configuration(table, metric="val_accuracy", direction=Direction.MAXIMIZE, revisions=revisions)
+        verdict = judge(board, table, revisions, top=k)
+        if verdict.next is None or verdict.next.repeats > AT_MOST:
+            left = frozenset(int(row["configuration"]) for row in verdict.left)
+            return Ended((len(rows) - k) / (k * (AT_MOST - 1)), left)
+        revisions.append(Revision(verdict.next))
+        for place in (int(row["configuration"]) for row in verdict.left):
+            rows += [_row(place, seed, len(rows), values) for seed in range(seeds[place], verdict.next.repeats)]
+            seeds[place] = verdict.next.repeats
+
+
+def _row(place: int, seed: int, trial: int, values: Array) -> dict[str, object]:
+    known = {"configuration": str(place), "repeat": seed, "seed": seed, "trial": trial}
+    return known | {"value": float(values[place, seed]), "state": "complete", "seconds": 1.0}
+
+
+def measure(case: Case, k: int, images: int, studies: int) -> tuple[float, float, float]:
+    """Return the share of studies that err, the median share of trainings, and the share that are decided."""
+    draw = np.random.default_rng([k, images])
+    wrong = decided = 0
+    used = []
+    for _ in range(studies):
+        means = case.means(draw, k)
+        ended = run_test(np.round(draw.normal(means[:, None], SD, (k, AT_MOST)) * images) / images)
+        wrong += not ended.left.issuperset(case.spared(means).tolist())
+        decided += len(ended.left) == 1
+        used.append(ended.trainings)
+    return wrong / studies, float(np.median(used)), decided / studies
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--studies", type=int, default=1000)
+    options = parser.parse_args()
+    cases, sizes, studies = CASES, (50, 100, 360, 5000), options.studies
+    if options.quick:
+        cases, sizes, studies = (CASES[0], CASES[-1]), (100,), 30
+    rows = []
+    for k in (5, 20):
+        for case in cases:
+            for images in sizes:
+                wrong, used, decided = measure(case, k, images, studies)
+                rows.append((f"{k}, {case.name}", f"{images:,}", f"{wrong:.1%}", f"{used:.2f}", f"{decided:.0%}"))
+                print(rows[-1], flush=True)
+    write_section(
+        "Repeats until the best is told apart",
+        ("configurations", "images", "studies that err", "trainings, median", "decided"),
+        rows,
+        note=f"{studies:,} simulated studies a row. Seeds scatter with a standard deviation (sd) of {SD}; accuracies are "
+        f"rounded to multiples of 1/images. At most {AT_MOST} repeats, the first of which chose the configurations. A "
+        "study errs if any of the configurations with the best true mean is called worse. Trainings are shares of those "
+        "of a fixed design with as many repeats.",
+        quick=options.quick,
+    )
+
+
+if __name__ == "__main__":
+    main()
