@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.journal.predictions import KeptPredictions, fits, logs_of
 from cnn_sweep.messages import unknown
 from cnn_sweep.sweep.spec.metrics import VALIDATION_METRICS
 from cnn_sweep.sweep.spec.trial import training_stages
@@ -25,6 +26,9 @@ from cnn_sweep.training.trial.progress import TrialProgress
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
+    import numpy.typing as npt
+
     from cnn_sweep.sweep.spec.training import TrainingSpec
     from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from cnn_sweep.training.outcome import Decision, Monitor, OutcomeState, Weights
 
 _FIRST_LOOK = 8  # validation images whose predictions are checked before the user's network is trained
+_BEST_LOGS = "best predictions"  # their name in checkpoints
 _GROWTH = 8  # largest ratio of one chunk's steps to those of the previous chunk
 
 
@@ -43,11 +48,13 @@ class Task:
         spec: The trial's settings.
         seed: Its seed.
         identity: Stored in checkpoints; only a trial with the same identity may resume from them.
+        keeps_predictions: Whether the outcome has the predictions of the best epoch, unless they are too large.
     """
 
     spec: TrialSpec
     seed: int
     identity: str
+    keeps_predictions: bool = True
 
 
 class TrainingLoop:
@@ -89,6 +96,8 @@ class TrainingLoop:
         self._progress = TrialProgress()
         self._more: Mapping[str, float] = {}  # the engine's metrics of the running epoch, except loss and accuracy
         self._best: Weights | None = None
+        self._probabilities: npt.NDArray[np.float32] | None = None  # of the newest epoch
+        self._best_logs: npt.NDArray[np.float16] | None = None
         self._saved_at = time.monotonic()
 
     def resume(self, state: bytes) -> None:
@@ -107,6 +116,8 @@ class TrainingLoop:
             self._enter(self._progress.stage)
         best = [name for name in arrays if name.startswith("best/")]
         self._best = tuple(arrays[name].copy() for name in best) or None
+        logs: Any = arrays.pop(_BEST_LOGS, None)
+        self._best_logs = None if logs is None else logs.copy()
         self._engine.restore({name: array for name, array in arrays.items() if not name.startswith("best/")})
 
     def _enter(self, stage: int) -> None:
@@ -169,6 +180,7 @@ class TrainingLoop:
         seconds = time.perf_counter() - started
         if progress.end_epoch(metrics, self._task.spec.objective, self._training):
             self._best = self._engine.weights()
+            self._best_logs = self._logs()
         self._monitor.epoch(progress.epoch, metrics, seconds)
         return True
 
@@ -214,11 +226,13 @@ class TrainingLoop:
         progress = self._progress
         seen = int(plan.starts[progress.step])
         metrics = {"loss": progress.loss_sum / seen}
+        self._probabilities = None
         if not math.isnan(progress.correct):
             metrics |= {"accuracy": progress.correct / seen}
         more = dict(self._more)
         if math.isfinite(progress.loss_sum):
             found = self._evaluate(plan)
+            self._probabilities = found.probabilities
             measured = all_metrics(
                 self._validation_labels, found.probabilities, "val_", self._more_metrics, self._class_names
             )
@@ -229,6 +243,13 @@ class TrainingLoop:
             metrics |= dict.fromkeys((*VALIDATION_METRICS, *(f"val_{name}" for name in names)), math.nan)
         metrics |= {"learning_rate": more.get("learning_rate", float(plan.rates[progress.step - 1]))}
         return metrics | {name: value for name, value in more.items() if name not in metrics}
+
+    def _logs(self) -> npt.NDArray[np.float16] | None:
+        """Return the newest epoch's predictions as they are kept; None if they are not."""
+        found = self._probabilities
+        if found is None or not self._task.keeps_predictions or not fits(*found.shape):
+            return None
+        return logs_of(found)
 
     def _evaluate(self, plan: EpochPlan) -> Evaluation:
         found = self._engine.evaluate(plan)
@@ -267,6 +288,8 @@ class TrainingLoop:
         """Return a copy of everything that a checkpoint contains."""
         arrays = dict(self._engine.state())
         arrays |= {f"best/{k:04d}": array for k, array in enumerate(self._best or ())}
+        if self._best_logs is not None:
+            arrays[_BEST_LOGS] = self._best_logs
         return {"identity": self._task.identity, "progress": self._progress.to_json()}, arrays
 
     def _interrupt(self, state: bytes) -> Outcome:
@@ -299,6 +322,13 @@ class TrainingLoop:
             best_epoch=progress.best_epoch,
             value=progress.best_value,
             weights=self._best,
+            predictions=self._predictions(),
             cause=cause,
             message=message,
         )
+
+    def _predictions(self) -> KeptPredictions | None:
+        logs, epoch = self._best_logs, self._progress.best_epoch
+        if logs is None or epoch is None:
+            return None
+        return KeptPredictions(epoch, "validation", self._validation, self._validation_labels, self._class_names, logs)

@@ -1,0 +1,121 @@
+"""What kept predictions answer: without TensorFlow, without a model, and without training a trial again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers.kept import write_kept_study
+from helpers.typed import typed_here
+from sklearn.metrics import confusion_matrix
+
+from cnn_sweep.report.models.best_model import best_model
+from cnn_sweep.study import Study
+from cnn_sweep.training.data.dataset import items
+from cnn_sweep.training.data.prepare import prepared
+
+# Nothing may start a process that works with models.
+ALONE = """
+import sys
+from cnn_sweep.execution.models import client
+client._answer = lambda folder: sys.exit("a model was asked")
+from cnn_sweep.cli.main import main
+try:
+    main()
+finally:
+    heavy = {"tensorflow", "keras", "scipy.stats", "sqlalchemy", "pandas"} & set(sys.modules)
+    if heavy:
+        print(heavy, file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A study of three trials; the last one's predictions were not kept."""
+    folder = tmp_path_factory.mktemp("kept")
+    found = write_kept_study(folder / "results", folder, keeps=lambda trial: trial < 2, skills=(2.0, 5.0, 4.0))
+    found.folder = folder
+    return found
+
+
+@pytest.fixture
+def type_(kept, monkeypatch):
+    """Type a command in the study's folder; nothing answers for a model."""
+    monkeypatch.setattr("cnn_sweep.execution.models.client._answer", lambda _: pytest.fail("a model was asked"))
+
+    def typed(*words, code=0):
+        done = typed_here(words, kept.folder, {"COLUMNS": "80"})
+        assert done.returncode == code, done.stderr
+        return done
+
+    return typed
+
+
+def _table(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize("trial", [0, 1])
+def test_confusion_is_that_of_the_kept_predictions(kept, type_, trial):
+    """It equals scikit-learn's matrix of the predictions in full precision, and its trace the journaled accuracy."""
+    rows = _table(type_("confusion", "kept", "--trial", trial, "--format", "csv").stdout)
+    counts = np.array([[int(row[f"as {name}"]) for name in range(10)] for row in rows])
+    exact = kept.probabilities[trial].argmax(axis=1)
+    np.testing.assert_array_equal(counts, confusion_matrix(kept.labels, exact))
+    journaled = kept.study.history().trials[trial].best(kept.study.sweep.objective.direction)[1]
+    assert np.trace(counts) / counts.sum() == journaled
+    assert f"trial {trial}, validation set" in type_("confusion", "kept", "--trial", trial).stdout
+
+
+def test_misclassified_names_the_images(kept, type_):
+    """The most confident mistakes first, each with the name of its image; the sheet shows them."""
+    rows = _table(type_("misclassified", "kept", "--sheet", "sheet.png", "--format", "csv").stdout)
+    exact = kept.probabilities[1]
+    wrong = np.flatnonzero(exact.argmax(axis=1) != kept.labels)
+    sweep = kept.study.sweep
+    names = [item.name for item in items(prepared(sweep.data, sweep.folder, kept.study.data_root), "validation")]
+    assert sorted(row["image"] for row in rows) == sorted(names[place] for place in wrong)
+    chances = {names[place]: exact[place].max() for place in wrong}
+    for row in rows:
+        assert float(row["probability"]) == pytest.approx(chances[row["image"]], rel=1e-3)
+    assert (kept.folder / "sheet.png").is_file()
+
+
+def test_reports_and_python_need_no_model(kept, type_, monkeypatch):
+    """The report's best model, `Study.confusion` and `Study.misclassified` read kept predictions, too."""
+    del type_
+    results = kept.folder / "results"
+    study = Study.open(results, "kept")
+    assert np.trace(study.confusion().to_numpy()) == len(kept.labels) - len(study.misclassified())
+    found = best_model(results, "kept")
+    assert (found.trial, found.wrong) == (1, len(study.misclassified()))
+
+
+def test_a_trial_without_predictions_asks_its_model(kept, type_):
+    """So does another split, even where predictions are kept."""
+    for words in (("--trial", "2"), ("--split", "train")):
+        with pytest.raises(pytest.fail.Exception, match="a model was asked"):
+            type_("confusion", "kept", *words)
+
+
+def test_changed_images_are_not_named(kept, type_):
+    """If the data are not those of the trials, the images cannot be told; the confusion matrix needs none."""
+    before = kept.study.paths.fingerprint.read_text(encoding="utf-8")
+    kept.study.paths.fingerprint.write_text("1" * 64 + "\n", encoding="utf-8")
+    try:
+        assert "Put the files back" in type_("misclassified", "kept", code=2).stderr
+        type_("confusion", "kept")
+    finally:
+        kept.study.paths.fingerprint.write_text(before, encoding="utf-8")
+
+
+def test_no_heavy_library_is_loaded(kept):
+    """A process of its own answers without TensorFlow, scipy.stats, SQLAlchemy and pandas."""
+    words = [sys.executable, "-c", ALONE, "confusion", "kept"]
+    done = subprocess.run(words, cwd=kept.folder, check=True, capture_output=True, encoding="utf-8", timeout=120)
+    assert done.stderr == ""
+    assert "precision" in done.stdout
