@@ -61,6 +61,7 @@ GROUPS: Final = {
         "finalize": "Evaluate the best trials on the sealed test set.",
         "confusion": "Show the confusion matrix of a trial's model.",
         "misclassified": "List the images that a trial's model misclassifies.",
+        "compare": "Test whether two trials differ by more than chance.",
         "predict": "Predict the classes of images with a trial's model.",
         "activations": "Draw the activations of a layer for an image.",
         "model": "Save a trial's model as a plain Keras file.",

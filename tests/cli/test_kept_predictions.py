@@ -95,6 +95,33 @@ def test_reports_and_python_need_no_model(kept, type_, monkeypatch):
     assert (found.trial, found.wrong) == (1, len(study.misclassified()))
 
 
+def test_two_trials_are_compared(kept, type_):
+    """In words with counts of images, as a table for other programs, and from Python; best is a trial, too."""
+    words = type_("compare", "kept", 1, 0).stdout
+    right = [kept.probabilities[trial].argmax(axis=1) == kept.labels for trial in range(2)]
+    assert f"trial 1 and trial 0: {len(kept.labels)} validation images" in words
+    assert f"both right {np.sum(right[0] & right[1])}, only trial 1 {np.sum(right[1] & ~right[0])}" in words
+    assert "trial 1 is right more often than trial 0" in words
+    (row, _) = _table(type_("compare", "kept", "best", 0, "--format", "csv").stdout)
+    assert float(row["difference"]) == pytest.approx(np.mean(right[1]) - np.mean(right[0]))
+    assert float(row["low"]) < float(row["difference"]) < float(row["high"])
+    frame = Study.open(kept.folder / "results", "kept").compare(None, 0)
+    assert frame.loc[0, "difference"] == pytest.approx(float(row["difference"]))
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        (("1", "1"), "both are trial 1; name two different trials"),
+        (("1", "17"), "trial 17 has not begun"),
+        (("1", "x"), "B 'x' is neither a number nor 'best'"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(type_, pair, message):
+    """One trial, one that does not exist, and no number."""
+    assert message in type_("compare", "kept", *pair, code=2).stderr
+
+
 def test_a_trial_without_predictions_asks_its_model(kept, type_):
     """So does another split, even where predictions are kept."""
     for words in (("--trial", "2"), ("--split", "train")):

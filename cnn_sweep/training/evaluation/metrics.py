@@ -270,6 +270,13 @@ def _more_metrics(
     return found
 
 
+def metric_of(labels: Labels, probabilities: Probabilities, name: str, class_names: Sequence[str]) -> float:
+    """Return one metric, by its name without ``val_``; arguments as for :func:`all_metrics`."""
+    if name in _FUNCTIONS:
+        return _FUNCTIONS[name](labels, probabilities)
+    return _more_metrics(np.asarray(labels, np.int64), probabilities, (name,), class_names)[name]
+
+
 def of_each_class(names: Iterable[str], class_names: Sequence[str]) -> tuple[str, ...]:
     """Return the names with ``recall`` replaced by ``recall_fox``, ``recall_hare`` and so on."""
     several = ([f"{name}_{one}" for one in class_names] if name in CLASS_METRICS else [name] for name in names)

@@ -86,6 +86,7 @@ class TrainingLoop:
         self._enter(0)
         self._images = len(dataset.train.y)
         self._validation = validation_sample(spec.training, len(dataset.validation.y))
+        self._split = "train" if dataset.validation is dataset.train else "validation"
         self._validation_labels = dataset.validation.y[self._validation]
         self._class_names = dataset.info.class_names
         self._more_metrics = spec.training.metrics
@@ -331,4 +332,4 @@ class TrainingLoop:
         logs, epoch = self._best_logs, self._progress.best_epoch
         if logs is None or epoch is None:
             return None
-        return KeptPredictions(epoch, "validation", self._validation, self._validation_labels, self._class_names, logs)
+        return KeptPredictions(epoch, self._split, self._validation, self._validation_labels, self._class_names, logs)
