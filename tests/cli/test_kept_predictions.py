@@ -146,3 +146,40 @@ def test_no_heavy_library_is_loaded(kept):
     done = subprocess.run(words, cwd=kept.folder, check=True, capture_output=True, encoding="utf-8", timeout=120)
     assert done.stderr == ""
     assert "precision" in done.stdout
+
+
+def test_calibration_is_shown_by_confidence(kept, type_):
+    """Bins with intervals, the temperature, and errors before and after; the table is for other programs, too."""
+    done = type_("calibration", "kept", "--trial", 0).stdout
+    assert f"trial 0, {len(kept.labels)} validation images by confidence" in done
+    assert "expected calibration error 0." in done
+    rows = _table(type_("calibration", "kept", "--format", "csv").stdout)
+    assert sum(int(row["images"]) for row in rows) == len(kept.labels)
+
+
+def test_a_threshold_is_found(kept, type_):
+    """For a precision or a recall; both, none, a class that is unknown and a value that is no share are refused."""
+    done = type_("threshold", "kept", "8", "--recall", "0.9").stdout
+    assert f"trial 1, 8: recall 0.9 on {len(kept.labels)} images" in done
+    (score, _, recall) = _table(type_("threshold", "kept", "8", "--recall", "0.9", "--format", "csv").stdout)
+    own = kept.labels == 8
+    taken = kept.probabilities[1][:, 8] >= float(score["value"]) * (1 - 2**-10)
+    assert float(recall["value"]) == pytest.approx(np.mean(taken[own]), abs=0.03)
+    for words, message in (
+        (["8"], "give either --precision or --recall"),
+        (["8", "--recall", "0.9", "--precision", "0.9"], "give either --precision or --recall"),
+        (["8", "--recall", "90"], "--recall 90 is no share"),
+        (["fox", "--recall", "0.9"], "no class 'fox'; classes: 0, 1, 2"),
+    ):
+        assert message in type_("threshold", "kept", *words, code=2).stderr
+
+
+def test_an_ensemble_is_chosen_from_kept_predictions(kept, type_):
+    """Its members' weights add up to 1; the trial that kept nothing is no candidate; one member is the best trial."""
+    rows = _table(type_("ensemble", "kept", "--format", "csv").stdout)
+    assert sum(float(row["weight"]) for row in rows) == pytest.approx(1)
+    assert {row["member"] for row in rows} <= {"trial 0", "trial 1"}
+    right = np.mean(kept.probabilities[1].argmax(axis=1) == kept.labels)
+    told = type_("ensemble", "kept", "--size", 1).stdout
+    assert f"best trial: accuracy {right:.4f}" in told
+    assert f"average of 1: accuracy {right:.4f}" in told

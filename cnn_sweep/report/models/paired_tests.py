@@ -143,7 +143,7 @@ def paired_comparison(
     right, also_right = one.is_right, other.is_right
     only_one, only_other = int(np.sum(right & ~also_right)), int(np.sum(also_right & ~right))
     places = members(groups)
-    names = dict.fromkeys([*_computable(objective), "accuracy", "log_loss"])
+    names = dict.fromkeys(filter(None, (told_by_predictions(objective), "accuracy", "log_loss")))
     return PairedComparison(
         one=one,
         other=other,
@@ -156,10 +156,10 @@ def paired_comparison(
     )
 
 
-def _computable(objective: str) -> list[str]:
-    """Return the objective's name without ``val_``, if predictions tell it; a loss has penalties that they do not."""
+def told_by_predictions(objective: str) -> str | None:
+    """Return an objective's name without ``val_`` if predictions tell it, as they do not the penalties of a loss."""
     name = objective.removeprefix("val_")
-    return [name] if objective.startswith("val_") and is_objective(objective) and name != "loss" else []
+    return name if objective.startswith("val_") and is_objective(objective) and name != "loss" else None
 
 
 def _difference(name: str, one: Validated, other: Validated, groups: list[npt.NDArray[np.intp]] | None) -> Difference:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.models.kept_predictions import kept_predictions
 from cnn_sweep.execution.models.model_files import complete_trial
 from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.execution.worker.retention import best_numbers
 from cnn_sweep.messages import few
 from cnn_sweep.report.models.predictions import VALIDATION, predictions_of
 from cnn_sweep.training.data.dataset import image_groups
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History
 
     Indices = npt.NDArray[np.intp]
+
+
+_PARTS: Final = 5
+_MOST: Final = 100  # trials whose predictions are in memory together
 
 
 @dataclass(frozen=True)
@@ -89,21 +94,27 @@ def validated(results: Path, study: str, trials: Sequence[int | None]) -> list[V
     ]
 
 
-def all_validated(results: Path, study: str) -> list[Validated]:
-    """Return the kept predictions of all complete trials, in their order; the folds of a configuration together.
+def best_validated(results: Path, study: str) -> list[Validated]:
+    """Return the kept predictions of the best 100 trials and their repeats, the best first; folds together.
 
     Raises:
-        StudyError: No trial kept any.
+        StudyError: No trial is complete, or none kept its predictions.
     """
     folder = StudyFolder.open(results, study)
     history = folder.history()
-    kept = kept_predictions(folder, history, history.trials)
+    ranked = best_numbers(history, folder.sweep.objective, len(history.trials))
+    configurations = {history.trials[number].configuration for number in ranked[:_MOST]}
+    wanted = {
+        number: place for place, number in enumerate(ranked) if history.trials[number].configuration in configurations
+    }
+    kept = kept_predictions(folder, history, wanted)
     if not kept:
-        why = "they are not complete, had too many images, or were trained by an earlier version or your own function"
+        why = "none is complete, or they had too many images, or an earlier version or your own function trained them"
         if not folder.sweep.models_predictions:
             why = "the sweep file has models: {predictions: false}"
         raise StudyError(f"{study}: no trial kept its predictions: {why}")
-    return [_joined([kept[number] for number in pool]) for pool in sorted(pools_of(history, kept))]
+    pools = sorted(pools_of(history, kept), key=lambda pool: min(wanted[number] for number in pool))
+    return [_joined([kept[number] for number in pool]) for pool in pools]
 
 
 def groups_of(results: Path, study: str, found: Validated) -> tuple[str, ...] | None:
@@ -172,3 +183,18 @@ def _joined(found: Sequence[Predictions]) -> Validated:
         labels=np.concatenate(labels).astype(np.intp),
         probabilities=np.concatenate([one.probabilities for one in found]),
     )
+
+
+def parts_of(images: int, groups: Sequence[str] | None) -> Indices:
+    """Return the part of each image, from 0 to 4, for estimates that are fitted to the other parts; groups stay whole.
+
+    Args:
+        images: Number of images.
+        groups: Group of each image; None if images are independent.
+    """
+    random = np.random.default_rng(0)
+    own = np.arange(images)
+    if groups is not None and len(set(groups)) > 1:
+        _, own = np.unique(np.asarray(groups), return_inverse=True)
+    found: Indices = (random.permutation(int(own.max()) + 1) % _PARTS)[own]
+    return found

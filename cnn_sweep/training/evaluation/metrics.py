@@ -132,10 +132,18 @@ def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
     Calibration of Modern Neural Networks".
     """
     confidence = probabilities.max(axis=1)
-    place = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    place, _ = confidence_bins(confidence)
     right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
     excess = np.bincount(place, weights=confidence.astype(np.float64) - right, minlength=_BINS)
     return float(np.abs(excess).sum() / len(labels))
+
+
+def confidence_bins(
+    confidence: npt.NDArray[np.floating],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return the bin of each confidence, from 0 to 14, and the 16 edges of the bins."""
+    place = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    return place, np.linspace(0.0, 1.0, _BINS + 1)
 
 
 def kappa(matrix: Counts) -> float:
