@@ -63,7 +63,7 @@ GROUPS: Final = {
         "misclassified": "List the images that a trial's model misclassifies.",
         "compare": "Test whether two trials differ by more than chance.",
         "calibration": "Show how far the probabilities of a trial can be believed.",
-        "threshold": "Find the score from which a class's precision or recall is reached.",
+        "threshold": "Find the score that reaches a class's precision or recall.",
         "ensemble": "Choose trials whose predictions are best averaged.",
         "predict": "Predict the classes of images with a trial's model.",
         "activations": "Draw the activations of a layer for an image.",

@@ -80,7 +80,7 @@ def fits(images: int, units: int) -> bool:
 def logs_of(probabilities: npt.NDArray[np.floating]) -> Logs:
     """Return the logarithms of probabilities, of shape (n, units), in 16 bits; the predicted classes stay the same."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(np.maximum(probabilities, 0.0)).astype(np.float16)
+        logs: Logs = np.log(np.maximum(probabilities, 0.0)).astype(np.float16)
     if logs.shape[1] == 1:
         wanted = probabilities[:, 0] > 0.5
         wrong = (np.exp(logs[:, 0].astype(np.float32)) > 0.5) != wanted

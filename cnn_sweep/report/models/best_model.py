@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from cnn_sweep.execution.models.client import Predictions
     from cnn_sweep.report.leaderboards.leaderboard import Table
     from cnn_sweep.training.evaluation.metrics import Counts
 
@@ -70,13 +71,13 @@ class BestModel:
     mistaken: npt.NDArray[np.generic]
 
 
-def best_model(results: Path, study: str) -> BestModel:
-    """Return the best trial's predictions of the validation images: those it kept, or its model's.
+def best_model(results: Path, study: str, kept: Predictions | None = None) -> BestModel:
+    """Return the best trial's predictions of the validation images: those that it kept, or its model's.
 
     Raises:
         CnnSweepError: There is no model, the images have no classes, or predicting failed.
     """
-    found = predictions_of(results, study, VALIDATION)
+    found = kept or predictions_of(results, study, VALIDATION)
     rows = misclassified_rows(found)
     names, images = origins(found, results, study)
     table = prediction_table(found, names, rows=rows[:_WORST])

@@ -48,13 +48,20 @@ def predictions_of(results: Path, study: str, split: str, *, trial: int | None =
         StudyError: No such trial, or the split is the test set and still sealed.
         InputError: The data has no such split.
     """
-    if split == VALIDATION:
-        folder = StudyFolder.open(results, study)
-        history = folder.history()
-        number = complete_trial(folder, history, trial)
-        if (kept := kept_predictions(folder, history, [number])).get(number) is not None:
-            return kept[number]
-    return models.predict_split(results, study, split, trial=trial)
+    kept = kept_of(results, study, trial) if split == VALIDATION else None
+    return kept or models.predict_split(results, study, split, trial=trial)
+
+
+def kept_of(results: Path, study: str, trial: int | None = None) -> Predictions | None:
+    """Return the predictions that a complete trial kept, by default the best one; None if it kept none.
+
+    Raises:
+        StudyError: There is no such trial, or it is not complete.
+    """
+    folder = StudyFolder.open(results, study)
+    history = folder.history()
+    number = complete_trial(folder, history, trial)
+    return kept_predictions(folder, history, [number]).get(number)
 
 
 def images_in_words(found: Predictions, split: str) -> str:

@@ -127,11 +127,11 @@ def lowest_score(scores: Scores, own: Flags, measure: Measure, wanted: float) ->
     return float(ends[reached[-1] if measure == "precision" else reached[0]])
 
 
-def _cuts(scores: Scores, own: Flags) -> tuple[Scores, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _cuts(scores: Scores, own: Flags) -> tuple[Scores, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return the different scores, highest first, and how many images of the class, and of all, have at least each."""
     order = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    return scores[order][last], np.cumsum(own[order])[last], last + 1
+    return scores[order][last], np.cumsum(own[order], dtype=np.intp)[last], (last + 1).astype(np.intp)
 
 
 def _nearest(scores: Scores, own: Flags) -> str:
