@@ -405,6 +405,25 @@ class Study:
         table = self._models().misclassified(trial, split, true, predicted)
         return _frame(table.columns, table.rows)
 
+    def compare(self, one: int | None, other: int | None) -> pd.DataFrame:
+        """Compare two trials on each validation image: metrics, their difference, its 95% interval, McNemar's p-value.
+
+        With cross-validation, each trial stands for all folds of its configuration.
+
+        Args:
+            one: A complete trial; None for the best.
+            other: Another complete trial; None for the best.
+
+        Raises:
+            StudyError: No such trial, or it is not complete.
+            InputError: They are the same trial, or have no images in common.
+        """
+        from cnn_sweep.report.models.paired_tests import compare_trials  # noqa: PLC0415 - as in `_models`
+
+        objective = self.summary()["metric"]
+        table = compare_trials(self.results, self.name, one, other, objective=objective).table
+        return _frame(table.columns, table.rows)
+
     def predict(
         self, *images: str | Path | Iterable[str | Path] | npt.NDArray[np.generic], trial: int | None = None
     ) -> pd.DataFrame:

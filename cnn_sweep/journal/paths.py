@@ -108,6 +108,15 @@ class StudyPaths:
         return self.folder / "models"
 
     @property
+    def predictions_folder(self) -> Path:
+        """Folder of the predictions that complete trials keep."""
+        return self.folder / "predictions"
+
+    def predictions(self, writer: str) -> Path:
+        """Return the predictions of the trials that a worker finished."""
+        return self.predictions_folder / f"{writer}.bin"
+
+    @property
     def slurm(self) -> Path:
         """Folder of submitit's scripts and logs."""
         return self.folder / "slurm"

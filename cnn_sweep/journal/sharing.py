@@ -29,9 +29,9 @@ _LARGEST: Final = 4096  # bytes of a declaration
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # In these folders nobody may remove or rename what somebody else has put there. Checkpoints, models and prepared images
 # are not among them, because whoever trains a trial further also clears up after it.
-_STICKY: Final = frozenset({"journal", "claims", "slurm", "logs", "archive"})
+_STICKY: Final = frozenset({"journal", "claims", "slurm", "logs", "predictions", "archive"})
 # What is in these folders of a study is changed by its owner alone.
-_OWNERS: Final = frozenset({"journal", "claims", "code"})
+_OWNERS: Final = frozenset({"journal", "claims", "predictions", "code"})
 _DEFAULT_ACL: Final = "system.posix_acl_default"
 _ACCESS_ACL: Final = "system.posix_acl_access"
 _NO_ID: Final = 0xFFFFFFFF

@@ -65,6 +65,7 @@ class Sweep:
         pruner: The rule that ends trials early, or None.
         objective: The first objective.
         models_keep: Number of the best models to keep.
+        models_predictions: Whether complete trials keep their predictions of validation images.
         folder: The file's folder; relative paths and the user's modules are relative to it.
         text: The file's text, with all that was changed or included.
         source: Name of the file in messages.
@@ -82,6 +83,7 @@ class Sweep:
     pruner: PrunerSpec | None
     objective: ObjectiveSpec
     models_keep: int
+    models_predictions: bool
     folder: Path
     text: str
     source: str
@@ -144,7 +146,8 @@ class Sweep:
             search=sections.search,
             pruner=sections.pruner,
             objective=sections.objective,
-            models_keep=sections.models_keep,
+            models_keep=sections.models.keep,
+            models_predictions=sections.models.predictions,
             folder=folder,
             text=composed.whole_text(document.data),
             source=source,

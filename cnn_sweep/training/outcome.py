@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from cnn_sweep.journal.predictions import KeptPredictions
+
 OutcomeState = Literal["complete", "pruned", "failed", "paused", "interrupted"]
 Decision = Literal["continue", "pause", "prune"]
 Weights = tuple["npt.NDArray[np.generic]", ...]
@@ -59,6 +61,7 @@ class Outcome:
             None without a value.
         value: The trial's value.
         weights: Weights of that epoch in the order of ``keras.Model.get_weights``.
+        predictions: Predictions of the validation images after that epoch; None if they are not kept.
         cached: Whether the trial reused a compiled graph; None if nothing is compiled.
         traceback: Traceback of its exception, for the log; empty without one.
         model: The ``keras.Model`` that the user's objective function returned, or None; exported unchanged.
@@ -75,4 +78,5 @@ class Outcome:
     cached: bool | None = None
     traceback: str = field(default="", repr=False)
     weights: Weights | None = field(default=None, repr=False)
+    predictions: KeptPredictions | None = field(default=None, repr=False)
     model: Any = field(default=None, repr=False)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from cnn_sweep.execution.attempts.candidates import NextAttempt
@@ -23,6 +25,7 @@ from cnn_sweep.journal.filesystem import write_aside
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.journal.predictions import KeptPredictions, find, logs_of
 from cnn_sweep.search.pruning_rules import PruningRules
 from cnn_sweep.sweep.sweep import Sweep
 from cnn_sweep.training.outcome import Outcome
@@ -66,6 +69,17 @@ class LastEpoch:
         """Report one epoch."""
         monitor.epoch(6, {"val_accuracy": 0.6}, 0.1)
         return Outcome("complete", epochs=6)
+
+
+class Predicting:
+    """An engine whose trial is complete and has predictions."""
+
+    def train(self, spec, *, seed, monitor, resume):
+        """Report one epoch."""
+        monitor.epoch(1, {"val_accuracy": 0.5}, 0.1)
+        images = np.arange(2, dtype=np.int32)
+        kept = KeptPredictions(1, "validation", images, images, ("a", "b"), logs_of(np.eye(2, dtype=np.float32)))
+        return Outcome("complete", epochs=1, history=({"val_accuracy": 0.5},), predictions=kept)
 
 
 class Preempted:
@@ -114,6 +128,26 @@ def test_a_trial_that_stops_without_a_checkpoint_says_from_where_it_continues(tm
     killed_while_it_journaled_a_checkpoint(study, attempt=1)
     study.paths.checkpoint(0, 2).mkdir()
     assert attempt_of(study, 2, Preempted()).last.end.message.endswith("the trial continues after epoch 5")
+
+
+def test_predictions_are_kept_before_the_end_is_journaled(tmp_path, caplog, monkeypatch):
+    """So each complete trial has its own; where they cannot be written, the trial is as complete without."""
+    study = StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)
+    append = JournalWriter.append
+
+    def watched(self, event):
+        if isinstance(event, End):
+            seen.append(sorted(find(study.paths, {0: (event.attempt, 1)})))
+        append(self, event)
+
+    seen = []
+    monkeypatch.setattr(JournalWriter, "append", watched)
+    assert attempt_of(study, 0, Predicting()).state == "complete"
+    shutil.rmtree(study.paths.predictions_folder)
+    study.paths.predictions_folder.touch()
+    assert attempt_of(study, 1, Predicting()).state == "complete"
+    assert seen == [[0], []]
+    assert "trial 0: its predictions could not be kept" in caplog.text
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(errno.ESTALE, 1), (errno.EIO, 1), (errno.EACCES, 3)])

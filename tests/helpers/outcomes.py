@@ -52,6 +52,10 @@ def assert_equal(one, other):
     assert (one.best_epoch, one.value, one.epochs) == (other.best_epoch, other.value, other.epochs)
     for mine, theirs in zip(one.weights, other.weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
+    assert (one.predictions is None) == (other.predictions is None)
+    if one.predictions is not None:
+        assert one.predictions.epoch == other.predictions.epoch == one.best_epoch
+        np.testing.assert_array_equal(one.predictions.logs, other.predictions.logs)
 
 
 def resumed(trainer, trial, seed, *, polls, attempts):

@@ -20,8 +20,7 @@ from cnn_sweep.cli.ui.options import (
     trial_number,
 )
 from cnn_sweep.cli.ui.tables import print_formatted, print_table
-from cnn_sweep.execution.models import client as models
-from cnn_sweep.report.models.predictions import class_table, confusion_table
+from cnn_sweep.report.models.predictions import class_table, confusion_table, images_in_words, predictions_of
 
 
 class Normalize(StrEnum):
@@ -52,7 +51,7 @@ def confusion(
       cnn-sweep confusion digits
       cnn-sweep confusion digits --trial 3 --normalize true
     """
-    found = models.predict_split(results, study, split.value, trial=trial_number(trial))
+    found = predictions_of(results, study, split.value, trial=trial_number(trial))
     table = confusion_table(found, share=None if normalize is None else normalize.value)
     if output != "table":
         print_formatted(table, output)
@@ -60,5 +59,6 @@ def confusion(
     cells = "images"
     if normalize is not None:
         cells = f"shares of {'all' if normalize == 'all' else f'the {normalize} class'}"
-    print_table(table, title=f"trial {found.trial}, {split} set: {cells}, true classes down, predicted ones across")
+    images = images_in_words(found, split.value)
+    print_table(table, title=f"trial {found.trial}, {images}: {cells}, true classes down, predicted ones across")
     print_table(class_table(found))

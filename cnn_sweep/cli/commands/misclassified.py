@@ -22,10 +22,15 @@ from cnn_sweep.cli.ui.options import (
     trial_number,
 )
 from cnn_sweep.cli.ui.tables import print_formatted, print_predictions
-from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.figures.contact_sheets import contact_sheet, save_picture
-from cnn_sweep.report.models.predictions import class_index, misclassified_rows, prediction_table
-from cnn_sweep.training.data.dataset import items, load
+from cnn_sweep.report.models.predictions import (
+    class_index,
+    images_in_words,
+    misclassified_rows,
+    origins,
+    prediction_table,
+    predictions_of,
+)
 
 
 def misclassified(
@@ -49,21 +54,22 @@ def misclassified(
       cnn-sweep misclassified digits --true 8
       cnn-sweep misclassified digits --trial 3 --sheet mistakes.png
     """
-    found = models.predict_split(results, study, split.value, trial=trial_number(trial))
+    found = predictions_of(results, study, split.value, trial=trial_number(trial))
     for name in (true, predicted):
         if name is not None:
             class_index(found.class_names, name)
     rows = misclassified_rows(found, true=true, predicted=predicted)
-    table = prediction_table(found, items(found.prepared, split.value), rows=rows)
+    names, images = origins(found, results, study)
+    table = prediction_table(found, names, rows=rows)
     if sheet is not None and rows:
-        images = load(found.prepared, splits=(split.value,)).splits[split.value].x[rows]
-        save_picture(contact_sheet(images, [_caption(row) for row in table.rows]), sheet)
+        save_picture(contact_sheet(images[rows], [_caption(row) for row in table.rows]), sheet)
         print(sheet, file=sys.stderr)
     if output != "table":
         print_formatted(table, output)
         return
     mistakes = "1 image is" if len(rows) == 1 else f"{len(rows)} images are"
-    print(f"trial {found.trial}, {split} set: {mistakes} misclassified", file=sys.stderr)
+    which = images_in_words(found, split.value)
+    print(f"trial {found.trial}, {which}: {mistakes} misclassified", file=sys.stderr)
     print_predictions(table)
 
 

@@ -17,9 +17,9 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.execution.models import client as models
 from cnn_sweep.report.figures.contact_sheets import contact_sheet, mosaic, save_picture
 from cnn_sweep.report.leaderboards.formats import to_csv
-from cnn_sweep.report.models.predictions import prediction_table
+from cnn_sweep.report.models.predictions import origins, prediction_table
 from cnn_sweep.report.models.requested_images import choose_images
-from cnn_sweep.training.data.dataset import UNLABELLED, Item, grid, items, load
+from cnn_sweep.training.data.dataset import UNLABELLED, Item, grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +88,8 @@ def predict(
     _check(images, outputs, unlabelled=unlabelled)
     if unlabelled:
         found = models.predict_split(results, study, UNLABELLED, trial=number)
-        x = load(found.prepared, splits=(UNLABELLED,)).splits[UNLABELLED].x
-        _write_predictions(found, x, items(found.prepared, UNLABELLED), outputs)
+        names, x = origins(found, results, study)
+        _write_predictions(found, x, names, outputs)
         return
     chosen = choose_images(results, study, tuple(images or ()))
     found = models.predict_images(results, study, chosen.x, trial=number)
@@ -134,7 +134,7 @@ def _write_predictions(found: models.Predictions, x: Any, names: Sequence[Item],
 
 def _draw_mosaics(found: models.Predictions, x: Any, names: Sequence[Item], folder: Path, columns: int | None) -> None:
     """Draw a picture per class, with each tile at its place and as opaque as it is probable."""
-    cut = grid(found.prepared)
+    cut = None if found.prepared is None else grid(found.prepared)
     if cut is not None:
         places = [(item.row or 0, item.column or 0) for item in names]
         step = tuple(n * s / size for n, s, size in zip(x.shape[1:3], cut.stride, cut.size, strict=True))

@@ -111,14 +111,17 @@ def _with_best_model(results: Path, data: ReportData, *, predictions: bool) -> R
         return data
     if not predictions:
         return replace(data, no_model="Left out with --no-predictions.")
-    if not StudyPaths(results, data.study).model(best).is_file():
-        return replace(data, no_model=f"The model of trial {best} was not kept.")
-    warn("the best model predicts the validation images (--no-predictions leaves it out)")
     from cnn_sweep.report.models.best_model import best_model
+    from cnn_sweep.report.models.predictions import kept_of
 
     def predicted() -> ReportData:
         try:
-            return replace(data, best_model=best_model(results, data.study))
+            kept = kept_of(results, data.study)
+            if kept is None:
+                if not StudyPaths(results, data.study).model(best).is_file():
+                    return replace(data, no_model=f"Neither predictions nor the model of trial {best} were kept.")
+                warn("the best model predicts the validation images (--no-predictions leaves it out)")
+            return replace(data, best_model=best_model(results, data.study, kept))
         except CnnSweepError as error:
             return replace(data, no_model=f"The best model could not predict: {error}")
 

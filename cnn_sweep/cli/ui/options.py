@@ -105,8 +105,8 @@ Sheet = Annotated[
 ]
 
 
-def trial_number(text: str) -> int | None:
-    """Return the number given to ``--trial``, or None for ``best``.
+def trial_number(text: str, option: str = "--trial") -> int | None:
+    """Return the number given to ``--trial``, or as another argument, or None for ``best``.
 
     Raises:
         InputError: The text is neither a number nor ``best``.
@@ -115,7 +115,7 @@ def trial_number(text: str) -> int | None:
         return None
     if text.isdecimal():
         return int(text)
-    raise InputError(f"--trial {text!r} is neither a number nor 'best'")
+    raise InputError(f"{option} {text!r} is neither a number nor 'best'")
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

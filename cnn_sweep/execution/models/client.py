@@ -70,16 +70,20 @@ class Predictions:
         class_names: Names of the classes in the order of the labels.
         probabilities: Shape (n, classes).
         labels: Indices of the true classes, shape (n,); None if they are unknown.
-        prepared: Folder of the prepared data set.
+        prepared: Folder of the prepared data set; None if it was not needed.
         losses: The trial's loss of each image without penalties, shape (n,); None except after ``finalize``.
+        split: The split that has the images; empty if the user gave them.
+        rows: Indices of the images in the split, shape (n,); None if they are all of it, in order.
     """
 
     trial: int
     class_names: tuple[str, ...]
     probabilities: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32] | None
-    prepared: Path
+    prepared: Path | None
     losses: npt.NDArray[np.float64] | None = None
+    split: str = ""
+    rows: npt.NDArray[np.int32] | None = None
 
     @property
     def predicted(self) -> npt.NDArray[np.intp]:
@@ -144,6 +148,7 @@ def _read_predictions(found: dict[str, Any], folder: Path) -> Predictions:
         class_names=tuple(found["class_names"]),
         probabilities=np.load(folder / "probabilities.npy"),
         labels=np.load(labels) if labels.exists() else None,
+        split=found["split"],
         prepared=Path(found["prepared"]),
         losses=np.load(losses) if losses.exists() else None,
     )

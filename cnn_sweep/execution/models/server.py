@@ -130,7 +130,7 @@ def _predict(
             f"{model}: the model outputs {probabilities.shape[1]} numbers per image, but the data has {classes} classes"
         )
     np.save(folder / "probabilities.npy", probabilities)
-    return {"class_names": study.info.class_names, "prepared": str(trainer.prepared)}
+    return {"class_names": study.info.class_names, "prepared": str(trainer.prepared), "split": split or ""}
 
 
 def _activations(model: Path, layer: str, folder: Path) -> None:

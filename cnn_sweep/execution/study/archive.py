@@ -50,7 +50,7 @@ FORMAT: Final = 1
 README: Final = "README.txt"
 _LEVEL: Final = 6
 # What compression leaves of a file, at most, by suffix; used to estimate the size of an archive.
-_LEFT: Final = {".keras": 1.0, ".ckpt": 1.0, ".h5": 1.0}
+_LEFT: Final = {".keras": 1.0, ".ckpt": 1.0, ".h5": 1.0, ".bin": 1.0}
 _LEFT_OF_TEXT: Final = 0.3
 
 _ABOUT = """\
@@ -72,6 +72,8 @@ What is in it:
     study/provenance.json   versions of all packages, the command, the machine, and the state of the code
     study/models/           networks of the best trials, as Keras saves them: zip files with JSON and HDF5 inside
     study/journal/          everything that happened, in order: eight digits of a CRC-32, a space, and a JSON object
+    study/predictions/      what each trial predicted for the validation images: after a line of magic, a header in JSON
+                            with its size before it, then numbers of images, classes, and 16-bit logarithms
     study/checkpoints/      states from which unfinished trials continue
     study/code/             the user's own Python modules, if the sweep has any
     {summary}            the study at a glance

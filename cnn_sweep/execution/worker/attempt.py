@@ -16,6 +16,7 @@ from cnn_sweep.execution.worker.recorder import Recorder
 from cnn_sweep.execution.worker.retention import best_numbers, drop_checkpoints, drop_models, saved_model
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.journal.log import metric_value
+from cnn_sweep.journal.predictions import keep
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.network.shapes import infer_shapes
 from cnn_sweep.sweep.states import FINISHED
@@ -99,6 +100,7 @@ class AttemptRunner:
             outcome = self._given_up(claimed.number, epoch) or self._train(claimed, spec, state, recorder)
         finally:
             recorder.close()
+        self._keep_predictions(claimed, outcome)
         saved = outcome.state == "complete" and self._keep_model(claimed, spec, outcome)
         self._journal_end(claimed, outcome, recorder, seconds=time.monotonic() - began)
         if saved:
@@ -160,6 +162,15 @@ class AttemptRunner:
         if may_be_retried(outcome, self._history.trials.get(claimed.number), self._context.settings.retries):
             return replace(outcome, state="interrupted")
         return outcome
+
+    def _keep_predictions(self, claimed: NextAttempt, outcome: Outcome) -> None:
+        """Write the predictions of a complete trial; the trial's result is valid without them."""
+        if outcome.state != "complete" or outcome.predictions is None:
+            return
+        try:
+            keep(self._study.paths, self._journal.path.stem, claimed.key, outcome.predictions)
+        except OSError as error:
+            log.warning("trial %d: its predictions could not be kept: %s", claimed.number, fault_of(error))
 
     def _keep_model(self, claimed: NextAttempt, spec: TrialSpec, outcome: Outcome) -> bool:
         """Save the model if it is among the best so far; the end is journaled later, so no best trial lacks one."""

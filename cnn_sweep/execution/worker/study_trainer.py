@@ -6,14 +6,12 @@ Importing this module starts TensorFlow, so the number of threads must be config
 from __future__ import annotations
 
 import logging
-import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cnn_sweep.errors import DamagedFileError, InputError, StudyError
+from cnn_sweep.errors import InputError
+from cnn_sweep.execution.study.same_data import check_same_data
 from cnn_sweep.journal.filesystem import write_once
-from cnn_sweep.journal.study_files import read_text
-from cnn_sweep.messages import show
 from cnn_sweep.training.data.dataset import SPLITS, load
 from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.data.staging import stage
@@ -30,13 +28,11 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.sweep.spec.trial import TrialSpec
-    from cnn_sweep.training.data.dataset import Dataset, Split
+    from cnn_sweep.training.data.dataset import Split
     from cnn_sweep.training.evaluation.evaluate import Measured
     from cnn_sweep.training.outcome import Monitor, Outcome
 
 log = logging.getLogger(__name__)
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class StudyTrainer:
@@ -57,8 +53,9 @@ class StudyTrainer:
         with study.sweep.locate_errors("data"):
             self._prepared = prepared(study.sweep.data, study.sweep.folder, study.data_root)
         self._dataset = load(self._prepared if staged_in is None else stage(self._prepared, staged_in))
-        _check_same_data(study, self._dataset)
+        check_same_data(study, self._dataset.fingerprint)
         self._trainer = Trainer(self._dataset, folder=self._code, prepared=self._prepared.parent)
+        self._trainer.keeps_predictions = study.sweep.models_predictions
         self._trainer.note = partial(_note_once, study.paths)
 
     def train(self, spec: TrialSpec, *, seed: int, fold: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
@@ -120,21 +117,3 @@ def _note_once(paths: StudyPaths, note: str) -> None:
     if not paths.note.exists():
         write_once(paths.note, f"{note}\n".encode())
         log.warning("%s", note)
-
-
-def _check_same_data(study: StudyFolder, dataset: Dataset) -> None:
-    """Compare the data with those of the study's first worker; results on different data cannot be ranked together.
-
-    Raises:
-        StudyError: The files have changed since then.
-    """
-    write_once(study.paths.fingerprint, f"{dataset.fingerprint}\n".encode())
-    cure = "if you are sure that the data have not changed, remove it; the next worker writes it again"
-    first = read_text(study.paths.fingerprint, cure).strip()
-    if not _SHA256.fullmatch(first):
-        raise DamagedFileError(study.paths.fingerprint, f"{show(first)} is not a SHA-256", cure)
-    if first != dataset.fingerprint:
-        raise StudyError(
-            f"the data of study {study.name!r} are not those of its first trials: their fingerprint "
-            f"is {dataset.fingerprint[:12]}, it was {first[:12]}. Put the files back, or give the sweep another name"
-        )

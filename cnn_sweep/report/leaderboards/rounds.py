@@ -42,7 +42,8 @@ def judge(board: Table, trials: Table, revisions: Sequence[Revision], *, top: in
     """Judge the newest round of a study whose trials have all ended, or choose whom the first round compares.
 
     The first round compares the configurations that the leaderboard calls tied, or without repeats the best ones. It
-    adds two seeds, since a comparison needs two values by which nothing was chosen; each later round adds one.
+    adds two seeds, since a comparison needs two values by which nothing was chosen; each later round adds one. With
+    cross-validation, each round adds all folds once.
 
     Args:
         board: The leaderboard with a row per configuration.
@@ -64,8 +65,10 @@ def judge(board: Table, trials: Table, revisions: Sequence[Revision], *, top: in
     if len(left) < 2:
         raise StudyError(f"{_complete(len(ranked))}; a comparison needs two (--top 2 or more)")
     own = {row["configuration"] for row in left}
-    before = max(row["repeat"] for row in trials.rows if row["configuration"] in own) + 1
-    return Verdict(0, left, next=MoreRepeats(tuple(row["trial"] for row in left), before + _LEAST, 1))
+    folds = revisions[-1].fold_count
+    trainings = max(row["repeat"] for row in trials.rows if row["configuration"] in own) + 1
+    before, more = -(-trainings // folds), _LEAST if folds == 1 else 1  # all folds of one repeat are enough
+    return Verdict(0, left, next=MoreRepeats(tuple(row["trial"] for row in left), before + more, 1))
 
 
 def _of_round(ranked: list[Row], trials: Table, revisions: Sequence[Revision], last: MoreRepeats) -> Verdict:

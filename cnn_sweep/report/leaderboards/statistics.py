@@ -10,16 +10,26 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.special import gammaincinv, ndtr, ndtri
+from scipy.special import bdtr, gammaincinv, ndtr, ndtri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
 CONFIDENCE: Final = 0.95
 _NODES: Final = 96  # nodes of each quadrature: four digits against SciPy up to 1,000 groups, three up to 10,000
 _WIDEST: Final = 9.0  # standard deviations from zero beyond which the normal density is negligible
+
+
+def mcnemar(only_one: int, only_other: int) -> float:
+    """Return the two-sided p-value of McNemar's test (Psychometrika 1947), by the exact binomial distribution.
+
+    Args:
+        only_one: Number of images that only one of two classifiers gets right.
+        only_other: Number of images that only the other one gets right.
+    """
+    return min(1.0, 2 * float(bdtr(min(only_one, only_other), only_one + only_other, 0.5)))
 
 
 def wilson(successes: float, n: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -32,18 +42,30 @@ def wilson(successes: float, n: int, *, confidence: float = CONFIDENCE) -> tuple
 
 
 def bootstrap(
-    measure: Callable[[npt.NDArray[np.intp]], float], n: int, *, draws: int = 1000, confidence: float = CONFIDENCE
+    measure: Callable[[npt.NDArray[np.intp]], float],
+    n: int,
+    *,
+    groups: Sequence[npt.NDArray[np.intp]] | None = None,
+    draws: int = 1000,
+    confidence: float = CONFIDENCE,
 ) -> tuple[float, float]:
     """Return the bootstrap percentile interval (Efron, Ann. Statist. 1979) of a measure of n items.
 
     Args:
         measure: Maps the indices of the drawn items, shape (n,), to a value; draws with the value NaN are left out.
         n: Number of items.
+        groups: Indices of the items of each group, if items of one group are alike: whole groups are drawn then.
         draws: Number of draws, with replacement.
         confidence: Confidence level.
     """
     random = np.random.default_rng(0)
-    values = [measure(random.integers(0, n, n)) for _ in range(draws)]
+
+    def drawn() -> npt.NDArray[np.intp]:
+        if groups is None:
+            return random.integers(0, n, n)
+        return np.concatenate([groups[one] for one in random.integers(0, len(groups), len(groups))])
+
+    values = [measure(drawn()) for _ in range(draws)]
     low, high = np.nanpercentile(values, [50 * (1 - confidence), 50 * (1 + confidence)])
     return float(low), float(high)
 

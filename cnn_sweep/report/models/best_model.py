@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnn_sweep.execution.models import client as models
-from cnn_sweep.report.models.predictions import class_table, matrix_of, misclassified_rows, prediction_table
-from cnn_sweep.training.data.dataset import items, load
+from cnn_sweep.report.models.predictions import (
+    VALIDATION,
+    class_table,
+    matrix_of,
+    misclassified_rows,
+    origins,
+    prediction_table,
+    predictions_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
 
+    from cnn_sweep.execution.models.client import Predictions
     from cnn_sweep.report.leaderboards.leaderboard import Table
     from cnn_sweep.training.evaluation.metrics import Counts
 
 _WORST = 24
-_SPLIT = "validation"
 
 
 @dataclass(frozen=True)
@@ -65,16 +71,16 @@ class BestModel:
     mistaken: npt.NDArray[np.generic]
 
 
-def best_model(results: Path, study: str) -> BestModel:
-    """Predict the validation images with the best trial's model, in a separate process.
+def best_model(results: Path, study: str, kept: Predictions | None = None) -> BestModel:
+    """Return the best trial's predictions of the validation images: those that it kept, or its model's.
 
     Raises:
         CnnSweepError: There is no model, the images have no classes, or predicting failed.
     """
-    found = models.predict_split(results, study, _SPLIT)
+    found = kept or predictions_of(results, study, VALIDATION)
     rows = misclassified_rows(found)
-    table = prediction_table(found, items(found.prepared, _SPLIT), rows=rows[:_WORST])
-    images = load(found.prepared, splits=(_SPLIT,)).splits[_SPLIT].x
+    names, images = origins(found, results, study)
+    table = prediction_table(found, names, rows=rows[:_WORST])
     return BestModel(
         trial=found.trial,
         images=len(found.probabilities),

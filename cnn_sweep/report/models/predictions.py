@@ -7,15 +7,20 @@ import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.models import client as models
+from cnn_sweep.execution.models.kept_predictions import kept_predictions
+from cnn_sweep.execution.models.model_files import complete_trial
+from cnn_sweep.execution.study.same_data import check_same_data
+from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.models.requested_images import choose_images, prepared_data
 from cnn_sweep.training.data.dataset import UNLABELLED, Item, items, load
+from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.evaluation.metrics import class_scores, confusion_matrix, proportions
 
 if TYPE_CHECKING:
@@ -25,6 +30,64 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.models.client import Predictions
     from cnn_sweep.training.evaluation.metrics import Counts
+
+
+VALIDATION: Final = "validation"
+
+
+def predictions_of(results: Path, study: str, split: str, *, trial: int | None = None) -> Predictions:
+    """Return a trial's predictions of a split: those that it kept of its validation images, else its model's.
+
+    Args:
+        results: Root of all studies.
+        study: The study's name.
+        split: ``train``, ``validation`` or ``test``.
+        trial: Number of a complete trial; None for the best.
+
+    Raises:
+        StudyError: No such trial, or the split is the test set and still sealed.
+        InputError: The data has no such split.
+    """
+    kept = kept_of(results, study, trial) if split == VALIDATION else None
+    return kept or models.predict_split(results, study, split, trial=trial)
+
+
+def kept_of(results: Path, study: str, trial: int | None = None) -> Predictions | None:
+    """Return the predictions that a complete trial kept, by default the best one; None if it kept none.
+
+    Raises:
+        StudyError: There is no such trial, or it is not complete.
+    """
+    folder = StudyFolder.open(results, study)
+    history = folder.history()
+    number = complete_trial(folder, history, trial)
+    return kept_predictions(folder, history, [number]).get(number)
+
+
+def images_in_words(found: Predictions, split: str) -> str:
+    """Name the images of predictions: a split, or the part of it with which a trial was validated."""
+    if found.rows is None or np.array_equal(found.rows, np.arange(len(found.rows))):
+        return f"{split} set"
+    return f"the {len(found.rows)} images with which it was validated"
+
+
+def origins(found: Predictions, results: Path, study: str) -> tuple[Sequence[Item], npt.NDArray[np.generic]]:
+    """Return the origin of each predicted image of a split, and the images as stored, which are read when indexed.
+
+    Raises:
+        StudyError: The data are not those with which the study was trained.
+        InputError: The images are gone.
+    """
+    folder = found.prepared
+    if folder is None:
+        opened = StudyFolder.open(results, study)
+        with opened.sweep.locate_errors("data"):
+            folder = prepared(opened.sweep.data, opened.sweep.folder, opened.data_root)
+        check_same_data(opened, load(folder, splits=()).fingerprint)
+    names, images = items(folder, found.split), load(folder, splits=(found.split,)).splits[found.split].x
+    if found.rows is None or len(found.rows) == len(names):
+        return names, images
+    return [names[row] for row in found.rows], images[found.rows]
 
 
 def matrix_of(found: Predictions) -> Counts:
@@ -146,19 +209,19 @@ class TrainedModels:
 
     def confusion(self, trial: int | None, split: str, share: str | None) -> Table:
         """Return the confusion matrix of a split; for ``share`` see :func:`confusion_table`."""
-        return confusion_table(models.predict_split(self.results, self.study, split, trial=trial), share=share)
+        return confusion_table(predictions_of(self.results, self.study, split, trial=trial), share=share)
 
     def misclassified(self, trial: int | None, split: str, true: str | None, predicted: str | None) -> Table:
         """List the misclassified images of a split, the most confident mistakes first."""
-        found = models.predict_split(self.results, self.study, split, trial=trial)
+        found = predictions_of(self.results, self.study, split, trial=trial)
         rows = misclassified_rows(found, true=true, predicted=predicted)
-        return prediction_table(found, items(found.prepared, split), rows=rows)
+        return prediction_table(found, origins(found, self.results, self.study)[0], rows=rows)
 
     def predict(self, images: Sequence[str], trial: int | None) -> Table:
         """Predict image files and folders of image files; without any, the unlabelled images of the data."""
         if not images:
             found = models.predict_split(self.results, self.study, UNLABELLED, trial=trial)
-            return prediction_table(found, items(found.prepared, UNLABELLED))
+            return prediction_table(found, origins(found, self.results, self.study)[0])
         chosen = choose_images(self.results, self.study, images)
         if chosen.bad:
             raise InputError("; ".join(f"{image.name}: {image.reason}" for image in chosen.bad))

@@ -25,7 +25,7 @@ from cnn_sweep.sweep.spec.metrics import default_direction, is_objective, object
 from cnn_sweep.sweep.spec.search import GRID_METHODS, SearchSpec
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
-from cnn_sweep.validation import Spec
+from cnn_sweep.validation import Spec, added_later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +59,13 @@ MAX_CONSTRAINTS: Final = 200
 TRIAL_METRICS: Final = ("parameters", "seconds")  # objectives that are not metrics; lower is better
 
 
+class ModelsSpec(Spec):
+    """The section ``models``: what is kept of trained models."""
+
+    keep: int = 1  # number of the best models
+    predictions: bool = added_later(True)  # of the validation images, of each complete trial
+
+
 @dataclass(frozen=True)
 class Sections:
     """The sections of a sweep file, read but not yet checked with values of the hyperparameters."""
@@ -74,7 +81,7 @@ class Sections:
     pruner: PrunerSpec | None
     training: SpecTemplate | None
     objectives: tuple[ObjectiveSpec, ...]
-    models_keep: int
+    models: ModelsSpec
     when_finished: tuple[Step, ...] = ()
     rows: tuple[dict[str, Any], ...] | None = None  # the configurations of a table, of which some may be equal
     table: Table | None = None  # the table that stands for the space
@@ -100,7 +107,7 @@ class Sections:
             "search": self._canonical_search(),
             "training": None if self.training is None else self.training.canonical(),
             "objective": self.objective.model_dump(mode="json"),
-            "models": {"keep": self.models_keep},
+            "models": self.models.model_dump(mode="json"),
             **({"objectives": [other.model_dump(mode="json") for other in others]} if others else {}),
             **({} if self.pruner is None else {"pruner": self.pruner.model_dump(mode="json")}),
             **({"when_finished": [step.canonical() for step in self.when_finished]} if self.when_finished else {}),
@@ -110,12 +117,6 @@ class Sections:
         """Return the search; the rows of a table count, not how and where they are written."""
         search = self.search.model_dump(mode="json", exclude={"file", "rows"})
         return search if self.rows is None else search | {"rows": list(self.rows)}
-
-
-class ModelsSpec(Spec):
-    """The section ``models``: how many trained models are kept."""
-
-    keep: int = 1
 
 
 def read_sections(data: Any, problems: Problems) -> Sections:
@@ -164,7 +165,7 @@ def read_sections(data: Any, problems: Problems) -> Sections:
         pruner=read_pruner(top, objective, search, problems, folds=None if images is None else images.folds),
         training=training,
         objectives=objectives,
-        models_keep=_read_models(top.get("models", {}), problems),
+        models=_read_models(top.get("models", {}), problems),
         when_finished=read_when_finished(top, images, problems),
         rows=rows,
         table=stands_for_space,
@@ -295,13 +296,13 @@ def _check_monitor(top: Any, problems: Problems) -> None:
         problems.add(path, unknown("metric", monitor, objectives()))
 
 
-def _read_models(value: Any, problems: Problems) -> int:
+def _read_models(value: Any, problems: Problems) -> ModelsSpec:
     spec: ModelsSpec | None = validate_section(ModelsSpec, value, ("models",), problems)
     if spec is None:
-        return 1
+        return ModelsSpec()
     if spec.keep < 0:
         problems.add(("models", "keep"), f"must be at least 0, not {spec.keep}")
-    return spec.keep
+    return spec
 
 
 def _check_references(

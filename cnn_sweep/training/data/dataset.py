@@ -186,6 +186,19 @@ def items(path: Path, split: str) -> tuple[Item, ...]:
         return tuple(Item(name, *position) for name, position in zip(data["names"], positions, strict=True))
 
 
+def image_groups(path: Path, split: str) -> tuple[str, ...] | None:
+    """Return the group of each image of a split, such as its site; None if the data have no groups.
+
+    Raises:
+        InputError: The data set has no such split.
+        EnvironmentFault: The folder is damaged.
+    """
+    with _readable(path):
+        _check_split(path, split)
+        found = read_json(items_file(path, split), _again(path)).get("groups")
+        return None if found is None else tuple(map(str, found))
+
+
 def image_options(path: Path) -> ImageOptions | None:
     """Return how each image was converted, to convert new files likewise; None for arrays stored unchanged.
 

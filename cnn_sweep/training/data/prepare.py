@@ -186,6 +186,11 @@ def described(spec: DataSpec, folder: Path, root: Path) -> ImageInfo:
     return describe(spec, folder) if path is None else load(path, splits=()).info
 
 
+def last_prepared(spec: DataSpec, folder: Path, root: Path) -> Path | None:
+    """Return the folder of the last `prepare` of a data section, if it is still there."""
+    return _newest(spec, folder, root)
+
+
 def last_report(spec: DataSpec, folder: Path, root: Path) -> dict[str, Any] | None:
     """Return the report of the last `prepare` of a data section; None if its folder is gone."""
     path = _newest(spec, folder, root)

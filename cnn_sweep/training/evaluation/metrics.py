@@ -132,10 +132,18 @@ def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
     Calibration of Modern Neural Networks".
     """
     confidence = probabilities.max(axis=1)
-    place = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    place, _ = confidence_bins(confidence)
     right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
     excess = np.bincount(place, weights=confidence.astype(np.float64) - right, minlength=_BINS)
     return float(np.abs(excess).sum() / len(labels))
+
+
+def confidence_bins(
+    confidence: npt.NDArray[np.floating],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return the bin of each confidence, from 0 to 14, and the 16 edges of the bins."""
+    place = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    return place, np.linspace(0.0, 1.0, _BINS + 1)
 
 
 def kappa(matrix: Counts) -> float:
@@ -268,6 +276,13 @@ def _more_metrics(
             kind, which = of_class
             found[name] = float(_OF_CLASSES[kind](matrix)[list(class_names).index(which)])
     return found
+
+
+def metric_of(labels: Labels, probabilities: Probabilities, name: str, class_names: Sequence[str]) -> float:
+    """Return one metric, by its name without ``val_``; arguments as for :func:`all_metrics`."""
+    if name in _FUNCTIONS:
+        return _FUNCTIONS[name](labels, probabilities)
+    return _more_metrics(np.asarray(labels, np.int64), probabilities, (name,), class_names)[name]
 
 
 def of_each_class(names: Iterable[str], class_names: Sequence[str]) -> tuple[str, ...]:

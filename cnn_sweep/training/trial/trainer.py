@@ -65,6 +65,7 @@ class Trainer:
         hits: Number of trials that reused a compiled graph.
         misses: Number of trials that compiled one.
         note: Receives remarks for the user, some more than once.
+        keeps_predictions: Whether outcomes have the predictions of the best epoch.
     """
 
     graph_key = staticmethod(graph_key)
@@ -85,6 +86,7 @@ class Trainer:
         self._max_graphs = max_graphs
         self._chunk_s = chunk_s
         self.note: Callable[[str], None] = log.info
+        self.keeps_predictions = True
         self._data: DeviceData | None = None
         self._prepared = prepared
         self._extracted: dict[Base, tuple[DeviceData, Weights]] = {}
@@ -145,7 +147,7 @@ class Trainer:
         if (reason := find_conflict(spec)) is not None:
             raise InputError(reason)
         run = TrainingLoop(
-            task,
+            replace(task, keeps_predictions=self.keeps_predictions),
             partial(self._engine, seed=seed),
             dataset=self._dataset,
             monitor=monitor,

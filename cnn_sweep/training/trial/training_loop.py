@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.journal.predictions import KeptPredictions, fits, logs_of
 from cnn_sweep.messages import unknown
 from cnn_sweep.sweep.spec.metrics import VALIDATION_METRICS
 from cnn_sweep.sweep.spec.trial import training_stages
@@ -25,6 +26,9 @@ from cnn_sweep.training.trial.progress import TrialProgress
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
+    import numpy.typing as npt
+
     from cnn_sweep.sweep.spec.training import TrainingSpec
     from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from cnn_sweep.training.outcome import Decision, Monitor, OutcomeState, Weights
 
 _FIRST_LOOK = 8  # validation images whose predictions are checked before the user's network is trained
+_BEST_LOGS = "best predictions"  # their name in checkpoints
 _GROWTH = 8  # largest ratio of one chunk's steps to those of the previous chunk
 
 
@@ -44,12 +49,14 @@ class Task:
         seed: Its seed.
         identity: Stored in checkpoints; only a trial with the same identity may resume from them.
         fold: With cross-validation, the number of its fold; see :meth:`.Dataset.fold`.
+        keeps_predictions: Whether the outcome has the predictions of the best epoch, unless they are too large.
     """
 
     spec: TrialSpec
     seed: int
     identity: str
     fold: int = 0
+    keeps_predictions: bool = True
 
 
 class TrainingLoop:
@@ -82,6 +89,7 @@ class TrainingLoop:
         fold = dataset.fold(task.fold)
         self._train_images = fold.train
         self._validation = fold.validation[validation_sample(spec.training, len(fold.validation))]
+        self._split = "train" if dataset.validation is dataset.train else "validation"
         self._validation_labels = dataset.validation.y[self._validation]
         self._class_names = dataset.info.class_names
         self._more_metrics = spec.training.metrics
@@ -92,6 +100,8 @@ class TrainingLoop:
         self._progress = TrialProgress()
         self._more: Mapping[str, float] = {}  # the engine's metrics of the running epoch, except loss and accuracy
         self._best: Weights | None = None
+        self._probabilities: npt.NDArray[np.float32] | None = None  # of the newest epoch
+        self._best_logs: npt.NDArray[np.float16] | None = None
         self._saved_at = time.monotonic()
 
     def resume(self, state: bytes) -> None:
@@ -110,6 +120,8 @@ class TrainingLoop:
             self._enter(self._progress.stage)
         best = [name for name in arrays if name.startswith("best/")]
         self._best = tuple(arrays[name].copy() for name in best) or None
+        logs: Any = arrays.pop(_BEST_LOGS, None)
+        self._best_logs = None if logs is None else logs.copy()
         self._engine.restore({name: array for name, array in arrays.items() if not name.startswith("best/")})
 
     def _enter(self, stage: int) -> None:
@@ -171,8 +183,10 @@ class TrainingLoop:
         self._check_reported(metrics)
         seconds = time.perf_counter() - started
         objective = self._task.spec.objective
-        if progress.end_epoch(metrics, objective, self._training) and objective.last_epochs is None:
-            self._best = self._engine.weights()  # the last epoch's weights need no copy
+        if progress.end_epoch(metrics, objective, self._training):
+            self._best_logs = self._logs()
+            if objective.last_epochs is None:
+                self._best = self._engine.weights()  # the last epoch's weights need no copy
         self._monitor.epoch(progress.epoch, metrics, seconds)
         return True
 
@@ -218,11 +232,13 @@ class TrainingLoop:
         progress = self._progress
         seen = int(plan.starts[progress.step])
         metrics = {"loss": progress.loss_sum / seen}
+        self._probabilities = None
         if not math.isnan(progress.correct):
             metrics |= {"accuracy": progress.correct / seen}
         more = dict(self._more)
         if math.isfinite(progress.loss_sum):
             found = self._evaluate(plan)
+            self._probabilities = found.probabilities
             measured = all_metrics(
                 self._validation_labels, found.probabilities, "val_", self._more_metrics, self._class_names
             )
@@ -233,6 +249,13 @@ class TrainingLoop:
             metrics |= dict.fromkeys((*VALIDATION_METRICS, *(f"val_{name}" for name in names)), math.nan)
         metrics |= {"learning_rate": more.get("learning_rate", float(plan.rates[progress.step - 1]))}
         return metrics | {name: value for name, value in more.items() if name not in metrics}
+
+    def _logs(self) -> npt.NDArray[np.float16] | None:
+        """Return the newest epoch's predictions as they are kept; None if they are not."""
+        found = self._probabilities
+        if found is None or not self._task.keeps_predictions or not fits(*found.shape):
+            return None
+        return logs_of(found)
 
     def _evaluate(self, plan: EpochPlan) -> Evaluation:
         found = self._engine.evaluate(plan)
@@ -271,6 +294,8 @@ class TrainingLoop:
         """Return a copy of everything that a checkpoint contains."""
         arrays = dict(self._engine.state())
         arrays |= {f"best/{k:04d}": array for k, array in enumerate(self._best or ())}
+        if self._best_logs is not None:
+            arrays[_BEST_LOGS] = self._best_logs
         return {"identity": self._task.identity, "progress": self._progress.to_json()}, arrays
 
     def _interrupt(self, state: bytes) -> Outcome:
@@ -305,6 +330,13 @@ class TrainingLoop:
             best_epoch=progress.best_epoch,
             value=progress.best_value,
             weights=best,
+            predictions=self._predictions(),
             cause=cause,
             message=message,
         )
+
+    def _predictions(self) -> KeptPredictions | None:
+        logs, epoch = self._best_logs, self._progress.best_epoch
+        if logs is None or epoch is None:
+            return None
+        return KeptPredictions(epoch, self._split, self._validation, self._validation_labels, self._class_names, logs)
