@@ -2,5 +2,5 @@
 
 Each part may import from those before it: the ``machine``, the ``study`` on disk, ``attempts`` at its trials, the
 ``worker`` process, the ``pool`` of workers, ``array_jobs`` of pools on a cluster, and use of trained ``models``. Only
-``worker.worker`` and ``models.server`` load TensorFlow; they are started as processes of their own.
+``worker.fork_server``, ``worker.worker`` and ``models.server`` load TensorFlow; they are processes of their own.
 """

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.search.plan import Validator
 from cnn_sweep.search.samplers import completed
 from cnn_sweep.sweep.network.work import network_work
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from cnn_sweep.journal.history import History
+    from cnn_sweep.journal.identity import ProcessIdentity
     from cnn_sweep.search.plan import PlannedTrial
     from cnn_sweep.sweep.network.shapes import ImageInfo
     from cnn_sweep.sweep.spec.trial import TrialSpec
@@ -120,7 +122,7 @@ class EpochTimes:
     """Times from which a study's cost follows, in seconds.
 
     Attributes:
-        start_s: From the start of a worker until it can build a network.
+        start_s: From the start of a pool until a worker of it can build a network.
         build_s: Building and compiling a network.
         trial_s: A trial of a network that the worker has compiled, beside its epochs.
         memory_mb: Most memory of one worker, in MB; None if unknown.
@@ -207,18 +209,24 @@ def times_of_study(shapes: Shapes, history: History) -> EpochTimes | None:
 
 
 def _start_of_workers(history: History) -> float:
-    """Return the median time from a worker's start to its first trial."""
-    first: dict[str, float] = {}
-    for trial in history.trials.values():
-        for attempt in trial.attempts.values():
-            if attempt.writer is not None and attempt.start is not None:
-                first[attempt.writer] = min(first.get(attempt.writer, attempt.start.time), attempt.start.time)
-    starts = [
-        began - worker.worker.time
-        for writer, began in first.items()
-        if (worker := history.workers.get(writer)) is not None and worker.worker is not None
-    ]
-    return statistics.median(starts) if starts else 0.0
+    """Return the median time from the start of a pool, which imports TensorFlow for its workers, to its first trial."""
+    pools: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for one in history.workers.values():
+        if one.worker is not None and one.worker.threads == DOES_NOT_TRAIN:
+            pools[_place(one.worker.identity)].append(one.worker.time)
+    first: dict[tuple[tuple[str, ...], float], float] = {}
+    for attempt in (attempt for trial in history.trials.values() for attempt in trial.attempts.values()):
+        worker = history.workers.get(attempt.writer or "")
+        if worker is not None and worker.worker is not None and attempt.start is not None:
+            place, born = _place(worker.worker.identity), worker.worker.time
+            pool = place, max((time for time in pools[place] if time <= born), default=born)
+            first[pool] = min(first.get(pool, attempt.start.time), attempt.start.time)
+    return statistics.median(began - start for (_, start), began in first.items()) if first else 0.0
+
+
+def _place(identity: ProcessIdentity) -> tuple[str, ...]:
+    """Return what the processes of one pool have in common: machine and job."""
+    return identity.host, identity.boot_id, identity.pid_namespace, *(identity.slurm or {}).values()
 
 
 def _fit(measured: Mapping[Shape, float]) -> tuple[float, ...]:

@@ -34,13 +34,9 @@ def configure(threads: int, *, gpu_memory_mb: int | None = None, whole_keras: bo
     Raises:
         EnvironmentFault: TensorFlow has already started with other settings.
     """
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    with _without_native_log(), _hidden(() if whole_keras else _OPTIONAL), _uncollected():
-        # Imported here, so that importing this module does not start TensorFlow.
-        tf = importlib.import_module("tensorflow")
-        keras = importlib.import_module("keras")
+    import_tensorflow(threads, whole_keras=whole_keras)
+    tf, keras = (importlib.import_module(name) for name in ("tensorflow", "keras"))
+    with _without_native_log():
         gpus = tf.config.list_physical_devices("GPU")
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -61,6 +57,28 @@ def configure(threads: int, *, gpu_memory_mb: int | None = None, whole_keras: bo
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
+
+
+def import_tensorflow(threads: int, *, whole_keras: bool = False) -> None:
+    """Import TensorFlow and Keras; neither TensorFlow's runtime nor CUDA starts, so the process can be forked.
+
+    Args:
+        threads: CPU threads that TensorFlow may use, as some libraries learn from a variable when they are loaded.
+        whole_keras: Whether Keras may import its optional packages, which the user's code may expect.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    with _without_native_log(), _hidden(() if whole_keras else _OPTIONAL), _uncollected():
+        # Imported here, so that importing this module does not import TensorFlow.
+        importlib.import_module("tensorflow")
+        importlib.import_module("keras")
+
+
+def has_started() -> bool:
+    """Return whether TensorFlow has looked at its devices or runs; a process that is forked then cannot use it."""
+    context = sys.modules.get("tensorflow.python.eager.context")
+    return context is not None and context.context_safe() is not None
 
 
 @contextmanager

@@ -18,9 +18,10 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.pool import pool as pools
 from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
+from cnn_sweep.execution.pool.worker_processes import WorkerStarter, signals_blocked
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
-from cnn_sweep.execution.worker.protocol import PoolWord, WorkerSettings
+from cnn_sweep.execution.worker.protocol import WorkerSettings
 from cnn_sweep.journal.events import Checkpoint, Epoch, Start, Unsaved
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
@@ -35,6 +36,12 @@ sys.stdin.readline()
 stop.listen()
 print(bool(stop), flush=True)
 """
+
+
+def start_by(monkeypatch, start):
+    """Let pools start their workers by a function."""
+    monkeypatch.setattr(WorkerStarter, "is_ready", lambda _: True)
+    monkeypatch.setattr(WorkerStarter, "start", start)
 
 
 class Process:
@@ -62,7 +69,7 @@ def pool(tmp_path, monkeypatch):
         started.append(Process())
         return started[-1]
 
-    monkeypatch.setattr(pools.subprocess, "Popen", start)
+    start_by(monkeypatch, start)
     pool: Any = Pool(WorkerSettings(tmp_path, "s", threads=1, since=0.0), 3, tmp_path)
     pool.started = started
     before = signal.signal(signal.SIGTERM, lambda *_: pool.stop())
@@ -86,7 +93,7 @@ def test_a_pool_that_was_stopped_starts_no_worker(pool):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
 def test_a_stop_that_comes_before_a_worker_listens_waits_for_it(number):
     """Signals are held while Python starts: the worker neither dies of them nor misses them."""
-    with pools._signals_blocked():
+    with signals_blocked():
         worker = subprocess.Popen(
             [sys.executable, "-c", LISTENS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
@@ -95,27 +102,6 @@ def test_a_stop_that_comes_before_a_worker_listens_waits_for_it(number):
     assert worker.stdout.readline() == "born\n"
     said, _ = worker.communicate("go\n", timeout=60)
     assert (said, worker.returncode) == ("True\n", 0)
-
-
-def test_workers_inherit_the_pools_word(tmp_path, monkeypatch):
-    """A pool's word reaches the process that it starts, by the descriptor in the worker's settings."""
-    word = PoolWord()
-    word.drain()
-    heard = tmp_path / "heard"
-    listens = (
-        "import sys; from cnn_sweep.execution.worker.protocol import StopRequest, WorkerSettings; "
-        f"open({str(heard)!r}, 'w').write(str(StopRequest(WorkerSettings.from_argument(sys.argv[1]).word).drains))"
-    )
-    popen = subprocess.Popen
-
-    def start(command, **how):
-        return popen([command[0], "-c", listens, command[-1]], **how)
-
-    monkeypatch.setattr(pools.subprocess, "Popen", start)
-    started = Pool(WorkerSettings(tmp_path, "s", threads=1, since=0.0, word=word.descriptor), 1, tmp_path)
-    started.fill(1)
-    assert started._slots[0].process.wait(60) == 0
-    assert heard.read_text(encoding="utf-8") == "True"
 
 
 class Dead:
@@ -151,7 +137,7 @@ def places(tmp_path, monkeypatch):
         return made.started[-1][1]
 
     monkeypatch.setattr(pools, "time", SimpleNamespace(monotonic=lambda: made.now))
-    monkeypatch.setattr(pools.subprocess, "Popen", start)
+    start_by(monkeypatch, start)
     made.pool = Pool(WorkerSettings(tmp_path, "s", threads=1, since=0.0), 2, tmp_path)
     return made
 
@@ -162,7 +148,7 @@ def watch(places, seconds, *, wanted):
     while places.now < end:
         if places.pool.reap() or places.pool.needs_refill:
             places.pool.fill(wanted)
-        assert places.pool.running or places.pool.is_resting or places.pool.needs_refill
+        assert places.pool.running or places.pool.is_waiting or places.pool.needs_refill
         places.now += 0.25
     return [later[0] - earlier[0] for earlier, later in itertools.pairwise(places.started)]
 
@@ -184,7 +170,7 @@ def test_a_worker_that_lived_longer_is_replaced_at_once(places):
         places.now += 3600
         worker.poll = lambda: 1
         places.pool.reap()
-        assert not places.pool.is_resting
+        assert not places.pool.is_waiting
     assert places.pool.needs_refill
 
 
@@ -202,9 +188,9 @@ def test_a_resting_place_is_left_alone_when_its_work_is_done(places):
     """A pool ends as soon as nothing is wanted, and when it is stopped."""
     places.pool.fill(1)
     watch(places, 10, wanted=1)
-    assert places.pool.is_resting
+    assert places.pool.is_waiting
     places.pool.fill(0)
-    assert not places.pool.is_resting
+    assert not places.pool.is_waiting
     assert not places.pool.needs_refill
 
 
@@ -242,6 +228,47 @@ def test_no_place_is_judged_before_each_has_had_a_worker_that_died(places):
         places.pool.count_false_starts(places.pool.reap(), began=set())
 
 
+def test_a_pool_forks_no_more_if_two_forked_workers_in_a_row_begin_no_trial(places):
+    """The import may have left something that a fork does not survive; a worker that began a trial speaks for forks."""
+    for began in (False, True, False):
+        places.pool.fill(1)
+        deaths = places.pool.reap()
+        places.pool.count_false_starts(deaths, began={deaths[0].pid} if began else set())
+        places.now += 100
+    assert places.pool.news() == ()
+    places.pool.fill(1)
+    places.pool.count_false_starts(places.pool.reap(), began=set())
+    (news,) = places.pool.news()
+    assert news.endswith("memory: two in a row died before they began a trial")
+
+
+def test_a_pool_waits_for_the_import_and_then_wants_to_be_filled(places, monkeypatch):
+    """Until then it has no workers, and does not end; if it is stopped meanwhile, it ends."""
+    places.next[:] = [Alive(), Alive()]
+    ready = []
+    monkeypatch.setattr(WorkerStarter, "is_ready", lambda _: bool(ready))
+    places.pool.fill(2)
+    assert (places.pool.running, places.pool.is_waiting, places.pool.needs_refill) == (0, True, False)
+    ready.append(True)
+    assert places.pool.needs_refill
+    places.pool.fill(2)
+    assert (places.pool.running, places.pool.is_waiting, places.pool.needs_refill) == (2, False, False)
+    places.pool.reap()
+    ready.clear()
+    places.pool.fill(2)
+    assert not places.pool.is_waiting, "nothing is to be started"
+
+
+def test_a_pool_that_is_stopped_does_not_wait_for_the_import(places, monkeypatch):
+    """Ctrl-C while TensorFlow is imported ends it at once."""
+    monkeypatch.setattr(WorkerStarter, "is_ready", lambda _: False)
+    places.pool.fill(2)
+    places.pool.stop()
+    assert not places.pool.is_waiting
+    places.pool.fill(2)
+    assert (places.started, places.pool.is_waiting) == ([], False)
+
+
 SWEEP = """
 study: watched
 data: {source: digits}
@@ -265,7 +292,7 @@ def test_progress_elsewhere_does_not_keep_a_broken_pool_alive(study, monkeypatch
         started.append(Dead())
         return started[-1]
 
-    monkeypatch.setattr(pools.subprocess, "Popen", start)
+    start_by(monkeypatch, start)
     elsewhere = replace(current(), host="n9", boot_id="another")
     with JournalWriter(study.paths.journal(new_writer_name())) as journal:
         journal.append(replace(worker_event(threads=1), identity=elsewhere))
@@ -316,7 +343,7 @@ def full(tmp_path, monkeypatch):
         started.append(Process())
         return started[-1]
 
-    monkeypatch.setattr(pools.subprocess, "Popen", start)
+    start_by(monkeypatch, start)
     pool: Any = Pool(WorkerSettings(tmp_path, "s", threads=1, since=0.0), 3, tmp_path)
     pool.allowed = allowed
     return pool
@@ -341,18 +368,3 @@ def test_a_pool_that_can_start_no_worker_ends_with_a_fault(full):
     full.allowed[:] = [0]
     with pytest.raises(EnvironmentFault, match=r"a worker cannot be started: Resource temporarily .*fewer workers"):
         full.fill(3)
-
-
-def test_a_worker_whose_log_cannot_be_named_is_ended(tmp_path, monkeypatch):
-    """Nobody would watch it otherwise."""
-    popen, started = subprocess.Popen, []
-
-    def start(*_, **how):
-        (tmp_path / "s").rename(tmp_path / "gone")
-        started.append(popen(["sleep", "60"], **how))
-        return started[-1]
-
-    monkeypatch.setattr(pools.subprocess, "Popen", start)
-    with pytest.raises(EnvironmentFault, match="No such file or directory"):
-        Pool(WorkerSettings(tmp_path, "s", threads=1, since=0.0), 1, tmp_path / "s").fill(1)
-    assert started[0].returncode == -signal.SIGKILL

@@ -34,6 +34,19 @@ def kill_worker(one):
         yield
 
 
+def kill_fork_server(one):
+    """Kill the process from which a pool forks its workers, which go on."""
+    if servers := one.fork_servers():
+        _signal(one.chance.choice(servers), signal.SIGKILL)
+        yield
+
+
+def freeze_fork_server(one):
+    """Stop that process for a while; a pool that needs a worker waits."""
+    if servers := one.fork_servers():
+        yield from _frozen(one, one.chance.choice(servers))
+
+
 def kill_pool(one):
     """Kill a pool; its workers notice."""
     if pools := one.trainers():
@@ -435,8 +448,9 @@ def clock_stays_wrong(one):
 
 
 _PROCESSES = (
-    kill_worker, kill_pool, kill_group, kill_merger, kill_command, freeze_worker, freeze_pool, interrupt, terminate,
-    interrupt_twice, warn_worker, second_resume, several_mergers, cancel_and_resume, extend, archive_and_back,
+    kill_worker, kill_fork_server, kill_pool, kill_group, kill_merger, kill_command, freeze_worker, freeze_fork_server,
+    freeze_pool, interrupt, terminate, interrupt_twice, warn_worker, second_resume, several_mergers, cancel_and_resume,
+    extend, archive_and_back,
 )  # fmt: skip
 _STORE = (flip_store, truncate_store, remove_store, lock_store, read_only_store)
 _JOURNALS = (flip_journal, truncate_journal, delete_last_line)

@@ -280,11 +280,18 @@ class Round:
 
     def workers(self):
         """Return the process IDs of the workers that run now."""
+        return self._children_that_run("execution.worker.worker")
+
+    def fork_servers(self):
+        """Return the process IDs of the processes from which pools fork their workers now."""
+        return self._children_that_run("execution.worker.fork_server")
+
+    def _children_that_run(self, module):
         found = []
         for pool in self.trainers():
             for child in children(pool.pid):
                 with contextlib.suppress(OSError):
-                    if b"execution.worker.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    if module.encode() in Path(f"/proc/{child}/cmdline").read_bytes():
                         found.append(child)
         return found
 

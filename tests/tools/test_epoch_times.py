@@ -1,12 +1,18 @@
 """Times of epochs: measured, predicted for other networks, and read from journals."""
 
+from dataclasses import replace
+
 import pytest
 from helpers.sweeps import sweep_of_digits
 from helpers.written import Written
 
+from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.journal.events import Start
+from cnn_sweep.journal.identity import new_writer_name
+from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.sweep.sweep import Sweep
-from cnn_sweep.tools.epoch_times import Shapes, times_of_probe, times_of_study, to_probe
+from cnn_sweep.tools.epoch_times import Shapes, _start_of_workers, times_of_probe, times_of_study, to_probe
 from cnn_sweep.tools.training_rates import Measured, Measurement
 
 SPACE = """\
@@ -87,6 +93,18 @@ def test_a_study_with_trials_tells_its_own_times(tmp_path):
     written.study(name="young", trials=6, states=("complete", "complete", "waiting", "waiting", "waiting", "waiting"))
     young = StudyFolder.open(tmp_path, "young")
     assert times_of_study(Shapes(young.sweep, young.info, IMAGES), young.history()) is None
+
+
+def test_the_start_of_a_pool_counts_once_with_the_import_of_its_workers(tmp_path):
+    """Workers are forked when TensorFlow is imported; one that replaces another has not waited for that."""
+    study = StudyFolder.open_or_create(sweep(), tmp_path)
+    first_trials = [(0, 100.0, None), (1, 104.0, 104.5), (1, 104.1, 105.0), (1, 900.0, 900.2)]
+    for number, (threads, born, began) in enumerate(first_trials):
+        with JournalWriter(study.paths.journal(new_writer_name())) as journal:
+            journal.append(replace(worker_event(threads=threads), time=born))
+            if began is not None:
+                journal.append(Start(began, number, 0, "c", 0, 0, {}))
+    assert _start_of_workers(study.history()) == 4.5
 
 
 def test_a_search_that_proposes_later_is_estimated_by_draws(tmp_path):

@@ -10,8 +10,12 @@ import pytest
 CODE = """
 import os, sys
 from cnn_sweep.errors import EnvironmentFault
-from cnn_sweep.training.session import configure
+from cnn_sweep.training.session import configure, has_started, import_tensorflow
+assert not has_started()
+import_tensorflow(threads=1)
+assert "tensorflow" in sys.modules and not has_started()
 configure(threads=1)
+assert has_started()
 import keras, tensorflow as tf
 assert keras.backend.backend() == "tensorflow"
 assert not {"matplotlib", "pandas", "scipy", "sklearn"} & set(sys.modules)

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import EnvironmentFault, InputError, fault_of
-from cnn_sweep.execution.machine import VISIBLE, gpu_of, kernel_memory_kills, visible_gpus
-from cnn_sweep.execution.worker.protocol import OWN_WORDS, STOP_SIGNALS, Ending
-from cnn_sweep.journal.filesystem import aside_of
+from cnn_sweep.execution.machine import gpu_of, kernel_memory_kills, visible_gpus
+from cnn_sweep.execution.pool.worker_processes import WorkerStarter, log_file, signals_blocked
+from cnn_sweep.execution.worker.protocol import OWN_WORDS, Ending
 from cnn_sweep.messages import plural
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Container, Iterator
     from pathlib import Path
 
+    from cnn_sweep.execution.pool.worker_processes import ForkedWorker
     from cnn_sweep.execution.worker.protocol import WorkerSettings
 
 # If more workers than this die in a row before they begin a trial, the environment is the cause, not a trial.
@@ -86,7 +85,7 @@ class _Slot:
     """
 
     gpu: str | None
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | ForkedWorker | None = None
     alone: bool = False
     outdated: bool = False
     born: float | None = None
@@ -117,17 +116,19 @@ class Pool:
     or this machine) stop after a checkpoint, one worker has the device to itself for such trials, and all start again.
     """
 
-    def __init__(self, settings: WorkerSettings, size: int, logs: Path) -> None:
+    def __init__(self, settings: WorkerSettings, size: int, logs: Path, *, whole_keras: bool = False) -> None:
         """Prepare a pool; :meth:`fill` starts it.
 
         Args:
             settings: Settings of each worker.
             size: Maximum number of workers.
             logs: Folder for the workers' log files.
+            whole_keras: Whether Keras may import its optional packages, which the user's code may expect.
         """
         gpus = visible_gpus()
-        self._settings = settings
         self._logs = logs
+        self._starter = WorkerStarter(settings, logs, whole_keras=whole_keras)
+        self._waits_for_import = False
         self._memory_kills = kernel_memory_kills()
         self._slots = [_Slot(gpu_of(number, gpus)) for number in range(size)]
         self._reserved: set[str | None] = set()
@@ -142,15 +143,19 @@ class Pool:
 
     @property
     def needs_refill(self) -> bool:
-        """Whether :meth:`fill` should replace workers that have ended."""
-        return self._some_ended or any(
-            slot.process is None and slot.free_at and not slot.rests() and not slot.closed for slot in self._slots
+        """Whether :meth:`fill` should replace workers that have ended, or can start those that it could not."""
+        return (
+            self._some_ended
+            or (self._waits_for_import and self._starter.is_ready())
+            or any(
+                slot.process is None and slot.free_at and not slot.rests() and not slot.closed for slot in self._slots
+            )
         )
 
     @property
-    def is_resting(self) -> bool:
-        """Whether a place stays empty for a while because its workers keep dying, and is to get another one then."""
-        return self._asked is None and any(slot.rests() for slot in self._slots)
+    def is_waiting(self) -> bool:
+        """Whether places are to get workers later: their workers keep dying, or TensorFlow is being imported."""
+        return self._asked is None and (self._waits_for_import or any(slot.rests() for slot in self._slots))
 
     @property
     def processes(self) -> set[int]:
@@ -158,8 +163,14 @@ class Pool:
         return {slot.process.pid for slot in self._slots if slot.process is not None}
 
     def fill(self, wanted: int) -> None:
-        """Start workers in empty slots until ``wanted`` run or the pool is full; none if the pool is stopping."""
+        """Start workers in empty slots until ``wanted`` run or the pool is full; none if the pool is stopping.
+
+        If TensorFlow has to be imported for them first, none is started yet.
+        """
         self._some_ended = False
+        self._waits_for_import = self._asked is None and self.running < wanted and not self._starter.is_ready()
+        if self._waits_for_import:
+            return
         resting = 0
         for number, slot in enumerate(self._slots):
             if slot.process is not None or slot.closed:
@@ -179,20 +190,20 @@ class Pool:
         deaths = []
         for place, slot in enumerate(self._slots):
             process = slot.process
-            if process is None or process.poll() is None:
+            if process is None or (code := process.poll()) is None:
                 continue
             slot.process = None
             # Workers that stopped to leave their device to a single worker are started again later.
-            self._some_ended |= process.returncode != Ending.DONE or slot.gpu in self._reserved or slot.outdated
+            self._some_ended |= code != Ending.DONE or slot.gpu in self._reserved or slot.outdated
             if slot.alone:
                 self._reserved.discard(slot.gpu)
-            elif process.returncode == Ending.OUT_OF_MEMORY:
+            elif code == Ending.OUT_OF_MEMORY:
                 self._reserve(slot.gpu)
-            if process.returncode in set(Ending):
+            if code in set(Ending):
                 slot.early_deaths = slot.false_starts = 0
             else:
                 log = self._log(process.pid)
-                deaths.append(WorkerExit(process.pid, process.returncode, log, place, slot.rest()))
+                deaths.append(WorkerExit(process.pid, code, log, place, slot.rest()))
         return self._with_memory_kills(deaths)
 
     def _with_memory_kills(self, deaths: list[WorkerExit]) -> list[WorkerExit]:
@@ -228,6 +239,8 @@ class Pool:
             _check_own_words(death)
             slot = self._slots[death.place]
             slot.false_starts = 0 if death.pid in began else slot.false_starts + 1
+            if slot.false_starts > 1 and not death.out_of_memory:
+                self._starter.fork_no_more("two in a row died before they began a trial")
         tried = [slot.false_starts for slot in self._slots if slot.born is not None]
         if deaths and all(tried) and sum(tried) > _MAX_FALSE_STARTS:
             raise EnvironmentFault(_died_before_a_trial(sum(tried), deaths[-1]))
@@ -249,6 +262,11 @@ class Pool:
         """Kill every worker; training since the last checkpoint is lost."""
         self._asked = signal.SIGKILL
         self._signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill every worker, and end what else was started for them."""
+        self.kill()
+        self._starter.close()
 
     def _signal(self, number: signal.Signals) -> None:
         for slot in self._slots:
@@ -287,62 +305,20 @@ class Pool:
 
     def news(self) -> tuple[str, ...]:
         """Return what the user should know since the last call."""
-        found, self._notes = tuple(self._notes), []
+        found, self._notes = (*self._starter.news(), *self._notes), []
         return found
 
     def _start_unless_asked_to_stop(self, number: int, slot: _Slot) -> None:
-        with _signals_blocked():
+        with signals_blocked():
             if self._asked is None:
-                slot.process, slot.born = self._start(number, slot), time.monotonic()
+                slot.process = self._starter.start(number, slot.gpu, alone=slot.alone)
+                slot.born = time.monotonic()
         # A stop signal may have arrived before this worker was registered.
         if self._asked is not None and slot.process is not None:
             slot.process.send_signal(self._asked)
 
     def _log(self, pid: int) -> Path:
         return log_file(self._logs, os.uname().nodename, pid)
-
-    def _start(self, number: int, slot: _Slot) -> subprocess.Popen[bytes]:
-        self._logs.mkdir(exist_ok=True)
-        threads = str(self._settings.threads)
-        environment = os.environ | {
-            "OMP_NUM_THREADS": threads,
-            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
-            "PYTHONUNBUFFERED": "1",
-            **({} if slot.gpu is None else {VISIBLE: slot.gpu}),
-        }
-        settings = replace(self._settings, alone=slot.alone)
-        beginning = aside_of(self._logs / f"worker-{number}")  # its process ID is not known yet
-        with beginning.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "cnn_sweep.execution.worker.worker", settings.to_argument()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                pass_fds=() if settings.word is None else (settings.word,),
-            )
-        try:
-            beginning.rename(self._log(process.pid))
-        except OSError:
-            process.kill()
-            process.wait()
-            raise
-        return process
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block stop signals in this thread until the end of the block, and in processes that are started in it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *STOP_SIGNALS})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def log_file(logs: Path, host: str, pid: int) -> Path:
-    """Return the file with a worker's standard error."""
-    return logs / f"worker-{host}-{pid}.log"
 
 
 def _check_own_words(death: WorkerExit) -> None:

@@ -15,6 +15,7 @@ from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.pool.progress import ProgressMeter
 from cnn_sweep.execution.pool.when_finished import Follower
 from cnn_sweep.execution.study.provenance import fault_event
+from cnn_sweep.execution.study.user_code import uses_user_code
 from cnn_sweep.execution.worker.retention import drop_leftovers
 from cnn_sweep.journal.claims import Claims
 from cnn_sweep.journal.heartbeat import beating
@@ -78,7 +79,7 @@ class PoolSupervisor:
         self._ask_at = 0.0
         self._filled = 0
         self._meter = ProgressMeter(study, self._history, settings.since)
-        self._pool = Pool(settings, size, paths.logs)
+        self._pool = Pool(settings, size, paths.logs, whole_keras=uses_user_code(study.sweep))
         self._since = settings.since
         self._unsaved: dict[int, Unsaved] = {}
         self._stopping = False
@@ -110,7 +111,7 @@ class PoolSupervisor:
                 is_working = not self._stopping and self._follow()  # it may have been extended during the merge
             self._journal_early_end()
         finally:
-            self._pool.kill()
+            self._pool.close()
             self._journal.close()
         self._history.refresh()
         progress = self._meter.read(workers=0)
@@ -130,7 +131,7 @@ class PoolSupervisor:
     def _watch(self, observe: Callable[[Progress], None]) -> None:
         """Replace workers that die and report the progress, until none runs and none is needed."""
         look_at = 0.0
-        while self._pool.running or self._pool.is_resting or self._revive():
+        while self._pool.running or self._pool.is_waiting or self._revive():
             time.sleep(_POLL_S)
             deaths = self._pool.reap()
             # A pool that is stopping is not refilled, so that alone needs no step.
@@ -164,13 +165,13 @@ class PoolSupervisor:
         self._pool.kill()
 
     def _revive(self) -> bool:
-        """Start workers again if a trial was left in its middle or new ones are planned; return whether any run."""
+        """Start workers again if a trial was left or new ones are planned; return whether any run, or will soon."""
         extended = self._follow()
         self._history.refresh()
         if self._stopping or not (self._declare_lost(ask=True) or extended):
             return False
         self._fill()
-        return self._pool.running > 0
+        return self._pool.running > 0 or self._pool.is_waiting
 
     def _follow(self) -> bool:
         """Follow a revision that somebody added to the study since; return whether there was one."""

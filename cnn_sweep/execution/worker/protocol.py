@@ -1,7 +1,7 @@
 """The protocol between a pool and its workers: settings as an argument, stop signals, exit codes.
 
-A pool starts each worker with :class:`WorkerSettings`, stops it with one of ``STOP_SIGNALS``, and learns from its exit
-code, an :class:`Ending`, why it ended.
+A pool starts each worker with :class:`WorkerSettings`, itself or by a fork server, stops it with one of
+``STOP_SIGNALS``, and learns from its exit code, an :class:`Ending`, why it ended.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ _DRAIN: Final = "drain"
 # A pool that got Slurm's warning asks for its cause. Its workers, who got it too, wait this long for the answer.
 _CAUSE_WITHIN_S: Final = 3.0
 _WORD_BYTES: Final = 16
+# Argument of a fork server after the workers' settings: Keras may import its optional packages.
+WHOLE_KERAS: Final = "--whole-keras"
+# Most bytes of a message between a pool and its fork server.
+FORK_REQUEST_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The worker: a process that trains trials until nothing is left to claim, or until it is asked to stop.
 
-A pool starts it as ``python -m cnn_sweep.execution.worker.worker SETTINGS``. It needs no other process: it claims its
-trials itself, journals what happens, and merges the journals into the store when no other process does.
+A pool forks it from its fork server, or starts it as ``python -m cnn_sweep.execution.worker.worker SETTINGS``. It needs
+no other process: it claims its trials itself, journals what happens, and merges the journals into the store when no
+other process does.
 """
 
 from __future__ import annotations
@@ -220,10 +221,15 @@ def _start_trainer(study: StudyFolder, settings: WorkerSettings) -> StudyTrainer
     return StudyTrainer(study, staged_in=settings.stage)
 
 
-def main() -> int:
-    """Run one worker; return the process's exit code."""
+def start_log() -> None:
+    """Let this process log to its standard error, before TensorFlow is imported: it would add a log of its own."""
     streams.for_logs()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+
+def main() -> int:
+    """Run one worker; return the process's exit code."""
+    start_log()
     settings = WorkerSettings.from_argument(sys.argv[1])
     stop = StopRequest(settings.word)
     stop.listen()
