@@ -44,7 +44,14 @@ def data(written):
 def test_markdown_has_what_the_page_has(data):
     """Summary, space, failures, leaderboard and provenance; nothing of the data is markup."""
     text = markdown(data, images="figures")
-    for heading in ("# digits", "## Search space", "## Failures by cause", "## Leaderboard", "## Provenance"):
+    for heading in (
+        "# digits",
+        "## Answer",
+        "## Leaderboard",
+        "## Failures",
+        "## Search space and data",
+        "## Provenance",
+    ):
         assert f"\n{heading}\n" in f"\n{text}"
     assert "ValueError: &lt;b>no&lt;/b>" in text
     assert f"- best: val_accuracy {data.ranked[0]['value']:.5g} (trial" in text

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _MOST_NAMED = 20  # trials of a Pareto front
 _MOST_FAILURES = 20
 _MOST_INTERACTIONS = 10
+_UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def summary(data: ReportData) -> list[tuple[str, str]]:
@@ -124,11 +125,22 @@ def _where(data: ReportData) -> str:
 
 def _cost(data: ReportData) -> str:
     cost = data.cost
-    gpus = "" if cost["gpu_seconds"] is None else f"{cost['gpu_seconds'] / 3600:.3g} GPU hours, "
+    gpus = "" if cost["gpu_seconds"] is None else f"{computing(cost['gpu_seconds'], 'GPU')}, "
     return gpus + (
-        f"{cost['core_seconds'] / 3600:.3g} core hours in {cost['attempts']:,} attempts "
+        f"{computing(cost['core_seconds'], 'core')} in {cost['attempts']:,} attempts "
         f"({duration(cost['attempt_seconds'])} of training)"
     )
+
+
+def computing(seconds: float, device: str) -> str:
+    """Format a computing time.
+
+    >>> computing(162.4, "core"), computing(1.2e6, "GPU"), computing(60, "core")
+    ('2.71 core minutes', '333 GPU hours', '1 core minute')
+    """
+    divisor, unit = next((size, unit) for size, unit in _UNITS if seconds >= size or size == 1)
+    number = f"{seconds / divisor:,.0f}" if seconds >= 1000 * divisor else f"{seconds / divisor:.3g}"
+    return f"{number} {device} {unit}{'' if number == '1' else 's'}"
 
 
 def space(data: ReportData) -> list[Row]:
