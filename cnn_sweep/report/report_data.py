@@ -254,7 +254,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
     best = [row["trial"] for row in board.rows if row["epochs"]]
     # With repeats, the trial that stands for a configuration brings its other seeds with it.
     leaders = [trial for row in configurations.rows if (trial := row["trial"]) in best] if configurations else best
-    chosen = tuple(trials) or tuple(leaders[:shown])
+    chosen = tuple(trials) or tuple(leaders[: shown // 2 if configurations else shown])  # bands need room
     seeds = [seed for trial in chosen for seed in members.get(trial, ()) if seed in best]
     rungs = _rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
     direction: Direction = summary["direction"]

@@ -202,7 +202,7 @@ def test_a_report_of_nothing_says_so(browser, written, state):
 
 
 def test_repeats_make_rows_of_configurations(browser, written):
-    """The answer fits the first screen; rows, curves and comparisons are of configurations, until one asks for trials."""
+    """The answer fits the first screen; rows, curves and comparisons are of configurations, or of trials on request."""
     findings = some_findings("learning_rate", "filters", "optimizer")
     data = replace(gathered(written.study(trials=60, configurations=12)), findings=findings)
     file = Path(written.results) / "page.html"
@@ -221,7 +221,7 @@ def test_repeats_make_rows_of_configurations(browser, written):
 
         tab.evaluate("drawAll()")
         bands = "document.querySelector('[data-curve=val_accuracy]').data"
-        assert tab.evaluate(f"{bands}.filter((one) => one.fill === 'tonexty').length") == 8
+        assert tab.evaluate(f"{bands}.filter((one) => one.fill === 'tonexty').length") == 4
         first = [one for one in data.board.rows if one["configuration"] == ranked[0]["configuration"]]
         last = f"{bands}.find((one) => one.meta === {ranked[0]['trial']} && one.name).y.at(-1)"
         assert tab.evaluate(last) == pytest.approx(sum(row["val_accuracy"] for row in first) / 5, abs=1e-5)

@@ -223,7 +223,7 @@ def _history(data: ReportData) -> _Made:
 
 def _failures(data: ReportData) -> _Made:
     rows = facts.failures(data)
-    return _Content("failures", {"rows": rows}) if rows else None
+    return _Content("table", {"columns": facts.FAILURES, "rows": rows}) if rows else None
 
 
 def _study(data: ReportData) -> _Content:
@@ -251,7 +251,12 @@ def _leaderboard(data: ReportData) -> _Made:
 
 def _rungs(data: ReportData) -> _Content | None:
     table = facts.rung_table(data)
-    return None if table is None else _Content("rungs", {"columns": table.columns, "rows": table.rows})
+    if table is None:
+        return None
+    found = tuple(figures(data, "rungs"))
+    return _Content(
+        "rungs", {"columns": table.columns, "rows": table.rows, "figure": found[0] if found else None}, found
+    )
 
 
 def _figure(data: ReportData, kind: str) -> _Made:

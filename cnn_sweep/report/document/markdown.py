@@ -76,7 +76,7 @@ def _inline_code(text: str) -> str:
 
 def _failures(data: ReportData) -> list[str]:
     rows = tuple(facts.failures(data))
-    return [_table(Table(("cause", "count", "trial", "message"), rows))] if rows else []
+    return [_table(Table(facts.FAILURES, rows))] if rows else []
 
 
 def _configurations(data: ReportData) -> list[str]:

@@ -158,7 +158,7 @@ function bandTraces(trial, trials, metric, line) {
   const seeds = `mean of ${trials.length} seeds`;
   return [
     { ...edge, y: low },
-    { ...edge, y: high, fill: "tonexty", fillcolor: `${line.color}33` },
+    { ...edge, y: high, fill: "tonexty", fillcolor: `${line.color}26` },
     {
       ...common, mode: "lines+markers", y: mean, line, marker: { size: 4 }, name: `trial ${trial}, ${seeds}`, showlegend: true,
       hovertemplate: `trial ${trial}, ${seeds}<br>epoch %{x}: %{y:.5g}<extra></extra>`,

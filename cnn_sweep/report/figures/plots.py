@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.report_data import ReportData
     from cnn_sweep.store.reader import StoreReader
 
-KINDS = ("history", "best", "curves", "parallel", "importance", "slices", "contours", "pareto", "confusion")
+KINDS = ("history", "best", "rungs", "curves", "parallel", "importance", "slices", "contours", "pareto", "confusion")
 FORMATS: Final = ("svg", "png", "pdf")
 _WIDTH, _HEIGHT = 900, 560  # pixels
 _SCALE = 2  # pixels of a PNG per pixel of the figure
@@ -58,6 +58,8 @@ def figures(data: ReportData, kind: str) -> list[Figure]:
             found = [learning_curves.history(data)]
         case "best":
             found = [best_trials.best_trials(data)]
+        case "rungs":
+            found = [learning_curves.at_rungs(data)]
         case "parallel":
             found = [parallel_coordinates.parallel(data)]
         case "importance":
