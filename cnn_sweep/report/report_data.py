@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +13,7 @@ from cnn_sweep.journal.decoding import BadLineError
 from cnn_sweep.journal.events import Worker
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.log import decode
-from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.journal.paths import StudyPaths, data_root
 from cnn_sweep.journal.study_files import open_file, read_text
 from cnn_sweep.journal.sweep_files import newest_revision, read_provenance
 from cnn_sweep.report.axes import Axis, axis_of
@@ -19,12 +21,14 @@ from cnn_sweep.report.efficiency import efficiency_table, study_usage
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.leaderboards.pareto import PARETO, with_front
+from cnn_sweep.report.leaderboards.statistics import wilson
 from cnn_sweep.search.budget import covered
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.file.yaml import replace_study_name
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.sweep.states import counted, unfinished
+from cnn_sweep.training.data.prepare import last_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +43,10 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.sweep import Sweep
 
 T = TypeVar("T")
+Images = Mapping[str, Mapping[str, int]]  # number of images by split and class
 
+# Objectives that are a share of the validation images.
+_ACCURACY = re.compile(r"val_(top_\d+_)?accuracy")
 # Limit on the numbers in learning curves of one report: about 2 MB of text.
 _CURVE_BUDGET = 150_000
 
@@ -81,7 +88,8 @@ class ReportData:
         axes: The axis of each hyperparameter, by its column of the leaderboard.
         curves: Epochs by trial: of the chosen trials, then of the best ones, as far as there is room.
         chosen: Trials whose learning curves are shown initially.
-        cost: See :func:`cnn_sweep.store.report_queries.cost`; ``gpu_seconds`` is None without a GPU.
+        cost: See :func:`cnn_sweep.store.report_queries.cost` and ``time_of_attempts``; ``gpu_seconds`` is None without
+            a GPU.
         failures: Failed trials, counted by cause and message.
         jobs: Slurm jobs.
         workers: Processes that trained.
@@ -95,6 +103,8 @@ class ReportData:
         no_findings: Why the importance was not estimated.
         configurations: The leaderboard with a row per configuration; None without repeats.
         efficiency: What its jobs asked for and used; None if it was not submitted.
+        images: Number of images by split and class; None if the prepared data set is gone.
+        members: All trials of a configuration by the one that stands for it; empty without repeats.
         problems: Parts that could not be made.
     """
 
@@ -117,6 +127,8 @@ class ReportData:
     no_findings: str = ""
     configurations: Table | None = None
     efficiency: Table | None = None
+    images: Images | None = None
+    members: dict[int, list[int]] = field(default_factory=dict)
     problems: FailedParts = field(default_factory=FailedParts)
 
     @property
@@ -184,6 +196,43 @@ class ReportData:
         """Complete trials with a value, best first."""
         return [row for row in self.board.rows if row["rank"] is not None]
 
+    @property
+    def has_means(self) -> bool:
+        """Whether configurations are compared by means over seeds, and not trials by single values."""
+        return self.best_configuration is not None
+
+    @property
+    def contenders(self) -> list[Row]:
+        """What is ranked, best first: configurations if the best has several values, else trials."""
+        if self.configurations is None or not self.has_means:
+            return self.ranked
+        return [row for row in self.configurations.rows if row["rank"] is not None]
+
+    def score(self, row: Row) -> float:
+        """Return the mean or the value by which one of the ``contenders`` is ranked."""
+        return float(row["mean" if self.has_means else "value"])
+
+    def setting(self, row: Row, axis: Axis) -> Any:
+        """Return the value of a hyperparameter of one of the ``contenders``; None if it is inactive."""
+        return row.get(column_beside_statistics(axis.column) if self.has_means else axis.column)
+
+    @property
+    def validation_images(self) -> int:
+        """Number of validation images by which accuracies are measured; 0 if it is unknown."""
+        return sum((self.images or {}).get("validation", {}).values())
+
+    def interval(self, row: Row) -> tuple[float, float] | None:
+        """Return the 95% interval of the score of one of the ``contenders``; None if it is unknown.
+
+        It is that of a mean over seeds, or Wilson's for an accuracy on the validation images.
+        """
+        if self.has_means:
+            return None if row["ci_low"] is None else (row["ci_low"], row["ci_high"])
+        is_share = _ACCURACY.fullmatch(self.metric) and 0.0 <= row["value"] <= 1.0
+        if not is_share or not self.validation_images:
+            return None
+        return wilson(row["value"] * self.validation_images, self.validation_images)
+
 
 def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int] = (), shown: int = 8) -> ReportData:
     """Read the data of a report.
@@ -200,18 +249,28 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
     problems = FailedParts()
     revisions = _revisions(paths)
     sweep = _sweep(paths)
+    configurations = _configurations(paths, board, summary)
+    members = _members(configurations, board)
     best = [row["trial"] for row in board.rows if row["epochs"]]
-    chosen = tuple(trials) or tuple(best[:shown])
+    # With repeats, the trial that stands for a configuration brings its other seeds with it.
+    leaders = [trial for row in configurations.rows if (trial := row["trial"]) in best] if configurations else best
+    chosen = tuple(trials) or tuple(leaders[: shown // 2 if configurations else shown])  # bands need room
+    seeds = [seed for trial in chosen for seed in members.get(trial, ()) if seed in best]
     rungs = _rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
     direction: Direction = summary["direction"]
     return ReportData(
         summary=summary,
         board=board,
-        configurations=_configurations(paths, board, summary),
+        configurations=configurations,
+        members=members,
         axes=_axes(summary, board, sweep),
-        curves=report_queries.curves(store, study, _affordable(board, (*chosen, *best), len(summary["metrics"]))),
+        curves=report_queries.curves(
+            store, study, _affordable(board, (*chosen, *seeds, *best), len(summary["metrics"]))
+        ),
         chosen=chosen,
+        images=problems.attempt("the number of images", lambda: _images(sweep, paths), lambda _: None),
         cost=report_queries.cost(store, study)
+        | report_queries.time_of_attempts(store, study)
         | {"gpu_seconds": problems.attempt("the time of GPUs", lambda: gpu_seconds(store, study), lambda _: None)},
         failures=report_queries.failures(store, study),
         jobs=report_queries.list_jobs(store, study),
@@ -239,6 +298,16 @@ def _configurations(paths: StudyPaths, board: Table, summary: dict[str, Any]) ->
     found = board_of(paths, board, metric=summary["metric"], direction=summary["direction"])
     hyperparameters = (column_beside_statistics(name) for name in queries.parameter_columns(summary["parameters"]))
     return replace(found, columns=("rank", "trial", *STATISTICS, *hyperparameters))
+
+
+def _members(configurations: Table | None, board: Table) -> dict[int, list[int]]:
+    """Return the trials of each configuration by the trial that stands for it; empty without repeats."""
+    if configurations is None:
+        return {}
+    trials: dict[Any, list[int]] = defaultdict(list)
+    for row in board.rows:
+        trials[row["configuration"]].append(row["trial"])
+    return {row["trial"]: sorted(trials[row["configuration"]]) for row in configurations.rows}
 
 
 def _affordable(board: Table, wanted: Sequence[int], metrics: int) -> list[int]:
@@ -269,6 +338,13 @@ def _sweep(paths: StudyPaths) -> Sweep | None:
         return newest_revision(paths)
     except InputError:
         return None
+
+
+def _images(sweep: Sweep | None, paths: StudyPaths) -> Images | None:
+    if sweep is None or sweep.objective.function is not None:
+        return None
+    report = last_report(sweep.data, sweep.folder, data_root(paths.results))
+    return report["images"] if report else None
 
 
 def _rung_epochs(sweep: Sweep | None, longest: int) -> set[int]:

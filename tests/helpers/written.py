@@ -6,6 +6,7 @@ import json
 import math
 import random
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 from helpers.sweeps import sweep_of_digits
 
@@ -111,3 +112,18 @@ def provenance(name):
         "seeds": [0],
         "git": {"sha": "abc", "diff": ""},
     }
+
+
+def some_findings(*names):
+    """Return findings of an importance analysis as they are read, without Optuna: the first matters most."""
+    shares = [2.0**-place for place in range(1, len(names) + 1)]
+    importances = tuple(
+        SimpleNamespace(parameter=name, fanova=share, fanova_sd=0.01, ped_anova=share, trials=9, conditional=False)
+        for name, share in zip(names, shares, strict=True)
+    )
+    effects = tuple(
+        SimpleNamespace(parameter=name, value=value, trials=3, mean=mean, sd=0.1, best=mean)
+        for name in names
+        for value, mean in (("worse", 0.1), ("0.1 to 0.2", 0.9))
+    )
+    return SimpleNamespace(importances=importances, effects=effects, interactions=(), results=9)

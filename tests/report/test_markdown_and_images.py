@@ -44,7 +44,14 @@ def data(written):
 def test_markdown_has_what_the_page_has(data):
     """Summary, space, failures, leaderboard and provenance; nothing of the data is markup."""
     text = markdown(data, images="figures")
-    for heading in ("# digits", "## Search space", "## Failures by cause", "## Leaderboard", "## Provenance"):
+    for heading in (
+        "# digits",
+        "## Answer",
+        "## Leaderboard",
+        "## Failures",
+        "## Search space and data",
+        "## Provenance",
+    ):
         assert f"\n{heading}\n" in f"\n{text}"
     assert "ValueError: &lt;b>no&lt;/b>" in text
     assert f"- best: val_accuracy {data.ranked[0]['value']:.5g} (trial" in text
@@ -204,27 +211,47 @@ def test_a_rung_has_the_best_result_at_that_rung(written):
     assert [row["epochs"] for row in rows] == [1, 3, 9]
     for row in rows:
         assert row["best val_accuracy"] == epochs[epochs.epoch <= row["epochs"]].val_accuracy.max()
+        there = epochs[epochs.epoch <= row["epochs"]].groupby("trial").val_accuracy.max()
+        assert row["median"] == there.median()
+        assert row["worst promoted"] == (there.min() if row["epochs"] < 9 else None)
     assert len({row["best val_accuracy"] for row in rows}) == 3
+    (figure,) = figures(data, "rungs")
+    assert [(trace["name"], {*trace["x"]}) for trace in figure.data] == [
+        ("went on", {"1", "3"}),
+        ("stopped or was complete there", {"9"}),
+    ]
+
+
+def test_curves_of_repeats_are_means_with_a_band(written):
+    """The middle line is the mean over the seeds of a configuration, between the lowest and the highest of them."""
+    written.study(trials=20, configurations=4)
+    data = _gathered(written)
+    first = data.configurations.rows[0]["trial"]
+    low, high, mean = figures(data, "curves")[0].data[:3]
+    epochs = Study.open(written.results, "digits", merge=False).epochs()
+    own = epochs[epochs.trial.isin(data.members[first])].groupby("epoch").val_accuracy
+    assert mean["name"] == f"trial {first}, mean of 5 seeds"
+    assert mean["x"] == [1, 2, 3]
+    for trace, expected in ((low, own.min()), (high, own.max()), (mean, own.mean())):
+        assert trace["y"] == pytest.approx(expected.tolist(), rel=1e-5)
 
 
 def test_different_exceptions_are_different_failures(written):
-    """Failures that have one cause and three messages are three rows, with their counts; the rest is counted, too."""
+    """They are listed by exception, the most frequent first, with a few messages of each; the rest is counted."""
     written.study(trials=0)
     identity = ProcessIdentity("node7", "boot", "pid:[1]", 9, 8)
     events = [Worker(1.0, identity, {}, 1)]
-    for trial, word in enumerate(["KeyError: 'a'", "OSError: b", "OSError: b", "TypeError: c", *map(str, range(30))]):
+    words = ["KeyError: 'a'", "OSError: b", "OSError: b", "my.OwnError: c", *(f"OSError: {n}" for n in range(29)), "x"]
+    for trial, word in enumerate(words):
         events.append(Start(1.0, trial, 0, f"c{trial}", 0, 1, {"filters": 4}))
         events.append(End(2.0, trial, 0, "failed", "exception", word, 0, 1.0))
     StudyPaths(written.results, "digits").journal("x").write_bytes(b"".join(map(encode, events)))
     merge(written.results, wait_s=20)
     rows = facts.failures(_gathered(written))
-    assert [(row["count"], row["message"]) for row in rows[:3]] == [
-        (2, "OSError: b"),
-        (1, "KeyError: 'a'"),
-        (1, "TypeError: c"),
-    ]
-    assert sum(row["count"] for row in rows) == 34
-    assert rows[-1]["cause"] == "others"
+    assert (rows[0]["count"], rows[0]["message"]) == (2, "OSError: b")
+    assert [row["exception"] for row in rows] == ["OSError"] * 5 + ["KeyError", "my.OwnError", "exception", "others"]
+    assert sum(row["count"] for row in rows) == len(words)
+    assert rows[-1]["message"].startswith("25 other messages")
 
 
 @pytest.mark.parametrize(

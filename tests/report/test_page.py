@@ -11,29 +11,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from helpers import conditions
 from helpers.sweeps import sweep_of_digits
+from helpers.written import some_findings
 
 from cnn_sweep.report.document.html import page
+from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.report_data import gather
 from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
 
+# Of a study whose importance was not estimated and whose model was not asked.
 SECTIONS = (
-    *(
-        "summary",
-        "leaderboard",
-        "history",
-        "curves",
-        "parallel",
-        "importance",
-        "slices",
-        "contours",
-        "pareto",
-        "model",
-        "provenance",
-    ),
+    *("answer", "history", "leaderboard", "failures", "curves", "parallel", "slices", "contours", "pareto", "study"),
+    "provenance",
 )
 NASTY = '"\'><img src=x onerror="window.pwned=1"></script><script>window.pwned=1</script><b>{{7*7}}</b>&lt;'
 SWEEP = sweep_of_digits("""\
@@ -123,7 +116,7 @@ def until(tab, condition):
 def column(tab, name):
     """Read a column of the leaderboard as it is shown."""
     place = [th.text_content() for th in tab.query_selector_all("#board th")].index(name) + 1
-    return [td.text_content() for td in tab.query_selector_all(f"#rows td:nth-child({place})")]
+    return [td.text_content().strip() for td in tab.query_selector_all(f"#rows td:nth-child({place})")]
 
 
 def test_the_report_works(browser, report, screenshot, tmp_path):
@@ -141,9 +134,9 @@ def test_the_report_works(browser, report, screenshot, tmp_path):
 
         tab.fill("#filter", 'val_accuracy > 0.8 and optimizer == "adam"')
         assert {*column(tab, "optimizer")} == {"adam"}
-        assert min(map(float, column(tab, "val_accuracy"))) > 0.8
+        assert min(map(float, column(tab, "value"))) > 0.8
         tab.fill("#filter", "acuracy > 1")
-        assert "all trials are shown: unknown column 'acuracy'" in tab.text_content("#problem")
+        assert "all rows are shown: unknown column 'acuracy'" in tab.text_content("#problem")
         assert tab.text_content("#count").startswith("1000 of 1000")
         tab.fill("#filter", "failed")
         assert tab.text_content("#count").startswith("100 of 1000")
@@ -193,15 +186,104 @@ def test_five_thousand_trials_open_in_three_seconds(browser, written):
     assert usable < 3
 
 
-@pytest.mark.parametrize("states", [("running",), ("failed",), ("waiting",)])
-def test_a_report_of_nothing_says_so(browser, written, states):
-    """Without any complete trial every section is there, with words instead of figures."""
-    report = written_page(written.study(trials=4, epochs=0 if states == ("running",) else 2, states=states))
+@pytest.mark.parametrize("state", ["running", "failed", "waiting"])
+def test_a_report_of_nothing_says_so(browser, written, state):
+    """Without any complete trial the answer says so, and the sections that would be empty are named, not there."""
+    report = written_page(written.study(trials=4, epochs=0 if state == "running" else 2, states=(state,)))
     with opened(browser, report, draw=True) as tab:
-        assert len(tab.query_selector_all("main section")) == len(SECTIONS)
-        said = "o trial is complete: 4 failed" if states == ("failed",) else "o trial is complete yet"
-        assert f"N{said}" in tab.text_content("#history")
-        assert f"n{said}" in tab.text_content("#summary")
+        there = {section.get_attribute("id") for section in tab.query_selector_all("main section")}
+        assert there >= {"answer", "study", "provenance"}
+        assert not there & {"history", "curves", "parallel", "slices", "contours", "pareto"}
+        assert len(tab.query_selector_all("nav a")) == len(there)
+        said = "No trial is complete: 4 failed." if state == "failed" else "No trial is complete yet."
+        assert said in tab.text_content("#answer")
+        assert f"Trade-offs. {said}" in tab.text_content("footer") or "Trade-offs, " in tab.text_content("footer")
+        assert tab.query_selector("#answer h3:text('What matters')") is None
+
+
+def test_repeats_make_rows_of_configurations(browser, written):
+    """The answer fits the first screen; rows, curves and comparisons are of configurations, or of trials on request."""
+    findings = some_findings("learning_rate", "filters", "optimizer")
+    data = replace(gathered(written.study(trials=60, configurations=12)), findings=findings)
+    file = Path(written.results) / "page.html"
+    file.write_text(page(data), encoding="utf-8")
+    with opened(browser, file) as tab:
+        tab.set_viewport_size({"width": 1280, "height": 800})
+        headings = [heading.text_content() for heading in tab.query_selector_all("#answer h3")]
+        assert headings == ["Best", "Is it really better?", "What matters", "What next", "Cost"]
+        assert tab.evaluate("document.querySelector('.cards').getBoundingClientRect().bottom") <= 800
+        ranked = data.configurations.rows
+        assert [float(mean) for mean in column(tab, "mean")] == pytest.approx([row["mean"] for row in ranked], abs=5e-5)
+        assert len({len(mean) for mean in column(tab, "mean")}) == 1  # aligned at their points
+        tied = sum(row["tied"] for row in ranked)
+        assert len(tab.query_selector_all("#rows tr.best, #rows tr.tied")) == tied
+        assert len(tab.query_selector_all("#rows td.barred")) == len(ranked)
+
+        tab.evaluate("drawAll()")
+        bands = "document.querySelector('[data-curve=val_accuracy]').data"
+        assert tab.evaluate(f"{bands}.filter((one) => one.fill === 'tonexty').length") == 4
+        first = [one for one in data.board.rows if one["configuration"] == ranked[0]["configuration"]]
+        last = f"{bands}.find((one) => one.meta === {ranked[0]['trial']} && one.name).y.at(-1)"
+        assert tab.evaluate(last) == pytest.approx(sum(row["val_accuracy"] for row in first) / 5, abs=1e-5)
+
+        assert tab.is_disabled("#compare")
+        tab.click("#untick")
+        for place in (1, 2):
+            tab.check(f"#rows tr:nth-child({place}) input")
+        tab.click("#compare")
+        heads = [th.text_content() for th in tab.query_selector_all("dialog thead th")]
+        assert heads == ["", *(f"trial {row['trial']}" for row in ranked[:2])]
+        gap = shown(ranked[1]["mean"] - ranked[0]["mean"])
+        assert tab.text_content("dialog tr:has(th:text-is('mean')) small")[:7] == gap[:7]
+        assert tab.query_selector("dialog .plot .main-svg") is not None
+        tab.keyboard.press("Escape")
+
+        tab.select_option("#view", "trials")
+        assert tab.text_content("#count").startswith("60 of 60 trials")
+        assert tab.evaluate(f"{bands}.filter((one) => one.fill === 'tonexty').length") == 0
+
+
+def test_the_address_keeps_what_is_chosen(browser, written, tmp_path):
+    """Filter, order, columns and ticks are there again when the address is opened; the download has those rows."""
+
+    def params(draw):
+        return {"filters": 4, "optimizer": draw.choice(["=1+1", "adam"]), "learning_rate": 10 ** draw.uniform(-4, -1)}
+
+    data = gathered(written.study(trials=40, params=params))
+    report = written_page(written)
+    with opened(browser, report) as tab:
+        assert "filters" not in [th.text_content() for th in tab.query_selector_all("#board th")]  # they are all 4
+        tab.fill("#filter", "value > > 0.7")
+        assert tab.text_content("#place") == "value > > 0.7\n        ^"
+        tab.fill("#filter", "value > 0.7")
+        assert tab.text_content("#place") == ""
+        tab.click("#leaderboard summary")
+        tab.check("#columns label:text-is('val_loss') input")
+        tab.uncheck("#columns label:text-is('seconds') input") if "seconds" in tab.evaluate("columns") else None
+        tab.click("#board th[data-column=learning_rate] button")
+        tab.click("#untick")
+        tab.check("#rows tr:nth-child(2) input")
+        tab.click("nav a[href='#provenance']")
+        assert tab.is_visible("#provenance pre >> nth=0")  # a link opens what is folded
+        assert not tab.is_visible("#study table")
+        address, ticked = tab.evaluate("location.href"), tab.evaluate("[...chosen]")
+        assert "#provenance?filter=value" in address
+        before = column(tab, "trial")
+        with tab.expect_download() as found:
+            tab.click("#download")
+        found.value.save_as(tmp_path / "rows.csv")
+        tab.goto("about:blank")
+        tab.goto(address)
+        tab.wait_for_selector("html[data-ready]", state="attached")
+        assert tab.input_value("#filter") == "value > 0.7"
+        assert column(tab, "trial") == before
+        assert "val_loss" in tab.evaluate("columns")
+        assert tab.evaluate("[...chosen]") == ticked
+    rows = sorted((row for row in data.ranked if row["value"] > 0.7), key=lambda row: row["learning_rate"])
+    read = pd.read_csv(tmp_path / "rows.csv")
+    assert [str(trial) for trial in read["trial"]] == before == [str(row["trial"]) for row in rows]
+    assert read["val_loss"].tolist() == [row["val_loss"] for row in rows]
+    assert {*read["optimizer"]} == {"'=1+1", "adam"}
 
 
 def test_nothing_of_the_data_is_run(browser, written):
@@ -287,7 +369,7 @@ def test_the_dialog_of_a_trial_opens_at_its_beginning(browser, written):
     """Its heading and the button that closes it are seen at once, however many values follow."""
     with opened(browser, written_page(written.study(trials=3))) as tab:
         tab.set_viewport_size({"width": 800, "height": 300})
-        tab.click("#rows tr:nth-child(1) td:nth-child(3) button")
+        tab.click("#rows tr:nth-child(1) td.trial button")
         assert tab.evaluate("document.querySelector('dialog').scrollTop") == 0
         assert tab.evaluate(
             "document.querySelector('dialog').scrollHeight > document.querySelector('dialog').clientHeight"
@@ -297,9 +379,12 @@ def test_the_dialog_of_a_trial_opens_at_its_beginning(browser, written):
 
 
 def test_paper_has_every_column_and_whole_numbers(browser, written):
-    """In print, each column of the leaderboard stands on some table that is no wider than the page."""
+    """In print, each chosen column of the leaderboard stands on some table that is no wider than the page."""
     with opened(browser, written_page(written.study(trials=12))) as tab:
-        names = tab.evaluate("COLUMNS")
+        tab.click("#leaderboard summary")
+        for box in tab.query_selector_all("#columns input:not(:checked)")[:12]:
+            box.check()
+        names = tab.evaluate("columns")
         tab.emulate_media(media="print")
         tab.evaluate("print(true)")
         parts = "[...document.querySelectorAll('#leaderboard .parts table')]"

@@ -25,6 +25,8 @@ const TOKEN = new RegExp(
 );
 const ESCAPES = { n: "\n", t: "\t", r: "\r", "\n": "", "\\": "\\", "'": "'", '"': '"' };
 
+// An error with the place that is meant, which the page marks by a caret.
+const misread = (message, at) => Object.assign(new Error(message), { at });
 const isNumber = (value) => typeof value === "number" || typeof value === "boolean";
 const inQuotes = (value) => (typeof value === "string" ? `'${value}'` : String(shown(value)));
 const constant = (value) => () => value;
@@ -168,8 +170,8 @@ function tokens(text) {
     const match = TOKEN.exec(text);
     if (!match) {
       const place = lastIndex + text.slice(lastIndex).search(/\S/u);
-      if ("\"'`".includes(text[place])) throw new Error(`the quotation mark at character ${place + 1} has no partner`);
-      throw new Error(`at character ${place + 1}, ${text.slice(place, place + 12).split(/\s/u)[0]} is not possible in a condition; ${POSSIBLE}`);
+      if ("\"'`".includes(text[place])) throw misread(`the quotation mark at character ${place + 1} has no partner`, place);
+      throw misread(`at character ${place + 1}, ${text.slice(place, place + 12).split(/\s/u)[0]} is not possible in a condition; ${POSSIBLE}`, place);
     }
     const [kind, value] = Object.entries(match.groups).find(([, one]) => one !== undefined);
     const start = TOKEN.lastIndex - value.length;
@@ -207,20 +209,20 @@ class Parser {
 
   unexpected(hint = "") {
     const { value, start } = this.token;
-    if (value === END) return new Error(`the condition ends too early${hint}`);
+    if (value === END) return misread(`the condition ends too early${hint}`, start);
     if (KEYWORDS.has(value)) return this.impossible(value, start);
     const word = INSTEAD[value] ?? value.toLowerCase();
     const instead = word !== value && (WORDS.has(word) || ["**", "!="].includes(word)) ? `; write ${word}` : hint;
-    return new Error(`'${value}' is unexpected at character ${start + 1}${instead}`);
+    return misread(`'${value}' is unexpected at character ${start + 1}${instead}`, start);
   }
 
   impossible(value, start) {
-    return new Error(`at character ${start + 1}, \`${value}\` is not possible in a condition; ${POSSIBLE}`);
+    return misread(`at character ${start + 1}, \`${value}\` is not possible in a condition; ${POSSIBLE}`, start);
   }
 
   whole() {
     const term = this.expression();
-    if (this.sign === ",") throw new Error("join two conditions with `and` or `or`");
+    if (this.sign === ",") throw misread("join two conditions with `and` or `or`", this.token.start);
     this.expect(END);
     return term;
   }
@@ -338,13 +340,13 @@ class Parser {
 
   column(name) {
     if (!this.columns.includes(name)) {
-      throw new Error(`unknown column '${name}'; put text in quotes: '${name}'; columns: ${this.columns.join(", ")}`);
+      throw misread(`unknown column '${name}'; put text in quotes: '${name}'; columns: ${this.columns.join(", ")}`, this.tokens[this.at - 1].start);
     }
     return (row) => row[name] ?? null;
   }
 
   call(name) {
-    if (!Object.hasOwn(FUNCTIONS, name)) throw new Error(`unknown function '${name}'; possible are: ${NAMED}`);
+    if (!Object.hasOwn(FUNCTIONS, name)) throw misread(`unknown function '${name}'; possible are: ${NAMED}`, this.tokens[this.at - 2].start);
     const [how, ...wanted] = FUNCTIONS[name];
     const terms = this.items(")", [], name);
     if (wanted.length && !wanted.includes(terms.length)) {

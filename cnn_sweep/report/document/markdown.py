@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from cnn_sweep.report.document import answer
 from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.document.summary import commands, rung_table, sweep_files
 from cnn_sweep.report.figures.plots import all_figures
@@ -28,16 +30,19 @@ def markdown(data: ReportData, *, images: str | None = None) -> str:
         images: The folder of its figures, relative to the file; None without figures.
     """
     makers: dict[str, Callable[[], list[str]]] = {
-        "Summary": lambda: [_pairs(facts.summary(data))],
-        "Search space": lambda: [_table(Table(("hyperparameter", "values", "only with"), tuple(facts.space(data))))],
-        "Failures by cause": lambda: _failures(data),
+        "Answer": lambda: _answer(data),
         "Configurations": lambda: _configurations(data),
         "Leaderboard": lambda: [_leaderboard(data)],
         "Rungs": lambda: [_table(rungs)] if (rungs := rung_table(data)) is not None else [],
+        "Failures": lambda: _failures(data),
         "Importance": lambda: _importance(data),
         "Best model": lambda: _classes(data),
         "Efficiency": lambda: _efficiency(data),
         "Figures": lambda: _figures(data, images) if images is not None else [],
+        "Search space and data": lambda: [
+            _pairs(facts.summary(data)),
+            _table(Table(("hyperparameter", "values", "only with"), tuple(facts.space(data)))),
+        ],
         "Provenance": lambda: [
             _pairs(facts.origins(data)),
             _code("sh", commands(data)),
@@ -51,9 +56,27 @@ def markdown(data: ReportData, *, images: str | None = None) -> str:
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
+def _answer(data: ReportData) -> list[str]:
+    lines = [markdown_text(answer.headline(data))]
+    for title, steps in answer.in_lines(data).items():
+        if steps:
+            lines += [f"**{title}**", "\n".join(map(_step, steps))]
+    return lines
+
+
+def _step(step: answer.Step) -> str:
+    return f"- {markdown_text(step.why)}" + (f":\n  {_inline_code(step.command)}" if step.command else "")
+
+
+def _inline_code(text: str) -> str:
+    """Write text as code in a line, between more backticks than any run in the text."""
+    mark = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    return f"{mark}{text}{mark}"
+
+
 def _failures(data: ReportData) -> list[str]:
     rows = tuple(facts.failures(data))
-    return [_table(Table(("cause", "count", "trial", "message"), rows))] if rows else []
+    return [_table(Table(facts.FAILURES, rows))] if rows else []
 
 
 def _configurations(data: ReportData) -> list[str]:

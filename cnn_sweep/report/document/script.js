@@ -3,7 +3,6 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const COLOURS = DATA.colours;
 const DASHES = DATA.dashes;
-const PAGE = 20; // rows of the leaderboard on one screen page
 const $ = (id) => document.getElementById(id);
 
 function element(name, attributes = {}, ...children) {
@@ -133,10 +132,45 @@ function choose(select) {
 
 const chosen = new Set(DATA.chosen);
 
-function curveFigure(metric) {
+// Mean, lowest and highest value of several trials at each epoch that at least two of them reached.
+function band(trials, name) {
+  const values = new Map();
+  for (const trial of trials) {
+    DATA.curves[trial].epoch.forEach((epoch, i) => {
+      const value = DATA.curves[trial][name]?.[i] ?? null;
+      if (value !== null) values.set(epoch, [...(values.get(epoch) ?? []), value]);
+    });
+  }
+  const epochs = [...values.keys()].filter((epoch) => values.get(epoch).length > 1).sort((a, b) => a - b);
+  const of = (how) => epochs.map((epoch) => how(values.get(epoch)));
+  return {
+    epochs,
+    mean: of((found) => found.reduce((sum, value) => sum + value, 0) / found.length),
+    low: of((found) => Math.min(...found)),
+    high: of((found) => Math.max(...found)),
+  };
+}
+
+function bandTraces(trial, trials, metric, line) {
+  const { epochs, mean, low, high } = band(trials, metric);
+  const common = { type: "scatter", x: epochs, meta: trial, legendgroup: String(trial) };
+  const edge = { ...common, mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false };
+  const seeds = `mean of ${trials.length} seeds`;
+  return [
+    { ...edge, y: low },
+    { ...edge, y: high, fill: "tonexty", fillcolor: `${line.color}26` },
+    {
+      ...common, mode: "lines+markers", y: mean, line, marker: { size: 4 }, name: `trial ${trial}, ${seeds}`, showlegend: true,
+      hovertemplate: `trial ${trial}, ${seeds}<br>epoch %{x}: %{y:.5g}<extra></extra>`,
+    },
+  ];
+}
+
+// The ticked trials. Those of one configuration become one mean with a band if the leaderboard has a row for each.
+function curveFigure(metric, trials = chosen) {
   const traces = [];
   let place = 0;
-  for (const trial of chosen) {
+  for (const trial of trials) {
     const curve = DATA.curves[trial];
     if (!curve) continue;
     const line = {
@@ -144,6 +178,11 @@ function curveFigure(metric) {
       dash: DASHES[Math.floor(place / COLOURS.length) % DASHES.length],
     };
     place += 1;
+    const seeds = (areMeans() ? DATA.members[trial] ?? [] : []).filter((one) => DATA.curves[one]);
+    if (seeds.length > 1) {
+      traces.push(...bandTraces(trial, seeds, metric, line));
+      continue;
+    }
     const names = metric.startsWith("val_") ? [metric, metric.slice(4)] : [metric];
     for (const name of names) {
       if (!curve[name] || curve[name].every((value) => value === null)) continue;
@@ -158,110 +197,8 @@ function curveFigure(metric) {
   return { data: traces, layout: { xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: metric } }, showlegend: true } };
 }
 
-function toggleCurve(trial, on) {
-  if (on) chosen.add(trial);
-  else chosen.delete(trial);
+function drawCurves() {
   holders().filter((holder) => holder.dataset.curve && holder.dataset.drawn && isVisible(holder)).forEach(draw);
-}
-
-// ---- leaderboard ---------------------------------------------------------------------------------------------------
-
-const COLUMNS = DATA.columns;
-const NUMERIC = DATA.numeric;
-let order = DATA.rows.map((_, index) => index);
-let visible = PAGE;
-let sorting = { column: "rank", descending: false };
-
-// NaN and infinities, which JSON lacks.
-const NON_FINITE = { nan: NaN, inf: Infinity, "-inf": -Infinity };
-for (const [row, column, word] of DATA.nonfinite) DATA.rows[row][column] = NON_FINITE[word];
-// A condition may name what the table does not show, too; so has the dialog of a trial.
-const NAMES = [...COLUMNS, ...DATA.more];
-const OBJECTS = DATA.rows.map((row) => Object.fromEntries(NAMES.map((name, place) => [name, row[place]])));
-
-// Words that name no column and compare nothing are looked for in all columns.
-function test(text) {
-  const isWord = /^[\p{L}\p{N}_.:-]+$/u.test(text) && Number.isNaN(Number(text)) && !NAMES.includes(text);
-  if (!isWord || ["true", "false"].includes(text)) return condition(text, NAMES);
-  const wanted = text.toLowerCase();
-  return (row) => NAMES.some((name) => shown(row[name]).toLowerCase().includes(wanted));
-}
-
-function matching(text) {
-  const all = DATA.rows.map((_, index) => index);
-  if (!text) return all;
-  const accepts = test(text);
-  return all.filter((index) => accepts(OBJECTS[index]));
-}
-
-function select() {
-  $("problem").textContent = "";
-  try {
-    order = matching($("filter").value.trim());
-  } catch (error) {
-    const sentence = error instanceof RangeError ? "it is nested too deeply" : error.message;
-    $("problem").textContent = `The filter is not applied, and all trials are shown: ${sentence}`;
-    order = matching("");
-  }
-  const column = COLUMNS.indexOf(sorting.column);
-  const sign = sorting.descending ? -1 : 1;
-  order.sort((one, other) => {
-    const [a, b] = [DATA.rows[one][column], DATA.rows[other][column]];
-    const [none, nothing] = [a, b].map((value) => value === null || Number.isNaN(value));
-    if (none || nothing) return none - nothing || one - other; // missing values always come last
-    const [x, y] = NUMERIC[column] ? [a, b] : [shown(a), shown(b)];
-    return (x < y ? -sign : x > y ? sign : 0) || one - other;
-  });
-  visible = PAGE;
-  list();
-}
-
-function cell(value, column, trial) {
-  const td = element("td", NUMERIC[column] ? { class: "number" } : {});
-  if (COLUMNS[column] === "trial") td.append(element("button", { onclick: () => openTrial(trial) }, shown(value)));
-  else td.append(shown(value));
-  return td;
-}
-
-function list() {
-  const trialAt = COLUMNS.indexOf("trial");
-  const rows = order.slice(0, visible).map((index) => {
-    const row = DATA.rows[index];
-    const trial = row[trialAt];
-    const box = element("input", {
-      type: "checkbox", "aria-label": `learning curve of trial ${trial}`, disabled: !DATA.curves[trial],
-      onchange: (event) => toggleCurve(trial, event.target.checked),
-    });
-    box.checked = chosen.has(trial);
-    const best = row[COLUMNS.indexOf("rank")] === 1;
-    return element("tr", best ? { class: "best" } : {}, element("td", { class: "pick" }, box),
-      ...COLUMNS.map((_, column) => cell(row[column], column, trial)));
-  });
-  $("rows").replaceChildren(...rows);
-  $("count").textContent = `${order.length} of ${DATA.rows.length} trials, ${rows.length} shown`;
-  $("more").hidden = visible >= order.length;
-  for (const th of document.querySelectorAll("#board th[data-column]")) {
-    const own = th.dataset.column === sorting.column;
-    th.setAttribute("aria-sort", own ? (sorting.descending ? "descending" : "ascending") : "none");
-  }
-}
-
-function sortBy(column) {
-  sorting = { column, descending: sorting.column === column && !sorting.descending };
-  select();
-}
-
-function openTrial(trial) {
-  const row = DATA.rows.find((one) => one[COLUMNS.indexOf("trial")] === trial);
-  if (!row) return;
-  const facts = element("dl", { class: "facts" });
-  NAMES.forEach((name, column) => {
-    if (row[column] !== null) facts.append(element("dt", {}, name), element("dd", {}, shown(row[column])));
-  });
-  const close = element("button", { onclick: () => $("trial").close() }, "Close");
-  $("trial").replaceChildren(element("div", { class: "title" }, element("h2", {}, `Trial ${trial}`), close), facts);
-  $("trial").showModal();
-  $("trial").scrollTop = 0;
 }
 
 // ---- the page ------------------------------------------------------------------------------------------------------
@@ -273,7 +210,7 @@ function setTheme(theme) {
 }
 
 function copy(button) {
-  const text = button.closest("div").querySelector("pre").textContent;
+  const text = button.closest("div:has(pre, code)").querySelector("pre, code").textContent;
   navigator.clipboard?.writeText(text).then(() => { button.textContent = "Copied"; }, () => {});
 }
 
@@ -317,6 +254,7 @@ function print(on) {
   document.documentElement.classList.toggle("printing", on);
   document.querySelectorAll(".parts").forEach((part) => part.remove());
   document.querySelectorAll(".scroll").forEach((holder) => holder.classList.remove("too-wide"));
+  if (on) document.querySelectorAll("details").forEach((folded) => { folded.open = true; });
   if (on) document.querySelectorAll(".scroll").forEach(splitForPaper);
   if (on) before = document.documentElement.dataset.theme;
   setTheme(on ? "light" : before);
@@ -324,20 +262,12 @@ function print(on) {
 }
 addEventListener("beforeprint", () => print(true));
 addEventListener("afterprint", () => print(false));
-for (const control of document.querySelectorAll(".controls")) control.hidden = false;
+for (const control of document.querySelectorAll(".controls, [data-copy]")) control.hidden = false;
+
 for (const chooser of document.querySelectorAll("select[data-choose]")) {
   chooser.addEventListener("change", () => choose(chooser));
 }
 for (const button of document.querySelectorAll("button[data-copy]")) button.addEventListener("click", () => copy(button));
-if ($("board")) {
-  for (const th of document.querySelectorAll("#board th[data-column]")) {
-    th.replaceChildren(element("button", { onclick: () => sortBy(th.dataset.column) }, th.textContent));
-  }
-  $("filter").addEventListener("input", select);
-  $("more").addEventListener("click", () => { visible += 500; list(); });
-  list();
-}
-document.documentElement.dataset.ready = performance.now();
 
 // Called when Plotly is loaded.
 function startFigures() {

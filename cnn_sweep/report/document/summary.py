@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import statistics
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 20  # trials of a Pareto front
 _MOST_FAILURES = 20
+_MOST_MESSAGES = 5  # of one exception
 _MOST_INTERACTIONS = 10
+FAILURES = ("exception", "cause", "count", "trial", "message")
+_EXCEPTION = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Iteration))\b")
+_UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def summary(data: ReportData) -> list[tuple[str, str]]:
@@ -94,11 +100,26 @@ def _front(data: ReportData) -> str:
 
 
 def failures(data: ReportData) -> list[Row]:
-    """List the most frequent failures by cause and message, and count the others."""
-    shown_ones, rest = data.failures[:_MOST_FAILURES], data.failures[_MOST_FAILURES:]
-    count = sum(row["count"] for row in rest)
-    message = f"{len(rest):,} other messages; `cnn-sweep leaderboard {data.study} --columns trial,cause,message`"
-    return shown_ones + ([{"cause": "others", "count": count, "message": message}] if rest else [])
+    """List the most frequent failures by exception and message, and count the others.
+
+    Those of one exception stand together, the most frequent exception first, with a few of their messages.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in data.failures:
+        name = _exception(row)
+        groups.setdefault(name, []).append({"exception": name, **row})
+    ordered = sorted(groups.values(), key=lambda group: -sum(row["count"] for row in group))
+    found = [row for group in ordered for row in group[:_MOST_MESSAGES]][:_MOST_FAILURES]
+    rest = len(data.failures) - len(found)
+    count = sum(row["count"] for row in data.failures) - sum(row["count"] for row in found)
+    message = f"{rest:,} other messages; `cnn-sweep leaderboard {data.study} --columns trial,cause,message`"
+    return found + ([{"exception": "others", "count": count, "message": message}] if rest else [])
+
+
+def _exception(failure: Row) -> str:
+    """Return the exception that a failure's message begins with, or the cause if it begins with none."""
+    found = _EXCEPTION.match(failure["message"] or "")
+    return str(found[1] if found else failure["cause"])
 
 
 def _dataset(data: ReportData) -> str:
@@ -132,11 +153,22 @@ def _where(data: ReportData) -> str:
 
 def _cost(data: ReportData) -> str:
     cost = data.cost
-    gpus = "" if cost["gpu_seconds"] is None else f"{cost['gpu_seconds'] / 3600:.3g} GPU hours, "
+    gpus = "" if cost["gpu_seconds"] is None else f"{computing(cost['gpu_seconds'], 'GPU')}, "
     return gpus + (
-        f"{cost['core_seconds'] / 3600:.3g} core hours in {cost['attempts']:,} attempts "
+        f"{computing(cost['core_seconds'], 'core')} in {cost['attempts']:,} attempts "
         f"({duration(cost['attempt_seconds'])} of training)"
     )
+
+
+def computing(seconds: float, device: str) -> str:
+    """Format a computing time.
+
+    >>> computing(162.4, "core"), computing(1.2e6, "GPU"), computing(60, "core")
+    ('2.71 core minutes', '333 GPU hours', '1 core minute')
+    """
+    divisor, unit = next((size, unit) for size, unit in _UNITS if seconds >= size or size == 1)
+    number = f"{seconds / divisor:,.0f}" if seconds >= 1000 * divisor else f"{seconds / divisor:.3g}"
+    return f"{number} {device} {unit}{'' if number == '1' else 's'}"
 
 
 def space(data: ReportData) -> list[Row]:
@@ -208,8 +240,9 @@ def rung_table(data: ReportData) -> Table | None:
 
     Returns:
         A row for each bracket and rung: its epochs; the numbers of trials that ``reached`` it, ``went on`` from it and
-        ``rest`` at it; and the best value of the objective up to these epochs, by which trials are promoted. Repeats do
-        not compete and are left out. None if the study has no rungs.
+        ``rest`` at it; and the best, the median and the worst promoted of the trials' values there. A trial's value is
+        its best up to these epochs, by which it is promoted. Repeats do not compete and are left out. None if the study
+        has no rungs.
     """
     sweep = data.sweep
     ladder = Ladder.of(sweep.pruner) if sweep is not None else None
@@ -224,6 +257,7 @@ def rung_table(data: ReportData) -> Table | None:
             reached = [row for row in own if (row["epochs"] or 0) >= level]
             results = data.at_rungs.get(level, {})
             values = [results[row["trial"]] for row in reached if row["trial"] in results]
+            promoted = [results[row["trial"]] for row in reached if row["epochs"] > level and row["trial"] in results]
             rows.append(
                 {
                     "bracket": bracket,
@@ -232,10 +266,13 @@ def rung_table(data: ReportData) -> Table | None:
                     "went on": sum(row["epochs"] > level for row in reached),
                     "rest": sum(row["epochs"] == level and row["state"] in {"paused", "pruned"} for row in reached),
                     f"best {data.metric}": min(values, key=data.direction.key, default=None),
+                    "median": statistics.median(values) if values else None,
+                    "worst promoted": max(promoted, key=data.direction.key, default=None),
                 }
             )
     leading = ("bracket",) if ladder.brackets > 1 else ()
-    return Table((*leading, "epochs", "reached", "went on", "rest", f"best {data.metric}"), tuple(rows))
+    found = ("epochs", "reached", "went on", "rest", f"best {data.metric}", "median", "worst promoted")
+    return Table((*leading, *found), tuple(rows))
 
 
 def interaction_table(findings: Findings) -> Table | None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
@@ -17,7 +19,7 @@ from cnn_sweep.report.figures.contact_sheets import load_font
 from cnn_sweep.report.figures.figure import BLUE, COLOURS, DASHES, VERMILLION, Figure, axis_titles, numbers, scatter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.report_data import ReportData
@@ -48,6 +50,45 @@ def history(data: ReportData) -> Figure | None:
     return Figure("history", "Optimization history", caption, (points, line), layout)
 
 
+def at_rungs(data: ReportData) -> Figure | None:
+    """Draw the value of each trial at each rung that it reached: of those that went on, and of those that stopped."""
+    last = {row["trial"]: row["epochs"] or 0 for row in data.board.rows if not row.get("repeat")}
+    points = [
+        (level, trial, value)
+        for level, values in sorted(data.at_rungs.items())
+        for trial, value in values.items()
+        if trial in last
+    ]
+    if not points:
+        return None
+    groups = {
+        "went on": [one for one in points if last[one[1]] > one[0]],
+        "stopped or was complete there": [one for one in points if last[one[1]] <= one[0]],
+    }
+    traces = [
+        _box(some, name, color) for (name, some), color in zip(groups.items(), (VERMILLION, BLUE), strict=True) if some
+    ]
+    layout = axis_titles("epochs of the rung", data.metric)
+    levels = [str(level) for level in sorted(data.at_rungs)]
+    layout["xaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": levels}
+    layout |= {"boxmode": "group", "showlegend": True}
+    caption = f"Best {data.metric} of each trial up to each rung that it reached; the best at a rung go on."
+    return Figure("rungs", "Values at the rungs", caption, tuple(traces), layout)
+
+
+def _box(points: Sequence[tuple[int, int, float]], name: str, color: str) -> Row:
+    """Return a trace of boxes with their points, which are epochs, trial and value."""
+    box: Row = {"type": "box", "boxpoints": "all", "jitter": 0.5, "pointpos": 0, "name": name}
+    box |= {"x": [str(level) for level, *_ in points], "y": numbers(value for *_, value in points)}
+    box |= {
+        "marker": {"color": color, "size": 4, "opacity": 0.75},
+        "line": {"width": 1.5},
+        "fillcolor": "rgba(0,0,0,0)",
+    }
+    box |= {"customdata": [trial for _, trial, _ in points]}
+    return box | {"hovertemplate": "trial %{customdata}<br>%{x} epochs: %{y:.5g}<extra></extra>"}
+
+
 def curves(data: ReportData, metrics: Sequence[str] | None = None) -> list[Figure]:
     """Draw the learning curves of the chosen trials: a figure per metric, with training beside validation."""
     names = metrics if metrics is not None else _curve_metrics(data)
@@ -63,23 +104,56 @@ def _curve_metrics(data: ReportData) -> list[str]:
 
 def _curve(data: ReportData, metric: str) -> Figure | None:
     beside = metric.removeprefix("val_") if metric.startswith("val_") else None
-    traces = []
+    traces: list[Row] = []
+    is_band = False
     for place, trial in enumerate(data.chosen):
-        epochs = data.curves.get(trial, [])
-        color, dash = COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
-        for name, opacity in ((metric, 1.0), (beside, 0.4)):
-            found = [(row["epoch"], row[name]) for row in epochs if name is not None and row.get(name) is not None]
-            if not found:
-                continue
-            x, y = [epoch for epoch, _ in found], numbers(value for _, value in found)
-            trace = {"type": "scatter", "mode": "lines+markers", "x": x, "y": y, "opacity": opacity}
-            trace |= {"name": f"trial {trial}" + ("" if name == metric else ", training"), "meta": trial}
-            trace |= {"legendgroup": str(trial), "line": {"color": color, "dash": dash}, "marker": {"size": 4}}
-            traces.append(trace | {"hovertemplate": f"trial {trial}<br>epoch %{{x}}: %{{y:.5g}}<extra></extra>"})
+        line = {"color": COLOURS[place % len(COLOURS)], "dash": DASHES[place // len(COLOURS) % len(DASHES)]}
+        seeds = [one for one in data.members.get(trial, ()) if data.curves.get(one)] if data.has_means else []
+        if len(seeds) > 1:
+            is_band = True
+            traces += _band(data, trial, seeds, metric, line)
+        else:
+            traces += _lines(data.curves.get(trial, []), trial, (metric, beside), line)
     if not traces:
         return None
-    caption = f"{metric} by epoch" + ("; pale lines: the same on training data." if beside else ".")
+    pale = "; pale lines: the same on training data" if beside and not is_band else ""
+    bands = "; means over the seeds of a configuration, and the range of the seeds" if is_band else ""
+    caption = f"{metric} by epoch{pale}{bands}."
     return Figure(f"curves-{metric}", f"{metric} by epoch", caption, tuple(traces), axis_titles("epoch", metric))
+
+
+def _lines(epochs: Epochs, trial: int, names: Sequence[str | None], line: Row) -> Iterator[Row]:
+    """Yield the curve of a trial's metric, and a pale one of its counterpart on training data."""
+    for name, opacity in zip(names, (1.0, 0.4), strict=True):
+        found = [(row["epoch"], row[name]) for row in epochs if name is not None and row.get(name) is not None]
+        if not found:
+            continue
+        x, y = [epoch for epoch, _ in found], numbers(value for _, value in found)
+        trace = {"type": "scatter", "mode": "lines+markers", "x": x, "y": y, "opacity": opacity}
+        trace |= {"name": f"trial {trial}" + ("" if name == names[0] else ", training"), "meta": trial}
+        trace |= {"legendgroup": str(trial), "line": line, "marker": {"size": 4}}
+        yield trace | {"hovertemplate": f"trial {trial}<br>epoch %{{x}}: %{{y:.5g}}<extra></extra>"}
+
+
+def _band(data: ReportData, trial: int, seeds: Sequence[int], metric: str, line: Row) -> list[Row]:
+    """Return the mean over seeds at each epoch that at least two reached, between their lowest and highest values."""
+    values: dict[int, list[float]] = defaultdict(list)
+    for seed in seeds:
+        for row in data.curves[seed]:
+            if (value := row.get(metric)) is not None:
+                values[row["epoch"]].append(value)
+    x = sorted(epoch for epoch, found in values.items() if len(found) > 1)
+    if not x:
+        return []
+    common: Row = {"type": "scatter", "x": x, "meta": trial, "legendgroup": str(trial)}
+    edge = common | {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+    mean = common | {"mode": "lines+markers", "line": line, "marker": {"size": 4}}
+    return [
+        edge | {"y": numbers(min(values[epoch]) for epoch in x)},
+        edge | {"y": numbers(max(values[epoch]) for epoch in x), "fill": "tonexty", "fillcolor": f"{line['color']}26"},
+        mean
+        | {"y": numbers(fmean(values[epoch]) for epoch in x), "name": f"trial {trial}, mean of {len(seeds)} seeds"},
+    ]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.messages import near
-from cnn_sweep.report.figures import hyperparameters, learning_curves, parallel_coordinates, pareto
+from cnn_sweep.report.figures import best_trials, hyperparameters, learning_curves, parallel_coordinates, pareto
 from cnn_sweep.report.figures.figure import SCALE, Figure, text
 from cnn_sweep.report.report_data import gather
 from cnn_sweep.store.queries import trial_detail
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.report_data import ReportData
     from cnn_sweep.store.reader import StoreReader
 
-KINDS = ("history", "curves", "parallel", "importance", "slices", "contours", "pareto", "confusion")
+KINDS = ("history", "best", "rungs", "curves", "parallel", "importance", "slices", "contours", "pareto", "confusion")
 FORMATS: Final = ("svg", "png", "pdf")
 _WIDTH, _HEIGHT = 900, 560  # pixels
 _SCALE = 2  # pixels of a PNG per pixel of the figure
@@ -56,6 +56,10 @@ def figures(data: ReportData, kind: str) -> list[Figure]:
     match kind:
         case "history":
             found = [learning_curves.history(data)]
+        case "best":
+            found = [best_trials.best_trials(data)]
+        case "rungs":
+            found = [learning_curves.at_rungs(data)]
         case "parallel":
             found = [parallel_coordinates.parallel(data)]
         case "importance":
