@@ -4,8 +4,8 @@
 
 Each study draws a data set of two classes with 40 features that are all equally informative. A configuration is the
 nearest-centroid classifier on 10 of them, so all configurations are equally good on average, and each has its own
-mistakes. It is cross-validated; its accuracies are multiples of 1/images as those of networks are. The truth is the mean
-accuracy of the same classifiers on 2,000 new images. In studies with a best configuration, that one sees 16 features.
+mistakes. It is cross-validated; its accuracies are multiples of 1/images as those of networks are. The truth is the
+mean accuracy of the same classifiers on 2,000 new images. In studies with a best configuration, that one sees 16.
 """
 
 from __future__ import annotations

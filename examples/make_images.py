@@ -10,8 +10,8 @@ workflow is about:
     cats_dogs/  train, validation, test, each with cats and dogs; all: one folder of cat.N.jpg and dog.N.jpg
     named/      files whose label stands in their name
     traps/      sites/SITE/NUMBER.jpg: photographs of camera traps, and sites/photos.csv with species, site and date;
-                new_sites/ has those of other sites. Each site has its own background, and most of its photographs show one species:
-                who knows the site can guess the species, which helps nobody at another site
+                new_sites/ has those of other sites. Each site has its own background, and most of its photographs show
+                one species: who knows the site can guess the species, which helps nobody at another site
 
     python examples/make_images.py DEST [--scale small|full] [--only bush|scenes|cats_dogs|named|traps]
 """

@@ -117,10 +117,11 @@ def images(tmp_path_factory):
         patch.setitem(__import__("sys").modules, "make_images", make)  # its dataclasses look there
         spec.loader.exec_module(make)
     folder = tmp_path_factory.mktemp("images")
-    scale = make.Scale(grid=(6, 8), tiles=12, scenes=8, pets=12, named=2)
+    scale = make.Scale(grid=(6, 8), tiles=12, scenes=8, pets=12, named=2, sites=8)
     make.make_bush(folder / "bush", scale, make.Photographs(1))
     make.make_scenes(folder / "scenes", scale, make.Photographs(2))
     make.make_pets(folder / "cats_dogs", scale, make.Photographs(3))
+    make.make_traps(folder / "traps", scale, make.Photographs(5))
     digits = load_digits()
     pixels = np.kron(digits.images[:400] * 15.9, np.ones((3, 3))).astype(np.uint8)
     x = np.pad(pixels, ((0, 0), (2, 2), (2, 2)))  # 28x28
@@ -249,6 +250,22 @@ def test_cats_and_dogs_with_vgg16(run, here, images, tmp_path):
     here(*words, "--channel", 0, "--output", tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as picture:
         assert min(picture.size) > 90  # 32x32, enlarged
+
+
+def test_camera_traps(here, images):
+    """Each configuration validates at sites that it does not know; all its networks together open the test set."""
+    text = (ROOT / "sweeps" / "camera_traps.yaml").read_text(encoding="utf-8")
+    file = images / "camera_traps.yaml"
+    file.write_text(text.replace("../examples/images", str(images)), encoding="utf-8")
+    changes = {"training.epochs": 2, "data.folds": 3, "space.filters": [4], "space.dropout": [0.0]}
+    here.train(Sweep.load(file, changes))
+    rows = here.table("leaderboard", "camera_traps", "--columns", "trial,n,mean,worst,state")
+    assert [(row["n"], row["state"]) for row in rows] == [("3", "complete")] * 2
+    assert all(float(row["worst"]) <= float(row["mean"]) for row in rows)
+    trials = here.table("leaderboard", "camera_traps", "--per", "trial", "--columns", "fold")
+    assert {row["fold"] for row in trials} == {"0", "1", "2"}
+    told = here("finalize", "camera_traps")
+    assert "the mean of its 3 networks: test_macro_f1" in told
 
 
 def test_cats_and_dogs_by_name(run, here, images, tmp_path):
