@@ -124,12 +124,12 @@ def keep(paths: StudyPaths, writer: str, key: tuple[int, int], found: KeptPredic
         os.close(descriptor)
 
 
-def find(paths: StudyPaths, wanted: Mapping[int, tuple[int, int]]) -> dict[int, KeptPredictions]:
+def find(paths: StudyPaths, wanted: Mapping[int, int]) -> dict[int, KeptPredictions]:
     """Return predictions by trial; trials without any, or whose record is damaged, are left out.
 
     Args:
         paths: Files of the study.
-        wanted: By trial, the number of the attempt and the epoch whose predictions count.
+        wanted: By trial, the number of the attempt whose predictions count.
     """
     found: dict[int, KeptPredictions] = {}
     for path in sorted(paths.predictions_folder.glob("[!.]*.bin")):
@@ -151,7 +151,7 @@ def _record(key: tuple[int, int], found: KeptPredictions) -> bytes:
     return b"".join((_MAGIC, sizes, _CRC.pack(crc32(sizes + header)), header, arrays, _CRC.pack(crc32(arrays))))
 
 
-def _read(file: BufferedReader, wanted: Mapping[int, tuple[int, int]]) -> Iterator[tuple[int, KeptPredictions]]:
+def _read(file: BufferedReader, wanted: Mapping[int, int]) -> Iterator[tuple[int, KeptPredictions]]:
     """Yield the wanted records of a file; arrays of others are not read."""
     size = os.fstat(file.fileno()).st_size
     start: int | None = 0
@@ -162,9 +162,9 @@ def _read(file: BufferedReader, wanted: Mapping[int, tuple[int, int]]) -> Iterat
             start = _next_magic(file, start + 1)
             continue
         arrays_at, length = file.tell(), facts["bytes"]
-        if wanted.get(facts["trial"]) == (facts["attempt"], facts["epoch"]):
+        if wanted.get(facts["trial"]) == facts["attempt"]:
             arrays = file.read(length)
-            if crc32(arrays) == _CRC.unpack(file.read(_CRC.size))[0]:
+            if file.read(_CRC.size) == _CRC.pack(crc32(arrays)):
                 yield facts["trial"], _predictions(facts, arrays)
         start = arrays_at + length + _CRC.size
 

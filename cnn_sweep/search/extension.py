@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.sweep import Sweep
 
 _MISSING = object()
-# The first two are compared value by value; the last does not concern trials.
-_MAY_DIFFER = ("space", "search", "when_finished")
+# The first two are compared value by value; the others do not concern results.
+_MAY_DIFFER = ("space", "search", "models", "when_finished")
 
 
 def extension(old: Sweep, new: Sweep) -> list[str] | None:
     """Return the changes that keep a sweep from extending another: all but new choices, points, trials or repeats.
 
-    What runs when the study has ended may change, too.
+    What is kept, and what runs when the study has ended, may change, too.
 
     Args:
         old: The sweep of a study that has trials.

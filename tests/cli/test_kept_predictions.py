@@ -160,7 +160,7 @@ def test_calibration_is_shown_by_confidence(kept, type_):
 def test_a_threshold_is_found(kept, type_):
     """For a precision or a recall; both, none, a class that is unknown and a value that is no share are refused."""
     done = type_("threshold", "kept", "8", "--recall", "0.9").stdout
-    assert f"trial 1, 8: recall 0.9 on {len(kept.labels)} images" in done
+    assert f"trial 1, class 8: recall 0.9 on {len(kept.labels)} validation images" in done
     (score, _, recall) = _table(type_("threshold", "kept", "8", "--recall", "0.9", "--format", "csv").stdout)
     own = kept.labels == 8
     taken = kept.probabilities[1][:, 8] >= float(score["value"]) * (1 - 2**-10)

@@ -137,7 +137,7 @@ def test_predictions_are_kept_before_the_end_is_journaled(tmp_path, caplog, monk
 
     def watched(self, event):
         if isinstance(event, End):
-            seen.append(sorted(find(study.paths, {0: (event.attempt, 1)})))
+            seen.append(sorted(find(study.paths, {0: event.attempt})))
         append(self, event)
 
     seen = []

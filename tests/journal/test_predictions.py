@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import replace
 
 import numpy as np
@@ -20,12 +21,12 @@ def _probabilities(images, units, *, sureness=1.0, seed=0):
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _made(images=7, units=3, *, epoch=2, seed=0, rows=None):
+def _made(images=7, units=3, *, seed=0, rows=None):
     classes = tuple("abcdefgh"[: max(2, units)])
     labels = np.random.default_rng(seed).integers(0, len(classes), images).astype(np.int32)
     rows = np.arange(images, dtype=np.int32) if rows is None else np.asarray(rows, np.int32)
     logs = logs_of(_probabilities(images, units, seed=seed))
-    return KeptPredictions(epoch, "validation", rows, labels, classes, logs)
+    return KeptPredictions(2, "validation", rows, labels, classes, logs)
 
 
 def _assert_same(one, other):
@@ -61,14 +62,14 @@ def test_classes_that_16_bits_cannot_tell_stay_predicted():
 
 
 def test_each_trial_is_found_in_the_files_of_several_workers(paths):
-    """Only records of the attempt and epoch that count, with their split and rows."""
+    """Only records of the attempt that counts, with their split and rows."""
     of_fold = replace(_made(seed=3, rows=[4, 5, 9, 10, 11, 12, 20]), split="train")
     made = {0: _made(seed=1), 1: _made(seed=2, units=1), 2: of_fold}
     for trial, one in made.items():
         keep(paths, f"worker{trial % 2}", (trial, 1), one)
     keep(paths, "worker1", (0, 0), _made(seed=9))
-    keep(paths, "worker0", (3, 0), _made(seed=9, epoch=7))
-    found = find(paths, {0: (1, 2), 1: (1, 2), 2: (1, 2), 3: (0, 6), 4: (0, 1)})
+    keep(paths, "worker0", (3, 0), _made(seed=9))
+    found = find(paths, {0: 1, 1: 1, 2: 1, 3: 1, 4: 0})
     assert sorted(found) == [0, 1, 2]
     for trial, one in made.items():
         _assert_same(found[trial], one)
@@ -80,7 +81,7 @@ def test_a_damaged_record_costs_no_other(paths):
     for trial in range(3):
         keep(paths, "w", (trial, 0), _made(images=2, seed=trial))
     whole = paths.predictions("w").read_bytes()
-    wanted = dict.fromkeys(range(3), (0, 2))
+    wanted = dict.fromkeys(range(3), 0)
     length = len(whole) // 3
     for place in range(length, 2 * length, 5):
         damaged = bytearray(whole)
@@ -110,18 +111,18 @@ def test_a_full_disk_leaves_the_file_as_it_was(paths, monkeypatch):
             keep(paths, "w", (1, 0), _made())
     assert paths.predictions("w").read_bytes() == before
     keep(paths, "w", (2, 0), _made())
-    assert sorted(find(paths, dict.fromkeys(range(3), (0, 2)))) == [0, 2]
+    assert sorted(find(paths, dict.fromkeys(range(3), 0))) == [0, 2]
 
 
 def test_odd_files_among_predictions_are_passed_over(paths):
     """A folder, a pipe, an empty file and other content; a study of an earlier version has no folder at all."""
-    assert find(paths, {0: (0, 2)}) == {}
+    assert find(paths, {0: 0}) == {}
     keep(paths, "w", (0, 0), _made())
     (paths.predictions_folder / "a.bin").mkdir()
     os.mkfifo(paths.predictions_folder / "b.bin")
     (paths.predictions_folder / "c.bin").touch()
     (paths.predictions_folder / "d.bin").write_bytes(b"\x93cnn-sweep predictions 1\n" * 3)
-    assert sorted(find(paths, {0: (0, 2)})) == [0]
+    assert sorted(find(paths, {0: 0})) == [0]
 
 
 def test_the_limit_is_that_of_one_trial():
@@ -130,3 +131,10 @@ def test_the_limit_is_that_of_one_trial():
     assert fits(2**21, 1)
     assert not fits(2**21 + 1, 1)
     assert not fits(0, 3)
+
+
+def test_in_a_shared_folder_members_keep_what_is_theirs(paths):
+    """As journals do: the folder has the sticky bit where the results folder was made for a group."""
+    paths.results.chmod(0o2770)
+    keep(paths, "w", (0, 0), _made())
+    assert paths.predictions_folder.stat().st_mode & stat.S_ISVTX

@@ -10,6 +10,7 @@ RATE = "{low: 1.0e-4, high: 1.0e-1, log: true, points: 4}"
 ALLOWED = [
     ("method: grid", "method: grid", []),
     ("method: grid", "method: grid, repeats: 2", []),
+    ("method: grid", "method: grid", [("study: s", "study: s\nmodels: {keep: 3, predictions: false}")]),
     ("method: grid, trials: 5", "method: grid, trials: 6", []),
     ("method: grid, trials: 5", "method: grid", []),
     ("method: random, trials: 5", "method: random, trials: 50", []),

@@ -28,7 +28,8 @@ def calibration(
     if output != "table":
         print_formatted(made.bins, output)
         return
-    print_table(made.bins, title=f"{found.name}, {len(found.labels)} validation images by confidence")
+    print(f"{found.name}, {len(found.labels)} validation images by confidence")
+    print_table(made.bins)
     print(_in_words(made))
 
 

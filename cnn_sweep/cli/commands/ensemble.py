@@ -48,10 +48,8 @@ def ensemble(
     if output != "table":
         print_formatted(made.table, output)
         return
-    images = len(found[0].labels)
-    print_table(
-        made.table, title=f"{plural(len(made.table.rows), 'member')}, {goal.metric} on {images} validation images"
-    )
+    print(f"{plural(len(made.table.rows), 'member')}, {goal.metric} on {len(found[0].labels)} validation images")
+    print_table(made.table)
     for what, value, honest in (
         (f"average of {size}", made.value, made.cross_fitted),
         ("best trial", made.best, made.best_cross_fitted),

@@ -48,7 +48,8 @@ def threshold(
     if output != "table":
         print_formatted(made.table, output)
         return
-    print_table(made.table, title=f"{found.name}, {class_name}: {measure} {wanted:g} on {len(found.labels)} images")
+    print(f"{found.name}, class {class_name}: {measure} {wanted:g} on {len(found.labels)} validation images")
+    print_table(made.table)
     print(
         f"{plural(made.taken, 'image')} taken; {plural(made.below, 'image')} below, {made.missed} of them {class_name}"
     )

@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 
 
 def kept_predictions(study: StudyFolder, history: History, numbers: Iterable[int]) -> dict[int, Predictions]:
-    """Return the kept predictions of trials by number, each after its best epoch; those without any are left out."""
-    direction = study.sweep.objective.direction
-    wanted = {}
-    for number in numbers:
-        trial = history.trials.get(number)
-        best = trial.best(direction) if trial is not None and trial.state == "complete" else None
-        if trial is not None and best is not None:
-            wanted[number] = trial.last.number, best[0]
+    """Return the predictions that complete trials kept, by number; those without any are left out."""
+    trials = history.trials
+    wanted = {
+        number: trials[number].last.number
+        for number in numbers
+        if number in trials and trials[number].state == "complete"
+    }
     return {
         number: Predictions(
             trial=number,

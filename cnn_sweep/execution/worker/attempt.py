@@ -165,7 +165,7 @@ class AttemptRunner:
 
     def _keep_predictions(self, claimed: NextAttempt, outcome: Outcome) -> None:
         """Write the predictions of a complete trial; the trial's result is valid without them."""
-        if outcome.state != "complete" or outcome.predictions is None:
+        if outcome.state != "complete" or outcome.predictions is None or not self._study.sweep.models_predictions:
             return
         try:
             keep(self._study.paths, self._journal.path.stem, claimed.key, outcome.predictions)
