@@ -129,11 +129,11 @@ class _ExactMean:
     def __init__(self) -> None:
         self._values: list[float] = []
 
-    def step(self, value: float | None) -> None:
+    def step(self, value: Any) -> None:
         if value is not None:
             self._values.append(value)
 
-    def finalize(self) -> float | None:
+    def finalize(self) -> Any:
         return fmean(self._values) if self._values else None
 
 

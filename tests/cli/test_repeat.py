@@ -17,13 +17,16 @@ from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.events import End, Epoch, Finalize, Start
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.journal.paths import data_root
 from cnn_sweep.report.document.summary import origins
 from cnn_sweep.report.leaderboards.configurations import STATISTICS
+from cnn_sweep.report.leaderboards.statistics import wilson
 from cnn_sweep.report.report_data import gather
 from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.repeats import MoreRepeats, selection_repeats, unbiased_values
 from cnn_sweep.sweep.sweep import Sweep
+from cnn_sweep.training.data.prepare import prepare
 
 SWEEP = """
 study: seeds
@@ -181,3 +184,38 @@ def test_a_report_shows_hyperparameters_and_seeds_of_repeats(results):
     data = gather(StoreReader(results), "seeds", opened.leaderboard_table())
     assert data.configurations.columns == ("rank", "trial", *STATISTICS, "units")
     assert dict(origins(data))["seeds"] == "0, 1, 2"
+
+
+def test_show_tells_what_the_validation_images_leave_open(results, capsys):
+    """An accuracy has Wilson's interval once the number of images is known; other objectives have none."""
+
+    def shown():
+        capsys.readouterr()
+        app(["show", "seeds", "2", "--results", str(results)], standalone_mode=False)
+        return " ".join(capsys.readouterr().out.split())
+
+    finish(results, worth={1: 0.5, 2: 0.7, 3: 0.9, 4: 0.901})
+    assert "validation images" not in shown()
+    sweep = StudyFolder.open(results, "seeds").sweep
+    prepare(sweep.data, sweep.folder, data_root(results))
+    low, high = wilson(359 * 0.9, 359)
+    assert f"95% interval {low:.5g} to {high:.5g} for 359 validation images (Wilson)" in shown()
+
+
+def test_show_names_the_epochs_of_a_value(tmp_path, capsys):
+    """A mean over the last epochs is shown as one, and the leaderboard says what its values are."""
+    StudyFolder.open_or_create(Sweep.parse(f"{SWEEP}objective: {{value: {{mean_last: 2}}}}\n"), tmp_path)
+    study = StudyFolder.open(tmp_path, "seeds")
+    with JournalWriter(study.paths.journal(new_writer_name())) as journal:
+        journal.append(worker_event(threads=1))
+        planned = study.plan.trials[0]
+        who = (planned.configuration, planned.repeat, planned.seed, planned.params)
+        journal.append(Start(time.time(), 0, 0, *who))
+        for epoch, value in enumerate((0.5, 0.9, 0.6, 0.7), start=1):
+            journal.append(Epoch(time.time(), 0, 0, epoch, 1.0, {"val_accuracy": value}))
+        journal.append(End(time.time(), 0, 0, "complete", epochs=4))
+    app(["show", "seeds", "0", "--results", str(tmp_path)], standalone_mode=False)
+    assert "complete, val_accuracy 0.65 over epochs 3 to 4, their mean" in capsys.readouterr().out
+    table = Study.open(tmp_path, "seeds").leaderboard_table()
+    assert [(row["value"], row["best_epoch"]) for row in table.rows] == [(pytest.approx(0.65), 4)]
+    assert "value is the mean of val_accuracy over the last 2 epochs" in table.notes[0]

@@ -28,7 +28,7 @@ from cnn_sweep.study import Study
 from cnn_sweep.sweep.repeats import MoreRepeats, selection_repeats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.leaderboards.rounds import Verdict
@@ -117,7 +117,7 @@ def repeat(
         _decide_on_cluster(found, rounds, profile)
 
 
-def _refuse(why: str, options: dict[str, object]) -> None:
+def _refuse(why: str, options: Mapping[str, object]) -> None:
     """Refuse options that do not go with the others.
 
     Raises:
@@ -235,7 +235,7 @@ def _add_round(found: StudyFolder, rounds: _Rounds) -> StudyFolder | None:
     study = Study.open(found.paths.results, found.name)
     with study.store:
         board, trials = study.leaderboard_table("configuration"), study.leaderboard_table("trial")
-    verdict = judge(board, trials, found.revisions, top=rounds.top)
+    verdict = judge(board, trials, found.revisions, direction=found.sweep.objective.direction, top=rounds.top)
     _print_who_leaves(found.name, verdict)
     following = verdict.next
     if following is None:

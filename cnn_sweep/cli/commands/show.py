@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +15,17 @@ from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, StudyName
 from cnn_sweep.cli.ui.studies import open_merged
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.cli.ui.terminal import print_words
+from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.journal.paths import data_root
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words, shown
+from cnn_sweep.report.leaderboards.statistics import wilson
 from cnn_sweep.sweep.identity import NULL
+from cnn_sweep.sweep.spec.metrics import DEFAULT_OBJECTIVE
+from cnn_sweep.training.data.prepare import last_report
+
+if TYPE_CHECKING:
+    from cnn_sweep.study import Study
 
 
 def show(
@@ -43,12 +52,30 @@ def show(
     with found.store:
         detail, summary, board = found.trial(trial), found.summary(), found.leaderboard_table(None)
     _print_trial(detail["trial"], summary["metric"], summary["last_epochs"] or 1)
+    if (images := _validation_images(found, detail["trial"])) is not None:
+        low, high = wilson(images * detail["trial"]["value"], images)
+        what = f"95% interval {shown(low)} to {shown(high)} for {images:,} validation images (Wilson)"
+        print_words(f"  {what}; seeds, and the choice of this trial and epoch, add to it")
     own = [row for row in board.rows if row["configuration"] == detail["trial"]["configuration"]]
     if "tied" in board.columns and own and own[0]["n"] > 1:
         print_words(f"  its configuration has {mean_in_words(own[0], others=0)}, rank {own[0]['rank']}")
     _print_rows("attempts", [_attempt(row) for row in detail["attempts"]])
     _print_rows("epochs", [_epoch(row) for row in detail["epochs"] if row["counted"]])
     _print_rows("files", [_file(row) for row in detail["artifacts"]])
+
+
+def _validation_images(study: Study, trial: dict[str, Any]) -> int | None:
+    """Return on how many images a trial's value is an accuracy; None if it is none, or their number is not known."""
+    sweep = study.sweep if trial["state"] == "complete" and trial["value"] is not None else None
+    if sweep is None or sweep.objective.metric != DEFAULT_OBJECTIVE or sweep.objective.function is not None:
+        return None
+    report = last_report(sweep.data, sweep.folder, data_root(study.results))
+    images = sum(((report or {}).get("images", {}).get("validation") or {}).values())
+    with contextlib.suppress(CnnSweepError):  # of a revision that no longer has these hyperparameters
+        training = sweep.resolve(trial["params"] or {}).training
+        if training is not None and training.validation_steps is not None:
+            images = min(images, training.validation_steps * training.batch_size)
+    return images or None
 
 
 def _draw_curves(detail: dict[str, Any], title: str, file: Path) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cnn_sweep.report.leaderboards.leaderboard import Row, Table
+    from cnn_sweep.sweep.direction import Direction
     from cnn_sweep.sweep.repeats import Revision
 
 _LEAST: Final = 2  # new values of a configuration that can be compared
@@ -38,17 +39,19 @@ class Verdict:
     next: MoreRepeats | None = None
 
 
-def judge(board: Table, trials: Table, revisions: Sequence[Revision], *, top: int) -> Verdict:
+def judge(board: Table, trials: Table, revisions: Sequence[Revision], *, direction: Direction, top: int) -> Verdict:
     """Judge the newest round of a study whose trials have all ended, or choose whom the first round compares.
 
-    The first round compares the configurations that the leaderboard calls tied, or without repeats the best ones. It
-    adds two seeds, since a comparison needs two values by which nothing was chosen; each later round adds one. With
-    cross-validation, each round adds all folds once.
+    The first round compares the configurations that the leaderboard calls tied, and those with one seed that look at
+    least as good, such as ones that an extension added; without repeats, the best ones. It adds two seeds, since a
+    comparison needs two values by which nothing was chosen; each later round adds one. With cross-validation, each
+    round adds all folds once.
 
     Args:
         board: The leaderboard with a row per configuration.
         trials: The leaderboard with a row per trial.
         revisions: Revisions of the sweep, the oldest first.
+        direction: Direction of the objective.
         top: The largest number of configurations in a test.
 
     Raises:
@@ -59,8 +62,11 @@ def judge(board: Table, trials: Table, revisions: Sequence[Revision], *, top: in
     if last is not None and last.round is not None:
         return _of_round(ranked, trials, revisions, last)
     tied = [row for row in ranked if row["tied"] is True]
-    left = tuple(tied or ranked)[:top]
-    if len(left) == 1 and tied and len(tied) == 1:
+    others = [
+        row for row in ranked if row["tied"] is None and not (tied and direction.better(tied[0]["mean"], row["mean"]))
+    ]
+    left = (*tied, *others)[:top]
+    if len(left) == len(tied) == 1 and not others:
         return Verdict(0, left)
     if len(left) < 2:
         raise StudyError(f"{_complete(len(ranked))}; a comparison needs two (--top 2 or more)")
