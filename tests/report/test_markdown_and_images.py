@@ -18,6 +18,7 @@ from cnn_sweep.journal.events import End, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
 from cnn_sweep.journal.log import encode
 from cnn_sweep.journal.paths import StudyPaths
+from cnn_sweep.report.document import answer
 from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.document.html import page
 from cnn_sweep.report.document.markdown import markdown
@@ -284,6 +285,9 @@ def test_all_objectives_are_named_and_drawn_with_the_front_of_all(written, sweep
     front = {row["trial"] for row, worse in zip(data.ranked, beaten, strict=True) if not worse}
     assert 0 < len(front) < 30
     assert said["Pareto front"].startswith(f"{len(front)} of 30 complete trials: ")
+    (note,) = [one for one in answer.best(data).notes if "Pareto" in one]
+    assert f" {len(front)} trial" in note
+    assert all(f"{name} " in note for name in names[1:])
     drawn = [figure for figure in figures(data, "pareto") if figure.title.split(" and ")[0] in names]
     of_objectives = [figure for figure in drawn if {*figure.title.split(" and ")} <= {*names}]
     assert len(of_objectives) == pairs

@@ -34,8 +34,8 @@ const fraction = (text) => (/^-?\d+\.\d+$/.test(text) ? text.length - text.index
 function formatOf(own, name) {
   if (own.formats[name]) return own.formats[name];
   const numbers = own.objects.map((row) => row[name]).filter((value) => typeof value === "number" && Number.isFinite(value));
-  const sizes = numbers.filter((value) => value !== 0).map(Math.abs);
-  const [low, high] = [Math.min(...sizes), Math.max(...sizes)];
+  const [low, high] = numbers.map(Math.abs).filter((size) => size > 0)
+    .reduce(([least, most], size) => [Math.min(least, size), Math.max(most, size)], [Infinity, 0]);
   const digits = Math.min(Math.max(3 - Math.floor(Math.log10(high)), 1), 6);
   const even = high / low < 1000 && high < 1e6 && high >= 1e-3;
   const widest = numbers.reduce((most, value) => Math.max(most, fraction(shown(value))), 0);
@@ -309,7 +309,9 @@ function remember() {
   put("ticked", [...chosen].join(), DATA.chosen.join());
   const text = query.toString();
   const hash = section + (text ? `?${text}` : "");
-  history.replaceState(null, "", hash ? `#${hash}` : "#");
+  try {
+    if (location.hash.slice(1) !== hash) history.replaceState(null, "", `#${hash}`);
+  } catch { /* some browsers allow only so many changes in a while; the next one writes it */ }
 }
 
 function restore() {
