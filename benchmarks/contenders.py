@@ -200,7 +200,7 @@ def bare_share(number: int, case: Case, folder: Path) -> dict:
 
     sweep = Sweep.load(folder / "sweep.yaml")
     dataset = load(prepare(sweep.data, folder, folder / "prepared"))
-    trainer = Trainer(dataset)
+    trainer = Trainer(dataset, folder=folder)
     groups: dict = {}
     for params in case.configurations:
         spec = sweep.resolve(params)

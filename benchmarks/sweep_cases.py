@@ -1,17 +1,23 @@
-"""Two sweeps that every contender of the throughput benchmark runs: their images, networks and grids."""
+"""The sweeps that every contender of the throughput benchmark runs: their images, networks and grids."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 SPLITS = ("train", "validation")
+_NETWORKS = f"""import sys
+
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from sweep_cases import keras_model
+
+
+def build(params, image_shape, classes):
+    return keras_model("built", params)
+"""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Case:
         batch_size: Images of a step.
         epochs: Epochs of a trial.
         grid: Values of each hyperparameter; all combinations are trained.
-        layers: The network as a sweep file has it.
+        network: Section `model` of the sweep file.
     """
 
     title: str
@@ -36,7 +42,7 @@ class Case:
     batch_size: int
     epochs: int
     grid: dict[str, tuple]
-    layers: str
+    network: str
 
     @property
     def configurations(self) -> list[dict[str, object]]:
@@ -58,6 +64,7 @@ class Case:
             np.save(folder / f"x_{name}.npy", (noise + patterns[labels]).astype(np.uint8))
             np.save(folder / f"y_{name}.npy", labels)
         (folder / "sweep.yaml").write_text(self._sweep(), encoding="utf-8")
+        (folder / "networks.py").write_text(_NETWORKS, encoding="utf-8")
 
     def arrays(self, folder: Path) -> tuple:
         """Return images as floats of 0..1, and labels: x, y, validation x, validation y."""
@@ -73,8 +80,7 @@ class Case:
         return f"""study: bench
 data: {{source: arrays, train: {files["train"]}, validation: {files["validation"]}}}
 model:
-  layers:
-{self.layers}
+{self.network}
 space:
 {space}
 search: {{method: grid}}
@@ -99,7 +105,8 @@ CASES = {
             "optimizer": ("adam", "rmsprop"),
             "learning_rate": (0.0003, 0.001),
         },
-        layers="""\
+        network="""\
+  layers:
     - conv2d: {filters: 50, kernel_size: 3, padding: same, activation: relu}
     - dropout: $dropout
     - pool: {kind: max, size: 3}
@@ -107,6 +114,21 @@ CASES = {
     - dropout: $dropout
     - flatten
     - output: {activation: softmax}""",
+    ),
+    "built": Case(
+        title="KerasTuner-style build function: 24 configurations of 3 shapes, 200 images of 50x50x3, 10 epochs",
+        shape=(50, 50, 3),
+        images=(200, 100),
+        classes=2,
+        batch_size=10,
+        epochs=10,
+        grid={
+            "dropout": (0.25, 0.5),
+            "filters": (10, 15, 20),
+            "optimizer": ("adam",),
+            "learning_rate": (0.0003, 0.0006, 0.001, 0.002),
+        },
+        network='  build: "networks:build"',
     ),
     "mnist": Case(
         title="MNIST-shaped sweep: 4 configurations, 12,000 images of 28x28, 2 epochs",
@@ -121,7 +143,8 @@ CASES = {
             "optimizer": ("adam", "rmsprop"),
             "learning_rate": (0.001,),
         },
-        layers="""\
+        network="""\
+  layers:
     - conv2d: {filters: 32, kernel_size: 3, activation: relu}
     - pool: {kind: max, size: 2}
     - conv2d: {filters: $filters, kernel_size: 3, activation: relu}
@@ -140,7 +163,7 @@ def keras_model(case: str, params: dict):
 
     layers = keras.layers
     dropout, filters = params["dropout"], params["filters"]
-    if case == "bush":
+    if case in {"bush", "built"}:
         stack = [
             layers.Conv2D(50, 3, padding="same", activation="relu"),
             layers.Dropout(dropout),

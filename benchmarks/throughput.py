@@ -30,7 +30,7 @@ NAMES = {
     "ray": "Ray Tune, two actors",
 }
 # With batches of 128 it takes twice as long as the plain loop; name it to see that.
-SLOWER_THAN_ITS_SIBLING = {"bush": (), "mnist": ("optuna_tuned",)}
+SLOWER_THAN_ITS_SIBLING = {"bush": (), "built": (), "mnist": ("optuna_tuned",)}
 MODULES = {"keras_tuner": "keras_tuner", "ray": "ray"}  # what may be missing
 
 

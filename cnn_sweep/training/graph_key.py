@@ -19,11 +19,26 @@ if TYPE_CHECKING:
 def graph_key(spec: TrialSpec) -> str:
     """Return a key that is equal for two trials on one data set if and only if they can share a graph.
 
-    If a user's function builds the network, or another engine trains it, each configuration has its own key.
+    Networks that a user's function builds are known only when they are built (see `built_key`). Here, trials whose
+    hyperparameters differ only in fractions have the same key: those are rates and factors more often than shapes.
+    Each configuration of another engine has its own key.
     """
-    if spec.layers is None or spec.training is None or spec.training.engine != "graph":
+    if spec.training is None or spec.training.engine != "graph" or (spec.layers is None and spec.build is None):
         return "own:" + _digest(spec.model_dump(mode="json"))
+    if spec.layers is None:
+        params = {name: value for name, value in spec.params.items() if not isinstance(value, float)}
+        return "build:" + _digest({"build": spec.build, "params": params, **_operations(spec.training)})
     return "graph:" + _digest({"layers": [_shape_of(layer) for layer in spec.layers], **_operations(spec.training)})
+
+
+def built_key(form: str, training: TrainingSpec) -> str:
+    """Return the key of a network that a user's function built.
+
+    Args:
+        form: What its graph computes, from `cnn_sweep.training.network.built.form`.
+        training: The trial's settings.
+    """
+    return "built:" + _digest({"form": form, **_operations(training)})
 
 
 def _shape_of(layer: Layer) -> dict[str, Any]:

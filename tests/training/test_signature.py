@@ -55,10 +55,17 @@ def test_operations_change_the_key(other):
     assert graph_key(other) != graph_key(trial())
 
 
-def test_each_configuration_of_a_build_function_has_its_own_key():
-    """Any setting of a user's function may change its network."""
-    one, other = trial(build="m:f"), trial(build="m:f", batch_size=2)
-    assert graph_key(one) != graph_key(other)
+def test_configurations_of_a_build_function_are_told_apart_by_what_may_be_a_shape():
+    """Fractions are rates until the network is built; whole numbers and words may change it. So may any to `fit`."""
+
+    def key(*, engine="graph", **params):
+        return graph_key(TrialSpec(params=params, build="m:f", training={"epochs": 1, "engine": engine}))
+
+    assert key(dropout=0.1, units=8) == key(dropout=0.2, units=8)
+    assert len({key(dropout=0.1, units=8), key(dropout=0.1, units=9), key(dropout=0.1, units=8, kind="a")}) == 3
+    assert key(engine="fit", dropout=0.1) != key(engine="fit", dropout=0.2)
+    assert graph_key(trial(build="m:f", batch_size=2)) == graph_key(trial(build="m:f"))
+    assert graph_key(trial(build="m:f", optimizer={"name": "sgd"})) != graph_key(trial(build="m:f"))
 
 
 def test_schedulers_and_login_nodes_load_no_tensorflow():

@@ -15,6 +15,7 @@ from cnn_sweep.training.engines.augment import Augmentation, top_of
 from cnn_sweep.training.engines.engine import Evaluation, Totals
 from cnn_sweep.training.engines.losses import loss_name, output_units
 from cnn_sweep.training.engines.schedules import base_rate
+from cnn_sweep.training.network.built import compiled_form
 from cnn_sweep.training.network.model import to_probabilities
 
 if TYPE_CHECKING:
@@ -66,6 +67,14 @@ class FitEngine:
         self._rescale = np.float32(scale)
         fill = training.augmentation.fill if training.augmentation else None
         self._augmentation = Augmentation(fill, top_of(dataset.train.x)) if fill else None
+
+    def form(self) -> str | None:
+        """Return a description that is equal for two engines of one data set only if one can replace the other.
+
+        `restore` then gives one the `state` of the other. None if an engine can replace no other.
+        """
+        described = compiled_form(self._model)
+        return None if described is None else f"fit {self._sets_rate} {self._rescale} {described}"
 
     def train(self, plan: EpochPlan, so_far: Totals, last: int, should_stop: Callable[[], bool]) -> Totals | None:
         """Train a whole epoch; return None if it was stopped before its end."""

@@ -12,6 +12,7 @@ from cnn_sweep.training.engines.augment import Augmentation
 from cnn_sweep.training.engines.engine import Evaluation, Totals
 from cnn_sweep.training.engines.losses import loss_name, output_units, per_image_loss, targets
 from cnn_sweep.training.engines.optimizers import Optimizer
+from cnn_sweep.training.network.built import BuiltNetwork
 from cnn_sweep.training.network.model import GraphModel, graph_model
 from cnn_sweep.training.network.precision import computing_in, needs_loss_scale
 from cnn_sweep.training.network.transfer import input_scale
@@ -222,10 +223,9 @@ class GraphEngine:
     """A network, its optimizer and their compiled graphs; see `cnn_sweep.training.engines.engine.Engine`.
 
     Args:
-        model: A Keras model from rescaled images to probabilities.
+        network: A Keras model from rescaled images to probabilities, with the settings that can change.
         training: Gives loss and optimizer.
         data: Images and labels.
-        network: Changeable settings of ``model``; None if the user's function built it.
         before: Weights of a base, if ``data`` holds its features instead of images.
     """
 
@@ -233,15 +233,14 @@ class GraphEngine:
 
     def __init__(
         self,
-        model: Any,
+        network: GraphModel | BuiltNetwork,
         training: TrainingSpec,
         data: DeviceData,
         *,
-        network: GraphModel | None = None,
         before: Weights = (),
     ) -> None:
         self._before = before
-        self._model = model
+        self._model = model = network.model
         self._network = network
         self._optimizer = Optimizer(
             training.optimizer,
@@ -254,7 +253,7 @@ class GraphEngine:
             self._optimizer,
             training=training,
             data=data,
-            on_step=network.draws.at_step if network else lambda _: None,
+            on_step=network.at_step,
         )
         self.parameters = int(model.count_params()) + sum(int(array.size) for array in before)
         self.pace_s: float | None = None
@@ -273,11 +272,18 @@ class GraphEngine:
         with computing_in(spec.training):
             network = graph_model(spec.layers, data.info, first=len(before))
         data = replace(data, rescale=input_scale(spec.layers, data.rescale))
-        return cls(network.model, spec.training, data, network=network, before=before)
+        return cls(network, spec.training, data, before=before)
+
+    def become(self, built: Any, training: TrainingSpec) -> None:
+        """Become the untrained network that a user's function built for another trial."""
+        if not isinstance(self._network, BuiltNetwork):
+            raise TypeError("a network of layers cannot become a built one")
+        self._network.become(built)
+        self._optimizer.reset(training.optimizer)
 
     def reset(self, spec: TrialSpec, seed: int) -> None:
         """Become the untrained network of another trial with the same graph key."""
-        if self._network is None or spec.layers is None or spec.training is None:
+        if not isinstance(self._network, GraphModel) or spec.layers is None or spec.training is None:
             raise ValueError("only a network of layers can be reset for another trial")
         self._network.reset(spec.layers, seed)
         self._optimizer.reset(spec.training.optimizer)
@@ -314,9 +320,7 @@ class GraphEngine:
             variable.assign(state[name])
 
     def _variables(self) -> list[tuple[str, Any]]:
-        frozen = self._network.frozen if self._network else frozenset()
-        variables = enumerate(self._model.variables)
-        model = [(f"model/{k:04d}", variable.value) for k, variable in variables if id(variable) not in frozen]
+        model = [(f"model/{k:04d}", variable.value) for k, variable in self._network.changing]
         return model + [(f"optimizer/{k:04d}", variable) for k, variable in enumerate(self._optimizer.state)]
 
 

@@ -12,6 +12,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 if TYPE_CHECKING:
@@ -105,3 +106,69 @@ class GraphDropout(keras.layers.Layer):  # type: ignore[misc]
             return shape
         ones = tf.ones_like(shape[1:-1])
         return tf.concat([shape[:1], ones, shape[-1:]], axis=0)  # (B, 1, 1, C)
+
+
+class Rates:
+    """The rates of a network's `KerasDropout` layers, in one variable of its graph."""
+
+    def __init__(self, layers: int) -> None:
+        self._values = tf.Variable(tf.zeros([layers, 2], tf.float64), trainable=False, name="dropout_rates")
+
+    def reset(self, rates: Sequence[float]) -> None:
+        """Set the rates of a new trial."""
+        # At rate 1, Keras returns zeros.
+        values = [(rate, 1 / (1 - rate) if rate < 1 else 0.0) for rate in rates]
+        self._values.assign(np.reshape(values, [len(rates), 2]))
+
+    def of(self, index: int) -> tuple[Any, Any]:
+        """Return the rate of a layer, and the factor of what it keeps."""
+        return self._values[index, 0], self._values[index, 1]
+
+
+class KerasDropout(keras.layers.Layer):  # type: ignore[misc]
+    """Keras's own dropout with its rate as an input of the graph: the same draws, for the user's own networks.
+
+    Args:
+        layer: The layer of Keras to stand in for: a `Dropout` or a `SpatialDropout2D`.
+        rates: Rates of the network.
+        index: Number of the layer among them.
+    """
+
+    def __init__(self, layer: Any, rates: Rates, index: int) -> None:
+        super().__init__(name=layer.name, dtype=layer.dtype_policy)
+        self.seed_generator = keras.random.SeedGenerator(0)
+        self.supports_masking = True
+        # Hidden in a function, because Keras would treat the variable in an attribute as a weight of the layer.
+        self._rate_of: Callable[[], tuple[Any, Any]] = lambda: rates.of(index)
+        self._noise: tuple[int | None, ...] | None = _noise_of(layer)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001 - Keras's signature
+        """Return ``inputs`` with elements dropped in training, where Keras's layer drops them."""
+        if not training:
+            return inputs
+        rate, scale = (tf.cast(value, inputs.dtype) for value in self._rate_of())
+        # As `keras.random.dropout` does it.
+        seed = tf.cast(tf.math.floormod(self.seed_generator.next(), tf.int32.max - 1), tf.int32)
+
+        def dropped() -> Any:
+            keep = tf.random.stateless_uniform(self._shape(inputs), seed=seed, dtype=inputs.dtype) >= rate
+            return tf.where(keep, inputs * scale, tf.zeros([], inputs.dtype))
+
+        return tf.cond(rate > 0, dropped, lambda: tf.identity(inputs))
+
+    def _shape(self, inputs: Any) -> Any:
+        shape = tf.shape(inputs)
+        if self._noise is None:
+            return shape
+        return tf.stack([shape[axis] if size is None else size for axis, size in enumerate(self._noise)])
+
+
+def has_swappable_rate(layer: Any) -> bool:
+    """Return whether `KerasDropout` can stand in for a layer."""
+    return type(layer) in {keras.layers.Dropout, keras.layers.SpatialDropout2D}
+
+
+def _noise_of(layer: Any) -> tuple[int | None, ...] | None:
+    if isinstance(layer, keras.layers.SpatialDropout2D):
+        return (None, 1, 1, None) if layer.data_format == "channels_last" else (None, None, 1, 1)
+    return layer.noise_shape  # type: ignore[no-any-return]

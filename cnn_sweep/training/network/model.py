@@ -87,12 +87,17 @@ class GraphModel:
         for index, variable in enumerate(_random_states(self.model)):
             variable.assign([_state(seed, index), 0])
 
+    def at_step(self, step: Any) -> None:
+        """Use the draws of ``step`` in all later tracing: a scalar int64 tensor, counted over the whole trial."""
+        self.draws.at_step(step)
+
     @property
-    def frozen(self) -> frozenset[int]:
-        """IDs of the variables in frozen layers."""
+    def changing(self) -> list[tuple[int, Any]]:
+        """The variables that a checkpoint must hold, with their numbers: all but those of frozen layers."""
         base = [layer for layer in self.model.layers if layer.name == NAME]
         still = [layer for one in base for layer in one.layers if not layer.trainable]
-        return frozenset(id(variable) for layer in still for variable in layer.weights)
+        frozen = {id(variable) for layer in still for variable in layer.weights}
+        return [(k, variable) for k, variable in enumerate(self.model.variables) if id(variable) not in frozen]
 
 
 def _random_states(model: Any) -> list[Any]:

@@ -11,20 +11,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import keras
 import tensorflow as tf
+from keras.src.utils.naming import reset_uids  # Keras makes public only `clear_session`
 
 from cnn_sweep.errors import CnnSweepError, InputError
 from cnn_sweep.messages import unknown
 from cnn_sweep.sweep.spec.metrics import is_objective, objectives
-from cnn_sweep.sweep.spec.trial import find_conflict, training_stages
+from cnn_sweep.sweep.spec.trial import find_conflict
 from cnn_sweep.training.engines.device_data import DeviceData
 from cnn_sweep.training.engines.features import extracted
 from cnn_sweep.training.engines.fit_engine import FitEngine, compile_note
 from cnn_sweep.training.engines.graph_engine import GraphEngine
-from cnn_sweep.training.graph_key import graph_key
+from cnn_sweep.training.graph_key import built_key, graph_key
+from cnn_sweep.training.network.built import BuiltNetwork, form, shared_network
 from cnn_sweep.training.network.model import build_model, plain_model, untrained_weights
 from cnn_sweep.training.network.precision import computing_in
 from cnn_sweep.training.network.transfer import base_of, input_scale
@@ -37,12 +39,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cnn_sweep.sweep.network.layers import Base
+    from cnn_sweep.sweep.spec.training import TrainingSpec
     from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.engines.engine import Engine
     from cnn_sweep.training.outcome import Decision, Monitor, Weights
 
 log = logging.getLogger(__name__)
+
+KeptEngine = TypeVar("KeptEngine", GraphEngine, FitEngine)
 
 _MESSAGE_LENGTH = 1000  # characters of an exception's text
 _VERSION = 1  # version of the meaning of checkpoints; those of other versions are not used
@@ -90,7 +95,8 @@ class Trainer:
         self._data: DeviceData | None = None
         self._prepared = prepared
         self._extracted: dict[Base, tuple[DeviceData, Weights]] = {}
-        self._engines: OrderedDict[str, GraphEngine] = OrderedDict()
+        self._engines: OrderedDict[str, GraphEngine | FitEngine] = OrderedDict()
+        self._used: set[str] = set()  # keys of the running trial
         self.hits = 0
         self.misses = 0
 
@@ -115,6 +121,7 @@ class Trainer:
         """
         attempt: TrainingLoop | UserTrial | None = None
         hits, misses = self.hits, self.misses
+        self._used.clear()
         try:
             attempt = self._attempt(Task(spec, seed, self._identity(spec, seed, fold), fold), _Guard(monitor), resume)
             outcome = attempt.go()
@@ -129,8 +136,8 @@ class Trainer:
             if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 raise  # the user's Ctrl-C; workers ignore Ctrl-C, so there the trial itself raised it
             # The failed trial's compiled graphs may be in any state.
-            for stage in training_stages(spec):
-                self._engines.pop(graph_key(stage), None)
+            for key in self._used:
+                self._engines.pop(key, None)
             return _failed(attempt, error, UserCode.of(spec, self._folder))
 
     def _attempt(self, task: Task, monitor: Monitor, resume: bytes | None) -> TrainingLoop | UserTrial:
@@ -163,11 +170,13 @@ class Trainer:
             raise InputError("the trial has neither training settings nor an objective function")
         if spec.training.engine == "fit":
             scale = input_scale(spec.layers, self._dataset.rescale)
-            return FitEngine(self._model(spec, seed), spec.training, self._dataset, scale=scale)
+            return self._of_fit(
+                FitEngine(self._model(spec, seed), spec.training, self._dataset, scale=scale), spec.training
+            )
         if self._data is None:
             self._data = DeviceData.of(self._dataset)
         if spec.layers is None:
-            return GraphEngine(self._model(spec, seed), spec.training, self._data)
+            return self._of_build(self._model(spec, seed), spec.training, self._data)
         key, data = graph_key(spec), self._data
         before: Weights = ()
         base = base_of(spec.layers)
@@ -188,24 +197,57 @@ class Trainer:
         return self._extracted[base]
 
     def _of_layers(self, key: str, spec: TrialSpec, data: DeviceData, before: Weights) -> GraphEngine:
-        engine = self._engines.get(key)
+        return self._find(key, GraphEngine) or self._keep(key, GraphEngine.of_layers(spec, data, before))
+
+    def _of_build(self, model: Any, training: TrainingSpec, data: DeviceData) -> GraphEngine:
+        """Return an engine for a network of the user's function: a kept one if it computes the same."""
+        key = None if (described := form(model)) is None else built_key(described, training)
+        engine = None if key is None else self._find(key, GraphEngine)
         if engine is None:
-            self.misses += 1
-            if len(self._engines) >= self._max_graphs:
-                self._engines.popitem(last=False)
-                # Graphs contain reference cycles, which Python would collect only megabytes later.
-                gc.collect()
-            engine = self._engines[key] = GraphEngine.of_layers(spec, data, before)
-        else:
-            self.hits += 1
+            with computing_in(training):
+                network = None if key is None else shared_network(model)
+            if key is None or network is None:
+                return GraphEngine(BuiltNetwork(model), training, data)
+            engine = self._keep(key, GraphEngine(network, training, data))
+        engine.become(model, training)
+        return engine
+
+    def _of_fit(self, untrained: FitEngine, training: TrainingSpec) -> FitEngine:
+        """Return an engine in the state of an untrained one: a kept one, whose functions are compiled, if any fits."""
+        if (described := untrained.form()) is None:
+            return untrained
+        key = built_key(described, training)
+        engine = self._find(key, FitEngine)
+        if engine is None:
+            return self._keep(key, untrained)
+        engine.restore(untrained.state())
+        return engine
+
+    def _find(self, key: str, kind: type[KeptEngine]) -> KeptEngine | None:
+        """Return the engine of a compiled graph, if it is kept."""
+        engine = self._engines.get(key)
+        if not isinstance(engine, kind):
+            return None
+        self.hits += 1
         self._engines.move_to_end(key)
+        self._used.add(key)
+        return engine
+
+    def _keep(self, key: str, engine: KeptEngine) -> KeptEngine:
+        """Keep a new engine for later trials."""
+        self.misses += 1
+        if len(self._engines) >= self._max_graphs:
+            self._engines.popitem(last=False)
+            # Graphs contain reference cycles, which Python would collect only megabytes later.
+            gc.collect()
+        self._engines[key] = engine
+        self._used.add(key)
         return engine
 
     def _model(self, spec: TrialSpec, seed: int) -> Any:
         """Return an untrained Keras model for the engine `fit`, or from the user's `build` function."""
-        # Keras numbers layer names and seeds per process. (This also drops compiled kernels, which is why networks of
-        # layers set their own names.)
-        keras.backend.clear_session(free_memory=False)
+        # Keras numbers names per process. (`clear_session` would also drop compiled kernels, of all kept graphs.)
+        reset_uids()
         with computing_in(spec.training):
             if spec.layers is None:
                 model = build_model(spec, seed, self._dataset.info, self._folder)
