@@ -142,7 +142,7 @@ def _predictions(request: Request, images: npt.NDArray[np.generic] | None = None
 
 
 def _read_predictions(found: dict[str, Any], folder: Path) -> Predictions:
-    labels, losses = folder / "labels.npy", folder / "losses.npy"
+    labels, losses, rows = (folder / f"{name}.npy" for name in ("labels", "losses", "rows"))
     return Predictions(
         trial=found["trial"],
         class_names=tuple(found["class_names"]),
@@ -151,6 +151,7 @@ def _read_predictions(found: dict[str, Any], folder: Path) -> Predictions:
         split=found["split"],
         prepared=Path(found["prepared"]),
         losses=np.load(losses) if losses.exists() else None,
+        rows=np.load(rows) if rows.exists() else None,
     )
 
 

@@ -76,8 +76,9 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
         _save(kept, Path(request.output))  # copying needs no TensorFlow
         return {"trial": number}
     trainer = _start_trainer(study, history, number)
-    of_trial = predicting_file if request.trial is None else model_file
-    model = of_trial(study, history, number, trainer)
+    # Together, the networks of all folds have been trained with all images that validate one of them.
+    stands_alone = is_alone or request.split == "validation"
+    model = (model_file if stands_alone else predicting_file)(study, history, number, trainer)
     found: dict[str, Any] = {"trial": number}
     match request.work:
         case "save":
@@ -85,7 +86,8 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
         case "activations":
             _activations(model, request.layer, folder)
         case "predict":
-            found |= _predict(study, trainer, model, folder, split=request.split)
+            fold = history.trials[number].repeat or 0
+            found |= _predict(study, trainer, model, folder, split=request.split, fold=fold)
     return found
 
 
@@ -111,18 +113,18 @@ def finalize(study: StudyFolder, history: History, trainer: StudyTrainer, top: i
 
 
 def _predict(
-    study: StudyFolder, trainer: StudyTrainer, model: Path, folder: Path, *, split: str | None
+    study: StudyFolder, trainer: StudyTrainer, model: Path, folder: Path, *, split: str | None, fold: int = 0
 ) -> dict[str, Any]:
     """Predict a split, or the images in the request's folder; return a part of the answer."""
     from cnn_sweep.training.evaluation.evaluate import predict  # noqa: PLC0415 - starts TensorFlow, after its configuration
 
-    if split is None:
-        images: Any = np.load(folder / "images.npy")
-    else:
-        opened = trainer.open(split)
-        images = opened.x
-        if len(opened.y) and opened.y.min() >= 0:
-            np.save(folder / "labels.npy", opened.y)
+    opened = None if split is None else trainer.open(split, fold=fold)
+    images: Any = np.load(folder / "images.npy") if opened is None else opened.images.x
+    if opened is not None:
+        if len(opened.images.y) and opened.images.y.min() >= 0:
+            np.save(folder / "labels.npy", opened.images.y)
+        if opened.rows is not None:
+            np.save(folder / "rows.npy", opened.rows)
     probabilities = per_class(predict(model, images))
     classes = len(study.info.class_names)
     if probabilities.shape[1] != classes:
@@ -130,7 +132,11 @@ def _predict(
             f"{model}: the model outputs {probabilities.shape[1]} numbers per image, but the data has {classes} classes"
         )
     np.save(folder / "probabilities.npy", probabilities)
-    return {"class_names": study.info.class_names, "prepared": str(trainer.prepared), "split": split or ""}
+    return {
+        "class_names": study.info.class_names,
+        "prepared": str(trainer.prepared),
+        "split": opened.split if opened else "",
+    }
 
 
 def _activations(model: Path, layer: str, folder: Path) -> None:

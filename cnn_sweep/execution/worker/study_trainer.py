@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.study.same_data import check_same_data
 from cnn_sweep.journal.filesystem import write_once
-from cnn_sweep.training.data.dataset import SPLITS, load
+from cnn_sweep.training.data.dataset import SPLITS, Split, load
 from cnn_sweep.training.data.prepare import prepared
 from cnn_sweep.training.data.staging import stage
 from cnn_sweep.training.evaluation.evaluate import measure
@@ -25,14 +25,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
+    import numpy.typing as npt
+
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.sweep.spec.trial import TrialSpec
-    from cnn_sweep.training.data.dataset import Split
     from cnn_sweep.training.evaluation.evaluate import Measured
     from cnn_sweep.training.outcome import Monitor, Outcome
 
 log = logging.getLogger(__name__)
+
+
+class Opened(NamedTuple):
+    """Images of a split.
+
+    Attributes:
+        images: The images.
+        split: The split that has them.
+        rows: Their indices in it, shape (n,); None if they are all of it.
+    """
+
+    images: Split
+    split: str
+    rows: npt.NDArray[np.int32] | None = None
 
 
 class StudyTrainer:
@@ -84,17 +100,26 @@ class StudyTrainer:
         """Folder of the prepared data set."""
         return self._prepared
 
-    def open(self, split: str) -> Split:
+    def open(self, split: str, *, fold: int = 0) -> Opened:
         """Return the images of a split.
+
+        Args:
+            split: Its name.
+            fold: With cross-validation, the number of the fold whose images are the split ``validation``.
 
         Raises:
             InputError: The sweep's data has no such split.
         """
-        splits = load(self._prepared, splits=(split,)).splits  # only this split, so that the test set stays closed
-        if split not in splits:
+        name = "train" if split == "validation" and self._dataset.folds is not None else split
+        found = load(self._prepared, splits=(name,))  # only this split, so that the test set stays closed
+        if name not in found.splits:
             there = ", ".join(load(self._prepared, splits=SPLITS).splits)
             raise InputError(f"the data set has no {split} images; it has {there}")
-        return splits[split]
+        images = found.splits[name]
+        if name == split:
+            return Opened(images, split)
+        rows = found.fold(fold).validation
+        return Opened(Split(images.x[rows], images.y[rows]), name, rows)
 
     def import_code(self, spec: TrialSpec) -> None:
         """Import the user's modules, so that a saved model with their layers can be loaded."""
