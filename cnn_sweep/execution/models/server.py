@@ -32,7 +32,7 @@ from cnn_sweep.training.session import configure
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from cnn_sweep.execution.worker.study_trainer import StudyTrainer
+    from cnn_sweep.execution.worker.study_trainer import Opened, StudyTrainer
     from cnn_sweep.journal.history import History
 
     Losses = npt.NDArray[np.float64]
@@ -63,7 +63,7 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
         numbers, losses = finalize(study, history, trainer, request.top)
         np.save(folder / "losses.npy", losses)
         best = predicting_file(study, history, numbers[0], trainer)
-        return {"trial": numbers[0], "trials": numbers} | _predict(study, trainer, best, folder, split="test")
+        return {"trial": numbers[0], "trials": numbers} | _predict(study, trainer, best, folder, trainer.open("test"))
     number = complete_trial(study, history, request.trial)
     if request.split == "test" and not history.finalized:
         raise StudyError(
@@ -87,7 +87,8 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
             _activations(model, request.layer, folder)
         case "predict":
             fold = history.trials[number].repeat or 0
-            found |= _predict(study, trainer, model, folder, split=request.split, fold=fold)
+            opened = None if request.split is None else trainer.open(request.split, fold=fold)
+            found |= _predict(study, trainer, model, folder, opened)
     return found
 
 
@@ -113,12 +114,11 @@ def finalize(study: StudyFolder, history: History, trainer: StudyTrainer, top: i
 
 
 def _predict(
-    study: StudyFolder, trainer: StudyTrainer, model: Path, folder: Path, *, split: str | None, fold: int = 0
+    study: StudyFolder, trainer: StudyTrainer, model: Path, folder: Path, opened: Opened | None
 ) -> dict[str, Any]:
-    """Predict a split, or the images in the request's folder; return a part of the answer."""
+    """Predict the images of a split, or else those in the request's folder; return a part of the answer."""
     from cnn_sweep.training.evaluation.evaluate import predict  # noqa: PLC0415 - starts TensorFlow, after its configuration
 
-    opened = None if split is None else trainer.open(split, fold=fold)
     images: Any = np.load(folder / "images.npy") if opened is None else opened.images.x
     if opened is not None:
         if len(opened.images.y) and opened.images.y.min() >= 0:
