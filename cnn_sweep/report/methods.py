@@ -11,6 +11,7 @@ from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.messages import plural
 from cnn_sweep.report.document.summary import space
 from cnn_sweep.report.leaderboards.statistics import wilson
+from cnn_sweep.sweep.repeats import read_more_repeats
 from cnn_sweep.sweep.space.templates import references
 from cnn_sweep.sweep.states import counted
 from cnn_sweep.training.data.groups import name_of
@@ -218,6 +219,13 @@ def _search(data: ReportData, sweep: Sweep) -> Iterator[str]:
     if sweep.search.repeats > 1:
         each = f"{sweep.search.repeats} times with each fold" if sweep.fold_count > 1 else "with {} random seeds"
         yield f"Each configuration was trained {each.format(sweep.search.repeats)}."
+    added = [more for text in data.revisions.values() if (more := read_more_repeats(text)) is not None]
+    if added and added[-1].round is not None:
+        yield (
+            f"Random seeds were added in {plural(added[-1].round, 'round')} to those configurations that no earlier "
+            "round had called worse; stricter thresholds keep the error of all rounds together at 5% (Bonferroni's "
+            "inequality)."
+        )
     planned = plural(data.summary["planned"], "trial was planned", "trials were planned")
     yield f"{planned}: {counted(data.summary['trials'])}."
 

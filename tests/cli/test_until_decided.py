@@ -18,6 +18,7 @@ from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.report.document.summary import commands
+from cnn_sweep.report.methods import methods
 from cnn_sweep.report.report_data import gather
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.sweep import Sweep
@@ -214,6 +215,9 @@ def test_the_commands_of_a_report_repeat_the_test(study):
     most = study.revisions[-1][1]
     assert text.count("repeat seeds") == 1
     assert f"cnn-sweep repeat seeds --until-decided --top 4 --at-most {most}" in text
+    described = methods(gather(opened.store, "seeds", opened.leaderboard_table("trial")), opened.sweep, None).text
+    assert f"Random seeds were added in {len(study.revisions)} rounds to those configurations" in described
+    assert "Trials were compared by val_accuracy (maximized) at their best epochs." in described
 
 
 @pytest.mark.parametrize(
