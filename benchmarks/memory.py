@@ -174,13 +174,11 @@ def compare_pools() -> None:
     """Write the section on both ways of starting workers."""
     names = {"spawn": "each imports TensorFlow", "forkserver": "forked"}
     rows = []
-    for size in (4, 16):
-        found = {method: measure_pool(size, method) for method in names}
-        for method, name in names.items():
-            one, base = found[method], found["spawn"]["mb"]
-            seconds = (f"{one[key]:.2f}" for key in ("seconds", "successor_s"))
-            rows.append((f"{size}, {name}", f"{one['mb']:,.0f}", f"{one['mb'] / base:.0%}", *seconds))
-    header = ("workers", "MB in all", "share", "s until all train", "s from a death to the next trial")
+    for size, method in ((WORKERS, "spawn"), (WORKERS, "forkserver"), (4 * WORKERS, "forkserver")):
+        found = measure_pool(size, method)
+        cells = (f"{found['mb']:,.0f}", f"{found['mb'] / size:,.0f}")
+        rows.append((f"{size}, {names[method]}", *cells, f"{found['seconds']:.1f}", f"{found['successor_s']:.2f}"))
+    header = ("workers", "MB in all", "MB a worker", "s until all train", "s from a death to the next trial")
     note = f"Proportional set size of all processes of a pool. Deaths: medians of {KILLS} kills; the others train on."
     if shutil.which("strace"):
         files = {method: measure_pool(8, method, trace=True)["opened"] for method in names}
