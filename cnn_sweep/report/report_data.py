@@ -252,10 +252,8 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
     configurations = _configurations(paths, board, summary)
     members = _members(configurations, board)
     best = [row["trial"] for row in board.rows if row["epochs"]]
-    # With repeats, the trial that stands for a configuration brings its other seeds with it.
-    leaders = [trial for row in configurations.rows if (trial := row["trial"]) in best] if configurations else best
-    chosen = tuple(trials) or tuple(leaders[: shown // 2 if configurations else shown])  # bands need room
-    seeds = [seed for trial in chosen for seed in members.get(trial, ()) if seed in best]
+    chosen = tuple(trials) or _chosen(board, configurations, shown)
+    seeds = [seed for trial in chosen for seed in members.get(trial, ())]
     rungs = _rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
     direction: Direction = summary["direction"]
     return ReportData(
@@ -269,9 +267,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
         ),
         chosen=chosen,
         images=problems.attempt("the number of images", lambda: _images(sweep, paths), lambda _: None),
-        cost=report_queries.cost(store, study)
-        | report_queries.time_of_attempts(store, study)
-        | {"gpu_seconds": problems.attempt("the time of GPUs", lambda: gpu_seconds(store, study), lambda _: None)},
+        cost=_cost(store, study, problems),
         failures=report_queries.failures(store, study),
         jobs=report_queries.list_jobs(store, study),
         workers=[worker for worker in queries.list_workers(store, study) if worker["threads"]],
@@ -281,6 +277,19 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
         at_rungs={epoch: report_queries.best_until(store, study, epoch, direction) for epoch in rungs},
         problems=problems,
     )
+
+
+def _cost(store: StoreReader, study: str, problems: FailedParts) -> dict[str, Any]:
+    gpus = problems.attempt("the time of GPUs", lambda: gpu_seconds(store, study), lambda _: None)
+    return report_queries.cost(store, study) | report_queries.time_of_attempts(store, study) | {"gpu_seconds": gpus}
+
+
+def _chosen(board: Table, configurations: Table | None, shown: int) -> tuple[int, ...]:
+    """Return the trials whose curves are shown: the best, or those that stand for the best configurations."""
+    begun = {row["trial"] for row in board.rows if row["epochs"]}
+    rows = board.rows if configurations is None else configurations.rows
+    found = [row["trial"] for row in rows if row["trial"] in begun]
+    return tuple(found[: shown if configurations is None else shown // 2])  # bands need room
 
 
 def _axes(summary: dict[str, Any], board: Table, sweep: Sweep | None) -> dict[str, Axis]:

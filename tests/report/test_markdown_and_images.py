@@ -354,8 +354,8 @@ def test_a_part_that_fails_costs_no_other(written, monkeypatch, capsys, tmp_path
     file = tmp_path / "page"
     report("digits", file, ReportFormat(form), predictions=False, results=written.results)
     text, said = file.read_text(encoding="utf-8"), capsys.readouterr().err
-    assert "the section Summary could not be made: ZeroDivisionError: &lt;b" in text
-    assert "cnn-sweep: the section Summary could not be made: ZeroDivisionError: <b>boom</b>" in said
+    assert "the section Search space and data could not be made: ZeroDivisionError: &lt;b" in text
+    assert "cnn-sweep: the section Search space and data could not be made: ZeroDivisionError: <b>boom</b>" in said
     assert "importance could not be made" in said
     assert "Provenance" in text
     assert "Leaderboard" in text
