@@ -41,11 +41,13 @@ class CheckReport:
         findings: One line per finding; empty if store and journals are sound.
         bad_lines: Damaged lines of all journals, and lines that are no events.
         waiting_bytes: Bytes of the journals that are not merged yet, which is not damage.
+        is_store_sound: Whether the store says what the journals say.
     """
 
     findings: tuple[str, ...]
     bad_lines: int
     waiting_bytes: int
+    is_store_sound: bool = True
 
     @property
     def sound(self) -> bool:
@@ -70,9 +72,8 @@ def check(results: Path) -> CheckReport:
             waiting = _waiting({}, results)
     else:
         waiting = _waiting({}, results)
-    findings += _damaged_sweep_files(results)
-    bad = list(_bad_lines(results))
-    return CheckReport((*findings, *bad), len(bad), waiting)
+    files, bad = list(_damaged_sweep_files(results)), list(_bad_lines(results))
+    return CheckReport((*findings, *files, *bad), len(bad), waiting, is_store_sound=not findings)
 
 
 def _waiting(offsets: Limits, results: Path) -> int:

@@ -24,6 +24,7 @@ KINDS = ("lost", "twice", "differ", "loops", "tracebacks", "left")
 _TEMPORARY = re.compile(
     r"\.tmp|\.rebuilding|\.aside-|\.(?:ckpt|keras)\.[0-9a-f]{8}$|\.removed-|\.archiving-|\.restoring-"
 )
+_PLACES = 8  # calls of a traceback that are shown
 
 
 @dataclass
@@ -193,7 +194,7 @@ def _judge_attempts(journals, expected, verdict):
             if len(lines) > 1:
                 verdict.add("twice", f"attempt {attempt} of trial {trial} was begun by {sorted(lines)}")
         complete = [a for a, end in journals.ends[trial].items() if end["state"] in {"complete", "pruned"}]
-        if complete and max(attempts) > min(complete) and not expected.destroyed:
+        if complete and max(attempts, default=0) > min(complete) and not expected.destroyed:
             verdict.add("twice", f"trial {trial} was complete in attempt {min(complete)} and begun again")
         if len(attempts) > expected.attempts:
             verdict.add("loops", f"trial {trial} was begun {len(attempts)} times")
@@ -308,11 +309,13 @@ def _judge_files(study, verdict):
 
 
 def tracebacks(text):
-    """Return the last lines of the tracebacks in a text."""
+    """Return the last lines of the tracebacks in a text, with the places of their calls."""
     found = []
     for part in text.split("Traceback (most recent call last)")[1:]:
         lines = [line for line in part.splitlines()[1:] if line and not line.startswith((" ", "\t"))]
-        found.append(lines[0] if lines else "(cut off)")
+        places = re.findall(r'File "[^"]*?([^/"]+)", line (\d+)', part)[-_PLACES:]
+        calls = " < ".join(f"{name}:{line}" for name, line in reversed(places))
+        found.append(f"{lines[0] if lines else '(cut off)'} ({calls})")
     return found
 
 

@@ -372,7 +372,10 @@ class Round:
         for process in self.trainers():
             self.result.verdict.add("loops", f"{self.processes[process]} does not end")
             self._end(process)
-        if self.do("store", "rebuild" if self.expected.destroyed else "merge") or self.do("leaderboard", "s"):
+        # A bit that flipped in a page which nothing reads is found by a check; who doubts a disk is told to make one.
+        doubted = self.expected.store_damaged and self.do("store", "check")
+        again = doubted or self.expected.destroyed
+        if self.do("store", "rebuild" if again else "merge") or self.do("leaderboard", "s"):
             self.result.verdict.add("lost", f"no leaderboard: {self._last_words()}")
         self._judge()
 

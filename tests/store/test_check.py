@@ -51,7 +51,9 @@ def test_whatever_the_journals_do_not_say_is_found(study, results, statement, fi
     connection.execute(statement)
     connection.commit()
     connection.close()
-    findings = check(results).findings
+    report = check(results)
+    findings = report.findings
+    assert not report.is_store_sound
     assert any(finding in found for found in findings), findings
     assert all("sweeps.db" in found for found in findings)
     rebuild(results)

@@ -44,6 +44,8 @@ def check(results: Results = RESULTS) -> None:
     for finding in report.findings:
         print(finding)
     print("the store and the journals are sound" if report.sound else plural(len(report.findings), "finding"))
+    if not report.is_store_sound:
+        print("`cnn-sweep store rebuild` makes the store again from the journals")
     if not report.sound:
         raise typer.Exit(EnvironmentFault.exit_code)
 
