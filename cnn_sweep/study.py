@@ -14,8 +14,8 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.execution.attempts.liveness import Attempt
 from cnn_sweep.execution.attempts.study_jobs import StudyJobs, jobs_of_study
 from cnn_sweep.execution.attempts.take_over import unseen_in_words
-from cnn_sweep.execution.pool.pool import log_file
 from cnn_sweep.execution.pool.when_finished import end_of
+from cnn_sweep.execution.pool.worker_processes import log_file
 from cnn_sweep.execution.study.jobs import Queue, faults_of, is_running, outcomes
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.journal.history import History, check_journals

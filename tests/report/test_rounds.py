@@ -22,6 +22,7 @@ class Revision:
 
     more_repeats: MoreRepeats | None = None
     search: SearchSpec = field(default_factory=SearchSpec)
+    fold_count: int = 1
 
 
 def first_round(values, *, top=10):

@@ -137,7 +137,7 @@ def read_groups(name: str, folder: Path, count: int) -> tuple[str, ...]:
         InputError: The file cannot be read, or does not have one value for each image.
     """
     path, inner = path_of(name, folder)
-    array = _open(path, inner)
+    array: Any = _open(path, inner)
     if array.shape != (count,) or array.dtype.kind not in _OF_GROUPS:
         raise InputError(
             f"{folder / name}: the groups of {count} images are {count} whole numbers or texts, but this array has the "

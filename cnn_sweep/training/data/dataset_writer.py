@@ -46,7 +46,7 @@ class Stored:
     y: Labels
     items: Sequence[Item]
     digests: Sequence[str]
-    groups: Sequence[str] | None = None
+    groups: tuple[str, ...] | None = None
 
     def mirrored(self) -> Stored:
         """Return the description with mirror images, which follow after the last image."""
