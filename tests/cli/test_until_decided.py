@@ -107,7 +107,9 @@ def test_rounds_end_when_one_is_left(study):
     """Each round adds seeds to those that are left; luck with the first seed does not count, and the best is named."""
     study.begin(WORTH)
     said = study.type(top=4)
-    assert "round 1 compares 4 configurations, of trials 5, 3, 2, 1: 8 trials added, so that each has 3 repeats" in said
+    assert (
+        "round 1 compares the 4 configurations of trials 5, 3, 2, 1: 8 trials added, so that each has 3 repeats" in said
+    )
     assert "worse than the best, so left out from now on" in said
     assert "decided: the best configuration is that of trial 3, mean 0.945" in said
     first, *later = study.revisions
@@ -128,7 +130,7 @@ def test_rounds_end_when_one_is_left(study):
 def test_equal_configurations_spend_the_budget(study):
     """The command stops at the largest number of repeats, says who is left, and goes on with a larger one."""
     study.begin(EQUAL)
-    assert "not decided with 5 repeats: 2 configurations, of trials" in study.type(top=3, at_most=5)
+    assert "not decided with 5 repeats: the 2 configurations of trials" in study.type(top=3, at_most=5)
     assert study.revisions[-1][1:] == (5, 3)
     assert [row["tied"] for row in study.board.rows[:3]] == [True, True, False]
     study.type(at_most=6)

@@ -279,5 +279,5 @@ def _print_undecided(study: str, verdict: Verdict, needed: int, at_most: int) ->
 
 def _of(rows: Iterable[Row]) -> str:
     numbers = [str(row["trial"]) for row in rows]
-    which = "the configuration of trial" if len(numbers) == 1 else f"{len(numbers)} configurations, of trials"
+    which = "the configuration of trial" if len(numbers) == 1 else f"the {len(numbers)} configurations of trials"
     return f"{which} {few(numbers)}"
