@@ -44,6 +44,7 @@ class Revision:
 
     more_repeats: MoreRepeats | None = None
     search: SearchSpec = field(default_factory=SearchSpec)
+    fold_count: int = 1
 
 
 @dataclass(frozen=True)
