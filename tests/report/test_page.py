@@ -227,8 +227,9 @@ def test_repeats_make_rows_of_configurations(browser, written):
         last = f"{bands}.find((one) => one.meta === {ranked[0]['trial']} && one.name).y.at(-1)"
         assert tab.evaluate(last) == pytest.approx(sum(row["val_accuracy"] for row in first) / 5, abs=1e-5)
 
-        assert tab.is_disabled("#compare")
+        assert not tab.is_disabled("#compare")
         tab.click("#untick")
+        assert tab.is_disabled("#compare")
         for place in (1, 2):
             tab.check(f"#rows tr:nth-child({place}) input")
         tab.click("#compare")

@@ -1,7 +1,7 @@
 "use strict";
 // The leaderboard: rows of trials or of configurations, filtered, sorted, compared and downloaded. What the reader
 // chooses is kept in the page's address, after the name of a section: #leaderboard?filter=epochs+%3E+5&sort=-value
-const PAGE = 50; // rows that are added at once
+const PAGE = 50; // rows at first; four times as many are added at once
 const MOST_COMPARED = 5;
 const FIRST = ["rank", "trial"]; // columns that stay in sight
 // NaN and infinities, which JSON lacks.
@@ -38,7 +38,11 @@ function formatOf(own, name) {
     .reduce(([least, most], size) => [Math.min(least, size), Math.max(most, size)], [Infinity, 0]);
   const digits = Math.min(Math.max(3 - Math.floor(Math.log10(high)), 1), 6);
   const even = high / low < 1000 && high < 1e6 && high >= 1e-3;
-  const widest = numbers.reduce((most, value) => Math.max(most, fraction(shown(value))), 0);
+  let widest = 0;
+  for (const value of numbers) {
+    if (!Number.isInteger(value)) widest = Math.max(widest, fraction(shown(value)));
+    if (even && widest >= digits) break; // more are not shown
+  }
   const pad = (text) => {
     const there = fraction(text);
     return widest && !there ? text + POINT_SPACE + FIGURE_SPACE.repeat(widest) : text + FIGURE_SPACE.repeat(widest - there);
