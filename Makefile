@@ -9,7 +9,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint types-of-package types-of-tests format faults fuzz leaks \
 	docs docs-test docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
-	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-repeats bench-cost bench-help cluster-up cluster-down \
+	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-curves bench-repeats bench-cost bench-help cluster-up cluster-down \
 	clean completion schema
 
 help:  ## list the targets
@@ -192,6 +192,9 @@ bench-repeats: $(STAMP)  ## errors and trainings of `repeat --until-decided`, in
 
 bench-search: $(STAMP)  ## trials that searches need, on real learning curves (half an hour)
 	$(BIN)/python benchmarks/search.py
+
+bench-curves: $(STAMP)  ## what pruners save and miss, beside Optuna's; CURVES=FILE.npz for another table (an hour)
+	$(BIN)/python benchmarks/curves.py $(if $(CURVES),--table $(CURVES))
 
 bench-search-trained: $(STAMP)  ## the same with real training (an hour)
 	$(BIN)/python benchmarks/search_trained.py

@@ -1,8 +1,11 @@
 """Benchmarks that look into workers, or simulate studies, still find what they measure."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -29,3 +32,24 @@ def test_rounds_of_repeats_seldom_err_and_save_trainings():
     assert len(figures) == 4
     assert all(float(wrong.rstrip("%")) < 15 for wrong, _ in figures.values())  # at most 2 of 16 studies
     assert all(float(used) <= 0.6 for name, (_, used) in figures.items() if "4 sd" in name)
+
+
+def test_searches_are_compared_on_any_table_of_curves(tmp_path):
+    """A table without names of tasks, of any size and with a diverged trial, gives a row for each method."""
+    best = np.random.default_rng(0).random(24)
+    curves = best[None, :, None] * (1 - np.exp(-np.arange(1, 8) / 2))
+    curves[0, 3, 4:] = np.nan
+    params = [{"rate": float(value), "kind": "ab"[number % 2]} for number, value in enumerate(best)]
+    np.savez(tmp_path / "table.npz", params=json.dumps(params), val_accuracy=curves)
+    methods = ["asha, rungs from 1", "median", "predictive", "Optuna TPE, median"]
+    options = ["--table", "table.npz", "--seeds", "2", "--json", "rows.json", "--jobs", "1", "--methods", *methods]
+    command = [sys.executable, str(BENCHMARKS / "curves.py"), *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {row["method"]: row for row in json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))}
+    assert list(rows) == ["random", *methods]
+    assert [name for name, row in rows.items() if row["recommended"]] == ["predictive"]
+    assert (rows["random"]["epochs_ratio"], rows["random"]["never_found"]) == (1.0, 0.0)
+    assert rows["predictive"]["never_found"] == 0.0
+    assert 0.0 < rows["predictive"]["epochs_ratio"] < 1.0
+    assert {"regret_5", "regret_10", "regret_20", "regret_50"} <= rows["predictive"].keys()

@@ -42,6 +42,9 @@ _PRUNERS: Final = {
     "the first of which was after {min_epochs}.",
     "hyperband": "Trials competed by asynchronous Hyperband [@li2018] in {brackets} brackets: one in {reduction} went "
     "on from each rung.",
+    "predictive": "Trials paused after {min_epochs} and at further points; those that, by their learning curves and "
+    "hyperparameters, were most likely to be the best at their ends went on, as in freeze-thaw optimization "
+    "[@swersky2014].",
     "median": "A trial was stopped if it was worse than the median of the complete ones at the same epoch.",
     "percentile": "A trial was stopped if it was not among the best {percentile:g}% of the complete ones at the same "
     "epoch.",

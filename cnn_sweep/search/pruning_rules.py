@@ -7,19 +7,20 @@ training is complete; if that was pruned, its repeats are pruned without trainin
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.search.budget import Budget
-from cnn_sweep.search.rungs import Ladder, Promotion, Rungs, granted, is_paused_at_rung, reached
+from cnn_sweep.search.rungs import FineLadder, Ladder, Promotion, Rungs, granted, is_paused_at_rung, reached
 from cnn_sweep.sweep.spec.search import StopSpec, WilcoxonSpec
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.trials import TrialHistory
     from cnn_sweep.search.plan import Plan
+    from cnn_sweep.search.predicted_rungs import PredictedRungs
     from cnn_sweep.search.pruners import RepeatPruner, StopPruner
     from cnn_sweep.sweep.sweep import Sweep
 
@@ -27,6 +28,7 @@ NEVER_PROMOTED = "not_promoted"
 OUT_OF_REACH = "out_of_reach"
 OF_A_PRUNED_CONFIGURATION = "configuration_pruned"
 WORSE_THAN_THE_BEST = "worse_than_the_best"
+_SAMPLE = 20  # configurations whose number of epochs is looked up
 
 
 class PruningRules:
@@ -47,7 +49,11 @@ class PruningRules:
         self._plan = plan
         self._history = history
         self._pruned_early = sweep.pruner is not None
-        self._rungs = Rungs(self.ladder, sweep.objective.direction) if self.ladder else None
+        self._sweep = sweep
+        self._predicted = _predicted_rungs(sweep)
+        self._lengths: dict[int, int] = {}
+        ranked = self.ladder is not None and self._predicted is None
+        self._rungs = Rungs(self.ladder, sweep.objective.direction) if self.ladder and ranked else None
         self._first = first_trainings(plan) if self._pruned_early else {}
         competing = (p.number for p in plan.trials if p.number not in self._first)
         self._planned = Counter(map(self.ladder.bracket, competing)) if self.ladder else Counter()
@@ -83,14 +89,31 @@ class PruningRules:
 
     def is_paused_at_rung(self, trial: TrialHistory) -> bool:
         """Return whether a trial is paused at a rung."""
-        return self._rungs is not None and trial.number not in self._first and is_paused_at_rung(trial)
+        return self.ladder is not None and trial.number not in self._first and is_paused_at_rung(trial)
 
-    def promotions(self) -> Iterator[tuple[int, Promotion]]:
-        """Yield the trials that may continue from their rung, in the order of preference."""
+    def promotions(self) -> Iterator[tuple[int, Promotion | None]]:
+        """Yield the trials that may continue from their rung, in the order of preference.
+
+        Where promotion is by prediction, trials that have not begun are among them, without a promotion.
+        """
+        if self._predicted is not None:
+            trials = self._competing_trials()
+            fresh = fresh_trials(self._plan, trials, self._first)
+            params = {number: trial.params for number, trial in trials.items()} | fresh
+            yield from self._predicted.promotions(trials, fresh, self._longest(params), self._history.refreshed)
         if self._rungs is not None:
             competing = self._competing_trials()
             self._rungs.update(competing)
             yield from self._rungs.promotions(competing, self._history.refreshed)
+
+    def _longest(self, params: Mapping[int, Mapping[str, Any] | None]) -> int:
+        """Return the most epochs of the trainings of the first configurations that are known."""
+        sample = sorted(number for number, one in params.items() if one is not None)[:_SAMPLE]
+        for number in sample:
+            if number not in self._lengths:
+                spec = self._sweep.resolve(params[number] or {}).training
+                self._lengths[number] = spec.all_epochs if spec is not None else 1
+        return max((self._lengths[number] for number in sample), default=1)
 
     def is_settled(self) -> bool:
         """Return whether the journals show that no trial is running and none can begin or continue."""
@@ -145,12 +168,9 @@ class PruningRules:
         return self._repeat_pruner.prunes(curves.pop(first, {}), curves.values())
 
     def _has_ended(self) -> bool:
-        return (
-            self._rungs is not None
-            and self.is_settled()
-            and next(self.promotions(), None) is None
-            and self._rungs.last_promotion(self._competing_trials(), 0.0) is None
-        )
+        if self.ladder is None or not self.is_settled() or next(self.promotions(), None) is not None:
+            return False
+        return self._rungs is None or self._rungs.last_promotion(self._competing_trials(), 0.0) is None
 
     def until(self, number: int, epochs: int, *, promoted: Promotion | None) -> int | None:
         """Return the epoch after which an attempt pauses; None if it trains to the end.
@@ -176,6 +196,26 @@ class PruningRules:
         return {n: trial for n, trial in self._history.trials.items() if n not in self._first}
 
 
+def fresh_trials(plan: Plan, begun: Container[int], repeats: Container[int]) -> dict[int, dict[str, Any] | None]:
+    """Return the hyperparameters of competing trials that have not begun.
+
+    Of those whose hyperparameters a sampler will propose, only the next is returned, with None.
+
+    Args:
+        plan: All trials.
+        begun: Numbers of trials that have begun.
+        repeats: Numbers of trials that do not compete.
+    """
+    fresh: dict[int, dict[str, Any] | None] = {}
+    proposed = False
+    for planned in plan.trials:
+        if planned.number in begun or planned.number in repeats or (planned.params is None and proposed):
+            continue
+        proposed |= planned.params is None
+        fresh[planned.number] = planned.params
+    return fresh
+
+
 def first_trainings(plan: Plan) -> dict[int, int]:
     """Map each repeat to the first training of its configuration; trials that are not keys compete."""
     by_configuration = {p.configuration: p.number for p in reversed(plan.trials) if p.configuration and not p.repeat}
@@ -187,6 +227,15 @@ def first_trainings(plan: Plan) -> dict[int, int]:
             if first is not None:
                 firsts[planned.number] = first
     return firsts
+
+
+def _predicted_rungs(sweep: Sweep) -> PredictedRungs | None:
+    ladder = Ladder.of(sweep.pruner)
+    if not isinstance(ladder, FineLadder):
+        return None
+    from cnn_sweep.search.predicted_rungs import PredictedRungs  # noqa: PLC0415 - imports scipy, which other pruners do not need
+
+    return PredictedRungs(ladder, sweep.objective.direction, sweep.search.seed)
 
 
 def _pruners(sweep: Sweep) -> tuple[StopPruner | None, RepeatPruner | None]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from cnn_sweep.sweep.spec.search import AshaSpec, HyperbandSpec
+from cnn_sweep.sweep.spec.search import AshaSpec, HyperbandSpec, PredictiveSpec
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Ladder:
     """
 
     min_epochs: int = 1
-    reduction: int = 3
+    reduction: float = 3
     brackets: int = 1
 
     @classmethod
@@ -42,6 +42,8 @@ class Ladder:
         """Return the ladder of a pruner's settings; None if it has no rungs."""
         if isinstance(spec, HyperbandSpec):
             return cls(spec.min_epochs, spec.reduction, spec.brackets)
+        if isinstance(spec, PredictiveSpec):
+            return FineLadder(spec.min_epochs)
         return cls(spec.min_epochs, spec.reduction) if isinstance(spec, AshaSpec) else None
 
     def bracket(self, number: int) -> int:
@@ -65,10 +67,31 @@ class Ladder:
         return self.level(bracket, rung)
 
 
+@dataclass(frozen=True)
+class FineLadder(Ladder):
+    """Rungs that are each about one and a half times as far as the one before."""
+
+    reduction: float = 1.5
+
+    def level(self, bracket: int, rung: int) -> int:  # noqa: ARG002 - there is one bracket
+        """Return the epochs of a rung; rungs are numbered from 0."""
+        level = self.min_epochs
+        for _ in range(rung):
+            level = max(level + 1, round(level * self.reduction))
+        return level
+
+    def levels(self, epochs: int) -> tuple[int, ...]:
+        """Return the epochs of all rungs below a number of epochs, and that number."""
+        below: list[int] = []
+        while (level := self.level(0, len(below))) < epochs:
+            below.append(level)
+        return (*below, epochs)
+
+
 @cache
-def _round(brackets: int, reduction: int) -> tuple[int, ...]:
+def _round(brackets: int, reduction: float) -> tuple[int, ...]:
     """Return the brackets of one round of trials, interleaved so that a study that ends early has trials of each."""
-    sizes = [-(-brackets * reduction ** (brackets - 1 - b) // (brackets - b)) for b in range(brackets)]
+    sizes = [math.ceil(brackets * reduction ** (brackets - 1 - b) / (brackets - b)) for b in range(brackets)]
     places = sorted((((k + 0.5) / size, b) for b, size in enumerate(sizes) for k in range(size)))
     return tuple(b for _, b in places)
 
@@ -83,6 +106,8 @@ class Promotion:
         results: Number of results at the rung that the worker knew.
         last: Whether it continues because nothing else is left and no trial is complete.
         seen: When the worker read the journals, in seconds since 1970.
+        chance: Its predicted probability of being the best of all; None if rungs decide by rank.
+        inputs: Digest of what the prediction was made from.
     """
 
     rung: int
@@ -90,10 +115,12 @@ class Promotion:
     results: int
     last: bool
     seen: float
+    chance: float | None = None
+    inputs: str | None = None
 
     def to_data(self) -> dict[str, Any]:
-        """Return the data for a journal."""
-        return dict(self.__dict__)
+        """Return the data for a journal; what a pruner does not have is left out."""
+        return {name: value for name, value in self.__dict__.items() if value is not None}
 
 
 def reported(trial: TrialHistory) -> dict[int, float]:
@@ -177,7 +204,7 @@ class Rungs:
             seen: When the journals were read, in seconds since 1970.
         """
         for (level, _), results in sorted(self._results.items(), reverse=True):
-            quota = len(results) // self._ladder.reduction
+            quota = int(len(results) // self._ladder.reduction)
             for place, (_, number) in enumerate(results[:quota], start=1):
                 if self._waits_at(trials, number, level):
                     yield number, Promotion(level, place, len(results), last=False, seen=seen)
@@ -193,7 +220,7 @@ class Rungs:
         """
         for bracket, count in planned.items():
             level = self._ladder.level(bracket, 0)
-            for _, number in self._results.get((level, bracket), [])[max(1, count // self._ladder.reduction) :]:
+            for _, number in self._results.get((level, bracket), [])[max(1, int(count // self._ladder.reduction)) :]:
                 if self._waits_at(trials, number, level):
                     yield number
 

@@ -209,8 +209,9 @@ def test_repeats_follow_their_configuration(hands):
 
 def test_workers_in_any_order_end_the_study(hands):
     """However four workers take turns, also by old news, every trial ends, the best is complete, and all is legal."""
-    hyperband = ("{asha: {min_epochs: 1, reduction: 3}}", "{hyperband: {reduction: 2, brackets: 2}}")
-    for seed, change in enumerate([("", ""), ("", ""), hyperband]):
+    asha = "{asha: {min_epochs: 1, reduction: 3}}"
+    hyperband = (asha, "{hyperband: {reduction: 2, brackets: 2}}")
+    for seed, change in enumerate([("", ""), ("", ""), hyperband, (asha, "predictive"), (asha, "predictive")]):
         chance = random.Random(seed)
         text = TEXT.replace("study: halved", f"study: halved{seed}").replace(*change)
         worth = [chance.random() for _ in range(30)]
@@ -227,7 +228,7 @@ def test_workers_in_any_order_end_the_study(hands):
                 break
         found = states(workers[0])
         assert {state for state, _ in found.values()} == {"complete", "pruned"}
-        if not change[0]:
+        if change is not hyperband:
             assert found[max(range(30), key=worth.__getitem__)][0] == "complete"
         illegal, promotions = breaches(workers[0])
         assert illegal == []
@@ -281,6 +282,40 @@ def test_the_audit_finds_what_is_not_legal(hands):
         "it was given up while": lambda e: replace(e, time=30.5) if isinstance(e, End) and e.trial == 2 else e,
         "given up as out of reach": lambda e: (
             replace(e, cause="out_of_reach") if isinstance(e, End) and e.cause == "not_promoted" else e
+        ),
+    }
+    for words, change in cases.items():
+        for path, content in kept.items():
+            path.write_bytes(content)
+        _edited(hand.study, change)
+        found = [breach.what for breach in breaches(hand)[0]]
+        assert any(words in what for what in found), (words, found)
+
+
+def test_the_audit_repeats_predictions(hands):
+    """It detects other chances, other inputs, promotions before their results, and studies that ended early."""
+    text = TEXT.replace("{asha: {min_epochs: 1, reduction: 3}}", "predictive")
+    (hand,) = hands(1, trials=16, worth=lambda number: -float(number), text=text)
+    while hand.run():
+        pass
+    illegal, promotions = breaches(hand)
+    assert (illegal, promotions > 10) == ([], True)
+    assert list(Audit(hand.study.paths, hand.study.sweep, hand.study.plan, lag_s=3.5).breaches()) == []
+    kept = {path: path.read_bytes() for path in hand.study.paths.journals.glob("*.jsonl")}
+
+    def promotion(**changes):
+        return lambda e: (
+            replace(e, promotion=e.promotion | changes) if isinstance(e, Start) and e.promotion is not None else e
+        )
+
+    cases = {
+        "its chance was said to be": promotion(chance=0.123),
+        "were never known": promotion(inputs="0" * 16),
+        "had been granted": promotion(rung=2),
+        "while a paused trial might have been the best": lambda e: (
+            replace(e, state="pruned", cause="not_promoted")
+            if isinstance(e, End) and (e.trial, e.state) == (1, "paused") and e.epochs > 1
+            else e
         ),
     }
     for words, change in cases.items():

@@ -5,22 +5,30 @@ its worker can have had and that allows it: all results journaled before it bega
 clocks that differ and writes on their way), and any of those journaled until the promotion's start. Its worker
 journaled place and number of results, so this can be decided exactly: the results of that state must split into as many
 better and worse ones.
+
+A promotion by prediction names a digest of what it was made from. The audit looks for a state of knowledge with that
+digest, and repeats the prediction.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from cnn_sweep.journal.events import Checkpoint, End, Epoch, Event, Lost, Start
 from cnn_sweep.journal.history import journal_sizes
 from cnn_sweep.journal.log import from_json, read_from
-from cnn_sweep.search.pruning_rules import NEVER_PROMOTED, OUT_OF_REACH, first_trainings
-from cnn_sweep.search.rungs import Ladder
+from cnn_sweep.search.learning_curves import features_of
+from cnn_sweep.search.predicted_rungs import Known, choices
+from cnn_sweep.search.pruning_rules import NEVER_PROMOTED, OUT_OF_REACH, first_trainings, fresh_trials
+from cnn_sweep.search.rungs import FineLadder, Ladder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cnn_sweep.journal.paths import StudyPaths
     from cnn_sweep.search.plan import Plan
@@ -58,6 +66,24 @@ class _Trial:
         """Return whether an attempt that had started when the journals were read has not ended yet."""
         return any(s.time < seen and self.ends.get(a, (math.inf, ""))[0] > now for a, s in self.starts.items())
 
+    def times(self) -> Iterator[float]:
+        """Yield when its events were journaled."""
+        yield from (start.time for start in self.starts.values())
+        yield from (time for time, _ in self.ends.values())
+        yield from (time for time, _ in self.epochs.values())
+
+    def is_over(self, is_known: Callable[[float], bool]) -> bool:
+        """Return whether it is known to have failed or to be pruned."""
+        return any(state.partition(":")[0] in ("failed", "pruned") and is_known(t) for t, state in self.ends.values())
+
+    def is_paused(self, is_known: Callable[[float], bool]) -> bool:
+        """Return whether its last known attempt is known to have ended at a rung."""
+        known = {attempt: start for attempt, start in self.starts.items() if is_known(start.time)}
+        granted = max(math.inf if start.until is None else start.until for start in known.values())
+        time, state = self.ends.get(max(known), (math.inf, ""))
+        reached = max((epoch for epoch, (t, _) in self.epochs.items() if is_known(t)), default=0)
+        return is_known(time) and state in ("paused", "interrupted", "lost") and granted <= reached
+
     def granted_before(self, attempt: int) -> float:
         """Return up to which epoch the attempts before one might train."""
         untils = [math.inf if s.until is None else s.until for a, s in self.starts.items() if a < attempt]
@@ -81,11 +107,16 @@ class Audit:
         self._ladder = ladder
         self._direction = sweep.objective.direction
         self._lag_s = lag_s
-        repeats = first_trainings(plan)
+        self._plan, self._seed = plan, sweep.search.seed
+        self._repeats = repeats = first_trainings(plan)
         self._planned = [p.number for p in plan.trials if p.number not in repeats]
         self._trials = {number: _Trial(number) for number in self._planned}
         for event in sorted(_events(paths), key=lambda event: event.time):
             self._take(event, sweep.objective.metric)
+        first = [p.params for p in plan.trials if p.params is not None]
+        first = first or [s.params for t in self._trials.values() for s in t.starts.values()]
+        training = sweep.resolve(first[0]).training if first else None
+        self._epochs = training.all_epochs if training is not None else 1
         self._known: dict[tuple[int, int], list[_Result]] = {}
         self.promotions = 0
 
@@ -135,11 +166,62 @@ class Audit:
             yield f"it is promoted from rung {rung}, but had been granted {before:g}"
         if start.until not in (None, self._ladder.next_level(trial.number, rung)):
             yield f"from rung {rung} it may train to epoch {start.until}"
+        if isinstance(self._ladder, FineLadder):
+            yield from self._of_prediction(trial, start)
+            return
         yield from self._of_knowledge(trial, start, rung)
         if last:
             yield from self._of_last(start)
         elif start.promotion["place"] > start.promotion["results"] // self._ladder.reduction:
             yield f"place {start.promotion['place']} of {start.promotion['results']} results is not among the best"
+
+    def _of_prediction(self, trial: _Trial, start: Start) -> Iterator[str]:
+        """Repeat a prediction from a state of knowledge that its worker can have had."""
+        given = start.promotion or {}
+        wrong = f"the inputs {given['inputs']} of its prediction were never known"
+        for known, paused in self._states(given["seen"] - self._lag_s, start.time):
+            if known.digest != given["inputs"]:
+                continue  # the same results may have been known with fewer trials paused, so others may follow
+            found = [
+                choice.chance or 0.0 for choice in choices(known, paused, self._seed) if choice.number == trial.number
+            ]
+            if any(math.isclose(chance, given["chance"], rel_tol=1e-6) for chance in found):
+                return
+            wrong = f"its chance was said to be {given['chance']:.6g}, but is {found[0] if found else 'not considered'}"
+        yield wrong
+
+    def _states(self, seen: float, now: float) -> Iterator[tuple[Known, np.ndarray]]:
+        """Yield what can have been known: all events until ``seen``, and any of the few until ``now``."""
+        times = sorted({t for trial in self._trials.values() for t in trial.times() if seen <= t <= now})
+        yield from (
+            self._state(lambda t, last=last: t < last) for last in (seen, *times, math.nextafter(now, math.inf))
+        )
+        for count in range(1, len(times) if len(times) <= _FEW else 0):
+            for some in combinations(times, count):
+                yield self._state(lambda t, some=some: t < seen or t in some)
+
+    def _state(self, is_known: Callable[[float], bool]) -> tuple[Known, np.ndarray]:
+        """Return what the events of some times say, and which trials are paused by them."""
+        begun = {n: t for n, t in self._trials.items() if any(is_known(s.time) for s in t.starts.values())}
+        fresh = fresh_trials(self._plan, begun, self._repeats)
+        levels = self._ladder.levels(self._epochs)  # type: ignore[attr-defined]
+        rows = {n: row for n, t in begun.items() if (row := self._curve(t, levels, is_known))}
+        numbers = sorted({*rows, *fresh})
+        results = np.array([[*rows.get(n, ()), *[math.nan] * (len(levels) - len(rows.get(n, ())))] for n in numbers])
+        params = [(fresh[n] if n in fresh else next(iter(begun[n].starts.values())).params) or {} for n in numbers]
+        over = [n in rows and begun[n].is_over(is_known) for n in numbers]
+        paused = [n in rows and begun[n].is_paused(is_known) for n in numbers]
+        flags = (np.array(one, dtype=bool) for one in ([n not in rows for n in numbers], over, paused))
+        begins, over_, paused_ = flags
+        known = Known(levels, np.array(numbers, dtype=np.int64), results, features_of(params), begins, over_)
+        return known, paused_
+
+    def _curve(self, trial: _Trial, levels: Sequence[int], is_known: Callable[[float], bool]) -> list[float]:
+        epochs = {epoch: -self._direction.key(v) for epoch, (t, v) in trial.epochs.items() if is_known(t)}
+        complete = any(state == "complete" and is_known(t) for t, state in trial.ends.values())
+        count = len(levels) if complete else sum(level <= max(epochs, default=0) for level in levels)
+        finite = {epoch: value for epoch, value in epochs.items() if math.isfinite(value)}
+        return [max((v for e, v in finite.items() if e <= level), default=-math.inf) for level in levels[:count]]
 
     def _of_knowledge(self, trial: _Trial, start: Start, rung: int) -> Iterator[str]:
         """Check that place and number of results are what the worker can have seen."""
@@ -200,6 +282,11 @@ class Audit:
         late = [t.number for t in self._trials.values() if t.starts and min(s.time for s in t.starts.values()) > time]
         if waiting or late:
             yield f"{doing} while trials had not begun: {sorted(waiting + late)[:5]}"
+        if isinstance(self._ladder, FineLadder):
+            known, paused = self._state(lambda t: t < time)
+            if next(choices(known, paused, self._seed), None) is not None:
+                yield f"{doing} while a paused trial might have been the best"
+            return
         for (level, bracket), quota in self._quotas(seen).items():
             for result in [r for r in self._results(level, bracket) if r.time <= time][:quota]:
                 trial = self._trials[result.trial]
@@ -238,6 +325,7 @@ class Audit:
         return max((max(t.epochs, default=0) for t in self._trials.values()), default=0)
 
 
+_FEW = 10  # events whose every subset is tried
 _OVER = ("complete", "pruned", "failed")
 
 

@@ -76,6 +76,21 @@ training: {{epochs: 3, optimizer: {{name: adamw, learning_rate: $rate}}}}
     assert {"akiba2019", "bergstra2011", "li2020", "loshchilov2019"} < set(found.keys)
 
 
+def test_promotion_by_prediction_is_described(written):
+    """Its rungs and its source are named."""
+    written.study(
+        "predicted",
+        3,
+        sweep=sweep_of_digits("""\
+space: {{filters: [2, 4]}}
+search: {{method: grid}}
+pruner: predictive
+training: {{epochs: 3}}
+"""),
+    )
+    assert "Trials paused after 1 epoch and at further points" in described(written, "predicted").text
+
+
 def test_the_bibliography_is_in_order():
     """Each entry stands once, by its key, in alphabetical order."""
     assert list(bibliography()) == sorted(bibliography())

@@ -77,7 +77,7 @@ def read_pruner(
     if name not in PRUNERS:
         problems.add(path, unknown("pruner", name, list(PRUNERS)))
         return None
-    if name in ("asha", "hyperband") and objective.function is not None:
+    if name in ("asha", "hyperband", "predictive") and objective.function is not None:
         problems.add(path, f"{name} pauses trials at a checkpoint, and objective.function writes none; try median")
     if name == "wilcoxon" and search.repeats < 2 and folds is None:
         problems.add(

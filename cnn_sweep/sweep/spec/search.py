@@ -178,6 +178,17 @@ class HyperbandSpec(Spec):
         return self
 
 
+class PredictiveSpec(Spec):
+    """Pause at closely spaced rungs, and go on with the trial that is most likely to be the best at its end.
+
+    Attributes:
+        min_epochs: The first rung; each further one is about one and a half times as far.
+    """
+
+    kind: Literal["predictive"] = "predictive"
+    min_epochs: Count = 1
+
+
 class MedianSpec(Spec):
     """Stop a trial that is worse than the median of complete trials at the same epoch; names are Optuna's."""
 
@@ -235,13 +246,14 @@ class WilcoxonSpec(Spec):
     n_startup_steps: Count = 2
 
 
-RungSpec = AshaSpec | HyperbandSpec
+RungSpec = AshaSpec | HyperbandSpec | PredictiveSpec
 StopSpec = MedianSpec | PercentileSpec | PatientSpec | ThresholdSpec
 PrunerSpec = RungSpec | StopSpec | WilcoxonSpec
 
 PRUNERS: dict[str, type[Spec]] = {
     "asha": AshaSpec,
     "hyperband": HyperbandSpec,
+    "predictive": PredictiveSpec,
     "median": MedianSpec,
     "percentile": PercentileSpec,
     "patient": PatientSpec,

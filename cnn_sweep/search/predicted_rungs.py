@@ -1,0 +1,213 @@
+"""Promotion by what is expected at the end of training, instead of by rank at a rung.
+
+Trials pause at closely spaced rungs. A free worker takes the trial, paused or new, with the greatest chance of being
+the best of all at its end, for what the next rung costs. Now and then it takes the next new trial as planned, or any
+paused one, so that a wrong prediction is noticed and does not decide alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_sweep.search.learning_curves import CurveModel, features_of
+from cnn_sweep.search.rungs import Promotion, granted, is_paused_at_rung, reported
+from cnn_sweep.sweep.states import FINISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from cnn_sweep.journal.trials import TrialHistory
+    from cnn_sweep.search.rungs import FineLadder
+    from cnn_sweep.sweep.direction import Direction
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+
+# Found on the learning curves of LCBench and of 1,152 small networks: benchmarks/curves.py.
+_FIRST_TRIALS = 12  # trials that begin as planned, before anything is predicted
+_AS_PLANNED = 0.125  # share of decisions that take the next new trial, or any paused one
+_COST = 0.5  # chances are divided by this power of the epochs to the next rung
+_ENOUGH = 0.003  # the study ends when an unfinished trial is the best with less than this probability
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a decision is made from; one row for each trial that has a result or may begin.
+
+    Attributes:
+        levels: Epochs of the rungs, and of the whole training.
+        numbers: Numbers of the trials, in ascending order; shape (trials,).
+        results: Best result up to each level, higher is better; NaN where there is none yet. The result of a complete
+            trial counts at all levels. Shape (trials, levels).
+        features: Of the hyperparameters; shape (trials, features).
+        fresh: Whether a trial may begin; shape (trials,).
+        over: Whether a trial has failed or was pruned; shape (trials,).
+    """
+
+    levels: tuple[int, ...]
+    numbers: NDArray[np.int64]
+    results: Floats
+    features: Floats
+    fresh: Flags
+    over: Flags
+
+    @property
+    def digest(self) -> str:
+        """A short digest of all results, and of the states of the trials."""
+        arrays = (self.numbers, self.results, self.fresh, self.over)
+        return hashlib.sha256(repr(self.levels).encode() + b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
+
+    @property
+    def reached(self) -> NDArray[np.int64]:
+        """Number of levels with a result, by trial."""
+        found: NDArray[np.int64] = (~np.isnan(self.results)).sum(axis=1)
+        return found
+
+    def chances(self) -> Floats:
+        """Return each trial's probability of being the best of all at the end."""
+        model = CurveModel.fit(self.levels, self.results, self.features)
+        rivals = ~self.over
+        chances = np.zeros(len(self.numbers))
+        chances[rivals] = model.predict(self.results[rivals], self.features[rivals]).chances()
+        return chances
+
+    def costs(self) -> Floats:
+        """Return the epochs to the next level, by trial; infinite for complete ones."""
+        steps = np.diff(np.array([0, *self.levels], dtype=float), append=np.inf)
+        found: Floats = steps[self.reached]
+        return found
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A trial that a worker may take.
+
+    Attributes:
+        number: Number of the trial.
+        chance: Its probability of being the best of all; None before anything is predicted.
+        drawn: Whether it comes first whatever its chance is.
+    """
+
+    number: int
+    chance: float | None
+    drawn: bool = False
+
+
+def choices(known: Known, paused: Flags, seed: int) -> Iterator[Choice]:
+    """Yield what a worker may take, in the order of preference; a function of its arguments alone.
+
+    Nothing is yielded once the study has found what it is likely to find.
+
+    Args:
+        known: What the journals say.
+        paused: Whether a trial is paused at a rung; shape (trials,).
+        seed: Seed of the search.
+    """
+    fresh = known.numbers[known.fresh]
+    if len(fresh) and len(known.numbers) - len(fresh) < _FIRST_TRIALS:
+        yield from (Choice(int(number), None) for number in fresh)
+        return
+    if not (paused | known.fresh).any():
+        return
+    chances = known.chances()
+    complete = (known.reached == len(known.levels)) & ~known.over
+    if not len(fresh) and complete.any() and chances[~complete].sum() < _ENOUGH:
+        return
+    draw = random.Random(f"{seed} {known.digest}")  # noqa: S311 - no secret
+    if draw.random() < _AS_PLANNED:
+        row = np.flatnonzero(known.fresh)[0] if len(fresh) else draw.choice(np.flatnonzero(paused).tolist())
+        yield Choice(int(known.numbers[row]), float(chances[row]), drawn=True)
+    scores = np.where(paused | known.fresh, chances / known.costs() ** _COST, -1.0)
+    for row in np.argsort(-scores, kind="stable")[: (scores >= 0).sum()]:
+        yield Choice(int(known.numbers[row]), float(chances[row]))
+
+
+class PredictedRungs:
+    """Results at the rungs of a study, updated from a history, and what to train next by them.
+
+    Args:
+        ladder: The rungs.
+        direction: Direction of the objective.
+        seed: Seed of the search.
+    """
+
+    def __init__(self, ladder: FineLadder, direction: Direction, seed: int) -> None:
+        self._ladder = ladder
+        self._direction = direction
+        self._seed = seed
+        self._read: dict[int, tuple[object, tuple[float, ...]]] = {}  # what a trial's results were read from, and they
+        self._encoded: tuple[object, Floats] = ((), np.zeros((0, 0)))
+
+    def promotions(
+        self,
+        trials: Mapping[int, TrialHistory],
+        fresh: Mapping[int, Mapping[str, Any] | None],
+        epochs: int,
+        seen: float,
+    ) -> Iterator[tuple[int, Promotion | None]]:
+        """Yield the trials to take, in the order of preference; those that have not begun without a promotion.
+
+        Args:
+            trials: The trials that compete: first trainings of a configuration.
+            fresh: Hyperparameters of those that may begin, by number; None if a sampler will propose them.
+            epochs: Epochs of a whole training.
+            seen: When the journals were read, in seconds since 1970.
+        """
+        known = self.known(trials, fresh, epochs)
+        began = [trials.get(int(number)) for number in known.numbers]
+        paused = np.array([trial is not None and is_paused_at_rung(trial) for trial in began], dtype=bool)
+        place, results, inputs = 0, int(known.reached.sum()), known.digest
+        for choice in choices(known, paused, self._seed):
+            if choice.number in fresh:
+                yield choice.number, None
+                continue
+            place += 1
+            rung = int(granted(trials[choice.number]))
+            yield (
+                choice.number,
+                Promotion(rung, place, results, last=False, seen=seen, chance=choice.chance, inputs=inputs),
+            )
+
+    def known(
+        self, trials: Mapping[int, TrialHistory], fresh: Mapping[int, Mapping[str, Any] | None], epochs: int
+    ) -> Known:
+        """Collect what a decision is made from; for the arguments, see `promotions`."""
+        levels = self._ladder.levels(epochs)
+        results = {number: values for number, trial in trials.items() if (values := self._results(trial, levels))}
+        numbers = sorted({*results, *fresh})
+        table = np.full((len(numbers), len(levels)), np.nan)
+        over = np.zeros(len(numbers), dtype=bool)
+        for row, number in enumerate(numbers):
+            if number in results:
+                table[row, : len(results[number])] = results[number]
+                over[row] = trials[number].state in FINISHED and trials[number].state != "complete"
+        begins = np.array([number not in results for number in numbers], dtype=bool)
+        features = self._features(numbers, trials, fresh)
+        return Known(levels, np.array(numbers, dtype=np.int64), table, features, begins, over)
+
+    def _features(
+        self, numbers: list[int], trials: Mapping[int, TrialHistory], fresh: Mapping[int, Mapping[str, Any] | None]
+    ) -> Floats:
+        if self._encoded[0] != numbers:
+            params = [(fresh[n] if n in fresh else trials[n].params) or {} for n in numbers]
+            self._encoded = numbers, features_of(params)
+        return self._encoded[1]
+
+    def _results(self, trial: TrialHistory, levels: tuple[int, ...]) -> tuple[float, ...]:
+        """Return a trial's best result up to each level that it has reached."""
+        source = (levels, trial.state, sum(len(attempt.epochs) for attempt in trial.attempts.values()))
+        known = self._read.get(trial.number)
+        if known is None or known[0] != source:
+            values = {epoch: -self._direction.key(v) for epoch, v in reported(trial).items() if v == v}  # noqa: PLR0124 - NaN
+            last = max(reported(trial), default=0)
+            ends = len(levels) if trial.state == "complete" else sum(level <= last for level in levels)
+            best = (max((v for e, v in values.items() if e <= level), default=-np.inf) for level in levels[:ends])
+            known = self._read[trial.number] = source, tuple(best)
+        return known[1]
