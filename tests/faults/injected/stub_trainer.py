@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from types import SimpleNamespace
 
 import hash_chain
 import numpy as np
 
 from cnn_sweep.journal.filesystem import write_aside, write_once
+from cnn_sweep.training.data.dataset import Dataset, Split
 from cnn_sweep.training.engines.engine import Evaluation, Totals
 from cnn_sweep.training.trial.checkpoint import CheckpointError
 from cnn_sweep.training.trial.training_loop import Task, TrainingLoop
@@ -72,10 +72,10 @@ class StudyTrainer:
     def __init__(self, study, *, staged_in=None):
         write_once(study.paths.fingerprint, b"0" * 64 + b"\n")
         labels = np.zeros(_BATCH * hash_chain.STEPS, np.int32)
-        part = SimpleNamespace(y=labels)
-        self._data = SimpleNamespace(train=part, validation=SimpleNamespace(y=labels[:2]), info=study.info)
+        splits = {"train": Split(labels, labels), "validation": Split(labels[:2], labels[:2])}
+        self._data = Dataset(splits, study.info, 1.0, "0" * 64)
 
-    def train(self, spec, *, seed, monitor, resume=None):
+    def train(self, spec, *, seed, fold, monitor, resume=None):
         """Train a trial; if the checkpoint belongs to another trial, from the beginning."""
         try:
             return self._train(spec, seed, monitor, resume)
