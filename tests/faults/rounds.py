@@ -43,6 +43,7 @@ training:
   optimizer: {{name: sgd, learning_rate: $learning_rate}}
   checkpoint_every_s: {checkpoint_every_s}
 """
+_PRUNERS = {"asha": "{asha: {min_epochs: 2, reduction: 2}}", "predictive": "{predictive: {min_epochs: 2}}"}
 _RANGES = {"rate": {"low": 0.0, "high": 0.9}, "learning_rate": {"low": 0.01, "high": 1.0, "log": True}}
 
 
@@ -51,7 +52,7 @@ class Plan:
     """The settings of a round, from which everything in it follows.
 
     Attributes:
-        study: grid, tpe or asha.
+        study: grid, tpe, asha or predictive.
         storage: honest, dishonest (locks are said to be unreliable), lying (they are), mounts (two of one folder) or
             small (a full disk can be had).
         trials: Number of trials at first; even.
@@ -117,7 +118,7 @@ class Round:
         self.folder, self.plan, self.chance = folder, plan, chance
         self.result = Result(number, plan)
         self.processes: dict[subprocess.Popen[bytes], tuple[object, ...]] = {}  # with their words
-        self.expected = Expected(0, plan.epochs, real=plan.real, attempts=plan.attempts, pruned=plan.study == "asha")
+        self.expected = Expected(0, plan.epochs, real=plan.real, attempts=plan.attempts, pruned=plan.study in _PRUNERS)
         self._logged = 0
         self._closed = False
         self._mounted: list[Path] = []
@@ -160,14 +161,14 @@ class Round:
     def write_sweep(self):
         """Write the sweep file of the round, as far as it has grown."""
         plan, space, pruner = self.plan, _RANGES, ""
-        search = {"method": {"grid": "grid", "tpe": "tpe", "asha": "random"}[plan.study], "seed": 7}
+        search = {"method": "random" if plan.study in _PRUNERS else plan.study, "seed": 7}
         if plan.study == "grid":
             space, self.expected.grid = self._choices, self._choices
             self.expected.trials = len(self._choices["rate"]) * len(self._choices["learning_rate"])
         else:
             self.expected.trials = search["trials"] = self.expected.trials or plan.trials
-        if plan.study == "asha":
-            pruner = "pruner: {asha: {min_epochs: 2, reduction: 2}}"
+        if plan.study in _PRUNERS:
+            pruner = f"pruner: {_PRUNERS[plan.study]}"
         text = _SWEEP.format(
             space=space, search=search, pruner=pruner, epochs=plan.epochs, checkpoint_every_s=plan.checkpoint_every_s
         ).replace("True", "true")

@@ -22,10 +22,11 @@ KILLS = int(os.environ.get("CNN_SWEEP_RUNG_KILLS", "2"))
 LAG_S = 1.0
 
 
-def test_every_decision_at_a_rung_is_legal_whatever_is_killed(tmp_path):
+@pytest.mark.parametrize("pruner", ["asha", pytest.param("predictive", marks=pytest.mark.long)])
+def test_every_decision_at_a_rung_is_legal_whatever_is_killed(tmp_path, pruner):
     """Killed at random and resumed, a study ends; the audit proves each promotion; nothing saved is trained again."""
     chance = random.Random(os.environ.get("CNN_SWEEP_FAULT_SEED", "1"))
-    plan = Plan(study="asha", trials=8 * KILLS, epochs=54, checkpoint_every_s=0.1)
+    plan = Plan(study=pruner, trials=8 * KILLS, epochs=54, checkpoint_every_s=0.1)
     one = Round(tmp_path / "round", plan, library=None, chance=chance)
     try:
         one.begin()

@@ -75,8 +75,8 @@ def test_with_several_seeds_the_tied_configurations_are_named(written):
     tied = [row["trial"] for row in data.configurations.rows if row["tied"]][1:]
     assert len(tied) > 1
     found = answer.best(data)
-    assert found.of.startswith("mean of 5 seeds, sd ")
-    assert found.interval.endswith("(95%, over seeds)")
+    assert found.of.startswith("mean of 5 trainings, sd ")
+    assert found.interval.endswith("(95%, over trainings)")
     verdict = answer.verdict(data)
     assert verdict.why.startswith("Not certain: the configurations of trials ")
     assert str(tied[0]) in verdict.why

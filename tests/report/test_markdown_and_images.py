@@ -231,7 +231,7 @@ def test_curves_of_repeats_are_means_with_a_band(written):
     low, high, mean = figures(data, "curves")[0].data[:3]
     epochs = Study.open(written.results, "digits", merge=False).epochs()
     own = epochs[epochs.trial.isin(data.members[first])].groupby("epoch").val_accuracy
-    assert mean["name"] == f"trial {first}, mean of 5 seeds"
+    assert mean["name"] == f"trial {first}, mean of 5 trainings"
     assert mean["x"] == [1, 2, 3]
     for trace, expected in ((low, own.min()), (high, own.max()), (mean, own.mean())):
         assert trace["y"] == pytest.approx(expected.tolist(), rel=1e-5)

@@ -127,7 +127,7 @@ def best(data: ReportData) -> Best | None:
         if value is not None
     ]
     interval = data.interval(first)
-    kind = "over seeds" if data.has_means else f"Wilson, {data.validation_images:,} validation images"
+    kind = "over trainings" if data.has_means else f"Wilson, {data.validation_images:,} validation images"
     return Best(
         metric=data.metric,
         value=shown(data.score(first)),
@@ -141,7 +141,7 @@ def best(data: ReportData) -> Best | None:
 def _which(data: ReportData, first: Row) -> str:
     if not data.has_means:
         return f"trial {first['trial']}"
-    return f"mean of {first['n']} seeds, sd {first['sd']:.2g}, of the configuration of trial {first['trial']}"
+    return f"mean of {first['n']} trainings, sd {first['sd']:.2g}, of the configuration of trial {first['trial']}"
 
 
 def _notes(data: ReportData, first: Row) -> Iterator[str]:

@@ -155,7 +155,7 @@ function bandTraces(trial, trials, metric, line) {
   const { epochs, mean, low, high } = band(trials, metric);
   const common = { type: "scatter", x: epochs, meta: trial, legendgroup: String(trial) };
   const edge = { ...common, mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false };
-  const seeds = `mean of ${trials.length} seeds`;
+  const seeds = `mean of ${trials.length} trainings`;
   return [
     { ...edge, y: low },
     { ...edge, y: high, fill: "tonexty", fillcolor: `${line.color}26` },

@@ -42,7 +42,7 @@ def _intervals(data: ReportData, rows: Sequence[Row]) -> str:
     if not any(data.interval(row) for row in rows):
         return "; their uncertainty is unknown, since each has one seed"
     if data.has_means:
-        return ", with 95% intervals of their means over seeds"
+        return ", with 95% intervals of their means"
     return f", with 95% intervals (Wilson) for {data.validation_images:,} validation images and one seed"
 
 

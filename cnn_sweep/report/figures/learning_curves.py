@@ -117,7 +117,7 @@ def _curve(data: ReportData, metric: str) -> Figure | None:
     if not traces:
         return None
     pale = "; pale lines: the same on training data" if beside and not is_band else ""
-    bands = "; means over the seeds of a configuration, and the range of the seeds" if is_band else ""
+    bands = "; means over the trainings of a configuration, and their range" if is_band else ""
     caption = f"{metric} by epoch{pale}{bands}."
     return Figure(f"curves-{metric}", f"{metric} by epoch", caption, tuple(traces), axis_titles("epoch", metric))
 
@@ -152,7 +152,7 @@ def _band(data: ReportData, trial: int, seeds: Sequence[int], metric: str, line:
         edge | {"y": numbers(min(values[epoch]) for epoch in x)},
         edge | {"y": numbers(max(values[epoch]) for epoch in x), "fill": "tonexty", "fillcolor": f"{line['color']}26"},
         mean
-        | {"y": numbers(fmean(values[epoch]) for epoch in x), "name": f"trial {trial}, mean of {len(seeds)} seeds"},
+        | {"y": numbers(fmean(values[epoch]) for epoch in x), "name": f"trial {trial}, mean of {len(seeds)} trainings"},
     ]
 
 
