@@ -122,9 +122,9 @@ format: $(STAMP)  ## mend formatting
 
 FAULTS ?= 1000
 SEED ?= 1
-faults: $(STAMP)  ## break studies on purpose (FAULTS=1000 SEED=1; ONLY=17 plays one round again), then 10 kills each of two with rungs
+faults: $(STAMP)  ## break studies on purpose (FAULTS=1000 SEED=1; ONLY=17 plays one round again), then its tests in their long form
 	PYTHONPATH=tests $(BIN)/python -m faults.campaign --faults $(FAULTS) --seed $(SEED) $(if $(ONLY),--only $(ONLY))
-	$(if $(ONLY),,CNN_SWEEP_LONG=1 CNN_SWEEP_RUNG_KILLS=10 $(BIN)/python -m pytest tests/faults/test_rung_campaign.py)
+	$(if $(ONLY),,CNN_SWEEP_LONG=1 CNN_SWEEP_RUNG_KILLS=10 $(BIN)/python -m pytest tests/faults)
 
 FUZZ := 10000
 fuzz: $(STAMP)  ## the long form: FUZZ=10000 odd sweep files, 3,000 journals, 1,000 of each other kind of file; SEED=1

@@ -65,7 +65,7 @@ def killed_while_it_journaled_a_checkpoint(study, attempt=0):
 class LastEpoch:
     """An engine that trains the sixth epoch."""
 
-    def train(self, spec, *, seed, monitor, resume):
+    def train(self, spec, *, seed, fold, monitor, resume):
         """Report one epoch."""
         monitor.epoch(6, {"val_accuracy": 0.6}, 0.1)
         return Outcome("complete", epochs=6)
@@ -74,7 +74,7 @@ class LastEpoch:
 class Predicting:
     """An engine whose trial is complete and has predictions."""
 
-    def train(self, spec, *, seed, monitor, resume):
+    def train(self, spec, *, seed, fold, monitor, resume):
         """Report one epoch."""
         monitor.epoch(1, {"val_accuracy": 0.5}, 0.1)
         images = np.arange(2, dtype=np.int32)
@@ -85,7 +85,7 @@ class Predicting:
 class Preempted:
     """An engine that is asked to stop after its first epoch."""
 
-    def train(self, spec, *, seed, monitor, resume):
+    def train(self, spec, *, seed, fold, monitor, resume):
         """Report one epoch and write a checkpoint."""
         monitor.epoch(1, {"val_accuracy": 0.1}, 0.1)
         monitor.checkpoint(b"state", 1)

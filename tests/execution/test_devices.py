@@ -88,14 +88,15 @@ def pool(tmp_path, monkeypatch):
     """A pool of two whose workers are programs that the test gives, one after the other, and what they were told."""
     programs, told, started = [], [], []
 
-    def start(number, slot):
-        told.append((number, slot.alone))
+    def start(place, _gpu, *, alone):
+        told.append((place, alone))
         started.append(subprocess.Popen([sys.executable, "-c", programs.pop(0)], stdout=subprocess.PIPE))
         return started[-1]
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     made = Pool(WorkerSettings(tmp_path, "study", 1, since=0.0), 2, tmp_path)
-    monkeypatch.setattr(made, "_start", start)
+    monkeypatch.setattr(made._starter, "start", start)
+    monkeypatch.setattr(made._starter, "is_ready", lambda: True)
     yield SimpleNamespace(pool=made, programs=programs, told=told)
     made.kill()
     for process in started:

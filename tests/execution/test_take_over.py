@@ -17,7 +17,8 @@ from cnn_sweep.execution.attempts import take_over as takes
 from cnn_sweep.execution.attempts.cancellation import cancel_study, cancel_trial
 from cnn_sweep.execution.attempts.liveness import reconcile
 from cnn_sweep.execution.attempts.take_over import take_over, unseen_attempts
-from cnn_sweep.execution.pool import pool as pools
+from cnn_sweep.execution.pool import worker_processes
+from cnn_sweep.execution.pool.worker_processes import START_METHOD
 from cnn_sweep.execution.study.provenance import start_journal
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.worker import worker as workers
@@ -47,7 +48,7 @@ from cnn_sweep.execution.worker import recorder, worker
 from cnn_sweep.execution.worker.protocol import StopRequest, WorkerSettings
 from cnn_sweep.training.outcome import Outcome
 
-def train(spec, *, seed, monitor, resume):
+def train(spec, *, seed, fold, monitor, resume):
     for epoch in (1, 2):
         monitor.epoch(epoch, {"val_accuracy": 0.1 * epoch}, 0.01)
     until = time.monotonic() + 120
@@ -205,7 +206,8 @@ def test_commands_name_silent_owners_and_end_with_1(cluster, monkeypatch):
     def start(command, **how):
         return popen(["true"] if workers.__name__ in command else command, **how)
 
-    monkeypatch.setattr(pools.subprocess, "Popen", start)
+    monkeypatch.setenv(START_METHOD, "spawn")
+    monkeypatch.setattr(worker_processes.subprocess, "Popen", start)
     cluster.install("squeue", "exit 1")
     hold_all_trials(cluster.paths.results)
     done = cluster.type("resume", "mine", "--workers", "1")
@@ -261,7 +263,7 @@ def test_a_worker_that_wakes_up_after_a_take_over_stops_and_counts_nothing_twice
         silence(study)
         assert take_over(study, lambda _: None) == 1
 
-        def train(_spec, *, seed, monitor, resume):
+        def train(_spec, *, seed, fold, monitor, resume):
             for epoch in (1, 2, 3):
                 monitor.epoch(epoch, {"val_accuracy": 0.2 * epoch}, 0.01)
             return Outcome("complete", epochs=3)

@@ -56,6 +56,7 @@ def test_the_campaign_fails_on_a_design_that_does_not_hold(tmp_path, library, mu
     assert any(_problems(tmp_path, library, mutant, number=number) for number in range(_ROUNDS)), "not noticed"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_round_of_a_mutant_finds_nothing_without_it(tmp_path, library, mutant):
     """It is the mutant that the campaign notices, and not the faults of its round."""

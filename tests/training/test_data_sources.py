@@ -35,7 +35,7 @@ def made(tmp_path_factory):
         module = importlib.import_module("make_images")
     finally:
         sys.path.remove(str(EXAMPLES))
-    scale = module.Scale(grid=(5, 7), tiles=8, scenes=8, pets=6, named=8)
+    scale = module.Scale(grid=(5, 7), tiles=8, scenes=8, pets=6, named=8, sites=2)
     folder = tmp_path_factory.mktemp("made")
     module.make_bush(folder / "bush", scale, module.Photographs(1))
     module.make_scenes(folder / "scenes", scale, module.Photographs(2))

@@ -292,7 +292,7 @@ CASES = [
     ([("maximize}", "maximize, value: {mean_last: 0}}")], 25, "objective.value.mean_last", "must be at least 1, not 0"),
     ([("maximize}", "maximize, function: train}")], 25, "objective.function", "must be 'module:function'"),
     ([("search:", "models: {keep: -1}\nsearch:")], 20, "models.keep", "must be at least 0, not -1"),
-    ([("search:", "models: 3\nsearch:")], 20, "models", "must be a mapping with the keys keep, not 3"),
+    ([("search:", "models: 3\nsearch:")], 20, "models", "must be a mapping with the keys keep, predictions, not 3"),
     (
         [("  layers:\n", "  build: nets.build\n  layers:\n")],
         3,
