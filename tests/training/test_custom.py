@@ -16,6 +16,7 @@ from helpers.outcomes import assert_equal
 
 import cnn_sweep
 from cnn_sweep.errors import InputError
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec.trial import TrialSpec
 from cnn_sweep.training.network.user_functions import UserCode
 
@@ -495,7 +496,7 @@ def test_a_trial_without_a_finite_objective_has_diverged(value, trainer, recorde
         == f"objectives:not_finite reported no finite score in any of 2 epochs; the last one was {value}"
     )
     assert len(notes.epochs) == 2
-    for direction in ("minimize", "maximize"):
+    for direction in Direction:
         spec = objective("sometimes_finite")
         spec = spec.model_copy(update={"objective": spec.objective.model_copy(update={"direction": direction})})
         found = trainer.train(spec, 0, recorder())
