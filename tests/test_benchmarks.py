@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -19,6 +20,7 @@ def quick(benchmark):
     return {name: cells for name, *cells in rows}
 
 
+@pytest.mark.long
 def test_a_trial_of_a_known_shape_costs_little_beside_its_training():
     """Far less than the 4 s of a new process, on the busiest machine."""
     figures = quick("overhead.py")

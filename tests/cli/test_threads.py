@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from cnn_sweep.execution.machine import usable_cores
 from cnn_sweep.tools.training_rates import divisions
 
 
+@pytest.mark.long
 def test_every_division_of_the_cores_is_measured(cli, sweep_text):
     """Each row trains, and the advice is one of the rows; no study is made."""
     (cli.folder / "tiny.yaml").write_text(sweep_text, encoding="utf-8")

@@ -76,7 +76,7 @@ def test_both_stages_are_those_of_keras(spec, dataset, recorder):
     assert [round(epoch["learning_rate"], 6) for epoch in ours.history] == [0.01, 0.01, 0.001, 0.001]
 
 
-@pytest.mark.parametrize("engine", ["graph", "fit"])
+@pytest.mark.parametrize("engine", ["graph", pytest.param("fit", marks=pytest.mark.long)])
 def test_the_stages_resume_exactly(engine, spec, dataset, recorder):
     """Interrupted anywhere, also between the stages, a trial ends with the bits of an undisturbed one."""
     from cnn_sweep.training.trial.trainer import Trainer
