@@ -7,14 +7,13 @@ change them.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cnn_sweep.errors import SettingError
 from cnn_sweep.messages import few, plural
-from cnn_sweep.training.data.splits import named_classes
+from cnn_sweep.training.data.splits import named_classes, stratified_folds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,25 +45,14 @@ def draw_folds(images: Labelled, folds: int, seed: int, *, same: Sequence[object
     """
     groups = None if images.groups is None else np.unique(np.asarray(images.groups), return_inverse=True)[1]
     _check_enough(images, folds, groups)
-    drawn = np.stack([_draw(images.y, groups, folds, (seed + number) % 2**32) for number in range(PARTITIONS)])
+    drawn = np.stack(
+        [stratified_folds(images.y, groups, folds, (seed + number) % 2**32) for number in range(PARTITIONS)]
+    )
     if groups is None and len(same):
         drawn = drawn[:, _first_places(same)]
     for number, partition in enumerate(drawn):
         _check_classes(images, partition, seed + number, folds)
     return drawn
-
-
-def _draw(y: npt.NDArray[np.int32], groups: npt.NDArray[np.intp] | None, folds: int, seed: int) -> Folds:
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # noqa: PLC0415 - takes a second; many commands only describe data
-
-    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    found = np.empty(len(y), np.int16)
-    with warnings.catch_warnings():
-        # A class with few images need not be in every fold.
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        for number, (_, part) in enumerate(kind(folds, shuffle=True, random_state=seed).split(y, y, groups)):
-            found[part] = number
-    return found
 
 
 def _first_places(same: Sequence[object]) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -107,15 +106,9 @@ def _split_groups(indices: Indices, images: Labelled, cut: Cut, seed: int) -> tu
         return indices, indices[:0]
     y, groups = images.y[indices], np.unique(np.asarray(images.groups)[indices], return_inverse=True)[1]
     _check_groups(groups, y, cut, images.names)
-    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 - takes a second; many commands only describe data
-
     count, folds = _fraction(cut.share * len(images.y) / len(indices), int(groups.max()) + 1)
-    with warnings.catch_warnings():
-        # A class with few images need not be in every fold; it only has to be in both sets.
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        divided = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(indices, y, groups)
-        taken = np.concatenate([part for _, part in islice(divided, count)])
-    kept = np.setdiff1d(np.arange(len(indices)), taken)
+    is_taken = stratified_folds(y, groups, folds, seed) < count
+    kept, taken = np.flatnonzero(~is_taken), np.flatnonzero(is_taken)
     for part, name in ((kept, "training"), (taken, cut.name)):
         absent = np.setdiff1d(y, y[part])
         if len(absent):
@@ -123,7 +116,23 @@ def _split_groups(indices: Indices, images: Labelled, cut: Cut, seed: int) -> tu
                 f"{cut.name}: {cut.share:g} by groups leaves no image of {named_classes(absent, images.names)} in the "
                 f"{name} set; another data.seed, another share or more groups may"
             )
-    return indices[kept], np.sort(indices[taken])
+    return indices[kept], indices[taken]
+
+
+def stratified_folds(
+    y: npt.NDArray[np.int32], groups: npt.NDArray[np.intp] | None, folds: int, seed: int
+) -> npt.NDArray[np.int16]:
+    """Return the fold of each image: scikit-learn's StratifiedKFold, or with groups its StratifiedGroupKFold."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # noqa: PLC0415 - takes a second; many commands only describe data
+
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    found = np.empty(len(y), np.int16)
+    with warnings.catch_warnings():
+        # A class with few images need not be in every fold.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for number, (_, part) in enumerate(kind(folds, shuffle=True, random_state=seed).split(y, y, groups)):
+            found[part] = number
+    return found
 
 
 def _split_order(indices: Indices, images: Labelled, cut: Cut, _seed: int) -> tuple[Indices, Indices]:
