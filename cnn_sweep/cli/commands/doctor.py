@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
-from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, Trust
+from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, Trust, profile_option
 from cnn_sweep.cli.ui.sweeps import load_profile
 from cnn_sweep.cli.ui.terminal import Console, warn
 from cnn_sweep.errors import EnvironmentFault
@@ -32,12 +32,7 @@ def doctor(
     as_json: AsJson = False,
     slurm: Annotated[bool, typer.Option("--slurm", help="Fail if Slurm does not work.")] = False,
     job: Annotated[bool, typer.Option("--job", help="Run a job of one task and compare its node with here.")] = False,
-    profile: Annotated[
-        Path | None,
-        typer.Option(
-            "--profile", "-p", metavar="PROFILE.toml", help="Profile to check, and of the job.", show_default=False
-        ),
-    ] = None,
+    profile: Annotated[Path | None, profile_option("Profile to check, and of the job.")] = None,
     wait: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="Longest wait for the job.")] = 300,
     _trust: Trust = False,
     results: Results = RESULTS,

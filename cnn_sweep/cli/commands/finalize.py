@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, Trust
+from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, Trust, profile_option
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import EnvironmentFault, InputError
@@ -38,16 +38,7 @@ def finalize(
     study: StudyName,
     top: Annotated[int, typer.Option(metavar="K", min=1, help="Evaluate the best K trials.")] = 1,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even if the study is not finished.")] = False,
-    profile: Annotated[
-        Path | None,
-        typer.Option(
-            "--profile",
-            "-p",
-            metavar="PROFILE.toml",
-            help="Do it in a job of one task, and return at once.",
-            show_default=False,
-        ),
-    ] = None,
+    profile: Annotated[Path | None, profile_option("Do it in a job of one task, and return at once.")] = None,
     _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:

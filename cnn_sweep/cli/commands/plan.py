@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, Set, SweepFile, Trust
+from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, Set, SweepFile, Trust, profile_option
 from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.cli.ui.terminal import warn
@@ -33,12 +33,7 @@ _ROWS_SHOWN = 20
 def plan(
     sweep: SweepFile,
     as_json: AsJson = False,
-    profile: Annotated[
-        Path | None,
-        typer.Option(
-            "--profile", "-p", metavar="PROFILE.toml", help="Also show what `submit` would request.", show_default=False
-        ),
-    ] = None,
+    profile: Annotated[Path | None, profile_option("Also show what `submit` would request.")] = None,
     probe: Annotated[
         bool,
         typer.Option("--probe", help="Estimate time and cost: train a few networks here, unless the study has trials."),

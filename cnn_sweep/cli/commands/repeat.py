@@ -12,7 +12,7 @@ from cnn_sweep.cli.commands.leaderboard import print_leaderboard
 from cnn_sweep.cli.commands.resume import resume_on_cluster
 from cnn_sweep.cli.commands.run import LocalOptions, train_here
 from cnn_sweep.cli.ui.image_preparation import prepare_images
-from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, Threads, Trust, Workers
+from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, Threads, Trust, Workers, profile_option
 from cnn_sweep.cli.ui.terminal import print_words, warn
 from cnn_sweep.errors import InputError, Interrupted, StudyError
 from cnn_sweep.execution.attempts.candidates import remaining
@@ -70,16 +70,7 @@ def repeat(
         int | None,
         typer.Option(min=3, help="With --until-decided: largest total of repeats.", show_default=str(_AT_MOST)),
     ] = None,
-    profile: Annotated[
-        Path | None,
-        typer.Option(
-            "--profile",
-            "-p",
-            metavar="PROFILE.toml",
-            help="With --until-decided: submit each round to the cluster.",
-            show_default=False,
-        ),
-    ] = None,
+    profile: Annotated[Path | None, profile_option("With --until-decided: submit each round to the cluster.")] = None,
     workers: Workers = None,
     threads: Threads = None,
     _trust: Trust = False,

@@ -9,7 +9,7 @@ import typer
 
 from cnn_sweep.cli.commands.run import LocalOptions, train
 from cnn_sweep.cli.ui.image_preparation import prepare_images
-from cnn_sweep.cli.ui.options import RESULTS, Notify, Results, StudyName, Threads, Trust, Workers
+from cnn_sweep.cli.ui.options import RESULTS, Notify, Results, StudyName, Threads, Trust, Workers, profile_option
 from cnn_sweep.cli.ui.sweeps import load_profile
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import InputError
@@ -27,16 +27,7 @@ if TYPE_CHECKING:
 
 def resume(
     study: StudyName,
-    profile: Annotated[
-        Path | None,
-        typer.Option(
-            "--profile",
-            "-p",
-            metavar="PROFILE.toml",
-            help="Continue on the cluster with this profile.",
-            show_default=False,
-        ),
-    ] = None,
+    profile: Annotated[Path | None, profile_option("Continue on the cluster with this profile.")] = None,
     workers: Workers = None,
     threads: Threads = None,
     trials: Annotated[int | None, typer.Option(min=1, help="New total number of trials.", show_default=False)] = None,

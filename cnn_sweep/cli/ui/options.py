@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -103,6 +103,11 @@ Split = Annotated[LabelledSplit, typer.Option(help="Images to predict; test only
 Sheet = Annotated[
     Path | None, typer.Option(metavar="FILE.png", help="Draw the images on a contact sheet.", show_default=False)
 ]
+
+
+def profile_option(purpose: str) -> Any:
+    """Return the option ``--profile`` of commands that work here without it, with what they do with it."""
+    return typer.Option("--profile", "-p", metavar="PROFILE.toml", help=purpose, show_default=False)
 
 
 def trial_number(text: str, option: str = "--trial") -> int | None:

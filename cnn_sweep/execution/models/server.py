@@ -60,9 +60,8 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
     if request.work == "finalize":
         (first,) = best_trials(study, history, 1)  # refuses before TensorFlow starts
         trainer = _start_trainer(study, history, first)
-        numbers, losses = finalize(study, history, trainer, request.top)
+        numbers, losses, best = finalize(study, history, trainer, request.top)
         np.save(folder / "losses.npy", losses)
-        best = predicting_file(study, history, numbers[0], trainer)
         return {"trial": numbers[0], "trials": numbers} | _predict(study, trainer, best, folder, trainer.open("test"))
     number = complete_trial(study, history, request.trial)
     if request.split == "test" and not history.finalized:
@@ -92,11 +91,11 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
     return found
 
 
-def finalize(study: StudyFolder, history: History, trainer: StudyTrainer, top: int) -> tuple[list[int], Losses]:
+def finalize(study: StudyFolder, history: History, trainer: StudyTrainer, top: int) -> tuple[list[int], Losses, Path]:
     """Measure the best trials of a study on its test set and journal the results; nothing else opens the test set.
 
     Returns:
-        Their numbers, best first, and the best trial's loss of each image.
+        Their numbers, best first; the best trial's loss of each image, and the file of its model.
 
     Raises:
         StudyError: No trial is complete, or one cannot be trained again.
@@ -104,13 +103,14 @@ def finalize(study: StudyFolder, history: History, trainer: StudyTrainer, top: i
     """
     numbers = best_trials(study, history, top)
     with study.journal("login") as journal:
-        losses = []
+        measured = []
         for number in numbers:
             spec = study.sweep.resolve(history.trials[number].params or {})
-            found = trainer.measure_on_test(spec, predicting_file(study, history, number, trainer))
+            model = predicting_file(study, history, number, trainer)
+            found = trainer.measure_on_test(spec, model)
             journal.append(Finalize(time=time.time(), trial=number, metrics=found.metrics))
-            losses.append(found.losses)
-    return numbers, losses[0]
+            measured.append((found.losses, model))
+    return (numbers, *measured[0])
 
 
 def _predict(
