@@ -103,6 +103,7 @@ types-of-package: $(STAMP)
 
 types-of-tests: $(STAMP)
 	$(BIN)/mypy --config-file tests/mypy.ini tests
+	cd benchmarks && MYPYPATH=.:../tests $(abspath $(BIN))/mypy --config-file ../tests/mypy.ini *.py
 
 coverage: $(STAMP)  ## the lines that the tests without Slurm run: a table, and htmlcov/index.html
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slurm" --cov=cnn_sweep --cov-report=html --cov-report=term:skip-covered

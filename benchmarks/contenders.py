@@ -162,11 +162,12 @@ def ours(name: str, case: Case, folder: Path) -> dict:  # noqa: ARG001 - as the 
 def _from_journals(results: Path) -> dict:
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.paths import StudyPaths
+    from cnn_sweep.sweep.direction import Direction
 
     history = History(StudyPaths(results, "bench"), metric="val_accuracy")
     history.refresh()
     attempts = [attempt for trial in history.trials.values() for attempt in trial.attempts.values()]
-    best = max(trial.best("maximize")[1] for trial in history.trials.values())
+    best = max(trial.best(Direction.MAXIMIZE)[1] for trial in history.trials.values())
     began, ended = min(a.start.time for a in attempts), max(a.end.time for a in attempts)
     return {"best": best, "trials": len(history.trials), "training": ended - began}
 

@@ -35,6 +35,7 @@ from cnn_sweep.journal.history import History
 from cnn_sweep.journal.identity import current, new_writer_name
 from cnn_sweep.journal.log import JournalWriter
 from cnn_sweep.search.pruning_rules import PruningRules
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -291,7 +292,7 @@ def train(seeds: int, trials: int) -> None:
             history = History(study.paths)
             history.refresh()
             epochs = sum(len(a.epochs) for t in history.trials.values() for a in t.attempts.values())
-            ours = max(t.best("maximize")[1] for t in history.trials.values() if t.state == "complete")
+            ours = max(t.best(Direction.MAXIMIZE)[1] for t in history.trials.values() if t.state == "complete")
             full = max(table.best(planned.params) for planned in study.plan.trials)
             illegal = len(list(Audit(study.paths, study.sweep, study.plan, lag_s=0.5).breaches()))
             same = sum(

@@ -100,8 +100,7 @@ SUCCESSFUL_OPEN = re.compile(r"open(?:at2?)?\(.* = \d+", re.MULTILINE)
 
 def run_pool(folder: Path, size: int, kills: int) -> None:
     """Start workers until each of them trains; print their memory, and how soon the successors of killed ones train."""
-    study = StudyFolder.open_or_create(Sweep.parse(SWEEP), folder)
-    prepare(study.sweep.data, study.sweep.folder, study.data_root)
+    study = StudyFolder.open(folder, "pool")
     starter = WorkerStarter(WorkerSettings(folder, "pool", 1, since=time.time()), study.paths.logs)
     history, workers = History(study.paths), []
     try:
@@ -160,6 +159,8 @@ def children(pid: int) -> list[int]:
 def measure_pool(size: int, method: str, *, trace: bool = False) -> dict[str, float]:
     """Run a pool in a process of its own; with ``trace``, count the files that all its processes open."""
     with tempfile.TemporaryDirectory() as folder:
+        study = StudyFolder.open_or_create(Sweep.parse(SWEEP), Path(folder) / "results")
+        prepare(study.sweep.data, study.sweep.folder, study.data_root)
         calls = Path(folder) / "calls"
         traced = ["strace", "-f", "-qq", "-e", "trace=open,openat,openat2", "-o", str(calls)] if trace else []
         command = [*traced, sys.executable, __file__, "--pool", str(Path(folder) / "results"), str(size)]

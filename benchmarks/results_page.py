@@ -60,5 +60,12 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _circumstances() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
-    machine = f"{len(os.sched_getaffinity(0))} cores ({platform.machine()})"
+    machine = f"{len(os.sched_getaffinity(0))} cores ({_processor()})"
     return f"{time.strftime('%Y-%m-%d')}, {machine}, Python {platform.python_version()}, {versions}."
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    vectors = next((name for name in ("avx512f", "avx2") if name in found.get("flags", "").split()), "")
+    return ", ".join(filter(None, (platform.machine(), found.get("model name"), vectors)))

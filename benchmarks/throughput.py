@@ -63,8 +63,8 @@ def warm_up() -> None:
         "cnn_sweep.execution.worker.worker",
         "cnn_sweep.execution.worker.study_trainer",
     ]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([sys.executable, "-c", f"import {', '.join(found + ours)}"], check=True, **quiet)
+    command = [sys.executable, "-c", f"import {', '.join(found + ours)}"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def order(contenders: list[str]) -> list[str]:

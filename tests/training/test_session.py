@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 CODE = """
-import os, sys
+import os, platform, sys
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.training.session import configure, has_started, import_tensorflow
 assert not has_started()
@@ -20,6 +21,7 @@ import keras, tensorflow as tf
 assert keras.backend.backend() == "tensorflow"
 assert not {"matplotlib", "pandas", "scipy", "sklearn"} & set(sys.modules)
 import pandas, sklearn.datasets
+assert platform.machine() != "x86_64" or os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
 assert tf.config.threading.get_intra_op_parallelism_threads() == 1
 assert tf.config.threading.get_inter_op_parallelism_threads() == 1
 tf.constant(1.0) + 1.0
@@ -51,6 +53,14 @@ def finished():
 def test_threads_are_set_once_and_before_tensorflow_starts(finished):
     """The same settings again are fine; others come too late and say so."""
     assert finished.returncode == 0, finished.stderr
+
+
+def test_onednn_is_used_unless_the_user_says_otherwise(finished):
+    """TensorFlow by itself leaves it off where processors lack AVX-512."""
+    assert finished.returncode == 0, finished.stderr
+    code = "import os; from cnn_sweep.training.session import import_tensorflow; import_tensorflow(threads=1)"
+    code += "; assert os.environ['TF_ENABLE_ONEDNN_OPTS'] == '0'"
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"}, check=True)
 
 
 def test_nothing_is_written_to_the_terminal(finished):
