@@ -56,6 +56,45 @@ def test_without_a_word_of_the_environment_the_driver_is_asked(tmp_path, monkeyp
     assert devices.visible_gpus({}) == ["0", "1"]
 
 
+def test_memory_is_what_groups_and_the_job_leave(tmp_path):
+    """The least limit counts: of groups around this process's, in both versions of cgroups, or of its Slurm job."""
+    own = tmp_path / "cgroup"
+    own.write_text("0::/job/step\n", encoding="utf-8")
+    (tmp_path / "job" / "step").mkdir(parents=True)
+    free = devices.usable_memory(tmp_path, own, {})
+    assert free > 1 << 20
+    (tmp_path / "job" / "step" / "memory.max").write_text("max\n", encoding="utf-8")
+    assert devices.usable_memory(tmp_path, own, {}) == pytest.approx(free, rel=0.5)
+    (tmp_path / "job" / "memory.max").write_text("9000000\n", encoding="utf-8")
+    assert devices.usable_memory(tmp_path, own, {}) == 9_000_000
+    own.write_text("4:cpuset,memory:/job\n0::/\n", encoding="utf-8")
+    (tmp_path / "memory" / "job").mkdir(parents=True)
+    (tmp_path / "memory" / "job" / "memory.limit_in_bytes").write_text("8000000\n", encoding="utf-8")
+    assert devices.usable_memory(tmp_path, own, {}) == 8_000_000
+    job = {"SLURM_MEM_PER_CPU": "2", "SLURM_CPUS_ON_NODE": "3"}
+    assert devices.usable_memory(tmp_path, own, job) == 6 << 20
+    assert devices.usable_memory(tmp_path, own, {"SLURM_MEM_PER_NODE": "0"}) == 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("gpus", "memory", "threads", "workers"),
+    [
+        ([], 64e9, 1, 16),
+        ([], 64e9, 4, 4),
+        ([], 64e9, 32, 1),
+        ([], 6.5e9, 1, 6),
+        ([], 1e8, 1, 1),
+        (["0", "1"], 64e9, 1, 4),
+    ],
+)
+def test_workers_fill_cores_or_gpus_but_not_the_memory(monkeypatch, gpus, memory, threads, workers):
+    """On 16 cores: one worker a core, or two a GPU, unless its memory or its threads allow fewer."""
+    monkeypatch.setattr(devices, "usable_cores", lambda: 16)
+    monkeypatch.setattr(devices, "visible_gpus", lambda: gpus)
+    monkeypatch.setattr(devices, "usable_memory", lambda: memory)
+    assert devices.default_workers(threads) == workers
+
+
 def test_workers_take_turns_on_the_gpus_of_their_task():
     """Each GPU gets as many workers as any other, give or take one."""
     assert [devices.gpu_of(worker, ["2", "5"]) for worker in range(5)] == ["2", "5", "2", "5", "2"]

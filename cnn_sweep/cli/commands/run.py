@@ -16,7 +16,14 @@ from cnn_sweep.cli.ui.terminal import Console
 from cnn_sweep.cli.ui.training_progress import TrainingProgress
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.attempts.take_over import silent_attempts, take_over, unseen_attempts, unseen_in_words
-from cnn_sweep.execution.machine import usable_cores, useful_workers
+from cnn_sweep.execution.machine import (
+    WORKER_BYTES,
+    default_workers,
+    usable_cores,
+    usable_memory,
+    visible_gpus,
+    wanted_workers,
+)
 from cnn_sweep.execution.pool.local import begin_study, run_local
 from cnn_sweep.execution.pool.when_finished import end_of
 from cnn_sweep.execution.study.in_use import who_trains
@@ -130,15 +137,18 @@ def _mention_others(study: StudyFolder, console: Console) -> None:
 
 
 def _mention_idle_cores(study: StudyFolder, options: LocalOptions, console: Console) -> None:
-    """Suggest more workers if they would use idle cores and there are trials for them."""
+    """Say why cores stay idle although there are trials for them: too few workers were asked for, or fit in memory."""
     threads = threads_of(study.paths, study.sweep, options.threads)
-    if options.workers is None or options.workers >= (most := useful_workers(threads)):
+    fitting = default_workers(threads)
+    workers = options.workers or fitting
+    if workers >= wanted_workers(threads) or visible_gpus() or len(left_to_do(study, study.history())) <= workers:
         return
-    history = study.history()
-    if len(left_to_do(study, history)) > options.workers:
-        used = f"{options.workers * threads} of {usable_cores()} cores in use"
-        more = f"`--workers {most}` trains more trials at once"
-        console.print(f"{study.paths.study}: {used}; {more}", markup=False)
+    said = f"{study.paths.study}: {workers * threads} of {usable_cores()} cores in use"
+    if workers < fitting:
+        console.print(f"{said}; `--workers {fitting}` trains more trials at once", markup=False)
+    elif options.workers is None:
+        why = f"a worker needs about {WORKER_BYTES / 1e9:.0f} GB, and {usable_memory() / 1e9:.1f} GB may be used"
+        console.print(f"{said}: {why} (`--workers` sets another number of workers)", markup=False)
 
 
 def _print_outcome(name: str, progress: Progress, console: Console, unseen: Sequence[Unseen]) -> None:

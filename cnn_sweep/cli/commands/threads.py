@@ -13,7 +13,7 @@ from cnn_sweep.cli.ui.image_preparation import prepare_images
 from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, SweepFile, Trust
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution.machine import most_workers, usable_cores, visible_gpus
+from cnn_sweep.execution.machine import usable_cores, visible_gpus, workers_in_memory
 from cnn_sweep.execution.study.study_folder import plan_sweeps
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table
@@ -51,7 +51,7 @@ def threads(
     prepare_images(loaded, results)
     params = _largest(loaded)
     rates = []
-    for workers, number in divisions(usable_cores(), most_workers()):
+    for workers, number in divisions(usable_cores(), workers_in_memory()):
         print(f"measuring {workers} x {number} …", file=sys.stderr)
         timing = Timing.of(loaded, results, [(params, 0)], threads=number, seconds=seconds)
         (measured,) = measure(timing, workers).shapes

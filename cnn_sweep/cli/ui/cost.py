@@ -77,7 +77,7 @@ def study_cost(study: StudyFolder, submission: Submission | None, *, in_job: boo
         raise InputError(f"{study.sweep.source}: objective.function trains by itself, so its cost cannot be estimated")
     profile = submission.profile if submission else None
     threads = profile.worker_threads if profile else threads_of(study.paths, study.sweep)
-    workers = max(1, default_workers() // threads)
+    workers = default_workers(threads)
     jobs = Allocation.of(submission) if submission else Allocation(1, 1, workers, workers * threads)
     images = int(read_meta(prepare_images(study.sweep, study.paths.results))["sizes"]["train"])
     shapes, history = Shapes(study.sweep, study.info, images), study.history()

@@ -78,7 +78,7 @@ def run_local(
     Args:
         study: The study to run.
         observe: Called with the progress several times a second.
-        workers: Number of worker processes; by default one per usable core.
+        workers: Number of worker processes; by default as many as there are cores and memory for.
         threads: Threads of each worker; by default the study's number.
         notify: Who is notified at the study's end, as in :func:`cnn_sweep.execution.pool.notifications.notify`.
 
@@ -92,18 +92,22 @@ def run_local(
     """
     check_study(study.paths)
     with shared_modes(study.paths.results):
-        return _run(study, observe, workers or default_workers(), threads, notify)
+        return _run(study, observe, workers, threads, notify)
 
 
 def _run(
-    study: StudyFolder, observe: Callable[[Progress], None], size: int, threads: int | None, notify: Sequence[str]
+    study: StudyFolder,
+    observe: Callable[[Progress], None],
+    size: int | None,
+    threads: int | None,
+    notify: Sequence[str],
 ) -> Progress:
     with study.sweep.locate_errors("data"):  # before workers start, so that an error is shown at once
         prepare(study.sweep.data, study.sweep.folder, study.data_root)
     threads = settle_threads(study.paths, study.sweep, threads)
     settings = WorkerSettings(study.paths.results, study.name, threads, since=time.time())
     with faults_of_the_system():
-        supervisor = PoolSupervisor(study, settings, size, notify=notify)
+        supervisor = PoolSupervisor(study, settings, size or default_workers(threads), notify=notify)
     try:
         with _stopping_on_signals(supervisor) as asked, faults_of_the_system():
             progress = supervisor.run(observe)
