@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import submitit  # noqa: F401 - on import it closes all handlers of logging, with pytest's stream if TensorFlow has one
 
 # A checkout of somebody else, as where root tests it in a container, has profiles and sweeps that tests use.
 if Path(__file__).stat().st_uid not in {0, os.geteuid()}:
