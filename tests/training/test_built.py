@@ -18,7 +18,8 @@ def build(params, image_shape, classes):
     model = keras.Sequential([keras.Input(image_shape)])
     model.add(layers.SpatialDropout2D(params["dropout"] / 2))
     model.add(layers.Flatten())
-    model.add(layers.Dense(params["units"], activation="relu", kernel_regularizer="l2"))
+    constraint = keras.constraints.MaxNorm(params["largest"]) if "largest" in params else None
+    model.add(layers.Dense(params["units"], activation="relu", kernel_regularizer="l2", kernel_constraint=constraint))
     model.add(layers.BatchNormalization())
     model.add(layers.Dropout(params["dropout"]))
     model.add(layers.Dense(classes, activation="softmax"))
@@ -104,6 +105,21 @@ def test_fit_keeps_a_compiled_model(make_trainer, recorder):
     assert_equal(trainer.train(one, 1, recorder()), first)
     assert (first.cached, second.cached, trainer.misses) == (False, True, 1)
     assert second.history[-1]["learning_rate"] == pytest.approx(0.2)
+
+
+def test_constraints_on_weights_hold(make_trainer, recorder):
+    """A kernel whose norm is bounded, as Keras bounds it after each step, stays so; without a bound it is greater."""
+    norms = []
+    for params in ({}, {"largest": 0.1}):
+        trainer = make_trainer()
+        assert (
+            trainer.train(trial(0.3, params=params, optimizer={"learning_rate": 0.1}), 1, recorder()).state
+            == "complete"
+        )
+        (engine,) = trainer._engines.values()
+        norms.append(np.linalg.norm(engine.weights()[0], axis=0).max())
+    assert norms[0] > 0.2
+    assert norms[1] <= 0.1 + 1e-6
 
 
 def test_a_failed_trial_gives_up_its_graph(make_trainer, recorder, monkeypatch):

@@ -190,6 +190,9 @@ class EpochGraph:
             scaled = self._optimizer.scaled(loss)
         gradients = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._optimizer.apply([tf.convert_to_tensor(g) for g in gradients], settings.rate, settings.done)
+        for variable in self._model.trainable_variables:
+            if variable.constraint is not None:  # of a layer in the user's own network
+                variable.assign(variable.constraint(variable.value))
         return loss, prediction
 
     def _predictions(self, wanted: tuple[Any, Any]) -> tuple[Any, Any]:
