@@ -18,7 +18,7 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.pool import pool as pools
 from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
-from cnn_sweep.execution.pool.worker_processes import WorkerStarter, signals_blocked
+from cnn_sweep.execution.pool.worker_processes import WorkerStarter, log_file, signals_blocked
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.worker.protocol import WorkerSettings
@@ -306,6 +306,34 @@ def test_progress_elsewhere_does_not_keep_a_broken_pool_alive(study, monkeypatch
         supervisor = PoolSupervisor(study, WorkerSettings(study.paths.results, "watched", 1, since=0.0), 1)
         with pytest.raises(EnvironmentFault, match="4 workers died in a row before they began a trial"):
             supervisor.run(observe)
+
+
+SAVES = """
+import pathlib, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path(sys.argv[1]).touch(), sys.exit(0)))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+signal.pause()
+"""
+
+
+def test_a_worker_that_cannot_work_stops_the_others_after_a_checkpoint(study, monkeypatch, tmp_path):
+    """The pool ends with its words; none of the others is killed before it has saved what it trained."""
+    saved = tmp_path / "saved"
+    codes = [[SAVES, str(saved)], [f"raise SystemExit({EnvironmentFault.exit_code})"]]
+
+    def start(_self, place, *_, **__):
+        with signals_blocked():
+            process = subprocess.Popen([sys.executable, "-c", *codes[place]])
+        study.paths.logs.mkdir(exist_ok=True)
+        log = log_file(study.paths.logs, os.uname().nodename, process.pid)
+        log.write_text("cnn-sweep: the disk is full\n", encoding="utf-8")
+        return process
+
+    start_by(monkeypatch, start)
+    supervisor = PoolSupervisor(study, WorkerSettings(study.paths.results, "watched", 1, since=0.0), 2)
+    with pytest.raises(EnvironmentFault, match=r"a worker cannot work:\n *cnn-sweep: the disk is full"):
+        supervisor.run(lambda _: None)
+    assert saved.exists()
 
 
 def test_a_pool_tells_once_of_trials_without_checkpoints(study):

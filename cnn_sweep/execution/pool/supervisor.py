@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.attempts.liveness import Death, LocalDetector, declare_lost, failure_detectors
 from cnn_sweep.execution.attempts.retries import KILLED_FOR_MEMORY, failing_alike
@@ -37,6 +38,8 @@ _POLL_S = 0.05  # seconds between checks of the worker processes
 _LOOK_S = 0.2  # default seconds between reads of the journals
 # A pool asks Slurm about the attempts of other jobs at most this often, in seconds, and once when its work ends.
 _ASK_EVERY_S = 60.0
+# Workers of a pool that cannot go on have this many seconds for their checkpoints.
+_STOP_WITHIN_S = 60.0
 # The final merge waits this many seconds for another process that is merging.
 _PATIENCE_S = 10.0
 
@@ -110,6 +113,9 @@ class PoolSupervisor:
                 merge(self._study.paths.results, wait_s=0.0 if self._stopping else _PATIENCE_S)
                 is_working = not self._stopping and self._follow()  # it may have been extended during the merge
             self._journal_early_end()
+        except EnvironmentFault:
+            self._let_stop()
+            raise
         finally:
             self._pool.close()
             self._journal.close()
@@ -152,6 +158,14 @@ class PoolSupervisor:
         """Let all workers finish their chunks and write checkpoints; start no others. Safe in a signal handler."""
         self._stopping = True
         self._pool.stop(number)
+
+    def _let_stop(self) -> None:
+        """Stop the workers after a checkpoint, because one of them cannot work and this pool will end."""
+        self.stop()
+        until = time.monotonic() + _STOP_WITHIN_S
+        while self._pool.running and time.monotonic() < until:
+            self._pool.reap()
+            time.sleep(_POLL_S)
 
     def wait_for_workers(self) -> None:
         """Return when all workers, which were asked to stop, have ended."""
