@@ -92,6 +92,16 @@ def test_seeds_are_added_where_they_matter(results, capsys):
     assert len(Study.open(results, "seeds").leaderboard(per="trial")) == 8
 
 
+def test_repeats_that_the_budget_lets_nobody_train_are_refused(tmp_path):
+    """They would wait for ever."""
+    text = SWEEP + "search: {epochs: 4}\n"
+    StudyFolder.open_or_create(Sweep.parse(text), tmp_path)
+    finish(tmp_path, worth={1: 0.5, 2: 0.7, 3: 0.9, 4: 0.901})
+    with pytest.raises(StudyError, match=r"ended by its budget: epochs 4 of 4; repeats need a larger one"):
+        app(["repeat", "seeds", "--results", str(tmp_path)], standalone_mode=False)
+    assert len(StudyFolder.open(tmp_path, "seeds").plan.trials) == 4
+
+
 def test_the_seed_that_chose_a_configuration_does_not_count(results, capsys):
     """Its mean is that of the newer seeds: on the leaderboard, for ``finalize``, in ``status``, ``show``, a report."""
 

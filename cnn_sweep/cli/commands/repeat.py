@@ -124,7 +124,9 @@ def _add(study: str, top: int, repeats: int, results: Path) -> None:
     best = tuple(row["trial"] for row in board.rows if row["rank"] is not None)[:top]
     if not best:
         raise StudyError(f"study {study!r} has no complete trial yet, so there is nothing to repeat")
-    found, added = StudyFolder.open(results, study).extend_repeats(MoreRepeats(best, repeats))
+    opened = StudyFolder.open(results, study)
+    _check_budget(opened)
+    found, added = opened.extend_repeats(MoreRepeats(best, repeats))
     which = "the best configuration has" if len(best) == 1 else f"the best {len(best)} configurations have"
     if not added:
         print(f"{study}: {which} {repeats} repeats already")
@@ -154,13 +156,21 @@ def _check_ended(study: StudyFolder) -> None:
     Raises:
         StudyError: It is not over, or the budget is spent.
     """
-    history = study.history()
-    if (limit := Budget(study.sweep, history).reached()) is not None:
-        raise StudyError(f"study {study.name!r} was ended by its budget: {limit}; repeats need a larger one (`resume`)")
-    left = len(remaining(study.plan, history))
+    _check_budget(study)
+    left = len(remaining(study.plan, study.history()))
     if left and not _is_testing(study):
         words = f"{plural(left, 'trial')} of study {study.name!r} have not ended, so its best are not known yet"
         raise StudyError(f"{words}; `cnn-sweep resume {study.name}` first")
+
+
+def _check_budget(study: StudyFolder) -> None:
+    """Check that repeats could begin.
+
+    Raises:
+        StudyError: The budget is spent.
+    """
+    if (limit := Budget(study.sweep, study.history()).reached()) is not None:
+        raise StudyError(f"study {study.name!r} was ended by its budget: {limit}; repeats need a larger one (`resume`)")
 
 
 def _is_testing(study: StudyFolder) -> bool:
