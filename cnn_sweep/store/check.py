@@ -193,4 +193,5 @@ def _odd(body: bytes) -> str | None:
         data = fields_of(body)
     except BadLineError as error:
         return str(error)
-    return misfit(data) if data["type"] in EVENT_TYPES else None
+    kind = data["type"]
+    return misfit(data) if not isinstance(kind, str) or kind in EVENT_TYPES else None

@@ -359,7 +359,7 @@ def remove_checkpoints(one):
 def unwritable_checkpoints(one):
     """Let nobody write checkpoints for a while."""
     number = one.chance.choice([errno.EACCES, errno.EDQUOT, errno.ENOSPC])
-    yield from _failing(one, Rule(number, ("create",), "/checkpoints/"))
+    yield from _failing(one, Rule(number, ("create",), "/s/checkpoints/"))
 
 
 def remove_claim(one):
@@ -404,14 +404,14 @@ def full_small_disk(one):
 def failing_reads(one):
     """Let some reads fail."""
     number = one.chance.choice([errno.EIO, errno.ESTALE])
-    path = one.chance.choice(["/journal/", "/claims/", "/results/s/", "/checkpoints/"])
+    path = one.chance.choice(["/s/journal/", "/s/claims/", "/results/s/", "/s/checkpoints/"])
     yield from _failing(one, Rule(number, ("read", "open"), path, every=one.chance.choice([1, 3, 10])))
 
 
 def failing_writes(one):
     """Let some writes fail."""
     number = one.chance.choice([errno.EIO, errno.ESTALE, errno.ENOSPC])
-    path = one.chance.choice(["/journal/", "/claims/", "/results/s/", "/models/", "sweeps"])
+    path = one.chance.choice(["/s/journal/", "/s/claims/", "/results/s/", "/s/models/", "sweeps"])
     calls = one.chance.choice([("write",), ("create",), ("sync",), ("write", "sync", "link", "rename")])
     yield from _failing(one, Rule(number, calls, path, every=one.chance.choice([1, 2, 5]), torn=True))
 

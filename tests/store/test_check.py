@@ -62,14 +62,16 @@ def test_whatever_the_journals_do_not_say_is_found(study, results, statement, fi
 
 def test_an_edited_line_is_found_and_one_of_a_newer_version_is_none(study, results):
     """The finding says which value has another type; both are counted as unknown."""
-    bodies = (b'{"type":"cancel","time":1.0,"trial":"3"}', b'{"type":"dream","time":1.0}', b"[" * 3000)
+    edits = (b'{"type":"cancel","time":1.0,"trial":"3"}', b'{"type":[1],"time":1.0}', b"[" * 3000)
+    bodies = (*edits, b'{"type":"dream","time":1.0}')
     study.append("z", b"".join(b"%08x %b\n" % (crc32(body), body) for body in bodies))
     merge(results)
-    edited, deep = check(results).findings
+    edited, listed, deep = check(results).findings
     assert edited.endswith("z.jsonl: cancel with 'trial': '3'")
+    assert listed.endswith("z.jsonl: an event of the unknown type [1]")
     assert "z.jsonl: no event: b'[[[" in deep
     summary = queries.study_summary(StoreReader(results), "digits")
-    assert (summary["bad_lines"], summary["unknown_lines"]) == (0, 3)
+    assert (summary["bad_lines"], summary["unknown_lines"]) == (0, 4)
 
 
 def test_a_flipped_byte_in_a_journal_is_found_with_its_place(study, results):
