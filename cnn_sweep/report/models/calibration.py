@@ -49,7 +49,12 @@ class Calibration:
     @property
     def is_at_bound(self) -> bool:
         """Whether no temperature was the best: all images are right, or the probabilities say nothing."""
-        return not LOWEST * 1.01 < self.temperature < HIGHEST / 1.01
+        return is_at_bound(self.temperature)
+
+
+def is_at_bound(temperature: float) -> bool:
+    """Return whether a temperature is only the end of the range in which :func:`temperature_of` looks for the best."""
+    return not LOWEST * 1.01 < temperature < HIGHEST / 1.01
 
 
 def calibration_of(found: Validated, groups: Sequence[str] | None = None) -> Calibration:
@@ -61,7 +66,7 @@ def calibration_of(found: Validated, groups: Sequence[str] | None = None) -> Cal
         found: The predictions.
         groups: Group of each image, of which none is in two fifths; None if images are independent.
     """
-    labels, logs = found.labels, _logs(found.probabilities)
+    labels, logs = found.labels, logs_of(found.probabilities)
     parts = parts_of(len(labels), groups)
     scaled = np.empty_like(logs)
     for part in np.unique(parts):
@@ -104,7 +109,8 @@ def _scaled(logs: Array, temperature: float) -> Array:
     return found
 
 
-def _logs(probabilities: Array) -> Array:
+def logs_of(probabilities: Array) -> Array:
+    """Return the logarithms of probabilities; those of zero are that of the smallest number in 32 bits."""
     exact = probabilities.astype(np.float64)
     return np.log(np.maximum(exact, np.finfo(np.float32).tiny))
 
