@@ -163,7 +163,9 @@ def test_a_configuration_is_trained_again_with_all_images(folded, here, monkeypa
     (row,) = _tests(here, "folded")
     assert (row["model"], row["epochs"], row["networks"]) == ("refit", best[1], [0])
     file = folded.paths.refit(0, best[1])
-    for given, expected in zip(keras.models.load_model(file, compile=False).get_weights(), outcome.weights, strict=True):
+    for given, expected in zip(
+        keras.models.load_model(file, compile=False).get_weights(), outcome.weights, strict=True
+    ):
         np.testing.assert_array_equal(given, expected)
     here("finalize", "folded", "--refit")
     assert len(trained) == 1  # the network is kept, and the same score is nothing new

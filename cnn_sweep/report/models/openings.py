@@ -49,11 +49,24 @@ def is_repeated(opening: Opening, before: Sequence[Opening]) -> bool:
     return known.issuperset(opening.models)
 
 
-def in_words(row: Row) -> str:
-    """Return a measured model, as :func:`.queries.list_tests` has it, in words."""
+def newest_tests(store: StoreReader, study: str) -> dict[str, Row]:
+    """Return the newest evaluation of each model on the test set, as in :func:`.queries.list_tests`, by its words."""
+    return {_in_words(row): row for row in queries.list_tests(store, study)}
+
+
+def count_in_words(openings: Sequence[Opening]) -> str | None:
+    """Say how often the test set was opened, if it was more than once; None otherwise."""
+    if len(openings) < 2:
+        return None
+    later = sum(one.revision > openings[0].revision for one in openings)
+    extended = f", {later} of them after the study was extended" if later else ""
+    return f"the test set was opened {len(openings)} times{extended}: scores are optimistic if they guided a choice"
+
+
+def _in_words(row: Row) -> str:
     return model_in_words(row["trial"], row["model"], row["networks"], row["temperature"], row["epochs"])
 
 
 def _opening(rows: Sequence[Row], revisions: Mapping[int, float]) -> Opening:
     newest = max((number for number, time in revisions.items() if time <= rows[0]["time"]), default=1)
-    return Opening(tuple(map(in_words, rows)), newest)
+    return Opening(tuple(map(_in_words, rows)), newest)
