@@ -164,12 +164,6 @@ def plural(count: int, one: str, several: str | None = None) -> str:
     return f"{count} {one if count == 1 else several or f'{one}s'}"
 
 
-def ordinal(number: int) -> str:
-    """Return a number as in ``2nd``."""
-    last = "th" if 10 < number % 100 < 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{last}"
-
-
 def in_bytes(count: float) -> str:
     """Return a number of bytes in the largest fitting unit.
 

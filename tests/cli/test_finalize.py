@@ -98,7 +98,7 @@ def test_a_test_set_that_is_opened_again_is_said_loudly(study, capsys):
 
     assert not said("trial 1")
     assert (
-        "cnn-sweep: WARNING: the test set of repeated is opened again, for the 2nd time. It was opened before for "
+        "cnn-sweep: WARNING: the test set of repeated is opened again (opening 2); it was opened before for "
         "trial 1. Choosing by test scores makes them optimistic"
     ) in said("trial 0")
     assert "opened again" in said("ensemble of trials 0, 1")

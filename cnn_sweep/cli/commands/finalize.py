@@ -20,7 +20,7 @@ from cnn_sweep.execution.models import client as models
 from cnn_sweep.execution.models.mixture import Mixture
 from cnn_sweep.execution.models.model_files import best_trials, members_of
 from cnn_sweep.execution.study.study_folder import StudyFolder
-from cnn_sweep.messages import few, ordinal, plural
+from cnn_sweep.messages import few, plural
 from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words
 from cnn_sweep.report.models.mixtures import MixtureOptions, mixture_of
 from cnn_sweep.report.models.openings import Opening, is_repeated, openings_in
@@ -152,9 +152,9 @@ def _warn_of_reopening(found: Study, models: Sequence[str]) -> None:
     earlier = few(list(dict.fromkeys(model for one in before for model in one.models)))
     extended = ", and the study was extended since" if before[0].revision < now.revision else ""
     warn(
-        f"WARNING: the test set of {found.name} is opened again, for the {ordinal(len(before) + 1)} time. It was "
-        f"opened before for {earlier}{extended}. Choosing by test scores makes them optimistic; the report and "
-        "`methods` give the number of openings"
+        f"WARNING: the test set of {found.name} is opened again (opening {len(before) + 1}); it was opened before for "
+        f"{earlier}{extended}. Choosing by test scores makes them optimistic; the report and `methods` give the number "
+        "of openings"
     )
 
 

@@ -39,12 +39,14 @@ class Calibration:
         error: Expected calibration error, before and after scaling.
         bins: A row for each bin of confidence that has images: number of images, mean confidence, and accuracy with its
             Wilson interval, before scaling.
+        scaled_bins: The same after scaling.
     """
 
     temperature: float
     log_loss: tuple[float, float]
     error: tuple[float, float]
     bins: Table
+    scaled_bins: Table
 
     @property
     def is_at_bound(self) -> bool:
@@ -78,7 +80,8 @@ def calibration_of(found: Validated, groups: Sequence[str] | None = None) -> Cal
         temperature=temperature_of(labels, logs),
         log_loss=(log_loss(labels, before), log_loss(labels, scaled)),
         error=(calibration_error(labels, before), calibration_error(labels, scaled)),
-        bins=_bins(found),
+        bins=_bins(labels, before),
+        scaled_bins=_bins(labels, scaled),
     )
 
 
@@ -115,8 +118,8 @@ def logs_of(probabilities: Array) -> Array:
     return np.log(np.maximum(exact, np.finfo(np.float32).tiny))
 
 
-def _bins(found: Validated) -> Table:
-    confidence, right = found.probabilities.max(axis=1), found.is_right
+def _bins(labels: npt.NDArray[np.intp], probabilities: Array) -> Table:
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     place, edges = confidence_bins(confidence)
     rows = []
     for one in np.unique(place):
