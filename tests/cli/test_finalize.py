@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -111,13 +112,14 @@ def test_openings_are_counted(study):
     """Several trials of one command are one opening; the same models again are none, unless the study was extended."""
     complete(study, 0, 1)
     made = {"model": "ensemble", "networks": [0, 0, 1]}
-    for name, events in {
-        "one": [Finalize(2.0, 0, {"test_loss": 1.0}), Finalize(2.1, 1, {"test_loss": 1.0})],
-        "two": [Finalize(3.0, 1, {"test_loss": 1.0})],
-        "three": [Finalize(4.0, 0, {"test_loss": 0.5}, **made)],
-        "four": [Extend(5.0, 2, 3, 2, 0, 0), Finalize(6.0, 0, {"test_loss": 0.5}, **made)],
-    }.items():
-        with JournalWriter(study.paths.journal(name)) as journal:
+    commands: list[Any] = [
+        [Finalize(2.0, 0, {"test_loss": 1.0}), Finalize(2.1, 1, {"test_loss": 1.0})],
+        [Finalize(3.0, 1, {"test_loss": 1.0})],
+        [Finalize(4.0, 0, {"test_loss": 0.5}, **made)],
+        [Extend(5.0, 2, 3, 2, 0, 0), Finalize(6.0, 0, {"test_loss": 0.5}, **made)],
+    ]
+    for place, events in enumerate(commands):
+        with JournalWriter(study.paths.journal(f"command-{place}")) as journal:
             for event in events:
                 journal.append(event)
     store = Study.open(study.paths.results, "repeated").store

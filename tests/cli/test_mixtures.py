@@ -8,6 +8,7 @@ from itertools import pairwise
 import keras
 import numpy as np
 import pytest
+from helpers import kept
 
 from cnn_sweep.errors import InputError, StudyError
 from cnn_sweep.execution.models import client as models
@@ -87,14 +88,14 @@ def test_an_ensemble_is_one_model(plain, here, tmp_path):
 def test_a_calibrated_model_has_the_temperature_in_it(plain, here, tmp_path):
     """Its outputs are the kept predictions at the temperature that `calibration` names, and sum to 1."""
     here("model", "plain", "--calibrated", "--output", tmp_path / "calibrated.keras")
-    (kept,) = validated(here.results, "plain", [None])
-    temperature = calibration_of(kept).temperature
+    (own,) = validated(here.results, "plain", [None])
+    temperature = calibration_of(own).temperature
     assert f"temperature {temperature:.3g}" in here("calibration", "plain")
     images = load(prepared_data(here.results, "plain")).validation.x
     exact = models.predict_split(here.results, "plain", "validation").probabilities
     found = _predict(tmp_path / "calibrated.keras", images)
     np.testing.assert_allclose(found, _at(exact, temperature), atol=1e-6)
-    np.testing.assert_allclose(found, _at(kept.probabilities, temperature), atol=1e-3)  # kept in 16 bits
+    np.testing.assert_allclose(found, _at(own.probabilities, temperature), atol=1e-3)  # kept in 16 bits
     np.testing.assert_array_equal(found.argmax(axis=1), exact.argmax(axis=1))
 
 
@@ -219,9 +220,9 @@ def test_joined_images_are_those_of_all_splits_but_the_test(plain, folded, here)
         np.testing.assert_array_equal(joined.validation.x, dataset.of_fold(0).validation.x)
     own = load(prepared_data(here.results, "plain"))
     n = len(own.validation.y)
-    joined = own.joined(mirror=True).train
-    np.testing.assert_array_equal(joined.x[-n:], joined.x[-2 * n : -n, :, ::-1])
-    np.testing.assert_array_equal(joined.y[-n:], own.validation.y)
+    train = own.joined(mirror=True).train
+    np.testing.assert_array_equal(train.x[-n:], train.x[-2 * n : -n, :, ::-1])
+    np.testing.assert_array_equal(train.y[-n:], own.validation.y)
 
 
 @pytest.mark.parametrize(
@@ -240,21 +241,11 @@ def test_mistakes_are_said(plain, here, words, message):
         here(*words)
 
 
-@pytest.mark.parametrize(
-    ("setting", "why"),
-    [
-        ("schedule: {kind: plateau}", r"its learning rate follows the validation images \(schedule: plateau\)"),
-    ],
-)
-def test_what_follows_validation_images_cannot_be_trained_without(tmp_path, setting, why):
-    """The message says which setting is the reason."""
-    from helpers.kept import TEXT, write_kept_study
-
-    changed = TEXT.replace("epochs: 2,", f"epochs: 2, {setting},")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("helpers.kept.TEXT", changed)
-        write_kept_study(tmp_path / "results", tmp_path)
-    with pytest.raises(StudyError, match=why):
+def test_what_follows_validation_images_cannot_be_trained_without(tmp_path, monkeypatch):
+    """A schedule that needs validation images is named as the reason."""
+    monkeypatch.setattr(kept, "TEXT", kept.TEXT.replace("epochs: 2,", "epochs: 2, schedule: {kind: plateau},"))
+    kept.write_kept_study(tmp_path / "results", tmp_path)
+    with pytest.raises(StudyError, match=r"its learning rate follows the validation images \(schedule: plateau\)"):
         mixture_of(tmp_path / "results", "kept", MixtureOptions(refit=True))
 
 
