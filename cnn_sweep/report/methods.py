@@ -277,7 +277,8 @@ def _test(data: ReportData, images: Images | None) -> Iterator[str]:
         return
     own = [row for row in data.tests.values() if not row["model"]]
     made = {model: row for model, row in data.tests.items() if row["model"]}
-    used = [plural(len(some), word) for some, word in ((own, "trial"), (made, "model made of trials")) if some]
+    used = [plural(len(own), "trial")] if own else []
+    used += [plural(len(made), "model made of trials", "models made of trials")] if made else []
     yield f"The test images were used for {' and '.join(used)}."
     if (opened := count_in_words(data.openings)) is not None:
         yield f"{opened[0].upper()}{opened[1:]}."

@@ -80,6 +80,8 @@ def test_an_ensemble_is_one_model(plain, here, tmp_path):
     )
     np.testing.assert_allclose(_predict(tmp_path / "mean.keras", validation.x), expected, atol=1e-6)
     several = Mixture(folds=((0, 0, 1),), is_ensemble=True)
+    assert str(several) == "ensemble of trials 0 (2 times), 1"
+    assert str(Mixture(folds=((4, 4), (7, 7)), is_ensemble=True)) == "ensemble of trials 4, 7"
     models.save_model(here.results, "plain", tmp_path / "weighted.h5", mixture=several)
     one, other = (models.predict_split(here.results, "plain", "validation", trial=n).probabilities for n in (0, 1))
     np.testing.assert_allclose(_predict(tmp_path / "weighted.h5", validation.x), (2 * one + other) / 3, atol=1e-6)

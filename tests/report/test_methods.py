@@ -57,12 +57,14 @@ def test_models_made_of_trials_are_described(written):
     """Their scores, how they were made, and how often the test set was opened."""
     own = Finalize(2_000.0, 0, {"test_loss": 0.5, "test_accuracy": 0.8})
     made = {"model": "calibrated ensemble", "networks": [0, 0, 3], "temperature": 1.25}
-    written.study(trials=8, more=[own, Finalize(2_001.0, 0, {"test_accuracy": 0.9}, **made)])
+    refit = Finalize(2_002.0, 0, {"test_accuracy": 0.7}, "refit", [0], epochs=3)
+    written.study(trials=8, more=[own, Finalize(2_001.0, 0, {"test_accuracy": 0.9}, **made), refit])
     found = described(written)
     for part in (
-        "The test images were used for 1 trial and 1 model made of trials.",
+        "The test images were used for 1 trial and 2 models made of trials.",
         "The calibrated ensemble of trials 0 (2 times), 3 (temperature 1.25) had a test_accuracy of 0.9 (95% interval",
         "best on the validation images [@caruana2004].",
+        "The refit of trial 0 (3 epochs with all images but those of the test set) had a test_accuracy of 0.7",
         "temperature scaling on the validation images [@guo2017].",
     ):
         assert part in found.text

@@ -77,7 +77,7 @@ def finalize(
     if mixture is None:
         _print_trials(folder, done)
     else:
-        _print_mixture(folder, done, str(mixture))
+        _print_mixture(folder, done, mixture)
 
 
 def _words(top: int, options: MixtureOptions) -> list[str]:
@@ -171,12 +171,12 @@ def _print_trials(folder: StudyFolder, done: Finalized) -> None:
     _print_classes(best, f"trial {best.trial}")
 
 
-def _print_mixture(folder: StudyFolder, done: Finalized, model: str) -> None:
+def _print_mixture(folder: StudyFolder, done: Finalized, model: Mixture) -> None:
     """Print the scores and the confusion matrix of a model that was made of trials."""
     print_table(Table(tuple(done.metrics), (done.metrics,)))
     if (score := sealed_score(done.best, folder.sweep.objective.metric, done.metrics)) is not None:
         print(f"{model}: {score}")
-    _print_classes(done.best, model)
+    _print_classes(done.best, model.name)
 
 
 def _print_classes(best: Predictions, model: str) -> None:

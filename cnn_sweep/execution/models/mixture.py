@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from math import gcd
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.messages import listed
@@ -83,7 +84,9 @@ def model_in_words(
     """
     if not name:
         return f"trial {trial}"
-    members = [f"{one} ({count} times)" if count > 1 else str(one) for one, count in Counter(networks).items()]
+    counts = Counter(networks)
+    unit = gcd(*counts.values())  # equal weights need no numbers
+    members = [f"{one} ({count // unit} times)" if count > unit else str(one) for one, count in counts.items()]
     of = f"trial{'s' if len(members) > 1 else ''} {listed(members)}" if epochs is None else f"trial {trial}"
     notes = [f"{epochs} epochs with all images but those of the test set"] if epochs is not None else []
     notes += [f"temperature {temperature:.3g}"] if temperature is not None else []
