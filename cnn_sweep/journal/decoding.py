@@ -151,6 +151,10 @@ def _are_measures(value: Any) -> bool:
     return type(value) is list and all(map(_is_measure, value))
 
 
+def _are_counts(value: Any) -> bool:
+    return type(value) is list and all(map(_is_count, value))
+
+
 def _are_jobs(value: Any) -> bool:
     """Return whether a value lists submitted arrays, as :class:`~cnn_sweep.journal.events.Submit` describes them."""
     return type(value) is list and all(
@@ -175,6 +179,7 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "dict[str, str]": _names_with(_is_text),
     "list[dict[str, Any]]": _are_jobs,
     "list[float]": _are_measures,
+    "list[int]": _are_counts,
 }
 _NAMED: Mapping[str, Callable[[Any], bool]] = {"time": _is_time, "state": _is_end_state}
 

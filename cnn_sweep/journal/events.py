@@ -284,16 +284,24 @@ class Extend(Event):
 
 @dataclass(frozen=True)
 class Finalize(Event):
-    """A trial's model has been evaluated on the test set.
+    """A model has been evaluated on the test set: that of a trial, or another one that was made of a study's trials.
 
     Attributes:
-        trial: Number of the trial.
+        trial: Number of the trial; of an ensemble, its first member.
         metrics: Values by name (``test_loss``, ``test_accuracy``, …).
+        model: Name of the model, such as ``ensemble``; empty for the trial's own, with folds for the mean of all.
+        networks: Trials whose networks were averaged, each as often as it weighs; empty unless ``model`` is named.
+        temperature: By which the model's probabilities are scaled; None without.
+        epochs: Epochs after which a network that was trained with all images ended; None for other models.
     """
 
     type: ClassVar[str] = "finalize"
     trial: int
     metrics: dict[str, float]
+    model: str = ""
+    networks: list[int] = field(default_factory=list)
+    temperature: float | None = None
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)

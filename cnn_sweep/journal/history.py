@@ -73,7 +73,7 @@ class History:
         extends: Events by revision.
         cancels: All cancellations, by time.
         submits: All submissions to a cluster, by time.
-        finalized: Newest evaluation on the test set, by trial.
+        finalized: Newest evaluation of each model on the test set, by trial and by the model's name.
         known: Results of other programs, by source and number in the source.
         bad: Skipped lines, by journal name.
         unknown: Number of events that this version does not know.
@@ -90,7 +90,7 @@ class History:
         self.extends: dict[int, Extend] = {}
         self.cancels: list[Cancel] = []
         self.submits: list[Submit] = []
-        self.finalized: dict[int, Finalize] = {}
+        self.finalized: dict[tuple[int, str], Finalize] = {}
         self.known: dict[tuple[str, int], Known] = {}
         self.bad: dict[str, list[BadLine]] = {}
         self.unknown = 0
@@ -198,8 +198,9 @@ class History:
                 key = event.source, event.number
                 self.known[key] = min(self.known.get(key, event), event, key=lambda known: known.time)
             case Finalize():
-                last = self.finalized.get(event.trial, event)
-                self.finalized[event.trial] = max(last, event, key=lambda finalize: finalize.time)
+                model = event.trial, event.model
+                last = self.finalized.get(model, event)
+                self.finalized[model] = max(last, event, key=lambda finalize: finalize.time)
             case _:
                 pass
 

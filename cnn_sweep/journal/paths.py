@@ -177,6 +177,23 @@ class StudyPaths:
         """
         return self.models / f"{trial}.of-{members}-folds.keras"
 
+    def mixture(self, trial: int, name: str) -> Path:
+        """Return a model that was made of trials' networks.
+
+        Args:
+            trial: Its first trial.
+            name: What it is, such as ``calibrated ensemble``.
+        """
+        return self.models / f"{trial}.{name.replace(' ', '-')}.keras"
+
+    def refit(self, trial: int, epochs: int) -> Path:
+        """Return the network that a trial's settings give after some epochs with all images but the sealed ones."""
+        return self.models / f"{trial}.refit-{epochs}-epochs.keras"
+
+    def refit_checkpoint(self, trial: int) -> Path:
+        """Return the checkpoint of the network that :meth:`refit` names."""
+        return self.checkpoints / f"refit-{trial}.ckpt"
+
     def create(self) -> None:
         """Create missing folders of the study.
 

@@ -11,6 +11,7 @@ from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.messages import plural
 from cnn_sweep.report.document.summary import space
 from cnn_sweep.report.leaderboards.statistics import wilson
+from cnn_sweep.report.models.openings import count_in_words
 from cnn_sweep.sweep.repeats import read_more_repeats
 from cnn_sweep.sweep.space.templates import references
 from cnn_sweep.sweep.states import counted
@@ -19,6 +20,7 @@ from cnn_sweep.training.data.groups import name_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.report_data import ReportData
     from cnn_sweep.sweep.spec.training import TrainingSpec
     from cnn_sweep.sweep.sweep import Sweep
@@ -269,25 +271,47 @@ def _epochs(last: int | None) -> str:
 
 
 def _test(data: ReportData, images: Images | None) -> Iterator[str]:
-    tested = [
-        row
-        for row in data.board.rows
-        if any(name.startswith("test_") and value is not None for name, value in row.items())
-    ]
     count = sum((images or {}).get("test", {}).values())
-    if not tested:
+    if not data.tests:
         yield "The test images have not been used." if count or images is None else "There were no test images."
         return
-    yield f"The test images were used for {plural(len(tested), 'trial')} after the choice."
+    own = [row for row in data.tests.values() if not row["model"]]
+    made = {model: row for model, row in data.tests.items() if row["model"]}
+    used = [plural(len(own), "trial")] if own else []
+    used += [plural(len(made), "model made of trials", "models made of trials")] if made else []
+    yield f"The test images were used for {' and '.join(used)}."
+    if (opened := count_in_words(data.openings)) is not None:
+        yield f"{opened[0].upper()}{opened[1:]}."
+    ranks = {row["trial"]: row["rank"] for row in data.board.rows if row["rank"] is not None}
+    best = min((row for row in own if row["trial"] in ranks), key=lambda row: ranks[row["trial"]], default=None)
+    if best is not None:
+        yield from _tested(data, f"trial {best['trial']}", best, count)
+    for model, row in made.items():
+        yield from _tested(data, f"the {model}", row, count)
+        yield from _made(row)
+
+
+def _tested(data: ReportData, model: str, row: Row, images: int) -> Iterator[str]:
+    """Give the score of a model on a number of test images."""
     name = f"test_{data.metric.removeprefix('val_')}"
-    row = tested[0]
-    if (value := row.get(name)) is None:
+    if (value := row["metrics"].get(name)) is None:
         return
     interval = ""
-    if name == "test_accuracy" and count:
-        low, high = wilson(round(value * count), count)
-        interval = f" (95% interval {low:.4g} to {high:.4g} [@wilson1927], {count:,} images)"
-    yield f"Trial {row['trial']} had a {name} of {value:.4g}{interval}."
+    if name == "test_accuracy" and images:
+        low, high = wilson(round(value * images), images)
+        interval = f" (95% interval {low:.4g} to {high:.4g} [@wilson1927], {images:,} images)"
+    yield f"{model[0].upper()}{model[1:]} had a {name} of {value:.4g}{interval}."
+
+
+def _made(row: Row) -> Iterator[str]:
+    """Say how a model was made of trials."""
+    if "ensemble" in row["model"]:
+        yield (
+            "Its members were chosen one after another, with replacement, so that the mean of their probabilities was "
+            "best on the validation images [@caruana2004]."
+        )
+    if row["temperature"] is not None:
+        yield "Its probabilities were calibrated by temperature scaling on the validation images [@guo2017]."
 
 
 def _software(data: ReportData) -> Iterator[str]:

@@ -22,6 +22,7 @@ from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, c
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.leaderboards.pareto import PARETO, with_front
 from cnn_sweep.report.leaderboards.statistics import wilson
+from cnn_sweep.report.models.openings import newest_tests, openings_in
 from cnn_sweep.search.budget import covered
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.store import queries, report_queries
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
+    from cnn_sweep.report.models.openings import Opening
     from cnn_sweep.search.importance import Findings
     from cnn_sweep.slurm.commands import SlurmCli
     from cnn_sweep.store.reader import StoreReader
@@ -104,6 +106,8 @@ class ReportData:
         configurations: The leaderboard with a row per configuration; None without repeats.
         efficiency: What its jobs asked for and used; None if it was not submitted.
         images: Number of images by split and class; None if the prepared data set is gone.
+        tests: Newest evaluation of each model on the test set; see :func:`.openings.newest_tests`.
+        openings: How often the test set was opened, and for which models.
         members: All trials of a configuration by the one that stands for it; empty without repeats.
         problems: Parts that could not be made.
     """
@@ -128,6 +132,8 @@ class ReportData:
     configurations: Table | None = None
     efficiency: Table | None = None
     images: Images | None = None
+    tests: dict[str, Row] = field(default_factory=dict)
+    openings: Sequence[Opening] = ()
     members: dict[int, list[int]] = field(default_factory=dict)
     problems: FailedParts = field(default_factory=FailedParts)
 
@@ -274,6 +280,8 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
         provenance=read_provenance(paths),
         sweep=sweep,
         revisions=revisions,
+        tests=newest_tests(store, study),
+        openings=openings_in(store, study),
         at_rungs={epoch: report_queries.best_until(store, study, epoch, direction) for epoch in rungs},
         problems=problems,
     )

@@ -91,6 +91,34 @@ def study_summary(store: StoreReader, study: str) -> Record:
         }
 
 
+def list_tests(store: StoreReader, study: str) -> list[Record]:
+    """Return the evaluations of models on the test set, the oldest first; those of one command stand together.
+
+    Keys: writer (journal of the command), time, trial, model (empty for the trial's own), networks (trials),
+    temperature, epochs, and metrics (values by name), as in :class:`cnn_sweep.journal.events.Finalize`.
+    """
+    t = schema.tests.c
+    plain = ("writer", "time", "trial", "model", "temperature", "epochs")
+    with store as connection:
+        rows = connection.execute(select(schema.tests).where(t.study == study)).all()
+    began: dict[str, float] = {}
+    for row in rows:
+        began[row.writer] = min(row.time, began.get(row.writer, row.time))
+    return [
+        {name: getattr(row, name) for name in plain}
+        | {"networks": sqlite.read_numbers(row.networks_json), "metrics": restored(row.metrics_json) or {}}
+        for row in sorted(rows, key=lambda row: (began[row.writer], row.writer, row.time, row.trial))
+    ]
+
+
+def revision_times(store: StoreReader, study: str) -> dict[int, float]:
+    """Return the time of each revision of a study's sweep file."""
+    r = schema.revisions.c
+    with store as connection:
+        rows = connection.execute(select(r.revision, r.time).where(r.study == study))
+        return {row.revision: row.time for row in rows}
+
+
 def objective_of(store: StoreReader, study: str) -> Record:
     """Return what decides a study's values: metric, direction and last_epochs, as in :func:`study_summary`."""
     with store as connection:

@@ -49,6 +49,7 @@ class _Writing:
         table = record.table
         keys = [column for column in table.primary_key if column.name != "study"]
         filled = [c for c in table.columns if "source" in c.info and c.info["source"].event is record.event]
+        self._unless = record.unless
         names = [column.name for column in filled]
         first = [*record.by, *(name for name in names if name not in record.by)]
         prefer = _prefer(table, first, last=record.wins == "last")
@@ -59,12 +60,14 @@ class _Writing:
         self._keys = len(keys)
 
     def rows(self, study: str, data: dict[str, Any]) -> list[Row]:
-        """Return the rows of a line; empty if it has no key, as when a whole study is cancelled.
+        """Return the rows of a line; empty if it is for other tables, or has no key, as when a study is cancelled.
 
         Args:
             study: Name of the study.
             data: Content of the line, with the journal's name as ``WRITER``.
         """
+        if self._unless is not None and data.get(self._unless):
+            return []
         if self._each is not None:
             return [(study, *self._values(data | item)) for item in data[self._each]]
         values = self._values(data)

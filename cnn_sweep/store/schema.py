@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.events import Event
 
-SCHEMA_VERSION = 8  # version 7 did not know folds, nor values other than that of the best epoch
+SCHEMA_VERSION = 9  # version 8 did not know tests of ensembles and other models that are not a trial's
 
 METADATA = MetaData()
 WRITER = "writer"  # name of the journal of a line; no event has a field of this name
 # Types of key columns that are not integers.
 _KEY_TYPES: dict[str, type[String | Float[float]]] = {
-    **dict.fromkeys(("study", "writer", "configuration", "kind", "path", "key", "cluster", "job"), String),
+    **dict.fromkeys(("study", "writer", "configuration", "kind", "path", "key", "cluster", "job", "model"), String),
     "time": Float,
 }
 
@@ -158,6 +158,17 @@ trials = _table(
     Column("tested", Float, info=_of(Finalize, "time")),
     Column("test_metrics_json", Text, info=_of(Finalize, "metrics", _json_object)),
     Column("cancelled", Float, info=_of(Cancel, "time")),
+)
+
+# Each evaluation of a model on the test set; those with the same writer are of one opening.
+tests = _table(
+    "tests",
+    ("study", "writer", "trial", "model"),
+    Column("time", Float, nullable=False, info=_of(Finalize, "time")),
+    Column("metrics_json", Text, nullable=False, info=_of(Finalize, "metrics", _json_object)),
+    Column("networks_json", Text, nullable=False, info=_of(Finalize, "networks", to_json)),
+    Column("temperature", Float, info=_of(Finalize, "temperature")),
+    Column("epochs", BigInteger, info=_of(Finalize, "epochs")),
 )
 
 attempts = _table(
@@ -285,6 +296,7 @@ class EventTable:
         wins: Which of two rows with the same key is kept: the one that sorts first or last by the columns that the
             event fills. This depends only on their values, not on the order of arrival.
         by: Columns to compare before the others.
+        unless: Field that must be empty for the event to write to the table.
         each: Field with a list whose items each become a row; an item's fields take precedence over the event's.
     """
 
@@ -292,6 +304,7 @@ class EventTable:
     table: Table
     wins: Literal["first", "last"] = "first"
     by: tuple[str, ...] = ()
+    unless: str | None = None
     each: str | None = None
 
 
@@ -306,7 +319,8 @@ EVENT_TABLES = (
     EventTable(Lost, attempts),
     EventTable(Cancel, trials, "last"),
     EventTable(Extend, revisions),
-    EventTable(Finalize, trials, "last"),
+    EventTable(Finalize, trials, "last", unless="model"),
+    EventTable(Finalize, tests, "last"),
     EventTable(Submit, jobs, each="jobs"),
 )
 

@@ -237,6 +237,18 @@ def read_names(value: Any) -> list[str]:
     raise DamageError(f"{value!r} where names should be")
 
 
+def read_numbers(value: Any) -> list[int]:
+    """Return a list of integers that the store holds as JSON.
+
+    Raises:
+        DamageError: It is not such a list.
+    """
+    found = _from_json(value)
+    if isinstance(found, list) and all(type(number) is int for number in found):
+        return found
+    raise DamageError(f"{value!r} where numbers should be")
+
+
 def read_mapping(value: Any) -> dict[str, Any]:
     """Return an object that the store holds as JSON.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,9 @@ from cnn_sweep.cli.commands import finalize
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
-from cnn_sweep.journal.events import End, Epoch, Finalize, Start
+from cnn_sweep.journal.events import End, Epoch, Extend, Finalize, Start
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.report.models import openings
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.sweep import Sweep
@@ -87,13 +89,49 @@ def test_the_test_set_of_an_unfinished_study_is_opened_if_the_user_says_so(study
         finalize._ask_if_unfinished(study, agreed=False)
 
 
-def test_a_test_set_that_was_opened_before_for_other_trials_is_said(study, capsys):
-    """Measuring the same trial again is silent; another one is a choice by test scores, which makes them optimistic."""
+def test_a_test_set_that_is_opened_again_is_said_loudly(study, capsys):
+    """Measuring the same trial again is silent; another one is a choice by test scores, and so is an extension."""
     complete(study, 0, 1, tested=[1])
-    finalize._warn_of_earlier(study, [1])
-    assert not capsys.readouterr().err
-    finalize._warn_of_earlier(study, [0])
-    assert capsys.readouterr().err == (
-        "cnn-sweep: the test set of repeated was opened before, for trial 1; "
-        "choosing by test scores makes them optimistic\n"
+
+    def said(*models):
+        finalize._warn_of_reopening(Study.open(study.paths.results, "repeated"), models)
+        return capsys.readouterr().err
+
+    assert not said("trial 1")
+    assert (
+        "cnn-sweep: WARNING: the test set of repeated is opened again (opening 2); it was opened before for "
+        "trial 1. Choosing by test scores makes them optimistic"
+    ) in said("trial 0")
+    assert "opened again" in said("ensemble of trials 0, 1")
+    with JournalWriter(study.paths.journal("later")) as journal:
+        journal.append(Extend(4.0, 2, 3, 2, 0, 0))
+    assert "for trial 1, and the study was extended since. Choosing" in said("trial 1")
+
+
+def test_openings_are_counted(study):
+    """Several trials of one command are one opening; the same models again are none, unless the study was extended."""
+    complete(study, 0, 1)
+    made = {"model": "ensemble", "networks": [0, 0, 1]}
+    commands: list[Any] = [
+        [Finalize(2.0, 0, {"test_loss": 1.0}), Finalize(2.1, 1, {"test_loss": 1.0})],
+        [Finalize(3.0, 1, {"test_loss": 1.0})],
+        [Finalize(4.0, 0, {"test_loss": 0.5}, **made)],
+        [Extend(5.0, 2, 3, 2, 0, 0), Finalize(6.0, 0, {"test_loss": 0.5}, **made)],
+    ]
+    for place, events in enumerate(commands):
+        with JournalWriter(study.paths.journal(f"command-{place}")) as journal:
+            for event in events:
+                journal.append(event)
+    store = Study.open(study.paths.results, "repeated").store
+    found = openings.openings_in(store, "repeated")
+    ensemble = "ensemble of trials 0 (2 times), 1"
+    assert [(one.models, one.revision) for one in found] == [
+        (("trial 0", "trial 1"), 1),
+        ((ensemble,), 1),
+        ((ensemble,), 2),
+    ]
+    assert openings.count_in_words(found) == (
+        "the test set was opened 3 times, 1 of them after the study was extended: "
+        "scores are optimistic if they guided a choice"
     )
+    assert set(openings.newest_tests(store, "repeated")) == {"trial 0", "trial 1", ensemble}

@@ -6,6 +6,7 @@ import csv
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,14 @@ from helpers.kept import write_kept_study
 from helpers.typed import typed_here
 from sklearn.metrics import confusion_matrix
 
+from cnn_sweep.report.document.html import page
+from cnn_sweep.report.document.markdown import markdown
+from cnn_sweep.report.figures.plots import to_plotly
+from cnn_sweep.report.figures.reliability import reliability
 from cnn_sweep.report.models.best_model import best_model
+from cnn_sweep.report.models.calibration import calibration_of
+from cnn_sweep.report.models.validated import validated
+from cnn_sweep.report.report_data import gather
 from cnn_sweep.study import Study
 from cnn_sweep.training.data.dataset import items
 from cnn_sweep.training.data.prepare import prepared
@@ -93,6 +101,24 @@ def test_reports_and_python_need_no_model(kept, type_, monkeypatch):
     assert np.trace(study.confusion().to_numpy()) == len(kept.labels) - len(study.misclassified())
     found = best_model(results, "kept")
     assert (found.trial, found.wrong) == (1, len(study.misclassified()))
+
+
+def test_the_report_shows_how_far_probabilities_can_be_believed(kept, type_):
+    """The reliability diagram has the bins of `calibration` before and after scaling, and the errors in its legend."""
+    del type_
+    results = kept.folder / "results"
+    best = best_model(results, "kept")
+    found, figure = calibration_of(validated(results, "kept", [None])[0]), reliability(best)
+    _, before, after = to_plotly(figure).data
+    assert list(before.y) == pytest.approx([row["accuracy"] for row in found.bins.rows], rel=1e-5)
+    assert list(after.x) == pytest.approx([row["mean"] for row in found.scaled_bins.rows], rel=1e-5)
+    assert sum(after.customdata) == len(kept.labels)
+    assert after.name == f"temperature {found.temperature:.3g}, error {found.error[1]:.3f}"
+    assert found.error[1] < found.error[0]
+    study = Study.open(results, "kept")
+    data = replace(gather(study.store, "kept", study.leaderboard_table("trial")), best_model=best)
+    assert 'data-figure="reliability"' in page(data)
+    assert f"calibration error of its probabilities: {found.error[0]:.4f}, {found.error[1]:.4f} with" in markdown(data)
 
 
 def test_two_trials_are_compared(kept, type_):

@@ -26,7 +26,7 @@ LINES: dict[str, dict[str, Any]] = {
     "lost": {"trial": 0, "attempt": 0, "cause": "killed", "message": "gone"},
     "cancel": {"trial": None},
     "extend": {"revision": 1, "trials": 3, "configurations": 3, "invalid": 0, "duplicates": 0},
-    "finalize": {"trial": 0, "metrics": {"test_loss": 0.5}},
+    "finalize": {"trial": 0, "metrics": {"test_loss": 0.5}, "model": "refit", "networks": [0], "epochs": 3},
     "submitting": {"key": "ab", "comment": "c", "tasks": 2, "profile": "p.toml", "cluster": "lab"},
     "submit": {"jobs": [{"job": "7", "tasks": 2, "time": 1.5}], "profile": "p.toml", "cluster": "lab"},
     "fault": {"message": "no", "job": "7_1"},
@@ -47,6 +47,7 @@ OTHER_VALUES: dict[str, list[Any]] = {
     "identity": [None, [], {}, IDENTITY | {"pid": "7"}, IDENTITY | {"slurm": {"job_id": "x"}}, IDENTITY | {"host": 1}],
     "jobs": [None, {}, [7], [{"job": "x", "tasks": 1, "time": 1.0}], [{"job": "7", "tasks": 1}]],
     "values": [None, {}, ["low"], [None]],
+    "networks": [None, {}, ["0"], [0.5]],
     "versions": [None, {"keras": 3}],
     "configuration": [7, None],
 }

@@ -154,7 +154,7 @@ def test_everything_else_that_happened_is_known(told, me):
     assert history.workers["w"].identity == me
     assert history.extends[2].trials == 20
     assert history.cancels == [Cancel(4.0, None)]
-    assert history.finalized[3].metrics == {"test_accuracy": 0.9}
+    assert history.finalized[3, ""].metrics == {"test_accuracy": 0.9}
 
 
 def test_only_what_is_new_is_read(paths):

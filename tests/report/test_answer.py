@@ -9,11 +9,13 @@ import pytest
 from helpers.typed import typed_here
 from helpers.written import SWEEP, some_findings
 
+from cnn_sweep.journal.events import Finalize
 from cnn_sweep.report.document import answer
 from cnn_sweep.report.document.html import page
 from cnn_sweep.report.document.markdown import markdown
 from cnn_sweep.report.document.summary import computing
 from cnn_sweep.report.leaderboards.statistics import wilson
+from cnn_sweep.report.models.openings import Opening
 from cnn_sweep.report.report_data import gather
 from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
@@ -131,6 +133,17 @@ def test_what_follows_depends_on_what_is_left(written):
     assert commands(complete=10, paused=2) == ["cnn-sweep resume digits --profile 'slurm/my cpu.toml'"]
     data = replace(data, images={"validation": {"a": 3}})
     assert commands(complete=20) == []
+
+
+def test_what_was_measured_on_the_test_set_is_told(written):
+    """Models made of trials with their scores, and the number of openings; finalize is not advised again."""
+    data = data_of(written.study(trials=8, more=[Finalize(2_000.0, 3, {"test_accuracy": 0.8})]))
+    made = {"model": "refit", "epochs": 4, "networks": [3], "temperature": None, "metrics": {"test_accuracy": 0.9}}
+    data = replace(data, tests=data.tests | {"refit of trial 3": made}, openings=[Opening(("trial 3",), 1)] * 2)
+    notes = answer.best(data).notes
+    assert "refit of trial 3 on the test set: test_accuracy 0.9" in notes
+    assert notes[-1].startswith("the test set was opened 2 times: scores are optimistic")
+    assert not any("finalize" in step.command for step in answer.next_steps(data))
 
 
 def test_the_cost_names_what_was_lost(written):

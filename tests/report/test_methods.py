@@ -8,6 +8,7 @@ import pytest
 from helpers import study_states
 from helpers.sweeps import sweep_of_digits
 
+from cnn_sweep.journal.events import Finalize
 from cnn_sweep.report.methods import bibliography, methods
 from cnn_sweep.report.report_data import gather
 from cnn_sweep.study import Study
@@ -50,6 +51,24 @@ def test_the_text_has_the_numbers(written):
     assert re.search(
         r"had a test_accuracy of 0\.\d+ \(95% interval 0\.\d+ to 0\.\d+ \[@wilson1927\], 50 images\)", text
     )
+
+
+def test_models_made_of_trials_are_described(written):
+    """Their scores, how they were made, and how often the test set was opened."""
+    own = Finalize(2_000.0, 0, {"test_loss": 0.5, "test_accuracy": 0.8})
+    made = {"model": "calibrated ensemble", "networks": [0, 0, 3], "temperature": 1.25}
+    refit = Finalize(2_002.0, 0, {"test_accuracy": 0.7}, "refit", [0], epochs=3)
+    written.study(trials=8, more=[own, Finalize(2_001.0, 0, {"test_accuracy": 0.9}, **made), refit])
+    found = described(written)
+    for part in (
+        "The test images were used for 1 trial and 2 models made of trials.",
+        "The calibrated ensemble of trials 0 (2 times), 3 (temperature 1.25) had a test_accuracy of 0.9 (95% interval",
+        "best on the validation images [@caruana2004].",
+        "The refit of trial 0 (3 epochs with all images but those of the test set) had a test_accuracy of 0.7",
+        "temperature scaling on the validation images [@guo2017].",
+    ):
+        assert part in found.text
+    assert {"caruana2004", "guo2017"} <= set(found.keys)
 
 
 def test_images_that_are_gone_are_no_reason_to_fail(written):

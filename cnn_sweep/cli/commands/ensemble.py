@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cnn_sweep.cli.ui.options import RESULTS, Format, Results, StudyName, TableFormat
+from cnn_sweep.cli.ui.files import check_model_file
+from cnn_sweep.cli.ui.options import RESULTS, Calibrated, Format, Results, Size, StudyName, TableFormat, Trust
 from cnn_sweep.cli.ui.tables import print_formatted, print_table
 from cnn_sweep.cli.ui.terminal import warn
+from cnn_sweep.errors import InputError
+from cnn_sweep.execution.models import client as models
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.messages import plural
-from cnn_sweep.report.models.ensembles import Goal, ensemble_of
+from cnn_sweep.report.models.ensembles import Ensemble, Goal, chosen_ensemble, goal_of
+from cnn_sweep.report.models.mixtures import mixture_of_ensemble
 from cnn_sweep.report.models.paired_tests import told_by_predictions
-from cnn_sweep.report.models.validated import best_validated, groups_of
-from cnn_sweep.sweep.direction import Direction
-
-_LARGEST = 50
 
 
 def ensemble(
     study: StudyName,
-    size: Annotated[
-        int, typer.Option("--size", metavar="N", min=1, max=_LARGEST, help="Members, counting those chosen twice.")
-    ] = 5,
-    output: Format = TableFormat.table,
+    size: Size = 5,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE.keras|FILE.h5", help="Save the average as one model.", show_default=False
+        ),
+    ] = None,
+    calibrated: Calibrated = False,
+    form: Format = TableFormat.table,
+    _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
     """Choose trials whose averaged probabilities are best on the validation images, one after another.
@@ -33,22 +41,31 @@ def ensemble(
 
     Examples:
       cnn-sweep ensemble digits
-      cnn-sweep ensemble digits --size 10
+      cnn-sweep ensemble digits --size 10 --output average.keras
     """
+    if output is not None:
+        check_model_file(output)
+    elif calibrated:
+        raise InputError("--calibrated is for the model that --output saves; give --output FILE.keras as well")
     objective = StudyFolder.open(results, study).sweep.objective
-    goal = Goal("log_loss", Direction.MINIMIZE)
-    if (name := told_by_predictions(objective.metric)) is not None:
-        goal = Goal(name, objective.direction)
-    found = best_validated(results, study)
-    made = ensemble_of(found, goal, size=size, groups=groups_of(results, study, found[0]))
-    if name is None:
+    made = chosen_ensemble(results, study, objective, size)
+    if told_by_predictions(objective.metric) is None:
         warn(f"{objective.metric} does not follow from predictions, so members are chosen by log loss")
     if made.left_out:
         warn(f"{plural(made.left_out, 'trial was', 'trials were')} validated with other images and left out")
-    if output != "table":
-        print_formatted(made.table, output)
-        return
-    print(f"{plural(len(made.table.rows), 'member')}, {goal.metric} on {len(found[0].labels)} validation images")
+    if form == "table":
+        _print(made, goal_of(objective), size)
+    else:
+        print_formatted(made.table, form)
+    if output is not None:
+        mixture = mixture_of_ensemble(made, calibrated=calibrated)
+        models.save_model(results, study, output, mixture=mixture)
+        print(f"{mixture}: {output}", file=sys.stderr)
+
+
+def _print(made: Ensemble, goal: Goal, size: int) -> None:
+    images = len(made.members[0].labels)
+    print(f"{plural(len(made.table.rows), 'member')}, {goal.metric} on {images} validation images")
     print_table(made.table)
     for what, value, honest in (
         (f"average of {size}", made.value, made.cross_fitted),

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from cnn_sweep.cli.ui.files import check_folder
-from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, Trial, Trust, trial_number
-from cnn_sweep.errors import InputError
+from cnn_sweep.cli.ui.files import check_model_file
+from cnn_sweep.cli.ui.options import RESULTS, Calibrated, Refit, Results, StudyName, Trial, Trust, trial_number
 from cnn_sweep.execution.models import client as models
-
-_SUFFIXES: Final = (".keras", ".h5")
 
 
 def model(
@@ -22,6 +19,8 @@ def model(
         Path, typer.Option("--output", "-o", metavar="FILE.keras|FILE.h5", help="File to write.", show_default=False)
     ],
     trial: Trial = "best",
+    calibrated: Calibrated = False,
+    refit: Refit = False,
     _trust: Trust = False,
     results: Results = RESULTS,
 ) -> None:
@@ -29,10 +28,14 @@ def model(
 
     Examples:
       cnn-sweep model digits --output digits.keras
+      cnn-sweep model digits --calibrated --output calibrated.keras
     """
     wanted = trial_number(trial)
-    if output.suffix not in _SUFFIXES:
-        raise InputError(f"--output {output}: the name must end in {' or '.join(_SUFFIXES)}")
-    check_folder(output)
-    number = models.save_model(results, study, output, trial=wanted)
-    print(f"trial {number}: {output}", file=sys.stderr)
+    check_model_file(output)
+    mixture = None
+    if calibrated or refit:
+        from cnn_sweep.report.models.mixtures import MixtureOptions, mixture_of
+
+        mixture = mixture_of(results, study, MixtureOptions(calibrated=calibrated, refit=refit, trial=wanted))
+    number = models.save_model(results, study, output, trial=wanted, mixture=mixture)
+    print(f"{mixture or f'trial {number}'}: {output}", file=sys.stderr)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_MODEL_SUFFIXES: Final = (".keras", ".h5")
 
 
 def check_folder(file: Path) -> None:
@@ -20,6 +22,17 @@ def check_folder(file: Path) -> None:
     """
     if not file.absolute().parent.is_dir():
         raise InputError(f"{file}: the folder {file.parent} does not exist")
+
+
+def check_model_file(file: Path) -> None:
+    """Check, before any work is done, that a model can be saved under a name.
+
+    Raises:
+        InputError: Its ending is no format of Keras, or its folder does not exist.
+    """
+    if file.suffix not in _MODEL_SUFFIXES:
+        raise InputError(f"--output {file}: the name must end in {' or '.join(_MODEL_SUFFIXES)}")
+    check_folder(file)
 
 
 def write_text(file: Path, text: str) -> None:

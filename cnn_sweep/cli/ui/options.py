@@ -104,6 +104,17 @@ Sheet = Annotated[
     Path | None, typer.Option(metavar="FILE.png", help="Draw the images on a contact sheet.", show_default=False)
 ]
 
+# Options of the commands that make a model of several trials.
+Size = Annotated[
+    int, typer.Option("--size", metavar="N", min=1, max=50, help="Members of an ensemble, counting those chosen twice.")
+]
+Calibrated = Annotated[
+    bool, typer.Option("--calibrated", help="Scale probabilities by the temperature that `calibration` names.")
+]
+Refit = Annotated[
+    bool, typer.Option("--refit", help="Train the configuration again, with the validation images as well.")
+]
+
 
 def profile_option(purpose: str) -> Any:
     """Return the option ``--profile`` of commands that work here without it, with what they do with it."""

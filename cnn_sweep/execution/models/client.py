@@ -9,12 +9,13 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from cnn_sweep import errors
 from cnn_sweep.errors import EnvironmentFault, Interrupted
+from cnn_sweep.execution.models.mixture import Mixture
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.journal.trust import check_study
 
@@ -39,6 +40,7 @@ class Request:
         layer: Name or number of the layer whose activations are requested.
         output: File to save the model to; its suffix is ``.keras`` or ``.h5``.
         top: Number of trials to finalize.
+        mixture: The model to save or to finalize; None for the trial's own.
     """
 
     results: Path
@@ -49,6 +51,7 @@ class Request:
     layer: str = ""
     output: str = ""
     top: int = 1
+    mixture: Mixture | None = None
 
     def write(self, folder: Path) -> None:
         """Write the request into a folder."""
@@ -58,7 +61,8 @@ class Request:
     def read(cls, folder: Path) -> Request:
         """Read the request that :meth:`write` wrote."""
         values = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
-        return cls(**values | {"results": Path(values["results"])})
+        mixture = None if values["mixture"] is None else Mixture.from_data(values["mixture"])
+        return cls(**values | {"results": Path(values["results"]), "mixture": mixture})
 
 
 @dataclass(frozen=True)
@@ -109,11 +113,25 @@ def predict_images(
     return _predictions(Request(results, study, "predict", trial), images)
 
 
-def finalize(results: Path, study: str, top: int) -> tuple[list[int], Predictions]:
-    """Open the test set for the best trials; return their numbers, and the predictions of the first."""
+class Finalized(NamedTuple):
+    """What ``finalize`` measured.
+
+    Attributes:
+        trials: The measured trials, the best first.
+        metrics: The first one's test metrics.
+        best: The first one's predictions of the test images.
+    """
+
+    trials: list[int]
+    metrics: dict[str, float]
+    best: Predictions
+
+
+def finalize(results: Path, study: str, top: int, mixture: Mixture | None = None) -> Finalized:
+    """Open the test set for the best trials, or for a model that was made of trials."""
     with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as name:
-        found = _ask(Request(results, study, "finalize", top=top), Path(name))
-        return found["trials"], _read_predictions(found, Path(name))
+        found = _ask(Request(results, study, "finalize", top=top, mixture=mixture), Path(name))
+        return Finalized(found["trials"], found["metrics"], _read_predictions(found, Path(name)))
 
 
 def activations(
@@ -127,10 +145,13 @@ def activations(
         return found
 
 
-def save_model(results: Path, study: str, output: Path, *, trial: int | None = None) -> int:
-    """Save a trial's model as a ``.keras`` or ``.h5`` file; return the trial's number."""
+def save_model(
+    results: Path, study: str, output: Path, *, trial: int | None = None, mixture: Mixture | None = None
+) -> int:
+    """Save a model, by default a trial's, as a ``.keras`` or ``.h5`` file; return the number of its first trial."""
+    request = Request(results, study, "save", trial, output=str(output.absolute()), mixture=mixture)
     with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as name:
-        number: int = _ask(Request(results, study, "save", trial, output=str(output.absolute())), Path(name))["trial"]
+        number: int = _ask(request, Path(name))["trial"]
         return number
 
 

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.execution.worker.retention import best_numbers
+from cnn_sweep.journal.filesystem import write_aside
 from cnn_sweep.sweep.repeats import newest_test, selection_repeats, unbiased_values
+from cnn_sweep.training.trial.checkpoint import read as read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from cnn_sweep.execution.models.mixture import Mixture
     from cnn_sweep.execution.study.study_folder import StudyFolder
     from cnn_sweep.execution.worker.study_trainer import StudyTrainer
-    from cnn_sweep.journal.history import History
-    from cnn_sweep.training.outcome import Decision
+    from cnn_sweep.journal.history import History, TrialHistory
+    from cnn_sweep.sweep.spec.trial import TrialSpec
+    from cnn_sweep.training.outcome import Decision, Outcome
 
 
 class _Silent:
@@ -39,6 +43,21 @@ class _Silent:
     def should_stop(self) -> bool:
         """Never stop."""
         return False
+
+
+class _Saving(_Silent):
+    """Keeps the newest checkpoint in a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def checkpoint(self, state: bytes, epoch: int) -> None:  # noqa: ARG002 - as `Monitor` has it
+        """Replace the file."""
+        write_aside(self._file, state)
+
+    def checkpoint_later(self, state: Callable[[], bytes], epoch: int) -> None:
+        """Replace the file now."""
+        self.checkpoint(state(), epoch)
 
 
 def best_trials(study: StudyFolder, history: History, top: int) -> list[int]:
@@ -111,8 +130,58 @@ def predicting_file(study: StudyFolder, history: History, number: int, trainer: 
         return model_file(study, history, number, trainer)
     files = [model_file(study, history, member, trainer) for member in members]
     path = study.paths.ensemble(members[0], len(members))
-    trainer.average(files, path)
+    trainer.average([[file] for file in files], path)
     return path
+
+
+def mixture_file(study: StudyFolder, history: History, mixture: Mixture, trainer: StudyTrainer) -> Path:
+    """Return the file of a model that is made of trials' networks, of which those that were not kept are trained again.
+
+    Raises:
+        StudyError: See `model_file`.
+    """
+    if mixture.epochs is not None:
+        file = _refit_file(study, history, mixture.trial, mixture.epochs, trainer)
+        if mixture.temperature is None:
+            return file
+        folds = [[file]]
+    else:
+        files = {number: model_file(study, history, number, trainer) for number in mixture.trained}
+        folds = [[files[number] for number in fold] for fold in mixture.folds]
+    path = study.paths.mixture(mixture.trial, mixture.name)
+    trainer.average(folds, path, mixture.temperature)
+    return path
+
+
+def _refit_file(study: StudyFolder, history: History, number: int, epochs: int, trainer: StudyTrainer) -> Path:
+    """Return the file of the network that a trial's settings give with all images but those of the test set.
+
+    After an interruption, training continues from its checkpoint.
+    """
+    path, checkpoint = study.paths.refit(number, epochs), study.paths.refit_checkpoint(number)
+    trial = history.trials[number]
+    spec, seed = study.sweep.resolve(trial.params or {}), trial.seed or 0
+    if path.is_file():
+        trainer.import_code(spec)
+        return path
+    _tell(f"trial {number}: training it for {epochs} epochs with all images but those of the test set")
+    state = read_checkpoint(checkpoint).state
+    outcome = trainer.refit(spec, seed=seed, epochs=epochs, monitor=_Saving(checkpoint), resume=state)
+    _export(trainer, trial, spec, outcome, path)
+    checkpoint.unlink(missing_ok=True)
+    return path
+
+
+def _export(trainer: StudyTrainer, trial: TrialHistory, spec: TrialSpec, outcome: Outcome, path: Path) -> None:
+    number = trial.number
+    if outcome.state != "complete":
+        raise StudyError(f"trial {number} could not be trained again: {outcome.message or outcome.state}")
+    if not trainer.export(spec, outcome, seed=trial.seed or 0, path=path):
+        raise StudyError(f"trial {number} has no model: its objective function returned none")
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr)  # noqa: T201 - for the user of the command
 
 
 def model_file(study: StudyFolder, history: History, number: int, trainer: StudyTrainer) -> Path:
@@ -129,10 +198,7 @@ def model_file(study: StudyFolder, history: History, number: int, trainer: Study
     if path.is_file():
         trainer.import_code(spec)
         return path
-    print(f"trial {number}: its model was not kept, training it again", file=sys.stderr)  # noqa: T201 - for the user of the command
+    _tell(f"trial {number}: its model was not kept, training it again")
     outcome = trainer.train(spec, seed=seed, fold=trial.repeat or 0, monitor=_Silent())
-    if outcome.state != "complete":
-        raise StudyError(f"trial {number} could not be trained again: {outcome.message or outcome.state}")
-    if not trainer.export(spec, outcome, seed=seed, path=path):
-        raise StudyError(f"trial {number} has no model: its objective function returned none")
+    _export(trainer, trial, spec, outcome, path)
     return path

@@ -13,14 +13,22 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError, EnvironmentFault, InputError, Interrupted, StudyError, faults_of_the_system
 from cnn_sweep.execution.models.client import ANSWER, Request
-from cnn_sweep.execution.models.model_files import best_trials, complete_trial, model_file, predicting_file
+from cnn_sweep.execution.models.mixture import Mixture
+from cnn_sweep.execution.models.model_files import (
+    best_trials,
+    complete_trial,
+    members_of,
+    mixture_file,
+    model_file,
+    predicting_file,
+)
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import threads_of, threads_of_trial
 from cnn_sweep.execution.study.user_code import uses_user_code
@@ -30,12 +38,11 @@ from cnn_sweep.training.evaluation.metrics import per_class
 from cnn_sweep.training.session import configure
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from collections.abc import Sequence
 
     from cnn_sweep.execution.worker.study_trainer import Opened, StudyTrainer
     from cnn_sweep.journal.history import History
-
-    Losses = npt.NDArray[np.float64]
+    from cnn_sweep.training.evaluation.evaluate import Measured
 
 
 def answer(folder: Path) -> None:
@@ -58,12 +65,13 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
     study = StudyFolder.open(request.results, request.study)
     history = study.history()
     if request.work == "finalize":
-        (first,) = best_trials(study, history, 1)  # refuses before TensorFlow starts
-        trainer = _start_trainer(study, history, first)
-        numbers, losses, best = finalize(study, history, trainer, request.top)
-        np.save(folder / "losses.npy", losses)
-        return {"trial": numbers[0], "trials": numbers} | _predict(study, trainer, best, folder, trainer.open("test"))
-    number = complete_trial(study, history, request.trial)
+        numbers = best_trials(study, history, request.top)  # refuses before TensorFlow starts
+        trainer = _start_trainer(study, history, numbers[0])
+        done = finalize(study, history, trainer, request.mixture or numbers)
+        np.save(folder / "losses.npy", done.measured.losses)
+        found = {"trial": done.trials[0], "trials": done.trials, "metrics": done.measured.metrics}
+        return found | _predict(study, trainer, done.model, folder, trainer.open("test"))
+    number = complete_trial(study, history, request.trial if request.mixture is None else request.mixture.trial)
     if request.split == "test" and not history.finalized:
         raise StudyError(
             f"the test set of {request.study!r} is sealed until `cnn-sweep finalize {request.study}`; "
@@ -71,14 +79,23 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
         )
     kept = study.paths.model(number)
     is_alone = request.trial is not None or study.sweep.fold_count == 1
-    if request.work == "save" and is_alone and kept.is_file() and Path(request.output).suffix == kept.suffix:
+    if (
+        request.work == "save"
+        and request.mixture is None
+        and is_alone
+        and kept.is_file()
+        and Path(request.output).suffix == kept.suffix
+    ):
         _save(kept, Path(request.output))  # copying needs no TensorFlow
         return {"trial": number}
     trainer = _start_trainer(study, history, number)
     # Together, the networks of all folds have been trained with all images that validate one of them.
     stands_alone = is_alone or request.split == "validation"
-    model = (model_file if stands_alone else predicting_file)(study, history, number, trainer)
-    found: dict[str, Any] = {"trial": number}
+    if request.mixture is not None:
+        model = mixture_file(study, history, request.mixture, trainer)
+    else:
+        model = (model_file if stands_alone else predicting_file)(study, history, number, trainer)
+    found = {"trial": number}
     match request.work:
         case "save":
             _save(model, Path(request.output))
@@ -91,26 +108,55 @@ def _answer(request: Request, folder: Path) -> dict[str, Any]:
     return found
 
 
-def finalize(study: StudyFolder, history: History, trainer: StudyTrainer, top: int) -> tuple[list[int], Losses, Path]:
-    """Measure the best trials of a study on its test set and journal the results; nothing else opens the test set.
+class _Finalized(NamedTuple):
+    trials: list[int]
+    measured: Measured
+    model: Path
+
+
+def finalize(
+    study: StudyFolder, history: History, trainer: StudyTrainer, models: Sequence[int] | Mixture
+) -> _Finalized:
+    """Measure models of a study on its test set and journal the results; nothing else opens the test set.
+
+    Args:
+        study: The study.
+        history: Its history.
+        trainer: Trains what was not kept.
+        models: Numbers of trials, at least one; or one model that was made of trials.
 
     Returns:
-        Their numbers, best first; the best trial's loss of each image, and the file of its model.
+        The numbers, and what the first model's file measured.
 
     Raises:
-        StudyError: No trial is complete, or one cannot be trained again.
+        StudyError: A trial cannot be trained again.
         InputError: The sweep's data has no test set.
     """
-    numbers = best_trials(study, history, top)
     with study.journal("login") as journal:
-        measured = []
-        for number in numbers:
+        if isinstance(models, Mixture):
+            file = mixture_file(study, history, models, trainer)
+            spec = study.sweep.resolve(history.trials[models.trial].params or {})
+            found = trainer.measure_on_test(spec, file, networks=max(len(models.trained), 1))
+            journal.append(
+                Finalize(
+                    time.time(),
+                    models.trial,
+                    found.metrics,
+                    model=models.name,
+                    networks=list(models.networks),
+                    temperature=models.temperature,
+                    epochs=models.epochs,
+                )
+            )
+            return _Finalized([models.trial], found, file)
+        done = []
+        for number in models:
             spec = study.sweep.resolve(history.trials[number].params or {})
-            model = predicting_file(study, history, number, trainer)
-            found = trainer.measure_on_test(spec, model)
+            file = predicting_file(study, history, number, trainer)
+            found = trainer.measure_on_test(spec, file, networks=len(members_of(study, history, number)))
             journal.append(Finalize(time=time.time(), trial=number, metrics=found.metrics))
-            measured.append((found.losses, model))
-    return (numbers, *measured[0])
+            done.append((found, file))
+    return _Finalized(list(models), *done[0])
 
 
 def _predict(

@@ -22,7 +22,7 @@ from cnn_sweep.training.trial.checkpoint import CheckpointError
 from cnn_sweep.training.trial.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -70,19 +70,27 @@ class StudyTrainer:
             self._prepared = prepared(study.sweep.data, study.sweep.folder, study.data_root)
         self._dataset = load(self._prepared if staged_in is None else stage(self._prepared, staged_in))
         check_same_data(study, self._dataset.fingerprint)
+        self._mirror = study.sweep.data.mirror
         self._trainer = Trainer(self._dataset, folder=self._code, prepared=self._prepared.parent)
         self._trainer.keeps_predictions = study.sweep.models_predictions
         self._trainer.note = partial(_note_once, study.paths)
 
     def train(self, spec: TrialSpec, *, seed: int, fold: int, monitor: Monitor, resume: bytes | None = None) -> Outcome:
         """Train a trial from a checkpoint; if the checkpoint belongs to another trial, train from the beginning."""
-        try:
-            return self._trainer.train(spec, seed, monitor, resume, fold=fold)
-        except CheckpointError as error:
-            if resume is None:
-                raise
-            log.warning("starting from the beginning: %s", error)
-            return self._trainer.train(spec, seed, monitor, fold=fold)
+        return _train(partial(self._trainer.train, spec, seed, monitor, fold=fold), resume)
+
+    def refit(self, spec: TrialSpec, *, seed: int, epochs: int, monitor: Monitor, resume: bytes | None) -> Outcome:
+        """Train a configuration with all images but those of the test set, for a number of epochs.
+
+        The learning rate follows the trial's schedule; nothing stops earlier, since no image is left to judge by.
+        """
+        training = None if spec.training is None else spec.training.model_copy(update={"early_stopping": None})
+        objective = spec.objective.model_copy(update={"value": "last"})
+        spec = spec.model_copy(update={"training": training, "objective": objective})
+        joined = self._dataset.joined(mirror=self._mirror)
+        trainer = Trainer(joined, folder=self._code, prepared=self._prepared.parent)
+        trainer.keeps_predictions, trainer.stops_after = False, epochs
+        return _train(partial(trainer.train, spec, seed, monitor), resume)
 
     def export(self, spec: TrialSpec, outcome: Outcome, *, seed: int, path: Path) -> bool:
         """Save the trained network as a plain Keras model; return whether there was one to save."""
@@ -91,9 +99,9 @@ class StudyTrainer:
         export_model(spec, outcome, dataset=self._dataset, path=path, folder=self._code, seed=seed)
         return True
 
-    def average(self, members: Sequence[Path], path: Path) -> None:
-        """Save the mean of saved models as a plain Keras model."""
-        export_ensemble(members, path)
+    def average(self, folds: Sequence[Sequence[Path]], path: Path, temperature: float | None = None) -> None:
+        """Save the mean of saved models as a plain Keras model; see :func:`.export.export_ensemble`."""
+        export_ensemble(folds, path, temperature)
 
     @property
     def prepared(self) -> Path:
@@ -127,14 +135,25 @@ class StudyTrainer:
             if reference is not None:
                 load_function(reference, self._code)
 
-    def measure_on_test(self, spec: TrialSpec, model_file: Path) -> Measured:
-        """Open the test set and measure a saved model on it.
+    def measure_on_test(self, spec: TrialSpec, model_file: Path, *, networks: int) -> Measured:
+        """Open the test set and measure a saved model on it, which averages a number of networks.
 
         Raises:
             InputError: The sweep's data has no test set.
         """
         opened = load(self._prepared, splits=("train", "test"))
-        return measure(model_file, opened, split="test", training=spec.training)
+        return measure(model_file, opened, split="test", training=spec.training, networks=networks)
+
+
+def _train(train: Callable[[bytes | None], Outcome], resume: bytes | None) -> Outcome:
+    """Train from a checkpoint; if it belongs to another training, train from the beginning."""
+    try:
+        return train(resume)
+    except CheckpointError as error:
+        if resume is None:
+            raise
+        log.warning("starting from the beginning: %s", error)
+        return train(None)
 
 
 def _note_once(paths: StudyPaths, note: str) -> None:

@@ -12,6 +12,7 @@ from cnn_sweep.messages import few, plural
 from cnn_sweep.report.axes import word
 from cnn_sweep.report.document.summary import computing, duration
 from cnn_sweep.report.leaderboards.leaderboard import shown
+from cnn_sweep.report.models.openings import count_in_words
 from cnn_sweep.sweep.space.space import Choices, Range
 from cnn_sweep.sweep.states import unfinished
 
@@ -156,6 +157,12 @@ def _notes(data: ReportData, first: Row) -> Iterator[str]:
         yield f"on the test set: {', '.join(scores)}"
     elif len(data.contenders) > 1 and not data.has_means:
         yield f"best of {len(data.contenders):,}, so optimistic (selection bias)"
+    name = f"test_{data.metric.removeprefix('val_')}"
+    for model, row in data.tests.items():
+        if row["model"] and name in row["metrics"]:
+            yield f"{model} on the test set: {name} {shown(row['metrics'][name])}"
+    if (count := count_in_words(data.openings)) is not None:
+        yield count
 
 
 def _is_test(data: ReportData, column: str) -> bool:
@@ -268,14 +275,7 @@ def next_steps(data: ReportData) -> list[Step]:
     """List what follows: unfinished and failed trials, ranges to widen, the test set."""
     steps = [*_unfinished(data), *_failed(data), *_wider(data)]
     left = unfinished(data.summary["trials"]) and not data.summary["cancelled"]
-    if (
-        data.ranked
-        and not left
-        and _has_test_images(data)
-        and not any(
-            row.get(name) is not None for row in data.board.rows for name in data.board.columns if _is_test(data, name)
-        )
-    ):
+    if data.ranked and not left and _has_test_images(data) and not data.tests:
         steps.append(Step("Once you have chosen: score it on the sealed test set", f"cnn-sweep finalize {data.study}"))
     return steps
 

@@ -301,8 +301,8 @@ def _model(data: ReportData) -> _Made:
     best = data.best_model
     if best is None:
         return data.no_model or (None if data.ranked else data.nothing_complete)
-    found = tuple(figures(data, "confusion"))
-    arguments = {"best": best, "figure": found[0], "thumbnails": thumbnail_uris(best.mistaken)}
+    found = (*figures(data, "confusion"), *figures(data, "reliability"))
+    arguments = {"best": best, "figures": found, "thumbnails": thumbnail_uris(best.mistaken)}
     return _Content("model", arguments, found)
 
 

@@ -95,7 +95,17 @@ def _importance(data: ReportData) -> list[str]:
 
 def _classes(data: ReportData) -> list[str]:
     best = data.best_model
-    return [f"Each class, as trial {best.trial} predicts it:", _table(best.classes)] if best is not None else []
+    if best is None:
+        return []
+    before, after = best.calibration.error
+    scaled = (
+        "" if best.calibration.is_at_bound else f", {after:.4f} with temperature {best.calibration.temperature:.3g}"
+    )
+    return [
+        f"Each class, as trial {best.trial} predicts it:",
+        _table(best.classes),
+        f"Expected calibration error of its probabilities: {before:.4f}{scaled}.",
+    ]
 
 
 def _efficiency(data: ReportData) -> list[str]:

@@ -12,6 +12,7 @@ from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.messages import near
 from cnn_sweep.report.figures import best_trials, hyperparameters, learning_curves, parallel_coordinates, pareto
 from cnn_sweep.report.figures.figure import SCALE, Figure, text
+from cnn_sweep.report.figures.reliability import reliability
 from cnn_sweep.report.report_data import gather
 from cnn_sweep.store.queries import trial_detail
 
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from cnn_sweep.report.report_data import ReportData
     from cnn_sweep.store.reader import StoreReader
 
-KINDS = ("history", "best", "rungs", "curves", "parallel", "importance", "slices", "contours", "pareto", "confusion")
+KINDS = (
+    *("history", "best", "rungs", "curves", "parallel", "importance", "slices", "contours", "pareto"),
+    *("confusion", "reliability"),  # of the best model
+)
 FORMATS: Final = ("svg", "png", "pdf")
 _WIDTH, _HEIGHT = 900, 560  # pixels
 _SCALE = 2  # pixels of a PNG per pixel of the figure
@@ -74,6 +78,8 @@ def figures(data: ReportData, kind: str) -> list[Figure]:
             found = [*pareto.trade_offs(data)]
         case "confusion":
             found = [_confusion(data.best_model) if data.best_model is not None else None]
+        case "reliability":
+            found = [reliability(data.best_model) if data.best_model is not None else None]
         case _:
             raise ValueError(f"no figures {kind!r}; there are {', '.join(KINDS)}")
     return [figure for figure in found if figure is not None]

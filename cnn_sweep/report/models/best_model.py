@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnn_sweep.report.models.calibration import calibration_of
 from cnn_sweep.report.models.predictions import (
     VALIDATION,
     class_table,
@@ -16,6 +17,7 @@ from cnn_sweep.report.models.predictions import (
     prediction_table,
     predictions_of,
 )
+from cnn_sweep.report.models.validated import groups_of, joined
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.execution.models.client import Predictions
     from cnn_sweep.report.leaderboards.leaderboard import Table
+    from cnn_sweep.report.models.calibration import Calibration
     from cnn_sweep.training.evaluation.metrics import Counts
 
 _WORST = 24
@@ -57,6 +60,7 @@ class BestModel:
         class_names: Names of the classes.
         counts: The confusion matrix: true classes down, predicted ones across.
         classes: Precision, recall and F1 of each class.
+        calibration: How far its probabilities can be believed.
         mistakes: The most confident mistakes, the most confident first.
         mistaken: Images of ``mistakes``, shape (n, height, width, channels), as stored.
     """
@@ -67,6 +71,7 @@ class BestModel:
     class_names: tuple[str, ...]
     counts: Counts
     classes: Table
+    calibration: Calibration
     mistakes: tuple[Mistake, ...]
     mistaken: npt.NDArray[np.generic]
 
@@ -79,6 +84,7 @@ def best_model(results: Path, study: str, kept: Predictions | None = None) -> Be
     """
     found = kept or predictions_of(results, study, VALIDATION)
     rows = misclassified_rows(found)
+    judged = joined([found])
     names, images = origins(found, results, study)
     table = prediction_table(found, names, rows=rows[:_WORST])
     return BestModel(
@@ -88,6 +94,7 @@ def best_model(results: Path, study: str, kept: Predictions | None = None) -> Be
         class_names=tuple(found.class_names),
         counts=matrix_of(found),
         classes=class_table(found),
+        calibration=calibration_of(judged, groups_of(results, study, judged)),
         mistakes=tuple(Mistake(r["true"], r["predicted"], r["probability"], str(r["image"])) for r in table.rows),
         mistaken=np.asarray(images[rows[:_WORST]]),
     )

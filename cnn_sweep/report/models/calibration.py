@@ -39,17 +39,24 @@ class Calibration:
         error: Expected calibration error, before and after scaling.
         bins: A row for each bin of confidence that has images: number of images, mean confidence, and accuracy with its
             Wilson interval, before scaling.
+        scaled_bins: The same after scaling.
     """
 
     temperature: float
     log_loss: tuple[float, float]
     error: tuple[float, float]
     bins: Table
+    scaled_bins: Table
 
     @property
     def is_at_bound(self) -> bool:
         """Whether no temperature was the best: all images are right, or the probabilities say nothing."""
-        return not LOWEST * 1.01 < self.temperature < HIGHEST / 1.01
+        return is_at_bound(self.temperature)
+
+
+def is_at_bound(temperature: float) -> bool:
+    """Return whether a temperature is only the end of the range in which :func:`temperature_of` looks for the best."""
+    return not LOWEST * 1.01 < temperature < HIGHEST / 1.01
 
 
 def calibration_of(found: Validated, groups: Sequence[str] | None = None) -> Calibration:
@@ -61,7 +68,7 @@ def calibration_of(found: Validated, groups: Sequence[str] | None = None) -> Cal
         found: The predictions.
         groups: Group of each image, of which none is in two fifths; None if images are independent.
     """
-    labels, logs = found.labels, _logs(found.probabilities)
+    labels, logs = found.labels, logs_of(found.probabilities)
     parts = parts_of(len(labels), groups)
     scaled = np.empty_like(logs)
     for part in np.unique(parts):
@@ -73,7 +80,8 @@ def calibration_of(found: Validated, groups: Sequence[str] | None = None) -> Cal
         temperature=temperature_of(labels, logs),
         log_loss=(log_loss(labels, before), log_loss(labels, scaled)),
         error=(calibration_error(labels, before), calibration_error(labels, scaled)),
-        bins=_bins(found),
+        bins=_bins(labels, before),
+        scaled_bins=_bins(labels, scaled),
     )
 
 
@@ -104,13 +112,14 @@ def _scaled(logs: Array, temperature: float) -> Array:
     return found
 
 
-def _logs(probabilities: Array) -> Array:
+def logs_of(probabilities: Array) -> Array:
+    """Return the logarithms of probabilities; those of zero are that of the smallest number in 32 bits."""
     exact = probabilities.astype(np.float64)
     return np.log(np.maximum(exact, np.finfo(np.float32).tiny))
 
 
-def _bins(found: Validated) -> Table:
-    confidence, right = found.probabilities.max(axis=1), found.is_right
+def _bins(labels: npt.NDArray[np.intp], probabilities: Array) -> Table:
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     place, edges = confidence_bins(confidence)
     rows = []
     for one in np.unique(place):

@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.report.models.validated import parts_of
+from cnn_sweep.report.models.paired_tests import told_by_predictions
+from cnn_sweep.report.models.validated import best_validated, groups_of, parts_of
+from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.training.evaluation.metrics import log_loss, metric_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
     from cnn_sweep.report.models.validated import Validated
-    from cnn_sweep.sweep.direction import Direction
+    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
     Indices = npt.NDArray[np.intp]
     Key = tuple[float, float]  # sorts the best first
@@ -51,6 +54,12 @@ class Goal:
         """Return what sorts the best first: by the metric, and among equals by the log loss."""
         value = self.direction.key(self.value(found, probabilities, rows))
         return (value if np.isfinite(value) else np.inf), log_loss(found.labels[rows], probabilities[rows])
+
+
+def goal_of(objective: ObjectiveSpec) -> Goal:
+    """Return what an ensemble is chosen for: the objective, or the log loss if predictions do not tell it."""
+    name = told_by_predictions(objective.metric)
+    return Goal("log_loss", Direction.MINIMIZE) if name is None else Goal(name, objective.direction)
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,16 @@ class Ensemble:
             for (name, count), value in zip(counts.items(), self.alone, strict=True)
         )
         return Table(("member", "weight", "value"), rows)
+
+
+def chosen_ensemble(results: Path, study: str, objective: ObjectiveSpec, size: int) -> Ensemble:
+    """Choose an ensemble from the kept predictions of a study's best trials; for the number of members, see the class.
+
+    Raises:
+        StudyError: No trial is complete, or none kept its predictions.
+    """
+    found = best_validated(results, study)
+    return ensemble_of(found, goal_of(objective), size=size, groups=groups_of(results, study, found[0]))
 
 
 def ensemble_of(found: Sequence[Validated], goal: Goal, *, size: int, groups: Sequence[str] | None = None) -> Ensemble:

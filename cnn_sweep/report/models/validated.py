@@ -87,9 +87,9 @@ def validated(results: Path, study: str, trials: Sequence[int | None]) -> list[V
     kept = kept_predictions(folder, history, {one for number in numbers for one in _family(history, number)})
     together = {number: pool for pool in pools_of(history, kept) for number in pool}
     return [
-        _joined([kept[one] for one in together[number]])
+        joined([kept[one] for one in together[number]])
         if number in kept
-        else _joined([predictions_of(results, study, VALIDATION, trial=number)])
+        else joined([predictions_of(results, study, VALIDATION, trial=number)])
         for number in numbers
     ]
 
@@ -114,7 +114,7 @@ def best_validated(results: Path, study: str) -> list[Validated]:
             why = "the sweep file has models: {predictions: false}"
         raise StudyError(f"{study}: no trial kept its predictions: {why}")
     pools = sorted(pools_of(history, kept), key=lambda pool: min(wanted[number] for number in pool))
-    return [_joined([kept[number] for number in pool]) for pool in pools]
+    return [joined([kept[number] for number in pool]) for pool in pools]
 
 
 def groups_of(results: Path, study: str, found: Validated) -> tuple[str, ...] | None:
@@ -173,7 +173,8 @@ def _rows(found: Predictions) -> Indices:
     return np.arange(len(found.probabilities)) if found.rows is None else found.rows.astype(np.intp)
 
 
-def _joined(found: Sequence[Predictions]) -> Validated:
+def joined(found: Sequence[Predictions]) -> Validated:
+    """Return predictions of images of one split, whose classes are known, together."""
     labels: list[Any] = [one.labels for one in found]
     return Validated(
         trials=tuple(one.trial for one in found),

@@ -148,6 +148,23 @@ class Dataset:
         }
         return replace(self, splits={**self.splits, **splits}, folds=None, fold_count=1)
 
+    def joined(self, *, mirror: bool) -> Dataset:
+        """Return a data set that trains with all images but those of the test set.
+
+        The images that validate it are among them: those of the split ``validation``, or of the first fold.
+
+        Args:
+            mirror: Whether to add the mirror images of a split ``validation``, as the training images have theirs.
+        """
+        validation = self.of_fold(0).splits["validation"]
+        if self.folds is not None:
+            train = self.train
+        else:
+            more = [validation.x, validation.x[:, :, ::-1]] if mirror else [validation.x]
+            y = [self.train.y, *[validation.y] * len(more)]
+            train = Split(np.concatenate([self.train.x, *more]), np.concatenate(y))
+        return replace(self, splits={"train": train, "validation": validation}, folds=None, fold_count=1)
+
 
 def load(path: Path, *, splits: Sequence[str] = ("train", "validation")) -> Dataset:
     """Map a prepared folder into memory.

@@ -69,7 +69,12 @@ def evaluate(
 
 
 def measure(
-    model_file: Path, dataset: Dataset, *, split: str = "test", training: TrainingSpec | None = None
+    model_file: Path,
+    dataset: Dataset,
+    *,
+    split: str = "test",
+    training: TrainingSpec | None = None,
+    networks: int = 1,
 ) -> Measured:
     """Measure an exported model on one split.
 
@@ -78,6 +83,7 @@ def measure(
         dataset: Loaded with the split.
         split: Name of the split.
         training: The trial's training settings, for its loss; by default the loss for the model's output.
+        networks: Number of networks that the model averages: the loss has the mean of their penalties.
 
     Raises:
         InputError: The data set has no such split, or its classes differ from the model's.
@@ -96,7 +102,7 @@ def measure(
     for number, prediction in enumerate(_predictions(model, dataset.splits[split].x, batch)):
         target = targets(tf.constant(labels[number * batch : (number + 1) * batch]), units)
         losses.append(loss_of(target, prediction, smoothing).numpy().astype(np.float64))
-        penalty = float(tf.add_n(model.losses)) if model.losses else 0.0
+        penalty = float(tf.add_n(model.losses)) / networks if model.losses else 0.0
         parts.append(prediction.numpy())
     each = np.concatenate(losses)
     more = training.metrics if training else ()

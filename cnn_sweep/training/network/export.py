@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import keras
+import numpy as np
 
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.filesystem import aside_of
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.spec.trial import TrialSpec
     from cnn_sweep.training.data.dataset import Dataset
     from cnn_sweep.training.outcome import Outcome
+
+_SMALLEST: Final = float(np.finfo(np.float32).tiny)  # a probability of zero has no logarithm
 
 
 def export_model(  # noqa: PLR0913 - all of them by name
@@ -54,21 +57,43 @@ def _write(model: Any, path: Path) -> None:
             aside.unlink(missing_ok=True)
 
 
-def export_ensemble(members: Sequence[Path], path: Path) -> None:
+def export_ensemble(folds: Sequence[Sequence[Path]], path: Path, temperature: float | None = None) -> None:
     """Write a model whose probabilities are the means of those of other models for the same images.
 
-    The file appears complete or not at all.
+    The file appears complete or not at all, and loads without this package.
 
     Args:
-        members: ``.keras`` files.
+        folds: ``.keras`` files whose probabilities are averaged, for each fold; files that are named twice weigh twice.
         path: The file, ending in ``.keras``.
+        temperature: By which the logarithms of each fold's mean are divided before the folds are averaged.
     """
-    models = [keras.models.load_model(member, compile=False) for member in members]
-    for number, model in enumerate(models):
+    files = dict.fromkeys(member for fold in folds for member in fold)
+    models = {file: keras.models.load_model(file, compile=False) for file in files}
+    for number, model in enumerate(models.values()):
         model.name = f"member_{number}"
-    inputs = keras.Input(models[0].input_shape[1:], name="image")
-    mean = keras.layers.Average(dtype="float32")([model(inputs) for model in models])
-    _write(keras.Model(inputs, mean), path)
+    inputs = keras.Input(next(iter(models.values())).input_shape[1:], name="image")
+    outputs = {file: model(inputs) for file, model in models.items()}
+    means = [_mean([outputs[member] for member in fold]) for fold in folds]
+    if temperature is not None:
+        means = [_calibrated(mean, temperature) for mean in means]
+    _write(keras.Model(inputs, _mean(means)), path)
+
+
+def _mean(outputs: Sequence[Any]) -> Any:
+    return keras.layers.Average(dtype="float32")(outputs) if len(outputs) > 1 else outputs[0]
+
+
+def _calibrated(probabilities: Any, temperature: float) -> Any:
+    """Return probabilities at a temperature: the softmax of their logarithms divided by it (Guo et al. 2017).
+
+    A single unit is the probability of the second of two classes.
+    """
+    given = keras.ops.cast(probabilities, "float32")
+    is_single = given.shape[-1] == 1
+    both = keras.ops.concatenate([1.0 - given, given], axis=-1) if is_single else given
+    scores = keras.ops.log(keras.ops.maximum(both, _SMALLEST)) / temperature
+    scaled = keras.layers.Activation("softmax", dtype="float32")(scores)
+    return scaled[:, 1:] if is_single else scaled
 
 
 def save_h5(model: Any, path: Path) -> None:

@@ -71,6 +71,7 @@ class Trainer:
         misses: Number of trials that compiled one.
         note: Receives remarks for the user, some more than once.
         keeps_predictions: Whether outcomes have the predictions of the best epoch.
+        stops_after: Number of epochs after which trials are complete; None to follow their settings.
     """
 
     graph_key = staticmethod(graph_key)
@@ -92,6 +93,7 @@ class Trainer:
         self._chunk_s = chunk_s
         self.note: Callable[[str], None] = log.info
         self.keeps_predictions = True
+        self.stops_after: int | None = None
         self._data: DeviceData | None = None
         self._prepared = prepared
         self._extracted: dict[Base, tuple[DeviceData, Weights]] = {}
@@ -154,7 +156,7 @@ class Trainer:
         if (reason := find_conflict(spec)) is not None:
             raise InputError(reason)
         run = TrainingLoop(
-            replace(task, keeps_predictions=self.keeps_predictions),
+            replace(task, keeps_predictions=self.keeps_predictions, stops_after=self.stops_after),
             partial(self._engine, seed=seed),
             dataset=self._dataset,
             monitor=monitor,
@@ -269,6 +271,8 @@ class Trainer:
         parts = [str(_VERSION), str(seed), self._dataset.fingerprint, spec.model_dump_json()]
         if self._dataset.folds is not None:
             parts.append(f"fold {fold}")
+        if self.stops_after is not None:
+            parts.append(f"{self.stops_after} epochs")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -50,6 +50,7 @@ class Task:
         identity: Stored in checkpoints; only a trial with the same identity may resume from them.
         fold: With cross-validation, the number of its fold; see :meth:`.Dataset.fold`.
         keeps_predictions: Whether the outcome has the predictions of the best epoch, unless they are too large.
+        stops_after: Number of epochs, of all stages, after which it is complete; None to follow its settings.
     """
 
     spec: TrialSpec
@@ -57,6 +58,7 @@ class Task:
     identity: str
     fold: int = 0
     keeps_predictions: bool = True
+    stops_after: int | None = None
 
 
 class TrainingLoop:
@@ -133,7 +135,7 @@ class TrainingLoop:
 
     def go(self) -> Outcome:
         """Train to the end, or until the monitor asks to stop."""
-        while (left := self._stage()) is None and self._progress.stage + 1 < len(self._stages):
+        while (left := self._stage()) is None and not self._is_last_stage:
             weights = self._engine.weights()
             self._progress.begin_stage()
             self._enter(self._progress.stage)
@@ -141,12 +143,24 @@ class TrainingLoop:
         return left or self.outcome("complete")
 
     @property
+    def _stops(self) -> bool:
+        return self._task.stops_after is not None and self._progress.epoch >= self._task.stops_after
+
+    @property
+    def _is_last_stage(self) -> bool:
+        return self._stops or self._progress.stage + 1 == len(self._stages)
+
+    @property
+    def _stage_ended(self) -> bool:
+        return self._stops or self._progress.finished(self._training)
+
+    @property
     def _ended(self) -> bool:
-        return self._progress.finished(self._training) and self._progress.stage + 1 == len(self._stages)
+        return self._stage_ended and self._is_last_stage
 
     def _stage(self) -> Outcome | None:
         """Train to the end of the running stage; return an outcome if the trial stops earlier."""
-        while not self._progress.finished(self._training):
+        while not self._stage_ended:
             if self._monitor.should_stop():
                 return self._interrupt(self._pack())
             before = None if self._engine.divisible else self._pack()
