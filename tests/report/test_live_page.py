@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from helpers.pages import column, opened, until
 from helpers.sweeps import sweep_of_digits
 from helpers.typed import typed_here
+from helpers.written import Written
 
 from cnn_sweep.cli.ui.interrupt import Interrupt
 from cnn_sweep.cli.ui.live_page import look
@@ -23,7 +25,9 @@ SWEEP = sweep_of_digits("""\
 space:
   filters: [4, 8]
   optimizer: [sgd, adam]
-training: {{epochs: 3, optimizer: {{name: $optimizer}}}}   # </script><img src=x onerror="window.pwned=1">
+  learning_rate: {{low: 0.0001, high: 0.1, log: true, points: 3}}
+# </script><img src=x onerror="window.pwned=1">
+training: {{epochs: 3, optimizer: {{name: $optimizer, learning_rate: $learning_rate}}}}
 """)
 AT_WORK = ("complete",) * 6 + ("failed", "running")
 
@@ -39,121 +43,136 @@ def with_rows(state, count):
     return replace(state, data=replace(state.data, board=replace(board, rows=board.rows[:count])))
 
 
-def renewed(tab, page, state):
-    """Renew the data, and let the page ask for them."""
-    page.renew(state)
-    before = tab.evaluate("newest.written")
-    tab.evaluate("ask()")
-    until(tab, f"newest.written > {before}")
-
-
-def test_a_renewal_keeps_what_the_reader_does(browser, written, tmp_path):
-    """Filter, order, columns, ticks, scroll positions, the open dialog, the focus and zooms stay; new trials come in."""
-    written.study(trials=240, states=AT_WORK)
-    state = state_of(written)
-    page = LivePage(tmp_path / "live", "digits", 600)
-    page.renew(with_rows(state, 120))
-    with opened(browser, page.file) as tab:
-        tab.wait_for_selector("html[data-ready]", state="attached")
-        assert tab.query_selector("#progress progress").get_attribute("value") == "210"
-        tab.evaluate("drawAll()")
-        tab.fill("#filter", "value > 0.3 ")
-        tab.click("#board th[data-column=learning_rate] button")
-        tab.click("#untick")
-        for place in (2, 3):
-            tab.check(f"#rows tr:nth-child({place}) input")
-        ticked = tab.evaluate("[...chosen]")
-        tab.click("#study summary")
-        tab.click("#more")
-        tab.evaluate("Plotly.relayout(document.querySelector('[data-curve=val_accuracy]'), 'xaxis.range', [1, 2])")
-        tab.focus("#filter")
-        tab.evaluate("$('filter').setSelectionRange(3, 3)")
-        tab.evaluate("$('board').parentElement.scrollTop = 300")
-        tab.evaluate("$('curves').scrollIntoView()")
-        before = tab.evaluate("$('curves').getBoundingClientRect().top")
-        renewed(tab, page, state)
-        assert tab.text_content("#count").split()[2] == "240"
-        assert tab.input_value("#filter") == "value > 0.3 "
-        assert tab.evaluate("[document.activeElement.id, document.activeElement.selectionStart]") == ["filter", 3]
-        rates = [float(rate) for rate in column(tab, "learning_rate")]
-        assert rates == sorted(rates)
-        assert len(rates) > 50
-        assert tab.evaluate("[...chosen]") == ticked
-        assert tab.evaluate("document.querySelector('#study details').open")
-        assert tab.evaluate("$('board').parentElement.scrollTop") == 300
-        assert abs(tab.evaluate("$('curves').getBoundingClientRect().top") - before) < 2
-        zoom = "document.querySelector('[data-curve=val_accuracy]').layout.xaxis.range"
-        assert tab.evaluate(zoom) == [1, 2]
-
-        tab.click("#compare")
-        renewed(tab, page, with_rows(state, 200))
-        assert tab.text_content("dialog[open] h2") == "Comparison of 2 trials"
-        assert tab.query_selector("dialog .plot .main-svg") is not None
-        tab.keyboard.press("Escape")
-        tab.set_viewport_size({"width": 800, "height": 300})
-        tab.click("#rows tr:nth-child(1) td.trial button")
-        title = tab.text_content("dialog[open] h2")
-        tab.evaluate("$('trial').scrollTop = 50")
-        renewed(tab, page, state)
-        assert tab.text_content("dialog[open] h2") == title
-        assert tab.evaluate("[$('trial').scrollTop, document.activeElement.id]") == [50, "close"]
-
-
-def test_the_page_says_how_old_its_data_are(browser, written, tmp_path):
-    """Seconds, then amber after three intervals without a writer; at the end it says so and asks no more."""
-    written.study(trials=8, states=AT_WORK)
-    state = state_of(written)
-    page = LivePage(tmp_path / "live", "digits", 60)
-    with opened(browser, page.file) as tab:
-        assert tab.text_content("#age") == "No data yet."
-        page.renew(state)
-        tab.wait_for_selector("html[data-live=fresh]", state="attached")
-        for seconds, words, look_of in (
-            (40, "Written 40 s ago.", "fresh"),
-            (130, "Written 2 min ago.", "fresh"),
-            (190, "Written 3 min ago: nobody has renewed this page for 3 intervals of 60 s.", "stale"),
-        ):
-            tab.evaluate(f"writtenAt = Date.now() - {1000 * seconds}; tellAge()")
-            assert (tab.text_content("#age"), tab.get_attribute("#age", "class")) == (words, look_of)
-        amber = tab.evaluate("getComputedStyle($('age')).backgroundColor")
-        assert amber == "rgb(255, 200, 87)"
-        over = state.status | {"trials": state.status["trials"] | {"running": 0, "complete": 7}}
-        renewed(tab, page, replace(state, status=over))
-        until(tab, "document.documentElement.dataset.live === 'finished'")
-        assert tab.text_content("#age").startswith("Finished. Written on 20")
-
-
-def test_a_clock_that_goes_wrong_makes_new_data_no_older(browser, written, tmp_path):
-    """Data that were not there a moment ago are of this moment, whatever the writer's clock says."""
-    written.study(trials=8, states=AT_WORK)
-    page = LivePage(tmp_path / "live", "digits", 60)
-    page.renew(state_of(written))
-    with opened(browser, page.file) as tab:
-        tab.wait_for_selector("html[data-ready]", state="attached")
-        for skew in (-9_000, 9_000):
-            tab.evaluate(f"receive({{...newest, written: newest.written + {skew}}}); tellAge()")
-            assert tab.get_attribute("html", "data-live") == "fresh"
-
-
-def test_nothing_of_the_data_is_run_on_a_live_page(browser, written, tmp_path):
-    """Hyperparameters, messages and the sweep file that are HTML are shown as they are, also after a renewal."""
+@pytest.fixture(scope="module")
+def live(browser, tmp_path_factory):
+    """A live page that is open and asks when it is told to, and the state of its study, whose texts are HTML."""
+    folder = tmp_path_factory.mktemp("live")
 
     def params(draw):
-        return {"filters": 4, "optimizer": NASTY + draw.choice("ab"), NASTY: draw.choice([NASTY, "x"])}
+        chosen = {
+            "filters": draw.choice([4, 8]),
+            "optimizer": NASTY + draw.choice("ab"),
+            NASTY: draw.choice([NASTY, "x"]),
+        }
+        return chosen | {"learning_rate": 10 ** draw.uniform(-4, -1)}
 
-    written.study(trials=24, states=AT_WORK, params=params, sweep=SWEEP)
-    state = state_of(written)
-    state = replace(state, status=state.status | {"faults": [NASTY]})
-    page = LivePage(tmp_path / "live", "digits", 60)
-    page.renew(with_rows(state, 12))
+    written = Written(folder / "results")
+    written.results.mkdir()
+    state = state_of(written.study(trials=120, states=AT_WORK, params=params, sweep=SWEEP))
+    page = LivePage(folder / "page", "digits", 600)
+    page.renew(with_rows(state, 80))
     with opened(browser, page.file) as tab:
         tab.wait_for_selector("html[data-ready]", state="attached")
-        renewed(tab, page, state)
-        tab.evaluate("drawAll()")
-        assert tab.text_content("#progress .error") == NASTY
-        assert "ValueError: <b>no</b>" in tab.text_content("#progress")
-        assert NASTY + "a" in column(tab, "optimizer")
-        assert tab.query_selector_all("main img, main b, main script") == []
+        yield SimpleNamespace(tab=tab, page=page, state=state)
+
+
+def renew(live, rows=120, **status):
+    """Renew the data, and let the page ask for them."""
+    state = with_rows(live.state, rows)
+    live.page.renew(replace(state, status=state.status | status))
+    before = live.tab.evaluate("newest.written")
+    live.tab.evaluate("ask()")
+    until(live.tab, f"newest.written > {before}")
+
+
+def test_a_renewal_keeps_what_the_reader_does(live):
+    """Filter, order, ticks, scroll positions, folds, the focus and zooms stay; new trials come in."""
+    tab = live.tab
+    assert tab.text_content("#count").startswith("80 of 80 trials")
+    tab.evaluate("draw(document.querySelector('[data-curve=val_accuracy]'))")
+    tab.fill("#filter", "value > 0.3 ")
+    tab.click("#board th[data-column=learning_rate] button")
+    tab.click("#untick")
+    for place in (2, 3):
+        tab.check(f"#rows tr:nth-child({place}) input")
+    ticked = tab.evaluate("[...chosen]")
+    tab.click("#study summary")
+    tab.click("#more")
+    tab.evaluate("Plotly.relayout(document.querySelector('[data-curve=val_accuracy]'), 'xaxis.range', [1, 2])")
+    tab.focus("#filter")
+    tab.evaluate("$('filter').setSelectionRange(3, 3)")
+    tab.evaluate("$('board').parentElement.scrollTop = 300")
+    tab.evaluate("$('curves').scrollIntoView()")
+    before = tab.evaluate("$('curves').getBoundingClientRect().top")
+    renew(live)
+    assert " of 120 trials" in tab.text_content("#count")
+    assert tab.input_value("#filter") == "value > 0.3 "
+    assert tab.evaluate("[document.activeElement.id, document.activeElement.selectionStart]") == ["filter", 3]
+    rates = [float(rate) for rate in column(tab, "learning_rate")]
+    assert rates == sorted(rates)
+    assert len(rates) > 50
+    assert tab.evaluate("[...chosen]") == ticked
+    assert tab.evaluate("document.querySelector('#study details').open")
+    assert tab.evaluate("$('board').parentElement.scrollTop") == 300
+    assert abs(tab.evaluate("$('curves').getBoundingClientRect().top") - before) < 2
+    assert tab.evaluate("document.querySelector('[data-curve=val_accuracy]').layout.xaxis.range") == [1, 2]
+
+
+def test_a_renewal_keeps_the_open_dialog(live):
+    """The trial or the comparison that is open shows the newest values, at the same place."""
+    tab = live.tab
+    tab.click("#untick")
+    for place in (1, 2):
+        tab.check(f"#rows tr:nth-child({place}) input")
+    tab.click("#compare")
+    renew(live)
+    assert tab.text_content("dialog[open] h2") == "Comparison of 2 trials"
+    tab.keyboard.press("Escape")
+    tab.set_viewport_size({"width": 800, "height": 300})
+    tab.click("#rows tr:nth-child(1) td.trial button")
+    title = tab.text_content("dialog[open] h2")
+    tab.evaluate("$('trial').scrollTop = 50")
+    renew(live)
+    assert tab.text_content("dialog[open] h2") == title
+    assert tab.evaluate("[$('trial').scrollTop, document.activeElement.id]") == [50, "close"]
+    tab.keyboard.press("Escape")
+
+
+def test_nothing_of_the_data_is_run_on_a_live_page(live):
+    """Hyperparameters, messages, faults and the sweep file that are HTML are shown as they are after a renewal."""
+    renew(live, faults=[NASTY])
+    live.tab.fill("#filter", "")
+    assert live.tab.text_content("#progress .error") == NASTY
+    assert "ValueError: <b>no</b>" in live.tab.text_content("#progress")
+    assert NASTY + "a" in column(live.tab, "optimizer")
+    assert live.tab.query_selector_all("main img, main b, main script") == []
+
+
+def test_the_page_says_how_old_its_data_are(live):
+    """Seconds, then amber after three intervals without a writer."""
+    renew(live)
+    for seconds, words, state in (
+        (40, "Written 40 s ago.", "fresh"),
+        (1_300, "Written 21 min ago.", "fresh"),
+        (1_900, "Written 31 min ago: nobody has renewed this page for 3 intervals of 600 s.", "stale"),
+    ):
+        live.tab.evaluate(f"writtenAt = Date.now() - {1000 * seconds}; tellAge()")
+        assert (live.tab.text_content("#age"), live.tab.get_attribute("#age", "class")) == (words, state)
+    assert live.tab.evaluate("getComputedStyle($('age')).backgroundColor") == "rgb(255, 200, 87)"
+
+
+def test_a_wrong_clock_makes_new_data_no_older(live):
+    """Data that were not there a moment ago are of this moment, whatever the writer's clock says."""
+    renew(live)
+    for skew in (-9_000, 9_000):
+        live.tab.evaluate("askedAt = { before: Date.now() - 1000, now: Date.now() }")
+        live.tab.evaluate(f"receive({{...newest, written: newest.written + {skew}}}); tellAge()")
+        assert live.tab.get_attribute("html", "data-live") == "fresh"
+    live.tab.evaluate("newest.written = 0")  # the next data are newer again
+
+
+def test_the_progress_of_the_study_comes_first(live):
+    """Trials done, running ones with their workers, the newest failures, pace and time left, as in `status`."""
+    text = live.tab.text_content("#progress")
+    for words in (
+        "105 of 120 trials",
+        "15 running, 90 complete, 15 failed",
+        "trials/min",
+        "node7:7",
+        "Newest failures",
+    ):
+        assert words in text
+    assert live.tab.evaluate("document.querySelector('main section').id") == "progress"
 
 
 RENEWS = """
@@ -168,9 +187,10 @@ while True:
 """
 READS = """async () => {
   const found = { whole: 0, small: 0, torn: 0 };
+  const { receive } = window;
   window.receive = ({ page, sections }) => {
     const rows = page.boards[0].rows.length;
-    if (sections.length > 5 && (rows === 300 || rows === 100)) found.whole += 1;
+    if (sections.length > 5 && (rows === 120 || rows === 100)) found.whole += 1;
     if (rows === 100) found.small += 1;
   };
   for (let count = 0; count < 200; count += 1) {
@@ -181,41 +201,45 @@ READS = """async () => {
       document.head.append(script);
     });
   }
+  window.receive = receive;
   return found;
 }"""
 
 
-def test_nobody_reads_half_of_the_data(browser, written, tmp_path):
+def test_nobody_reads_half_of_the_data(live, tmp_path):
     """While another process renews the data as fast as it can, each of 200 readings is whole."""
-    written.study(trials=300, states=AT_WORK)
-    state = state_of(written)
-    page, data = LivePage(tmp_path / "live", "digits", 600), tmp_path / "live" / "data.js"
-    kept = []
-    for count in (300, 100):
-        page.renew(with_rows(state, count))
+    data, kept = live.page.file.with_name("data.js"), []
+    for count in (100, 120):
+        live.page.renew(with_rows(live.state, count))
         kept.append(tmp_path / f"{count}.js")
         kept[-1].write_bytes(data.read_bytes())
-    with opened(browser, page.file) as tab:
-        tab.wait_for_selector("html[data-ready]", state="attached")
-        words = [sys.executable, "-c", RENEWS, str(data), *map(str, kept)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE) as writer:
-            writer.stdout.readline()
-            found = tab.evaluate(READS)
-            writer.kill()
+    words = [sys.executable, "-c", RENEWS, str(data), *map(str, kept)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as writer:
+        writer.stdout.readline()
+        found = live.tab.evaluate(READS)
+        writer.kill()
     assert (found["whole"], found["torn"]) == (200, 0)
     assert 0 < found["small"] < 200
 
 
+def test_a_finished_study_is_said_to_be_finished(live):
+    """Whatever the age of its last data; and the page asks no more."""
+    trials = live.state.status["trials"]
+    renew(live, trials=trials | {"running": 0, "complete": trials["complete"] + trials["running"]})
+    live.tab.evaluate("writtenAt = 0; tellAge()")
+    assert live.tab.text_content("#age").startswith("Finished. Written on 20")
+
+
 def test_the_command_ends_with_the_study(written, tmp_path):
-    """The page of a finished study is written once; an hour of 1,000 trials would be 60 renewals of half a megabyte."""
-    written.study(trials=1_000)
+    """The page of a finished study is written once; a renewal of 300 trials is under 400 kB."""
+    written.study(trials=300)
     done = typed_here(("report", "digits", "--watch", "1"), tmp_path, {"CNN_SWEEP_RESULTS": str(written.results)})
     assert (done.returncode, done.stdout) == (0, "digits-live/index.html\n")
     assert "digits is finished" in done.stderr
     files = {path.name: path.stat().st_size for path in (tmp_path / "digits-live").iterdir()}
     assert set(files) == {"index.html", "data.js"}
     assert files["index.html"] < 6_000_000
-    assert files["data.js"] < 900_000
+    assert files["data.js"] < 400_000
 
 
 def test_ctrl_c_ends_the_command_and_the_page_stays(written, tmp_path, monkeypatch):
