@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from dataclasses import replace
 
 import pytest
-from helpers.sweeps import sweep_of_digits
 
+from cnn_sweep.errors import SweepFileError
 from cnn_sweep.execution.pool import live_page
 from cnn_sweep.execution.pool.live_page import LiveWriter
 from cnn_sweep.journal.claims import Claims
@@ -142,5 +140,5 @@ def test_a_profile_asks_for_the_page():
     assert Profile.parse("live = {}").live.every_s == 60
     assert Profile.parse("[live]\nevery_s = 600").live.every_s == 600
     assert Profile.parse("").live is None
-    with pytest.raises(Exception, match="live.every_s"):
+    with pytest.raises(SweepFileError, match=r"live\.every_s"):
         Profile.parse("live = {every_s = 1}")

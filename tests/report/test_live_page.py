@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from helpers.pages import column, opened, until
+from helpers.browser import column, opened, until
 from helpers.sweeps import sweep_of_digits
 from helpers.typed import typed_here
 from helpers.written import Written
@@ -56,8 +56,8 @@ def live(browser, tmp_path_factory):
         }
         return chosen | {"learning_rate": 10 ** draw.uniform(-4, -1)}
 
+    (folder / "results").mkdir()
     written = Written(folder / "results")
-    written.results.mkdir()
     state = state_of(written.study(trials=120, states=AT_WORK, params=params, sweep=SWEEP))
     page = LivePage(folder / "page", "digits", 600)
     page.renew(with_rows(state, 80))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from helpers import conditions
-from helpers.pages import column, opened, until
+from helpers.browser import column, opened, until
 from helpers.sweeps import sweep_of_digits
 from helpers.written import some_findings
 
