@@ -131,6 +131,11 @@ class StudyPaths:
         return self.folder / "logs"
 
     @property
+    def live(self) -> Path:
+        """Folder of the live page that the pools write."""
+        return self.folder / "live"
+
+    @property
     def finished(self) -> Path:
         """Folder of what the commands of ``when_finished`` write."""
         return self.folder / "finished"

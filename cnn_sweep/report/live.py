@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.execution.pool.progress import Pace, pace_of
 from cnn_sweep.messages import plural
+from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.store import queries, report_queries
-from cnn_sweep.sweep.states import counted
+from cnn_sweep.sweep.states import counted, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,8 +61,14 @@ def moment(store: StoreReader, study: str, now: float, *, has_budget: bool = Fal
         running=running,
         epochs_per_s=_epochs_per_s(store, study, now),
         best=list(itertools.accumulate(values, summary["direction"].better_of)),
-        pace=replace(pace, left_s=None) if has_budget else pace,
+        pace=pace.without_end() if has_budget else pace,
     )
+
+
+def is_over(report: dict[str, Any]) -> bool:
+    """Return whether a study is finished, by its ``status``: no trial is left, or a limit of the search is reached."""
+    is_ended = any(limit["reached"] for limit in report["limits"]) and not report["trials"]["running"]
+    return is_ended or not unfinished(report["trials"])
 
 
 def _epochs_per_s(store: StoreReader, study: str, now: float) -> float:
@@ -101,7 +108,8 @@ def in_words(pace: Pace) -> Iterator[str]:
     if pace.per_minute is not None:
         yield f"{pace.per_minute:.3g} trials/min"
     if pace.left_s is not None:
-        yield f"{clock(pace.left_s)} left"
+        between = "" if pace.between_s is None else f" ({clock(pace.between_s[0])} to {clock(pace.between_s[1])})"
+        yield f"{clock(pace.left_s)} left{between}"
 
 
 def clock(seconds: float) -> str:
@@ -146,3 +154,34 @@ def facts(progress: Progress) -> dict[str, str]:
         "left": left,
         "follows": f"running {progress.follows}" if progress.follows else "",
     }
+
+
+def limits_in_words(report: dict[str, Any]) -> Iterator[str]:
+    """Yield how much of each limit of a study's budget is used."""
+    for limit in report["limits"]:
+        used = "none" if limit["used"] is None else shown(limit["used"])
+        end = ", which ended the search" if limit["reached"] else ""
+        yield f"{limit['name']} {used} of {shown(limit['limit'])}{end}"
+
+
+def unsaved_in_words(running: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield which of the running trials cannot write their checkpoints, and why."""
+    for trial in running:
+        if trial["unsaved"] is not None:
+            since = f"since epoch {trial['saved_epoch']}" if trial["saved_epoch"] else "yet"
+            yield f"trial {trial['trial']} has no checkpoint {since}: {trial['unsaved']}; it is tried again"
+
+
+def jobs_in_words(jobs: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the jobs in the queue, and below each what to do about its stuck elements."""
+    for job in jobs:
+        yield f"job {job['job']}: {counted(job['states'])}"
+        yield from (f"  {cure}" for cure in job["cures"])
+
+
+def ended_jobs_in_words(report: dict[str, Any]) -> Iterator[str]:
+    """Yield how jobs ended, and below each the likely cause and the cure, unless a fault says the same."""
+    for job in report["ended_jobs"]:
+        yield f"job {job['job']}: {job['text']}"
+        if not any(job["cause"] and job["cause"] in fault for fault in report["faults"]):
+            yield from (f"  {words}" for words in (job["cause"], job["cure"]) if words)

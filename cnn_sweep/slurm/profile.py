@@ -128,6 +128,16 @@ class Retry(Spec):
     fewer_workers: bool = True
 
 
+class Live(Spec):
+    """A live page, which the pools of a study write into its folder.
+
+    Attributes:
+        every_s: Seconds between renewals. File servers may tell of a renewal only after a minute.
+    """
+
+    every_s: Annotated[float, Field(ge=30.0)] = 60.0
+
+
 class Profile(Spec):
     """A cluster profile. None leaves a setting to the cluster's default.
 
@@ -159,6 +169,7 @@ class Profile(Spec):
         stage: Folder on a node's own disk for a copy of the prepared images; ``node`` for $SLURM_TMPDIR or $TMPDIR.
         retry: Retries of failed trials.
         notify: Recipients of one notification when the study is finished or cannot continue: shell commands, addresses (``https://…``).
+        live: Live page of the study, in its folder; None for no page.
     """
 
     partition: Name | None = None
@@ -190,6 +201,7 @@ class Profile(Spec):
     stage: Name | None = None
     retry: Retry = Retry()
     notify: Texts = ()
+    live: Live | None = None
 
     _source: str = PrivateAttr(default="profile")
     _lines: dict[str, int] = PrivateAttr(default_factory=dict)

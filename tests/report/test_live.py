@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from cnn_sweep.cli.ui import watch
 from cnn_sweep.errors import InputError
-from cnn_sweep.execution.pool.progress import Pace, ProgressMeter, pace_of
+from cnn_sweep.execution.pool.progress import ProgressMeter, pace_of
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.events import Checkpoint, Unsaved
 from cnn_sweep.journal.history import History
@@ -98,7 +99,8 @@ def test_run_and_watch_tell_the_same_time_left(written):
     history.refresh()
     progress = ProgressMeter(frozen, history, since=0.0).read(workers=9)
     found = moment(StoreReader(written.results), "digits", now=time.time())
-    assert found.pace == progress.pace
+    assert (found.pace.per_minute, found.pace.left_s) == (progress.pace.per_minute, progress.pace.left_s)
+    assert found.pace.between_s == pytest.approx(progress.pace.between_s)  # they look at the clock one after another
     assert list(progress.epochs.items())[:2] == [(2, 3), (5, 3)]
     assert progress.pace.left_s == pytest.approx(9 * 1.5 / 9)
 
@@ -116,7 +118,32 @@ def test_run_and_watch_tell_the_same_time_left(written):
 )
 def test_the_time_left_is_that_of_trials_like_the_last_ones(took, running, to_come, per_minute, left_s):
     """Each trial takes as long as the last ones did, what runs has its share behind it, and the workers share."""
-    assert pace_of(took, running, to_come) == Pace(per_minute, left_s)
+    found = pace_of(took, running, to_come)
+    assert (found.per_minute, found.left_s) == (per_minute, left_s)
+
+
+def _left(draw, duration, workers, trials, done):
+    """Play a study of trials that workers share; return the pace after some trials, and the time really left."""
+    free, times = [0.0] * workers, []
+    for _ in range(trials):
+        began = min(free)
+        free[free.index(began)] = end = began + duration(draw)
+        times.append((began, end))
+    now = sorted(end for _, end in times)[done - 1]
+    took = [end - began for began, end in sorted(times, key=lambda time: time[1])][:done]
+    running = [now - began for began, end in times if began <= now < end]
+    return pace_of(took, running, trials - done - len(running)), max(free) - now
+
+
+@pytest.mark.parametrize(
+    ("workers", "trials", "done"), [(1, 40, 10), (4, 100, 10), (4, 100, 60), (8, 200, 20), (4, 30, 25)]
+)
+def test_the_interval_of_the_time_left_holds_it(workers, trials, done):
+    """In nine of ten studies or more, where durations vary by a sixth, and where half are six times as long."""
+    for duration in (lambda draw: draw.gauss(60, 10), lambda draw: draw.choice([20, 120]) * draw.uniform(0.9, 1.1)):
+        draw = random.Random(0)
+        found = [_left(draw, duration, workers, trials, done) for _ in range(200)]
+        assert sum(low <= left <= high for pace, left in found for low, high in [pace.between_s]) >= 180
 
 
 def test_an_attempt_that_another_one_followed_does_not_run(written):

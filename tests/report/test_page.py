@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
-import time
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from helpers import conditions
+from helpers.browser import column, opened, until
 from helpers.sweeps import sweep_of_digits
 from helpers.written import some_findings
 
@@ -38,20 +36,6 @@ training: {{epochs: 3, optimizer: {{name: $optimizer}}}}   # </script><img src=x
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("no chromium on this machine (.ci/debian-packages installs it)")
-    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=flags)
-        yield started
-        started.close()
-
-
-@pytest.fixture(scope="module")
 def screenshot():
     """A function that keeps a screenshot in the folder that CNN_SWEEP_ARTIFACTS names; without one none is taken."""
     kept = os.environ.get("CNN_SWEEP_ARTIFACTS")
@@ -62,27 +46,6 @@ def screenshot():
             tab.screenshot(path=Path(kept) / name, full_page=True)
 
     return screenshot
-
-
-@contextmanager
-def opened(browser, file, *, draw=False, **how):
-    """Open a page, and with ``draw`` all its figures; what it logs, raises or asks of the network is a failure."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True, **how)
-    tab, complaints = context.new_page(), []
-    tab.set_default_timeout(60_000)
-    tab.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-    tab.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
-    allowed = ("data:", "blob:", file.as_uri())
-    tab.on("request", lambda r: r.url.startswith(allowed) or complaints.append(f"request: {r.url}"))
-    tab.goto(file.as_uri())
-    tab.wait_for_selector("html[data-figures]", state="attached")
-    yield tab
-    if draw:
-        tab.evaluate("drawAll()")
-    assert tab.evaluate("window.pwned") is None
-    context.close()
-    assert [one for one in complaints if "GPU stall due to ReadPixels" not in one] == []
 
 
 def gathered(written, name="digits"):
@@ -103,20 +66,6 @@ def written_page(written, name="digits"):
 def report(written):
     """A report of 1,000 trials, a tenth of which failed."""
     return written_page(written.study(trials=1_000, epochs=5, states=("complete",) * 9 + ("failed",)))
-
-
-def until(tab, condition):
-    """Wait for a condition; the page's policy forbids the browser to poll it from a text."""
-    deadline = time.monotonic() + 60
-    while not tab.evaluate(condition):
-        assert time.monotonic() < deadline, condition
-        tab.wait_for_timeout(50)
-
-
-def column(tab, name):
-    """Read a column of the leaderboard as it is shown."""
-    place = [th.text_content() for th in tab.query_selector_all("#board th")].index(name) + 1
-    return [td.text_content().strip() for td in tab.query_selector_all(f"#rows td:nth-child({place})")]
 
 
 def test_the_report_works(browser, report, screenshot, tmp_path):

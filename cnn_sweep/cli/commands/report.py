@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from cnn_sweep.cli.ui.live_page import keep_live
 from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName, Trust, split_names
 from cnn_sweep.cli.ui.studies import open_merged
 from cnn_sweep.cli.ui.terminal import warn
@@ -37,7 +38,12 @@ def report(
     study: StudyName,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default="STUDY.html or STUDY.md"),
+        typer.Option(
+            *("--output", "-o"),
+            metavar="FILE",
+            help="File to write; with --watch, a folder.",
+            show_default="STUDY.html, STUDY.md or STUDY-live",
+        ),
     ] = None,
     form: Annotated[ReportFormat, typer.Option("--format", help="Output format.")] = ReportFormat.html,
     figures: Annotated[
@@ -48,6 +54,15 @@ def report(
         str | None,
         typer.Option(
             metavar="TRIALS", help="Trials whose learning curves are drawn, as in 3,17.", show_default="the best trials"
+        ),
+    ] = None,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=1.0,
+            help="Write a live page, and renew it this often until the study is finished.",
+            show_default=False,
         ),
     ] = None,
     predictions: Annotated[
@@ -61,8 +76,14 @@ def report(
     Examples:
       cnn-sweep report digits
       cnn-sweep report digits --format markdown --figures figures
+      cnn-sweep report digits --watch 60
     """
     numbers = _trial_numbers(trials)
+    if watch is not None:
+        if figures is not None or form != "html":
+            raise typer.BadParameter("--watch writes an HTML page only, without --figures")
+        keep_live(results, study, output or Path(f"{study}-live"), watch, numbers)
+        return
     file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
     found = open_merged(results, study)
     check_replaceable(file, study)  # checked first, because predictions and figures may take minutes

@@ -11,10 +11,16 @@ import typer
 from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results
 from cnn_sweep.cli.ui.studies import followed_in_words, no_studies, open_merged
 from cnn_sweep.cli.ui.terminal import Console, terminal_width
-from cnn_sweep.cli.ui.watch import ended_jobs_in_words, follow, jobs_in_words, limits_in_words, unsaved_in_words
+from cnn_sweep.cli.ui.watch import follow
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import mean_in_words, shown
-from cnn_sweep.report.live import epochs_in_words
+from cnn_sweep.report.live import (
+    ended_jobs_in_words,
+    epochs_in_words,
+    jobs_in_words,
+    limits_in_words,
+    unsaved_in_words,
+)
 from cnn_sweep.study import known_studies
 from cnn_sweep.sweep.states import counted
 

@@ -20,13 +20,23 @@ from cnn_sweep.cli.ui.terminal import Console, can_redraw
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import listed, plural
 from cnn_sweep.report.leaderboards.leaderboard import shown
-from cnn_sweep.report.live import Moment, in_words, line, moment, sparkline
+from cnn_sweep.report.live import (
+    Moment,
+    ended_jobs_in_words,
+    in_words,
+    is_over,
+    limits_in_words,
+    line,
+    moment,
+    sparkline,
+    unsaved_in_words,
+)
 from cnn_sweep.slurm.commands import RareSlurmCli
 from cnn_sweep.study import known_studies
-from cnn_sweep.sweep.states import FINISHED, counted, unfinished
+from cnn_sweep.sweep.states import FINISHED, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from cnn_sweep.cli.ui.interrupt import Interrupt
@@ -68,10 +78,6 @@ def _look(results: Path, name: str, slurm: SlurmCli) -> tuple[dict[str, Any], Mo
         return report, moment(study.store, name, time.time(), has_budget=bool(report["limits"]))
 
 
-def _is_over(report: dict[str, Any]) -> bool:
-    return not unfinished(report["trials"])
-
-
 def _line(report: dict[str, Any], found: Moment) -> str:
     return ", ".join(filter(None, (line(report, found), report["idle"])))
 
@@ -80,14 +86,14 @@ def _lines(look: _Look, interval_s: float, interrupt: Interrupt) -> None:
     while True:
         report, found = look()
         print(_line(report, found), flush=True)
-        if _is_over(report) or interrupt.wait(interval_s):
+        if is_over(report) or interrupt.wait(interval_s):
             return
 
 
 def _page(look: _Look, interval_s: float, interrupt: Interrupt, console: Console) -> None:
     report, found = look()
     with Live(_screen(report, found, console), console=console, screen=True, auto_refresh=False) as live:
-        while not _is_over(report) and not interrupt.wait(interval_s):
+        while not is_over(report) and not interrupt.wait(interval_s):
             report, found = look()
             live.update(_screen(report, found, console), refresh=True)
     console.print(page(report, found))
@@ -130,37 +136,6 @@ def page(report: dict[str, Any], found: Moment, *, most: int | None = None) -> G
     if left := len(running) - len(rows):
         parts.append(Text(f"and {plural(left, 'more running trial')}"))
     return Group(*parts)
-
-
-def limits_in_words(report: dict[str, Any]) -> Iterator[str]:
-    """Yield how much of each limit of a study's budget is used."""
-    for limit in report["limits"]:
-        used = "none" if limit["used"] is None else shown(limit["used"])
-        end = ", which ended the search" if limit["reached"] else ""
-        yield f"{limit['name']} {used} of {shown(limit['limit'])}{end}"
-
-
-def unsaved_in_words(running: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield which of the running trials cannot write their checkpoints, and why."""
-    for trial in running:
-        if trial["unsaved"] is not None:
-            since = f"since epoch {trial['saved_epoch']}" if trial["saved_epoch"] else "yet"
-            yield f"trial {trial['trial']} has no checkpoint {since}: {trial['unsaved']}; it is tried again"
-
-
-def jobs_in_words(jobs: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the jobs in the queue, and below each what to do about its stuck elements."""
-    for job in jobs:
-        yield f"job {job['job']}: {counted(job['states'])}"
-        yield from (f"  {cure}" for cure in job["cures"])
-
-
-def ended_jobs_in_words(report: dict[str, Any]) -> Iterator[str]:
-    """Yield how jobs ended, and below each the likely cause and the cure, unless a fault says the same."""
-    for job in report["ended_jobs"]:
-        yield f"job {job['job']}: {job['text']}"
-        if not any(job["cause"] and job["cause"] in fault for fault in report["faults"]):
-            yield from (f"  {words}" for words in (job["cause"], job["cure"]) if words)
 
 
 def _jobs(jobs: list[dict[str, Any]]) -> Table:

@@ -123,6 +123,7 @@ class Submission:
             gpu_memory_mb=self.profile.gpu_memory,
             notify=self.profile.notify,
             stage=self.profile.stage,
+            live_every_s=None if self.profile.live is None else self.profile.live.every_s,
             retries=Retries(
                 infrastructure=self.profile.retry.infrastructure,
                 exception=self.profile.retry.exception,

@@ -69,6 +69,7 @@ class TaskSettings:
         notify: Who is notified at the study's end.
         warning_s: Seconds between the warning and the time limit.
         stage: Where on a node its workers keep a copy of the data; None for no copy.
+        live_every_s: Seconds between renewals of the study's live page; None for no page.
     """
 
     results: Path
@@ -86,6 +87,7 @@ class TaskSettings:
     notify: tuple[str, ...] = ()
     warning_s: float = 90.0
     stage: str | None = None
+    live_every_s: float | None = None
 
 
 class TaskRun:
@@ -116,6 +118,8 @@ class TaskRun:
             look_every_s=_LOOK_EVERY_S,
             notify=settings.notify,
         )
+        if settings.live_every_s is not None:
+            self._supervisor.write_live_page(settings.live_every_s)
         self._terminated = False
         self._stopped_for = "its time limit"
         self._logged = 0.0

@@ -11,6 +11,7 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.attempts.liveness import Death, LocalDetector, declare_lost, failure_detectors
 from cnn_sweep.execution.attempts.retries import KILLED_FOR_MEMORY, failing_alike
+from cnn_sweep.execution.pool.live_page import LiveWriter
 from cnn_sweep.execution.pool.notifications import notice_of, notify
 from cnn_sweep.execution.pool.pool import Pool
 from cnn_sweep.execution.pool.progress import ProgressMeter
@@ -88,7 +89,12 @@ class PoolSupervisor:
         self._stopping = False
         self._look_every_s = look_every_s
         self._notify = notify
+        self._live: LiveWriter | None = None
         self.leaves_commands = False
+
+    def write_live_page(self, every_s: float) -> None:
+        """Take part in writing the study's live page, which is renewed every so many seconds."""
+        self._live = LiveWriter(self._study.paths, self._claims, every_s)
 
     def run(self, observe: Callable[[Progress], None]) -> Progress:
         """Keep workers running until none of them finds a trial to claim, or until all have stopped.
@@ -119,11 +125,16 @@ class PoolSupervisor:
         finally:
             self._pool.close()
             self._journal.close()
+            if self._live:
+                self._live.stop()
         self._history.refresh()
         progress = self._meter.read(workers=0)
         notice = notice_of(self._study.name, progress)
         self._send(notice)
-        if notice is not None and notice.outcome == "finished" and not self._stopping:
+        is_finished = notice is not None and notice.outcome == "finished" and not self._stopping
+        if self._live:
+            self._live.end(_end_of(self._study, notice) if notice and is_finished else None)
+        if notice and is_finished:
             self._run_what_follows(notice, lambda step: observe(replace(progress, follows=step)))
         return progress
 
@@ -150,8 +161,7 @@ class PoolSupervisor:
         """Notify once per end; an extended study ends again, and so does one that is resumed after a failure."""
         if notice is None or self._stopping:
             return
-        planned = f"{len(self._study.revisions)}-{sum(notice.trials.values())}"
-        key = planned if notice.outcome == "finished" else str(round(self._since))
+        key = _end_of(self._study, notice) if notice.outcome == "finished" else str(round(self._since))
         notify(notice, self._notify, self._claims, key=key)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -210,6 +220,8 @@ class PoolSupervisor:
         if to_refill and not self._stopping:
             self._refill()
         notes += self._pool.news()
+        if self._live and not self._stopping:
+            self._live.look()
         return self._meter.read(workers=self._pool.running, notes=tuple(notes), stopping=self._stopping)
 
     def _journal_early_end(self) -> None:
@@ -286,6 +298,11 @@ class PoolSupervisor:
             self._history.refresh()
             drop_leftovers(self._study.paths, self._history)
         return lost > 0
+
+
+def _end_of(study: StudyFolder, notice: Notice) -> str:
+    """Return what tells this end of a study from those after extensions."""
+    return f"{len(study.revisions)}-{sum(notice.trials.values())}"
 
 
 def _in_words(exited: WorkerExit) -> str:

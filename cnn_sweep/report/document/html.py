@@ -1,7 +1,8 @@
 """The report as one HTML file that needs no network: it contains its scripts and styles.
 
 Templates escape every value. The content security policy allows only the file's own scripts, by their hashes. A
-study's values are embedded as JSON and shown as text, so nothing in them can run.
+study's values are embedded as JSON and shown as text, so nothing in them can run. :mod:`.live_page` makes the same
+page in two files, of which one is renewed while the study runs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import metadata, resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.report_data import ReportData
     from cnn_sweep.store.reader import StoreReader
 
+Makers = dict[tuple[str, str], "Callable[[ReportData], Made]"]  # by name and title of the section
 # The leaderboard's script comes first, so that it works while the browser still parses Plotly, most of the file.
 _START = "startFigures();"
 # Rows of the leaderboard in plain HTML, for browsers without scripts.
@@ -44,7 +46,7 @@ _STATIC_ROWS = 20
 
 
 @dataclass(frozen=True)
-class _Content:
+class Content:
     """The content of a section.
 
     Attributes:
@@ -59,7 +61,7 @@ class _Content:
 
 
 @dataclass(frozen=True)
-class _Section:
+class Section:
     """A section of the page.
 
     Attributes:
@@ -76,7 +78,7 @@ class _Section:
 
 
 # A section's content, the reason why it is not on the page, or None if nobody expects it.
-_Made = _Content | str | None
+Made = Content | str | None
 
 
 def page(data: ReportData) -> str:
@@ -85,28 +87,30 @@ def page(data: ReportData) -> str:
     Raises:
         EnvironmentFault: Plotly's script is not installed.
     """
-    sections, absent = _sections(data)
-    own = resources.files("cnn_sweep.report.document")
-    filters, script, leaderboard, style = (
-        (own / name).read_text(encoding="utf-8") for name in ("filters.js", "script.js", "leaderboard.js", "style.css")
-    )
-    scripts = (filters, script, leaderboard, _plotly(), _START)
-    return (
-        _templates()
-        .get_template("page.html")
-        .render(
-            study=data.study,
-            headline=answer.headline(data),
-            sections=sections,
-            absent=absent,
-            policy=_policy(scripts),
-            style=style,
-            version=metadata.version("cnn-sweep"),
-            made=facts.moment(time.time()),
-            json=_embedded(_page_data(data, sections)),
-            scripts=scripts,
-        )
-    )
+    sections, absent = sections_of(data, SECTIONS)
+    scripts = (*own_scripts("filters.js", "script.js", "leaderboard.js"), plotly(), _START)
+    content = {
+        "headline": answer.headline(data),
+        "sections": sections,
+        "footer": footer(absent, time.time()),
+        "json": embedded(page_data(data, sections)),
+    }
+    return document(data.study, scripts, policy(scripts), content)
+
+
+def document(
+    study: str, scripts: Sequence[str], allowed: str, content: dict[str, Any], *, is_live: bool = False
+) -> str:
+    """Write a page: its title, policy, style and scripts, and its content unless it is live."""
+    (style,) = own_scripts("style.css")
+    page = _templates().get_template("page.html")
+    return page.render(study=study, policy=allowed, style=style, scripts=scripts, is_live=is_live, **content)
+
+
+def footer(absent: dict[str, list[str]], now: float) -> str:
+    """Write the last lines: which sections are absent and why, the version and the time."""
+    arguments = {"absent": absent, "version": metadata.version("cnn-sweep"), "made": facts.moment(now)}
+    return rendered(Content("footer", arguments))
 
 
 def glance(store: StoreReader, study: str, board: Table) -> str:
@@ -121,7 +125,7 @@ def glance(store: StoreReader, study: str, board: Table) -> str:
         "figure": sketch(values, data.summary["direction"], data.metric),
         "best": to_html(best),
     }
-    return _rendered(_Content("glance", content))
+    return rendered(Content("glance", content))
 
 
 @lru_cache(maxsize=1)
@@ -137,61 +141,45 @@ def _templates() -> jinja2.Environment:
     return templates
 
 
-def _rendered(content: _Content) -> str:
+def rendered(content: Content) -> str:
+    """Render the macro of a section."""
     macros: Any = _templates().get_template("sections.html").module
     body: str = getattr(macros, content.macro)(**content.arguments)
     return body
 
 
-def _sections(data: ReportData) -> tuple[list[_Section], dict[str, list[str]]]:
+def sections_of(data: ReportData, makers: Makers) -> tuple[list[Section], dict[str, list[str]]]:
     """Make the sections in order, and list the titles of absent ones by the reason.
 
     A section that fails shows why and is noted among the data's problems.
     """
-    makers: dict[tuple[str, str], Callable[[ReportData], _Made]] = {
-        ("answer", "Answer"): _answer,
-        ("history", "Best so far"): _history,
-        ("leaderboard", "Leaderboard"): _leaderboard,
-        ("rungs", "Rungs"): _rungs,
-        ("failures", "Failures"): _failures,
-        ("curves", "Learning curves"): _curves,
-        ("importance", "Importance"): _importance,
-        ("parallel", "Parallel coordinates"): lambda data: _figure(data, "parallel"),
-        ("slices", "One hyperparameter at a time"): lambda data: _several(data, "slices"),
-        ("contours", "Two hyperparameters at a time"): _contours,
-        ("pareto", "Trade-offs"): lambda data: _several(data, "pareto"),
-        ("model", "Best model"): _model,
-        ("efficiency", "Efficiency"): _efficiency,
-        ("study", "Search space and data"): _study,
-        ("provenance", "Provenance"): _provenance,
-    }
-    sections: list[_Section] = []
+    sections: list[Section] = []
     absent: dict[str, list[str]] = {}
     for (name, title), make in makers.items():
         made = _attempted(data, name, title, make)
-        if isinstance(made, _Section):
+        if isinstance(made, Section):
             sections.append(made)
         elif made is not None:
             absent.setdefault(made, []).append(title)
     return sections, absent
 
 
-def _attempted(data: ReportData, name: str, title: str, make: Callable[[ReportData], _Made]) -> _Section | str | None:
-    def whole() -> _Section | str | None:
+def _attempted(data: ReportData, name: str, title: str, make: Callable[[ReportData], Made]) -> Section | str | None:
+    def whole() -> Section | str | None:
         content = make(data)
-        if not isinstance(content, _Content):
+        if not isinstance(content, Content):
             return content
         # Checked here, because one value that JSON cannot express would break the whole page.
         json.dumps([(one.data, one.layout) for one in content.figures], allow_nan=False, default=str)
-        return _Section(name, title, _rendered(content), content.figures)
+        return Section(name, title, rendered(content), content.figures)
 
-    def failed(why: str) -> _Section:
-        return _Section(name, title, _rendered(_Content("error", {"words": why})), ())
+    def failed(why: str) -> Section:
+        return Section(name, title, rendered(Content("error", {"words": why})), ())
 
     return data.problems.attempt(f"the section {title}", whole, failed)
 
 
-def _answer(data: ReportData) -> _Content:
+def _answer(data: ReportData) -> Content:
     """Make the cards, each by itself: one that fails leaves the others, and one without content is left out."""
     makers: dict[str, Callable[[], dict[str, Any] | None]] = {
         "best": lambda: {"best": answer.best(data), "nothing": data.nothing_complete},
@@ -204,125 +192,147 @@ def _answer(data: ReportData) -> _Content:
     def card(name: str) -> str | None:
         def made() -> str | None:
             arguments = makers[name]()
-            return None if arguments is None else _rendered(_Content(f"card_{name}", arguments))
+            return None if arguments is None else rendered(Content(f"card_{name}", arguments))
 
         def failed(why: str) -> str:
-            return _rendered(_Content("error", {"words": why}))
+            return rendered(Content("error", {"words": why}))
 
         return data.problems.attempt(f"the part {answer.PARTS[name]!r} of the answer", made, failed)
 
     cards = {title: body for name, title in answer.PARTS.items() if (body := card(name)) is not None}
-    return _Content("answer", {"cards": cards})
+    return Content("answer", {"cards": cards})
 
 
-def _history(data: ReportData) -> _Made:
+def _history(data: ReportData) -> Made:
     found = (*figures(data, "history"), *figures(data, "best"))
-    return _Content("several", {"figures": found}, found) if found else data.nothing_complete
+    return Content("several", {"figures": found}, found) if found else data.nothing_complete
 
 
-def _failures(data: ReportData) -> _Made:
+def _failures(data: ReportData) -> Made:
     rows = facts.failures(data)
-    return _Content("table", {"columns": facts.FAILURES, "rows": rows}) if rows else None
+    return Content("table", {"columns": facts.FAILURES, "rows": rows}) if rows else None
 
 
-def _study(data: ReportData) -> _Content:
+def _study(data: ReportData) -> Content:
     arguments = {
         "pairs": facts.summary(data),
         "space": facts.space(data),
         "constraints": [one.text for one in data.sweep.constraints] if data.sweep else [],
     }
-    return _Content("study", arguments)
+    return Content("study", arguments)
 
 
-def _leaderboard(data: ReportData) -> _Made:
+def leaderboard(data: ReportData, *, static_rows: int = _STATIC_ROWS) -> Made:
+    """Make the leaderboard; a page that is never read without scripts needs no static rows."""
     if not data.board.rows:
         return "No trial has begun yet."
     boards = _boards(data)
     table = next(iter(boards.values()))
     arguments = {
         "views": list(boards),
-        "columns": _shown(data, table),
-        "rows": table.rows[:_STATIC_ROWS],
+        "columns": _shown(data, table) if static_rows else (),
+        "rows": table.rows[:static_rows],
         "notes": data.configurations.notes if data.configurations else (),
     }
-    return _Content("leaderboard", arguments)
+    return Content("leaderboard", arguments)
 
 
-def _rungs(data: ReportData) -> _Content | None:
+def _rungs(data: ReportData) -> Content | None:
     table = facts.rung_table(data)
     if table is None:
         return None
     found = tuple(figures(data, "rungs"))
-    return _Content(
+    return Content(
         "rungs", {"columns": table.columns, "rows": table.rows, "figure": found[0] if found else None}, found
     )
 
 
-def _figure(data: ReportData, kind: str) -> _Made:
+def _figure(data: ReportData, kind: str) -> Made:
     found = tuple(figures(data, kind))
-    return _Content("single", {"figure": found[0]}, found) if found else _nothing_varies(data)
+    return Content("single", {"figure": found[0]}, found) if found else _nothing_varies(data)
 
 
-def _several(data: ReportData, kind: str) -> _Made:
+def _several(data: ReportData, kind: str) -> Made:
     found = tuple(figures(data, kind))
-    return _Content("several", {"figures": found}, found) if found else _nothing_varies(data)
+    return Content("several", {"figures": found}, found) if found else _nothing_varies(data)
 
 
 def _nothing_varies(data: ReportData) -> str:
     return "No hyperparameter varies." if data.ranked else data.nothing_complete
 
 
-def _curves(data: ReportData) -> _Made:
+def _curves(data: ReportData) -> Made:
     found = figures(data, "curves")
     if not found:
         return "No epoch is complete yet."
-    return _Content("choice", {"figures": found, "label": "Metric", "are_curves": True})
+    return Content("choice", {"figures": found, "label": "Metric", "are_curves": True})
 
 
-def _importance(data: ReportData) -> _Made:
+def _importance(data: ReportData) -> Made:
     if data.findings is None:
         return _sentence(data.no_findings) if data.ranked else data.nothing_complete
     found = tuple(figures(data, "importance"))
-    return _Content("importance", {"figure": found[0], "interactions": facts.interaction_table(data.findings)}, found)
+    return Content("importance", {"figure": found[0], "interactions": facts.interaction_table(data.findings)}, found)
 
 
 def _sentence(words: str) -> str:
     return words if words.endswith(".") else f"{words}."
 
 
-def _contours(data: ReportData) -> _Made:
+def _contours(data: ReportData) -> Made:
     found = tuple(figures(data, "contours"))
     if not found:
         return "No two hyperparameters vary." if data.ranked else data.nothing_complete
-    return _Content("choice", {"figures": found, "label": "Hyperparameters", "are_curves": False}, found)
+    return Content("choice", {"figures": found, "label": "Hyperparameters", "are_curves": False}, found)
 
 
-def _model(data: ReportData) -> _Made:
+def _model(data: ReportData) -> Made:
     best = data.best_model
     if best is None:
         return data.no_model or (None if data.ranked else data.nothing_complete)
     found = (*figures(data, "confusion"), *figures(data, "reliability"))
     arguments = {"best": best, "figures": found, "thumbnails": thumbnail_uris(best.mistaken)}
-    return _Content("model", arguments, found)
+    return Content("model", arguments, found)
 
 
-def _efficiency(data: ReportData) -> _Content | None:
+def _efficiency(data: ReportData) -> Content | None:
     table = data.efficiency
     if table is None:
         return None
-    return _Content("noted_table", {"columns": table.columns, "rows": table.rows, "notes": table.notes})
+    return Content("noted_table", {"columns": table.columns, "rows": table.rows, "notes": table.notes})
 
 
-def _provenance(data: ReportData) -> _Content:
+def _provenance(data: ReportData) -> Content:
     arguments = {
         "pairs": facts.origins(data),
         "commands": facts.commands(data),
         "files": facts.sweep_files(data),
     }
-    return _Content("provenance", arguments)
+    return Content("provenance", arguments)
 
 
-def _page_data(data: ReportData, sections: Sequence[_Section]) -> dict[str, Any]:
+# The sections of a report, in order.
+SECTIONS: Final[Makers] = {
+    ("answer", "Answer"): _answer,
+    ("history", "Best so far"): _history,
+    ("leaderboard", "Leaderboard"): leaderboard,
+    ("rungs", "Rungs"): _rungs,
+    ("failures", "Failures"): _failures,
+    ("curves", "Learning curves"): _curves,
+    ("importance", "Importance"): _importance,
+    ("parallel", "Parallel coordinates"): lambda data: _figure(data, "parallel"),
+    ("slices", "One hyperparameter at a time"): lambda data: _several(data, "slices"),
+    ("contours", "Two hyperparameters at a time"): _contours,
+    ("pareto", "Trade-offs"): lambda data: _several(data, "pareto"),
+    ("model", "Best model"): _model,
+    ("efficiency", "Efficiency"): _efficiency,
+    ("study", "Search space and data"): _study,
+    ("provenance", "Provenance"): _provenance,
+}
+
+
+def page_data(data: ReportData, sections: Sequence[Section]) -> dict[str, Any]:
+    """Return what the scripts need: the leaderboards, learning curves and figures."""
     return {
         "study": data.study,
         "metric": data.metric,
@@ -389,23 +399,33 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _embedded(data: Any) -> str:
+def embedded(data: Any) -> str:
     """Write JSON that cannot close its script element."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"), default=str)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _policy(scripts: Sequence[str]) -> str:
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
-    )
+def policy(scripts: Sequence[str], *more: str) -> str:
+    """Return the policy that allows these scripts, by their hashes, and ``more`` sources of scripts."""
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts]
+    sources = " ".join([*hashes, *more])
     return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
+        f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
 
 
-def _plotly() -> str:
+def own_scripts(*names: str) -> list[str]:
+    """Read files of this folder."""
+    return [(resources.files("cnn_sweep.report.document") / name).read_text(encoding="utf-8") for name in names]
+
+
+def plotly() -> str:
+    """Read Plotly's script.
+
+    Raises:
+        EnvironmentFault: It is not installed.
+    """
     try:
         found = (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
     except (ModuleNotFoundError, FileNotFoundError) as error:

@@ -9,18 +9,31 @@ const NON_FINITE = { nan: NaN, inf: Infinity, "-inf": -Infinity };
 const FIGURE_SPACE = "\u2007";
 const POINT_SPACE = "\u2008";
 
-for (const one of DATA.boards) {
-  for (const [row, column, word] of one.nonfinite) one.rows[row][column] = NON_FINITE[word];
-  // A condition may name what the table does not show, too; so has the dialog of a trial.
-  one.names = [...one.columns, ...one.more];
-  one.objects = one.rows.map((row) => Object.fromEntries(one.names.map((name, place) => [name, row[place]])));
-  one.formats = {};
-  one.scales = {};
+let board;
+let columns;
+
+// Takes the data to show, with what the page shows of them at first.
+function take(data) {
+  DATA = data;
+  for (const one of DATA.boards) {
+    for (const [row, column, word] of one.nonfinite) one.rows[row][column] = NON_FINITE[word];
+    // A condition may name what the table does not show, too; so has the dialog of a trial.
+    one.names = [...one.columns, ...one.more];
+    one.objects = one.rows.map((row) => Object.fromEntries(one.names.map((name, place) => [name, row[place]])));
+    one.formats = {};
+    one.scales = {};
+  }
+  [board] = DATA.boards;
+  columns = board.shown;
+  tickOnly(DATA.chosen);
+}
+
+function tickOnly(trials) {
+  chosen.clear();
+  for (const trial of trials) chosen.add(trial);
 }
 
 const has = (board, name) => board.names.includes(name);
-let board = DATA.boards[0];
-let columns = board.shown;
 let sorting = { column: "rank", descending: false };
 let order = [];
 let listed = 0;
@@ -137,8 +150,8 @@ function line(index) {
     type: "checkbox", "aria-label": `tick trial ${trial}`, onchange: (event) => tick(trial, event.target.checked),
   });
   box.checked = chosen.has(trial);
-  const kind = row.rank === 1 ? "best" : row.tied === true ? "tied" : "";
-  return element("tr", kind ? { class: kind } : {}, element("td", { class: "pick kept" }, box), ...columns.map((name) => cell(row, name)));
+  const kind = row.rank === 1 ? "best" : row.tied === true ? "tied" : false;
+  return element("tr", { class: kind, "data-trial": trial }, element("td", { class: "pick kept" }, box), ...columns.map((name) => cell(row, name)));
 }
 
 // Adds rows to those that are there, which stay.
@@ -174,7 +187,7 @@ function tick(trial, on) {
 }
 
 function untick() {
-  chosen.clear();
+  tickOnly([]);
   countTicks();
   list();
   drawCurves();
@@ -236,6 +249,7 @@ function view(name, names = []) {
 // Shows where the ticked rows differ; numbers have their difference to those of the first row.
 function compare() {
   const rows = ticked().slice(0, MOST_COMPARED);
+  fill = compare;
   const differs = (name) => new Set(rows.map((row) => JSON.stringify(row[name]))).size > 1;
   const names = board.columns.filter((name) => name !== "trial" && differs(name));
   const value = (name, row, place) => {
@@ -278,17 +292,22 @@ function download() {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
+let fill = () => {}; // makes the content of the dialog again
+
 function open(title, ...content) {
-  const close = element("button", { onclick: () => $("trial").close() }, "Close");
-  $("trial").replaceChildren(element("div", { class: "title" }, element("h2", {}, title), close), ...content);
-  $("trial").showModal();
-  $("trial").scrollTop = 0;
+  const dialog = $("trial");
+  const close = element("button", { id: "close", onclick: () => dialog.close() }, "Close");
+  dialog.replaceChildren(element("div", { class: "title" }, element("h2", {}, title), close), ...content);
+  if (dialog.open) return;
+  dialog.showModal();
+  dialog.scrollTop = 0;
 }
 
 function openTrial(trial) {
   const trials = DATA.boards.find((one) => one.name === "trials");
   const row = trials.objects.find((one) => one.trial === trial);
   if (!row) return;
+  fill = () => openTrial(trial);
   const facts = element("dl", { class: "facts" });
   for (const name of trials.names) {
     if (row[name] !== null) facts.append(element("dt", {}, name), element("dd", {}, shown(row[name])));
@@ -301,9 +320,8 @@ function openTrial(trial) {
 let section = "";
 let isRestoring = false;
 
-// Writes what differs from the page as it opens into the address.
-function remember() {
-  if (isRestoring) return;
+// What the reader chose, where it differs from the page as it opens.
+function choices() {
   const query = new URLSearchParams();
   const put = (name, value, usual) => { if (value !== usual) query.set(name, value); };
   put("filter", $("filter").value.trim(), "");
@@ -311,28 +329,35 @@ function remember() {
   put("rows", board.name, DATA.boards[0].name);
   put("columns", columns.join(), board.shown.join());
   put("ticked", [...chosen].join(), DATA.chosen.join());
-  const text = query.toString();
+  return query;
+}
+
+// Writes the reader's choices into the address.
+function remember() {
+  if (isRestoring) return;
+  const text = choices().toString();
   const hash = section + (text ? `?${text}` : "");
   try {
     if (location.hash.slice(1) !== hash) history.replaceState(null, "", `#${hash}`);
   } catch { /* some browsers allow only so many changes in a while; the next one writes it */ }
 }
 
+function applyChoices(query) {
+  isRestoring = true;
+  const text = query.get("filter") ?? "";
+  if ($("filter").value.trim() !== text) $("filter").value = text; // what is being typed stays
+  const sort = query.get("sort") ?? "rank";
+  sorting = { column: sort.replace(/^-/u, ""), descending: sort.startsWith("-") };
+  tickOnly(query.get("ticked")?.match(/\d+/gu)?.map(Number) ?? (query.has("ticked") ? [] : DATA.chosen));
+  view(query.get("rows") ?? DATA.boards[0].name, (query.get("columns") ?? "").split(",").filter(Boolean));
+  isRestoring = false;
+}
+
 function restore() {
   const [name, query] = location.hash.slice(1).split(/\?(.*)/su);
   section = name;
-  if (query !== undefined) {
-    const found = new URLSearchParams(query);
-    isRestoring = true;
-    $("filter").value = found.get("filter") ?? "";
-    const sort = found.get("sort") ?? "rank";
-    sorting = { column: sort.replace(/^-/u, ""), descending: sort.startsWith("-") };
-    if (found.has("ticked")) {
-      chosen.clear();
-      for (const trial of found.get("ticked").match(/\d+/gu) ?? []) chosen.add(Number(trial));
-    }
-    view(found.get("rows") ?? DATA.boards[0].name, (found.get("columns") ?? "").split(",").filter(Boolean));
-    isRestoring = false;
+  if (query !== undefined && $("board")) {
+    applyChoices(new URLSearchParams(query));
     if (name) document.getElementById(name)?.scrollIntoView();
   }
   const folded = name && document.getElementById(name)?.querySelector(":scope > details");
@@ -340,7 +365,9 @@ function restore() {
   if ($("board")) remember();
 }
 
-if ($("board")) {
+// Makes the leaderboard's controls work, if the page has one.
+function equipBoard() {
+  if (!$("board")) return;
   $("filter").addEventListener("input", select);
   $("more").addEventListener("click", more);
   $("compare").addEventListener("click", compare);
@@ -351,10 +378,14 @@ if ($("board")) {
   holder.addEventListener("scroll", () => {
     if (holder.scrollTop + 2 * holder.clientHeight > holder.scrollHeight && listed < order.length) more();
   });
-  isRestoring = true;
-  view(board.name);
-  isRestoring = false;
+  applyChoices(new URLSearchParams());
 }
+
 addEventListener("hashchange", restore);
-restore();
-document.documentElement.dataset.ready = performance.now();
+if ($("data")) { // a live page has none: it takes what is beside it
+  take(JSON.parse($("data").textContent));
+  equip(document);
+  equipBoard();
+  restore();
+  document.documentElement.dataset.ready = performance.now();
+}

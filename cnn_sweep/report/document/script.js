@@ -1,8 +1,6 @@
 "use strict";
-// The page shows the data of its own JSON only; values become text nodes, never markup.
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const COLOURS = DATA.colours;
-const DASHES = DATA.dashes;
+// The page shows the data of its own JSON only, or on a live page what is beside it; values become text nodes, never markup.
+let DATA;
 const $ = (id) => document.getElementById(id);
 
 function element(name, attributes = {}, ...children) {
@@ -35,6 +33,7 @@ function themed(layout) {
     hoverlabel: { bgcolor: shade, font: { color: ink } },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
     hovermode: "closest",
+    uirevision: "kept", // zooms stay when a figure is drawn again
     ...layout,
   };
   for (const axis of ["xaxis", "yaxis"]) {
@@ -120,17 +119,21 @@ function drawAll() {
   holders().filter((holder) => !holder.dataset.drawn && isVisible(holder)).forEach(draw);
 }
 
+// Shows the figure that a list names; returns the place of its drawing.
+function showChosen(select) {
+  const figures = [...select.closest("section").querySelectorAll("figure[data-choice]")];
+  for (const figure of figures) figure.hidden = figure.dataset.choice !== select.value;
+  return figures.find((figure) => !figure.hidden)?.querySelector(".plot");
+}
+
 function choose(select) {
-  for (const figure of select.closest("section").querySelectorAll("figure[data-choice]")) {
-    figure.hidden = figure.dataset.choice !== select.value;
-    const holder = figure.querySelector(".plot");
-    if (!figure.hidden && holder) draw(holder);
-  }
+  const holder = showChosen(select);
+  if (holder) draw(holder);
 }
 
 // ---- learning curves -----------------------------------------------------------------------------------------------
 
-const chosen = new Set(DATA.chosen);
+const chosen = new Set();
 
 // Mean, lowest and highest value of several trials at each epoch that at least two of them reached.
 function band(trials, name) {
@@ -174,8 +177,8 @@ function curveFigure(metric, trials = chosen) {
     const curve = DATA.curves[trial];
     if (!curve) continue;
     const line = {
-      color: COLOURS[place % COLOURS.length],
-      dash: DASHES[Math.floor(place / COLOURS.length) % DASHES.length],
+      color: DATA.colours[place % DATA.colours.length],
+      dash: DATA.dashes[Math.floor(place / DATA.colours.length) % DATA.dashes.length],
     };
     place += 1;
     const seeds = (areMeans() ? DATA.members[trial] ?? [] : []).filter((one) => DATA.curves[one]);
@@ -262,14 +265,15 @@ function print(on) {
 }
 addEventListener("beforeprint", () => print(true));
 addEventListener("afterprint", () => print(false));
-for (const control of document.querySelectorAll(".controls, [data-copy]")) control.hidden = false;
 
-for (const chooser of document.querySelectorAll("select[data-choose]")) {
-  chooser.addEventListener("change", () => choose(chooser));
+// Shows the controls of a part of the page, which are hidden where there are no scripts, and makes them work.
+function equip(part) {
+  for (const control of part.querySelectorAll(".controls, [data-copy]")) control.hidden = false;
+  for (const chooser of part.querySelectorAll("select[data-choose]")) chooser.addEventListener("change", () => choose(chooser));
+  for (const button of part.querySelectorAll("button[data-copy]")) button.addEventListener("click", () => copy(button));
 }
-for (const button of document.querySelectorAll("button[data-copy]")) button.addEventListener("click", () => copy(button));
 
-// Called when Plotly is loaded.
+// Called when Plotly is loaded, and when there are new figures.
 function startFigures() {
   holders().forEach((holder) => nearby.observe(holder));
   document.documentElement.dataset.figures = performance.now();

@@ -1,0 +1,284 @@
+"""The live page in a real browser: what a renewal keeps, how old its data are, and that nobody reads half of them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from helpers.browser import column, opened, until
+from helpers.sweeps import sweep_of_digits
+from helpers.typed import typed_here
+from helpers.written import Written
+
+from cnn_sweep.cli.ui.interrupt import Interrupt
+from cnn_sweep.cli.ui.live_page import look
+from cnn_sweep.report.document.live_page import LivePage
+from cnn_sweep.slurm.commands import RareSlurmCli
+
+NASTY = '"\'><img src=x onerror="window.pwned=1"></script><script>window.pwned=1</script><b>{{7*7}}</b>&lt;'
+SWEEP = sweep_of_digits("""\
+space:
+  filters: [4, 8]
+  optimizer: [sgd, adam]
+  learning_rate: {{low: 0.0001, high: 0.1, log: true, points: 3}}
+# </script><img src=x onerror="window.pwned=1">
+training: {{epochs: 3, optimizer: {{name: $optimizer, learning_rate: $learning_rate}}}}
+""")
+AT_WORK = ("complete",) * 6 + ("failed", "running")
+
+
+def state_of(written):
+    """Return the state of the study, as the command reads it."""
+    return look(written.results, "digits", (), RareSlurmCli())
+
+
+def with_rows(state, count):
+    """Return a state with the first trials only."""
+    board = state.data.board
+    return replace(state, data=replace(state.data, board=replace(board, rows=board.rows[:count])))
+
+
+@pytest.fixture(scope="module")
+def live(browser, tmp_path_factory):
+    """A live page that is open and asks when it is told to, and the state of its study, whose texts are HTML."""
+    folder = tmp_path_factory.mktemp("live")
+
+    def params(draw):
+        chosen = {
+            "filters": draw.choice([4, 8]),
+            "optimizer": NASTY + draw.choice("ab"),
+            NASTY: draw.choice([NASTY, "x"]),
+        }
+        return chosen | {"learning_rate": 10 ** draw.uniform(-4, -1)}
+
+    (folder / "results").mkdir()
+    written = Written(folder / "results")
+    state = state_of(written.study(trials=120, states=AT_WORK, params=params, sweep=SWEEP))
+    page = LivePage(folder / "page", "digits", 600)
+    page.renew(with_rows(state, 80))
+    with opened(browser, page.file) as tab:
+        tab.wait_for_selector("html[data-ready]", state="attached")
+        yield SimpleNamespace(tab=tab, page=page, state=state)
+
+
+def renew(live, rows=120, **status):
+    """Renew the data, and let the page ask for them."""
+    state = with_rows(live.state, rows)
+    live.page.renew(replace(state, status=state.status | status))
+    before = live.tab.evaluate("newest.written")
+    live.tab.evaluate("ask()")
+    until(live.tab, f"newest.written > {before}")
+
+
+def test_a_renewal_keeps_what_the_reader_does(live):
+    """Filter, order, ticks, scroll positions, folds, the focus and zooms stay; new trials come in."""
+    tab = live.tab
+    assert tab.text_content("#count").startswith("80 of 80 trials")
+    tab.evaluate("draw(document.querySelector('[data-curve=val_accuracy]'))")
+    tab.fill("#filter", "value > 0.3 ")
+    tab.click("#board th[data-column=learning_rate] button")
+    tab.click("#untick")
+    for place in (2, 3):
+        tab.check(f"#rows tr:nth-child({place}) input")
+    ticked = tab.evaluate("[...chosen]")
+    tab.click("#study summary")
+    tab.click("#more")
+    tab.evaluate("Plotly.relayout(document.querySelector('[data-curve=val_accuracy]'), 'xaxis.range', [1, 2])")
+    tab.focus("#filter")
+    tab.evaluate("$('filter').setSelectionRange(3, 3)")
+    tab.evaluate("$('board').parentElement.scrollTop = 300")
+    tab.evaluate("$('curves').scrollIntoView()")
+    before = tab.evaluate("$('curves').getBoundingClientRect().top")
+    renew(live)
+    assert " of 120 trials" in tab.text_content("#count")
+    assert tab.input_value("#filter") == "value > 0.3 "
+    assert tab.evaluate("[document.activeElement.id, document.activeElement.selectionStart]") == ["filter", 3]
+    rates = [float(rate) for rate in column(tab, "learning_rate")]
+    assert rates == sorted(rates)
+    assert len(rates) > 50
+    assert tab.evaluate("[...chosen]") == ticked
+    assert tab.evaluate("document.querySelector('#study details').open")
+    assert tab.evaluate("$('board').parentElement.scrollTop") == 300
+    assert abs(tab.evaluate("$('curves').getBoundingClientRect().top") - before) < 2
+    assert tab.evaluate("document.querySelector('[data-curve=val_accuracy]').layout.xaxis.range") == [1, 2]
+
+
+def test_a_renewal_keeps_the_open_dialog(live):
+    """The trial or the comparison that is open shows the newest values, at the same place."""
+    tab = live.tab
+    tab.click("#untick")
+    for place in (1, 2):
+        tab.check(f"#rows tr:nth-child({place}) input")
+    tab.click("#compare")
+    renew(live)
+    assert tab.text_content("dialog[open] h2") == "Comparison of 2 trials"
+    tab.keyboard.press("Escape")
+    tab.set_viewport_size({"width": 800, "height": 300})
+    tab.click("#rows tr:nth-child(1) td.trial button")
+    title = tab.text_content("dialog[open] h2")
+    tab.evaluate("$('trial').scrollTop = 50")
+    renew(live)
+    assert tab.text_content("dialog[open] h2") == title
+    assert tab.evaluate("[$('trial').scrollTop, document.activeElement.id]") == [50, "close"]
+    tab.keyboard.press("Escape")
+
+
+def test_nothing_of_the_data_is_run_on_a_live_page(live):
+    """Hyperparameters, messages, faults and the sweep file that are HTML are shown as they are after a renewal."""
+    renew(live, faults=[NASTY])
+    live.tab.fill("#filter", "")
+    assert live.tab.text_content("#progress .error") == NASTY
+    assert "ValueError: <b>no</b>" in live.tab.text_content("#progress")
+    assert NASTY + "a" in column(live.tab, "optimizer")
+    assert live.tab.query_selector_all("main img, main b, main script") == []
+
+
+def test_the_page_says_how_old_its_data_are(live):
+    """Seconds, then amber after three intervals without a writer."""
+    renew(live)
+    for seconds, words, state in (
+        (40, "Written 40 s ago.", "fresh"),
+        (1_300, "Written 21 min ago.", "fresh"),
+        (1_900, "Written 31 min ago: nobody has renewed this page for 3 intervals of 600 s.", "stale"),
+    ):
+        live.tab.evaluate(f"writtenAt = Date.now() - {1000 * seconds}; tellAge()")
+        assert (live.tab.text_content("#age"), live.tab.get_attribute("#age", "class")) == (words, state)
+    assert live.tab.evaluate("getComputedStyle($('age')).backgroundColor") == "rgb(255, 200, 87)"
+
+
+def test_a_wrong_clock_makes_new_data_no_older(live):
+    """Data that were not there a moment ago are of this moment, whatever the writer's clock says."""
+    renew(live)
+    for skew in (-9_000, 9_000):
+        live.tab.evaluate("askedAt = { before: Date.now() - 1000, now: Date.now() }")
+        live.tab.evaluate(f"receive({{...newest, written: newest.written + {skew}}}); tellAge()")
+        assert live.tab.get_attribute("html", "data-live") == "fresh"
+    live.tab.evaluate("newest.written = 0")  # the next data are newer again
+
+
+def test_the_progress_of_the_study_comes_first(live):
+    """Trials done, running ones with their workers, the newest failures, pace and time left, as in `status`."""
+    text = live.tab.text_content("#progress")
+    for words in (
+        "105 of 120 trials",
+        "15 running, 90 complete, 15 failed",
+        "trials/min",
+        "node7:7",
+        "Newest failures",
+    ):
+        assert words in text
+    assert live.tab.evaluate("document.querySelector('main section').id") == "progress"
+
+
+RENEWS = """
+import sys
+from pathlib import Path
+from cnn_sweep.journal.filesystem import write_aside
+texts = [Path(name).read_bytes() for name in sys.argv[2:]]
+print("writing", flush=True)
+while True:
+    for text in texts:
+        write_aside(Path(sys.argv[1]), text)
+"""
+READS = """async () => {
+  const found = { whole: 0, small: 0, torn: 0 };
+  const { receive } = window;
+  window.receive = ({ page, sections }) => {
+    const rows = page.boards[0].rows.length;
+    if (sections.length > 5 && (rows === 120 || rows === 100)) found.whole += 1;
+    if (rows === 100) found.small += 1;
+  };
+  for (let count = 0; count < 200; count += 1) {
+    await new Promise((resolve) => {
+      const script = element("script", { src: `data.js?${count}` });
+      script.addEventListener("load", resolve);
+      script.addEventListener("error", () => { found.torn += 1; resolve(); });
+      document.head.append(script);
+    });
+  }
+  window.receive = receive;
+  return found;
+}"""
+
+
+def test_nobody_reads_half_of_the_data(live, tmp_path):
+    """While another process renews the data as fast as it can, each of 200 readings is whole."""
+    data, kept = live.page.file.with_name("data.js"), []
+    for count in (100, 120):
+        live.page.renew(with_rows(live.state, count))
+        kept.append(tmp_path / f"{count}.js")
+        kept[-1].write_bytes(data.read_bytes())
+    words = [sys.executable, "-c", RENEWS, str(data), *map(str, kept)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as writer:
+        writer.stdout.readline()
+        found = live.tab.evaluate(READS)
+        writer.kill()
+    assert (found["whole"], found["torn"]) == (200, 0)
+    assert 0 < found["small"] < 200
+
+
+def test_a_finished_study_is_said_to_be_finished(live):
+    """Whatever the age of its last data; and the page asks no more."""
+    trials = live.state.status["trials"]
+    renew(live, trials=trials | {"running": 0, "complete": trials["complete"] + trials["running"]})
+    live.tab.evaluate("writtenAt = 0; tellAge()")
+    assert live.tab.text_content("#age").startswith("Finished. Written on 20")
+
+
+def test_the_command_ends_with_the_study(written, tmp_path):
+    """The page of a finished study is written once; a renewal of 300 trials is under 400 kB."""
+    written.study(trials=300)
+    done = typed_here(("report", "digits", "--watch", "1"), tmp_path, {"CNN_SWEEP_RESULTS": str(written.results)})
+    assert (done.returncode, done.stdout) == (0, "digits-live/index.html\n")
+    assert "digits is finished" in done.stderr
+    files = {path.name: path.stat().st_size for path in (tmp_path / "digits-live").iterdir()}
+    assert set(files) == {"index.html", "data.js"}
+    assert files["index.html"] < 6_000_000
+    assert files["data.js"] < 400_000
+
+
+def test_ctrl_c_ends_the_command_and_the_page_stays(written, tmp_path, monkeypatch):
+    """The line says that the study goes on and how the page is renewed again."""
+    written.study(trials=8, states=AT_WORK)
+    monkeypatch.setattr(Interrupt, "wait", lambda self, _: signal.raise_signal(signal.SIGINT) or self.asked)
+    words = ("report", "digits", "--watch", "60", "--output", "page")
+    done = typed_here(words, tmp_path, {"CNN_SWEEP_RESULTS": str(written.results)})
+    assert done.returncode == 0
+    assert "its live page stays" in done.stderr
+    assert "`cnn-sweep report digits --watch 60` goes on" in done.stderr
+    assert (tmp_path / "page" / "data.js").is_file()
+
+
+def test_a_renewal_that_fails_is_tried_again(written, tmp_path, monkeypatch):
+    """A full disk is warned of; the page has the older data until there is room."""
+    written.study(trials=8, states=AT_WORK)
+    turns = []
+
+    def fails_once(page, state):
+        turns.append(time.time())
+        if len(turns) == 2:
+            (tmp_path / "digits-live" / "data.js").unlink()
+            (tmp_path / "digits-live" / "data.js").mkdir()
+        return renew(page, state)
+
+    renew = LivePage.renew
+    monkeypatch.setattr(LivePage, "renew", fails_once)
+    monkeypatch.setattr(Interrupt, "wait", lambda *_: len(turns) == 2)
+    done = typed_here(("report", "digits", "--watch", "60"), tmp_path, {"CNN_SWEEP_RESULTS": str(written.results)})
+    assert "the live page is not renewed this time: cannot write digits-live/data.js" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("--figures", "f"), ("--format", "markdown")])
+def test_only_a_page_is_renewed(written, tmp_path, words):
+    """Markdown and images are written once."""
+    written.study(trials=2)
+    done = typed_here(
+        ("report", "digits", "--watch", "60", *words), tmp_path, {"CNN_SWEEP_RESULTS": str(written.results)}
+    )
+    assert done.returncode == 2
+    assert "--watch writes an HTML page only" in done.stderr
