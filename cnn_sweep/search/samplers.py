@@ -199,6 +199,7 @@ class Observation:
         state: The trial's state.
         value: The first objective, or None.
         others: The other objectives, in order.
+        constraints: Value of each of ``search.constraints``, at most 0 if it is satisfied; empty while unknown.
         epochs: Number of epochs at the best value.
         ended: When the trial ended, in seconds since 1970; samplers learn in this order.
     """
@@ -208,6 +209,7 @@ class Observation:
     state: str
     value: float | None
     others: tuple[float | None, ...] = ()
+    constraints: tuple[float, ...] = ()
     epochs: int = 1
     ended: float = 0.0
 

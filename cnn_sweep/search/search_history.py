@@ -59,6 +59,8 @@ class SearchHistory:
         )
         self._added: dict[int, _AddedTrial] = {}
         self._worst: list[float] | None = None
+        self._constraints = [one.text for one in sweep.outcome_constraints]
+        self._worst_violations = [0.0] * len(self._constraints)
         self._generations = _Generations(self)
 
     @property
@@ -105,6 +107,7 @@ class SearchHistory:
                 params=encoded,
                 distributions={name: self.distributions[name] for name in encoded},
                 intermediate_values=steps,
+                constraints=self._violations(one) if state != TrialState.RUNNING else None,
                 system_attrs=self._generations.tag() if state == TrialState.COMPLETE else {},
             )
         )
@@ -136,6 +139,22 @@ class SearchHistory:
         if one.state != "pruned" or values is None:
             values = self._worst
         return (TrialState.FAIL, None, {}) if values is None else (TrialState.COMPLETE, list(values), {})
+
+    def _violations(self, one: Observation) -> dict[str, float]:
+        """Return the constraints' values for Optuna, which accepts only finite ones.
+
+        A failed trial gets the worst values so far, and so does a constraint whose quantity is missing. Results of
+        other programs count as just feasible.
+        """
+        if one.number < 0:
+            return dict.fromkeys(self._constraints, 0.0)
+        values = one.constraints if one.state != "failed" and one.constraints else (math.inf,) * len(self._constraints)
+        known = [value if math.isfinite(value) else None for value in values]
+        pairs = zip(known, self._worst_violations, strict=True)
+        self._worst_violations = [worst if value is None else max(value, worst) for value, worst in pairs]
+        pairs = zip(known, self._worst_violations, strict=True)
+        found = [worst if value is None else value for value, worst in pairs]
+        return dict(zip(self._constraints, found, strict=True))
 
     def _encoded(self, one: Observation) -> dict[str, Any]:
         """Return the parameters that are still in the space, which a revision may have narrowed."""

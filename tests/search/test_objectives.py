@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_sweep.errors import InputError, SweepFileError
-from cnn_sweep.execution.attempts.proposals import Observer, further_metrics
+from cnn_sweep.execution.attempts.proposals import Observer
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.log import JournalWriter
@@ -75,9 +75,9 @@ def test_other_objectives_are_those_of_the_best_epoch(sweep, tmp_path):
             metrics = {"val_accuracy": accuracy, "val_loss": loss}
             journal.append(Epoch(time=2.0, epoch=epoch, seconds=1.0, metrics=metrics, **same))
         journal.append(End(time=9.0, state="complete", epochs=3, seconds=5.0, **same))
-    history = History(paths, metric="val_accuracy", more=further_metrics(one.objectives))
+    history = History(paths, metric="val_accuracy", more=one.further_metrics)
     history.refresh()
-    (seen,) = Observer(one.objectives, history).observations()
+    (seen,) = Observer(one, history).observations()
     assert (seen.value, seen.others) == (0.9, (0.3, 5.0, 77))
 
 

@@ -15,6 +15,7 @@ from cnn_sweep.report.axes import word
 from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words, mean_in_words, shown, value_in_words
 from cnn_sweep.report.report_data import rung_levels
 from cnn_sweep.search.rungs import Ladder
+from cnn_sweep.store.column_names import VIOLATION
 from cnn_sweep.sweep.repeats import read_more_repeats
 from cnn_sweep.sweep.space.space import Choices
 
@@ -50,6 +51,7 @@ def summary(data: ReportData) -> list[tuple[str, str]]:
                 ]
             ),
         ),
+        *([("constraints", _constraints(data))] if found["constraints"] else []),
         ("best", _best(data)),
         *([("Pareto front", _front(data))] if data.front else []),
         ("trials", f"{states or 'none'}, of {found['planned']:,} planned" + skipped),
@@ -61,6 +63,12 @@ def summary(data: ReportData) -> list[tuple[str, str]]:
         *([("damage", f"{found['bad_lines']:,} damaged journal lines were skipped")] if found["bad_lines"] else []),
         *(("incomplete", note) for note in incomplete_in_words(data.board.rows)),
     ]
+
+
+def _constraints(data: ReportData) -> str:
+    violated = sum(bool(row[VIOLATION]) for row in data.ranked)
+    counts = f"violated by {violated:,} of {plural(len(data.ranked), 'complete trial')}"
+    return "; ".join([*data.summary["constraints"], counts])
 
 
 def _best(data: ReportData) -> str:
