@@ -158,7 +158,7 @@ def test_what_optuna_found_out_is_history_of_ours(tmp_path):
     study = StudyFolder.open(results, "ours")
     history = History(study.paths)
     history.refresh()
-    observed = Observer(sweep.objectives, history).observations()
+    observed = Observer(sweep, history).observations()
     assert len(observed) == first.new
     rates = [AdaptiveSampler(sweep, lambda _params: True).propose(n, observed)["learning_rate"] for n in range(10)]
     assert sum(abs(math.log10(rate) + 3) < 0.7 for rate in rates) >= 7  # at random 4.7 of them
