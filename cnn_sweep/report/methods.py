@@ -11,7 +11,6 @@ from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.messages import plural
 from cnn_sweep.report.document.summary import space
 from cnn_sweep.report.leaderboards.statistics import wilson
-from cnn_sweep.store.column_names import VIOLATION
 from cnn_sweep.sweep.repeats import read_more_repeats
 from cnn_sweep.sweep.space.templates import references
 from cnn_sweep.sweep.states import counted
@@ -244,7 +243,7 @@ def _choice(data: ReportData, sweep: Sweep, images: Images | None) -> Iterator[s
     names = " and ".join(f"{one.metric} ({one.direction}d)" for one in data.objectives)
     yield f"Trials were compared by {names} {_epochs(data.objectives[0].last_epochs)}."
     if sweep.search.constraints:
-        violated = sum(bool(row[VIOLATION]) for row in data.ranked)
+        violated = len(data.ranked) - len(data.feasible)
         yield (
             f"Trials had to satisfy {' and '.join(sweep.search.constraints)}. The {violated:,} of {len(data.ranked):,} "
             "that did not were ranked behind the others, by total violation in fractions of the bounds [@deb2000]."

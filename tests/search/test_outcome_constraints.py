@@ -8,6 +8,7 @@ import warnings
 import optuna
 import pytest
 
+from cnn_sweep.errors import SweepFileError
 from cnn_sweep.search.adaptive import AdaptiveSampler, Observation, _seed
 from cnn_sweep.search.search_history import SearchHistory
 from cnn_sweep.sweep.spec.outcome_constraints import OutcomeConstraint, total_violation
@@ -79,9 +80,15 @@ def test_a_value_is_a_fraction_of_the_bound(text, measured, value):
 )
 def test_mistakes_are_told(text, message):
     """Each with what would be valid."""
-    with pytest.raises(Exception, match=r"search\.constraints") as caught:
+    with pytest.raises(SweepFileError, match=r"search\.constraints") as caught:
         parsed(f"[{text}]")
     assert message in str(caught.value)
+
+
+def test_a_sampler_that_does_not_learn_from_constraints_accepts_none():
+    """CMA-ES would search among what is infeasible."""
+    with pytest.raises(SweepFileError, match="cmaes does not learn from constraints; use tpe, gp, nsga2 or nsga3"):
+        parsed(method="cmaes", n_startup_trials="popsize")
 
 
 def test_trials_report_what_constraints_name():

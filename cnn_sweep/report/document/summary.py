@@ -15,7 +15,6 @@ from cnn_sweep.report.axes import word
 from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words, mean_in_words, shown, value_in_words
 from cnn_sweep.report.report_data import rung_levels
 from cnn_sweep.search.rungs import Ladder
-from cnn_sweep.store.column_names import VIOLATION
 from cnn_sweep.sweep.repeats import read_more_repeats
 from cnn_sweep.sweep.space.space import Choices
 
@@ -66,7 +65,7 @@ def summary(data: ReportData) -> list[tuple[str, str]]:
 
 
 def _constraints(data: ReportData) -> str:
-    violated = sum(bool(row[VIOLATION]) for row in data.ranked)
+    violated = len(data.ranked) - len(data.feasible)
     counts = f"violated by {violated:,} of {plural(len(data.ranked), 'complete trial')}"
     return "; ".join([*data.summary["constraints"], counts])
 

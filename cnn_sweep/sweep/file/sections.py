@@ -157,6 +157,8 @@ def read_sections(data: Any, problems: Problems) -> Sections:
     search = read_fixed_and_enqueued(search, space, [constraint for constraint, _ in constraints], problems)
     check_until(search, objective, problems)
     search = check_outcome_constraints(search, problems, any_metric=_reports_own_metrics(top))
+    if search.method == "cmaes" and search.constraints:
+        problems.add(("search", "method"), "cmaes does not learn from constraints; use tpe, gp, nsga2 or nsga3")
     if search.constraints and "violation" in declared:
         problems.add(("space", "violation"), "a column of the leaderboard has this name if search has constraints")
     if search.method == "cmaes" and len(objectives) > 1:
