@@ -135,6 +135,19 @@ def reported(trial: TrialHistory) -> dict[int, float]:
     return values
 
 
+def rung_results(trial: TrialHistory, ladder: Ladder, direction: Direction) -> dict[int, float]:
+    """Return the best objective up to each rung that a trial reached, by the rung's epochs; none without a value."""
+    values = reported(trial)
+    found: dict[int, float] = {}
+    level = ladder.next_level(trial.number, 0)
+    while level <= max(values, default=0):
+        known = [value for epoch, value in values.items() if epoch <= level and math.isfinite(value)]
+        if known:
+            found[level] = min(known, key=direction.key)
+        level = ladder.next_level(trial.number, level)
+    return found
+
+
 def granted(trial: TrialHistory) -> float:
     """Return the epoch to which a trial may train: infinity for its end, 0 if it never started."""
     starts = (attempt.start for attempt in trial.attempts.values() if attempt.start is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -206,3 +207,23 @@ def test_what_fails_or_cannot_be_measured_has_the_worst_violation_so_far():
 def test_violations_add_up():
     """A surplus of one constraint does not make up for the violation of another."""
     assert total_violation([0.25, -3.0, 0.5]) == 0.75
+
+
+def test_a_gaussian_process_sees_all_trials_at_the_highest_rung_with_enough_results():
+    """Values at different rungs do not compare; what has not reached the rung is running, or left out if it ended."""
+    one = parsed('["parameters <= 1"]', "gp")
+    history = SearchHistory(one)
+    states = ("pruned", "pruned", "paused", "paused", "complete", "running", "failed", "pruned", "running", "pruned")
+    rungs = [{1: 0.1 + n / 100, 3: 0.3 + n / 100} for n in range(10)]
+    rungs[4][9], rungs[6], rungs[8], rungs[9] = 0.9, {}, {1: 0.18}, {1: 0.19}
+    for number, (state, at) in enumerate(zip(states, rungs, strict=True)):
+        value = max(at.values(), default=None)
+        seen = observed(number, state=state, constraints=(0.0,) if at else ())
+        history.learn([replace(seen, value=value, rungs=at)])
+    found = {
+        trial.params["filters"]: trial.value if trial.state.is_finished() else trial.state.name
+        for trial in history.to_ask().get_trials()
+    }
+    filters = [observed(number).params["filters"] for number in range(10)]
+    at_three = {filters[n]: pytest.approx(0.3 + n / 100) for n in (0, 1, 2, 3, 4, 5, 7)}
+    assert found == {**at_three, filters[6]: pytest.approx(0.3), filters[8]: "RUNNING"}

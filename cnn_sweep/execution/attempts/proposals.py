@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.search.feasibility import constraint_values
 from cnn_sweep.search.plan import Validator
-from cnn_sweep.search.samplers import Observation
+from cnn_sweep.search.rungs import Ladder, rung_results
+from cnn_sweep.search.samplers import Observation, compares_at_rungs
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.states import FINISHED
 
@@ -25,6 +26,7 @@ class Observer:
 
     def __init__(self, sweep: Sweep, history: History) -> None:
         self._sweep = sweep
+        self._ladder = Ladder.of(sweep.pruner) if compares_at_rungs(sweep) else None
         self._history = history
         self._imported: list[Observation] = []
         self._finished: dict[int, tuple[int, Observation]] = {}
@@ -48,6 +50,7 @@ class Observer:
             best[1] if best else None,
             self._others(trial, best[0]) if best else (None,) * (len(self._sweep.objectives) - 1),
             constraint_values(trial, self._history, self._sweep) if best else (),
+            rung_results(trial, self._ladder, self._sweep.objective.direction) if self._ladder is not None else {},
             epochs=max(trial.values, default=1),
             ended=last.end.time if last.end is not None else 0.0,
         )
