@@ -33,10 +33,15 @@ def constraint_values(trial: TrialHistory, history: History, sweep: Sweep) -> tu
     return tuple(one.value(measured) for one in sweep.outcome_constraints)
 
 
-def has_wrong_size(sweep: Sweep, parameters: int | None) -> bool:
-    """Return whether a network's number of weights alone violates a constraint, which is known before training."""
+def size_violation(sweep: Sweep, parameters: int | None) -> float:
+    """Return by how much the number of weights alone violates constraints, which is known before training.
+
+    Args:
+        sweep: The sweep.
+        parameters: Number of weights; None if it is unknown, which violates nothing.
+    """
     of_size = (one for one in sweep.outcome_constraints if set(one.names) == {"parameters"})
-    return parameters is not None and any(one.value({"parameters": parameters}) > 0 for one in of_size)
+    return 0.0 if parameters is None else total_violation(one.value({"parameters": parameters}) for one in of_size)
 
 
 def best_first(history: History, sweep: Sweep) -> dict[int, tuple[float, float]]:

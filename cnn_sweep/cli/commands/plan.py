@@ -17,7 +17,7 @@ from cnn_sweep.execution.study.study_folder import StudyFolder, plan_sweeps
 from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.search.feasibility import has_wrong_size
+from cnn_sweep.search.feasibility import size_violation
 from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.training.data.sources import notes_on_names
 
@@ -97,7 +97,7 @@ def _print_plan(sweep: Sweep, found: Plan) -> None:
         print(f"pruner {sweep.pruner.kind}: {settings}")
     if sweep.search.constraints:
         print(f"constraints on results: {'; '.join(sweep.search.constraints)}")
-        if count := sum(has_wrong_size(sweep, one.parameters) for one in found.configurations):
+        if count := sum(size_violation(sweep, one.parameters) > 0 for one in found.configurations):
             print(f"violated by the number of weights: {plural(count, 'configuration')}")
     if sweep.when_finished:
         print(f"when finished: {', '.join(map(str, sweep.when_finished))}")
