@@ -85,8 +85,6 @@ def test_constraints_are_read_at_the_best_epoch_and_rungs_up_to_each(sweep, tmp_
     (seen,) = told(one, tmp_path, [(0.5, 0.1), (0.9, 0.3), (0.8, 0.2), (0.7, 0.1), (0.95, 0.1), (0.6, 0.25)])
     assert seen.constraints == pytest.approx((-0.5, 0.1, -0.5))
     assert seen.rungs == {1: 0.5, 2: 0.9, 4: 0.9}
-    one = sweep("method: tpe, trials: 9", ("training:", "pruner: {asha: {reduction: 2}}\ntraining:"))
-    assert one.further_metrics == ()
 
 
 def test_other_objectives_are_those_of_the_best_epoch(sweep, tmp_path):
