@@ -23,7 +23,12 @@ from cnn_sweep.journal.identity import ProcessIdentity
 from cnn_sweep.journal.paths import StudyPaths, existing_studies, existing_study, sweep_file_cure
 from cnn_sweep.journal.study_files import read_text
 from cnn_sweep.journal.sweep_files import check_sweep_files, newest_revision
-from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words, value_in_words
+from cnn_sweep.report.leaderboards.leaderboard import (
+    Table,
+    constraints_in_words,
+    incomplete_in_words,
+    value_in_words,
+)
 from cnn_sweep.report.leaderboards.pareto import with_front
 from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
@@ -306,6 +311,7 @@ class Study:
         table = Table(columns, tuple(rows), tuple(name for name in MORE if name not in columns))
         objective = queries.objective_of(self.store, self.name)
         words = (*value_in_words(objective["metric"], objective["last_epochs"]), *incomplete_in_words(rows))
+        words += constraints_in_words(objective["constraints"])
         if per == "trial":
             found = with_front(replace(table, notes=words), objectives)
             return replace(found, rows=found.rows[:top])

@@ -108,6 +108,12 @@ class History:
         history.refresh()
         return history
 
+    def measured(self, trial: TrialHistory, epoch: int) -> dict[str, float | None]:
+        """Return the kept metrics of a trial's epoch, and ``parameters`` and ``seconds`` of the trial."""
+        row = trial.counted.get(epoch)  # None if the line of that epoch is damaged
+        kept = dict(zip((self._metric, *self._more), (row.value, *row.more), strict=True)) if row is not None else {}
+        return kept | {"parameters": trial.parameters, "seconds": trial.seconds}
+
     def refresh(self) -> bool:
         """Read new lines of all journals; return whether there were any."""
         news = False

@@ -244,18 +244,26 @@ def _choice(data: ReportData, sweep: Sweep, images: Images | None) -> Iterator[s
     best = data.summary["best"]
     names = " and ".join(f"{one.metric} ({one.direction}d)" for one in data.objectives)
     yield f"Trials were compared by {names} {_epochs(data.objectives[0].last_epochs)}."
+    if sweep.search.constraints:
+        violated = len(data.ranked) - len(data.feasible)
+        yield (
+            f"Trials had to satisfy {' and '.join(sweep.search.constraints)}. The {violated:,} of {len(data.ranked):,} "
+            "that did not were ranked behind the others, by total violation in fractions of the bounds [@deb2000]."
+        )
     if best is None:
         return
     in_folds = sweep.fold_count > 1
     of = "trainings" if in_folds else "seeds"
     corrected = ", allowing for the overlap of training sets [@nadeau2003]" if in_folds else ""
     if (configuration := data.best_configuration) is not None:
-        yield (
-            f"The best configuration (trial {configuration['trial']}) had a mean {data.metric} of "
-            f"{configuration['mean']:.4g} over {configuration['n']} {of} (95% interval "
-            f"{configuration['ci_low']:.4g} to {configuration['ci_high']:.4g}, Student's t{corrected}); configurations "
-            "were told apart from it by multiple comparisons with the best [@hsu1984]."
+        mean = f"{configuration['mean']:.4g} over {configuration['n']} {of}"
+        interval = data.interval(configuration)  # None if all configurations are infeasible
+        compared = interval and (
+            f" (95% interval {interval[0]:.4g} to {interval[1]:.4g}, Student's t{corrected}); configurations were told "
+            "apart from it by multiple comparisons with the best [@hsu1984]"
         )
+        which = f"The best configuration (trial {configuration['trial']})"
+        yield f"{which} had a mean {data.metric} of {mean}{compared or ''}."
     else:
         tried = len(data.ranked)
         chosen = f"; as the best of {tried:,}, this value is optimistic" if tried > 1 else ""

@@ -26,6 +26,7 @@ from cnn_sweep.report.models.openings import newest_tests, openings_in
 from cnn_sweep.search.budget import covered
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.store import queries, report_queries
+from cnn_sweep.store.column_names import VIOLATION
 from cnn_sweep.sweep.file.yaml import replace_study_name
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.sweep.states import counted, unfinished
@@ -201,6 +202,11 @@ class ReportData:
     def ranked(self) -> list[Row]:
         """Complete trials with a value, best first."""
         return [row for row in self.board.rows if row["rank"] is not None]
+
+    @property
+    def feasible(self) -> list[Row]:
+        """Those of the ranked trials that satisfy the constraints on what trials measure."""
+        return [row for row in self.ranked if not row.get(VIOLATION)]
 
     @property
     def has_means(self) -> bool:

@@ -170,6 +170,7 @@ def _is_ended_by_budget(paths: StudyPaths) -> bool:
         sweep = newest_revision(paths)
         if not sweep.search.has_budget:
             return False
-        return Budget(sweep, History.read(paths, sweep.objective.metric)).reached() is not None
+        history = History.read(paths, sweep.objective.metric, sweep.further_metrics)
+        return Budget(sweep, history).reached() is not None
     except (CnnSweepError, LookupError):  # damaged; `status` says how
         return False

@@ -11,6 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cnn_sweep.search.feasibility import constraint_values
+from cnn_sweep.sweep.spec.outcome_constraints import total_violation
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class Budget:
     """
 
     def __init__(self, sweep: Sweep, history: History) -> None:
+        self._sweep = sweep
         self._search = sweep.search
         self._objective = sweep.objective
         self._history = history
@@ -105,7 +108,8 @@ class Budget:
         # A mean over the last epochs is a value only once no epoch can follow.
         is_known = self._objective.last_epochs is None or trial.state == "complete"
         best = trial.result(self._objective) if is_known else None
-        value = best[1] if best is not None else None
+        is_feasible = not total_violation(constraint_values(trial, self._history, self._sweep))
+        value = best[1] if best is not None and is_feasible else None
         if trial.state in FINISHED:
             self._values[trial.number] = len(trial.attempts), value
         return value

@@ -43,6 +43,7 @@ class ExportedTrial:
         params: Its hyperparameters.
         state: Its state; any unfinished state is written as running.
         values: One per objective; None if it has no value.
+        constraints: Value of each of the sweep's ``search.constraints``, at most 0 if it is satisfied.
         steps: Objective by epoch.
         attributes: User attributes, as JSON data.
         started: Start, in seconds since 1970.
@@ -52,6 +53,7 @@ class ExportedTrial:
     params: Mapping[str, Any]
     state: str
     values: tuple[float | None, ...]
+    constraints: Mapping[str, float]
     steps: Mapping[int, float]
     attributes: Mapping[str, Any]
     started: float
@@ -213,6 +215,7 @@ def _trial(sweep: Sweep, record: ExportedTrial) -> FrozenTrial:
             distributions={one.name: _distribution(one) for one in known},
             intermediate_values=dict(record.steps),
             user_attrs=dict(record.attributes),
+            constraints=dict(record.constraints),
         )
     trial.datetime_start = _moment(record.started)
     trial.datetime_complete = _moment(record.ended) if state.is_finished() and record.ended is not None else None

@@ -207,6 +207,9 @@ def _check_objectives(sweep: Sweep, info: ImageInfo) -> None:
         key = ("objectives", index, "metric") if len(sweep.objectives) > 1 else ("objective", "metric")
         if one.function is None:
             check_metrics(requested([one.metric]), info, key)
+    for index, constraint in enumerate(sweep.outcome_constraints):
+        if sweep.objective.function is None:
+            check_metrics(requested(constraint.names), info, ("search", "constraints", index))
 
 
 @dataclass

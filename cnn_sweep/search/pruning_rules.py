@@ -7,9 +7,11 @@ training is complete; if that was pruned, its repeats are pruned without trainin
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.search.budget import Budget
+from cnn_sweep.search.feasibility import size_violation
 from cnn_sweep.search.rungs import FineLadder, Ladder, Promotion, Rungs, granted, is_paused_at_rung, reached
 from cnn_sweep.sweep.spec.search import StopSpec, WilcoxonSpec
 from cnn_sweep.sweep.states import FINISHED
@@ -53,7 +55,8 @@ class PruningRules:
         self._predicted = _predicted_rungs(sweep)
         self._lengths: dict[int, int] = {}
         ranked = self.ladder is not None and self._predicted is None
-        self._rungs = Rungs(self.ladder, sweep.objective.direction) if self.ladder and ranked else None
+        violation = partial(size_violation, sweep)
+        self._rungs = Rungs(self.ladder, sweep.objective.direction, violation) if self.ladder and ranked else None
         self._first = first_trainings(plan) if self._pruned_early else {}
         competing = (p.number for p in plan.trials if p.number not in self._first)
         self._planned = Counter(map(self.ladder.bracket, competing)) if self.ladder else Counter()

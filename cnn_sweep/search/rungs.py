@@ -17,7 +17,7 @@ from cnn_sweep.sweep.spec.search import AshaSpec, HyperbandSpec, PredictiveSpec
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from cnn_sweep.journal.trials import TrialHistory
     from cnn_sweep.sweep.direction import Direction
@@ -135,6 +135,19 @@ def reported(trial: TrialHistory) -> dict[int, float]:
     return values
 
 
+def rung_results(trial: TrialHistory, ladder: Ladder, direction: Direction) -> dict[int, float]:
+    """Return the best objective up to each rung that a trial reached, by the rung's epochs; none without a value."""
+    values = reported(trial)
+    found: dict[int, float] = {}
+    level = ladder.next_level(trial.number, 0)
+    while level <= max(values, default=0):
+        known = [value for epoch, value in values.items() if epoch <= level and math.isfinite(value)]
+        if known:
+            found[level] = min(known, key=direction.key)
+        level = ladder.next_level(trial.number, level)
+    return found
+
+
 def granted(trial: TrialHistory) -> float:
     """Return the epoch to which a trial may train: infinity for its end, 0 if it never started."""
     starts = (attempt.start for attempt in trial.attempts.values() if attempt.start is not None)
@@ -163,13 +176,17 @@ class Rungs:
     Args:
         ladder: The rungs.
         direction: Direction of the objective.
+        violation: Returns the violation of constraints by a number of weights; what violates none is better.
     """
 
-    def __init__(self, ladder: Ladder, direction: Direction) -> None:
+    def __init__(
+        self, ladder: Ladder, direction: Direction, violation: Callable[[int | None], float] = lambda _weights: 0.0
+    ) -> None:
         self._ladder = ladder
         self._direction = direction
+        self._violation = violation
         self._known: dict[int, int] = {}  # number of rungs with a result, by trial
-        self._results: dict[tuple[int, int], list[tuple[float, int]]] = {}  # by (epochs, bracket), best first
+        self._results: dict[tuple[int, int], list[tuple[float, float, int]]] = {}  # by (epochs, bracket), best first
         self._seen: dict[int, int] = {}  # number of epochs at the last update, by trial
         self._gone: set[tuple[int, int]] = set()  # (epochs, trial) that has continued from that rung or finished
 
@@ -188,10 +205,12 @@ class Rungs:
             bracket = self._ladder.bracket(number)
             level = self._ladder.level(bracket, rung)
             values = reported(trial)
+            # The start names the weights, so that all workers that know a result know them.
+            violation = self._violation(trial.start.parameters if trial.start is not None else None)
             while max(values, default=0) >= level:
                 known = [v for epoch, v in values.items() if epoch <= level and math.isfinite(v)]
                 best = min(map(self._direction.key, known), default=math.inf)
-                insort(self._results.setdefault((level, bracket), []), (best, number))
+                insort(self._results.setdefault((level, bracket), []), (violation, best, number))
                 rung += 1
                 level = self._ladder.level(bracket, rung)
             self._known[number] = rung
@@ -205,7 +224,7 @@ class Rungs:
         """
         for (level, _), results in sorted(self._results.items(), reverse=True):
             quota = int(len(results) // self._ladder.reduction)
-            for place, (_, number) in enumerate(results[:quota], start=1):
+            for place, (*_, number) in enumerate(results[:quota], start=1):
                 if self._waits_at(trials, number, level):
                     yield number, Promotion(level, place, len(results), last=False, seen=seen)
 
@@ -220,7 +239,7 @@ class Rungs:
         """
         for bracket, count in planned.items():
             level = self._ladder.level(bracket, 0)
-            for _, number in self._results.get((level, bracket), [])[max(1, int(count // self._ladder.reduction)) :]:
+            for *_, number in self._results.get((level, bracket), [])[max(1, int(count // self._ladder.reduction)) :]:
                 if self._waits_at(trials, number, level):
                     yield number
 
@@ -232,7 +251,7 @@ class Rungs:
         if any(trial.state == "complete" for trial in trials.values()):
             return None
         for (level, _), results in sorted(self._results.items(), reverse=True):
-            for place, (_, number) in enumerate(results, start=1):
+            for place, (*_, number) in enumerate(results, start=1):
                 if self._waits_at(trials, number, level):
                     return number, Promotion(level, place, len(results), last=True, seen=seen)
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,6 +58,14 @@ class Drawn:
 def is_adaptive(sweep: Sweep) -> bool:
     """Return whether the next configuration depends on earlier results."""
     return sweep.search.is_adaptive
+
+
+def compares_at_rungs(sweep: Sweep) -> bool:
+    """Return whether the sampler gets the results of all trials at one rung, since it needs values that compare.
+
+    TPE with one objective ranks results of different rungs itself.
+    """
+    return sweep.search.method == "gp" and len(sweep.objectives) == 1
 
 
 def configurations(sweep: Sweep, *, known: Iterable[dict[str, Any]] = (), first: int = 0) -> Drawn:
@@ -199,6 +207,8 @@ class Observation:
         state: The trial's state.
         value: The first objective, or None.
         others: The other objectives, in order.
+        constraints: Value of each of ``search.constraints``, at most 0 if it is satisfied; empty while unknown.
+        rungs: Best objective up to each rung that it reached, by epochs, if the sampler compares trials there.
         epochs: Number of epochs at the best value.
         ended: When the trial ended, in seconds since 1970; samplers learn in this order.
     """
@@ -208,6 +218,8 @@ class Observation:
     state: str
     value: float | None
     others: tuple[float | None, ...] = ()
+    constraints: tuple[float, ...] = ()
+    rungs: Mapping[int, float] = field(default_factory=dict)
     epochs: int = 1
     ended: float = 0.0
 

@@ -23,6 +23,8 @@ from cnn_sweep.sweep.states import FINISHED
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from optuna.trial import FrozenTrial
+
     from cnn_sweep.search.samplers import Observation
     from cnn_sweep.sweep.sweep import Sweep
 
@@ -59,6 +61,8 @@ class SearchHistory:
         )
         self._added: dict[int, _AddedTrial] = {}
         self._worst: list[float] | None = None
+        self._constraints = [one.text for one in sweep.outcome_constraints]
+        self._worst_violations = [0.0] * len(self._constraints)
         self._generations = _Generations(self)
 
     @property
@@ -87,6 +91,8 @@ class SearchHistory:
         CMA-ES seeds its draws with the number of the asking trial, which depends on earlier proposals. Therefore it
         gets a new study with just the part of the history that it reads.
         """
+        if self._method == "gp" and any(added.seen.rungs for added in self._added.values()):
+            return self._at_one_rung()
         if self._method != "cmaes":
             return self.study
         study = optuna.create_study(directions=self.study.directions)
@@ -95,25 +101,52 @@ class SearchHistory:
         study.add_trials(complete[-needed:])
         return study
 
+    def _at_one_rung(self) -> optuna.Study:
+        """Return a study in which each trial's value is that at the highest rung with enough results.
+
+        A Gaussian process needs values that compare; the value that a pruned trial has reached is none beside those of
+        complete trials. As in BOHB (Falkner et al., ICML 2018), a model of the highest budget with enough results
+        guides the search. Trials that have not reached this rung count as running or, if they have ended, not at all.
+        """
+        seen = [added.seen for added in self._added.values()]
+        levels = sorted({level for one in seen for level in one.rungs}, reverse=True)
+        needed = max(self._sweep.search.settings.n_startup_trials, len(self.distributions) + 1)
+        counts = {level: sum(_value_at(one, level) is not None for one in seen) for level in levels}
+        common = next((level for level in levels if counts[level] >= needed), levels[-1])
+        study = optuna.create_study(directions=self.study.directions)
+        values = [_value_at(one, common) for one in seen]
+        worst = max((v for v in values if v is not None), key=self._sweep.objective.direction.key)
+        for one, value in zip(seen, values, strict=True):
+            if value is not None or one.state == "failed":
+                given = worst if value is None else value
+                study.add_trial(self._trial(one, TrialState.COMPLETE, [given], {}))
+            elif one.state not in FINISHED:
+                study.add_trial(self._trial(one, TrialState.RUNNING, None, {}))
+        return study
+
     def _tell(self, one: Observation) -> None:
         state, values, steps = self._result(one)
-        encoded = self._encoded(one)
-        self.study.add_trial(
-            create_trial(
-                state=state,
-                values=values,
-                params=encoded,
-                distributions={name: self.distributions[name] for name in encoded},
-                intermediate_values=steps,
-                system_attrs=self._generations.tag() if state == TrialState.COMPLETE else {},
-            )
-        )
+        self.study.add_trial(self._trial(one, state, values, steps))
         self._added[one.number] = _AddedTrial(len(self.study.get_trials(deepcopy=False)) - 1, one)
         if state == TrialState.COMPLETE and values is not None:
             worst = self._worst or values
             pairs = zip(self._sweep.objectives, worst, values, strict=True)
             self._worst = [max(one, other, key=objective.direction.key) for objective, one, other in pairs]
             self._generations.count()
+
+    def _trial(
+        self, one: Observation, state: TrialState, values: list[float] | None, steps: dict[int, float]
+    ) -> FrozenTrial:
+        encoded = self._encoded(one)
+        return create_trial(
+            state=state,
+            values=values,
+            params=encoded,
+            distributions={name: self.distributions[name] for name in encoded},
+            intermediate_values=steps,
+            constraints=self._violations(one) if state != TrialState.RUNNING else None,
+            system_attrs=self._generations.tag() if state == TrialState.COMPLETE else {},
+        )
 
     def _result(self, one: Observation) -> tuple[TrialState, list[float] | None, dict[int, float]]:
         """Return a trial's state, values and intermediate values for Optuna.
@@ -136,6 +169,22 @@ class SearchHistory:
         if one.state != "pruned" or values is None:
             values = self._worst
         return (TrialState.FAIL, None, {}) if values is None else (TrialState.COMPLETE, list(values), {})
+
+    def _violations(self, one: Observation) -> dict[str, float]:
+        """Return the constraints' values for Optuna, which accepts only finite ones.
+
+        A failed trial gets the worst values so far, and so does a constraint whose quantity is missing. Results of
+        other programs count as just feasible.
+        """
+        if one.number < 0:
+            return dict.fromkeys(self._constraints, 0.0)
+        values = one.constraints if one.state != "failed" and one.constraints else (math.inf,) * len(self._constraints)
+        known = [value if math.isfinite(value) else None for value in values]
+        pairs = zip(known, self._worst_violations, strict=True)
+        self._worst_violations = [worst if value is None else max(value, worst) for value, worst in pairs]
+        pairs = zip(known, self._worst_violations, strict=True)
+        found = [worst if value is None else value for value, worst in pairs]
+        return dict(zip(self._constraints, found, strict=True))
 
     def _encoded(self, one: Observation) -> dict[str, Any]:
         """Return the parameters that are still in the space, which a revision may have narrowed."""
@@ -202,6 +251,12 @@ def _population(history: SearchHistory) -> int:
     some = (values for values in history.distributions.values() if not values.single())
     numbers = [values for values in some if not isinstance(values, CategoricalDistribution)]
     return 4 + math.floor(_FIRST * math.log(max(len(numbers), 1)))
+
+
+def _value_at(one: Observation, level: int) -> float | None:
+    """Return the value of a trial at a rung; of a complete trial that ends before it, the final one."""
+    final = one.value if one.state == "complete" and max(one.rungs, default=0) < level else None
+    return one.rungs.get(level, final)
 
 
 def _finite(values: tuple[float | None, ...]) -> list[float] | None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Columns of a trial's row that a leaderboard shows only on request.
 MISSING_EPOCHS: Final = "missing_epochs"
+VIOLATION: Final = "violation"  # of constraints on what trials measure, in studies that have some
 MORE: Final = (
     *("configuration", "repeat", "fold", "seed", "attempts", "started", "ended", "cause", "message", "threads", "user"),
     MISSING_EPOCHS,

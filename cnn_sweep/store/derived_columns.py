@@ -229,5 +229,14 @@ def _incomplete() -> Insert:
     return upsert_from(trials, query, replaced=tuple(values))
 
 
+def _violations() -> Insert:
+    """Derive the total violation of the constraints by each trial with a value, if the study has any."""
+    texts = select(studies.c.constraints_json).where(studies.c.study == _STUDY).scalar_subquery()
+    t = trials.c
+    violation = func.violation(texts, t.best_metrics_json, t.parameters, t.seconds).label("violation")
+    query = select(t.study, t.trial, violation).where(_is_touched(trials), t.value.is_not(None), texts.is_not(None))
+    return upsert_from(trials, query, replaced=("violation",))
+
+
 # The order matters: each statement reads results of the previous ones.
-_STATEMENTS = (_sums(), _attempts(), _counted(), _trials(), _best(), _last(), _incomplete())
+_STATEMENTS = (_sums(), _attempts(), _counted(), _trials(), _best(), _last(), _incomplete(), _violations())

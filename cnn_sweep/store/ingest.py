@@ -231,8 +231,10 @@ class Batch:
         if facts.problem is not None:
             self._applied.notes.append(facts.problem)
         was = known.facts
-        rule = (facts.direction, facts.last_epochs)
-        if facts.metric != rows.metric or (known.row is not None and rule != (was.direction, was.last_epochs)):
+        rule = (facts.direction, facts.last_epochs, facts.constraints)
+        if facts.metric != rows.metric or (
+            known.row is not None and rule != (was.direction, was.last_epochs, was.constraints)
+        ):
             # With another objective, every value has another meaning, so the whole study is read again.
             forget(self._connection, self._study)
             rows = Rows(self._study, facts.metric)

@@ -25,8 +25,9 @@ def overview(store: StoreReader) -> list[Record]:
     """Return a record per study, by name.
 
     Keys: study, metric, direction (:class:`Direction`), planned, trials (count by state, all states), best (value of
-    the best complete trial, or None), created, cancelled, last_event, workers (identities of the processes that train),
-    running (identities of the workers of running trials), jobs (records with job, time, tasks, cluster, profile).
+    the best complete, feasible trial, or None), created, cancelled, last_event, workers (identities of the processes
+    that train), running (identities of the workers of running trials), jobs (records with job, time, tasks, cluster,
+    profile).
     """
     s = schema.studies.c
     query = select(s.study, s.metric, s.direction, s.trials, s.created, s.cancelled).order_by(s.study)
@@ -69,10 +70,12 @@ def _counts(connection: Connection) -> Mapping[str, dict[str, int]]:
 
 
 def _extremes(connection: Connection) -> dict[str, tuple[float, float]]:
-    """Return the smallest and the largest value of each study's complete trials."""
+    """Return the smallest and the largest value of each study's complete, feasible trials."""
     t = schema.trials.c
     query = select(t.study, func.min(t.value), func.max(t.value))
-    query = query.where(t.state == "complete", t.value.is_not(None)).group_by(t.study)
+    query = query.where(t.state == "complete", t.value.is_not(None), func.coalesce(t.violation, 0) == 0).group_by(
+        t.study
+    )
     return {study: (low, high) for study, low, high in connection.execute(query)}
 
 

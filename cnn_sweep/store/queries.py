@@ -11,9 +11,9 @@ from cnn_sweep.journal.decoding import NON_FINITE
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import listed, near
 from cnn_sweep.store import schema, sqlite
-from cnn_sweep.store.column_names import MISSING_EPOCHS, MORE
-from cnn_sweep.store.studies import parameter_names
-from cnn_sweep.store.views import LEADING, UNRANKED, Columns
+from cnn_sweep.store.column_names import MISSING_EPOCHS, MORE, VIOLATION
+from cnn_sweep.store.studies import constraints_of, parameter_names
+from cnn_sweep.store.views import LEADING, UNRANKED, Columns, leading_columns
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.identity import NULL
 from cnn_sweep.sweep.states import STATES
@@ -62,10 +62,11 @@ def study_summary(store: StoreReader, study: str) -> Record:
     """Return the summary of a study.
 
     Keys: study, metric, direction (:class:`Direction`), last_epochs (number of last epochs whose mean is a trial's
-    value, or None for its best epoch), method, digest, revisions, planned, configurations, invalid, duplicates,
-    parameters (names in the sweep file's order), metrics (names), created, cancelled, trials (count by state, all
-    states), best ({"trial", "value"} or None), causes (count of failed trials by cause), bad_lines (count), incomplete
-    (count of trials of which epochs are missing), unknown_lines (count of lines that are not events of this version).
+    value, or None for its best epoch), constraints (on what trials measure, as texts), method, digest, revisions,
+    planned, configurations, invalid, duplicates, parameters (names in the sweep file's order), metrics (names),
+    created, cancelled, trials (count by state, all states), best ({"trial", "value"} or None), causes (count of failed
+    trials by cause), bad_lines (count), incomplete (count of trials of which epochs are missing), unknown_lines (count
+    of lines that are not events of this version).
     """
     with store as connection:
         row = _study(connection, study)
@@ -74,6 +75,7 @@ def study_summary(store: StoreReader, study: str) -> Record:
         bad, journals = schema.bad_lines.c, schema.journals.c
         return summary | {
             "direction": Direction(row.direction),
+            "constraints": constraints_of(row),
             "planned": row.trials,
             "parameters": parameter_names(row),
             "metrics": sqlite.read_names(row.metrics_json),
@@ -120,10 +122,11 @@ def revision_times(store: StoreReader, study: str) -> dict[int, float]:
 
 
 def objective_of(store: StoreReader, study: str) -> Record:
-    """Return what decides a study's values: metric, direction and last_epochs, as in :func:`study_summary`."""
+    """Return metric, direction, last_epochs and constraints of a study, as in :func:`study_summary`."""
     with store as connection:
         row = _study(connection, study)
-        return {"metric": row.metric, "direction": Direction(row.direction), "last_epochs": row.last_epochs}
+        found = {"metric": row.metric, "direction": Direction(row.direction), "last_epochs": row.last_epochs}
+        return found | {"constraints": constraints_of(row)}
 
 
 def counts(store: StoreReader, study: str) -> dict[str, int]:
@@ -145,7 +148,7 @@ def leaderboard(store: StoreReader, study: str, *, top: int | None = None) -> Co
         row = _study(connection, study)
         # Before the first epoch, only the name of the objective is known.
         metrics = sqlite.read_names(row.metrics_json) or [row.metric] * (row.metric not in LEADING)
-        columns = Columns.of(metrics, parameter_names(row))
+        columns = Columns.of(metrics, parameter_names(row), leading=leading_columns(row))
         rows = connection.execute(_best_first(study, Direction(row.direction), top)).all()
         tested = _test_columns(connection, study, taken=(*columns.names, *MORE))
     flags = (MISSING_EPOCHS,) if any(r.missing_epochs for r in rows) else ()
@@ -214,7 +217,7 @@ def trial_detail(store: StoreReader, study: str, trial: int) -> dict[str, Any]:
         row = connection.execute(_trials_with_params(study).where(schema.trials.c.trial == trial)).one_or_none()
         if row is None:
             raise StudyError(f"{study}: trial {trial} has not begun; {planned} are planned, numbered from 0")
-        record = {name: getattr(row, name) for name in _TRIAL}
+        record = {name: getattr(row, name) for name in (*_TRIAL, VIOLATION)}
         record["params"] = _params(row)
         record["best_metrics"] = restored(row.best_metrics_json)
         record["curve"] = restored(row.curve_json)
@@ -250,8 +253,8 @@ def list_workers(store: StoreReader, study: str) -> list[Record]:
 def export_trials(store: StoreReader, study: str) -> Columned:
     """Return columns and records of all trials that have begun, by number."""
     with store as connection:
-        names, columns, rows = _export(connection, study)
-    return names, [dict.fromkeys(names) | _exported(row, columns) for row in rows]
+        names, own, columns, rows = _export(connection, study)
+    return names, [dict.fromkeys(names) | _exported(row, own, columns) for row in rows]
 
 
 def export_runs(store: StoreReader, study: str) -> list[tuple[Record, Record, Record]]:
@@ -261,30 +264,31 @@ def export_runs(store: StoreReader, study: str) -> list[tuple[Record, Record, Re
     as None; an inactive one is absent. Test scores have the same names as on the leaderboard.
     """
     with store as connection:
-        names, columns, rows = _export(connection, study)
+        names, own, columns, rows = _export(connection, study)
         board = Columns.of(columns.metrics.values(), columns.parameters.values())
         tested = _test_columns(connection, study, taken=(*board.names, *MORE))
     facts = [name for name in names if name not in columns.parameters]
     found = []
     for row in rows:
-        record = _exported(row, columns)
+        record = _exported(row, own, columns)
         tests = {name: value for name, value in _tests(row, tested).items() if value is not None}
         found.append(({name: record.get(name) for name in facts}, _params(row) or {}, tests))
     return found
 
 
-def _export(connection: Connection, study: str) -> tuple[tuple[str, ...], Columns, Sequence[Row[Any]]]:
-    """Return the names of an export's columns, their meanings, and the rows that fill them."""
+def _export(connection: Connection, study: str) -> tuple[tuple[str, ...], tuple[str, ...], Columns, Sequence[Row[Any]]]:
+    """Return an export's columns, those of them that the store has, the meanings of the others, and rows."""
     row = _study(connection, study)
     rows = connection.execute(_trials_with_params(study).order_by(schema.trials.c.trial)).all()
     # Only finalized trials have scores on the test set.
     tests = sorted({name for r in rows for name in restored(r.test_metrics_json) or {}})
-    columns = Columns.of(sqlite.read_names(row.metrics_json), parameter_names(row), leading=(*_TRIAL, *tests))
-    return (*_TRIAL, *columns.metrics, *columns.curve, *tests, *columns.parameters), columns, rows
+    own = (*_TRIAL, VIOLATION) if constraints_of(row) else _TRIAL
+    columns = Columns.of(sqlite.read_names(row.metrics_json), parameter_names(row), leading=(*own, *tests))
+    return (*own, *columns.metrics, *columns.curve, *tests, *columns.parameters), own, columns, rows
 
 
-def _exported(row: Row[Any], columns: Columns) -> Record:
-    return _record(row, columns, _TRIAL) | (restored(row.test_metrics_json) or {})
+def _exported(row: Row[Any], own: Sequence[str], columns: Columns) -> Record:
+    return _record(row, columns, own) | (restored(row.test_metrics_json) or {})
 
 
 def export_epochs(store: StoreReader, study: str) -> tuple[tuple[str, ...], Iterator[Record]]:
@@ -334,7 +338,7 @@ def _best_first(study: str, direction: Direction, top: int | None) -> Select[Any
     ranked = (t.state == "complete") & t.value.is_not(None)
     value = case((ranked, direction.key(t.value)))
     place = case({state: number for number, state in enumerate(UNRANKED)}, value=t.state, else_=len(UNRANKED))
-    order = (case((ranked, 0), else_=1), value, place, t.trial)
+    order = (case((ranked, 0), else_=1), case((ranked, func.coalesce(t.violation, 0))), value, place, t.trial)
     query = _trials_with_params(study).order_by(*order)
     if top is None:
         return query
@@ -377,7 +381,7 @@ def _best(connection: Connection, study: Row[Any]) -> Record | None:
     query = (
         select(t.trial, t.value)
         .where(t.study == study.study, t.state == "complete", t.value.is_not(None))
-        .order_by(Direction(study.direction).key(t.value), t.trial)
+        .order_by(func.coalesce(t.violation, 0), Direction(study.direction).key(t.value), t.trial)
         .limit(1)
     )
     row = connection.execute(query).one_or_none()

@@ -185,10 +185,11 @@ def running(store: StoreReader, study: str) -> list[Record]:
 
 
 def endings(store: StoreReader, study: str) -> list[tuple[float, str, float | None]]:
-    """Return (seconds, state, value) of the finished trials, in the order in which they ended."""
+    """Return (seconds, state, value) of the finished trials, in order of their ends; infeasible ones have no value."""
     t = schema.trials.c
+    value = case((func.coalesce(t.violation, 0) == 0, t.value)).label("value")
     query = (
-        select(t.seconds, t.state, t.value)
+        select(t.seconds, t.state, value)
         .where(t.study == study, t.ended.is_not(None), t.state.in_(FINISHED))
         .order_by(t.ended, t.trial)
     )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.events import Event
 
-SCHEMA_VERSION = 9  # version 8 did not know tests of ensembles and other models that are not a trial's
+SCHEMA_VERSION = 9  # version 8 knew neither constraints on results nor tests of models that are not a trial's
 
 METADATA = MetaData()
 WRITER = "writer"  # name of the journal of a line; no event has a field of this name
@@ -98,6 +98,7 @@ studies = _table(
     Column("metric", Text, nullable=False),
     Column("direction", Text, nullable=False),
     Column("last_epochs", BigInteger),  # whose mean is a trial's value; NULL if it is that of the best epoch
+    Column("constraints_json", Text),  # on what trials measure; NULL if there are none
     Column("method", Text),
     Column("digest", Text),  # digest of the newest revision
     Column("revisions", Integer, nullable=False),
@@ -148,6 +149,7 @@ trials = _table(
     Column("value", Float),
     Column("best_epoch", BigInteger),
     Column("best_metrics_json", Text),
+    Column("violation", Float),  # total, of the constraints; 0 if it is feasible, NULL without a value or constraints
     Column("epochs", BigInteger, nullable=False, server_default=text("0")),
     Column("missing_epochs", BigInteger),  # counted by its end, but not in the journals; NULL if none is missing
     # From all attempts:

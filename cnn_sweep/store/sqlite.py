@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from cnn_sweep.journal.filesystem import mode_in
+from cnn_sweep.sweep.spec.outcome_constraints import outcome_constraints, total_violation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,6 +111,7 @@ def _engine(
 
     def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         cast("sqlite3.Connection", connection).create_aggregate("exact_mean", 1, _ExactMean)
+        cast("sqlite3.Connection", connection).create_function("violation", 4, _violation, deterministic=True)
         cursor = connection.cursor()
         for pragma in (*pragmas, "temp_store=MEMORY", f"cache_size=-{_CACHE_KIB}"):
             cursor.execute(f"PRAGMA {pragma}")
@@ -135,6 +137,13 @@ class _ExactMean:
 
     def finalize(self) -> Any:
         return fmean(self._values) if self._values else None
+
+
+def _violation(texts: str, metrics: str | None, parameters: int | None, seconds: float | None) -> float:
+    """The SQL function ``violation``: the total violation of constraints, given as JSON, by a trial's result."""
+    measured = json.loads(metrics or "{}") | {"parameters": parameters, "seconds": seconds}
+    numbers = {name: value if isinstance(value, int | float) else None for name, value in measured.items()}
+    return total_violation(one.value(numbers) for one in outcome_constraints(tuple(json.loads(texts))))
 
 
 class DamageError(Exception):

@@ -39,6 +39,7 @@ class SweepFacts:
         metric: The objective.
         direction: Direction of the objective.
         last_epochs: Number of last epochs whose mean is a trial's value; None if it is that of the best epoch.
+        constraints: Constraints on what trials measure.
         method: The search method; None if the file could not be read.
         digest: Hash of the sweep's content; None if the file could not be read.
         parameters: Hyperparameters in the order of the file.
@@ -49,6 +50,7 @@ class SweepFacts:
     metric: str = _DEFAULT.metric
     direction: Direction = _DEFAULT.direction
     last_epochs: int | None = _DEFAULT.last_epochs
+    constraints: tuple[str, ...] = ()
     method: str | None = None
     digest: str | None = None
     parameters: tuple[str, ...] = ()
@@ -79,6 +81,7 @@ def read_facts(paths: StudyPaths, revision: int) -> SweepFacts:
         metric=sweep.objective.metric,
         direction=sweep.objective.direction,
         last_epochs=sweep.objective.last_epochs,
+        constraints=sweep.search.constraints,
         method=sweep.search.method,
         digest=sweep.digest,
         parameters=sweep.space.names,
@@ -111,6 +114,7 @@ def known_study(connection: Connection, paths: StudyPaths) -> KnownStudy:
             metric=row.metric,
             direction=Direction(row.direction),
             last_epochs=row.last_epochs,
+            constraints=constraints_of(row),
             method=row.method,
             digest=row.digest,
             parameters=parameters,
@@ -157,6 +161,7 @@ def write_study(connection: Connection, paths: StudyPaths, rows: Rows, facts: Sw
         "metric": facts.metric,
         "direction": facts.direction,
         "last_epochs": facts.last_epochs,
+        "constraints_json": to_json(list(facts.constraints)) if facts.constraints else None,
         "method": facts.method,
         "digest": facts.digest,
         "revisions": number,
@@ -183,6 +188,11 @@ def _counts(paths: StudyPaths, newest: Any) -> tuple[int, dict[str, int]]:
 def parameter_names(row: Any) -> list[str]:
     """Return the hyperparameters of a study's row: the sweep file's in its order, then any others."""
     return sqlite.read_names(row.parameters_json) + sqlite.read_names(row.others_json)
+
+
+def constraints_of(row: Any) -> tuple[str, ...]:
+    """Return the constraints on what trials measure of a study's row."""
+    return tuple(sqlite.read_names(row.constraints_json)) if row.constraints_json is not None else ()
 
 
 def _others(connection: Connection, rows: Rows, facts: SweepFacts, known: KnownStudy) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
 from cnn_sweep.store import sqlite
+from cnn_sweep.store.column_names import VIOLATION
 from cnn_sweep.store.schema import studies
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec.metrics import EPOCH_METRICS
@@ -81,6 +82,11 @@ def _apart(columns: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def leading_columns(study: Any) -> tuple[str, ...]:
+    """Return the first columns of the leaderboard of a study's row."""
+    return LEADING if study.constraints_json is None else (*LEADING, VIOLATION)
+
+
 def refresh_views(connection: Connection, study: str) -> None:
     """Redefine the views of a study that differ from the definitions for its row."""
     wanted = definitions(connection, study)
@@ -108,9 +114,10 @@ def definitions(connection: Connection, study: str) -> dict[str, str]:
     metrics = sqlite.read_names(row.metrics_json)
     parameters = sqlite.read_names(row.parameters_json) + sqlite.read_names(row.others_json)
     leaderboard, epochs = _names(connection, study)
+    leading = leading_columns(row)
     order = "DESC" if row.direction == Direction.MAXIMIZE else "ASC"
     return {
-        leaderboard: _leaderboard(leaderboard, study, order, Columns.of(metrics, parameters)),
+        leaderboard: _leaderboard(leaderboard, study, order, Columns.of(metrics, parameters, leading=leading)),
         epochs: _epochs(epochs, study, [name for name in metrics if _nameable(name)]),
     }
 
@@ -125,7 +132,7 @@ def _names(connection: Connection, study: str) -> tuple[str, str]:
 
 
 def _leaderboard(view: str, study: str, order: str, columns: Columns) -> str:
-    fields = [*(f"t.{name}" for name in LEADING[1:])]
+    fields = [*(f"t.{name}" for name in columns.leading[1:])]
     fields += _json_fields("t.best_metrics_json", columns.metrics)
     fields += _json_fields("t.curve_json", columns.curve)
     fields += _json_fields("c.params_json", columns.parameters, null="'null'")
@@ -134,7 +141,7 @@ def _leaderboard(view: str, study: str, order: str, columns: Columns) -> str:
     return (
         f"CREATE VIEW {_quoted(view)} AS\n"
         f"SELECT CASE WHEN {ranked} THEN row_number() OVER (\n"
-        f"  PARTITION BY {ranked} ORDER BY t.value {order}, t.trial) END AS rank,\n"
+        f"  PARTITION BY {ranked} ORDER BY coalesce(t.violation, 0), t.value {order}, t.trial) END AS rank,\n"
         f"  {(',' + chr(10) + '  ').join(fields)}\n"
         "FROM trials AS t LEFT JOIN configurations AS c\n"
         "  ON c.study = t.study AND c.configuration = t.configuration\n"

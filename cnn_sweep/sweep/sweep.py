@@ -28,7 +28,8 @@ from cnn_sweep.sweep.network.layers import Base
 from cnn_sweep.sweep.repeats import without_repeats_line
 from cnn_sweep.sweep.space.grid import Grid, grid, listed_rows, satisfies
 from cnn_sweep.sweep.space.templates import Entries, InvalidValuesError, Plain
-from cnn_sweep.sweep.spec.metrics import requested
+from cnn_sweep.sweep.spec.metrics import TRIAL_METRICS, requested
+from cnn_sweep.sweep.spec.outcome_constraints import outcome_constraints
 from cnn_sweep.sweep.spec.trial import TrialSpec
 from cnn_sweep.validation import path_in
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.repeats import MoreRepeats
     from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.sweep.spec.data import DataSpec
+    from cnn_sweep.sweep.spec.outcome_constraints import OutcomeConstraint
     from cnn_sweep.sweep.spec.search import PrunerSpec, SearchSpec
     from cnn_sweep.sweep.spec.training import TrainingSpec
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
@@ -252,7 +254,7 @@ class Sweep:
             return training  # Keras's own loop reports what the user's model was compiled with
         stopping = training.early_stopping
         monitored = [stopping.monitor] if stopping and stopping.monitor else []
-        followed = requested([*(one.metric for one in self.objectives), *monitored])
+        followed = requested([self.objective.metric, *self.further_metrics, *monitored])
         metrics = tuple(dict.fromkeys((*training.metrics, *followed)))
         return training if metrics == training.metrics else training.model_copy(update={"metrics": metrics})
 
@@ -333,6 +335,18 @@ class Sweep:
     def objectives(self) -> tuple[ObjectiveSpec, ...]:
         """All objectives; the first determines the best epoch of a trial."""
         return self.sections.objectives
+
+    @property
+    def outcome_constraints(self) -> tuple[OutcomeConstraint, ...]:
+        """What a result must satisfy to rank before those that do not."""
+        return outcome_constraints(self.search.constraints)
+
+    @cached_property
+    def further_metrics(self) -> tuple[str, ...]:
+        """The metrics of each epoch, beside that of the first objective, that decide how results rank."""
+        named = [one.metric for one in self.objectives[1:]]
+        named += [name for one in self.outcome_constraints for name in one.names]
+        return tuple(dict.fromkeys(name for name in named if name not in (self.objective.metric, *TRIAL_METRICS)))
 
     @property
     def when_finished(self) -> tuple[Step, ...]:

@@ -190,5 +190,5 @@ def test_a_model_is_removed_only_after_its_trial_has_ended_and_others_are_better
         path.touch()
     history = History(paths)
     history.refresh()
-    drop_models(paths, history, study.sweep.objective, keep=1)
+    drop_models(paths, history, study.sweep, keep=1)
     assert set(paths.models.iterdir()) == written - {paths.model(1)}

@@ -74,6 +74,7 @@ class Hand:
                 seed=planned.seed,
                 params=planned.params,
                 epoch=self.begun,
+                parameters=100 * claimed.number,
                 until=self.until,
                 promotion=claimed.promotion and claimed.promotion.to_data(),
             )
@@ -146,6 +147,17 @@ def test_every_third_result_lets_the_best_go_on(hands):
         pass
     ends = dict.fromkeys(range(3, 9), ("pruned", 1)) | dict.fromkeys((1, 2), ("pruned", 3))
     assert states(hand) == ends | {0: ("complete", 9)}
+
+
+def test_what_violates_a_constraint_by_its_weights_does_not_go_on(hands):
+    """The best trials have too many weights, so the best of the others is completed; the audit agrees."""
+    (hand,) = hands(1, search=', constraints: ["parameters <= 350"]')
+    while hand.run():
+        pass
+    found = states(hand)
+    assert found[3] == ("complete", 9)
+    assert {number for number, (_, epochs) in found.items() if epochs > 1} == {1, 2, 3}
+    assert breaches(hand) == ([], 4)
 
 
 def test_a_small_study_ends_with_a_complete_trial(hands):

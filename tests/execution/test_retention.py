@@ -66,11 +66,11 @@ def test_files_that_cannot_be_removed_stop_nobody(paths, caplog):
     for path in (paths.checkpoint(1, 0), paths.model(1)):
         path.mkdir()
     drop_checkpoints(paths, 1)
-    objective = Sweep.parse(SWEEP).objective
-    drop_models(paths, History.read(paths), objective, keep=0)
+    sweep = Sweep.parse(SWEEP)
+    drop_models(paths, History.read(paths), sweep, keep=0)
     paths.model(1).rmdir()
     paths.models.rmdir()
-    drop_models(paths, History.read(paths), objective, keep=0)
+    drop_models(paths, History.read(paths), sweep, keep=0)
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "checkpoints of trial 1 are left",
         "models of other trials are left",

@@ -249,7 +249,7 @@ def test_observations_of_finished_trials_are_made_once(tmp_path):
     hand.end(hand.begin())
     running = hand.begin()
     hand.history.refresh()
-    observer = Observer(study.sweep.objectives, hand.history)
+    observer = Observer(study.sweep, hand.history)
     before = observer.observations()
     assert observer.observations()[0] is before[0]
     hand.end(running)

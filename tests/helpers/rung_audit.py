@@ -48,7 +48,7 @@ class _Result(NamedTuple):
 
     trial: int
     time: float
-    badness: float
+    badness: tuple[float, float]  # violation of constraints by the number of weights, then the objective
 
 
 @dataclass
@@ -106,6 +106,7 @@ class Audit:
             raise ValueError(f"the study {sweep.study!r} has no pruner with rungs")
         self._ladder = ladder
         self._direction = sweep.objective.direction
+        self._constraints = sweep.outcome_constraints
         self._lag_s = lag_s
         self._plan, self._seed = plan, sweep.search.seed
         self._repeats = repeats = first_trainings(plan)
@@ -319,7 +320,12 @@ class Audit:
                 continue
             known = [self._direction.key(v) for epoch, (_, v) in epochs.items() if epoch <= level and math.isfinite(v)]
             time = min(t for epoch, (t, _) in epochs.items() if epoch >= level)
-            yield _Result(number, time, min(known, default=math.inf))
+            yield _Result(number, time, (self._surplus(self._trials[number]), min(known, default=math.inf)))
+
+    def _surplus(self, trial: _Trial) -> float:
+        weights = max(trial.starts.items())[1].parameters
+        alone = [one for one in self._constraints if one.names == ("parameters",) and weights is not None]
+        return sum(max(one.value({"parameters": weights}), 0.0) for one in alone)
 
     def _last_epoch(self) -> int:
         return max((max(t.epochs, default=0) for t in self._trials.values()), default=0)

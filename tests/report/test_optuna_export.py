@@ -11,6 +11,7 @@ from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
+from helpers.written import SWEEP as WRITTEN
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.execution.attempts.proposals import Observer
@@ -23,6 +24,7 @@ from cnn_sweep.store import queries
 from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.sweep.sweep import Sweep
 
+CONSTRAINTS = "search: {{method: tpe, trials: 18, constraints: [parameters <= 1000, val_loss <= 0.45]}}\ntraining:"
 PLOTS = ("contour", "edf", "intermediate_values", "optimization_history", "parallel_coordinate", "param_importances")
 PLOTS += ("rank", "slice", "timeline")
 
@@ -30,7 +32,10 @@ PLOTS += ("rank", "slice", "timeline")
 @pytest.fixture
 def exported(written, tmp_path):
     """A study of 18 trials in all states, and its export to an SQLite file."""
-    written.study(trials=18, states=("complete", "complete", "pruned", "complete", "failed", "running"))
+    constrained = CONSTRAINTS.join(WRITTEN.split("training:", 1))
+    written.study(
+        sweep=constrained, trials=18, states=("complete", "complete", "pruned", "complete", "failed", "running")
+    )
     address = f"sqlite:///{tmp_path / 'study.db'}"
     assert export("optuna", StoreReader(written.results), "digits", address) == [
         f"{address}: study digits of 18 trials"
@@ -56,6 +61,7 @@ def test_optuna_loads_what_was_exported(exported):
         )
         assert trial.user_attrs["parameters"] == row["parameters"]
         assert trial.datetime_start.timestamp() == row["started"]
+        assert sum(max(value, 0) for value in trial.constraints.values()) == (row["violation"] or 0.0)
         assert len(trial.intermediate_values) == (0 if row["state"] == "failed" else 3)
     assert study.best_trial.number == queries.study_summary(StoreReader(results), "digits")["best"]["trial"]
 
@@ -158,7 +164,7 @@ def test_what_optuna_found_out_is_history_of_ours(tmp_path):
     study = StudyFolder.open(results, "ours")
     history = History(study.paths)
     history.refresh()
-    observed = Observer(sweep.objectives, history).observations()
+    observed = Observer(sweep, history).observations()
     assert len(observed) == first.new
     rates = [AdaptiveSampler(sweep, lambda _params: True).propose(n, observed)["learning_rate"] for n in range(10)]
     assert sum(abs(math.log10(rate) + 3) < 0.7 for rate in rates) >= 7  # at random 4.7 of them

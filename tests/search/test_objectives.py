@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_sweep.errors import InputError, SweepFileError
-from cnn_sweep.execution.attempts.proposals import Observer, further_metrics
+from cnn_sweep.execution.attempts.proposals import Observer
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.history import History
 from cnn_sweep.journal.log import JournalWriter
@@ -61,23 +61,37 @@ def test_several_objectives_are_learnt_from(sweep, method):
     assert sum(best[-24:]) > sum(best[:24])
 
 
-def test_other_objectives_are_those_of_the_best_epoch(sweep, tmp_path):
-    """Metrics are taken where the first objective is best; parameters and seconds are the trial's."""
-    listing = "[{metric: val_accuracy}, {metric: val_loss}, {metric: seconds}, {metric: parameters}]"
-    one = sweep("method: tpe, trials: 9", ("training:", f"objectives: {listing}\ntraining:"))
+def told(one, tmp_path, epochs):
+    """Write and read the journal of a trial that ended: loss and accuracy of each epoch."""
     paths = StudyPaths(tmp_path, "s")
     paths.create()
     same = {"trial": 0, "attempt": 0}
     with JournalWriter(paths.journal("w")) as journal:
         start = {"configuration": "c", "repeat": 0, "seed": 0, "params": {"filters": 4}, "parameters": 77}
         journal.append(Start(time=1.0, **same, **start))
-        for epoch, (accuracy, loss) in enumerate([(0.5, 0.1), (0.9, 0.3), (0.8, 0.2)], start=1):
+        for epoch, (accuracy, loss) in enumerate(epochs, start=1):
             metrics = {"val_accuracy": accuracy, "val_loss": loss}
             journal.append(Epoch(time=2.0, epoch=epoch, seconds=1.0, metrics=metrics, **same))
-        journal.append(End(time=9.0, state="complete", epochs=3, seconds=5.0, **same))
-    history = History(paths, metric="val_accuracy", more=further_metrics(one.objectives))
+        journal.append(End(time=9.0, state="complete", epochs=len(epochs), seconds=5.0, **same))
+    history = History(paths, metric="val_accuracy", more=one.further_metrics)
     history.refresh()
-    (seen,) = Observer(one.objectives, history).observations()
+    return Observer(one, history).observations()
+
+
+def test_constraints_are_read_at_the_best_epoch_and_rungs_up_to_each(sweep, tmp_path):
+    """Metrics are taken where the objective is best; parameters and seconds are the trial's."""
+    constraints = 'constraints: ["val_loss <= 0.2", "parameters <= 70", "seconds <= 10"]'
+    one = sweep(f"method: gp, trials: 9, {constraints}", ("training:", "pruner: {asha: {reduction: 2}}\ntraining:"))
+    (seen,) = told(one, tmp_path, [(0.5, 0.1), (0.9, 0.3), (0.8, 0.2), (0.7, 0.1), (0.95, 0.1), (0.6, 0.25)])
+    assert seen.constraints == pytest.approx((-0.5, 0.1, -0.5))
+    assert seen.rungs == {1: 0.5, 2: 0.9, 4: 0.9}
+
+
+def test_other_objectives_are_those_of_the_best_epoch(sweep, tmp_path):
+    """Metrics are taken where the first objective is best; parameters and seconds are the trial's."""
+    listing = "[{metric: val_accuracy}, {metric: val_loss}, {metric: seconds}, {metric: parameters}]"
+    one = sweep("method: tpe, trials: 9", ("training:", f"objectives: {listing}\ntraining:"))
+    (seen,) = told(one, tmp_path, [(0.5, 0.1), (0.9, 0.3), (0.8, 0.2)])
     assert (seen.value, seen.others) == (0.9, (0.3, 5.0, 77))
 
 

@@ -41,3 +41,20 @@ def test_a_trial_without_a_finite_value_is_last_at_its_rung():
         rungs = Rungs(Ladder(min_epochs=1, reduction=3), direction)
         rungs.update(trials)
         assert [number for number, _ in rungs.promotions(trials, 0.0)] == [1]
+
+
+def test_networks_of_the_wrong_size_are_promoted_last():
+    """However good they are, they are behind all networks that satisfy a constraint on the number of weights."""
+
+    def waiting(number, value, weights):
+        start = Start(0.0, number, 0, f"c{number}", 0, 0, {}, parameters=weights, until=1)
+        end = End(9.0, number, 0, "paused", epochs=1)
+        epochs = {1: EpochHistory(1.0, 1.0, value)}
+        return TrialHistory(number, {0: AttemptHistory(0, start=start, writer="w", end=end, epochs=epochs)})
+
+    known = [(0.9, 500), (0.8, 400), (0.3, 50), (0.2, 100), (0.4, None), (0.95, 450)]
+    trials = {number: waiting(number, *one) for number, one in enumerate(known)}
+    rungs = Rungs(Ladder(1, 2), Direction.MAXIMIZE, lambda weights: max((weights or 0) - 100, 0) / 100)
+    rungs.update(trials)
+    assert [number for number, _ in rungs.promotions(trials, 0.0)] == [4, 2, 3]
+    assert list(rungs.out_of_reach(trials, {0: 6})) == [1, 5, 0]

@@ -17,6 +17,7 @@ from cnn_sweep.execution.study.study_folder import StudyFolder, plan_sweeps
 from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.search.feasibility import size_violation
 from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.training.data.sources import notes_on_names
 
@@ -94,6 +95,10 @@ def _print_plan(sweep: Sweep, found: Plan) -> None:
     if sweep.pruner is not None:
         settings = ", ".join(f"{name} {value}" for name, value in sweep.pruner.model_dump(exclude={"kind"}).items())
         print(f"pruner {sweep.pruner.kind}: {settings}")
+    if sweep.search.constraints:
+        print(f"constraints on results: {'; '.join(sweep.search.constraints)}")
+        if count := sum(size_violation(sweep, one.parameters) > 0 for one in found.configurations):
+            print(f"violated by the number of weights: {plural(count, 'configuration')}")
     if sweep.when_finished:
         print(f"when finished: {', '.join(map(str, sweep.when_finished))}")
     _print_rows("configurations", [_row(c) for c in found.configurations])

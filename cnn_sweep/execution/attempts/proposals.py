@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cnn_sweep.search.feasibility import constraint_values
 from cnn_sweep.search.plan import Validator
-from cnn_sweep.search.samplers import Observation
-from cnn_sweep.sweep.file.sections import TRIAL_METRICS
+from cnn_sweep.search.rungs import Ladder, rung_results
+from cnn_sweep.search.samplers import Observation, compares_at_rungs
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.states import FINISHED
 
@@ -17,20 +18,15 @@ if TYPE_CHECKING:
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.trials import TrialHistory
     from cnn_sweep.search.adaptive import AdaptiveSampler
-    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
-
-
-def further_metrics(objectives: tuple[ObjectiveSpec, ...]) -> tuple[str, ...]:
-    """Return the metrics of all objectives but the first, which a history must keep in addition."""
-    return tuple(one.metric for one in objectives[1:] if one.metric not in TRIAL_METRICS)
+    from cnn_sweep.sweep.sweep import Sweep
 
 
 class Observer:
     """Converts trials of a history into observations for a sampler; those of finished trials are cached."""
 
-    def __init__(self, objectives: tuple[ObjectiveSpec, ...], history: History) -> None:
-        self._objectives = objectives
-        self._metrics = further_metrics(objectives)
+    def __init__(self, sweep: Sweep, history: History) -> None:
+        self._sweep = sweep
+        self._ladder = Ladder.of(sweep.pruner) if compares_at_rungs(sweep) else None
         self._history = history
         self._imported: list[Observation] = []
         self._finished: dict[int, tuple[int, Observation]] = {}
@@ -46,13 +42,15 @@ class Observer:
         known = self._finished.get(trial.number)
         if known is not None and known[0] == len(trial.attempts):
             return known[1]
-        last, best = trial.last, trial.result(self._objectives[0])
+        last, best = trial.last, trial.result(self._sweep.objective)
         found = Observation(
             trial.number,
             trial.params,
             trial.state,
             best[1] if best else None,
-            self._others(trial, best[0]) if best else (None,) * (len(self._objectives) - 1),
+            self._others(trial, best[0]) if best else (None,) * (len(self._sweep.objectives) - 1),
+            constraint_values(trial, self._history, self._sweep) if best else (),
+            rung_results(trial, self._ladder, self._sweep.objective.direction) if self._ladder is not None else {},
             epochs=max(trial.values, default=1),
             ended=last.end.time if last.end is not None else 0.0,
         )
@@ -62,12 +60,10 @@ class Observer:
 
     def _others(self, trial: TrialHistory, best_epoch: int) -> tuple[float | None, ...]:
         """Return the values of the other objectives at the best epoch."""
-        if len(self._objectives) == 1:
+        if len(self._sweep.objectives) == 1:
             return ()
-        best = trial.counted.get(best_epoch)  # None if the line of that epoch is damaged
-        found = dict(zip(self._metrics, best.more if best else [None] * len(self._metrics), strict=True))
-        found |= {"parameters": trial.parameters, "seconds": trial.seconds}
-        return tuple(found[one.metric] for one in self._objectives[1:])
+        measured = self._history.measured(trial, best_epoch)
+        return tuple(measured.get(one.metric) for one in self._sweep.objectives[1:])
 
 
 def _imported(place: int, one: Known) -> Observation:
@@ -90,7 +86,7 @@ class Proposer:
         self._history = history
         self._claims = claims
         self._planned = {trial.number: trial for trial in study.plan.trials}
-        self._observer = Observer(study.sweep.objectives, history)
+        self._observer = Observer(study.sweep, history)
         self._sampler: AdaptiveSampler | None = None
 
     def params(self, number: int) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
-from cnn_sweep.execution.worker.retention import best_numbers
 from cnn_sweep.journal.filesystem import write_aside
+from cnn_sweep.search.feasibility import best_first
 from cnn_sweep.sweep.repeats import newest_test, selection_repeats, unbiased_values
 from cnn_sweep.training.trial.checkpoint import read as read_checkpoint
 
@@ -72,20 +72,27 @@ def best_trials(study: StudyFolder, history: History, top: int) -> list[int]:
     objective = study.sweep.objective
     numbers: dict[str, list[int]] = {}
     worth: dict[str, dict[int, float]] = {}
-    for number in sorted(best_numbers(history, study.sweep.objective, len(history.trials))):
+    violations: dict[str, list[float]] = {}
+    for number, (violation, value) in sorted(best_first(history, study.sweep).items()):
         trial = history.trials[number]
-        if (best := trial.result(objective)) is not None:
-            name = trial.configuration or f"trial {number}"
-            numbers.setdefault(name, []).append(number)
-            worth.setdefault(name, {})[trial.repeat or 0] = best[1]
+        name = trial.configuration or f"trial {number}"
+        numbers.setdefault(name, []).append(number)
+        worth.setdefault(name, {})[trial.repeat or 0] = value
+        violations.setdefault(name, []).append(violation)
     configurations = {number: name for name, own in numbers.items() for number in own}
     chose, test = selection_repeats(study.revisions, configurations), newest_test(study.revisions, configurations)
     counting = {name: unbiased_values(own, chose.get(name, ())) for name, own in worth.items()}
 
-    def rank(name: str) -> tuple[float, bool, float, int]:
+    def rank(name: str) -> tuple[float, float, bool, float, int]:
         own = counting[name]
         place = 0.0 if test is None else test.place(name, is_fair=min(own) >= chose.get(name, (0,))[-1])
-        return place, len(own) == 1, objective.direction.key(fmean(own.values())), numbers[name][0]
+        return (
+            fmean(violations[name]),
+            place,
+            len(own) == 1,
+            objective.direction.key(fmean(own.values())),
+            numbers[name][0],
+        )
 
     ranked = sorted(numbers, key=rank)
     if ranked:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.execution.attempts.retries import failing_alike
 from cnn_sweep.search.budget import Budget
+from cnn_sweep.search.feasibility import best_first
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -208,11 +209,5 @@ def _finished(counts: Mapping[str, int]) -> int:
 
 def best_trial(study: StudyFolder, history: History) -> tuple[int, float] | None:
     """Return number and value of the best complete trial, the lowest number among equals; None if there is none."""
-    objective = study.sweep.objective
-    best: tuple[int, float] | None = None
-    for number in sorted(history.trials):
-        trial = history.trials[number]
-        found = trial.result(objective) if trial.state == "complete" else None
-        if found is not None and (best is None or objective.direction.better(found[1], best[1])):
-            best = (number, found[1])
-    return best
+    found = best_first(history, study.sweep)
+    return next(((number, value) for number, (_, value) in found.items()), None)

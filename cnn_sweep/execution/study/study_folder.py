@@ -239,7 +239,7 @@ class StudyFolder:
             DamagedFileError: Trials belong to a sweep file that is lost, or to another one.
         """
         check_journals(self.paths)
-        history = History.read(self.paths, self.sweep.objective.metric)
+        history = History.read(self.paths, self.sweep.objective.metric, self.sweep.further_metrics)
         if not self.paths.revision(len(self.revisions) + 1).is_file():  # else the study was extended at this moment
             self._check_starts(history)
         for trial in history.trials.values():

@@ -19,6 +19,7 @@ from cnn_sweep.journal.log import metric_value
 from cnn_sweep.journal.predictions import keep
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.network.shapes import infer_shapes
+from cnn_sweep.sweep.spec.outcome_constraints import total_violation
 from cnn_sweep.sweep.states import FINISHED
 from cnn_sweep.training.evaluation.learning_curve import curve_numbers
 from cnn_sweep.training.network.user_functions import UserCode
@@ -105,7 +106,7 @@ class AttemptRunner:
         self._journal_end(claimed, outcome, recorder, seconds=time.monotonic() - began)
         if saved:
             self._history.refresh()
-            drop_models(self._study.paths, self._history, self._study.sweep.objective, self._study.sweep.models_keep)
+            drop_models(self._study.paths, self._history, self._study.sweep, self._study.sweep.models_keep)
         return Ending.OUT_OF_MEMORY if outcome.cause == OUT_OF_DEVICE_MEMORY else Ending.DONE
 
     def _newest_checkpoint(self, number: int) -> tuple[bytes | None, int]:
@@ -178,8 +179,8 @@ class AttemptRunner:
         if outcome.value is None or keep == 0:
             return False
         self._history.refresh()
-        newcomer = (claimed.number, outcome.value)
-        best = best_numbers(self._history, self._study.sweep.objective, keep, candidate=newcomer)
+        newcomer = (claimed.number, self._violation(claimed.number, outcome), outcome.value)
+        best = best_numbers(self._history, self._study.sweep, keep, candidate=newcomer)
         if claimed.number not in best:
             return False
         path, seed = self._study.paths.model(claimed.number), self._planned[claimed.number].seed
@@ -197,6 +198,15 @@ class AttemptRunner:
         if saved:
             self._journal.append(artifact)
         return saved
+
+    def _violation(self, number: int, outcome: Outcome) -> float:
+        """Return the total violation of the constraints by a trial whose end is not journaled yet."""
+        sweep = self._study.sweep
+        measured: dict[str, float | None] = {"parameters": outcome.parameters}
+        measured["seconds"] = self._history.trials[number].seconds
+        if outcome.history and outcome.best_epoch:
+            measured |= outcome.history[outcome.best_epoch - 1]
+        return total_violation(one.value(measured) for one in sweep.outcome_constraints)
 
     def _journal_end(self, claimed: NextAttempt, outcome: Outcome, recorder: Recorder, *, seconds: float) -> None:
         state, cause, message = outcome.state, outcome.cause, outcome.message

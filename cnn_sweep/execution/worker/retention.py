@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.journal.events import Artifact
 from cnn_sweep.journal.filesystem import clear_asides, is_being_written
 from cnn_sweep.journal.paths import data_root
+from cnn_sweep.search.feasibility import best_first, rank_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from cnn_sweep.execution.attempts.candidates import NextAttempt
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.paths import StudyPaths
-    from cnn_sweep.sweep.spec.trial import ObjectiveSpec
+    from cnn_sweep.sweep.sweep import Sweep
 
 # The beginning of the names under which checkpoints are written, also by earlier versions.
 _UNFINISHED = re.compile(r"\.(?P<trial>\d+)\.(?P<attempt>\d+)\.ckpt\.")
@@ -28,24 +29,20 @@ log = logging.getLogger(__name__)
 
 
 def best_numbers(
-    history: History, objective: ObjectiveSpec, keep: int, *, candidate: tuple[int, float] | None = None
+    history: History, sweep: Sweep, keep: int, *, candidate: tuple[int, float, float] | None = None
 ) -> list[int]:
-    """Return the best complete trials by value, the lowest number first among equals.
+    """Return the best complete trials: feasible ones by value, then the others by violation.
 
     Args:
         history: History of the study.
-        objective: The objective, whose direction ranks the trials.
+        sweep: Its objective and constraints rank the trials.
         keep: Maximum number of trials.
-        candidate: (trial, value) of a trial to include although its end is not journaled yet.
+        candidate: (trial, violation, value) of a trial to include although its end is not journaled yet.
     """
-    values = {}
-    for number, trial in history.trials.items():
-        best = trial.result(objective) if trial.state == "complete" else None
-        if best is not None:
-            values[number] = best[1]
+    found = best_first(history, sweep)
     if candidate is not None:
-        values[candidate[0]] = candidate[1]
-    return sorted(values, key=lambda number: (objective.direction.key(values[number]), number))[:keep]
+        found[candidate[0]] = candidate[1:]
+    return sorted(found, key=lambda number: rank_key(sweep, number, *found[number]))[:keep]
 
 
 def saved_model(claimed: NextAttempt, paths: StudyPaths) -> Artifact:
@@ -67,12 +64,12 @@ def saved_model(claimed: NextAttempt, paths: StudyPaths) -> Artifact:
     )
 
 
-def drop_models(paths: StudyPaths, history: History, objective: ObjectiveSpec, keep: int) -> None:
+def drop_models(paths: StudyPaths, history: History, sweep: Sweep, keep: int) -> None:
     """Remove the models of complete trials that are not among the best.
 
     Other files stay: another worker saves its trial's model before it journals the end.
     """
-    kept = {paths.model(number) for number in best_numbers(history, objective, keep)}
+    kept = {paths.model(number) for number in best_numbers(history, sweep, keep)}
     complete = {paths.model(number) for number, trial in history.trials.items() if trial.state == "complete"}
     with _logged("models of other trials are left"):
         for path in (complete - kept).intersection(paths.models.iterdir()):

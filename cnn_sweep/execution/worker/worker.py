@@ -19,7 +19,6 @@ from cnn_sweep.errors import CnnSweepError, EnvironmentFault
 from cnn_sweep.execution.attempts.cancellation import end_untrained
 from cnn_sweep.execution.attempts.candidates import NextAttempt, TrialPicker
 from cnn_sweep.execution.attempts.liveness import LocalDetector, declare_lost
-from cnn_sweep.execution.attempts.proposals import further_metrics
 from cnn_sweep.execution.attempts.retries import failing_alike
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.user_code import uses_user_code
@@ -70,9 +69,7 @@ class Worker:
         self._merger = Merger(paths.results)
         self._journal = study.journal("worker", writer=writer, threads=settings.threads)
         self._journal.flush()
-        self._history = History(
-            paths, metric=study.sweep.objective.metric, more=further_metrics(study.sweep.objectives)
-        )
+        self._history = History(paths, metric=study.sweep.objective.metric, more=study.sweep.further_metrics)
         self._claims = Claims(paths, writer, current())
         self._pruning = PruningRules(study.sweep, study.plan, self._history)
         self._picker = TrialPicker(

@@ -117,7 +117,7 @@ def glance(store: StoreReader, study: str, board: Table) -> str:
     """Write the summary, a figure of the search and the best trials as HTML, for a notebook."""
     data = gather(store, study, board)
     best = select(overview(board, list(data.axes)), Selection(top=5))
-    ranked = sorted((row["trial"], row["value"]) for row in board.rows if row["rank"] is not None)
+    ranked = sorted((row["trial"], row["value"]) for row in data.feasible)
     values = [(trial, value) for trial, value in ranked if math.isfinite(value)]
     content = {
         "study": study,

@@ -50,6 +50,7 @@ def summary(data: ReportData) -> list[tuple[str, str]]:
                 ]
             ),
         ),
+        *([("constraints", _constraints(data))] if found["constraints"] else []),
         ("best", _best(data)),
         *([("Pareto front", _front(data))] if data.front else []),
         ("trials", f"{states or 'none'}, of {found['planned']:,} planned" + skipped),
@@ -61,6 +62,12 @@ def summary(data: ReportData) -> list[tuple[str, str]]:
         *([("damage", f"{found['bad_lines']:,} damaged journal lines were skipped")] if found["bad_lines"] else []),
         *(("incomplete", note) for note in incomplete_in_words(data.board.rows)),
     ]
+
+
+def _constraints(data: ReportData) -> str:
+    violated = len(data.ranked) - len(data.feasible)
+    counts = f"violated by {violated:,} of {plural(len(data.ranked), 'complete trial')}"
+    return "; ".join([*data.summary["constraints"], counts])
 
 
 def _best(data: ReportData) -> str:

@@ -62,6 +62,7 @@ def _exported_trial(run: Run, sweep: Sweep) -> ExportedTrial:
         params=run.params,
         state=str(facts["state"]),
         values=(facts["value"], *others),
+        constraints={one.text: one.value(facts | best) for one in sweep.outcome_constraints} if best else {},
         steps={} if several else {epoch: metrics[metric] for epoch, _, metrics in run.epochs if metric in metrics},
         attributes={name: run.trial if name == "trial" else facts.get(name) for name in _ATTRIBUTES} | best | run.tests,
         started=facts["started"] or 0.0,

@@ -33,8 +33,8 @@ _GREY, _TRAINING, _VALIDATION = "#888888", "#1f6fb4", "#d1641f"
 
 
 def history(data: ReportData) -> Figure | None:
-    """Draw the value of each complete trial in order of completion, and the best value so far."""
-    rows = sorted(data.ranked, key=lambda row: (row["ended"] or 0.0, row["trial"]))
+    """Draw the value of each complete, feasible trial in order of completion, and the best value so far."""
+    rows = sorted(data.feasible, key=lambda row: (row["ended"] or 0.0, row["trial"]))
     if not rows:
         return None
     values = [row["value"] for row in rows]
@@ -45,7 +45,8 @@ def history(data: ReportData) -> Figure | None:
     line: Row = {"type": "scatter", "mode": "lines", "x": order, "y": numbers(best), "name": "best so far"}
     line |= {"line": {"color": VERMILLION, "width": 2, "shape": "hv"}, "hoverinfo": "skip"}
     others = f" (the first of {len(data.objectives)} objectives)" if len(data.objectives) > 1 else ""
-    caption = f"{data.metric}{others} of each complete trial in order of completion, and the best value so far."
+    which = "complete trial" if len(rows) == len(data.ranked) else "complete trial that satisfies the constraints,"
+    caption = f"{data.metric}{others} of each {which} in order of completion, and the best value so far."
     layout = axis_titles("complete trials", data.metric)
     return Figure("history", "Optimization history", caption, (points, line), layout)
 

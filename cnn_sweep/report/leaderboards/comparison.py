@@ -97,7 +97,7 @@ def compare(
         look: The look of a sequential test; None if all values were planned beforehand.
         overlap: With cross-validation, the number of validation images divided by that of training images.
     """
-    found = [_alone(list(sample.values())) for sample in samples]
+    found = [alone(list(sample.values())) for sample in samples]
     tested = range(len(samples)) if look is None else look.contenders | look.worse
     several = [place for place, sample in enumerate(samples) if len(sample) > 1 and place in tested]
     rivals = [place for place in several if look is None or place in look.contenders]
@@ -126,7 +126,8 @@ def _known_to_be_worse(one: Standing) -> Standing:
     return replace(one, low=None, high=None, difference_low=None, difference_high=None, tied=False)
 
 
-def _alone(values: Sequence[float]) -> Standing:
+def alone(values: Sequence[float]) -> Standing:
+    """Return the statistics of a configuration that is compared with no other."""
     mean, n = fmean(values), len(values)
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else None
     return Standing(mean, sd, n)

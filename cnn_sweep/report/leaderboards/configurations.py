@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.journal.paths import sweep_file_cure
 from cnn_sweep.journal.study_files import read_text
 from cnn_sweep.journal.sweep_files import read_revisions
-from cnn_sweep.report.leaderboards.comparison import Look, Standing, compare
+from cnn_sweep.report.leaderboards.comparison import Look, Standing, alone, compare
+from cnn_sweep.store.column_names import VIOLATION
 from cnn_sweep.sweep.repeats import newest_test, read_more_repeats, selection_repeats, unbiased_values
 from cnn_sweep.sweep.spec.metrics import is_share
 
@@ -51,8 +53,8 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
     The row has the columns of the configuration's first complete trial (or of its first trial), and after ``seconds``
     the columns ``STATISTICS`` over the values of its complete trials, except those by which ``repeat`` chose it. Rows
     are ranked by mean. Those with a single value follow those with several, since the best of many single values is
-    optimistic (selection bias). In a test by ``repeat --until-decided``, its contenders come first, and only they are
-    compared.
+    optimistic (selection bias). A configuration is feasible if all of its trials are; infeasible ones come last and are
+    not compared. In a test by ``repeat --until-decided``, its contenders come first, and only they are compared.
 
     Args:
         table: A row per trial, ranked, with ``configuration``, ``repeat`` and ``seed``.
@@ -73,14 +75,20 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
     newest = [chose.get(name, (0,))[-1] for name in groups]
     lucky = [min(sample, default=0) < last for sample, last in zip(samples, newest, strict=True)]
     fair = [name for name, sample, is_lucky in zip(groups, samples, lucky, strict=True) if sample and not is_lucky]
-    compared = [name for name, sample in zip(groups, samples, strict=True) if sample]
+    violations = [_violation(group) for group in groups.values()]
+    is_compared = [bool(sample) and not violation for sample, violation in zip(samples, violations, strict=True)]
+    compared = [name for name, is_one in zip(groups, is_compared, strict=True) if is_one]
     folds = revisions[-1].fold_count if revisions else 1
     overlap = 1 / (folds - 1) if folds > 1 else 0.0
     look = _look(test, compared, fair)
-    found = compare([sample for sample in samples if sample], direction, look=look, overlap=overlap)
-    standings = iter(_within_bounds(found, metric, known))
-    for name, row, values, sample in zip(groups, rows, known, samples, strict=True):
-        row.update(_statistics(next(standings) if sample else None), left_out=len(values) - len(sample))
+    several = [sample for sample, is_one in zip(samples, is_compared, strict=True) if is_one]
+    standings = iter(_within_bounds(compare(several, direction, look=look, overlap=overlap), metric, known))
+    for place, (name, row, values, sample) in enumerate(zip(groups, rows, known, samples, strict=True)):
+        infeasible = alone(list(sample.values())) if sample else None
+        standing = next(standings) if is_compared[place] else infeasible
+        row.update(_statistics(standing), left_out=len(values) - len(sample))
+        if VIOLATION in table.columns:
+            row[VIOLATION] = violations[place]
         row[WORST] = max(sample.values(), key=direction.key) if sample else None
         row[_PLACE] = 0.0 if test is None else test.place(name, is_fair=name in fair)
     names = [column_beside_statistics(name) for name in table.columns]
@@ -122,6 +130,12 @@ def _values(group: list[Row]) -> dict[int, float]:
     return {row["repeat"]: row["value"] for row in complete if math.isfinite(row["value"])}
 
 
+def _violation(group: list[Row]) -> float | None:
+    """Return the mean violation of the constraints by the complete trials; None if the study has no constraints."""
+    found = [row[VIOLATION] for row in group if row["rank"] is not None and row.get(VIOLATION) is not None]
+    return fmean(found) if found else None
+
+
 def _within_bounds(found: list[Standing], metric: str, values: list[dict[int, float]]) -> list[Standing]:
     """Limit the intervals of means to 0..1 if the metric's values are in that range, but not those of differences."""
     # A user's function may report accuracy in per cent, so the values decide, not the name.
@@ -142,7 +156,15 @@ def _statistics(found: Standing | None) -> dict[str, Any]:
 
 def _ranked(rows: list[Row], direction: Direction) -> list[Row]:
     ranked = [row for row in rows if row["n"]]
-    ranked.sort(key=lambda row: (row[_PLACE], row["n"] == 1, direction.key(row["mean"]), row["trial"]))
+    ranked.sort(
+        key=lambda row: (
+            row.get(VIOLATION) or 0.0,
+            row[_PLACE],
+            row["n"] == 1,
+            direction.key(row["mean"]),
+            row["trial"],
+        )
+    )
     others = [row for row in rows if not row["n"]]  # ordered as on the leaderboard of trials
     for row in rows:
         del row[_PLACE]

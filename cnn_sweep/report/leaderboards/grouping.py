@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.leaderboards.leaderboard import Table, check_columns, differing
+from cnn_sweep.store.column_names import VIOLATION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ def grouped(table: Table, by: Sequence[str], *, direction: Direction) -> Table:
 
 def _summed_up(members: list[Row], by: Sequence[str], direction: Direction) -> Row:
     values = _means(members)
-    best = min(members, key=lambda row: (direction.key(row["value"]), row["rank"]))
+    best = min(members, key=lambda row: (row.get(VIOLATION) or 0.0, direction.key(row["value"]), row["rank"]))
     summary: Row = {name: best.get(name) for name in by}
     summary |= {
         "n": len(values),
@@ -86,7 +87,8 @@ def compared(boards: Sequence[tuple[dict[str, Any], Table]]) -> Table:
         raise InputError(f"studies with different objectives have no common ranking: {each}")
     direction = objectives.pop()[1]
     rows = [{**row, "study": summary["study"]} for summary, table in boards for row in table.rows]
-    ranked = sorted((r for r in rows if r["rank"] is not None), key=lambda r: direction.key(r["value"]))
+    ranked = [row for row in rows if row["rank"] is not None]
+    ranked.sort(key=lambda row: (row.get(VIOLATION) or 0.0, direction.key(row["value"])))
     rows = [{**row, "rank": rank} for rank, row in enumerate(ranked, start=1)]
     rows += [{**row, "study": s["study"]} for s, table in boards for row in table.rows if row["rank"] is None]
     return Table(_columns(boards), tuple(rows), _union(table.more for _, table in boards))

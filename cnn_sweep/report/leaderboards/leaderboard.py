@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import near, plural
 from cnn_sweep.report.leaderboards.filters import Filter, FilterError
+from cnn_sweep.store.column_names import MISSING_EPOCHS, VIOLATION
 from cnn_sweep.streams import printable
 
 if TYPE_CHECKING:
@@ -130,9 +131,9 @@ def overview(table: Table, parameters: Sequence[str]) -> Table:
     differ = differing(table, parameters)
     if "mean" in table.verdict:
         own = (name for name in leading if name != "state")
-        names = (*own, *_STATISTICS, *differ, *table.verdict, *_MEASURES)
+        names = (*own, *_STATISTICS, VIOLATION, *differ, *table.verdict, *_MEASURES)
     else:
-        names = (*leading, "value", "missing_epochs", *table.verdict, *_MEASURES, *differ)
+        names = (*leading, "value", VIOLATION, MISSING_EPOCHS, *table.verdict, *_MEASURES, *differ)
     return replace(table, columns=tuple(name for name in dict.fromkeys(names) if name in table.columns))
 
 
@@ -175,7 +176,7 @@ def shown(value: Any) -> str:
 
 def incomplete_in_words(rows: Iterable[Row]) -> tuple[str, ...]:
     """Return a note about trials of which epochs are missing, if there are any."""
-    count = sum(bool(row.get("missing_epochs")) for row in rows)
+    count = sum(bool(row.get(MISSING_EPOCHS)) for row in rows)
     which, cause = plural(count, "trial"), "epochs are missing from the journal (`cnn-sweep store check`)"
     return (f"{which}: {cause}; the value is the one that the end of the trial recorded",) if count else ()
 
@@ -190,6 +191,12 @@ def value_in_words(metric: str, last_epochs: int | None) -> tuple[str, ...]:
         else f"the mean of {metric} over the last {last_epochs} epochs"
     )
     return (f"value is {what}; the model, and best_epoch, are those of the last epoch",)
+
+
+def constraints_in_words(constraints: Sequence[str]) -> tuple[str, ...]:
+    """Return a note about constraints on what trials measure, if there are any."""
+    what = f"violation is that of {' and '.join(constraints)}, as fractions of the bounds"
+    return (f"{what}; results with one rank behind those without",) if constraints else ()
 
 
 def mean_in_words(row: Row, *, others: int) -> str:

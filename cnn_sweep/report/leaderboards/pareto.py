@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.search.pareto import pareto_front
+from cnn_sweep.store.column_names import VIOLATION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ PARETO: Final = "pareto"
 
 
 def with_front(table: Table, objectives: Sequence[ObjectiveSpec]) -> Table:
-    """Add a column that is true for ranked rows on the Pareto front.
+    """Add a column that is true for ranked, feasible rows on the Pareto front.
 
     Args:
         table: A leaderboard.
@@ -28,7 +29,8 @@ def with_front(table: Table, objectives: Sequence[ObjectiveSpec]) -> Table:
         return table
     columns = [_column(table, one.metric) for one in objectives]
     values = [
-        [_value(row, column) if row.get("rank") is not None else None for column in columns] for row in table.rows
+        [_value(row, column) if row.get("rank") is not None and not row.get(VIOLATION) else None for column in columns]
+        for row in table.rows
     ]
     front = pareto_front(values, [one.direction for one in objectives])
     rows = tuple(row | {PARETO: on_front} for row, on_front in zip(table.rows, front, strict=True))

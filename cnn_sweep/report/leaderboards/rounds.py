@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.errors import StudyError
+from cnn_sweep.store.column_names import VIOLATION
 from cnn_sweep.sweep.repeats import MoreRepeats, newest_test, selection_repeats
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def judge(board: Table, trials: Table, revisions: Sequence[Revision], *, directi
     last = revisions[-1].more_repeats
     if last is not None and last.round is not None:
         return _of_round(ranked, trials, revisions, last)
+    ranked = [row for row in ranked if not row.get(VIOLATION)] or ranked
     tied = [row for row in ranked if row["tied"] is True]
     others = [
         row for row in ranked if row["tied"] is None and not (tied and direction.better(tied[0]["mean"], row["mean"]))
@@ -90,8 +92,8 @@ def _of_round(ranked: list[Row], trials: Table, revisions: Sequence[Revision], l
     compared = [row for row in own if row not in failed]
     if not compared:
         raise StudyError("none of the configurations has two complete new trials, so they cannot be compared")
-    left = tuple(row for row in compared if row["tied"] is not False)
-    worse = tuple(row for row in compared if row["tied"] is False)
+    left = tuple(row for row in compared if row["tied"] is not False and not row.get(VIOLATION)) or (compared[0],)
+    worse = tuple(row for row in compared if row not in left)
     number = last.round or 1
     following = MoreRepeats(tuple(row["trial"] for row in left), last.repeats + 1, number + 1)
     return Verdict(number, left, worse, failed, following if len(left) > 1 else None)

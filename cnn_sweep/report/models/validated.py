@@ -102,7 +102,7 @@ def best_validated(results: Path, study: str) -> list[Validated]:
     """
     folder = StudyFolder.open(results, study)
     history = folder.history()
-    ranked = best_numbers(history, folder.sweep.objective, len(history.trials))
+    ranked = best_numbers(history, folder.sweep, len(history.trials))
     configurations = {history.trials[number].configuration for number in ranked[:_MOST]}
     wanted = {
         number: place for place, number in enumerate(ranked) if history.trials[number].configuration in configurations

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.messages import listed, show, unknown
+from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.sweep.file.problems import validate_section
 from cnn_sweep.sweep.space.grid import is_feasible
 from cnn_sweep.sweep.space.space import Choices, find_value, is_complete
+from cnn_sweep.sweep.spec.metrics import TRIAL_METRICS, is_objective, objectives
+from cnn_sweep.sweep.spec.outcome_constraints import MAX_CONSTRAINTS, outcome_constraints
 from cnn_sweep.sweep.spec.search import (
     GRID_METHODS,
     LISTED_METHODS,
@@ -92,6 +95,31 @@ def check_until(search: SearchSpec, objective: ObjectiveSpec, problems: Problems
     for name in search.until:
         if name != objective.metric:
             problems.add(("search", "until", name), unknown("objective", name, [objective.metric]))
+
+
+def check_outcome_constraints(search: SearchSpec, problems: Problems, *, any_metric: bool) -> SearchSpec:
+    """Check ``search.constraints``; return the search with those that can be used.
+
+    Args:
+        search: The section.
+        problems: Mistakes are added to it.
+        any_metric: Whether the user's own function may report metrics of any name.
+    """
+    path: KeyPath = ("search", "constraints")
+    if len(search.constraints) > MAX_CONSTRAINTS:
+        problems.add(path, f"a search can have {MAX_CONSTRAINTS} constraints, this one has {len(search.constraints)}")
+    usable = []
+    for index, text in enumerate(search.constraints[:MAX_CONSTRAINTS]):
+        try:
+            (constraint,) = outcome_constraints((text,))
+        except ExpressionError as error:
+            problems.add((*path, index), str(error))
+            continue
+        known = [any_metric or name in TRIAL_METRICS or is_objective(name) for name in constraint.names]
+        for name in (name for name, is_known in zip(constraint.names, known, strict=True) if not is_known):
+            problems.add((*path, index), unknown("metric", name, (*TRIAL_METRICS, *objectives())))
+        usable += [text] * all(known)
+    return search.model_copy(update={"constraints": tuple(usable)})
 
 
 def read_fixed_and_enqueued(

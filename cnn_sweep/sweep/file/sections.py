@@ -12,7 +12,13 @@ from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.expressions.expression import Expression
 from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.sweep.file.problems import add_invalid_values, validate_section
-from cnn_sweep.sweep.file.search_section import check_until, read_fixed_and_enqueued, read_pruner, read_search
+from cnn_sweep.sweep.file.search_section import (
+    check_outcome_constraints,
+    check_until,
+    read_fixed_and_enqueued,
+    read_pruner,
+    read_search,
+)
 from cnn_sweep.sweep.file.space_section import MAX_PARAMETERS, read_space
 from cnn_sweep.sweep.file.table_section import read_table
 from cnn_sweep.sweep.file.used_parameters import used_parameters
@@ -21,7 +27,8 @@ from cnn_sweep.sweep.identity import STUDY_NAME_RULE, name_problem
 from cnn_sweep.sweep.network.template import INDEX, NetworkTemplate, compile_network, network_references
 from cnn_sweep.sweep.space.templates import SpecTemplate, compile_spec, references
 from cnn_sweep.sweep.spec.data import SOURCES, DataSpec
-from cnn_sweep.sweep.spec.metrics import default_direction, is_objective, objectives
+from cnn_sweep.sweep.spec.metrics import TRIAL_METRICS, default_direction, is_objective, objectives
+from cnn_sweep.sweep.spec.outcome_constraints import outcome_constraints
 from cnn_sweep.sweep.spec.search import GRID_METHODS, SearchSpec
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
@@ -56,7 +63,6 @@ KEYS: Final = (
 )
 _FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 MAX_CONSTRAINTS: Final = 200
-TRIAL_METRICS: Final = ("parameters", "seconds")  # objectives that are not metrics; lower is better
 
 
 class ModelsSpec(Spec):
@@ -116,6 +122,8 @@ class Sections:
     def _canonical_search(self) -> dict[str, Any]:
         """Return the search; the rows of a table count, not how and where they are written."""
         search = self.search.model_dump(mode="json", exclude={"file", "rows"})
+        if self.search.constraints:
+            search["constraints"] = sorted(one.canonical for one in outcome_constraints(self.search.constraints))
         return search if self.rows is None else search | {"rows": list(self.rows)}
 
 
@@ -148,6 +156,11 @@ def read_sections(data: Any, problems: Problems) -> Sections:
     _check_references(network, training, known, problems)
     search = read_fixed_and_enqueued(search, space, [constraint for constraint, _ in constraints], problems)
     check_until(search, objective, problems)
+    search = check_outcome_constraints(search, problems, any_metric=_reports_own_metrics(top))
+    if search.method == "cmaes" and search.constraints:
+        problems.add(("search", "method"), "cmaes does not learn from constraints; use tpe, gp, nsga2 or nsga3")
+    if search.constraints and "violation" in declared:
+        problems.add(("space", "violation"), "a column of the leaderboard has this name if search has constraints")
     if search.method == "cmaes" and len(objectives) > 1:
         problems.add(("search", "method"), "cmaes supports one objective; for several use tpe, gp, nsga2 or nsga3")
     if not build and not objective.function and len(declared) <= MAX_PARAMETERS:

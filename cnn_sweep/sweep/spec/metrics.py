@@ -65,6 +65,8 @@ _OF_CLASS: Final = re.compile(rf"({'|'.join(CLASS_METRICS)})_(.+)", re.DOTALL)
 _TOP: Final = re.compile(r"top_([2-9]|[1-9]\d{1,3})_accuracy")
 _BY_NAME: Final = {one.name: one for one in (*METRICS, *MORE_METRICS)}
 
+TRIAL_METRICS: Final = ("parameters", "seconds")  # of a whole trial, for objectives and constraints; lower is better
+
 VALIDATION_METRICS: Final = tuple(f"val_{one.name}" for one in METRICS)
 # The metrics of each epoch, in the order of columns.
 EPOCH_METRICS: Final = (*(one.name for one in METRICS if one.on_training), *VALIDATION_METRICS)

@@ -98,6 +98,7 @@ class SearchSpec(Spec):
         hours: Hours of training, on any number of workers, after which no trial starts.
         gpu_hours: Total hours of all GPUs after which no trial starts.
         until: Value of the objective at which the search ends.
+        constraints: Conditions on what is measured, such as ``parameters <= 1e5``; infeasible results rank last.
         file: For the method table: CSV file with a column for each hyperparameter and a row for each configuration.
         rows: The content of such a file, as a study keeps it.
     """
@@ -113,6 +114,7 @@ class SearchSpec(Spec):
     hours: Positive | None = added_later(None)
     gpu_hours: Positive | None = added_later(None)
     until: dict[str, float] = added_later({})
+    constraints: tuple[str, ...] = added_later(())
     file: str | None = added_later(None)
     rows: str | None = added_later(None)
 
