@@ -22,6 +22,7 @@ from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, c
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.leaderboards.pareto import PARETO, with_front
 from cnn_sweep.report.leaderboards.statistics import wilson
+from cnn_sweep.report.models.selection_bias import Corrected, corrected_best
 from cnn_sweep.search.budget import covered
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.store import queries, report_queries
@@ -99,6 +100,7 @@ class ReportData:
         at_rungs: Epochs of a rung to results there by trial; empty without rungs.
         best_model: The best model's predictions of the validation images; None without predictions.
         no_model: Why there are no predictions.
+        corrected: The value of the best without selection bias; None where it is not known.
         findings: Estimated importance of the hyperparameters; None if it was not estimated.
         no_findings: Why the importance was not estimated.
         configurations: The leaderboard with a row per configuration; None without repeats.
@@ -123,6 +125,7 @@ class ReportData:
     at_rungs: dict[int, dict[int, float]] = field(default_factory=dict)
     best_model: BestModel | None = None
     no_model: str = ""
+    corrected: Corrected | None = None
     findings: Findings | None = None
     no_findings: str = ""
     configurations: Table | None = None
@@ -411,6 +414,12 @@ def with_efficiency(data: ReportData, store: StoreReader, slurm: SlurmCli) -> Re
         return replace(data, efficiency=efficiency_table(study_usage(store, data.study, slurm)))
 
     return data.problems.attempt("efficiency", measured, lambda _: data)
+
+
+def with_correction(data: ReportData, results: Path) -> ReportData:
+    """Add the value of the best without selection bias, where kept predictions tell it."""
+    found = data.problems.attempt("the corrected best", lambda: corrected_best(results, data.study), lambda _: None)
+    return data if found is None or data.best_trial not in found.trials else replace(data, corrected=found)
 
 
 def with_importance(data: ReportData) -> ReportData:
