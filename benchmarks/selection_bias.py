@@ -24,8 +24,9 @@ from cnn_sweep.sweep.direction import Direction
 
 _ACCURACY, _SHARED, _SHARPNESS = 0.8, 0.5, 3.0  # of the mean network; variance of the shared part; of probabilities
 _DRAWS, _NEW, _MEMBERS = 200, 20_000, 5
-IMAGES, NETWORKS, SPREADS = (50, 200, 1000), (5, 20, 200), (0.0, 1.0, 3.0)  # spreads in standard errors
-ENSEMBLES = ((200, 20), (1000, 20))  # images and networks
+_SPREADS = (0.0, 1.0, 3.0)  # of skills, in standard errors
+KINDS = (*product((50, 200), (5, 20, 200), _SPREADS), *product((1000,), (5, 20), _SPREADS))  # images, networks, spread
+ENSEMBLES = ((200, 20),)  # images and networks
 
 
 def standard_error(images):
@@ -98,9 +99,9 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--studies", type=int, default=400)
     options = parser.parse_args()
-    kinds, ensembles, studies = list(product(IMAGES, NETWORKS, SPREADS)), ENSEMBLES, options.studies
+    kinds, ensembles, studies = KINDS, ENSEMBLES, options.studies
     if options.quick:
-        kinds, ensembles, studies = [(200, 20, 0.0), (200, 20, 3.0)], [(50, 5)], 40
+        kinds, ensembles, studies = ((200, 20, 0.0), (200, 20, 3.0)), ((50, 5),), 40
     rows = []
     for images, networks, spread in kinds:
         *errors, coverage = simulate(images, networks, spread, studies)

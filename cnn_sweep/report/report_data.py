@@ -258,7 +258,6 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
     chosen = tuple(trials) or _chosen(board, configurations, shown)
     seeds = [seed for trial in chosen for seed in members.get(trial, ())]
     rungs = _rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
-    direction: Direction = summary["direction"]
     return ReportData(
         summary=summary,
         board=board,
@@ -277,7 +276,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
         provenance=read_provenance(paths),
         sweep=sweep,
         revisions=revisions,
-        at_rungs={epoch: report_queries.best_until(store, study, epoch, direction) for epoch in rungs},
+        at_rungs={epoch: report_queries.best_until(store, study, epoch, summary["direction"]) for epoch in rungs},
         problems=problems,
     )
 
