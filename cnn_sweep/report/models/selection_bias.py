@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cnn_sweep.errors import StudyError
+from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.report.leaderboards.statistics import NORMAL_QUANTILE, wilson
 from cnn_sweep.report.models.paired_tests import told_by_predictions
@@ -79,18 +79,19 @@ def corrected_best(results: Path, study: str) -> Corrected | None:
     folder = StudyFolder.open(results, study)
     objective, history = folder.sweep.objective, folder.history()
     metric = told_by_predictions(objective.metric)
+    if metric is None:
+        return None
     try:
         found = of_same_images(best_validated(results, study))
-    except StudyError:
+        groups = groups_of(results, study, found[0])
+    except CnnSweepError:  # no predictions, or damaged images: other answers do not depend on the correction
         return None
     candidates: dict[str | int, list[Validated]] = {}
     for one in found:
         candidates.setdefault(history.trials[one.trials[0]].configuration or one.trials[0], []).append(one)
     several = [pools for pools in candidates.values() if len(pools) > 1]
     compared = sorted(several or candidates.values(), key=lambda pools: pools[0].trials)  # equal ones: the first wins
-    if metric is None:
-        return None
-    return corrected(compared, metric, objective.direction, groups=groups_of(results, study, compared[0][0]))
+    return corrected(compared, metric, objective.direction, groups=groups)
 
 
 def corrected(
