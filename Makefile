@@ -9,7 +9,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint types-of-package types-of-tests format faults fuzz leaks \
 	docs docs-test docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
-	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-curves bench-repeats bench-cost bench-help cluster-up cluster-down \
+	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-curves bench-repeats bench-folds bench-bias bench-cost bench-help cluster-up cluster-down \
 	clean completion schema
 
 help:  ## list the targets
@@ -190,6 +190,12 @@ bench-data: $(STAMP)  ## preparing 25,000 JPEGs beside Keras reading them; from 
 
 bench-repeats: $(STAMP)  ## errors and trainings of `repeat --until-decided`, in simulated studies (half an hour)
 	$(BIN)/python benchmarks/sequential_repeats.py
+
+bench-folds: $(STAMP)  ## how often intervals and ties over folds are right, in simulated studies (a quarter of an hour)
+	$(BIN)/python benchmarks/fold_intervals.py
+
+bench-bias: $(STAMP)  ## how well selection bias is corrected, in simulated studies (ten minutes)
+	$(BIN)/python benchmarks/selection_bias.py
 
 bench-search: $(STAMP)  ## trials that searches need, on real learning curves (half an hour)
 	$(BIN)/python benchmarks/search.py

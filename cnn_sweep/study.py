@@ -471,11 +471,11 @@ class Study:
         """Write a report as one HTML page, without predictions of the best model; return the file."""
         from cnn_sweep.report.document.html import page  # noqa: PLC0415 - as in `plot`
         from cnn_sweep.report.document.report_file import write_report  # noqa: PLC0415 - as in `plot`
-        from cnn_sweep.report.report_data import gather, with_importance  # noqa: PLC0415 - as in `plot`
+        from cnn_sweep.report.report_data import gather, with_correction, with_importance  # noqa: PLC0415 - as in `plot`
 
         with self.store:
             data = gather(self.store, self.name, self.leaderboard_table())
-        data = with_importance(data)
+        data = with_importance(with_correction(data, self.results))
         write_report(Path(output), page(replace(data, no_model="`cnn-sweep report` has it.")), study=self.name)
         return Path(output)
 

@@ -36,6 +36,26 @@ def test_rounds_of_repeats_seldom_err_and_save_trainings():
     assert all(float(used) <= 0.6 for name, (_, used) in figures.items() if "4 sd" in name)
 
 
+def test_intervals_over_folds_hold():
+    """In nearly all of a few studies; hardly any configuration is called worse than its equals."""
+    rows = list(quick("fold_intervals.py").values())[1:]
+    assert len(rows) == 4
+    for _, *shares in rows:
+        one, _, together, worse, kept = (float(share.rstrip("%")) for share in shares)
+        assert min(one, together, kept) > 75
+        assert worse < 25
+
+
+def test_selection_bias_is_corrected():
+    """The best of many looks better than it is; corrected it hardly does, and a cross-fitted ensemble neither."""
+    rows = quick("selection_bias.py")
+    best, _, ours, coverage = rows["20, skills with 0 se"][1:]
+    assert float(best) > 1.0
+    assert abs(float(ours)) < 0.8
+    assert float(coverage.rstrip("%")) > 85
+    assert abs(float(rows["5 members of 5"][3])) < 1.5
+
+
 def test_searches_are_compared_on_any_table_of_curves(tmp_path):
     """A table without names of tasks, of any size and with a diverged trial, gives a row for each method."""
     best = np.random.default_rng(0).random(24)

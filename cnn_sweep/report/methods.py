@@ -268,7 +268,16 @@ def _choice(data: ReportData, sweep: Sweep, images: Images | None) -> Iterator[s
         tried = len(data.ranked)
         chosen = f"; as the best of {tried:,}, this value is optimistic" if tried > 1 else ""
         yield f"The best trial ({best['trial']}) had a {data.metric} of {best['value']:.4g}{chosen}."
+    yield from _correction(data)
     yield from _test(data, images)
+
+
+def _correction(data: ReportData) -> Iterator[str]:
+    if (found := data.corrected) is not None:
+        yield (
+            f"Corrected for the choice among {found.tried:,}, it was {found.value:.4g} (95% interval {found.low:.4g} "
+            f"to {found.high:.4g}; the choice was cross-validated on {found.images:,} validation images [@varma2006])."
+        )
 
 
 def _epochs(last: int | None) -> str:

@@ -23,6 +23,7 @@ from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.leaderboards.pareto import PARETO, with_front
 from cnn_sweep.report.leaderboards.statistics import wilson
 from cnn_sweep.report.models.openings import newest_tests, openings_in
+from cnn_sweep.report.models.selection_bias import Corrected, corrected_best
 from cnn_sweep.search.budget import covered
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.store import queries, report_queries
@@ -102,6 +103,7 @@ class ReportData:
         at_rungs: Epochs of a rung to results there by trial; empty without rungs.
         best_model: The best model's predictions of the validation images; None without predictions.
         no_model: Why there are no predictions.
+        corrected: The value of the best without selection bias; None where it is not known.
         findings: Estimated importance of the hyperparameters; None if it was not estimated.
         no_findings: Why the importance was not estimated.
         configurations: The leaderboard with a row per configuration; None without repeats.
@@ -128,6 +130,7 @@ class ReportData:
     at_rungs: dict[int, dict[int, float]] = field(default_factory=dict)
     best_model: BestModel | None = None
     no_model: str = ""
+    corrected: Corrected | None = None
     findings: Findings | None = None
     no_findings: str = ""
     configurations: Table | None = None
@@ -267,7 +270,6 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
     chosen = tuple(trials) or _chosen(board, configurations, shown)
     seeds = [seed for trial in chosen for seed in members.get(trial, ())]
     rungs = _rung_epochs(sweep, max((row["epochs"] or 0 for row in board.rows), default=0))
-    direction: Direction = summary["direction"]
     return ReportData(
         summary=summary,
         board=board,
@@ -288,7 +290,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
         revisions=revisions,
         tests=newest_tests(store, study),
         openings=openings_in(store, study),
-        at_rungs={epoch: report_queries.best_until(store, study, epoch, direction) for epoch in rungs},
+        at_rungs={epoch: report_queries.best_until(store, study, epoch, summary["direction"]) for epoch in rungs},
         problems=problems,
     )
 
@@ -425,6 +427,12 @@ def with_efficiency(data: ReportData, store: StoreReader, slurm: SlurmCli) -> Re
         return replace(data, efficiency=efficiency_table(study_usage(store, data.study, slurm)))
 
     return data.problems.attempt("efficiency", measured, lambda _: data)
+
+
+def with_correction(data: ReportData, results: Path) -> ReportData:
+    """Add the value of the best without selection bias, where kept predictions tell it."""
+    found = data.problems.attempt("the corrected best", lambda: corrected_best(results, data.study), lambda _: None)
+    return data if found is None or data.best_trial not in found.trials else replace(data, corrected=found)
 
 
 def with_importance(data: ReportData) -> ReportData:

@@ -15,6 +15,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
+from cnn_sweep.report.models.validated import best_validated
 from cnn_sweep.search.plan import make_plan
 from cnn_sweep.sweep.network.shapes import ImageInfo, infer_shapes
 from cnn_sweep.sweep.sweep import Sweep
@@ -252,13 +253,27 @@ def test_cats_and_dogs_with_vgg16(run, here, images, tmp_path):
         assert min(picture.size) > 90  # 32x32, enlarged
 
 
+def _cross_validate(here, images, name, changes):
+    """Run a workflow in three folds, two epochs each."""
+    text = (ROOT / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8")
+    file = images / f"{name}.yaml"
+    file.write_text(text.replace("../examples/images", str(images)), encoding="utf-8")
+    here.train(Sweep.load(file, {"training.epochs": 2, "data.folds": 3} | changes))
+
+
+def test_bush_in_folds(here, images):
+    """Each labelled tile validates once; the networks are those of the sweep without folds."""
+    changes = {"data.block": 2, "space.network": ["deep"], "space.dense_layers": [0], "space.learning_rate": [0.01]}
+    _cross_validate(here, images, "bush_folds", changes)
+    (row,) = here.table("leaderboard", "bush_folds", "--columns", "trial,n,parameters,state")
+    assert (row["n"], row["parameters"], row["state"]) == ("3", "11032", "complete")
+    (found,) = best_validated(here.results, "bush_folds")
+    assert len(np.unique(found.rows)) == len(found.rows) == len(_csv(images / "bush" / "tiles.csv"))
+
+
 def test_camera_traps(here, images):
     """Each configuration validates at sites that it does not know; all its networks together open the test set."""
-    text = (ROOT / "sweeps" / "camera_traps.yaml").read_text(encoding="utf-8")
-    file = images / "camera_traps.yaml"
-    file.write_text(text.replace("../examples/images", str(images)), encoding="utf-8")
-    changes = {"training.epochs": 2, "data.folds": 3, "space.filters": [4], "space.dropout": [0.0]}
-    here.train(Sweep.load(file, changes))
+    _cross_validate(here, images, "camera_traps", {"space.filters": [4], "space.dropout": [0.0]})
     rows = here.table("leaderboard", "camera_traps", "--columns", "trial,n,mean,worst,state")
     assert [(row["n"], row["state"]) for row in rows] == [("3", "complete")] * 2
     assert all(float(row["worst"]) <= float(row["mean"]) for row in rows)

@@ -11,7 +11,7 @@ from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName
 from cnn_sweep.cli.ui.studies import open_merged
 from cnn_sweep.journal.paths import data_root
 from cnn_sweep.report.methods import methods as describe
-from cnn_sweep.report.report_data import gather
+from cnn_sweep.report.report_data import gather, with_correction
 from cnn_sweep.training.data.prepare import last_report
 
 
@@ -40,6 +40,7 @@ def methods(
     opened = open_merged(results, study)
     with opened.store:
         data = gather(opened.store, study, opened.leaderboard_table("trial"), shown=0)
+    data = with_correction(data, results)
     sweep = opened.sweep
     report = last_report(sweep.data, sweep.folder, data_root(results))
     found = describe(data, sweep, report["images"] if report else None)

@@ -20,7 +20,7 @@ from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import plural
 from cnn_sweep.report.document.report_file import check_replaceable, write_report
 from cnn_sweep.report.figures.plots import all_figures, write_images
-from cnn_sweep.report.report_data import ReportData, gather, with_efficiency, with_importance
+from cnn_sweep.report.report_data import ReportData, gather, with_correction, with_efficiency, with_importance
 from cnn_sweep.slurm.commands import SlurmCli
 
 
@@ -92,6 +92,7 @@ def report(
             found.trial(trial)  # raises for an unknown number, with a list of the known ones
         data = gather(found.store, study, found.leaderboard_table(), trials=numbers)
         data = with_efficiency(data, found.store, SlurmCli())
+    data = with_correction(data, results)
     data = _with_best_model(results, with_importance(data), predictions=predictions)
     if figures is not None:
         _write_figures(data, figures)

@@ -20,6 +20,7 @@ from cnn_sweep.journal.paths import data_root
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words, shown
 from cnn_sweep.report.leaderboards.statistics import wilson
+from cnn_sweep.report.models.selection_bias import corrected_best
 from cnn_sweep.sweep.identity import NULL
 from cnn_sweep.sweep.spec.metrics import DEFAULT_OBJECTIVE
 from cnn_sweep.training.data.prepare import last_report
@@ -56,6 +57,8 @@ def show(
         low, high = wilson(images * detail["trial"]["value"], images)
         what = f"95% interval {shown(low)} to {shown(high)} for {images:,} validation images (Wilson)"
         print_words(f"  {what}; seeds, and the choice of this trial and epoch, add to it")
+    if trial == (summary["best"] or {}).get("trial") and (fair := corrected_best(results, study)) is not None:
+        print_words(f"  best of {fair.tried:,}, so optimistic (selection bias): {fair.in_words}")
     own = [row for row in board.rows if row["configuration"] == detail["trial"]["configuration"]]
     if "tied" in board.columns and own and own[0]["n"] > 1:
         print_words(f"  its configuration has {mean_in_words(own[0], others=0)}, rank {own[0]['rank']}")

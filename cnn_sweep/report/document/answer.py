@@ -155,8 +155,9 @@ def _notes(data: ReportData, first: Row) -> Iterator[str]:
     scores = [f"{name} {shown(value)}" for name, value in tested.items() if _is_test(data, name) and value is not None]
     if scores:
         yield f"on the test set: {', '.join(scores)}"
-    elif len(data.contenders) > 1 and not data.has_means:
-        yield f"best of {len(data.contenders):,}, so optimistic (selection bias)"
+    elif len(data.contenders) > 1 and (data.corrected or not data.has_means):
+        without = f": {data.corrected.in_words}" if data.corrected else ""
+        yield f"best of {len(data.contenders):,}, so optimistic (selection bias){without}"
     name = f"test_{data.metric.removeprefix('val_')}"
     for model, row in data.tests.items():
         if row["model"] and name in row["metrics"]:

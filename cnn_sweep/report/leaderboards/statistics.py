@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 CONFIDENCE: Final = 0.95
+NORMAL_QUANTILE: Final = float(ndtri((1 + CONFIDENCE) / 2))
 _NODES: Final = 96  # nodes of each quadrature: four digits against SciPy up to 1,000 groups, three up to 10,000
 _WIDEST: Final = 9.0  # standard deviations from zero beyond which the normal density is negligible
 
@@ -32,7 +33,7 @@ def mcnemar(only_one: int, only_other: int) -> float:
     return min(1.0, 2 * float(bdtr(min(only_one, only_other), only_one + only_other, 0.5)))
 
 
-def wilson(successes: float, n: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def wilson(successes: float, n: float, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return Wilson's score interval (JASA 1927) for a proportion, such as an accuracy on n images."""
     z = float(ndtri((1 + confidence) / 2))
     share = successes / n

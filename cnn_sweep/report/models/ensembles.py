@@ -15,7 +15,7 @@ import numpy as np
 
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.models.paired_tests import told_by_predictions
-from cnn_sweep.report.models.validated import best_validated, groups_of, parts_of
+from cnn_sweep.report.models.validated import best_validated, groups_of, of_same_images, parts_of
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.training.evaluation.metrics import log_loss, metric_of
 
@@ -114,14 +114,13 @@ def ensemble_of(found: Sequence[Validated], goal: Goal, *, size: int, groups: Se
         size: Number of members, counting those that are chosen twice.
         groups: Group of each image of the first candidate; None if images are independent.
     """
-    rows = np.sort(found[0].rows)
-    same = [one.at(rows) for one in found if one.split == found[0].split and np.array_equal(np.sort(one.rows), rows)]
-    everything = np.arange(len(rows))
+    same = of_same_images(found)
+    everything = np.arange(len(same[0].rows))
     chosen = _choose(same, goal, everything, size)
     alone = dict.fromkeys(chosen)
     if groups is not None:
         groups = [groups[place] for place in np.argsort(found[0].rows)]
-    parts = parts_of(len(rows), groups)
+    parts = parts_of(len(everything), groups)
     return Ensemble(
         members=tuple(same[place] for place in chosen),
         alone=tuple(goal.value(same[place], same[place].probabilities, everything) for place in alone),

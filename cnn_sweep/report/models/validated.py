@@ -117,6 +117,12 @@ def best_validated(results: Path, study: str) -> list[Validated]:
     return [joined([kept[number] for number in pool]) for pool in pools]
 
 
+def of_same_images(found: Sequence[Validated]) -> list[Validated]:
+    """Return those of the images of the first, sorted by row; those of other images are left out."""
+    rows = np.sort(found[0].rows)
+    return [one.at(rows) for one in found if one.split == found[0].split and np.array_equal(np.sort(one.rows), rows)]
+
+
 def groups_of(results: Path, study: str, found: Validated) -> tuple[str, ...] | None:
     """Return the group of each image, such as its site; None if the data have none, or are not prepared here."""
     folder = StudyFolder.open(results, study)
@@ -186,14 +192,15 @@ def joined(found: Sequence[Predictions]) -> Validated:
     )
 
 
-def parts_of(images: int, groups: Sequence[str] | None) -> Indices:
+def parts_of(images: int, groups: Sequence[str] | None, *, seed: int = 0) -> Indices:
     """Return the part of each image, from 0 to 4, for estimates that are fitted to the other parts; groups stay whole.
 
     Args:
         images: Number of images.
         groups: Group of each image; None if images are independent.
+        seed: Another one gives other parts.
     """
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     own = np.arange(images)
     if groups is not None and len(set(groups)) > 1:
         _, own = np.unique(np.asarray(groups), return_inverse=True)

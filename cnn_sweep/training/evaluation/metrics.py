@@ -110,9 +110,14 @@ def log_loss(labels: Labels, probabilities: Probabilities) -> float:
 
     Unlike the loss it has neither smoothing nor penalties, so it compares all trials alike.
     """
+    return float(np.mean(_log_losses(labels, probabilities)))
+
+
+def _log_losses(labels: Labels, probabilities: Probabilities) -> npt.NDArray[np.float64]:
     own = probabilities[np.arange(len(labels)), labels]
     least = np.finfo(probabilities.dtype).eps
-    return float(np.mean(-np.log(np.clip(own, least, 1 - least).astype(np.float64))))
+    found: npt.NDArray[np.float64] = -np.log(np.clip(own, least, 1 - least).astype(np.float64))
+    return found
 
 
 def brier(labels: Labels, probabilities: Probabilities) -> float:
@@ -120,9 +125,13 @@ def brier(labels: Labels, probabilities: Probabilities) -> float:
 
     The distances are summed over the classes (Brier 1950), and halved if there are two, as the score of one of them.
     """
+    return float(np.mean(_squared_distances(labels, probabilities)))
+
+
+def _squared_distances(labels: Labels, probabilities: Probabilities) -> npt.NDArray[np.float64]:
     target = np.eye(probabilities.shape[1])[labels]
-    total = float(np.mean(np.sum((probabilities - target) ** 2, axis=1)))
-    return total / 2 if probabilities.shape[1] == 2 else total
+    found: npt.NDArray[np.float64] = np.sum((probabilities - target) ** 2, axis=1)
+    return found / 2 if probabilities.shape[1] == 2 else found
 
 
 def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
@@ -164,10 +173,33 @@ def mcc(matrix: Counts) -> float:
 
 def top_accuracy(labels: Labels, probabilities: Probabilities, k: int) -> float:
     """Return the share of images whose class is among the ``k`` most likely; of equal ones the first come first."""
+    return float(np.mean(_ranks_of_own(labels, probabilities) < k))
+
+
+def _ranks_of_own(labels: Labels, probabilities: Probabilities) -> npt.NDArray[np.int64]:
+    """Return the rank of each image's class among all classes, from 0."""
     own = probabilities[np.arange(len(labels)), labels][:, None]
     before = np.arange(probabilities.shape[1]) < np.asarray(labels)[:, None]
-    rank = np.sum((probabilities > own) | ((probabilities == own) & before), axis=1)
-    return float(np.mean(rank < k))
+    found: npt.NDArray[np.int64] = np.sum((probabilities > own) | ((probabilities == own) & before), axis=1)
+    return found
+
+
+def of_each_image(labels: Labels, probabilities: Probabilities, name: str) -> npt.NDArray[np.float64] | None:
+    """Return a metric of each image, shape (n,), of which the metric is the mean; None if it is no such mean.
+
+    Args:
+        labels: Shape (n,), indices of classes.
+        probabilities: Shape (n, classes).
+        name: Name of the metric without ``val_``.
+    """
+    if name == "accuracy":
+        return np.asarray(predicted(probabilities) == labels, np.float64)
+    if name == "log_loss":
+        return _log_losses(labels, probabilities)
+    if name == "brier":
+        return _squared_distances(labels, probabilities)
+    top = top_of(name)
+    return None if top is None else (_ranks_of_own(labels, probabilities) < top).astype(np.float64)
 
 
 def _matrix(labels: Labels, probabilities: Probabilities) -> Counts:
