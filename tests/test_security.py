@@ -24,6 +24,7 @@ PROMISES = {
     "nothing runs that the repository names": ["execution/test_git_state.py"],
     "do not import modules from the current folder": ["test_security.py"],
     "Control characters in names, values, messages": ["cli/test_control_characters.py"],
+    "Values of a study are text there, too": ["report/test_live_page.py"],
     "put an apostrophe before it": ["report/test_untrusted_text.py"],
     "tables and reports have every value escaped": ["report/test_untrusted_text.py", "report/test_page.py"],
     "whose security policy allows only its own scripts": ["report/test_page.py"],

@@ -53,7 +53,7 @@ PAGE: Final = "index.html"
 DATA: Final = "data.js"
 _RUNNING: Final = ("worker", "job", "trial", "epoch", "value", "s/epoch")
 _FAILED: Final = ("trial", "ended (UTC)", "cause", "message")
-_MOST_ROWS: Final = 50  # running trials
+_MOST_ROWS: Final = 12  # running trials
 _MOST_FAILURES: Final = 10
 # Scripts of the page may add other scripts: the data. It is no source in itself, so nothing in the data can name one.
 _LOADS_DATA: Final = "'strict-dynamic'"
