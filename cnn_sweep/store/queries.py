@@ -379,13 +379,16 @@ def _graphs(connection: Connection, study: str) -> dict[str, int]:
 def _best(connection: Connection, study: Row[Any]) -> Record | None:
     t = schema.trials.c
     query = (
-        select(t.trial, t.value)
+        select(t.trial, t.value, t.violation)
         .where(t.study == study.study, t.state == "complete", t.value.is_not(None))
         .order_by(func.coalesce(t.violation, 0), Direction(study.direction).key(t.value), t.trial)
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else {"trial": row.trial, "value": row.value}
+    if row is None:
+        return None
+    constrained = {} if row.violation is None else {VIOLATION: row.violation}
+    return {"trial": row.trial, "value": row.value, **constrained}
 
 
 def _record(row: Row[Any], columns: Columns, own: Sequence[str]) -> Record:

@@ -7,11 +7,14 @@ import sqlite3
 
 import pytest
 from helpers.written import SWEEP, Written
+from typer.testing import CliRunner
 
+from cnn_sweep.cli.main import app
 from cnn_sweep.execution.models.model_files import best_trials
 from cnn_sweep.execution.pool.progress import best_trial
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.worker.retention import best_numbers
+from cnn_sweep.report.document import answer
 from cnn_sweep.report.document.summary import summary
 from cnn_sweep.report.exports import export
 from cnn_sweep.report.leaderboards.leaderboard import matching
@@ -86,6 +89,19 @@ def test_tables_and_texts_say_what_is_violated(study, tmp_path):
     with (tmp_path / "csv" / "trials.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert sum(float(row["violation"] or 0) > 0 for row in rows) == count
+
+
+def test_a_study_without_a_feasible_trial_says_so(written):
+    """In ``status``, and first of all in the report's answer: its best is the one that violates least."""
+    sweep = CONSTRAINED.replace("parameters <= 1000", "parameters <= 1")
+    studied = written.study(sweep=sweep, states=("complete",))
+    opened = Study.open(written.results, "digits")
+    best = opened.status()["best"]
+    assert best["violation"] > 0
+    (first, *_) = answer.best(gather(opened.store, "digits", opened.leaderboard_table())).notes
+    assert first.startswith("no complete trial satisfies the constraints; its violation is ")
+    said = CliRunner().invoke(app, ["status", "digits", "--results", str(studied.results)]).output
+    assert "; no complete trial satisfies the constraints" in said
 
 
 def test_configurations_with_an_infeasible_trial_come_last(written):

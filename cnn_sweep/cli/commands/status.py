@@ -21,6 +21,7 @@ from cnn_sweep.report.live import (
     limits_in_words,
     unsaved_in_words,
 )
+from cnn_sweep.store.column_names import VIOLATION
 from cnn_sweep.study import known_studies
 from cnn_sweep.sweep.states import counted
 
@@ -82,7 +83,9 @@ def _print_status(report: dict[str, Any]) -> None:
     console = Console(soft_wrap=terminal_width() is None, highlight=False)
     console.print(f"{report['study']}: {counted(report['trials']) or 'no trials'} of {report['planned']}", markup=False)
     if best := report["best"]:
-        console.print(f"  best trial: {best['trial']}, {report['metric']} {shown(best['value'])}", markup=False)
+        infeasible = "; no complete trial satisfies the constraints" if best.get(VIOLATION) else ""
+        words = f"{best['trial']}, {report['metric']} {shown(best['value'])}{infeasible}"
+        console.print(f"  best trial: {words}", markup=False)
         if found := best.get("configuration"):
             words = mean_in_words(found, others=found["others_tied"])
             console.print(f"  best configuration: that of trial {found['trial']}, {words}", markup=False)

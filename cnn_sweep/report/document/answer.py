@@ -13,6 +13,7 @@ from cnn_sweep.report.axes import word
 from cnn_sweep.report.document.summary import computing, duration
 from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.models.openings import count_in_words
+from cnn_sweep.store.column_names import VIOLATION
 from cnn_sweep.sweep.space.space import Choices, Range
 from cnn_sweep.sweep.states import unfinished
 
@@ -146,6 +147,8 @@ def _which(data: ReportData, first: Row) -> str:
 
 
 def _notes(data: ReportData, first: Row) -> Iterator[str]:
+    if first.get(VIOLATION):
+        yield f"no complete trial satisfies the constraints; its violation is {shown(first[VIOLATION])}"
     others = [
         f"{one.metric} {shown(value)}" for one in data.objectives[1:] if (value := first.get(one.metric)) is not None
     ]
