@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import sys
@@ -163,6 +164,10 @@ def test_a_worker_ends_with_the_file_and_the_reason_of_an_error(tmp_path, monkey
     assert workers.main() == exit_code
     said = f"cnn-sweep: {tmp_path / 'claims'}: {os.strerror(number)}; check the file system, then resume\n"
     assert capsys.readouterr().err == said
+    full = io.StringIO()
+    full.write = fail
+    monkeypatch.setattr(sys, "stderr", full)
+    assert workers.main() == exit_code, "its log cannot be written, either"
 
 
 def test_epochs_count_up_to_the_checkpoint_that_was_found_not_up_to_the_one_that_was_journaled(tmp_path):

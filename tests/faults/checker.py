@@ -309,9 +309,14 @@ def _judge_files(study, verdict):
 
 
 def tracebacks(text):
-    """Return the last lines of the tracebacks in a text, with the places of their calls."""
+    """Return the last lines of the tracebacks in a text, with the places of their calls.
+
+    A signal that comes while Python itself starts is not counted: no code of the package has run by then.
+    """
     found = []
-    for part in text.split("Traceback (most recent call last)")[1:]:
+    for before, part in itertools.pairwise(text.split("Traceback (most recent call last)")):
+        if before.endswith("Python runtime state: initialized\n"):
+            continue
         lines = [line for line in part.splitlines()[1:] if line and not line.startswith((" ", "\t"))]
         places = re.findall(r'File "[^"]*?([^/"]+)", line (\d+)', part)[-_PLACES:]
         calls = " < ".join(f"{name}:{line}" for name, line in reversed(places))

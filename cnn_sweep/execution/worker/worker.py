@@ -7,6 +7,7 @@ other process does.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import logging
@@ -241,7 +242,8 @@ def main() -> int:
         message = f"{file}{error.strerror or error}; check the file system, then resume"
         # Another worker may have more luck; if not, the pool soon starts no more.
         exit_code = 1 if error.errno in _MAY_PASS else EnvironmentFault.exit_code
-    print(f"{OWN_WORDS}{message}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
+    with contextlib.suppress(OSError):  # the log, where this goes, may be on the file system that fails
+        print(f"{OWN_WORDS}{message}", file=sys.stderr)  # noqa: T201 - this is the worker's command line
     return exit_code
 
 
