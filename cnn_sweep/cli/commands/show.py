@@ -57,7 +57,8 @@ def show(
         low, high = wilson(images * detail["trial"]["value"], images)
         what = f"95% interval {shown(low)} to {shown(high)} for {images:,} validation images (Wilson)"
         print_words(f"  {what}; seeds, and the choice of this trial and epoch, add to it")
-    if trial == (summary["best"] or {}).get("trial") and (fair := corrected_best(results, study)) is not None:
+    is_best = trial == (summary["best"] or {}).get("trial")
+    if is_best and (fair := corrected_best(results, study, at_once=True)) is not None:
         print_words(f"  best of {fair.tried:,}, so optimistic (selection bias): {fair.in_words}")
     own = [row for row in board.rows if row["configuration"] == detail["trial"]["configuration"]]
     if "tied" in board.columns and own and own[0]["n"] > 1:

@@ -69,8 +69,13 @@ class Corrected:
         return f"{self.value:.4g} without it ({interval}), estimated from {self.images:,} validation images"
 
 
-def corrected_best(results: Path, study: str) -> Corrected | None:
+def corrected_best(results: Path, study: str, *, at_once: bool = False) -> Corrected | None:
     """Correct the value of a study's best trial; with repeats or folds, that of the configuration with the best mean.
+
+    Args:
+        results: Root of all studies.
+        study: The study's name.
+        at_once: Do without the correction of metrics that are no means over images, such as the AUC: it takes seconds.
 
     Returns:
         None if there is nothing to choose from, the objective does not follow from predictions, no predictions were
@@ -85,6 +90,8 @@ def corrected_best(results: Path, study: str) -> Corrected | None:
         found = of_same_images(best_validated(results, study))
         groups = groups_of(results, study, found[0])
     except CnnSweepError:  # no predictions, or damaged images: other answers do not depend on the correction
+        return None
+    if at_once and of_each_image(found[0].labels, found[0].probabilities, metric) is None:
         return None
     candidates: dict[str | int, list[Validated]] = {}
     for one in found:
