@@ -339,10 +339,11 @@ def layout(connection: Connection) -> str | None:
     names = tables(connection)
     if not names:
         return None
-    if not {table.name for table in METADATA.sorted_tables} <= names:
+    if meta.name not in names:
         return "unknown"
-    query = select(meta.c.value).where(meta.c.key == "schema_version")
-    return connection.execute(query).scalar() or "unknown"
+    found = connection.execute(select(meta.c.value).where(meta.c.key == "schema_version")).scalar()
+    lacks_tables = found == str(SCHEMA_VERSION) and not {table.name for table in METADATA.sorted_tables} <= names
+    return "unknown" if found is None or lacks_tables else str(found)
 
 
 def check_layout(found: str | None) -> None:
