@@ -59,7 +59,7 @@ def test_without_an_example_the_valid_ones_are_listed(init):
     for words in ((), ("--example", "digit")):
         error = init(*words).exception
         assert isinstance(error, InputError)
-        assert "valid: bush, camera_traps, cats_dogs" in str(error)
+        assert "valid: bush, bush_folds, camera_traps, cats_dogs" in str(error)
 
 
 @pytest.fixture
