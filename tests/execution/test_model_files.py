@@ -32,7 +32,7 @@ def test_a_trial_without_a_model_is_told_from_one_that_failed(tmp_path, outcome,
     """What did not go wrong is not reported as a failure."""
     (tmp_path / "own.py").write_text("def train(context):\n    return None\n", encoding="utf-8")
     study = StudyFolder.open_or_create(Sweep.parse(TEXT, source=str(tmp_path / "own.yaml"), folder=tmp_path), tmp_path)
-    history = SimpleNamespace(trials={0: SimpleNamespace(params={}, seed=0, repeat=0)})
+    history = SimpleNamespace(trials={0: SimpleNamespace(number=0, params={}, seed=0, repeat=0)})
     trainer = SimpleNamespace(train=lambda *_, **__: outcome, export=lambda *_, **__: False)
     with pytest.raises(StudyError) as caught:
         model_file(study, history, 0, trainer)
