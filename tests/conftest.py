@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ import submitit  # noqa: F401 - on import it closes all handlers of logging, wit
 # A checkout of somebody else, as where root tests it in a container, has profiles and sweeps that tests use.
 if Path(__file__).stat().st_uid not in {0, os.geteuid()}:
     os.environ.setdefault("CNN_SWEEP_TRUST", str(Path(__file__).resolve().parent.parent))
+# As in workers: tests may import TensorFlow by themselves, and what this process trains must be the same to the bit.
+if platform.machine() == "x86_64":
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Files that take minutes begin first, so that at the end no process waits for another one's.
 LONG_FILES = (
     "tests/faults/",

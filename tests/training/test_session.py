@@ -47,7 +47,9 @@ keras.wrappers.SKLearnClassifier(model=keras.Sequential())
 @pytest.fixture(scope="module")
 def finished():
     """A process that configured itself, started TensorFlow, and tried to change its mind."""
-    return subprocess.run([sys.executable, "-c", CODE], check=False, timeout=120, capture_output=True, encoding="utf-8")
+    command = [sys.executable, "-c", CODE]
+    unset = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    return subprocess.run(command, env=unset, check=False, timeout=120, capture_output=True, encoding="utf-8")
 
 
 def test_threads_are_set_once_and_before_tensorflow_starts(finished):
