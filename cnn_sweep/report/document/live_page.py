@@ -1,7 +1,7 @@
 """The report as a live page: an HTML file that is written once, and a script with the data that is renewed beside it.
 
 The page adds the script again and again with another query. This works from ``file://``, too, where pages may fetch
-nothing. A renewal is a rename, so that nobody reads half of it.
+nothing. A renewal is a rename, so that a page shows all of it or nothing.
 """
 
 from __future__ import annotations
