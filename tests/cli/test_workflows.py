@@ -234,6 +234,7 @@ def test_cats_and_dogs(run, here, images, tmp_path):
         assert min(picture.size) > 230  # 64 channels of 29x29
 
 
+@pytest.mark.long
 def test_cats_and_dogs_with_vgg16(run, here, images, tmp_path):
     """Features that are computed once, and a base that is trained on, end in models that take images as they are."""
     configure(threads=1)
@@ -261,6 +262,7 @@ def _cross_validate(here, images, name, changes):
     here.train(Sweep.load(file, {"training.epochs": 2, "data.folds": 3} | changes))
 
 
+@pytest.mark.long
 def test_bush_in_folds(here, images):
     """Each labelled tile validates once; the networks are those of the sweep without folds."""
     changes = {"data.block": 2, "space.network": ["deep"], "space.dense_layers": [0], "space.learning_rate": [0.01]}
