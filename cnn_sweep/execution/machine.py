@@ -23,7 +23,7 @@ _KILLS: Final = {True: "memory.oom_control", False: "memory.events"}  # version 
 _LIMITS: Final = {True: "memory.limit_in_bytes", False: "memory.max"}
 _AVAILABLE: Final = re.compile(r"^MemAvailable: *(\d+) kB", re.MULTILINE)
 # Memory of a warm worker, in bytes: its share of TensorFlow (0.1 GB), graphs, a batch with its activations. It is a
-# guess for networks that a CPU trains; `plan --cost` measures.
+# guess for networks that a CPU trains; `plan --probe` measures.
 WORKER_BYTES: Final = 1e9
 # Several workers per GPU: while one prepares its next epoch, another one computes.
 _WORKERS_PER_GPU: Final = 2

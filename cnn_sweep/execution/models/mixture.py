@@ -18,8 +18,8 @@ class Mixture:
     """A model that is not a trial's own.
 
     Its probabilities are the mean over folds of those of each fold, scaled by the temperature; those of a fold are the
-    mean of its networks. The temperature thus applies to what it was fitted to: to validation images, for each of which
-    the networks of one fold were averaged.
+    mean of its networks. The temperature thus scales what it was fitted to: the mean of one fold's networks, on that
+    fold's validation images.
 
     Attributes:
         folds: For each fold, the trials whose networks are averaged, each as often as it weighs; one fold without

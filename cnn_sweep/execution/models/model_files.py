@@ -142,7 +142,7 @@ def predicting_file(study: StudyFolder, history: History, number: int, trainer: 
 
 
 def mixture_file(study: StudyFolder, history: History, mixture: Mixture, trainer: StudyTrainer) -> Path:
-    """Return the file of a model that is made of trials' networks, of which those that were not kept are trained again.
+    """Return the file of a model made of trials' networks; those that were not kept are trained again.
 
     Raises:
         StudyError: See `model_file`.
@@ -165,30 +165,17 @@ def _refit_file(study: StudyFolder, history: History, number: int, epochs: int, 
 
     After an interruption, training continues from its checkpoint.
     """
-    path, checkpoint = study.paths.refit(number, epochs), study.paths.refit_checkpoint(number)
-    trial = history.trials[number]
-    spec, seed = study.sweep.resolve(trial.params or {}), trial.seed or 0
-    if path.is_file():
-        trainer.import_code(spec)
-        return path
-    _tell(f"trial {number}: training it for {epochs} epochs with all images but those of the test set")
-    state = read_checkpoint(checkpoint).state
-    outcome = trainer.refit(spec, seed=seed, epochs=epochs, monitor=_Saving(checkpoint), resume=state)
-    _export(trainer, trial, spec, outcome, path)
-    checkpoint.unlink(missing_ok=True)
+    checkpoint = study.paths.refit_checkpoint(number)
+
+    def train(spec: TrialSpec, seed: int) -> Outcome:
+        _tell(f"trial {number}: training it for {epochs} epochs with all images but those of the test set")
+        state = read_checkpoint(checkpoint).state
+        return trainer.refit(spec, seed=seed, epochs=epochs, monitor=_Saving(checkpoint), resume=state)
+
+    path = study.paths.refit(number, epochs)
+    if _trained(study, history.trials[number], path, trainer, train):
+        checkpoint.unlink(missing_ok=True)
     return path
-
-
-def _export(trainer: StudyTrainer, trial: TrialHistory, spec: TrialSpec, outcome: Outcome, path: Path) -> None:
-    number = trial.number
-    if outcome.state != "complete":
-        raise StudyError(f"trial {number} could not be trained again: {outcome.message or outcome.state}")
-    if not trainer.export(spec, outcome, seed=trial.seed or 0, path=path):
-        raise StudyError(f"trial {number} has no model: its objective function returned none")
-
-
-def _tell(words: str) -> None:
-    print(words, file=sys.stderr)  # noqa: T201 - for the user of the command
 
 
 def model_file(study: StudyFolder, history: History, number: int, trainer: StudyTrainer) -> Path:
@@ -199,13 +186,47 @@ def model_file(study: StudyFolder, history: History, number: int, trainer: Study
     Raises:
         StudyError: The trial cannot be trained again, or has no model.
     """
-    path = study.paths.model(number)
     trial = history.trials[number]
+
+    def train(spec: TrialSpec, seed: int) -> Outcome:
+        _tell(f"trial {number}: its model was not kept, training it again")
+        return trainer.train(spec, seed=seed, fold=trial.repeat or 0, monitor=_Silent())
+
+    path = study.paths.model(number)
+    _trained(study, trial, path, trainer, train)
+    return path
+
+
+def _trained(
+    study: StudyFolder,
+    trial: TrialHistory,
+    path: Path,
+    trainer: StudyTrainer,
+    train: Callable[[TrialSpec, int], Outcome],
+) -> bool:
+    """Train a network into a file, unless the file is there; return whether it was trained.
+
+    Args:
+        study: The study.
+        trial: The trial whose settings and seed the network has.
+        path: The file.
+        trainer: Exports the network, and imports the code that reading the file needs.
+        train: Trains with settings and a seed.
+
+    Raises:
+        StudyError: It cannot be trained, or has no model.
+    """
     spec, seed = study.sweep.resolve(trial.params or {}), trial.seed or 0
     if path.is_file():
         trainer.import_code(spec)
-        return path
-    _tell(f"trial {number}: its model was not kept, training it again")
-    outcome = trainer.train(spec, seed=seed, fold=trial.repeat or 0, monitor=_Silent())
-    _export(trainer, trial, spec, outcome, path)
-    return path
+        return False
+    outcome = train(spec, seed)
+    if outcome.state != "complete":
+        raise StudyError(f"trial {trial.number} could not be trained again: {outcome.message or outcome.state}")
+    if not trainer.export(spec, outcome, seed=seed, path=path):
+        raise StudyError(f"trial {trial.number} has no model: its objective function returned none")
+    return True
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr)  # noqa: T201 - for the user of the command

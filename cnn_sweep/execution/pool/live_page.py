@@ -1,6 +1,6 @@
 """A live page that the pools of a study write themselves: one of them, and another one when that one is gone.
 
-The pools take turns, each of which is a claim with a number; whoever has the newest one writes. A turn ends when its
+The pools take turns. A turn is a claim with a number, and the pool with the newest one writes. A turn ends when its
 owner says so, or when the page has not been renewed for a while by this process's own clock, so that it matters neither
 why the owner is gone nor what other clocks say. If a silent owner wakes up, it sees the newer claim and stops.
 """

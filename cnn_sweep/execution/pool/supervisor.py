@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from dataclasses import replace
@@ -120,7 +121,8 @@ class PoolSupervisor:
                 is_working = not self._stopping and self._follow()  # it may have been extended during the merge
             self._journal_early_end()
         except EnvironmentFault:
-            self._let_stop()
+            self.stop()  # the other workers save what they trained
+            self.wait_for_workers(_STOP_WITHIN_S)
             raise
         finally:
             self._pool.close()
@@ -169,17 +171,10 @@ class PoolSupervisor:
         self._stopping = True
         self._pool.stop(number)
 
-    def _let_stop(self) -> None:
-        """Stop the workers after a checkpoint, because one of them cannot work and this pool will end."""
-        self.stop()
-        until = time.monotonic() + _STOP_WITHIN_S
+    def wait_for_workers(self, within_s: float = math.inf) -> None:
+        """Return when all workers, which were asked to stop, have ended, or after so many seconds."""
+        until = time.monotonic() + within_s
         while self._pool.running and time.monotonic() < until:
-            self._pool.reap()
-            time.sleep(_POLL_S)
-
-    def wait_for_workers(self) -> None:
-        """Return when all workers, which were asked to stop, have ended."""
-        while self._pool.running:
             self._pool.reap()
             time.sleep(_POLL_S)
 

@@ -87,7 +87,7 @@ class LivePage:
         Args:
             folder: Where the files are written.
             study: The study's name.
-            every_s: Seconds between renewals, after three of which the page says that nobody renews it.
+            every_s: Seconds between renewals; three times as long without one, and the page says that nobody renews it.
 
         Raises:
             InputError: The folder has the page of another study, or another file of that name.
