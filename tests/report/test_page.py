@@ -214,7 +214,7 @@ def test_the_address_keeps_what_is_chosen(browser, written, tmp_path):
         tab.click("#untick")
         tab.check("#rows tr:nth-child(2) input")
         tab.click("nav a[href='#provenance']")
-        assert tab.is_visible("#provenance pre >> nth=0")  # a link opens what is folded
+        tab.wait_for_selector("#provenance pre >> nth=0")  # a link opens what is folded, once the event has come
         assert not tab.is_visible("#study table")
         address, ticked = tab.evaluate("location.href"), tab.evaluate("[...chosen]")
         assert "#provenance?filter=value" in address
