@@ -119,7 +119,7 @@ def _parsed(paths: StudyPaths, file: Path, content: bytes, folder: Path) -> Swee
         return replace(sweep, more_repeats=read_more_repeats(text)).named(paths.study)
     except (SweepFileError, ValueError, KeyError, TypeError) as error:
         first = "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).splitlines()[0]
-        reason = f"it is damaged: {first.removeprefix(f'{file}:')}"
+        reason = f"it is damaged: {first.removeprefix(f'{file}:').lstrip()}"
         raise DamagedFileError(file, reason, sweep_file_cure(paths)) from error
 
 

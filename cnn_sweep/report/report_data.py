@@ -76,7 +76,8 @@ class FailedParts:
         try:
             return make()
         except Exception as error:  # noqa: BLE001 - any error must leave the other parts intact
-            sentence = f"{part} could not be made: {type(error).__name__}: {error}"
+            kind = "" if isinstance(error, CnnSweepError) else f"{type(error).__name__}: "
+            sentence = f"{part} could not be made: {kind}{error}"
             if sentence not in self.found:
                 self.found.append(sentence)
             return instead(sentence)

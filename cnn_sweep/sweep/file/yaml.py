@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, StringMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.scanner import Scanner
 
 from cnn_sweep.errors import Problem, SweepFileError
 from cnn_sweep.messages import dotted
@@ -181,6 +182,15 @@ class _NewFileComposer(_LimitedComposer):
     most = MAX_NEW_NODES
 
 
+class _LimitedScanner(Scanner):
+    """Stops at too many open brackets: it reads ahead of the composer, in a time that grows with their square."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803 - ruamel's name
+        if len(self.flow_context) > MAX_DEPTH:
+            raise RecursionError
+        super().fetch_flow_collection_start(TokenClass, to_push)
+
+
 def compose(text: str, *, source: str, is_new: bool = False) -> Node | None:
     """Return a YAML text as a tree of nodes with their places.
 
@@ -193,6 +203,7 @@ def compose(text: str, *, source: str, is_new: bool = False) -> Node | None:
         SweepFileError: The text is not YAML, or is too large.
     """
     parser = YAML(typ="safe", pure=True)
+    parser.Scanner = _LimitedScanner
     parser.Composer = _NewFileComposer if is_new else _LimitedComposer
     try:
         root: Node | None = parser.compose(text)
@@ -406,14 +417,15 @@ def replace_study_name(text: str, name: str) -> str:
     A text that names no study, such as a damaged one, is returned as it is.
     """
     try:
-        root = YAML(typ="safe", pure=True).compose(text)
-    except (YAMLError, ValueError, RecursionError):
+        root = compose(text, source=FROM_MAPPING)
+    except SweepFileError:
         return text
     pairs = root.value if isinstance(root, MappingNode) else []
     node = next((value for key, value in pairs if str(key.value) == "study"), None)
     if not isinstance(node, ScalarNode) or node.value == name:
         return text
-    is_text = YAML(typ="safe", pure=True).compose(name).tag == TEXT  # not so for names such as 2024 or null
+    typed = compose(name, source=FROM_MAPPING)
+    is_text = typed is not None and typed.tag == TEXT  # not so for names such as 2024 or null
     return text[: node.start_mark.index] + (name if is_text else f'"{name}"') + text[node.end_mark.index :]
 
 
