@@ -194,6 +194,9 @@ bench-repeats: $(STAMP)  ## errors and trainings of `repeat --until-decided`, in
 bench-folds: $(STAMP)  ## how often intervals and ties over folds are right, in simulated studies (a quarter of an hour)
 	$(BIN)/python benchmarks/fold_intervals.py
 
+bench-fold-cost: $(STAMP)  ## the time of five folds beside that of one split (ten minutes)
+	$(BIN)/python benchmarks/fold_cost.py
+
 bench-bias: $(STAMP)  ## how well selection bias is corrected, in simulated studies (ten minutes)
 	$(BIN)/python benchmarks/selection_bias.py
 
