@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from cnn_sweep.store import sqlite
-from cnn_sweep.store.column_names import VIOLATION
+from cnn_sweep.store.column_names import MORE, VIOLATION
 from cnn_sweep.store.schema import studies
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec.metrics import EPOCH_METRICS
@@ -30,9 +30,9 @@ UNRANKED = ("complete", "running", "paused", "interrupted", "pruned", "failed")
 class Columns:
     """The columns of a leaderboard.
 
-    A hyperparameter keeps its name unless a leading column has it. A metric gets a longer name if a hyperparameter has
-    the same one (such as the learning rate at the best epoch), and so does a number of the learning curve. Names that
-    differ only in case count as equal.
+    A hyperparameter keeps its name unless a leading column has it, or one that is shown on request. A metric gets a
+    longer name if a hyperparameter has the same one (such as the learning rate at the best epoch), and so does a number
+    of the learning curve. Names that differ only in case count as equal.
 
     Attributes:
         leading: The first columns.
@@ -55,10 +55,11 @@ class Columns:
             parameters: Names of the hyperparameters, in their order.
             leading: The first columns.
         """
-        by_parameter = {f"params_{name}" if name.lower() in leading else name: name for name in parameters}
+        own = {*leading, *MORE}
+        by_parameter = {f"params_{name}" if name.lower() in own else name: name for name in parameters}
         known = set(metrics)
         ordered = [name for name in EPOCH_METRICS if name in known] + sorted(known.difference(EPOCH_METRICS))
-        taken = {name.lower() for name in (*leading, *by_parameter)}
+        taken = {name.lower() for name in (*own, *by_parameter)}
         by_metric = {f"{name}_at_best_epoch" if name.lower() in taken else name: name for name in ordered}
         by_metric = _apart(by_metric)
         taken |= {name.lower() for name in (*known, *by_metric)}

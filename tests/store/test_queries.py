@@ -106,10 +106,11 @@ def test_hyperparameters_keep_their_types(study, results):
 
 def test_a_hyperparameter_with_a_name_that_is_taken_gets_another(study, results):
     """A hyperparameter called like a fixed column is shown beside it, and one like a metric keeps its name."""
-    study.run("a", 5, [0.99], params={"epochs": 10, "loss": "hinge"})
+    study.run("a", 5, [0.99], params={"epochs": 10, "loss": "hinge", "seed": "oak"})
     merge(results)
     columns, rows = queries.leaderboard(StoreReader(results), "digits")
     assert len(set(columns)) == len(columns)
+    assert (rows[0]["params_seed"], type(rows[0]["seed"])) == ("oak", int)
     assert (rows[0]["params_epochs"], rows[0]["epochs"]) == (10, 1)
     assert (rows[0]["loss"], rows[0]["loss_at_best_epoch"]) == ("hinge", 1.0)
 

@@ -75,6 +75,7 @@ What is in it:
     study/predictions/      what each trial predicted for the validation images: after a line of magic, a header in JSON
                             with its size before it, then numbers of images, classes, and 16-bit logarithms
     study/checkpoints/      states from which unfinished trials continue
+    study/live/             the page that was renewed while the study ran, if the profile asked for one
     study/code/             the user's own Python modules, if the sweep has any
     {summary}            the study at a glance
 
