@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cnn_sweep.execution.attempts.candidates import why_nothing_is_left
 from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.store.merge import merge
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "grid_of_four"
 FILES = {
@@ -70,15 +71,26 @@ def changed(draw):
     return name.encode() + b"\n" + draw(odd)
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """Two studies of the same trials, with a store as this version writes it."""
+    folder = tmp_path_factory.mktemp("template")
+    shutil.copytree(SAMPLE, folder, dirs_exist_ok=True)
+    shutil.copytree(folder / "results" / "sample", folder / "results" / "other")
+    (folder / "results" / "sweeps.db").unlink()
+    merge(folder / "results")
+    return folder
+
+
 @pytest.fixture
-def target(tmp_path):
+def target(template, tmp_path):
     """Check what commands make of a damaged file: some that read, and one that changes the study."""
 
     def examine(content, *, every=False):
         name, _, text = content.partition(b"\n")
         chosen = crc32(content) % len(VERBS)
         for words in VERBS if every else (VERBS[chosen], VERBS[chosen // 2]):
-            _prepare(tmp_path)
+            _prepare(template, tmp_path)
             (tmp_path / "results" / name.decode()).write_bytes(text)
             typed(tmp_path, *words)
             if "sample" in words:
@@ -89,11 +101,10 @@ def target(tmp_path):
     return examine
 
 
-def _prepare(folder):
+def _prepare(template, folder):
     shutil.rmtree(folder / "results", ignore_errors=True)
     (folder / "new.yaml").unlink(missing_ok=True)
-    shutil.copytree(SAMPLE, folder, dirs_exist_ok=True)
-    shutil.copytree(folder / "results" / "sample", folder / "results" / "other")
+    shutil.copytree(template, folder, dirs_exist_ok=True)
 
 
 def _check_other(folder):
