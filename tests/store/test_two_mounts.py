@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
 
 import pytest
+from helpers.mounts import mounted
 
 from cnn_sweep.journal.filesystem import judge
 from cnn_sweep.journal.paths import StudyPaths
@@ -66,22 +66,10 @@ print("done")
 @pytest.fixture
 def mounts(tmp_path):
     """Two FUSE mounts of one folder: their paths."""
-    if shutil.which("bindfs") is None or shutil.which("fusermount") is None:
-        pytest.skip("needs the Debian package bindfs")
-    folders = [tmp_path / name for name in ("back", "a", "b")]
-    for folder in folders:
-        folder.mkdir()
-    mounted = []
-    try:
-        for folder in folders[1:]:
-            done = subprocess.run(["bindfs", folders[0], folder], check=False, capture_output=True, encoding="utf-8")
-            if done.returncode:
-                pytest.skip(f"FUSE is not available: {done.stderr.strip()}")
-            mounted.append(folder)
-        yield tuple(mounted)
-    finally:
-        for folder in mounted:
-            subprocess.run(["fusermount", "-u", "-z", folder], check=True)
+    back = tmp_path / "back"
+    back.mkdir()
+    with mounted(back, tmp_path / "a", tmp_path / "b") as folders:
+        yield folders
 
 
 def _race(code, mounts, size):
