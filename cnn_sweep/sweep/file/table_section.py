@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.space.space import Parameter, Space
 
 _SHOWN: Final = 20  # mistakes of one table in a message
-_WHOLE = re.compile(r"[+-]?\d+")
+_WHOLE = re.compile(r"[+-]?\d{1,18}")  # longer ones are not exact in databases and arrays
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA = re.compile(r"([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)")
 # A number such as 1.000 or 12'500,5: the mark between groups of three digits, and what follows them.
