@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -263,7 +263,7 @@ def _typed(cells: list[str]) -> list[Any]:
     """Return the values of a column: all numbers, all true or false, or all text."""
     if all(_WHOLE.fullmatch(cell) for cell in cells):
         return [int(cell) for cell in cells]
-    if all(_NUMBER.fullmatch(cell) for cell in cells):
+    if all(_NUMBER.fullmatch(cell) and math.isfinite(float(cell)) for cell in cells):
         return [float(cell) for cell in cells]
     if all(cell.lower() in _TRUE | _FALSE for cell in cells):
         return [cell.lower() in _TRUE for cell in cells]
@@ -282,9 +282,8 @@ def _meanings(cell: str) -> Iterator[Any]:
     """Yield what a cell may mean."""
     yield cell
     if _WHOLE.fullmatch(cell):
-        with suppress(ValueError):  # of more digits than Python reads
-            yield int(cell)
-    elif _NUMBER.fullmatch(cell):
+        yield int(cell)
+    elif _NUMBER.fullmatch(cell) and math.isfinite(float(cell)):
         yield float(cell)
     elif cell.lower() in _TRUE | _FALSE:
         yield cell.lower() in _TRUE
