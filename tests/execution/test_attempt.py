@@ -83,6 +83,20 @@ class Predicting:
         return Outcome("complete", epochs=1, history=({"val_accuracy": 0.5},), predictions=kept)
 
 
+class Exporting:
+    """An engine whose trial has a model."""
+
+    def train(self, spec, *, seed, fold, monitor, resume):
+        """Report one epoch."""
+        monitor.epoch(1, {"val_accuracy": 0.5}, 0.1)
+        return Outcome("complete", epochs=1, best_epoch=1, value=0.5, history=({"val_accuracy": 0.5},))
+
+    def export(self, spec, outcome, *, seed, path):
+        """Write a model."""
+        path.write_bytes(b"model")
+        return True
+
+
 class Preempted:
     """An engine that is asked to stop after its first epoch."""
 
@@ -149,6 +163,16 @@ def test_predictions_are_kept_before_the_end_is_journaled(tmp_path, caplog, monk
     assert attempt_of(study, 1, Predicting()).state == "complete"
     assert seen == [[0], []]
     assert "trial 0: its predictions could not be kept" in caplog.text
+
+
+def test_a_model_is_saved_while_the_own_journal_cannot_be_read(tmp_path, monkeypatch):
+    """A file system that fails to read hides a trial from the worker that trains it."""
+    study = StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)
+    refresh = History.refresh
+    blind = iter([True, True])  # before the attempt, and when the model is ranked
+    monkeypatch.setattr(History, "refresh", lambda self: next(blind, False) or refresh(self))
+    assert attempt_of(study, 0, Exporting()).state == "complete"
+    assert study.paths.model(0).read_bytes() == b"model"
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(errno.ESTALE, 1), (errno.EIO, 1), (errno.EACCES, 3)])

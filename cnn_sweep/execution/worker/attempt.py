@@ -203,7 +203,8 @@ class AttemptRunner:
         """Return the total violation of the constraints by a trial whose end is not journaled yet."""
         sweep = self._study.sweep
         measured: dict[str, float | None] = {"parameters": outcome.parameters}
-        measured["seconds"] = self._history.trials[number].seconds
+        trial = self._history.trials.get(number)  # missing while the own journal cannot be read
+        measured["seconds"] = None if trial is None else trial.seconds
         if outcome.history and outcome.best_epoch:
             measured |= outcome.history[outcome.best_epoch - 1]
         return total_violation(one.value(measured) for one in sweep.outcome_constraints)
