@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import SettingError
 from cnn_sweep.messages import in_bytes, plural, show
-from cnn_sweep.search.samplers import Drawn, all_configurations, check_packages, completed, configurations, is_adaptive
+from cnn_sweep.search.samplers import (
+    Drawn,
+    all_configurations,
+    believed,
+    check_packages,
+    completed,
+    configurations,
+    is_adaptive,
+)
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.network.layers import Output
 from cnn_sweep.sweep.network.shapes import InvalidNetwork, infer_shapes
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.sweep import Sweep
 
 
+FROM_PRIOR: Final = "prior"  # the source of a trial that was drawn from the user's belief
 MAX_WEIGHTS: Final = 10_000_000_000  # of a network; in training, each takes 12 to 16 bytes
 
 
@@ -43,7 +52,7 @@ class PlannedTrial:
         configuration: ID of the configuration; None if ``params`` is None.
         same_as: In an adaptive search, the number of the trial whose configuration this one repeats.
         part: In an adaptive search, hyperparameters with fixed values; the sampler proposes the others.
-        learned_from: The trial of an earlier study whose configuration it tries, as ``study#trial``.
+        source: Why it is tried first: a trial of an earlier study as ``study#trial``, or ``prior``.
     """
 
     number: int
@@ -54,7 +63,7 @@ class PlannedTrial:
     same_as: int | None = None
     part: dict[str, Any] | None = None
     fold: int | None = None
-    learned_from: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -231,7 +240,7 @@ class _Planner:
 
     def add(self, sweep: Sweep, info: ImageInfo | None) -> None:
         validator = Validator(sweep, info)
-        for place, part, source in self._newly_enqueued(sweep):
+        for place, part, source in self._newly_enqueued(sweep, validator):
             params = completed(sweep, part, place, validator.is_valid)
             if params is None:
                 self.notes.append(f"no trainable configuration was found that completes {part}, which is enqueued")
@@ -250,7 +259,7 @@ class _Planner:
         """Plan trials whose configurations the sampler will complete; only enqueued values are known now."""
         check_packages(sweep.search.method)
         validator = Validator(sweep, info)
-        for _, part, source in self._newly_enqueued(sweep):
+        for _, part, source in self._newly_enqueued(sweep, validator):
             if not is_complete(sweep.space, part) or self._check_and_add(validator, part):
                 self._note_source(len(self.proposals), source)
                 self.proposals.append(part)
@@ -269,11 +278,13 @@ class _Planner:
                 first = self.trials[number]
                 self._append(sweep, names[number], repeat, first.params, part=first.part)
 
-    def _newly_enqueued(self, sweep: Sweep) -> list[tuple[int, dict[str, Any], str | None]]:
-        """List what is tried first: the user's configurations, then those of earlier studies, with their sources."""
+    def _newly_enqueued(self, sweep: Sweep, validator: Validator) -> list[tuple[int, dict[str, Any], str | None]]:
+        """List what is tried first, with its source: from the user, from earlier studies, and from the priors."""
         found = []
-        learned = [(one.params, f"{one.study}#{one.trial}") for one in sweep.search.learned]
-        for given, source in [*((one, None) for one in sweep.search.enqueue), *learned]:
+        first: list[tuple[dict[str, Any], str | None]] = [(one, None) for one in sweep.search.enqueue]
+        first += [(one.params, f"{one.study}#{one.trial}") for one in sweep.search.learned]
+        first += [(params, FROM_PRIOR) for params in believed(sweep, validator.is_valid)]
+        for given, source in first:
             part = {name: given[name] for name in sweep.space.names if name in given}
             if (name := configuration_id(part)) not in self.enqueued:
                 found.append((len(self.enqueued), part, source))
@@ -326,7 +337,7 @@ class _Planner:
             configuration=None if params is None else configuration_id(params),
             same_as=self.planned[name, 0] if params is None and repeat else None,
             part=part if params is None else None,
-            learned_from=self.sources.get(name),
+            source=self.sources.get(name),
         )
         self.trials.append(trial)
 

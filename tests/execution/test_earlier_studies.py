@@ -8,9 +8,10 @@ import pytest
 from helpers.planned_study import TEXT, write_small_study
 
 from cnn_sweep.errors import StudyError, SweepFileError
-from cnn_sweep.execution.study.earlier_studies import most_learned, with_learned
+from cnn_sweep.execution.study.earlier_studies import with_learned
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.search.extension import extension
+from cnn_sweep.search.samplers import most_first
 from cnn_sweep.sweep.sweep import Sweep
 
 # In the study "small", filters [2, 4, 8] x learning_rate [0.001, 0.01], each trial is better than the one before.
@@ -40,10 +41,10 @@ def test_the_best_of_an_earlier_study_get_the_first_numbers(results, method):
     change = ("{low: 0.005, high: 0.1, log: true}", "[0.01, 0.1]") if method == "grid" else ("study: later",) * 2
     found = with_learned(later(RANDOM.replace("random", method), change), results)
     assert [(one.study, one.trial) for one in found.search.learned] == [("small", 5), ("small", 4), ("small", 3)][
-        : most_learned(found)
+        : most_first(found)
     ]
     first, *_ = StudyFolder.open_or_create(found, results).plan.trials
-    assert (first.params, first.learned_from) == ({"filters": 8, "learning_rate": 0.01}, "small#5")
+    assert (first.params, first.source) == ({"filters": 8, "learning_rate": 0.01}, "small#5")
 
 
 def test_what_was_learned_stays_when_the_earlier_study_is_gone(results):
@@ -70,7 +71,7 @@ def test_a_new_hyperparameter_is_left_to_the_sampler(results):
     wider = [("filters: [2, 4, 8]", "filters: [2, 4, 8]\n  size: [3, 5]"), ("kernel_size: 3", "kernel_size: $size")]
     trials = StudyFolder.open_or_create(later(RANDOM.replace("random", "tpe"), *wider), results).plan.trials
     assert trials[0].part == {"filters": 8, "learning_rate": 0.01}
-    assert [trial.learned_from for trial in trials[:4]] == ["small#5", "small#4", "small#3", None]
+    assert [trial.source for trial in trials[:4]] == ["small#5", "small#4", "small#3", None]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_a_new_hyperparameter_is_left_to_the_sampler(results):
 )
 def test_at_most_a_tenth_of_the_trials_are_learned(search, count):
     """There is at least one and at most five; a budget of epochs counts as whole trainings."""
-    assert most_learned(later(f"search: {{{search}, learn_from: [small]}}\n")) == count
+    assert most_first(later(f"search: {{{search}, learn_from: [small]}}\n")) == count
 
 
 @pytest.mark.parametrize(

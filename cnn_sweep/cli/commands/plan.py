@@ -19,6 +19,7 @@ from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table, shown
 from cnn_sweep.search.feasibility import size_violation
+from cnn_sweep.search.plan import FROM_PRIOR
 from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.training.data.sources import notes_on_names
 
@@ -104,6 +105,9 @@ def _print_plan(sweep: Sweep, found: Plan) -> None:
         print(
             f"first, from trial {one.trial} of {one.study} ({sweep.objective.metric} {shown(one.value)}): {one.params}"
         )
+    if count := sum(trial.source == FROM_PRIOR and not trial.repeat for trial in found.trials):
+        priors = ", ".join(f"{name} {shown(value)}" for name, value in sweep.space.priors.items())
+        print(f"first, {plural(count, 'configuration')} drawn around the prior: {priors}")
     if sweep.when_finished:
         print(f"when finished: {', '.join(map(str, sweep.when_finished))}")
     _print_rows("configurations", [_row(c) for c in found.configurations])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import islice, zip_longest
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.errors import DamagedFileError, SettingError, StudyError
 from cnn_sweep.journal.history import History
@@ -16,6 +16,7 @@ from cnn_sweep.journal.paths import StudyPaths, existing_study, is_study
 from cnn_sweep.journal.sweep_files import read_revisions
 from cnn_sweep.messages import listed, plural, show
 from cnn_sweep.search.feasibility import best_first
+from cnn_sweep.search.samplers import most_first
 from cnn_sweep.sweep.identity import configuration_id, has_values
 from cnn_sweep.sweep.space.grid import is_feasible
 from cnn_sweep.sweep.space.space import find_value, is_complete
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnn_sweep.sweep.sweep import Sweep
-
-MOST: Final = 5  # configurations of earlier studies that are tried
-SHARE: Final = 0.1  # of the trials, at most; but at least one trial
 
 
 def with_learned(sweep: Sweep, results: Path) -> Sweep:
@@ -68,18 +66,7 @@ def _choose(sweep: Sweep, results: Path) -> tuple[Learned, ...]:
     ranked = [_usable(sweep, results, name, index) for index, name in enumerate(names)]
     turns = (one for turn in zip_longest(*ranked) for one in turn if one is not None)
     distinct = {configuration_id(one.params): one for one in reversed([*turns])}
-    return tuple(islice(reversed(distinct.values()), most_learned(sweep)))
-
-
-def most_learned(sweep: Sweep) -> int:
-    """Return how many configurations of earlier studies a sweep may try: at most `SHARE` of its trials.
-
-    Where the budget is in epochs, only trials that are trained to the end count.
-    """
-    trials = sweep.search.max_trials or len(sweep.grid.rows)
-    if sweep.search.epochs and sweep.epochs:
-        trials = min(trials, sweep.search.epochs // sweep.epochs)
-    return min(MOST, max(1, int(SHARE * trials)))
+    return tuple(islice(reversed(distinct.values()), most_first(sweep)))
 
 
 def _usable(sweep: Sweep, results: Path, name: str, index: int) -> list[Learned]:

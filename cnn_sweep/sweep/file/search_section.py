@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.messages import listed, show, unknown
 from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.sweep.file.problems import validate_section
+from cnn_sweep.sweep.file.space_section import describe_domain
 from cnn_sweep.sweep.identity import name_problem
 from cnn_sweep.sweep.space.grid import is_feasible
-from cnn_sweep.sweep.space.space import Choices, find_value, is_complete
+from cnn_sweep.sweep.space.space import find_value, is_complete
 from cnn_sweep.sweep.spec.metrics import TRIAL_METRICS, is_objective, objectives
 from cnn_sweep.sweep.spec.outcome_constraints import MAX_CONSTRAINTS, outcome_constraints
 from cnn_sweep.sweep.spec.search import (
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from cnn_sweep.messages import KeyPath
     from cnn_sweep.sweep.expressions.expression import Expression
     from cnn_sweep.sweep.file.problems import Problems
-    from cnn_sweep.sweep.space.space import Range, Space
+    from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
 
@@ -160,14 +161,6 @@ def _read_values(raw: Mapping[str, Any], path: KeyPath, space: Space, problems: 
         else:
             values[name] = found[0]
     return values
-
-
-def describe_domain(domain: Choices | Range) -> str:
-    """Return the values of a hyperparameter for messages."""
-    if isinstance(domain, Choices):
-        return listed(map(show, domain.values))
-    steps = "" if domain.step is None else f" in steps of {domain.step:g}"
-    return f"{domain.low:g} to {domain.high:g}{steps}"
 
 
 def _check_conditions(params: Mapping[str, Any], path: KeyPath, space: Space, problems: Problems) -> None:
