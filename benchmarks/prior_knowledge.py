@@ -5,12 +5,12 @@
 Tables, workers and the target of a task are those of ``curves.py``. Knowledge decides only which configurations are
 tried first; everything else is the search without it, on the same seed.
 
-``learn_from``: `MOST_FIRST` configurations are first. They are the best of the next task, as of an earlier study with
-other images; the best of this task, as of an earlier study with the same images; or the worst of this task.
+``learn_from``: three to five configurations are first (`MOST`). They are the best of the next task, as of an earlier
+study with other images; the best of this task, as of an earlier study with the same images; or the worst of this task.
 
-``prior``: as many, with random search `MOST_BELIEVED`, are drawn around a value of each hyperparameter. The value is
-the middle of the best 5% of configurations, on this task or on the next one, or of the worst 5% on this task. A draw
-takes the nearest configuration of the table that is left.
+``prior``: as many, with random search twenty, are drawn around a value of each hyperparameter. The value is the middle
+of the best 5% of configurations, on this task or on the next one, or of the worst 5% on this task. A draw takes the
+nearest configuration of the table that is left.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from results_page import write_section
 from threadpoolctl import threadpool_limits
 
 from cnn_sweep.search.rungs import Ladder
-from cnn_sweep.search.samplers import MOST_BELIEVED, MOST_FIRST
+from cnn_sweep.search.samplers import MOST_BELIEVED, MOST_FIRST, MOST_WITH_RUNGS
 from cnn_sweep.sweep.space.space import Range
 
 if TYPE_CHECKING:
@@ -95,7 +95,13 @@ class Tpe(InOrder):
         self._study.tell(self._trials[row], float(self.task.best[row, epochs - 1]))
 
 
-MOST = {"random": MOST_BELIEVED}  # draws around the prior; otherwise `MOST_FIRST`
+# Configurations that are first: of an earlier study, and around a prior.
+MOST = {
+    "random": (MOST_FIRST, MOST_BELIEVED),
+    "asha": (MOST_WITH_RUNGS, MOST_WITH_RUNGS),
+    "predictive": (MOST_WITH_RUNGS, MOST_WITH_RUNGS),
+    "tpe": (MOST_FIRST, MOST_FIRST),
+}
 SEARCHES: dict[str, Callable[[Task, int], Search]] = {
     "random": lambda task, _first: InOrder(task),
     "asha": lambda task, _first: InRungs(task, Ladder(1, 3)),
@@ -104,18 +110,19 @@ SEARCHES: dict[str, Callable[[Task, int], Search]] = {
 }
 
 
-def first_rows(name: str, table: Table, place: int, seed: int, most: int) -> list[int]:
-    """Return the rows of a table that are tried first; of the prior, ``most``."""
+def first_rows(name: str, table: Table, place: int, seed: int, search: str) -> list[int]:
+    """Return the rows of a table that are tried first."""
+    learned, believed = MOST[search]
     kind, source = name.split(", ")
     ends = np.nan_to_num(np.nanmax(table.curves[(place + (source == "next task")) % len(table.tasks)], axis=1))
     ranked = np.argsort(ends if source == "misleading" else -ends, kind="stable")
     if kind == "learn_from":
-        return [int(row) for row in ranked[:MOST_FIRST]]
+        return [int(row) for row in ranked[:learned]]
     cube = cube_of(table.params, distributions(table.params))
     middle = cube[ranked[: max(1, len(ranked) // 20)]].mean(axis=0)
     generator = np.random.default_rng((seed, place))
     left, rows = np.ones(len(cube), dtype=bool), []
-    for _ in range(most):
+    for _ in range(believed):
         shares = generator.random(len(middle))
         drawn = [Range(0.0, 1.0, prior=float(m)).believed_at(share) for m, share in zip(middle, shares, strict=True)]
         row = int(np.where(left, np.abs(cube - np.array(drawn)).sum(axis=1), np.inf).argmin())
@@ -153,7 +160,7 @@ def run_task(path: Path, place: int, seeds: int, searches: Sequence[str]) -> lis
             plain = table.task(place, seed)
             without = epochs_to(SEARCHES[search](plain, 0), plain, target)
             for knowledge in KNOWLEDGE:
-                rows = first_rows(knowledge, table, place, seed, MOST.get(search, MOST_FIRST))
+                rows = first_rows(knowledge, table, place, seed, search)
                 task = with_first(table, place, seed, rows)
                 own = epochs_to(SEARCHES[search](task, len(rows)), task, target)
                 found.append((search, knowledge, own, without))
