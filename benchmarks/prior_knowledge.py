@@ -5,8 +5,8 @@
 Tables, workers and the target of a task are those of ``curves.py``. Knowledge decides only which configurations are
 tried first; everything else is the search without it, on the same seed.
 
-``learn_from``: three to five configurations are first (`MOST`). They are the best of the next task, as of an earlier
-study with other images; the best of this task, as of an earlier study with the same images; or the worst of this task.
+``learn_from``: three or, with random search, five configurations are first. They are the best of the next task, as of
+an earlier study with other images; the best of this task, as of one with the same images; or the worst of this task.
 
 ``prior``: as many, with random search twenty, are drawn around a value of each hyperparameter. The value is the middle
 of the best 5% of configurations, on this task or on the next one, or of the worst 5% on this task. A draw takes the
@@ -43,7 +43,7 @@ from results_page import write_section
 from threadpoolctl import threadpool_limits
 
 from cnn_sweep.search.rungs import Ladder
-from cnn_sweep.search.samplers import MOST_BELIEVED, MOST_FIRST, MOST_WITH_RUNGS
+from cnn_sweep.search.samplers import MOST_BELIEVED, MOST_FIRST, MOST_IF_SHORT
 from cnn_sweep.sweep.space.space import Range
 
 if TYPE_CHECKING:
@@ -96,12 +96,8 @@ class Tpe(InOrder):
 
 
 # Configurations that are first: of an earlier study, and around a prior.
-MOST = {
-    "random": (MOST_FIRST, MOST_BELIEVED),
-    "asha": (MOST_WITH_RUNGS, MOST_WITH_RUNGS),
-    "predictive": (MOST_WITH_RUNGS, MOST_WITH_RUNGS),
-    "tpe": (MOST_FIRST, MOST_FIRST),
-}
+MOST = {"random": (MOST_FIRST, MOST_BELIEVED)}
+SHORT = (MOST_IF_SHORT, MOST_IF_SHORT)  # with the other searches
 SEARCHES: dict[str, Callable[[Task, int], Search]] = {
     "random": lambda task, _first: InOrder(task),
     "asha": lambda task, _first: InRungs(task, Ladder(1, 3)),
@@ -112,7 +108,7 @@ SEARCHES: dict[str, Callable[[Task, int], Search]] = {
 
 def first_rows(name: str, table: Table, place: int, seed: int, search: str) -> list[int]:
     """Return the rows of a table that are tried first."""
-    learned, believed = MOST[search]
+    learned, believed = MOST.get(search, SHORT)
     kind, source = name.split(", ")
     ends = np.nan_to_num(np.nanmax(table.curves[(place + (source == "next task")) % len(table.tasks)], axis=1))
     ranked = np.argsort(ends if source == "misleading" else -ends, kind="stable")

@@ -38,8 +38,8 @@ _BELIEFS: Final = 1 << 63  # draws from the user's belief have yet another part 
 # Trials that come from an earlier study, or from the user's belief. Where a search needs few trials, even a few that
 # mislead would cost it more than a tenth: benchmarks/prior_knowledge.py.
 MOST_FIRST: Final = 5
-MOST_WITH_RUNGS: Final = 3
-MOST_BELIEVED: Final = 20  # if nothing is learned from results and there are no rungs
+MOST_BELIEVED: Final = 20
+MOST_IF_SHORT: Final = 3  # of either, if the search learns from results or has rungs
 SHARE_FIRST: Final = 0.1  # of all trials, at most; but at least one trial
 
 
@@ -141,13 +141,13 @@ def most_first(sweep: Sweep, most: int = MOST_FIRST) -> int:
 
     Args:
         sweep: The sweep.
-        most: The number for large searches without rungs.
+        most: The number for large searches that neither learn from results nor have rungs.
     """
     trials = sweep.search.max_trials or len(sweep.grid.rows)
     if sweep.search.epochs and sweep.epochs:
         trials = min(trials, sweep.search.epochs // sweep.epochs)
-    if isinstance(sweep.pruner, RungSpec):
-        most = MOST_WITH_RUNGS
+    if sweep.search.is_adaptive or isinstance(sweep.pruner, RungSpec):
+        most = MOST_IF_SHORT
     return min(most, max(1, int(SHARE_FIRST * trials)))
 
 
@@ -161,7 +161,7 @@ def believed(sweep: Sweep, is_valid: Callable[[dict[str, Any]], bool]) -> list[d
     space = sweep.space.with_fixed(sweep.search.fixed)
     if not space.priors:
         return []
-    most = most_first(sweep, MOST_FIRST if sweep.search.is_adaptive else MOST_BELIEVED)
+    most = most_first(sweep, MOST_BELIEVED)
     drawn = map(space.believed_at, islice(_philox(len(space.parameters), sweep, _BELIEFS), _PER_COMPLETION))
     distinct: dict[str, dict[str, Any]] = {}
     for params in drawn:

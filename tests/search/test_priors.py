@@ -88,11 +88,11 @@ def test_a_wrong_prior_is_a_problem(sweep, search, change, message):
     [
         ("random, trials: 400", "", 20),
         ("random, trials: 400", "pruner: predictive\n", 3),
-        ("tpe, trials: 400", "", 5),
+        ("tpe, trials: 400", "", 3),
         ("random, trials: 7", "", 1),
     ],
 )
 def test_where_a_search_ends_early_fewer_trials_are_believed(sweep, search, pruner, count):
-    """At most a tenth of the trials; at most five with a sampler that learns, and three with rungs."""
+    """At most a tenth of the trials, and at most three with rungs or with a sampler that learns."""
     one = sweep(f"method: {search}", (RATE, PRIOR), ("training:", f"{pruner}training:"))
     assert len(believed(one, lambda _: True)) == count
