@@ -281,8 +281,8 @@ class Optuna:
         self.task = task
         sampler = optuna.samplers.TPESampler(seed=task.seed)
         self._study = optuna.create_study(study_name="curves", direction="maximize", sampler=sampler, pruner=pruner)
-        self._space = _distributions(task.params)
-        self._cube = np.array([self._place(one) for one in task.params]).reshape(len(task.params), -1)
+        self._space = distributions(task.params)
+        self._cube = cube_of(task.params, self._space)
         self._left = np.ones(len(task.params), dtype=bool)
         self._trials: dict[int, optuna.Trial] = {}
         self._going: list[tuple[int, int]] = []
@@ -295,7 +295,7 @@ class Optuna:
         if not self._left.any():
             return None
         trial = self._study.ask(self._space)
-        far = np.abs(self._cube - self._place(trial.params)).sum(axis=1)
+        far = np.abs(self._cube - cube_of([trial.params], self._space)).sum(axis=1)
         row = int(np.where(self._left, far, np.inf).argmin())
         self._left[row] = False
         self._trials[row] = trial
@@ -312,21 +312,8 @@ class Optuna:
         else:
             self._going.append((row, epochs))
 
-    def _place(self, params: dict[str, Any]) -> Floats:
-        """Return the place of a configuration in the unit cube; categories are corners."""
-        parts = []
-        for name, dist in self._space.items():
-            if isinstance(dist, optuna.distributions.CategoricalDistribution):
-                parts += [float(_choice(params.get(name)) == choice) for choice in dist.choices]
-                continue
-            low, high, value = float(dist.low), float(dist.high), float(params[name])  # type: ignore[attr-defined]
-            if dist.log:  # type: ignore[attr-defined]
-                low, high, value = math.log(low), math.log(high), math.log(value)
-            parts.append((value - low) / (high - low))
-        return np.array(parts)
 
-
-def _distributions(params: Sequence[dict[str, Any]]) -> dict[str, optuna.distributions.BaseDistribution]:
+def distributions(params: Sequence[dict[str, Any]]) -> dict[str, optuna.distributions.BaseDistribution]:
     """Return a space that the configurations lie in: ranges of numbers with more than ten values, else choices."""
     found: dict[str, optuna.distributions.BaseDistribution] = {}
     for name in dict.fromkeys(name for one in params for name in one):
@@ -337,11 +324,24 @@ def _distributions(params: Sequence[dict[str, Any]]) -> dict[str, optuna.distrib
             log = bool(low > 0 and high / low > 20)  # type: ignore[operator]
             found[name] = optuna.distributions.FloatDistribution(float(low), float(high), log=log)  # type: ignore[arg-type]
         else:
-            found[name] = optuna.distributions.CategoricalDistribution(sorted({_choice(v) for v in values}))
+            found[name] = optuna.distributions.CategoricalDistribution(sorted({choice(v) for v in values}))
     return found
 
 
-def _choice(value: Any) -> str:
+def cube_of(params: Sequence[dict[str, Any]], space: dict[str, optuna.distributions.BaseDistribution]) -> Floats:
+    """Return the places of configurations in the unit cube, one a row; categories are corners."""
+    columns: list[list[float]] = []
+    for name, dist in space.items():
+        if isinstance(dist, optuna.distributions.CategoricalDistribution):
+            columns += [[float(choice(one.get(name)) == one_of) for one in params] for one_of in dist.choices]
+            continue
+        scale = math.log if dist.log else float  # type: ignore[attr-defined]
+        low, high = scale(dist.low), scale(dist.high)  # type: ignore[attr-defined]
+        columns.append([(scale(one[name]) - low) / (high - low) for one in params])
+    return np.array(columns).T.reshape(len(params), -1)
+
+
+def choice(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -387,7 +387,7 @@ def simulate(search: Search, task: Task, target: float) -> Run:
     """Let four workers search until there is nothing left to do, or random search's budget is spent."""
     whole = task.best.size
     spent, seen, done = [], [], []
-    for at, row, epochs in _events(search, task, whole):
+    for at, row, epochs in events(search, task, whole):
         spent.append(at)
         seen.append(task.best[row, epochs - 1])
         done.append(task.best[row, -1] if epochs == task.epochs else -np.inf)
@@ -402,7 +402,7 @@ def simulate(search: Search, task: Task, target: float) -> Run:
     return Run(float(spent[found[0]]) if len(found) else np.inf, float(spent[-1]), tuple(regrets))
 
 
-def _events(search: Search, task: Task, whole: int) -> Iterator[tuple[int, int, int]]:
+def events(search: Search, task: Task, whole: int) -> Iterator[tuple[int, int, int]]:
     """Yield what workers finish: epochs that all of them had trained by then, the row, and its epochs."""
     now, done, order = 0, 0, 0
     trained = np.zeros(len(task.params), dtype=int)

@@ -109,6 +109,8 @@ class Sweep:
     def plan(self) -> pd.DataFrame:
         """Return the trials, without running them; nothing is written.
 
+        Configurations of earlier studies (``search.learn_from``) are missing, since they depend on the results folder.
+
         Returns:
             A row for each trial: ``trial`` (its number), ``repeat``, ``seed``, the hyperparameters, and ``parameters``,
             the number of the network's parameters. An adaptive search has not chosen most values yet; they are

@@ -56,13 +56,18 @@ def test_selection_bias_is_corrected():
     assert abs(float(rows["5 members of 5"][3])) < 1.5
 
 
-def test_searches_are_compared_on_any_table_of_curves(tmp_path):
-    """A table without names of tasks, of any size and with a diverged trial, gives a row for each method."""
+def write_table(file):
+    """Write a table of learning curves, in which the rate says how good a configuration is, and one diverges."""
     best = np.random.default_rng(0).random(24)
     curves = best[None, :, None] * (1 - np.exp(-np.arange(1, 8) / 2))
     curves[0, 3, 4:] = np.nan
     params = [{"rate": float(value), "kind": "ab"[number % 2]} for number, value in enumerate(best)]
-    np.savez(tmp_path / "table.npz", params=json.dumps(params), val_accuracy=curves)
+    np.savez(file, params=json.dumps(params), val_accuracy=curves)
+
+
+def test_searches_are_compared_on_any_table_of_curves(tmp_path):
+    """A table without names of tasks, of any size and with a diverged trial, gives a row for each method."""
+    write_table(tmp_path / "table.npz")
     methods = ["asha, rungs from 1", "median", "predictive", "Optuna TPE, median"]
     options = ["--table", "table.npz", "--seeds", "2", "--json", "rows.json", "--jobs", "1", "--methods", *methods]
     command = [sys.executable, str(BENCHMARKS / "curves.py"), *options]
@@ -75,3 +80,16 @@ def test_searches_are_compared_on_any_table_of_curves(tmp_path):
     assert rows["predictive"]["never_found"] == 0.0
     assert 0.0 < rows["predictive"]["epochs_ratio"] < 1.0
     assert {"regret_5", "regret_10", "regret_20", "regret_50"} <= rows["predictive"].keys()
+
+
+def test_earlier_knowledge_saves_epochs_on_any_table_of_curves(tmp_path):
+    """The best configurations of an earlier study of the same images end a random search at once."""
+    write_table(tmp_path / "table.npz")
+    options = ["--table", "table.npz", "--seeds", "2", "--searches", "random", "tpe"]
+    command = [sys.executable, str(BENCHMARKS / "prior_knowledge.py"), *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if " | " in line]
+    shares = {(row[0], row[1]): row[2].split()[0] for row in rows[1:]}
+    assert len(shares) == 12
+    assert float(shares["random", "learn_from, same task"]) <= 0.5

@@ -93,6 +93,8 @@ class Start(Event):
         promotion: Why a paused trial continues: the data of a :class:`cnn_sweep.search.rungs.Promotion`.
         digest: Digest of the newest revision of the sweep; earlier versions wrote none.
         fold: With cross-validation, the fold that validates, from 0.
+        source: Why the configuration is tried first: a trial of an earlier study as ``study#trial``, or ``prior`` if it
+            was drawn from the user's belief; None for all others.
     """
 
     type: ClassVar[str] = "start"
@@ -108,6 +110,7 @@ class Start(Event):
     promotion: dict[str, Any] | None = None
     digest: str | None = None
     fold: int | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)

@@ -219,6 +219,12 @@ def _search(data: ReportData, sweep: Sweep) -> Iterator[str]:
     rest = f" and {len(rows) - _FEW} more (see the supplement)" if len(rows) > _FEW else ""
     what = f"{plural(len(rows), 'hyperparameter was', 'hyperparameters were')} searched"
     yield f"{what}: {'; '.join(few)}{rest}; {_SEARCHES[sweep.search.method]}."
+    if learned := sweep.search.learned:
+        studies = " and ".join(dict.fromkeys(one.study for one in learned))
+        yield f"{plural(len(learned), 'configuration')} from the best of earlier studies ({studies}) came first."
+    if priors := sweep.space.priors:
+        beliefs = "; ".join(f"{name} {value}" for name, value in priors.items())
+        yield f"Among the first were configurations drawn around values that we believed to be best ({beliefs})."
     if sweep.pruner is not None:
         yield _PRUNERS[sweep.pruner.kind].format(**_words(sweep.pruner.model_dump()))
     if sweep.search.repeats > 1:

@@ -65,7 +65,7 @@ def _are_mappings(data: Any) -> bool:
 def _search_changes(old: Sweep, new: Sweep) -> list[str]:
     before, after = old.search, new.search
     reasons = []
-    for name in ("method", "seed", "options", "constraints"):
+    for name in ("method", "seed", "options", "constraints", "learn_from"):
         reasons += _changes(f"search.{name}", getattr(before, name), getattr(after, name))
     for name in ("epochs", "hours", "gpu_hours"):
         reasons += _less(name, getattr(before, name), getattr(after, name))

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import SettingError
 from cnn_sweep.messages import in_bytes, plural, show
-from cnn_sweep.search.samplers import Drawn, all_configurations, check_packages, completed, configurations, is_adaptive
+from cnn_sweep.search.samplers import (
+    Drawn,
+    all_configurations,
+    believed,
+    check_packages,
+    completed,
+    configurations,
+    is_adaptive,
+)
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.network.layers import Output
 from cnn_sweep.sweep.network.shapes import InvalidNetwork, infer_shapes
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.sweep import Sweep
 
 
+FROM_PRIOR: Final = "prior"  # the source of a trial that was drawn from the user's belief
 MAX_WEIGHTS: Final = 10_000_000_000  # of a network; in training, each takes 12 to 16 bytes
 
 
@@ -43,6 +52,7 @@ class PlannedTrial:
         configuration: ID of the configuration; None if ``params`` is None.
         same_as: In an adaptive search, the number of the trial whose configuration this one repeats.
         part: In an adaptive search, hyperparameters with fixed values; the sampler proposes the others.
+        source: Why it is tried first: a trial of an earlier study as ``study#trial``, or ``prior``.
     """
 
     number: int
@@ -53,6 +63,7 @@ class PlannedTrial:
     same_as: int | None = None
     part: dict[str, Any] | None = None
     fold: int | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -221,6 +232,7 @@ class _Planner:
     planned: dict[tuple[str | int, int], int] = field(default_factory=dict)
     enqueued: set[str] = field(default_factory=set)
     proposals: list[dict[str, Any]] = field(default_factory=list)
+    sources: dict[str | int, str] = field(default_factory=dict)
     draws: int = 0
     duplicates: int = 0
     rejected: int = 0
@@ -228,12 +240,13 @@ class _Planner:
 
     def add(self, sweep: Sweep, info: ImageInfo | None) -> None:
         validator = Validator(sweep, info)
-        for place, part in self._newly_enqueued(sweep):
+        for place, part, source in self._newly_enqueued(sweep, validator):
             params = completed(sweep, part, place, validator.is_valid)
             if params is None:
                 self.notes.append(f"no trainable configuration was found that completes {part}, which is enqueued")
-            elif configuration_id(params) not in self.drawn:
+            elif (name := configuration_id(params)) not in self.drawn:
                 self._check_and_add(validator, params)
+                self._note_source(name, source)
         drawn = configurations(sweep, known=self.drawn.values(), first=self.draws)
         self._count(sweep, drawn)
         for params in drawn.params:
@@ -246,8 +259,9 @@ class _Planner:
         """Plan trials whose configurations the sampler will complete; only enqueued values are known now."""
         check_packages(sweep.search.method)
         validator = Validator(sweep, info)
-        for _, part in self._newly_enqueued(sweep):
+        for _, part, source in self._newly_enqueued(sweep, validator):
             if not is_complete(sweep.space, part) or self._check_and_add(validator, part):
+                self._note_source(len(self.proposals), source)
                 self.proposals.append(part)
         wanted = self._possible(sweep, validator)
         self.proposals += [{} for _ in range(wanted - len(self.proposals))]
@@ -264,14 +278,22 @@ class _Planner:
                 first = self.trials[number]
                 self._append(sweep, names[number], repeat, first.params, part=first.part)
 
-    def _newly_enqueued(self, sweep: Sweep) -> list[tuple[int, dict[str, Any]]]:
+    def _newly_enqueued(self, sweep: Sweep, validator: Validator) -> list[tuple[int, dict[str, Any], str | None]]:
+        """List what is tried first, with its source: from the user, from earlier studies, and from the priors."""
         found = []
-        for given in sweep.search.enqueue:
+        first: list[tuple[dict[str, Any], str | None]] = [(one, None) for one in sweep.search.enqueue]
+        first += [(one.params, f"{one.study}#{one.trial}") for one in sweep.search.learned]
+        first += [(params, FROM_PRIOR) for params in believed(sweep, validator.is_valid)]
+        for given, source in first:
             part = {name: given[name] for name in sweep.space.names if name in given}
             if (name := configuration_id(part)) not in self.enqueued:
-                found.append((len(self.enqueued), part))
+                found.append((len(self.enqueued), part, source))
                 self.enqueued.add(name)
         return found
+
+    def _note_source(self, name: str | int, source: str | None) -> None:
+        if source is not None:
+            self.sources[name] = source
 
     def _check_and_add(self, validator: Validator, params: dict[str, Any]) -> bool:
         name = configuration_id(params)
@@ -315,6 +337,7 @@ class _Planner:
             configuration=None if params is None else configuration_id(params),
             same_as=self.planned[name, 0] if params is None and repeat else None,
             part=part if params is None else None,
+            source=self.sources.get(name),
         )
         self.trials.append(trial)
 

@@ -19,7 +19,7 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.sweep.identity import configuration_id, has_values
 from cnn_sweep.sweep.space.grid import grid
 from cnn_sweep.sweep.space.space import is_complete
-from cnn_sweep.sweep.spec.search import LISTED_METHODS
+from cnn_sweep.sweep.spec.search import LISTED_METHODS, RungSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,6 +34,13 @@ _BLOCK: Final = 256  # points drawn at once; a power of two keeps Sobol's sequen
 # with draws of the search itself.
 _COMPLETIONS: Final = 1 << 62
 _PER_COMPLETION: Final = 1_000
+_BELIEFS: Final = 1 << 63  # draws from the user's belief have yet another part of the stream
+# Trials that come from an earlier study, or from the user's belief. Where a search needs few trials, even a few that
+# mislead would cost it more than a tenth: benchmarks/prior_knowledge.py.
+MOST_FIRST: Final = 5
+MOST_BELIEVED: Final = 20
+MOST_IF_SHORT: Final = 3  # of either, if the search learns from results or has rungs
+SHARE_FIRST: Final = 0.1  # of all trials, at most; but at least one trial
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,44 @@ def completed(
         if sweep.satisfies(params) and is_valid(params):
             return params
     return None
+
+
+def most_first(sweep: Sweep, most: int = MOST_FIRST) -> int:
+    """Return how many trials may come from earlier studies, and how many from the user's belief.
+
+    There are few, since both may mislead. Where the budget is in epochs, only whole trainings count as trials.
+
+    Args:
+        sweep: The sweep.
+        most: The number for large searches that neither learn from results nor have rungs.
+    """
+    trials = sweep.search.max_trials or len(sweep.grid.rows)
+    if sweep.search.epochs and sweep.epochs:
+        trials = min(trials, sweep.search.epochs // sweep.epochs)
+    if sweep.search.is_adaptive or isinstance(sweep.pruner, RungSpec):
+        most = MOST_IF_SHORT
+    return min(most, max(1, int(SHARE_FIRST * trials)))
+
+
+def believed(sweep: Sweep, is_valid: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    """Return the configurations that are drawn from the priors in the space; none if it has no prior.
+
+    Args:
+        sweep: The sweep.
+        is_valid: Returns whether a configuration can be trained.
+    """
+    space = sweep.space.with_fixed(sweep.search.fixed)
+    if not space.priors:
+        return []
+    most = most_first(sweep, MOST_BELIEVED)
+    drawn = map(space.believed_at, islice(_philox(len(space.parameters), sweep, _BELIEFS), _PER_COMPLETION))
+    distinct: dict[str, dict[str, Any]] = {}
+    for params in drawn:
+        if sweep.satisfies(params) and is_valid(params):
+            distinct[configuration_id(params)] = params
+        if len(distinct) == most:
+            break
+    return list(distinct.values())
 
 
 def _from_grid(sweep: Sweep, seen: set[str]) -> Drawn:

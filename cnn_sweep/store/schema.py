@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.journal.events import Event
 
-SCHEMA_VERSION = 9  # version 8 knew neither constraints on results nor tests of models that are not a trial's
+SCHEMA_VERSION = 10  # version 9 did not know why a trial is tried first
 
 METADATA = MetaData()
 WRITER = "writer"  # name of the journal of a line; no event has a field of this name
@@ -185,6 +185,7 @@ attempts = _table(
     Column("seed", BigInteger, info=_of(Start, "seed")),
     Column("start_epoch", BigInteger, info=_of(Start, "epoch")),
     Column("start_parameters", BigInteger, info=_of(Start, "parameters")),
+    Column("source", Text, info=_of(Start, "source")),
     # From its end:
     Column("ended", Float, info=_of(End, "time")),
     Column("end_state", Text, info=_of(End, "state")),

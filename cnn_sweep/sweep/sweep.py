@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.sweep.spec.data import DataSpec
     from cnn_sweep.sweep.spec.outcome_constraints import OutcomeConstraint
-    from cnn_sweep.sweep.spec.search import PrunerSpec, SearchSpec
+    from cnn_sweep.sweep.spec.search import Learned, PrunerSpec, SearchSpec
     from cnn_sweep.sweep.spec.training import TrainingSpec
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
     from cnn_sweep.sweep.spec.when_finished import Step
@@ -165,6 +165,14 @@ class Sweep:
         text = yaml.replace_study_name(self.text, study)
         renamed = Sweep.parse(text, source=self.source, folder=self.folder)
         return replace(renamed, more_repeats=self.more_repeats)
+
+    def with_learned(self, learned: Sequence[Learned]) -> Sweep:
+        """Return the same sweep with the configurations of earlier studies, which its text then has, too."""
+        if tuple(learned) == self.search.learned:
+            return self
+        text = with_values(self.text, {("search", "learned"): [one.model_dump(mode="json") for one in learned]})
+        parsed = Sweep.parse(text, source=self.source, folder=self.folder)
+        return replace(parsed, changed=self.changed, more_repeats=self.more_repeats)
 
     @classmethod
     def from_mapping(cls, content: Mapping[str, Any], *, folder: Path | None = None) -> Sweep:

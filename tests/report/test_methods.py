@@ -80,10 +80,13 @@ def test_images_that_are_gone_are_no_reason_to_fail(written):
 
 
 def test_searches_and_pruners_are_named_with_their_sources(written):
-    """A sampler and rungs are described by their settings."""
+    """A sampler and rungs are described by their settings, and so is what was known before."""
     sweep = sweep_of_digits("""\
-space: {{filters: [2, 4], rate: {{low: 0.001, high: 0.1, log: true}}}}
-search: {{method: tpe, trials: 9}}
+space: {{filters: [2, 4], rate: {{low: 0.001, high: 0.1, log: true, prior: 0.01}}}}
+search:
+  method: tpe
+  trials: 9
+  learned: [{{study: old, trial: 3, value: 0.9, params: {{filters: 2}}}}]
 pruner: {{asha: {{min_epochs: 2, reduction: 4}}}}
 training: {{epochs: 3, optimizer: {{name: adamw, learning_rate: $rate}}}}
 """)
@@ -91,6 +94,8 @@ training: {{epochs: 3, optimizer: {{name: adamw, learning_rate: $rate}}}}
     found = described(written, "tuned")
     assert "for 3 epochs in batches of 32 images by AdamW [@loshchilov2019]." in found.text
     assert "proposed by Optuna [@akiba2019] with a tree-structured Parzen estimator [@bergstra2011]" in found.text
+    assert "1 configuration from the best of earlier studies (old) came first." in found.text
+    assert "drawn around values that we believed to be best (rate 0.01)." in found.text
     assert "one in 4 went on from each rung, the first of which was after 2 epochs" in found.text
     assert {"akiba2019", "bergstra2011", "li2020", "loshchilov2019"} < set(found.keys)
 

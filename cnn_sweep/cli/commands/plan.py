@@ -13,11 +13,13 @@ from cnn_sweep.cli.ui.sweeps import load_sweep
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import InputError
+from cnn_sweep.execution.study.earlier_studies import with_learned
 from cnn_sweep.execution.study.study_folder import StudyFolder, plan_sweeps
 from cnn_sweep.execution.study.user_code import check_user_code
 from cnn_sweep.messages import plural
-from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.leaderboards.leaderboard import Table, shown
 from cnn_sweep.search.feasibility import size_violation
+from cnn_sweep.search.plan import FROM_PRIOR
 from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.training.data.sources import notes_on_names
 
@@ -59,7 +61,7 @@ def plan(
     """
     if job and not (probe and profile is not None):
         raise InputError("--job is for --probe with --profile PROFILE.toml")
-    loaded = load_sweep(sweep, changes)
+    loaded = with_learned(load_sweep(sweep, changes), results)
     check_user_code(loaded)
     found, info = plan_sweeps(loaded)
     for note in notes_on_names(loaded.data, info):
@@ -99,6 +101,13 @@ def _print_plan(sweep: Sweep, found: Plan) -> None:
         print(f"constraints on results: {'; '.join(sweep.search.constraints)}")
         if count := sum(size_violation(sweep, one.parameters) > 0 for one in found.configurations):
             print(f"violated by the number of weights: {plural(count, 'configuration')}")
+    for one in sweep.search.learned:
+        print(
+            f"first, from trial {one.trial} of {one.study} ({sweep.objective.metric} {shown(one.value)}): {one.params}"
+        )
+    if count := sum(trial.source == FROM_PRIOR and not trial.repeat for trial in found.trials):
+        priors = ", ".join(f"{name} {shown(value)}" for name, value in sweep.space.priors.items())
+        print(f"first, {plural(count, 'configuration')} drawn around the prior: {priors}")
     if sweep.when_finished:
         print(f"when finished: {', '.join(map(str, sweep.when_finished))}")
     _print_rows("configurations", [_row(c) for c in found.configurations])

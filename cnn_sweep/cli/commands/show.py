@@ -53,6 +53,10 @@ def show(
     with found.store:
         detail, summary, board = found.trial(trial), found.summary(), found.leaderboard_table(None)
     _print_trial(detail["trial"], summary["metric"], summary["last_epochs"] or 1)
+    if source := next((row["source"] for row in detail["attempts"] if row["source"]), None):
+        earlier, _, number = source.rpartition("#")
+        cause = f"trial {number} of the study {earlier} (search.learn_from)" if earlier else "its `prior` in the space"
+        print_words(f"  tried first because of {cause}")
     if (images := _validation_images(found, detail["trial"])) is not None:
         low, high = wilson(images * detail["trial"]["value"], images)
         what = f"95% interval {shown(low)} to {shown(high)} for {images:,} validation images (Wilson)"

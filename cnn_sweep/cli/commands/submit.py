@@ -16,6 +16,7 @@ from cnn_sweep.execution.array_jobs.sbatch_calls import settle_submissions
 from cnn_sweep.execution.array_jobs.submission import QueueFull, Submission, plan_submission
 from cnn_sweep.execution.attempts.candidates import left_to_do, why_nothing_is_left
 from cnn_sweep.execution.attempts.take_over import silent_attempts, unseen_in_words
+from cnn_sweep.execution.study.earlier_studies import with_learned
 from cnn_sweep.execution.study.jobs import count_pools, jobs_in_queue
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.paths import StudyPaths
@@ -57,6 +58,7 @@ def submit(
     """
     loaded = load_sweep(sweep, changes)
     check_study(StudyPaths(results, loaded.study))
+    loaded = with_learned(loaded, results)
     if not dry_run:
         restore_sweep_files(StudyPaths(results, loaded.study), loaded)
     preview = StudyFolder.preview(loaded, results, extend=extend)

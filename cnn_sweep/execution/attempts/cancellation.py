@@ -136,6 +136,7 @@ def end_untrained(planned: PlannedTrial, trial: TrialHistory | None, journal: Jo
                 repeat=planned.repeat,
                 seed=planned.seed,
                 params=planned.params,
+                source=planned.source,
             )
         )
     epochs = 0 if trial is None else max(attempt.last_epoch for attempt in trial.attempts.values())

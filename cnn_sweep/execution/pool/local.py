@@ -12,6 +12,7 @@ from cnn_sweep.errors import EnvironmentFault, Interrupted, faults_of_the_system
 from cnn_sweep.execution.machine import default_workers
 from cnn_sweep.execution.pool.notifications import notify_dead_end
 from cnn_sweep.execution.pool.supervisor import PoolSupervisor
+from cnn_sweep.execution.study.earlier_studies import with_learned
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.execution.study.threads import settle_threads, threads_of
 from cnn_sweep.execution.study.user_code import check_user_code, uses_user_code
@@ -55,6 +56,7 @@ def begin_study(
     """
     paths = StudyPaths(results, sweep.study)
     check_study(paths)
+    sweep = with_learned(sweep, results)
     restore_sweep_files(paths, sweep)  # raises before the images are prepared
     threads_of(paths, sweep, threads)  # raises before anything is written
     if not is_study(paths):  # an existing study has a copy of the code

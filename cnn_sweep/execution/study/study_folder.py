@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from cnn_sweep.errors import DamagedFileError, InputError, StudyError
+from cnn_sweep.execution.study.earlier_studies import with_learned
 from cnn_sweep.execution.study.provenance import provenance, start_journal
 from cnn_sweep.execution.study.removal import check_case
 from cnn_sweep.execution.study.user_code import check_user_code, copy_user_code, uses_user_code
@@ -94,6 +95,7 @@ class StudyFolder:
             StudyError: The study exists with another sweep.
         """
         paths = StudyPaths(results, sweep.study)
+        sweep = with_learned(sweep, results)
         if not is_study(paths):
             check_case(paths)
             if uses_user_code(sweep):
@@ -113,6 +115,7 @@ class StudyFolder:
     def preview(cls, sweep: Sweep, results: Path, *, extend: bool = False) -> Self:
         """Return what :meth:`open_or_create` would, with the same errors, but write nothing."""
         paths = StudyPaths(results, sweep.study)
+        sweep = with_learned(sweep, results)
         earlier = read_revisions(paths) if is_study(paths) else ()
         if earlier and not (extend and sweep.digest != earlier[-1].digest and extension(earlier[-1], sweep) is None):
             return cls.open_or_create(sweep, results)

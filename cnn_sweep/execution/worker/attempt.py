@@ -137,6 +137,7 @@ class AttemptRunner:
                 until=until,
                 promotion=claimed.promotion.to_data() if claimed.promotion is not None else None,
                 digest=self._study.sweep.digest,
+                source=planned.source,
             )
         )
         self._journal.flush()

@@ -186,6 +186,7 @@ def _hyperparameter() -> Schema:
         "minProperties": 1,
         "description": "Values of other hyperparameters with which this one is active.",
     }
+    prior = {"description": "The value that you believe to be best; a few trials around it are first."}
     limits = {
         "low": _NUMBER | {"description": "Smallest value."},
         "high": _NUMBER | {"description": "Largest value."},
@@ -198,8 +199,9 @@ def _hyperparameter() -> Schema:
             "description": "How many of its values a grid uses.",
         },
         "when": when,
+        "prior": prior,
     }
-    listed = {"properties": {"choices": choices, "when": when}, "required": ["choices"]}
+    listed = {"properties": {"choices": choices, "when": when, "prior": prior}, "required": ["choices"]}
     ranged = {"properties": limits, "required": ["low", "high"]}
     closed = {"type": "object", "additionalProperties": False}
     return {

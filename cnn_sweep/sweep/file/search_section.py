@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from cnn_sweep.messages import listed, show, unknown
 from cnn_sweep.sweep.expressions.parser import ExpressionError
 from cnn_sweep.sweep.file.problems import validate_section
+from cnn_sweep.sweep.file.space_section import describe_domain
+from cnn_sweep.sweep.identity import name_problem
 from cnn_sweep.sweep.space.grid import is_feasible
-from cnn_sweep.sweep.space.space import Choices, find_value, is_complete
+from cnn_sweep.sweep.space.space import find_value, is_complete
 from cnn_sweep.sweep.spec.metrics import TRIAL_METRICS, is_objective, objectives
 from cnn_sweep.sweep.spec.outcome_constraints import MAX_CONSTRAINTS, outcome_constraints
 from cnn_sweep.sweep.spec.search import (
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from cnn_sweep.messages import KeyPath
     from cnn_sweep.sweep.expressions.expression import Expression
     from cnn_sweep.sweep.file.problems import Problems
-    from cnn_sweep.sweep.space.space import Range, Space
+    from cnn_sweep.sweep.space.space import Space
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
 
@@ -40,6 +42,9 @@ def read_search(value: Any, problems: Problems) -> SearchSpec:
         # Otherwise, the wrong method would cause messages about ranges of the space, too.
         return SearchSpec(method="grid" if method is None or method in GRID_METHODS else "random", trials=1)
     _check_table_keys(spec, problems)
+    for index, name in enumerate(spec.learn_from):
+        if (problem := name_problem(name)) is not None:
+            problems.add((*path, "learn_from", index), problem)
     if spec.method not in LISTED_METHODS and spec.max_trials is None:
         problems.add(path, f"the method {spec.method!r} needs a number of trials; add trials: 50")
     options = spec.options
@@ -60,7 +65,7 @@ def _check_table_keys(spec: SearchSpec, problems: Problems) -> None:
         return
     if len(given) != 1:
         problems.add(("search",), "the method 'table' needs a CSV file, as in search: {method: table, file: grid.csv}")
-    for unused in ("fixed", "enqueue"):
+    for unused in ("fixed", "enqueue", "learn_from", "learned"):
         if unused in spec.model_fields_set:
             problems.add(("search", unused), "has no effect with the method 'table'; change the table")
 
@@ -125,19 +130,24 @@ def check_outcome_constraints(search: SearchSpec, problems: Problems, *, any_met
 def read_fixed_and_enqueued(
     search: SearchSpec, space: Space, constraints: Sequence[Expression], problems: Problems
 ) -> SearchSpec:
-    """Convert ``fixed`` and ``enqueue`` to values of the space; a value outside the space is a problem."""
-    if not search.fixed and not search.enqueue:
+    """Convert ``fixed``, ``enqueue`` and ``learned`` to values of the space; a value outside it is a problem."""
+    if not search.fixed and not search.enqueue and not search.learned:
         return search
     fixed = _read_values(search.fixed, ("search", "fixed"), space, problems)
-    enqueue = []
-    for index, values in enumerate(search.enqueue):
-        path: KeyPath = ("search", "enqueue", index)
+
+    def configuration(values: Mapping[str, Any], path: KeyPath) -> dict[str, Any]:
         params = _read_values(values, path, space, problems)
         _check_conditions(params, path, space, problems)
         if is_complete(space, params) and not is_feasible(params, constraints):
             problems.add(path, f"{show(params)} does not satisfy the constraints")
-        enqueue.append({name: params[name] for name in space.names if name in params})
-    return search.model_copy(update={"fixed": fixed, "enqueue": tuple(enqueue)})
+        return {name: params[name] for name in space.names if name in params}
+
+    enqueue = [configuration(values, ("search", "enqueue", index)) for index, values in enumerate(search.enqueue)]
+    learned = [
+        one.model_copy(update={"params": configuration(one.params, ("search", "learned", index, "params"))})
+        for index, one in enumerate(search.learned)
+    ]
+    return search.model_copy(update={"fixed": fixed, "enqueue": tuple(enqueue), "learned": tuple(learned)})
 
 
 def _read_values(raw: Mapping[str, Any], path: KeyPath, space: Space, problems: Problems) -> dict[str, Any]:
@@ -151,14 +161,6 @@ def _read_values(raw: Mapping[str, Any], path: KeyPath, space: Space, problems: 
         else:
             values[name] = found[0]
     return values
-
-
-def describe_domain(domain: Choices | Range) -> str:
-    """Return the values of a hyperparameter for messages."""
-    if isinstance(domain, Choices):
-        return listed(map(show, domain.values))
-    steps = "" if domain.step is None else f" in steps of {domain.step:g}"
-    return f"{domain.low:g} to {domain.high:g}{steps}"
 
 
 def _check_conditions(params: Mapping[str, Any], path: KeyPath, space: Space, problems: Problems) -> None:

@@ -29,7 +29,7 @@ from cnn_sweep.sweep.space.templates import SpecTemplate, compile_spec, referenc
 from cnn_sweep.sweep.spec.data import SOURCES, DataSpec
 from cnn_sweep.sweep.spec.metrics import TRIAL_METRICS, default_direction, is_objective, objectives
 from cnn_sweep.sweep.spec.outcome_constraints import outcome_constraints
-from cnn_sweep.sweep.spec.search import GRID_METHODS, SearchSpec
+from cnn_sweep.sweep.spec.search import GRID_METHODS, LISTED_METHODS, SearchSpec
 from cnn_sweep.sweep.spec.training import TrainingSpec
 from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 from cnn_sweep.validation import Spec, added_later
@@ -144,6 +144,10 @@ def read_sections(data: Any, problems: Problems) -> Sections:
         top = data = {**top, "space": stands_for_space.inferred_space()}
         problems.show_space_in_table(stands_for_space.header)
     space = read_space(top.get("space", {}), problems, grid=search.method in GRID_METHODS)
+    for name in space.priors if search.method in LISTED_METHODS else ():
+        problems.add(
+            ("space", name, "prior"), f"has no effect with the method {search.method!r}, which trains all rows"
+        )
     rows: tuple[dict[str, Any], ...] | None = () if search.method == "table" else None
     if table is not None:
         rows = table.configurations(space, problems, declared=names)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.messages import listed, near, point_hint, show
 from cnn_sweep.sweep.expressions.expression import RESERVED, is_name
 from cnn_sweep.sweep.identity import value_key
-from cnn_sweep.sweep.space.space import Choices, Parameter, Range, Space
+from cnn_sweep.sweep.space.space import Choices, Parameter, Range, Space, find_value
 from cnn_sweep.sweep.spec.metrics import EPOCH_METRICS
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ COLUMNS: Final = (
     *("rank", "trial", "state", "value", "best_epoch", "epochs", "parameters", "seconds"),
     *EPOCH_METRICS,
 )
-_CHOICE_KEYS: Final = ("choices", "when")
-_RANGE_KEYS: Final = ("low", "high", "step", "log", "points", "when")
+_CHOICE_KEYS: Final = ("choices", "when", "prior")
+_RANGE_KEYS: Final = ("low", "high", "step", "log", "points", "when", "prior")
 MAX_POINTS: Final = 100_000
 MAX_PARAMETERS: Final = 500  # each is a column of the store, and SQLite allows 2,000
 _EXAMPLE: Final = "[8, 16, 32] or {low: 0.0, high: 0.5}"
@@ -44,7 +44,10 @@ def read_space(value: Any, problems: Problems, *, grid: bool) -> Space:
         problems.add(path, f"a sweep can have {MAX_PARAMETERS:,} hyperparameters, this one has {len(value):,}")
         return Space()
     _check_names(list(value), problems)
-    domains = {name: _read_domain(entry, (*path, name), problems, grid=grid) for name, entry in value.items()}
+    domains = {
+        name: _with_prior(_read_domain(entry, (*path, name), problems, grid=grid), entry, (*path, name), problems)
+        for name, entry in value.items()
+    }
     parameters = []
     for name, domain in domains.items():
         if domain is not None:
@@ -86,6 +89,27 @@ def _read_domain(entry: Any, path: KeyPath, problems: Problems, *, grid: bool) -
         problems.add(path, "needs either choices, or low and high")
         return None
     return _read_range(entry, path, problems, grid=grid)
+
+
+def _with_prior(
+    domain: Choices | Range | None, entry: Any, path: KeyPath, problems: Problems
+) -> Choices | Range | None:
+    """Add the value that the user believes to be best."""
+    if domain is None or not isinstance(entry, dict) or "prior" not in entry:
+        return domain
+    found = find_value(domain, entry["prior"])
+    if found is None:
+        problems.add((*path, "prior"), f"{show(entry['prior'])} is not in the space: {describe_domain(domain)}")
+        return domain
+    return replace(domain, prior=found) if isinstance(domain, Choices) else replace(domain, prior=found[0])
+
+
+def describe_domain(domain: Choices | Range) -> str:
+    """Return the values of a hyperparameter for messages."""
+    if isinstance(domain, Choices):
+        return listed(map(show, domain.values))
+    steps = "" if domain.step is None else f" in steps of {domain.step:g}"
+    return f"{domain.low:g} to {domain.high:g}{steps}"
 
 
 def _read_choices(values: Any, path: KeyPath, problems: Problems) -> Choices | None:

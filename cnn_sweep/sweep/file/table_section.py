@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.csv_tables import MISSING, find_separator, parse_csv, read_csv_text, write_csv
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import listed, plural, show, unknown
-from cnn_sweep.sweep.file.search_section import describe_domain
+from cnn_sweep.sweep.file.space_section import describe_domain
 from cnn_sweep.sweep.identity import value_key
 from cnn_sweep.sweep.space.space import Choices, find_value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.sweep.identity import value_key
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+# Standard deviation of the normal distribution around a value that the user believes in, as a share of the range.
+BELIEF_SD: Final = 0.125
+BELIEF: Final = 0.5  # probability of a choice that the user believes in; the rest is shared by all choices
 DIGITS: Final = 12  # significant digits of a computed value, so that 1e-4 is 0.0001 exactly
 
 
@@ -27,9 +31,11 @@ class Choices:
 
     Attributes:
         values: At least one, all different.
+        prior: The choice that the user believes to be best, as a 1-tuple, since it may be None; empty if there is none.
     """
 
     values: tuple[Any, ...]
+    prior: tuple[Any, ...] = ()
 
     @property
     def grid(self) -> tuple[Any, ...]:
@@ -49,6 +55,12 @@ class Choices:
     def at(self, share: float) -> Any:
         """Return the value at a position in [0, 1) along the choices."""
         return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
+
+    def believed_at(self, share: float) -> Any:
+        """Return the value at a position in [0, 1) along the user's belief, in which one choice is more probable."""
+        if not self.prior:
+            return self.at(share)
+        return self.prior[0] if share < BELIEF else self.at((share - BELIEF) / (1 - BELIEF))
 
     def index(self, value: Any) -> int | None:
         """Return the index of a value among the choices, or None if it is not one of them."""
@@ -74,6 +86,7 @@ class Range:
         log: Whether values are spread evenly on a logarithmic scale.
         points: Number of values in a grid, or None.
         integer: Whether values are whole.
+        prior: The value that the user believes to be best, or None.
     """
 
     low: float
@@ -82,6 +95,7 @@ class Range:
     log: bool = False
     points: int | None = None
     integer: bool = False
+    prior: float | None = None
 
     @cached_property
     def grid(self) -> tuple[Any, ...] | None:
@@ -126,6 +140,19 @@ class Range:
             return self._value(self.low + math.floor(share * (self.high - self.low + 1)))
         low, high = math.log(self.low - 0.5), math.log(self.high + 0.5)
         return self._value(math.exp(low + share * (high - low)))
+
+    def believed_at(self, share: float) -> Any:
+        """Return the value at a position in [0, 1) along the user's belief: a normal distribution, cut at the ends."""
+        if self.prior is None or self.low == self.high:
+            return self.at(share)
+        belief = NormalDist(self._share_of(self.prior), BELIEF_SD)
+        start, end = belief.cdf(0.0), belief.cdf(1.0)
+        return self.at(min(max(belief.inv_cdf(start + share * (end - start)), 0.0), math.nextafter(1.0, 0.0)))
+
+    def _share_of(self, value: float) -> float:
+        if not self.log:
+            return (value - self.low) / (self.high - self.low)
+        return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
 
     def contains(self, value: Any) -> bool:
         """Return whether a value is in the range, and on a step if there are steps."""
@@ -180,6 +207,8 @@ class Parameter:
         else:
             values = {"low": domain.low, "high": domain.high, "step": domain.step}
             values |= {"log": domain.log, "points": domain.points}
+        if domain.prior not in ((), None):
+            values["prior"] = domain.prior
         return {"name": self.name, **values, "when": {name: list(accepted) for name, accepted in self.when.items()}}
 
     @cached_property
@@ -252,6 +281,18 @@ class Space:
         """Return the configuration at a point of the unit cube, with one coordinate in [0, 1) per parameter."""
         pairs = zip(self.parameters, shares, strict=True)
         return self.complete({parameter.name: parameter.domain.at(float(share)) for parameter, share in pairs})
+
+    def believed_at(self, shares: Iterable[float]) -> dict[str, Any]:
+        """Return the configuration at a point of the unit cube, along the user's beliefs where there are any."""
+        pairs = zip(self.parameters, shares, strict=True)
+        return self.complete({one.name: one.domain.believed_at(float(share)) for one, share in pairs})
+
+    @property
+    def priors(self) -> dict[str, Any]:
+        """The values that the user believes to be best, by parameter."""
+        domains = {one.name: one.domain for one in self.parameters}
+        choices = {name: one.prior[0] for name, one in domains.items() if isinstance(one, Choices) and one.prior}
+        return choices | {n: o.prior for n, o in domains.items() if isinstance(o, Range) and o.prior is not None}
 
 
 def is_complete(space: Space, params: Mapping[str, Any]) -> bool:

@@ -81,6 +81,22 @@ OPTIONS: Final[dict[str, type[Spec]]] = {
 }
 
 
+class Learned(Spec):
+    """A configuration of an earlier study, which is tried first.
+
+    Attributes:
+        study: Name of the earlier study.
+        trial: Number of its trial there.
+        value: Mean value of the configuration there.
+        params: Its hyperparameters that are in the space of the new study.
+    """
+
+    study: str
+    trial: Annotated[int, Field(ge=0)]
+    value: float
+    params: dict[str, Any]
+
+
 class SearchSpec(Spec):
     """How a sweep searches its space, and when the search ends.
 
@@ -94,6 +110,8 @@ class SearchSpec(Spec):
         options: Settings of the method.
         fixed: Hyperparameters that are fixed to one value.
         enqueue: Configurations, complete or partial, that are tried first.
+        learn_from: Earlier studies of the same results folder, whose best configurations are tried first.
+        learned: These configurations, as they were when the study was created; the study's own sweep file has them.
         epochs: Total epochs of all trials after which no trial starts.
         hours: Hours of training, on any number of workers, after which no trial starts.
         gpu_hours: Total hours of all GPUs after which no trial starts.
@@ -110,6 +128,8 @@ class SearchSpec(Spec):
     options: dict[str, Any] = Field(default_factory=dict)
     fixed: dict[str, Any] = added_later({})
     enqueue: tuple[dict[str, Any], ...] = added_later(())
+    learn_from: tuple[str, ...] = added_later(())
+    learned: tuple[Learned, ...] = added_later(())
     epochs: Count | None = added_later(None)
     hours: Positive | None = added_later(None)
     gpu_hours: Positive | None = added_later(None)

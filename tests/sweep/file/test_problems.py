@@ -175,7 +175,7 @@ CASES = [
     (space("[]"), 12, "space.x", "the list of choices is empty"),
     (space("{choices: []}"), 12, "space.x.choices", "the list of choices is empty"),
     (space("{choices: 3}"), 12, "space.x.choices", "must be a list of choices, not 3"),
-    (space("{choices: [1], low: 3}"), 12, "space.x.low", "unknown key 'low'; valid: choices, when"),
+    (space("{choices: [1], low: 3}"), 12, "space.x.low", "unknown key 'low'; valid: choices, when, prior"),
     (space("3"), 12, "space.x", "for one value write [3]"),
     (space("max"), 12, "space.x", "must be a list of choices or a range"),
     (space(""), 12, "space.x", "must be a list of choices or a range"),
