@@ -136,8 +136,12 @@ def report(
     for name, found in runs.items():
         times = [run["seconds"] for run in found]
         reached = f"{sum(seconds < inf for seconds in times)} of {len(times)}"
-        ratio = "" if ours == inf else f"{_median(found) / ours:.2f}x" if _median(found) < inf else f">{limit / ours:.1f}x"
-        rows.append((NAMES[name], reached, *(_seconds(f, limit) for f in (_median(found), min(times), max(times))), ratio))
+        ratio = (
+            "" if ours == inf else f"{_median(found) / ours:.2f}x" if _median(found) < inf else f">{limit / ours:.1f}x"
+        )
+        rows.append(
+            (NAMES[name], reached, *(_seconds(f, limit) for f in (_median(found), min(times), max(times))), ratio)
+        )
     note = (
         f"From the start of a process to a network on disk whose validation accuracy is at least {target:.4f}, the "
         f"median best of {trials} random trials. Values of random trials are the project's own, with its seeds. Every "
@@ -148,7 +152,9 @@ def report(
     )
     if missing:
         note += f" Not installed, and not measured: {', '.join(NAMES[name] for name in missing)}."
-    write_section(case.title, ("contender", "reached", "seconds", "min", "max", "of our fastest"), rows, note=note, quick=quick)
+    write_section(
+        case.title, ("contender", "reached", "seconds", "min", "max", "of our fastest"), rows, note=note, quick=quick
+    )
 
 
 def _median(found: list[dict]) -> float:
