@@ -58,12 +58,13 @@ class TargetCase:
         return Sweep.load(self.file)
 
     @cached_property
-    def values(self) -> np.ndarray:
-        """Best validation accuracies of complete random trials, shape (trials,)."""
+    def values(self) -> np.ndarray | None:
+        """Best validation accuracies of complete random trials, shape (trials,); None if they were not trained."""
         if self.name == "digits":
             table = DigitsTable.load()
             return np.array([table.best(params) for params in table.params])
-        return np.array(json.loads(BESTS.read_text(encoding="utf-8"))[self.name])
+        known = _bests().get(self.name)
+        return None if known is None else np.array(known)
 
     def target(self, trials: int = RANDOM_TRIALS) -> float:
         """Return the median best of that many random trials."""
@@ -93,6 +94,10 @@ class TargetCase:
         shape, classes = data.info.image_shape, len(data.info.class_names)
         facts = {"space": space, "target": target, "epochs": training.epochs, "shape": shape, "classes": classes}
         (folder / "case.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _bests() -> dict[str, list[float]]:
+    return json.loads(BESTS.read_text(encoding="utf-8")) if BESTS.exists() else {}
 
 
 def _domain(domain: Any) -> Any:
@@ -131,9 +136,8 @@ def main() -> None:
     command = [sys.executable, "-m", "cnn_sweep.cli.main", "run", str(file), "--results", results]
     subprocess.run(command, check=False)
     found = Study.open(Path(results), "target").trials().sort_values("trial")["value"].fillna(0.0)
-    known = json.loads(BESTS.read_text(encoding="utf-8")) if BESTS.exists() else {}
-    known[name] = [round(float(value), 6) for value in found]
-    BESTS.write_text(json.dumps(known) + "\n", encoding="utf-8")
+    values = [round(float(value), 6) for value in found]
+    BESTS.write_text(json.dumps(_bests() | {name: values}) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -61,10 +61,10 @@ def main() -> None:
         has_fashion = use_fashion(asked.fashion, Path(place, "keras"))
         warm_up()
         for name in asked.case or CASES:
-            if name == "fashion" and not has_fashion:
-                print("Fashion-MNIST is not measured: Debian's package dataset-fashion-mnist is not installed")
-                continue
             case = CASES[name]
+            if why := unmeasured(case, has_fashion=has_fashion):
+                print(f"{case.title}: not measured: {why}")
+                continue
             target = case.target(trials)
             runs: dict[str, list[dict]] = {}
             for seed in range(seeds):
@@ -72,7 +72,17 @@ def main() -> None:
                     found = measure(case, contender, seed, target, asked.limit)
                     runs.setdefault(contender, []).append(found)
                     print(f"{name}, seed {seed}: {NAMES[contender]}: {found['seconds']:.1f} s", file=sys.stderr)
-            report(case, runs, target, trials, asked.limit, missing, quick=asked.quick or asked.no_page)
+            note = notes(case, target, trials, asked.limit, missing)
+            report(case, runs, note, limit=asked.limit, quick=asked.quick or asked.no_page)
+
+
+def unmeasured(case: TargetCase, *, has_fashion: bool) -> str:
+    """Return why a case cannot be measured here; empty if it can."""
+    if case.name == "fashion" and not has_fashion:
+        return "Debian's package dataset-fashion-mnist is not installed"
+    if case.values is None:
+        return f"no values of random trials; `python benchmarks/target_cases.py {case.name} 400 FOLDER` trains them"
+    return ""
 
 
 def _module(contender: str) -> str:
@@ -121,40 +131,37 @@ def _first_line(process: subprocess.Popen, limit: float) -> str | None:
         return None
 
 
-def report(
-    case: TargetCase,
-    runs: dict[str, list[dict]],
-    target: float,
-    trials: int,
-    limit: float,
-    missing: list[str],
-    *,
-    quick: bool,
-) -> None:
+def report(case: TargetCase, runs: dict[str, list[dict]], note: str, *, limit: float, quick: bool) -> None:
     ours = min((_median(found) for name, found in runs.items() if name in OUR_SEARCHES), default=inf)
     rows = []
     for name, found in runs.items():
-        times = [run["seconds"] for run in found]
+        times, middle = [run["seconds"] for run in found], _median(found)
         reached = f"{sum(seconds < inf for seconds in times)} of {len(times)}"
-        ratio = (
-            "" if ours == inf else f"{_median(found) / ours:.2f}x" if _median(found) < inf else f">{limit / ours:.1f}x"
-        )
-        rows.append(
-            (NAMES[name], reached, *(_seconds(f, limit) for f in (_median(found), min(times), max(times))), ratio)
-        )
-    note = (
-        f"From the start of a process to a network on disk whose validation accuracy is at least {target:.4f}, the "
-        f"median best of {trials} random trials. Values of random trials are the project's own, with its seeds. Every "
-        f"contender searches the same space and has the same images, a complete trial has "
-        f"{case.sweep.resolve(case.sweep.grid.rows[0]).training.epochs} epochs, and there are {CORES} cores. "
-        f"For cnn-sweep, only a complete trial whose model is saved counts; for others, the epoch that reaches the value "
-        f"and is saved. Medians; a run that is longer than {limit:g} s counts as infinite."
-    )
+        ratio = f"{middle / ours:.2f}x" if middle < inf else f">{limit / ours:.2f}x"
+        figures = (_seconds(figure, limit) for figure in (middle, min(times), max(times)))
+        rows.append((NAMES[name], reached, *figures, ratio if ours < inf else ""))
+    header = ("contender", "reached", "seconds", "min", "max", "of our fastest")
+    write_section(case.title, header, rows, note=note, quick=quick)
+
+
+def notes(case: TargetCase, target: float, trials: int, limit: float, missing: list[str]) -> str:
+    epochs = case.sweep.resolve(case.sweep.grid.rows[0]).training.epochs
+    words = [
+        (
+            f"From the start of a process to a network on disk whose validation accuracy is at least {target:.4f}, the "
+            f"median best of {trials} random trials, as the project trains them, with its own seeds."
+        ),
+        f"All search the same space with the same images; a complete trial has {epochs} epochs; {CORES} cores.",
+        (
+            "For cnn-sweep, only a complete trial counts, whose model is kept; for the others, an epoch that reaches the "
+            "value and is saved. cnn-sweep prepares its images and turns oneDNN on by itself; the others find arrays in "
+            "memory, and TensorFlow as it comes."
+        ),
+        f"Medians; a run that takes more than {limit:g} s counts as infinite.",
+    ]
     if missing:
-        note += f" Not installed, and not measured: {', '.join(NAMES[name] for name in missing)}."
-    write_section(
-        case.title, ("contender", "reached", "seconds", "min", "max", "of our fastest"), rows, note=note, quick=quick
-    )
+        words.append(f"Not installed, and not measured: {', '.join(NAMES[name] for name in missing)}.")
+    return " ".join(words)
 
 
 def _median(found: list[dict]) -> float:
