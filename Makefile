@@ -212,8 +212,9 @@ bench-search-trained: $(STAMP)  ## the same with real training (an hour)
 bench-time-to-target: $(BENCH_STAMP)  ## seconds until a good network is in hand, beside KerasTuner, Optuna and Ray Tune (hours)
 	$(BIN)/python benchmarks/time_to_target.py
 
-bench-ops: $(STAMP)  ## where a training step goes, by type of operation (a minute)
+bench-ops: $(STAMP)  ## where a training step goes, by type of operation; other forms of max pooling (two minutes)
 	$(BIN)/python benchmarks/op_table.py
+	$(BIN)/python benchmarks/pooling.py
 
 first-hour: $(STAMP)  ## play a new user from an empty clone to a finished study on the dev cluster; writes its page of docs/
 	. $${TMPDIR:-/tmp}/slurm-dev-cluster/env.sh && $(BIN)/python benchmarks/first_hour.py --slurm --page docs/tutorials/first-hour.md

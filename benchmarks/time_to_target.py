@@ -146,17 +146,19 @@ def report(case: TargetCase, runs: dict[str, list[dict]], note: str, *, limit: f
 
 def notes(case: TargetCase, target: float, trials: int, limit: float, missing: list[str]) -> str:
     epochs = case.sweep.resolve(case.sweep.grid.rows[0]).training.epochs
+    aim = (
+        f"From the start of a process to a network on disk whose validation accuracy is at least {target:.4f}, the "
+        f"median best of {trials} random trials, as the project trains them, with its own seeds."
+    )
+    counted = (
+        "For cnn-sweep, only a complete trial counts, whose model is kept; for the others, an epoch that reaches the "
+        "value and is saved. cnn-sweep prepares its images and turns oneDNN on by itself; the others find arrays in "
+        "memory, and TensorFlow as it comes."
+    )
     words = [
-        (
-            f"From the start of a process to a network on disk whose validation accuracy is at least {target:.4f}, the "
-            f"median best of {trials} random trials, as the project trains them, with its own seeds."
-        ),
+        aim,
         f"All search the same space with the same images; a complete trial has {epochs} epochs; {CORES} cores.",
-        (
-            "For cnn-sweep, only a complete trial counts, whose model is kept; for the others, an epoch that reaches the "
-            "value and is saved. cnn-sweep prepares its images and turns oneDNN on by itself; the others find arrays in "
-            "memory, and TensorFlow as it comes."
-        ),
+        counted,
         f"Medians; a run that takes more than {limit:g} s counts as infinite.",
     ]
     if missing:
