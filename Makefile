@@ -157,7 +157,7 @@ storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in on
 
 bench: bench-throughput bench-overhead bench-store bench-scale  ## what a sweep costs; tables in benchmarks/RESULTS.md (15 minutes)
 
-bench-all: bench bench-halving bench-journal bench-memory bench-data bench-help  ## all benchmarks but the searches
+bench-all: bench bench-halving bench-journal bench-memory bench-data bench-help bench-ops  ## all benchmarks but the searches
 
 $(BENCH_STAMP): $(STAMP)
 	$(PIP) install --constraint constraints.txt --editable '.[bench]'

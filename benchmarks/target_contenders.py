@@ -195,10 +195,13 @@ def ray_asha(task: Task) -> None:
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    here = str(Path(__file__).parent)
+    here, place = str(Path(__file__).parent), (task.folder, task.seed)
 
     def train(config):
-        sys.path.insert(0, here)  # actors start elsewhere
+        sys.path.insert(0, here)  # actors start elsewhere, and must find this module
+        from target_contenders import Task
+
+        task = Task(*place)
         import keras
         import tensorflow as tf
 
@@ -215,6 +218,10 @@ def ray_asha(task: Task) -> None:
 
     class Watch(tune.Callback):
         def on_trial_result(self, iteration, trials, trial, result, **info):  # noqa: ARG002
+            sys.path.insert(0, here)
+            from target_contenders import Task  # by its name: what Ray pickles must hold no class of this script
+
+            task = Task(*place)
             if task.reached(result["val_accuracy"]):
                 task.announce(result["val_accuracy"])
 

@@ -30,7 +30,7 @@ NAMES = {
     "ours_random": "cnn-sweep random",
     "ours_tpe": "cnn-sweep tpe",
     "ours_asha": "cnn-sweep random, asha",
-    "ours_recommended": "cnn-sweep qmc, predictive (recommended)",
+    "ours_recommended": "cnn-sweep random, predictive (recommended)",
     "kt_random": "KerasTuner RandomSearch",
     "kt_hyperband": "KerasTuner Hyperband",
     "kt_bayesian": "KerasTuner BayesianOptimization",
