@@ -219,23 +219,27 @@ def _bare_trials(specs: list, dataset, trainer):
     labels = np.asarray(dataset.validation.y)
     for spec in specs:
         engine, best = trainer._engine(spec, 0), 0.0
+        train = _bare_epochs(engine, spec, dataset)
         for epoch in range(spec.training.epochs):
-            plan = _bare_epoch(engine, spec, dataset, epoch)
-            probabilities = engine.evaluate(plan).probabilities
+            probabilities = engine.evaluate(train(epoch)).probabilities
             best = max(best, float((probabilities.argmax(axis=1) == labels).mean()))
         yield best
 
 
-def _bare_epoch(engine, spec, dataset, epoch: int):
-    """Train an epoch, and return its plan."""
+def _bare_epochs(engine, spec, dataset):
+    """Return what trains the epoch of a number and returns its plan."""
     from cnn_sweep.training.engines.engine import Totals
     from cnn_sweep.training.trial.training_loop import Task, TrainingLoop
 
     plans = TrainingLoop(Task(spec, 0, ""), lambda _: engine, dataset=dataset, monitor=None, chunk_s=1e9)
-    plans._progress.epoch = epoch
-    plan = plans._plan(epoch)
-    engine.train(plan, Totals(0, 0.0, 0.0), len(plan.rates), lambda: False)
-    return plan
+
+    def train(epoch: int):
+        plans._progress.epoch = epoch
+        plan = plans._plan(epoch)
+        engine.train(plan, Totals(0, 0.0, 0.0), len(plan.rates), lambda: False)
+        return plan
+
+    return train
 
 
 def bare_engine(folder: Path, params: dict):
@@ -253,7 +257,8 @@ def bare_engine(folder: Path, params: dict):
     spec = sweep.resolve(params)
     engine = Trainer(dataset, folder=folder)._engine(spec, 0)
     steps = -(-len(dataset.splits["train"].y) // spec.training.batch_size)
-    return lambda: _bare_epoch(engine, spec, dataset, 0), steps
+    train = _bare_epochs(engine, spec, dataset)
+    return lambda: train(0), steps
 
 
 CONTENDERS = {
