@@ -9,7 +9,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint types-of-package types-of-tests format faults fuzz leaks \
 	docs docs-test docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
-	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-curves bench-priors bench-repeats bench-folds bench-bias bench-cost bench-help cluster-up cluster-down \
+	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-time-to-target bench-ops bench-curves bench-priors bench-repeats bench-folds bench-fold-cost bench-bias bench-cost bench-help cluster-up cluster-down \
 	clean completion schema
 
 help:  ## list the targets
@@ -157,7 +157,7 @@ storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in on
 
 bench: bench-throughput bench-overhead bench-store bench-scale  ## what a sweep costs; tables in benchmarks/RESULTS.md (15 minutes)
 
-bench-all: bench bench-halving bench-journal bench-memory bench-data bench-help  ## all benchmarks but the searches
+bench-all: bench bench-halving bench-journal bench-memory bench-data bench-help bench-ops  ## all benchmarks but the searches
 
 $(BENCH_STAMP): $(STAMP)
 	$(PIP) install --constraint constraints.txt --editable '.[bench]'
@@ -211,6 +211,13 @@ bench-priors: $(STAMP)  ## what earlier studies and priors save and cost; CURVES
 
 bench-search-trained: $(STAMP)  ## the same with real training (an hour)
 	$(BIN)/python benchmarks/search_trained.py
+
+bench-time-to-target: $(BENCH_STAMP)  ## seconds until a good network is in hand, beside KerasTuner, Optuna and Ray Tune (hours)
+	$(BIN)/python benchmarks/time_to_target.py
+
+bench-ops: $(STAMP)  ## where a training step goes, by type of operation; other forms of max pooling (two minutes)
+	$(BIN)/python benchmarks/op_table.py
+	$(BIN)/python benchmarks/pooling.py
 
 first-hour: $(STAMP)  ## play a new user from an empty clone to a finished study on the dev cluster; writes its page of docs/
 	. $${TMPDIR:-/tmp}/slurm-dev-cluster/env.sh && $(BIN)/python benchmarks/first_hour.py --slurm --page docs/tutorials/first-hour.md

@@ -216,22 +216,49 @@ def _bare_trials(specs: list, dataset, trainer):
     """Train trials of one shape; nothing but their graphs runs."""
     import numpy as np
 
-    from cnn_sweep.training.engines.engine import Totals
-    from cnn_sweep.training.trial.training_loop import Task, TrainingLoop
-
     labels = np.asarray(dataset.validation.y)
     for spec in specs:
         engine, best = trainer._engine(spec, 0), 0.0
-        plans = TrainingLoop(
-            Task(spec, 0, ""), lambda _, engine=engine: engine, dataset=dataset, monitor=None, chunk_s=1e9
-        )
+        train = _bare_epochs(engine, spec, dataset)
         for epoch in range(spec.training.epochs):
-            plans._progress.epoch = epoch
-            plan = plans._plan(epoch)
-            engine.train(plan, Totals(0, 0.0, 0.0), len(plan.rates), lambda: False)
-            probabilities = engine.evaluate(plan).probabilities
+            probabilities = engine.evaluate(train(epoch)).probabilities
             best = max(best, float((probabilities.argmax(axis=1) == labels).mean()))
         yield best
+
+
+def _bare_epochs(engine, spec, dataset):
+    """Return what trains the epoch of a number and returns its plan."""
+    from cnn_sweep.training.engines.engine import Totals
+    from cnn_sweep.training.trial.training_loop import Task, TrainingLoop
+
+    plans = TrainingLoop(Task(spec, 0, ""), lambda _: engine, dataset=dataset, monitor=None, chunk_s=1e9)
+
+    def train(epoch: int):
+        plans._progress.epoch = epoch
+        plan = plans._plan(epoch)
+        engine.train(plan, Totals(0, 0.0, 0.0), len(plan.rates), lambda: False)
+        return plan
+
+    return train
+
+
+def bare_engine(folder: Path, params: dict):
+    """Return what trains an epoch of one configuration of a case that was written, on one thread, and its steps."""
+    from cnn_sweep.training.session import configure
+
+    configure(threads=1)
+    from cnn_sweep.sweep.sweep import Sweep
+    from cnn_sweep.training.data.dataset import load
+    from cnn_sweep.training.data.prepare import prepare
+    from cnn_sweep.training.trial.trainer import Trainer
+
+    sweep = Sweep.load(folder / "sweep.yaml")
+    dataset = load(prepare(sweep.data, folder, folder / "prepared"))
+    spec = sweep.resolve(params)
+    engine = Trainer(dataset, folder=folder)._engine(spec, 0)
+    steps = -(-len(dataset.splits["train"].y) // spec.training.batch_size)
+    train = _bare_epochs(engine, spec, dataset)
+    return lambda: train(0), steps
 
 
 CONTENDERS = {

@@ -17,8 +17,8 @@ PAGE = Path(__file__).with_name("RESULTS.md")
 _TITLE = """# Results of the benchmarks
 
 Each section is written by its benchmark; `make bench-all` runs all of them but the searches (`make bench-search`,
-`make bench-search-trained`) and the simulations (`make bench-repeats`, `make bench-folds`, `make bench-bias`), and
-`make bench` those of what a sweep costs.
+`make bench-search-trained`, `make bench-time-to-target`) and the simulations (`make bench-repeats`, `make bench-folds`,
+`make bench-bias`), and `make bench` those of what a sweep costs.
 """
 _PACKAGES = ("tensorflow", "keras", "optuna", "sqlalchemy")
 

@@ -11,9 +11,9 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-def quick(benchmark):
+def quick(benchmark, *options):
     """Return the cells of a benchmark's short form by those of the first column."""
-    command = [sys.executable, str(BENCHMARKS / benchmark), "--quick"]
+    command = [sys.executable, str(BENCHMARKS / benchmark), "--quick", *options]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if " | " in line]
@@ -26,6 +26,25 @@ def test_a_trial_of_a_known_shape_costs_little_beside_its_training():
     figures = quick("overhead.py")
     assert 0.0 < float(figures["overhead of a trial, shape seen before, s"][0]) < 1.0
     assert float(figures["share of a warm worker's time inside graphs"][0].rstrip("%")) > 0.0
+
+
+@pytest.mark.long
+def test_a_search_is_timed_until_its_model_is_in_hand():
+    """An easy target is reached by our random search and by Optuna's two processes, and neither runs on."""
+    names = {"ours_random": "cnn-sweep random", "optuna_median": "Optuna TPE, median pruner, two processes"}
+    contenders = [word for name in names for word in ("--contender", name)]
+    figures = quick("time_to_target.py", "--case", "digits", *contenders)
+    assert [figures[name][0] for name in names.values()] == ["1 of 1", "1 of 1"]
+    assert all(float(figures[name][1]) > 1.0 for name in names.values())
+
+
+@pytest.mark.long
+def test_a_step_is_split_by_its_operations():
+    """Convolutions and their gradients are found; shares add up to the step."""
+    figures = quick("op_table.py")
+    del figures["operation"]
+    assert any("Conv2DBackpropFilter" in kind for kind in figures)
+    assert sum(float(cells[2].rstrip("%")) for cells in figures.values()) == pytest.approx(100, abs=1)
 
 
 def test_rounds_of_repeats_seldom_err_and_save_trainings():

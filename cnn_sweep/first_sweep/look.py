@@ -12,7 +12,7 @@ from cnn_sweep.first_sweep.arrays import look_at_npy, look_at_npz, look_at_rds
 from cnn_sweep.first_sweep.findings import Findings
 from cnn_sweep.first_sweep.folders import TABLES, LabelWishes, by_table, images_in, look_in_folder
 from cnn_sweep.first_sweep.label_columns import choose_label, split_column
-from cnn_sweep.messages import listed, near, point_hint
+from cnn_sweep.messages import listed, near, point_hint, show
 from cnn_sweep.training.data.benchmark_sets import SETS
 from cnn_sweep.training.data.class_names import in_order
 from cnn_sweep.training.data.dataset import UNLABELLED
@@ -25,6 +25,7 @@ from cnn_sweep.validation import path_in
 _TRAINING_IMAGES: Final = {"mnist": 60_000, "fashion_mnist": 60_000, "cifar10": 50_000}
 _DIGITS_IMAGES: Final = 1_797
 _TEST_IMAGES: Final = 10_000
+_DIGITS: Final = 9  # of a tile's row or column; more than any picture has
 NAMED: Final = ("digits", *_TRAINING_IMAGES)
 _OTHERS: Final = {
     (".yaml", ".yml"): "is no image but seems to be a sweep file; to show its trials: cnn-sweep plan {path}",
@@ -109,6 +110,8 @@ def _tiles(table: Path, pictures: list[Path], column: str | None) -> Findings | 
     )
     if not row or not across or not all(value.isdecimal() for name in (row, across) for value in columns[name]):
         return None
+    if far := next((value for name in (row, across) for value in columns[name] if len(value) > _DIGITS), None):
+        raise InputError(f"{table}: no picture has a tile in row or column {show(far)}")
     rows, wide = (max(map(int, columns[name])) + 1 for name in (row, across))
     sizes = {path: size for path in pictures if (size := size_of(path)) is not None}
     if not sizes:
@@ -116,6 +119,9 @@ def _tiles(table: Path, pictures: list[Path], column: str | None) -> Findings | 
     # A mask or a preview may be beside the picture; the picture is the larger file.
     picture = max(sizes, key=lambda path: path.stat().st_size)
     side = min(sizes[picture][0] // rows, sizes[picture][1] // wide)
+    if side < 1:
+        pixels = " x ".join(map(str, sizes[picture]))
+        raise InputError(f"{table}: {rows:,} rows and {wide:,} columns of tiles; {picture.name} has {pixels} pixels")
     split = split_column(columns)
     rest = {name: values for name, values in columns.items() if name not in (row, across, split)}
     label, choices = choose_label(table, rest, column)
