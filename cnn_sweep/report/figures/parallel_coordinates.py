@@ -87,14 +87,16 @@ def _lines(data: ReportData, rows: Sequence[Row], uprights: Sequence[_Upright]) 
 
 def _layout(uprights: Sequence[_Upright]) -> dict[str, Any]:
     places = list(range(len(uprights)))
+    # Names that do not fit beside each other rise to the right, where there is room.
     across = {"tickvals": places, "ticktext": [text(one.label) for one in uprights], "side": "top", "zeroline": False}
+    across |= {"autotickangles": [0, -30, -90], "ticklabeloverflow": "allow"}
     ticks = [
         {"x": at, "y": one.share(place), "text": text(words), "showarrow": False, "xanchor": "left", "xshift": 3}
         for at, one in enumerate(uprights)
         for place, words in one.ticks.items()
     ]
     return {
-        "xaxis": across | {"range": [-0.4, len(uprights) - 0.4], "fixedrange": True},
+        "xaxis": across | {"range": [-0.3, len(uprights) - 0.3], "fixedrange": True},
         "yaxis": {"visible": False, "range": [-0.04, 1.04], "fixedrange": True},
         "annotations": ticks,
         "dragmode": "select",
