@@ -112,7 +112,7 @@ def test_the_report_shows_how_far_probabilities_can_be_believed(kept, type_):
     _, before, after = to_plotly(figure).data
     assert list(before.y) == pytest.approx([row["accuracy"] for row in found.bins.rows], rel=1e-5)
     assert list(after.x) == pytest.approx([row["mean"] for row in found.scaled_bins.rows], rel=1e-5)
-    assert sum(after.customdata) == len(kept.labels)
+    assert sum(map(int, after.text)) == len(kept.labels)
     assert after.name == f"temperature {found.temperature:.3g}, error {found.error[1]:.3f}"
     assert found.error[1] < found.error[0]
     study = Study.open(results, "kept")

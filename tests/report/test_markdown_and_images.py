@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -13,7 +14,7 @@ from helpers.written import SWEEP
 from PIL import Image
 
 from cnn_sweep.cli.commands.report import ReportFormat, report
-from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.journal.events import End, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
 from cnn_sweep.journal.log import encode
@@ -23,9 +24,11 @@ from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.document.html import page
 from cnn_sweep.report.document.markdown import markdown
 from cnn_sweep.report.document.summary import commands, rung_table, sweep_files
+from cnn_sweep.report.figures.cells import as_vectors
 from cnn_sweep.report.figures.figure import number
+from cnn_sweep.report.figures.paper import Paper, write_images
 from cnn_sweep.report.figures.pareto import pareto
-from cnn_sweep.report.figures.plots import KINDS, figures, to_plotly, write_images
+from cnn_sweep.report.figures.plots import KINDS, figures, to_plotly
 from cnn_sweep.report.report_data import gather, gpu_seconds, what_mattered
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reader import StoreReader
@@ -108,21 +111,73 @@ def test_the_best_so_far_never_falls(data):
     assert line["y"] == np.maximum.accumulate(points["y"]).tolist()
 
 
-def test_images_are_images(data, tmp_path):
-    """Each format opens as what it is, in the size that papers need."""
+def test_images_are_what_a_journal_asks_for(data, tmp_path):
+    """Width, letters and resolution are as asked; SVG and PDF have vectors only; each figure has a caption."""
     pytest.importorskip("kaleido")
     if shutil.which("chromium") is None:
         pytest.skip("no chromium on this machine (.ci/debian-packages installs it)")
-    files = write_images(figures(data, "history"), tmp_path / "images")
-    assert [file.name for file in files] == ["history.svg", "history.png", "history.pdf"]
+    drawn = [figures(data, "parallel")[0], _contour_with_logs(data)]
+    files = write_images(drawn, tmp_path / "images", Paper.of("85mm", "8pt"))
+    assert [file.name for file in files[:3]] == ["parallel.svg", "parallel.png", "parallel.pdf"]
     for file in files:
         if file.suffix == ".png":
             with Image.open(file) as picture:
-                assert picture.size == (1800, 1120)
+                assert picture.width == pytest.approx(85 / 25.4 * 300, abs=1)
+                assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
         elif file.suffix == ".svg":
-            assert ET.parse(file).getroot().tag.endswith("svg")
+            root = ET.parse(file).getroot()
+            assert root.get("width") == "85mm"
+            assert [one.tag for one in root.iter() if one.tag.endswith("image")] == []
+            letters = re.findall(r"font-size: ?([\d.]+)px", file.read_text(encoding="utf-8"))
+            assert [float(size) for size in letters] == pytest.approx([8 / 72 * 96] * len(letters), abs=0.01)
         else:
-            assert file.read_bytes().startswith(b"%PDF")
+            text = file.read_bytes()
+            width = float(re.search(rb"/MediaBox \[0 0 ([\d.]+) ", text)[1])
+            assert width == pytest.approx(85 / 25.4 * 72, abs=0.1)
+            assert b"/Subtype /Image" not in text
+            assert b"/FontFile" in text  # a font is in it
+    captions = (tmp_path / "images" / "captions.md").read_text(encoding="utf-8")
+    assert captions == "".join(f"**{one.name}**: {one.caption}\n\n" for one in drawn).removesuffix("\n")
+
+
+def _contour_with_logs(data):
+    return next(one for one in figures(data, "contours") if one.layout["xaxis"]["type"] == "log")
+
+
+def test_a_heat_map_becomes_rectangles_of_its_colours(data):
+    """There is a rectangle around the middle of each cell that has a value, and none elsewhere."""
+    figure = _contour_with_logs(data)
+    (heat,) = figure.data
+    traces, _ = as_vectors(figure)
+    found = set()
+    for trace in traces:
+        corners = [*zip(trace["x"], trace["y"], strict=True)]
+        for place in range(0, len(corners) - 5, 6):
+            (left, low), _, (right, high) = corners[place : place + 3]
+            found |= {
+                (i, j)
+                for i, x in enumerate(heat["x"])
+                for j, y in enumerate(heat["y"])
+                if left < x < right and low < y < high
+            }
+    there = {(i, j) for j, line in enumerate(heat["z"]) for i, value in enumerate(line) if value is not None}
+    assert found == there
+
+
+@pytest.mark.parametrize(
+    ("width", "font", "said"),
+    [
+        ("85", "8pt", "width of figures '85': give one from 40mm to 1000mm, as in 85mm, 8.5cm, 3.35in or 240pt"),
+        ("3mm", "8pt", "width of figures '3mm': give one from 40mm"),
+        ("85mm", "80pt", "font of figures '80pt': give a size from 4pt to 36pt, as in 8pt"),
+        ("85mm", "8", "font of figures '8': give a size"),
+    ],
+)
+def test_a_width_or_a_font_that_cannot_be_meant_is_refused(width, font, said):
+    """The message has what was given, and examples."""
+    with pytest.raises(InputError) as raised:
+        Paper.of(width, font)
+    assert said in str(raised.value)
 
 
 def test_images_without_a_browser_are_refused(data, tmp_path, monkeypatch):
@@ -135,7 +190,7 @@ def test_images_without_a_browser_are_refused(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(kaleido, "start_sync_server", start)
     with pytest.raises(EnvironmentFault, match=r"apt install chromium \(no browser was found\)"):
-        write_images(figures(data, "history"), tmp_path)
+        write_images(figures(data, "history"), tmp_path, Paper.of())
 
 
 def test_shared_gpus_count_once(written):
@@ -306,7 +361,7 @@ def test_null_is_a_value_and_not_an_inactive_hyperparameter(written):
     assert set(slices["slice-decay"]["x"]) == {"null", "0.01"}
     assert len(slices["slice-decay"]["x"]) == sum(row["optimizer"] == "adam" for row in data.ranked)
     (parallel,) = figures(data, "parallel")
-    ticks = {dimension["label"]: dimension.get("ticktext") for dimension in parallel.data[0]["dimensions"]}
+    ticks = _ticks(parallel)
     assert "inactive" not in ticks["clip"]
     assert {*ticks["decay"]} == {"null", "0.01", "inactive"}
     assert any(figure.name == "contour-clip-widths" for figure in figures(data, "contours"))
@@ -323,10 +378,20 @@ def test_lines_that_meet_in_one_value_meet_in_one_place(written):
     data = _gathered(written.study(trials=8, params=params, sweep=ODD))
     constant = replace(data, axes=data.axes | {"clip": replace(data.axes["clip"], missing=True)})
     (figure,) = figures(constant, "parallel")
-    dimensions = {dimension["label"]: dimension for dimension in figure.data[0]["dimensions"]}
-    low, high = dimensions["clip"]["range"]
-    assert all(abs(value - (low + high) / 2) <= 0.05 * (high - low) for value in dimensions["clip"]["values"])
-    assert set(dimensions["optimizer"]["ticktext"]) == {"a<b", "a<bc"}  # Plotly writes ticks here as plain text
+    axis = figure.layout["xaxis"]["ticktext"].index("clip")
+    heights = [y for trace in figure.data for x, y in zip(trace["x"], trace["y"], strict=True) if x == axis]
+    assert len(heights) == 8
+    assert heights == pytest.approx([0.5] * 8, abs=0.05)
+    assert _ticks(figure)["optimizer"] == {"a&lt;b", "a&lt;bc"}
+
+
+def _ticks(parallel):
+    """Return the ticks of each axis of parallel coordinates."""
+    names = parallel.layout["xaxis"]["ticktext"]
+    return {
+        name: {one["text"] for one in parallel.layout["annotations"] if one["x"] == place}
+        for place, name in enumerate(names)
+    }
 
 
 def test_nothing_is_drawn_where_nothing_was_tried(written):
@@ -336,7 +401,7 @@ def test_nothing_is_drawn_where_nothing_was_tried(written):
         (trace,) = figure.data
         assert trace["type"] == "heatmap"
         assert "connectgaps" not in trace
-        for values, counts in zip(trace["z"], trace["customdata"], strict=True):
+        for values, counts in zip(trace["z"], trace["text"], strict=True):
             assert [value is not None for value in values] == [count > 0 for count in counts]
 
 
@@ -367,6 +432,6 @@ def test_images_are_told_one_by_one(data, tmp_path, monkeypatch):
     kaleido, told = pytest.importorskip("kaleido"), []
     for name in ("start_sync_server", "stop_sync_server", "write_fig_sync"):
         monkeypatch.setattr(kaleido, name, lambda *_, **__: None)
-    write_images(figures(data, "slices"), tmp_path, tell=told.append)
+    write_images(figures(data, "slices"), tmp_path, Paper.of(), formats=(), tell=told.append)
     assert told[0] == f"figure 1 of {len(told)}: slice-filters"
     assert len(told) == len(figures(data, "slices"))

@@ -19,7 +19,8 @@ from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.messages import plural
 from cnn_sweep.report.document.report_file import check_replaceable, write_report
-from cnn_sweep.report.figures.plots import all_figures, write_images
+from cnn_sweep.report.figures.paper import CAPTIONS, DEFAULT_FONT, DEFAULT_WIDTH, Paper, write_images
+from cnn_sweep.report.figures.plots import all_figures
 from cnn_sweep.report.report_data import ReportData, gather, with_correction, with_efficiency, with_importance
 from cnn_sweep.slurm.commands import SlurmCli
 
@@ -50,6 +51,14 @@ def report(
         Path | None,
         typer.Option(metavar="DIR", help="Also write each figure here, as SVG, PNG and PDF.", show_default=False),
     ] = None,
+    width: Annotated[
+        str | None,
+        typer.Option(metavar="LENGTH", help="Width of the figures in DIR, as in 85mm.", show_default=DEFAULT_WIDTH),
+    ] = None,
+    font: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Size of letters in them, as in 8pt.", show_default=DEFAULT_FONT),
+    ] = None,
     trials: Annotated[
         str | None,
         typer.Option(
@@ -76,9 +85,13 @@ def report(
     Examples:
       cnn-sweep report digits
       cnn-sweep report digits --format markdown --figures figures
+      cnn-sweep report digits --figures figures --width 85mm --font 8pt
       cnn-sweep report digits --watch 60
     """
     numbers = _trial_numbers(trials)
+    if figures is None and (width or font):
+        raise typer.BadParameter("--width and --font are for --figures DIR")
+    paper = Paper.of(width or DEFAULT_WIDTH, font or DEFAULT_FONT)
     if watch is not None:
         if figures is not None or form != "html":
             raise typer.BadParameter("--watch writes an HTML page only, without --figures")
@@ -95,7 +108,7 @@ def report(
     data = with_correction(data, results)
     data = _with_best_model(results, with_importance(data), predictions=predictions)
     if figures is not None:
-        _write_figures(data, figures)
+        _write_figures(data, figures, paper)
     write_report(file, _text(data, file, form, figures), study=study)
     for problem in data.problems.found:
         warn(problem)
@@ -110,9 +123,9 @@ def _trial_numbers(text: str | None) -> list[int]:
     return [int(word) for word in words]
 
 
-def _write_figures(data: ReportData, folder: Path) -> None:
-    written = write_images(all_figures(data), folder, tell=warn)
-    print(f"{plural(len(written), 'image')} in {folder}", file=sys.stderr)
+def _write_figures(data: ReportData, folder: Path, paper: Paper) -> None:
+    written = write_images(all_figures(data), folder, paper, tell=warn)
+    print(f"{plural(len(written), 'image')} and {CAPTIONS} in {folder}", file=sys.stderr)
 
 
 def _text(data: ReportData, file: Path, form: ReportFormat, images: Path | None) -> str:

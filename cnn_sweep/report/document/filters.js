@@ -363,3 +363,30 @@ function condition(text, columns) {
   const term = new Parser(text, columns).whole();
   return (row) => truth(term(row)) === true;
 }
+
+// ---- conditions as text --------------------------------------------------------------------------------------------
+
+const isNamed = (word) => Object.hasOwn(FUNCTIONS, word) || Object.hasOwn(CONSTANTS, word);
+const columnWord = (name) => (
+  /^[\p{L}_][\p{L}\p{N}_]*$/u.test(name) && !WORDS.has(name) && !KEYWORDS.has(name) && !isNamed(name) ? name : `\`${name}\``);
+
+// Returns the names of columns in a text.
+const columnsIn = (text) => tokens(text).filter(({ kind, value }) => kind === "quoted" || (kind === "word" && !isNamed(value)))
+  .map(({ value }) => value.replaceAll("`", ""));
+
+// Splits a condition into parts that all must hold. One with `or` outside of brackets is a single part, in brackets.
+function conjuncts(text) {
+  const parts = [];
+  let [depth, from] = [0, 0];
+  for (const { kind, value, start } of tokens(text)) {
+    if (kind !== "sign") continue;
+    if ("([".includes(value)) depth += 1;
+    if (")]".includes(value)) depth -= 1;
+    if (depth) continue;
+    if (value === "or" || value === "if") return [`(${text})`];
+    if (value !== "and" && value !== END) continue;
+    parts.push(text.slice(from, start).trim());
+    from = start + value.length;
+  }
+  return parts.filter(Boolean);
+}

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 Makers = dict[tuple[str, str], "Callable[[ReportData], Made]"]  # by name and title of the section
 # The leaderboard's script comes first, so that it works while the browser still parses Plotly, most of the file.
 _START = "startFigures();"
+_BRUSHING = "Drag across an axis to filter by a range of it; double-click to forget the ranges."
 # Rows of the leaderboard in plain HTML, for browsers without scripts.
 _STATIC_ROWS = 20
 
@@ -88,7 +89,7 @@ def page(data: ReportData) -> str:
         EnvironmentFault: Plotly's script is not installed.
     """
     sections, absent = sections_of(data, SECTIONS)
-    scripts = (*own_scripts("filters.js", "script.js", "leaderboard.js"), plotly(), _START)
+    scripts = (*own_scripts("filters.js", "script.js", "selection.js", "leaderboard.js"), plotly(), _START)
     content = {
         "headline": answer.headline(data),
         "sections": sections,
@@ -247,9 +248,9 @@ def _rungs(data: ReportData) -> Content | None:
     )
 
 
-def _figure(data: ReportData, kind: str) -> Made:
+def _figure(data: ReportData, kind: str, hint: str) -> Made:
     found = tuple(figures(data, kind))
-    return Content("single", {"figure": found[0]}, found) if found else _nothing_varies(data)
+    return Content("single", {"figure": found[0], "hint": hint}, found) if found else _nothing_varies(data)
 
 
 def _several(data: ReportData, kind: str) -> Made:
@@ -320,7 +321,7 @@ SECTIONS: Final[Makers] = {
     ("failures", "Failures"): _failures,
     ("curves", "Learning curves"): _curves,
     ("importance", "Importance"): _importance,
-    ("parallel", "Parallel coordinates"): lambda data: _figure(data, "parallel"),
+    ("parallel", "Parallel coordinates"): lambda data: _figure(data, "parallel", _BRUSHING),
     ("slices", "One hyperparameter at a time"): lambda data: _several(data, "slices"),
     ("contours", "Two hyperparameters at a time"): _contours,
     ("pareto", "Trade-offs"): lambda data: _several(data, "pareto"),

@@ -80,9 +80,11 @@ function scaleOf(own, names) {
 // ---- rows ----------------------------------------------------------------------------------------------------------
 
 // Words that name no column and compare nothing are looked for in all columns.
+const isWord = (text) => /^[\p{L}\p{N}_.:-]+$/u.test(text) && Number.isNaN(Number(text)) && !has(board, text)
+  && !["true", "false"].includes(text);
+
 function test(text) {
-  const isWord = /^[\p{L}\p{N}_.:-]+$/u.test(text) && Number.isNaN(Number(text)) && !has(board, text);
-  if (!isWord || ["true", "false"].includes(text)) return condition(text, board.names);
+  if (!isWord(text)) return condition(text, board.names);
   const wanted = text.toLowerCase();
   return (row) => board.names.some((name) => shown(row[name]).toLowerCase().includes(wanted));
 }
@@ -123,6 +125,7 @@ function select() {
   });
   list();
   remember();
+  selectionChanged();
 }
 
 function cell(row, name) {
@@ -181,17 +184,20 @@ function sortBy(column) {
 function tick(trial, on) {
   if (on) chosen.add(trial);
   else chosen.delete(trial);
+  ticksChanged();
+}
+
+function ticksChanged() {
   countTicks();
+  selectionChanged();
   drawCurves();
   remember();
 }
 
 function untick() {
   tickOnly([]);
-  countTicks();
   list();
-  drawCurves();
-  remember();
+  ticksChanged();
 }
 
 const ticked = () => board.objects.filter((row) => chosen.has(row.trial));
@@ -267,7 +273,7 @@ function compare() {
   const holder = element("div", { class: "plot", role: "group", "aria-label": "Learning curves" });
   open(`Comparison of ${rows.length} ${board.name}`, scroll, holder);
   const curves = curveFigure(DATA.metric, rows.map((row) => row.trial));
-  if (curves.data.length && window.Plotly) Plotly.newPlot(holder, curves.data, themed(curves.layout), { responsive: true, displaylogo: false });
+  if (curves.data.length && window.Plotly) Plotly.newPlot(holder, curves.data, themed(curves.layout), withButtons([]));
   else holder.remove();
 }
 

@@ -98,7 +98,7 @@ class LivePage:
         self._every_s = every_s
         check_replaceable(self.file, study)
         scripts = (
-            *own_scripts("filters.js", "script.js", "leaderboard.js", "live.js"),
+            *own_scripts("filters.js", "script.js", "selection.js", "leaderboard.js", "live.js"),
             plotly(),
             "startFigures(); startLive();",
         )

@@ -24,12 +24,13 @@ function shown(value) {
 
 function themed(layout) {
   const style = getComputedStyle(document.documentElement);
-  const [ink, grid, shade] = ["--ink", "--grid", "--shade"].map((name) => style.getPropertyValue(name).trim());
+  const [ink, grid, shade, quiet, paper] = ["--ink", "--grid", "--shade", "--quiet", "--paper"].map((name) => style.getPropertyValue(name).trim());
   const themedLayout = {
     margin: { l: 60, r: 20, t: 20, b: 50 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: ink, size: 12 },
+    modebar: { bgcolor: paper, color: quiet, activecolor: ink },
     hoverlabel: { bgcolor: shade, font: { color: ink } },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
     hovermode: "closest",
@@ -39,60 +40,25 @@ function themed(layout) {
   for (const axis of ["xaxis", "yaxis"]) {
     themedLayout[axis] = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true, ...layout[axis] };
   }
-  return themedLayout;
+  const labels = layout.annotations?.map((one) => ({ ...one, bgcolor: `${paper}b3` }));
+  return labels ? { ...themedLayout, annotations: labels } : themedLayout;
 }
 
 let printing = false; // on paper, figures have a fixed width and are drawn at once
 
-let hasWebGL = document.createElement("canvas").getContext("webgl") !== null;
-const CIVIDIS = ["#00224e", "#2a3f6d", "#575c6d", "#7d7c78", "#a69d75", "#d3c164", "#fee838"];
-
-// Parallel coordinates as plain lines, for paper and for browsers without WebGL.
-function plainLines(figure) {
-  const { dimensions, line } = figure.data[0];
-  const ends = (values) => values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
-  const ranges = dimensions.map((dimension) => ends(dimension.values));
-  const share = (value, [low, high]) => (high > low ? (value - low) / (high - low) : 0.5);
-  const range = ends(line.color);
-  const traces = CIVIDIS.map((color) => (
-    { type: "scatter", mode: "lines", x: [], y: [], line: { color, width: 1 }, hoverinfo: "skip", showlegend: false }));
-  line.color.forEach((value, trial) => {
-    const place = line.reversescale ? 1 - share(value, range) : share(value, range);
-    const trace = traces[Math.min(Math.floor(place * CIVIDIS.length), CIVIDIS.length - 1)];
-    dimensions.forEach((dimension, axis) => {
-      trace.x.push(axis);
-      trace.y.push(share(dimension.values[trial], ranges[axis]));
-    });
-    trace.x.push(null);
-    trace.y.push(null);
-  });
-  const annotations = dimensions.flatMap(({ tickvals, ticktext }, axis) => {
-    const values = tickvals ?? ranges[axis];
-    return values.map((value, i) => ({
-      x: axis, y: share(value, ranges[axis]), text: ticktext?.[i] ?? shown(value), showarrow: false, xanchor: "left",
-    }));
-  });
-  const xaxis = { tickvals: dimensions.map((_, axis) => axis), ticktext: dimensions.map(({ label }) => label), side: "top" };
-  return { data: traces, layout: { xaxis, yaxis: { visible: false }, annotations } };
-}
+// Returns Plotly's configuration. A report sends nothing anywhere, so figures have no button that does.
+const withButtons = (more) => ({
+  responsive: true, displaylogo: false, showSendToCloud: false, modeBarButtonsToRemove: ["lasso2d"], modeBarButtonsToAdd: more,
+});
 
 function draw(holder) {
-  let figure = holder.dataset.curve ? curveFigure(holder.dataset.curve) : DATA.figures[holder.dataset.figure];
-  if (figure.data[0]?.type === "parcoords" && (printing || !hasWebGL)) figure = plainLines(figure);
+  const { data, layout } = holder.dataset.curve ? curveFigure(holder.dataset.curve) : DATA.figures[holder.dataset.figure];
   const first = !holder.dataset.drawn;
   holder.dataset.drawn = "yes";
-  const layout = themed(figure.layout);
-  if (printing) Object.assign(layout, { width: holder.clientWidth, height: holder.clientHeight });
-  Plotly.react(holder, figure.data, layout, { responsive: true, displaylogo: false });
-  if (hasWebGL && holder.querySelector(".no-webgl")) {
-    hasWebGL = false; // a browser may also lose it later
-    Plotly.purge(holder);
-    holder.replaceChildren();
-    delete holder.dataset.drawn;
-    draw(holder);
-    return;
-  }
-  if (first && holder.on) holder.on("plotly_click", (event) => openPoint(event.points[0]));
+  const whole = { ...themed(layout), selections: [], selectionrevision: performance.now() }; // the filter has it now
+  if (printing) Object.assign(whole, { width: holder.clientWidth, height: holder.clientHeight });
+  Plotly.react(holder, linked(data), whole, withButtons(layout.meta ? ["select2d"] : []));
+  if (first && holder.on) listen(holder, layout);
 }
 
 function openPoint(point) {
@@ -103,20 +69,40 @@ function openPoint(point) {
 const isVisible = (holder) => holder.offsetParent !== null;
 const holders = () => [...document.querySelectorAll(".plot")];
 
-// A figure is drawn only when it comes near the screen, so that long pages open quickly.
+// A figure is drawn only when it comes near the screen, so that long pages open quickly; one at a time, so that the
+// page answers meanwhile.
+const near = new Set();
+let waiting;
 const nearby = new IntersectionObserver(
-  (entries) => entries.forEach((entry) => {
-    if (entry.isIntersecting && !entry.target.dataset.drawn) draw(entry.target);
-  }),
+  (entries) => {
+    for (const { isIntersecting, target } of entries) near[isIntersecting ? "add" : "delete"](target);
+    drawSoon(0);
+  },
   { rootMargin: "400px" },
 );
 
-function redraw() {
-  holders().filter((holder) => holder.dataset.drawn && isVisible(holder)).forEach(draw);
+function drawSoon(ms) {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => {
+    const holder = [...near].find((one) => one.isConnected && one.dataset.drawn !== "yes" && isVisible(one));
+    if (!holder) return;
+    draw(holder);
+    drawSoon(0);
+  }, ms);
+}
+
+function redraw(isChanged = () => true, ms = 0) {
+  for (const holder of holders()) if (holder.dataset.drawn && isChanged(holder)) holder.dataset.drawn = "old";
+  drawSoon(ms);
+}
+
+// Figures of trials are drawn again after a moment, because a filter changes with each key.
+function selectionChanged() {
+  redraw(({ dataset: { curve, figure } }) => curve || DATA.figures[figure]?.data.some(isOfTrials), 150);
 }
 
 function drawAll() {
-  holders().filter((holder) => !holder.dataset.drawn && isVisible(holder)).forEach(draw);
+  holders().filter((holder) => holder.dataset.drawn !== "yes" && isVisible(holder)).forEach(draw);
 }
 
 // Shows the figure that a list names; returns the place of its drawing.
@@ -172,18 +158,15 @@ function bandTraces(trial, trials, metric, line) {
 // The ticked trials. Those of one configuration become one mean with a band if the leaderboard has a row for each.
 function curveFigure(metric, trials = chosen) {
   const traces = [];
-  let place = 0;
-  for (const trial of trials) {
+  const kept = keptTrials();
+  for (const [place, trial] of [...trials].entries()) {
     const curve = DATA.curves[trial];
     if (!curve) continue;
-    const line = {
-      color: DATA.colours[place % DATA.colours.length],
-      dash: DATA.dashes[Math.floor(place / DATA.colours.length) % DATA.dashes.length],
-    };
-    place += 1;
+    const line = lineOf(place);
+    const strength = !kept || kept.has(trial) ? 1 : 2 * PALE;
     const seeds = (areMeans() ? DATA.members[trial] ?? [] : []).filter((one) => DATA.curves[one]);
     if (seeds.length > 1) {
-      traces.push(...bandTraces(trial, seeds, metric, line));
+      traces.push(...bandTraces(trial, seeds, metric, line).map((trace) => ({ ...trace, opacity: strength })));
       continue;
     }
     const names = metric.startsWith("val_") ? [metric, metric.slice(4)] : [metric];
@@ -191,7 +174,7 @@ function curveFigure(metric, trials = chosen) {
       if (!curve[name] || curve[name].every((value) => value === null)) continue;
       traces.push({
         type: "scatter", mode: "lines+markers", x: curve.epoch, y: curve[name], line, marker: { size: 4 },
-        opacity: name === metric ? 1 : 0.4, meta: trial, legendgroup: String(trial), showlegend: name === metric,
+        opacity: strength * (name === metric ? 1 : 0.4), meta: trial, legendgroup: String(trial), showlegend: name === metric,
         name: `trial ${trial}`,
         hovertemplate: `trial ${trial}${name === metric ? "" : ", training"}<br>epoch %{x}: %{y:.5g}<extra></extra>`,
       });

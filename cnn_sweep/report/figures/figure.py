@@ -21,6 +21,7 @@ COLOURS: Final = (BLUE, ORANGE, GREEN, PURPLE, VERMILLION, SKY)
 DASHES: Final = ("solid", "dash", "dot", "dashdot")
 # Uniform in lightness and suitable for colour-blind readers: Nuñez, Anderton and Renslow, PLoS ONE 13 (2018) e0199239.
 SCALE: Final = "Cividis"
+SHADES: Final = ("#00224e", "#2a3f6d", "#575c6d", "#7d7c78", "#a69d75", "#d3c164", "#fee838")  # seven steps of it
 _HOVER: Final = "trial %{customdata}<br>%{x}<br>%{y:.5g}<extra></extra>"
 DIGITS: Final = 6  # significant digits of a number in a figure
 
@@ -33,8 +34,9 @@ class Figure:
         name: Name of its file without suffix, and its anchor in links.
         title: Short title.
         caption: What the figure shows and how to read it.
-        data: Plotly's traces.
-        layout: Plotly's layout; the page sets the colours of text and background.
+        data: Plotly's traces. ``customdata`` of a trace are the numbers of its trials; other traces have none.
+        layout: Plotly's layout; the page sets the colours of text and background. Its ``meta`` has the columns of axes
+            along which a reader of the page can select trials (:func:`selectable`).
     """
 
     name: str
@@ -68,6 +70,11 @@ def scatter(
     marker = {"color": color, "size": 6, "opacity": 0.85}
     kind = {"type": "scatter", "mode": "markers", "name": name, "marker": marker, "hovertemplate": _HOVER}
     return kind | {"x": numbers(x), "y": numbers(y), "customdata": list(trials)}
+
+
+def selectable(column: str, values: Sequence[Any] = ()) -> dict[str, Any]:
+    """Return what selects trials by a part of an axis: their column, and the values of a category axis."""
+    return {"column": column} | ({"values": list(values)} if values else {})
 
 
 def axis_titles(x: str, y: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.axes import FEW, word
-from cnn_sweep.report.figures.figure import BLUE, ORANGE, SCALE, VERMILLION, Figure, number, numbers, text
+from cnn_sweep.report.figures.figure import BLUE, ORANGE, SCALE, VERMILLION, Figure, number, numbers, selectable, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,7 @@ def _slice(data: ReportData, axis: Axis, rows: Sequence[Row]) -> Figure:
         trace = {"type": "scatter", "mode": "markers", "x": x, "y": values, "marker": marker, "customdata": trials}
         trace["hovertemplate"] = "trial %{customdata}<br>%{x}: %{y:.5g}<extra></extra>"
         layout = _layout(axis.label, data.metric, "log" if axis.log else "linear")
+        layout["meta"] = {"x": selectable(axis.column), "y": selectable("value")}
         return Figure(name, axis.label, caption, (trace,), layout)
     x = [text(one) for one in axis.words(there)]
     box = {"type": "box", "x": x, "y": values, "boxpoints": "all", "jitter": 0.5, "pointpos": 0, "name": ""}
@@ -46,6 +47,7 @@ def _slice(data: ReportData, axis: Axis, rows: Sequence[Row]) -> Figure:
     box |= {"fillcolor": "rgba(0,0,0,0)", "customdata": trials}
     box["hovertemplate"] = "trial %{customdata}<br>%{x}: %{y:.5g}<extra></extra>"
     layout = _layout(axis.label, data.metric, "category")
+    layout["meta"] = {"x": selectable(axis.column, axis.values), "y": selectable("value")}
     layout["xaxis"] |= {"categoryorder": "array", "categoryarray": [text(word(value)) for value in axis.values]}
     return Figure(name, axis.label, caption + " Boxes: median and quartiles.", (box,), layout)
 
@@ -85,9 +87,9 @@ def _contour(data: ReportData, across: Axis, up: Axis, rows: Sequence[Row]) -> F
         "colorscale": SCALE,
         "colorbar": bar,
         "reversescale": data.direction.sign > 0,
-        "customdata": counts,
+        "text": counts,
     }
-    trace["hovertemplate"] = "%{x}, %{y}<br>mean %{z:.5g} of %{customdata} trials<extra></extra>"
+    trace["hovertemplate"] = "%{x}, %{y}<br>mean %{z:.5g} of %{text} trials<extra></extra>"
     layout = {"xaxis": columns.axis(), "yaxis": lines.axis()}
     title = f"{across.label} and {up.label}"
     caption = f"Mean {data.metric} of the complete trials with these values; empty cells have no trials."
@@ -134,7 +136,11 @@ class _Cells:
 
 
 def _layout(x: str, y: str, kind: str) -> dict[str, Any]:
-    return {"xaxis": {"title": {"text": text(x)}, "type": kind}, "yaxis": {"title": {"text": text(y)}}}
+    return {
+        "xaxis": {"title": {"text": text(x)}, "type": kind},
+        "yaxis": {"title": {"text": text(y)}},
+        "showlegend": False,
+    }
 
 
 def importance(data: ReportData, findings: Findings) -> Figure:

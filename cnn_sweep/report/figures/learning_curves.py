@@ -16,7 +16,17 @@ from PIL import Image, ImageDraw
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.report.figures.contact_sheets import load_font
-from cnn_sweep.report.figures.figure import BLUE, COLOURS, DASHES, VERMILLION, Figure, axis_titles, numbers, scatter
+from cnn_sweep.report.figures.figure import (
+    BLUE,
+    COLOURS,
+    DASHES,
+    VERMILLION,
+    Figure,
+    axis_titles,
+    numbers,
+    scatter,
+    selectable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +57,7 @@ def history(data: ReportData) -> Figure | None:
     others = f" (the first of {len(data.objectives)} objectives)" if len(data.objectives) > 1 else ""
     which = "complete trial" if len(rows) == len(data.ranked) else "complete trial that satisfies the constraints,"
     caption = f"{data.metric}{others} of each {which} in order of completion, and the best value so far."
-    layout = axis_titles("complete trials", data.metric)
+    layout = axis_titles("complete trials", data.metric) | {"meta": {"y": selectable("value")}}
     return Figure("history", "Optimization history", caption, (points, line), layout)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.axes import word
-from cnn_sweep.report.figures.figure import SCALE, Figure, numbers, text
+from cnn_sweep.report.figures.figure import SHADES, Figure, number, numbers, selectable, text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cnn_sweep.report.axes import Axis
     from cnn_sweep.report.leaderboards.leaderboard import Row
@@ -21,30 +22,98 @@ _MOST_TICKS = 12
 _SPREAD = 0.06  # fraction of an axis's length
 
 
+@dataclass(frozen=True)
+class _Upright:
+    """One of the upright axes.
+
+    Attributes:
+        label: Its name.
+        places: Where each line meets it.
+        ends: Its lowest and highest place.
+        ticks: Texts by place.
+        selects: What a part of it selects, for the page.
+    """
+
+    label: str
+    places: tuple[float, ...]
+    ends: tuple[float, float]
+    ticks: dict[float, str]
+    selects: dict[str, Any]
+
+    def share(self, place: float) -> float:
+        """Return the height of a place, from 0 to 1."""
+        low, high = self.ends
+        return round((place - low) / (high - low), 4)
+
+
 def parallel(data: ReportData) -> Figure | None:
-    """Draw each complete trial as a line across the axes of its hyperparameters."""
+    """Draw each complete trial as a line across the axes of its hyperparameters.
+
+    They are plain lines, so that files for papers have them as vectors: Plotly's own parallel coordinates are pixels.
+    """
     rows = data.ranked[:_MOST_LINES]
     axes = [axis for axis in data.axes.values() if axis.varies]
     if not rows or not axes:
         return None
-    values = numbers(row["value"] for row in rows)
-    dimensions = [_dimension(axis, rows) for axis in axes]
-    dimensions.append({"label": text(data.metric), "values": values, "range": _with_room(min(values), max(values))})
-    line = {
-        "color": values,
-        "colorscale": SCALE,
-        "showscale": True,
-        "reversescale": data.direction.sign > 0,
-    }
-    trace = {"type": "parcoords", "dimensions": dimensions, "line": line}
+    uprights = [*(_hyperparameter(axis, rows) for axis in axes), _objective(data, rows)]
     some = f"the best {_MOST_LINES:,}" if len(data.ranked) > len(rows) else "each"
-    caption = f"A line for {some} complete trial{'s' if some != 'each' else ''}; drag along an axis to select a range."
-    layout = {"margin": {"l": 70, "r": 70, "t": 50, "b": 30}}
-    return Figure("parallel", "Parallel coordinates", caption, (trace,), layout)
+    caption = (
+        f"A line for {some} complete trial{'s' if some != 'each' else ''}, the brighter the better its {data.metric}."
+    )
+    return Figure("parallel", "Parallel coordinates", caption, tuple(_lines(data, rows, uprights)), _layout(uprights))
 
 
-def _dimension(axis: Axis, rows: Sequence[Row]) -> Row:
-    """Return one axis for Plotly, which treats its label as markup but its ticks as plain text."""
+def _lines(data: ReportData, rows: Sequence[Row], uprights: Sequence[_Upright]) -> Iterator[dict[str, Any]]:
+    """Yield a trace of the lines of each colour, the best last and so on top; a gap follows each line."""
+    heights = [uprights[-1].share(place) for place in uprights[-1].places]
+    shades: list[list[int]] = [[] for _ in SHADES]
+    for line, height in enumerate(heights):
+        good = 1 - height if data.direction.sign > 0 else height
+        shades[min(int(good * len(SHADES)), len(SHADES) - 1)].append(line)
+    across = [*range(len(uprights)), None]
+    for color, own in zip(SHADES, shades, strict=True):
+        own.reverse()
+        yield {
+            "type": "scatter",
+            "mode": "lines",
+            "x": across * len(own),
+            "y": [height for k in own for height in (*(one.share(one.places[k]) for one in uprights), None)],
+            "customdata": [rows[k]["trial"] for k in own for _ in across],
+            "line": {"color": color, "width": 1},
+            "hovertemplate": "trial %{customdata}<extra></extra>",
+            "showlegend": False,
+        }
+
+
+def _layout(uprights: Sequence[_Upright]) -> dict[str, Any]:
+    places = list(range(len(uprights)))
+    # Names that do not fit beside each other rise to the right, where there is room.
+    across = {"tickvals": places, "ticktext": [text(one.label) for one in uprights], "side": "top", "zeroline": False}
+    across |= {"autotickangles": [0, -30, -90], "ticklabeloverflow": "allow"}
+    ticks = [
+        {"x": at, "y": one.share(place), "text": text(words), "showarrow": False, "xanchor": "left", "xshift": 3}
+        for at, one in enumerate(uprights)
+        for place, words in one.ticks.items()
+    ]
+    return {
+        "xaxis": across | {"range": [-0.3, len(uprights) - 0.3], "fixedrange": True},
+        "yaxis": {"visible": False, "range": [-0.04, 1.04], "fixedrange": True},
+        "annotations": ticks,
+        "dragmode": "select",
+        "selectdirection": "d",
+        "margin": {"l": 20, "r": 20, "t": 50, "b": 20},
+        "meta": {"axes": [one.selects for one in uprights]},
+    }
+
+
+def _objective(data: ReportData, rows: Sequence[Row]) -> _Upright:
+    values = numbers(row["value"] for row in rows)
+    ends = _with_room(min(values), max(values))
+    selects = selectable("value") | {"ends": ends}
+    return _Upright(data.metric, tuple(values), ends, {end: f"{end:.3g}" for end in ends}, selects)
+
+
+def _hyperparameter(axis: Axis, rows: Sequence[Row]) -> _Upright:
     places = axis.positions(rows)
     there = [place for place in places if place is not None]
     low, high = (min(there), max(there)) if there else (0.0, 0.0)
@@ -60,15 +129,16 @@ def _dimension(axis: Axis, rows: Sequence[Row]) -> Row:
         ticks = {place: one for place, one in ticks.items() if place in there}
     ticks |= {below: "inactive"} if None in places else {}
     lowest = below if None in places else low
-    ends = [lowest - spread / 2, high + spread / 2] if high > lowest else _with_room(low, high)
-    place_and_words = {"tickvals": numbers(ticks), "ticktext": [*ticks.values()]}
-    return {"label": text(axis.label), "values": numbers(filled), "range": numbers(ends), **place_and_words}
+    ends = (lowest - spread / 2, high + spread / 2) if high > lowest else _with_room(low, high)
+    selects = selectable(axis.column, () if axis.numeric else axis.values) | {"ends": ends, "log": axis.log}
+    selects |= {"inactive": below} if None in places else {}
+    return _Upright(axis.label, tuple(filled), ends, ticks, selects)
 
 
-def _with_room(low: float, high: float) -> list[float]:
+def _with_room(low: float, high: float) -> tuple[float, float]:
     """Return the ends of an axis; if all trials have the same value, it is in the middle."""
     room = 0.5 * (abs(low) or 1.0) if low == high else 0.0
-    return numbers([low - room, high + room])
+    return (number(low - room), number(high + room))
 
 
 def _ticks(axis: Axis) -> Sequence[Any]:

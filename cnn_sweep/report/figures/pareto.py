@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.figures.figure import BLUE, VERMILLION, Figure, axis_titles, scatter
+from cnn_sweep.report.figures.figure import BLUE, VERMILLION, Figure, axis_titles, scatter, selectable
 from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def _pair(data: ReportData, up: ObjectiveSpec, across: ObjectiveSpec) -> Figure:
     cost = up.metric == data.metric and across.metric in _COSTS
     name = f"pareto-{across.metric}" if cost else f"objectives-{up.metric}-{across.metric}"
     layout = axis_titles(_COSTS[across.metric] if cost else across.metric, up.metric)
+    layout["meta"] = {"x": selectable(across.metric), "y": selectable(up.metric)}
     return Figure(name, f"{up.metric} and {across.metric}", caption, (points, best), layout)
 
 
@@ -62,7 +63,7 @@ def _costs(data: ReportData) -> list[Figure]:
         best = scatter(x, y, [row["trial"] for row in front], name="Pareto front", color=VERMILLION)
         best |= {"mode": "lines+markers", "line": {"color": VERMILLION, "shape": "hv"}}
         best["marker"] = {"color": VERMILLION, "size": 9, "symbol": "diamond"}
-        layout = axis_titles(words, data.metric)
+        layout = axis_titles(words, data.metric) | {"meta": {"x": selectable(column), "y": selectable("value")}}
         layout["xaxis"] |= {"type": "log"} if max(r[column] for r in rows) > 20 * min(r[column] for r in rows) else {}
         caption = f"{data.metric} against {words}; no trial is better than those on the front in both."
         found.append(Figure(f"pareto-{column}", f"{data.metric} and {words}", caption, (points, best), layout))

@@ -1,24 +1,22 @@
-"""All figures of a study: for reports by kind, for notebooks one by one, and for papers as image files.
-
-Plotly draws image files in a headless Chromium, through kaleido.
-"""
+"""All figures of a study: for reports by kind, for notebooks one by one, and for papers (:mod:`.paper`) as files."""
 
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.errors import InputError
 from cnn_sweep.messages import near
 from cnn_sweep.report.figures import best_trials, hyperparameters, learning_curves, parallel_coordinates, pareto
 from cnn_sweep.report.figures.figure import SCALE, Figure, text
+from cnn_sweep.report.figures.paper import DEFAULT_FONT, DEFAULT_WIDTH, FORMATS, Paper, write_images
 from cnn_sweep.report.figures.reliability import reliability
-from cnn_sweep.report.report_data import gather
+from cnn_sweep.report.report_data import gather, with_importance
 from cnn_sweep.store.queries import trial_detail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from cnn_sweep.report.leaderboards.leaderboard import Row, Table
     from cnn_sweep.report.models.best_model import BestModel
@@ -29,10 +27,6 @@ KINDS = (
     *("history", "best", "rungs", "curves", "parallel", "importance", "slices", "contours", "pareto"),
     *("confusion", "reliability"),  # of the best model
 )
-FORMATS: Final = ("svg", "png", "pdf")
-_WIDTH, _HEIGHT = 900, 560  # pixels
-_SCALE = 2  # pixels of a PNG per pixel of the figure
-_NEEDS = "images of figures need kaleido and Chrome or Chromium: pip install 'cnn-sweep[figures]', apt install chromium"
 _PAPER: Final[dict[str, Any]] = {
     "template": "plotly_white",
     "font": {"size": 14},
@@ -91,10 +85,10 @@ def _confusion(best: BestModel) -> Figure:
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     trace: Row = {"type": "heatmap", "x": names, "y": names, "z": shares.round(4).tolist()}
     trace |= {"colorscale": SCALE, "zmin": 0, "zmax": 1, "colorbar": {"title": {"text": "share of the true class"}}}
-    trace |= {"customdata": counts.tolist()}
-    trace["hovertemplate"] = "%{y} taken for %{x}: %{customdata} images (%{z:.1%} of the true class)<extra></extra>"
+    trace |= {"text": [[str(count) for count in line] for line in counts.tolist()]}
+    trace["hovertemplate"] = "%{y} taken for %{x}: %{text} images (%{z:.1%} of the true class)<extra></extra>"
     if len(names) <= _MOST_NUMBERS:
-        trace |= {"text": [[str(count) for count in line] for line in counts.tolist()], "texttemplate": "%{text}"}
+        trace |= {"texttemplate": "%{text}"}
     layout = {
         "xaxis": {"title": {"text": "predicted class"}, "type": "category"},
         "yaxis": {"title": {"text": "true class"}, "type": "category", "autorange": "reversed"},
@@ -110,51 +104,6 @@ def to_plotly(figure: Figure) -> Any:
     import plotly.graph_objects as go  # noqa: PLC0415 - importing it takes longer than writing most reports
 
     return go.Figure({"data": list(figure.data), "layout": _PAPER | figure.layout})
-
-
-def write_images(
-    figures: Sequence[Figure],
-    folder: Path,
-    formats: Sequence[str] = FORMATS,
-    tell: Callable[[str], None] = lambda _: None,
-) -> list[Path]:
-    """Write each figure in each format, to files with the figure's name.
-
-    Args:
-        figures: The figures.
-        folder: Their folder; it is created if it does not exist.
-        formats: Some of ``FORMATS``.
-        tell: Called with a message before each figure, which takes about a second.
-
-    Raises:
-        EnvironmentFault: kaleido or a browser is missing, or the folder cannot be written.
-    """
-    try:
-        import kaleido  # noqa: PLC0415 - an extra
-        from kaleido.errors import ChromeNotFoundError  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise EnvironmentFault(f"{_NEEDS} ({error})") from error
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        kaleido.start_sync_server(silence_warnings=True)
-        try:
-            written = []
-            for place, figure in enumerate(figures, start=1):
-                tell(f"figure {place} of {len(figures)}: {figure.name}")
-                written += [_write(kaleido, figure, folder / f"{figure.name}.{one}") for one in formats]
-            return written
-        finally:
-            kaleido.stop_sync_server(silence_warnings=True)
-    except ChromeNotFoundError as error:
-        raise EnvironmentFault(f"{_NEEDS} (no browser was found)") from error
-    except (OSError, RuntimeError) as error:
-        raise EnvironmentFault(f"figures cannot be written to {folder}: {error}") from error
-
-
-def _write(kaleido: Any, figure: Figure, file: Path) -> Path:
-    how = {"format": file.suffix[1:], "width": _WIDTH, "height": _HEIGHT, "scale": _SCALE}
-    kaleido.write_fig_sync(to_plotly(figure), path=file, opts=how)
-    return file
 
 
 class Plots:
@@ -208,6 +157,29 @@ class Plots:
     def pareto(self, cost: str = "parameters") -> Any:
         """Draw the objective against ``parameters`` (weights) or ``seconds`` (of training), with the Pareto front."""
         return self._named("pareto", f"pareto-{cost}")
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        width: str = DEFAULT_WIDTH,
+        font: str = DEFAULT_FONT,
+        formats: Sequence[str] = FORMATS,
+    ) -> list[Path]:
+        """Write all figures for a paper, and their captions.
+
+        Args:
+            folder: The folder to write to.
+            width: Width of each figure, as in ``85mm``.
+            font: Size of letters, as in ``8pt``.
+            formats: Some of ``svg``, ``png`` and ``pdf``.
+
+        Raises:
+            InputError: The width or the font cannot be read.
+            EnvironmentFault: kaleido or a browser is missing, or the folder cannot be written.
+        """
+        paper = Paper.of(width, font)
+        return write_images(all_figures(with_importance(self._data)), Path(folder), paper, formats)
 
     def _known(self, parameter: str) -> str:
         axes = self._data.axes

@@ -44,7 +44,7 @@ def _points(bins: Table, name: str, color: str) -> dict[str, Any]:
         "name": name,
         "x": numbers(row["mean"] for row in rows),
         "y": numbers(row["accuracy"] for row in rows),
-        "customdata": [row["images"] for row in rows],
+        "text": [row["images"] for row in rows],
         "line": {"color": color, "width": 1},
         "marker": {"color": color, "size": 8},
         "error_y": {
@@ -55,5 +55,5 @@ def _points(bins: Table, name: str, color: str) -> dict[str, Any]:
             "thickness": 1.5,
             "width": 3,
         },
-        "hovertemplate": "%{customdata} images with %{x:.3g}: %{y:.3g} are right<extra></extra>",
+        "hovertemplate": "%{text} images with %{x:.3g}: %{y:.3g} are right<extra></extra>",
     }
