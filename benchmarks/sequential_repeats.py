@@ -11,15 +11,18 @@ trains every configuration with as many seeds as the test may use at most.
 from __future__ import annotations
 
 import argparse
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from results_page import write_section
 
+from cnn_sweep.report.leaderboards.comparison import compare
 from cnn_sweep.report.leaderboards.configurations import per_configuration
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.report.leaderboards.rounds import judge
+from cnn_sweep.report.leaderboards.rounds import Limits, judge
 from cnn_sweep.sweep.direction import Direction
 from cnn_sweep.sweep.spec.search import SearchSpec
 
@@ -103,8 +106,9 @@ def run_test(values: Array) -> Ended:
         ranked = tuple(row | {"rank": 1} for row in rows)
         table = Table(COLUMNS, ranked)
         board = per_configuration(table, metric="val_accuracy", direction=Direction.MAXIMIZE, revisions=revisions)
-        verdict = judge(board, table, revisions, direction=Direction.MAXIMIZE, top=k)
-        if verdict.next is None or verdict.next.repeats > AT_MOST:
+        limits = Limits(k, AT_MOST)
+        verdict = judge(board, table, revisions, direction=Direction.MAXIMIZE, limits=limits)
+        if verdict.next is None or verdict.is_futile or verdict.next.repeats > AT_MOST:
             left = frozenset(int(row["configuration"]) for row in verdict.left)
             return Ended((len(rows) - k) / (k * (AT_MOST - 1)), left)
         revisions.append(Revision(verdict.next))
@@ -118,44 +122,57 @@ def _row(place: int, seed: int, trial: int, values: Array) -> dict[str, object]:
     return known | {"value": float(values[place, seed]), "state": "complete", "seconds": 1.0}
 
 
-def measure(case: Case, k: int, images: int, studies: int) -> tuple[float, float, float]:
-    """Return the share of studies that err, the median share of trainings, and the share that are decided."""
+def is_decided_by_all(values: Array) -> bool:
+    """Return whether the fixed design tells the best from all others."""
+    standings = compare([dict(enumerate(row)) for row in values[:, 1:].tolist()], Direction.MAXIMIZE)
+    return sum(one.tied is not False for one in standings) == 1
+
+
+def measure(case: Case, k: int, images: int, studies: int) -> tuple[float, float, float, float]:
+    """Return the shares of studies that err, of trainings (median), and of studies decided, also by a fixed design."""
     draw = np.random.default_rng([k, images])
-    wrong = decided = 0
+    wrong = decided = decided_by_all = 0
     used = []
     for _ in range(studies):
         means = case.means(draw, k)
-        ended = run_test(np.round(draw.normal(means[:, None], SD, (k, AT_MOST)) * images) / images)
+        values = np.round(draw.normal(means[:, None], SD, (k, AT_MOST)) * images) / images
+        ended = run_test(values)
         wrong += not ended.left.issuperset(case.spared(means).tolist())
         decided += len(ended.left) == 1
+        decided_by_all += is_decided_by_all(values)
         used.append(ended.trainings)
-    return wrong / studies, float(np.median(used)), decided / studies
+    return wrong / studies, float(np.median(used)), decided / studies, decided_by_all / studies
+
+
+def _row_of_table(k: int, place: int, images: int, studies: int) -> tuple[str, ...]:
+    """Return a row of the table; the case is given by its place, since functions cannot be sent to a process."""
+    wrong, used, decided, by_all = measure(CASES[place], k, images, studies)
+    row = (f"{k}, {CASES[place].name}", f"{images:,}", f"{wrong:.1%}", f"{used:.2f}", f"{decided:.0%}", f"{by_all:.0%}")
+    print(row, flush=True)
+    return row
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--studies", type=int, default=1000, help="of 5 configurations; a fifth as many of 20")
     options = parser.parse_args()
-    cases, sizes, studies = CASES, (50, 100, 360, 5000), options.studies
+    cases, sizes, studies = range(len(CASES)), (50, 100, 360, 5000), {5: options.studies, 20: options.studies // 5}
     if options.quick:
-        cases, sizes, studies = (CASES[0], CASES[-1]), (100,), 16
-    rows = []
-    for k in (5, 20):
-        for case in cases:
-            for images in sizes:
-                wrong, used, decided = measure(case, k, images, studies)
-                rows.append((f"{k}, {case.name}", f"{images:,}", f"{wrong:.1%}", f"{used:.2f}", f"{decided:.0%}"))
-                print(rows[-1], flush=True)
+        cases, sizes, studies = (0, len(CASES) - 1), (100,), {5: 16, 20: 4}
+    kinds = [(k, place, images, studies[k]) for k, place, images in product(studies, cases, sizes)]
+    with ProcessPoolExecutor() as processes:
+        rows = list(processes.map(_row_of_table, *zip(*kinds, strict=True)))
     write_section(
         "Repeats until the best is told apart",
-        ("configurations", "images", "studies that err", "trainings, median", "decided"),
+        ("configurations", "images", "studies that err", "trainings, median", "decided", "decided by all repeats"),
         rows,
-        note=f"{studies:,} simulated studies a row. Seeds scatter with a standard deviation (sd) of {SD}; accuracies "
-        f"are rounded to multiples of 1/images. At most {AT_MOST} repeats, the first of which chose the "
-        "configurations. A study errs if any of the configurations with the best true mean is called worse. Trainings "
-        "are shares of those of a fixed design with as many repeats.",
+        note=f"{studies[5]:,} simulated studies a row ({studies[20]:,} with 20 configurations). Seeds scatter with a "
+        f"standard deviation (sd) of {SD}; accuracies are rounded to multiples of 1/images. At most {AT_MOST} repeats, "
+        "the first of which chose the configurations. A study errs if any of the configurations with the best true "
+        "mean is called worse. Trainings are shares of those of a fixed design with as many repeats; the last column "
+        "has the share of studies that this design decides.",
         quick=options.quick,
     )
 

@@ -234,8 +234,8 @@ def _search(data: ReportData, sweep: Sweep) -> Iterator[str]:
     if added and added[-1].round is not None:
         yield (
             f"Random seeds were added in {plural(added[-1].round, 'round')} to those configurations that no earlier "
-            "round had called worse; stricter thresholds keep the error of all rounds together at 5% (Bonferroni's "
-            "inequality)."
+            "round had called worse, until the seeds that were left could hardly tell more of them apart; round j had "
+            "the level 3.75%/(j + 2), so that all rounds together err in at most 5% of studies."
         )
     planned = plural(data.summary["planned"], "trial was planned", "trials were planned")
     yield f"{planned}: {counted(data.summary['trials'])}."

@@ -28,11 +28,13 @@ class MoreRepeats:
         repeats: Total repeats of each of these configurations afterwards; with cross-validation each has all folds.
         round: Number of the round, from 1, of a test by ``repeat --until-decided``; None outside one. Round 1 names all
             configurations that are tested, a later round those that no earlier one called worse.
+        at_most: Largest number of repeats that was asked for; None outside a test.
     """
 
     trials: tuple[int, ...]
     repeats: int
     round: int | None = None
+    at_most: int | None = None
 
     def before(self, text: str) -> str:
         """Return a sweep's text with this as its first line."""
@@ -61,7 +63,7 @@ def read_more_repeats(text: str) -> MoreRepeats | None:
     if not text.startswith(_MARK):
         return None
     data = json.loads(text.partition("\n")[0].removeprefix(_MARK))
-    return MoreRepeats(tuple(data["trials"]), data["repeats"], data.get("round"))
+    return MoreRepeats(tuple(data["trials"]), data["repeats"], data.get("round"), data.get("at_most"))
 
 
 def without_repeats_line(text: str) -> str:

@@ -17,6 +17,7 @@ from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.events import End, Epoch, Start
 from cnn_sweep.journal.identity import new_writer_name
 from cnn_sweep.journal.log import JournalWriter
+from cnn_sweep.messages import plural
 from cnn_sweep.report.document.summary import commands
 from cnn_sweep.report.methods import methods
 from cnn_sweep.report.report_data import gather
@@ -111,7 +112,7 @@ def test_rounds_end_when_one_is_left(study):
         "round 1 compares the 4 configurations of trials 5, 3, 2, 1: 8 trials added, so that each has 3 repeats" in said
     )
     assert "worse than the best, so left out from now on" in said
-    assert "decided: the best configuration is that of trial 3, mean 0.945" in said
+    assert "decided: the best configuration is that of trial 3, mean 0.94" in said
     first, *later = study.revisions
     assert first == ((5, 3, 2, 1), 3, 1)
     assert all(3 in trials and 5 not in trials for trials, _, _ in later[1:])
@@ -127,15 +128,19 @@ def test_rounds_end_when_one_is_left(study):
     assert best_trials(found, found.history(), 1) == [3]
 
 
-def test_equal_configurations_spend_the_budget(study):
-    """The command stops at the largest number of repeats, says who is left, and goes on with a larger one."""
+def test_equal_configurations_end_early(study):
+    """The command stops when more repeats are futile, says who is left, and goes on with a larger number."""
     study.begin(EQUAL)
-    assert "not decided with 5 repeats: the 2 configurations of trials" in study.type(top=3, at_most=5)
-    assert study.revisions[-1][1:] == (5, 3)
+    said = study.type(top=3, at_most=5)
+    assert "not decided with 3 repeats, and 5 would probably not be enough: the 2 configurations of trials" in said
+    assert "or go on with --at-most" in said
+    assert study.revisions[-1][1:] == (3, 1)
     assert [row["tied"] for row in study.board.rows[:3]] == [True, True, False]
-    study.type(at_most=6)
-    assert study.revisions[-1][1:] == (6, 4)
-    assert {2, 3} == {*study.revisions[-1][0]}
+    study.type(at_most=40)
+    trials, repeats, number = study.revisions[-1]
+    assert ({*trials}, repeats - number) == ({2, 3}, 2)
+    assert 3 < repeats < 40
+    assert f"not decided with {repeats} repeats: the 2 configurations of trials" in study.type(at_most=3)
 
 
 def test_an_interrupted_round_is_continued_by_the_same_command(study, tmp_path):
@@ -204,7 +209,7 @@ def test_a_new_choice_begins_a_new_test(study):
     study.pool(StudyFolder.open(study.results, "seeds"))
     study.type(at_most=9)
     rounds = [number for _, _, number in study.revisions]
-    assert rounds[:4] == [1, 2, None, 1]
+    assert rounds[:3] == [1, None, 1]
     assert study.board.rows[0]["left_out"] == 6
 
 
@@ -214,11 +219,10 @@ def test_the_commands_of_a_report_repeat_the_test(study):
     study.type(top=4)
     opened = Study.open(study.results, "seeds")
     text = commands(gather(opened.store, "seeds", opened.leaderboard_table()))
-    most = study.revisions[-1][1]
     assert text.count("repeat seeds") == 1
-    assert f"cnn-sweep repeat seeds --until-decided --top 4 --at-most {most}" in text
+    assert "cnn-sweep repeat seeds --until-decided --top 4 --at-most 10" in text
     described = methods(gather(opened.store, "seeds", opened.leaderboard_table("trial")), opened.sweep, None).text
-    assert f"Random seeds were added in {len(study.revisions)} rounds to those configurations" in described
+    assert f"Random seeds were added in {plural(len(study.revisions), 'round')} to those configurations" in described
     assert "Trials were compared by val_accuracy (maximized) at their best epochs." in described
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -109,8 +110,8 @@ def test_a_fold_trains_as_its_images_alone_would(datasets, spec, settings):
     assert_equal(Trainer(dataset).train(trial, 7, Recorder(), fold=3), alone)
 
 
-def test_all_folds_share_one_graph(datasets, spec, monkeypatch):
-    """A network is traced once for all its folds and rates."""
+def test_folds_trace_as_often_as_there_are_shapes(datasets, spec, monkeypatch):
+    """All folds of configurations trained by one trainer share the graph of their shape, whatever the learning rate."""
     from cnn_sweep.training.engines import graph_engine
     from cnn_sweep.training.trial.trainer import Trainer
 
@@ -120,11 +121,12 @@ def test_all_folds_share_one_graph(datasets, spec, monkeypatch):
         graph_engine.EpochGraph, "_chunk", lambda self, chunk: traced.append(self) or original(self, chunk)
     )
     trainer = Trainer(in_folds(datasets()))
-    for fold in range(FOLDS):
-        for rate in (0.1, 0.01):
-            assert trainer.train(spec(optimizer={"learning_rate": rate}), 7, Recorder(), fold=fold).state == "complete"
-    assert len(traced) == 1
-    assert (trainer.hits, trainer.misses) == (2 * FOLDS - 1, 1)
+    shapes = [({"kind": "flatten"}, {"kind": "dense", "units": units}, {"kind": "output"}) for units in (2, 3)]
+    for layers, rate, fold in product(shapes, (0.1, 0.01), range(FOLDS)):
+        trial = spec(layers, epochs=1, optimizer={"learning_rate": rate})
+        assert trainer.train(trial, 7, Recorder(), fold=fold).state == "complete"
+    assert len(traced) == len(shapes)
+    assert (trainer.hits, trainer.misses) == (4 * FOLDS - len(shapes), len(shapes))
 
 
 def test_a_fold_is_resumed_bit_for_bit_and_never_from_another_one(datasets, spec):

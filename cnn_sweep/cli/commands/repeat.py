@@ -22,7 +22,7 @@ from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.journal.trust import check_study
 from cnn_sweep.messages import few, plural
 from cnn_sweep.report.leaderboards.leaderboard import mean_in_words
-from cnn_sweep.report.leaderboards.rounds import judge
+from cnn_sweep.report.leaderboards.rounds import Limits, judge
 from cnn_sweep.search.budget import Budget
 from cnn_sweep.study import Study
 from cnn_sweep.sweep.repeats import MoreRepeats, selection_repeats
@@ -44,14 +44,12 @@ class _Rounds:
     """What ``--until-decided`` asks for.
 
     Attributes:
-        top: The largest number of configurations that are compared.
-        at_most: The largest total number of repeats of a configuration.
+        limits: How many configurations are compared, with how many repeats.
         profile: The cluster on which rounds run; None for this machine.
         here: Options of training on this machine.
     """
 
-    top: int
-    at_most: int
+    limits: Limits
     profile: Path | None
     here: LocalOptions
 
@@ -80,8 +78,9 @@ def repeat(
 
     With --until-decided, seeds are added and trained in rounds. Each round compares the configurations that are left,
     and those that are worse leave. On this machine the command goes on until one is left, or --at-most repeats are
-    reached; with a profile it submits one round, and judges it when it is typed again. After an interruption, the same
-    command continues. In at most 5% of studies any configuration is called worse wrongly, however many rounds it takes.
+    reached or would probably tell hardly any more apart; with a profile it submits one round, and judges it when it is
+    typed again. After an interruption, the same command continues. In at most 5% of studies any configuration is called
+    worse wrongly, however many rounds it takes.
 
     Examples:
       cnn-sweep repeat digits --top 3 --repeats 5
@@ -99,7 +98,7 @@ def repeat(
             "applies to this machine; on a cluster, set it in the profile", {"--workers": workers, "--threads": threads}
         )
     check_study(StudyPaths(results, study))
-    rounds = _Rounds(top, at_most or _AT_MOST, profile, LocalOptions(workers, threads))
+    rounds = _Rounds(Limits(top, at_most or _AT_MOST), profile, LocalOptions(workers, threads))
     found = StudyFolder.open(results, study)
     _check_ended(found)
     if profile is None:
@@ -236,7 +235,7 @@ def _add_round(found: StudyFolder, rounds: _Rounds) -> StudyFolder | None:
     study = Study.open(found.paths.results, found.name)
     with study.store:
         board, trials = study.leaderboard_table("configuration"), study.leaderboard_table("trial")
-    verdict = judge(board, trials, found.revisions, direction=found.sweep.objective.direction, top=rounds.top)
+    verdict = judge(board, trials, found.revisions, direction=found.sweep.objective.direction, limits=rounds.limits)
     _print_who_leaves(found.name, verdict)
     following = verdict.next
     if following is None:
@@ -244,8 +243,11 @@ def _add_round(found: StudyFolder, rounds: _Rounds) -> StudyFolder | None:
         words = f"the best configuration is that of trial {best['trial']}, {mean_in_words(best, others=0)}"
         print_words(f"{found.name}: decided: {words}")
         return None
-    if following.repeats > rounds.at_most:
-        _print_undecided(found.name, verdict, following.repeats, rounds.at_most)
+    if verdict.is_futile:
+        _print_futile(found.name, verdict, following.repeats - 1, rounds.limits.at_most)
+        return None
+    if following.repeats > rounds.limits.at_most:
+        _print_undecided(found.name, verdict, following.repeats, rounds.limits.at_most)
         return None
     found, added = found.extend_repeats(following)
     print_words(
@@ -275,6 +277,14 @@ def _print_undecided(study: str, verdict: Verdict, needed: int, at_most: int) ->
     print_words(
         f"{study}: not decided with {needed - 1} repeats: {_of(verdict.left)} cannot be distinguished; choose among "
         f"them by something else, or go on with --at-most {max(needed, 2 * at_most)}"
+    )
+
+
+def _print_futile(study: str, verdict: Verdict, repeats: int, at_most: int) -> None:
+    on = "" if verdict.enough is None else f", or go on with --at-most {verdict.enough}"
+    print_words(
+        f"{study}: not decided with {repeats} repeats, and {at_most} would probably not be enough: "
+        f"{_of(verdict.left)} cannot be distinguished; choose among them by something else{on}"
     )
 
 

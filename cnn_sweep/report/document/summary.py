@@ -338,7 +338,7 @@ def _of_revision(data: ReportData, name: str, text: str) -> list[str]:
 def _of_repeats(data: ReportData, more: MoreRepeats) -> list[str]:
     if more.round is not None:
         added = filter(None, map(read_more_repeats, data.revisions.values()))
-        most = max(other.repeats for other in added if other.round is not None)
+        most = max(other.at_most or other.repeats for other in added if other.round is not None)
         one = f"cnn-sweep repeat {data.study} --until-decided --top {len(more.trials)} --at-most {most}"
         return [one] if more.round == 1 else []  # the first round's command goes on with the others
     study = data.study

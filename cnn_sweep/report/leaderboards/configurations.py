@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.journal.paths import sweep_file_cure
 from cnn_sweep.journal.study_files import read_text
 from cnn_sweep.journal.sweep_files import read_revisions
-from cnn_sweep.report.leaderboards.comparison import Look, Standing, alone, compare
+from cnn_sweep.report.leaderboards.comparison import Look, Standing, alone, compare, overlap_of_folds
 from cnn_sweep.store.column_names import VIOLATION
 from cnn_sweep.sweep.repeats import newest_test, read_more_repeats, selection_repeats, unbiased_values
 from cnn_sweep.sweep.spec.metrics import is_share
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 STATISTICS: Final = ("mean", "sd", "n", "ci_low", "ci_high", "tied", "diff", "diff_low", "diff_high")
 WORST: Final = "worst"
 LEFT_OUT: Final = "left_out"
+DIFF_ERROR: Final = "diff_se"
 _PLACE: Final = ""  # key of a row's place in a test; no column has this name
 _AFTER: Final = "seconds"
 
@@ -79,7 +80,7 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
     is_compared = [bool(sample) and not violation for sample, violation in zip(samples, violations, strict=True)]
     compared = [name for name, is_one in zip(groups, is_compared, strict=True) if is_one]
     folds = revisions[-1].fold_count if revisions else 1
-    overlap = 1 / (folds - 1) if folds > 1 else 0.0
+    overlap = overlap_of_folds(folds)
     look = _look(test, compared, fair)
     several = [sample for sample, is_one in zip(samples, is_compared, strict=True) if is_one]
     standings = iter(_within_bounds(compare(several, direction, look=look, overlap=overlap), metric, known))
@@ -87,6 +88,7 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
         infeasible = alone(list(sample.values())) if sample else None
         standing = next(standings) if is_compared[place] else infeasible
         row.update(_statistics(standing), left_out=len(values) - len(sample))
+        row[DIFF_ERROR] = None if standing is None else standing.difference_error
         if VIOLATION in table.columns:
             row[VIOLATION] = violations[place]
         row[WORST] = max(sample.values(), key=direction.key) if sample else None
@@ -98,7 +100,7 @@ def per_configuration(table: Table, *, metric: str, direction: Direction, revisi
         table,
         columns=(*names[:place], *STATISTICS, *names[place:]),
         rows=ranked,
-        more=(*table.more, WORST, LEFT_OUT),
+        more=(*table.more, WORST, LEFT_OUT, DIFF_ERROR),
         verdict=STATISTICS,
         notes=tuple(_notes(ranked, folds, optimistic=sum(lucky), test=test)),
     )
@@ -116,7 +118,7 @@ def _look(test: SequentialTest | None, compared: Sequence[Any], fair: Sequence[A
 
 def column_beside_statistics(name: str) -> str:
     """Return a column's name beside the statistics, whose names hyperparameters may share."""
-    return f"params_{name}" if name in {*STATISTICS, WORST, LEFT_OUT} else name
+    return f"params_{name}" if name in {*STATISTICS, WORST, LEFT_OUT, DIFF_ERROR} else name
 
 
 def _first(group: list[Row]) -> Row:
