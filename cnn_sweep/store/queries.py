@@ -280,15 +280,15 @@ def _export(connection: Connection, study: str) -> tuple[tuple[str, ...], tuple[
     """Return an export's columns, those of them that the store has, the meanings of the others, and rows."""
     row = _study(connection, study)
     rows = connection.execute(_trials_with_params(study).order_by(schema.trials.c.trial)).all()
-    # Only finalized trials have scores on the test set.
-    tests = sorted({name for r in rows for name in restored(r.test_metrics_json) or {}})
     own = (*_TRIAL, VIOLATION) if constraints_of(row) else _TRIAL
+    # Only finalized trials have scores on the test set.
+    tests = sorted({name for r in rows for name in restored(r.test_metrics_json) or {}}.difference(own))
     columns = Columns.of(sqlite.read_names(row.metrics_json), parameter_names(row), leading=(*own, *tests))
     return (*own, *columns.metrics, *columns.curve, *tests, *columns.parameters), own, columns, rows
 
 
 def _exported(row: Row[Any], own: Sequence[str], columns: Columns) -> Record:
-    return _record(row, columns, own) | (restored(row.test_metrics_json) or {})
+    return (restored(row.test_metrics_json) or {}) | _record(row, columns, own)
 
 
 def export_epochs(store: StoreReader, study: str) -> tuple[tuple[str, ...], Iterator[Record]]:

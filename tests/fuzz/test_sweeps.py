@@ -167,7 +167,7 @@ def target(folder):
 
     def examine(content):
         (folder / "s.yaml").write_bytes(content)
-        if typed(folder, "plan", "s.yaml", names=["s.yaml", "common.yaml", "rows.csv"]).returncode == 0:
+        if typed(folder, "plan", "s.yaml", names=["s.yaml", "common.yaml", "rows.csv", "labels.csv"]).returncode == 0:
             _check_frozen(folder)
 
     return examine
