@@ -80,7 +80,7 @@ def repeat(
     and those that are worse leave. On this machine the command goes on until one is left, or --at-most repeats are
     reached or would probably tell hardly any more apart; with a profile it submits one round, and judges it when it is
     typed again. After an interruption, the same command continues. In at most 5% of studies any configuration is called
-    worse wrongly, however many rounds it takes.
+    worse wrongly.
 
     Examples:
       cnn-sweep repeat digits --top 3 --repeats 5
