@@ -201,7 +201,12 @@ def _ours(theirs: Mapping[str, Any], sweep: Sweep, found: MatchingTrials) -> dic
 
 
 def _trial(sweep: Sweep, record: ExportedTrial) -> FrozenTrial:
-    known = [one for one in sweep.space.parameters if one.name in record.params]
+    # A damaged journal may have values that no trial can have; Optuna refuses them.
+    known = [
+        one
+        for one in sweep.space.parameters
+        if one.name in record.params and find_value(one.domain, record.params[one.name]) is not None
+    ]
     values = [float(value) for value in record.values if value is not None and math.isfinite(value)]
     state = _STATES.get(record.state, TrialState.RUNNING)
     if state == TrialState.COMPLETE and len(values) < len(record.values):

@@ -79,9 +79,9 @@ class Verdict:
 
 
 def read_lines(journal):
-    """Yield the values of a journal's undamaged lines, also of one that another writer put behind a torn one."""
+    """Yield the values of a journal's undamaged lines, also of an event that another writer put behind a torn one."""
     for line in journal.read_bytes().split(b"\n")[:-1]:
-        for at in (0, *(found.start() for found in re.finditer(rb"(?=[0-9a-f]{8} )", line))):
+        for at in (0, *(found.start() for found in re.finditer(rb"(?=[0-9a-f]{8} {)", line))):
             body = line[at + 9 :]
             if line[at : at + 9] == b"%08x " % crc32(body):
                 with contextlib.suppress(ValueError, RecursionError):
