@@ -96,9 +96,14 @@ def _create(path: Path) -> None:
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, mode_in(path.parent) & 0o666))
 
 
+def _engine(path: Path, *, begin: str, wait_s: float, pragmas: tuple[str, ...], is_immutable: bool = False) -> Engine:
+    # The current folder may be another one at the next call.
+    return _kept_engine(path.absolute(), begin, wait_s, pragmas, is_immutable=is_immutable)
+
+
 # An engine keeps the SQL of its statements, which takes half of a merge's time to write. It keeps no connection.
 @lru_cache(maxsize=8)
-def _engine(path: Path, *, begin: str, wait_s: float, pragmas: tuple[str, ...], is_immutable: bool = False) -> Engine:
+def _kept_engine(path: Path, begin: str, wait_s: float, pragmas: tuple[str, ...], *, is_immutable: bool) -> Engine:
     url = URL.create("sqlite+pysqlite", database=str(path))
     if is_immutable:
         query = {"immutable": "1", "mode": "ro", "uri": "true"}

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import stat
 from contextlib import closing
+from pathlib import Path
 from zlib import crc32
 
 import pytest
@@ -34,6 +35,19 @@ def test_a_line_is_applied_once(study, results, locks, tables):
     assert merge(results, wait_s=1).events == 0
     assert tables.now(results) == before
     assert sum(row[3] for row in before["journals"]) == 17
+
+
+def test_a_relative_folder_is_another_one_elsewhere(study, results, tmp_path, monkeypatch):
+    """A process that changes its folder, such as a notebook, reads and merges the studies that are there."""
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(results, elsewhere / results.name)
+    shutil.rmtree(elsewhere / results.name / "digits")
+    monkeypatch.chdir(results.parent)
+    merge(Path(results.name))
+    assert queries.list_studies(StoreReader(Path(results.name)))
+    monkeypatch.chdir(elsewhere)
+    merge(Path(results.name))
+    assert not queries.list_studies(StoreReader(Path(results.name)))
 
 
 def test_lines_that_come_one_by_one_make_the_same_tables(study, results, locks, tables):
