@@ -48,6 +48,7 @@ def test_a_relative_folder_is_another_one_elsewhere(study, results, tmp_path, mo
     monkeypatch.chdir(elsewhere)
     merge(Path(results.name))
     assert not queries.list_studies(StoreReader(Path(results.name)))
+    assert queries.list_studies(StoreReader(results))
 
 
 def test_lines_that_come_one_by_one_make_the_same_tables(study, results, locks, tables):
