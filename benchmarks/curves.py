@@ -295,9 +295,7 @@ class Optuna:
         if not self._left.any():
             return None
         trial = self._study.ask(self._space)
-        far = np.abs(self._cube - cube_of([trial.params], self._space)).sum(axis=1)
-        row = int(np.where(self._left, far, np.inf).argmin())
-        self._left[row] = False
+        row = take_nearest(self._cube, self._left, cube_of([trial.params], self._space))
         self._trials[row] = trial
         return row, 1
 
@@ -339,6 +337,13 @@ def cube_of(params: Sequence[dict[str, Any]], space: dict[str, optuna.distributi
         low, high = scale(dist.low), scale(dist.high)  # type: ignore[attr-defined]
         columns.append([(scale(one[name]) - low) / (high - low) for one in params])
     return np.array(columns).T.reshape(len(params), -1)
+
+
+def take_nearest(cube: Floats, left: NDArray[np.bool_], place: Floats) -> int:
+    """Return the row nearest to a place in the unit cube among those that are left, and take it away from them."""
+    row = int(np.where(left, np.abs(cube - place).sum(axis=1), np.inf).argmin())
+    left[row] = False
+    return row
 
 
 def choice(value: Any) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from contenders import ours
 from results_page import write_section
-from sweep_cases import CASES
+from sweep_cases import CASES, Case
 
 FOLDS = 5
 KINDS = {"one split": "validation: 0.2", f"{FOLDS} folds": f"folds: {FOLDS}"}
@@ -33,7 +33,7 @@ def main() -> None:
         case.write(folder)
         for _ in range(1 if asked.quick else asked.rounds):
             for kind, shares in KINDS.items():
-                seconds[kind].append(_timed(folder, shares, len(case.configurations)))
+                seconds[kind].append(_timed(folder, shares, case))
                 print(f"{kind}: {seconds[kind][-1]:.1f} s", file=sys.stderr)
     medians = {kind: statistics.median(found) for kind, found in seconds.items()}
     one = medians["one split"]
@@ -43,25 +43,18 @@ def main() -> None:
     write_section("Five folds beside one split", header, rows, note=note, quick=asked.quick)
 
 
-def _timed(folder: Path, shares: str, configurations: int) -> float:
-    """Run the sweep with its training images divided anew; return the seconds of the whole process."""
-    sweep = (folder / "sweep.yaml").read_text(encoding="utf-8")
+def _timed(folder: Path, shares: str, case: Case) -> float:
+    """Run the sweep with other shares of its training images; return the seconds from the command to its results."""
+    sweep = folder / "sweep.yaml"
     data = f"data: {{source: arrays, train: {{x: x_train.npy, y: y_train.npy}}, {shares}}}"
-    lines = [data if line.startswith("data:") else line for line in sweep.splitlines()]
-    (folder / "divided.yaml").write_text("\n".join(lines), encoding="utf-8")
-    with tempfile.TemporaryDirectory(dir=folder) as results:
-        program = str(Path(sys.executable).with_name("cnn-sweep"))
-        began = time.perf_counter()
-        run = [program, "run", str(folder / "divided.yaml"), "--results", results]
-        done = subprocess.run(run, capture_output=True, encoding="utf-8", check=False)
-        taken = time.perf_counter() - began
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        count = [program, "leaderboard", "bench", "--results", results, "--per", "trial", "--format", "csv"]
-        rows = subprocess.run(count, capture_output=True, encoding="utf-8", check=True).stdout.count("complete")
-    expected = configurations * (FOLDS if "folds" in shares else 1)
-    if rows != expected:
-        raise SystemExit(f"{rows} of {expected} trials are complete")
+    lines = sweep.read_text(encoding="utf-8").splitlines()
+    sweep.write_text("\n".join(data if line.startswith("data:") else line for line in lines), encoding="utf-8")
+    began = time.perf_counter()
+    found = ours("bush", case, folder)
+    taken = time.perf_counter() - began
+    expected = len(case.configurations) * (FOLDS if "folds" in shares else 1)
+    if found["trials"] != expected:
+        raise SystemExit(f"{found['trials']} of {expected} trials were trained")
     return taken
 
 

@@ -36,6 +36,7 @@ from curves import (
     distributions,
     events,
     interval,
+    take_nearest,
     target_of,
 )
 from optuna.distributions import CategoricalDistribution
@@ -84,9 +85,7 @@ class Tpe(InOrder):
             categories = (name for name, one in self._space.items() if isinstance(one, CategoricalDistribution))
             self._study.enqueue_trial(params | {name: choice(params.get(name)) for name in categories})
         trial = self._study.ask(self._space)
-        far = np.abs(self._cube - cube_of([trial.params], self._space)).sum(axis=1)
-        row = int(np.where(self._left, far, np.inf).argmin())
-        self._left[row] = False
+        row = take_nearest(self._cube, self._left, cube_of([trial.params], self._space))
         self._trials[row] = trial
         return row, self.task.epochs
 
@@ -121,9 +120,7 @@ def first_rows(name: str, table: Table, place: int, seed: int, search: str) -> l
     for _ in range(believed):
         shares = generator.random(len(middle))
         drawn = [Range(0.0, 1.0, prior=float(m)).believed_at(share) for m, share in zip(middle, shares, strict=True)]
-        row = int(np.where(left, np.abs(cube - np.array(drawn)).sum(axis=1), np.inf).argmin())
-        left[row] = False
-        rows.append(row)
+        rows.append(take_nearest(cube, left, np.array(drawn)))
     return rows
 
 

@@ -59,11 +59,13 @@ class Paper:
         """
         width_mm, font_pt = _quantity(width, _MM), _quantity(font, {"pt": 1.0})
         if width_mm is None or not _WIDTHS_MM[0] <= width_mm <= _WIDTHS_MM[1]:
-            raise InputError(
-                f"width of figures {width!r}: give one from 40mm to 1000mm, as in 85mm, 8.5cm, 3.35in or 240pt"
-            )
+            least, most = _WIDTHS_MM
+            some = "as in 85mm, 8.5cm, 3.35in or 240pt"
+            raise InputError(f"width of figures {width!r}: give one from {least:g}mm to {most:g}mm, {some}")
         if font_pt is None or not _FONTS_PT[0] <= font_pt <= _FONTS_PT[1]:
-            raise InputError(f"font of figures {font!r}: give a size from 4pt to 36pt, as in 8pt")
+            raise InputError(
+                f"font of figures {font!r}: give a size from {_FONTS_PT[0]:g}pt to {_FONTS_PT[1]:g}pt, as in 8pt"
+            )
         return cls(width_mm, font_pt)
 
     @property
