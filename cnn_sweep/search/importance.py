@@ -2,7 +2,7 @@
 
 Two estimates of importance answer different questions. fANOVA (Hutter et al., ICML 2014) estimates the share of the
 variance over the whole space that a hyperparameter explains. PED-ANOVA (Watanabe et al., IJCAI 2023) estimates how much
-it matters for being among the best. Optuna computes both.
+it matters for being among the best; Optuna computes it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import random
 import warnings
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
@@ -18,20 +19,20 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import create_trial
 from scipy.special import fdtrc
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.search.distributions import distribution, encode, hashable
+from cnn_sweep.search.fanova import Axis, Trees, forest
 from cnn_sweep.sweep.space.space import Choices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
-    from optuna.importance import BaseImportanceEvaluator
 
     from cnn_sweep.sweep.direction import Direction
     from cnn_sweep.sweep.space.space import Parameter
@@ -41,6 +42,9 @@ FEWEST: Final = 4  # trials; with fewer, no estimate is meaningful
 MOST: Final = 1_000  # results used for importances; a forest of this many takes seconds
 _FORESTS: Final = 4  # random forests, each of which estimates all importances
 _TREES: Final = 16  # trees in a forest
+_SHUFFLES: Final = 19  # of all hyperparameters; chance exceeds the largest share of them in one study of twenty
+_TREES_SHUFFLED: Final = 8
+_FEWEST_TO_PREDICT: Final = 10  # results; with fewer, what is explained is not estimated
 _ROUNDING: Final = 1e-12  # share of the variance that counts as zero
 _VALUES: Final = 10  # distinct values; if there are more, they are grouped
 _BINS: Final = 5  # groups of equal size
@@ -118,12 +122,25 @@ class Findings:
         effects: Sorted by hyperparameter, as in the sweep file, then by value.
         interactions: For pairs whose every combination was tried; the strongest first.
         results: Number of results used for importances.
+        noise: The fANOVA share that chance alone gives: the largest among shuffled copies of the hyperparameters, of
+            nineteen shuffles. A smaller share tells nothing. None if no importance was estimated.
+        explained: Share of the variance that all hyperparameters together explain in results that a random forest has
+            not seen (out of bag; Breiman, *Machine Learning* 45, 2001); 0 to 1, None with fewer than ten results.
     """
 
     importances: tuple[Importance, ...]
     effects: tuple[Effect, ...]
     interactions: tuple[Interaction, ...]
     results: int
+    noise: float | None = None
+    explained: float | None = None
+
+    @property
+    def certainty(self) -> str:
+        """What the shares are worth, in one or two sentences; empty if nothing was estimated."""
+        together = "" if self.explained is None else f"All together predict {self.explained:.0%} of the variance. "
+        chance = "" if self.noise is None else f"Chance alone gives a fANOVA share of up to {self.noise:.3f}."
+        return (together + chance).rstrip()
 
 
 def find(sweep: Sweep, results: Iterable[tuple[Mapping[str, Any], float | None]]) -> Findings:
@@ -152,7 +169,9 @@ def find(sweep: Sweep, results: Iterable[tuple[Mapping[str, Any], float | None]]
     found.sort(key=lambda one: -1.0 if one.fanova is None else one.fanova, reverse=True)
     effects = [effect for one in sweep.space.parameters for effect in _effects(one.name, known, direction)]
     pairs = interactions([one.name for one in parameters if not one.when], known)
-    return Findings(tuple(found), tuple(effects), pairs, len(some))
+    return Findings(
+        tuple(found), tuple(effects), pairs, len(some), *_certainty([one for one in parameters if not one.when], some)
+    )
 
 
 def _varies(name: str, known: Sequence[Result]) -> bool:
@@ -183,26 +202,77 @@ def _importances(
     sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result], *, report: str | None
 ) -> list[Importance]:
     """Estimate importances of hyperparameters that are active in all these results; return one of them, or all."""
+    varied, inside = _inside(parameters, known)
+    trees, _ = _forest(varied, inside)
+    forests = [_normalized(part) for part in np.array_split(trees, _FORESTS)] if len(trees) >= _FORESTS else []
+    of_the_best = _ped_anova(_optuna_study(sweep, varied, inside), varied)
+    found = []
+    for place, one in enumerate(varied):
+        if report in (None, one.name):
+            shares = [float(shares[place]) for shares in forests]
+            mean, sd = (fmean(shares), stdev(shares)) if shares else (None, None)
+            found.append(Importance(one.name, mean, of_the_best.get(one.name), len(inside), report is not None, sd))
+    return found
+
+
+def _inside(parameters: Sequence[Parameter], known: Sequence[Result]) -> tuple[list[Parameter], list[Result]]:
+    """Return the hyperparameters that vary, and the results that have all of them, with values in the space."""
     varied = [one for one in parameters if _varies(one.name, known)]
     inside = [
         (params, value)
         for params, value in known
         if all(one.name in params and one.domain.contains(params[one.name]) for one in varied)
     ]
-    study = _optuna_study(sweep, varied, inside)
-    forests = [_shares(study, varied, FanovaImportanceEvaluator(n_trees=_TREES, seed=seed)) for seed in range(_FORESTS)]
-    of_the_best = _shares(study, varied, PedAnovaImportanceEvaluator())
-    found = []
-    for name in [report] if report else [one.name for one in varied]:
-        shares = [forest[name] for forest in forests if name in forest]
-        mean, sd = (fmean(shares), stdev(shares)) if shares else (None, None)
-        found.append(Importance(name, mean, of_the_best.get(name), len(inside), report is not None, sd))
-    return found
+    return varied, inside
+
+
+def _forest(
+    varied: Sequence[Parameter], inside: Sequence[Result], shuffle: random.Random | None = None
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the shares of the variance in each tree, and what the forest predicts; see `forest`.
+
+    With ``shuffle``, the hyperparameters are followed by copies whose values are shuffled among the results.
+    """
+    if not _can_estimate(varied, inside):
+        return np.zeros((0, len(varied))), math.nan
+    axes = [Axis(one.domain) for one in varied]
+    columns = [axis.columns([params[one.name] for params, _ in inside]) for axis, one in zip(axes, varied, strict=True)]
+    if shuffle is not None:
+        axes += axes
+        columns += [column[shuffle.sample(range(len(inside)), len(inside))] for column in columns]
+    values = np.array([value for _, value in inside])
+    if shuffle is not None:
+        return forest(axes, columns, values, Trees(_TREES_SHUFFLED, shuffle.randrange(2**31)))
+    return forest(axes, columns, values, Trees(_FORESTS * _TREES, 0, len(inside) >= _FEWEST_TO_PREDICT))
+
+
+def _normalized(trees: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the mean over trees, as shares that add up to 1."""
+    mean: npt.NDArray[np.float64] = trees.mean(axis=0)
+    return mean / max(float(mean.sum()), _ROUNDING)
+
+
+def _certainty(parameters: Sequence[Parameter], known: Sequence[Result]) -> tuple[float | None, float | None]:
+    """Return `Findings.noise` and `Findings.explained`."""
+    varied, inside = _inside(parameters, known)
+    if not _can_estimate(varied, inside):
+        return None, None
+    shuffle = random.Random(0)  # noqa: S311 - no secret
+    noise = 0.0
+    for _ in range(_SHUFFLES):
+        true, shuffled = _forest(varied, inside, shuffle)[0].mean(axis=0).reshape(2, -1)
+        noise = max(noise, float(shuffled.max()) / max(float(true.sum()), _ROUNDING))
+    explained = _forest(varied, inside)[1]
+    return min(1.0, noise), None if math.isnan(explained) else max(0.0, explained)
+
+
+def _can_estimate(parameters: Sequence[Parameter], known: Sequence[Result]) -> bool:
+    return len(known) >= FEWEST and bool(parameters) and len({value for _, value in known}) > 1
 
 
 def _optuna_study(sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result]) -> optuna.Study | None:
     """Return an Optuna study of the results; None if nothing can be estimated from them."""
-    if len(known) < FEWEST or not parameters or len({value for _, value in known}) == 1:
+    if not _can_estimate(parameters, known):
         return None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction=StudyDirection[sweep.objective.direction.name])
@@ -213,13 +283,12 @@ def _optuna_study(sweep: Sweep, parameters: Sequence[Parameter], known: Sequence
     return study
 
 
-def _shares(
-    study: optuna.Study | None, parameters: Sequence[Parameter], evaluator: BaseImportanceEvaluator
-) -> dict[str, float]:
+def _ped_anova(study: optuna.Study | None, parameters: Sequence[Parameter]) -> dict[str, float]:
     if study is None:
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
+        evaluator = PedAnovaImportanceEvaluator()
         shares = get_param_importances(study, evaluator=evaluator, params=[one.name for one in parameters])
     return {name: float(share) for name, share in shares.items()}
 
@@ -286,16 +355,30 @@ def _interaction(first: str, second: str, known: Sequence[Result]) -> tuple[floa
     if len(set(cells)) < len(rows) * len(columns) or rest_df < 1 or total == 0:
         return None
     row, column = (np.array([levels.index(cell[i]) for cell in cells]) for i, levels in enumerate((rows, columns)))
-    rest = _unexplained(np.eye(len(rows) * len(columns))[row * len(columns) + column], values)
-    alone = _unexplained(np.hstack([np.eye(len(rows))[row], np.eye(len(columns))[column]]), values)
-    together, noise = max(alone - rest, 0.0), rest / rest_df
+    place = row * len(columns) + column
+    counts = np.bincount(place)
+    means = np.bincount(place, values) / counts
+    noise = float(((values - means[place]) ** 2).sum()) / rest_df
+    main_effects = np.hstack(
+        [np.repeat(np.eye(len(rows)), len(columns), axis=0), np.tile(np.eye(len(columns)), (len(rows), 1))]
+    )
+    together = _unexplained(main_effects, means, np.sqrt(counts))
     share = max(0.0, (together - df * noise) / (total + noise))
     if noise <= _ROUNDING * total:
         return share, float(together <= _ROUNDING * total)
     return share, float(fdtrc(df, rest_df, together / df / noise))
 
 
-def _unexplained(design: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> float:
-    """Return the residual sum of squares of a linear model, whose columns may be linearly dependent."""
-    fitted = design @ np.linalg.lstsq(design, values, rcond=None)[0]
-    return float(((values - fitted) ** 2).sum())
+def _unexplained(
+    design: npt.NDArray[np.float64], values: npt.NDArray[np.float64], roots: npt.NDArray[np.float64]
+) -> float:
+    """Return the weighted residual sum of squares of a linear model, whose columns may be linearly dependent.
+
+    Args:
+        design: The model; shape (values, columns).
+        values: What it is fitted to.
+        roots: Square roots of the weights.
+    """
+    scaled = design * roots[:, None]
+    fitted = scaled @ np.linalg.lstsq(scaled, values * roots, rcond=None)[0]
+    return float(((values * roots - fitted) ** 2).sum())

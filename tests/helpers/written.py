@@ -114,7 +114,7 @@ def provenance(name):
     }
 
 
-def some_findings(*names):
+def some_findings(*names, noise=None, certainty=""):
     """Return findings of an importance analysis as they are read, without Optuna: the first matters most."""
     shares = [2.0**-place for place in range(1, len(names) + 1)]
     importances = tuple(
@@ -126,4 +126,6 @@ def some_findings(*names):
         for name in names
         for value, mean in (("worse", 0.1), ("0.1 to 0.2", 0.9))
     )
-    return SimpleNamespace(importances=importances, effects=effects, interactions=(), results=9)
+    return SimpleNamespace(
+        importances=importances, effects=effects, interactions=(), results=9, noise=noise, certainty=certainty
+    )

@@ -169,6 +169,16 @@ def test_what_matters_comes_from_the_importance(written):
     assert "- learning_rate: 50%, best on average: 0.1 to 0.2" in markdown(data)
 
 
+def test_what_matters_no_more_than_chance_is_not_named(written):
+    """Hyperparameters below the share of shuffled ones are left out; if none is above, the card says so."""
+    some = some_findings("learning_rate", "filters", "optimizer", noise=0.25, certainty="Chance alone gives 0.25.")
+    data = data_of(written.study(trials=5), findings=some)
+    assert [one.name for one in answer.drivers(data)] == ["learning_rate", "filters"]
+    assert "shorter blue bars tell nothing" in page(data)
+    none = replace(data, findings=some_findings("filters", noise=0.6, certainty="Chance alone gives 0.6."))
+    assert "No hyperparameter matters more than chance. Chance alone gives 0.6." in page(none)
+
+
 def test_a_part_that_fails_leaves_the_others(written, monkeypatch):
     """The card says what happened, and the page and the other cards are made."""
 

@@ -6,10 +6,16 @@ import itertools
 import random
 from statistics import fmean
 
+import numpy as np
+import optuna
 import pytest
+from optuna.importance import FanovaImportanceEvaluator
 
 from cnn_sweep.errors import StudyError
+from cnn_sweep.search.distributions import distribution
+from cnn_sweep.search.fanova import Axis, Trees, forest
 from cnn_sweep.search.importance import find, interactions
+from cnn_sweep.sweep.space.space import Choices, Range
 from cnn_sweep.sweep.sweep import Sweep
 
 RATES = (0.0001, 0.001, 0.01, 0.1)
@@ -73,6 +79,51 @@ def test_interactions_are_what_the_parts_do_not_explain(sweep):
     pair = next(one for one in added.interactions if {one.first, one.second} == {"filters", "kernel"})
     assert (pair.share, pair.p) == (pytest.approx(0.0, abs=1e-12), 1.0)
     assert strongest.p == 0.0
+
+
+def test_chance_is_told_from_causes(sweep):
+    """What decides is above the share of shuffled hyperparameters and is predicted; noise is neither."""
+    causes = find(sweep("method: grid"), results(lambda rate, **_: RATES.index(rate) / 4))
+    assert causes.noise < 0.1 < causes.importances[0].fanova
+    assert causes.explained > 0.9
+    draw = random.Random(2)
+    noise = find(sweep("method: grid"), results(lambda **_: draw.random()))
+    assert all(one.fanova < noise.noise for one in noise.importances if not one.conditional)
+    assert noise.explained < 0.1
+    assert noise.certainty.startswith("All together predict ")
+
+
+def test_shares_of_ranges_are_those_of_optuna():
+    """For the same trees, and ranges without logarithms, shares equal those of Optuna's evaluator."""
+    draw = random.Random(3)
+    domains = {"a": Range(0.0, 2.0), "b": Range(1, 9, integer=True)}
+    params = [{"a": draw.uniform(0, 2), "b": draw.randint(1, 9)} for _ in range(60)]
+    values = [one["a"] * one["b"] + draw.random() for one in params]
+    study = optuna.create_study()
+    for one, value in zip(params, values, strict=True):
+        kinds = {name: distribution(domain) for name, domain in domains.items()}
+        study.add_trial(optuna.trial.create_trial(value=value, params=one, distributions=kinds))
+    theirs = FanovaImportanceEvaluator(n_trees=8, max_depth=8, seed=5).evaluate(study)
+    trees = trees_of(domains, params, values)
+    assert dict(zip(domains, trees.mean(axis=0), strict=True)) == pytest.approx(theirs, rel=1e-6)
+
+
+def test_shares_of_choices_are_those_of_a_balanced_table():
+    """Where trees fit a full table of choices, shares are those of its analysis of variance."""
+    domains = {"a": Choices(("x", "y", "z")), "b": Choices((1, 2))}
+    table = {("x", 1): 0.0, ("x", 2): 4.0, ("y", 1): 1.0, ("y", 2): 1.0, ("z", 1): 9.0, ("z", 2): 3.0}
+    params = [{"a": a, "b": b} for a, b in table for _ in range(50)]
+    trees = trees_of(domains, params, [value for value in table.values() for _ in range(50)])
+    cells = np.array([*table.values()]).reshape(3, 2)
+    expected = [cells.mean(axis=1).var() / cells.var(), cells.mean(axis=0).var() / cells.var()]
+    assert trees == pytest.approx(np.tile(expected, (8, 1)))
+
+
+def trees_of(domains, params, values):
+    """Fit eight trees, and return the shares in each."""
+    axes = [Axis(domain) for domain in domains.values()]
+    columns = [axis.columns([one[name] for one in params]) for axis, name in zip(axes, domains, strict=True)]
+    return forest(axes, columns, np.array(values), Trees(8, seed=5))[0]
 
 
 def test_too_few_results_tell_nothing(sweep):

@@ -61,6 +61,8 @@ def _print_findings(found: Findings) -> None:
         _table(found.importances),
         title="importance (shares that add up to 1; fanova: of the variance, ped_anova: of the best)",
     )
+    if found.certainty:
+        print(found.certainty)
     effects = _table(replace(one, value=NULL if one.value is None else one.value) for one in found.effects)
     print_table(effects, title="effect of each value on the objective")
     if found.interactions:

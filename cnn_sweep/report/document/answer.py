@@ -230,11 +230,12 @@ def _repeat(data: ReportData, top: int, repeats: int) -> str:
 
 
 def drivers(data: ReportData) -> list[Driver]:
-    """Return the hyperparameters that matter most, with the values whose mean is best."""
+    """Return the hyperparameters that matter most, and more than chance, with the values whose mean is best."""
     findings = data.findings
     if findings is None:
         return []
-    known = [one for one in findings.importances if one.fanova is not None and math.isfinite(one.fanova)]
+    least = findings.noise or 0.0
+    known = [one for one in findings.importances if one.fanova is not None and least <= one.fanova < math.inf]
     return [
         Driver(
             one.parameter + (" (where active)" if one.conditional else ""),
@@ -243,6 +244,14 @@ def drivers(data: ReportData) -> list[Driver]:
         )
         for one in known[:_DRIVERS]
     ]
+
+
+def certainty(data: ReportData) -> str:
+    """Say what the shares of `drivers` are worth; empty if nothing was estimated."""
+    if data.findings is None:
+        return ""
+    nothing = "" if drivers(data) else "No hyperparameter matters more than chance. "
+    return nothing + data.findings.certainty if data.findings.importances else ""
 
 
 def in_lines(data: ReportData) -> dict[str, list[Step]]:
@@ -259,6 +268,7 @@ def in_lines(data: ReportData) -> dict[str, list[Step]]:
         Step(f"{one.name}: {one.share:.0%}" + (f", best on average: {one.best}" if one.best else ""))
         for one in drivers(data)
     ]
+    matters += [Step(certainty(data).rstrip("."))] if certainty(data) else []
     return {
         PARTS["best"]: top,
         PARTS["verdict"]: [verdict(data)],

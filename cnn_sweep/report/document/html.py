@@ -185,7 +185,9 @@ def _answer(data: ReportData) -> Content:
     makers: dict[str, Callable[[], dict[str, Any] | None]] = {
         "best": lambda: {"best": answer.best(data), "nothing": data.nothing_complete},
         "verdict": lambda: {"step": answer.verdict(data)} if data.ranked else None,
-        "drivers": lambda: {"drivers": drivers} if (drivers := answer.drivers(data)) else None,
+        "drivers": lambda: (
+            {"drivers": answer.drivers(data), "certainty": words} if (words := answer.certainty(data)) else None
+        ),
         "steps": lambda: {"steps": answer.next_steps(data)},
         "cost": lambda: {"pairs": answer.cost(data)},
     }

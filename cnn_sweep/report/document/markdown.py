@@ -90,7 +90,8 @@ def _importance(data: ReportData) -> list[str]:
     if data.findings is None:
         return []
     shares = tuple(one.__dict__ for one in data.findings.importances)
-    return [_table(Table(("parameter", "fanova", "fanova_sd", "ped_anova", "trials"), shares))]
+    table = _table(Table(("parameter", "fanova", "fanova_sd", "ped_anova", "trials"), shares))
+    return [table, data.findings.certainty] if data.findings.certainty else [table]
 
 
 def _classes(data: ReportData) -> list[str]:

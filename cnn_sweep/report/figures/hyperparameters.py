@@ -160,13 +160,19 @@ def importance(data: ReportData, findings: Findings) -> Figure:
         "yaxis": {"autorange": "reversed", "type": "category"},
         "barmode": "group",
     }
+    if findings.noise is not None:
+        line = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": findings.noise, "x1": findings.noise}
+        layout["shapes"] = [line | {"line": {"color": "gray", "dash": "dot", "width": 1}}]
     first = f", the first of {len(data.objectives)} objectives" if len(data.objectives) > 1 else ""
     some = f" Estimated from {findings.results:,} of them." if findings.results < len(data.ranked) else ""
     caption = (
         f"How much each hyperparameter explains of {data.metric}{first}, among all complete trials and for being among "
-        f"the best. The shares of each kind add up to 1, however little they explain together.{some}"
+        f"the best. The shares of each kind add up to 1, however little they explain together.{some} "
     )
-    return Figure("importance", "Importance", caption, tuple(traces), layout)
+    caption += findings.certainty
+    if findings.noise is not None:
+        caption += " The dotted line marks it; shorter blue bars tell nothing."
+    return Figure("importance", "Importance", caption.rstrip(), tuple(traces), layout)
 
 
 def order_of(data: ReportData, findings: Findings | None) -> list[str]:
