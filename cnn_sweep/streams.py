@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import logging
 import re
 import sys
 from typing import TYPE_CHECKING, Any, Final, TextIO, cast
@@ -77,6 +78,16 @@ def for_people() -> None:
 def for_logs() -> None:
     """Write UTF-8 in any locale, because log files are read as UTF-8 and the user's code may print anything."""
     _reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def start_log() -> None:
+    """Let this process log to its standard error.
+
+    A line that cannot be written, because the disk is full, is lost; `logging` would add a traceback of its own.
+    """
+    for_logs()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.raiseExceptions = False
 
 
 def _reconfigure(*, errors: str, encoding: str | None = None) -> None:

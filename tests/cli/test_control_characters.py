@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import subprocess
 import sys
 
 import pytest
@@ -144,6 +145,30 @@ def test_the_page_of_watch_is_drawn_through_the_stream(monkeypatch):
     Console(force_terminal=True, color_system="standard").print("[red]x[/]")
     print("\x1b")
     assert output.getvalue() == "\x1b[31mx\x1b[0m\n\\x1b\n"
+
+
+WRITE_LOG = """
+import errno, io, logging, sys
+from cnn_sweep import streams
+
+class Full(io.StringIO):
+    def write(self, text):
+        if "lost" in text:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        return super().write(text)
+
+sys.stderr = Full()
+streams.start_log()
+logging.warning("lost")
+logging.warning("kept")
+print(sys.stderr.getvalue(), end="")
+"""
+
+
+def test_a_line_that_a_full_disk_refuses_is_lost_without_a_traceback():
+    """The log of a worker goes on with the next line, and has nothing else."""
+    found = subprocess.run([sys.executable, "-c", WRITE_LOG], check=True, capture_output=True, encoding="utf-8")
+    assert [line.split(" ", 2)[2] for line in found.stdout.splitlines()] == ["WARNING kept"]
 
 
 def test_a_notification_has_no_control_characters():

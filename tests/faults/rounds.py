@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from faults.checker import Expected, Verdict, judge, processes_of, tracebacks
+from faults.checker import Expected, Journals, Verdict, judge, processes_of, tracebacks
 from faults.fault_shim import Shim
 
 _INJECTED = Path(__file__).parent / "injected"
@@ -349,13 +349,9 @@ class Round:
         return None
 
     def complete(self):
-        """Return whether the journals have the last end of each trial, by a glance at the lines."""
-        ended = set()
-        for journal in self.journals():
-            for line in journal.read_bytes().split(b"\n"):
-                if b'"type":"end"' in line and (b'"state":"complete"' in line or b'"state":"pruned"' in line):
-                    with contextlib.suppress(IndexError, ValueError):
-                        ended.add(int(line.split(b'"trial":')[1].split(b",")[0]))
+        """Return whether undamaged lines of the journals say that each trial has ended for good."""
+        ends = Journals(self.study).ends
+        ended = {trial for trial in ends if any(end["state"] in ("complete", "pruned") for end in ends[trial].values())}
         return len(ended | self.expected.cancelled) >= self.expected.trials
 
     def finish(self):

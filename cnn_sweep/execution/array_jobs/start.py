@@ -11,6 +11,7 @@ import runpy
 import sys
 from pathlib import Path
 
+from cnn_sweep import streams
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.journal.trust import check_study
@@ -23,7 +24,7 @@ def main() -> None:
         SystemExit: Others could put code into the study; one line in the job's log says where.
     """
     *_, module, folder = sys.argv
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    streams.start_log()
     study = Path(folder).parent
     try:
         check_study(StudyPaths(study.parent, study.name))

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cnn_sweep import streams
 from cnn_sweep.errors import EnvironmentFault, faults_of_the_system
 from cnn_sweep.execution.array_jobs.deadline import Deadline
 from cnn_sweep.execution.attempts.candidates import left_to_do
@@ -99,7 +100,7 @@ class TaskRun:
         Raises:
             EnvironmentFault: This node's packages, or the study, differ from those submitted.
         """
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+        streams.start_log()
         self._settings = settings
         self._study = StudyFolder.open(settings.results, settings.study)
         with self._telling_of_faults():

@@ -23,6 +23,7 @@ from typing import Final
 
 import numpy as np
 
+from cnn_sweep import streams
 from cnn_sweep.execution.machine import VISIBLE
 from cnn_sweep.execution.worker import worker
 from cnn_sweep.execution.worker.protocol import FORK_REQUEST_BYTES, WHOLE_KERAS, WorkerSettings
@@ -169,7 +170,7 @@ def _show(settings: str) -> None:
 
 def main() -> int:
     """Fork workers until the pool is gone; return the exit code of this process, which is a worker's in a worker."""
-    worker.start_log()
+    streams.start_log()
     settings = WorkerSettings.from_argument(sys.argv[1])
     with socket.socket(fileno=os.dup(0)) as channel, Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)

@@ -219,15 +219,9 @@ def _start_trainer(study: StudyFolder, settings: WorkerSettings) -> StudyTrainer
     return StudyTrainer(study, staged_in=settings.stage)
 
 
-def start_log() -> None:
-    """Let this process log to its standard error, before TensorFlow is imported: it would add a log of its own."""
-    streams.for_logs()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-
-
 def main() -> int:
     """Run one worker; return the process's exit code."""
-    start_log()
+    streams.start_log()  # before TensorFlow is imported, which would add a log of its own
     settings = WorkerSettings.from_argument(sys.argv[1])
     stop = StopRequest(settings.word)
     stop.listen()
