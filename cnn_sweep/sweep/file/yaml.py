@@ -17,6 +17,7 @@ from ruamel.yaml.scanner import Scanner
 
 from cnn_sweep.errors import Problem, SweepFileError
 from cnn_sweep.messages import dotted
+from cnn_sweep.sweep.file.decimal_commas import TEXT, join_decimal_commas
 from cnn_sweep.validation import LARGEST
 
 if TYPE_CHECKING:
@@ -36,14 +37,12 @@ _DIGITS = 4_000
 _TOO_DEEP = f"the file is nested more than {MAX_DEPTH} levels deep, or a value contains itself"
 _WIDTH = 4096  # characters per line, so that no written line is broken
 _TAG = "tag:yaml.org,2002:"
-_NUMBERS = (_TAG + "int", _TAG + "float")
 TEXT = _TAG + "str"
 NOTHING = _TAG + "null"
 MAPPING = _TAG + "map"
 _MERGE = _TAG + "merge"
 
 _Pair = tuple[ScalarNode, Node]
-_Notes = list[tuple[Node, tuple[str | int, ...], str]]
 
 
 @dataclass(frozen=True)
@@ -316,7 +315,7 @@ class _Reader:
         if node is None:
             return None
         if isinstance(node, MappingNode | SequenceNode) and node.flow_style:
-            for at, place, message in _join_decimal_commas(node):
+            for at, place, message in join_decimal_commas(node):
                 self._add(at, (*path, *place), message)
         if isinstance(node, MappingNode):
             return self._mapping(node, path)
@@ -427,69 +426,3 @@ def replace_study_name(text: str, name: str) -> str:
     typed = compose(name, source=FROM_MAPPING)
     is_text = typed is not None and typed.tag == TEXT  # not so for names such as 2024 or null
     return text[: node.start_mark.index] + (name if is_text else f'"{name}"') + text[node.end_mark.index :]
-
-
-def _join_decimal_commas(node: MappingNode | SequenceNode) -> _Notes:
-    """Join numbers split by a decimal comma in a mapping or list in brackets, so that each causes only one message.
-
-    YAML reads ``{low: 0,01}`` as two keys, ``low`` and ``01``.
-
-    Args:
-        node: Changed in place.
-
-    Returns:
-        Each number, its key or index, and a message.
-    """
-    notes: _Notes = []
-    node.value = (
-        _joined_mapping(node.value, notes) if isinstance(node, MappingNode) else _joined_list(node.value, notes)
-    )
-    return notes
-
-
-def _joined_mapping(pairs: list[tuple[Node, Node]], notes: _Notes) -> list[tuple[Node, Node]]:
-    joined: list[tuple[Node, Node]] = []
-    for key, value in pairs:
-        before = joined[-1][1] if joined else None
-        ends_in_digit = isinstance(before, ScalarNode) and before.style is None and before.value[-1:].isdecimal()
-        if before is not None and ends_in_digit and _is_number(key) and value.value == "" and _is_tight(before, key):
-            last = joined[-1][0]
-            joined[-1] = last, _join(before, key, (str(last.value),), notes)
-        else:
-            joined.append((key, value))
-    return joined
-
-
-def _joined_list(items: list[Node], notes: _Notes) -> list[Node]:
-    joined: list[Node] = []
-    for item in items:
-        before = joined[-1] if joined else None
-        if before is not None and _is_fraction(before, item):
-            joined[-1] = _join(before, item, (len(joined) - 1,), notes)
-        else:
-            joined.append(item)
-    return joined
-
-
-def _join(whole: Node, fraction: Node, place: tuple[str | int, ...], notes: _Notes) -> ScalarNode:
-    number = f"{whole.value}.{fraction.value}"
-    comma = f"{whole.value},{fraction.value}"
-    notes.append((whole, place, f"{comma} is read as two values; write a decimal point: {number}"))
-    tag = _NUMBERS[1] if _is_number(whole) else TEXT
-    return ScalarNode(tag, number, whole.start_mark, fraction.end_mark)
-
-
-def _is_number(node: Any) -> bool:
-    return isinstance(node, ScalarNode) and node.style is None and node.tag in _NUMBERS
-
-
-def _is_tight(one: Node, other: Node) -> bool:
-    """Return whether only a comma separates two items."""
-    return bool(one.end_mark.index + 1 == other.start_mark.index)
-
-
-def _is_fraction(before: Node, item: Node) -> bool:
-    """Return whether an item is the fraction after a decimal comma; ``[0,5]`` may be two numbers, ``[0,05]`` not."""
-    if not (_is_number(before) and _is_number(item) and _is_tight(before, item)) or "." in before.value:
-        return False
-    return len(item.value) > 1 and item.value[0] == "0" and item.value.isdecimal()
