@@ -17,7 +17,7 @@ from ruamel.yaml.scanner import Scanner
 
 from cnn_sweep.errors import Problem, SweepFileError
 from cnn_sweep.messages import dotted
-from cnn_sweep.sweep.file.decimal_commas import TEXT, join_decimal_commas
+from cnn_sweep.sweep.file.decimal_commas import join_decimal_commas
 from cnn_sweep.validation import LARGEST
 
 if TYPE_CHECKING:
