@@ -277,49 +277,50 @@ def sweep_rows(table: DigitsTable, seed: int) -> Iterator[dict[str, Any]]:
 
 def train(seeds: int, trials: int) -> None:
     """Run a few studies for real, and compare with the same configurations trained to their ends."""
-    table, lines = DigitsTable.load(), []
-    for seed in range(seeds):
-        with tempfile.TemporaryDirectory(prefix="halving-", dir=_memory()) as folder:
-            root = Path(folder)
-            # The table's networks were trained with seed 0, so these are, too, whatever seed drew them.
-            rows = [params for params, _ in zip(sweep_rows(table, seed), range(trials), strict=False)]
-            sweep = sweep_of(table, 0, trials, f"pruner: {{asha: {{reduction: {REDUCTION}}}}}", given=rows)
-            file = root / "sweep.yaml"
-            file.write_text(sweep.text, encoding="utf-8")
-            command = [sys.executable, "-m", "cnn_sweep.cli.main", "run", str(file), "--workers", "2", "--threads", "1"]
-            subprocess.run([*command, "--results", str(root / "results")], check=True, capture_output=True)
-            study = StudyFolder.open(root / "results", "simulated")
-            history = History(study.paths)
-            history.refresh()
-            epochs = sum(len(a.epochs) for t in history.trials.values() for a in t.attempts.values())
-            ours = max(t.best(Direction.MAXIMIZE)[1] for t in history.trials.values() if t.state == "complete")
-            full = max(table.best(planned.params) for planned in study.plan.trials)
-            illegal = len(list(Audit(study.paths, study.sweep, study.plan, lag_s=0.5).breaches()))
-            same = sum(
-                np.float32(row.value) == np.float32(table.curve(trial.params or {})[epoch - 1])
-                for trial in history.trials.values()
-                for attempt in trial.attempts.values()
-                for epoch, row in attempt.epochs.items()
-            )
-            cells = (f"{epochs}", f"{epochs / trials / EPOCHS:.3f}", f"{ours:.4f}", f"{full:.4f}")
-            cells = (*cells, f"{illegal}", f"{same / epochs:.1%}")
-            lines.append((f"seed {seed}", *cells))
+    pruners = {"asha": f"pruner: {{asha: {{reduction: {REDUCTION}}}}}", "predictive": "pruner: predictive"}
+    lines = [
+        (f"{name}, seed {seed}", *train_one(seed, trials, pruner))
+        for seed in range(seeds)
+        for name, pruner in pruners.items()
+    ]
     write_section(
-        "Successive halving with real training",
-        (
-            "study",
-            "epochs",
-            f"of {trials} x {EPOCHS}",
-            "best, asha",
-            "best of all, trained to the end",
-            "illegal",
-            "as in the table",
-        ),
+        "Rungs with real training",
+        ("study", "epochs", f"of {trials} x {EPOCHS}", "best", "best of all, to the end", "illegal", "as in the table"),
         lines,
         note=f"`cnn-sweep run` with two workers, {trials} random configurations each. Illegal: "
         "decisions that the audit of the journals objects to. As in the table: epochs whose accuracy is, to the bit, "
         "that of the same network trained without a pause.",
     )
+
+
+def train_one(seed: int, trials: int, pruner: str) -> tuple[str, ...]:
+    """Run a study for real; return the cells of its row."""
+    table = DigitsTable.load()
+    with tempfile.TemporaryDirectory(prefix="halving-", dir=_memory()) as folder:
+        root = Path(folder)
+        # The table's networks were trained with seed 0, so these are, too, whatever seed drew them.
+        rows = [params for params, _ in zip(sweep_rows(table, seed), range(trials), strict=False)]
+        sweep = sweep_of(table, 0, trials, pruner, given=rows)
+        file = root / "sweep.yaml"
+        file.write_text(sweep.text, encoding="utf-8")
+        command = [sys.executable, "-m", "cnn_sweep.cli.main", "run", str(file), "--workers", "2", "--threads", "1"]
+        subprocess.run([*command, "--results", str(root / "results")], check=True, capture_output=True)
+        study = StudyFolder.open(root / "results", "simulated")
+        history = History(study.paths)
+        history.refresh()
+        epochs = sum(len(a.epochs) for t in history.trials.values() for a in t.attempts.values())
+        ours = max(t.best(Direction.MAXIMIZE)[1] for t in history.trials.values() if t.state == "complete")
+        full = max(table.best(planned.params) for planned in study.plan.trials)
+        illegal = len(list(Audit(study.paths, study.sweep, study.plan, lag_s=0.5).breaches()))
+        same = sum(
+            np.float32(row.value) == np.float32(table.curve(trial.params or {})[epoch - 1])
+            for trial in history.trials.values()
+            for attempt in trial.attempts.values()
+            for epoch, row in attempt.epochs.items()
+        )
+    shares = (f"{epochs / trials / EPOCHS:.3f}", f"{ours:.4f}", f"{full:.4f}")
+    print(seed, pruner, epochs, *shares, illegal, file=sys.stderr, flush=True)
+    return (f"{epochs}", *shares, f"{illegal}", f"{same / epochs:.1%}")
 
 
 def _memory() -> str | None:

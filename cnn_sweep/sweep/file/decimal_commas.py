@@ -6,7 +6,7 @@ from typing import Any
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _TEXT = "tag:yaml.org,2002:str"
 
 _Notes = list[tuple[Node, tuple[str | int, ...], str]]
@@ -58,12 +58,12 @@ def _join(whole: Node, fraction: Node, place: tuple[str | int, ...], notes: _Not
     number = f"{whole.value}.{fraction.value}"
     comma = f"{whole.value},{fraction.value}"
     notes.append((whole, place, f"{comma} is read as two values; write a decimal point: {number}"))
-    tag = NUMBERS[1] if _is_number(whole) else _TEXT
+    tag = _NUMBERS[1] if _is_number(whole) else _TEXT
     return ScalarNode(tag, number, whole.start_mark, fraction.end_mark)
 
 
 def _is_number(node: Any) -> bool:
-    return isinstance(node, ScalarNode) and node.style is None and node.tag in NUMBERS
+    return isinstance(node, ScalarNode) and node.style is None and node.tag in _NUMBERS
 
 
 def _is_tight(one: Node, other: Node) -> bool:
