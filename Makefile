@@ -8,8 +8,8 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint types-of-package types-of-tests format faults fuzz leaks \
-	docs docs-test docs-serve simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
-	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-time-to-target bench-ops bench-curves bench-priors bench-repeats bench-folds bench-fold-cost bench-bias bench-cost bench-help cluster-up cluster-down \
+	docs docs-test docs-serve report-picture page-screenshots simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
+	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-time-to-target bench-ops bench-curves bench-priors bench-repeats bench-folds bench-fold-cost bench-bias bench-page bench-cost bench-help cluster-up cluster-down \
 	clean completion schema
 
 help:  ## list the targets
@@ -137,6 +137,13 @@ docs: $(STAMP)  ## build the documentation as a site, in build/site; a dead link
 docs-test: $(STAMP)  ## run all code blocks of the documentation, also those that take long
 	CNN_SWEEP_ALL_BLOCKS=1 $(BIN)/python -m pytest tests/docs
 
+report-picture: $(STAMP)  ## docs/report.png, the first screen of the report of sweeps/digits.yaml (two minutes)
+	PYTHONPATH=tests $(BIN)/python -m report.pictures readme sweeps/digits.yaml docs/report.png
+
+PICTURES ?= build/pictures
+page-screenshots: $(STAMP)  ## reports of ten kinds of studies as pictures, into PICTURES=build/pictures; STUDIES=asha for one
+	PYTHONPATH=tests $(BIN)/python -m report.pictures all $(PICTURES) $(STUDIES)
+
 docs-serve: $(STAMP)  ## show the documentation at http://127.0.0.1:8000 while you write it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --no-strict --dev-addr 127.0.0.1:8000
 
@@ -157,7 +164,7 @@ storm: $(STAMP)  ## the long campaign on the dev cluster: 30 random events in on
 
 bench: bench-throughput bench-overhead bench-store bench-scale  ## what a sweep costs; tables in benchmarks/RESULTS.md (15 minutes)
 
-bench-all: bench bench-halving bench-journal bench-memory bench-data bench-help bench-ops  ## all benchmarks but the searches
+bench-all: bench bench-halving bench-journal bench-memory bench-data bench-help bench-ops bench-page  ## all benchmarks but the searches
 
 $(BENCH_STAMP): $(STAMP)
 	$(PIP) install --constraint constraints.txt --editable '.[bench]'
@@ -199,6 +206,9 @@ bench-fold-cost: $(STAMP)  ## the time of five folds beside that of one split (t
 
 bench-bias: $(STAMP)  ## how well selection bias is corrected, in simulated studies (ten minutes)
 	$(BIN)/python benchmarks/selection_bias.py
+
+bench-page: $(STAMP)  ## how a report of 5,000 trials opens and answers in Chromium (three minutes)
+	PYTHONPATH=tests $(BIN)/python benchmarks/page.py
 
 bench-search: $(STAMP)  ## trials that searches need, on real learning curves (half an hour)
 	$(BIN)/python benchmarks/search.py

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.sweep import Sweep
 
 FEWEST: Final = 4  # trials; with fewer, no estimate is meaningful
-MOST: Final = 1_000  # results used for importances; a forest of this many takes seconds
+MOST: Final = 1_000  # results used for importances; all forests of this many take seconds
 _FORESTS: Final = 4  # random forests, each of which estimates all importances
 _TREES: Final = 16  # trees in a forest
 _SHUFFLES: Final = 19  # of all hyperparameters; chance exceeds the largest share of them in one study of twenty

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from contextlib import contextmanager
+
+_FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
+
+
+def chromium(driver):
+    """Start this machine's Chromium, headless, by playwright's driver; None if it has none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    return program and driver.chromium.launch(executable_path=program, args=_FLAGS)
 
 
 @contextmanager

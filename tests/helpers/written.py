@@ -38,7 +38,8 @@ class Written:
         """Write a study of trials whose states take turns.
 
         ``changes``: direction, sweep, params (of random numbers), configurations (how many, with repeats of them),
-        attempts (of each trial; all but the last were left without a word), second (revision), more (events).
+        attempts (of each trial; all but the last were left without a word), second (revision), more (events), folds
+        (repeats of a configuration are its folds).
         """
         direction = changes.get("direction", "maximize")
         paths = StudyPaths(self.results, name)
@@ -59,6 +60,7 @@ class Written:
             repeat, place = divmod(trial, configurations)
             params = found[place]
             start = Start(1_000.0 + 5 * trial, trial, 0, f"c{place}", repeat, trial, params, 0, weights_of(params))
+            start = replace(start, fold=repeat % changes["folds"] if "folds" in changes else None)
             starts = [replace(start, attempt=attempt) for attempt in range(changes.get("attempts", 1))]
             lines += self._trial(draw, starts, epochs, states[trial % len(states)])
         lines += changes.get("more", ())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
+from helpers.browser import chromium
 from helpers.written import Written
 
 
@@ -20,11 +19,9 @@ def written(tmp_path):
 def browser():
     """A headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("no chromium on this machine (.ci/debian-packages installs it)")
-    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
     with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=flags)
+        started = chromium(driver)
+        if started is None:
+            pytest.skip("no chromium on this machine (.ci/debian-packages installs it)")
         yield started
         started.close()

@@ -191,7 +191,7 @@ READS = """async () => {
   const unread = (event) => { found.unread += 1; event.preventDefault(); };
   window.addEventListener("error", unread);
   window.receive = ({ page, sections }) => {
-    const rows = page.boards[0].rows.length;
+    const rows = page.boards[0].count;
     if (sections.length > 5 && (rows === 120 || rows === 100)) found.whole += 1;
     if (rows === 100) found.small += 1;
   };

@@ -95,7 +95,8 @@ def test_the_report_works(browser, report, screenshot, tmp_path):
         lines = "document.querySelector('[data-curve=val_accuracy]').data.length"
         before = tab.evaluate(lines)
         tab.click("#rows input:not(:checked):enabled >> nth=0")
-        assert tab.evaluate(lines) == before + 2  # training and validation
+        tab.locator("#curves").scroll_into_view_if_needed()
+        until(tab, f"{lines} === {before + 2}")  # training and validation
         tab.click("#rows tr:nth-child(1) td:nth-child(3) button")
         assert "learning_rate" in tab.text_content("dialog[open]")
         tab.keyboard.press("Escape")
@@ -114,8 +115,9 @@ def test_the_report_works(browser, report, screenshot, tmp_path):
         screenshot(tab, "phone.png")
         pdf = tab.pdf(path=Path(os.environ.get("CNN_SWEEP_ARTIFACTS") or tmp_path) / "print.pdf")
         assert len(pdf) > 20_000
-        lines = "document.querySelector('#parallel .plot').data.filter((t) => t.line.width === 1).flatMap((t) => t.x)"
-        assert tab.evaluate(f"{lines}.length") == 900 * 6
+        drawn = "document.querySelector('#parallel .plot').layout.shapes.map((one) => one.path).join('')"
+        assert tab.evaluate(f"{drawn}.match(/M/g).length") == 900
+        assert tab.evaluate(f"{drawn}.match(/L/g).length") == 900 * 4
 
 
 def test_five_thousand_trials_open_in_three_seconds(browser, written):
@@ -188,6 +190,8 @@ def test_repeats_make_rows_of_configurations(browser, written):
 
         tab.select_option("#view", "trials")
         assert tab.text_content("#count").startswith("60 of 60 trials")
+        tab.locator("#curves").scroll_into_view_if_needed()
+        until(tab, "document.querySelector('[data-curve=val_accuracy]').dataset.drawn === 'yes'")
         assert tab.evaluate(f"{bands}.filter((one) => one.fill === 'tonexty').length") == 0
 
 
@@ -338,7 +342,7 @@ def test_a_range_in_a_figure_is_a_filter_and_a_filter_shows_in_all_figures(brows
         assert "filter=%28filters" in tab.evaluate("location.hash")
         kept = [int(trial) for trial in column(tab, "trial")]
         until(tab, "document.querySelector('#parallel .plot').dataset.drawn === 'yes'")
-        strong = "document.querySelector('#parallel .plot').data.filter((t) => !t.opacity).flatMap((t) => t.customdata)"
+        strong = "document.querySelector('#parallel .plot').data.flatMap((trace) => trace.customdata)"
         assert set(tab.evaluate(strong)) == {*kept}
         tab.locator("#history").scroll_into_view_if_needed()
         until(tab, f"{history}.dataset.drawn === 'yes'")
@@ -348,6 +352,8 @@ def test_a_range_in_a_figure_is_a_filter_and_a_filter_shows_in_all_figures(brows
         assert ringed == [
             trial for trial in points["customdata"] if trial in kept and trial in tab.evaluate("[...chosen]")
         ]
+        paths = tab.evaluate("linked(DATA.figures.history.data, 10).shapes.map(({ path }) => path.match(/M/g).length)")
+        assert paths == [60 - len(kept), len(kept)]  # what is left out first, and so below
         tab.click("#untick")
         until(tab, f"{history}.data.length === 2")
         tab.fill("#filter", "")

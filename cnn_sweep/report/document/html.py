@@ -23,8 +23,9 @@ import jinja2
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.report.document import answer
 from cnn_sweep.report.document import summary as facts
+from cnn_sweep.report.document.packing import pack_curves, pack_figures
 from cnn_sweep.report.figures.contact_sheets import thumbnail_uris
-from cnn_sweep.report.figures.figure import COLOURS, DASHES, Figure, number
+from cnn_sweep.report.figures.figure import COLOURS, DASHES, Figure
 from cnn_sweep.report.figures.plots import figures
 from cnn_sweep.report.figures.sketch import sketch
 from cnn_sweep.report.leaderboards.configurations import column_beside_statistics
@@ -342,12 +343,8 @@ def page_data(data: ReportData, sections: Sequence[Section]) -> dict[str, Any]:
         "boards": [_board_data(data, name, table) for name, table in _boards(data).items()],
         "chosen": data.chosen,
         "members": data.members,
-        "curves": {trial: _by_name(epochs) for trial, epochs in data.curves.items() if epochs},
-        "figures": {
-            figure.name: {"data": figure.data, "layout": figure.layout}
-            for section in sections
-            for figure in section.figures
-        },
+        "curves": pack_curves(data.curves),
+        **pack_figures([figure for section in sections for figure in section.figures]),
         "colours": COLOURS,
         "dashes": DASHES,
     }
@@ -380,7 +377,8 @@ def _board_data(data: ReportData, kind: str, table: Table) -> dict[str, Any]:
         "numeric": [name for name in names if is_numeric(table, name) and not isinstance(first.get(name), bool)],
         "bars": [name for name in ("mean", "value", *metrics) if name in names],
         "intervals": {"mean": ["ci_low", "ci_high"]} if "mean" in names else {},
-        "rows": [[_plain(row.get(name)) for name in names] for row in table.rows],
+        "count": len(table.rows),
+        "values": [_column([_plain(row.get(name)) for row in table.rows]) for name in names],
         "nonfinite": [
             (line, place, str(row[name]))
             for line, row in enumerate(table.rows)
@@ -390,9 +388,11 @@ def _board_data(data: ReportData, kind: str, table: Table) -> dict[str, Any]:
     }
 
 
-def _by_name(epochs: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    names = dict.fromkeys(name for epoch in epochs for name in epoch)
-    return {name: [number(epoch.get(name)) for epoch in epochs] for name in names if name not in {"seconds", "time"}}
+def _column(values: list[Any]) -> Any:
+    """Return a column for JSON; one that is the same in all rows as that value alone."""
+    first, *rest = values or [None]
+    is_same = rest and all(type(value) is type(first) and value == first for value in rest)
+    return {"all": first} if is_same else values
 
 
 def _plain(value: Any) -> Any:

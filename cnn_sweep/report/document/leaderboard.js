@@ -1,7 +1,7 @@
 "use strict";
 // The leaderboard: rows of trials or of configurations, filtered, sorted, compared and downloaded. What the reader
 // chooses is kept in the page's address, after the name of a section: #leaderboard?filter=epochs+%3E+5&sort=-value
-const PAGE = 50; // rows at first; four times as many are added at once
+const PAGE = 50; // rows at first; twice as many are added at once
 const MOST_COMPARED = 5;
 const FIRST = ["rank", "trial"]; // columns that stay in sight
 // NaN and infinities, which JSON lacks.
@@ -14,12 +14,13 @@ let columns;
 
 // Takes the data to show, with what the page shows of them at first.
 function take(data) {
-  DATA = data;
+  DATA = { ...data, curves: unpackCurves(data.curves) };
   for (const one of DATA.boards) {
-    for (const [row, column, word] of one.nonfinite) one.rows[row][column] = NON_FINITE[word];
+    const values = one.values.map((column) => (Array.isArray(column) ? column : Array(one.count).fill(column.all)));
+    for (const [row, column, word] of one.nonfinite) values[column][row] = NON_FINITE[word];
     // A condition may name what the table does not show, too; so has the dialog of a trial.
     one.names = [...one.columns, ...one.more];
-    one.objects = one.rows.map((row) => Object.fromEntries(one.names.map((name, place) => [name, row[place]])));
+    one.objects = Array.from({ length: one.count }, (_, row) => Object.fromEntries(one.names.map((name, place) => [name, values[place][row]])));
     one.formats = {};
     one.scales = {};
   }
@@ -37,6 +38,7 @@ const has = (board, name) => board.names.includes(name);
 let sorting = { column: "rank", descending: false };
 let order = [];
 let listed = 0;
+let selection; // what figures show, as text: another order alone does not change them
 const areMeans = () => board.name === "configurations";
 
 // ---- numbers -------------------------------------------------------------------------------------------------------
@@ -90,7 +92,7 @@ function test(text) {
 }
 
 function matching(text) {
-  const all = board.rows.map((_, index) => index);
+  const all = board.objects.map((_, index) => index);
   if (!text) return all;
   const accepts = test(text);
   return all.filter((index) => accepts(board.objects[index]));
@@ -125,7 +127,9 @@ function select() {
   });
   list();
   remember();
-  selectionChanged();
+  const before = selection;
+  selection = board.name + (order.length < board.count ? [...order].sort((one, other) => one - other).join() : "");
+  if (selection !== before) selectionChanged();
 }
 
 function cell(row, name) {
@@ -159,10 +163,10 @@ function line(index) {
 
 // Adds rows to those that are there, which stay.
 function more() {
-  const next = order.slice(listed, listed + (listed ? 4 * PAGE : PAGE));
+  const next = order.slice(listed, listed + (listed ? 2 * PAGE : PAGE));
   $("rows").append(...next.map(line));
   listed += next.length;
-  $("count").textContent = `${order.length} of ${board.rows.length} ${board.name}, ${listed} shown`;
+  $("count").textContent = `${order.length} of ${board.count} ${board.name}, ${listed} shown`;
   $("more").hidden = listed >= order.length;
 }
 
@@ -190,7 +194,6 @@ function tick(trial, on) {
 function ticksChanged() {
   countTicks();
   selectionChanged();
-  drawCurves();
   remember();
 }
 
@@ -247,7 +250,6 @@ function view(name, names = []) {
   listColumns();
   countTicks();
   select();
-  drawCurves();
 }
 
 // ---- comparison and download ---------------------------------------------------------------------------------------
@@ -273,7 +275,7 @@ function compare() {
   const holder = element("div", { class: "plot", role: "group", "aria-label": "Learning curves" });
   open(`Comparison of ${rows.length} ${board.name}`, scroll, holder);
   const curves = curveFigure(DATA.metric, rows.map((row) => row.trial));
-  if (curves.data.length && window.Plotly) Plotly.newPlot(holder, curves.data, themed(curves.layout), withButtons([]));
+  if (curves.data.length && window.Plotly) Plotly.newPlot(holder, curves.data, themed(curves.layout), CONFIG);
   else holder.remove();
 }
 

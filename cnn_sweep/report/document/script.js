@@ -20,6 +20,42 @@ function shown(value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+// ---- packed numbers ------------------------------------------------------------------------------------------------
+
+const TYPES = { i2: Int16Array, i4: Int32Array, f4: Float32Array };
+
+// Returns numbers as packing.py knows them; those of single precision have six digits, and NaN stands for null.
+function unpack(values) {
+  if (Array.isArray(values)) return values;
+  const bytes = Uint8Array.from(atob(values.bdata), (one) => one.charCodeAt(0));
+  const numbers = [...new TYPES[values.dtype](bytes.buffer)];
+  if (values.dtype !== "f4") return numbers;
+  return numbers.map((value) => (Number.isNaN(value) ? null : Number(value.toPrecision(6))));
+}
+
+// Returns learning curves by trial and name.
+function unpackCurves({ names, epochs, values }) {
+  const numbers = unpack(values);
+  let place = 0;
+  return Object.fromEntries(Object.entries(epochs).map(([trial, own]) => {
+    const epoch = Array.isArray(own) ? own : Array.from({ length: own }, (_, index) => index + 1);
+    const part = () => numbers.slice(place, place += epoch.length);
+    return [trial, { epoch, ...Object.fromEntries(names.map((name) => [name, part()])) }];
+  }));
+}
+
+// Returns a figure whose arrays are there, which are unpacked when they are first drawn.
+function unpackFigure(name) {
+  const figure = DATA.figures[name];
+  for (const trace of figure.data) {
+    for (const [key, value] of Object.entries(trace)) {
+      const place = value?.packed;
+      if (place !== undefined) trace[key] = DATA.arrays[place] = unpack(DATA.arrays[place]);
+    }
+  }
+  return figure;
+}
+
 // ---- figures -------------------------------------------------------------------------------------------------------
 
 function themed(layout) {
@@ -37,8 +73,9 @@ function themed(layout) {
     uirevision: "kept", // zooms stay when a figure is drawn again
     ...layout,
   };
+  const numbers = { exponentformat: "power", minexponent: 6 }; // nobody writes a learning rate as 100μ
   for (const axis of ["xaxis", "yaxis"]) {
-    themedLayout[axis] = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true, ...layout[axis] };
+    themedLayout[axis] = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true, ...numbers, ...layout[axis] };
   }
   const labels = layout.annotations?.map((one) => ({ ...one, bgcolor: `${paper}b3` }));
   return labels ? { ...themedLayout, annotations: labels } : themedLayout;
@@ -46,18 +83,37 @@ function themed(layout) {
 
 let printing = false; // on paper, figures have a fixed width and are drawn at once
 
-// Returns Plotly's configuration. A report sends nothing anywhere, so figures have no button that does.
-const withButtons = (more) => ({
-  responsive: true, displaylogo: false, showSendToCloud: false, modeBarButtonsToRemove: ["lasso2d"], modeBarButtonsToAdd: more,
-});
+// Plotly's configuration. A report sends nothing anywhere, so figures have no button that does.
+const CONFIG = { responsive: true, displaylogo: false, showSendToCloud: false, modeBarButtonsToRemove: ["lasso2d"] };
+
+// Plotly's own picture lacks the page's style, and so dots that are drawn as one path.
+function savePicture(holder) {
+  const { data, shapes } = linked(figureOf(holder).data, Infinity);
+  const paper_bgcolor = getComputedStyle(document.body).backgroundColor;
+  const { curve, figure } = holder.dataset;
+  Plotly.downloadImage({ data, layout: { ...holder.layout, shapes, paper_bgcolor } }, {
+    filename: `${DATA.study}-${curve ?? figure}`, width: holder.clientWidth, height: holder.clientHeight, scale: 2,
+  });
+}
+
+// The same object each time: for another one Plotly would make a figure anew.
+let button;
+const pictureButton = () => (button ??= { name: "Download as a picture", icon: Plotly.Icons.camera, click: savePicture });
+
+const figureOf = ({ dataset: { curve, figure } }) => (curve ? curveFigure(curve) : unpackFigure(figure));
 
 function draw(holder) {
-  const { data, layout } = holder.dataset.curve ? curveFigure(holder.dataset.curve) : DATA.figures[holder.dataset.figure];
+  const { data, layout } = figureOf(holder);
   const first = !holder.dataset.drawn;
   holder.dataset.drawn = "yes";
-  const whole = { ...themed(layout), selections: [], selectionrevision: performance.now() }; // the filter has it now
+  const { data: traces, shapes } = linked(data);
+  const whole = { ...themed(layout), shapes, selections: [], selectionrevision: performance.now() }; // the filter has it now
+  if (layout.meta?.axes) holder.style.minWidth = printing ? "" : `${5 * layout.meta.axes.length}rem`; // then it scrolls
   if (printing) Object.assign(whole, { width: holder.clientWidth, height: holder.clientHeight });
-  Plotly.react(holder, linked(data), whole, withButtons(layout.meta ? ["select2d"] : []));
+  const config = {
+    ...CONFIG, modeBarButtonsToRemove: ["lasso2d", "toImage"], modeBarButtonsToAdd: [pictureButton(), ...(layout.meta ? ["select2d"] : [])],
+  };
+  Plotly.react(holder, traces, whole, config);
   if (first && holder.on) listen(holder, layout);
 }
 
@@ -81,10 +137,12 @@ const nearby = new IntersectionObserver(
   { rootMargin: "400px" },
 );
 
+const queued = () => [...near].find((one) => one.isConnected && one.dataset.drawn !== "yes" && isVisible(one));
+
 function drawSoon(ms) {
   clearTimeout(waiting);
   waiting = setTimeout(() => {
-    const holder = [...near].find((one) => one.isConnected && one.dataset.drawn !== "yes" && isVisible(one));
+    const holder = queued();
     if (!holder) return;
     draw(holder);
     drawSoon(0);
@@ -181,10 +239,6 @@ function curveFigure(metric, trials = chosen) {
     }
   }
   return { data: traces, layout: { xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: metric } }, showlegend: true } };
-}
-
-function drawCurves() {
-  holders().filter((holder) => holder.dataset.curve && holder.dataset.drawn && isVisible(holder)).forEach(draw);
 }
 
 // ---- the page ------------------------------------------------------------------------------------------------------

@@ -2,10 +2,11 @@
 // The filter is the only selection. Figures show pale what it leaves out, and a range that is selected in a figure
 // becomes a part of it. Ticked trials have a ring, a dash across a box, or a thick line, in the colour of their curve.
 const PALE = 0.08; // opacity
+const MANY = 1_500; // dots of a trace; more are drawn as one path, because an element for each keeps a browser busy
 
 // Returns the trials that the filter keeps: those of the configurations, if these are the rows. Null: it keeps all.
 function keptTrials() {
-  if (!board || order.length === board.rows.length || !$("board")) return null;
+  if (!board || order.length === board.count || !$("board")) return null;
   const rows = order.map((index) => board.objects[index]);
   return new Set(areMeans() ? rows.flatMap(({ trial }) => DATA.members[trial] ?? trial) : rows.map(({ trial }) => trial));
 }
@@ -24,7 +25,7 @@ function filterBy(names, terms) {
 
 // ---- from the filter to figures --------------------------------------------------------------------------------------
 
-const isOfTrials = (trace) => Array.isArray(trace.customdata);
+const isOfTrials = (trace) => Boolean(trace.customdata);
 const lineOf = (place) => ({
   color: DATA.colours[place % DATA.colours.length],
   dash: DATA.dashes[Math.floor(place / DATA.colours.length) % DATA.dashes.length],
@@ -37,34 +38,83 @@ function pointsOf(trace, wanted) {
   return Object.fromEntries(["x", "y", "customdata"].map((name) => [name, places.map((place) => trace[name][place])]));
 }
 
-// Makes of the traces of a figure those to draw: what is left out is pale and below, what is ticked is marked and on top.
-function linked(traces) {
+// Returns of the traces of a figure those to draw, and shapes below them: what is left out is pale and below, what is
+// ticked is marked and on top.
+function linked(traces, many = MANY) {
   const kept = keptTrials();
   const isKept = (trial) => !kept || kept.has(trial);
   const places = new Map([...chosen].map((trial, place) => [trial, place]).filter(([trial]) => isKept(trial)));
-  return traces.flatMap((trace) => {
-    if (!isOfTrials(trace)) return [trace];
-    return trace.mode === "lines" ? linkedLines(trace, isKept, places) : linkedPoints(trace, kept && isKept, places);
+  const boxes = traces.filter(({ type }) => type === "box");
+  const parts = traces.map((trace) => {
+    if (!isOfTrials(trace)) return { data: [trace] };
+    if (trace.mode === "lines") return merged(trace, isKept, marksOfLines(trace, places));
+    const [slot, middle] = trace.type === "box" ? slotOf(trace, boxes) : [0, 0];
+    if (trace.customdata.length <= many) {
+      const beside = middle ? { ...trace, x: trace.x.map((one) => one + middle) } : trace;
+      return { data: [selected(trace, kept && isKept), ...marksOfDots(beside, places)] };
+    }
+    const dots = trace.type === "box" ? spread(trace, slot, middle) : trace;
+    return merged(dots, isKept, marksOfDots(dots, places), trace);
   });
+  return { data: parts.flatMap(({ data }) => data), shapes: parts.flatMap(({ shapes = [] }) => shapes).sort((one, other) => one.opacity - other.opacity) };
 }
 
-function linkedLines(trace, isKept, places) {
-  const pale = { ...pointsOf(trace, (trial) => !isKept(trial)), zorder: -1, opacity: PALE, hoverinfo: "skip", hovertemplate: null };
-  const marked = [...places].map(([trial, place]) => [pointsOf(trace, (one) => one === trial), lineOf(place).color])
-    .filter(([points]) => points.x.length).map(([points, color]) => ({ ...points, line: { color, width: 3 }, zorder: 1 }));
-  return [pale, pointsOf(trace, isKept), ...marked].map((part) => ({ ...trace, ...part }));
+const selected = (trace, isKept) => (
+  { ...trace, selectedpoints: isKept ? placesOf(trace, isKept) : null, unselected: { marker: { opacity: PALE } } }
+);
+
+function marksOfLines(trace, places) {
+  return [...places].map(([trial, place]) => [pointsOf(trace, (one) => one === trial), lineOf(place).color])
+    .filter(([points]) => points.x.length).map(([points, color]) => ({ ...trace, ...points, line: { color, width: 3 }, zorder: 1 }));
 }
 
-function linkedPoints(trace, isKept, places) {
+function marksOfDots(trace, places) {
   const points = pointsOf(trace, (trial) => places.has(trial));
   const color = points.customdata.map((trial) => lineOf(places.get(trial)).color);
   const shape = trace.type === "box" ? { symbol: "line-ew-open", size: 26 } : { symbol: "circle-open", size: 11 };
-  const own = { ...trace, selectedpoints: isKept ? placesOf(trace, isKept) : null, unselected: { marker: { opacity: PALE } } };
   const marked = {
     ...points, type: "scatter", mode: "markers", marker: { ...shape, color, line: { width: 2, color } }, showlegend: false,
     hovertemplate: trace.hovertemplate, name: "",
   };
-  return color.length ? [own, marked] : [own];
+  return color.length ? [marked] : [];
+}
+
+// Returns the room that Plotly leaves for each of the boxes beside each other, and where it lies.
+function slotOf(trace, boxes) {
+  const slot = 0.7 / boxes.length;
+  return [slot, (boxes.indexOf(trace) - (boxes.length - 1) / 2) * slot];
+}
+
+// Returns the dots of a box beside each other, each always at the same place.
+function spread(trace, slot, middle) {
+  const noise = (trial) => (43_758.5 * Math.abs(Math.sin(trial + 1))) % 1 - 0.5;
+  return { ...trace, type: "scatter", x: trace.x.map((one, place) => one + middle + 0.6 * slot * noise(trace.customdata[place])) };
+}
+
+// Draws the lines or dots of a trace as two paths. A trace that shows nothing answers the pointer, and `whole` has what
+// is not dots: boxes, or an entry of the legend.
+function merged(trace, isKept, marks, whole) {
+  const isLine = trace.mode === "lines";
+  const { color, width, opacity } = isLine ? { ...trace.line, opacity: 1 } : { ...trace.marker, width: Math.min(trace.marker.size, 4) };
+  const shape = (points, opacity) => ({ type: "path", path: pathOf(points, isLine), line: { color, width }, opacity, layer: "between" });
+  const own = pointsOf(trace, isKept);
+  const pale = pointsOf(trace, (trial) => !isKept(trial));
+  const heard = { ...own, type: "scatter", mode: "none", name: "", showlegend: false, marker: { color } };
+  heard.hovertemplate = isLine || whole.type !== "box" ? trace.hovertemplate : trace.hovertemplate.replace(/%\{x\}[^:]*: /u, "");
+  const rest = !whole ? [] : whole.type === "box" ? [{ ...whole, boxpoints: false }] : [{ ...whole, x: [null], y: [null], customdata: null }];
+  const shapes = [shape(pale, isLine ? PALE : 2 * PALE), shape(own, opacity)].filter(({ path }) => path);
+  return { data: [...rest, heard, ...marks], shapes };
+}
+
+// Writes lines, or dots, which are lines without length: their ends are round.
+function pathOf({ x, y }, isLine) {
+  let isOpen = false;
+  return x.map((across, place) => {
+    const isGap = across === null || y[place] === null;
+    const text = isGap ? "" : `${isOpen ? "L" : "M"}${across},${y[place]}${isLine ? "" : `H${across}`}`;
+    isOpen = isLine && !isGap;
+    return text;
+  }).join("");
 }
 
 // ---- from figures to the filter ------------------------------------------------------------------------------------

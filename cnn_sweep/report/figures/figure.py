@@ -23,6 +23,7 @@ DASHES: Final = ("solid", "dash", "dot", "dashdot")
 SCALE: Final = "Cividis"
 SHADES: Final = ("#00224e", "#2a3f6d", "#575c6d", "#7d7c78", "#a69d75", "#d3c164", "#fee838")  # seven steps of it
 _HOVER: Final = "trial %{customdata}<br>%{x}<br>%{y:.5g}<extra></extra>"
+_LONGEST: Final = 28  # letters of a name on an axis
 DIGITS: Final = 6  # significant digits of a number in a figure
 
 
@@ -49,6 +50,13 @@ class Figure:
 def text(words: Any) -> str:
     """Escape text, which Plotly would otherwise read as markup."""
     return html.escape(str(words), quote=False)
+
+
+def label(words: Any) -> str:
+    """Escape what stands on an axis; a long name loses its middle, so that there is room for the figure."""
+    words = str(words)
+    end = _LONGEST // 3
+    return text(words if len(words) <= _LONGEST else f"{words[: _LONGEST - end - 1]}…{words[-end:]}")
 
 
 def number(value: Any) -> Any:

@@ -8,7 +8,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.axes import FEW, word
-from cnn_sweep.report.figures.figure import BLUE, ORANGE, SCALE, VERMILLION, Figure, number, numbers, selectable, text
+from cnn_sweep.report.figures.figure import BLUE, ORANGE, SCALE, VERMILLION, Figure, label, number, numbers, selectable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,14 +41,15 @@ def _slice(data: ReportData, axis: Axis, rows: Sequence[Row]) -> Figure:
         layout = _layout(axis.label, data.metric, "log" if axis.log else "linear")
         layout["meta"] = {"x": selectable(axis.column), "y": selectable("value")}
         return Figure(name, axis.label, caption, (trace,), layout)
-    x = [text(one) for one in axis.words(there)]
-    box = {"type": "box", "x": x, "y": values, "boxpoints": "all", "jitter": 0.5, "pointpos": 0, "name": ""}
+    cells = _Cells(axis, FEW)
+    box: Row = {"type": "box", "x": cells.of(there), "y": values, "boxpoints": "all", "jitter": 0.5, "pointpos": 0}
+    box["name"] = ""
     box |= {"marker": {"color": BLUE, "size": 4, "opacity": 0.75}, "line": {"color": VERMILLION, "width": 1.5}}
     box |= {"fillcolor": "rgba(0,0,0,0)", "customdata": trials}
     box["hovertemplate"] = "trial %{customdata}<br>%{x}: %{y:.5g}<extra></extra>"
-    layout = _layout(axis.label, data.metric, "category")
+    layout = _layout(axis.label, data.metric, "linear")
     layout["meta"] = {"x": selectable(axis.column, axis.values), "y": selectable("value")}
-    layout["xaxis"] |= {"categoryorder": "array", "categoryarray": [text(word(value)) for value in axis.values]}
+    layout["xaxis"] |= cells.axis() | {"range": [-0.5, cells.count - 0.5], "zeroline": False}
     return Figure(name, axis.label, caption + " Boxes: median and quartiles.", (box,), layout)
 
 
@@ -81,7 +82,7 @@ def _contour(data: ReportData, across: Axis, up: Axis, rows: Sequence[Row]) -> F
         cells.setdefault((j, i), []).append(row["value"])
     z = [[_mean(cells.get((j, i))) for i in range(columns.count)] for j in range(lines.count)]
     counts = [[len(cells.get((j, i), ())) for i in range(columns.count)] for j in range(lines.count)]
-    bar = {"title": {"text": text(data.metric)}}
+    bar = {"title": {"text": label(data.metric)}, "exponentformat": "power", "minexponent": 6}
     trace: Row = {"type": "heatmap", "x": columns.places, "y": lines.places, "z": z, "hoverongaps": False}
     trace |= {
         "colorscale": SCALE,
@@ -128,17 +129,17 @@ class _Cells:
 
     def axis(self) -> dict[str, Any]:
         """Return the axis for Plotly."""
-        title = {"text": text(self._axis.label)}
+        title = {"text": label(self._axis.label)}
         if self._even:
             return {"title": title, "type": "log" if self._axis.log else "linear"}
-        words = [text(word(value)) for value in self._axis.values]
+        words = [label(word(value)) for value in self._axis.values]
         return {"title": title, "tickvals": list(range(self.count)), "ticktext": words, "type": "linear"}
 
 
 def _layout(x: str, y: str, kind: str) -> dict[str, Any]:
     return {
-        "xaxis": {"title": {"text": text(x)}, "type": kind},
-        "yaxis": {"title": {"text": text(y)}},
+        "xaxis": {"title": {"text": label(x)}, "type": kind},
+        "yaxis": {"title": {"text": label(y)}},
         "showlegend": False,
     }
 
@@ -146,7 +147,7 @@ def _layout(x: str, y: str, kind: str) -> dict[str, Any]:
 def importance(data: ReportData, findings: Findings) -> Figure:
     """Draw both estimates of importance side by side, the most important hyperparameter on top."""
     found = findings.importances
-    names = [text(one.parameter + (" (where active)" if one.conditional else "")) for one in found]
+    names = [label(one.parameter) + (" (where active)" if one.conditional else "") for one in found]
     kinds = (
         ("share of the variance (fANOVA)", BLUE, [one.fanova for one in found]),
         ("share among the best (PED-ANOVA)", ORANGE, [one.ped_anova for one in found]),

@@ -76,21 +76,25 @@ def at_rungs(data: ReportData) -> Figure | None:
         "went on": [one for one in points if last[one[1]] > one[0]],
         "stopped or was complete there": [one for one in points if last[one[1]] <= one[0]],
     }
+    levels = sorted(data.at_rungs)
     traces = [
-        _box(some, name, color) for (name, some), color in zip(groups.items(), (VERMILLION, BLUE), strict=True) if some
+        _box(some, levels, name, color)
+        for (name, some), color in zip(groups.items(), (VERMILLION, BLUE), strict=True)
+        if some
     ]
     layout = axis_titles("epochs of the rung", data.metric)
-    levels = [str(level) for level in sorted(data.at_rungs)]
-    layout["xaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": levels}
+    layout["xaxis"] |= {"tickvals": [*range(len(levels))], "ticktext": [str(level) for level in levels]}
+    layout["xaxis"] |= {"range": [-0.5, len(levels) - 0.5], "zeroline": False}
     layout |= {"boxmode": "group", "showlegend": True}
     caption = f"Best {data.metric} of each trial up to each rung that it reached; the best at a rung go on."
     return Figure("rungs", "Values at the rungs", caption, tuple(traces), layout)
 
 
-def _box(points: Sequence[tuple[int, int, float]], name: str, color: str) -> Row:
-    """Return a trace of boxes with their points, which are epochs, trial and value."""
+def _box(points: Sequence[tuple[int, int, float]], levels: Sequence[int], name: str, color: str) -> Row:
+    """Return a trace of boxes at the places of levels, with their points, which are epochs, trial and value."""
+    places = {level: place for place, level in enumerate(levels)}
     box: Row = {"type": "box", "boxpoints": "all", "jitter": 0.5, "pointpos": 0, "name": name}
-    box |= {"x": [str(level) for level, *_ in points], "y": numbers(value for *_, value in points)}
+    box |= {"x": [places[level] for level, *_ in points], "y": numbers(value for *_, value in points)}
     box |= {
         "marker": {"color": color, "size": 4, "opacity": 0.75},
         "line": {"width": 1.5},

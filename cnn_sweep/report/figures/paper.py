@@ -157,7 +157,7 @@ def for_paper(figure: Figure, paper: Paper) -> Any:
     for name in ("xaxis", "yaxis"):
         axis = layout.get(name, {})
         title = axis.get("title", {}) | {"font": font}
-        layout[name] = axis | {"title": title, "automargin": True}
+        layout[name] = axis | {"title": title, "automargin": True, "exponentformat": "power", "minexponent": 6}
         if axis.get("type") == "log":
             layout[name] |= _decades([value for trace in traces for value in trace[name[0]] if value])
     for one in layout.get("annotations", ()):

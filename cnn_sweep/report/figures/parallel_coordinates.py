@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.axes import word
-from cnn_sweep.report.figures.figure import SHADES, Figure, number, numbers, selectable, text
+from cnn_sweep.report.figures.figure import SHADES, Figure, label, number, numbers, selectable
+from cnn_sweep.report.figures.learning_curves import nice_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,10 +89,10 @@ def _lines(data: ReportData, rows: Sequence[Row], uprights: Sequence[_Upright]) 
 def _layout(uprights: Sequence[_Upright]) -> dict[str, Any]:
     places = list(range(len(uprights)))
     # Names that do not fit beside each other rise to the right, where there is room.
-    across = {"tickvals": places, "ticktext": [text(one.label) for one in uprights], "side": "top", "zeroline": False}
+    across = {"tickvals": places, "ticktext": [label(one.label) for one in uprights], "side": "top", "zeroline": False}
     across |= {"autotickangles": [0, -30, -90], "ticklabeloverflow": "allow"}
     ticks = [
-        {"x": at, "y": one.share(place), "text": text(words), "showarrow": False, "xanchor": "left", "xshift": 3}
+        {"x": at, "y": one.share(place), "text": label(words), "showarrow": False, "xanchor": "left", "xshift": 3}
         for at, one in enumerate(uprights)
         for place, words in one.ticks.items()
     ]
@@ -127,7 +128,7 @@ def _hyperparameter(axis: Axis, rows: Sequence[Row]) -> _Upright:
     ticks = {axis.position(value): word(value) for value in _ticks(axis)}
     if len(axis.values) <= _MOST_TICKS:  # only values of some line
         ticks = {place: one for place, one in ticks.items() if place in there}
-    ticks |= {below: "inactive"} if None in places else {}
+    ticks = _readable(ticks, 0.05 * length) | ({below: "inactive"} if None in places else {})
     lowest = below if None in places else low
     ends = (lowest - spread / 2, high + spread / 2) if high > lowest else _with_room(low, high)
     selects = selectable(axis.column, () if axis.numeric else axis.values) | {"ends": ends, "log": axis.log}
@@ -139,6 +140,16 @@ def _with_room(low: float, high: float) -> tuple[float, float]:
     """Return the ends of an axis; if all trials have the same value, it is in the middle."""
     room = 0.5 * (abs(low) or 1.0) if low == high else 0.0
     return (number(low - room), number(high + room))
+
+
+def _readable(ticks: dict[float, str], distance: float) -> dict[float, str]:
+    """Leave out ticks that would hide the one below them."""
+    kept: dict[float, str] = {}
+    last = -math.inf
+    for place, words in sorted(ticks.items()):
+        if place - last >= distance:
+            kept[place], last = words, place
+    return kept
 
 
 def _ticks(axis: Axis) -> Sequence[Any]:
@@ -153,6 +164,5 @@ def _ticks(axis: Axis) -> Sequence[Any]:
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         steps = [float(f"{digit}e{decade}") for decade in decades for digit in (1, 3)]
     else:
-        size = 10.0 ** math.floor(math.log10(high - low))
-        steps = [i * size / 2 for i in range(math.ceil(2 * low / size), math.floor(2 * high / size) + 1)]
+        steps = nice_ticks(low, high)
     return [step for step in steps if low <= step <= high]

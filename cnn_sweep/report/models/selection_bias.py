@@ -82,12 +82,13 @@ def corrected_best(results: Path, study: str, *, at_once: bool = False) -> Corre
         kept, or there are fewer than ten images or groups.
     """
     folder = StudyFolder.open(results, study)
-    objective, history = folder.sweep.objective, folder.history()
+    objective = folder.sweep.objective
     metric = told_by_predictions(objective.metric)
-    if metric is None:
+    if metric is None or not folder.paths.predictions_folder.exists():
         return None
+    history = folder.history()
     try:
-        found = of_same_images(best_validated(results, study))
+        found = of_same_images(best_validated(results, study, history))
         groups = groups_of(results, study, found[0])
     except CnnSweepError:  # no predictions, or damaged images: other answers do not depend on the correction
         return None

@@ -94,14 +94,19 @@ def validated(results: Path, study: str, trials: Sequence[int | None]) -> list[V
     ]
 
 
-def best_validated(results: Path, study: str) -> list[Validated]:
+def best_validated(results: Path, study: str, history: History | None = None) -> list[Validated]:
     """Return the kept predictions of the best 100 trials and their repeats, the best first; folds together.
+
+    Args:
+        results: Root of all studies.
+        study: The study's name.
+        history: Its history, if it has been read.
 
     Raises:
         StudyError: No trial is complete, or none kept its predictions.
     """
     folder = StudyFolder.open(results, study)
-    history = folder.history()
+    history = history or folder.history()
     ranked = best_numbers(history, folder.sweep, len(history.trials))
     configurations = {history.trials[number].configuration for number in ranked[:_MOST]}
     wanted = {
