@@ -187,7 +187,9 @@ def _answer(data: ReportData) -> Content:
         "best": lambda: {"best": answer.best(data), "nothing": data.nothing_complete},
         "verdict": lambda: {"step": answer.verdict(data)} if data.ranked else None,
         "drivers": lambda: (
-            {"drivers": answer.drivers(data), "certainty": words} if (words := answer.certainty(data)) else None
+            {"drivers": answer.drivers(data), "certainty": answer.certainty(data)}
+            if answer.drivers(data) or answer.certainty(data)
+            else None
         ),
         "steps": lambda: {"steps": answer.next_steps(data)},
         "cost": lambda: {"pairs": answer.cost(data)},
