@@ -225,7 +225,8 @@ class Predictive(InOrder):
         reached = self._reached
         rows = np.flatnonzero((reached > 0) | ~self._begun)  # those that run to their first rung are unknown
         nothing = np.zeros(len(rows), dtype=bool)
-        known = Known(self._levels, rows, self._results[rows], self.task.features[rows], ~self._begun[rows], nothing)
+        results, features = self._results[rows], self.task.features[rows]
+        known = Known(self._levels, rows, results, features, ~self._begun[rows], nothing, np.zeros(len(rows)))
         paused = (reached[rows] > 0) & ~self._busy[rows] & (reached[rows] < len(self._levels))
         choice = next(choices(known, paused, self.task.seed), None)
         if choice is None:

@@ -160,6 +160,21 @@ def test_what_violates_a_constraint_by_its_weights_does_not_go_on(hands):
     assert breaches(hand) == ([], 4)
 
 
+def test_prediction_leaves_what_violates_a_constraint_by_its_weights_at_its_first_rung(hands):
+    """The best trials have too many weights; the audit agrees, and objects to the same journals if 3 had more."""
+    text = TEXT.replace("{asha: {min_epochs: 1, reduction: 3}}", "predictive")
+    (hand,) = hands(1, search=', constraints: ["parameters <= 350"]', text=text)
+    while hand.run():
+        pass
+    found = states(hand)
+    assert found[3] == ("complete", 9)
+    assert {number for number, (_, epochs) in found.items() if epochs > 1} <= {0, 1, 2, 3}
+    illegal, promotions = breaches(hand)
+    assert (illegal, promotions > 4) == ([], True)
+    _edited(hand.study, lambda e: replace(e, parameters=400) if isinstance(e, Start) and e.trial == 3 else e)
+    assert any("do so less" in breach.what for breach in breaches(hand)[0])
+
+
 def test_a_small_study_ends_with_a_complete_trial(hands):
     """If no rung has enough results, the best trial continues alone when nothing else is left."""
     (hand,) = hands(1, trials=2)

@@ -179,6 +179,7 @@ class Audit:
     def _of_prediction(self, trial: _Trial, start: Start) -> Iterator[str]:
         """Repeat a prediction from a state of knowledge that its worker can have had."""
         given = start.promotion or {}
+        yield from self._of_weights(trial, given["seen"] - self._lag_s, start.time)
         wrong = f"the inputs {given['inputs']} of its prediction were never known"
         for known, paused in self._states(given["seen"] - self._lag_s, start.time):
             if known.digest != given["inputs"]:
@@ -190,6 +191,13 @@ class Audit:
                 return
             wrong = f"its chance was said to be {given['chance']:.6g}, but is {found[0] if found else 'not considered'}"
         yield wrong
+
+    def _of_weights(self, trial: _Trial, seen: float, now: float) -> Iterator[str]:
+        """Check that nothing that may be the best is known to violate constraints less."""
+        for other in self._trials.values():
+            has_result = any(t < seen for t, _ in other.epochs.values())
+            if has_result and not other.is_over(lambda t: t <= now) and self._surplus(other) < self._surplus(trial):
+                yield f"its weights violate a constraint, and those of trial {other.number} do so less"
 
     def _states(self, seen: float, now: float) -> Iterator[tuple[Known, np.ndarray]]:
         """Yield what can have been known: all events until ``seen``, and any of the few until ``now``."""
@@ -214,7 +222,8 @@ class Audit:
         paused = [n in rows and begun[n].is_paused(is_known) for n in numbers]
         flags = (np.array(one, dtype=bool) for one in ([n not in rows for n in numbers], over, paused))
         begins, over_, paused_ = flags
-        known = Known(levels, np.array(numbers, dtype=np.int64), results, features_of(params), begins, over_)
+        surplus = np.array([self._surplus(begun[n]) if n in rows else 0.0 for n in numbers], dtype=float)
+        known = Known(levels, np.array(numbers, dtype=np.int64), results, features_of(params), begins, over_, surplus)
         return known, paused_
 
     def _curve(self, trial: _Trial, levels: Sequence[int], is_known: Callable[[float], bool]) -> list[float]:
