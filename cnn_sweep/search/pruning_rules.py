@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.search.budget import Budget
 from cnn_sweep.search.feasibility import size_violation
+from cnn_sweep.search.first_rung import Pilots
 from cnn_sweep.search.rungs import FineLadder, Ladder, Promotion, Rungs, granted, is_paused_at_rung, reached
 from cnn_sweep.sweep.spec.search import StopSpec, WilcoxonSpec
 from cnn_sweep.sweep.states import FINISHED
@@ -56,10 +57,13 @@ class PruningRules:
         self._predicted = _predicted_rungs(sweep, violation)
         self._lengths: dict[int, int] = {}
         ranked = self.ladder is not None and self._predicted is None
-        self._rungs = Rungs(self.ladder, sweep.objective.direction, violation) if self.ladder and ranked else None
         self._first = first_trainings(plan) if self._pruned_early else {}
-        competing = (p.number for p in plan.trials if p.number not in self._first)
+        competing = [p.number for p in plan.trials if p.number not in self._first]
         self._planned = Counter(map(self.ladder.bracket, competing)) if self.ladder else Counter()
+        self._rungs: Rungs | None = None
+        if self.ladder and ranked:
+            pilots = Pilots.of(sweep, self.ladder, competing)
+            self._rungs = Rungs(self.ladder, sweep.objective.direction, violation, pilots)
         self._objective = sweep.objective
         self._stop_pruner, self._repeat_pruner = _pruners(sweep)
 
