@@ -45,7 +45,7 @@ training:
 """
 _PRUNERS = {
     "asha": "{asha: {min_epochs: 2, reduction: 2}}",
-    "auto": "{asha: {min_epochs: auto, reduction: 3}}",
+    "auto": "{asha: {min_epochs: auto, reduction: 2}}",
     "predictive": "{predictive: {min_epochs: 2}}",
 }
 _RANGES = {"rate": {"low": 0.0, "high": 0.9}, "learning_rate": {"low": 0.01, "high": 1.0, "log": True}}
