@@ -39,6 +39,7 @@ from threadpoolctl import threadpool_limits
 
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.journal.trials import AttemptHistory, EpochHistory, TrialHistory
+from cnn_sweep.search.first_rung import PILOTS, Pilots
 from cnn_sweep.search.learning_curves import features_of
 from cnn_sweep.search.predicted_rungs import Known, choices
 from cnn_sweep.search.pruners import StopPruner
@@ -172,12 +173,14 @@ class InRungs(InOrder):
     Args:
         task: The task.
         ladder: The rungs.
+        pilots: Number of configurations that choose the first rung that decides; 0 if it is the ladder's first.
     """
 
-    def __init__(self, task: Task, ladder: Ladder) -> None:
+    def __init__(self, task: Task, ladder: Ladder, pilots: int = 0) -> None:
         super().__init__(task)
         self._ladder = ladder
-        self._rungs = Rungs(ladder, Direction.MAXIMIZE)
+        chosen_by = Pilots(ladder, Direction.MAXIMIZE, range(pilots)) if pilots else None
+        self._rungs = Rungs(ladder, Direction.MAXIMIZE, pilots=chosen_by)
         self._trials: dict[int, TrialHistory] = {}
 
     def take(self) -> tuple[int, int] | None:
@@ -225,7 +228,8 @@ class Predictive(InOrder):
         reached = self._reached
         rows = np.flatnonzero((reached > 0) | ~self._begun)  # those that run to their first rung are unknown
         nothing = np.zeros(len(rows), dtype=bool)
-        known = Known(self._levels, rows, self._results[rows], self.task.features[rows], ~self._begun[rows], nothing)
+        results, features = self._results[rows], self.task.features[rows]
+        known = Known(self._levels, rows, results, features, ~self._begun[rows], nothing, np.zeros(len(rows)))
         paused = (reached[rows] > 0) & ~self._busy[rows] & (reached[rows] < len(self._levels))
         choice = next(choices(known, paused, self.task.seed), None)
         if choice is None:
@@ -359,6 +363,7 @@ METHODS: dict[str, Callable[[Task], Search]] = {
     "asha, rungs from 1": lambda task: InRungs(task, Ladder(1, 3)),
     "asha, rungs from 2": lambda task: InRungs(task, Ladder(2, 3)),
     "asha, rungs from 6": lambda task: InRungs(task, Ladder(6, 3)),
+    "asha, rungs by evidence": lambda task: InRungs(task, Ladder(1, 3), min(PILOTS, len(task.params))),
     "hyperband": lambda task: InRungs(task, Ladder(1, 3, 3)),
     "median": Stopping,
     "predictive": Predictive,

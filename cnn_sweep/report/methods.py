@@ -12,6 +12,7 @@ from cnn_sweep.messages import plural
 from cnn_sweep.report.document.summary import space
 from cnn_sweep.report.leaderboards.statistics import wilson
 from cnn_sweep.report.models.openings import count_in_words
+from cnn_sweep.search.first_rung import AGREEMENT, PILOTS
 from cnn_sweep.sweep.repeats import read_more_repeats
 from cnn_sweep.sweep.space.templates import references
 from cnn_sweep.sweep.states import counted
@@ -41,7 +42,7 @@ _SEARCHES: Final = {
 }
 _PRUNERS: Final = {
     "asha": "Trials competed by asynchronous successive halving [@li2020]: one in {reduction} went on from each rung, "
-    "the first of which was after {min_epochs}.",
+    "the first of which was {first}.",
     "hyperband": "Trials competed by asynchronous Hyperband [@li2018] in {brackets} brackets: one in {reduction} went "
     "on from each rung.",
     "predictive": "Trials paused after {min_epochs} and at further points; those that, by their learning curves and "
@@ -243,7 +244,13 @@ def _search(data: ReportData, sweep: Sweep) -> Iterator[str]:
 
 def _words(settings: dict[str, Any]) -> dict[str, Any]:
     first = settings.get("min_epochs")
-    return settings | ({} if first is None else {"min_epochs": plural(first, "epoch")})
+    if first is None:
+        return settings
+    if first == "auto":
+        order = f"the order of the first {PILOTS} trials agreed with their order at the next one"
+        return settings | {"first": f"the lowest at which {order} (Kendall's tau of at least {AGREEMENT:g})"}
+    epochs = plural(first, "epoch")
+    return settings | {"min_epochs": epochs, "first": f"after {epochs}"}
 
 
 def _choice(data: ReportData, sweep: Sweep, images: Images | None) -> Iterator[str]:

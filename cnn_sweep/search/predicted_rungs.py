@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from cnn_sweep.search.rungs import Promotion, granted, is_paused_at_rung, report
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -49,6 +49,7 @@ class Known:
         features: Of the hyperparameters; shape (trials, features).
         fresh: Whether a trial may begin; shape (trials,).
         over: Whether a trial has failed or was pruned; shape (trials,).
+        violations: By how much the number of weights violates constraints; 0 for what has not begun. Shape (trials,).
     """
 
     levels: tuple[int, ...]
@@ -57,11 +58,13 @@ class Known:
     features: Floats
     fresh: Flags
     over: Flags
+    violations: Floats
 
     @property
     def digest(self) -> str:
-        """A short digest of all results, and of the states of the trials."""
-        arrays = (self.numbers, self.results, self.fresh, self.over)
+        """A short digest of all results, of the states of the trials, and of violations if there are any."""
+        violated = [self.violations] if self.violations.any() else []
+        arrays = (self.numbers, self.results, self.fresh, self.over, *violated)
         return hashlib.sha256(repr(self.levels).encode() + b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
 
     @property
@@ -70,10 +73,18 @@ class Known:
         found: NDArray[np.int64] = (~np.isnan(self.results)).sum(axis=1)
         return found
 
+    @property
+    def rivals(self) -> Flags:
+        """Whether a trial can be the best: of those that have not failed, none violates constraints less."""
+        going = ~self.over
+        least = self.violations[going].min(initial=np.inf)
+        found: Flags = going & (self.violations == least)
+        return found
+
     def chances(self) -> Floats:
         """Return each trial's probability of being the best of all at the end."""
         model = CurveModel.fit(self.levels, self.results, self.features)
-        rivals = ~self.over
+        rivals = self.rivals
         chances = np.zeros(len(self.numbers))
         chances[rivals] = model.predict(self.results[rivals], self.features[rivals]).chances()
         return chances
@@ -114,6 +125,7 @@ def choices(known: Known, paused: Flags, seed: int) -> Iterator[Choice]:
     if len(fresh) and len(known.numbers) - len(fresh) < _FIRST_TRIALS:
         yield from (Choice(int(number), None) for number in fresh)
         return
+    paused = paused & known.rivals
     if not (paused | known.fresh).any():
         return
     chances = known.chances()
@@ -129,6 +141,14 @@ def choices(known: Known, paused: Flags, seed: int) -> Iterator[Choice]:
         yield Choice(int(known.numbers[row]), float(chances[row]))
 
 
+class _Read(NamedTuple):
+    """What was read of a trial: from which state of it, its results by level, and its violation of constraints."""
+
+    source: object
+    results: tuple[float, ...]
+    violation: float
+
+
 class PredictedRungs:
     """Results at the rungs of a study, updated from a history, and what to train next by them.
 
@@ -136,13 +156,17 @@ class PredictedRungs:
         ladder: The rungs.
         direction: Direction of the objective.
         seed: Seed of the search.
+        violation: Returns the violation of constraints by a number of weights.
     """
 
-    def __init__(self, ladder: FineLadder, direction: Direction, seed: int) -> None:
+    def __init__(
+        self, ladder: FineLadder, direction: Direction, seed: int, violation: Callable[[int | None], float]
+    ) -> None:
         self._ladder = ladder
         self._direction = direction
         self._seed = seed
-        self._read: dict[int, tuple[object, tuple[float, ...]]] = {}  # what a trial's results were read from, and they
+        self._violation = violation
+        self._read: dict[int, _Read] = {}
         self._encoded: tuple[object, Floats] = ((), np.zeros((0, 0)))
 
     def promotions(
@@ -180,17 +204,19 @@ class PredictedRungs:
     ) -> Known:
         """Collect what a decision is made from; for the arguments, see `promotions`."""
         levels = self._ladder.levels(epochs)
-        results = {number: values for number, trial in trials.items() if (values := self._results(trial, levels))}
-        numbers = sorted({*results, *fresh})
+        found = {number: read for number, trial in trials.items() if (read := self._of(trial, levels)).results}
+        numbers = sorted({*found, *fresh})
         table = np.full((len(numbers), len(levels)), np.nan)
         over = np.zeros(len(numbers), dtype=bool)
+        violations = np.zeros(len(numbers))
         for row, number in enumerate(numbers):
-            if number in results:
-                table[row, : len(results[number])] = results[number]
+            if number in found:
+                table[row, : len(found[number].results)] = found[number].results
                 over[row] = trials[number].state in FINISHED and trials[number].state != "complete"
-        begins = np.array([number not in results for number in numbers], dtype=bool)
+                violations[row] = found[number].violation
+        begins = np.array([number not in found for number in numbers], dtype=bool)
         features = self._features(numbers, trials, fresh)
-        return Known(levels, np.array(numbers, dtype=np.int64), table, features, begins, over)
+        return Known(levels, np.array(numbers, dtype=np.int64), table, features, begins, over, violations)
 
     def _features(
         self, numbers: list[int], trials: Mapping[int, TrialHistory], fresh: Mapping[int, Mapping[str, Any] | None]
@@ -200,14 +226,16 @@ class PredictedRungs:
             self._encoded = numbers, features_of(params)
         return self._encoded[1]
 
-    def _results(self, trial: TrialHistory, levels: tuple[int, ...]) -> tuple[float, ...]:
-        """Return a trial's best result up to each level that it has reached."""
+    def _of(self, trial: TrialHistory, levels: tuple[int, ...]) -> _Read:
+        """Return a trial's best result up to each level that it has reached, and its violation."""
         source = (levels, trial.state, sum(len(attempt.epochs) for attempt in trial.attempts.values()))
         known = self._read.get(trial.number)
-        if known is None or known[0] != source:
+        if known is None or known.source != source:
             values = {epoch: -self._direction.key(v) for epoch, v in reported(trial).items() if v == v}  # noqa: PLR0124 - NaN
             last = max(reported(trial), default=0)
             ends = len(levels) if trial.state == "complete" else sum(level <= last for level in levels)
             best = (max((v for e, v in values.items() if e <= level), default=-np.inf) for level in levels[:ends])
-            known = self._read[trial.number] = source, tuple(best)
-        return known[1]
+            # The start names the weights, so that all workers that know a result know them.
+            weights = trial.start.parameters if trial.start is not None else None
+            known = self._read[trial.number] = _Read(source, tuple(best), self._violation(weights))
+        return known

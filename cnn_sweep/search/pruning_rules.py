@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.search.budget import Budget
 from cnn_sweep.search.feasibility import size_violation
+from cnn_sweep.search.first_rung import Pilots
 from cnn_sweep.search.rungs import FineLadder, Ladder, Promotion, Rungs, granted, is_paused_at_rung, reached
 from cnn_sweep.sweep.spec.search import StopSpec, WilcoxonSpec
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
 
     from cnn_sweep.journal.history import History
     from cnn_sweep.journal.trials import TrialHistory
@@ -52,14 +53,17 @@ class PruningRules:
         self._history = history
         self._pruned_early = sweep.pruner is not None
         self._sweep = sweep
-        self._predicted = _predicted_rungs(sweep)
+        violation = partial(size_violation, sweep)
+        self._predicted = _predicted_rungs(sweep, violation)
         self._lengths: dict[int, int] = {}
         ranked = self.ladder is not None and self._predicted is None
-        violation = partial(size_violation, sweep)
-        self._rungs = Rungs(self.ladder, sweep.objective.direction, violation) if self.ladder and ranked else None
         self._first = first_trainings(plan) if self._pruned_early else {}
-        competing = (p.number for p in plan.trials if p.number not in self._first)
+        competing = [p.number for p in plan.trials if p.number not in self._first]
         self._planned = Counter(map(self.ladder.bracket, competing)) if self.ladder else Counter()
+        self._rungs: Rungs | None = None
+        if self.ladder and ranked:
+            pilots = Pilots.of(sweep, self.ladder, competing)
+            self._rungs = Rungs(self.ladder, sweep.objective.direction, violation, pilots)
         self._objective = sweep.objective
         self._stop_pruner, self._repeat_pruner = _pruners(sweep)
 
@@ -232,13 +236,13 @@ def first_trainings(plan: Plan) -> dict[int, int]:
     return firsts
 
 
-def _predicted_rungs(sweep: Sweep) -> PredictedRungs | None:
+def _predicted_rungs(sweep: Sweep, violation: Callable[[int | None], float]) -> PredictedRungs | None:
     ladder = Ladder.of(sweep.pruner)
     if not isinstance(ladder, FineLadder):
         return None
     from cnn_sweep.search.predicted_rungs import PredictedRungs  # noqa: PLC0415 - imports scipy, which other pruners do not need
 
-    return PredictedRungs(ladder, sweep.objective.direction, sweep.search.seed)
+    return PredictedRungs(ladder, sweep.objective.direction, sweep.search.seed, violation)
 
 
 def _pruners(sweep: Sweep) -> tuple[StopPruner | None, RepeatPruner | None]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from cnn_sweep.journal.trials import TrialHistory
+    from cnn_sweep.search.first_rung import FirstRung, Pilots
     from cnn_sweep.sweep.direction import Direction
 
 
@@ -44,7 +45,9 @@ class Ladder:
             return cls(spec.min_epochs, spec.reduction, spec.brackets)
         if isinstance(spec, PredictiveSpec):
             return FineLadder(spec.min_epochs)
-        return cls(spec.min_epochs, spec.reduction) if isinstance(spec, AshaSpec) else None
+        if isinstance(spec, AshaSpec):
+            return cls(1 if spec.min_epochs == "auto" else spec.min_epochs, spec.reduction)
+        return None
 
     def bracket(self, number: int) -> int:
         """Return the bracket of a trial: a function of its number alone, so that all workers agree.
@@ -108,6 +111,7 @@ class Promotion:
         seen: When the worker read the journals, in seconds since 1970.
         chance: Its predicted probability of being the best of all; None if rungs decide by rank.
         inputs: Digest of what the prediction was made from.
+        first: Epochs of the first rung that decides, if pilots have chosen it.
     """
 
     rung: int
@@ -117,6 +121,7 @@ class Promotion:
     seen: float
     chance: float | None = None
     inputs: str | None = None
+    first: int | None = None
 
     def to_data(self) -> dict[str, Any]:
         """Return the data for a journal; what a pruner does not have is left out."""
@@ -170,6 +175,9 @@ def is_paused_at_rung(trial: TrialHistory) -> bool:
     return trial.state in ("paused", "interrupted") and 0 < granted(trial) <= reached(trial)
 
 
+_Result = tuple[float, float, int]  # violation of constraints, badness, number of the trial
+
+
 class Rungs:
     """Results at all rungs of a study, updated from a history.
 
@@ -177,16 +185,22 @@ class Rungs:
         ladder: The rungs.
         direction: Direction of the objective.
         violation: Returns the violation of constraints by a number of weights; what violates none is better.
+        pilots: The trials that choose the first rung that decides; None if it is the ladder's first.
     """
 
     def __init__(
-        self, ladder: Ladder, direction: Direction, violation: Callable[[int | None], float] = lambda _weights: 0.0
+        self,
+        ladder: Ladder,
+        direction: Direction,
+        violation: Callable[[int | None], float] = lambda _weights: 0.0,
+        pilots: Pilots | None = None,
     ) -> None:
         self._ladder = ladder
         self._direction = direction
         self._violation = violation
+        self._pilots = pilots
         self._known: dict[int, int] = {}  # number of rungs with a result, by trial
-        self._results: dict[tuple[int, int], list[tuple[float, float, int]]] = {}  # by (epochs, bracket), best first
+        self._results: dict[tuple[int, int], list[_Result]] = {}  # by (epochs, bracket), best first
         self._seen: dict[int, int] = {}  # number of epochs at the last update, by trial
         self._gone: set[tuple[int, int]] = set()  # (epochs, trial) that has continued from that rung or finished
 
@@ -222,14 +236,41 @@ class Rungs:
             trials: See `update`.
             seen: When the journals were read, in seconds since 1970.
         """
-        for (level, _), results in sorted(self._results.items(), reverse=True):
-            quota = int(len(results) // self._ladder.reduction)
-            for place, (*_, number) in enumerate(results[:quota], start=1):
-                if self._waits_at(trials, number, level):
-                    yield number, Promotion(level, place, len(results), last=False, seen=seen)
+        first = self._pilots.first_rung(trials) if self._pilots is not None else None
+        chosen = first.epochs if first is not None and first.is_chosen else None
+        for level, results in reversed(list(self._counted(first))):
+            for place, (*_, number) in enumerate(results[: self._quota(level, len(results), first)], start=1):
+                if self._may_pass(level, number, first) and self._waits_at(trials, number, level):
+                    yield number, Promotion(level, place, len(results), last=False, seen=seen, first=chosen)
+
+    def _counted(self, first: FirstRung | None) -> Iterator[tuple[int, list[_Result]]]:
+        """Yield the epochs and the results of each rung, from the lowest up.
+
+        Above the first rung that pilots chose, they count only where they would have been promoted: random trials at
+        high rungs would let others pass too easily.
+        """
+        before: list[_Result] = []
+        for (level, _), results in sorted(self._results.items()):
+            counted = results
+            if self._pilots is not None and first is not None and first.is_chosen and level > first.epochs:
+                best = {number for *_, number in before[: self._quota(level, len(before), first)]}
+                counted = [one for one in results if one[-1] in best or one[-1] not in self._pilots.numbers]
+            yield level, counted
+            before = counted
+
+    def _quota(self, level: int, count: int, first: FirstRung | None) -> int:
+        """Return how many of the best at a rung may continue: all of them below the first rung that decides."""
+        if first is None or (first.is_chosen and level >= first.epochs):
+            return int(count // self._ladder.reduction)
+        return count if level <= first.epochs else 0
+
+    def _may_pass(self, level: int, number: int, first: FirstRung | None) -> bool:
+        """Return whether a trial may leave a rung: while one is examined, pilots pass it, and the others wait."""
+        is_examined = first is not None and not first.is_chosen and level == first.epochs
+        return not is_examined or (self._pilots is not None and number in self._pilots.numbers)
 
     def out_of_reach(self, trials: Mapping[int, TrialHistory], planned: Mapping[int, int]) -> Iterator[int]:
-        """Yield trials paused at their first rung that can never be promoted.
+        """Yield trials paused at the first rung that decides which can never be promoted.
 
         Ranks only get worse, and there will be no more results than planned trials.
 
@@ -237,8 +278,11 @@ class Rungs:
             trials: See `update`.
             planned: Number of competing trials by bracket.
         """
+        first = self._pilots.first_rung(trials) if self._pilots is not None else None
+        if first is not None and not first.is_chosen:
+            return
         for bracket, count in planned.items():
-            level = self._ladder.level(bracket, 0)
+            level = self._ladder.level(bracket, 0) if first is None else first.epochs
             for *_, number in self._results.get((level, bracket), [])[max(1, int(count // self._ladder.reduction)) :]:
                 if self._waits_at(trials, number, level):
                     yield number

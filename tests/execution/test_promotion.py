@@ -36,7 +36,8 @@ class Hand:
 
     def __init__(self, study, clock, worth=float):
         writer = new_writer_name()
-        self.study, self.clock, self.worth = study, clock, worth
+        self.study, self.clock = study, clock
+        self.value = lambda number, _epoch: worth(number)
         self.journal = JournalWriter(study.paths.journal(writer))
         self.journal.append(worker_event(threads=1))
         self.history = History(study.paths)
@@ -84,7 +85,7 @@ class Hand:
         """Journal epochs, and the end."""
         last = min(self.until or 9, self.begun + epochs)
         for epoch in range(self.begun + 1, last + 1):
-            metrics = {"val_accuracy": self.worth(claimed.number)}
+            metrics = {"val_accuracy": self.value(claimed.number, epoch)}
             self.journal.append(Epoch(next(self.clock), claimed.number, claimed.attempt, epoch, 1.0, metrics))
         state = "complete" if last == 9 else "paused" if last == self.until else "interrupted"
         self.journal.append(End(next(self.clock), claimed.number, claimed.attempt, state, epochs=last))
@@ -160,6 +161,21 @@ def test_what_violates_a_constraint_by_its_weights_does_not_go_on(hands):
     assert breaches(hand) == ([], 4)
 
 
+def test_prediction_leaves_what_violates_a_constraint_by_its_weights_at_its_first_rung(hands):
+    """The best trials have too many weights; the audit agrees, and objects to the same journals if 3 had more."""
+    text = TEXT.replace("{asha: {min_epochs: 1, reduction: 3}}", "predictive")
+    (hand,) = hands(1, search=', constraints: ["parameters <= 350"]', text=text)
+    while hand.run():
+        pass
+    found = states(hand)
+    assert found[3] == ("complete", 9)
+    assert {number for number, (_, epochs) in found.items() if epochs > 1} <= {0, 1, 2, 3}
+    illegal, promotions = breaches(hand)
+    assert (illegal, promotions > 4) == ([], True)
+    _edited(hand.study, lambda e: replace(e, parameters=400) if isinstance(e, Start) and e.trial == 3 else e)
+    assert any("do so less" in breach.what for breach in breaches(hand)[0])
+
+
 def test_a_small_study_ends_with_a_complete_trial(hands):
     """If no rung has enough results, the best trial continues alone when nothing else is left."""
     (hand,) = hands(1, trials=2)
@@ -222,8 +238,10 @@ def test_repeats_follow_their_configuration(hands):
 def test_workers_in_any_order_end_the_study(hands):
     """However four workers take turns, also by old news, every trial ends, the best is complete, and all is legal."""
     asha = "{asha: {min_epochs: 1, reduction: 3}}"
+    auto = (asha, "{asha: {min_epochs: auto, reduction: 3}}")
     hyperband = (asha, "{hyperband: {reduction: 2, brackets: 2}}")
-    for seed, change in enumerate([("", ""), ("", ""), hyperband, (asha, "predictive"), (asha, "predictive")]):
+    changes = [("", ""), ("", ""), hyperband, (asha, "predictive"), (asha, "predictive"), auto, auto]
+    for seed, change in enumerate(changes):
         chance = random.Random(seed)
         text = TEXT.replace("study: halved", f"study: halved{seed}").replace(*change)
         worth = [chance.random() for _ in range(30)]
@@ -245,6 +263,60 @@ def test_workers_in_any_order_end_the_study(hands):
         illegal, promotions = breaches(workers[0])
         assert illegal == []
         assert promotions >= 13
+
+
+AUTO = TEXT.replace("min_epochs: 1", "min_epochs: auto")
+
+
+def misleading(number, epoch):
+    """Return a value whose order until epoch 2 is the reverse of the order later."""
+    return number + 100.0 if epoch >= 3 else -float(number)
+
+
+def firsts(hand):
+    """Return the first rungs that promotions name."""
+    starts = [a.start for t in hand.history.trials.values() for a in t.attempts.values()]
+    return {start.promotion.get("first") for start in starts if start is not None and start.promotion}
+
+
+def test_the_first_rung_is_the_lowest_whose_order_holds_at_the_next(hands):
+    """Where epochs 1 and 2 mislead, nothing is left behind before epoch 3; else rung 1 decides; both are legal."""
+    for study, value, first in (("early", misleading, 3), ("late", lambda number, _epoch: -float(number), 1)):
+        (hand,) = hands(1, trials=40, text=AUTO.replace("halved", study))
+        hand.value = value
+        while hand.run():
+            pass
+        found = states(hand)
+        assert firsts(hand) == {None, first}
+        best = max(found, key=lambda number: value(number, 9))
+        assert found[best] == ("complete", 9)
+        assert {epochs for number, (_, epochs) in found.items() if number >= 24} == {9 if first == 3 else 1}
+        # Of 24 pilots at rung 3, the 13 that are among the best third at rung 1 count; four of them go on.
+        assert sum(state == "complete" for state, _ in found.values()) == (40 if first == 3 else 4)
+        illegal, promotions = breaches(hand)
+        assert (illegal, promotions >= 24) == ([], True)
+
+
+def test_others_wait_at_the_rung_that_pilots_examine(hands):
+    """While a pilot is on its way to rung 3, all others wait; when its worker has died, another one goes on with it."""
+    first, second = hands(2, trials=26, text=AUTO)
+    first.value = second.value = misleading
+    while (claimed := first.claim()) is not None:
+        if claimed.number == 5 and claimed.promotion is not None:
+            held = claimed
+        else:
+            first.train(claimed)
+    assert {number for number, (_, epochs) in states(first).items() if epochs == 1} == {5, 24, 25}
+    assert first.pruning.is_worth_waiting()
+    assert list(first.picker.claim_leftovers()) == []
+    second.journal.append(Lost(next(second.clock), 5, held.attempt, "killed", ""))
+    again = second.claim()
+    assert (again.number, again.promotion) == (5, None)
+    second.train(again)
+    while second.run():
+        pass
+    assert states(second)[25] == ("complete", 9)
+    assert breaches(second)[0] == []
 
 
 def _edited(study, change):
@@ -295,6 +367,40 @@ def test_the_audit_finds_what_is_not_legal(hands):
         "given up as out of reach": lambda e: (
             replace(e, cause="out_of_reach") if isinstance(e, End) and e.cause == "not_promoted" else e
         ),
+    }
+    for words, change in cases.items():
+        for path, content in kept.items():
+            path.write_bytes(content)
+        _edited(hand.study, change)
+        found = [breach.what for breach in breaches(hand)[0]]
+        assert any(words in what for what in found), (words, found)
+
+
+def test_the_audit_works_out_the_first_rung(hands):
+    """It detects another first rung, a trial that did not wait for the pilots, and a place that is not good enough."""
+    (hand,) = hands(1, trials=30, text=AUTO)
+    hand.value = misleading
+    while hand.run():
+        pass
+    assert breaches(hand)[0] == []
+    kept = {path: path.read_bytes() for path in hand.study.paths.journals.glob("*.jsonl")}
+
+    def promotion(**changes):
+        return lambda e: replace(e, promotion=e.promotion | changes) if isinstance(e, Start) and e.promotion else e
+
+    def swapped(event):
+        """Let trial 27 go on in pilot 3's place."""
+        other = {27: 3, 3: 27}.get(getattr(event, "trial", None))
+        return event if other is None or getattr(event, "attempt", 0) == 0 else replace(event, trial=other)
+
+    cases = {
+        "does not go on by what the pilots show": promotion(first=1),
+        "place 29 of 30": lambda e: (
+            replace(e, promotion=e.promotion | {"place": 29, "results": 30, "rung": 3})
+            if isinstance(e, Start) and e.promotion and e.trial == 29 and e.promotion["rung"] == 3
+            else e
+        ),
+        "results at rung 1 does not go on": swapped,
     }
     for words, change in cases.items():
         for path, content in kept.items():

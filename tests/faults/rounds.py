@@ -43,7 +43,11 @@ training:
   optimizer: {{name: sgd, learning_rate: $learning_rate}}
   checkpoint_every_s: {checkpoint_every_s}
 """
-_PRUNERS = {"asha": "{asha: {min_epochs: 2, reduction: 2}}", "predictive": "{predictive: {min_epochs: 2}}"}
+_PRUNERS = {
+    "asha": "{asha: {min_epochs: 2, reduction: 2}}",
+    "auto": "{asha: {min_epochs: auto, reduction: 2}}",
+    "predictive": "{predictive: {min_epochs: 2}}",
+}
 _RANGES = {"rate": {"low": 0.0, "high": 0.9}, "learning_rate": {"low": 0.01, "high": 1.0, "log": True}}
 
 
@@ -52,7 +56,7 @@ class Plan:
     """The settings of a round, from which everything in it follows.
 
     Attributes:
-        study: grid, tpe, asha or predictive.
+        study: grid, tpe, asha, auto (asha that chooses its first rung) or predictive.
         storage: honest, dishonest (locks are said to be unreliable), lying (they are), mounts (two of one folder) or
             small (a full disk can be had).
         trials: Number of trials at first; even.

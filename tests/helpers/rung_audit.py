@@ -6,6 +6,8 @@ clocks that differ and writes on their way), and any of those journaled until th
 journaled place and number of results, so this can be decided exactly: the results of that state must split into as many
 better and worse ones.
 
+With ``min_epochs: auto``, the audit works out the first rung from the pilots' results itself.
+
 A promotion by prediction names a digest of what it was made from. The audit looks for a state of knowledge with that
 digest, and repeats the prediction.
 """
@@ -13,11 +15,12 @@ digest, and repeats the prediction.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from helpers.audited_trial import AuditedTrial
+from scipy.stats import kendalltau
 
 from cnn_sweep.journal.events import Checkpoint, End, Epoch, Event, Lost, Start
 from cnn_sweep.journal.history import journal_sizes
@@ -51,45 +54,6 @@ class _Result(NamedTuple):
     badness: tuple[float, float]  # violation of constraints by the number of weights, then the objective
 
 
-@dataclass
-class _Trial:
-    """The journaled events of a trial, in order of time."""
-
-    number: int
-    starts: dict[int, Start] = field(default_factory=dict)
-    ends: dict[int, tuple[float, str]] = field(default_factory=dict)  # attempt to time and state, ``lost`` among them
-    epochs: dict[int, tuple[float, float]] = field(default_factory=dict)  # epoch to time and value, as reported first
-    reports: dict[int, list[Epoch]] = field(default_factory=dict)
-    saved: dict[int, int] = field(default_factory=dict)  # attempt to the epoch of its newest checkpoint
-
-    def is_open(self, seen: float, now: float) -> bool:
-        """Return whether an attempt that had started when the journals were read has not ended yet."""
-        return any(s.time < seen and self.ends.get(a, (math.inf, ""))[0] > now for a, s in self.starts.items())
-
-    def times(self) -> Iterator[float]:
-        """Yield when its events were journaled."""
-        yield from (start.time for start in self.starts.values())
-        yield from (time for time, _ in self.ends.values())
-        yield from (time for time, _ in self.epochs.values())
-
-    def is_over(self, is_known: Callable[[float], bool]) -> bool:
-        """Return whether it is known to have failed or to be pruned."""
-        return any(state.partition(":")[0] in ("failed", "pruned") and is_known(t) for t, state in self.ends.values())
-
-    def is_paused(self, is_known: Callable[[float], bool]) -> bool:
-        """Return whether its last known attempt is known to have ended at a rung."""
-        known = {attempt: start for attempt, start in self.starts.items() if is_known(start.time)}
-        granted = max(math.inf if start.until is None else start.until for start in known.values())
-        time, state = self.ends.get(max(known), (math.inf, ""))
-        reached = max((epoch for epoch, (t, _) in self.epochs.items() if is_known(t)), default=0)
-        return is_known(time) and state in ("paused", "interrupted", "lost") and granted <= reached
-
-    def granted_before(self, attempt: int) -> float:
-        """Return up to which epoch the attempts before one might train."""
-        untils = [math.inf if s.until is None else s.until for a, s in self.starts.items() if a < attempt]
-        return max(untils, default=0)
-
-
 class Audit:
     """The journals of a study under a pruner with rungs.
 
@@ -105,13 +69,14 @@ class Audit:
         if ladder is None:
             raise ValueError(f"the study {sweep.study!r} has no pruner with rungs")
         self._ladder = ladder
+        self._is_auto = getattr(sweep.pruner, "min_epochs", None) == "auto"
         self._direction = sweep.objective.direction
         self._constraints = sweep.outcome_constraints
         self._lag_s = lag_s
         self._plan, self._seed = plan, sweep.search.seed
         self._repeats = repeats = first_trainings(plan)
         self._planned = [p.number for p in plan.trials if p.number not in repeats]
-        self._trials = {number: _Trial(number) for number in self._planned}
+        self._trials = {number: AuditedTrial(number) for number in self._planned}
         for event in sorted(_events(paths), key=lambda event: event.time):
             self._take(event, sweep.objective.metric)
         first = [p.params for p in plan.trials if p.params is not None]
@@ -119,6 +84,9 @@ class Audit:
         training = sweep.resolve(first[0]).training if first else None
         self._epochs = training.all_epochs if training is not None else 1
         self._known: dict[tuple[int, int], list[_Result]] = {}
+        self._moments: list[float] = []
+        self._firsts: dict[float, tuple[int, bool]] = {}  # what is derived from the pilots, by time
+        self._counted: dict[tuple[int, float], set[int]] = {}
         self.promotions = 0
 
     def breaches(self) -> Iterator[Breach]:
@@ -152,7 +120,7 @@ class Audit:
             case _:
                 pass
 
-    def _of_start(self, trial: _Trial, start: Start) -> Iterator[str]:
+    def _of_start(self, trial: AuditedTrial, start: Start) -> Iterator[str]:
         before = trial.granted_before(start.attempt)
         if start.until is None and not trial.reports.get(start.attempt):
             return  # it trained nothing: it was cancelled, or has not come far
@@ -173,12 +141,82 @@ class Audit:
         yield from self._of_knowledge(trial, start, rung)
         if last:
             yield from self._of_last(start)
+        elif self._is_auto:
+            yield from self._of_choice(trial, start, rung)
         elif start.promotion["place"] > start.promotion["results"] // self._ladder.reduction:
             yield f"place {start.promotion['place']} of {start.promotion['results']} results is not among the best"
 
-    def _of_prediction(self, trial: _Trial, start: Start) -> Iterator[str]:
+    def _of_choice(self, trial: AuditedTrial, start: Start, rung: int) -> Iterator[str]:
+        """Check that a state of the pilots that its worker can have known lets it go on."""
+        given = start.promotion or {}
+        seen, place, results = (given[name] for name in ("seen", "place", "results"))
+        known = {t for number in self._pilots for t in self._trials[number].times() if seen - self._lag_s < t}
+        for first, is_chosen in {self._first(t) for t in (seen - self._lag_s, *known) if t <= start.time}:
+            examined = rung == first and trial.number in self._pilots and not is_chosen
+            quota = results if rung < first or examined else results // self._ladder.reduction if is_chosen else 0
+            if place <= quota and given.get("first") == (first if is_chosen else None):
+                return
+        yield f"place {place} of {results} results at rung {rung} does not go on by what the pilots show"
+
+    @property
+    def _pilots(self) -> list[int]:
+        return sorted(self._planned)[:24]
+
+    def _first(self, time: float) -> tuple[int, bool]:
+        """Return the first rung that decides and True, or the one that the pilots examine at a time and False."""
+        if time not in self._firsts:
+            self._firsts[time] = self._choose_first(time)
+        return self._firsts[time]
+
+    def _choose_first(self, time: float) -> tuple[int, bool]:
+        found = []
+        for number in self._pilots:
+            trial = self._trials[number]
+            curve = {e: self._direction.key(v) for e, (t, v) in trial.epochs.items() if t <= time}
+            over = {state.partition(":")[0] for t, state in trial.ends.values() if t <= time} & {*_OVER}
+            found.append((max(curve, default=0), {e: v for e, v in curve.items() if math.isfinite(v)}, over))
+        rung = 1
+        while True:
+            above = int(rung * self._ladder.reduction)
+            if any(far < above and not over for far, _, over in found):
+                return rung, False
+            pairs = [
+                (min(low), min(v for e, v in curve.items() if e <= above))
+                for far, curve, over in found
+                if far >= rung and (far >= above or "complete" in over)
+                if (low := [v for e, v in curve.items() if e <= rung])
+            ]
+            tau = kendalltau(*zip(*pairs, strict=True)).statistic if len(pairs) >= 8 else 0.0
+            if tau >= 0.6 - 1e-9 or not any(far >= rung and min(curve, default=far) <= rung for far, curve, _ in found):
+                return rung, True
+            rung = above
+
+    def _counting(self, level: int, time: float) -> set[int]:
+        """Return the trials that count at a rung: pilots, above the first one, only if among the best of that below."""
+        if (level, time) not in self._counted:
+            self._counted[level, time] = self._count(level, time)
+        return self._counted[level, time]
+
+    def _count(self, level: int, time: float) -> set[int]:
+        first, is_chosen = self._first(time)
+        if not is_chosen or level <= first:
+            return {*self._planned}
+        below = level // self._ladder.reduction
+        counting = self._counting(int(below), time)
+        results = [r for r in self._results(int(below), 0) if r.time <= time and r.trial in counting]
+        best = {r.trial for r in results[: int(len(results) // self._ladder.reduction)]}
+        return {number for number in self._planned if number in best or number not in self._pilots}
+
+    def _times(self) -> list[float]:
+        """Return when anything was journaled."""
+        if not self._moments:
+            self._moments = sorted({t for trial in self._trials.values() for t in trial.times()})
+        return self._moments
+
+    def _of_prediction(self, trial: AuditedTrial, start: Start) -> Iterator[str]:
         """Repeat a prediction from a state of knowledge that its worker can have had."""
         given = start.promotion or {}
+        yield from self._of_weights(trial, given["seen"] - self._lag_s, start.time)
         wrong = f"the inputs {given['inputs']} of its prediction were never known"
         for known, paused in self._states(given["seen"] - self._lag_s, start.time):
             if known.digest != given["inputs"]:
@@ -190,6 +228,13 @@ class Audit:
                 return
             wrong = f"its chance was said to be {given['chance']:.6g}, but is {found[0] if found else 'not considered'}"
         yield wrong
+
+    def _of_weights(self, trial: AuditedTrial, seen: float, now: float) -> Iterator[str]:
+        """Check that nothing that may be the best is known to violate constraints less."""
+        for other in self._trials.values():
+            has_result = any(t < seen for t, _ in other.epochs.values())
+            if has_result and not other.is_over(lambda t: t <= now) and self._surplus(other) < self._surplus(trial):
+                yield f"its weights violate a constraint, and those of trial {other.number} do so less"
 
     def _states(self, seen: float, now: float) -> Iterator[tuple[Known, np.ndarray]]:
         """Yield what can have been known: all events until ``seen``, and any of the few until ``now``."""
@@ -214,17 +259,18 @@ class Audit:
         paused = [n in rows and begun[n].is_paused(is_known) for n in numbers]
         flags = (np.array(one, dtype=bool) for one in ([n not in rows for n in numbers], over, paused))
         begins, over_, paused_ = flags
-        known = Known(levels, np.array(numbers, dtype=np.int64), results, features_of(params), begins, over_)
+        surplus = np.array([self._surplus(begun[n]) if n in rows else 0.0 for n in numbers], dtype=float)
+        known = Known(levels, np.array(numbers, dtype=np.int64), results, features_of(params), begins, over_, surplus)
         return known, paused_
 
-    def _curve(self, trial: _Trial, levels: Sequence[int], is_known: Callable[[float], bool]) -> list[float]:
+    def _curve(self, trial: AuditedTrial, levels: Sequence[int], is_known: Callable[[float], bool]) -> list[float]:
         epochs = {epoch: -self._direction.key(v) for epoch, (t, v) in trial.epochs.items() if is_known(t)}
         complete = any(state == "complete" and is_known(t) for t, state in trial.ends.values())
         count = len(levels) if complete else sum(level <= max(epochs, default=0) for level in levels)
         finite = {epoch: value for epoch, value in epochs.items() if math.isfinite(value)}
         return [max((v for e, v in finite.items() if e <= level), default=-math.inf) for level in levels[:count]]
 
-    def _of_knowledge(self, trial: _Trial, start: Start, rung: int) -> Iterator[str]:
+    def _of_knowledge(self, trial: AuditedTrial, start: Start, rung: int) -> Iterator[str]:
         """Check that place and number of results are what the worker can have seen."""
         if start.promotion is None:
             return
@@ -235,8 +281,13 @@ class Audit:
             yield f"it has no result at rung {rung}"
             return
         rank = (own.badness, own.trial)
-        possible = [r for r in results if r.time <= start.time and r is not own]
-        certain = [r for r in possible if r.time < seen - self._lag_s]
+        times = [seen - self._lag_s, *(t for t in self._times() if seen - self._lag_s < t <= start.time)]
+        counting = [self._counting(rung, t) for t in times] if self._is_auto else [{*self._planned}]
+        possible = [r for r in results if r.time <= start.time and r.trial in set.union(*counting)]
+        if own not in possible:
+            yield f"it does not count at rung {rung}, which it passed as a pilot"
+        possible = [r for r in possible if r is not own]
+        certain = [r for r in possible if r.time < seen - self._lag_s and r.trial in set.intersection(*counting)]
         for words, wanted, is_side in (
             ("better", place - 1, lambda r: (r.badness, r.trial) < rank),
             ("worse", count - place, lambda r: (r.badness, r.trial) > rank),
@@ -255,7 +306,7 @@ class Audit:
                 yield f"it went on as the last one, but trial {trial.number} was complete"
         yield from self._not_exhausted(seen, start.time, "it went on as the last one", but=start.trial)
 
-    def _of_end(self, trial: _Trial) -> Iterator[Breach]:
+    def _of_end(self, trial: AuditedTrial) -> Iterator[Breach]:
         """Check that a trial was pruned only at the study's end, or when it could no longer be promoted."""
         for attempt, (time, state) in trial.ends.items():
             if state == f"pruned:{OUT_OF_REACH}" and (what := self._of_reach(trial, time)) is not None:
@@ -268,9 +319,12 @@ class Audit:
             for what in self._not_exhausted(time - self._lag_s, time, "it was given up"):
                 yield Breach(trial.number, attempt, what)
 
-    def _of_reach(self, trial: _Trial, time: float) -> str | None:
+    def _of_reach(self, trial: AuditedTrial, time: float) -> str | None:
         bracket = self._ladder.bracket(trial.number)
-        results = [r for r in self._results(self._ladder.level(bracket, 0), bracket) if r.time <= time]
+        level, is_chosen = self._first(time) if self._is_auto else (self._ladder.level(bracket, 0), True)
+        if not is_chosen:
+            return "it was given up as out of reach before the first rung was chosen"
+        results = [r for r in self._results(level, bracket) if r.time <= time]
         place = next((place for place, r in enumerate(results) if r.trial == trial.number), 0)
         rivals = sum(self._ladder.bracket(number) == bracket for number in self._planned)
         if place >= max(1, rivals // self._ladder.reduction):
@@ -288,8 +342,11 @@ class Audit:
             if next(choices(known, paused, self._seed), None) is not None:
                 yield f"{doing} while a paused trial might have been the best"
             return
+        if self._is_auto and not self._first(time)[1]:
+            yield f"{doing} before the first rung was chosen"
         for (level, bracket), quota in self._quotas(seen).items():
-            for result in [r for r in self._results(level, bracket) if r.time <= time][:quota]:
+            counting = self._counting(level, seen) if self._is_auto else {*self._planned}
+            for result in [r for r in self._results(level, bracket) if r.time <= time and r.trial in counting][:quota]:
                 trial = self._trials[result.trial]
                 went_on = any(s.promotion and s.promotion["rung"] == level for s in trial.starts.values())
                 over = any(t <= time and state.partition(":")[0] in _OVER for t, state in trial.ends.values())
@@ -301,10 +358,13 @@ class Audit:
         for bracket in range(self._ladder.brackets):
             for rung in range(64):
                 level = self._ladder.level(bracket, rung)
-                count = sum(result.time <= time for result in self._results(level, bracket))
-                if not count:
+                results = [r for r in self._results(level, bracket) if r.time <= time]
+                if not results:
                     break
-                quotas[level, bracket] = count // self._ladder.reduction
+                counting = self._counting(level, time) if self._is_auto else {*self._planned}
+                count = sum(r.trial in counting for r in results)
+                passed = self._is_auto and level < self._first(time)[0]
+                quotas[level, bracket] = count if passed else count // self._ladder.reduction
         return quotas
 
     def _results(self, level: int, bracket: int) -> list[_Result]:
@@ -322,7 +382,7 @@ class Audit:
             time = min(t for epoch, (t, _) in epochs.items() if epoch >= level)
             yield _Result(number, time, (self._surplus(self._trials[number]), min(known, default=math.inf)))
 
-    def _surplus(self, trial: _Trial) -> float:
+    def _surplus(self, trial: AuditedTrial) -> float:
         weights = max(trial.starts.items())[1].parameters
         alone = [one for one in self._constraints if one.names == ("parameters",) and weights is not None]
         return sum(max(one.value({"parameters": weights}), 0.0) for one in alone)
@@ -335,7 +395,7 @@ _FEW = 10  # events whose every subset is tried
 _OVER = ("complete", "pruned", "failed")
 
 
-def _of_epochs(trial: _Trial, start: Start) -> Iterator[str]:
+def _of_epochs(trial: AuditedTrial, start: Start) -> Iterator[str]:
     """Check that an attempt stayed below its rung, and trained nothing again that a checkpoint had."""
     saved = max((epoch for attempt, epoch in trial.saved.items() if attempt < start.attempt), default=0)
     reports: Sequence[Epoch] = trial.reports.get(start.attempt, [])

@@ -100,6 +100,18 @@ training: {{epochs: 3, optimizer: {{name: adamw, learning_rate: $rate}}}}
     assert {"akiba2019", "bergstra2011", "li2020", "loshchilov2019"} < set(found.keys)
 
 
+def test_a_first_rung_by_evidence_is_described(written):
+    """The rule by which it was chosen is given in place of its epochs."""
+    sweep = sweep_of_digits("""\
+space: {{filters: [2, 4]}}
+search: {{method: grid}}
+pruner: {{asha: {{min_epochs: auto, reduction: 3}}}}
+training: {{epochs: 3}}
+""")
+    written.study("evident", 3, sweep=sweep)
+    assert "the lowest at which the order of the first 24 trials agreed" in described(written, "evident").text
+
+
 def test_promotion_by_prediction_is_described(written):
     """Its rungs and its source are named."""
     written.study(

@@ -32,11 +32,12 @@ def crossing(count, seed=0):
     return np.maximum.accumulate(curves, axis=1), features_of([{"rate": float(one)} for one in rate])
 
 
-def known(results, features, *, fresh=None):
+def known(results, features, *, fresh=None, over=None, violations=None):
     """Return what is known of trials with some results."""
     nothing = np.zeros(len(results), dtype=bool)
-    fresh = nothing if fresh is None else fresh
-    return Known(LEVELS, np.arange(len(results)), results, features, fresh, nothing)
+    fresh, over = (nothing if flags is None else flags for flags in (fresh, over))
+    violations = np.zeros(len(results)) if violations is None else violations
+    return Known(LEVELS, np.arange(len(results)), results, features, fresh, over, violations)
 
 
 def test_slow_learners_are_expected_to_win_once_some_have():
@@ -99,6 +100,24 @@ def test_the_first_trials_begin_as_planned():
     fresh = np.arange(30) >= 11
     first = list(islice(choices(known(curves, features, fresh=fresh), ~fresh, 0), 3))
     assert [(one.number, one.chance) for one in first] == [(11, None), (12, None), (13, None)]
+
+
+def test_what_violates_constraints_is_not_trained_unless_nothing_else_is_left():
+    """The best curves violate a constraint: the others get all chances, until they have failed."""
+    curves, features = crossing(40)
+    curves[:, 3:] = np.nan
+    violations = np.where(curves[:, 2] > np.median(curves[:, 2]), 0.2, 0.0)
+    violations[0] = 0.1
+    feasible = violations == 0.0
+    paused = np.ones(40, dtype=bool)
+    table = known(curves, features, violations=violations)
+    assert table.chances()[feasible].sum() == pytest.approx(1.0)
+    for seed in range(20):  # also what is drawn
+        assert {one.number for one in choices(table, paused, seed)} == set(np.flatnonzero(feasible))
+    assert list(choices(table, paused & ~feasible, 0)) == []
+    failed = known(curves, features, violations=violations, over=feasible)
+    assert [(one.number, one.chance) for one in choices(failed, paused, 3)] == [(0, 1.0)]
+    assert table.digest != known(curves, features).digest
 
 
 @pytest.mark.parametrize("trouble", [-np.inf, "equal", "single"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from cnn_sweep.messages import show
 from cnn_sweep.validation import Count, Factor, Spec, added_later
 
 Method = Literal["grid", "brute_force", "table", "random", "qmc", "tpe", "gp", "cmaes", "nsga2", "nsga3"]
@@ -165,16 +166,24 @@ class SearchSpec(Spec):
 Steps = Annotated[int, Field(ge=0)]
 
 
+def _epochs_or_auto(value: Any) -> Any:
+    """Say at once what may stand here, instead of once for each member of the union."""
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"must be auto, or a whole number of at least 1, not {show(value)}")
+
+
 class AshaSpec(Spec):
     """Pause at rungs, and promote the best: asynchronous successive halving (Li et al., MLSys 2020).
 
     Attributes:
-        min_epochs: The first rung.
+        min_epochs: The first rung. auto: the lowest of 1, reduction, reduction², … epochs at which the order of the
+            first trials agrees with their order at the next rung.
         reduction: Factor between the epochs of successive rungs; one of this many trials is promoted.
     """
 
     kind: Literal["asha"] = "asha"
-    min_epochs: Count = 1
+    min_epochs: Annotated[Count | Literal["auto"], BeforeValidator(_epochs_or_auto)] = 1
     reduction: Annotated[int, Field(ge=2)] = 3
 
 
