@@ -289,7 +289,8 @@ def train(seeds: int, trials: int) -> None:
         lines,
         note=f"`cnn-sweep run` with two workers, {trials} random configurations each. Illegal: "
         "decisions that the audit of the journals objects to. As in the table: epochs whose accuracy is, to the bit, "
-        "that of the same network trained without a pause.",
+        "that of the same network trained without a pause on the machine that made the table; another one's vector "
+        "instructions round in another way.",
     )
 
 
