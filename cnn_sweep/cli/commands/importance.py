@@ -13,6 +13,7 @@ import typer
 from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName
 from cnn_sweep.cli.ui.studies import open_merged
 from cnn_sweep.cli.ui.tables import print_formatted, print_table
+from cnn_sweep.cli.ui.terminal import print_words
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.sweep.identity import NULL
 
@@ -62,7 +63,7 @@ def _print_findings(found: Findings) -> None:
         title="importance (shares that add up to 1; fanova: of the variance, ped_anova: of the best)",
     )
     if found.certainty:
-        print(found.certainty)
+        print_words(found.certainty)
     effects = _table(replace(one, value=NULL if one.value is None else one.value) for one in found.effects)
     print_table(effects, title="effect of each value on the objective")
     if found.interactions:
