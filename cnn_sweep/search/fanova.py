@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from sklearn.ensemble import RandomForestRegressor
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _DEPTH: Final = 8  # of a tree; deeper ones fit noise, and hardly change the shares
+_TREES_TO_PREDICT: Final = 64  # so many that each result is unseen by some
 
 
 @dataclass(frozen=True)
@@ -71,39 +72,36 @@ class Axis:
         return np.diff(edges), inside.astype(float)
 
 
-class Trees(NamedTuple):
-    """How a forest is made.
-
-    Attributes:
-        number: Number of trees.
-        seed: Seed of the draws.
-        predict: Whether to estimate what the forest predicts; this needs enough trees that no result is seen by all.
-    """
-
-    number: int
-    seed: int
-    predict: bool = False
-
-
-def forest(axes: Sequence[Axis], columns: Sequence[Floats], values: Floats, trees: Trees) -> tuple[Floats, float]:
+def forest(axes: Sequence[Axis], columns: Sequence[Floats], values: Floats, trees: int, seed: int) -> Floats:
     """Fit a random forest, and analyse each of its trees.
 
     Args:
         axes: The hyperparameters.
         columns: Of each, as `Axis.columns` encodes it.
         values: The results; shape (results,).
-        trees: How many, and how they are drawn.
+        trees: Number of trees.
+        seed: Seed of the forest.
 
     Returns:
-        The share of the variance over the whole space that each hyperparameter explains alone, shape (trees,
-        hyperparameters), without trees that are constant; and the share of the variance that the forest explains in
-        results that its trees have not seen (out of bag), below 0 if it predicts worse than the mean, NaN if it is not
-        estimated.
+        The share of the variance over the whole space that each hyperparameter explains alone; shape (trees,
+        hyperparameters), without trees that are constant.
     """
-    model = RandomForestRegressor(trees.number, max_depth=_DEPTH, random_state=trees.seed, oob_score=trees.predict)
-    model.fit(np.hstack(columns), values)
+    model = RandomForestRegressor(trees, max_depth=_DEPTH, random_state=seed).fit(np.hstack(columns), values)
     shares = [found for one in model.estimators_ if (found := _shares(one.tree_, axes)) is not None]
-    return np.array(shares).reshape(-1, len(axes)), float(model.oob_score_) if trees.predict else math.nan
+    return np.array(shares).reshape(-1, len(axes))
+
+
+def predicted(features: Floats, values: Floats) -> float:
+    """Return the share of the variance that a random forest explains in results that its trees have not seen.
+
+    It is estimated out of bag (Breiman, *Machine Learning* 45, 2001), and below 0 if the mean predicts better.
+
+    Args:
+        features: Encoded hyperparameters; shape (results, features).
+        values: The results; shape (results,).
+    """
+    model = RandomForestRegressor(_TREES_TO_PREDICT, max_depth=_DEPTH, random_state=0, oob_score=True)
+    return float(model.fit(features, values).oob_score_)
 
 
 def _shares(tree: Any, axes: Sequence[Axis]) -> Floats | None:

@@ -26,7 +26,8 @@ from scipy.special import fdtrc
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.search.distributions import distribution, encode, hashable
-from cnn_sweep.search.fanova import Axis, Trees, forest
+from cnn_sweep.search.fanova import Axis, forest, predicted
+from cnn_sweep.search.learning_curves import features_of
 from cnn_sweep.sweep.space.space import Choices
 
 if TYPE_CHECKING:
@@ -169,9 +170,8 @@ def find(sweep: Sweep, results: Iterable[tuple[Mapping[str, Any], float | None]]
     found.sort(key=lambda one: -1.0 if one.fanova is None else one.fanova, reverse=True)
     effects = [effect for one in sweep.space.parameters for effect in _effects(one.name, known, direction)]
     pairs = interactions([one.name for one in parameters if not one.when], known)
-    return Findings(
-        tuple(found), tuple(effects), pairs, len(some), *_certainty([one for one in parameters if not one.when], some)
-    )
+    noise = _noise(parameters, some)
+    return Findings(tuple(found), tuple(effects), pairs, len(some), noise, _explained(some))
 
 
 def _varies(name: str, known: Sequence[Result]) -> bool:
@@ -203,7 +203,7 @@ def _importances(
 ) -> list[Importance]:
     """Estimate importances of hyperparameters that are active in all these results; return one of them, or all."""
     varied, inside = _inside(parameters, known)
-    trees, _ = _forest(varied, inside)
+    trees = _forest(varied, inside)
     forests = [_normalized(part) for part in np.array_split(trees, _FORESTS)] if len(trees) >= _FORESTS else []
     of_the_best = _ped_anova(_optuna_study(sweep, varied, inside), varied)
     found = []
@@ -228,22 +228,20 @@ def _inside(parameters: Sequence[Parameter], known: Sequence[Result]) -> tuple[l
 
 def _forest(
     varied: Sequence[Parameter], inside: Sequence[Result], shuffle: random.Random | None = None
-) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the shares of the variance in each tree, and what the forest predicts; see `forest`.
+) -> npt.NDArray[np.float64]:
+    """Return the shares of the variance in each tree; see `forest`.
 
     With ``shuffle``, the hyperparameters are followed by copies whose values are shuffled among the results.
     """
     if not _can_estimate(varied, inside):
-        return np.zeros((0, len(varied))), math.nan
+        return np.zeros((0, len(varied)))
     axes = [Axis(one.domain) for one in varied]
     columns = [axis.columns([params[one.name] for params, _ in inside]) for axis, one in zip(axes, varied, strict=True)]
-    if shuffle is not None:
-        axes += axes
-        columns += [column[shuffle.sample(range(len(inside)), len(inside))] for column in columns]
     values = np.array([value for _, value in inside])
-    if shuffle is not None:
-        return forest(axes, columns, values, Trees(_TREES_SHUFFLED, shuffle.randrange(2**31)))
-    return forest(axes, columns, values, Trees(_FORESTS * _TREES, 0, len(inside) >= _FEWEST_TO_PREDICT))
+    if shuffle is None:
+        return forest(axes, columns, values, _FORESTS * _TREES, 0)
+    copies = [column[shuffle.sample(range(len(inside)), len(inside))] for column in columns]
+    return forest([*axes, *axes], [*columns, *copies], values, _TREES_SHUFFLED, shuffle.randrange(2**31))
 
 
 def _normalized(trees: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -252,18 +250,27 @@ def _normalized(trees: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return mean / max(float(mean.sum()), _ROUNDING)
 
 
-def _certainty(parameters: Sequence[Parameter], known: Sequence[Result]) -> tuple[float | None, float | None]:
-    """Return `Findings.noise` and `Findings.explained`."""
-    varied, inside = _inside(parameters, known)
+def _noise(parameters: Sequence[Parameter], known: Sequence[Result]) -> float | None:
+    """Return `Findings.noise`, from hyperparameters that are always active."""
+    varied, inside = _inside([one for one in parameters if not one.when], known)
     if not _can_estimate(varied, inside):
-        return None, None
+        return None
     shuffle = random.Random(0)  # noqa: S311 - no secret
     noise = 0.0
     for _ in range(_SHUFFLES):
-        true, shuffled = _forest(varied, inside, shuffle)[0].mean(axis=0).reshape(2, -1)
-        noise = max(noise, float(shuffled.max()) / max(float(true.sum()), _ROUNDING))
-    explained = _forest(varied, inside)[1]
-    return min(1.0, noise), None if math.isnan(explained) else max(0.0, explained)
+        if len(trees := _forest(varied, inside, shuffle)):  # a few equal results may make all trees constant
+            true, shuffled = trees.mean(axis=0).reshape(2, -1)
+            noise = max(noise, float(shuffled.max()) / max(float(true.sum()), _ROUNDING))
+    return min(1.0, noise)
+
+
+def _explained(known: Sequence[Result]) -> float | None:
+    """Return `Findings.explained`."""
+    features = features_of([params for params, _ in known])
+    values = np.array([value for _, value in known])
+    if len(known) < _FEWEST_TO_PREDICT or not features.size or np.ptp(values) == 0:
+        return None
+    return max(0.0, predicted(features, values))
 
 
 def _can_estimate(parameters: Sequence[Parameter], known: Sequence[Result]) -> bool:

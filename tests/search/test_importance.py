@@ -13,7 +13,7 @@ from optuna.importance import FanovaImportanceEvaluator
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.search.distributions import distribution
-from cnn_sweep.search.fanova import Axis, Trees, forest
+from cnn_sweep.search.fanova import Axis, forest
 from cnn_sweep.search.importance import find, interactions
 from cnn_sweep.sweep.space.space import Choices, Range
 from cnn_sweep.sweep.sweep import Sweep
@@ -123,7 +123,7 @@ def trees_of(domains, params, values):
     """Fit eight trees, and return the shares in each."""
     axes = [Axis(domain) for domain in domains.values()]
     columns = [axis.columns([one[name] for one in params]) for axis, name in zip(axes, domains, strict=True)]
-    return forest(axes, columns, np.array(values), Trees(8, seed=5))[0]
+    return forest(axes, columns, np.array(values), 8, seed=5)
 
 
 def test_too_few_results_tell_nothing(sweep):
