@@ -203,8 +203,10 @@ def _importances(
 ) -> list[Importance]:
     """Estimate importances of hyperparameters that are active in all these results; return one of them, or all."""
     varied, inside = _inside(parameters, known)
-    trees = _forest(varied, inside)
-    forests = [_normalized(part) for part in np.array_split(trees, _FORESTS)] if len(trees) >= _FORESTS else []
+    forests = []
+    if _can_estimate(varied, inside):
+        trees = forest(*_encoded(varied, inside), _FORESTS * _TREES, 0)
+        forests = [_normalized(part) for part in np.array_split(trees, _FORESTS)] if len(trees) >= _FORESTS else []
     of_the_best = _ped_anova(_optuna_study(sweep, varied, inside), varied)
     found = []
     for place, one in enumerate(varied):
@@ -226,22 +228,13 @@ def _inside(parameters: Sequence[Parameter], known: Sequence[Result]) -> tuple[l
     return varied, inside
 
 
-def _forest(
-    varied: Sequence[Parameter], inside: Sequence[Result], shuffle: random.Random | None = None
-) -> npt.NDArray[np.float64]:
-    """Return the shares of the variance in each tree; see `forest`.
-
-    With ``shuffle``, the hyperparameters are followed by copies whose values are shuffled among the results.
-    """
-    if not _can_estimate(varied, inside):
-        return np.zeros((0, len(varied)))
+def _encoded(
+    varied: Sequence[Parameter], inside: Sequence[Result]
+) -> tuple[list[Axis], list[npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+    """Return what `forest` is fitted to: axes, columns and values."""
     axes = [Axis(one.domain) for one in varied]
     columns = [axis.columns([params[one.name] for params, _ in inside]) for axis, one in zip(axes, varied, strict=True)]
-    values = np.array([value for _, value in inside])
-    if shuffle is None:
-        return forest(axes, columns, values, _FORESTS * _TREES, 0)
-    copies = [column[shuffle.sample(range(len(inside)), len(inside))] for column in columns]
-    return forest([*axes, *axes], [*columns, *copies], values, _TREES_SHUFFLED, shuffle.randrange(2**31))
+    return axes, columns, np.array([value for _, value in inside])
 
 
 def _normalized(trees: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -255,10 +248,13 @@ def _noise(parameters: Sequence[Parameter], known: Sequence[Result]) -> float | 
     varied, inside = _inside([one for one in parameters if not one.when], known)
     if not _can_estimate(varied, inside):
         return None
-    shuffle = random.Random(0)  # noqa: S311 - no secret
+    axes, columns, values = _encoded(varied, inside)
+    draw = random.Random(0)  # noqa: S311 - no secret
     noise = 0.0
     for _ in range(_SHUFFLES):
-        if len(trees := _forest(varied, inside, shuffle)):  # a few equal results may make all trees constant
+        copies = [column[draw.sample(range(len(values)), len(values))] for column in columns]
+        trees = forest([*axes, *axes], [*columns, *copies], values, _TREES_SHUFFLED, draw.randrange(2**31))
+        if len(trees):  # a few equal results may make all trees constant
             true, shuffled = trees.mean(axis=0).reshape(2, -1)
             noise = max(noise, float(shuffled.max()) / max(float(true.sum()), _ROUNDING))
     return min(1.0, noise)

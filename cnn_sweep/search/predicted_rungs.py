@@ -49,7 +49,8 @@ class Known:
         features: Of the hyperparameters; shape (trials, features).
         fresh: Whether a trial may begin; shape (trials,).
         over: Whether a trial has failed or was pruned; shape (trials,).
-        violations: By how much the number of weights violates constraints; 0 for what has not begun. Shape (trials,).
+        violations: Violation of constraints by a network's number of weights, 0 for trials that have not begun; shape
+            (trials,).
     """
 
     levels: tuple[int, ...]

@@ -326,6 +326,17 @@ def _edited(study, change):
         path.write_bytes(b"".join(encode(changed) for event in events if (changed := change(event)) is not None))
 
 
+def detects(hand, cases):
+    """Assert that the audit finds each change of the journals, which are put back before the next one."""
+    kept = {path: path.read_bytes() for path in hand.study.paths.journals.glob("*.jsonl")}
+    for words, change in cases.items():
+        for path, content in kept.items():
+            path.write_bytes(content)
+        _edited(hand.study, change)
+        found = [breach.what for breach in breaches(hand)[0]]
+        assert any(words in what for what in found), (words, found)
+
+
 def test_the_audit_finds_what_is_not_legal(hands):
     """The audit detects altered journals: places, counts, grants, epochs trained twice, early ends."""
     (hand,) = hands(1, worth=lambda number: -float(number))
@@ -334,7 +345,6 @@ def test_the_audit_finds_what_is_not_legal(hands):
     assert breaches(hand) == ([], 4)
     causes = {n: trial.last.cause for n, trial in hand.history.trials.items() if trial.state == "pruned"}
     assert causes == dict.fromkeys(range(3, 9), "out_of_reach") | {1: "not_promoted", 2: "not_promoted"}
-    kept = {path: path.read_bytes() for path in hand.study.paths.journals.glob("*.jsonl")}
 
     def promoted(event):
         return isinstance(event, Start) and event.promotion is not None and event.trial == 1
@@ -368,12 +378,12 @@ def test_the_audit_finds_what_is_not_legal(hands):
             replace(e, cause="out_of_reach") if isinstance(e, End) and e.cause == "not_promoted" else e
         ),
     }
-    for words, change in cases.items():
-        for path, content in kept.items():
-            path.write_bytes(content)
-        _edited(hand.study, change)
-        found = [breach.what for breach in breaches(hand)[0]]
-        assert any(words in what for what in found), (words, found)
+    detects(hand, cases)
+
+
+def each_promotion(**changes):
+    """Return a change of all promotions."""
+    return lambda e: replace(e, promotion=e.promotion | changes) if isinstance(e, Start) and e.promotion else e
 
 
 def test_the_audit_works_out_the_first_rung(hands):
@@ -383,10 +393,6 @@ def test_the_audit_works_out_the_first_rung(hands):
     while hand.run():
         pass
     assert breaches(hand)[0] == []
-    kept = {path: path.read_bytes() for path in hand.study.paths.journals.glob("*.jsonl")}
-
-    def promotion(**changes):
-        return lambda e: replace(e, promotion=e.promotion | changes) if isinstance(e, Start) and e.promotion else e
 
     def swapped(event):
         """Let trial 27 go on in pilot 3's place."""
@@ -394,7 +400,7 @@ def test_the_audit_works_out_the_first_rung(hands):
         return event if other is None or getattr(event, "attempt", 0) == 0 else replace(event, trial=other)
 
     cases = {
-        "does not go on by what the pilots show": promotion(first=1),
+        "does not go on by what the pilots show": each_promotion(first=1),
         "place 29 of 30": lambda e: (
             replace(e, promotion=e.promotion | {"place": 29, "results": 30, "rung": 3})
             if isinstance(e, Start) and e.promotion and e.trial == 29 and e.promotion["rung"] == 3
@@ -402,12 +408,7 @@ def test_the_audit_works_out_the_first_rung(hands):
         ),
         "results at rung 1 does not go on": swapped,
     }
-    for words, change in cases.items():
-        for path, content in kept.items():
-            path.write_bytes(content)
-        _edited(hand.study, change)
-        found = [breach.what for breach in breaches(hand)[0]]
-        assert any(words in what for what in found), (words, found)
+    detects(hand, cases)
 
 
 def test_the_audit_repeats_predictions(hands):
@@ -419,26 +420,15 @@ def test_the_audit_repeats_predictions(hands):
     illegal, promotions = breaches(hand)
     assert (illegal, promotions > 10) == ([], True)
     assert list(Audit(hand.study.paths, hand.study.sweep, hand.study.plan, lag_s=3.5).breaches()) == []
-    kept = {path: path.read_bytes() for path in hand.study.paths.journals.glob("*.jsonl")}
-
-    def promotion(**changes):
-        return lambda e: (
-            replace(e, promotion=e.promotion | changes) if isinstance(e, Start) and e.promotion is not None else e
-        )
 
     cases = {
-        "its chance was said to be": promotion(chance=0.123),
-        "were never known": promotion(inputs="0" * 16),
-        "had been granted": promotion(rung=2),
+        "its chance was said to be": each_promotion(chance=0.123),
+        "were never known": each_promotion(inputs="0" * 16),
+        "had been granted": each_promotion(rung=2),
         "while a paused trial might have been the best": lambda e: (
             replace(e, state="pruned", cause="not_promoted")
             if isinstance(e, End) and (e.trial, e.state) == (1, "paused") and e.epochs > 1
             else e
         ),
     }
-    for words, change in cases.items():
-        for path, content in kept.items():
-            path.write_bytes(content)
-        _edited(hand.study, change)
-        found = [breach.what for breach in breaches(hand)[0]]
-        assert any(words in what for what in found), (words, found)
+    detects(hand, cases)

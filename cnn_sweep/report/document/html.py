@@ -181,16 +181,17 @@ def _attempted(data: ReportData, name: str, title: str, make: Callable[[ReportDa
     return data.problems.attempt(f"the section {title}", whole, failed)
 
 
+def _drivers(data: ReportData) -> dict[str, Any] | None:
+    drivers, certainty = answer.drivers(data), answer.certainty(data)
+    return {"drivers": drivers, "certainty": certainty} if drivers or certainty else None
+
+
 def _answer(data: ReportData) -> Content:
     """Make the cards, each by itself: one that fails leaves the others, and one without content is left out."""
     makers: dict[str, Callable[[], dict[str, Any] | None]] = {
         "best": lambda: {"best": answer.best(data), "nothing": data.nothing_complete},
         "verdict": lambda: {"step": answer.verdict(data)} if data.ranked else None,
-        "drivers": lambda: (
-            {"drivers": answer.drivers(data), "certainty": answer.certainty(data)}
-            if answer.drivers(data) or answer.certainty(data)
-            else None
-        ),
+        "drivers": lambda: _drivers(data),
         "steps": lambda: {"steps": answer.next_steps(data)},
         "cost": lambda: {"pairs": answer.cost(data)},
     }

@@ -24,7 +24,7 @@ _FINEST, _LARGEST = 1e-37, 1e38  # sizes that single precision has
 
 
 def packed(values: Sequence[Any]) -> Any:
-    """Return numbers, of which some may be None, in a format of their own; what cannot be packed as it is."""
+    """Return numbers, some of which may be None, in a compact format; return unchanged what cannot be packed."""
     kinds = {type(value) for value in values}
     if len(values) < _SHORTEST or not kinds <= {int, float, type(None)}:
         return values
@@ -47,7 +47,7 @@ def _encoded(values: Sequence[Any], dtype: str) -> dict[str, str]:
 
 
 def pack_figures(figures: Sequence[Figure]) -> dict[str, Any]:
-    """Return figures by name, and the arrays of their traces, each of which is there once: traces have its number."""
+    """Return figures by name, and the arrays of their traces. Equal arrays are kept once; traces name their number."""
     arrays: list[dict[str, str]] = []
     places: dict[str, int] = {}
 
