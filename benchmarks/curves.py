@@ -10,7 +10,7 @@ Apache-2.0): 400 random configurations, 52 epochs each.
 
 Four simulated workers train a table's epochs, all equally long. ``asha``, ``hyperband``, ``median`` and ``predictive``
 are this project's own rules, fed as a study feeds them; ``halving.py`` simulates whole studies on disk, with the audit.
-The peers are Optuna's TPE with Optuna's pruners; a proposal trains the nearest configuration that is left.
+The peers (``curve_peers.py``) are Optuna's TPE with Optuna's pruners and, if it is installed, Syne Tune.
 
 The target of a task is the median, over seeds, of the best result among the first half of the configurations: what
 random search finds with half of its budget. It is found once a trial that was trained to its end has reached it. Random
@@ -28,19 +28,19 @@ import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import optuna
+from curve_peers import HAS_SYNE_TUNE, PEERS
+from curve_tables import Table, Task
 from results_page import write_section
 from threadpoolctl import threadpool_limits
 
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.journal.trials import AttemptHistory, EpochHistory, TrialHistory
 from cnn_sweep.search.first_rung import PILOTS, Pilots
-from cnn_sweep.search.learning_curves import features_of
 from cnn_sweep.search.predicted_rungs import Known, choices
 from cnn_sweep.search.pruners import StopPruner
 from cnn_sweep.search.rungs import FineLadder, Ladder, Rungs
@@ -50,84 +50,11 @@ from cnn_sweep.sweep.spec.search import MedianSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-
 WORKERS = 4
 ENOUGH_SEEDS = 10  # for the page of results
 BUDGETS = (5, 10, 20, 50)  # per cent of random search's
 RECOMMENDED = "predictive"
 DIGITS = Path(__file__).with_name("digits_table.npz")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Learning curves of the same configurations on several tasks.
-
-    Attributes:
-        tasks: Names of the tasks.
-        params: Hyperparameters of each configuration.
-        curves: Validation accuracy after each epoch; shape (tasks, configurations, epochs).
-    """
-
-    tasks: tuple[str, ...]
-    params: tuple[dict[str, Any], ...]
-    curves: Floats
-
-    @classmethod
-    def load(cls, path: Path) -> Table:
-        """Read a table; a missing or wrong part ends the program with a message."""
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                curves = np.array(data["val_accuracy"], dtype=float)
-                params = json.loads(str(data["params"]))
-                tasks = [str(task) for task in np.atleast_1d(data["tasks"])] if "tasks" in data else None
-        except (OSError, ValueError, KeyError) as error:
-            sys.exit(f"{path}: cannot be read as a table of learning curves: {error}")
-        curves = curves[None] if curves.ndim == 2 else curves
-        tasks = tasks or [str(number) for number in range(len(curves))]
-        if curves.ndim != 3 or curves.shape[:2] != (len(tasks), len(params)) or not curves.size:
-            sizes = f"{len(tasks)} tasks, {len(params)} configurations"
-            sys.exit(f"{path}: val_accuracy has the shape {curves.shape}, but there are {sizes}")
-        return cls(tuple(tasks), tuple(params), curves)
-
-    def task(self, place: int, seed: int) -> Task:
-        """Return a task with its configurations in the order of a seed."""
-        order = np.random.default_rng(seed).permutation(len(self.params))
-        curves = self.curves[place][order]
-        best = np.fmax.accumulate(curves, axis=1)
-        worst = np.nanmin(curves) if np.isfinite(curves).any() else 0.0
-        return Task(
-            [self.params[row] for row in order], np.nan_to_num(curves, nan=worst), np.nan_to_num(best, nan=worst), seed
-        )
-
-
-@dataclass(frozen=True)
-class Task:
-    """The configurations of a task in the order in which they would be begun.
-
-    Attributes:
-        params: Their hyperparameters.
-        curves: Accuracy after each epoch, shape (configurations, epochs).
-        best: The best accuracy up to each epoch, likewise.
-        seed: Seed of the search.
-    """
-
-    params: list[dict[str, Any]]
-    curves: Floats
-    best: Floats
-    seed: int
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of a whole training."""
-        return int(self.curves.shape[1])
-
-    @cached_property
-    def features(self) -> Floats:
-        """Encoded hyperparameters."""
-        return features_of(self.params)
 
 
 class Search(Protocol):
@@ -273,91 +200,6 @@ class Stopping(InOrder):
             self._going.append((row, epochs))
 
 
-class Optuna:
-    """Optuna's TPE and one of its pruners.
-
-    Args:
-        task: The task.
-        pruner: The pruner.
-    """
-
-    def __init__(self, task: Task, pruner: optuna.pruners.BasePruner) -> None:
-        self.task = task
-        sampler = optuna.samplers.TPESampler(seed=task.seed)
-        self._study = optuna.create_study(study_name="curves", direction="maximize", sampler=sampler, pruner=pruner)
-        self._space = distributions(task.params)
-        self._cube = cube_of(task.params, self._space)
-        self._left = np.ones(len(task.params), dtype=bool)
-        self._trials: dict[int, optuna.Trial] = {}
-        self._going: list[tuple[int, int]] = []
-
-    def take(self) -> tuple[int, int] | None:
-        """Go on with a worker's configuration, or begin the next."""
-        if self._going:
-            row, epochs = self._going.pop()
-            return row, epochs + 1
-        if not self._left.any():
-            return None
-        trial = self._study.ask(self._space)
-        row = take_nearest(self._cube, self._left, cube_of([trial.params], self._space))
-        self._trials[row] = trial
-        return row, 1
-
-    def trained(self, row: int, epochs: int) -> None:
-        """Report the epoch, and ask the pruner whether to go on."""
-        trial = self._trials[row]
-        trial.report(float(self.task.curves[row, epochs - 1]), epochs)
-        if epochs == self.task.epochs:
-            self._study.tell(trial, float(self.task.best[row, -1]))
-        elif trial.should_prune():
-            self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        else:
-            self._going.append((row, epochs))
-
-
-def distributions(params: Sequence[dict[str, Any]]) -> dict[str, optuna.distributions.BaseDistribution]:
-    """Return a space that the configurations lie in: ranges of numbers with more than ten values, else choices."""
-    found: dict[str, optuna.distributions.BaseDistribution] = {}
-    for name in dict.fromkeys(name for one in params for name in one):
-        values = [one.get(name) for one in params]
-        several = len(set(map(str, values))) > 10
-        if several and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-            low, high = min(values), max(values)  # type: ignore[type-var]
-            log = bool(low > 0 and high / low > 20)  # type: ignore[operator]
-            found[name] = optuna.distributions.FloatDistribution(float(low), float(high), log=log)  # type: ignore[arg-type]
-        else:
-            found[name] = optuna.distributions.CategoricalDistribution(sorted({choice(v) for v in values}))
-    return found
-
-
-def cube_of(params: Sequence[dict[str, Any]], space: dict[str, optuna.distributions.BaseDistribution]) -> Floats:
-    """Return the places of configurations in the unit cube, one a row; categories are corners."""
-    columns: list[list[float]] = []
-    for name, dist in space.items():
-        if isinstance(dist, optuna.distributions.CategoricalDistribution):
-            columns += [[float(choice(one.get(name)) == one_of) for one in params] for one_of in dist.choices]
-            continue
-        scale = math.log if dist.log else float  # type: ignore[attr-defined]
-        low, high = scale(dist.low), scale(dist.high)  # type: ignore[attr-defined]
-        columns.append([(scale(one[name]) - low) / (high - low) for one in params])
-    return np.array(columns).T.reshape(len(params), -1)
-
-
-def take_nearest(cube: Floats, left: NDArray[np.bool_], place: Floats) -> int:
-    """Return the row nearest to a place in the unit cube among those that are left, and take it away from them."""
-    row = int(np.where(left, np.abs(cube - place).sum(axis=1), np.inf).argmin())
-    left[row] = False
-    return row
-
-
-def choice(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _pruned(make: Callable[[int], optuna.pruners.BasePruner]) -> Callable[[Task], Search]:
-    return lambda task: Optuna(task, make(task.epochs))
-
-
 METHODS: dict[str, Callable[[Task], Search]] = {
     "random": InOrder,
     "asha, rungs from 1": lambda task: InRungs(task, Ladder(1, 3)),
@@ -367,13 +209,7 @@ METHODS: dict[str, Callable[[Task], Search]] = {
     "hyperband": lambda task: InRungs(task, Ladder(1, 3, 3)),
     "median": Stopping,
     "predictive": Predictive,
-    "Optuna TPE, median": _pruned(lambda _: optuna.pruners.MedianPruner()),
-    "Optuna TPE, successive halving": _pruned(
-        lambda _: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
-    ),
-    "Optuna TPE, Hyperband": _pruned(
-        lambda epochs: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
-    ),
+    **{name: peer for name, peer in PEERS.items() if HAS_SYNE_TUNE or not name.startswith("Syne Tune")},
 }
 
 
@@ -451,7 +287,7 @@ def run_task(path: Path, place: int, seeds: int, peer_seeds: int, methods: Seque
     for seed in range(seeds):
         task = table.task(place, seed)
         for name in methods:
-            if seed < (peer_seeds if name.startswith("Optuna") else seeds):
+            if seed < (peer_seeds if name in PEERS else seeds):
                 runs[name].append(simulate(METHODS[name](task), task, target))
     return runs
 
@@ -494,7 +330,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, default=DIGITS, help="learning curves; default: digits_table.npz")
     parser.add_argument("--seeds", type=int, default=20, help="orders of the configurations, on each task")
-    parser.add_argument("--peer-seeds", type=int, default=None, help="of Optuna's searches; default: all seeds")
+    parser.add_argument("--peer-seeds", type=int, default=None, help="of other libraries' searches; default: all seeds")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="default: all")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes; default: all cores")
     parser.add_argument("--json", type=Path, help="file for the rows")
@@ -545,7 +381,8 @@ def write_page(rows: Sequence[dict[str, Any]], table: Table, options: argparse.N
         "workers in simulated time. Epochs: until a complete trial is as good as the best of half of the "
         "configurations, as a share of random search's on the same seed; median over the seeds on which it was found, "
         "then over tasks. Regret: distance from the best of all configurations, as a share of that of the median one, "
-        "after 5 to 50% of the epochs of all configurations. In brackets: 95% bootstrap intervals.",
+        "after 5 to 50% of the epochs of all configurations. In brackets: 95% bootstrap intervals."
+        + ("" if HAS_SYNE_TUNE else " Not installed, and not measured: Syne Tune."),
         quick=options.seeds < ENOUGH_SEEDS or set(METHODS) != {row["method"] for row in rows},
     )
 

@@ -25,20 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from curves import (
-    DIGITS,
-    InOrder,
-    InRungs,
-    Predictive,
-    Table,
-    choice,
-    cube_of,
-    distributions,
-    events,
-    interval,
-    take_nearest,
-    target_of,
-)
+from curve_tables import Table, choice, cube_of, distributions, take_nearest
+from curves import DIGITS, InOrder, InRungs, Predictive, events, interval, target_of
 from optuna.distributions import CategoricalDistribution
 from results_page import write_section
 from threadpoolctl import threadpool_limits
@@ -50,7 +38,8 @@ from cnn_sweep.sweep.space.space import Range
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from curves import Floats, Search, Task
+    from curve_tables import Floats, Task
+    from curves import Search
 
 KNOWLEDGE = (
     *("learn_from, same task", "learn_from, next task", "learn_from, misleading"),

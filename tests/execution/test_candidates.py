@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -84,6 +85,20 @@ def test_two_workers_share_all_trials(study):
     claimed = [hands[turn % 2].claim() for turn in range(6)]
     assert sorted(claim.number for claim in claimed) == list(range(6))
     assert [hand.claim() for hand in hands] == [None, None]
+
+
+def test_a_random_search_that_ends_early_has_tried_what_came_first(tmp_path):
+    """A worker prefers the graphs that it has, but only among the next few trials, so order and shapes are as drawn."""
+    text = TEXT.replace("[2, 4]", str(list(range(1, 25)))).replace("grid", "random, trials: 300")
+    text = text.replace("[0.1, 0.01, 0.001]", "{low: 0.001, high: 0.1}")
+    study = StudyFolder.open_or_create(Sweep.parse(text), tmp_path)
+    shapes = [one.params["filters"] for one in study.plan.trials]
+    hand = Hand(study)
+    claimed = [hand.claim().number for _ in range(60)]
+    assert max(claimed) < 60 + 32
+    tried = [shapes[number] for number in claimed]
+    assert 12 < len(set(tried)) < 24
+    assert sum(one != other for one, other in pairwise(tried)) < 40 < sum(a != b for a, b in pairwise(shapes[:60]))
 
 
 def test_a_worker_stays_with_the_shape_whose_graph_it_has(study):

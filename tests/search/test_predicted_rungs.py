@@ -79,6 +79,21 @@ def test_a_choice_is_a_function_of_what_is_known_and_the_seed():
     assert known(more, features).digest != known(curves, features).digest
 
 
+def test_the_most_promising_trial_comes_first_now_and_then():
+    """Mostly one with a cheaper rung is preferred; in about a sixth of cases it is that with the greatest chance."""
+    curves, features = crossing(40)
+    depths = np.random.default_rng(0).integers(1, len(LEVELS), 40)
+    depths[30:] = 0
+    curves[np.arange(len(LEVELS)) >= depths[:, None]] = np.nan
+    paused = depths > 0
+    table = known(curves, features, fresh=~paused)
+    leader, preferred = table.chances()[paused].argmax(), (table.chances() / table.costs() ** 0.5).argmax()
+    assert leader != preferred
+    first = [next(choices(table, paused, seed)).number for seed in range(200)]
+    assert 0.1 < first.count(leader) / 200 < 0.25
+    assert first.count(preferred) / 200 > 0.5
+
+
 def test_a_study_goes_on_while_something_may_be_better_and_then_ends():
     """With a clear winner nothing is left to choose; with rivals whose end is open, trials go on."""
     curves, features = crossing(60)

@@ -3,13 +3,15 @@
 With a pruner that has rungs, paused trials that may be promoted come between the two.
 
 There is no queue: the worker that first creates the claim of (trial, attempt) owns that attempt. The picker only orders
-the candidates, so that workers rarely collide and a worker that has compiled a network gets the next trial of it.
+the candidates, so that workers rarely collide. Trials begin about as planned; among the next few, a worker prefers
+those whose network it has compiled.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from cnn_sweep.execution.attempts.retries import needs_device_alone
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 # After this many consecutive claims lost to other workers, listing all claims is cheaper than trying again.
 _COLLISIONS_BEFORE_LISTING = 4
+# How many trials may change places for a compiled network. A search that ends early must have tried what comes first,
+# not all trials of a few networks; and with this many, hardly more networks are compiled than without a limit.
+_AHEAD = 32
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,10 @@ class TrialPicker:
     def follow(self, plan: Plan, pruning: PruningRules) -> None:
         """Choose from the trials of a newer plan, by its rules."""
         self._pruning = pruning
-        self._waiting = _by_signature(plan, self._signature)
-        self._signature_of = {number: name for name, group in self._waiting.items() for number in group}
+        self._signature_of = {
+            one.number: "" if one.params is None else self._signature(one.params) for one in plan.trials
+        }
+        self._waiting = list(self._signature_of)
 
     def claim(self) -> NextAttempt | None:
         """Claim the next trial; return None if there is none to claim."""
@@ -129,19 +136,27 @@ class TrialPicker:
         return any(number not in begun or attempt >= begun[number].next_attempt for number, attempt in self._taken)
 
     def _candidates(self) -> Iterator[NextAttempt]:
-        begun = self._history.trials
         continuable = [trial for trial in self._continuable() if needs_device_alone(trial) == self._alone]
         continuable.sort(key=lambda trial: (not self._was_ours(trial), trial.number))
         yield from (NextAttempt(trial.number, trial.next_attempt) for trial in continuable)
         if self._alone or self._pruning.budget.reached() is not None:
             return
         yield from (self._next_attempt(number, promotion) for number, promotion in self._pruning.promotions())
-        for name in self._signatures_in_order():
-            group = self._waiting[name]
-            group[:] = [number for number in group if number not in begun]
-            yield from (NextAttempt(number, 0) for number in tuple(group) if self._pruning.may_begin(number))
+        yield from (NextAttempt(number, 0) for number in self._fresh())
         if (last := self._pruning.last_promotion()) is not None:
             yield self._next_attempt(*last)
+
+    def _fresh(self) -> Iterator[int]:
+        """Yield trials that may begin, as planned; of the next few, those first whose graph this worker has."""
+        begun, signature_of = self._history.trials, self._signature_of
+        self._waiting = [number for number in self._waiting if number not in begun]
+        ready = (n for n in self._waiting if (n, 0) not in self._taken and self._pruning.may_begin(n))
+        workers = self._workers_by_signature()
+        yield from sorted(
+            islice(ready, _AHEAD),
+            key=lambda n: (signature_of[n] not in self._warm, len(workers[signature_of[n]])),
+        )
+        yield from ready
 
     def leaves_some_alone(self) -> bool:
         """Return whether some trials need a worker with a device to itself."""
@@ -170,8 +185,8 @@ class TrialPicker:
             and (_job(worker.worker.identity) == self._job)
         )
 
-    def _signatures_in_order(self) -> list[str]:
-        """Order graphs: compiled by this worker first, then by how few workers train them, then as planned."""
+    def _workers_by_signature(self) -> dict[str, set[str]]:
+        """Return who trains the trials of each graph."""
         busy: dict[str, set[str]] = defaultdict(set)
         for trial in self._history.trials.values():
             if trial.state == "running" and trial.number in self._signature_of:
@@ -179,14 +194,7 @@ class TrialPicker:
         for number, attempt in self._taken:
             if number not in self._history.trials and number in self._signature_of:
                 busy[self._signature_of[number]].add(f"claim {number}-{attempt}")
-        return sorted(self._waiting, key=lambda name: (name not in self._warm, len(busy[name])))
-
-
-def _by_signature(plan: Plan, signature: Callable[[Mapping[str, object]], str]) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = defaultdict(list)
-    for trial in plan.trials:
-        groups["" if trial.params is None else signature(trial.params)].append(trial.number)
-    return dict(groups)
+        return busy
 
 
 def _job(identity: ProcessIdentity) -> tuple[str | None, ...] | None:
