@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.search.rungs import Ladder
+from cnn_sweep.sweep.spec.search import AshaSpec
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -142,6 +143,9 @@ def expected_epochs(sweep: Sweep, trial: PlannedTrial, total: int) -> float:
     ladder = Ladder.of(sweep.pruner)
     if ladder is None or trial.repeat:
         return float(total)
+    if isinstance(sweep.pruner, AshaSpec) and sweep.pruner.min_epochs == "auto":
+        # It is chosen later. On the curves of benchmarks/curves.py, `auto` trains about twice as much as rungs from 1.
+        ladder = replace(ladder, min_epochs=round(ladder.reduction))
     bracket, rung, reached, expected, share = ladder.bracket(trial.number), 0, 0, 0.0, 1.0
     while reached < total:
         level = min(total, ladder.level(bracket, rung))

@@ -82,6 +82,8 @@ def test_rungs_are_expected_to_stop_most_trials(tmp_path):
     one = left_of(tmp_path, DRAWS + "pruner: {{asha: {{min_epochs: 1, reduction: 3}}}}\n")[0]
     assert one.epochs == pytest.approx(3.0)
     assert (one.seconds, one.most_s) == (pytest.approx(3.0), 27)
+    chosen_later = left_of(tmp_path, DRAWS + "pruner: {{asha: {{min_epochs: auto, reduction: 3}}}}\n")[0]
+    assert chosen_later.epochs == pytest.approx(3 + 6 / 3 + 18 / 9)  # as if the second were the first
 
 
 def test_a_budget_of_epochs_is_the_most(tmp_path):
