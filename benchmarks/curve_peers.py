@@ -107,14 +107,13 @@ class Optuna(Peer):
 
 
 class SyneTune(Peer):
-    """Syne Tune's asynchronous successive halving, of the kind that stops trials.
+    """Syne Tune's asynchronous successive halving with random draws, as it is by default; it stops trials for good.
 
     Args:
         task: The task.
-        searcher: The name of what proposes configurations.
     """
 
-    def __init__(self, task: Task, searcher: str) -> None:
+    def __init__(self, task: Task) -> None:
         with contextlib.redirect_stdout(io.StringIO()):  # it names extras that are not installed
             from syne_tune.backend.trial_status import Trial
             from syne_tune.config_space import choice, loguniform, uniform
@@ -133,7 +132,6 @@ class SyneTune(Peer):
             space,
             metric="value",
             do_minimize=False,
-            searcher=searcher,
             time_attr="epoch",
             max_t=task.epochs,
             reduction_factor=REDUCTION,
@@ -166,6 +164,5 @@ PEERS: dict[str, Callable[[Task], Peer]] = {
     "Optuna TPE, Hyperband": lambda task: Optuna(
         task, optuna.pruners.HyperbandPruner(min_resource=1, max_resource=task.epochs, reduction_factor=REDUCTION)
     ),
-    "Syne Tune ASHA": lambda task: SyneTune(task, "random_search"),
-    "Syne Tune ASHA, TPE": lambda task: SyneTune(task, "kde"),
+    "Syne Tune ASHA": SyneTune,
 }
