@@ -195,7 +195,8 @@ def _print_overview(table: Table, parameters: Sequence[str]) -> None:
         return
     print_table(board)
     _print_notes(table)
-    same = [name for name in parameters if name not in boards.differing(table, parameters)]
+    usual = [name for name in (*parameters, *boards.MEASURES) if name in table.columns]
+    same = [name for name in usual if name not in boards.differing(table, usual)]
     left = [name for name in table.columns if name not in board.columns and name not in same]
     console = Console(stderr=True, highlight=False)
     if same:

@@ -74,6 +74,14 @@ def report(
             show_default=False,
         ),
     ] = None,
+    socket: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --watch, also serve the page through this UNIX socket, for ssh -L.",
+            show_default=False,
+        ),
+    ] = None,
     predictions: Annotated[
         bool, typer.Option(help="Predict the validation images with the best model, and show its mistakes.")
     ] = True,
@@ -87,6 +95,7 @@ def report(
       cnn-sweep report digits --format markdown --figures figures
       cnn-sweep report digits --figures figures --width 85mm --font 8pt
       cnn-sweep report digits --watch 60
+      cnn-sweep report digits --watch 60 --socket ~/digits.socket
     """
     numbers = _trial_numbers(trials)
     if figures is None and (width or font):
@@ -95,8 +104,10 @@ def report(
     if watch is not None:
         if figures is not None or form != "html":
             raise typer.BadParameter("--watch writes an HTML page only, without --figures")
-        keep_live(results, study, output or Path(f"{study}-live"), watch, numbers)
+        keep_live(results, study, output or Path(f"{study}-live"), watch, numbers, socket)
         return
+    if socket is not None:
+        raise typer.BadParameter("--socket is for --watch SECONDS")
     file = output if output is not None else Path(f"{study}.{_SUFFIXES[form]}")
     found = open_merged(results, study)
     check_replaceable(file, study)  # checked first, because predictions and figures may take minutes

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-_MEASURES: Final = ("best_epoch", "parameters", "seconds")
+MEASURES: Final = ("best_epoch", "parameters", "seconds")
 # Statistics over repeats that `overview` shows first.
 _STATISTICS: Final = ("mean", "sd", "n", "tied")
 
@@ -123,17 +123,17 @@ def check_columns(table: Table, names: Iterable[str], *, hint: str = "") -> None
 def overview(table: Table, parameters: Sequence[str]) -> Table:
     """Keep the columns of a leaderboard that most readers need, the most important first.
 
-    These are rank, trial, state, value, best epoch, parameters and seconds, then the hyperparameters that differ. With
-    repeats, state and value are those of one trial only and are left out: mean, sd, n and tied come first, then the
-    hyperparameters, then the intervals.
+    These are rank, trial, state and value, then the hyperparameters that differ, then those of best epoch, parameters
+    and seconds that differ. With repeats, state and value are those of one trial only and are left out: mean, sd, n and
+    tied come first, then the hyperparameters, then the intervals.
     """
     leading = table.columns[: table.columns.index("value")] if "value" in table.columns else ()
-    differ = differing(table, parameters)
+    differ, measures = differing(table, parameters), differing(table, MEASURES)
     if "mean" in table.verdict:
         own = (name for name in leading if name != "state")
-        names = (*own, *_STATISTICS, VIOLATION, *differ, *table.verdict, *_MEASURES)
+        names = (*own, *_STATISTICS, VIOLATION, *differ, *table.verdict, *measures)
     else:
-        names = (*leading, "value", VIOLATION, MISSING_EPOCHS, *table.verdict, *_MEASURES, *differ)
+        names = (*leading, "value", VIOLATION, MISSING_EPOCHS, *table.verdict, *differ, *measures)
     return replace(table, columns=tuple(name for name in dict.fromkeys(names) if name in table.columns))
 
 
