@@ -166,7 +166,8 @@ function more() {
   const next = order.slice(listed, listed + (listed ? 2 * PAGE : PAGE));
   $("rows").append(...next.map(line));
   listed += next.length;
-  $("count").textContent = `${order.length} of ${board.count} ${board.name}, ${listed} shown`;
+  const [kept, all, some] = [order.length, board.count, listed].map((count) => count.toLocaleString("en"));
+  $("count").textContent = `${kept} of ${all} ${board.name}, ${some} shown`;
   $("more").hidden = listed >= order.length;
 }
 
