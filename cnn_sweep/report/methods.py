@@ -288,8 +288,9 @@ def _choice(data: ReportData, sweep: Sweep, images: Images | None) -> Iterator[s
 def _correction(data: ReportData) -> Iterator[str]:
     if (found := data.corrected) is not None:
         yield (
-            f"Corrected for the choice among {found.tried:,}, it was {found.value:.4g} (95% interval {found.low:.4g} "
-            f"to {found.high:.4g}; the choice was cross-validated on {found.images:,} validation images [@varma2006])."
+            f"Corrected for the choice among {found.tried:,}, it was {found.value:.4g} (95% interval "
+            f"{span(found.low, found.high)}; the choice was cross-validated on {found.images:,} validation images "
+            "[@varma2006])."
         )
 
 

@@ -127,6 +127,20 @@ def test_figures_can_be_read(tabs):
     until(tab, "!queued()")
 
 
+def test_boxes_of_many_trials_have_their_quartiles(tabs):
+    """They are Hazen's, as in Plotly's own boxes; whiskers are the extremes."""
+    values = {0: [0.1, 0.5, 0.2, 0.9, 0.3], 2: [0.7, 0.4]}
+    trace = {"x": [0, 2, 0, 0, 2, 0, 0], "y": [0.1, 0.7, 0.5, 0.2, 0.4, 0.9, 0.3], "customdata": [*range(7)]}
+    box = tabs["digits"].evaluate("(trace) => summary(trace)", trace)
+    parts = {"lowerfence": 0, "q1": 0.25, "median": 0.5, "q3": 0.75, "upperfence": 1}
+    assert box.pop("x") == [*values]
+    assert box.pop("boxpoints") is False
+    assert {part: box[part] for part in parts} == {
+        part: pytest.approx([np.quantile(own, share, method="hazen") for own in values.values()])
+        for part, share in parts.items()
+    }
+
+
 @pytest.mark.parametrize("width", [390, 1280, 1920])
 def test_no_page_is_wider_than_its_screen(tabs, width):
     """What is wide scrolls by itself."""
