@@ -167,8 +167,8 @@ def plural(count: int, one: str, several: str | None = None) -> str:
 def span(low: float, high: float, digits: int = 4) -> str:
     """Return the ends of an interval with as many decimals as the one that needs more.
 
-    >>> span(0.76612, 0.847), span(9.98, 12.3456), span(1e-9, 1)
-    ('0.7661 to 0.8470', '9.980 to 12.346', '1e-09 to 1')
+    >>> span(0.76612, 0.847), span(9.981, 12.3456), span(1e-9, 1)
+    ('0.7661 to 0.8470', '9.981 to 12.346', '1e-09 to 1')
     """
     ends = [f"{end:.{digits}g}" for end in (low, high)]
     if not any("e" in end for end in ends):

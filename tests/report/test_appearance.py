@@ -16,6 +16,7 @@ from report.pictures import REFERENCES, SCREEN, THEMES, first_screen, opened, wr
 
 from cnn_sweep.report.document.html import own_scripts
 from cnn_sweep.report.figures.figure import ON_DARK, SCALE, SHADES
+from cnn_sweep.study import Study
 
 FOLDER = Path(__file__).with_name("first_screens")
 TILE = 40  # pixels of a reference, 160 of the screen: about the height of a card
@@ -149,3 +150,11 @@ def test_no_page_is_wider_than_its_screen(tabs, width):
         wide = tab.evaluate("document.documentElement.scrollWidth")
         tab.set_viewport_size(dict(zip(("width", "height"), SCREEN, strict=True)))
         assert wide <= width
+
+
+def test_hyperparameters_are_in_natural_order_without_a_sweep_file(written):
+    """Where the sweep file cannot be read, 2 comes before 10."""
+    names = ("rate_10", "rate_2", "rate")
+    written.study(trials=2, params=lambda draw: {name: draw.random() for name in names}, sweep="study: {study}\n")
+    board = Study.open(written.results, "digits", merge=False).leaderboard_table()
+    assert [name for name in board.columns if name in names] == ["rate", "rate_2", "rate_10"]
