@@ -8,7 +8,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint types-of-package types-of-tests format faults fuzz leaks \
-	docs docs-test docs-serve report-picture page-screenshots simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
+	docs docs-test docs-serve report-picture page-screenshots page-references simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
 	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-time-to-target bench-ops bench-curves bench-priors bench-repeats bench-folds bench-fold-cost bench-bias bench-page bench-cost bench-help cluster-up cluster-down \
 	clean completion schema
 
@@ -143,6 +143,9 @@ report-picture: $(STAMP)  ## docs/report.png, the first screen of the report of 
 PICTURES ?= build/pictures
 page-screenshots: $(STAMP)  ## reports of ten kinds of studies as pictures, into PICTURES=build/pictures; STUDIES=asha for one
 	PYTHONPATH=tests $(BIN)/python -m report.pictures all $(PICTURES) $(STUDIES)
+
+page-references: $(STAMP)  ## the first screens of reports with which the tests compare; look at them
+	PYTHONPATH=tests $(BIN)/python -m report.pictures reference tests/report/first_screens
 
 docs-serve: $(STAMP)  ## show the documentation at http://127.0.0.1:8000 while you write it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --no-strict --dev-addr 127.0.0.1:8000

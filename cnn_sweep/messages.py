@@ -161,7 +161,30 @@ def plural(count: int, one: str, several: str | None = None) -> str:
     >>> plural(1, "trial"), plural(2, "trial"), plural(0, "image is", "images are")
     ('1 trial', '2 trials', '0 images are')
     """
-    return f"{count} {one if count == 1 else several or f'{one}s'}"
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
+def span(low: float, high: float, digits: int = 4) -> str:
+    """Return the ends of an interval with as many decimals as the one that needs more.
+
+    >>> span(0.76612, 0.847), span(9.981, 12.3456), span(1e-9, 1)
+    ('0.7661 to 0.8470', '9.981 to 12.346', '1e-09 to 1')
+    """
+    ends = [f"{end:.{digits}g}" for end in (low, high)]
+    if not any("e" in end for end in ends):
+        decimals = max(len(end.partition(".")[2]) for end in ends)
+        ends = [f"{end:.{decimals}f}" for end in (low, high)]
+    return " to ".join(ends)
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Return a key that orders names as people do, by the numbers in them.
+
+    >>> sorted(["rate_10", "rate_2", "rate"], key=natural)
+    ['rate', 'rate_2', 'rate_10']
+    """
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(0, int(part), part) if part[0] in "0123456789" else (1, 0, part) for part in parts]
 
 
 def in_bytes(count: float) -> str:
@@ -198,5 +221,5 @@ def point_hint(text: Any) -> str:
 
 def few(names: Sequence[str], shown: int = 8) -> str:
     """Return the first names with commas, and the number of those left out."""
-    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
+    rest = f", and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + rest

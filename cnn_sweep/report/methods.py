@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import CnnSweepError
-from cnn_sweep.messages import plural
+from cnn_sweep.messages import plural, span
 from cnn_sweep.report.document.summary import space
 from cnn_sweep.report.leaderboards.statistics import wilson
 from cnn_sweep.report.models.openings import count_in_words
@@ -272,7 +272,7 @@ def _choice(data: ReportData, sweep: Sweep, images: Images | None) -> Iterator[s
         mean = f"{configuration['mean']:.4g} over {configuration['n']} {of}"
         interval = data.interval(configuration)  # None if all configurations are infeasible
         compared = interval and (
-            f" (95% interval {interval[0]:.4g} to {interval[1]:.4g}, Student's t{corrected}); configurations were told "
+            f" (95% interval {span(*interval)}, Student's t{corrected}); configurations were told "
             "apart from it by multiple comparisons with the best [@hsu1984]"
         )
         which = f"The best configuration (trial {configuration['trial']})"
@@ -288,8 +288,9 @@ def _choice(data: ReportData, sweep: Sweep, images: Images | None) -> Iterator[s
 def _correction(data: ReportData) -> Iterator[str]:
     if (found := data.corrected) is not None:
         yield (
-            f"Corrected for the choice among {found.tried:,}, it was {found.value:.4g} (95% interval {found.low:.4g} "
-            f"to {found.high:.4g}; the choice was cross-validated on {found.images:,} validation images [@varma2006])."
+            f"Corrected for the choice among {found.tried:,}, it was {found.value:.4g} (95% interval "
+            f"{span(found.low, found.high)}; the choice was cross-validated on {found.images:,} validation images "
+            "[@varma2006])."
         )
 
 
@@ -329,7 +330,7 @@ def _tested(data: ReportData, model: str, row: Row, images: int) -> Iterator[str
     interval = ""
     if name == "test_accuracy" and images:
         low, high = wilson(round(value * images), images)
-        interval = f" (95% interval {low:.4g} to {high:.4g} [@wilson1927], {images:,} images)"
+        interval = f" (95% interval {span(low, high)} [@wilson1927], {images:,} images)"
     yield f"{model[0].upper()}{model[1:]} had a {name} of {value:.4g}{interval}."
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, select
 from cnn_sweep.errors import DamagedFileError, InputError
 from cnn_sweep.journal.study_files import read_file
 from cnn_sweep.journal.sweep_files import check_sweep_files
+from cnn_sweep.messages import natural
 from cnn_sweep.store import schema, sqlite
 from cnn_sweep.store.planned import planned_counts
 from cnn_sweep.store.sqlite import to_json
@@ -199,9 +200,9 @@ def _others(connection: Connection, rows: Rows, facts: SweepFacts, known: KnownS
     """Return hyperparameters that trials have and the sweep file lacks, as when it is damaged."""
     before = sqlite.read_names(known.row.others_json) if known.row is not None else []
     if facts is known.facts:
-        return sorted(rows.parameters.union(before).difference(facts.parameters))
+        return sorted(rows.parameters.union(before).difference(facts.parameters), key=natural)
     c = schema.configurations.c
     seen: set[str] = set()
     for (params,) in connection.execute(select(c.params_json).where(c.study == rows.study)):
         seen.update(sqlite.read_mapping(params))
-    return sorted(seen.difference(facts.parameters))
+    return sorted(seen.difference(facts.parameters), key=natural)

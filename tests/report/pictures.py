@@ -2,11 +2,13 @@
 
 ``python -m report.pictures readme SWEEP FILE`` runs a sweep file and takes the first screen of its report.
 ``python -m report.pictures all DIR [STUDY...]`` takes whole pages at three widths, light and dark, and as they print.
+``python -m report.pictures reference DIR`` takes the first screens with which test_appearance.py compares.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import subprocess
 import sys
 import tempfile
@@ -16,6 +18,7 @@ from pathlib import Path
 from helpers.browser import chromium, until
 from helpers.sweeps import sweep_of_digits
 from helpers.written import SWEEP, Written, some_findings
+from PIL import Image, ImageFilter
 from playwright.sync_api import sync_playwright
 
 from cnn_sweep.report.document.html import page
@@ -24,6 +27,11 @@ from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
 
 WIDTHS = (390, 1280, 1920)
+SCREEN = (1280, 800)  # pixels of a first screen
+SMALL = (320, 200)  # of its reference
+BLUR = 4  # pixels of a reference: the letters of another font are nearly the same grey
+REFERENCES = ("digits", "repeats")
+THEMES = ("light", "dark")
 TALLEST = 8_000  # pixels of a picture: below, browsers repeat what is above
 NASTY = '"\'><img src=x onerror="window.pwned=1"></script><b>{{7*7}}</b>&lt;' + "very-long-word" * 12
 MANY_SPACE = ", ".join(f"rate_of_decay_{place}: {{{{low: 0.0001, high: 0.1, log: true}}}}" for place in range(20))
@@ -37,7 +45,9 @@ HOSTILE = sweep_of_digits("""\
 space: {{filters: [4, 8], optimizer: [sgd, adam]}}
 training: {{epochs: 3, optimizer: {{name: $optimizer}}}}   # </script><img src=x onerror="window.pwned=1">
 """)
+MANY_LAYERS = "".join(f"    - dropout: $rate_of_decay_{place}\n" for place in range(20))
 MANY = sweep_of_digits(f"space: {{{{filters: [4, 8], {MANY_SPACE}}}}}\ntraining: {{{{epochs: 3, optimizer: adam}}}}\n")
+MANY = MANY.replace("    - flatten\n", f"    - flatten\n{MANY_LAYERS}") + "search: {{method: random, trials: 200}}\n"
 
 
 def _hostile(draw):
@@ -98,7 +108,7 @@ def take_all(folder, names):
             for width in WIDTHS:
                 tab = opened(browser, file, width, color_scheme="light")
                 tab.evaluate("drawAll()")
-                for theme in ("light", "dark"):
+                for theme in THEMES:
                     _take(tab, folder / f"{name}-{width}-{theme}.png")
                     tab.click("#theme")
                     tab.evaluate("redraw(), drawAll()")
@@ -118,6 +128,32 @@ def _take(tab, picture):
     tab.screenshot(path=picture, full_page=True, clip={"x": 0, "y": 0, "width": size["width"], "height": height})
 
 
+IN_SIGHT = "holders().filter((one) => isVisible(one) && one.getBoundingClientRect().top < innerHeight)"
+
+
+def first_screen(tab, theme):
+    """Return what a reader sees first, small, grey and blurred."""
+    if tab.get_attribute("html", "data-theme") != theme:
+        tab.click("#theme")
+    until(tab, f"{IN_SIGHT}.every((one) => one.dataset.drawn === 'yes')")
+    with Image.open(io.BytesIO(tab.screenshot())) as picture:
+        return picture.convert("L").resize(SMALL, Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(BLUR))
+
+
+def take_references(folder):
+    """Take the first screens of ``REFERENCES``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as place, sync_playwright() as driver:
+        browser = chromium(driver)
+        for name in REFERENCES:
+            file = write_report(name, Path(place))
+            tab = opened(browser, file, *SCREEN, color_scheme="light")
+            for theme in THEMES:
+                first_screen(tab, theme).save(folder / f"{name}-{theme}.png", optimize=True)
+            tab.context.close()
+        browser.close()
+
+
 def take_first_screen(sweep, picture):
     """Run a sweep file, and take the first screen of its report."""
     with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as place, sync_playwright() as driver:
@@ -134,12 +170,14 @@ def take_first_screen(sweep, picture):
 def main():
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["readme", "all"])
+    parser.add_argument("what", choices=["readme", "all", "reference"])
     parser.add_argument("paths", nargs="+")
     asked = parser.parse_args()
     first, *rest = asked.paths
     if asked.what == "readme":
         take_first_screen(Path(first), Path(rest[0]))
+    elif asked.what == "reference":
+        take_references(Path(first))
     else:
         take_all(Path(first), rest or list(STUDIES))
 

@@ -10,6 +10,7 @@ from helpers.typed import typed_here
 from helpers.written import SWEEP, some_findings
 
 from cnn_sweep.journal.events import Finalize
+from cnn_sweep.messages import span
 from cnn_sweep.report.document import answer
 from cnn_sweep.report.document.html import page
 from cnn_sweep.report.document.markdown import markdown
@@ -37,7 +38,7 @@ def test_the_best_trial_has_an_interval_and_its_settings(written):
     first, second = data.ranked[:2]
     low, high = wilson(first["value"] * 360, 360)
     assert found.value == f"{first['value']:.5g}"
-    assert found.interval == f"{low:.4g} to {high:.4g} (95%, Wilson, 360 validation images)"
+    assert found.interval == f"{span(low, high)} (95%, Wilson, 360 validation images)"
     assert found.of == f"trial {first['trial']}"
     for chip in found.chips:
         assert chip.differs is (first[chip.name] != second[chip.name])

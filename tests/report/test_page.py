@@ -86,9 +86,9 @@ def test_the_report_works(browser, report, screenshot, tmp_path):
         assert min(map(float, column(tab, "value"))) > 0.8
         tab.fill("#filter", "acuracy > 1")
         assert "all rows are shown: unknown column 'acuracy'" in tab.text_content("#problem")
-        assert tab.text_content("#count").startswith("1000 of 1000")
+        assert tab.text_content("#count").startswith("1,000 of 1,000")
         tab.fill("#filter", "failed")
-        assert tab.text_content("#count").startswith("100 of 1000")
+        assert tab.text_content("#count").startswith("100 of 1,000")
         tab.fill("#filter", "")
 
         tab.evaluate("drawAll()")

@@ -9,6 +9,7 @@ import pytest
 from helpers.kept import guesses, softmax, write_kept_study
 from helpers.typed import typed_here
 
+from cnn_sweep.messages import span
 from cnn_sweep.report.models import selection_bias
 from cnn_sweep.report.models.selection_bias import corrected, corrected_best
 from cnn_sweep.report.models.validated import Validated, parts_of
@@ -128,13 +129,14 @@ def test_commands_show_the_corrected_value(folder):
     found = corrected_best(folder / "results", "kept")
     assert found.tried == 3
     (best,) = found.trials
-    words = f"best of 3, so optimistic (selection bias): {found.value:.4g} without it (95% interval {found.low:.4g} to "
+    score = f"{found.value:.4g}"
+    words = f"best of 3, so optimistic (selection bias): {score} without it (95% interval {span(found.low, found.high)}"
     assert words in " ".join(typed_here(("show", "kept", best), folder, {"COLUMNS": "80"}).stdout.split())
     assert "selection bias" not in typed_here(("show", "kept", (best + 1) % 3), folder, {"COLUMNS": "80"}).stdout
     assert typed_here(("report", "kept", "--format", "markdown"), folder, {"COLUMNS": "80"}).returncode == 0
     assert words[1:] in (folder / "kept.md").read_text(encoding="utf-8")
     text = typed_here(("methods", "kept"), folder, {"COLUMNS": "80"}).stdout
-    numbers = f"Corrected for the choice among 3, it was {found.value:.4g} (95% interval {found.low:.4g} to"
+    numbers = f"Corrected for the choice among 3, it was {score} (95% interval {span(found.low, found.high)}"
     assert numbers in text
     assert re.search(r"cross-validated on 359 validation images \[@varma2006\]", text)
 

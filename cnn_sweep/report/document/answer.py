@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.messages import few, plural
+from cnn_sweep.messages import few, plural, span
 from cnn_sweep.report.axes import word
 from cnn_sweep.report.document.summary import computing, duration
 from cnn_sweep.report.leaderboards.leaderboard import shown
@@ -133,11 +133,16 @@ def best(data: ReportData) -> Best | None:
     return Best(
         metric=data.metric,
         value=shown(data.score(first)),
-        interval="" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g} (95%, {kind})",
+        interval="" if interval is None else f"{span(*interval)} (95%, {kind})",
         of=_which(data, first),
-        notes=tuple(_notes(data, first)),
+        notes=(*_left_out(len(chips) - _MOST_CHIPS), *_notes(data, first)),
         chips=tuple(sorted(chips, key=lambda chip: not chip.differs)[:_MOST_CHIPS]),
     )
+
+
+def _left_out(chips: int) -> list[str]:
+    more = plural(chips, "more hyperparameter is", "more hyperparameters are")
+    return [f"{more} in the leaderboard"] if chips > 0 else []
 
 
 def _which(data: ReportData, first: Row) -> str:
@@ -210,7 +215,7 @@ def _of_single_seeds(data: ReportData) -> Step:
         return Step(f"Unknown: {lead}, and with one seed each that may be luck", _repeat(data, _SEEDS, _SEEDS))
     low, high = interval
     tied = [row for row in data.contenders[1:] if low <= row["value"] <= high]
-    of = f"its interval, {low:.4g} to {high:.4g}"
+    of = f"its interval, {span(low, high)}"
     if not tied:
         return Step(
             f"Probably: no other trial lies within the validation set's own error ({of}); another seed may still "

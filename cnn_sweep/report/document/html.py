@@ -25,7 +25,7 @@ from cnn_sweep.report.document import answer
 from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.document.packing import pack_curves, pack_figures
 from cnn_sweep.report.figures.contact_sheets import thumbnail_uris
-from cnn_sweep.report.figures.figure import COLOURS, DASHES, Figure
+from cnn_sweep.report.figures.figure import COLOURS, DASHES, ON_DARK, Figure
 from cnn_sweep.report.figures.plots import figures
 from cnn_sweep.report.figures.sketch import sketch
 from cnn_sweep.report.leaderboards.configurations import column_beside_statistics
@@ -350,6 +350,7 @@ def page_data(data: ReportData, sections: Sequence[Section]) -> dict[str, Any]:
         **pack_figures([figure for section in sections for figure in section.figures]),
         "colours": COLOURS,
         "dashes": DASHES,
+        "on_dark": ON_DARK,
     }
 
 
@@ -364,7 +365,8 @@ def _boards(data: ReportData) -> dict[str, Table]:
 def _shown(data: ReportData, table: Table) -> tuple[str, ...]:
     """Return the columns to show first: the most important ones, without those that are the same in all rows."""
     most = overview(table, [column_beside_statistics(name) for name in data.axes])
-    names = {"rank", "trial", "value", "mean", "n", *differing(table, most.columns)}
+    measured = {name for name in ("value", "mean", "n") if any(row.get(name) is not None for row in table.rows)}
+    names = {"rank", "trial", *measured, *differing(table, most.columns)}
     return tuple(name for name in table.columns if name in names)
 
 

@@ -1,7 +1,7 @@
 "use strict";
 // The leaderboard: rows of trials or of configurations, filtered, sorted, compared and downloaded. What the reader
 // chooses is kept in the page's address, after the name of a section: #leaderboard?filter=epochs+%3E+5&sort=-value
-const PAGE = 50; // rows at first; twice as many are added at once
+const PAGE = 50; // rows at first, and that are added at once
 const MOST_COMPARED = 5;
 const FIRST = ["rank", "trial"]; // columns that stay in sight
 // NaN and infinities, which JSON lacks.
@@ -163,10 +163,11 @@ function line(index) {
 
 // Adds rows to those that are there, which stay.
 function more() {
-  const next = order.slice(listed, listed + (listed ? 2 * PAGE : PAGE));
+  const next = order.slice(listed, listed + PAGE);
   $("rows").append(...next.map(line));
   listed += next.length;
-  $("count").textContent = `${order.length} of ${board.count} ${board.name}, ${listed} shown`;
+  const [kept, all, some] = [order.length, board.count, listed].map((count) => count.toLocaleString("en"));
+  $("count").textContent = `${kept} of ${all} ${board.name}, ${some} shown`;
   $("more").hidden = listed >= order.length;
 }
 

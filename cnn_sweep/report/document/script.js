@@ -62,7 +62,7 @@ function themed(layout) {
   const style = getComputedStyle(document.documentElement);
   const [ink, grid, shade, quiet, paper] = ["--ink", "--grid", "--shade", "--quiet", "--paper"].map((name) => style.getPropertyValue(name).trim());
   const themedLayout = {
-    margin: { l: 60, r: 20, t: 20, b: 50 },
+    margin: { l: 60, r: 20, t: 20, b: 40 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: ink, size: 12 },
@@ -73,12 +73,23 @@ function themed(layout) {
     uirevision: "kept", // zooms stay when a figure is drawn again
     ...layout,
   };
-  const numbers = { exponentformat: "power", minexponent: 6 }; // nobody writes a learning rate as 100μ
-  for (const axis of ["xaxis", "yaxis"]) {
-    themedLayout[axis] = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true, ...numbers, ...layout[axis] };
+  for (const name of ["xaxis", "yaxis"]) {
+    const axis = layout[name] ?? {};
+    // Nobody writes a learning rate as 100μ; and powers of ten would have larger letters than what is between them.
+    const numbers = { exponentformat: axis.type === "log" ? "e" : "power", minexponent: 6 };
+    const title = { standoff: 8, ...axis.title };
+    themedLayout[name] = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true, ...numbers, ...axis, title };
   }
   const labels = layout.annotations?.map((one) => ({ ...one, bgcolor: `${paper}b3` }));
   return labels ? { ...themedLayout, annotations: labels } : themedLayout;
+}
+
+// Returns a trace whose colours are distinguishable from the page.
+function inTheme(trace) {
+  if (document.documentElement.dataset.theme !== "dark") return trace;
+  const { colorscale, line } = trace;
+  return { ...trace, ...(colorscale && { colorscale: DATA.on_dark[colorscale] ?? colorscale }),
+    ...(line && { line: { ...line, color: DATA.on_dark[line.color] ?? line.color } }) };
 }
 
 let printing = false; // on paper, figures have a fixed width and are drawn at once
@@ -88,7 +99,7 @@ const CONFIG = { responsive: true, displaylogo: false, showSendToCloud: false, m
 
 // Plotly's own picture lacks the page's style, and so dots that are drawn as one path.
 function savePicture(holder) {
-  const { data, shapes } = linked(figureOf(holder).data, Infinity);
+  const { data, shapes } = linked(figureOf(holder).data.map(inTheme), Infinity);
   const paper_bgcolor = getComputedStyle(document.body).backgroundColor;
   const { curve, figure } = holder.dataset;
   Plotly.downloadImage({ data, layout: { ...holder.layout, shapes, paper_bgcolor } }, {
@@ -102,13 +113,23 @@ const pictureButton = () => (button ??= { name: "Download as a picture", icon: P
 
 const figureOf = ({ dataset: { curve, figure } }) => (curve ? curveFigure(curve) : unpackFigure(figure));
 
+const MOST_LABELLED = 10; // upright axes whose values fit on paper
+
+// Makes a figure of upright axes so wide that their labels fit; then it scrolls. On paper, it has fewer labels instead.
+function fitAxes(holder, layout, count) {
+  holder.style.minWidth = printing ? "" : `${6 * count}rem`;
+  if (!printing || count <= MOST_LABELLED) return;
+  layout.annotations = layout.annotations.filter(({ x }) => x === count - 1);
+  layout.xaxis = { ...layout.xaxis, tickangle: -90 };
+}
+
 function draw(holder) {
   const { data, layout } = figureOf(holder);
   const first = !holder.dataset.drawn;
   holder.dataset.drawn = "yes";
-  const { data: traces, shapes } = linked(data);
+  const { data: traces, shapes } = linked(data.map(inTheme));
   const whole = { ...themed(layout), shapes, selections: [], selectionrevision: performance.now() }; // the filter has it now
-  if (layout.meta?.axes) holder.style.minWidth = printing ? "" : `${5 * layout.meta.axes.length}rem`; // then it scrolls
+  if (layout.meta?.axes) fitAxes(holder, whole, layout.meta.axes.length);
   if (printing) Object.assign(whole, { width: holder.clientWidth, height: holder.clientHeight });
   const config = {
     ...CONFIG, modeBarButtonsToRemove: ["lasso2d", "toImage"], modeBarButtonsToAdd: [pictureButton(), ...(layout.meta ? ["select2d"] : [])],
@@ -238,7 +259,9 @@ function curveFigure(metric, trials = chosen) {
       });
     }
   }
-  return { data: traces, layout: { xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: metric } }, showlegend: true } };
+  const epochs = traces.flatMap(({ x }) => x);
+  const whole = Math.max(...epochs) - Math.min(...epochs) < 8 && { dtick: 1 }; // as figure.py has it
+  return { data: traces, layout: { xaxis: { title: { text: "epoch" }, ...whole }, yaxis: { title: { text: metric } }, showlegend: true } };
 }
 
 // ---- the page ------------------------------------------------------------------------------------------------------
@@ -259,7 +282,7 @@ setTheme(prefersDark.matches ? "dark" : "light");
 prefersDark.addEventListener("change", (event) => setTheme(event.matches ? "dark" : "light"));
 $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 
-const PAPER = 640; // pixels of a page that are left for the columns of a table
+const PAPER = 680; // pixels of a page that are left for the columns of a table, as in style.css
 
 // A table that is too wide for paper is split into several; each has some of the columns, and all have the first ones.
 function splitForPaper(holder) {

@@ -101,17 +101,30 @@ function merged(trace, isKept, marks, whole) {
   const pale = pointsOf(trace, (trial) => !isKept(trial));
   const heard = { ...own, type: "scatter", mode: "none", name: "", showlegend: false, marker: { color } };
   heard.hovertemplate = isLine || whole.type !== "box" ? trace.hovertemplate : trace.hovertemplate.replace(/%\{x\}[^:]*: /u, "");
-  const rest = !whole ? [] : whole.type === "box" ? [{ ...whole, boxpoints: false }] : [{ ...whole, x: [null], y: [null], customdata: null }];
+  const rest = !whole ? [] : whole.type === "box" ? [summary(whole)] : [{ ...whole, x: [null], y: [null], customdata: null }];
   const shapes = [shape(pale, isLine ? PALE : 2 * PALE), shape(own, opacity)].filter(({ path }) => path);
   return { data: [...rest, heard, ...marks], shapes };
 }
 
-// Writes lines, or dots, which are lines without length: their ends are round.
+// Returns boxes without their points: quartiles as Plotly's own (Hazen's), and the ends of the values as whiskers.
+function summary({ x, y, customdata, ...rest }) {
+  const places = [...new Set(x)];
+  const sorted = places.map((one) => Float64Array.from(y.filter((value, place) => x[place] === one && value !== null)).sort());
+  const at = (share) => sorted.map((values) => {
+    const rank = Math.min(Math.max(share * values.length - 0.5, 0), values.length - 1);
+    const low = values[Math.floor(rank)];
+    return low + (rank % 1) * (values[Math.ceil(rank)] - low);
+  });
+  const [lowerfence, q1, median, q3, upperfence] = [0, 0.25, 0.5, 0.75, 1].map(at);
+  return { ...rest, x: places, lowerfence, q1, median, q3, upperfence, boxpoints: false };
+}
+
+// Writes lines, or dots, which are closed lines without length: their ends are round. Plotly reads each number again.
 function pathOf({ x, y }, isLine) {
   let isOpen = false;
   return x.map((across, place) => {
     const isGap = across === null || y[place] === null;
-    const text = isGap ? "" : `${isOpen ? "L" : "M"}${across},${y[place]}${isLine ? "" : `H${across}`}`;
+    const text = isGap ? "" : `${isOpen ? "L" : "M"}${across},${y[place]}${isLine ? "" : "Z"}`;
     isOpen = isLine && !isGap;
     return text;
   }).join("");

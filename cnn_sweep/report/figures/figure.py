@@ -22,8 +22,14 @@ DASHES: Final = ("solid", "dash", "dot", "dashdot")
 # Uniform in lightness and suitable for colour-blind readers: Nuñez, Anderton and Renslow, PLoS ONE 13 (2018) e0199239.
 SCALE: Final = "Cividis"
 SHADES: Final = ("#00224e", "#2a3f6d", "#575c6d", "#7d7c78", "#a69d75", "#d3c164", "#fee838")  # seven steps of it
+# Its dark end is nearly the colour of a dark page, on which these steps start where their contrast with it is 3.
+_SHADES_ON_DARK: Final = ("#666970", "#7b7b78", "#918b79", "#a99f74", "#c4b56c", "#e0cb5c", "#fee838")
+_EVEN: Final = [[place / (len(_SHADES_ON_DARK) - 1), shade] for place, shade in enumerate(_SHADES_ON_DARK)]
+# What a dark page draws in place of colours, and of the scale.
+ON_DARK: Final[dict[str, Any]] = {**dict(zip(SHADES, _SHADES_ON_DARK, strict=True)), SCALE: _EVEN}
 _HOVER: Final = "trial %{customdata}<br>%{x}<br>%{y:.5g}<extra></extra>"
 _LONGEST: Final = 28  # letters of a name on an axis
+_FEW_STEPS: Final = 8  # on a longer axis Plotly does not divide them
 DIGITS: Final = 6  # significant digits of a number in a figure
 
 
@@ -83,6 +89,11 @@ def scatter(
 def selectable(column: str, values: Sequence[Any] = ()) -> dict[str, Any]:
     """Return what selects trials by a part of an axis: their column, and the values of a category axis."""
     return {"column": column} | ({"values": list(values)} if values else {})
+
+
+def whole(values: Sequence[float]) -> dict[str, Any]:
+    """Return the steps of an axis of whole numbers, so that there is none at a half."""
+    return {"dtick": 1} if values and max(values) - min(values) < _FEW_STEPS else {}
 
 
 def axis_titles(x: str, y: str) -> dict[str, Any]:

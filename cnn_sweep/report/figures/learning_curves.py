@@ -26,6 +26,7 @@ from cnn_sweep.report.figures.figure import (
     numbers,
     scatter,
     selectable,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -134,7 +135,9 @@ def _curve(data: ReportData, metric: str) -> Figure | None:
     pale = "; pale lines: the same on training data" if beside and not is_band else ""
     bands = "; means over the trainings of a configuration, and their range" if is_band else ""
     caption = f"{metric} by epoch{pale}{bands}."
-    return Figure(f"curves-{metric}", f"{metric} by epoch", caption, tuple(traces), axis_titles("epoch", metric))
+    layout = axis_titles("epoch", metric)
+    layout["xaxis"] |= whole([epoch for trace in traces for epoch in trace["x"]])
+    return Figure(f"curves-{metric}", f"{metric} by epoch", caption, tuple(traces), layout)
 
 
 def _lines(epochs: Epochs, trial: int, names: Sequence[str | None], line: Row) -> Iterator[Row]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # More lines would hide each other, so only the best trials are drawn.
 _MOST_LINES = 2_000
 _MOST_TICKS = 12
+_MOST_LETTERS = 7  # of a number beside an axis; longer ones are not round
+_FEWEST_ROUND = 3  # as few values are labelled, however long they are
 _SPREAD = 0.06  # fraction of an axis's length
 
 
@@ -102,7 +104,7 @@ def _layout(uprights: Sequence[_Upright]) -> dict[str, Any]:
         "annotations": ticks,
         "dragmode": "select",
         "selectdirection": "d",
-        "margin": {"l": 20, "r": 20, "t": 50, "b": 20},
+        "margin": {"l": 20, "r": 40, "t": 50, "b": 20},
         "meta": {"axes": [one.selects for one in uprights]},
     }
 
@@ -125,10 +127,11 @@ def _hyperparameter(axis: Axis, rows: Sequence[Row]) -> _Upright:
     spread = _SPREAD * length if len(axis.values) <= _MOST_TICKS else 0.0
     shares = [0.5 - rank / max(len(rows) - 1, 1) for rank in range(len(rows))]
     filled = [(below if p is None else p) + spread * share for p, share in zip(places, shares, strict=True)]
-    ticks = {axis.position(value): word(value) for value in _ticks(axis)}
-    if len(axis.values) <= _MOST_TICKS:  # only values of some line
+    values = _ticks(axis)
+    ticks = {axis.position(value): word(value) for value in values}
+    if values is axis.values:  # only those of some line
         ticks = {place: one for place, one in ticks.items() if place in there}
-    ticks = _readable(ticks, 0.05 * length) | ({below: "inactive"} if None in places else {})
+    ticks = _readable(ticks, 0.06 * length) | ({below: "inactive"} if None in places else {})
     lowest = below if None in places else low
     ends = (lowest - spread / 2, high + spread / 2) if high > lowest else _with_room(low, high)
     selects = selectable(axis.column, () if axis.numeric else axis.values) | {"ends": ends, "log": axis.log}
@@ -153,9 +156,10 @@ def _readable(ticks: dict[float, str], distance: float) -> dict[float, str]:
 
 
 def _ticks(axis: Axis) -> Sequence[Any]:
-    """Return the values of an axis, or round numbers if there are too many values to label."""
+    """Return the values of an axis, or round numbers if there are too many values to label, or if these are long."""
     values = axis.values
-    if len(values) <= _MOST_TICKS:
+    is_short = not axis.numeric or all(len(word(value)) <= _MOST_LETTERS for value in values)
+    if len(values) <= _MOST_TICKS and (is_short or len(values) <= _FEWEST_ROUND):
         return values
     if not axis.numeric:
         return [values[round(i * (len(values) - 1) / (_MOST_TICKS - 1))] for i in range(_MOST_TICKS)]
@@ -165,4 +169,4 @@ def _ticks(axis: Axis) -> Sequence[Any]:
         steps = [float(f"{digit}e{decade}") for decade in decades for digit in (1, 3)]
     else:
         steps = nice_ticks(low, high)
-    return [step for step in steps if low <= step <= high]
+    return [step for step in steps if low <= step <= high] or [values[0], values[-1]]

@@ -46,7 +46,7 @@ def _pair(data: ReportData, up: ObjectiveSpec, across: ObjectiveSpec) -> Figure:
     caption = f"{up.metric} ({up.direction}) against {across.metric} ({across.direction}); {rest}"
     cost = up.metric == data.metric and across.metric in _COSTS
     name = f"pareto-{across.metric}" if cost else f"objectives-{up.metric}-{across.metric}"
-    layout = axis_titles(_COSTS[across.metric] if cost else across.metric, up.metric)
+    layout = axis_titles(across.metric, up.metric)
     layout["meta"] = {"x": selectable(across.metric), "y": selectable(up.metric)}
     return Figure(name, f"{up.metric} and {across.metric}", caption, (points, best), layout)
 

@@ -180,27 +180,27 @@ def _notes(rows: Sequence[Row], folds: int, *, optimistic: int, test: Sequential
     notes = []
     if test is not None:
         notes.append(
-            f"round {test.round} of a test of {len(test.members)} configurations by `repeat --until-decided`: what a "
+            f"Round {test.round} of a test of {len(test.members)} configurations by `repeat --until-decided`: what a "
             "round called worse stays so; ci and diff are 95% intervals for all contenders and all rounds together"
         )
     elif several > 1:
         notes.append(
-            f"ci and diff are 95% intervals that hold for all {several} configurations with several {of} "
+            f"The columns ci and diff are 95% intervals that hold for all {several} configurations with several {of} "
             f"together, so also for the first row; diff compares with the first row as if all had had the same {of}"
         )
     if several and folds > 1:
         notes.append(
-            f"means are over {folds} folds; the intervals allow for the overlap of their training sets (Nadeau and "
+            f"The means are over {folds} folds; the intervals allow for the overlap of their training sets (Nadeau and "
             "Bengio); the column worst has the worst fold"
         )
     if left_out:
         notes.append(
-            f"mean, sd, n and the intervals leave out {of} by which `repeat` chose the configuration in "
+            f"The mean, sd, n and the intervals leave out {of} by which `repeat` chose the configuration in "
             f"{_rows(left_out)}"
         )
     if optimistic:
         notes.append(
-            f"the mean includes {of} by which `repeat` chose the configuration in {_rows(optimistic)}; it is "
+            f"The mean includes {of} by which `repeat` chose the configuration in {_rows(optimistic)}; it is "
             "optimistic until two newer repeats are complete"
         )
     return notes

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.messages import near, plural
+from cnn_sweep.messages import near, plural, span
 from cnn_sweep.report.leaderboards.filters import Filter, FilterError
 from cnn_sweep.store.column_names import MISSING_EPOCHS, VIOLATION
 from cnn_sweep.streams import printable
@@ -201,6 +201,6 @@ def constraints_in_words(constraints: Sequence[str]) -> tuple[str, ...]:
 
 def mean_in_words(row: Row, *, others: int) -> str:
     """Describe the mean of a configuration with several seeds, and the number of others tied with it."""
-    interval = "" if row["ci_low"] is None else f", 95% interval {row['ci_low']:.5g} to {row['ci_high']:.5g}"
+    interval = "" if row["ci_low"] is None else f", 95% interval {span(row['ci_low'], row['ci_high'], 5)}"
     tied = f"; {others} other{'s' if others > 1 else ''} cannot be distinguished from it" if others else ""
     return f"mean {row['mean']:.5g} (sd {row['sd']:.2g}, n {row['n']}{interval}){tied}"

@@ -15,6 +15,7 @@ import numpy as np
 
 from cnn_sweep.errors import CnnSweepError
 from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.messages import span
 from cnn_sweep.report.leaderboards.statistics import NORMAL_QUANTILE, wilson
 from cnn_sweep.report.models.paired_tests import told_by_predictions
 from cnn_sweep.report.models.validated import best_validated, groups_of, members, of_same_images, parts_of
@@ -65,7 +66,7 @@ class Corrected:
     @property
     def in_words(self) -> str:
         """The corrected value, its interval and what they are from."""
-        interval = f"95% interval {self.low:.4g} to {self.high:.4g}"
+        interval = f"95% interval {span(self.low, self.high)}"
         return f"{self.value:.4g} without it ({interval}), estimated from {self.images:,} validation images"
 
 
