@@ -29,6 +29,7 @@ from cnn_sweep.study import Study
 WIDTHS = (390, 1280, 1920)
 SCREEN = (1280, 800)  # pixels of a first screen
 SMALL = (320, 200)  # of its reference
+LETTERS = "body, svg text { font-family: 'DejaVu Sans' !important }"  # whatever other fonts a machine has
 BLUR = 4  # pixels of a reference: the letters of another font are nearly the same grey
 REFERENCES = ("digits", "repeats")
 THEMES = ("light", "dark")
@@ -128,7 +129,20 @@ def _take(tab, picture):
     tab.screenshot(path=picture, full_page=True, clip={"x": 0, "y": 0, "width": size["width"], "height": height})
 
 
+ADD_STYLE = """style => {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(style);
+  document.adoptedStyleSheets.push(sheet);
+}"""
 IN_SIGHT = "holders().filter((one) => isVisible(one) && one.getBoundingClientRect().top < innerHeight)"
+
+
+def opened_to_compare(browser, file):
+    """Open a page on its first screen, in the letters of the references."""
+    tab = opened(browser, file, *SCREEN, color_scheme="light")
+    tab.evaluate(ADD_STYLE, LETTERS)
+    tab.evaluate("redraw()")
+    return tab
 
 
 def first_screen(tab, theme):
@@ -147,7 +161,7 @@ def take_references(folder):
         browser = chromium(driver)
         for name in REFERENCES:
             file = write_report(name, Path(place))
-            tab = opened(browser, file, *SCREEN, color_scheme="light")
+            tab = opened_to_compare(browser, file)
             for theme in THEMES:
                 first_screen(tab, theme).save(folder / f"{name}-{theme}.png", optimize=True)
             tab.context.close()
