@@ -259,8 +259,8 @@ function curveFigure(metric, trials = chosen) {
       });
     }
   }
-  const epochs = traces.flatMap(({ x }) => x);
-  const whole = Math.max(...epochs) - Math.min(...epochs) < 8 && { dtick: 1 }; // as figure.py has it
+  const [low, high] = [Math.min, Math.max].map((end) => end(...traces.map(({ x }) => end(...x))));
+  const whole = high - low < 8 && { dtick: 1 }; // as figure.py has it
   return { data: traces, layout: { xaxis: { title: { text: "epoch" }, ...whole }, yaxis: { title: { text: metric } }, showlegend: true } };
 }
 
