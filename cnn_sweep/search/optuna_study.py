@@ -109,6 +109,8 @@ def write_study(storage: str, sweep: Sweep, records: Iterable[ExportedTrial]) ->
 def mirror_study(storage: str, sweep: Sweep, records: Iterable[ExportedTrial]) -> int:
     """Add finished trials that a study in a storage lacks; create the study if needed.
 
+    If others delete the study meanwhile, nothing is added, and the next call creates it again.
+
     Args:
         storage: URL, such as ``sqlite:///study.db``.
         sweep: Gives the study's name, space and objectives.
@@ -123,13 +125,22 @@ def mirror_study(storage: str, sweep: Sweep, records: Iterable[ExportedTrial]) -
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with _storage_errors(storage, "written"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # names of metrics
-        directions = [StudyDirection[one.direction.name] for one in sweep.objectives]
-        study = optuna.create_study(storage=storage, study_name=sweep.study, directions=directions, load_if_exists=True)
-        study.set_metric_names([one.metric for one in sweep.objectives])
-        there = {trial.user_attrs.get("trial") for trial in study.get_trials(deepcopy=False)}
-        missing = [record for record in records if record.attributes["trial"] not in there]
-        finished = [trial for trial in (_trial(sweep, record) for record in missing) if trial.state.is_finished()]
-        study.add_trials(finished)
+        try:
+            return _add_missing(storage, sweep, records)
+        except KeyError:  # Optuna's error where a study or a trial is not there
+            if sweep.study in optuna.get_all_study_names(storage=storage):
+                raise
+            return 0
+
+
+def _add_missing(storage: str, sweep: Sweep, records: Iterable[ExportedTrial]) -> int:
+    directions = [StudyDirection[one.direction.name] for one in sweep.objectives]
+    study = optuna.create_study(storage=storage, study_name=sweep.study, directions=directions, load_if_exists=True)
+    study.set_metric_names([one.metric for one in sweep.objectives])
+    there = {trial.user_attrs.get("trial") for trial in study.get_trials(deepcopy=False)}
+    missing = [record for record in records if record.attributes["trial"] not in there]
+    finished = [trial for trial in (_trial(sweep, record) for record in missing) if trial.state.is_finished()]
+    study.add_trials(finished)
     return len(finished)
 
 

@@ -19,6 +19,7 @@ from cnn_sweep.execution.study.optuna_import import import_from_optuna
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.history import History
 from cnn_sweep.report.exports import export
+from cnn_sweep.report.exports.optuna import mirror
 from cnn_sweep.search.adaptive import AdaptiveSampler
 from cnn_sweep.store import queries
 from cnn_sweep.store.reader import StoreReader
@@ -41,6 +42,22 @@ def exported(written, tmp_path):
         f"{address}: study digits of 18 trials"
     ]
     return written.results, address
+
+
+def test_a_copy_that_is_deleted_while_it_is_renewed_is_written_again(written, tmp_path, monkeypatch):
+    """Whoever deletes the study in the dashboard does not end it, at whatever moment."""
+    written.study(trials=3)
+    store, address = StoreReader(written.results), f"sqlite:///{tmp_path / 'copy.db'}"
+    set_names = optuna.Study.set_metric_names
+
+    def after_deletion(study, names):
+        optuna.delete_study(study_name="digits", storage=address)
+        set_names(study, names)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.Study, "set_metric_names", after_deletion)
+        assert mirror(store, "digits", address) == 0
+    assert mirror(store, "digits", address) == 3
 
 
 def test_optuna_loads_what_was_exported(exported):
