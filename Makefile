@@ -216,7 +216,7 @@ bench-page: $(STAMP)  ## how a report of 5,000 trials opens and answers in Chrom
 bench-search: $(STAMP)  ## trials that searches need, on real learning curves (half an hour)
 	$(BIN)/python benchmarks/search.py
 
-bench-curves: $(STAMP)  ## what pruners save and miss, beside Optuna's; CURVES=FILE.npz for another table (an hour)
+bench-curves: $(BENCH_STAMP)  ## what pruners save and miss, beside Optuna's and Syne Tune's; CURVES=FILE.npz for another table (an hour)
 	$(BIN)/python benchmarks/curves.py $(if $(CURVES),--table $(CURVES))
 
 bench-priors: $(STAMP)  ## what earlier studies and priors save and cost; CURVES=FILE.npz for another table (an hour)

@@ -67,7 +67,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Task:
-    """The configurations of a task in the order in which they would be begun.
+    """The configurations of a task in the order in which a search begins them.
 
     Attributes:
         params: Their hyperparameters.

@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -81,14 +81,15 @@ def sharing_of(results: Path) -> Sharing | None:
 
 @contextmanager
 def shared_modes(results: Path) -> Iterator[None]:
-    """Let what this process creates in the block be the group's, if the results folder is declared shared.
-
-    The umask belongs to the whole process, so it is changed no longer than needed.
-    """
-    if sharing_of(results) is None:
+    """Let what this process creates in the block be the group's, if the results folder is declared shared."""
+    with nullcontext() if sharing_of(results) is None else umask(_UMASK):
         yield
-        return
-    before = os.umask(_UMASK)
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Set the umask in the block. It belongs to the whole process, so it is changed no longer than needed."""
+    before = os.umask(mask)
     try:
         yield
     finally:

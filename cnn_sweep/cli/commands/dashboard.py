@@ -6,7 +6,6 @@ import contextlib
 import errno
 import importlib.util
 import json
-import platform
 import secrets
 import select
 import socket
@@ -22,9 +21,9 @@ import typer
 from cnn_sweep.cli.ui.interrupt import interruptible
 from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName
 from cnn_sweep.cli.ui.studies import open_merged
+from cnn_sweep.cli.ui.terminal import ssh_tunnel
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.report.exports.optuna import mirror
-from cnn_sweep.slurm.environment import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +113,7 @@ def _is_ready(server: subprocess.Popen[str], interrupt: Interrupt) -> bool:
 def _print_address(port: int, token: str) -> None:
     """Print the address, and the tunnel to it from another machine."""
     print(f"http://{_HOST}:{port}/?token={token}", flush=True)
-    tunnel = f"ssh -N -L {port}:{_HOST}:{port} {user_name()}@{platform.node()}"
+    tunnel = ssh_tunnel(port, f"{_HOST}:{port}")
     print(
         f"from your own machine: {tunnel}   (then open the address above; Ctrl-C ends the dashboard)", file=sys.stderr
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import shlex
 import sys
 import time
 from contextlib import contextmanager, nullcontext
@@ -12,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.cli.ui.interrupt import interruptible
 from cnn_sweep.cli.ui.studies import open_merged
-from cnn_sweep.cli.ui.terminal import warn
+from cnn_sweep.cli.ui.terminal import ssh_tunnel, warn
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.report.live import moment
 from cnn_sweep.report.report_data import gather
 from cnn_sweep.slurm.commands import RareSlurmCli
-from cnn_sweep.slurm.environment import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,7 +73,7 @@ def _served(folder: Path, socket: Path) -> Iterator[None]:
     from cnn_sweep.report.document.page_server import served
 
     with served(folder, socket):
-        tunnel = f"ssh -N -L 8000:{shlex.quote(str(socket.absolute()))} {user_name()}@{platform.node()}"
+        tunnel = ssh_tunnel(8000, str(socket.absolute()))
         print(f"from your own machine: {tunnel}   (then open http://localhost:8000)", file=sys.stderr, flush=True)
         yield
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import shlex
 import shutil
 import sys
 from typing import IO, TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ from rich import console as rich_console
 from rich.segment import Segment
 from rich.text import Text
 
+from cnn_sweep.slurm.environment import user_name
 from cnn_sweep.streams import printable, unescaped
 
 if TYPE_CHECKING:
@@ -60,6 +63,11 @@ def print_words(text: str, *, stderr: bool = False) -> None:
 def print_data(text: str) -> None:
     """Print what other programs read: unchanged in a pipe or a file, for people to read on a terminal."""
     (sys.stdout if sys.stdout.isatty() else unescaped(sys.stdout)).write(text)
+
+
+def ssh_tunnel(port: int, to: str) -> str:
+    """Return the command, for the user's own machine, that forwards a port there to an address or a socket here."""
+    return f"ssh -N -L {port}:{shlex.quote(to)} {user_name()}@{platform.node()}"
 
 
 def warn(text: str) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.journal.sharing import umask
 from cnn_sweep.report.document.live_page import DATA, PAGE
 
 if TYPE_CHECKING:
@@ -102,13 +103,11 @@ def served(folder: Path, file: Path) -> Iterator[None]:
 def _listening(file: Path, folder: Path) -> _Server:
     _check_path(file)
     _remove_stale(file)
-    before = os.umask(_PRIVATE)
     try:
-        return _Server(file, folder)
+        with umask(_PRIVATE):
+            return _Server(file, folder)
     except OSError as error:
         raise InputError(f"--socket {file} cannot be used: {error.strerror}") from error
-    finally:
-        os.umask(before)
 
 
 def _check_path(file: Path) -> None:
