@@ -77,7 +77,7 @@ class Stage:
         event(self, failing)
         name = event.__name__
         self.say(f"{name} happened")
-        self.desk.wait_until_complete(name, 2 if "cancelled" in name else 1, 400)
+        self.desk.wait_until_complete(name, 2 if "cancelled" in name else 1, 180)
         self.say(f"{name} is complete")
 
     def preempt(self, name):
