@@ -140,10 +140,16 @@ class InRungs(InOrder):
 
 
 class Predictive(InOrder):
-    """The project's promotion by the predicted end."""
+    """The project's promotion by the predicted end.
 
-    def __init__(self, task: Task) -> None:
+    Args:
+        task: The task.
+        believed: Number of configurations, the first ones, that earlier knowledge proposed.
+    """
+
+    def __init__(self, task: Task, believed: int = 0) -> None:
         super().__init__(task)
+        self._believed = believed
         count = len(task.params)
         self._levels = FineLadder().levels(task.epochs)
         self._results = np.full((count, len(self._levels)), np.nan)
@@ -156,7 +162,9 @@ class Predictive(InOrder):
         rows = np.flatnonzero((reached > 0) | ~self._begun)  # those that run to their first rung are unknown
         nothing = np.zeros(len(rows), dtype=bool)
         results, features = self._results[rows], self.task.features[rows]
-        known = Known(self._levels, rows, results, features, ~self._begun[rows], nothing, np.zeros(len(rows)))
+        fresh, violations = ~self._begun[rows], np.zeros(len(rows))
+        believed = ~fresh & (rows < self._believed)
+        known = Known(self._levels, rows, results, features, fresh, nothing, violations, believed)
         paused = (reached[rows] > 0) & ~self._busy[rows] & (reached[rows] < len(self._levels))
         choice = next(choices(known, paused, self.task.seed), None)
         if choice is None:

@@ -89,7 +89,7 @@ SHORT = (MOST_IF_SHORT, MOST_IF_SHORT)  # with the other searches
 SEARCHES: dict[str, Callable[[Task, int], Search]] = {
     "random": lambda task, _first: InOrder(task),
     "asha": lambda task, _first: InRungs(task, Ladder(1, 3)),
-    "predictive": lambda task, _first: Predictive(task),
+    "predictive": Predictive,
     "tpe": Tpe,
 }
 

@@ -2,8 +2,12 @@
 
 Trials pause at closely spaced rungs. A free worker takes the trial, paused or new, with the greatest chance of being
 the best of all at its end, for what the next rung costs. Now and then it takes the next new trial as planned, or any
-paused one, so that a wrong prediction is noticed and does not decide alone. And now and then it takes the most
-promising paused trial, whatever the next rung costs, so that there is soon a complete trial, and a good one.
+paused one, so that a wrong prediction is noticed and does not decide alone. And until a trial is complete, it now and
+then takes the most promising paused one, whatever the next rung costs, so that there is soon a good complete trial.
+
+What an earlier study, or the user, believed to be good is trained to its end first: the most promising such trial, as
+long as at least half of all trials are expected to end below it. So a right belief soon shows, and a wrong one costs
+little.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
 # Found on the learning curves of LCBench and of 1,152 small networks: benchmarks/curves.py.
 _FIRST_TRIALS = 12  # trials that begin as planned, before anything is predicted
 _AS_PLANNED = 0.125  # share of decisions that take the next new trial, or any paused one
-_LEADER = 0.2  # share of the others that take the paused trial with the greatest chance
+_LEADER = 0.2  # share of the others that, until a trial is complete, take the paused one with the greatest chance
 _COST = 0.5  # chances are divided by this power of the epochs to the next rung
 _ENOUGH = 0.003  # the study ends when an unfinished trial is the best with less than this probability
 
@@ -53,6 +57,7 @@ class Known:
         over: Whether a trial has failed or was pruned; shape (trials,).
         violations: Violation of constraints by a network's number of weights, 0 for trials that have not begun; shape
             (trials,).
+        believed: Whether a trial comes from an earlier study or from the user's belief; shape (trials,).
     """
 
     levels: tuple[int, ...]
@@ -62,12 +67,13 @@ class Known:
     fresh: Flags
     over: Flags
     violations: Floats
+    believed: Flags
 
     @property
     def digest(self) -> str:
-        """A short digest of all results, of the states of the trials, and of violations if there are any."""
-        violated = [self.violations] if self.violations.any() else []
-        arrays = (self.numbers, self.results, self.fresh, self.over, *violated)
+        """A short digest of all results, the states of the trials, and violations and beliefs if there are any."""
+        rare = [one for one in (self.violations, self.believed) if one.any()]
+        arrays = (self.numbers, self.results, self.fresh, self.over, *rare)
         return hashlib.sha256(repr(self.levels).encode() + b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
 
     @property
@@ -84,13 +90,17 @@ class Known:
         found: Flags = going & (self.violations == least)
         return found
 
-    def chances(self) -> Floats:
-        """Return each trial's probability of being the best of all at the end."""
+    def expected(self) -> tuple[Floats, Floats]:
+        """Return each trial's expected score at the end, and its probability of being the best of all then.
+
+        The score is normal; that of a trial that cannot be the best is minus infinity.
+        """
         model = CurveModel.fit(self.levels, self.results, self.features)
         rivals = self.rivals
-        chances = np.zeros(len(self.numbers))
-        chances[rivals] = model.predict(self.results[rivals], self.features[rivals]).chances()
-        return chances
+        prediction = model.predict(self.results[rivals], self.features[rivals])
+        scores, chances = np.full(len(self.numbers), -np.inf), np.zeros(len(self.numbers))
+        scores[rivals], chances[rivals] = prediction.mean, prediction.chances()
+        return scores, chances
 
     def costs(self) -> Floats:
         """Return the epochs to the next level, by trial; infinite for complete ones."""
@@ -131,27 +141,32 @@ def choices(known: Known, paused: Flags, seed: int) -> Iterator[Choice]:
     paused = paused & known.rivals
     if not (paused | known.fresh).any():
         return
-    chances = known.chances()
+    ends, chances = known.expected()
     complete = (known.reached == len(known.levels)) & ~known.over
     if not len(fresh) and complete.any() and chances[~complete].sum() < _ENOUGH:
         return
+    promising = known.believed & paused & (ends >= np.median(ends[~known.fresh]))
+    if promising.any() and not (known.believed & complete).any():
+        row = np.where(promising, chances, -1.0).argmax()
+        yield Choice(int(known.numbers[row]), float(chances[row]), drawn=True)
     draw = random.Random(f"{seed} {known.digest}")  # noqa: S311 - no secret
     if draw.random() < _AS_PLANNED:
         row = np.flatnonzero(known.fresh)[0] if len(fresh) else draw.choice(np.flatnonzero(paused).tolist())
         yield Choice(int(known.numbers[row]), float(chances[row]), drawn=True)
     scores = np.where(paused | known.fresh, chances / known.costs() ** _COST, -1.0)
-    if paused.any() and draw.random() < _LEADER:
+    if paused.any() and not complete.any() and draw.random() < _LEADER:
         scores[np.where(paused, chances, -1.0).argmax()] = np.inf
     for row in np.argsort(-scores, kind="stable")[: (scores >= 0).sum()]:
         yield Choice(int(known.numbers[row]), float(chances[row]))
 
 
 class _Read(NamedTuple):
-    """What was read of a trial: from which state of it, its results by level, and its violation of constraints."""
+    """What was read of a trial: from which state of it, its results by level, its violation, and if it is believed."""
 
     source: object
     results: tuple[float, ...]
     violation: float
+    believed: bool
 
 
 class PredictedRungs:
@@ -214,14 +229,16 @@ class PredictedRungs:
         table = np.full((len(numbers), len(levels)), np.nan)
         over = np.zeros(len(numbers), dtype=bool)
         violations = np.zeros(len(numbers))
+        believed = np.zeros(len(numbers), dtype=bool)
         for row, number in enumerate(numbers):
             if number in found:
                 table[row, : len(found[number].results)] = found[number].results
                 over[row] = trials[number].state in FINISHED and trials[number].state != "complete"
                 violations[row] = found[number].violation
+                believed[row] = found[number].believed
         begins = np.array([number not in found for number in numbers], dtype=bool)
         features = self._features(numbers, trials, fresh)
-        return Known(levels, np.array(numbers, dtype=np.int64), table, features, begins, over, violations)
+        return Known(levels, np.array(numbers, dtype=np.int64), table, features, begins, over, violations, believed)
 
     def _features(
         self, numbers: list[int], trials: Mapping[int, TrialHistory], fresh: Mapping[int, Mapping[str, Any] | None]
@@ -242,5 +259,6 @@ class PredictedRungs:
             best = (max((v for e, v in values.items() if e <= level), default=-np.inf) for level in levels[:ends])
             # The start names the weights, so that all workers that know a result know them.
             weights = trial.start.parameters if trial.start is not None else None
-            known = self._read[trial.number] = _Read(source, tuple(best), self._violation(weights))
+            believed = trial.start is not None and trial.start.source is not None
+            known = self._read[trial.number] = _Read(source, tuple(best), self._violation(weights), believed)
         return known

@@ -77,6 +77,7 @@ class Hand:
                 epoch=self.begun,
                 parameters=100 * claimed.number,
                 until=self.until,
+                source=planned.source,
                 promotion=claimed.promotion and claimed.promotion.to_data(),
             )
         )
@@ -174,6 +175,20 @@ def test_prediction_leaves_what_violates_a_constraint_by_its_weights_at_its_firs
     assert (illegal, promotions > 4) == ([], True)
     _edited(hand.study, lambda e: replace(e, parameters=400) if isinstance(e, Start) and e.trial == 3 else e)
     assert any("do so less" in breach.what for breach in breaches(hand)[0])
+
+
+@pytest.mark.parametrize(("worth", "is_finished"), [(lambda number: -float(number), True), (float, False)])
+def test_what_the_user_believes_is_finished_first_unless_it_looks_bad(hands, worth, is_finished):
+    """Trial 0 comes from the prior: the best of all is complete first, the worst never; the audit agrees."""
+    text = TEXT.replace("{asha: {min_epochs: 1, reduction: 3}}", "predictive").replace("true}", "true, prior: 0.01}")
+    (hand,) = hands(1, trials=16, worth=worth, text=text)
+    complete = []
+    while hand.run():
+        complete += [number for number, (state, _) in states(hand).items() if state == "complete"]
+    assert hand.history.trials[0].start.source == "prior"
+    assert (complete[0] == 0, 0 in complete) == (is_finished, is_finished)
+    illegal, promotions = breaches(hand)
+    assert (illegal, promotions > 10) == ([], True)
 
 
 def test_a_small_study_ends_with_a_complete_trial(hands):

@@ -76,6 +76,7 @@ class Audit:
         self._plan, self._seed = plan, sweep.search.seed
         self._repeats = repeats = first_trainings(plan)
         self._planned = [p.number for p in plan.trials if p.number not in repeats]
+        self._believed = {p.number for p in plan.trials if p.source is not None}
         self._trials = {number: AuditedTrial(number) for number in self._planned}
         for event in sorted(_events(paths), key=lambda event: event.time):
             self._take(event, sweep.objective.metric)
@@ -260,8 +261,9 @@ class Audit:
         flags = (np.array(one, dtype=bool) for one in ([n not in rows for n in numbers], over, paused))
         begins, over_, paused_ = flags
         surplus = np.array([self._surplus(begun[n]) if n in rows else 0.0 for n in numbers], dtype=float)
-        known = Known(levels, np.array(numbers, dtype=np.int64), results, features_of(params), begins, over_, surplus)
-        return known, paused_
+        believed = np.array([n in rows and n in self._believed for n in numbers], dtype=bool)
+        known_numbers, features = np.array(numbers, dtype=np.int64), features_of(params)
+        return Known(levels, known_numbers, results, features, begins, over_, surplus, believed), paused_
 
     def _curve(self, trial: AuditedTrial, levels: Sequence[int], is_known: Callable[[float], bool]) -> list[float]:
         epochs = {epoch: -self._direction.key(v) for epoch, (t, v) in trial.epochs.items() if is_known(t)}

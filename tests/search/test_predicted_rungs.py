@@ -32,12 +32,11 @@ def crossing(count, seed=0):
     return np.maximum.accumulate(curves, axis=1), features_of([{"rate": float(one)} for one in rate])
 
 
-def known(results, features, *, fresh=None, over=None, violations=None):
+def known(results, features, **more):
     """Return what is known of trials with some results."""
-    nothing = np.zeros(len(results), dtype=bool)
-    fresh, over = (nothing if flags is None else flags for flags in (fresh, over))
-    violations = np.zeros(len(results)) if violations is None else violations
-    return Known(LEVELS, np.arange(len(results)), results, features, fresh, over, violations)
+    flags = dict.fromkeys(("fresh", "over", "believed"), np.zeros(len(results), dtype=bool))
+    none = {**flags, "violations": np.zeros(len(results))}
+    return Known(LEVELS, np.arange(len(results)), results, features, **{**none, **more})
 
 
 def test_slow_learners_are_expected_to_win_once_some_have():
@@ -79,19 +78,26 @@ def test_a_choice_is_a_function_of_what_is_known_and_the_seed():
     assert known(more, features).digest != known(curves, features).digest
 
 
-def test_the_most_promising_trial_comes_first_now_and_then():
-    """Mostly one with a cheaper rung is preferred; in about a sixth of cases it is that with the greatest chance."""
+def test_the_most_promising_trial_comes_first_now_and_then_until_one_is_complete():
+    """Mostly one with a cheaper rung is preferred, in about a sixth of cases that with the greatest chance."""
     curves, features = crossing(40)
     depths = np.random.default_rng(0).integers(1, len(LEVELS), 40)
     depths[30:] = 0
     curves[np.arange(len(LEVELS)) >= depths[:, None]] = np.nan
     paused = depths > 0
     table = known(curves, features, fresh=~paused)
-    leader, preferred = table.chances()[paused].argmax(), (table.chances() / table.costs() ** 0.5).argmax()
+    leader, preferred = table.expected()[1][paused].argmax(), (table.expected()[1] / table.costs() ** 0.5).argmax()
     assert leader != preferred
     first = [next(choices(table, paused, seed)).number for seed in range(200)]
     assert 0.1 < first.count(leader) / 200 < 0.25
     assert first.count(preferred) / 200 > 0.5
+    results = np.vstack([curves, np.full(len(LEVELS), 0.2)])
+    more, going = (
+        known(results, np.vstack([features, features[:1]]), fresh=np.append(~paused, False)),
+        np.append(paused, False),
+    )
+    leader = np.where(going, more.expected()[1], -1.0).argmax()
+    assert sum(next(choices(more, going, seed)).number == leader for seed in range(200)) / 200 < 0.05
 
 
 def test_a_study_goes_on_while_something_may_be_better_and_then_ends():
@@ -126,7 +132,7 @@ def test_what_violates_constraints_is_not_trained_unless_nothing_else_is_left():
     feasible = violations == 0.0
     paused = np.ones(40, dtype=bool)
     table = known(curves, features, violations=violations)
-    assert table.chances()[feasible].sum() == pytest.approx(1.0)
+    assert table.expected()[1][feasible].sum() == pytest.approx(1.0)
     for seed in range(20):  # also what is drawn
         assert {one.number for one in choices(table, paused, seed)} == set(np.flatnonzero(feasible))
     assert list(choices(table, paused & ~feasible, 0)) == []
@@ -173,3 +179,21 @@ def test_a_decision_among_five_thousand_trials_is_quick():
         next(choices(table, table.reached < len(LEVELS), 0))
         used.append(time.process_time() - began)
     assert min(used) < 0.4
+
+
+@pytest.mark.parametrize(("value", "is_first"), [(0.5, True), (-0.5, False)])
+def test_the_best_that_was_believed_is_finished_first_unless_it_looks_worse_than_most(value, is_first):
+    """Of trials of earlier knowledge, the most promising goes on until one is complete, if half of all look worse."""
+    curves, features = crossing(40)
+    curves[:, 2:] = np.nan
+    curves[:2] += [[value], [value / 2]]
+    believed = np.arange(40) < 2
+    paused = np.ones(40, dtype=bool)
+    first = [next(choices(known(curves, features, believed=believed), paused, seed)) for seed in range(40)]
+    leader = int(np.argmax(known(curves, features, believed=believed).expected()[1][:2]))
+    assert all((one.number, one.drawn) == (leader, True) for one in first) == is_first
+    assert known(curves, features, believed=believed).digest != known(curves, features).digest
+    curves[1] = curves[1, 0]
+    paused[1] = False
+    after = [next(choices(known(curves, features, believed=believed), paused, seed)).drawn for seed in range(40)]
+    assert np.mean(after) < 0.4
