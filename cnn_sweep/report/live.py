@@ -164,6 +164,12 @@ def limits_in_words(report: dict[str, Any]) -> Iterator[str]:
         yield f"{limit['name']} {used} of {shown(limit['limit'])}{end}"
 
 
+def first_rung_in_words(report: dict[str, Any]) -> Iterator[str]:
+    """Yield which rung pilots chose as the first one that decides, and by which evidence."""
+    if (first := report["first_rung"]) is not None:
+        yield f"first rung that decides: {first['text']}"
+
+
 def unsaved_in_words(running: list[dict[str, Any]]) -> Iterator[str]:
     """Yield which of the running trials cannot write their checkpoints, and why."""
     for trial in running:

@@ -23,6 +23,7 @@ from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.live import (
     Moment,
     ended_jobs_in_words,
+    first_rung_in_words,
     in_words,
     is_over,
     limits_in_words,
@@ -123,6 +124,7 @@ def page(report: dict[str, Any], found: Moment, *, most: int | None = None) -> G
         parts.append(Text(sparkline(found.best, _SPARKS), style="cyan"))
     parts += [Text(f"failed: {count} by {cause}", style="red") for cause, count in report["causes"].items()]
     parts += [Text(f"budget: {limit}") for limit in limits_in_words(report)]
+    parts += [Text(words) for words in first_rung_in_words(report)]
     parts += [Text(fault, style="red") for fault in report["faults"]]
     parts += [Text(line, style="red") for line in report["held"]]
     parts += [_jobs(report["jobs"])] if report["jobs"] else []
