@@ -172,7 +172,9 @@ class Study:
             auto`` the keys of :class:`~cnn_sweep.search.first_rung.FirstRung`, and ``text``), ``running`` (the trials
             that are being trained: ``trial``, ``epoch``, the last complete one, ``epochs``, the planned number or None,
             ``value``, the objective in that epoch, ``saved_epoch``, the last one in a checkpoint, and ``unsaved``, why
-            the newest checkpoint could not be written, or None),
+            the newest checkpoint could not be written, or None), ``lost`` (of trials that are to continue and whose
+            newest checkpoint is not there any more: ``trial``, ``epoch``, the last one in it, and ``from_epoch``, the
+            last one in the checkpoint from which it continues, 0 for none),
             ``when_finished`` (the commands that followed the end of the study: ``step``, ``state``, ``file``,
             ``message``, ``time``).
         """
@@ -180,6 +182,7 @@ class Study:
         with self.store:
             users = report_queries.users(self.store, self.name)
             summary, best, running = self.summary(), self.best(), self._running()
+            lost = self._lost_checkpoints()
             jobs = self._jobs(slurm or SlurmCli(), is_finished=not unfinished(summary["trials"]))
             workers = self._workers(jobs.queue)
         limits = [asdict(limit) for limit in self.limits()]
@@ -193,6 +196,7 @@ class Study:
             "best": best,
             "workers": workers,
             "users": users,
+            "lost": lost,
             "running": [trial for trial in running if trial["trial"] not in jobs.dead],
             "jobs": [asdict(job) for job in jobs.queue.jobs] if jobs.queue else [],
             "ended_jobs": [asdict(ends) | {"text": str(ends)} for ends in jobs.ends],
@@ -289,6 +293,20 @@ class Study:
             | {"saved_epoch": row["saved_epoch"], "unsaved": row["unsaved"]}
             for row in rows
         ]
+
+    def _lost_checkpoints(self) -> list[dict[str, Any]]:
+        """Return which trials that are to continue have lost their newest checkpoint, and from where they continue."""
+        found: dict[int, list[dict[str, Any]]] = {}
+        for state in report_queries.saved_states(self.store, self.name):
+            found.setdefault(state["trial"], []).append(state)
+        folder = self.paths.checkpoints  # listed, since there may be thousands of files
+        names = {path.name for path in folder.iterdir()} if found and folder.is_dir() else set()
+        lost = []
+        for trial, states in found.items():
+            left = next((state["epoch"] for state in states if PurePath(state["file"]).name in names), 0)
+            if left < states[0]["epoch"]:
+                lost.append({"trial": trial, "epoch": states[0]["epoch"], "from_epoch": left})
+        return lost
 
     def _workers(self, queue: Queue | None) -> dict[str, int]:
         """Count the workers that are alive, and those whose state is unknown."""

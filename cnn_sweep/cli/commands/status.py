@@ -20,6 +20,7 @@ from cnn_sweep.report.live import (
     first_rung_in_words,
     jobs_in_words,
     limits_in_words,
+    lost_in_words,
     unsaved_in_words,
 )
 from cnn_sweep.store.column_names import VIOLATION
@@ -76,7 +77,7 @@ def _print_running(report: dict[str, Any], console: Console) -> None:
     if len(running) > _RUNNING_SHOWN:
         more = plural(len(running) - _RUNNING_SHOWN, "more running trial")
         console.print(f"  and {more} (`cnn-sweep status {report['study']} --watch` shows all)", markup=False)
-    for words in unsaved_in_words(running):
+    for words in chain(unsaved_in_words(running), lost_in_words(report)):
         console.print(f"  {words}", markup=False)
 
 

@@ -28,6 +28,7 @@ from cnn_sweep.report.live import (
     is_over,
     limits_in_words,
     line,
+    lost_in_words,
     moment,
     sparkline,
     unsaved_in_words,
@@ -135,6 +136,7 @@ def page(report: dict[str, Any], found: Moment, *, most: int | None = None) -> G
     rows = running[:most]
     parts += [_running(rows)] if running else []
     parts += [Text(words, style="red") for words in unsaved_in_words(report["running"])]
+    parts += [Text(words, style="red") for words in lost_in_words(report)]
     if left := len(running) - len(rows):
         parts.append(Text(f"and {plural(left, 'more running trial')}"))
     return Group(*parts)
