@@ -27,8 +27,8 @@ REDUCTION = 3  # the share of trials that a rung keeps is one in so many
 HAS_SYNE_TUNE = find_spec("syne_tune") is not None
 
 
-class Peer(ABC):
-    """A library's search.
+class EpochByEpoch(ABC):
+    """A search that is asked after each epoch whether a worker trains its configuration on; if not, it is over.
 
     Args:
         task: The task.
@@ -36,11 +36,43 @@ class Peer(ABC):
 
     def __init__(self, task: Task) -> None:
         self.task = task
+        self._going: list[tuple[int, int]] = []  # rows that their worker trains on
+
+    @abstractmethod
+    def begin(self) -> int | None:
+        """Return the next configuration; None if all have begun."""
+
+    @abstractmethod
+    def trains_on(self, row: int, epochs: int) -> bool:
+        """Learn of an epoch, and return whether the training goes on."""
+
+    def take(self) -> tuple[int, int] | None:
+        """Go on with a worker's configuration, or begin the next."""
+        if self._going:
+            row, epochs = self._going.pop()
+            return row, epochs + 1
+        begun = self.begin()
+        return None if begun is None else (begun, 1)
+
+    def trained(self, row: int, epochs: int) -> None:
+        """Ask whether to go on."""
+        if self.trains_on(row, epochs):
+            self._going.append((row, epochs))
+
+
+class Peer(EpochByEpoch):
+    """A library's search.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
         self.space = distributions(task.params)
         self._cube = cube_of(task.params, self.space)
         self._left = np.ones(len(task.params), dtype=bool)
         self._trials: dict[int, Any] = {}
-        self._going: list[tuple[int, int]] = []
 
     @abstractmethod
     def propose(self) -> tuple[Any, dict[str, Any]]:
@@ -54,25 +86,22 @@ class Peer(ABC):
     def complete(self, trial: Any, last: float, best: float) -> None:
         """Report the last epoch, and the best."""
 
-    def take(self) -> tuple[int, int] | None:
-        """Go on with a worker's configuration, or begin the next."""
-        if self._going:
-            row, epochs = self._going.pop()
-            return row, epochs + 1
+    def begin(self) -> int | None:
+        """Let the library propose a trial, and return the nearest configuration."""
         if not self._left.any():
             return None
         trial, params = self.propose()
         row = take_nearest(self._cube, self._left, cube_of([params], self.space))
         self._trials[row] = trial
-        return row, 1
+        return row
 
-    def trained(self, row: int, epochs: int) -> None:
+    def trains_on(self, row: int, epochs: int) -> bool:
         """Report the epoch, and ask whether to go on."""
         value = float(self.task.curves[row, epochs - 1])
-        if epochs == self.task.epochs:
-            self.complete(self._trials[row], value, float(self.task.best[row, -1]))
-        elif self.goes_on(self._trials[row], value, epochs):
-            self._going.append((row, epochs))
+        if epochs < self.task.epochs:
+            return self.goes_on(self._trials[row], value, epochs)
+        self.complete(self._trials[row], value, float(self.task.best[row, -1]))
+        return False
 
 
 class Optuna(Peer):

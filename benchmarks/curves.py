@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import optuna
-from curve_peers import HAS_SYNE_TUNE, PEERS
+from curve_peers import HAS_SYNE_TUNE, PEERS, EpochByEpoch
 from curve_tables import Table, Task
 from results_page import write_section
 from threadpoolctl import threadpool_limits
@@ -179,33 +179,28 @@ class Predictive(InOrder):
         self._busy[row] = False
 
 
-class Stopping(InOrder):
+class Stopping(EpochByEpoch):
     """Trials that are stopped for good after any epoch, by the project's median pruner."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self._pruner = StopPruner(MedianSpec(), Direction.MAXIMIZE)
-        self._going: list[tuple[int, int]] = []  # rows that their worker trains on
-        self._complete: dict[int, TrialHistory] = {}
+        self._order = InOrder(task)
 
-    def take(self) -> tuple[int, int] | None:
-        """Go on with a worker's configuration, or begin the next."""
-        if self._going:
-            row, epochs = self._going.pop()
-            return row, epochs + 1
-        row = self.next_row()
-        return None if row is None else (row, 1)
+    def begin(self) -> int | None:
+        """Begin the next configuration."""
+        return self._order.next_row()
 
-    def trained(self, row: int, epochs: int) -> None:
+    def trains_on(self, row: int, epochs: int) -> bool:
         """Ask the pruner whether to go on."""
         curve = dict(enumerate(self.task.curves[row, :epochs].tolist(), start=1))
-        if epochs == self.task.epochs:
-            attempt = AttemptHistory(0, end=End(0.0, row, 0, "complete", epochs=epochs))
-            attempt.epochs = {epoch: EpochHistory(0.0, 1.0, value) for epoch, value in curve.items()}
-            complete = {row: TrialHistory(row, {0: attempt})}
-            self._pruner.prunes(-1, {1: 0.0}, complete)  # adds it
-        elif not self._pruner.prunes(row, curve, {}):
-            self._going.append((row, epochs))
+        if epochs < self.task.epochs:
+            return not self._pruner.prunes(row, curve, {})
+        attempt = AttemptHistory(0, end=End(0.0, row, 0, "complete", epochs=epochs))
+        attempt.epochs = {epoch: EpochHistory(0.0, 1.0, value) for epoch, value in curve.items()}
+        complete = {row: TrialHistory(row, {0: attempt})}
+        self._pruner.prunes(-1, {1: 0.0}, complete)  # adds it
+        return False
 
 
 METHODS: dict[str, Callable[[Task], Search]] = {

@@ -29,8 +29,14 @@ def check_regular(path: Path | str) -> None:
         return
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-    raise OSError(errno.EINVAL, f"{kind}, not a regular file", str(path))
+    raise OSError(errno.EINVAL, _what_it_is(path, mode), str(path))
+
+
+def _what_it_is(path: Path | str, mode: int) -> str:
+    # Reading it once would not do: jobs and later commands read files again, and paths in a file start at its folder.
+    if stat.S_ISFIFO(mode) and os.path.basename(os.path.realpath(path)).startswith("pipe:["):  # noqa: PTH119 - as above
+        return "a pipe, as from `<(…)` or `|`, not a regular file; write its text to a file, and name that"
+    return f"{_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a regular file"
 
 
 def opener(path: str, flags: int) -> int:

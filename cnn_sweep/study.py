@@ -17,6 +17,7 @@ from cnn_sweep.execution.attempts.take_over import unseen_in_words
 from cnn_sweep.execution.pool.when_finished import end_of
 from cnn_sweep.execution.pool.worker_processes import log_file
 from cnn_sweep.execution.study.jobs import Queue, faults_of, is_running, outcomes
+from cnn_sweep.execution.study.pilots import first_rung_of
 from cnn_sweep.execution.study.provenance import DOES_NOT_TRAIN
 from cnn_sweep.journal.history import History, check_journals
 from cnn_sweep.journal.identity import ProcessIdentity
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from cnn_sweep.report.figures.plots import Plots
     from cnn_sweep.report.models.predictions import TrainedModels
+    from cnn_sweep.search.first_rung import FirstRung
     from cnn_sweep.search.importance import Findings
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
     from cnn_sweep.sweep.sweep import Sweep
@@ -166,10 +168,13 @@ class Study:
             ``bad_lines`` (number of damaged journal lines), ``incomplete`` (number of trials of which epochs are
             missing), ``unknown_lines`` (number of lines that are not events of this version), ``cancelled`` (when the
             whole study was cancelled last, in seconds since 1970, or None), ``limits`` (of the search, except the
-            number of trials: ``name``, ``used``, ``limit``, ``reached``), ``running`` (the trials that are being
-            trained: ``trial``, ``epoch``, the last complete one, ``epochs``, the planned number or None, ``value``, the
-            objective in that epoch, ``saved_epoch``, the last one in a checkpoint, and ``unsaved``, why the newest
-            checkpoint could not be written, or None),
+            number of trials: ``name``, ``used``, ``limit``, ``reached``), ``first_rung`` (None, or with ``min_epochs:
+            auto`` the keys of :class:`~cnn_sweep.search.first_rung.FirstRung`, and ``text``), ``running`` (the trials
+            that are being trained: ``trial``, ``epoch``, the last complete one, ``epochs``, the planned number or None,
+            ``value``, the objective in that epoch, ``saved_epoch``, the last one in a checkpoint, and ``unsaved``, why
+            the newest checkpoint could not be written, or None), ``lost`` (of trials that are to continue and whose
+            newest checkpoint is not there any more: ``trial``, ``epoch``, the last one in it, and ``from_epoch``, the
+            last one in the checkpoint from which it continues, 0 for none),
             ``when_finished`` (the commands that followed the end of the study: ``step``, ``state``, ``file``,
             ``message``, ``time``).
         """
@@ -177,6 +182,7 @@ class Study:
         with self.store:
             users = report_queries.users(self.store, self.name)
             summary, best, running = self.summary(), self.best(), self._running()
+            lost = self._lost_checkpoints()
             jobs = self._jobs(slurm or SlurmCli(), is_finished=not unfinished(summary["trials"]))
             workers = self._workers(jobs.queue)
         limits = [asdict(limit) for limit in self.limits()]
@@ -190,12 +196,14 @@ class Study:
             "best": best,
             "workers": workers,
             "users": users,
+            "lost": lost,
             "running": [trial for trial in running if trial["trial"] not in jobs.dead],
             "jobs": [asdict(job) for job in jobs.queue.jobs] if jobs.queue else [],
             "ended_jobs": [asdict(ends) | {"text": str(ends)} for ends in jobs.ends],
             "dead": [{"trial": trial, "why": why} for trial, why in sorted(jobs.dead.items())],
             "held": unseen_in_words(self.name, (one for one in jobs.unseen if one.is_silent)),
             "limits": limits,
+            "first_rung": None if (first := self._first_rung()) is None else first.as_data(),
             "faults": [*faults_of(self.paths), *filter(None, (jobs.trouble, _HIDDEN if hidden else None))],
             "note": self.paths.read_note(),
             "when_finished": outcomes(self.paths, end),
@@ -225,6 +233,11 @@ class Study:
             return []
         history = History.read(self.paths, sweep.objective.metric)
         return list(Budget(sweep, history).limits())
+
+    def _first_rung(self) -> FirstRung | None:
+        """Return the first rung that pilots choose; most sweep files need not be parsed to see that there is none."""
+        is_possible = "auto" in read_text(self.paths.revisions()[-1], sweep_file_cure(self.paths))
+        return first_rung_of(self.paths, self.sweep) if is_possible else None
 
     @property
     def sweep(self) -> Sweep:
@@ -280,6 +293,20 @@ class Study:
             | {"saved_epoch": row["saved_epoch"], "unsaved": row["unsaved"]}
             for row in rows
         ]
+
+    def _lost_checkpoints(self) -> list[dict[str, Any]]:
+        """Return which trials that are to continue have lost their newest checkpoint, and from where they continue."""
+        found: dict[int, list[dict[str, Any]]] = {}
+        for state in report_queries.saved_states(self.store, self.name):
+            found.setdefault(state["trial"], []).append(state)
+        folder = self.paths.checkpoints  # listed, since there may be thousands of files
+        names = {path.name for path in folder.iterdir()} if found and folder.is_dir() else set()
+        lost = []
+        for trial, states in found.items():
+            left = next((state["epoch"] for state in states if PurePath(state["file"]).name in names), 0)
+            if left < states[0]["epoch"]:
+                lost.append({"trial": trial, "epoch": states[0]["epoch"], "from_epoch": left})
+        return lost
 
     def _workers(self, queue: Queue | None) -> dict[str, int]:
         """Count the workers that are alive, and those whose state is unknown."""

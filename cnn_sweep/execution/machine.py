@@ -114,13 +114,14 @@ def gpu_of(worker: int, gpus: list[str]) -> str | None:
     return gpus[worker % len(gpus)] if gpus else None
 
 
-def default_workers(threads: int = 1) -> int:
+def default_workers(threads: int = 1, memory: float | None = None) -> int:
     """Return the number of workers that keep all usable cores or GPUs busy, as far as memory allows, at least 1.
 
     Args:
         threads: Threads of each worker.
+        memory: Bytes that may be used; by default :func:`usable_memory`, which changes from moment to moment.
     """
-    return min(wanted_workers(threads), workers_in_memory())
+    return min(wanted_workers(threads), workers_in_memory(memory))
 
 
 def wanted_workers(threads: int = 1) -> int:
@@ -129,9 +130,9 @@ def wanted_workers(threads: int = 1) -> int:
     return max(1, min(cores, _WORKERS_PER_GPU * len(gpus)) if gpus else cores)
 
 
-def workers_in_memory() -> int:
-    """Return the number of workers that fit into the memory that may be used, at least 1."""
-    return max(1, int(usable_memory() / WORKER_BYTES))
+def workers_in_memory(memory: float | None = None) -> int:
+    """Return the number of workers that fit into the memory that may be used (by default, read now), at least 1."""
+    return max(1, int((usable_memory() if memory is None else memory) / WORKER_BYTES))
 
 
 def usable_cores() -> int:

@@ -78,6 +78,15 @@ def check_file(file: Path, results: Path) -> None:
     Rules.of(results).check_way(file, named=True)
 
 
+def other_writers(folder: Path) -> str | None:
+    """Return who besides this user and root can change a folder, as a predicate with its mode; None if nobody can.
+
+    Raises:
+        OSError: It cannot be examined.
+    """
+    return Rules(folder, None).who_else(folder)
+
+
 def trust_everything() -> None:
     """Let this process, and those that it starts, run code of everybody."""
     os.environ[VARIABLE] = EVERYTHING
@@ -150,6 +159,10 @@ class Rules:
                 _tell_once(f"{path} {problem}; trusted, as you said")
             return
         raise EnvironmentFault(f"{path} {problem}, so code of others could run in your name.\n{self._advice(path)}")
+
+    def who_else(self, path: Path) -> str | None:
+        """Return whose a file or folder is, or who can change it, who is not trusted; None if nobody can."""
+        return self._problem(path, above=False) or self._strange_writers(path)
 
     def _problem(self, path: Path, *, above: bool) -> str | None:
         """Return whose a file or folder is, or that everybody can change it; None if there is nothing to say."""

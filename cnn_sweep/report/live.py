@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.execution.pool.progress import Pace, pace_of
-from cnn_sweep.messages import plural
+from cnn_sweep.messages import few, plural
 from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.store import queries, report_queries
 from cnn_sweep.sweep.states import counted, unfinished
@@ -164,12 +164,26 @@ def limits_in_words(report: dict[str, Any]) -> Iterator[str]:
         yield f"{limit['name']} {used} of {shown(limit['limit'])}{end}"
 
 
+def first_rung_in_words(report: dict[str, Any]) -> Iterator[str]:
+    """Yield which rung pilots chose as the first one that decides, and by which evidence."""
+    if (first := report["first_rung"]) is not None:
+        yield f"first rung that decides: {first['text']}"
+
+
 def unsaved_in_words(running: list[dict[str, Any]]) -> Iterator[str]:
     """Yield which of the running trials cannot write their checkpoints, and why."""
     for trial in running:
         if trial["unsaved"] is not None:
             since = f"since epoch {trial['saved_epoch']}" if trial["saved_epoch"] else "yet"
             yield f"trial {trial['trial']} has no checkpoint {since}: {trial['unsaved']}; it is tried again"
+
+
+def lost_in_words(report: dict[str, Any]) -> Iterator[str]:
+    """Yield which trials train epochs again, because their checkpoints are gone."""
+    if lost := report["lost"]:
+        which = few([f"{one['trial']} from epoch {one['from_epoch'] + 1}" for one in lost])
+        gone = plural(len(lost), "checkpoint is", "checkpoints are")
+        yield f"{gone} gone; trials that go on without one train again: {which}"
 
 
 def jobs_in_words(jobs: list[dict[str, Any]]) -> Iterator[str]:

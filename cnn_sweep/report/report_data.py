@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnn_sweep.errors import CnnSweepError, DamagedFileError, InputError
+from cnn_sweep.execution.study.pilots import first_rung_of
 from cnn_sweep.journal.decoding import BadLineError
 from cnn_sweep.journal.events import Worker
 from cnn_sweep.journal.history import journal_sizes
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.report.models.openings import Opening
+    from cnn_sweep.search.first_rung import FirstRung
     from cnn_sweep.search.importance import Findings
     from cnn_sweep.slurm.commands import SlurmCli
     from cnn_sweep.store.reader import StoreReader
@@ -102,6 +104,7 @@ class ReportData:
         sweep: The newest sweep file; None if it cannot be read.
         revisions: Text of each frozen file by name, the oldest first; ``repeat`` marks its own in their first line.
         at_rungs: Epochs of a rung to results there by trial; empty without rungs.
+        first_rung: The first rung that decides, and its evidence; None unless pilots choose it.
         best_model: The best model's predictions of the validation images; None without predictions.
         no_model: Why there are no predictions.
         corrected: The value of the best without selection bias; None where it is not known.
@@ -129,6 +132,7 @@ class ReportData:
     sweep: Sweep | None
     revisions: dict[str, str]
     at_rungs: dict[int, dict[int, float]] = field(default_factory=dict)
+    first_rung: FirstRung | None = None
     best_model: BestModel | None = None
     no_model: str = ""
     corrected: Corrected | None = None
@@ -292,8 +296,15 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
         tests=newest_tests(store, study),
         openings=openings_in(store, study),
         at_rungs={epoch: report_queries.best_until(store, study, epoch, summary["direction"]) for epoch in rungs},
+        first_rung=_first_rung(paths, sweep, problems),
         problems=problems,
     )
+
+
+def _first_rung(paths: StudyPaths, sweep: Sweep | None, problems: FailedParts) -> FirstRung | None:
+    if sweep is None:
+        return None
+    return problems.attempt("the first rung", lambda: first_rung_of(paths, sweep), lambda _: None)
 
 
 def _cost(store: StoreReader, study: str, problems: FailedParts) -> dict[str, Any]:

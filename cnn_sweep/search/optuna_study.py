@@ -12,14 +12,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, check_distribution_compatibility
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.messages import listed, show
 from cnn_sweep.search.distributions import distribution
+from cnn_sweep.search.optuna_rows import add_trials
 from cnn_sweep.sweep.space.space import Choices, find_value, is_complete
 
 if TYPE_CHECKING:
@@ -93,15 +95,16 @@ def write_study(storage: str, sweep: Sweep, records: Iterable[ExportedTrial]) ->
     trials = [_trial(sweep, record) for record in records]
     with _storage_errors(storage, "written"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # names of metrics
+        backend = RDBStorage(storage)
         try:
-            study = optuna.create_study(storage=storage, study_name=sweep.study, directions=directions)
+            study = optuna.create_study(storage=backend, study_name=sweep.study, directions=directions)
         except DuplicatedStudyError:
             raise InputError(f"{storage} already has a study {sweep.study!r}; choose another storage") from None
         try:
             study.set_metric_names([one.metric for one in sweep.objectives])
-            study.add_trials(trials)
+            add_trials(backend, sweep.study, trials)
         except BaseException:  # never leave part of a study behind
-            optuna.delete_study(study_name=sweep.study, storage=storage)
+            optuna.delete_study(study_name=sweep.study, storage=backend)
             raise
     return len(trials)
 
@@ -135,13 +138,28 @@ def mirror_study(storage: str, sweep: Sweep, records: Iterable[ExportedTrial]) -
 
 def _add_missing(storage: str, sweep: Sweep, records: Iterable[ExportedTrial]) -> int:
     directions = [StudyDirection[one.direction.name] for one in sweep.objectives]
-    study = optuna.create_study(storage=storage, study_name=sweep.study, directions=directions, load_if_exists=True)
+    backend = RDBStorage(storage)
+    study = optuna.create_study(storage=backend, study_name=sweep.study, directions=directions, load_if_exists=True)
     study.set_metric_names([one.metric for one in sweep.objectives])
-    there = {trial.user_attrs.get("trial") for trial in study.get_trials(deepcopy=False)}
+    known = study.get_trials(deepcopy=False)
+    there = {trial.user_attrs.get("trial") for trial in known}
     missing = [record for record in records if record.attributes["trial"] not in there]
     finished = [trial for trial in (_trial(sweep, record) for record in missing) if trial.state.is_finished()]
-    study.add_trials(finished)
+    _check_distributions(known, finished)
+    add_trials(backend, sweep.study, finished)
     return len(finished)
+
+
+def _check_distributions(known: Iterable[FrozenTrial], added: Iterable[FrozenTrial]) -> None:
+    """Check that added trials have the distributions of a study, as Optuna does before it adds one.
+
+    Raises:
+        ValueError: A hyperparameter has other choices, or another kind.
+    """
+    there = {name: found for trial in known for name, found in trial.distributions.items()}
+    for trial in added:
+        for name, own in trial.distributions.items():
+            check_distribution_compatibility(there.setdefault(name, own), own)
 
 
 def read_study(storage: str, name: str, sweep: Sweep) -> MatchingTrials:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from cnn_sweep.journal.filesystem import aside_of, clear_asides, mode_in, sync, sync_path
+from cnn_sweep.journal.filesystem import aside_of, is_being_written, mode_in, sync, sync_path
 from cnn_sweep.store import sqlite
 from cnn_sweep.store.files import BUSY, UNFINISHED, private_folder, set_aside, store_file
 from cnn_sweep.store.ingest import Applied, apply_new, nothing_new, read_offsets
@@ -186,10 +186,18 @@ def _prune(results: Path) -> None:
     """Remove old versions, and files left by killed processes."""
     for version in list_versions(results)[_KEPT:]:
         version.path.unlink(missing_ok=True)
-    clear_asides(folder_of(results))
-    for path in folder_of(results).glob(f".{_NEW}.*"):  # also of processes on other machines, by their age
+    _remove_leftovers(folder_of(results), _NEW)
+    _remove_leftovers(results, store_file(results).name)
+
+
+def _remove_leftovers(folder: Path, name: str) -> None:
+    """Remove what killed processes were writing under a name: at once if they ran here, else when it is old."""
+    for path in folder.glob(f".{name}.*"):
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
+            # A second name of a store has the store's own time of change (mtime), but is itself a change of the inode.
+            is_old = time.time() - path.stat().st_ctime > _LEFTOVER_AGE_S
+            writing = is_being_written(path)
+            if writing is False or (writing is None and is_old):
                 path.unlink()
 
 

@@ -184,6 +184,22 @@ def running(store: StoreReader, study: str) -> list[Record]:
         return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - public despite its name
 
 
+def saved_states(store: StoreReader, study: str) -> list[Record]:
+    """Return the checkpoints of trials that are paused or were interrupted, by trial, the newest attempt first.
+
+    Keys: trial, epoch (the last in the checkpoint), file (in the study's folder).
+    """
+    a, t = schema.attempts, schema.trials
+    query = (
+        select(a.c.trial, a.c.checkpoint_epoch.label("epoch"), a.c.checkpoint_file.label("file"))
+        .select_from(a.join(t, (t.c.study == a.c.study) & (t.c.trial == a.c.trial)))
+        .where(a.c.study == study, t.c.state.in_(("paused", "interrupted")), a.c.checkpoint_file.is_not(None))
+        .order_by(a.c.trial, a.c.attempt.desc())
+    )
+    with store as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - as above
+
+
 def endings(store: StoreReader, study: str) -> list[tuple[float, str, float | None]]:
     """Return (seconds, state, value) of the finished trials, in order of their ends; infeasible ones have no value."""
     t = schema.trials.c

@@ -24,9 +24,11 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_run_ends_in_a_leaderboard(tiny):
-    """``run`` prints the best trials with their hyperparameters, and names what was skipped."""
+    """``run`` prints the best trials with the hyperparameters that differ, and names what was skipped."""
     header = tiny.run.stdout.splitlines()[1].split()
-    assert header == [*CONTRACT, "filters", "window", "optimizer", "momentum"]
+    assert header[:7] == ["rank", "trial", "state", "value", "filters", "optimizer", "momentum"]
+    assert "the same in all rows: window 2" in tiny.run.stderr
+    assert "(`cnn-sweep leaderboard tiny --all` shows all columns" in tiny.run.stderr
     assert "skipped 6 configurations" in tiny.run.stderr
     assert "layer 2 (pool 7x7)" in tiny.run.stderr
 
@@ -60,6 +62,14 @@ def test_a_plan_without_a_valid_network_has_no_configurations(cli, sweep_text):
     broken = sweep_text.replace("window: [2, 7]", "window: [50, 60]")
     (cli.folder / "tiny.yaml").write_text(broken, encoding="utf-8")
     assert "0 trials of 0 configurations (grid" in cli("plan", "tiny.yaml").stdout
+
+
+def test_all_leaderboards_have_one_order_of_columns(tiny):
+    """In a pipe, ``leaderboard`` begins with the columns at the end of ``run``; the rest follows."""
+    first = tiny.run.stdout.splitlines()[1].split()
+    names = tiny("leaderboard", "tiny").stdout.splitlines()[1].split()
+    assert names[: len(first)] == first
+    assert {*CONTRACT, "window"} < set(names)
 
 
 def test_leaderboard_csv_is_the_contract(tiny):

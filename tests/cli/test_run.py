@@ -9,6 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.sweeps import sweep_of_digits
+
+from cnn_sweep.cli.commands import run as of_run
+from cnn_sweep.execution import machine
+from cnn_sweep.execution.study.study_folder import StudyFolder
+from cnn_sweep.sweep.sweep import Sweep
 
 
 @pytest.fixture
@@ -27,6 +33,28 @@ def _wait_for(condition, seconds=240.0):
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+def test_run_starts_as_many_workers_as_it_says_that_fit(tmp_path, monkeypatch, capsys):
+    """The memory that is free changes all the time; it is read once."""
+    text = sweep_of_digits("space: {{filters: [2, 4, 8]}}\nsearch: {{method: grid}}\ntraining: {{epochs: 1}}\n")
+    sweep = Sweep.parse(text.format(study="s", metric="val_accuracy", direction="maximize"))
+    readings = iter([2e9])
+    started = []
+    for place in (of_run, machine):
+        monkeypatch.setattr(place, "usable_memory", lambda: next(readings))
+        monkeypatch.setattr(place, "usable_cores", lambda: 3)
+        monkeypatch.setattr(place, "visible_gpus", list)
+
+    def run_local(_study, _observe, *, workers, **_):
+        started.append(workers)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(of_run, "run_local", run_local)
+    with pytest.raises(KeyboardInterrupt):
+        of_run.train_here(StudyFolder.open_or_create(sweep, tmp_path), of_run.LocalOptions(None, None))
+    assert started == [2]
+    assert "2 of 3 cores in use: a worker needs about 1 GB, and 2.0 GB may be used" in capsys.readouterr().err
 
 
 def test_ctrl_c_leaves_a_study_that_resume_continues(cli, slow):

@@ -145,6 +145,17 @@ def test_a_trial_that_stops_without_a_checkpoint_says_from_where_it_continues(tm
     assert attempt_of(study, 2, Preempted()).last.end.message.endswith("the trial continues after epoch 5")
 
 
+def test_the_log_says_that_a_trial_trains_again_without_its_checkpoint(tmp_path, caplog):
+    """Whoever deleted the file reads from where the trial goes on, and why."""
+    study = StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)
+    attempt_of(study, 0, Preempted())
+    assert "trains again" not in caplog.text
+    study.paths.checkpoint(0, 0).unlink()
+    assert attempt_of(study, 1, Preempted()).last.start.epoch == 0
+    why = f"{study.paths.checkpoint(0, 0).name}: No such file or directory"
+    assert f"trial 0 trains again from its beginning, since checkpoints cannot be used: {why}" in caplog.text
+
+
 def test_predictions_are_kept_before_the_end_is_journaled(tmp_path, caplog, monkeypatch):
     """So each complete trial has its own; where they cannot be written, the trial is as complete without."""
     study = StudyFolder.open_or_create(Sweep.parse(SWEEP), tmp_path)

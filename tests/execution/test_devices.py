@@ -93,6 +93,8 @@ def test_workers_fill_cores_or_gpus_but_not_the_memory(monkeypatch, gpus, memory
     monkeypatch.setattr(devices, "visible_gpus", lambda: gpus)
     monkeypatch.setattr(devices, "usable_memory", lambda: memory)
     assert devices.default_workers(threads) == workers
+    monkeypatch.delattr(devices, "usable_memory")
+    assert devices.default_workers(threads, memory) == workers
 
 
 def test_workers_take_turns_on_the_gpus_of_their_task():

@@ -84,6 +84,18 @@ def test_a_trial_whose_checkpoints_cannot_be_written_is_shown_until_they_can(wri
     assert "trial 3 has" not in screen.getvalue()
 
 
+def test_a_checkpoint_that_was_deleted_is_told(written):
+    """`status` names trials that will train epochs again, and from where: an older checkpoint, or their beginning."""
+    saved = [Checkpoint(1_008.0, trial, 0, 3, f"checkpoints/{trial}.0.ckpt", 1) for trial in range(3)]
+    written.study(trials=4, states=("paused", "interrupted", "paused", "complete"), more=saved)
+    study = Study.open(written.results, "digits")
+    study.paths.checkpoint(2, 0).touch()
+    expected = [{"trial": 0, "epoch": 3, "from_epoch": 0}, {"trial": 1, "epoch": 3, "from_epoch": 0}]
+    assert study.status()["lost"] == expected
+    words = "2 checkpoints are gone; trials that go on without one train again: 0 from epoch 1, 1 from epoch 1"
+    assert words in typed_here(("status", "--results", written.results), written.results, {}).stdout
+
+
 def test_the_rate_of_epochs_is_that_of_the_time_in_which_there_were_some(written):
     """A young study's epochs are divided by the seconds since the first began, an old one's by the last two minutes."""
     written.study(trials=1, epochs=12, states=("running",))  # an epoch ends each second from 1,001 on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -14,6 +15,7 @@ from helpers.written import SWEEP
 from PIL import Image
 
 from cnn_sweep.cli.commands.report import ReportFormat, report
+from cnn_sweep.cli.commands.status import status
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.journal.events import End, Extend, Start, Worker
 from cnn_sweep.journal.identity import ProcessIdentity
@@ -277,6 +279,20 @@ def test_a_rung_has_the_best_result_at_that_rung(written):
         ("went on", {0, 1}),
         ("stopped or was complete there", {2}),
     ]
+
+
+def test_the_first_rung_by_evidence_is_told(written, capsys):
+    """A report and ``status`` say which rung pilots chose, and by which evidence."""
+    auto = "pruner: {{asha: {{min_epochs: auto, reduction: 3}}}}\n"
+    told = "1 epoch, since the order of pilots there holds at 3 or the end (Kendall's tau 1.00 of 9 pilots)"
+    written.study(trials=9, epochs=9, params=_odd, sweep=ODD + auto)
+    data = _gathered(written)
+    assert f"The first rung that decides: {told}." in markdown(data)
+    assert f"The first rung that decides: {html.escape(told).replace('&#x27;', '&#39;')}." in page(data)
+    study = Study.open(written.results, "digits", merge=False)
+    assert study.status()["first_rung"]["text"] == told
+    status("digits", results=written.results)
+    assert f"first rung that decides: {told}" in capsys.readouterr().out
 
 
 def test_curves_of_repeats_are_means_with_a_band(written):

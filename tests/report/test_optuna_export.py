@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import subprocess
 import sys
 import warnings
+from contextlib import closing
 from wsgiref.util import setup_testing_defaults
 
 import optuna
@@ -20,6 +22,7 @@ from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.history import History
 from cnn_sweep.report.exports import export
 from cnn_sweep.report.exports.optuna import mirror
+from cnn_sweep.search import optuna_study
 from cnn_sweep.search.adaptive import AdaptiveSampler
 from cnn_sweep.store import queries
 from cnn_sweep.store.reader import StoreReader
@@ -81,6 +84,34 @@ def test_optuna_loads_what_was_exported(exported):
         assert sum(max(value, 0) for value in trial.constraints.values()) == (row["violation"] or 0.0)
         assert len(trial.intermediate_values) == (0 if row["state"] == "failed" else 3)
     assert study.best_trial.number == queries.study_summary(StoreReader(results), "digits")["best"]["trial"]
+
+
+def test_the_rows_are_those_that_optuna_writes(exported, tmp_path, monkeypatch):
+    """Trials that are added at once are in the storage as if Optuna had added each of them, beside others."""
+    earlier = optuna.trial.create_trial(value=1.0)
+
+    def rows(name):
+        address = f"sqlite:///{tmp_path / name}"
+        optuna.create_study(storage=address, study_name="earlier").add_trial(earlier)
+        export("optuna", StoreReader(exported[0]), "digits", address)
+        return rows_of(tmp_path / name)
+
+    def one_by_one(storage, name, trials):
+        optuna.load_study(study_name=name, storage=storage).add_trials(trials)
+
+    at_once = rows("at_once.db")
+    monkeypatch.setattr(optuna_study, "add_trials", one_by_one)
+    assert at_once == rows("one_by_one.db")
+
+
+def rows_of(file):
+    """Return the rows of all tables about trials."""
+    with closing(sqlite3.connect(file)) as database:
+        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE name LIKE 'trial%'")]
+        found = {name: database.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall() for name in names}
+    assert len(found["trials"]) == 19
+    assert len(found["trial_intermediate_values"]) > 30
+    return found
 
 
 def test_optunas_own_plots_draw_it(exported):

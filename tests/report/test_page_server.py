@@ -10,11 +10,13 @@ import subprocess
 import sys
 from contextlib import closing
 from http.client import HTTPConnection
+from types import SimpleNamespace
 
 import pytest
 from helpers.typed import typed_here
 
 from cnn_sweep.errors import InputError
+from cnn_sweep.journal import trust
 from cnn_sweep.report.document.page_server import served
 
 
@@ -131,6 +133,21 @@ def test_places_that_do_not_fit_are_refused(page, place, tmp_path):
         with pytest.raises(InputError, match=why), served(page, file):
             pass
     assert place.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_folder_of_ones_private_group_is_ones_own(page, tmp_path, monkeypatch):
+    """A group without other members may write the folder, as with the umask 002; one with other members may not."""
+    tmp_path.chmod(0o775)
+    members = ["me"]
+    monkeypatch.setattr(trust, "_writers", lambda _path, _info: ([], [4711]))
+    monkeypatch.setattr(trust.pwd, "getpwuid", lambda _: SimpleNamespace(pw_name="me", pw_gid=4711))
+    monkeypatch.setattr(trust.grp, "getgrgid", lambda _: SimpleNamespace(gr_name="me", gr_mem=members))
+    with served(page, tmp_path / "s"):
+        assert ask(tmp_path / "s", "/")[0] == 200
+    members.append("you")
+    refused = pytest.raises(InputError, match=r"can be written by the group me \(mode 0775\); put --socket")
+    with refused, served(page, tmp_path / "s"):
+        pass
 
 
 def test_the_command_serves_a_finished_study_until_ctrl_c(written, tmp_path):

@@ -63,4 +63,21 @@ def test_the_choice_waits_for_each_pilot_but_not_for_failed_ones():
     assert chosen(rising[:7], paused[:7]) == (3, False)
     assert chosen([[math.nan]] * 12, ["failed"] * 12) == (1, True)
     missing = Pilots(Ladder(1, 3), Direction.MAXIMIZE, range(13))
-    assert missing.first_rung({n: pilot(n, c, "paused") for n, c in enumerate(rising)}) == FirstRung(1, is_chosen=False)
+    found = missing.first_rung({n: pilot(n, c, "paused") for n, c in enumerate(rising)})
+    assert found == FirstRung(1, 3, 13, is_chosen=False, waiting_for=1)
+
+
+def test_the_choice_is_told_with_its_evidence():
+    """It says which rung decides and why, which ones do not, and while pilots train, what is waited for."""
+
+    def words(curves, state):
+        trials = {n: pilot(n, curve, state) for n, curve in enumerate(curves)}
+        return str(Pilots(Ladder(1, 3), Direction.MAXIMIZE, range(len(curves))).first_rung(trials))
+
+    turned = [[-float(n), -float(n), *(n + 20.0 for _ in range(8))] for n in range(12)]
+    low = "their order does not hold between 1 and 3 epochs (Kendall's tau -1.00 of 12 pilots)"
+    high = "3 epochs, since the order of pilots there holds at 9 or the end (Kendall's tau 1.00 of 12 pilots)"
+    assert words(turned, "complete") == f"{high}; {low}"
+    waits = "not chosen yet: 12 of 12 pilots have not reached 9 epochs, where their order at 3 epochs is tested"
+    assert words([curve[:3] for curve in turned], "paused") == f"{waits}; {low}"
+    assert words([[math.nan]] * 12, "failed") == "1 epoch, where no pilot has a result"

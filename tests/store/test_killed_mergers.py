@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from cnn_sweep.store import queries
+from cnn_sweep.journal.filesystem import aside_of
+from cnn_sweep.store import published, queries
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reader import StoreReader
 
@@ -77,3 +78,22 @@ def test_what_a_killed_rebuild_left_goes_with_the_next_merge(study, results, mon
     left.write_bytes(b"half")
     merge(results, wait_s=5)
     assert not left.exists()
+
+
+def test_what_killed_publishers_left_goes_with_the_next_publication(study, results, monkeypatch):
+    """Of a dead process at once, of one on another machine when it is old, and never of one that runs."""
+    monkeypatch.setenv("CNN_SWEEP_LOCKS", "dishonest")
+    merge(results, wait_s=5)
+    mine = aside_of(results / "sweeps.db")
+    host, pid, started, *rest = mine.name.rsplit("-", 5)
+    dead = mine.with_name("-".join((host, pid, f"{started}0", *rest)))
+    elsewhere = mine.with_name(mine.name.replace("aside-", "aside-elsewhere-"))
+    for left in (mine, dead, elsewhere):
+        os.link(results / "sweeps.db", left)
+    study.run("a", 10, [0.1])
+    merge(results, wait_s=5)
+    assert [left.exists() for left in (mine, dead, elsewhere)] == [True, False, True]
+    monkeypatch.setattr(published, "_LEFTOVER_AGE_S", -1.0)
+    study.run("a", 11, [0.1])
+    merge(results, wait_s=5)
+    assert [left.exists() for left in (mine, elsewhere)] == [True, False]

@@ -116,10 +116,12 @@ def leaderboard(
         print(f"showing the first {_TERMINAL_ROWS} rows; --top K shows K rows, --format csv all", file=sys.stderr)
     if output != "table":
         print_formatted(table, output)
-    elif view.whole or view.by or selection.columns or terminal_width() is None:
+    elif view.by or selection.columns:
         _print_whole(table)
+    elif view.whole or terminal_width() is None:
+        _print_whole(boards.overview_first(table, parameters))
     else:
-        _print_overview(table, parameters)
+        _print_overview(table, parameters, opened)
     if where is not None and not table.rows:
         warn(f"no row matches --where {where!r}")
     for reason in reasons:
@@ -127,17 +129,11 @@ def leaderboard(
 
 
 def print_leaderboard(results: Path, study: str, top: int) -> None:
-    """Print the best rows with the columns that differ between them."""
+    """Print the best rows with the usual columns, also in a pipe."""
     found = Study.open(results, study)
     with found.store:
         table, parameters = found.leaderboard_table(None, top=top), found.parameter_columns
-    if terminal_width() is not None:
-        _print_overview(table, parameters)
-        return
-    always = table.columns[: table.columns.index("seconds") + 1]
-    if "mean" in table.verdict:  # beside the mean, the value of the first trial alone would mislead
-        always = ("rank", "trial", "state", *table.verdict, "parameters")
-    _print_whole(replace(table, columns=(*always, *parameters)))
+    _print_overview(table, parameters, [found])
 
 
 def _selected(studies: Sequence[Study], selection: boards.Selection, view: View) -> Table:
@@ -187,7 +183,7 @@ def _why_unranked(study: Study) -> str | None:
     return f"{name}: {reason}"
 
 
-def _print_overview(table: Table, parameters: Sequence[str]) -> None:
+def _print_overview(table: Table, parameters: Sequence[str], studies: Sequence[Study]) -> None:
     """Print the usual columns, as many as fit on the terminal, and name the columns left out."""
     board = boards.overview(table, parameters)
     board = replace(board, columns=fitting(board))
@@ -203,7 +199,8 @@ def _print_overview(table: Table, parameters: Sequence[str]) -> None:
         values = ", ".join(f"{name} {boards.shown(table.rows[0].get(name)) or 'none'}" for name in same)
         console.print(f"the same in all rows: {values}", markup=False)
     if left:
-        ways = "--all shows all columns, --columns A,B selects some, --format csv has all at full precision"
+        all_columns = f"`cnn-sweep leaderboard {' '.join(study.name for study in studies)} --all`"
+        ways = f"{all_columns} shows all columns, --columns A,B selects some, --format csv has all at full precision"
         console.print(f"not shown: {', '.join(left)} ({ways})", markup=False)
 
 

@@ -14,11 +14,15 @@ from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.cli.ui.terminal import warn
 from cnn_sweep.errors import InputError
 from cnn_sweep.execution.study.earlier_studies import with_learned
+from cnn_sweep.execution.study.pilots import first_rung_of
 from cnn_sweep.execution.study.study_folder import StudyFolder, plan_sweeps
 from cnn_sweep.execution.study.user_code import check_user_code
+from cnn_sweep.journal.paths import StudyPaths, is_study
+from cnn_sweep.journal.sweep_files import newest_revision
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table, shown
 from cnn_sweep.search.feasibility import size_violation
+from cnn_sweep.search.first_rung import chooses_first_rung
 from cnn_sweep.search.plan import FROM_PRIOR
 from cnn_sweep.slurm.profile import Profile
 from cnn_sweep.training.data.sources import notes_on_names
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cnn_sweep.execution.array_jobs.submission import Submission
+    from cnn_sweep.search.first_rung import FirstRung
     from cnn_sweep.search.plan import Plan, PlannedConfiguration
     from cnn_sweep.sweep.sweep import Sweep
 
@@ -66,9 +71,10 @@ def plan(
     found, info = plan_sweeps(loaded)
     for note in notes_on_names(loaded.data, info):
         warn(note)
+    first = _first_rung(loaded, results)
     if not as_json:
-        _print_plan(loaded, found)
-    data = _as_data(found)
+        _print_plan(loaded, found, first)
+    data = _as_data(found) | {"first_rung": None if first is None else first.as_data()}
     submission = None if profile is None else _submission(loaded, results, profile)
     if profile is not None:
         data["submission"] = None if submission is None else _submission_as_data(submission)
@@ -81,7 +87,15 @@ def plan(
         print(json.dumps(data, indent=2))
 
 
-def _print_plan(sweep: Sweep, found: Plan) -> None:
+def _first_rung(sweep: Sweep, results: Path) -> FirstRung | None:
+    """Return the first rung that pilots have chosen or test, if the sweep has a study already."""
+    paths = StudyPaths(results, sweep.study)
+    if not (chooses_first_rung(sweep) and is_study(paths)) or newest_revision(paths).digest != sweep.digest:
+        return None
+    return first_rung_of(paths, sweep)
+
+
+def _print_plan(sweep: Sweep, found: Plan, first: FirstRung | None) -> None:
     number = len(found.configurations)
     proposed = sweep.search.is_adaptive and not number
     folds = f" of {sweep.fold_count} folds" if sweep.fold_count > 1 else ""
@@ -97,6 +111,8 @@ def _print_plan(sweep: Sweep, found: Plan) -> None:
     if sweep.pruner is not None:
         settings = ", ".join(f"{name} {value}" for name, value in sweep.pruner.model_dump(exclude={"kind"}).items())
         print(f"pruner {sweep.pruner.kind}: {settings}")
+    if first is not None:
+        print(f"first rung that decides: {first}")
     if sweep.search.constraints:
         print(f"constraints on results: {'; '.join(sweep.search.constraints)}")
         if count := sum(size_violation(sweep, one.parameters) > 0 for one in found.configurations):

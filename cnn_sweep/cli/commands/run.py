@@ -96,15 +96,15 @@ def train_here(study: StudyFolder, options: LocalOptions) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     _warn_of_skipped(study, console)
     _mention_others(study, console)
-    _mention_idle_cores(study, options, console)
+    memory = usable_memory()  # read once, so that what is said and what is done agree
+    workers = options.workers or default_workers(threads_of(study.paths, study.sweep, options.threads), memory)
+    _mention_idle_cores(study, options, memory, console)
     if options.take_over:
         take_over(study, lambda words: console.print(f"{name}: {words}", markup=False))
     else:
         _print_unseen(name, silent_attempts(study), console)
     with TrainingProgress(name, console) as display:
-        progress = run_local(
-            study, display.show, workers=options.workers, threads=options.threads, notify=options.notify
-        )
+        progress = run_local(study, display.show, workers=workers, threads=options.threads, notify=options.notify)
     console.print(f"{name}: {progress_in_words(progress)}", markup=False)
     if (note := study.paths.read_note()) is not None:
         console.print(f"{name}: note: {note}", markup=False)
@@ -136,10 +136,10 @@ def _mention_others(study: StudyFolder, console: Console) -> None:
         console.print(f"{name} {words} (`cnn-sweep cancel {name}` stops all)", markup=False)
 
 
-def _mention_idle_cores(study: StudyFolder, options: LocalOptions, console: Console) -> None:
+def _mention_idle_cores(study: StudyFolder, options: LocalOptions, memory: float, console: Console) -> None:
     """Say why cores stay idle although there are trials for them: too few workers were asked for, or fit in memory."""
     threads = threads_of(study.paths, study.sweep, options.threads)
-    fitting = default_workers(threads)
+    fitting = default_workers(threads, memory)
     workers = options.workers or fitting
     if workers >= wanted_workers(threads) or visible_gpus() or len(left_to_do(study, study.history())) <= workers:
         return
@@ -147,7 +147,7 @@ def _mention_idle_cores(study: StudyFolder, options: LocalOptions, console: Cons
     if workers < fitting:
         console.print(f"{said}; `--workers {fitting}` trains more trials at once", markup=False)
     elif options.workers is None:
-        why = f"a worker needs about {WORKER_BYTES / 1e9:.0f} GB, and {usable_memory() / 1e9:.1f} GB may be used"
+        why = f"a worker needs about {WORKER_BYTES / 1e9:.0f} GB, and {memory / 1e9:.1f} GB may be used"
         console.print(f"{said}: {why} (`--workers` sets another number of workers)", markup=False)
 
 

@@ -17,8 +17,10 @@ from cnn_sweep.report.leaderboards.leaderboard import mean_in_words, shown
 from cnn_sweep.report.live import (
     ended_jobs_in_words,
     epochs_in_words,
+    first_rung_in_words,
     jobs_in_words,
     limits_in_words,
+    lost_in_words,
     unsaved_in_words,
 )
 from cnn_sweep.store.column_names import VIOLATION
@@ -75,7 +77,7 @@ def _print_running(report: dict[str, Any], console: Console) -> None:
     if len(running) > _RUNNING_SHOWN:
         more = plural(len(running) - _RUNNING_SHOWN, "more running trial")
         console.print(f"  and {more} (`cnn-sweep status {report['study']} --watch` shows all)", markup=False)
-    for words in unsaved_in_words(running):
+    for words in chain(unsaved_in_words(running), lost_in_words(report)):
         console.print(f"  {words}", markup=False)
 
 
@@ -110,7 +112,7 @@ def _print_status(report: dict[str, Any]) -> None:
             f"  graphs: {graphs['cached']} of {plural(attempts, 'attempt')} reused a compiled network", markup=False
         )
     limits = (f"budget: {limit}" for limit in limits_in_words(report))
-    for words in (*limits, *followed_in_words(report["study"], report["when_finished"])):
+    for words in (*limits, *first_rung_in_words(report), *followed_in_words(report["study"], report["when_finished"])):
         console.print(f"  {words}", markup=False)
     _print_damage(report, console)
 

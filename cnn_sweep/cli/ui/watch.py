@@ -23,10 +23,12 @@ from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.live import (
     Moment,
     ended_jobs_in_words,
+    first_rung_in_words,
     in_words,
     is_over,
     limits_in_words,
     line,
+    lost_in_words,
     moment,
     sparkline,
     unsaved_in_words,
@@ -123,6 +125,7 @@ def page(report: dict[str, Any], found: Moment, *, most: int | None = None) -> G
         parts.append(Text(sparkline(found.best, _SPARKS), style="cyan"))
     parts += [Text(f"failed: {count} by {cause}", style="red") for cause, count in report["causes"].items()]
     parts += [Text(f"budget: {limit}") for limit in limits_in_words(report)]
+    parts += [Text(words) for words in first_rung_in_words(report)]
     parts += [Text(fault, style="red") for fault in report["faults"]]
     parts += [Text(line, style="red") for line in report["held"]]
     parts += [_jobs(report["jobs"])] if report["jobs"] else []
@@ -133,6 +136,7 @@ def page(report: dict[str, Any], found: Moment, *, most: int | None = None) -> G
     rows = running[:most]
     parts += [_running(rows)] if running else []
     parts += [Text(words, style="red") for words in unsaved_in_words(report["running"])]
+    parts += [Text(words, style="red") for words in lost_in_words(report)]
     if left := len(running) - len(rows):
         parts.append(Text(f"and {plural(left, 'more running trial')}"))
     return Group(*parts)

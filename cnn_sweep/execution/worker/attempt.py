@@ -17,6 +17,7 @@ from cnn_sweep.execution.worker.retention import best_numbers, drop_checkpoints,
 from cnn_sweep.journal.events import End, Start
 from cnn_sweep.journal.log import metric_value
 from cnn_sweep.journal.predictions import keep
+from cnn_sweep.messages import listed
 from cnn_sweep.sweep.identity import configuration_id
 from cnn_sweep.sweep.network.shapes import infer_shapes
 from cnn_sweep.sweep.spec.outcome_constraints import total_violation
@@ -112,13 +113,21 @@ class AttemptRunner:
     def _newest_checkpoint(self, number: int) -> tuple[bytes | None, int]:
         """Return the newest undamaged checkpoint of a trial, and the number of complete epochs in it."""
         trial = self._history.trials.get(number)
+        reasons: list[str | None] = []
+        state, epoch = None, 0
         for checkpoint in trial.checkpoints if trial else ():
             found = read_checkpoint(self._study.paths.folder / checkpoint.file)
             if found.state is not None:
                 # Read from the file, because a worker may have died between writing a newer file and journaling it.
-                return found.state, epochs_in(found.state)
-            log.warning("trial %d: using an older checkpoint: %s", number, found.reason)
-        return None, 0
+                state, epoch = found.state, epochs_in(found.state)
+                break
+            reasons.append(found.reason)
+        if reasons:
+            begins = f"from epoch {epoch + 1}" if epoch else "from its beginning"
+            log.warning(
+                "trial %d trains again %s, since checkpoints cannot be used: %s", number, begins, listed(reasons)
+            )
+        return state, epoch
 
     def _journal_start(self, claimed: NextAttempt, spec: TrialSpec, epoch: int, until: int | None) -> None:
         planned = self._planned[claimed.number]

@@ -249,9 +249,9 @@ def _rungs(data: ReportData) -> Content | None:
     if table is None:
         return None
     found = tuple(figures(data, "rungs"))
-    return Content(
-        "rungs", {"columns": table.columns, "rows": table.rows, "figure": found[0] if found else None}, found
-    )
+    figure = found[0] if found else None
+    arguments = {"rule": facts.rung_rule(data), "columns": table.columns, "rows": table.rows, "figure": figure}
+    return Content("rungs", arguments, found)
 
 
 def _figure(data: ReportData, kind: str, hint: str) -> Made:

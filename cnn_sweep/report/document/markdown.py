@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from cnn_sweep.report.document import answer
 from cnn_sweep.report.document import summary as facts
-from cnn_sweep.report.document.summary import commands, rung_table, sweep_files
+from cnn_sweep.report.document.summary import commands, rung_rule, rung_table, sweep_files
 from cnn_sweep.report.figures.plots import all_figures
 from cnn_sweep.report.leaderboards.formats import markdown_text, to_markdown
 from cnn_sweep.report.leaderboards.grouping import without_constants
@@ -33,7 +33,9 @@ def markdown(data: ReportData, *, images: str | None = None) -> str:
         "Answer": lambda: _answer(data),
         "Configurations": lambda: _configurations(data),
         "Leaderboard": lambda: [_leaderboard(data)],
-        "Rungs": lambda: [_table(rungs)] if (rungs := rung_table(data)) is not None else [],
+        "Rungs": lambda: (
+            [markdown_text(rung_rule(data)), _table(rungs)] if (rungs := rung_table(data)) is not None else []
+        ),
         "Failures": lambda: _failures(data),
         "Importance": lambda: _importance(data),
         "Best model": lambda: _classes(data),

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.journal.sharing import umask
+from cnn_sweep.journal.trust import other_writers
 from cnn_sweep.report.document.live_page import DATA, PAGE
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ _FILES: Final = {
 }
 _LONGEST: Final = 107  # bytes of a socket's path: sockaddr_un has 108, the last of which is 0 (unix(7))
 _PRIVATE: Final = 0o177  # umask: the socket has the mode 0600 from its first moment on
-_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -114,14 +114,13 @@ def _check_path(file: Path) -> None:
     length = len(os.fsencode(file))
     if length > _LONGEST:
         raise InputError(f"--socket {file} has {length} bytes, and a socket's path at most {_LONGEST}; choose another")
+    folder = file.parent.absolute()
     try:
-        found = file.parent.stat()
+        others = other_writers(folder)
     except OSError as error:
         raise InputError(f"--socket {file} cannot be used: {file.parent}: {error.strerror}") from error
-    if found.st_uid != os.geteuid() or found.st_mode & _OTHERS_WRITE:
-        raise InputError(
-            f"others can write {file.parent.absolute()}; put --socket into a folder that only you can write"
-        )
+    if others is not None:
+        raise InputError(f"{folder} {others}; put --socket into a folder that only you can write")
 
 
 def _remove_stale(file: Path) -> None:

@@ -282,6 +282,12 @@ def rung_table(data: ReportData) -> Table | None:
     return Table((*leading, *found), tuple(rows))
 
 
+def rung_rule(data: ReportData) -> str:
+    """Say what happens at rungs, and which one pilots chose as the first that decides, if they did."""
+    rule = "Trials pause at rungs, and the best at each rung go on."
+    return rule if data.first_rung is None else f"{rule} The first rung that decides: {data.first_rung}."
+
+
 def interaction_table(findings: Findings) -> Table | None:
     """List the pairs with the strongest interactions; None if no pair could be judged."""
     pairs = findings.interactions[:_MOST_INTERACTIONS]

@@ -137,6 +137,12 @@ def overview(table: Table, parameters: Sequence[str]) -> Table:
     return replace(table, columns=tuple(name for name in dict.fromkeys(names) if name in table.columns))
 
 
+def overview_first(table: Table, parameters: Sequence[str]) -> Table:
+    """Keep all columns of a leaderboard, those of its overview first."""
+    first = overview(table, parameters).columns
+    return replace(table, columns=tuple(dict.fromkeys((*first, *table.columns))))
+
+
 def differing(table: Table, names: Sequence[str]) -> tuple[str, ...]:
     """Return the columns whose values differ between rows; with fewer than two rows, all of them."""
     if len(table.rows) < 2:

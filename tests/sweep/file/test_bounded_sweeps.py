@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from helpers.bounded import Answer, check, typed
 
+from cnn_sweep.errors import SweepFileError
+from cnn_sweep.sweep.sweep import Sweep
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -135,3 +138,14 @@ def test_options_have_limits(tmp_path: Path) -> None:
     ]
     for (_, words), answer in zip(commands, typed([words for words, _ in commands], tmp_path), strict=True):
         check(answer, words)
+
+
+def test_the_message_about_a_shells_pipe_says_what_to_do_instead() -> None:
+    """A sweep file given as `<(…)` is refused by every command with the same words."""
+    ours, theirs = os.pipe()
+    try:
+        with pytest.raises(SweepFileError, match=r"a pipe, as from `<\(…\)` or `\|`, .*; write its text to a file"):
+            Sweep.load(f"/dev/fd/{ours}")
+    finally:
+        os.close(ours)
+        os.close(theirs)
