@@ -1,4 +1,7 @@
-"""Prints tables: on a terminal split by columns, so that no number is wrapped; in pipes and files unsplit."""
+"""Prints tables: on a terminal split by columns, so that no number is wrapped; in pipes and files unsplit.
+
+A narrow terminal has no room for columns beside each other, so each row becomes a card with a line for each value.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.box import SIMPLE_HEAD, Box
 from rich.cells import cell_len
+from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 _GAP = 2  # cells between two columns, and for both edges together
 _TEXT = 24  # text wider than this may be wrapped
+_NARROW = 60  # cells; a table that does not fit on fewer is printed as cards
+_ON_CARD = 8  # columns of an overview that cards have, those that identify the row aside
 _ROWS_SHOWN = 50  # rows that print_first_rows prints
 # Columns that identify a row; a split table repeats them in each piece, or its first column if it has none.
 _KEYS: Final = ("rank", "study", "trial", "attempt", "epoch")
@@ -68,11 +74,15 @@ def table_box() -> Box:
 def print_table(table: Table, *, title: str | None = None) -> None:
     """Print a table to standard output.
 
-    Columns that do not fit on the terminal follow below, beside those that identify a row. Nothing is dropped, and
-    only long texts are wrapped.
+    Columns that do not fit on the terminal follow below, beside those that identify a row; on a narrow terminal, each
+    row is a card. Nothing is dropped, and only long texts are wrapped.
     """
     width = terminal_width()
-    for columns in _pieces(table, width):
+    pieces = _pieces(table, width)
+    if width is not None and _as_cards(pieces, width):
+        _print_cards(table, width, title)
+        return
+    for columns in pieces:
         _print([_Column.of(table, name) for name in columns], width, title)
         title = None
 
@@ -110,16 +120,28 @@ def print_predictions(table: Table) -> None:
 
 
 def fitting(table: Table) -> tuple[str, ...]:
-    """Return the names of the first columns, as many as fit side by side."""
-    pieces = _pieces(table, terminal_width())
+    """Return the names of the first columns, as many as fit side by side, or on a card."""
+    width = terminal_width()
+    pieces = _pieces(table, width)
+    if width is not None and _as_cards(pieces, width):
+        return table.columns[: len(_keys(table)) + _ON_CARD]
     return pieces[0] if pieces else ()
+
+
+def _as_cards(pieces: list[tuple[str, ...]], width: int) -> bool:
+    return width < _NARROW and len(pieces) > 1
+
+
+def _keys(table: Table) -> tuple[str, ...]:
+    """Return the columns that identify a row."""
+    return tuple(name for name in _KEYS if name in table.columns) or table.columns[:1]
 
 
 def _pieces(table: Table, width: int | None) -> list[tuple[str, ...]]:
     """Split the columns into groups that fit side by side, each starting with those that identify a row."""
     if width is None:
         return [table.columns] if table.columns else []
-    keys = tuple(name for name in _KEYS if name in table.columns) or table.columns[:1]
+    keys = _keys(table)
     needed = {name: _Column.of(table, name).least + _GAP for name in table.columns}
     pieces: list[list[str]] = [[]]
     for name in table.columns:
@@ -130,6 +152,26 @@ def _pieces(table: Table, width: int | None) -> list[tuple[str, ...]]:
             pieces.append([key for key in keys if key != name])
         pieces[-1].append(name)
     return [tuple(piece) for piece in pieces if piece]
+
+
+def _print_cards(table: Table, width: int, title: str | None) -> None:
+    """Print each row as a line with what identifies it, and a line for each other value."""
+    keys = _keys(table)
+    columns = {name: _Column.of(table, name) for name in table.columns}
+    head, rest = [columns[name] for name in keys], [one for name, one in columns.items() if name not in keys]
+    numbers = max((one.width for one in rest if one.numeric), default=0)  # they are never wrapped
+    names = max(1, min(max((cell_len(one.name) for one in rest), default=0), width - max(numbers, 10) - 2 * _GAP))
+    console = Console(width=width, height=len(table.rows) * len(columns) + 1)
+    if title is not None:
+        console.print(Text(title, style="italic"))
+    for row in range(len(table.rows)):
+        console.print(Text(", ".join(f"{one.name} {one.cells[row]}" for one in head), style="bold"))
+        card = RichTable.grid(padding=(0, _GAP, 0, 0))
+        card.add_column(width=names, overflow="fold")
+        card.add_column(width=width - names - 2 * _GAP, overflow="fold")
+        for one in rest:
+            card.add_row(Text(one.name), Text(one.cells[row]))
+        console.print(Padding(card, (0, 0, 1, _GAP)))
 
 
 def _print(columns: list[_Column], width: int | None, title: str | None) -> None:
