@@ -29,7 +29,7 @@ from cnn_sweep.report.figures.figure import number
 from cnn_sweep.report.figures.paper import Paper, write_images
 from cnn_sweep.report.figures.pareto import pareto
 from cnn_sweep.report.figures.plots import KINDS, figures, to_plotly
-from cnn_sweep.report.report_data import gather, gpu_seconds, what_mattered
+from cnn_sweep.report.report_data import gather, gpu_seconds, what_mattered, with_importance
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
@@ -225,6 +225,19 @@ def test_importance_is_drawn_and_said(data):
     assert "## Importance" in markdown(judged)
     first, second = (one.parameter for one in found.importances[:2])
     assert {first, second} <= set(figures(judged, "contours")[0].title.split(" and "))
+
+
+def test_each_objective_has_its_importance(written):
+    """There is a figure and a table for each; the weights depend on the filters alone."""
+    written.study(trials=40, sweep=TWO, params=_odd)
+    judged = with_importance(_gathered(written))
+    first, second = figures(judged, "importance")
+    assert [first.name, second.name] == ["importance", "importance-parameters"]
+    assert "explains of parameters, one of 2 objectives" in second.caption
+    assert (second.data[0]["y"][0], second.data[0]["x"][0]) == ("filters", pytest.approx(1, abs=0.01))
+    section = page(judged).partition('<section id="importance">')[2].partition("</section>")[0]
+    assert re.findall("<option value=.*>(.*)</option>", section) == ["val_accuracy", "parameters"]
+    assert "For parameters:" in markdown(judged)
 
 
 # ---- what is said and drawn of studies of all kinds

@@ -32,6 +32,7 @@ from cnn_sweep.report.leaderboards.configurations import column_beside_statistic
 from cnn_sweep.report.leaderboards.formats import is_numeric, to_html
 from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, differing, overview, select, shown
 from cnn_sweep.report.report_data import gather
+from cnn_sweep.report.worker_times import worker_table, worker_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -279,7 +280,7 @@ def _importance(data: ReportData) -> Made:
     if data.findings is None:
         return _sentence(data.no_findings) if data.ranked else data.nothing_complete
     found = tuple(figures(data, "importance"))
-    return Content("importance", {"figure": found[0], "interactions": facts.interaction_table(data.findings)}, found)
+    return Content("importance", {"figures": found, "interactions": facts.interaction_table(data.all_findings)}, found)
 
 
 def _sentence(words: str) -> str:
@@ -300,6 +301,14 @@ def _model(data: ReportData) -> Made:
     found = (*figures(data, "confusion"), *figures(data, "reliability"))
     arguments = {"best": best, "figures": found, "thumbnails": thumbnail_uris(best.mistaken)}
     return Content("model", arguments, found)
+
+
+def _timeline(data: ReportData) -> Made:
+    found = tuple(figures(data, "timeline"))
+    if not found:
+        return "No trial has begun yet."
+    table = worker_table(worker_times(data.workers, data.attempts))
+    return Content("timeline", {"figure": found[0], "columns": table.columns, "rows": table.rows}, found)
 
 
 def _efficiency(data: ReportData) -> Content | None:
@@ -332,6 +341,7 @@ SECTIONS: Final[Makers] = {
     ("contours", "Two hyperparameters at a time"): _contours,
     ("pareto", "Trade-offs"): lambda data: _several(data, "pareto"),
     ("model", "Best model"): _model,
+    ("timeline", "Timeline"): _timeline,
     ("efficiency", "Efficiency"): _efficiency,
     ("study", "Search space and data"): _study,
     ("provenance", "Provenance"): _provenance,

@@ -191,6 +191,8 @@ def _scaled(value: Any, factor: float) -> Any:
     if not isinstance(value, dict):
         return value
     sizes = {"size", "width", "thickness", "xshift"}
+    if value.get("type") == "bar":
+        sizes -= {"width"}  # in units of the axis
     return {
         name: one * factor if name in sizes and isinstance(one, int | float) else _scaled(one, factor)
         for name, one in value.items()
