@@ -18,6 +18,7 @@ from cnn_sweep.report.figures.figure import (
     label,
     number,
     numbers,
+    readable,
     text,
 )
 from cnn_sweep.report.worker_times import worker_times
@@ -188,9 +189,8 @@ def _names(lanes: Sequence[Lane]) -> dict[str, Any]:
         for place, lane in enumerate(lanes):
             places[lane[0].host].append(place)
         names = [((own[0] + own[-1]) / 2, host) for host, own in places.items()]
-    step = -(-len(names) // _MOST_NAMES)
-    names = names[::step]
-    return {"tickvals": [place for place, _ in names], "ticktext": [label(name) for _, name in names]}
+    ticks = readable(dict(names), len(lanes) / _MOST_NAMES)
+    return {"tickvals": [*ticks], "ticktext": [label(name) for name in ticks.values()]}
 
 
 def _borders(lanes: Sequence[Lane]) -> list[dict[str, Any]]:
