@@ -46,7 +46,7 @@ const middles = ({ base, width, ...trace }) => ({ ...trace, x: trace.x.map((leng
 
 // Returns of the traces of a figure those to draw, and its own shapes and others below them: what is left out is pale
 // and below, what is ticked is marked and on top.
-function linked(traces, own = [], many = MANY, manyBars = MANY_BARS) {
+function linked(traces, many = MANY, manyBars = MANY_BARS, own = []) {
   const kept = keptTrials();
   const isKept = (trial) => !kept || kept.has(trial);
   const places = new Map([...chosen].map((trial, place) => [trial, place]).filter(([trial]) => isKept(trial)));
