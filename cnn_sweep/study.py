@@ -30,7 +30,7 @@ from cnn_sweep.report.leaderboards.leaderboard import (
     incomplete_in_words,
     value_in_words,
 )
-from cnn_sweep.report.leaderboards.pareto import with_front
+from cnn_sweep.report.leaderboards.pareto import column_of, with_front
 from cnn_sweep.search.budget import Budget, Limit
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.store import queries, report_queries
@@ -249,18 +249,29 @@ class Study:
         newest = read_text(self.paths.revisions()[-1], sweep_file_cure(self.paths))
         return self.sweep.objectives if "objectives" in newest else ()
 
-    def what_matters(self) -> Findings:
+    def what_matters(self, objective: str | None = None) -> Findings:
         """Estimate the importance of each hyperparameter from the complete trials.
 
+        Args:
+            objective: The metric of one of the objectives; by default the first one.
+
         Raises:
+            InputError: The study has no such objective.
             StudyError: There are too few complete trials.
         """
         from cnn_sweep.search.importance import find  # noqa: PLC0415 - Optuna and its estimators take a second
 
         with self.store:
             names = dict(zip(self.parameter_columns, self.parameter_names, strict=True))
-            rows = [row for row in self.leaderboard_table().rows if row["rank"] is not None]
-        return find(self.sweep, [(queries.params_of(row, names), row["value"]) for row in rows])
+            board = self.leaderboard_table()
+        known = {one.metric: one for one in self.sweep.objectives}
+        first, *_ = known
+        wanted = first if objective is None else objective
+        if wanted not in known:
+            raise InputError(f"{self.name}: no objective {wanted!r}; there are: {', '.join(known)}")
+        column = "value" if wanted == first else column_of(board, wanted)
+        results = [(queries.params_of(row, names), row.get(column)) for row in board.rows if row["rank"] is not None]
+        return find(self.sweep, results, known[wanted].direction)
 
     def log_files(self) -> list[Path]:
         """Return the log files of workers and jobs that are not empty, newest last; `setup` may write to ``*.out``."""

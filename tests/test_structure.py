@@ -35,6 +35,7 @@ HOMES = {
     "submitit": ("execution/array_jobs/slurm.py",),
     "PIL": ("training/data", "report"),
     "jinja2": ("report/document",),
+    "fontTools": ("report/figures/letters.py",),
     "rdata": ("training/data",),
     "typer": ("cli",),
     "rich": ("cli",),

@@ -21,7 +21,7 @@ from cnn_sweep.report.axes import Axis, axis_of
 from cnn_sweep.report.efficiency import efficiency_table, study_usage
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.report.leaderboards.pareto import PARETO, with_front
+from cnn_sweep.report.leaderboards.pareto import PARETO, column_of, with_front
 from cnn_sweep.report.leaderboards.statistics import wilson
 from cnn_sweep.report.models.openings import newest_tests, openings_in
 from cnn_sweep.report.models.selection_bias import Corrected, corrected_best
@@ -100,6 +100,7 @@ class ReportData:
         failures: Failed trials, counted by cause and message.
         jobs: Slurm jobs.
         workers: Processes that trained.
+        attempts: What they trained, see :func:`cnn_sweep.store.report_queries.attempts`.
         provenance: Content of ``provenance.json``; empty if it cannot be read.
         sweep: The newest sweep file; None if it cannot be read.
         revisions: Text of each frozen file by name, the oldest first; ``repeat`` marks its own in their first line.
@@ -109,6 +110,7 @@ class ReportData:
         no_model: Why there are no predictions.
         corrected: The value of the best without selection bias; None where it is not known.
         findings: Estimated importance of the hyperparameters; None if it was not estimated.
+        other_findings: The same for the other objectives, by metric.
         no_findings: Why the importance was not estimated.
         configurations: The leaderboard with a row per configuration; None without repeats.
         efficiency: What its jobs asked for and used; None if it was not submitted.
@@ -131,12 +133,14 @@ class ReportData:
     provenance: dict[str, Any]
     sweep: Sweep | None
     revisions: dict[str, str]
+    attempts: list[Row] = field(default_factory=list)
     at_rungs: dict[int, dict[int, float]] = field(default_factory=dict)
     first_rung: FirstRung | None = None
     best_model: BestModel | None = None
     no_model: str = ""
     corrected: Corrected | None = None
     findings: Findings | None = None
+    other_findings: dict[str, Findings] = field(default_factory=dict)
     no_findings: str = ""
     configurations: Table | None = None
     efficiency: Table | None = None
@@ -162,6 +166,11 @@ class ReportData:
         if self.sweep is not None:
             return self.sweep.objectives
         return (ObjectiveSpec(metric=self.metric, direction=self.direction),)
+
+    @property
+    def all_findings(self) -> dict[str, Findings]:
+        """Estimated importance for each objective, by metric, the first objective first; empty if not estimated."""
+        return {} if self.findings is None else {self.metric: self.findings} | self.other_findings
 
     @property
     def front(self) -> list[Row]:
@@ -290,6 +299,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
         failures=report_queries.failures(store, study),
         jobs=report_queries.list_jobs(store, study),
         workers=[worker for worker in queries.list_workers(store, study) if worker["threads"]],
+        attempts=report_queries.attempts(store, study),
         provenance=read_provenance(paths),
         sweep=sweep,
         revisions=revisions,
@@ -454,15 +464,22 @@ def with_importance(data: ReportData) -> ReportData:
 
     def estimated() -> ReportData:
         try:
-            return replace(data, findings=what_mattered(data), no_findings="The sweep file cannot be read.")
+            first, *others = [what_mattered(data, one) for one in data.objectives]
+            named = zip(data.objectives[1:], others, strict=True)
+            rest = {one.metric: found for one, found in named if found is not None}
+            return replace(data, findings=first, other_findings=rest, no_findings="The sweep file cannot be read.")
         except CnnSweepError as error:  # too few trials
             return replace(data, no_findings=str(error))
 
     return data.problems.attempt("importance", estimated, lambda why: replace(data, no_findings=why))
 
 
-def what_mattered(data: ReportData) -> Findings | None:
+def what_mattered(data: ReportData, objective: ObjectiveSpec | None = None) -> Findings | None:
     """Estimate the importance of the hyperparameters from the complete trials; None without a sweep file.
+
+    Args:
+        data: The study's data.
+        objective: For which objective; by default the first one.
 
     Raises:
         StudyError: There are too few complete trials, or they do not differ.
@@ -472,4 +489,7 @@ def what_mattered(data: ReportData) -> Findings | None:
     if data.sweep is None:
         return None
     names = {column: axis.label for column, axis in data.axes.items()}
-    return find(data.sweep, [(queries.params_of(row, names), row["value"]) for row in data.ranked])
+    objective = objective or data.objectives[0]
+    column = "value" if objective == data.objectives[0] else column_of(data.board, objective.metric)
+    results = [(queries.params_of(row, names), row.get(column)) for row in data.ranked]
+    return find(data.sweep, results, objective.direction)

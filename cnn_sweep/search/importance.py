@@ -144,13 +144,16 @@ class Findings:
         return (together + chance).rstrip()
 
 
-def find(sweep: Sweep, results: Iterable[tuple[Mapping[str, Any], float | None]]) -> Findings:
+def find(
+    sweep: Sweep, results: Iterable[tuple[Mapping[str, Any], float | None]], direction: Direction | None = None
+) -> Findings:
     """Estimate importances, effects and interactions.
 
     Args:
-        sweep: The sweep; only its first objective is used.
+        sweep: The sweep.
         results: Hyperparameters and objective of complete trials, in any order; those without a finite value are
             ignored.
+        direction: Which values of the objective are better; by default as for the sweep's first objective.
 
     Raises:
         StudyError: There are too few results.
@@ -165,8 +168,8 @@ def find(sweep: Sweep, results: Iterable[tuple[Mapping[str, Any], float | None]]
     known.sort(key=lambda one: json.dumps(one, sort_keys=True))  # a forest depends on the order of its data
     some = known if len(known) <= MOST else [known[i * len(known) // MOST] for i in range(MOST)]
     parameters = [_with_hashable(one) for one in sweep.space.parameters if _varies(one.name, known)]
-    direction = sweep.objective.direction
-    found = [*_always(sweep, parameters, some), *_conditional(sweep, parameters, some)]
+    direction = sweep.objective.direction if direction is None else direction
+    found = [*_always(direction, parameters, some), *_conditional(direction, parameters, some)]
     found.sort(key=lambda one: -1.0 if one.fanova is None else one.fanova, reverse=True)
     effects = [effect for one in sweep.space.parameters for effect in _effects(one.name, known, direction)]
     pairs = interactions([one.name for one in parameters if not one.when], known)
@@ -184,22 +187,22 @@ def _with_hashable(parameter: Parameter) -> Parameter:
     return replace(parameter, domain=Choices(hashable(domain.values))) if isinstance(domain, Choices) else parameter
 
 
-def _always(sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result]) -> list[Importance]:
-    return _importances(sweep, [one for one in parameters if not one.when], known, report=None)
+def _always(direction: Direction, parameters: Sequence[Parameter], known: Sequence[Result]) -> list[Importance]:
+    return _importances(direction, [one for one in parameters if not one.when], known, report=None)
 
 
-def _conditional(sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result]) -> list[Importance]:
+def _conditional(direction: Direction, parameters: Sequence[Parameter], known: Sequence[Result]) -> list[Importance]:
     found = []
     for one in parameters:
         if one.when:
             own = [(params, value) for params, value in known if one.name in params]
             beside = [other for other in parameters if all(other.name in params for params, _ in own)]
-            found += _importances(sweep, beside, own, report=one.name)
+            found += _importances(direction, beside, own, report=one.name)
     return found
 
 
 def _importances(
-    sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result], *, report: str | None
+    direction: Direction, parameters: Sequence[Parameter], known: Sequence[Result], *, report: str | None
 ) -> list[Importance]:
     """Estimate importances of hyperparameters that are active in all these results; return one of them, or all."""
     varied, inside = _inside(parameters, known)
@@ -207,7 +210,7 @@ def _importances(
     if _can_estimate(varied, inside):
         trees = forest(*_encoded(varied, inside), _FORESTS * _TREES, 0)
         forests = [_normalized(part) for part in np.array_split(trees, _FORESTS)] if len(trees) >= _FORESTS else []
-    of_the_best = _ped_anova(_optuna_study(sweep, varied, inside), varied)
+    of_the_best = _ped_anova(_optuna_study(direction, varied, inside), varied)
     found = []
     for place, one in enumerate(varied):
         if report in (None, one.name):
@@ -273,12 +276,14 @@ def _can_estimate(parameters: Sequence[Parameter], known: Sequence[Result]) -> b
     return len(known) >= FEWEST and bool(parameters) and len({value for _, value in known}) > 1
 
 
-def _optuna_study(sweep: Sweep, parameters: Sequence[Parameter], known: Sequence[Result]) -> optuna.Study | None:
+def _optuna_study(
+    direction: Direction, parameters: Sequence[Parameter], known: Sequence[Result]
+) -> optuna.Study | None:
     """Return an Optuna study of the results; None if nothing can be estimated from them."""
     if not _can_estimate(parameters, known):
         return None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(direction=StudyDirection[sweep.objective.direction.name])
+    study = optuna.create_study(direction=StudyDirection[direction.name])
     distributions = {one.name: distribution(one.domain) for one in parameters}
     for params, value in known:
         encoded = {one.name: encode(one.domain, params[one.name]) for one in parameters}

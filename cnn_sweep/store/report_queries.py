@@ -223,19 +223,44 @@ def epochs_since(store: StoreReader, study: str, since: float) -> tuple[int, flo
         return int(count), float(first)
 
 
-def attempt_times(store: StoreReader, study: str) -> dict[str, list[tuple[float, float]]]:
-    """Return start and end of each writer's attempts; an attempt without an end counts up to its last epoch."""
+def attempts(store: StoreReader, study: str) -> list[Record]:
+    """Return the attempts that have begun, in order of their starts.
+
+    Keys: writer, trial, attempt, started, until, state, epochs (complete in this attempt), repeated (seconds of those
+    that a later attempt trained again). An attempt without an end counts up to its last epoch. If a later one followed
+    it, it is lost, even without an event.
+    """
     a, e = schema.attempts.c, schema.epochs.c
-    last = (
-        select(func.max(e.time))
-        .where(e.study == a.study, e.trial == a.trial, e.attempt == a.attempt)
-        .correlate(schema.attempts)
-        .scalar_subquery()
+    again = case((e.counted == 0, e.seconds), else_=0.0)
+    own = (
+        select(
+            e.trial, e.attempt, func.max(e.time).label("last"), func.count().label("n"), func.sum(again).label("again")
+        )
+        .where(e.study == study)
+        .group_by(e.trial, e.attempt)
+        .subquery()
     )
-    until = func.coalesce(a.ended, last, a.started)
-    query = select(a.writer, a.started, until.label("until")).where(a.study == study, a.started.is_not(None))
-    found: dict[str, list[tuple[float, float]]] = {}
+    later = schema.attempts.alias()
+    is_last = ~exists().where(later.c.study == a.study, later.c.trial == a.trial, later.c.attempt > a.attempt)
+    query = (
+        select(
+            *(a.writer, a.trial, a.attempt, a.started),
+            func.coalesce(a.ended, own.c.last, a.started).label("until"),
+            case(((a.state == "running") & ~is_last, "lost"), else_=a.state).label("state"),
+            func.coalesce(own.c.n, 0).label("epochs"),
+            func.coalesce(own.c.again, 0.0).label("repeated"),
+        )
+        .select_from(schema.attempts.outerjoin(own, (own.c.trial == a.trial) & (own.c.attempt == a.attempt)))
+        .where(a.study == study, a.started.is_not(None))
+        .order_by(a.started, a.trial, a.attempt)
+    )
     with store as connection:
-        for row in connection.execute(query):
-            found.setdefault(str(row.writer), []).append((row.started, row.until))
+        return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - public despite its name
+
+
+def attempt_times(store: StoreReader, study: str) -> dict[str, list[tuple[float, float]]]:
+    """Return start and end of each writer's attempts, in order, as :func:`attempts` has them."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for one in attempts(store, study):
+        found.setdefault(str(one["writer"]), []).append((one["started"], one["until"]))
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from helpers.sweeps import sweep_of_digits
 from helpers.written import Written
 
@@ -19,8 +21,8 @@ training: {{epochs: 3, optimizer: {{name: adam, clip_norm: $clip}}}}
 )
 
 
-def test_null_has_a_name_and_the_first_objective_is_named(tmp_path, capsys):
-    """The effect of a null stands beside ``null``; with several objectives it is said which one counts."""
+def test_null_has_a_name_and_each_objective_its_tables(tmp_path, capsys):
+    """The effect of a null stands beside ``null``; with several objectives, CSV and JSON name each, too."""
     Written(tmp_path).study(
         trials=12,
         sweep=SWEEP,
@@ -28,6 +30,16 @@ def test_null_has_a_name_and_the_first_objective_is_named(tmp_path, capsys):
     )
     assert app(["importance", "digits", "--results", str(tmp_path)], standalone_mode=False) in (None, 0)
     captured = capsys.readouterr()
-    effects = captured.out.partition("effect of each value")[2].splitlines()
+    first, _, second = captured.out.partition("importance for parameters")
+    assert first.startswith("importance for val_accuracy")
+    assert "effect of each value on parameters" in second
+    effects = first.partition("effect of each value on val_accuracy")[2].splitlines()
     assert ["clip", "null"] in [line.split()[:2] for line in effects]
-    assert captured.err == "of 2 objectives, only the first counts here: val_accuracy\n"
+    assert captured.err == ""
+    typed = ["importance", "digits", "--results", str(tmp_path), "--format"]
+    app([*typed, "csv"], standalone_mode=False)
+    rows = [line.split(",")[:2] for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["objective", "parameter"]
+    assert sorted(rows[1:]) == [[one, name] for one in ("parameters", "val_accuracy") for name in ("clip", "filters")]
+    app([*typed, "json"], standalone_mode=False)
+    assert list(json.loads(capsys.readouterr().out)) == ["val_accuracy", "parameters"]

@@ -26,7 +26,7 @@ from cnn_sweep.journal.events import End
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.search.budget import Limit
 
-SIZES = [(80, 24), (120, 40), (200, 50)]
+SIZES = [(80, 24), (40, 24), (120, 40), (200, 50)]
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 # One process types all commands, which saves imports; what models would say stands in for a process with TensorFlow.
@@ -205,6 +205,17 @@ def test_a_leaderboard_shows_what_people_look_for_and_names_the_rest(folder):
     assert rest.startswith(": optimizer adam, momentum none, best_epoch 3, seconds 1.5 not shown: ")
     for name in ("epochs", "val_accuracy", "units_of_the_layers", "dropout_rate_7", "--all", "--columns"):
         assert name in rest
+
+
+def test_on_a_narrow_terminal_each_row_is_a_card(folder):
+    """What identifies a row is a line, and each other value another one; those of the overview alone, or all."""
+    words = [sys.executable, "-m", "cnn_sweep.cli.main", "leaderboard", "wide", "--top", "2"]
+    short, whole = (ESCAPES.sub("", in_a_terminal([*words, *more], folder, (40, 24))) for more in ((), ("--all",)))
+    cards = [card.split("\n") for card in re.split(r"\n\s*\n", short.replace("\r\n", "\n"))[:2]]
+    assert [card[0].split(",")[0] for card in cards] == ["rank 1", "rank 2"]
+    assert [line.split()[0] for line in cards[0][1:5]] == ["state", "value", "filters", "learning_rate"]
+    assert "val_accuracy" not in short.partition("not shown")[0]
+    assert re.search(r"val_accuracy +0\.\d+", whole)
 
 
 def test_a_leaderboard_with_repeats_begins_with_their_statistics(folder):

@@ -26,12 +26,14 @@ from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.document.html import page
 from cnn_sweep.report.document.markdown import markdown
 from cnn_sweep.report.document.summary import commands, rung_table, sweep_files
+from cnn_sweep.report.figures import paper
 from cnn_sweep.report.figures.cells import as_vectors
 from cnn_sweep.report.figures.figure import number
+from cnn_sweep.report.figures.letters import outlined
 from cnn_sweep.report.figures.paper import Paper, write_images
 from cnn_sweep.report.figures.pareto import pareto
 from cnn_sweep.report.figures.plots import KINDS, figures, to_plotly
-from cnn_sweep.report.report_data import gather, gpu_seconds, what_mattered
+from cnn_sweep.report.report_data import gather, gpu_seconds, what_mattered, with_importance
 from cnn_sweep.store.merge import merge
 from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
@@ -113,12 +115,14 @@ def test_the_best_so_far_never_falls(data):
     assert line["y"] == np.maximum.accumulate(points["y"]).tolist()
 
 
-def test_images_are_what_a_journal_asks_for(data, tmp_path):
+def test_images_are_what_a_journal_asks_for(data, tmp_path, monkeypatch):
     """Width, letters and resolution are as asked; SVG and PDF have vectors only; each figure has a caption."""
     pytest.importorskip("kaleido")
     if shutil.which("chromium") is None:
         pytest.skip("no chromium on this machine (.ci/debian-packages installs it)")
-    drawn = [figures(data, "parallel")[0], _contour_with_logs(data)]
+    before = []
+    monkeypatch.setattr(paper, "outlined", lambda svg, fonts: before.append(svg) or outlined(svg, fonts))
+    drawn = [figures(data, "parallel")[0], _contour_with_logs(data), figures(data, "timeline")[0]]
     files = write_images(drawn, tmp_path / "images", Paper.of("85mm", "8pt"))
     assert [file.name for file in files[:3]] == ["parallel.svg", "parallel.png", "parallel.pdf"]
     for file in files:
@@ -130,14 +134,18 @@ def test_images_are_what_a_journal_asks_for(data, tmp_path):
             root = ET.parse(file).getroot()
             assert root.get("width") == "85mm"
             assert [one.tag for one in root.iter() if one.tag.endswith("image")] == []
-            letters = re.findall(r"font-size: ?([\d.]+)px", file.read_text(encoding="utf-8"))
-            assert [float(size) for size in letters] == pytest.approx([8 / 72 * 96] * len(letters), abs=0.01)
+            if shutil.which("fc-match"):
+                assert [one.tag for one in root.iter() if one.tag.endswith(("text", "tspan"))] == []
+                assert len({one.get("aria-label") for one in root.iter()}) > 5
         else:
             text = file.read_bytes()
             width = float(re.search(rb"/MediaBox \[0 0 ([\d.]+) ", text)[1])
             assert width == pytest.approx(85 / 25.4 * 72, abs=0.1)
             assert b"/Subtype /Image" not in text
             assert b"/FontFile" in text  # a font is in it
+    letters = [float(size) for svg in before for size in re.findall(r"font-size: ?([\d.]+)px", svg)]
+    assert letters == pytest.approx([8 / 72 * 96] * len(letters), abs=0.01)
+    assert len(letters) > 15
     captions = (tmp_path / "images" / "captions.md").read_text(encoding="utf-8")
     assert captions == "".join(f"**{one.name}**: {one.caption}\n\n" for one in drawn).removesuffix("\n")
 
@@ -227,6 +235,19 @@ def test_importance_is_drawn_and_said(data):
     assert "## Importance" in markdown(judged)
     first, second = (one.parameter for one in found.importances[:2])
     assert {first, second} <= set(figures(judged, "contours")[0].title.split(" and "))
+
+
+def test_each_objective_has_its_importance(written):
+    """There is a figure and a table for each; the weights depend on the filters alone."""
+    written.study(trials=40, sweep=TWO, params=_odd)
+    judged = with_importance(_gathered(written))
+    first, second = figures(judged, "importance")
+    assert [first.name, second.name] == ["importance", "importance-parameters"]
+    assert "explains of parameters, one of 2 objectives" in second.caption
+    assert (second.data[0]["y"][0], second.data[0]["x"][0]) == ("filters", pytest.approx(1, abs=0.01))
+    section = page(judged).partition('<section id="importance">')[2].partition("</section>")[0]
+    assert re.findall("<option value=.*>(.*)</option>", section) == ["val_accuracy", "parameters"]
+    assert "For parameters:" in markdown(judged)
 
 
 # ---- what is said and drawn of studies of all kinds

@@ -23,8 +23,8 @@ from cnn_sweep.study import Study
 
 # Of a study whose importance was not estimated and whose model was not asked.
 SECTIONS = (
-    *("answer", "history", "leaderboard", "failures", "curves", "parallel", "slices", "contours", "pareto", "study"),
-    "provenance",
+    *("answer", "history", "leaderboard", "failures", "curves", "parallel", "slices", "contours", "pareto", "timeline"),
+    *("study", "provenance"),
 )
 NASTY = '"\'><img src=x onerror="window.pwned=1"></script><script>window.pwned=1</script><b>{{7*7}}</b>&lt;'
 SWEEP = sweep_of_digits("""\

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,36 +39,44 @@ def importance(
 ) -> None:
     """Show the importance of each hyperparameter, the effect of each value, and pairs that interact.
 
+    With several objectives, each has its own tables.
+
     Examples:
       cnn-sweep importance digits
     """
     opened = open_merged(results, study)
-    found = opened.what_matters()
+    found = {one.metric: opened.what_matters(one.metric) for one in opened.sweep.objectives}
     if output == "json":
-        print(json.dumps(asdict(found), indent=2))
+        whole = {metric: asdict(one) for metric, one in found.items()}
+        print(json.dumps(whole if len(whole) > 1 else next(iter(whole.values())), indent=2))
     elif output == "csv":
-        print_formatted(_table(found.importances), "csv")
+        print_formatted(_importances(found), "csv")
     else:
-        _print_findings(found)
-        if len(objectives := opened.sweep.objectives) > 1:
-            print(
-                f"of {len(objectives)} objectives, only the first counts here: {objectives[0].metric}", file=sys.stderr
-            )
+        for metric, one in found.items():
+            _print_findings(one, f" for {metric}" if len(found) > 1 else "")
 
 
-def _print_findings(found: Findings) -> None:
+def _importances(found: dict[str, Findings]) -> Table:
+    """Return the importances; with several objectives, each row begins with its objective."""
+    if len(found) == 1:
+        return _table(next(iter(found.values())).importances)
+    rows = tuple({"objective": metric} | asdict(one) for metric, own in found.items() for one in own.importances)
+    return Table(tuple(rows[0]) if rows else (), rows)
+
+
+def _print_findings(found: Findings, where: str) -> None:
     print_table(
         _table(found.importances),
-        title="importance (shares that add up to 1; fanova: of the variance, ped_anova: of the best)",
+        title=f"importance{where} (shares that add up to 1; fanova: of the variance, ped_anova: of the best)",
     )
     if found.certainty:
         print_words(found.certainty)
     effects = _table(replace(one, value=NULL if one.value is None else one.value) for one in found.effects)
-    print_table(effects, title="effect of each value on the objective")
+    print_table(effects, title=f"effect of each value on {where.removeprefix(' for ') or 'the objective'}")
     if found.interactions:
         print_table(
             _table(found.interactions),
-            title="interactions (share of the variance: omega squared; p: of the F test, times the pairs)",
+            title=f"interactions{where} (share of the variance: omega squared; p: of the F test, times the pairs)",
         )
 
 

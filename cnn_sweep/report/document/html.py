@@ -13,7 +13,7 @@ import json
 import math
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any, Final
@@ -23,19 +23,19 @@ import jinja2
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.report.document import answer
 from cnn_sweep.report.document import summary as facts
-from cnn_sweep.report.document.packing import pack_curves, pack_figures
+from cnn_sweep.report.document.page_data import boards, page_data, shown_columns
 from cnn_sweep.report.figures.contact_sheets import thumbnail_uris
-from cnn_sweep.report.figures.figure import COLOURS, DASHES, ON_DARK, Figure
 from cnn_sweep.report.figures.plots import figures
 from cnn_sweep.report.figures.sketch import sketch
-from cnn_sweep.report.leaderboards.configurations import column_beside_statistics
-from cnn_sweep.report.leaderboards.formats import is_numeric, to_html
-from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, differing, overview, select, shown
+from cnn_sweep.report.leaderboards.formats import to_html
+from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, overview, select, shown
 from cnn_sweep.report.report_data import gather
+from cnn_sweep.report.worker_times import worker_table, worker_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cnn_sweep.report.figures.figure import Figure
     from cnn_sweep.report.report_data import ReportData
     from cnn_sweep.store.reader import StoreReader
 
@@ -95,7 +95,7 @@ def page(data: ReportData) -> str:
         "headline": answer.headline(data),
         "sections": sections,
         "footer": footer(absent, time.time()),
-        "json": embedded(page_data(data, sections)),
+        "json": embedded(page_data(data, figures_of(sections))),
     }
     return document(data.study, scripts, policy(scripts), content)
 
@@ -166,6 +166,11 @@ def sections_of(data: ReportData, makers: Makers) -> tuple[list[Section], dict[s
     return sections, absent
 
 
+def figures_of(sections: Sequence[Section]) -> list[Figure]:
+    """Return the figures of all sections, in order."""
+    return [figure for section in sections for figure in section.figures]
+
+
 def _attempted(data: ReportData, name: str, title: str, make: Callable[[ReportData], Made]) -> Section | str | None:
     def whole() -> Section | str | None:
         content = make(data)
@@ -233,11 +238,11 @@ def leaderboard(data: ReportData, *, static_rows: int = _STATIC_ROWS) -> Made:
     """Make the leaderboard; a page that is never read without scripts needs no static rows."""
     if not data.board.rows:
         return "No trial has begun yet."
-    boards = _boards(data)
-    table = next(iter(boards.values()))
+    found = boards(data)
+    table = next(iter(found.values()))
     arguments = {
-        "views": list(boards),
-        "columns": _shown(data, table) if static_rows else (),
+        "views": list(found),
+        "columns": shown_columns(data, table) if static_rows else (),
         "rows": table.rows[:static_rows],
         "notes": data.configurations.notes if data.configurations else (),
     }
@@ -279,7 +284,7 @@ def _importance(data: ReportData) -> Made:
     if data.findings is None:
         return _sentence(data.no_findings) if data.ranked else data.nothing_complete
     found = tuple(figures(data, "importance"))
-    return Content("importance", {"figure": found[0], "interactions": facts.interaction_table(data.findings)}, found)
+    return Content("importance", {"figures": found, "interactions": facts.interaction_table(data.all_findings)}, found)
 
 
 def _sentence(words: str) -> str:
@@ -300,6 +305,14 @@ def _model(data: ReportData) -> Made:
     found = (*figures(data, "confusion"), *figures(data, "reliability"))
     arguments = {"best": best, "figures": found, "thumbnails": thumbnail_uris(best.mistaken)}
     return Content("model", arguments, found)
+
+
+def _timeline(data: ReportData) -> Made:
+    found = tuple(figures(data, "timeline"))
+    if not found:
+        return "No trial has begun yet."
+    table = worker_table(worker_times(data.workers, data.attempts))
+    return Content("timeline", {"figure": found[0], "columns": table.columns, "rows": table.rows}, found)
 
 
 def _efficiency(data: ReportData) -> Content | None:
@@ -332,79 +345,11 @@ SECTIONS: Final[Makers] = {
     ("contours", "Two hyperparameters at a time"): _contours,
     ("pareto", "Trade-offs"): lambda data: _several(data, "pareto"),
     ("model", "Best model"): _model,
+    ("timeline", "Timeline"): _timeline,
     ("efficiency", "Efficiency"): _efficiency,
     ("study", "Search space and data"): _study,
     ("provenance", "Provenance"): _provenance,
 }
-
-
-def page_data(data: ReportData, sections: Sequence[Section]) -> dict[str, Any]:
-    """Return what the scripts need: the leaderboards, learning curves and figures."""
-    return {
-        "study": data.study,
-        "metric": data.metric,
-        "boards": [_board_data(data, name, table) for name, table in _boards(data).items()],
-        "chosen": data.chosen,
-        "members": data.members,
-        "curves": pack_curves(data.curves),
-        **pack_figures([figure for section in sections for figure in section.figures]),
-        "colours": COLOURS,
-        "dashes": DASHES,
-        "on_dark": ON_DARK,
-    }
-
-
-def _boards(data: ReportData) -> dict[str, Table]:
-    """Return the leaderboards of trials and, with repeats, of configurations; the one to show first comes first."""
-    boards = {"trials": replace(data.board, columns=data.columns)}
-    if data.configurations is not None:
-        boards["configurations"] = data.configurations
-    return dict(sorted(boards.items(), key=lambda pair: (pair[0] == "configurations") is not data.has_means))
-
-
-def _shown(data: ReportData, table: Table) -> tuple[str, ...]:
-    """Return the columns to show first: the most important ones, without those that are the same in all rows."""
-    most = overview(table, [column_beside_statistics(name) for name in data.axes])
-    measured = {name for name in ("value", "mean", "n") if any(row.get(name) is not None for row in table.rows)}
-    names = {"rank", "trial", *measured, *differing(table, most.columns)}
-    return tuple(name for name in table.columns if name in names)
-
-
-def _board_data(data: ReportData, kind: str, table: Table) -> dict[str, Any]:
-    names = (*table.columns, *(name for name in table.more if name not in table.columns))
-    metrics = [name for name in data.summary["metrics"] if name in names]
-    first = table.rows[0] if table.rows else {}
-    return {
-        "name": kind,
-        "columns": table.columns,
-        "more": names[len(table.columns) :],
-        "shown": _shown(data, table),
-        "numeric": [name for name in names if is_numeric(table, name) and not isinstance(first.get(name), bool)],
-        "bars": [name for name in ("mean", "value", *metrics) if name in names],
-        "intervals": {"mean": ["ci_low", "ci_high"]} if "mean" in names else {},
-        "count": len(table.rows),
-        "values": [_column([_plain(row.get(name)) for row in table.rows]) for name in names],
-        "nonfinite": [
-            (line, place, str(row[name]))
-            for line, row in enumerate(table.rows)
-            for place, name in enumerate(names)
-            if isinstance(value := row.get(name), float) and not math.isfinite(value)
-        ],
-    }
-
-
-def _column(values: list[Any]) -> Any:
-    """Return a column for JSON; one that is the same in all rows as that value alone."""
-    first, *rest = values or [None]
-    is_same = rest and all(type(value) is type(first) and value == first for value in rest)
-    return {"all": first} if is_same else values
-
-
-def _plain(value: Any) -> Any:
-    """Return a value for JSON: numbers with full precision, NaN and infinities as None (``nonfinite`` has them)."""
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    return value
 
 
 def embedded(data: Any) -> str:

@@ -20,14 +20,15 @@ from cnn_sweep.report.document.html import (
     Content,
     document,
     embedded,
+    figures_of,
     footer,
     leaderboard,
     own_scripts,
-    page_data,
     plotly,
     policy,
     sections_of,
 )
+from cnn_sweep.report.document.page_data import page_data
 from cnn_sweep.report.document.report_file import check_replaceable
 from cnn_sweep.report.leaderboards.leaderboard import Table, shown
 from cnn_sweep.report.live import (
@@ -128,7 +129,7 @@ class LivePage:
             "headline": answer.headline(state.data),
             "sections": [{"name": one.name, "title": one.title, "body": one.body} for one in sections],
             "footer": footer(absent, now),
-            "page": page_data(state.data, sections),
+            "page": page_data(state.data, figures_of(sections)),
         }
         _write(self._data, f"receive({embedded(content)});\n")
         return finished

@@ -13,11 +13,13 @@ from cnn_sweep.report.figures.plots import all_figures
 from cnn_sweep.report.leaderboards.formats import markdown_text, to_markdown
 from cnn_sweep.report.leaderboards.grouping import without_constants
 from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
+from cnn_sweep.report.worker_times import worker_table, worker_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cnn_sweep.report.report_data import ReportData
+    from cnn_sweep.report.worker_times import WorkerTime
 
 _TOP = 20
 
@@ -39,6 +41,7 @@ def markdown(data: ReportData, *, images: str | None = None) -> str:
         "Failures": lambda: _failures(data),
         "Importance": lambda: _importance(data),
         "Best model": lambda: _classes(data),
+        "Workers": lambda: [_table(worker_table(times))] if (times := _times(data)) else [],
         "Efficiency": lambda: _efficiency(data),
         "Figures": lambda: _figures(data, images) if images is not None else [],
         "Search space and data": lambda: [
@@ -89,11 +92,13 @@ def _configurations(data: ReportData) -> list[str]:
 
 
 def _importance(data: ReportData) -> list[str]:
-    if data.findings is None:
-        return []
-    shares = tuple(one.__dict__ for one in data.findings.importances)
-    table = _table(Table(("parameter", "fanova", "fanova_sd", "ped_anova", "trials"), shares))
-    return [table, data.findings.certainty] if data.findings.certainty else [table]
+    parts = []
+    for metric, found in data.all_findings.items():
+        shares = tuple(one.__dict__ for one in found.importances)
+        parts += [f"For {markdown_text(metric)}:"] if len(data.all_findings) > 1 else []
+        parts.append(_table(Table(("parameter", "fanova", "fanova_sd", "ped_anova", "trials"), shares)))
+        parts += [found.certainty] if found.certainty else []
+    return parts
 
 
 def _classes(data: ReportData) -> list[str]:
@@ -109,6 +114,10 @@ def _classes(data: ReportData) -> list[str]:
         _table(best.classes),
         f"Expected calibration error of its probabilities: {before:.4f}{scaled}.",
     ]
+
+
+def _times(data: ReportData) -> list[WorkerTime]:
+    return worker_times(data.workers, data.attempts)
 
 
 def _efficiency(data: ReportData) -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.figures.figure import Figure
 
 _SHORTEST: Final = 50  # shorter arrays stay as they are
-_PACKED: Final = ("x", "y", "customdata")  # of a trace
+_PACKED: Final = ("x", "y", "base", "hovertext", "customdata")  # of a trace
 _EXACT: Final = 2**24  # integers up to this are exact in single precision
 _FINEST, _LARGEST = 1e-37, 1e38  # sizes that single precision has
 

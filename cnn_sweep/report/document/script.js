@@ -99,7 +99,8 @@ const CONFIG = { responsive: true, displaylogo: false, showSendToCloud: false, m
 
 // Plotly's own picture lacks the page's style, and so dots that are drawn as one path.
 function savePicture(holder) {
-  const { data, shapes } = linked(figureOf(holder).data.map(inTheme), Infinity);
+  const { data: traces, layout } = figureOf(holder);
+  const { data, shapes } = linked(traces.map(inTheme), Infinity, Infinity, layout.shapes);
   const paper_bgcolor = getComputedStyle(document.body).backgroundColor;
   const { curve, figure } = holder.dataset;
   Plotly.downloadImage({ data, layout: { ...holder.layout, shapes, paper_bgcolor } }, {
@@ -127,7 +128,7 @@ function draw(holder) {
   const { data, layout } = figureOf(holder);
   const first = !holder.dataset.drawn;
   holder.dataset.drawn = "yes";
-  const { data: traces, shapes } = linked(data.map(inTheme));
+  const { data: traces, shapes } = linked(data.map(inTheme), MANY, MANY_BARS, layout.shapes);
   const whole = { ...themed(layout), shapes, selections: [], selectionrevision: performance.now() }; // the filter has it now
   if (layout.meta?.axes) fitAxes(holder, whole, layout.meta.axes.length);
   if (printing) Object.assign(whole, { width: holder.clientWidth, height: holder.clientHeight });

@@ -1,8 +1,10 @@
 "use strict";
 // The filter is the only selection. Figures show pale what it leaves out, and a range that is selected in a figure
 // becomes a part of it. Ticked trials have a ring, a dash across a box, or a thick line, in the colour of their curve.
+// Bars are attempts at trials, from their base on.
 const PALE = 0.08; // opacity
 const MANY = 1_500; // dots of a trace; more are drawn as one path, because an element for each keeps a browser busy
+const MANY_BARS = 500; // of a figure; likewise
 
 // Returns the trials that the filter keeps: those of the configurations, if these are the rows. Null: it keeps all.
 function keptTrials() {
@@ -35,20 +37,29 @@ const placesOf = (trace, wanted) => trace.customdata.flatMap((trial, place) => (
 
 function pointsOf(trace, wanted) {
   const places = placesOf(trace, wanted);
-  return Object.fromEntries(["x", "y", "customdata"].map((name) => [name, places.map((place) => trace[name][place])]));
+  const names = ["x", "y", "base", "text", "hovertext", "customdata"].filter((name) => Array.isArray(trace[name]));
+  return Object.fromEntries(names.map((name) => [name, places.map((place) => trace[name][place])]));
 }
 
-// Returns of the traces of a figure those to draw, and shapes below them: what is left out is pale and below, what is
-// ticked is marked and on top.
-function linked(traces, many = MANY) {
+// Returns the middles of bars as dots.
+const middles = ({ base, width, ...trace }) => ({ ...trace, x: trace.x.map((length, place) => base[place] + length / 2) });
+
+// Returns of the traces of a figure those to draw, and its own shapes and others below them: what is left out is pale
+// and below, what is ticked is marked and on top.
+function linked(traces, many = MANY, manyBars = MANY_BARS, own = []) {
   const kept = keptTrials();
   const isKept = (trial) => !kept || kept.has(trial);
   const places = new Map([...chosen].map((trial, place) => [trial, place]).filter(([trial]) => isKept(trial)));
   const boxes = traces.filter(({ type }) => type === "box");
+  const bars = traces.filter(({ base }) => base).reduce((sum, { base }) => sum + base.length, 0);
   const parts = traces.map((trace) => {
     if (!isOfTrials(trace)) return { data: [trace] };
     if (trace.mode === "lines") return merged(trace, isKept, marksOfLines(trace, places));
     const [slot, middle] = trace.type === "box" ? slotOf(trace, boxes) : [0, 0];
+    if (trace.base) {
+      const marks = marksOfDots(middles(trace), places);
+      return bars > manyBars ? merged(trace, isKept, marks, trace) : { data: [selected(trace, kept && isKept), ...marks] };
+    }
     if (trace.customdata.length <= many) {
       const beside = middle ? { ...trace, x: trace.x.map((one) => one + middle) } : trace;
       return { data: [selected(trace, kept && isKept), ...marksOfDots(beside, places)] };
@@ -56,7 +67,8 @@ function linked(traces, many = MANY) {
     const dots = trace.type === "box" ? spread(trace, slot, middle) : trace;
     return merged(dots, isKept, marksOfDots(dots, places), trace);
   });
-  return { data: parts.flatMap(({ data }) => data), shapes: parts.flatMap(({ shapes = [] }) => shapes).sort((one, other) => one.opacity - other.opacity) };
+  const shapes = parts.flatMap((part) => part.shapes ?? []).sort((one, other) => one.opacity - other.opacity);
+  return { data: parts.flatMap(({ data }) => data), shapes: [...own, ...shapes] };
 }
 
 const selected = (trace, isKept) => (
@@ -71,9 +83,11 @@ function marksOfLines(trace, places) {
 function marksOfDots(trace, places) {
   const points = pointsOf(trace, (trial) => places.has(trial));
   const color = points.customdata.map((trial) => lineOf(places.get(trial)).color);
-  const shape = trace.type === "box" ? { symbol: "line-ew-open", size: 26 } : { symbol: "circle-open", size: 11 };
+  const shape = trace.type === "box" ? { symbol: "line-ew-open", size: 26, color } : { symbol: "circle-open", size: 11, color };
+  // On a bar of its colour, nobody would see a ring without something inside.
+  const paper = trace.type === "bar" && { symbol: "circle", color: getComputedStyle(document.body).backgroundColor };
   const marked = {
-    ...points, type: "scatter", mode: "markers", marker: { ...shape, color, line: { width: 2, color } }, showlegend: false,
+    ...points, type: "scatter", mode: "markers", marker: { ...shape, ...paper, line: { width: 2, color } }, showlegend: false,
     hovertemplate: trace.hovertemplate, name: "",
   };
   return color.length ? [marked] : [];
@@ -91,17 +105,20 @@ function spread(trace, slot, middle) {
   return { ...trace, type: "scatter", x: trace.x.map((one, place) => one + middle + 0.6 * slot * noise(trace.customdata[place])) };
 }
 
-// Draws the lines or dots of a trace as two paths. A trace that shows nothing answers the pointer, and `whole` has what
+// Draws the lines, dots or bars of a trace as two paths. A trace that shows nothing answers the pointer, and `whole` has what
 // is not dots: boxes, or an entry of the legend.
 function merged(trace, isKept, marks, whole) {
   const isLine = trace.mode === "lines";
-  const { color, width, opacity } = isLine ? { ...trace.line, opacity: 1 } : { ...trace.marker, width: Math.min(trace.marker.size, 4) };
-  const shape = (points, opacity) => ({ type: "path", path: pathOf(points, isLine), line: { color, width }, opacity, layer: "between" });
+  const isBar = Boolean(trace.base);
+  const { color, width = isBar ? 0 : Math.min(trace.marker.size, 4), opacity = 1 } = isLine ? trace.line : trace.marker;
+  const path = (points) => (isBar ? pathOfBars(points, trace.width) : pathOf(points, isLine));
+  const fill = isBar && { fillcolor: color };
+  const shape = (points, opacity) => ({ type: "path", path: path(points), line: { color, width }, ...fill, opacity, layer: "between" });
   const own = pointsOf(trace, isKept);
   const pale = pointsOf(trace, (trial) => !isKept(trial));
-  const heard = { ...own, type: "scatter", mode: "none", name: "", showlegend: false, marker: { color } };
+  const heard = { ...(isBar ? middles(own) : own), type: "scatter", mode: "none", name: "", showlegend: false, marker: { color } };
   heard.hovertemplate = isLine || whole.type !== "box" ? trace.hovertemplate : trace.hovertemplate.replace(/%\{x\}[^:]*: /u, "");
-  const rest = !whole ? [] : whole.type === "box" ? [summary(whole)] : [{ ...whole, x: [null], y: [null], customdata: null }];
+  const rest = !whole ? [] : whole.type === "box" ? [summary(whole)] : [{ ...whole, x: [null], y: [null], base: null, customdata: null }];
   const shapes = [shape(pale, isLine ? PALE : 2 * PALE), shape(own, opacity)].filter(({ path }) => path);
   return { data: [...rest, heard, ...marks], shapes };
 }
@@ -129,6 +146,13 @@ function pathOf({ x, y }, isLine) {
     return text;
   }).join("");
 }
+
+// Writes bars, which lie between two places of the upright axis, as rectangles.
+const pathOfBars = ({ base, x, y }, width) => x.map((length, place) => {
+  const right = (base[place] + length).toPrecision(6);
+  const [low, high] = [-width / 2, width / 2].map((half) => (y[place] + half).toFixed(2));
+  return `M${base[place]},${low}H${right}V${high}H${base[place]}Z`;
+}).join("");
 
 // ---- from figures to the filter ------------------------------------------------------------------------------------
 

@@ -288,14 +288,20 @@ def rung_rule(data: ReportData) -> str:
     return rule if data.first_rung is None else f"{rule} The first rung that decides: {data.first_rung}."
 
 
-def interaction_table(findings: Findings) -> Table | None:
-    """List the pairs with the strongest interactions; None if no pair could be judged."""
-    pairs = findings.interactions[:_MOST_INTERACTIONS]
+def interaction_table(findings: dict[str, Findings]) -> Table | None:
+    """List the pairs with the strongest interactions for each objective; None if no pair could be judged."""
     rows = [
-        {"hyperparameters": f"{one.first} and {one.second}", "share of the variance": one.share, "p": one.p}
-        for one in pairs
+        {
+            "objective": metric,
+            "hyperparameters": f"{one.first} and {one.second}",
+            "share of the variance": one.share,
+            "p": one.p,
+        }
+        for metric, found in findings.items()
+        for one in found.interactions[:_MOST_INTERACTIONS]
     ]
-    return Table(("hyperparameters", "share of the variance", "p"), tuple(rows)) if rows else None
+    leading = ("objective",) if len(findings) > 1 else ()
+    return Table((*leading, "hyperparameters", "share of the variance", "p"), tuple(rows)) if rows else None
 
 
 def sweep_files(data: ReportData) -> dict[str, str]:

@@ -96,6 +96,16 @@ def whole(values: Sequence[float]) -> dict[str, Any]:
     return {"dtick": 1} if values and max(values) - min(values) < _FEW_STEPS else {}
 
 
+def readable(ticks: dict[float, str], distance: float) -> dict[float, str]:
+    """Leave out ticks that would hide the one below them."""
+    kept: dict[float, str] = {}
+    last = -math.inf
+    for place, words in sorted(ticks.items()):
+        if place - last >= distance:
+            kept[place], last = words, place
+    return kept
+
+
 def axis_titles(x: str, y: str) -> dict[str, Any]:
     """Return a Plotly layout of two linear axes with titles."""
     return {"xaxis": {"title": {"text": text(x)}}, "yaxis": {"title": {"text": text(y)}}}

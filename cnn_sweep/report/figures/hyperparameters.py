@@ -144,8 +144,8 @@ def _layout(x: str, y: str, kind: str) -> dict[str, Any]:
     }
 
 
-def importance(data: ReportData, findings: Findings) -> Figure:
-    """Draw both estimates of importance side by side, the most important hyperparameter on top."""
+def importance(data: ReportData, metric: str, findings: Findings) -> Figure:
+    """Draw both estimates of importance for an objective side by side, the most important hyperparameter on top."""
     found = findings.importances
     names = [label(one.parameter) + (" (where active)" if one.conditional else "") for one in found]
     kinds = (
@@ -164,16 +164,18 @@ def importance(data: ReportData, findings: Findings) -> Figure:
     if findings.noise is not None:
         line = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": findings.noise, "x1": findings.noise}
         layout["shapes"] = [line | {"line": {"color": "gray", "dash": "dot", "width": 1}}]
-    first = f", the first of {len(data.objectives)} objectives" if len(data.objectives) > 1 else ""
+    count = len(data.objectives)
+    among = f", one of {count} objectives" if count > 1 else ""
     some = f" Estimated from {findings.results:,} of them." if findings.results < len(data.ranked) else ""
     caption = (
-        f"How much each hyperparameter explains of {data.metric}{first}, among all complete trials and for being among "
+        f"How much each hyperparameter explains of {metric}{among}, among all complete trials and for being among "
         f"the best. The shares of each kind add up to 1, however little they explain together.{some} "
     )
     caption += findings.certainty
     if findings.noise is not None:
         caption += " The dotted line marks it; shorter blue bars tell nothing."
-    return Figure("importance", "Importance", caption.rstrip(), tuple(traces), layout)
+    name = "importance" if metric == data.metric else f"importance-{metric}"
+    return Figure(name, metric if count > 1 else "Importance", caption.rstrip(), tuple(traces), layout)
 
 
 def order_of(data: ReportData, findings: Findings | None) -> list[str]:

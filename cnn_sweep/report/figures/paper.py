@@ -1,6 +1,7 @@
 """Figures as files for papers, in the width and with the letters that a journal asks for.
 
-Kaleido draws them in a headless Chromium. SVG and PDF are vectors, and a PDF has its fonts in it.
+Kaleido draws them in a headless Chromium. SVG and PDF are vectors. A PDF has its fonts in it, an SVG the outlines of
+its letters.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from PIL import Image
 
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.report.figures.cells import as_vectors
+from cnn_sweep.report.figures.letters import NoFontError, outlined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,6 +122,8 @@ def write_images(
                 written += [_write(kaleido, drawn, folder / f"{figure.name}.{one}", paper) for one in formats]
         finally:
             kaleido.stop_sync_server(silence_warnings=True)
+        if why := _outline_letters([file for file in written if file.suffix == ".svg"]):
+            tell(f"letters of SVG files stay text, which other machines show with their own fonts, because {why}")
         captions = "\n\n".join(f"**{figure.name}**: {figure.caption}" for figure in figures)
         (folder / CAPTIONS).write_text(f"{captions}\n", encoding="utf-8")
     except ChromeNotFoundError as error:
@@ -144,6 +148,16 @@ def _write(kaleido: Any, drawn: Any, file: Path, paper: Paper) -> Path:
             picture.load()
         picture.save(file, dpi=(_DPI, _DPI))
     return file
+
+
+def _outline_letters(files: Sequence[Path]) -> str:
+    """Turn the letters of SVG files into outlines; return why that is impossible, or an empty text."""
+    try:
+        for file in files:
+            file.write_text(outlined(file.read_text(encoding="utf-8"), _FAMILY), encoding="utf-8")
+    except NoFontError as error:
+        return str(error)
+    return ""
 
 
 def for_paper(figure: Figure, paper: Paper) -> Any:
@@ -191,6 +205,8 @@ def _scaled(value: Any, factor: float) -> Any:
     if not isinstance(value, dict):
         return value
     sizes = {"size", "width", "thickness", "xshift"}
+    if value.get("type") == "bar":
+        sizes -= {"width"}  # in units of the axis
     return {
         name: one * factor if name in sizes and isinstance(one, int | float) else _scaled(one, factor)
         for name, one in value.items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.axes import word
-from cnn_sweep.report.figures.figure import SHADES, Figure, label, number, numbers, selectable
+from cnn_sweep.report.figures.figure import SHADES, Figure, label, number, numbers, readable, selectable
 from cnn_sweep.report.figures.learning_curves import nice_ticks
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _hyperparameter(axis: Axis, rows: Sequence[Row]) -> _Upright:
     ticks = {axis.position(value): word(value) for value in values}
     if values is axis.values:  # only those of some line
         ticks = {place: one for place, one in ticks.items() if place in there}
-    ticks = _readable(ticks, 0.06 * length) | ({below: "inactive"} if None in places else {})
+    ticks = readable(ticks, 0.06 * length) | ({below: "inactive"} if None in places else {})
     lowest = below if None in places else low
     ends = (lowest - spread / 2, high + spread / 2) if high > lowest else _with_room(low, high)
     selects = selectable(axis.column, () if axis.numeric else axis.values) | {"ends": ends, "log": axis.log}
@@ -143,16 +143,6 @@ def _with_room(low: float, high: float) -> tuple[float, float]:
     """Return the ends of an axis; if all trials have the same value, it is in the middle."""
     room = 0.5 * (abs(low) or 1.0) if low == high else 0.0
     return (number(low - room), number(high + room))
-
-
-def _readable(ticks: dict[float, str], distance: float) -> dict[float, str]:
-    """Leave out ticks that would hide the one below them."""
-    kept: dict[float, str] = {}
-    last = -math.inf
-    for place, words in sorted(ticks.items()):
-        if place - last >= distance:
-            kept[place], last = words, place
-    return kept
 
 
 def _ticks(axis: Axis) -> Sequence[Any]:

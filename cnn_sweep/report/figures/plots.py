@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import InputError
 from cnn_sweep.messages import near
-from cnn_sweep.report.figures import best_trials, hyperparameters, learning_curves, parallel_coordinates, pareto
+from cnn_sweep.report.figures import (
+    best_trials,
+    hyperparameters,
+    learning_curves,
+    parallel_coordinates,
+    pareto,
+    timeline,
+)
 from cnn_sweep.report.figures.figure import SCALE, Figure, text
 from cnn_sweep.report.figures.paper import DEFAULT_FONT, DEFAULT_WIDTH, FORMATS, Paper, write_images
 from cnn_sweep.report.figures.reliability import reliability
@@ -16,17 +23,13 @@ from cnn_sweep.report.report_data import gather, with_importance
 from cnn_sweep.store.queries import trial_detail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cnn_sweep.report.leaderboards.leaderboard import Row, Table
     from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.report.report_data import ReportData
     from cnn_sweep.store.reader import StoreReader
 
-KINDS = (
-    *("history", "best", "rungs", "curves", "parallel", "importance", "slices", "contours", "pareto"),
-    *("confusion", "reliability"),  # of the best model
-)
 _PAPER: Final[dict[str, Any]] = {
     "template": "plotly_white",
     "font": {"size": 14},
@@ -51,32 +54,21 @@ def figures(data: ReportData, kind: str) -> list[Figure]:
     Raises:
         ValueError: There is no such kind.
     """
-    match kind:
-        case "history":
-            found = [learning_curves.history(data)]
-        case "best":
-            found = [best_trials.best_trials(data)]
-        case "rungs":
-            found = [learning_curves.at_rungs(data)]
-        case "parallel":
-            found = [parallel_coordinates.parallel(data)]
-        case "importance":
-            found = [hyperparameters.importance(data, data.findings) if data.findings is not None else None]
-        case "curves":
-            found = [*learning_curves.curves(data)]
-        case "slices":
-            found = [*hyperparameters.slices(data)]
-        case "contours":
-            found = [*hyperparameters.contours(data, hyperparameters.order_of(data, data.findings))]
-        case "pareto":
-            found = [*pareto.trade_offs(data)]
-        case "confusion":
-            found = [_confusion(data.best_model) if data.best_model is not None else None]
-        case "reliability":
-            found = [reliability(data.best_model) if data.best_model is not None else None]
-        case _:
-            raise ValueError(f"no figures {kind!r}; there are {', '.join(KINDS)}")
-    return [figure for figure in found if figure is not None]
+    if kind not in _MAKERS:
+        raise ValueError(f"no figures {kind!r}; there are {', '.join(KINDS)}")
+    return [figure for figure in _MAKERS[kind](data) if figure is not None]
+
+
+def _contours(data: ReportData) -> list[Figure]:
+    return hyperparameters.contours(data, hyperparameters.order_of(data, data.findings))
+
+
+def _importance(data: ReportData) -> list[Figure]:
+    return [hyperparameters.importance(data, metric, found) for metric, found in data.all_findings.items()]
+
+
+def _of_best_model(data: ReportData, draw: Callable[[BestModel], Figure]) -> list[Figure]:
+    return [] if data.best_model is None else [draw(data.best_model)]
 
 
 def _confusion(best: BestModel) -> Figure:
@@ -97,6 +89,23 @@ def _confusion(best: BestModel) -> Figure:
         f"Validation images of trial {best.trial} by true and predicted class: counts, coloured by share of a row."
     )
     return Figure("confusion", "Confusion matrix", caption, (trace,), layout)
+
+
+_MAKERS: Final[dict[str, Callable[[ReportData], Sequence[Figure | None]]]] = {
+    "history": lambda data: [learning_curves.history(data)],
+    "best": lambda data: [best_trials.best_trials(data)],
+    "rungs": lambda data: [learning_curves.at_rungs(data)],
+    "curves": learning_curves.curves,
+    "parallel": lambda data: [parallel_coordinates.parallel(data)],
+    "importance": _importance,
+    "slices": hyperparameters.slices,
+    "contours": _contours,
+    "pareto": pareto.trade_offs,
+    "confusion": lambda data: _of_best_model(data, _confusion),
+    "reliability": lambda data: _of_best_model(data, reliability),
+    "timeline": lambda data: [timeline.timeline(data)],
+}
+KINDS: Final = tuple(_MAKERS)
 
 
 def to_plotly(figure: Figure) -> Any:
@@ -157,6 +166,10 @@ class Plots:
     def pareto(self, cost: str = "parameters") -> Any:
         """Draw the objective against ``parameters`` (weights) or ``seconds`` (of training), with the Pareto front."""
         return self._named("pareto", f"pareto-{cost}")
+
+    def timeline(self) -> Any:
+        """Draw which worker trained which trial, and when."""
+        return self._only("timeline")
 
     def save(
         self,

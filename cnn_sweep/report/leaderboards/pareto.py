@@ -27,7 +27,7 @@ def with_front(table: Table, objectives: Sequence[ObjectiveSpec]) -> Table:
     """
     if len(objectives) < 2:
         return table
-    columns = [_column(table, one.metric) for one in objectives]
+    columns = [column_of(table, one.metric) for one in objectives]
     values = [
         [_value(row, column) if row.get("rank") is not None and not row.get(VIOLATION) else None for column in columns]
         for row in table.rows
@@ -49,7 +49,7 @@ def only_front(table: Table) -> Table:
     return replace(table, rows=tuple(row for row in table.rows if row[PARETO]))
 
 
-def _column(table: Table, metric: str) -> str:
+def column_of(table: Table, metric: str) -> str:
     """Return the name of a metric's column, which is longer if another column has the metric's name."""
     longer = f"{metric}_at_best_epoch"
     return longer if longer in table.columns else metric
