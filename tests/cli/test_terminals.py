@@ -244,7 +244,7 @@ def test_notes_stand_below_a_leaderboard_on_a_terminal(folder):
 def test_the_parts_of_a_split_table_of_epochs_say_which_epoch(folder):
     """Where the epochs of `show` are too wide, each part of their table begins with attempt and epoch."""
     words = [sys.executable, "-m", "cnn_sweep.cli.main", "show", "wide", "0"]
-    text = ESCAPES.sub("", in_a_terminal(words, folder, (50, 24))).replace("\r\n", "\n")
+    text = ESCAPES.sub("", in_a_terminal(words, folder, (62, 24))).replace("\r\n", "\n")
     _, text = re.split(r"^epochs *$", text, flags=re.MULTILINE)
     heads = [line.split() for line in text.splitlines() if "attempt" in line]
     assert len(heads) > 1
