@@ -147,11 +147,11 @@ def choices(known: Known, paused: Flags, seed: int) -> Iterator[Choice]:
         return
     promising = known.believed & paused & (ends >= np.median(ends[~known.fresh]))
     if promising.any() and not (known.believed & complete).any():
-        row = np.where(promising, chances, -1.0).argmax()
+        row = int(np.where(promising, chances, -1.0).argmax())
         yield Choice(int(known.numbers[row]), float(chances[row]), drawn=True)
     draw = random.Random(f"{seed} {known.digest}")  # noqa: S311 - no secret
     if draw.random() < _AS_PLANNED:
-        row = np.flatnonzero(known.fresh)[0] if len(fresh) else draw.choice(np.flatnonzero(paused).tolist())
+        row = int(known.fresh.argmax()) if len(fresh) else draw.choice(np.flatnonzero(paused).tolist())
         yield Choice(int(known.numbers[row]), float(chances[row]), drawn=True)
     scores = np.where(paused | known.fresh, chances / known.costs() ** _COST, -1.0)
     if paused.any() and not complete.any() and draw.random() < _LEADER:
