@@ -33,7 +33,7 @@ INTRODUCTION: Final = """# The first hour, as it was
 `make first-hour` typed what follows, in a new home with nothing but Python, make and this project, and wrote down what
 it saw and how long each command took: on two cores, with pip's packages in a cache, and with the development cluster on
 the same machine."""
-SHOWN_LINES: Final = 30  # of a command's output on the page; the middle of longer ones is left out
+SHOWN_LINES: Final = 40  # of a command's output on the page; the middle of longer ones is left out
 
 
 def take_photos(folder: Path, per_class: int = 30) -> None:
