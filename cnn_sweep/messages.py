@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -175,6 +176,23 @@ def span(low: float, high: float, digits: int = 4) -> str:
         decimals = max(len(end.partition(".")[2]) for end in ends)
         ends = [f"{end:.{decimals}f}" for end in (low, high)]
     return " to ".join(ends)
+
+
+def moment(seconds: float) -> str:
+    """Format a time, in seconds since 1970, as UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float) -> str:
+    """Format a duration in seconds.
+
+    >>> duration(7.26), duration(754.0), duration(9_000.0)
+    ('7.26 s', '12.6 min', '2.5 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.3g} min" if hours < 1 else f"{hours:.4g} h"
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

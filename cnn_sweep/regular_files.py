@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Final
 
 _KINDS: Final = {
     stat.S_IFIFO: "a named pipe",
@@ -34,7 +32,7 @@ def check_regular(path: Path | str) -> None:
 
 def _what_it_is(path: Path | str, mode: int) -> str:
     # Reading it once would not do: jobs and later commands read files again, and paths in a file start at its folder.
-    if stat.S_ISFIFO(mode) and os.path.basename(os.path.realpath(path)).startswith("pipe:["):  # noqa: PTH119 - as above
+    if stat.S_ISFIFO(mode) and Path(path).resolve().name.startswith("pipe:["):
         return "a pipe, as from `<(…)` or `|`, not a regular file; write its text to a file, and name that"
     return f"{_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a regular file"
 

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnn_sweep.errors import CnnSweepError, DamagedFileError, InputError
@@ -25,6 +26,7 @@ from cnn_sweep.report.leaderboards.pareto import PARETO, column_of, with_front
 from cnn_sweep.report.leaderboards.statistics import wilson
 from cnn_sweep.report.models.openings import newest_tests, openings_in
 from cnn_sweep.report.models.selection_bias import Corrected, corrected_best
+from cnn_sweep.report.worker_times import worker_times
 from cnn_sweep.search.budget import covered
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.store import queries, report_queries
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.models.best_model import BestModel
     from cnn_sweep.report.models.openings import Opening
+    from cnn_sweep.report.worker_times import WorkerTime
     from cnn_sweep.search.first_rung import FirstRung
     from cnn_sweep.search.importance import Findings
     from cnn_sweep.slurm.commands import SlurmCli
@@ -171,6 +174,11 @@ class ReportData:
     def all_findings(self) -> dict[str, Findings]:
         """Estimated importance for each objective, by metric, the first objective first; empty if not estimated."""
         return {} if self.findings is None else {self.metric: self.findings} | self.other_findings
+
+    @cached_property
+    def worker_times(self) -> list[WorkerTime]:
+        """What each worker did in its time."""
+        return worker_times(self.workers, self.attempts)
 
     @property
     def front(self) -> list[Row]:

@@ -145,19 +145,25 @@ def choices(known: Known, paused: Flags, seed: int) -> Iterator[Choice]:
     complete = (known.reached == len(known.levels)) & ~known.over
     if not len(fresh) and complete.any() and chances[~complete].sum() < _ENOUGH:
         return
+
+    def choice(row: int, *, drawn: bool = False) -> Choice:
+        return Choice(int(known.numbers[row]), float(chances[row]), drawn)
+
+    def leader(some: Flags) -> int:
+        return int(np.where(some, chances, -1.0).argmax())
+
     promising = known.believed & paused & (ends >= np.median(ends[~known.fresh]))
     if promising.any() and not (known.believed & complete).any():
-        row = int(np.where(promising, chances, -1.0).argmax())
-        yield Choice(int(known.numbers[row]), float(chances[row]), drawn=True)
+        yield choice(leader(promising), drawn=True)
     draw = random.Random(f"{seed} {known.digest}")  # noqa: S311 - no secret
     if draw.random() < _AS_PLANNED:
         row = int(known.fresh.argmax()) if len(fresh) else draw.choice(np.flatnonzero(paused).tolist())
-        yield Choice(int(known.numbers[row]), float(chances[row]), drawn=True)
+        yield choice(row, drawn=True)
     scores = np.where(paused | known.fresh, chances / known.costs() ** _COST, -1.0)
     if paused.any() and not complete.any() and draw.random() < _LEADER:
-        scores[np.where(paused, chances, -1.0).argmax()] = np.inf
+        scores[leader(paused)] = np.inf
     for row in np.argsort(-scores, kind="stable")[: (scores >= 0).sum()]:
-        yield Choice(int(known.numbers[row]), float(chances[row]))
+        yield choice(row)
 
 
 class _Read(NamedTuple):

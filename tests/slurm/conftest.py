@@ -108,10 +108,12 @@ class DevCluster:
             self.slurm.run("scancel", *map(str, self.submitted))
 
     @staticmethod
-    def until(condition, seconds, what):
-        """Wait until a condition holds, and return what it gave; fail after some seconds."""
-        deadline = time.monotonic() + seconds
+    def until(condition, seconds, what, news=lambda: None):
+        """Wait until a condition holds, and return what it gave; fail after some seconds, or so many without news."""
+        seen, deadline = news(), time.monotonic() + seconds
         while not (result := condition()):
+            if (newest := news()) != seen:
+                seen, deadline = newest, time.monotonic() + seconds
             assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
             time.sleep(0.1)
         return result
@@ -220,13 +222,16 @@ class Desk:
 
         How long a study takes depends on what else this machine does: only one that stands still is a failure.
         """
-        written, deadline = -1, 0.0
-        while self.journaled(study, b'"state":"complete"') < trials:
-            if (size := sum(file.stat().st_size for file in self._journals(study))) > written:
-                written, deadline = size, time.monotonic() + seconds
-            news = f"{study}: no line in its journals for {seconds} s, while {trials} complete trials were expected"
-            assert time.monotonic() < deadline, f"{news}\n{self.type_freely('status', study).stdout}"
-            time.sleep(0.1)
+        try:
+            self.cluster.until(
+                lambda: self.journaled(study, b'"state":"complete"') >= trials,
+                seconds,
+                f"a line in the journals of {study}, and {trials} complete trials",
+                news=lambda: sum(file.stat().st_size for file in self._journals(study)),
+            )
+        except AssertionError as error:
+            error.add_note(self.type_freely("status", study).stdout)
+            raise
 
     def journaled(self, study, text):
         """Count how often a text stands in a study's journals."""

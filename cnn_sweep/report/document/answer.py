@@ -8,9 +8,9 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.messages import few, plural, span
+from cnn_sweep.messages import duration, few, plural, span
 from cnn_sweep.report.axes import word
-from cnn_sweep.report.document.summary import computing, duration
+from cnn_sweep.report.document.summary import computing
 from cnn_sweep.report.leaderboards.leaderboard import shown
 from cnn_sweep.report.models.openings import count_in_words
 from cnn_sweep.store.column_names import VIOLATION

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 
 from cnn_sweep.errors import EnvironmentFault
+from cnn_sweep.messages import moment
 from cnn_sweep.report.document import answer
 from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.document.page_data import boards, page_data, shown_columns
@@ -30,7 +31,7 @@ from cnn_sweep.report.figures.sketch import sketch
 from cnn_sweep.report.leaderboards.formats import to_html
 from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, overview, select, shown
 from cnn_sweep.report.report_data import gather
-from cnn_sweep.report.worker_times import worker_table, worker_times
+from cnn_sweep.report.worker_times import worker_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,7 +112,7 @@ def document(
 
 def footer(absent: dict[str, list[str]], now: float) -> str:
     """Write the last lines: which sections are absent and why, the version and the time."""
-    arguments = {"absent": absent, "version": metadata.version("cnn-sweep"), "made": facts.moment(now)}
+    arguments = {"absent": absent, "version": metadata.version("cnn-sweep"), "made": moment(now)}
     return rendered(Content("footer", arguments))
 
 
@@ -311,7 +312,7 @@ def _timeline(data: ReportData) -> Made:
     found = tuple(figures(data, "timeline"))
     if not found:
         return "No trial has begun yet."
-    table = worker_table(worker_times(data.workers, data.attempts))
+    table = worker_table(data.worker_times)
     return Content("timeline", {"figure": found[0], "columns": table.columns, "rows": table.rows}, found)
 
 

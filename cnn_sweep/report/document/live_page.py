@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.journal.filesystem import clear_asides, write_aside
-from cnn_sweep.messages import plural
+from cnn_sweep.messages import moment, plural
 from cnn_sweep.report.document import answer
-from cnn_sweep.report.document import summary as facts
 from cnn_sweep.report.document.html import (
     SECTIONS,
     Content,
@@ -123,7 +122,7 @@ class LivePage:
         content = {
             "policy": self._policy,
             "written": now,
-            "made": facts.moment(now),
+            "made": moment(now),
             "every_s": self._every_s,
             "finished": finished,
             "headline": answer.headline(state.data),
@@ -202,7 +201,7 @@ def _failures(data: ReportData) -> Table:
     rows = [
         {
             "trial": row["trial"],
-            "ended (UTC)": facts.moment(row["ended"]),
+            "ended (UTC)": moment(row["ended"]),
             "cause": row["cause"],
             "message": shown(row["message"]),
         }

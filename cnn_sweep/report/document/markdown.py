@@ -13,13 +13,12 @@ from cnn_sweep.report.figures.plots import all_figures
 from cnn_sweep.report.leaderboards.formats import markdown_text, to_markdown
 from cnn_sweep.report.leaderboards.grouping import without_constants
 from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, select
-from cnn_sweep.report.worker_times import worker_table, worker_times
+from cnn_sweep.report.worker_times import worker_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cnn_sweep.report.report_data import ReportData
-    from cnn_sweep.report.worker_times import WorkerTime
 
 _TOP = 20
 
@@ -41,7 +40,7 @@ def markdown(data: ReportData, *, images: str | None = None) -> str:
         "Failures": lambda: _failures(data),
         "Importance": lambda: _importance(data),
         "Best model": lambda: _classes(data),
-        "Workers": lambda: [_table(worker_table(times))] if (times := _times(data)) else [],
+        "Workers": lambda: [_table(worker_table(data.worker_times))] if data.worker_times else [],
         "Efficiency": lambda: _efficiency(data),
         "Figures": lambda: _figures(data, images) if images is not None else [],
         "Search space and data": lambda: [
@@ -114,10 +113,6 @@ def _classes(data: ReportData) -> list[str]:
         _table(best.classes),
         f"Expected calibration error of its probabilities: {before:.4f}{scaled}.",
     ]
-
-
-def _times(data: ReportData) -> list[WorkerTime]:
-    return worker_times(data.workers, data.attempts)
 
 
 def _efficiency(data: ReportData) -> list[str]:

@@ -38,10 +38,10 @@ def page_data(data: ReportData, figures: Sequence[Figure]) -> dict[str, Any]:
 
 def boards(data: ReportData) -> dict[str, Table]:
     """Return the leaderboards of trials and, with repeats, of configurations; the one to show first comes first."""
-    boards = {"trials": replace(data.board, columns=data.columns)}
+    found = {"trials": replace(data.board, columns=data.columns)}
     if data.configurations is not None:
-        boards["configurations"] = data.configurations
-    return dict(sorted(boards.items(), key=lambda pair: (pair[0] == "configurations") is not data.has_means))
+        found["configurations"] = data.configurations
+    return dict(sorted(found.items(), key=lambda pair: (pair[0] == "configurations") is not data.has_means))
 
 
 def shown_columns(data: ReportData, table: Table) -> tuple[str, ...]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 import statistics
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.execution.study.git_state import changed_files
 from cnn_sweep.masking import masked
-from cnn_sweep.messages import few, plural
+from cnn_sweep.messages import duration, few, moment, plural
 from cnn_sweep.report.axes import word
 from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words, mean_in_words, shown, value_in_words
 from cnn_sweep.report.report_data import rung_levels
@@ -227,19 +226,6 @@ def _seeds(data: ReportData) -> list[int]:
     """Return the seeds of the trials; before the first trial, those of the sweep."""
     trained = {row["seed"] for row in data.board.rows if row.get("seed") is not None}
     return sorted(trained) or data.provenance.get("seeds") or []
-
-
-def moment(seconds: float) -> str:
-    """Format a time, in seconds since 1970, as UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def duration(seconds: float) -> str:
-    """Format a duration in seconds."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{minutes:.3g} min" if hours < 1 else f"{hours:.4g} h"
 
 
 def rung_table(data: ReportData) -> Table | None:

@@ -96,7 +96,7 @@ def outlined(svg: str, families: str) -> str:
     """
     for prefix, name in _NAMESPACES.items():
         ET.register_namespace(prefix, name)
-    root = ET.fromstring(svg)  # noqa: S314 - as above
+    root = ET.fromstring(svg)  # noqa: S314 - Plotly has written it
     for element in root.iter(_TEXT):
         _outline(element, families)
     return ET.tostring(root, encoding="unicode")

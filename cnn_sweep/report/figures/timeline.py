@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from cnn_sweep.messages import duration, moment
 from cnn_sweep.report.figures.figure import (
     BLUE,
     GREEN,
@@ -21,7 +21,6 @@ from cnn_sweep.report.figures.figure import (
     readable,
     text,
 )
-from cnn_sweep.report.worker_times import worker_times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +54,7 @@ _UNITS: Final = ((259_200, 86_400, "days"), (7_200, 3_600, "hours"), (120, 60, "
 
 def timeline(data: ReportData) -> Figure | None:
     """Draw a bar for each attempt on the lane of its worker, from its start to its end, coloured by how it ended."""
-    times = worker_times(data.workers, data.attempts)
+    times = data.worker_times
     if not times:
         return None
     lanes = lanes_of(times)
@@ -120,18 +119,7 @@ def _with_room(length: float) -> list[float]:
 
 def _epochs(attempt: Row) -> str:
     again = f" (attempt {attempt['attempt']})" if attempt["attempt"] else ""
-    return f"{attempt['epochs']} in {_duration(attempt['until'] - attempt['started'])}{again}"
-
-
-def _duration(seconds: float) -> str:
-    """Format a duration in seconds as briefly as is useful.
-
-    >>> _duration(7.26), _duration(754.0), _duration(9_000.0)
-    ('7.3 s', '12.6 min', '2.5 h')
-    """
-    sizes = {"h": 3_600.0, "min": 60.0}
-    unit, size = next((one for one in sizes.items() if seconds >= one[1]), ("s", 1.0))
-    return f"{seconds / size:.3g} {unit}" if seconds >= 10 * size else f"{seconds / size:.2g} {unit}"
+    return f"{attempt['epochs']} in {duration(attempt['until'] - attempt['started'])}{again}"
 
 
 def _hover(state: str, metric: str) -> str:
@@ -169,10 +157,10 @@ def shown_lanes(lanes: Sequence[list[WorkerTime]]) -> list[list[WorkerTime]]:
 
 
 def _caption(times: Sequence[WorkerTime], lanes: Sequence[Lane], drawn: Sequence[Lane], began: float) -> str:
-    moment = datetime.fromtimestamp(began, UTC).strftime("%Y-%m-%d %H:%M:%S")
     parts = [
         "A lane for each worker, by node, and a bar for each attempt at a trial, coloured by how it ended.",
-        f"The first began on {moment} UTC. Attempts that run, or whose worker was lost, end at their last epoch.",
+        f"The first began on {moment(began)} UTC.",
+        "Attempts that run, or whose worker was lost, end at their last epoch.",
     ]
     if len(lanes) < len(times):
         parts.append(f"The {len(times):,} workers share lanes where they ran on one node one after another.")
