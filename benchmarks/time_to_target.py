@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=1800, metavar="S", help="seconds after which a run is ended")
     parser.add_argument("--case", choices=[*CASES], action="append", help="default: all")
     parser.add_argument("--contender", choices=[*NAMES], action="append", help="default: all that are installed")
+    parser.add_argument("--runs", type=Path, metavar="FILE", help="keep each run there, and do only those it lacks")
     parser.add_argument("--fashion", type=Path, default=FASHION, help="folder of Fashion-MNIST's files")
     asked = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
@@ -67,13 +68,34 @@ def main() -> None:
                 continue
             target = case.target(trials)
             runs: dict[str, list[dict]] = {}
+            kept = Runs(asked.runs)
             for seed in range(seeds):
                 for contender in (one for one in wanted if one not in missing):
-                    found = measure(case, contender, seed, target, asked.limit)
+                    key = f"{name} {contender} {seed} {target:.6f} {asked.limit:g}"
+                    found = kept.of(key) or kept.keep(key, measure(case, contender, seed, target, asked.limit))
                     runs.setdefault(contender, []).append(found)
                     print(f"{name}, seed {seed}: {NAMES[contender]}: {found['seconds']:.1f} s", file=sys.stderr)
             note = notes(case, target, trials, asked.limit, missing)
             report(case, runs, note, limit=asked.limit, quick=asked.quick or asked.no_page)
+
+
+class Runs:
+    """What was measured so far, in a file that is read again where a benchmark of hours was interrupted."""
+
+    def __init__(self, file: Path | None):
+        self._file = file
+        self._found: dict[str, dict] = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {}
+
+    def of(self, key: str) -> dict | None:
+        """Return a run that was measured before."""
+        return self._found.get(key)
+
+    def keep(self, key: str, found: dict) -> dict:
+        """Keep a run, and return it."""
+        self._found[key] = found
+        if self._file:
+            self._file.write_text(json.dumps(self._found, indent=1) + "\n", encoding="utf-8")
+        return found
 
 
 def unmeasured(case: TargetCase, *, has_fashion: bool) -> str:

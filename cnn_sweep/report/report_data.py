@@ -22,7 +22,7 @@ from cnn_sweep.report.axes import Axis, axis_of
 from cnn_sweep.report.efficiency import efficiency_table, study_usage
 from cnn_sweep.report.leaderboards.configurations import STATISTICS, board_of, column_beside_statistics
 from cnn_sweep.report.leaderboards.leaderboard import Table
-from cnn_sweep.report.leaderboards.pareto import PARETO, column_of, with_front
+from cnn_sweep.report.leaderboards.pareto import PARETO, column_of, knee_of, with_front
 from cnn_sweep.report.leaderboards.statistics import wilson
 from cnn_sweep.report.models.openings import newest_tests, openings_in
 from cnn_sweep.report.models.selection_bias import Corrected, corrected_best
@@ -107,6 +107,7 @@ class ReportData:
         provenance: Content of ``provenance.json``; empty if it cannot be read.
         sweep: The newest sweep file; None if it cannot be read.
         revisions: Text of each frozen file by name, the oldest first; ``repeat`` marks its own in their first line.
+        by_epoch: The objective of all trials that completed an epoch, by epoch.
         at_rungs: Epochs of a rung to results there by trial; empty without rungs.
         first_rung: The first rung that decides, and its evidence; None unless pilots choose it.
         best_model: The best model's predictions of the validation images; None without predictions.
@@ -137,6 +138,7 @@ class ReportData:
     sweep: Sweep | None
     revisions: dict[str, str]
     attempts: list[Row] = field(default_factory=list)
+    by_epoch: dict[int, list[float]] = field(default_factory=dict)
     at_rungs: dict[int, dict[int, float]] = field(default_factory=dict)
     first_rung: FirstRung | None = None
     best_model: BestModel | None = None
@@ -186,6 +188,11 @@ class ReportData:
         several = self.objectives if len(self.objectives) > 1 else ()
         rows = with_front(Table((PARETO,), tuple(self.ranked)), several).rows
         return [row for row in rows if several and row[PARETO]]
+
+    @property
+    def knee(self) -> Row | None:
+        """The trial at the knee of the front; None without one. See :func:`cnn_sweep.search.pareto.knee`."""
+        return knee_of(self.front, self.objectives)
 
     @property
     def nothing_complete(self) -> str:
@@ -313,6 +320,7 @@ def gather(store: StoreReader, study: str, board: Table, *, trials: Sequence[int
         revisions=revisions,
         tests=newest_tests(store, study),
         openings=openings_in(store, study),
+        by_epoch=report_queries.values_by_epoch(store, study),
         at_rungs={epoch: report_queries.best_until(store, study, epoch, summary["direction"]) for epoch in rungs},
         first_rung=_first_rung(paths, sweep, problems),
         problems=problems,

@@ -127,6 +127,17 @@ def best_until(store: StoreReader, study: str, epoch: int, direction: Direction)
         return {row.trial: row.best for row in connection.execute(query) if row.best is not None}
 
 
+def values_by_epoch(store: StoreReader, study: str) -> dict[int, list[float]]:
+    """Return the objective of all trials that completed an epoch, by epoch."""
+    e = schema.epochs.c
+    query = select(e.epoch, e.value).where(e.study == study, e.counted == 1, e.value.is_not(None)).order_by(e.epoch)
+    found: dict[int, list[float]] = {}
+    with store as connection:
+        for row in connection.execute(query):
+            found.setdefault(row.epoch, []).append(row.value)
+    return found
+
+
 def curves(store: StoreReader, study: str, trials: Sequence[int]) -> dict[int, list[Record]]:
     """Return the valid epochs of some trials, in order; keys: epoch, seconds, time and the metrics by name."""
     e = schema.epochs.c

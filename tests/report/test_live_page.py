@@ -237,6 +237,67 @@ def test_a_finished_study_is_said_to_be_finished(live):
     assert live.tab.text_content("#age").startswith("Finished. Written on 20")
 
 
+def test_the_small_page_is_small_whatever_the_study_has(written, browser, tmp_path):
+    """Of 600 trials, most of them running or failed, with texts of 20,000 letters: under 30 kB, as wide as a telephone.
+
+    It has no script and asks for nothing.
+    """
+    long = NASTY + "x" * 20_000
+    written.study(
+        trials=600,
+        states=("running", "failed", "complete"),
+        params=lambda draw: {f"{NASTY}{place}" * 9: draw.choice([long, "y"]) for place in range(30)},
+        sweep=SWEEP,
+    )
+    state = state_of(written)
+    state = replace(state, status=state.status | {"faults": [long] * 99})
+    page = LivePage(tmp_path / "page", "digits", 60)
+    page.renew(state)
+    text = page.file.with_name("phone.html").read_text(encoding="utf-8")
+    assert len(text.encode()) < 30_000
+    assert "<script" not in text
+    assert '<meta http-equiv="refresh" content="60">' in text
+    context = browser.new_context(viewport={"width": 390, "height": 800}, offline=True)
+    tab = context.new_page()
+    tab.goto(page.file.with_name("phone.html").as_uri())
+    said = tab.text_content("main")
+    assert "400 of 600 trials" in said
+    assert "and 91 others" in said
+    assert tab.evaluate("window.pwned") is None
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    tab.screenshot(path=tmp_path / "phone.png", full_page=True)
+    context.close()
+
+
+def test_the_small_page_of_a_finished_study_asks_no_more(written, tmp_path):
+    """It has the best, its settings and the leaders, and says that the study is finished."""
+    written.study(trials=30)
+    page = LivePage(tmp_path / "page", "digits", 60)
+    assert page.renew(state_of(written))
+    text = page.file.with_name("phone.html").read_text(encoding="utf-8")
+    assert "refresh" not in text
+    assert "<p>Finished. Written at 20" in text
+    best = state_of(written).data.ranked[0]
+    assert f"trial {best['trial']}" in text
+    assert "30 of 30 trials" in text
+
+
+def test_a_part_of_the_small_page_that_fails_costs_no_other(written, tmp_path, monkeypatch):
+    """The page says what is missing."""
+    written.study(trials=30)
+
+    def broken(_):
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr("cnn_sweep.report.document.answer.next_steps", broken)
+    page = LivePage(tmp_path / "page", "digits", 60)
+    page.renew(state_of(written))
+    text = page.file.with_name("phone.html").read_text(encoding="utf-8")
+    assert "What next" in text
+    assert "could not be made: ZeroDivisionError: boom" in text
+    assert "30 of 30 trials" in text
+
+
 def test_the_command_ends_with_the_study(written, tmp_path):
     """The page of a finished study is written once; a renewal of 300 trials is under 400 kB."""
     written.study(trials=300)
@@ -244,7 +305,7 @@ def test_the_command_ends_with_the_study(written, tmp_path):
     assert (done.returncode, done.stdout) == (0, "digits-live/index.html\n")
     assert "digits is finished" in done.stderr
     files = {path.name: path.stat().st_size for path in (tmp_path / "digits-live").iterdir()}
-    assert set(files) == {"index.html", "data.js"}
+    assert set(files) == {"index.html", "data.js", "phone.html"}
     assert files["index.html"] < 6_000_000
     assert files["data.js"] < 400_000
 

@@ -111,7 +111,7 @@ def test_the_front_is_what_nothing_beats(data):
 
 def test_the_best_so_far_never_falls(data):
     """The history's line is the running maximum of its points."""
-    points, line = figures(data, "history")[0].data
+    points, line, *_ = figures(data, "history")[0].data
     assert line["y"] == np.maximum.accumulate(points["y"]).tolist()
 
 
@@ -321,7 +321,7 @@ def test_curves_of_repeats_are_means_with_a_band(written):
     written.study(trials=20, configurations=4)
     data = _gathered(written)
     first = data.configurations.rows[0]["trial"]
-    low, high, mean = figures(data, "curves")[0].data[:3]
+    low, high, mean = [trace for trace in figures(data, "curves")[0].data if trace.get("meta") == first][:3]
     epochs = Study.open(written.results, "digits", merge=False).epochs()
     own = epochs[epochs.trial.isin(data.members[first])].groupby("epoch").val_accuracy
     assert mean["name"] == f"trial {first}, mean of 5 trainings"
@@ -377,6 +377,13 @@ def test_all_objectives_are_named_and_drawn_with_the_front_of_all(written, sweep
     beaten = [((points <= point).all(axis=1) & (points < point).any(axis=1)).any() for point in points]
     front = {row["trial"] for row, worse in zip(data.ranked, beaten, strict=True) if not worse}
     assert 0 < len(front) < 30
+    (volume,) = [figure for figure in figures(data, "pareto") if figure.name == "hypervolume"]
+    assert volume.data[0]["y"] == sorted(volume.data[0]["y"])
+    assert 0 < volume.data[0]["y"][-1] <= 1
+    assert (data.knee is None) is ("knee" not in said["Pareto front"])
+    if data.knee is not None:
+        assert data.knee["trial"] in front
+        assert f"knee: trial {data.knee['trial']} (" in said["Pareto front"]
     assert said["Pareto front"].startswith(f"{len(front)} of 30 complete trials: ")
     (note,) = [one for one in answer.best(data).notes if "Pareto" in one]
     assert f" {len(front)} trial" in note
@@ -458,7 +465,7 @@ def test_a_part_that_fails_costs_no_other(written, monkeypatch, capsys, tmp_path
     written.study(trials=5)
     monkeypatch.setattr(facts, "summary", broken)
     monkeypatch.setattr("cnn_sweep.search.importance.find", broken)
-    monkeypatch.setattr("cnn_sweep.report.figures.learning_curves.history", broken)
+    monkeypatch.setattr("cnn_sweep.report.figures.history.scatter", broken)
     file = tmp_path / "page"
     report("digits", file, ReportFormat(form), predictions=False, results=written.results)
     text, said = file.read_text(encoding="utf-8"), capsys.readouterr().err

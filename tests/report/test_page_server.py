@@ -46,7 +46,7 @@ def page(tmp_path):
     """A folder with a page, and a file that is not the page's."""
     folder = tmp_path / "page"
     folder.mkdir()
-    for name in ("index.html", "data.js", "private"):
+    for name in ("index.html", "data.js", "phone.html", "private"):
         (folder / name).write_text(name, encoding="utf-8")
     (tmp_path / "secret").write_text("secret", encoding="utf-8")
     return folder
@@ -66,6 +66,7 @@ def test_the_page_and_its_data_are_served_to_their_owner_alone(page, place):
             ("/", "index.html", "text/html"),
             ("/index.html", "index.html", "text/html"),
             ("/data.js?17", "data.js", "text/javascript"),
+            ("/phone.html", "phone.html", "text/html"),
         ):
             status, headers, content = ask(place, path, Host="elsewhere:1")
             assert (status, content.decode()) == (200, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.leaderboards.leaderboard import Table
 from cnn_sweep.report.leaderboards.pareto import only_front, with_front
 from cnn_sweep.search.adaptive import AdaptiveSampler, Observation
-from cnn_sweep.search.pareto import pareto_front
+from cnn_sweep.search.pareto import hypervolume, knee, pareto_front, scaled_losses
 from cnn_sweep.sweep.direction import Direction
 
 BOTH = ("training:", "objectives: [{metric: val_accuracy}, {metric: parameters}]\ntraining:")
@@ -38,6 +39,44 @@ def test_the_front_is_what_nothing_dominates(values):
         one is not None and not any(other is not None and beats(other, one) for other in losses) for one in losses
     ]
     assert pareto_front(values, directions) == expected
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_the_hypervolume_is_the_share_of_the_cube_that_is_dominated(count):
+    """It equals Optuna's for random results, and what lies beyond the front adds nothing."""
+    from optuna._hypervolume import compute_hypervolume
+
+    random = np.random.default_rng(count)
+    for results in (1, 2, 9, 30):
+        losses = random.random((results, count)).round(1)
+        assert hypervolume(losses) == pytest.approx(compute_hypervolume(losses, np.ones(count)))
+        worse = np.minimum(losses[:1] + 0.1, 1.0)
+        assert hypervolume(np.vstack([losses, worse])) == pytest.approx(hypervolume(losses))
+    assert hypervolume(np.empty((0, count))) == 0.0
+
+
+def test_losses_are_scaled_to_the_range_of_each_objective():
+    """The best value becomes 0, the worst 1, in either direction; what does not vary becomes 0."""
+    values = [(0.75, 10.0, 5.0), (0.25, 30.0, 5.0), (0.5, 20.0, 5.0)]
+    directions = (Direction.MAXIMIZE, Direction.MINIMIZE, Direction.MINIMIZE)
+    assert scaled_losses(values, directions).tolist() == [[0, 0, 0], [1, 1, 0], [0.5, 0.5, 0]]
+
+
+@pytest.mark.parametrize(
+    ("front", "place"),
+    [
+        ([(0.0, 1.0), (0.1, 0.1), (1.0, 0.0)], 1),
+        ([(0.0, 1.0), (0.1, 0.6), (0.2, 0.15), (0.6, 0.1), (1.0, 0.0)], 2),
+        ([(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)], None),  # straight
+        ([(0.0, 1.0), (0.9, 0.9), (1.0, 0.0)], None),  # bent away from what is better
+        ([(0.0, 1.0), (1.0, 0.0)], None),
+        ([], None),
+    ],
+)
+def test_the_knee_is_furthest_from_the_line_between_the_ends(front, place):
+    """Whatever the units of the objectives; a straight front has none."""
+    assert knee(front, (Direction.MINIMIZE, Direction.MINIMIZE)) == place
+    assert knee([(1 - a, 1_000 * b) for a, b in front], (Direction.MAXIMIZE, Direction.MINIMIZE)) == place
 
 
 @pytest.mark.parametrize("method", ["tpe", "nsga2", "nsga3"])

@@ -158,7 +158,8 @@ def _notes(data: ReportData, first: Row) -> Iterator[str]:
         f"{one.metric} {shown(value)}" for one in data.objectives[1:] if (value := first.get(one.metric)) is not None
     ]
     if others:
-        yield f"with {', '.join(others)}; {plural(len(data.front), 'trial is', 'trials are')} on the Pareto front"
+        knee = f", whose knee is trial {data.knee['trial']}" if data.knee else ""
+        yield f"with {', '.join(others)}; {plural(len(data.front), 'trial is', 'trials are')} on the Pareto front{knee}"
     tested = next((row for row in data.board.rows if row["trial"] == first["trial"]), {})
     scores = [f"{name} {shown(value)}" for name, value in tested.items() if _is_test(data, name) and value is not None]
     if scores:

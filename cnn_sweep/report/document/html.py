@@ -106,8 +106,14 @@ def document(
 ) -> str:
     """Write a page: its title, policy, style and scripts, and its content unless it is live."""
     (style,) = own_scripts("style.css")
-    page = _templates().get_template("page.html")
-    return page.render(study=study, policy=allowed, style=style, scripts=scripts, is_live=is_live, **content)
+    return from_template(
+        "page.html", study=study, policy=allowed, style=style, scripts=scripts, is_live=is_live, **content
+    )
+
+
+def from_template(name: str, **arguments: Any) -> str:
+    """Write a page from one of the templates."""
+    return _templates().get_template(name).render(**arguments)
 
 
 def footer(absent: dict[str, list[str]], now: float) -> str:
@@ -217,8 +223,10 @@ def _answer(data: ReportData) -> Content:
 
 
 def _history(data: ReportData) -> Made:
-    found = (*figures(data, "history"), *figures(data, "best"))
-    return Content("several", {"figures": found}, found) if found else data.nothing_complete
+    over, beside = tuple(figures(data, "history")), (*figures(data, "best"), *figures(data, "distribution"))
+    if not over:
+        return data.nothing_complete
+    return Content("history", {"over": over, "beside": beside}, (*over, *beside))
 
 
 def _failures(data: ReportData) -> Made:

@@ -1,5 +1,7 @@
 """The report as a live page: an HTML file that is written once, and a script with the data that is renewed beside it.
 
+Beside them is a small page for telephones (:mod:`.phone_page`), which is renewed, too.
+
 The page adds the script again and again with another query. This works from ``file://``, too, where pages may fetch
 nothing. A renewal is a rename, so that a page shows all of it or nothing.
 """
@@ -28,6 +30,7 @@ from cnn_sweep.report.document.html import (
     sections_of,
 )
 from cnn_sweep.report.document.page_data import page_data
+from cnn_sweep.report.document.phone_page import phone_page
 from cnn_sweep.report.document.report_file import check_replaceable
 from cnn_sweep.report.leaderboards.leaderboard import Table, shown
 from cnn_sweep.report.live import (
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = "index.html"
 DATA: Final = "data.js"
+PHONE: Final = "phone.html"
 _RUNNING: Final = ("worker", "job", "trial", "epoch", "value", "s/epoch")
 _FAILED: Final = ("trial", "ended (UTC)", "cause", "message")
 _MOST_ROWS: Final = 12  # running trials
@@ -75,7 +79,7 @@ class State:
 
 
 class LivePage:
-    """The two files of a live page.
+    """The files of a live page.
 
     Attributes:
         file: The page to open.
@@ -95,6 +99,7 @@ class LivePage:
         """
         self.file = folder / PAGE
         self._data = folder / DATA
+        self._phone = folder / PHONE
         self._every_s = every_s
         check_replaceable(self.file, study)
         scripts = (
@@ -115,7 +120,7 @@ class LivePage:
         """Write the newest data; return whether the study is finished, so that no other renewal is needed.
 
         Raises:
-            EnvironmentFault: The file cannot be written; it is then unchanged.
+            EnvironmentFault: A file cannot be written; it is then unchanged.
         """
         now, finished = time.time(), is_over(state.status)
         sections, absent = sections_of(state.data, _sections(state))
@@ -131,6 +136,8 @@ class LivePage:
             "page": page_data(state.data, figures_of(sections)),
         }
         _write(self._data, f"receive({embedded(content)});\n")
+        small = phone_page(state.data, lambda: _progress(state), self._every_s, now, finished=finished)
+        _write(self._phone, small)
         return finished
 
 
@@ -142,7 +149,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _sections(state: State) -> Makers:
-    """Return the sections of a report after those that only a live page has."""
+    """Return the sections of a report after the one that only a live page has."""
     first: Makers = {("progress", "Progress"): lambda _: _progress(state)}
     return first | SECTIONS | {("leaderboard", "Leaderboard"): lambda data: leaderboard(data, static_rows=0)}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.report.document.packing import pack_curves, pack_figures
 from cnn_sweep.report.figures.figure import COLOURS, DASHES, ON_DARK
+from cnn_sweep.report.figures.learning_curves import deciles
 from cnn_sweep.report.leaderboards.configurations import column_beside_statistics
 from cnn_sweep.report.leaderboards.formats import is_numeric
 from cnn_sweep.report.leaderboards.leaderboard import differing, overview
@@ -29,6 +30,7 @@ def page_data(data: ReportData, figures: Sequence[Figure]) -> dict[str, Any]:
         "chosen": data.chosen,
         "members": data.members,
         "curves": pack_curves(data.curves),
+        "deciles": deciles(data),
         **pack_figures(figures),
         "colours": COLOURS,
         "dashes": DASHES,

@@ -1,4 +1,4 @@
-"""Serves the two files of a live page through a UNIX socket, which only its owner can open.
+"""Serves the files of a live page through a UNIX socket, which only its owner can open.
 
 A port of 127.0.0.1 is open to all users of a login node; a socket file has an owner and a mode. ``ssh -L`` forwards a
 port of the reader's machine to it.
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from cnn_sweep.errors import InputError
 from cnn_sweep.journal.sharing import umask
 from cnn_sweep.journal.trust import other_writers
-from cnn_sweep.report.document.live_page import DATA, PAGE
+from cnn_sweep.report.document.live_page import DATA, PAGE, PHONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,7 @@ _FILES: Final = {
     "/": (PAGE, "text/html; charset=utf-8"),
     f"/{PAGE}": (PAGE, "text/html; charset=utf-8"),
     f"/{DATA}": (DATA, "text/javascript; charset=utf-8"),
+    f"/{PHONE}": (PHONE, "text/html; charset=utf-8"),
 }
 _LONGEST: Final = 107  # bytes of a socket's path: sockaddr_un has 108, the last of which is 0 (unix(7))
 _PRIVATE: Final = 0o177  # umask: the socket has the mode 0600 from its first moment on

@@ -235,9 +235,21 @@ function bandTraces(trial, trials, metric, line) {
   ];
 }
 
+// The middle of all trials, behind the ticked ones; learning_curves.py makes the same.
+function decileTraces() {
+  const { epoch: x, low, middle, high } = DATA.deciles;
+  const common = { type: "scatter", mode: "lines", x, hoverinfo: "skip", showlegend: false };
+  const edge = { ...common, line: { width: 0 } };
+  return [
+    { ...edge, y: low },
+    { ...edge, y: high, fill: "tonexty", fillcolor: "rgba(128,128,128,0.16)" },
+    { ...common, y: middle, line: { color: "gray", width: 1, dash: "dot" } },
+  ];
+}
+
 // The ticked trials. Those of one configuration become one mean with a band if the leaderboard has a row for each.
 function curveFigure(metric, trials = chosen) {
-  const traces = [];
+  const traces = metric === DATA.metric && DATA.deciles ? decileTraces() : [];
   const kept = keptTrials();
   for (const [place, trial] of [...trials].entries()) {
     const curve = DATA.curves[trial];

@@ -102,7 +102,11 @@ def _best_of(data: ReportData, objective: ObjectiveSpec) -> str | None:
 def _front(data: ReportData) -> str:
     trials = [str(row["trial"]) for row in data.front]
     some = ", ".join(trials[:_MOST_NAMED]) + (", …" if len(trials) > _MOST_NAMED else "")
-    return f"{len(trials):,} of {len(data.ranked):,} complete trials: {some}"
+    knee = data.knee
+    if knee is None:
+        return f"{len(trials):,} of {len(data.ranked):,} complete trials: {some}"
+    values = ", ".join(f"{one.metric} {shown(knee[one.metric])}" for one in data.objectives)
+    return f"{len(trials):,} of {len(data.ranked):,} complete trials: {some}; knee: trial {knee['trial']} ({values})"
 
 
 def failures(data: ReportData) -> list[Row]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _FEWEST_CELLS, _MOST_CELLS = 4, 16  # along a numeric axis with many values
 _MOST_PAIRS = 15
+_FEWEST_FOR_MEDIAN = 200  # trials from which a slice has a line of medians
+_MEDIANS = 20  # along it
 
 
 def slices(data: ReportData) -> list[Figure]:
@@ -40,7 +42,9 @@ def _slice(data: ReportData, axis: Axis, rows: Sequence[Row]) -> Figure:
         trace["hovertemplate"] = "trial %{customdata}<br>%{x}: %{y:.5g}<extra></extra>"
         layout = _layout(axis.label, data.metric, "log" if axis.log else "linear")
         layout["meta"] = {"x": selectable(axis.column), "y": selectable("value")}
-        return Figure(name, axis.label, caption, (trace,), layout)
+        line = _running_median(axis, there)
+        caption += " Line: the median of neighbours." if line else ""
+        return Figure(name, axis.label, caption, (trace, *line), layout)
     cells = _Cells(axis, FEW)
     box: Row = {"type": "box", "x": cells.of(there), "y": values, "boxpoints": "all", "jitter": 0.5, "pointpos": 0}
     box["name"] = ""
@@ -51,6 +55,19 @@ def _slice(data: ReportData, axis: Axis, rows: Sequence[Row]) -> Figure:
     layout["meta"] = {"x": selectable(axis.column, axis.values), "y": selectable("value")}
     layout["xaxis"] |= cells.axis() | {"range": [-0.5, cells.count - 0.5], "zeroline": False}
     return Figure(name, axis.label, caption + " Boxes: median and quartiles.", (box,), layout)
+
+
+def _running_median(axis: Axis, rows: Sequence[Row]) -> list[Row]:
+    """Return a line through the medians of neighbours along a numeric axis, where dots are too many to see a trend."""
+    if len(rows) < _FEWEST_FOR_MEDIAN:
+        return []
+    ordered = sorted(rows, key=lambda row: row[axis.column])
+    size = len(ordered) // _MEDIANS
+    groups = [ordered[place : place + size] for place in range(0, size * _MEDIANS, size)]
+    x = [statistics.median(row[axis.column] for row in group) for group in groups]
+    y = [statistics.median(row["value"] for row in group) for group in groups]
+    line: Row = {"type": "scatter", "mode": "lines", "x": numbers(x), "y": numbers(y), "hoverinfo": "skip"}
+    return [line | {"line": {"color": VERMILLION, "width": 2}}]
 
 
 def contours(data: ReportData, order: Sequence[str] = ()) -> list[Figure]:

@@ -1,15 +1,14 @@
-"""The optimization history and learning curves as figures of a report, and one trial's curves as a picture.
+"""Learning curves and values at rungs as figures of a report, and one trial's curves as a picture.
 
 Pillow draws the picture, so that commands need not wait for Plotly and a browser.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, quantiles
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
@@ -23,9 +22,8 @@ from cnn_sweep.report.figures.figure import (
     VERMILLION,
     Figure,
     axis_titles,
+    number,
     numbers,
-    scatter,
-    selectable,
     whole,
 )
 
@@ -40,26 +38,9 @@ if TYPE_CHECKING:
 _PANEL = (460, 300)  # pixels of one diagram, with its margins
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 16, 34, 40
 _TICKS = 5
+_FEWEST_IN_BAND = 20  # trials whose deciles say something
+GREY_BAND = "rgba(128,128,128,0.16)"
 _GREY, _TRAINING, _VALIDATION = "#888888", "#1f6fb4", "#d1641f"
-
-
-def history(data: ReportData) -> Figure | None:
-    """Draw the value of each complete, feasible trial in order of completion, and the best value so far."""
-    rows = sorted(data.feasible, key=lambda row: (row["ended"] or 0.0, row["trial"]))
-    if not rows:
-        return None
-    values = [row["value"] for row in rows]
-    best = list(itertools.accumulate(values, data.direction.better_of))
-    order = list(range(1, len(rows) + 1))
-    trials = [row["trial"] for row in rows]
-    points = scatter(order, values, trials, name="trial", color=BLUE)
-    line: Row = {"type": "scatter", "mode": "lines", "x": order, "y": numbers(best), "name": "best so far"}
-    line |= {"line": {"color": VERMILLION, "width": 2, "shape": "hv"}, "hoverinfo": "skip"}
-    others = f" (the first of {len(data.objectives)} objectives)" if len(data.objectives) > 1 else ""
-    which = "complete trial" if len(rows) == len(data.ranked) else "complete trial that satisfies the constraints,"
-    caption = f"{data.metric}{others} of each {which} in order of completion, and the best value so far."
-    layout = axis_titles("complete trials", data.metric) | {"meta": {"y": selectable("value")}}
-    return Figure("history", "Optimization history", caption, (points, line), layout)
 
 
 def at_rungs(data: ReportData) -> Figure | None:
@@ -132,12 +113,41 @@ def _curve(data: ReportData, metric: str) -> Figure | None:
             traces += _lines(data.curves.get(trial, []), trial, (metric, beside), line)
     if not traces:
         return None
+    everybody = deciles(data) if metric == data.metric else None
+    if everybody:
+        traces = [*_behind(everybody), *traces]
     pale = "; pale lines: the same on training data" if beside and not is_band else ""
     bands = "; means over the trainings of a configuration, and their range" if is_band else ""
-    caption = f"{metric} by epoch{pale}{bands}."
+    grey = "; grey: the middle 80% of all trials that reached an epoch, and their median" if everybody else ""
+    caption = f"{metric} by epoch{pale}{bands}{grey}."
     layout = axis_titles("epoch", metric)
     layout["xaxis"] |= whole([epoch for trace in traces for epoch in trace["x"]])
     return Figure(f"curves-{metric}", f"{metric} by epoch", caption, tuple(traces), layout)
+
+
+def deciles(data: ReportData) -> dict[str, list[Any]] | None:
+    """Return the first, fifth and last decile of the objective over all trials at each epoch that enough reached.
+
+    Returns:
+        ``epoch``, ``low``, ``middle`` and ``high``; None if no epoch has enough trials.
+    """
+    found: dict[str, list[Any]] = {"epoch": [], "low": [], "middle": [], "high": []}
+    for epoch, values in sorted(data.by_epoch.items()):
+        finite = [value for value in values if math.isfinite(value)]
+        if len(finite) < _FEWEST_IN_BAND:
+            continue
+        cuts = quantiles(finite, n=10, method="inclusive")
+        for name, value in (("epoch", epoch), ("low", cuts[0]), ("middle", cuts[4]), ("high", cuts[8])):
+            found[name].append(number(value))
+    return found if len(found["epoch"]) > 1 else None
+
+
+def _behind(found: dict[str, list[Any]]) -> list[Row]:
+    """Return the traces of deciles; script.js makes the same."""
+    common: Row = {"type": "scatter", "mode": "lines", "x": found["epoch"], "hoverinfo": "skip", "showlegend": False}
+    edge = common | {"line": {"width": 0}}
+    middle = common | {"y": found["middle"], "line": {"color": "gray", "width": 1, "dash": "dot"}}
+    return [edge | {"y": found["low"]}, edge | {"y": found["high"], "fill": "tonexty", "fillcolor": GREY_BAND}, middle]
 
 
 def _lines(epochs: Epochs, trial: int, names: Sequence[str | None], line: Row) -> Iterator[Row]:
@@ -207,10 +217,10 @@ def learning_curves(epochs: Epochs, title: str) -> Image.Image:
     rows = -(-len(panels) // columns)
     picture = Image.new("RGB", (columns * _PANEL[0], rows * _PANEL[1] + 24), "white")
     ImageDraw.Draw(picture).text((_LEFT, 6), title, "black", load_font(14))
-    for number, name in enumerate(panels):
+    for place, name in enumerate(panels):
         panel = Image.new("RGB", _PANEL, "white")
         _draw_panel(ImageDraw.Draw(panel), epochs, name)
-        picture.paste(panel, (number % columns * _PANEL[0], 24 + number // columns * _PANEL[1]))
+        picture.paste(panel, (place % columns * _PANEL[0], 24 + place // columns * _PANEL[1]))
     return picture
 
 
@@ -230,9 +240,9 @@ def _draw_panel(draw: ImageDraw.ImageDraw, epochs: Epochs, name: str) -> None:
         left, y = axes.place(axes.epochs[0], tick)
         draw.line([(left, y), (_PANEL[0] - _RIGHT, y)], "#e4e4e4")
         draw.text((left - 6, y), f"{tick:.4g}", _GREY, font, anchor="rm")
-    for number in _whole_ticks(*axes.epochs):
-        x, bottom = axes.place(number, ticks[0])
-        draw.text((x, bottom + 5), str(number), _GREY, font, anchor="mt")
+    for epoch in _whole_ticks(*axes.epochs):
+        x, bottom = axes.place(epoch, ticks[0])
+        draw.text((x, bottom + 5), str(epoch), _GREY, font, anchor="mt")
     draw.text((_PANEL[0] / 2, _PANEL[1] - 12), "epoch", _GREY, font, anchor="mm")
     x = float(_LEFT)
     for label, color, points in lines:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from cnn_sweep.report.figures.figure import BLUE, VERMILLION, Figure, axis_titles, scatter, selectable
+from cnn_sweep.report.figures.figure import BLUE, ORANGE, VERMILLION, Figure, axis_titles, scatter, selectable
+from cnn_sweep.report.leaderboards.pareto import comparable, hypervolumes
 from cnn_sweep.sweep.direction import Direction
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def trade_offs(data: ReportData) -> list[Figure]:
     """Draw each pair of objectives, and the objective against its costs: weights and seconds of training."""
     found = [_pair(data, *pair) for pair in itertools.combinations(data.objectives, 2)]
     drawn = {figure.name for figure in found}
+    volume = _volume(data)
+    found += [volume] if volume else []
     return found + [figure for figure in _costs(data) if figure.name not in drawn] if data.ranked else []
 
 
@@ -43,12 +46,35 @@ def _pair(data: ReportData, up: ObjectiveSpec, across: ObjectiveSpec) -> Figure:
         if count == 2
         else f"the front is that of all {count} objectives, so other trials may be better in these two alone."
     )
+    traces = [points, best]
+    if (knee := data.knee) is not None:
+        star = scatter([knee[across.metric]], [knee[up.metric]], [knee["trial"]], name="knee", color=ORANGE)
+        traces.append(star | {"marker": {"color": ORANGE, "size": 15, "symbol": "star"}})
+        rest += " The star is the knee: beyond it, a small gain in one objective costs much in another."
     caption = f"{up.metric} ({up.direction}) against {across.metric} ({across.direction}); {rest}"
     cost = up.metric == data.metric and across.metric in _COSTS
     name = f"pareto-{across.metric}" if cost else f"objectives-{up.metric}-{across.metric}"
     layout = axis_titles(across.metric, up.metric)
     layout["meta"] = {"x": selectable(across.metric), "y": selectable(up.metric)}
-    return Figure(name, f"{up.metric} and {across.metric}", caption, (points, best), layout)
+    return Figure(name, f"{up.metric} and {across.metric}", caption, tuple(traces), layout)
+
+
+def _volume(data: ReportData) -> Figure | None:
+    """Draw the hypervolume of the front after each complete trial; None where it is not known."""
+    rows = comparable(data.feasible, data.objectives)
+    volumes = hypervolumes(rows, data.objectives)
+    if len(volumes) < 2:
+        return None
+    order = list(range(1, len(rows) + 1))
+    points = scatter(order, volumes, [row["trial"] for row in rows], name="hypervolume", color=VERMILLION)
+    points |= {"mode": "lines+markers", "line": {"color": VERMILLION, "width": 2, "shape": "hv"}}
+    points["marker"] = {"color": VERMILLION, "size": 4}
+    layout = axis_titles("complete trials", "hypervolume") | {"showlegend": False}
+    caption = (
+        "Share of the space between the best and the worst value of each objective that the front dominates, after "
+        "each complete trial. Where it no longer rises, more trials add little."
+    )
+    return Figure("hypervolume", "Hypervolume of the front", caption, (points,), layout)
 
 
 def _costs(data: ReportData) -> list[Figure]:

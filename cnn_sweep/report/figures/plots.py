@@ -10,6 +10,7 @@ from cnn_sweep.errors import InputError
 from cnn_sweep.messages import near
 from cnn_sweep.report.figures import (
     best_trials,
+    history,
     hyperparameters,
     learning_curves,
     parallel_coordinates,
@@ -92,7 +93,8 @@ def _confusion(best: BestModel) -> Figure:
 
 
 _MAKERS: Final[dict[str, Callable[[ReportData], Sequence[Figure | None]]]] = {
-    "history": lambda data: [learning_curves.history(data)],
+    "history": history.history,
+    "distribution": lambda data: [history.distribution(data)],
     "best": lambda data: [best_trials.best_trials(data)],
     "rungs": lambda data: [learning_curves.at_rungs(data)],
     "curves": learning_curves.curves,
@@ -127,9 +129,21 @@ class Plots:
     def _data(self) -> ReportData:
         return gather(self._store, self._study, self._board)
 
-    def history(self) -> Any:
-        """Draw the value of each complete trial in order of completion, and the best value so far."""
-        return self._only("history")
+    def history(self, over: str = "trials") -> Any:
+        """Draw the value of each finished trial, and the best value so far.
+
+        Args:
+            over: The axis: ``trials``, ``time``, or ``cores`` (computing time).
+        """
+        return self._named("history", "history" if over == "trials" else f"history-{over}")
+
+    def distribution(self) -> Any:
+        """Draw the share of complete trials that are at least as good as a value."""
+        return self._only("distribution")
+
+    def hypervolume(self) -> Any:
+        """Draw the hypervolume of the Pareto front of two or three objectives after each complete trial."""
+        return self._named("pareto", "hypervolume")
 
     def curves(self, *trials: int, metric: str | None = None) -> Any:
         """Draw learning curves.

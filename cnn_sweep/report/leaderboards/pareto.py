@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.search.pareto import pareto_front
+from cnn_sweep.search.pareto import hypervolume, knee, pareto_front, scaled_losses
 from cnn_sweep.store.column_names import VIOLATION
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from cnn_sweep.sweep.spec.trial import ObjectiveSpec
 
 PARETO: Final = "pareto"
+_VOLUMES: Final = (2, 3)  # numbers of objectives for which hypervolumes are computed
 
 
 def with_front(table: Table, objectives: Sequence[ObjectiveSpec]) -> Table:
@@ -47,6 +51,49 @@ def only_front(table: Table) -> Table:
     if PARETO not in table.columns:
         raise InputError("--pareto: the study has one objective; a sweep file with `objectives:` has several")
     return replace(table, rows=tuple(row for row in table.rows if row[PARETO]))
+
+
+def knee_of(front: Sequence[Row], objectives: Sequence[ObjectiveSpec]) -> Row | None:
+    """Return the row at the knee of a front; None without one. See :func:`cnn_sweep.search.pareto.knee`."""
+    place = knee(_values(front, objectives), [one.direction for one in objectives]) if front else None
+    return None if place is None else front[place]
+
+
+def comparable(rows: Sequence[Row], objectives: Sequence[ObjectiveSpec]) -> list[Row]:
+    """Return the rows with a finite value of each objective, in the order in which their trials ended."""
+    found = [row for row in rows if all(_is_finite(row.get(one.metric)) for one in objectives)]
+    return sorted(found, key=lambda row: (row["ended"] or 0.0, row["trial"]))
+
+
+def hypervolumes(rows: Sequence[Row], objectives: Sequence[ObjectiveSpec]) -> list[float]:
+    """Return the hypervolume of the front of the first row, the first two rows, and so on.
+
+    Args:
+        rows: Rows with a value of each objective. All of them together give the range of each objective.
+        objectives: All objectives.
+
+    Returns:
+        Shares from 0 to 1; none unless there are 2 or 3 objectives, since exact volumes for more take too long.
+    """
+    if not rows or len(objectives) not in _VOLUMES:
+        return []
+    losses = scaled_losses(_values(rows, objectives), [one.direction for one in objectives])
+    front, found = losses[:0], [0.0]
+    for loss in losses:
+        if (front <= loss).all(axis=1).any():
+            found.append(found[-1])
+            continue
+        front = np.vstack([front[~(loss <= front).all(axis=1)], loss])
+        found.append(hypervolume(front))
+    return found[1:]
+
+
+def _values(rows: Sequence[Row], objectives: Sequence[ObjectiveSpec]) -> list[list[float]]:
+    return [[float(row[one.metric]) for one in objectives] for row in rows]
+
+
+def _is_finite(value: Any) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def column_of(table: Table, metric: str) -> str:
