@@ -9,7 +9,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint types-of-package types-of-tests format faults fuzz leaks \
 	docs docs-test docs-serve report-picture page-screenshots page-references simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
-	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-time-to-target bench-ops bench-curves bench-priors bench-repeats bench-folds bench-fold-cost bench-bias bench-page bench-cost bench-help cluster-up cluster-down \
+	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-time-to-target bench-ops bench-curves bench-priors bench-enough bench-repeats bench-folds bench-fold-cost bench-bias bench-page bench-cost bench-help cluster-up cluster-down \
 	clean completion schema
 
 help:  ## list the targets
@@ -221,6 +221,9 @@ bench-curves: $(BENCH_STAMP)  ## what pruners save and miss, beside Optuna's and
 
 bench-priors: $(STAMP)  ## what earlier studies and priors save and cost; CURVES=FILE.npz for another table (an hour)
 	$(BIN)/python benchmarks/prior_knowledge.py $(if $(CURVES),--table $(CURVES))
+
+bench-enough: $(STAMP)  ## when a search that no longer pays ends, and what that costs; CURVES=FILE.npz for another table
+	$(BIN)/python benchmarks/enough.py $(if $(CURVES),--table $(CURVES))
 
 bench-search-trained: $(STAMP)  ## the same with real training (an hour)
 	$(BIN)/python benchmarks/search_trained.py

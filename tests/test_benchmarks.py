@@ -101,6 +101,17 @@ def test_searches_are_compared_on_any_table_of_curves(tmp_path):
     assert {"regret_5", "regret_10", "regret_20", "regret_50"} <= rows["predictive"].keys()
 
 
+def test_a_search_that_no_longer_pays_is_simulated(tmp_path):
+    """With noise that is larger than all differences, searches end early; the figures are those of any table."""
+    write_table(tmp_path / "table.npz")
+    command = [sys.executable, str(BENCHMARKS / "enough.py"), "--table", "table.npz", "--quick"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if " | " in line][1:]
+    assert [row[0] for row in rows] == ["0.002", "0.005", "0.01", "0.02"]
+    assert all(float(row[6]) < 4 for row in rows)
+
+
 def test_earlier_knowledge_saves_epochs_on_any_table_of_curves(tmp_path):
     """The best configurations of an earlier study of the same images end a random search at once."""
     write_table(tmp_path / "table.npz")

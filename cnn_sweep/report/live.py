@@ -159,6 +159,9 @@ def facts(progress: Progress) -> dict[str, str]:
 def limits_in_words(report: dict[str, Any]) -> Iterator[str]:
     """Yield how much of each limit of a study's budget is used."""
     for limit in report["limits"]:
+        if limit["limit"] is None:
+            yield f"{limit['name']}: not known yet"
+            continue
         used = "none" if limit["used"] is None else shown(limit["used"])
         end = ", which ended the search" if limit["reached"] else ""
         yield f"{limit['name']} {used} of {shown(limit['limit'])}{end}"

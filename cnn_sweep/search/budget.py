@@ -1,4 +1,4 @@
-"""Limits of a search: epochs, hours, GPU hours, or a value of the objective to reach.
+"""Limits of a search: epochs, hours, GPU hours, a value of the objective to reach, or a gain that is noise.
 
 Once a limit is reached, no new trial begins; running trials finish. Every worker derives the amounts used from the
 journals, so the limits hold across workers, jobs and days without a shared counter.
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.search.feasibility import constraint_values
+from cnn_sweep.search.gain import Ended, looks
 from cnn_sweep.sweep.spec.outcome_constraints import total_violation
+from cnn_sweep.sweep.spec.search import GAIN_BELOW_NOISE
 from cnn_sweep.sweep.states import FINISHED
 
 if TYPE_CHECKING:
@@ -31,18 +33,30 @@ class Limit:
     """One limit of a search and the amount used.
 
     Attributes:
-        name: epochs, hours or gpu_hours; or the metric that must reach a value.
-        used: Epochs or hours so far, or the best value of the metric; None if it has no value yet.
-        limit: Epochs or hours allowed, or the value to reach.
+        name: epochs, hours or gpu_hours; the metric that must reach a value; or gain_below_noise.
+        used: Epochs or hours so far, the best value of the metric, or the gain of the last doubling; None if it has no
+            value yet.
+        limit: Epochs or hours allowed, the value to reach, or the noise; None if that is not known yet.
         reached: Whether the limit ends the search.
     """
 
     name: str
     used: float | None
-    limit: float
+    limit: float | None
     reached: bool
 
+    @property
+    def cure(self) -> str:
+        """How to go on beyond it."""
+        if self.name in ("epochs", "hours", "gpu_hours"):
+            return "a larger one continues it (`cnn-sweep resume`)"
+        return f"without `until: {self.name}` in its sweep file, `cnn-sweep run FILE --extend` continues it"
+
     def __str__(self) -> str:
+        if self.limit is None:
+            return f"{self.name} not known yet"
+        if self.name == GAIN_BELOW_NOISE:
+            return f"{self.name} {self.used:.2g} of {self.limit:.2g}"
         used = "none" if self.used is None else f"{self.used:.4g}" if self.name != "epochs" else f"{self.used:.0f}"
         return f"{self.name} {used} of {self.limit:.10g}"
 
@@ -79,6 +93,9 @@ class Budget:
             hours = self._gpu_seconds() / _HOUR_S
             yield Limit("gpu_hours", hours, search.gpu_hours, hours >= search.gpu_hours)
         for name, goal in search.until.items():
+            if name == GAIN_BELOW_NOISE:
+                yield self._gain()
+                continue
             best = self._best()
             reached = best is not None and (best == goal or self._objective.direction.better(best, goal))
             yield Limit(name, best, goal, reached)
@@ -96,6 +113,23 @@ class Budget:
             key = (worker.worker.identity.host, *map(str, worker.worker.extra["gpus"]))
             together[key].append(_interval(attempt))
         return sum((len(key) - 1) * covered(intervals) for key, intervals in together.items())
+
+    def _gain(self) -> Limit:
+        """Compare what the last doubling of the search gained with the noise."""
+        finished = [trial for trial in self._history.trials.values() if trial.state in FINISHED]
+        finished.sort(key=lambda trial: (trial.last.end.time if trial.last.end else math.inf, trial.number))
+        ended = [
+            Ended(start.configuration, self._value(trial) if trial.state == "complete" else None)
+            for trial in finished
+            if (start := trial.last.start) is not None
+        ]
+        look = None
+        for look in looks(ended, self._objective.direction):
+            if look.is_enough:
+                break
+        if look is None or look.gain is None or look.noise is None:
+            return Limit(GAIN_BELOW_NOISE, None, None, reached=False)
+        return Limit(GAIN_BELOW_NOISE, look.gain, look.noise, reached=look.is_enough)
 
     def _best(self) -> float | None:
         values = [value for trial in self._history.trials.values() if (value := self._value(trial)) is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cnn_sweep.errors import SettingError
 from cnn_sweep.messages import in_bytes, plural, show
@@ -22,18 +22,21 @@ from cnn_sweep.sweep.network.shapes import InvalidNetwork, infer_shapes
 from cnn_sweep.sweep.space.space import is_complete
 from cnn_sweep.sweep.space.templates import values_key
 from cnn_sweep.sweep.spec.metrics import check_metrics, requested
+from cnn_sweep.sweep.spec.search import GAIN_BELOW_NOISE
 from cnn_sweep.sweep.spec.training import check_class_names
 from cnn_sweep.sweep.spec.trial import find_conflict, training_stages
 from cnn_sweep.sweep.sweep import InvalidTrialError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from cnn_sweep.sweep.network.layers import Layer
     from cnn_sweep.sweep.network.shapes import ImageInfo
     from cnn_sweep.sweep.repeats import MoreRepeats
     from cnn_sweep.sweep.sweep import Sweep
 
+
+T = TypeVar("T")
 
 FROM_PRIOR: Final = "prior"  # the source of a trial that was drawn from the user's belief
 MAX_WEIGHTS: Final = 10_000_000_000  # of a network; in training, each takes 12 to 16 bytes
@@ -189,7 +192,8 @@ def make_plan(revisions: Sequence[Sweep], info: ImageInfo | None) -> Plan:
     """Number the trials of a study.
 
     Trials of a later revision follow those of earlier ones, so numbers never change. Within a revision, each
-    configuration comes once before any comes with its second seed.
+    configuration comes once before any comes with its second seed, unless the search compares its gain with the noise
+    between seeds.
 
     Args:
         revisions: The first sweep and its extensions, in order.
@@ -210,6 +214,14 @@ def make_plan(revisions: Sequence[Sweep], info: ImageInfo | None) -> Plan:
         else:
             planner.add(sweep, info)
     return planner.plan()
+
+
+def _trainings(sweep: Sweep, names: Collection[T]) -> Iterator[tuple[T, int]]:
+    """Yield names of configurations with the numbers of their trainings, in the order in which they begin."""
+    repeats = range(sweep.search.repeats * sweep.fold_count)
+    if GAIN_BELOW_NOISE in sweep.search.until:
+        return ((name, repeat) for name in names for repeat in repeats)
+    return ((name, repeat) for repeat in repeats for name in names)
 
 
 def _check_objectives(sweep: Sweep, info: ImageInfo) -> None:
@@ -251,9 +263,8 @@ class _Planner:
         self._count(sweep, drawn)
         for params in drawn.params:
             self._check_and_add(validator, params)
-        for repeat in range(sweep.search.repeats * sweep.fold_count):
-            for name, configuration in self.valid.items():
-                self._append(sweep, name, repeat, configuration.params)
+        for name, repeat in _trainings(sweep, self.valid):
+            self._append(sweep, name, repeat, self.valid[name].params)
 
     def add_adaptive(self, sweep: Sweep, info: ImageInfo | None) -> None:
         """Plan trials whose configurations the sampler will complete; only enqueued values are known now."""
@@ -265,10 +276,10 @@ class _Planner:
                 self.proposals.append(part)
         wanted = self._possible(sweep, validator)
         self.proposals += [{} for _ in range(wanted - len(self.proposals))]
-        for repeat in range(sweep.search.repeats * sweep.fold_count):
-            for place, part in enumerate(self.proposals):
-                complete = bool(part) and is_complete(sweep.space, part)
-                self._append(sweep, place, repeat, part if complete else None, part=part or None)
+        for place, repeat in _trainings(sweep, range(len(self.proposals))):
+            part = self.proposals[place]
+            complete = bool(part) and is_complete(sweep.space, part)
+            self._append(sweep, place, repeat, part if complete else None, part=part or None)
 
     def add_repeats(self, sweep: Sweep, more: MoreRepeats) -> None:
         """Plan more repeats of selected configurations only."""

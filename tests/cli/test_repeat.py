@@ -97,7 +97,7 @@ def test_repeats_that_the_budget_lets_nobody_train_are_refused(tmp_path):
     text = SWEEP + "search: {epochs: 4}\n"
     StudyFolder.open_or_create(Sweep.parse(text), tmp_path)
     finish(tmp_path, worth={1: 0.5, 2: 0.7, 3: 0.9, 4: 0.901})
-    with pytest.raises(StudyError, match=r"ended by its budget: epochs 4 of 4; repeats need a larger one"):
+    with pytest.raises(StudyError, match=r"which also ends repeats: epochs 4 of 4; a larger one continues it"):
         app(["repeat", "seeds", "--results", str(tmp_path)], standalone_mode=False)
     assert len(StudyFolder.open(tmp_path, "seeds").plan.trials) == 4
 

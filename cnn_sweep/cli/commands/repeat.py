@@ -169,7 +169,8 @@ def _check_budget(study: StudyFolder) -> None:
         StudyError: The budget is spent.
     """
     if (limit := Budget(study.sweep, study.history()).reached()) is not None:
-        raise StudyError(f"study {study.name!r} was ended by its budget: {limit}; repeats need a larger one (`resume`)")
+        ended = f"study {study.name!r} was ended by its budget, which also ends repeats"
+        raise StudyError(f"{ended}: {limit}; {limit.cure}")
 
 
 def _is_testing(study: StudyFolder) -> bool:

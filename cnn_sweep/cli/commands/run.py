@@ -158,7 +158,7 @@ def _print_outcome(name: str, progress: Progress, console: Console, unseen: Sequ
         console.print(f"{name}: stopped with {left} left: all trials so far failed for the same reason", markup=False)
         console.print(f"  {progress.failing_alike}", markup=False)
     elif (limit := progress.ended_by) is not None:
-        console.print(f"{name}: budget used up: {limit}; `cnn-sweep resume` with a larger one continues", markup=False)
+        console.print(f"{name}: budget used up: {limit}; {limit.cure}", markup=False)
     elif progress.finished < progress.total:
         others = max(0, counts.get("running", 0) - len(unseen))
         running = f"; {plural(others, 'trial')} running elsewhere" if others or not unseen else ""

@@ -228,5 +228,5 @@ def why_nothing_is_left(study: StudyFolder, history: History) -> str | None:
     if left_to_do(study, history):
         return None
     if (limit := Budget(study.sweep, history).reached()) is not None:
-        return f"study {study.name!r} was ended by its budget: {limit}; a larger one continues it"
+        return f"study {study.name!r} was ended by its budget: {limit}; {limit.cure}"
     return f"study {study.name!r} is finished; nothing is left to do"

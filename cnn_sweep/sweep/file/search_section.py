@@ -14,6 +14,7 @@ from cnn_sweep.sweep.space.space import find_value, is_complete
 from cnn_sweep.sweep.spec.metrics import TRIAL_METRICS, is_objective, objectives
 from cnn_sweep.sweep.spec.outcome_constraints import MAX_CONSTRAINTS, outcome_constraints
 from cnn_sweep.sweep.spec.search import (
+    GAIN_BELOW_NOISE,
     GRID_METHODS,
     LISTED_METHODS,
     OPTIONS,
@@ -95,11 +96,20 @@ def read_pruner(
     return spec
 
 
-def check_until(search: SearchSpec, objective: ObjectiveSpec, problems: Problems) -> None:
-    """Check that ``search.until`` names the objective."""
-    for name in search.until:
-        if name != objective.metric:
-            problems.add(("search", "until", name), unknown("objective", name, [objective.metric]))
+def check_until(search: SearchSpec, objective: ObjectiveSpec, folds: Any, problems: Problems) -> None:
+    """Check that ``search.until`` has values of the objective, and what else it may have."""
+    for name, goal in search.until.items():
+        path: KeyPath = ("search", "until", name)
+        if name == GAIN_BELOW_NOISE:
+            if goal is not True:
+                problems.add(path, f"must be true, not {show(goal)}; leave the line out for a search without it")
+            elif search.repeats < 2 and folds is None:
+                cure = "add repeats: 3 to the search, or folds: 5 to data"
+                problems.add(path, f"needs trainings that differ by chance alone; {cure}")
+        elif name != objective.metric:
+            problems.add(path, unknown("limit", name, [objective.metric, GAIN_BELOW_NOISE]))
+        elif goal is True:
+            problems.add(path, "must be a number: the value at which the search ends")
 
 
 def check_outcome_constraints(search: SearchSpec, problems: Problems, *, any_metric: bool) -> SearchSpec:

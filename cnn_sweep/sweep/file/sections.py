@@ -159,7 +159,6 @@ def read_sections(data: Any, problems: Problems) -> Sections:
     constraints = list(_read_constraints(top.get("constraints", []), known, problems))
     _check_references(network, training, known, problems)
     search = read_fixed_and_enqueued(search, space, [constraint for constraint, _ in constraints], problems)
-    check_until(search, objective, problems)
     search = check_outcome_constraints(search, problems, any_metric=_reports_own_metrics(top))
     if search.method == "cmaes" and search.constraints:
         problems.add(("search", "method"), "cmaes does not learn from constraints; use tpe, gp, nsga2 or nsga3")
@@ -170,6 +169,8 @@ def read_sections(data: Any, problems: Problems) -> Sections:
     if not build and not objective.function and len(declared) <= MAX_PARAMETERS:
         _check_unused_parameters(data, declared, problems)
     images = _read_data(top["data"], problems) if "data" in top else None
+    folds = None if images is None else images.folds
+    check_until(search, objective, folds, problems)
     return Sections(
         study=_read_study(top.get("study"), problems) if "study" in top else "",
         data=images,
@@ -179,7 +180,7 @@ def read_sections(data: Any, problems: Problems) -> Sections:
         constraints=tuple(constraint for constraint, _ in constraints),
         constraint_paths=tuple(place for _, place in constraints),
         search=search,
-        pruner=read_pruner(top, objective, search, problems, folds=None if images is None else images.folds),
+        pruner=read_pruner(top, objective, search, problems, folds=folds),
         training=training,
         objectives=objectives,
         models=_read_models(top.get("models", {}), problems),

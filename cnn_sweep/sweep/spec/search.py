@@ -17,6 +17,7 @@ ADAPTIVE_METHODS: Final = frozenset({"tpe", "gp", "cmaes", "nsga2", "nsga3"})
 GRID_METHODS: Final = ("grid", "brute_force")
 LISTED_METHODS: Final = (*GRID_METHODS, "table")  # methods that train the rows of a list
 MAX_ROUND: Final = 100_000  # trials of Hyperband's first bracket, before the second round begins
+GAIN_BELOW_NOISE: Final = "gain_below_noise"  # a key of `until`, beside the objective
 # Number of trials of a search with only other limits, such as hours.
 MAX_TRIALS: Final = 10_000
 
@@ -98,6 +99,13 @@ class Learned(Spec):
     params: dict[str, Any]
 
 
+def _goal(value: Any) -> Any:
+    """Refuse what is neither a number nor true, with one message instead of one for each type."""
+    if value is True or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"must be a number, or true for {GAIN_BELOW_NOISE}, not {show(value)}")
+
+
 class SearchSpec(Spec):
     """How a sweep searches its space, and when the search ends.
 
@@ -116,7 +124,8 @@ class SearchSpec(Spec):
         epochs: Total epochs of all trials after which no trial starts.
         hours: Hours of training, on any number of workers, after which no trial starts.
         gpu_hours: Total hours of all GPUs after which no trial starts.
-        until: Value of the objective at which the search ends.
+        until: Value of the objective at which the search ends; and ``gain_below_noise: true``, which ends it when the
+            second half of it gained less than trainings of one configuration differ.
         constraints: Conditions on what is measured, such as ``parameters <= 1e5``; infeasible results rank last.
         file: For the method table: CSV file with a column for each hyperparameter and a row for each configuration.
         rows: The content of such a file, as a study keeps it.
@@ -134,7 +143,7 @@ class SearchSpec(Spec):
     epochs: Count | None = added_later(None)
     hours: Positive | None = added_later(None)
     gpu_hours: Positive | None = added_later(None)
-    until: dict[str, float] = added_later({})
+    until: dict[str, Annotated[float | bool, BeforeValidator(_goal)]] = added_later({})
     constraints: tuple[str, ...] = added_later(())
     file: str | None = added_later(None)
     rows: str | None = added_later(None)
