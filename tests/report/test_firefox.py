@@ -29,6 +29,8 @@ def test_the_leaderboard_is_sorted_and_filtered(tab):
     """By a click; a condition keeps its rows, is in the address, and one that cannot be read is said to be so."""
     tab.click("#board th[data-column=parameters] button")
     assert column(tab, "parameters") == sorted(column(tab, "parameters"), key=int)
+    heights = tab.evaluate("[...$('rows').rows].map((row) => row.getBoundingClientRect().height)")
+    assert all(height.is_integer() for height in map(float, heights))  # else lines of cells that stay in sight vanish
     tab.fill("#filter", 'value > 0.7 and optimizer == "adam"')
     assert {*column(tab, "optimizer")} == {"adam"}
     rows = column(tab, "trial")
@@ -98,7 +100,10 @@ def test_the_page_is_never_wider_than_the_window(tab):
 
 
 def test_paper_has_every_column(tab):
-    """In print, no table is wider than the page, nor is a number cut; and Firefox prints it."""
+    """In print, no table is wider than the page, nor is a number cut, figures have no buttons; and Firefox prints it.
+
+    A heading takes room for its figure along, so that it is not left behind on the page before.
+    """
     names = tab.evaluate("board.names.slice(0, 20).forEach((name) => show(name, true)) || columns")
     on_paper = "[...document.styleSheets[0].cssRules].filter((rule) => /print|all/.test(rule.media?.mediaText))"
     tab.evaluate(f"print(true); {on_paper}[0].media.mediaText = 'all'")  # playwright cannot ask Firefox for paper
@@ -109,8 +114,14 @@ def test_paper_has_every_column(tab):
     assert max(tab.evaluate(f"{tables}.map((one) => one.getBoundingClientRect().right)")) <= 680
     cells = f"{tables}.flatMap((one) => [...one.querySelectorAll('td.number')])"
     assert tab.evaluate(f"{cells}.filter((one) => one.scrollWidth > one.clientWidth).length") == 0
+    assert tab.evaluate("[...document.querySelectorAll('.modebar')].filter((one) => one.offsetParent).length") == 0
+    room = """[...document.querySelectorAll("section:has(figure)")].map((section) => [
+      parseFloat(getComputedStyle(section.querySelector("h2"), "::after").height),
+      [...section.querySelectorAll("figure")].find((one) => one.offsetParent).offsetHeight,
+    ])"""
+    assert all(kept >= figure for kept, figure in tab.evaluate(room))
     tab.evaluate(f"{on_paper}[0].media.mediaText = 'print'; print(false)")
-    assert len(tab.pdf()) > 20_000
+    assert len(tab.pdf(width="21in", height="29.7in")) > 20_000  # playwright gives Firefox inches as centimetres
 
 
 def test_a_live_page_is_renewed_where_the_reader_is(live):
