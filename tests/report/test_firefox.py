@@ -20,9 +20,19 @@ def tab(browser, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _unfiltered(tab):
-    yield
-    tab.fill("#filter", "")
+def _whole(tab):
+    """Tests begin with all rows."""
+    tab.evaluate("$('filter').value = ''; select()")
+
+
+@pytest.fixture
+def paper(tab):
+    """The page as it is in print, on the screen, because playwright cannot ask Firefox for paper."""
+    rule = "[...document.styleSheets[0].cssRules].find((rule) => /print|all/.test(rule.media?.mediaText)).media"
+    tab.evaluate("board.names.slice(0, 20).forEach((name) => show(name, true))")
+    tab.evaluate(f"print(true); {rule}.mediaText = 'all'")
+    yield tab
+    tab.evaluate(f"{rule}.mediaText = 'print'; print(false)")
 
 
 def test_the_leaderboard_is_sorted_and_filtered(tab):
@@ -99,29 +109,32 @@ def test_the_page_is_never_wider_than_the_window(tab):
         until(tab, f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}")
 
 
-def test_paper_has_every_column(tab):
-    """In print, no table is wider than the page, nor is a number cut, figures have no buttons; and Firefox prints it.
-
-    A heading takes room for its figure along, so that it is not left behind on the page before.
-    """
-    names = tab.evaluate("board.names.slice(0, 20).forEach((name) => show(name, true)) || columns")
-    on_paper = "[...document.styleSheets[0].cssRules].filter((rule) => /print|all/.test(rule.media?.mediaText))"
-    tab.evaluate(f"print(true); {on_paper}[0].media.mediaText = 'all'")  # playwright cannot ask Firefox for paper
+def test_paper_has_every_column(paper):
+    """No table is wider than the page, nor is a number cut."""
     tables = "[...document.querySelectorAll('main table')].filter((one) => one.offsetParent)"
     parts = "[...document.querySelectorAll('#leaderboard .parts table')]"
-    shown = tab.evaluate(f"{parts}.flatMap((t) => [...t.tHead.rows[0].cells].map((c) => c.textContent))")
-    assert {*shown} == {*names}
-    assert max(tab.evaluate(f"{tables}.map((one) => one.getBoundingClientRect().right)")) <= 680
+    shown = paper.evaluate(f"{parts}.flatMap((one) => [...one.tHead.rows[0].cells].map((cell) => cell.textContent))")
+    assert {*shown} == {*paper.evaluate("columns")}
+    assert max(paper.evaluate(f"{tables}.map((one) => one.getBoundingClientRect().right)")) <= 680
     cells = f"{tables}.flatMap((one) => [...one.querySelectorAll('td.number')])"
-    assert tab.evaluate(f"{cells}.filter((one) => one.scrollWidth > one.clientWidth).length") == 0
-    assert tab.evaluate("[...document.querySelectorAll('.modebar')].filter((one) => one.offsetParent).length") == 0
+    assert paper.evaluate(f"{cells}.filter((one) => one.scrollWidth > one.clientWidth).length") == 0
+
+
+def test_figures_on_paper_have_headings_and_no_buttons(paper):
+    """A heading takes room for its figure along, so that it is not left behind on the page before."""
+    assert paper.evaluate("[...document.querySelectorAll('.modebar')].filter((one) => one.offsetParent).length") == 0
     room = """[...document.querySelectorAll("section:has(figure)")].map((section) => [
       parseFloat(getComputedStyle(section.querySelector("h2"), "::after").height),
       [...section.querySelectorAll("figure")].find((one) => one.offsetParent).offsetHeight,
     ])"""
-    assert all(kept >= figure for kept, figure in tab.evaluate(room))
-    tab.evaluate(f"{on_paper}[0].media.mediaText = 'print'; print(false)")
-    assert len(tab.pdf(width="21in", height="29.7in")) > 20_000  # playwright gives Firefox inches as centimetres
+    assert all(kept >= figure for kept, figure in paper.evaluate(room))
+
+
+def test_the_page_is_printed(tab):
+    """As a PDF, by Firefox itself; then the screen is as before."""
+    pdf = tab.pdf(width="21in", height="29.7in")  # playwright gives Firefox inches where it wants centimetres
+    assert len(pdf) > 20_000
+    assert tab.query_selector_all(".parts, .too-wide, .printing") == []
 
 
 def test_a_live_page_is_renewed_where_the_reader_is(live):
