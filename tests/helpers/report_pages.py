@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from helpers.browser import opened, until
 from helpers.sweeps import sweep_of_digits
@@ -58,9 +59,9 @@ def with_rows(state, count):
 class Live:
     """A live page that is open and asks when it is told to, and the state of its study, whose texts are HTML."""
 
-    tab: object
+    tab: Any
     page: LivePage
-    state: object
+    state: Any
 
     def renew(self, rows=120, **status):
         """Renew the data, and let the page ask for them."""
