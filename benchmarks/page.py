@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers.browser import chromium
+from helpers.browser import headless
 from helpers.written import Written
 from playwright.sync_api import sync_playwright
 from results_page import write_section
@@ -217,7 +217,7 @@ def main() -> None:
             rows.append(("write it: processor seconds", f"{write_report(Path(place), file):.1f}", ""))
         rows.append(("size, MB", f"{file.stat().st_size / 1e6:.1f}", ""))
         with sync_playwright() as driver:
-            browser = chromium(driver)
+            browser = headless(driver)
             page = Watched(browser, file)
             for name, do in steps(page):
                 longest, whole = page.step(do)

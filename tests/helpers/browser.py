@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from contextlib import contextmanager
 
 _FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
+_PROGRAMS = {"chromium": ("chromium", "chromium-browser"), "firefox": ("firefox-esr", "firefox")}
+# This channel is an ordinary Firefox, driven by WebDriver BiDi; without it, playwright wants a Firefox of its own.
+_OPTIONS = {"chromium": {"args": _FLAGS}, "firefox": {"channel": "moz-firefox"}}
 
 
-def chromium(driver):
-    """Start this machine's Chromium, headless, by playwright's driver; None if it has none."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    return program and driver.chromium.launch(executable_path=program, args=_FLAGS)
+def headless(driver, name="chromium"):
+    """Start this machine's Chromium or Firefox, headless, by playwright's driver; None if it has none."""
+    program = next(filter(None, map(shutil.which, _PROGRAMS[name])), None)
+    return program and getattr(driver, name).launch(executable_path=program, **_OPTIONS[name])
 
 
 @contextmanager
@@ -44,7 +48,28 @@ def until(tab, condition):
         tab.wait_for_timeout(50)
 
 
+def drag(tab, figure, *, axis, low, high):
+    """Select a part of an upright axis of the parallel coordinates, from one share of its height to another."""
+    tab.locator(figure).scroll_into_view_if_needed()
+    before = tab.input_value("#filter")
+    place = """([figure, axis, heights]) => {
+      const holder = document.querySelector(figure);
+      const { xaxis: x, yaxis: y } = holder._fullLayout;
+      const { left, top } = holder.getBoundingClientRect();
+      return heights.map((height) => [left + x._offset + x.d2p(axis), top + y._offset + y.d2p(height)]);
+    }"""
+    (x, start), (_, end) = tab.evaluate(place, [figure, axis, [low, high]])
+    tab.mouse.move(x - 20, start)
+    tab.mouse.down()
+    tab.mouse.move(x + 20, end, steps=4)
+    tab.mouse.up()
+    until(tab, f"document.querySelector('#filter').value !== {json.dumps(before)}")
+
+
 def column(tab, name):
     """Read a column of the leaderboard as it is shown."""
-    place = [th.text_content() for th in tab.query_selector_all("#board th")].index(name) + 1
-    return [td.text_content().strip() for td in tab.query_selector_all(f"#rows td:nth-child({place})")]
+    cells = """(name) => {
+      const place = [...document.querySelectorAll("#board th")].findIndex((one) => one.textContent === name);
+      return [...document.querySelectorAll("#rows tr")].map((row) => row.cells[place].textContent.trim());
+    }"""
+    return tab.evaluate(cells, name)

@@ -1,9 +1,10 @@
-"""Studies whose journals are written, as a fixture."""
+"""Studies whose journals are written, and pages in a browser, as fixtures."""
 
 from __future__ import annotations
 
 import pytest
-from helpers.browser import chromium
+from helpers.browser import headless
+from helpers.report_pages import opened_live
 from helpers.written import Written
 
 
@@ -16,12 +17,20 @@ def written(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium."""
+def browser(request):
+    """A headless Chromium, or the browser that the tests are parametrized with."""
     playwright = pytest.importorskip("playwright.sync_api")
+    name = getattr(request, "param", "chromium")
     with playwright.sync_playwright() as driver:
-        started = chromium(driver)
+        started = headless(driver, name)
         if started is None:
-            pytest.skip("no chromium on this machine (.ci/debian-packages installs it)")
+            pytest.skip(f"no {name} on this machine (.ci/debian-packages installs it)")
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def live(browser, tmp_path_factory):
+    """A live page of 80 trials of a study that has 120."""
+    with opened_live(browser, tmp_path_factory.mktemp("live")) as page:
+        yield page

@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from helpers.browser import chromium, until
+from helpers.browser import headless, until
 from helpers.sweeps import sweep_of_digits
 from helpers.written import SWEEP, Written, some_findings
 from PIL import Image, ImageFilter
@@ -103,7 +103,7 @@ def take_all(folder, names):
     """Take pictures of studies into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as place, sync_playwright() as driver:
-        browser = chromium(driver)
+        browser = headless(driver)
         for name in names:
             file = write_report(name, Path(place))
             for width in WIDTHS:
@@ -158,7 +158,7 @@ def take_references(folder):
     """Take the first screens of ``REFERENCES``."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as place, sync_playwright() as driver:
-        browser = chromium(driver)
+        browser = headless(driver)
         for name in REFERENCES:
             file = write_report(name, Path(place))
             tab = opened_to_compare(browser, file)
@@ -174,7 +174,7 @@ def take_first_screen(sweep, picture):
         program = str(Path(sys.executable).with_name("cnn-sweep"))
         subprocess.run([program, "run", str(sweep.resolve())], cwd=place, check=True)
         subprocess.run([program, "report", sweep.stem, "--output", "page.html"], cwd=place, check=True)
-        browser = chromium(driver)
+        browser = headless(driver)
         tab = opened(browser, Path(place, "page.html"), 1280, color_scheme="light")
         until(tab, "!queued()")
         tab.screenshot(path=picture)

@@ -7,72 +7,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-from helpers.browser import column, opened, until
-from helpers.sweeps import sweep_of_digits
+from helpers.browser import column
+from helpers.report_pages import AT_WORK, NASTY, NASTY_SWEEP, state_of, with_rows
 from helpers.typed import typed_here
-from helpers.written import Written
 
 from cnn_sweep.cli.ui.interrupt import Interrupt
-from cnn_sweep.cli.ui.live_page import look
 from cnn_sweep.report.document.live_page import LivePage
-from cnn_sweep.slurm.commands import RareSlurmCli
-
-NASTY = '"\'><img src=x onerror="window.pwned=1"></script><script>window.pwned=1</script><b>{{7*7}}</b>&lt;'
-SWEEP = sweep_of_digits("""\
-space:
-  filters: [4, 8]
-  optimizer: [sgd, adam]
-  learning_rate: {{low: 0.0001, high: 0.1, log: true, points: 3}}
-# </script><img src=x onerror="window.pwned=1">
-training: {{epochs: 3, optimizer: {{name: $optimizer, learning_rate: $learning_rate}}}}
-""")
-AT_WORK = ("complete",) * 6 + ("failed", "running")
-
-
-def state_of(written):
-    """Return the state of the study, as the command reads it."""
-    return look(written.results, "digits", (), RareSlurmCli())
-
-
-def with_rows(state, count):
-    """Return a state with the first trials only."""
-    board = state.data.board
-    return replace(state, data=replace(state.data, board=replace(board, rows=board.rows[:count])))
-
-
-@pytest.fixture(scope="module")
-def live(browser, tmp_path_factory):
-    """A live page that is open and asks when it is told to, and the state of its study, whose texts are HTML."""
-    folder = tmp_path_factory.mktemp("live")
-
-    def params(draw):
-        chosen = {
-            "filters": draw.choice([4, 8]),
-            "optimizer": NASTY + draw.choice("ab"),
-            NASTY: draw.choice([NASTY, "x"]),
-        }
-        return chosen | {"learning_rate": 10 ** draw.uniform(-4, -1)}
-
-    (folder / "results").mkdir()
-    written = Written(folder / "results")
-    state = state_of(written.study(trials=120, states=AT_WORK, params=params, sweep=SWEEP))
-    page = LivePage(folder / "page", "digits", 600)
-    page.renew(with_rows(state, 80))
-    with opened(browser, page.file) as tab:
-        tab.wait_for_selector("html[data-ready]", state="attached")
-        yield SimpleNamespace(tab=tab, page=page, state=state)
-
-
-def renew(live, rows=120, **status):
-    """Renew the data, and let the page ask for them."""
-    state = with_rows(live.state, rows)
-    live.page.renew(replace(state, status=state.status | status))
-    before = live.tab.evaluate("newest.written")
-    live.tab.evaluate("ask()")
-    until(live.tab, f"newest.written > {before}")
 
 
 def test_a_renewal_keeps_what_the_reader_does(live):
@@ -94,7 +36,7 @@ def test_a_renewal_keeps_what_the_reader_does(live):
     tab.evaluate("$('board').parentElement.scrollTop = 300")
     tab.evaluate("$('curves').scrollIntoView()")
     before = tab.evaluate("$('curves').getBoundingClientRect().top")
-    renew(live)
+    live.renew()
     assert " of 120 trials" in tab.text_content("#count")
     assert tab.input_value("#filter") == "value > 0.3 "
     assert tab.evaluate("[document.activeElement.id, document.activeElement.selectionStart]") == ["filter", 3]
@@ -115,14 +57,14 @@ def test_a_renewal_keeps_the_open_dialog(live):
     for place in (1, 2):
         tab.check(f"#rows tr:nth-child({place}) input")
     tab.click("#compare")
-    renew(live)
+    live.renew()
     assert tab.text_content("dialog[open] h2") == "Comparison of 2 trials"
     tab.keyboard.press("Escape")
     tab.set_viewport_size({"width": 800, "height": 300})
     tab.click("#rows tr:nth-child(1) td.trial button")
     title = tab.text_content("dialog[open] h2")
     tab.evaluate("$('trial').scrollTop = 50")
-    renew(live)
+    live.renew()
     assert tab.text_content("dialog[open] h2") == title
     assert tab.evaluate("[$('trial').scrollTop, document.activeElement.id]") == [50, "close"]
     tab.keyboard.press("Escape")
@@ -130,7 +72,7 @@ def test_a_renewal_keeps_the_open_dialog(live):
 
 def test_nothing_of_the_data_is_run_on_a_live_page(live):
     """Hyperparameters, messages, faults and the sweep file that are HTML are shown as they are after a renewal."""
-    renew(live, faults=[NASTY])
+    live.renew(faults=[NASTY])
     live.tab.fill("#filter", "")
     assert live.tab.text_content("#progress .error") == NASTY
     assert "ValueError: <b>no</b>" in live.tab.text_content("#progress")
@@ -140,7 +82,7 @@ def test_nothing_of_the_data_is_run_on_a_live_page(live):
 
 def test_the_page_says_how_old_its_data_are(live):
     """Seconds, then amber after three intervals without a writer."""
-    renew(live)
+    live.renew()
     for seconds, words, state in (
         (40, "Written 40 s ago.", "fresh"),
         (1_300, "Written 21 min ago.", "fresh"),
@@ -153,7 +95,7 @@ def test_the_page_says_how_old_its_data_are(live):
 
 def test_a_wrong_clock_makes_new_data_no_older(live):
     """Data that were not there a moment ago are of this moment, whatever the writer's clock says."""
-    renew(live)
+    live.renew()
     for skew in (-9_000, 9_000):
         live.tab.evaluate("askedAt = { before: Date.now() - 1000, now: Date.now() }")
         live.tab.evaluate(f"receive({{...newest, written: newest.written + {skew}}}); tellAge()")
@@ -232,7 +174,7 @@ def test_nobody_sees_half_of_the_data(live, tmp_path):
 def test_a_finished_study_is_said_to_be_finished(live):
     """Whatever the age of its last data; and the page asks no more."""
     trials = live.state.status["trials"]
-    renew(live, trials=trials | {"running": 0, "complete": trials["complete"] + trials["running"]})
+    live.renew(trials=trials | {"running": 0, "complete": trials["complete"] + trials["running"]})
     live.tab.evaluate("writtenAt = 0; tellAge()")
     assert live.tab.text_content("#age").startswith("Finished. Written on 20")
 
@@ -247,7 +189,7 @@ def test_the_small_page_is_small_whatever_the_study_has(written, browser, tmp_pa
         trials=600,
         states=("running", "failed", "complete"),
         params=lambda draw: {f"{NASTY}{place}" * 9: draw.choice([long, "y"]) for place in range(30)},
-        sweep=SWEEP,
+        sweep=NASTY_SWEEP,
     )
     state = state_of(written)
     state = replace(state, status=state.status | {"faults": [long] * 99})
