@@ -40,7 +40,8 @@ function inPlace(change) {
   const focus = focused();
   const caret = document.activeElement.selectionStart ?? null;
   const scrolled = [...document.querySelectorAll("main .scroll, dialog")].map((one) => [one.closest("[id]").id, one.scrollLeft, one.scrollTop]);
-  const anchor = [...document.querySelectorAll("main section")].find((one) => one.getBoundingClientRect().bottom > 0);
+  const edge = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop); // above it lies the list of sections
+  const anchor = [...document.querySelectorAll("main section")].find((one) => one.getBoundingClientRect().bottom > edge);
   const top = anchor?.getBoundingClientRect().top;
   change();
   for (const [id, left, down] of scrolled) {
