@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from helpers.browser import chromium, until
+from helpers.browser import at_one_place, chromium, until
 from helpers.written import Written
 from PIL import Image, ImageFilter
 from playwright.sync_api import sync_playwright
@@ -69,14 +70,12 @@ def write_page(name, folder):
 
 
 class OneTab:
-    """Opens pages for views, in the letters of the references, all in one tab.
-
-    A tab keeps Plotly's compiled script from page to page, which saves most of the time that it takes to open one.
-    """
+    """Opens pages for views, in the letters of the references, all in one tab."""
 
     def __init__(self, browser):
         self._tab = browser.new_context(offline=True, color_scheme="light").new_page()
         self._tab.set_default_timeout(300_000)
+        self._tab.add_init_script(f"({ADD_STYLE})({json.dumps(LETTERS)})")
         self._shown = None
 
     def open(self, file, view):
@@ -86,8 +85,7 @@ class OneTab:
             self._shown = asked
             self._tab.set_viewport_size({"width": view.width, "height": view.height})
             self._tab.emulate_media(media=PAPER if view.theme == PAPER else "screen")
-            load(self._tab, file, "body" if file.name == PHONE else READY)
-            self._tab.evaluate(ADD_STYLE, LETTERS)
+            load(self._tab, at_one_place(file), "body" if file.name == PHONE else READY)
             if view.theme == PAPER:
                 self._tab.evaluate("print(true)")
         return self._tab
@@ -102,7 +100,6 @@ def seen_first(tab, view):
     if tab.query_selector("#theme") and view.theme != PAPER:
         if tab.get_attribute("html", "data-theme") != view.theme:
             tab.click("#theme")
-        tab.evaluate("redraw()")
         until(tab, f"{IN_SIGHT}.every((one) => one.dataset.drawn === 'yes')")
     with Image.open(io.BytesIO(tab.screenshot())) as picture:
         return picture.convert("RGB")
