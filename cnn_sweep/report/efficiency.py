@@ -16,7 +16,7 @@ from cnn_sweep.errors import EnvironmentFault
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Row, Table
 from cnn_sweep.slurm.job_states import LIVING
-from cnn_sweep.slurm.units import duration
+from cnn_sweep.slurm.units import sbatch_time
 from cnn_sweep.store import queries, report_queries
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def shorter_limit(runs: Sequence[JobUsage]) -> str | None:
     limit = max(one.limit_min or 0 for one in runs)
     longest = max(one.elapsed_s for one in runs) / 60
     wanted = math.ceil(longest * _TIME_SPARE / _ROUND_LIMIT_MIN) * _ROUND_LIMIT_MIN
-    return f'time_limit = "{duration(wanted)}"' if wanted <= _WORTH_CHANGING * limit else None
+    return f'time_limit = "{sbatch_time(wanted)}"' if wanted <= _WORTH_CHANGING * limit else None
 
 
 def _notes(usage: StudyUsage) -> Iterator[str]:

@@ -40,10 +40,10 @@ def minutes(text: str) -> int:
     return int(match["days"] or 0) * 1440 + hours * 60 + mins + math.ceil(seconds / 60)
 
 
-def duration(minutes: int) -> str:
+def sbatch_time(minutes: int) -> str:
     """Return minutes in the notation of sbatch.
 
-    >>> duration(90), duration(7 * 1440)
+    >>> sbatch_time(90), sbatch_time(7 * 1440)
     ('1:30:00', '7-00:00:00')
     """
     days, rest = divmod(minutes, 1440)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from cnn_sweep.errors import EnvironmentFault, SweepFileError
-from cnn_sweep.messages import plural
+from cnn_sweep.messages import duration, plural
 from cnn_sweep.slurm.billing import billing_units
 from cnn_sweep.slurm.limits import refusals_of
-from cnn_sweep.slurm.units import duration
+from cnn_sweep.slurm.units import sbatch_time
 from cnn_sweep.tools.cost_estimate import Allocation, estimate
 from cnn_sweep.tools.submission_check import expected_start
 
@@ -74,7 +74,7 @@ def advice(plan: Plan, slurm: SlurmCli) -> Iterator[str]:
     yield from _on_fewer_tasks(plan)
     yield from _on_memory(plan)
     if not plan.cost.fits:
-        yield f"time_limit: {duration(plan.submission.profile.time_limit)} ends before a worker has started"
+        yield f"time_limit: {sbatch_time(plan.submission.profile.time_limit)} ends before a worker has started"
     yield from _on_limits(plan, slurm)
     yield from _on_partitions(plan, slurm)
 
@@ -137,7 +137,8 @@ def _on_limits(plan: Plan, slurm: SlurmCli) -> Iterator[str]:
         cost = estimate(plan.works, plan.times, changed)
         more = f"{cost.core_hours / plan.cost.core_hours - 1:.1%} more core hours" if cost.restarts else "nothing"
         times = f" ({plural(cost.restarts, 'restart')} that continue exactly)" if cost.restarts else ""
-        yield f'time_limit = "{duration(minutes)}" would start {in_hours(base - start)} earlier and costs {more}{times}'
+        earlier = f"would start {duration(base - start)} earlier"
+        yield f'time_limit = "{sbatch_time(minutes)}" {earlier} and costs {more}{times}'
 
 
 def _on_partitions(plan: Plan, slurm: SlurmCli) -> Iterator[str]:
@@ -159,7 +160,7 @@ def _on_partitions(plan: Plan, slurm: SlurmCli) -> Iterator[str]:
             risk = (
                 "" if partition.preempt_mode == "OFF" else f", where jobs may be preempted ({partition.preempt_mode})"
             )
-            sooner = f"{in_hours(base - start)} earlier" if base - start >= _SOONER_S else "as soon"
+            sooner = f"{duration(base - start)} earlier" if base - start >= _SOONER_S else "as soon"
             yield f'partition = "{partition.name}" would start {sooner}, for {ratio:.2g} times the billing units{risk}'
 
 
@@ -176,14 +177,3 @@ def _start(profile: Profile, slurm: SlurmCli) -> float | None:
         return expected_start(profile, slurm).wait_s
     except (EnvironmentFault, SweepFileError):
         return None
-
-
-def in_hours(seconds: float) -> str:
-    """Return a duration in seconds, minutes or hours.
-
-    >>> in_hours(42), in_hours(600), in_hours(40_000)
-    ('42 s', '10 min', '11.1 h')
-    """
-    if seconds < 60:
-        return f"{seconds:.2g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 3600 else f"{seconds / 3600:.3g} h"

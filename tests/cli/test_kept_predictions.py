@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from sklearn.metrics import confusion_matrix
 
 from cnn_sweep.report.document.html import page
 from cnn_sweep.report.document.markdown import markdown
-from cnn_sweep.report.figures.plots import to_plotly
+from cnn_sweep.report.figures.plots import figures, to_plotly
 from cnn_sweep.report.figures.reliability import reliability
 from cnn_sweep.report.models.best_model import best_model
 from cnn_sweep.report.models.calibration import calibration_of
@@ -119,6 +120,24 @@ def test_the_report_shows_how_far_probabilities_can_be_believed(kept, type_):
     data = replace(gather(study.store, "kept", study.leaderboard_table("trial")), best_model=best)
     assert 'data-figure="reliability"' in page(data)
     assert f"calibration error of its probabilities: {found.error[0]:.4f}, {found.error[1]:.4f} with" in markdown(data)
+
+
+def test_the_confusion_matrix_colours_what_is_confused(kept, type_):
+    """The diagonal has its counts and no colour; rows have their number of images, and the caption has the accuracy."""
+    del type_
+    best = best_model(kept.folder / "results", "kept")
+    (figure,) = figures(SimpleNamespace(best_model=best), "confusion")
+    (trace,) = figure.data
+    z, counts = np.array(trace["z"]), np.array(trace["text"]).astype(int)
+    assert np.array_equal(counts, best.counts)
+    assert not z.diagonal().any()
+    assert z == pytest.approx(best.counts / best.counts.sum(axis=1)[:, None] * (1 - np.eye(len(z))), abs=1e-4)
+    assert trace["y"] == [f"{name} ({n})" for name, n in zip(best.class_names, best.counts.sum(axis=1), strict=True)]
+    right = len(kept.labels) - best.wrong
+    assert (
+        f"{right:,} of {len(kept.labels):,} are right, an accuracy of {right / len(kept.labels):.4g} ("
+        in figure.caption
+    )
 
 
 def test_two_trials_are_compared(kept, type_):

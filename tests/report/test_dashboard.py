@@ -25,6 +25,8 @@ from cnn_sweep.journal.log import encode
 from cnn_sweep.journal.paths import StudyPaths
 from cnn_sweep.report.exports.dashboard_server import Gate
 
+WAIT_S = 120  # for an answer, on a machine that does other work
+
 
 def _free_port():
     with socket.socket() as probe:
@@ -48,7 +50,7 @@ def _dashboard(written, port):
     finally:
         if run.poll() is None:
             run.send_signal(signal.SIGINT)
-        run.communicate(timeout=60) if not run.stdout.closed else run.wait(timeout=60)
+        run.communicate(timeout=WAIT_S) if not run.stdout.closed else run.wait(timeout=WAIT_S)
 
 
 def _browser():
@@ -58,7 +60,7 @@ def _browser():
 
 def _status(port, path, method="GET", **headers):
     """Send one request by hand; return its status."""
-    with closing(HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=WAIT_S)) as connection:
         connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         return connection.getresponse().status
 
@@ -74,12 +76,12 @@ def test_the_dashboard_shows_a_study_and_keeps_up(written):
     with _dashboard(written, port) as (run, address):
         assert re.fullmatch(rf"http://127\.0\.0\.1:{port}/\?token=[\w-]{{40,}}", address), run.stderr.read()
         browser = _browser()
-        with browser.open(address, timeout=20) as page:
+        with browser.open(address, timeout=WAIT_S) as page:
             assert "token" not in page.url
             assert b"<script" in page.read()
 
         def _asked(what):
-            with browser.open(f"http://127.0.0.1:{port}/api/{what}", timeout=20) as answer:
+            with browser.open(f"http://127.0.0.1:{port}/api/{what}", timeout=WAIT_S) as answer:
                 return json.load(answer)
 
         (summary,) = _asked("studies")["study_summaries"]
@@ -98,7 +100,7 @@ def test_the_dashboard_shows_a_study_and_keeps_up(written):
             End(9_002.0, 6, 0, "complete", None, None, 1, 1.0),
         ]
         StudyPaths(written.results, "digits").journal("later").write_bytes(b"".join(map(encode, later)))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + WAIT_S
         while len(found := _asked(trials)["trials"]) < 7:
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -107,7 +109,7 @@ def test_the_dashboard_shows_a_study_and_keeps_up(written):
         _check_who_may_come_in(port, run, address.partition("token=")[2])
         assert _contents(written.results) == before  # what is deleted there is deleted in the copy alone
         run.send_signal(signal.SIGINT)
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=WAIT_S)
     assert run.returncode == 0, said
     assert f"ssh -N -L {port}:127.0.0.1:{port} " in said
     assert address.partition("token=")[2] not in said

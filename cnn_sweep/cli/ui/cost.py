@@ -14,12 +14,12 @@ from cnn_sweep.errors import CnnSweepError, InputError
 from cnn_sweep.execution.attempts.candidates import left_to_do
 from cnn_sweep.execution.machine import default_workers, usable_cores, visible_gpus
 from cnn_sweep.execution.study.threads import threads_of
-from cnn_sweep.messages import plural
+from cnn_sweep.messages import duration, plural
 from cnn_sweep.search.rungs import Ladder
 from cnn_sweep.slurm.billing import billing_units
 from cnn_sweep.slurm.commands import SlurmCli
 from cnn_sweep.tools.cost_advice import Plan as CostPlan
-from cnn_sweep.tools.cost_advice import advice, in_gb, in_hours, partition_of
+from cnn_sweep.tools.cost_advice import advice, in_gb, partition_of
 from cnn_sweep.tools.cost_estimate import Allocation, Estimate, estimate, works_of
 from cnn_sweep.tools.epoch_times import EpochTimes, Shapes, times_of_probe, times_of_study, to_probe
 from cnn_sweep.tools.node_timing import measure_on_node
@@ -185,7 +185,7 @@ def _facts(found: StudyCost, data: dict[str, Any], profile: Profile | None) -> I
         yield "epoch", f"{spread} s; a network is built in {found.times.build_s:.2g} s"
     workers = plural(jobs.at_once * jobs.workers, "worker")
     restarts = "" if not cost.restarts else f", with {plural(cost.restarts, 'restart')} by the time limit"
-    yield "wall time", f"{in_hours(cost.wall_s)} with {workers}{restarts}"
+    yield "wall time", f"{duration(cost.wall_s)} with {workers}{restarts}"
     yield "core hours", f"{cost.core_hours:.3g}" + (f"; GPU hours {cost.gpu_hours:.3g}" if jobs.gpus else "")
     if found.times.memory_mb is not None:
         task = data.get("task_memory_mb")
@@ -196,12 +196,12 @@ def _facts(found: StudyCost, data: dict[str, Any], profile: Profile | None) -> I
         yield "billing", f"{data['billing_hours']:.3g} unit hours ({data['billing_units']:.3g} units a task)"
     if data.get("start"):
         wait = data["wait_s"]
-        yield "start", data["start"].replace("T", " ") + (f", in {in_hours(wait)}" if wait else ", at once")
+        yield "start", data["start"].replace("T", " ") + (f", in {duration(wait)}" if wait else ", at once")
 
 
 def _on_the_bound(found: StudyCost, sweep: Sweep) -> str:
     """Say what the estimate expects of rules that end trials early, and the most that it can be."""
-    bound = f"at most {found.most.core_hours:.3g} core hours and {in_hours(found.most.wall_s)}"
+    bound = f"at most {found.most.core_hours:.3g} core hours and {duration(found.most.wall_s)}"
     if found.cost.task_s == found.most.task_s:
         return f"This is the most: {sweep.pruner.kind if sweep.pruner else 'the budget'} may end trials earlier."
     share = found.cost.core_hours / found.most.core_hours

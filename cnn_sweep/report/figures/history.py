@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cnn_sweep.report.figures.figure import BLUE, ORANGE, VERMILLION, Figure, axis_titles, numbers, scatter, selectable
@@ -15,10 +16,28 @@ if TYPE_CHECKING:
     from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.report_data import ReportData
 
+_STATES: Final = ("complete", "pruned", "failed")
 _UNITS: Final = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 _FENCE: Final = 1.5  # interquartile ranges beyond which Tukey's rule calls a value an outlier
 _FEWEST: Final = 8  # values of which quartiles say something
 _PAD: Final = 0.05  # of the axis, beyond the values
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """What a history runs over.
+
+    Attributes:
+        figure: The figure's name.
+        over: It, in a title.
+        title: It, on the axis.
+        places: Where each finished trial lies.
+    """
+
+    figure: str
+    over: str
+    title: str
+    places: dict[int, float]
 
 
 def history(data: ReportData) -> list[Figure]:
@@ -27,70 +46,83 @@ def history(data: ReportData) -> list[Figure]:
     The axes are the number of finished trials, the time since the first one began, and the time of cores that all
     attempts took until then. The last two are left out where their times are unknown.
     """
-    rows = sorted(_finished(data), key=lambda row: (row["ended"] or 0.0, row["trial"]))
     if not data.feasible:
         return []
-    found = [_over(data, rows, [*range(1, len(rows) + 1)], ("history", "trials", "finished trials"))]
-    began, until = data.cost.get("began"), _core_seconds(data)
-    if began is None or any(row["ended"] is None for row in rows):
-        return found
-    for seconds, name, title, words in (
-        ([row["ended"] - began for row in rows], "history-time", "time", "{} since the first trial began"),
-        ([until.get(row["trial"], math.nan) for row in rows], "history-cores", "computing time", "core {}"),
-    ):
-        largest = max(seconds)
-        if largest > 0:
-            size, unit = next(one for one in _UNITS if largest >= one[0] or one[0] == 1)
-            found.append(_over(data, rows, [one / size for one in seconds], (name, title, words.format(unit))))
-    return found
-
-
-def _finished(data: ReportData) -> list[Row]:
     rows = [row for row in data.board.rows if row["state"] in ("pruned", "failed")]
-    return data.feasible + rows
+    rows = sorted(data.feasible + rows, key=lambda row: (row["ended"] or 0.0, row["trial"]))
+    return [_drawn(data, rows, axis) for axis in _axes(data, rows)]
 
 
-def _over(data: ReportData, rows: Sequence[Row], x: Sequence[float], words: tuple[str, str, str]) -> Figure:
-    """Draw the trials over one axis; ``words`` are the figure's name, what its title says, and the axis."""
-    name, over, axis = words
-    places = dict(zip((row["trial"] for row in rows), x, strict=True))
-    groups = {state: [row for row in rows if row["state"] == state] for state in ("complete", "pruned", "failed")}
-    complete = groups["complete"]
+def _axes(data: ReportData, rows: Sequence[Row]) -> Iterator[_Axis]:
+    yield _Axis("history", "trials", "finished trials", {row["trial"]: place for place, row in enumerate(rows, 1)})
+    began, cores = data.cost.get("began"), _core_seconds(data)
+    if began is None or any(row["ended"] is None or row["trial"] not in cores for row in rows):
+        return
+    times = {row["trial"]: row["ended"] - began for row in rows}
+    for name, over, title, seconds in (
+        ("history-time", "time", "{} since the first trial began", times),
+        ("history-cores", "computing time", "core {}", cores),
+    ):
+        largest = max(seconds.values())
+        size, unit = next(one for one in _UNITS if largest >= one[0] or one[0] == 1)
+        yield _Axis(name, over, title.format(unit), {trial: one / size for trial, one in seconds.items()})
+
+
+def _core_seconds(data: ReportData) -> dict[int, float]:
+    """Return for each trial the time of cores of all attempts that had ended when its last one did."""
+    threads = {one["writer"]: one["threads"] or 1 for one in data.workers}
+    spent: dict[int, float] = {}
+    total = 0.0
+    for one in sorted(data.attempts, key=lambda one: one["until"]):
+        total += (one["until"] - one["started"]) * threads.get(one["writer"], 1)
+        spent[one["trial"]] = total
+    return spent
+
+
+def _drawn(data: ReportData, rows: Sequence[Row], axis: _Axis) -> Figure:
+    complete, pruned, failed = ([row for row in rows if row["state"] == state] for state in _STATES)
+    pruned = [row for row in pruned if row["value"] is not None]
     values = [row["value"] for row in complete]
-    best = list(itertools.accumulate(values, data.direction.better_of))
     ends = _ends(values, data)
-
-    def points(state: str, y: Sequence[float], color: str, **marker: Any) -> Row:
-        trials = [row["trial"] for row in groups[state]]
-        trace = scatter([places[trial] for trial in trials], y, trials, name=state, color=color)
-        return trace | {"marker": trace["marker"] | marker}
-
-    line: Row = {"type": "scatter", "mode": "lines", "y": numbers(best), "name": "best so far", "hoverinfo": "skip"}
-    line |= {"x": numbers(places[row["trial"]] for row in complete)}
-    line |= {"line": {"color": VERMILLION, "width": 2, "shape": "hv"}}
-    traces = [points("complete", values, BLUE), line]
-    pruned = [row["value"] for row in groups["pruned"]]
-    if any(value is not None for value in pruned):
-        traces.append(points("pruned", pruned, ORANGE, symbol="circle-open"))
-    if failed := groups["failed"]:
+    traces = [_points(complete, axis, values, BLUE), _best_line(data, complete, axis)]
+    if pruned:
+        traces.append(_points(pruned, axis, [row["value"] for row in pruned], ORANGE, symbol="circle-open"))
+    if failed:
         low = min(values) if ends is None else ends[0]
-        edge = {"width": 1.5, "color": VERMILLION}
-        trace = points("failed", [low] * len(failed), VERMILLION, symbol="x-thin", line=edge)
-        traces.append(trace | {"hovertemplate": "trial %{customdata} failed<extra></extra>"})
-    layout = axis_titles(axis, data.metric) | {"meta": {"y": selectable("value")}, "showlegend": True}
+        line = {"width": 1.5, "color": VERMILLION}
+        crosses = _points(failed, axis, [low] * len(failed), VERMILLION, symbol="x-thin", line=line)
+        traces.append(crosses | {"hovertemplate": "trial %{customdata} failed<extra></extra>"})
+    layout = axis_titles(axis.title, data.metric) | {"meta": {"y": selectable("value")}, "showlegend": True}
     outside = 0
     if ends is not None:
         layout["yaxis"] |= {"range": list(ends)}
-        shown = [*values, *(value for value in pruned if value is not None)]
-        outside = sum(not ends[0] <= value <= ends[1] for value in shown)
-    return Figure(name, f"Optimization history by {over}", _caption(data, outside, len(failed)), tuple(traces), layout)
+        outside = sum(not ends[0] <= row["value"] <= ends[1] for row in complete + pruned)
+    caption = _caption(data, outside, has_failed=bool(failed))
+    return Figure(axis.figure, f"Optimization history over {axis.over}", caption, tuple(traces), layout)
 
 
-def _caption(data: ReportData, outside: int, failed: int) -> str:
+def _points(rows: Sequence[Row], axis: _Axis, values: Sequence[float], color: str, **marker: Any) -> Row:
+    trials = [row["trial"] for row in rows]
+    trace = scatter([axis.places[trial] for trial in trials], values, trials, name=rows[0]["state"], color=color)
+    return trace | {"marker": trace["marker"] | marker}
+
+
+def _best_line(data: ReportData, complete: Sequence[Row], axis: _Axis) -> Row:
+    """Return the steps of the best value: where it changes, and the last trial."""
+    best = list(itertools.accumulate((row["value"] for row in complete), data.direction.better_of))
+    last = len(best) - 1
+    steps = [place for place in range(len(best)) if place in (0, last) or best[place] != best[place - 1]]
+    line: Row = {"type": "scatter", "mode": "lines", "name": "best so far", "hoverinfo": "skip"}
+    line |= {"x": numbers(axis.places[complete[place]["trial"]] for place in steps)}
+    line |= {"y": numbers(best[place] for place in steps)}
+    return line | {"line": {"color": VERMILLION, "width": 2, "shape": "hv"}}
+
+
+def _caption(data: ReportData, outside: int, *, has_failed: bool) -> str:
     others = f" (the first of {len(data.objectives)} objectives)" if len(data.objectives) > 1 else ""
     which = "" if len(data.feasible) == len(data.ranked) else " that satisfies the constraints,"
     words = f"{data.metric}{others} of each trial{which} in order of their ends, and the best value so far."
-    words += " Crosses at the bottom: failed trials." if failed else ""
+    words += " Crosses at the bottom: failed trials." if has_failed else ""
     return words + (f" {outside:,} far from the others lie outside; a double-click shows all." if outside else "")
 
 
@@ -108,17 +140,6 @@ def _ends(values: Sequence[float], data: ReportData) -> tuple[float, float] | No
     pad = _PAD * (max(within) - min(within))
     low, high = sorted((sign * (min(within) - pad), sign * (max(within) + pad)))
     return low, high
-
-
-def _core_seconds(data: ReportData) -> dict[int, float]:
-    """Return for each trial the time of cores of all attempts that had ended when its last one did."""
-    threads = {one["writer"]: one["threads"] or 1 for one in data.workers}
-    spent: dict[int, float] = {}
-    total = 0.0
-    for one in sorted(data.attempts, key=lambda one: one["until"]):
-        total += (one["until"] - one["started"]) * threads.get(one["writer"], 1)
-        spent[one["trial"]] = total
-    return spent
 
 
 def distribution(data: ReportData) -> Figure | None:

@@ -6,8 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from cnn_sweep.errors import InputError
-from cnn_sweep.messages import near
+from cnn_sweep.messages import near, span
 from cnn_sweep.report.figures import (
     best_trials,
     history,
@@ -20,6 +22,7 @@ from cnn_sweep.report.figures import (
 from cnn_sweep.report.figures.figure import SCALE, Figure, text
 from cnn_sweep.report.figures.paper import DEFAULT_FONT, DEFAULT_WIDTH, FORMATS, Paper, write_images
 from cnn_sweep.report.figures.reliability import reliability
+from cnn_sweep.report.leaderboards.statistics import wilson
 from cnn_sweep.report.report_data import gather, with_importance
 from cnn_sweep.store.queries import trial_detail
 
@@ -37,6 +40,7 @@ _PAPER: Final[dict[str, Any]] = {
     "legend": {"orientation": "h", "y": 1.1},
     "margin": {"l": 70, "r": 30, "t": 50, "b": 60},
 }
+_LEAST_SHARE = 0.01  # of a true class, that has the brightest colour
 _MOST_NUMBERS = 30  # classes up to which each cell of a confusion matrix shows its count
 
 
@@ -73,21 +77,29 @@ def _of_best_model(data: ReportData, draw: Callable[[BestModel], Figure]) -> lis
 
 
 def _confusion(best: BestModel) -> Figure:
-    """Draw the confusion matrix of the best model on the validation images."""
+    """Draw the confusion matrix of the best model on the validation images; only what is confused has a colour."""
     counts, names = best.counts, [text(name) for name in best.class_names]
-    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    trace: Row = {"type": "heatmap", "x": names, "y": names, "z": shares.round(4).tolist()}
-    trace |= {"colorscale": SCALE, "zmin": 0, "zmax": 1, "colorbar": {"title": {"text": "share of the true class"}}}
+    totals = counts.sum(axis=1)
+    shares = counts / totals[:, None].clip(min=1)
+    confused = shares * (1 - np.eye(len(counts)))
+    rows = [f"{name} ({total:,})" for name, total in zip(names, totals, strict=True)]
+    trace: Row = {"type": "heatmap", "x": names, "y": rows, "z": confused.round(4).tolist(), "colorscale": SCALE}
+    trace |= {"zmin": 0, "zmax": max(float(confused.max()), _LEAST_SHARE)}
+    trace |= {"colorbar": {"title": {"text": "confused, of the true class"}, "tickformat": ".0%"}}
     trace |= {"text": [[str(count) for count in line] for line in counts.tolist()]}
-    trace["hovertemplate"] = "%{y} taken for %{x}: %{text} images (%{z:.1%} of the true class)<extra></extra>"
+    trace |= {"hovertext": [[f"{share:.1%}" for share in line] for line in shares.tolist()]}
+    trace["hovertemplate"] = "%{y} taken for %{x}: %{text} images (%{hovertext} of the true class)<extra></extra>"
     if len(names) <= _MOST_NUMBERS:
         trace |= {"texttemplate": "%{text}"}
     layout = {
         "xaxis": {"title": {"text": "predicted class"}, "type": "category"},
-        "yaxis": {"title": {"text": "true class"}, "type": "category", "autorange": "reversed"},
+        "yaxis": {"title": {"text": "true class (images)"}, "type": "category", "autorange": "reversed"},
     }
+    right = best.images - best.wrong
+    accuracy = f"{right / best.images:.4g} ({span(*wilson(right, best.images))}, 95%, Wilson)"
     caption = (
-        f"Validation images of trial {best.trial} by true and predicted class: counts, coloured by share of a row."
+        f"Validation images of trial {best.trial} by true and predicted class; {right:,} of {best.images:,} are right, "
+        f"an accuracy of {accuracy}. Colours show what is confused, as a share of the true class."
     )
     return Figure("confusion", "Confusion matrix", caption, (trace,), layout)
 

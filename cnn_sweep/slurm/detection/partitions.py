@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cnn_sweep.errors import EnvironmentFault, InputError
 from cnn_sweep.messages import few, listed, plural, unknown
 from cnn_sweep.slurm.detection.settings import Setting
-from cnn_sweep.slurm.units import duration
+from cnn_sweep.slurm.units import sbatch_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -169,7 +169,7 @@ def _size(kind: NodeKind) -> tuple[int, int, int, list[tuple[str, int]]]:
 
 def _described(partition: Partition) -> str:
     nodes = _usable(partition)
-    limit = "no time limit" if partition.max_minutes is None else f"up to {duration(partition.max_minutes)}"
+    limit = "no time limit" if partition.max_minutes is None else f"up to {sbatch_time(partition.max_minutes)}"
     gpus = sorted({name for kind in nodes for name in kind.resources if name.split(":")[0] == "gpu"})
     parts = [plural(sum(kind.count for kind in nodes), "node"), limit, *gpus]
     if _preemptible(partition):
@@ -235,4 +235,4 @@ def _limits(cluster: Cluster, name: str) -> str:
     qos = (cluster.qos or {}).get(name)
     if qos is None or qos.limits.minutes is None:
         return ""
-    return f" (up to {duration(qos.limits.minutes)})"
+    return f" (up to {sbatch_time(qos.limits.minutes)})"

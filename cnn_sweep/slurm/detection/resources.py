@@ -11,7 +11,7 @@ from cnn_sweep.slurm.cluster import lowest
 from cnn_sweep.slurm.detection.settings import Setting, comment
 from cnn_sweep.slurm.limits import limits_of
 from cnn_sweep.slurm.profile import Profile
-from cnn_sweep.slurm.units import duration
+from cnn_sweep.slurm.units import sbatch_time
 
 if TYPE_CHECKING:
     from cnn_sweep.slurm.cluster import Cluster, JobLimits
@@ -79,10 +79,10 @@ def _time(place: Place, limits: list[JobLimits]) -> Setting:
         if limit.minutes is not None and (most is None or limit.minutes < most):
             most, source = limit.minutes, f"MaxWall {limit.source}"
     if most is not None and most <= wanted:
-        return Setting("time_limit", duration(most), f"{source}; unfinished trials continue in the next job")
-    allowed = "without a limit" if most is None else f"up to {duration(most)} ({source})"
+        return Setting("time_limit", sbatch_time(most), f"{source}; unfinished trials continue in the next job")
+    allowed = "without a limit" if most is None else f"up to {sbatch_time(most)} ({source})"
     reason = f"allowed {allowed}; short jobs start sooner, and unfinished trials continue in the next job"
-    return Setting("time_limit", duration(wanted), reason)
+    return Setting("time_limit", sbatch_time(wanted), reason)
 
 
 def _cpus(place: Place, limits: list[JobLimits]) -> Setting:
