@@ -170,7 +170,8 @@ def test_repeats_make_rows_of_configurations(browser, written):
 
         tab.evaluate("drawAll()")
         bands = "document.querySelector('[data-curve=val_accuracy]').data"
-        assert tab.evaluate(f"{bands}.filter((one) => one.fill === 'tonexty' && one.meta >= 0).length") == 4
+        ticked = f"{bands}.filter((one) => one.fill === 'tonexty' && one.meta >= 0).length"  # grey: all trials
+        assert tab.evaluate(ticked) == 4
         first = [one for one in data.board.rows if one["configuration"] == ranked[0]["configuration"]]
         last = f"{bands}.find((one) => one.meta === {ranked[0]['trial']} && one.name).y.at(-1)"
         assert tab.evaluate(last) == pytest.approx(sum(row["val_accuracy"] for row in first) / 5, abs=1e-5)
@@ -192,7 +193,7 @@ def test_repeats_make_rows_of_configurations(browser, written):
         assert tab.text_content("#count").startswith("60 of 60 trials")
         tab.locator("#curves").scroll_into_view_if_needed()
         until(tab, "document.querySelector('[data-curve=val_accuracy]').dataset.drawn === 'yes'")
-        assert tab.evaluate(f"{bands}.filter((one) => one.fill === 'tonexty').length") == 0
+        assert tab.evaluate(ticked) == 0
 
 
 def test_the_address_keeps_what_is_chosen(browser, written, tmp_path):
