@@ -8,7 +8,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-here test-slurm test-slurm-long test-wheel release-check test-lowest test-locales test-r lint types-of-package types-of-tests format faults fuzz leaks \
-	docs docs-test docs-serve report-picture page-screenshots page-references simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
+	docs docs-test docs-serve report-picture page-screenshots page-references page-compare simulate storm bench bench-all bench-throughput bench-overhead bench-store bench-scale bench-halving \
 	bench-journal bench-memory bench-data first-hour bench-search bench-search-trained bench-time-to-target bench-ops bench-curves bench-priors bench-enough bench-repeats bench-folds bench-fold-cost bench-bias bench-page bench-cost bench-help cluster-up cluster-down \
 	clean completion schema
 
@@ -144,8 +144,11 @@ PICTURES ?= build/pictures
 page-screenshots: $(STAMP)  ## reports of ten kinds of studies as pictures, into PICTURES=build/pictures; STUDIES=asha for one
 	PYTHONPATH=tests $(BIN)/python -m report.pictures all $(PICTURES) $(STUDIES)
 
-page-references: $(STAMP)  ## the first screens of reports with which the tests compare; look at them
-	PYTHONPATH=tests $(BIN)/python -m report.pictures reference tests/report/first_screens
+page-references: $(STAMP)  ## what a reader sees first of each page, with which the tests compare; look at PICTURES=build/pictures
+	PYTHONPATH=tests $(BIN)/python -m report.references tests/report/references --pictures $(PICTURES) $(STUDIES)
+
+page-compare: $(STAMP)  ## all pages beside their references, at three widths, light, dark and on paper; build/differences has what differs
+	CNN_SWEEP_LONG=1 CNN_SWEEP_ARTIFACTS=$(abspath build/differences) $(BIN)/python -m pytest --timeout 0 tests/report/test_appearance.py
 
 docs-serve: $(STAMP)  ## show the documentation at http://127.0.0.1:8000 while you write it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --no-strict --dev-addr 127.0.0.1:8000

@@ -2,13 +2,11 @@
 
 ``python -m report.pictures readme SWEEP FILE`` runs a sweep file and takes the first screen of its report.
 ``python -m report.pictures all DIR [STUDY...]`` takes whole pages at three widths, light and dark, and as they print.
-``python -m report.pictures reference DIR`` takes the first screens with which test_appearance.py compares.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import subprocess
 import sys
 import tempfile
@@ -18,7 +16,6 @@ from pathlib import Path
 from helpers.browser import headless, until
 from helpers.sweeps import sweep_of_digits
 from helpers.written import SWEEP, Written, some_findings
-from PIL import Image, ImageFilter
 from playwright.sync_api import sync_playwright
 
 from cnn_sweep.report.document.html import page
@@ -27,12 +24,8 @@ from cnn_sweep.store.reader import StoreReader
 from cnn_sweep.study import Study
 
 WIDTHS = (390, 1280, 1920)
-SCREEN = (1280, 800)  # pixels of a first screen
-SMALL = (320, 200)  # of its reference
-LETTERS = "body, svg text { font-family: 'DejaVu Sans' !important }"  # whatever other fonts a machine has
-BLUR = 4  # pixels of a reference: the letters of another font are nearly the same grey
-REFERENCES = ("digits", "repeats")
 THEMES = ("light", "dark")
+READY = "html[data-figures][data-ready]"
 TALLEST = 8_000  # pixels of a picture: below, browsers repeat what is above
 NASTY = '"\'><img src=x onerror="window.pwned=1"></script><b>{{7*7}}</b>&lt;' + "very-long-word" * 12
 MANY_SPACE = ", ".join(f"rate_of_decay_{place}: {{{{low: 0.0001, high: 0.1, log: true}}}}" for place in range(20))
@@ -89,13 +82,18 @@ def write_report(name, folder):
     return file
 
 
+def load(tab, file, ready=READY):
+    """Load a page into a tab, and wait for an element."""
+    tab.goto(file.as_uri())
+    tab.wait_for_selector(ready, state="attached")
+
+
 def opened(browser, file, width, height=800, **how):
     """Open a page."""
     context = browser.new_context(viewport={"width": width, "height": height}, offline=True, **how)
     tab = context.new_page()
     tab.set_default_timeout(300_000)
-    tab.goto(file.as_uri())
-    tab.wait_for_selector("html[data-figures]", state="attached")
+    load(tab, file)
     return tab
 
 
@@ -129,45 +127,6 @@ def _take(tab, picture):
     tab.screenshot(path=picture, full_page=True, clip={"x": 0, "y": 0, "width": size["width"], "height": height})
 
 
-ADD_STYLE = """style => {
-  const sheet = new CSSStyleSheet();
-  sheet.replaceSync(style);
-  document.adoptedStyleSheets.push(sheet);
-}"""
-IN_SIGHT = "holders().filter((one) => isVisible(one) && one.getBoundingClientRect().top < innerHeight)"
-
-
-def opened_to_compare(browser, file):
-    """Open a page on its first screen, in the letters of the references."""
-    tab = opened(browser, file, *SCREEN, color_scheme="light")
-    tab.evaluate(ADD_STYLE, LETTERS)
-    tab.evaluate("redraw()")
-    return tab
-
-
-def first_screen(tab, theme):
-    """Return what a reader sees first, small, grey and blurred."""
-    if tab.get_attribute("html", "data-theme") != theme:
-        tab.click("#theme")
-    until(tab, f"{IN_SIGHT}.every((one) => one.dataset.drawn === 'yes')")
-    with Image.open(io.BytesIO(tab.screenshot())) as picture:
-        return picture.convert("L").resize(SMALL, Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(BLUR))
-
-
-def take_references(folder):
-    """Take the first screens of ``REFERENCES``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as place, sync_playwright() as driver:
-        browser = headless(driver)
-        for name in REFERENCES:
-            file = write_report(name, Path(place))
-            tab = opened_to_compare(browser, file)
-            for theme in THEMES:
-                first_screen(tab, theme).save(folder / f"{name}-{theme}.png", optimize=True)
-            tab.context.close()
-        browser.close()
-
-
 def take_first_screen(sweep, picture):
     """Run a sweep file, and take the first screen of its report."""
     with tempfile.TemporaryDirectory(prefix="cnn-sweep-") as place, sync_playwright() as driver:
@@ -184,14 +143,12 @@ def take_first_screen(sweep, picture):
 def main():
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["readme", "all", "reference"])
+    parser.add_argument("what", choices=["readme", "all"])
     parser.add_argument("paths", nargs="+")
     asked = parser.parse_args()
     first, *rest = asked.paths
     if asked.what == "readme":
         take_first_screen(Path(first), Path(rest[0]))
-    elif asked.what == "reference":
-        take_references(Path(first))
     else:
         take_all(Path(first), rest or list(STUDIES))
 

@@ -147,7 +147,9 @@ def test_a_live_page_is_renewed_where_the_reader_is(live):
         tab.check(f"#rows tr:nth-child({place}) input")
     ticked = tab.evaluate("[...chosen]")
     tab.evaluate("Plotly.relayout(document.querySelector('[data-curve=val_accuracy]'), 'xaxis.range', [1, 2])")
-    tab.evaluate("$('board').parentElement.scrollTop = 300; $('curves').scrollIntoView()")
+    tab.evaluate("$('board').parentElement.scrollTop = 300")
+    until(tab, "!$('more').offsetParent")  # all rows are there, so nothing above moves any more
+    tab.evaluate("$('curves').scrollIntoView()")
     before = tab.evaluate("$('curves').getBoundingClientRect().top")
     live.renew()
     assert " of 120 trials" in tab.text_content("#count")
