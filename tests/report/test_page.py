@@ -176,7 +176,7 @@ def test_repeats_make_rows_of_configurations(browser, written):
         assert tab.text_content("#count").startswith("60 of 60 trials")
         tab.locator("#curves").scroll_into_view_if_needed()
         until(tab, "document.querySelector('[data-curve=val_accuracy]').dataset.drawn === 'yes'")
-        assert tab.evaluate(ticked) == 0
+        assert tab.evaluate(f"{bands}.filter((one) => one.fill === 'tonexty').length") == 0
 
 
 def test_the_address_keeps_what_is_chosen(browser, written, tmp_path):
