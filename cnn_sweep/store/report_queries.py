@@ -237,9 +237,9 @@ def epochs_since(store: StoreReader, study: str, since: float) -> tuple[int, flo
 def attempts(store: StoreReader, study: str) -> list[Record]:
     """Return the attempts that have begun, in order of their starts.
 
-    Keys: writer, trial, attempt, started, until, state, epochs (complete in this attempt), repeated (seconds of those
-    that a later attempt trained again). An attempt without an end counts up to its last epoch. If a later one followed
-    it, it is lost, even without an event.
+    Keys: writer, trial, attempt, started, until, state, seconds (as :func:`cost` counts them), epochs (complete in this
+    attempt), repeated (seconds of those that a later attempt trained again). An attempt without an end counts up to its
+    last epoch. If a later one followed it, it is lost, even without an event.
     """
     a, e = schema.attempts.c, schema.epochs.c
     again = case((e.counted == 0, e.seconds), else_=0.0)
@@ -258,6 +258,7 @@ def attempts(store: StoreReader, study: str) -> list[Record]:
             *(a.writer, a.trial, a.attempt, a.started),
             func.coalesce(a.ended, own.c.last, a.started).label("until"),
             case(((a.state == "running") & ~is_last, "lost"), else_=a.state).label("state"),
+            func.coalesce(a.seconds, 0.0).label("seconds"),
             func.coalesce(own.c.n, 0).label("epochs"),
             func.coalesce(own.c.again, 0.0).label("repeated"),
         )

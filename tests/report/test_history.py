@@ -40,10 +40,10 @@ def values(written):
             at = 1_000.0 + 100 * trial
             own.append(Start(at, trial, 0, f"c{trial}", 0, 1, {"filters": 4}))
             if value is None:
-                own.append(End(at + 50, trial, 0, "failed", "exception", "ValueError: no", 0, 0.0))
+                own.append(End(at + 50, trial, 0, "failed", "exception", "ValueError: no", 0, 50.0))
                 continue
             own.append(Epoch(at + 40, trial, 0, 1, 40.0, {"val_accuracy": value}))
-            own.append(End(at + 50, trial, 0, "complete", None, None, 1, 40.0))
+            own.append(End(at + 50, trial, 0, "complete", None, None, 1, 50.0))
         for pid, (writer, (threads, events)) in enumerate(lines.items()):
             began = Worker(1_000.0, ProcessIdentity("node2", "boot", "pid:[1]", pid, 8), {}, threads)
             journal = StudyPaths(written.results, "digits").journal(writer)
@@ -61,7 +61,8 @@ def traces_of(figure):
 
 def test_the_history_is_over_trials_time_and_cores(values):
     """A failed trial has its place on each axis; time counts from the first start, cores with the threads of each."""
-    over = {figure.name: figure for figure in figures(values([0.5, None, 0.7, 0.6]), "history")}
+    data = values([0.5, None, 0.7, 0.6])
+    over = {figure.name: figure for figure in figures(data, "history")}
     assert [one["x"] for one in (traces_of(figure)["complete"] for figure in over.values())] == [
         [1, 3, 4],
         pytest.approx([50 / 60, 250 / 60, 350 / 60], rel=1e-5),
@@ -73,6 +74,7 @@ def test_the_history_is_over_trials_time_and_cores(values):
         pytest.approx([300 / 60], rel=1e-5),
     ]
     assert traces_of(over["history"])["best so far"]["y"] == [0.5, 0.7, 0.7]
+    assert data.cost["core_seconds"] == pytest.approx(600)
     assert over["history-time"].layout["xaxis"]["title"]["text"] == "minutes since the first trial began"
     assert over["history-cores"].layout["xaxis"]["title"]["text"] == "core minutes"
 

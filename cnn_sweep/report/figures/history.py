@@ -69,12 +69,12 @@ def _axes(data: ReportData, rows: Sequence[Row]) -> Iterator[_Axis]:
 
 
 def _core_seconds(data: ReportData) -> dict[int, float]:
-    """Return for each trial the time of cores of all attempts that had ended when its last one did."""
+    """Return for each trial the time of cores of all attempts that had ended when its last one did, as in the cost."""
     threads = {one["writer"]: one["threads"] or 1 for one in data.workers}
     spent: dict[int, float] = {}
     total = 0.0
     for one in sorted(data.attempts, key=lambda one: one["until"]):
-        total += (one["until"] - one["started"]) * threads.get(one["writer"], 1)
+        total += one["seconds"] * threads.get(one["writer"], 1)
         spent[one["trial"]] = total
     return spent
 
