@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--case", choices=[*CASES], action="append", help="default: all")
     parser.add_argument("--contender", choices=[*NAMES], action="append", help="default: all that are installed")
     parser.add_argument("--runs", type=Path, metavar="FILE", help="keep each run there, and do only those it lacks")
+    parser.add_argument("--kept", action="store_true", help="make the tables of the runs that --runs has, measure none")
     parser.add_argument("--fashion", type=Path, default=FASHION, help="folder of Fashion-MNIST's files")
     asked = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
@@ -72,7 +73,10 @@ def main() -> None:
             for seed in range(seeds):
                 for contender in (one for one in wanted if one not in missing):
                     key = f"{name} {contender} {seed} {target:.6f} {asked.limit:g}"
-                    found = kept.of(key) or kept.keep(key, measure(case, contender, seed, target, asked.limit))
+                    found = kept.of(key)
+                    if found is None and asked.kept:
+                        continue
+                    found = found or kept.keep(key, measure(case, contender, seed, target, asked.limit))
                     runs.setdefault(contender, []).append(found)
                     print(f"{name}, seed {seed}: {NAMES[contender]}: {found['seconds']:.1f} s", file=sys.stderr)
             note = notes(case, target, trials, asked.limit, missing)
