@@ -182,14 +182,14 @@ class ReportData:
         """What each worker did in its time."""
         return worker_times(self.workers, self.attempts)
 
-    @property
+    @cached_property
     def front(self) -> list[Row]:
         """Complete trials on the Pareto front of several objectives, best first; empty with a single objective."""
         several = self.objectives if len(self.objectives) > 1 else ()
         rows = with_front(Table((PARETO,), tuple(self.ranked)), several).rows
         return [row for row in rows if several and row[PARETO]]
 
-    @property
+    @cached_property
     def knee(self) -> Row | None:
         """The trial at the knee of the front; None without one. See :func:`cnn_sweep.search.pareto.knee`."""
         return knee_of(self.front, self.objectives)

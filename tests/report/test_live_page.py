@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -199,6 +200,9 @@ def test_the_small_page_is_small_whatever_the_study_has(written, browser, tmp_pa
     assert len(text.encode()) < 30_000
     assert "<script" not in text
     assert '<meta http-equiv="refresh" content="60">' in text
+    commands = re.findall(r"<code>(.*?)</code>", text)
+    assert commands
+    assert not any("…" in command for command in commands)
     context = browser.new_context(viewport={"width": 390, "height": 800}, offline=True)
     tab = context.new_page()
     tab.goto(page.file.with_name("phone.html").as_uri())

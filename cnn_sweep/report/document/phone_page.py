@@ -40,7 +40,7 @@ def phone_page(data: ReportData, progress: Callable[[], Content], every_s: float
     makers: dict[str, Callable[[], Content]] = {
         "Progress": progress,
         "Best": lambda: _best(data),
-        "What next": lambda: Content("card_steps", {"steps": [asdict(one) for one in answer.next_steps(data)]}),
+        "What next": lambda: Content("card_steps", {"steps": [_step(one) for one in answer.next_steps(data)]}),
         "Leaderboard": lambda: _leaders(data),
     }
 
@@ -68,6 +68,11 @@ def phone_page(data: ReportData, progress: Callable[[], Content], every_s: float
 def _best(data: ReportData) -> Content:
     found = answer.best(data)
     return Content("card_best", {"best": None if found is None else asdict(found), "nothing": data.nothing_complete})
+
+
+def _step(step: answer.Step) -> dict[str, Any]:
+    """Return a step without its command if that is long: nobody could type a shortened one."""
+    return asdict(step) | ({} if len(step.command) <= _LONGEST else {"command": ""})
 
 
 def _leaders(data: ReportData) -> Content:

@@ -62,8 +62,8 @@ def _running_median(axis: Axis, rows: Sequence[Row]) -> list[Row]:
     if len(rows) < _FEWEST_FOR_MEDIAN:
         return []
     ordered = sorted(rows, key=lambda row: row[axis.column])
-    size = len(ordered) // _MEDIANS
-    groups = [ordered[place : place + size] for place in range(0, size * _MEDIANS, size)]
+    ends = [place * len(ordered) // _MEDIANS for place in range(_MEDIANS + 1)]
+    groups = [ordered[low:high] for low, high in itertools.pairwise(ends)]
     x = [statistics.median(row[axis.column] for row in group) for group in groups]
     y = [statistics.median(row["value"] for row in group) for group in groups]
     line: Row = {"type": "scatter", "mode": "lines", "x": numbers(x), "y": numbers(y), "hoverinfo": "skip"}

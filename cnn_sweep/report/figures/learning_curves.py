@@ -39,7 +39,7 @@ _PANEL = (460, 300)  # pixels of one diagram, with its margins
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 16, 34, 40
 _TICKS = 5
 _FEWEST_IN_BAND = 20  # trials whose deciles say something
-GREY_BAND = "rgba(128,128,128,0.16)"
+_GREY_BAND = "rgba(128,128,128,0.16)"
 _GREY, _TRAINING, _VALIDATION = "#888888", "#1f6fb4", "#d1641f"
 
 
@@ -147,7 +147,7 @@ def _behind(found: dict[str, list[Any]]) -> list[Row]:
     common: Row = {"type": "scatter", "mode": "lines", "x": found["epoch"], "hoverinfo": "skip", "showlegend": False}
     edge = common | {"line": {"width": 0}}
     middle = common | {"y": found["middle"], "line": {"color": "gray", "width": 1, "dash": "dot"}}
-    return [edge | {"y": found["low"]}, edge | {"y": found["high"], "fill": "tonexty", "fillcolor": GREY_BAND}, middle]
+    return [edge | {"y": found["low"]}, edge | {"y": found["high"], "fill": "tonexty", "fillcolor": _GREY_BAND}, middle]
 
 
 def _lines(epochs: Epochs, trial: int, names: Sequence[str | None], line: Row) -> Iterator[Row]:
