@@ -145,7 +145,7 @@ page-screenshots: $(STAMP)  ## reports of ten kinds of studies as pictures, into
 	PYTHONPATH=tests $(BIN)/python -m report.pictures all $(PICTURES) $(STUDIES)
 
 page-references: $(STAMP)  ## what a reader sees first of each page, with which the tests compare; look at PICTURES=build/pictures
-	PYTHONPATH=tests $(BIN)/python -m report.references tests/report/references --pictures $(PICTURES) $(STUDIES)
+	PYTHONPATH=tests $(BIN)/python -m report.references tests/report/references $(STUDIES) --pictures $(PICTURES)
 
 page-compare: $(STAMP)  ## all pages beside their references, at three widths, light, dark and on paper; build/differences has what differs
 	CNN_SWEEP_LONG=1 CNN_SWEEP_ARTIFACTS=$(abspath build/differences) $(BIN)/python -m pytest --timeout 0 tests/report/test_appearance.py

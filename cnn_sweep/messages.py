@@ -22,6 +22,7 @@ _LISTED = 100  # choices in a message
 _COMPARED = 1_000  # choices
 _NAME_LENGTH = 100  # characters
 # Maps names in Keras, PyTorch and other tools, without underscores, to ours; of several, the first valid one is meant.
+_TIME_UNITS: Final = ((3600, "hour"), (60, "minute"), (1, "second"))
 _SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "acc": ("accuracy", "val_accuracy"),
     "valacc": ("val_accuracy",),
@@ -181,6 +182,15 @@ def span(low: float, high: float, digits: int = 4) -> str:
 def moment(seconds: float) -> str:
     """Format a time, in seconds since 1970, as UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def time_unit(seconds: float) -> tuple[int, str]:
+    """Return the largest unit of time that a duration fills, in seconds, and its name in the singular.
+
+    >>> time_unit(9_000.0), time_unit(90.0), time_unit(0.5)
+    ((3600, 'hour'), (60, 'minute'), (1, 'second'))
+    """
+    return next((size, unit) for size, unit in _TIME_UNITS if seconds >= size or size == 1)
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_sweep.execution.study.git_state import changed_files
 from cnn_sweep.masking import masked
-from cnn_sweep.messages import duration, few, moment, plural
+from cnn_sweep.messages import duration, few, moment, plural, time_unit
 from cnn_sweep.report.axes import word
 from cnn_sweep.report.leaderboards.leaderboard import Table, incomplete_in_words, mean_in_words, shown, value_in_words
 from cnn_sweep.report.report_data import rung_levels
@@ -31,7 +31,6 @@ _MOST_MESSAGES = 5  # of one exception
 _MOST_INTERACTIONS = 10
 FAILURES = ("exception", "cause", "count", "trial", "message")
 _EXCEPTION = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Iteration))\b")
-_UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def summary(data: ReportData) -> list[tuple[str, str]]:
@@ -176,7 +175,7 @@ def computing(seconds: float, device: str) -> str:
     >>> computing(162.4, "core"), computing(1.2e6, "GPU"), computing(60, "core")
     ('2.71 core minutes', '333 GPU hours', '1 core minute')
     """
-    divisor, unit = next((size, unit) for size, unit in _UNITS if seconds >= size or size == 1)
+    divisor, unit = time_unit(seconds)
     number = f"{seconds / divisor:,.0f}" if seconds >= 1000 * divisor else f"{seconds / divisor:.3g}"
     return f"{number} {device} {unit}{'' if number == '1' else 's'}"
 

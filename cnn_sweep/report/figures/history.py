@@ -8,6 +8,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cnn_sweep.messages import time_unit
 from cnn_sweep.report.figures.figure import BLUE, ORANGE, VERMILLION, Figure, axis_titles, numbers, scatter, selectable
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from cnn_sweep.report.report_data import ReportData
 
 _STATES: Final = ("complete", "pruned", "failed")
-_UNITS: Final = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 _FENCE: Final = 1.5  # interquartile ranges beyond which Tukey's rule calls a value an outlier
 _FEWEST: Final = 8  # values of which quartiles say something
 _PAD: Final = 0.05  # of the axis, beyond the values
@@ -48,7 +48,7 @@ def history(data: ReportData) -> list[Figure]:
     """
     if not data.feasible:
         return []
-    rows = [row for row in data.board.rows if row["state"] in ("pruned", "failed")]
+    rows = [row for row in data.board.rows if row["state"] in _STATES[1:]]
     rows = sorted(data.feasible + rows, key=lambda row: (row["ended"] or 0.0, row["trial"]))
     return [_drawn(data, rows, axis) for axis in _axes(data, rows)]
 
@@ -63,9 +63,8 @@ def _axes(data: ReportData, rows: Sequence[Row]) -> Iterator[_Axis]:
         ("history-time", "time", "{} since the first trial began", times),
         ("history-cores", "computing time", "core {}", cores),
     ):
-        largest = max(seconds.values())
-        size, unit = next(one for one in _UNITS if largest >= one[0] or one[0] == 1)
-        yield _Axis(name, over, title.format(unit), {trial: one / size for trial, one in seconds.items()})
+        size, unit = time_unit(max(seconds.values()))
+        yield _Axis(name, over, title.format(f"{unit}s"), {trial: one / size for trial, one in seconds.items()})
 
 
 def _core_seconds(data: ReportData) -> dict[int, float]:
