@@ -1,30 +1,33 @@
 """How often intervals and ties over folds are right: simulated studies with real, small classifiers.
 
-    python benchmarks/fold_intervals.py             1,000 studies a row (ten minutes)
+    python benchmarks/fold_intervals.py             1,000 studies a row (an hour)
     python benchmarks/fold_intervals.py --quick     a few; the page of results is left alone
 
-Each study draws a data set of two classes with 40 features that are all equally informative. A configuration is the
-nearest-centroid classifier on 10 of them, so all configurations are equally good on average, and each has its own
-mistakes. It is cross-validated; its accuracies are multiples of 1/images as those of networks are. The truth is the
-mean accuracy of all such classifiers on new images, which follows from their weights. In studies with a best
-configuration, that one sees 16.
+Each study draws a data set of two classes with 40 features that are all equally informative. A configuration sees 10 of
+them, so all configurations are equally good on average, and each has its own mistakes. It is cross-validated; its
+accuracies are multiples of 1/images. The truth is the mean accuracy of all such classifiers on new images. In studies
+with a best configuration, that one sees 16. There are two kinds of classifiers: nearest centroids, which hardly depend
+on which images train them, and networks with a hidden layer, which do.
 """
 
 from __future__ import annotations
 
 import argparse
+from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 
 import numpy as np
 from results_page import write_section
-from scipy.special import ndtr
+from scipy.special import expit
 from sklearn.model_selection import StratifiedKFold
 
 from cnn_sweep.report.leaderboards.comparison import compare
 from cnn_sweep.sweep.direction import Direction
 
-_FEATURES, _SEEN, _SEEN_BY_BEST, _SHIFT = 40, 10, 16, 0.45
-IMAGES, CONFIGURATIONS, FOLDS = (50, 100, 360), (5, 20), ((2, 1), (5, 1), (10, 1), (5, 2))  # folds and repeats
+_FEATURES, _SEEN, _SEEN_BY_BEST, _SHIFT, _NEW_IMAGES = 40, 10, 16, 0.45, 1000
+_HIDDEN, _STEPS, _RATE = 8, 100, 0.05
+IMAGES, FOLDS = (50, 100, 360), ((2, 1), (5, 1), (10, 1), (5, 2))  # folds and repeats
+KINDS = (("nearest centroids", 5), ("nearest centroids", 20), ("networks", 5))  # of classifiers, and how many
 
 
 def draw(random, count):
@@ -33,24 +36,48 @@ def draw(random, count):
     return y, random.standard_normal((count, _FEATURES), np.float32) + np.where(y, _SHIFT, -_SHIFT)[:, None] / 2
 
 
-def accuracies(random, images, subsets, folds, repeats):
+def centroids(_random, x, y, subsets):
+    """Train nearest-centroid classifiers; return a function from features to predictions, shape (k, images)."""
+    means = np.stack([x[y == label].mean(axis=0) for label in (0, 1)])
+    weights = (means[1] - means[0]) * subsets  # (k, features)
+    offset = weights @ (means[1] + means[0]) / 2  # (k,)
+    return lambda images: weights @ images.T > offset[:, None]
+
+
+def networks(random, x, y, subsets):
+    """Train networks with a hidden layer by Adam on all images; return a function as `centroids` does."""
+    k, seen = len(subsets), subsets[:, :, None].astype(np.float32)
+    shapes = (k, _FEATURES, _HIDDEN), (k, 1, _HIDDEN), (k, _HIDDEN, 1), (k, 1, 1)
+    scales = np.sqrt(2 / subsets.sum(axis=1))[:, None, None], 0.0, np.sqrt(2 / _HIDDEN), 0.0  # He's
+    weights = [(random.standard_normal(shape) * by).astype(np.float32) for shape, by in zip(shapes, scales, strict=True)]
+    weights[0] *= seen
+    first, second = [np.zeros_like(one) for one in weights], [np.zeros_like(one) for one in weights]
+    for step in range(1, _STEPS + 1):
+        hidden = np.maximum(x @ weights[0] + weights[1], 0)  # (k, images, _HIDDEN)
+        error = (expit(hidden @ weights[2] + weights[3]) - y[:, None]).astype(np.float32) / len(y)
+        below = (error @ weights[2].transpose(0, 2, 1)) * (hidden > 0)
+        sums = [error.sum(axis=1, keepdims=True), below.sum(axis=1, keepdims=True)]
+        gradients = (x.T @ below) * seen, sums[1], hidden.transpose(0, 2, 1) @ error, sums[0]
+        for weight, mean, square, gradient in zip(weights, first, second, gradients, strict=True):
+            mean += 0.1 * (gradient - mean)
+            square += 0.01 * (gradient**2 - square)
+            weight -= _RATE * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1e-7)
+    return lambda images: (np.maximum(images @ weights[0] + weights[1], 0) @ weights[2] + weights[3])[:, :, 0] > 0
+
+
+TRAIN = {"nearest centroids": centroids, "networks": networks}
+
+
+def accuracies(random, images, classifier, subsets, folds, repeats):
     """Cross-validate each configuration; return accuracies on folds (k, folds * repeats) and on new images (k,)."""
-    y, x = draw(random, images)
+    (y, x), (new_y, new_x) = draw(random, images), draw(random, _NEW_IMAGES)
     kinds = (StratifiedKFold(folds, shuffle=True, random_state=int(random.integers(2**31))) for _ in range(repeats))
     found, truth = [], []
     for train, inside in (pair for kind in kinds for pair in kind.split(y, y)):
-        means = np.stack([x[train[y[train] == label]].mean(axis=0) for label in (0, 1)])
-        weights, middle = (means[1] - means[0]) * subsets, (means[1] + means[0]) / 2  # (k, features), (features,)
-        offset = weights @ middle  # (k,)
-        found.append(((x[inside] @ weights.T > offset) == y[inside, None]).mean(axis=0))
-        truth.append(_on_new_images(weights, offset))
+        predict = TRAIN[classifier](random, x[train], y[train], subsets)
+        found.append((predict(x[inside]) == y[inside]).mean(axis=1))
+        truth.append((predict(new_x) == new_y).mean(axis=1))
     return np.array(found).T, np.mean(truth, axis=0)
-
-
-def _on_new_images(weights, offset):
-    """Return the accuracy of linear classifiers on new images, which are normal with a variance of 1; shape (k,)."""
-    lead, length = weights.sum(axis=1) * _SHIFT / 2, np.linalg.norm(weights, axis=1)
-    return (ndtr((lead - offset) / length) + ndtr((lead + offset) / length)) / 2
 
 
 def subsets_of(random, configurations, *, best):
@@ -67,21 +94,23 @@ def judged(values, overlap):
     return compare([dict(enumerate(row)) for row in values.tolist()], Direction.MAXIMIZE, overlap=overlap)
 
 
-def simulate(images, configurations, folds, repeats, studies):
+def simulate(kind, images, division, studies):
     """Return how often the statistics of one kind of study are right, by name."""
-    random, overlap = np.random.default_rng([images, configurations, folds, repeats]), 1 / (folds - 1)
-    kind = configurations, folds, repeats
+    (classifier, configurations), (folds, repeats), overlap = kind, division, 1 / (division[0] - 1)
+    random = np.random.default_rng([images, configurations, folds, repeats])
 
     def studies_of(*, best):
         for _ in range(studies):
-            yield accuracies(random, images, subsets_of(random, kind[0], best=best), *kind[1:])
+            subsets = subsets_of(random, configurations, best=best)
+            yield accuracies(random, images, classifier, subsets, folds, repeats)
 
     equal = list(studies_of(best=False))
     truth = float(np.mean([own for _, own in equal]))
     together = [judged(values, overlap) for values, _ in equal]
+    single = [values[k : k + 1] for values, _ in equal for k in range(configurations)]
     shares = {
-        "one interval": [_holds(judged(values[:1], overlap), truth) for values, _ in equal],
-        "uncorrected": [_holds(judged(values[:1], 0.0), truth) for values, _ in equal],
+        "one interval": [_holds(judged(values, overlap), truth) for values in single],
+        "uncorrected": [_holds(judged(values, 0.0), truth) for values in single],
         "all intervals": [_holds(found, truth) for found in together],
         "false worse": [any(one.tied is False for one in found) for found in together],
         "best kept": [judged(values, overlap)[0].tied is not False for values, _ in studies_of(best=True)],
@@ -94,24 +123,30 @@ def _holds(found, truth):
     return all(one.low is None or one.low <= truth <= one.high for one in found)
 
 
+def _row_of_table(kind, images, division, studies):
+    (classifier, configurations), (folds, repeats) = kind, division
+    found = simulate(kind, images, division, studies)
+    name = f"{configurations} {classifier}, {folds} folds" + (f" x {repeats}" if repeats > 1 else "")
+    row = (name, f"{images:,}", *(f"{share:.1%}" for share in found.values()))
+    print(*row, flush=True)
+    return row, (*found,)
+
+
 def main():
     """Print a table of all kinds of studies."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--studies", type=int, default=1000)
     options = parser.parse_args()
-    sizes, counts, studies = IMAGES, CONFIGURATIONS, options.studies
+    kinds, sizes, studies = KINDS, IMAGES, options.studies
     if options.quick:
-        sizes, counts, studies = IMAGES[1:2], CONFIGURATIONS[:1], 16
-    rows, found = [], {}
-    for images, configurations, (folds, repeats) in product(sizes, counts, FOLDS):
-        found = simulate(images, configurations, folds, repeats, studies)
-        name = f"{configurations}, {folds} folds" + (f" x {repeats}" if repeats > 1 else "")
-        rows.append((name, f"{images:,}", *(f"{share:.1%}" for share in found.values())))
-        print(*rows[-1], sep=" ", flush=True)
+        kinds, sizes, studies = (KINDS[0], KINDS[-1]), IMAGES[1:2], 8
+    cases = [(*case, studies) for case in product(kinds, sizes, FOLDS)]
+    with ProcessPoolExecutor() as processes:
+        rows, names = zip(*processes.map(_row_of_table, *zip(*cases, strict=True)), strict=True)
     write_section(
         "Intervals and ties over folds",
-        ("configurations", "images", *found),
+        ("configurations", "images", *names[0]),
         rows,
         note=f'{studies:,} simulated studies a row. "One interval" is how often the 95% interval of one configuration '
         'holds its true mean, with Nadeau and Bengio\'s correction and without, and "all intervals" how often those of '

@@ -34,7 +34,9 @@ OUR_SEARCHES = {
     "ours_random": "search: {method: random, %s}",
     "ours_tpe": "search: {method: tpe, %s}",
     "ours_asha": "search: {method: random, %s}\npruner: asha",
-    "ours_recommended": "search: {method: random, %s}\npruner: predictive",
+    "ours_tpe_asha": "search: {method: tpe, %s}\npruner: asha",
+    "ours_predictive": "search: {method: random, %s}\npruner: predictive",
+    "ours_tpe_predictive": "search: {method: tpe, %s}\npruner: predictive",
 }
 
 

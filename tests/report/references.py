@@ -74,7 +74,7 @@ class OneTab:
 
     def __init__(self, browser):
         self._tab = browser.new_context(offline=True, color_scheme="light").new_page()
-        self._tab.set_default_timeout(300_000)
+        self._tab.set_default_timeout(120_000)
         self._tab.add_init_script(f"({ADD_STYLE})({json.dumps(LETTERS)})")
         self._shown = None
 

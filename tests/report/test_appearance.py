@@ -90,6 +90,7 @@ ANOTHER_FONT = "body, svg text { font-family: 'DejaVu Serif' !important }"
 
 def with_style(tab, view, style):
     """Return the picture of a page that has another style for a moment."""
+    seen_first(tab, view)  # chooses the theme by a button, which the style may hide
     tab.evaluate(ADD_STYLE, style)
     picture = seen_first(tab, view)
     tab.evaluate("document.adoptedStyleSheets = document.adoptedStyleSheets.slice(0, -1)")

@@ -209,6 +209,7 @@ def test_the_small_page_is_small_whatever_the_study_has(written, browser, tmp_pa
     said = tab.text_content("main")
     assert "400 of 600 trials" in said
     assert "and 91 others" in said
+    assert said.count("and others") == 2  # running trials, failures
     assert tab.evaluate("window.pwned") is None
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     tab.screenshot(path=tmp_path / "phone.png", full_page=True)

@@ -185,7 +185,7 @@ def test_dropout_drops_at_its_rate(dataset):
     for rate in (0.0, 0.001, 0.25, 0.3, 0.5, 0.77, 0.999):
         kept = drop(rate)
         assert np.mean(kept == 0) == pytest.approx(rate, abs=0.005)
-        assert kept.max() == pytest.approx(1 / (1 - rate), rel=1e-2)
+        assert kept.max() == pytest.approx(1 / (1 - round(rate * 4096) / 4096), rel=1e-6)
     base = drop(0.5)
     np.testing.assert_array_equal(base, drop(0.5))
     for other in (drop(0.5, step=1), drop(0.5, seed=1), drop(0.5, index=1)):
@@ -201,10 +201,32 @@ def test_a_dropout_rate_next_to_1_stays_finite(dataset):
     draws = Draws(1)
     draws.reset([1 - 2**-40], 0)
     draws.at_step(tf.constant(0, tf.int64))
-    for dtype, scale in ((tf.float32, 65536.0), (tf.bfloat16, 65536.0), (tf.float16, 65504.0)):
+    for dtype in (tf.float32, tf.bfloat16, tf.float16):
         kept = tf.cast(draws.apply(0, tf.ones([2**20], dtype), lambda shape: shape), tf.float32).numpy()
-        assert set(kept.tolist()) == {0.0, scale}
-        assert 4 < np.count_nonzero(kept) < 40  # 16 are expected
+        assert set(kept.tolist()) == {0.0, 4096.0}
+        assert 180 < np.count_nonzero(kept) < 340  # 256 are expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 40_000])
+def test_elements_are_dropped_independently(size):
+    """Any two of a layer's elements, over many steps or places: at quarters, and nearly so at other rates."""
+    import tensorflow as tf
+
+    from cnn_sweep.training.network.dropout import _keep
+
+    steps = max(5, min(1000, 200_000 // size))
+    draw = tf.function(lambda level, step: _keep(size, level, tf.stack([tf.constant(7, tf.int64), step])))
+    for rate, bound in ((0.25, 0.0), (0.5, 0.0), (0.3, 0.02), (0.1, 0.03)):
+        level = tf.constant(round(rate * 4096))
+        kept = np.array([draw(level, tf.constant(step, tf.int64)) for step in range(steps)], float)
+        assert kept.shape[1] == size
+        chance = 5 * kept.std() / math.sqrt(kept.size)
+        assert kept.mean() == pytest.approx(1 - rate, abs=chance + 1 / 4096)
+        rest = (kept - kept.mean()) / kept.std()
+        lags = {lag for part in (1, 2, 4, 8, 16) for lag in (-(-size // part) - 1, -(-size // part), 1) if 0 < lag < size}
+        for lag in lags:
+            found = rest[:, :-lag] * rest[:, lag:]
+            assert abs(found.mean()) < bound + 5 / math.sqrt(found.size)
 
 
 def test_spatial_dropout_drops_whole_channels(dataset):

@@ -16,6 +16,7 @@ from cnn_sweep.report.leaderboards.leaderboard import Selection, Table, overview
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cnn_sweep.report.leaderboards.leaderboard import Row
     from cnn_sweep.report.report_data import ReportData
 
 _LONGEST: Final = 160  # letters of a text
@@ -85,7 +86,9 @@ def _brief(value: Any) -> Any:
     if isinstance(value, str):
         return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
     if isinstance(value, Table):
-        return Table(value.columns, tuple(_brief(list(value.rows))))
+        rows: list[Row] = [_brief(row) for row in value.rows[:_MOST]]
+        more: list[Row] = [{value.columns[0]: "and others"}] if len(value.rows) > _MOST else []
+        return Table(value.columns, (*rows, *more))
     if isinstance(value, dict):
         return {name: _brief(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
