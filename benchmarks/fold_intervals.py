@@ -49,32 +49,33 @@ def networks(random, x, y, subsets):
     k, seen = len(subsets), subsets[:, :, None].astype(np.float32)
     shapes = (k, _FEATURES, _HIDDEN), (k, 1, _HIDDEN), (k, _HIDDEN, 1), (k, 1, 1)
     scales = np.sqrt(2 / subsets.sum(axis=1))[:, None, None], 0.0, np.sqrt(2 / _HIDDEN), 0.0  # He's
-    weights = [(random.standard_normal(shape) * by).astype(np.float32) for shape, by in zip(shapes, scales, strict=True)]
+    drawn = (random.standard_normal(shape) * scale for shape, scale in zip(shapes, scales, strict=True))
+    weights = [one.astype(np.float32) for one in drawn]
     weights[0] *= seen
-    first, second = [np.zeros_like(one) for one in weights], [np.zeros_like(one) for one in weights]
+    moments = [(np.zeros_like(one), np.zeros_like(one)) for one in weights]
     for step in range(1, _STEPS + 1):
         hidden = np.maximum(x @ weights[0] + weights[1], 0)  # (k, images, _HIDDEN)
         error = (expit(hidden @ weights[2] + weights[3]) - y[:, None]).astype(np.float32) / len(y)
         below = (error @ weights[2].transpose(0, 2, 1)) * (hidden > 0)
-        sums = [error.sum(axis=1, keepdims=True), below.sum(axis=1, keepdims=True)]
-        gradients = (x.T @ below) * seen, sums[1], hidden.transpose(0, 2, 1) @ error, sums[0]
-        for weight, mean, square, gradient in zip(weights, first, second, gradients, strict=True):
-            mean += 0.1 * (gradient - mean)
-            square += 0.01 * (gradient**2 - square)
-            weight -= _RATE * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1e-7)
+        sums = [one.sum(axis=1, keepdims=True) for one in (below, error)]
+        gradients = (x.T @ below) * seen, sums[0], hidden.transpose(0, 2, 1) @ error, sums[1]
+        for weight, (mean, square), gradient in zip(weights, moments, gradients, strict=True):
+            mean[:] += 0.1 * (gradient - mean)
+            square[:] += 0.01 * (gradient**2 - square)
+            weight[:] -= _RATE * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1e-7)
     return lambda images: (np.maximum(images @ weights[0] + weights[1], 0) @ weights[2] + weights[3])[:, :, 0] > 0
 
 
 TRAIN = {"nearest centroids": centroids, "networks": networks}
 
 
-def accuracies(random, images, classifier, subsets, folds, repeats):
+def accuracies(random, images, train, division):
     """Cross-validate each configuration; return accuracies on folds (k, folds * repeats) and on new images (k,)."""
-    (y, x), (new_y, new_x) = draw(random, images), draw(random, _NEW_IMAGES)
+    (y, x), (new_y, new_x), (folds, repeats) = draw(random, images), draw(random, _NEW_IMAGES), division
     kinds = (StratifiedKFold(folds, shuffle=True, random_state=int(random.integers(2**31))) for _ in range(repeats))
     found, truth = [], []
-    for train, inside in (pair for kind in kinds for pair in kind.split(y, y)):
-        predict = TRAIN[classifier](random, x[train], y[train], subsets)
+    for seen, inside in (pair for kind in kinds for pair in kind.split(y, y)):
+        predict = train(x[seen], y[seen])
         found.append((predict(x[inside]) == y[inside]).mean(axis=1))
         truth.append((predict(new_x) == new_y).mean(axis=1))
     return np.array(found).T, np.mean(truth, axis=0)
@@ -96,13 +97,13 @@ def judged(values, overlap):
 
 def simulate(kind, images, division, studies):
     """Return how often the statistics of one kind of study are right, by name."""
-    (classifier, configurations), (folds, repeats), overlap = kind, division, 1 / (division[0] - 1)
-    random = np.random.default_rng([images, configurations, folds, repeats])
+    configurations, overlap, train = kind[1], 1 / (division[0] - 1), TRAIN[kind[0]]
+    random = np.random.default_rng([images, configurations, *division])
 
     def studies_of(*, best):
         for _ in range(studies):
             subsets = subsets_of(random, configurations, best=best)
-            yield accuracies(random, images, classifier, subsets, folds, repeats)
+            yield accuracies(random, images, lambda x, y, subsets=subsets: train(random, x, y, subsets), division)
 
     equal = list(studies_of(best=False))
     truth = float(np.mean([own for _, own in equal]))

@@ -223,8 +223,8 @@ def test_elements_are_dropped_independently(size):
         chance = 5 * kept.std() / math.sqrt(kept.size)
         assert kept.mean() == pytest.approx(1 - rate, abs=chance + 1 / 4096)
         rest = (kept - kept.mean()) / kept.std()
-        lags = {lag for part in (1, 2, 4, 8, 16) for lag in (-(-size // part) - 1, -(-size // part), 1) if 0 < lag < size}
-        for lag in lags:
+        parts = [-(-size // part) for part in (1, 2, 4, 8, 16)]  # numbers of a part begin where those of another do
+        for lag in {1, *parts, *(part - 1 for part in parts)} & {*range(1, size)}:
             found = rest[:, :-lag] * rest[:, lag:]
             assert abs(found.mean()) < bound + 5 / math.sqrt(found.size)
 
