@@ -87,8 +87,8 @@ def _brief(value: Any) -> Any:
         return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
     if isinstance(value, Table):
         rows: list[Row] = [_brief(row) for row in value.rows[:_MOST]]
-        more: list[Row] = [{value.columns[0]: "and others"}] if len(value.rows) > _MOST else []
-        return Table(value.columns, (*rows, *more))
+        last: list[Row] = [{value.columns[0]: "and others"}] if len(value.rows) > _MOST else []
+        return Table(value.columns, (*rows, *last))
     if isinstance(value, dict):
         return {name: _brief(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
