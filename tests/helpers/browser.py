@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import time
@@ -29,7 +30,12 @@ def headless(driver, name="chromium"):
 _LINE = 50_000  # where all pages have Plotly's script
 
 
-_folder = cache(lambda: TemporaryDirectory(prefix="cnn-sweep-"))
+@cache
+def _folder():
+    """Return the folder of that address, which lasts as long as this process."""
+    folder = TemporaryDirectory(prefix="cnn-sweep-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def at_one_place(file):
@@ -42,7 +48,7 @@ def at_one_place(file):
     before, script, after = text.partition(f"<script>{plotly()}")
     if file.with_name(DATA).exists() or not script:
         return file
-    copy = Path(_folder().name, "page.html")
+    copy = _folder() / "page.html"
     copy.write_text(before + "\n" * (_LINE - before.count("\n")) + script + after, encoding="utf-8")
     return copy
 
@@ -111,6 +117,18 @@ def drag(tab, figure, *, axis, low, high):
     tab.mouse.move(x + 20, end, steps=4)
     tab.mouse.up()
     until(tab, f"document.querySelector('#filter').value !== {json.dumps(before)}")
+
+
+def read(tab):
+    """Do what a reader of a page does: draw a figure, filter, tick two trials, zoom; return the ticked trials."""
+    tab.evaluate("draw(document.querySelector('[data-curve=val_accuracy]'))")
+    tab.fill("#filter", "value > 0.3 ")
+    tab.click("#untick")
+    for place in (2, 3):
+        tab.check(f"#rows tr:nth-child({place}) input")
+    tab.evaluate("Plotly.relayout(document.querySelector('[data-curve=val_accuracy]'), 'xaxis.range', [1, 2])")
+    tab.evaluate("$('board').parentElement.scrollTop = 300")
+    return tab.evaluate("[...chosen]")
 
 
 def column(tab, name):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers.browser import column, drag, opened, until
+from helpers.browser import column, drag, opened, read, until
 from helpers.report_pages import written_page
 from helpers.written import Written
 
@@ -140,14 +140,7 @@ def test_the_page_is_printed(tab):
 def test_a_live_page_is_renewed_where_the_reader_is(live):
     """New trials come in; filter, ticks, zooms and scroll positions stay."""
     tab = live.tab
-    tab.evaluate("draw(document.querySelector('[data-curve=val_accuracy]'))")
-    tab.fill("#filter", "value > 0.3 ")
-    tab.click("#untick")
-    for place in (2, 3):
-        tab.check(f"#rows tr:nth-child({place}) input")
-    ticked = tab.evaluate("[...chosen]")
-    tab.evaluate("Plotly.relayout(document.querySelector('[data-curve=val_accuracy]'), 'xaxis.range', [1, 2])")
-    tab.evaluate("$('board').parentElement.scrollTop = 300")
+    ticked = read(tab)
     until(tab, "!$('more').offsetParent")  # all rows are there, so nothing above moves any more
     tab.evaluate("$('curves').scrollIntoView()")
     before = tab.evaluate("$('curves').getBoundingClientRect().top")
