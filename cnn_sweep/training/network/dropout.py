@@ -67,18 +67,18 @@ def _layer_seed(seed: int, index: int) -> int:
 def _keep(count: Any, level: Any, seed: Any) -> Any:
     """Return ``count`` booleans, each true with probability ``1 - level / 4096``.
 
-    At rates of 0.25, 0.5 and 0.75, the first two bits of an element decide, so random bits are drawn for these. At
-    other rates, four bits are, which leave 1 element in 16 undecided.
+    At rates of 0.25, 0.5 and 0.75, the first two bits of a random number decide, so no more are drawn. At others, the
+    first four leave 1 element in 16 undecided.
     """
     quarter = _LEVELS // 4
     return tf.cond(level % quarter > 0, lambda: _above(count, level, seed, 4), lambda: _above(count, level, seed, 2))
 
 
 def _above(count: Any, level: Any, seed: Any, own: int) -> Any:
-    """Compare ``count`` random numbers of 16 bits, of which only the first ``own`` are no others', with a level.
+    """Return whether each of ``count`` random numbers of 16 bits is at least as large as a level of 4096.
 
-    The numbers overlap: each begins ``own`` bits after another one, and none begins where another does. What an element
-    shares with the next one is too little to matter: with 4 bits and a rate of 0.3, a correlation of 0.02.
+    The numbers overlap: each begins ``own`` bits after another one, so only so many bits are drawn for it. What two of
+    them share decides too rarely to matter: with four own bits and a rate of 0.3, their correlation is 0.02.
     """
     shifts = range(0, 8, own)
     pairs = -(-count // (2 * len(shifts)))  # of bytes
