@@ -188,14 +188,15 @@ def _training(data: ReportData, sweep: Sweep) -> Iterator[str]:
     node = sweep.sections.training
     searched = {path[1:] for _, path in references(node.node)} if node else set()
     if training is not None:
-        yield from _of_trial(training, searched)
+        yield from _of_trial(training, searched, is_pruned=sweep.pruner is not None)
 
 
-def _of_trial(training: TrainingSpec, searched: set[Any]) -> Iterator[str]:
+def _of_trial(training: TrainingSpec, searched: set[Any], *, is_pruned: bool) -> Iterator[str]:
     """Describe the settings of training that are not searched."""
     words = []
     if ("epochs",) not in searched:
-        words.append(f"for {'up to ' * (training.early_stopping is not None)}{plural(training.all_epochs, 'epoch')}")
+        may_stop = training.early_stopping is not None or is_pruned
+        words.append(f"for {'up to ' * may_stop}{plural(training.all_epochs, 'epoch')}")
     if ("batch_size",) not in searched:
         words.append(f"in batches of {training.batch_size} images")
     if not searched & {("optimizer",), ("optimizer", "name")}:

@@ -188,7 +188,8 @@ def _answer(
         if sqlite.code(error) in _FAULTS or sqlite.is_locked(error):
             raise EnvironmentFault(f"{store_file(results)}: cannot be read: {error}") from error
         reason = "this command only reads" if "authoriz" in str(error) or "prohibited" in str(error) else str(error)
-        raise InputError(f"sql: {reason}; tables and views: {', '.join(tables)}") from None
+        quoted = "; a name with a hyphen needs double quotes" if 'near "-"' in reason else ""
+        raise InputError(f"sql: {reason}{quoted}; tables and views: {', '.join(tables)}") from None
     if cursor.description is None:
         raise InputError("sql: there is no SELECT in the statement")
     return _distinct([column[0] for column in cursor.description]), rows

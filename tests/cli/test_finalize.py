@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cnn_sweep.cli.commands import finalize
-from cnn_sweep.errors import EnvironmentFault, InputError
+from cnn_sweep.cli.main import app
+from cnn_sweep.errors import EnvironmentFault, InputError, StudyError
 from cnn_sweep.execution.study.provenance import worker_event
 from cnn_sweep.execution.study.study_folder import StudyFolder
 from cnn_sweep.journal.events import End, Epoch, Extend, Finalize, Start
@@ -76,6 +77,13 @@ def test_the_test_set_of_an_unfinished_study_stays_sealed_where_nobody_can_be_as
     finalize._ask_if_unfinished(study, agreed=True)
     complete(study, 1)
     finalize._ask_if_unfinished(study, agreed=False)
+
+
+def test_without_a_complete_trial_nothing_is_asked(study, monkeypatch):
+    """There is no model that the test set could be opened for, also where somebody could answer."""
+    monkeypatch.setattr(finalize.typer, "confirm", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(StudyError, match="no complete trial"):
+        app(["finalize", "repeated", "--results", str(study.paths.results)], standalone_mode=False)
 
 
 def test_the_test_set_of_an_unfinished_study_is_opened_if_the_user_says_so(study, monkeypatch, capsys):

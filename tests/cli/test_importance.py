@@ -9,6 +9,12 @@ from helpers.written import Written
 
 from cnn_sweep.cli.main import app
 
+PRUNED = sweep_of_digits("""\
+search: {{method: random, trials: 12}}
+space: {{filters: [4, 8], rate: [0.1, 0.2]}}
+training: {{epochs: 3, optimizer: {{name: adam, learning_rate: $rate}}}}
+pruner: median
+""")
 SWEEP = sweep_of_digits("""\
 search: {{method: tpe, trials: 12}}
 space:
@@ -43,3 +49,17 @@ def test_null_has_a_name_and_each_objective_its_tables(tmp_path, capsys):
     assert sorted(rows[1:]) == [[one, name] for one in ("parameters", "val_accuracy") for name in ("clip", "filters")]
     app([*typed, "json"], standalone_mode=False)
     assert list(json.loads(capsys.readouterr().out)) == ["val_accuracy", "parameters"]
+
+
+def test_what_was_not_counted_is_said(tmp_path, capsys):
+    """Trials that a pruner stopped, and a hyperparameter of which only one value is left."""
+    Written(tmp_path).study(
+        trials=12,
+        sweep=PRUNED,
+        states=("complete", "pruned"),
+        params=lambda draw: {"filters": 4, "rate": draw.choice([0.1, 0.2])},
+    )
+    app(["importance", "digits", "--results", str(tmp_path)], standalone_mode=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "all complete trials have the same value: filters" in said
+    assert "6 pruned trials are not counted" in said

@@ -233,8 +233,12 @@ def test_notes_stand_below_a_leaderboard_on_a_terminal(folder):
     for option in ((), ("--all",)):
         words = [sys.executable, "-m", "cnn_sweep.cli.main", "leaderboard", "repeated", *option]
         lines = ESCAPES.sub("", in_a_terminal(words, folder, (80, 24))).replace("\r\n", "\n").splitlines()
-        assert "ci and diff are 95% intervals that hold for all 6 configurations" in " ".join(lines)
+        assert (
+            "ci_low to ci_high and diff_low to diff_high are 95% intervals that hold for all 6 configurations"
+            in " ".join(" ".join(lines).split())
+        )
         assert max(map(cell_len, lines)) <= 80
+    assert "intervals" not in in_a_terminal([*words[:-1], "--columns", "rank,trial,value"], folder, (80, 24))
     done = subprocess.run(
         words, cwd=folder, env=surroundings(folder), capture_output=True, text=True, check=True, encoding="utf-8"
     )

@@ -91,6 +91,15 @@ def test_the_commands_that_do_a_study_again_have_each_revision_and_each_repeat(w
         assert "[4, 8, 16, 32]" in whole
 
 
+def test_with_folds_no_share_validates(written):
+    """The share that a source has by default is not said to be used."""
+    written.study(trials=10, configurations=2, folds=5, sweep=SWEEP.replace("validation: 0.2", "folds: 5"))
+    data = gather(StoreReader(written.results), "digits", Study.open(written.results, "digits").leaderboard_table())
+    said = dict(facts.summary(data))["data"]
+    assert "folds 5" in said
+    assert "validation" not in said
+
+
 def test_every_figure_is_one_for_plotly(data):
     """Plotly accepts all of them, property by property; none is empty."""
     found = [figure for kind in KINDS for figure in figures(data, kind)]

@@ -7,6 +7,7 @@ import re
 import pytest
 from helpers import study_states
 from helpers.sweeps import sweep_of_digits
+from helpers.written import SWEEP
 
 from cnn_sweep.journal.events import Finalize
 from cnn_sweep.report.methods import bibliography, methods
@@ -53,6 +54,12 @@ def test_the_text_has_the_numbers(written):
     )
 
 
+def test_with_a_pruner_trials_were_trained_for_up_to_so_many_epochs(written):
+    """Those that it stopped were trained for fewer."""
+    written.study(trials=8, states=("complete", "pruned"), sweep=f"{SWEEP}pruner: median\n")
+    assert "Each was trained for up to 3 epochs in batches" in described(written).text
+
+
 def test_models_made_of_trials_are_described(written):
     """Their scores, how they were made, and how often the test set was opened."""
     own = Finalize(2_000.0, 0, {"test_loss": 0.5, "test_accuracy": 0.8})
@@ -92,7 +99,7 @@ training: {{epochs: 3, optimizer: {{name: adamw, learning_rate: $rate}}}}
 """)
     written.study("tuned", 3, sweep=sweep, params=lambda draw: {"filters": 2, "rate": draw.uniform(0.001, 0.1)})
     found = described(written, "tuned")
-    assert "for 3 epochs in batches of 32 images by AdamW [@loshchilov2019]." in found.text
+    assert "3 epochs in batches of 32 images by AdamW [@loshchilov2019]." in found.text
     assert "proposed by Optuna [@akiba2019] with a tree-structured Parzen estimator [@bergstra2011]" in found.text
     assert "1 configuration from the best of earlier studies (old) came first." in found.text
     assert "drawn around values that we believed to be best (rate 0.01)." in found.text

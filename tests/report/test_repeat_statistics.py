@@ -135,6 +135,13 @@ def test_intervals_are_those_of_scipy():
     assert wilson(87, 100) == pytest.approx((wanted.low, wanted.high))
 
 
+def test_wilsons_interval_holds_its_own_share():
+    """A perfect score is in its interval and so is none, whatever rounding does; 25 of 25 was not."""
+    for n in range(1, 500):
+        assert (wilson(0, n)[0], wilson(n, n)[1]) == (0.0, 1.0)
+        assert all(low <= share / n <= high for share in (1, n - 1) for low, high in [wilson(share, n)])
+
+
 @pytest.mark.parametrize(("groups", "df"), [(2, 1), (3, 2), (5, 4), (20, 19), (20, 76), (200, 400)])
 def test_quantiles_of_the_studentized_range(groups, df):
     """They agree with SciPy's, which take a second to import."""

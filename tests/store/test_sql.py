@@ -72,6 +72,8 @@ def test_a_mistake_names_the_tables(store):
         InputError, match=r"no such table: trial; tables and views: epochs_digits, leaderboard_digits, art"
     ):
         query(store, "SELECT * FROM trial")
+    with pytest.raises(InputError, match="a name with a hyphen needs double quotes"):
+        query(store, "SELECT * FROM leaderboard_my-first")
 
 
 def test_a_store_that_is_none_is_the_environments_fault(store):

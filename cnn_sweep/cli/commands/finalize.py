@@ -63,11 +63,11 @@ def finalize(
     if top > 1 and options != MixtureOptions():
         raise InputError(f"--top {top} evaluates trials; leave out --ensemble, --calibrated and --refit")
     folder = StudyFolder.open(results, study)
+    numbers = best_trials(folder, folder.history(), top)  # raises if there is none
     _ask_if_unfinished(folder, agreed=yes)
     if profile is not None:
         _submit(folder, Profile.load(profile), [*_words(top, options), *(["--yes"] if yes else [])])
         return
-    numbers = best_trials(folder, folder.history(), top)
     mixture = mixture_of(results, study, options)
     _warn_of_training_here(folder, numbers if mixture is None else mixture)
     _warn_of_reopening(
@@ -89,7 +89,6 @@ def _words(top: int, options: MixtureOptions) -> list[str]:
 
 def _submit(study: StudyFolder, profile: Profile, words: list[str]) -> None:
     """Submit a job that finalizes the study, and say where its output will be."""
-    best_trials(study, study.history(), 1)  # raises if there is none
     from cnn_sweep.execution.array_jobs.command_job import submit_command
 
     job, output = submit_command(study.paths, profile, ["finalize", study.name, *words], SlurmCli())
@@ -165,7 +164,7 @@ def _print_trials(folder: StudyFolder, done: Finalized) -> None:
     tested = list(_tested(found, done.trials, table))
     names = dict.fromkeys(name for row in tested for name in row if name.startswith("test_"))
     print_table(Table(("rank", "trial", "value", *table.verdict, *names, *found.parameter_columns), tuple(tested)))
-    tried = sum(row["value"] is not None for row in table.rows)
+    tried = sum(row["rank"] is not None for row in table.rows)
     networks = len(members_of(folder, folder.history(), best.trial))
     _print_scores(found.summary()["metric"], best, tested[done.trials.index(best.trial)], tried, networks=networks)
     _print_classes(best, f"trial {best.trial}")

@@ -13,13 +13,14 @@ from cnn_sweep.cli.ui.options import RESULTS, Results, StudyName
 from cnn_sweep.cli.ui.studies import open_merged
 from cnn_sweep.cli.ui.tables import print_formatted, print_table
 from cnn_sweep.cli.ui.terminal import print_words
-from cnn_sweep.report.leaderboards.leaderboard import Table
+from cnn_sweep.report.leaderboards.leaderboard import Table, not_counted
 from cnn_sweep.sweep.identity import NULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cnn_sweep.search.importance import Findings
+    from cnn_sweep.study import Study
 
 
 class ImportanceFormat(StrEnum):
@@ -54,6 +55,7 @@ def importance(
     else:
         for metric, one in found.items():
             _print_findings(one, f" for {metric}" if len(found) > 1 else "")
+        _print_limits(opened, next(iter(found.values())))
 
 
 def _importances(found: dict[str, Findings]) -> Table:
@@ -78,6 +80,18 @@ def _print_findings(found: Findings, where: str) -> None:
             _table(found.interactions),
             title=f"interactions{where} (share of the variance: omega squared; p: of the F test, times the pairs)",
         )
+
+
+def _print_limits(study: Study, found: Findings) -> None:
+    """Say what was not counted, and which hyperparameters could not be judged."""
+    judged = {one.parameter for one in found.importances}
+    constant = [name for name in study.parameter_names if name not in judged]
+    if found.importances and all(one.fanova is None for one in found.importances):
+        print_words("Nothing can be estimated: the results of the complete trials are equal, or too few.")
+    if constant:
+        print_words(f"Not estimated, because all complete trials have the same value: {', '.join(constant)}.")
+    if words := not_counted(study.summary()["trials"]):
+        print_words(words)
 
 
 def _table(items: Iterable[Any]) -> Table:

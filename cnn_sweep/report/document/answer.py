@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cnn_sweep.messages import duration, few, plural, span
 from cnn_sweep.report.axes import word
 from cnn_sweep.report.document.summary import computing
-from cnn_sweep.report.leaderboards.leaderboard import shown
+from cnn_sweep.report.leaderboards.leaderboard import not_counted, shown
 from cnn_sweep.report.models.openings import count_in_words
 from cnn_sweep.store.column_names import VIOLATION
 from cnn_sweep.sweep.space.space import Choices, Range
@@ -256,8 +256,10 @@ def certainty(data: ReportData) -> str:
     """Say what the shares of `drivers` are worth; empty if nothing was estimated."""
     if data.findings is None:
         return ""
+    if not data.findings.importances:
+        return ""
     nothing = "" if drivers(data) else "No hyperparameter matters more than chance. "
-    return nothing + data.findings.certainty if data.findings.importances else ""
+    return f"{nothing}{data.findings.certainty} {not_counted(data.summary['trials'])}".strip()
 
 
 def in_lines(data: ReportData) -> dict[str, list[Step]]:

@@ -135,6 +135,8 @@ def _dataset(data: ReportData) -> str:
     if data.sweep is None:
         return "the sweep file cannot be read"
     settings = data.sweep.data.model_dump(exclude_none=True, mode="json")
+    if data.sweep.data.validation_set is None:  # with folds, each of them validates
+        settings.pop("validation", None)
     source = settings.pop("source", data.sweep.data.source)
     return ", ".join([str(source), *(f"{name} {shown(value)}" for name, value in settings.items())])
 

@@ -181,17 +181,19 @@ def _notes(rows: Sequence[Row], folds: int, *, optimistic: int, test: Sequential
     if test is not None:
         notes.append(
             f"Round {test.round} of a test of {len(test.members)} configurations by `repeat --until-decided`: what a "
-            "round called worse stays so; ci and diff are 95% intervals for all contenders and all rounds together"
+            "round called worse stays so; ci_low to ci_high and diff_low to diff_high are 95% intervals for all "
+            "contenders and all rounds together"
         )
     elif several > 1:
         notes.append(
-            f"The columns ci and diff are 95% intervals that hold for all {several} configurations with several {of} "
-            f"together, so also for the first row; diff compares with the first row as if all had had the same {of}"
+            f"ci_low to ci_high and diff_low to diff_high are 95% intervals that hold for all {several} configurations "
+            f"with several {of} together, so also for the first row; diff compares with the first row as if all had "
+            f"had the same {of}"
         )
     if several and folds > 1:
         notes.append(
             f"The means are over {folds} folds; the intervals allow for the overlap of their training sets (Nadeau and "
-            "Bengio); the column worst has the worst fold"
+            "Bengio); `--columns '*,worst'` shows the worst fold"
         )
     if left_out:
         notes.append(

@@ -15,7 +15,7 @@ from cnn_sweep.store.column_names import MISSING_EPOCHS, VIOLATION
 from cnn_sweep.streams import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Row = dict[str, Any]
 
@@ -178,6 +178,16 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     return printable(str(plain(value)))
+
+
+def not_counted(trials: Mapping[str, int]) -> str:
+    """Say how many trials, by state, a pruner kept from being analysed; empty if none."""
+    pruned = trials.get("pruned", 0)
+    return (
+        f"{pruned:,} pruned trials are not counted, so what made trials stop early may matter more than this says."
+        if pruned
+        else ""
+    )
 
 
 def incomplete_in_words(rows: Iterable[Row]) -> tuple[str, ...]:

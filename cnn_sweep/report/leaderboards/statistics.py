@@ -34,12 +34,15 @@ def mcnemar(only_one: int, only_other: int) -> float:
 
 
 def wilson(successes: float, n: float, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Wilson's score interval (JASA 1927) for a proportion, such as an accuracy on n images."""
+    """Return Wilson's score interval (JASA 1927) for a proportion, such as an accuracy on n images.
+
+    It holds the proportion itself: rounding must not leave out a perfect score.
+    """
     z = float(ndtri((1 + confidence) / 2))
     share = successes / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def bootstrap(
