@@ -247,6 +247,21 @@ def point_hint(text: Any) -> str:
     return f"; write a decimal point: {found[1]}.{found[2]}, not {found[0]}" if found else ""
 
 
+def is_number_text(value: Any) -> bool:
+    """Return whether a value is text that is a number, as in quotes.
+
+    >>> is_number_text("1e-3"), is_number_text(0.001), is_number_text("fast")
+    (True, False, False)
+    """
+    if not isinstance(value, str):
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
 def few(names: Sequence[str], shown: int = 8) -> str:
     """Return the first names with commas, and the number of those left out."""
     rest = f", and {len(names) - shown} more" if len(names) > shown else ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeVar, get_
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.messages import listed, near, plural, point_hint, show, unknown
+from cnn_sweep.messages import is_number_text, listed, near, plural, point_hint, show, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -253,6 +253,10 @@ def _type(words: str) -> Callable[[Any, dict[str, Any]], str]:
     return lambda value, _context: f"must be {words}, not {show(value)}{point_hint(value)}"
 
 
+def _number(words: str) -> Callable[[Any, dict[str, Any]], str]:
+    return lambda value, context: _type(words)(value, context) + ("; without quotes" if is_number_text(value) else "")
+
+
 def _items(words: str, key: str) -> Callable[[Any, dict[str, Any]], str]:
     return lambda value, context: f"needs {words} {plural(context[key], 'item')}, not {show(value)}"
 
@@ -268,17 +272,17 @@ _MESSAGES: dict[str, Callable[[Any, dict[str, Any]], str]] = {
     "greater_than_equal": _bound("at least", "ge"),
     "less_than": _bound("less than", "lt"),
     "less_than_equal": _bound("at most", "le"),
-    "int_type": _type("a whole number"),
-    "int_parsing": _type("a whole number"),
-    "float_parsing": _type("a number"),
+    "int_type": _number("a whole number"),
+    "int_parsing": _number("a whole number"),
+    "float_parsing": _number("a number"),
     "tuple_type": _type("a list"),
     "list_type": _type("a list"),
     "too_short": _items("at least", "min_length"),
     "too_long": _items("at most", "max_length"),
     "string_too_short": lambda value, _context: f"must not be empty, but is {show(value)}",
-    "finite_number": _type("a finite number"),
+    "finite_number": _number("a finite number"),
     "int_from_float": _type("a whole number"),
-    "float_type": _type("a number"),
+    "float_type": _number("a number"),
     "bool_type": _truth,
     "string_type": _type("text"),
     "dict_type": _type("a mapping"),

@@ -49,6 +49,12 @@ CASES = [
     ([("constraints:", "study: x\nconstraints:")], 19, "study", "'study' is repeated (first on line 1)"),
     ([("search:", "constraints: []\nsearch:")], 20, "constraints", "is repeated (first on line 19)"),
     ([("{method: grid}", "{method: grid, enqueue: 3}")], 20, "search.enqueue", "must be a list, not 3"),
+    (
+        training("label_smoothing: '1e-1'"),
+        22,
+        "training.label_smoothing",
+        "must be a number, not '1e-1'; without quotes",
+    ),
     # the study's name
     ([("study: digits", "study: ../digits")], 1, "study", "'../digits' cannot name a study; it must be 1 to 64"),
     ([("study: digits", "study: /tmp/x")], 1, "study", "'/tmp/x' cannot name a study"),
@@ -366,6 +372,15 @@ def test_a_file_that_is_not_there_is_an_input_error(tmp_path):
         with pytest.raises(SweepFileError, match=words) as caught:
             Sweep.load(tmp_path / name)
         assert str(tmp_path) in str(caught.value)
+
+
+def test_a_file_with_almost_the_same_name_is_named(tmp_path):
+    """The one beside it that the user probably meant; others are not."""
+    (tmp_path / "first.yaml").write_text("study: first\n", encoding="utf-8")
+    with pytest.raises(SweepFileError, match=r"No such file or directory \(did you mean 'first.yaml'\?\)"):
+        Sweep.load(tmp_path / "frist.yaml")
+    with pytest.raises(SweepFileError, match=r"No such file or directory$"):
+        Sweep.load(tmp_path / "other.yaml")
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "just text", "[1, 2]", "3"])
