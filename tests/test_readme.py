@@ -66,14 +66,14 @@ def test_every_command_of_the_readme_runs(ran):
 
 def test_the_view_that_the_readme_names_is_there(ran, folder):
     """The README's SQL works on the study that it trains."""
-    statement = re.search(r"'(SELECT .*?)'", README).group(1).replace("leaderboard_digits", '"leaderboard_my-first"')
+    statement = re.search(r"'(SELECT .*?)'", README).group(1)
     with sqlite3.connect(folder / "results" / "sweeps.db") as store:
         assert len(store.execute(statement).fetchall()) == 5
 
 
 def test_the_python_lines_of_the_readme_run(ran, folder):
     """The README's Python gives a DataFrame."""
-    code = _block("python", "Study").replace('"digits"', '"my-first"')
+    code = _block("python", "Study")
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=folder, check=True)
 
 
