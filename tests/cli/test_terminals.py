@@ -238,7 +238,6 @@ def test_notes_stand_below_a_leaderboard_on_a_terminal(folder):
             in " ".join(" ".join(lines).split())
         )
         assert max(map(cell_len, lines)) <= 80
-    assert "intervals" not in in_a_terminal([*words[:-1], "--columns", "rank,trial,value"], folder, (80, 24))
     done = subprocess.run(
         words, cwd=folder, env=surroundings(folder), capture_output=True, text=True, check=True, encoding="utf-8"
     )

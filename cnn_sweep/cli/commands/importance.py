@@ -17,10 +17,9 @@ from cnn_sweep.report.leaderboards.leaderboard import Table, not_counted
 from cnn_sweep.sweep.identity import NULL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cnn_sweep.search.importance import Findings
-    from cnn_sweep.study import Study
 
 
 class ImportanceFormat(StrEnum):
@@ -46,7 +45,9 @@ def importance(
       cnn-sweep importance digits
     """
     opened = open_merged(results, study)
-    found = {one.metric: opened.what_matters(one.metric) for one in opened.sweep.objectives}
+    with opened.store:  # all of one moment
+        found = {one.metric: opened.what_matters(one.metric) for one in opened.sweep.objectives}
+        names, trials = opened.parameter_names, opened.summary()["trials"]
     if output == "json":
         whole = {metric: asdict(one) for metric, one in found.items()}
         print(json.dumps(whole if len(whole) > 1 else next(iter(whole.values())), indent=2))
@@ -55,7 +56,7 @@ def importance(
     else:
         for metric, one in found.items():
             _print_findings(one, f" for {metric}" if len(found) > 1 else "")
-        _print_limits(opened, next(iter(found.values())))
+        _print_limits(next(iter(found.values())), names, trials)
 
 
 def _importances(found: dict[str, Findings]) -> Table:
@@ -82,15 +83,15 @@ def _print_findings(found: Findings, where: str) -> None:
         )
 
 
-def _print_limits(study: Study, found: Findings) -> None:
+def _print_limits(found: Findings, names: Sequence[str], trials: Mapping[str, int]) -> None:
     """Say what was not counted, and which hyperparameters could not be judged."""
     judged = {one.parameter for one in found.importances}
-    constant = [name for name in study.parameter_names if name not in judged]
+    constant = [name for name in names if name not in judged]
     if found.importances and all(one.fanova is None for one in found.importances):
         print_words("Nothing can be estimated: the results of the complete trials are equal, or too few.")
     if constant:
         print_words(f"Not estimated, because all complete trials have the same value: {', '.join(constant)}.")
-    if words := not_counted(study.summary()["trials"]):
+    if words := not_counted(trials):
         print_words(words)
 
 

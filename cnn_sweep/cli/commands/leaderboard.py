@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 # More rows are not useful on a terminal; the other formats are for programs and have all rows.
 _TERMINAL_ROWS = 100
-_STATISTICS = {"mean", "sd", "n", "ci_low", "diff", "tied"}  # some of the columns that notes explain
 
 
 class Per(StrEnum):
@@ -211,7 +210,5 @@ def _print_whole(table: Table) -> None:
 
 
 def _print_notes(table: Table) -> None:
-    if _STATISTICS.isdisjoint(table.columns):
-        return
     for note in table.notes:
         print_words(note, stderr=True)
