@@ -248,18 +248,15 @@ def point_hint(text: Any) -> str:
 
 
 def is_number_text(value: Any) -> bool:
-    """Return whether a value is text that is a number, as in quotes.
+    """Return whether a value is text that is a finite number, as in quotes.
 
-    >>> is_number_text("1e-3"), is_number_text(0.001), is_number_text("fast")
-    (True, False, False)
+    >>> is_number_text("1e-3"), is_number_text(0.001), is_number_text("fast"), is_number_text("nan")
+    (True, False, False, False)
     """
-    if not isinstance(value, str):
-        return False
     try:
-        float(value)
+        return isinstance(value, str) and math.isfinite(float(value))
     except ValueError:
         return False
-    return True
 
 
 def few(names: Sequence[str], shown: int = 8) -> str:

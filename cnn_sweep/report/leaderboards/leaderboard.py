@@ -183,11 +183,8 @@ def shown(value: Any) -> str:
 def not_counted(trials: Mapping[str, int]) -> str:
     """Say how many trials, by state, a pruner kept from being analysed; empty if none."""
     pruned = trials.get("pruned", 0)
-    return (
-        f"{pruned:,} pruned trials are not counted, so what made trials stop early may matter more than this says."
-        if pruned
-        else ""
-    )
+    which = plural(pruned, "pruned trial is", "pruned trials are")
+    return f"{which} not counted, so what made trials stop early may matter more than this says." if pruned else ""
 
 
 def incomplete_in_words(rows: Iterable[Row]) -> tuple[str, ...]:
