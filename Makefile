@@ -204,7 +204,7 @@ bench-data: $(STAMP)  ## preparing 25,000 JPEGs beside Keras reading them; from 
 bench-repeats: $(STAMP)  ## errors and trainings of `repeat --until-decided`, in simulated studies (half an hour)
 	$(BIN)/python benchmarks/sequential_repeats.py
 
-bench-folds: $(STAMP)  ## how often intervals and ties over folds are right, in simulated studies (a quarter of an hour)
+bench-folds: $(STAMP)  ## how often intervals and ties over folds are right, in simulated studies (an hour)
 	$(BIN)/python benchmarks/fold_intervals.py
 
 bench-fold-cost: $(STAMP)  ## the time of five folds beside that of one split (ten minutes)

@@ -21,8 +21,8 @@ _LISTED = 100  # choices in a message
 # Comparing spellings takes about 10 us for each choice, so suggestions for long names and in long lists are limited.
 _COMPARED = 1_000  # choices
 _NAME_LENGTH = 100  # characters
-# Maps names in Keras, PyTorch and other tools, without underscores, to ours; of several, the first valid one is meant.
 _TIME_UNITS: Final = ((3600, "hour"), (60, "minute"), (1, "second"))
+# Maps names in Keras, PyTorch and other tools, without underscores, to ours; of several, the first valid one is meant.
 _SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "acc": ("accuracy", "val_accuracy"),
     "valacc": ("val_accuracy",),
@@ -247,16 +247,17 @@ def point_hint(text: Any) -> str:
     return f"; write a decimal point: {found[1]}.{found[2]}, not {found[0]}" if found else ""
 
 
-def is_number_text(value: Any) -> bool:
-    """Return whether a value is text that is a finite number, as in quotes.
+def number_hint(value: Any) -> str:
+    """Return a hint how to write a value that should be a number, if it is text that nearly is one.
 
-    >>> is_number_text("1e-3"), is_number_text(0.001), is_number_text("fast"), is_number_text("nan")
-    (True, False, False, False)
+    >>> number_hint("0,01"), number_hint("1e-3"), number_hint(True), number_hint("fast"), number_hint("nan")
+    ('; write a decimal point: 0.01, not 0,01', '; without quotes', '', '', '')
     """
     try:
-        return isinstance(value, str) and math.isfinite(float(value))
+        is_quoted = isinstance(value, str) and math.isfinite(float(value))
     except ValueError:
-        return False
+        is_quoted = False
+    return "; without quotes" if is_quoted else point_hint(value)
 
 
 def few(names: Sequence[str], shown: int = 8) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeVar, get_
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cnn_sweep.errors import InputError
-from cnn_sweep.messages import is_number_text, listed, near, plural, point_hint, show, unknown
+from cnn_sweep.messages import listed, near, number_hint, plural, point_hint, show, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -254,7 +254,7 @@ def _type(words: str) -> Callable[[Any, dict[str, Any]], str]:
 
 
 def _number(words: str) -> Callable[[Any, dict[str, Any]], str]:
-    return lambda value, context: _type(words)(value, context) + ("; without quotes" if is_number_text(value) else "")
+    return lambda value, _context: f"must be {words}, not {show(value)}{number_hint(value)}"
 
 
 def _items(words: str, key: str) -> Callable[[Any, dict[str, Any]], str]:

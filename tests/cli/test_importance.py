@@ -52,7 +52,7 @@ def test_null_has_a_name_and_each_objective_its_tables(tmp_path, capsys):
 
 
 def test_what_was_not_counted_is_said(tmp_path, capsys):
-    """Trials that a pruner stopped, and a hyperparameter of which only one value is left."""
+    """The command gives the number of pruned trials, and names each hyperparameter that does not vary."""
     Written(tmp_path).study(
         trials=12,
         sweep=PRUNED,
@@ -61,5 +61,5 @@ def test_what_was_not_counted_is_said(tmp_path, capsys):
     )
     app(["importance", "digits", "--results", str(tmp_path)], standalone_mode=False)
     said = " ".join(capsys.readouterr().out.split())
-    assert "all complete trials have the same value: filters" in said
+    assert "Not estimated, because complete trials have at most one value: filters." in said
     assert "6 pruned trials are not counted" in said

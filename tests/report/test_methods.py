@@ -99,7 +99,7 @@ training: {{epochs: 3, optimizer: {{name: adamw, learning_rate: $rate}}}}
 """)
     written.study("tuned", 3, sweep=sweep, params=lambda draw: {"filters": 2, "rate": draw.uniform(0.001, 0.1)})
     found = described(written, "tuned")
-    assert "3 epochs in batches of 32 images by AdamW [@loshchilov2019]." in found.text
+    assert "for up to 3 epochs in batches of 32 images by AdamW [@loshchilov2019]." in found.text
     assert "proposed by Optuna [@akiba2019] with a tree-structured Parzen estimator [@bergstra2011]" in found.text
     assert "1 configuration from the best of earlier studies (old) came first." in found.text
     assert "drawn around values that we believed to be best (rate 0.01)." in found.text

@@ -136,7 +136,7 @@ def test_intervals_are_those_of_scipy():
 
 
 def test_wilsons_interval_holds_its_own_share():
-    """A perfect score is in its interval and so is none, whatever rounding does; 25 of 25 was not."""
+    """Rounding excludes no share from its own interval: 25 of 25 used to lie above it."""
     for n in range(1, 500):
         assert (wilson(0, n)[0], wilson(n, n)[1]) == (0.0, 1.0)
         assert all(low <= share / n <= high for share in (1, n - 1) for low, high in [wilson(share, n)])

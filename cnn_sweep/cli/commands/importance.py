@@ -74,6 +74,8 @@ def _print_findings(found: Findings, where: str) -> None:
     )
     if found.certainty:
         print_words(found.certainty)
+    if found.importances and all(one.fanova is None for one in found.importances):
+        print_words("Nothing can be estimated: the results of the complete trials are equal, or too few.")
     effects = _table(replace(one, value=NULL if one.value is None else one.value) for one in found.effects)
     print_table(effects, title=f"effect of each value on {where.removeprefix(' for ') or 'the objective'}")
     if found.interactions:
@@ -87,10 +89,8 @@ def _print_limits(found: Findings, names: Sequence[str], trials: Mapping[str, in
     """Say what was not counted, and which hyperparameters could not be judged."""
     judged = {one.parameter for one in found.importances}
     constant = [name for name in names if name not in judged]
-    if found.importances and all(one.fanova is None for one in found.importances):
-        print_words("Nothing can be estimated: the results of the complete trials are equal, or too few.")
     if constant:
-        print_words(f"Not estimated, because all complete trials have the same value: {', '.join(constant)}.")
+        print_words(f"Not estimated, because complete trials have at most one value: {', '.join(constant)}.")
     if words := not_counted(trials):
         print_words(words)
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cnn_sweep.messages import listed, near, point_hint, show
+from cnn_sweep.messages import listed, near, number_hint, show
 from cnn_sweep.sweep.expressions.expression import RESERVED, is_name
 from cnn_sweep.sweep.identity import value_key
 from cnn_sweep.sweep.space.space import Choices, Parameter, Range, Space, find_value
@@ -146,7 +146,7 @@ def _read_range(entry: dict[str, Any], path: KeyPath, problems: Problems, *, gri
             problems.add(path, f"the key {key!r} is missing; a range needs low and high")
     for key in ("low", "high", "step"):
         if key in entry and not _is_number(entry[key]):
-            problems.add((*path, key), f"must be a number, not {show(entry[key])}{point_hint(entry[key])}")
+            problems.add((*path, key), f"must be a number, not {show(entry[key])}{number_hint(entry[key])}")
     if not isinstance(entry.get("log", False), bool):
         problems.add((*path, "log"), f"must be true or false, not {show(entry['log'])}")
     points = entry.get("points")

@@ -71,10 +71,12 @@ def _keep(count: Any, level: Any, seed: Any) -> Any:
     first four leave 1 element in 16 undecided.
     """
     quarter = _LEVELS // 4
-    return tf.cond(level % quarter > 0, lambda: _above(count, level, seed, 4), lambda: _above(count, level, seed, 2))
+    return tf.cond(
+        level % quarter > 0, lambda: _at_least(count, level, seed, 4), lambda: _at_least(count, level, seed, 2)
+    )
 
 
-def _above(count: Any, level: Any, seed: Any, own: int) -> Any:
+def _at_least(count: Any, level: Any, seed: Any, own: int) -> Any:
     """Return whether each of ``count`` random numbers of 16 bits is at least as large as a level of 4096.
 
     The numbers overlap: each begins ``own`` bits after another one, so only so many bits are drawn for it. What two of

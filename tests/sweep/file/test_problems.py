@@ -193,6 +193,7 @@ CASES = [
     (space("{low: 0, high: 1, log: true, points: 3}"), 12, "space.x.low", "a log range needs a low above 0, not 0"),
     (space("{low: 1}"), 12, "space.x", "the key 'high' is missing"),
     (space("{low: a, high: 2}"), 12, "space.x.low", "must be a number, not 'a'"),
+    (space("{low: '1e-3', high: 2}"), 12, "space.x.low", "must be a number, not '1e-3'; without quotes"),
     (space("{low: 1, high: true}"), 12, "space.x.high", "must be a number, not true"),
     (space("{low: 1, high: 3, setp: 1}"), 12, "space.x.setp", "(did you mean 'step'?); valid: low, high, step"),
     (space("{low: 1, high: 3, step: 0}"), 12, "space.x.step", "must be more than 0, not 0"),
